@@ -1,0 +1,27 @@
+//! The tables, one file each: columns only, no GraphQL, no logic.
+
+use sea_orm::IdenStatic;
+
+pub mod api_request_logs;
+pub mod configuration_history;
+pub mod device_metrics;
+pub mod device_registrations;
+pub mod device_state_history;
+pub mod error_logs;
+pub mod job_outcomes;
+pub mod job_transitions;
+pub mod site_operating_schedules;
+pub mod site_registrations;
+pub mod user_activity;
+
+/// A column of any of the tables, for code that is the same for all of them.
+pub trait ColumnName: Sync {
+    /// Name of the column in its table.
+    fn name(&self) -> &'static str;
+}
+
+impl<C: IdenStatic + Sync> ColumnName for C {
+    fn name(&self) -> &'static str {
+        self.as_str()
+    }
+}

@@ -1,0 +1,24 @@
+//! The numbered migrations of HOMEPOT Analytics.
+//!
+//! Each stands alone and is never edited once it has landed: what the program knows of a table may
+//! change, what a migration did may not. Both databases are written from one text; `{int}`,
+//! `{real}` and `{uuid}` stand for the type that each of them has for the thing.
+
+pub use sea_orm_migration::prelude::{MigrationTrait, MigratorTrait};
+
+mod m0001_log;
+mod m0002_state;
+mod tables;
+
+/// All migrations, in the order in which they run.
+#[derive(Debug)]
+pub struct Migrator;
+
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m0001_log::Migration),
+            Box::new(m0002_state::Migration),
+        ]
+    }
+}

@@ -1,0 +1,99 @@
+//! `configurationChange`: a configuration parameter got a new value.
+
+use entity::configuration_history::Column;
+
+use super::{Field, Identity, Kind, Refusal, Spec, Type, default_to, enums, fill_in};
+use crate::event::{Cell, Fact};
+
+/// A configuration parameter got a new value.
+pub(super) static SPEC: Spec = Spec {
+    kind: Kind::ConfigurationChange,
+    wire: "configurationChange",
+    type_name: "ConfigurationChange",
+    list: "configurationHistory",
+    stream: "configurationChanges",
+    table: "configuration_history",
+    description: "A configuration parameter got a new value.",
+    identity: Identity::EventId,
+    recordable: true,
+    derived: None,
+    fields: &[
+        Field::required(
+            "entityType",
+            &Column::EntityType,
+            Type::Enum(&enums::CONFIGURATION_ENTITY),
+            "What was configured.",
+        ),
+        Field::required(
+            "entityId",
+            &Column::EntityId,
+            Type::Text { max: 255 },
+            "Id of the device or site; `system` for the whole system.",
+        ),
+        Field::required(
+            "parameterName",
+            &Column::ParameterName,
+            Type::Text { max: 255 },
+            "Name of the parameter.",
+        ),
+        Field::optional(
+            "oldValue",
+            &Column::OldValue,
+            Type::Json { max_bytes: 65_536 },
+            "The value before.",
+        )
+        .not_filtered(),
+        Field::required(
+            "newValue",
+            &Column::NewValue,
+            Type::Json { max_bytes: 65_536 },
+            "The value from now on.",
+        )
+        .not_filtered(),
+        Field::required(
+            "changedBy",
+            &Column::ChangedBy,
+            Type::Text { max: 255 },
+            "Who changed it.",
+        ),
+        Field::optional("reason", &Column::Reason, Type::Text { max: 1_000 }, "Why.")
+            .not_filtered(),
+        Field::optional(
+            "changeType",
+            &Column::ChangeType,
+            Type::Enum(&enums::CONFIGURATION_CHANGE_TYPE),
+            "How it came about; MANUAL when absent.",
+        ),
+        Field::optional(
+            "deviceId",
+            &Column::DeviceKey,
+            Type::Device,
+            "The device configured, when it is one.",
+        )
+        .filled_in(),
+        Field::optional(
+            "siteId",
+            &Column::SiteKey,
+            Type::Site,
+            "The site configured, when it is one.",
+        )
+        .filled_in(),
+    ],
+    finish,
+};
+
+/// What is configured is also kept as a reference, so that it is looked up and can be asked for.
+fn finish(fact: &mut Fact) -> Result<(), Refusal> {
+    default_to(fact, Column::ChangeType, "MANUAL");
+    let id = fact
+        .cell(Column::EntityId)
+        .text()
+        .map(Cell::reference)
+        .unwrap_or_default();
+    match fact.cell(Column::EntityType).text() {
+        Some("DEVICE") => fill_in(fact, Column::DeviceKey, id),
+        Some("SITE") => fill_in(fact, Column::SiteKey, id),
+        _ => {}
+    }
+    Ok(())
+}

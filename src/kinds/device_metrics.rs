@@ -1,0 +1,131 @@
+//! `deviceMetrics`: what a device measured of itself at one instant.
+
+use entity::device_metrics::Column;
+
+use super::{Field, Identity, Kind, Spec, Type};
+
+/// What a device measured of itself at one instant.
+pub(super) static SPEC: Spec = Spec {
+    kind: Kind::DeviceMetrics,
+    wire: "deviceMetrics",
+    type_name: "DeviceMetrics",
+    list: "deviceMetrics",
+    stream: "deviceMetrics",
+    table: "device_metrics",
+    description: "What a device measured of itself at one instant.",
+    identity: Identity::DeviceAndTime,
+    recordable: true,
+    derived: None,
+    fields: &[
+        Field::required(
+            "deviceId",
+            &Column::DeviceKey,
+            Type::Device,
+            "The device that was measured.",
+        ),
+        Field::optional(
+            "cpuPercent",
+            &Column::CpuPercent,
+            Type::Float {
+                min: 0.0,
+                max: 100.0,
+            },
+            "Load of all processors together, in percent (0 to 100).",
+        ),
+        Field::optional(
+            "memoryPercent",
+            &Column::MemoryPercent,
+            Type::Float {
+                min: 0.0,
+                max: 100.0,
+            },
+            "Memory in use, in percent (0 to 100).",
+        ),
+        Field::optional(
+            "diskPercent",
+            &Column::DiskPercent,
+            Type::Float {
+                min: 0.0,
+                max: 100.0,
+            },
+            "Disk space in use, in percent (0 to 100).",
+        ),
+        Field::optional(
+            "networkLatencyMs",
+            &Column::NetworkLatencyMs,
+            Type::Float {
+                min: 0.0,
+                max: 86_400_000.0,
+            },
+            "Round trip to the server, in milliseconds.",
+        ),
+        Field::optional(
+            "transactionCount",
+            &Column::TransactionCount,
+            Type::Int {
+                min: 0,
+                max: 2_147_483_647,
+            },
+            "Sales since the site's local midnight: a counter.",
+        ),
+        Field::optional(
+            "transactionVolume",
+            &Column::TransactionVolume,
+            Type::Money,
+            "Money taken since the site's local midnight, in the site's currency: a counter.",
+        ),
+        Field::optional(
+            "errorRatePercent",
+            &Column::ErrorRatePercent,
+            Type::Float {
+                min: 0.0,
+                max: 100.0,
+            },
+            "Share of transactions that failed, in percent (0 to 100).",
+        ),
+        Field::optional(
+            "activeConnections",
+            &Column::ActiveConnections,
+            Type::Int {
+                min: 0,
+                max: 2_147_483_647,
+            },
+            "Open network connections.",
+        ),
+        Field::optional(
+            "queueDepth",
+            &Column::QueueDepth,
+            Type::Int {
+                min: 0,
+                max: 2_147_483_647,
+            },
+            "Transactions that wait to be sent.",
+        ),
+        Field::optional(
+            "uptimeSeconds",
+            &Column::UptimeSeconds,
+            Type::Int {
+                min: 0,
+                max: 2_147_483_647,
+            },
+            "Time since the device started, in seconds.",
+        ),
+        Field::optional(
+            "services",
+            &Column::Services,
+            Type::Services,
+            "State of each service on the device: name to UP or DOWN.",
+        )
+        .not_filtered(),
+        Field::optional(
+            "collectionIntervalSeconds",
+            &Column::CollectionIntervalSeconds,
+            Type::Int {
+                min: 1,
+                max: 31536000,
+            },
+            "How often the device means to report, in seconds.",
+        ),
+    ],
+    finish: super::nothing_more,
+};

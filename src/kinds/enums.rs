@@ -1,0 +1,169 @@
+//! Sets of words that fields take, each word with what it means.
+
+use super::EnumSpec;
+
+/// Values of `DeviceType`.
+pub(super) static DEVICE_TYPE: EnumSpec = EnumSpec {
+    name: "DeviceType",
+    description: "What a device is.",
+    values: &[
+        ("POS_TERMINAL", "A till."),
+        ("IOT_SENSOR", "A sensor."),
+        ("GATEWAY", "A gateway that other devices report through."),
+        ("INDUSTRIAL_CONTROLLER", "An industrial controller."),
+        ("UNKNOWN", "Not known."),
+    ],
+};
+
+/// Values of `DeviceLifecycle`.
+pub(super) static DEVICE_LIFECYCLE: EnumSpec = EnumSpec {
+    name: "DeviceLifecycle",
+    description: "Whether a device is in use.",
+    values: &[
+        ("ACTIVE", "In use."),
+        ("SUSPENDED", "Out of use for a time; raises no alerts."),
+        ("RETIRED", "Taken out of use for good; raises no alerts."),
+    ],
+};
+
+/// Values of `JobScope`.
+pub(super) static JOB_SCOPE: EnumSpec = EnumSpec {
+    name: "JobScope",
+    description: "What an outcome speaks of.",
+    values: &[
+        ("DEVICE", "The outcome on one device."),
+        ("JOB", "The outcome of the job as a whole, with its counts."),
+    ],
+};
+
+/// Values of `JobStatus`.
+pub(super) static JOB_STATUS: EnumSpec = EnumSpec {
+    name: "JobStatus",
+    description: "How a job ended.",
+    values: &[
+        ("COMPLETED", "It did what it was to do."),
+        ("FAILED", "The device tried and failed."),
+        ("ERROR", "It could not be run."),
+        ("TIMEOUT", "No answer came in time."),
+        ("CANCELLED", "It was cancelled before it ended."),
+    ],
+};
+
+/// Values of `DeviceState`.
+pub(super) static DEVICE_STATE: EnumSpec = EnumSpec {
+    name: "DeviceState",
+    description: "State of a device.",
+    values: &[
+        ("ONLINE", "Reports and works."),
+        ("OFFLINE", "Silent."),
+        ("ERROR", "Reports a fault."),
+        ("MAINTENANCE", "Being worked on."),
+        ("UNKNOWN", "Not known."),
+    ],
+};
+
+/// Values of `ErrorCategory`.
+pub(super) static ERROR_CATEGORY: EnumSpec = EnumSpec {
+    name: "ErrorCategory",
+    description: "Where something went wrong.",
+    values: &[
+        ("API", "In an API of ours."),
+        ("DATABASE", "In a database."),
+        ("EXTERNAL_SERVICE", "In a service of somebody else."),
+        ("VALIDATION", "Bad input."),
+        ("DEVICE", "On a device."),
+        ("SYSTEM", "In an operating system or a server."),
+    ],
+};
+
+/// Values of `ErrorSeverity`.
+pub(super) static ERROR_SEVERITY: EnumSpec = EnumSpec {
+    name: "ErrorSeverity",
+    description: "How bad an error is.",
+    values: &[
+        ("CRITICAL", "Somebody must act now."),
+        ("ERROR", "Something failed."),
+        ("WARNING", "Something was coped with."),
+        ("INFO", "Worth knowing."),
+    ],
+};
+
+/// Values of `ConfigurationEntity`.
+pub(super) static CONFIGURATION_ENTITY: EnumSpec = EnumSpec {
+    name: "ConfigurationEntity",
+    description: "What can be configured.",
+    values: &[
+        ("DEVICE", "One device."),
+        ("SITE", "One site."),
+        ("SYSTEM", "The whole system."),
+    ],
+};
+
+/// Values of `ConfigurationChangeType`.
+pub(super) static CONFIGURATION_CHANGE_TYPE: EnumSpec = EnumSpec {
+    name: "ConfigurationChangeType",
+    description: "How a change of configuration came about.",
+    values: &[
+        ("MANUAL", "A person changed it."),
+        ("AUTOMATED", "A program changed it."),
+        ("RECOMMENDED", "A person followed a recommendation."),
+    ],
+};
+
+/// Values of `DayOfWeek`.
+pub(super) static DAY_OF_WEEK: EnumSpec = EnumSpec {
+    name: "DayOfWeek",
+    description: "Day of the week.",
+    values: &[
+        ("MONDAY", "Monday."),
+        ("TUESDAY", "Tuesday."),
+        ("WEDNESDAY", "Wednesday."),
+        ("THURSDAY", "Thursday."),
+        ("FRIDAY", "Friday."),
+        ("SATURDAY", "Saturday."),
+        ("SUNDAY", "Sunday."),
+    ],
+};
+
+/// Values of `ActivityType`.
+pub(super) static ACTIVITY_TYPE: EnumSpec = EnumSpec {
+    name: "ActivityType",
+    description: "What a user did.",
+    values: &[
+        ("PAGE_VIEW", "A page was shown."),
+        ("BUTTON_CLICK", "A button was pressed."),
+        ("SEARCH_QUERY", "Something was searched for."),
+        ("FORM_SUBMIT", "A form was sent."),
+        ("OTHER", "Something else, told by `name`."),
+    ],
+};
+
+/// Values of `HttpMethod`.
+pub(super) static HTTP_METHOD: EnumSpec = EnumSpec {
+    name: "HttpMethod",
+    description: "HTTP method.",
+    values: &[
+        ("GET", "GET."),
+        ("HEAD", "HEAD."),
+        ("POST", "POST."),
+        ("PUT", "PUT."),
+        ("PATCH", "PATCH."),
+        ("DELETE", "DELETE."),
+        ("OPTIONS", "OPTIONS."),
+        ("CONNECT", "CONNECT."),
+        ("TRACE", "TRACE."),
+    ],
+};
+
+/// Values of `JobState`.
+pub(super) static JOB_STATE: EnumSpec = EnumSpec {
+    name: "JobState",
+    description: "State of a job.",
+    values: &[
+        ("QUEUED", "Waits for its devices."),
+        ("RUNNING", "At least one device has answered."),
+        ("COMPLETED", "All devices are done and none failed."),
+        ("FAILED", "All devices are done and at least one failed."),
+        ("CANCELLED", "Stopped before all devices were done."),
+    ],
+};

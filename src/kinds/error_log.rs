@@ -1,0 +1,78 @@
+//! `errorLog`: something went wrong, on a device, in a service or in this server.
+
+use entity::error_logs::Column;
+
+use super::{Field, Identity, Kind, Spec, Type, enums};
+
+/// Something went wrong, on a device, in a service or in this server.
+pub(super) static SPEC: Spec = Spec {
+    kind: Kind::ErrorLog,
+    wire: "errorLog",
+    type_name: "ErrorLog",
+    list: "errorLogs",
+    stream: "errorLogs",
+    table: "error_logs",
+    description: "Something went wrong, on a device, in a service or in this server.",
+    identity: Identity::EventId,
+    recordable: true,
+    derived: None,
+    fields: &[
+        Field::required(
+            "category",
+            &Column::Category,
+            Type::Enum(&enums::ERROR_CATEGORY),
+            "Where it went wrong.",
+        ),
+        Field::required(
+            "severity",
+            &Column::Severity,
+            Type::Enum(&enums::ERROR_SEVERITY),
+            "How bad it is.",
+        ),
+        Field::required(
+            "errorMessage",
+            &Column::ErrorMessage,
+            Type::Text { max: 10_000 },
+            "What went wrong, for people.",
+        ),
+        Field::optional(
+            "errorCode",
+            &Column::ErrorCode,
+            Type::Text { max: 255 },
+            "Code of the error.",
+        ),
+        Field::optional(
+            "stackTrace",
+            &Column::StackTrace,
+            Type::Text { max: 65_536 },
+            "Stack trace.",
+        )
+        .not_filtered(),
+        Field::optional(
+            "deviceId",
+            &Column::DeviceKey,
+            Type::Device,
+            "The device on which it happened.",
+        ),
+        Field::optional(
+            "userId",
+            &Column::UserId,
+            Type::Text { max: 255 },
+            "The user to whom it happened.",
+        ),
+        Field::optional(
+            "endpoint",
+            &Column::Endpoint,
+            Type::Text { max: 2_048 },
+            "Route template of the request that failed.",
+        ),
+        Field::optional(
+            "context",
+            &Column::Context,
+            Type::Json { max_bytes: 65_536 },
+            "More that the source knows.",
+        )
+        .not_filtered(),
+    ],
+    finish: super::nothing_more,
+};

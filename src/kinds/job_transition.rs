@@ -1,0 +1,59 @@
+//! `jobTransition`: a job passed from one state to the next.
+
+use entity::job_transitions::Column;
+
+use super::{Field, Identity, Kind, Spec, Type, enums};
+
+/// A job passed from one state to the next.
+pub(super) static SPEC: Spec = Spec {
+    kind: Kind::JobTransition,
+    wire: "jobTransition",
+    type_name: "JobTransition",
+    list: "jobTransitions",
+    stream: "jobTransitions",
+    table: "job_transitions",
+    description: "A job passed from one state to the next.",
+    identity: Identity::EventId,
+    recordable: false,
+    derived: None,
+    fields: &[
+        Field::required("jobId", &Column::JobId, Type::Text { max: 255 }, "The job."),
+        Field::required(
+            "jobType",
+            &Column::JobType,
+            Type::Text { max: 255 },
+            "What kind of job.",
+        ),
+        Field::required(
+            "state",
+            &Column::State,
+            Type::Enum(&enums::JOB_STATE),
+            "The state from now on.",
+        ),
+        Field::optional(
+            "payload",
+            &Column::Payload,
+            Type::Json { max_bytes: 65_536 },
+            "What the device is given to do the job with; on the first step only.",
+        )
+        .not_filtered(),
+        Field::optional(
+            "targets",
+            &Column::Targets,
+            Type::Json {
+                max_bytes: 1_048_576,
+            },
+            "Ids of the devices the job is meant for; on the first step only.",
+        )
+        .not_filtered(),
+        Field::optional(
+            "changedBy",
+            &Column::ChangedBy,
+            Type::Text { max: 255 },
+            "Who or what moved it.",
+        ),
+        Field::optional("reason", &Column::Reason, Type::Text { max: 1_000 }, "Why.")
+            .not_filtered(),
+    ],
+    finish: super::nothing_more,
+};

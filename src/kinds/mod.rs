@@ -1,0 +1,443 @@
+//! The kinds of events: for each, once, its fields with their types, bounds, columns and filters.
+//!
+//! Everything that is the same for all kinds (reading a wire form, checking, writing rows, filters,
+//! GraphQL types, connections, subscriptions) is written once over [`Spec`]. A new kind is a file
+//! here, a line in this one, its entity and its migration. Nothing here does I/O or reads a clock.
+
+mod api_request;
+mod check;
+mod configuration_change;
+mod device_metrics;
+mod device_registration;
+mod device_state_change;
+mod draft;
+mod enums;
+mod error_log;
+mod filter;
+mod job_outcome;
+mod job_transition;
+mod refusal;
+mod site_registration;
+mod site_schedule;
+mod user_activity;
+mod wire;
+
+use entity::ColumnName;
+
+use crate::event::Fact;
+
+pub use check::check;
+pub use draft::Draft;
+pub use filter::{Envelope, Filter, Operand, Operator};
+pub use refusal::{Code, Refusal};
+pub use wire::{View, WireValue, parse, parse_any, to_json};
+
+/// A kind of event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A site was registered.
+    SiteRegistration,
+    /// A device was registered.
+    DeviceRegistration,
+    /// A device measured itself.
+    DeviceMetrics,
+    /// A job ended.
+    JobOutcome,
+    /// A device was seen in a state.
+    DeviceStateChange,
+    /// Something went wrong.
+    ErrorLog,
+    /// A parameter got a new value.
+    ConfigurationChange,
+    /// The hours of a site were set.
+    SiteSchedule,
+    /// Somebody did something.
+    UserActivity,
+    /// A request was answered.
+    ApiRequest,
+    /// A job passed from one state to the next.
+    JobTransition,
+}
+
+impl Kind {
+    /// All kinds, in the order of their codes. A registration comes before what refers to it.
+    pub const ALL: [Self; 11] = [
+        Self::SiteRegistration,
+        Self::DeviceRegistration,
+        Self::DeviceMetrics,
+        Self::JobOutcome,
+        Self::DeviceStateChange,
+        Self::ErrorLog,
+        Self::ConfigurationChange,
+        Self::SiteSchedule,
+        Self::UserActivity,
+        Self::ApiRequest,
+        Self::JobTransition,
+    ];
+
+    /// What the kind says of itself.
+    #[must_use]
+    pub fn spec(self) -> &'static Spec {
+        match self {
+            Self::SiteRegistration => &site_registration::SPEC,
+            Self::DeviceRegistration => &device_registration::SPEC,
+            Self::DeviceMetrics => &device_metrics::SPEC,
+            Self::JobOutcome => &job_outcome::SPEC,
+            Self::DeviceStateChange => &device_state_change::SPEC,
+            Self::ErrorLog => &error_log::SPEC,
+            Self::ConfigurationChange => &configuration_change::SPEC,
+            Self::SiteSchedule => &site_schedule::SPEC,
+            Self::UserActivity => &user_activity::SPEC,
+            Self::ApiRequest => &api_request::SPEC,
+            Self::JobTransition => &job_transition::SPEC,
+        }
+    }
+
+    /// The number of the kind in the tables; never used again for another.
+    #[must_use]
+    pub fn code(self) -> i64 {
+        match self {
+            Self::SiteRegistration => 1,
+            Self::DeviceRegistration => 2,
+            Self::DeviceMetrics => 3,
+            Self::JobOutcome => 4,
+            Self::DeviceStateChange => 5,
+            Self::ErrorLog => 6,
+            Self::ConfigurationChange => 7,
+            Self::SiteSchedule => 8,
+            Self::UserActivity => 9,
+            Self::ApiRequest => 10,
+            Self::JobTransition => 11,
+        }
+    }
+
+    /// The kind of a number in the tables.
+    #[must_use]
+    pub fn of_code(code: i64) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
+    }
+
+    /// The kind of a name on the wire, such as `deviceMetrics`.
+    #[must_use]
+    pub fn of_wire(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.spec().wire == name)
+    }
+}
+
+/// How a repeat of an event is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// By its `eventId`.
+    EventId,
+    /// By its device and instant, so that `occurredAt` must be given.
+    DeviceAndTime,
+}
+
+/// A set of words.
+#[derive(Debug)]
+pub struct EnumSpec {
+    /// Name of the GraphQL type.
+    pub name: &'static str,
+    /// What the set is for.
+    pub description: &'static str,
+    /// The words, each with what it means.
+    pub values: &'static [(&'static str, &'static str)],
+}
+
+/// Type of a field, with its bounds.
+#[derive(Clone, Copy, Debug)]
+pub enum Type {
+    /// Id of a device that is registered.
+    Device,
+    /// Id of a site that is registered.
+    Site,
+    /// Id of a device that this event may register.
+    NewDevice,
+    /// Id of a site that this event may register.
+    NewSite,
+    /// A text of at most so many characters, and four times as many bytes.
+    Text {
+        /// Characters at most.
+        max: usize,
+    },
+    /// One of a set of words.
+    Enum(&'static EnumSpec),
+    /// A finite number.
+    Float {
+        /// Least value.
+        min: f64,
+        /// Greatest value.
+        max: f64,
+    },
+    /// A whole number of 32 bits.
+    Int {
+        /// Least value.
+        min: i64,
+        /// Greatest value.
+        max: i64,
+    },
+    /// A whole number of 64 bits, a string on the wire.
+    Long {
+        /// Least value.
+        min: i64,
+        /// Greatest value.
+        max: i64,
+    },
+    /// An amount of money: a decimal with four places.
+    Money,
+    /// True or false.
+    Bool,
+    /// Any JSON of at most so many bytes.
+    Json {
+        /// Bytes at most, written without spaces.
+        max_bytes: usize,
+    },
+    /// A calendar date.
+    Date,
+    /// A time of day; 24:00 is the end of the day.
+    LocalTime,
+    /// Name of an IANA time zone.
+    TimeZone,
+    /// An ISO 4217 code.
+    Currency,
+    /// Times of day from `start` to `end`, at most 24.
+    Windows,
+    /// Names of services, each UP or DOWN, at most 64.
+    Services,
+    /// At most 64 labels of at most 64 characters.
+    Tags,
+}
+
+/// How a value lies in its column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// A whole number.
+    Int,
+    /// A number.
+    Float,
+    /// A text.
+    Text,
+}
+
+impl Type {
+    /// How values of the type lie in their columns.
+    #[must_use]
+    pub const fn storage(&self) -> Storage {
+        match self {
+            Self::Device | Self::Site | Self::NewDevice | Self::NewSite => Storage::Int,
+            Self::Int { .. } | Self::Long { .. } | Self::Money | Self::Bool => Storage::Int,
+            Self::Float { .. } => Storage::Float,
+            Self::Text { .. } | Self::Enum(_) | Self::Json { .. } | Self::Date => Storage::Text,
+            Self::LocalTime | Self::TimeZone | Self::Currency => Storage::Text,
+            Self::Windows | Self::Services | Self::Tags => Storage::Text,
+        }
+    }
+
+    /// Whether values are JSON, kept as text.
+    #[must_use]
+    pub const fn is_json(&self) -> bool {
+        matches!(
+            self,
+            Self::Json { .. } | Self::Windows | Self::Services | Self::Tags
+        )
+    }
+
+    /// Whether values are keys of devices.
+    #[must_use]
+    pub const fn is_device(&self) -> bool {
+        matches!(self, Self::Device | Self::NewDevice)
+    }
+
+    /// Whether values are keys of sites.
+    #[must_use]
+    pub const fn is_site(&self) -> bool {
+        matches!(self, Self::Site | Self::NewSite)
+    }
+
+    /// Whether values are keys of sites or devices.
+    #[must_use]
+    pub const fn is_reference(&self) -> bool {
+        self.is_device() || self.is_site()
+    }
+}
+
+/// Who gives a field its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The source must.
+    Required,
+    /// The source may.
+    Optional,
+    /// The kind's own rules, from other fields; it is no input.
+    FilledIn,
+}
+
+/// One field of a kind.
+#[derive(Clone, Copy)]
+pub struct Field {
+    /// Name on the wire and in GraphQL.
+    pub name: &'static str,
+    /// Its column.
+    pub column: &'static dyn ColumnName,
+    /// Type and bounds.
+    pub ty: Type,
+    /// Who gives it.
+    pub origin: Origin,
+    /// Whether events can be asked for by it.
+    pub filtered: bool,
+    /// What it says, with its unit.
+    pub description: &'static str,
+}
+
+impl std::fmt::Debug for Field {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Field")
+            .field("name", &self.name)
+            .field("ty", &self.ty)
+            .finish()
+    }
+}
+
+impl Field {
+    const fn required(
+        name: &'static str,
+        column: &'static dyn ColumnName,
+        ty: Type,
+        description: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            column,
+            ty,
+            origin: Origin::Required,
+            filtered: true,
+            description,
+        }
+    }
+
+    const fn optional(
+        name: &'static str,
+        column: &'static dyn ColumnName,
+        ty: Type,
+        description: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            column,
+            ty,
+            origin: Origin::Optional,
+            filtered: true,
+            description,
+        }
+    }
+
+    const fn not_filtered(mut self) -> Self {
+        self.filtered = false;
+        self
+    }
+
+    const fn filled_in(mut self) -> Self {
+        self.origin = Origin::FilledIn;
+        self
+    }
+}
+
+/// A field whose value is that of another field in the event before, in order of time.
+#[derive(Debug)]
+pub struct Derived {
+    /// Name of the field that is derived.
+    pub field: &'static str,
+    /// Name of the field of the event before that it takes its value from.
+    pub from: &'static str,
+}
+
+/// What a kind says of itself.
+#[derive(Debug)]
+pub struct Spec {
+    /// The kind.
+    pub kind: Kind,
+    /// Name on the wire: the key of the one-of object.
+    pub wire: &'static str,
+    /// Name of the GraphQL type.
+    pub type_name: &'static str,
+    /// Name of the connection.
+    pub list: &'static str,
+    /// Name of the subscription.
+    pub stream: &'static str,
+    /// Name of the table.
+    pub table: &'static str,
+    /// What such an event says.
+    pub description: &'static str,
+    /// How a repeat is known.
+    pub identity: Identity,
+    /// Whether sources may record it; if not, only this server does.
+    pub recordable: bool,
+    /// A state that a device passes through: history shows its changes, not each report.
+    pub derived: Option<Derived>,
+    /// The fields, in the order in which they are shown and stored.
+    pub fields: &'static [Field],
+    /// Rules over several fields, and values that follow from others.
+    pub finish: fn(&mut Fact) -> Result<(), Refusal>,
+}
+
+impl Spec {
+    /// Index of the field with a name of the wire.
+    #[must_use]
+    pub fn index_of(&self, name: &str) -> Option<usize> {
+        self.fields.iter().position(|field| field.name == name)
+    }
+
+    /// Index of the field with a column.
+    #[must_use]
+    pub fn index_of_column(&self, column: &str) -> Option<usize> {
+        self.fields
+            .iter()
+            .position(|field| field.column.name() == column)
+    }
+
+    /// Index of the field that names a device, if there is one.
+    #[must_use]
+    pub fn device_index(&self) -> Option<usize> {
+        self.fields.iter().position(|field| field.ty.is_device())
+    }
+
+    /// Index of the field that names a site, if there is one.
+    #[must_use]
+    pub fn site_index(&self) -> Option<usize> {
+        self.fields.iter().position(|field| field.ty.is_site())
+    }
+
+    /// Name of the GraphQL input type.
+    #[must_use]
+    pub fn input_name(&self) -> String {
+        format!("{}Input", self.type_name)
+    }
+}
+
+/// The `finish` of a kind without rules over several fields.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the form is that of the kinds that have such rules"
+)]
+fn nothing_more(_: &mut Fact) -> Result<(), Refusal> {
+    Ok(())
+}
+
+/// Sets a field that is absent.
+fn default_to(fact: &mut Fact, column: impl ColumnName, value: &str) {
+    let index = fact.spec().index_of_column(column.name());
+    if let Some(cell) = index
+        .and_then(|index| fact.cells.get_mut(index))
+        .filter(|c| c.is_null())
+    {
+        *cell = value.into();
+    }
+}
+
+/// Sets a field, whatever it was.
+fn fill_in(fact: &mut Fact, column: impl ColumnName, value: crate::event::Cell) {
+    let index = fact.spec().index_of_column(column.name());
+    if let Some(cell) = index.and_then(|index| fact.cells.get_mut(index)) {
+        *cell = value;
+    }
+}
