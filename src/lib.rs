@@ -1,4 +1,6 @@
 //! x
-#![allow(missing_docs)]
+pub mod clock;
 pub mod event;
 pub mod kinds;
+pub mod store;
+pub mod telemetry;

@@ -1,1 +1,3 @@
-//! x
+//! The one test binary: behaviour of the whole, on real databases.
+
+mod store;

@@ -1,0 +1,74 @@
+//! What is asked of the log's writer, and what it answers.
+
+use thiserror::Error;
+
+use super::error::StoreError;
+use crate::event::{Instant, NewEvent, Position};
+use crate::kinds::Refusal;
+
+/// Events that are appended together: all in one commit or none.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The events, at most [`EVENTS_MAX`](super::EVENTS_MAX).
+    pub events: Vec<NewEvent>,
+    /// What must not have changed meanwhile.
+    pub expect: Option<Expect>,
+}
+
+/// A thing that is changed with an expected version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expect {
+    /// Name of the thing, such as `job/…`.
+    pub entity: String,
+    /// How often it has changed so far; 0 for one that is new.
+    pub version: i64,
+}
+
+/// The answer to one event.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// It was appended, at this position.
+    Recorded(Position),
+    /// It had been appended before, at this position.
+    Duplicate(Position),
+    /// Its key was recorded before, at this position, with another body.
+    Conflict(Position),
+    /// It was refused.
+    Rejected(Refusal),
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, Default)]
+pub struct Appended {
+    /// One outcome for each event, in their order.
+    pub outcomes: Vec<Outcome>,
+    /// When it was appended.
+    pub recorded_at: Instant,
+}
+
+/// Why nothing of a request was appended.
+#[derive(Debug, Error)]
+pub enum AppendError {
+    /// The queue is full.
+    #[error("the queue of the log is full")]
+    Overloaded,
+    /// The request has too many events.
+    #[error("a request has at most {max} events, this one has {events}")]
+    TooLarge {
+        /// Events of the request.
+        events: usize,
+        /// Events at most.
+        max: usize,
+    },
+    /// What was expected not to have changed has.
+    #[error("{entity} has changed: its version is {version}")]
+    Stale {
+        /// Name of the thing.
+        entity: String,
+        /// Its version.
+        version: i64,
+    },
+    /// The log failed. Whether the events were appended is not known when it failed in committing.
+    #[error("cannot append")]
+    Store(#[source] std::sync::Arc<StoreError>),
+}

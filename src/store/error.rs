@@ -1,0 +1,144 @@
+//! What can fail in the log. Database errors are told apart here, by their codes, and nowhere else.
+
+use sea_orm::{DbErr, RuntimeErr, sqlx};
+use thiserror::Error;
+
+use crate::event::Position;
+
+/// What a database error means for the one who waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Somebody else holds a lock; try again.
+    Busy,
+    /// The disk is full.
+    Full,
+    /// The database may not be written.
+    ReadOnly,
+    /// The file is damaged or is no database.
+    Corrupt,
+    /// The database cannot be reached.
+    Unreachable,
+    /// A constraint of a table does not hold.
+    Constraint,
+    /// Anything else.
+    Other,
+}
+
+/// A statement that failed.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// A statement failed; `doing` names it.
+    #[error("cannot {doing}")]
+    Database {
+        /// What was being done.
+        doing: &'static str,
+        /// What it means.
+        cause: Cause,
+        /// What the database said.
+        source: DbErr,
+    },
+    /// A row does not hold what its table promises.
+    #[error("cannot read column {column} of {table}")]
+    Row {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+    },
+    /// Events that must be there are not.
+    #[error("the log has a hole: position {missing} is not in its table")]
+    Hole {
+        /// The position.
+        missing: Position,
+    },
+    /// The log was closed.
+    #[error("the log is closed")]
+    Closed,
+    /// A fold cannot be made of what the log holds.
+    #[error("cannot fold {what}")]
+    Fold {
+        /// What was being folded.
+        what: &'static str,
+    },
+}
+
+impl StoreError {
+    /// What the error means for the one who waits.
+    #[must_use]
+    pub const fn cause(&self) -> Cause {
+        match self {
+            Self::Database { cause, .. } => *cause,
+            Self::Row { .. } | Self::Hole { .. } | Self::Fold { .. } => Cause::Corrupt,
+            Self::Closed => Cause::Unreachable,
+        }
+    }
+}
+
+/// Names what was being done when a statement failed.
+pub(crate) trait Doing<T> {
+    /// Turns the error of the library into ours.
+    fn doing(self, doing: &'static str) -> Result<T, StoreError>;
+}
+
+impl<T> Doing<T> for Result<T, DbErr> {
+    fn doing(self, doing: &'static str) -> Result<T, StoreError> {
+        self.map_err(|source| StoreError::Database {
+            doing,
+            cause: cause_of(&source),
+            source,
+        })
+    }
+}
+
+/// Tells what an error of the library means.
+pub(crate) fn cause_of(error: &DbErr) -> Cause {
+    match error {
+        DbErr::Conn(RuntimeErr::SqlxError(inner))
+        | DbErr::Exec(RuntimeErr::SqlxError(inner))
+        | DbErr::Query(RuntimeErr::SqlxError(inner)) => cause_of_sqlx(inner),
+        DbErr::ConnectionAcquire(_) => Cause::Busy,
+        DbErr::Conn(_) => Cause::Unreachable,
+        _ => Cause::Other,
+    }
+}
+
+fn cause_of_sqlx(error: &sqlx::Error) -> Cause {
+    match error {
+        sqlx::Error::Database(database) => match database.code().as_deref() {
+            Some(code) if code.len() == 5 => cause_of_postgres(code),
+            Some(code) => code.parse().map_or(Cause::Other, cause_of_sqlite),
+            None => Cause::Other,
+        },
+        sqlx::Error::PoolTimedOut => Cause::Busy,
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolClosed => Cause::Unreachable,
+        _ => Cause::Other,
+    }
+}
+
+/// By class of SQLSTATE (PostgreSQL manual, appendix A).
+fn cause_of_postgres(code: &str) -> Cause {
+    match code {
+        "55P03" | "40001" | "40P01" | "57014" => Cause::Busy,
+        "53100" => Cause::Full,
+        "25006" => Cause::ReadOnly,
+        "XX001" | "XX002" => Cause::Corrupt,
+        _ if code.starts_with("23") => Cause::Constraint,
+        _ if code.starts_with("08") || code.starts_with("57P") || code.starts_with("53") => {
+            Cause::Unreachable
+        }
+        _ => Cause::Other,
+    }
+}
+
+/// By primary result code, the low byte of an extended one (sqlite.org/rescode.html).
+fn cause_of_sqlite(code: u32) -> Cause {
+    match code & 0xff {
+        5 | 6 => Cause::Busy,
+        8 => Cause::ReadOnly,
+        11 | 26 => Cause::Corrupt,
+        13 => Cause::Full,
+        10 | 14 => Cause::Unreachable,
+        19 => Cause::Constraint,
+        _ => Cause::Other,
+    }
+}

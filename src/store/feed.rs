@@ -1,0 +1,206 @@
+//! Brings what was committed into the ring, in order, whoever committed it.
+//!
+//! The writer of this process hands its events over. What another process commits is noticed by
+//! asking the database for its head, every so often and whenever a doorbell rings, and read from the
+//! tables. A message that was dropped, or came twice, is mended by arithmetic on positions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sea_orm::sqlx::PgPool;
+use sea_orm::sqlx::postgres::PgListener;
+use sea_orm::{ConnectionTrait, DatabaseConnection};
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::error::{Doing, StoreError};
+use super::names::Names;
+use super::read::Tables;
+use super::ring::Ring;
+use super::sql::Sql;
+use crate::event::{Event, Position};
+
+/// Batches that may wait to be brought into the ring; one more is dropped and read from the tables.
+const WAITING_MAX: usize = 64;
+/// Events at most that are read from the tables at once.
+const PAGE_EVENTS: usize = 2_000;
+/// Channel of the doorbell on PostgreSQL.
+const DOORBELL: &str = "homepot_head";
+
+/// Hands events over to the ring.
+#[derive(Clone, Debug)]
+pub(crate) struct Feed {
+    batches: mpsc::Sender<Vec<Arc<Event>>>,
+}
+
+impl Feed {
+    /// Hands over what was committed. It never waits.
+    pub(crate) fn publish(&self, events: Vec<Arc<Event>>) {
+        if !events.is_empty() {
+            // full means that the feeder is busy; it will find the gap and read the tables
+            let _ = self.batches.try_send(events);
+        }
+    }
+}
+
+/// The task that fills the ring.
+pub(crate) struct Feeder {
+    batches: mpsc::Receiver<Vec<Arc<Event>>>,
+    db: DatabaseConnection,
+    tables: Tables,
+    names: Arc<Names>,
+    ring: Arc<Ring>,
+    poll: Duration,
+    events_max: i64,
+    bell: Arc<Notify>,
+}
+
+impl Feeder {
+    /// The two ends: one for the writer, one to be run as a task.
+    pub(crate) fn new(
+        db: DatabaseConnection,
+        tables: Tables,
+        ring: Arc<Ring>,
+        poll: Duration,
+        events_max: usize,
+    ) -> (Feed, Self) {
+        let (sender, batches) = mpsc::channel(WAITING_MAX);
+        let events_max = i64::try_from(events_max).unwrap_or(i64::MAX);
+        let names = tables.names();
+        let bell = Arc::new(Notify::new());
+        (
+            Feed { batches: sender },
+            Self {
+                batches,
+                db,
+                tables,
+                names,
+                ring,
+                poll,
+                events_max,
+                bell,
+            },
+        )
+    }
+
+    /// The bell that makes the feeder look at the head at once.
+    pub(crate) fn bell(&self) -> Arc<Notify> {
+        Arc::clone(&self.bell)
+    }
+
+    /// Runs until it is told to stop.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let bell = self.bell();
+        let mut ticks = tokio::time::interval(self.poll);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let done = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(events) = self.batches.recv() => self.take(events).await,
+                () = bell.notified() => self.look().await,
+                _ = ticks.tick() => self.look().await,
+            };
+            if let Err(error) = done {
+                tracing::warn!(error = %crate::telemetry::chain(&error), "cannot follow the log, will try again");
+            }
+        }
+    }
+
+    async fn take(&self, events: Vec<Arc<Event>>) -> Result<(), StoreError> {
+        let (Some(first), Some(last)) = (events.first(), events.last()) else {
+            return Ok(());
+        };
+        if last.position <= self.ring.head() {
+            return Ok(());
+        }
+        if first.position > self.ring.head().next() {
+            self.catch_up(Position(first.position.0 - 1)).await?;
+        }
+        let head = self.ring.head();
+        self.ring
+            .push(events.into_iter().filter(|event| event.position > head));
+        Ok(())
+    }
+
+    async fn look(&self) -> Result<(), StoreError> {
+        let head = head_of(&self.db).await?;
+        if head > self.ring.head() {
+            self.catch_up(head).await
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Reads what another process has committed. When that is more than the ring can hold, the ring
+    /// begins anew near the head, and followers read the rest from the tables.
+    async fn catch_up(&self, to: Position) -> Result<(), StoreError> {
+        if to.0 - self.ring.head().0 > self.events_max {
+            self.ring.skip_to(to);
+            // somebody else may have registered or moved devices meanwhile
+            return self.names.load(&self.db).await;
+        }
+        while self.ring.head() < to {
+            let slice = self
+                .tables
+                .after(self.ring.head(), PAGE_EVENTS, None)
+                .await?;
+            if slice.events.is_empty() {
+                break;
+            }
+            for event in &slice.events {
+                super::commit::learn_place(&self.names, event);
+            }
+            self.ring.push(slice.events);
+        }
+        Ok(())
+    }
+}
+
+/// The head of the log as the database has it.
+pub(crate) async fn head_of(db: &impl ConnectionTrait) -> Result<Position, StoreError> {
+    let statement =
+        Sql::new("SELECT position FROM log_head WHERE id = 1").statement(db.get_database_backend());
+    let row = db.query_one_raw(statement).await.doing("read the head")?;
+    let row = row.ok_or(StoreError::Row {
+        table: "log_head",
+        column: "position",
+    })?;
+    Ok(Position(row.try_get_by_index(0).doing("read the head")?))
+}
+
+/// Rings the bell of the other nodes after commits of this one, as often as the database keeps up
+/// with and no more, and this node's when another rings.
+pub(crate) async fn doorbell(
+    db: DatabaseConnection,
+    pool: PgPool,
+    ring: Arc<Ring>,
+    bell: Arc<Notify>,
+    stop: CancellationToken,
+) {
+    let mut head = ring.watch();
+    let mut listener = listen(&pool).await;
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            rung = async { match &mut listener { Some(l) => l.recv().await.is_ok(), None => std::future::pending().await } } => {
+                if rung { bell.notify_one() } else { listener = listen(&pool).await }
+            }
+            changed = head.changed() => {
+                if changed.is_err() { break }
+                let position = head.borrow_and_update().0;
+                let mut sql = Sql::new("SELECT pg_notify(");
+                sql.bind(DOORBELL).push(", ").bind(position.to_string()).push(")");
+                // without the bell the others find out by asking
+                let _ = db.query_one_raw(sql.statement(sea_orm::DbBackend::Postgres)).await;
+            }
+        }
+    }
+}
+
+async fn listen(pool: &PgPool) -> Option<PgListener> {
+    let mut listener = PgListener::connect_with(pool).await.ok()?;
+    listener.listen(DOORBELL).await.ok()?;
+    Some(listener)
+}

@@ -1,0 +1,31 @@
+//! State that is folded from events.
+
+use futures_util::future::BoxFuture;
+use sea_orm::DatabaseTransaction;
+
+use super::error::StoreError;
+use crate::event::Event;
+use crate::kinds::Kind;
+
+/// Folds events into tables of its own.
+///
+/// A fold may be applied inside the append transaction, so that it is never behind, or follow the
+/// log with a checkpoint. Either way it sees each event once and in order of positions, and its
+/// result must not depend on how the events are cut into batches.
+pub trait Fold: Send + Sync + std::fmt::Debug {
+    /// Name, for the checkpoint and for people.
+    fn name(&self) -> &'static str;
+
+    /// The kinds that it wants to see.
+    fn kinds(&self) -> &'static [Kind];
+
+    /// The tables that it fills, which a rebuild empties.
+    fn tables(&self) -> &'static [&'static str];
+
+    /// Folds events of those kinds, in order of positions.
+    fn apply<'a>(
+        &'a self,
+        tx: &'a DatabaseTransaction,
+        events: &'a [&'a Event],
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+}

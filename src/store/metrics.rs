@@ -1,0 +1,95 @@
+//! What the log tells of itself to those who watch over it.
+
+use std::time::Instant;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use super::commit::Committed;
+
+/// Counters of the log.
+#[derive(Debug)]
+pub struct Metrics {
+    append_seconds: Histogram,
+    batch_events: Histogram,
+    events: Counter,
+    duplicates: Counter,
+    overloaded: Counter,
+    queue_events: Gauge,
+    head: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            append_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
+            batch_events: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
+            events: Counter::default(),
+            duplicates: Counter::default(),
+            overloaded: Counter::default(),
+            queue_events: Gauge::default(),
+            head: Gauge::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Shows the counters.
+    pub fn register(&self, registry: &mut Registry) {
+        let seconds = "Time to commit a batch of events";
+        registry.register_with_unit(
+            "append",
+            seconds,
+            Unit::Seconds,
+            self.append_seconds.clone(),
+        );
+        registry.register(
+            "append_batch_events",
+            "Events in a batch",
+            self.batch_events.clone(),
+        );
+        registry.register("events_recorded", "Events appended", self.events.clone());
+        registry.register(
+            "events_duplicate",
+            "Repeats dropped",
+            self.duplicates.clone(),
+        );
+        let overloaded = "Requests refused because the queue was full";
+        registry.register("append_overloaded", overloaded, self.overloaded.clone());
+        let queue = "Events that wait to be appended";
+        registry.register("append_queue_events", queue, self.queue_events.clone());
+        registry.register("log_head_position", "Head of the log", self.head.clone());
+    }
+
+    pub(crate) fn batch_begins(&self) -> Instant {
+        Instant::now()
+    }
+
+    pub(crate) fn batch_ends(&self, began: Instant) {
+        self.append_seconds.observe(began.elapsed().as_secs_f64());
+    }
+
+    pub(crate) fn committed(&self, committed: &Committed) {
+        let events = committed.events.len();
+        self.batch_events
+            .observe(f64::from(u32::try_from(events).unwrap_or(u32::MAX)));
+        self.events
+            .inc_by(u64::try_from(events).unwrap_or(u64::MAX));
+        self.duplicates
+            .inc_by(u64::try_from(committed.duplicates).unwrap_or(u64::MAX));
+        if let Some(last) = committed.events.last() {
+            self.head.set(last.position.0);
+        }
+    }
+
+    pub(crate) fn overloaded(&self) {
+        self.overloaded.inc();
+    }
+
+    pub(crate) fn queue(&self, events: usize) {
+        self.queue_events
+            .set(i64::try_from(events).unwrap_or(i64::MAX));
+    }
+}

@@ -1,0 +1,499 @@
+//! The log: append, read, tail. It knows that events have kinds, fields and keys, and what none of
+//! them means.
+//!
+//! One task writes ([`writer`]), one transaction a batch ([`commit`]). Readers page the tables
+//! ([`read`]) or follow the newest events in memory ([`ring`], filled by [`feed`], followed by
+//! [`tail`]). Positions are 1, 2, 3 … without a hole, so a reader proves by arithmetic that it has
+//! seen everything.
+
+mod append;
+mod commit;
+mod duplicates;
+mod error;
+mod feed;
+mod fold;
+mod insert;
+mod metrics;
+mod names;
+mod open;
+mod partitions;
+mod read;
+mod ring;
+mod rows;
+mod sql;
+mod tail;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+pub use append::{AppendError, Appended, Expect, Outcome, Request};
+pub use error::{Cause, StoreError};
+pub use fold::Fold;
+pub use metrics::Metrics;
+pub use names::{EntityType, Names};
+pub use open::{Location, OpenError};
+pub use read::{Order, PageQuery, Place, Scope, Slice};
+pub use tail::Tail;
+
+pub(crate) use error::Doing;
+pub(crate) use sql::Sql;
+
+use crate::clock::Clock;
+use crate::event::{Event, Position};
+use crate::kinds::Kind;
+use commit::Committer;
+use feed::Feeder;
+use partitions::Partitions;
+use read::Tables;
+use ring::Ring;
+use writer::{Job, Pending, Statements, Writer};
+
+/// Events at most in a request and in a commit.
+pub const EVENTS_MAX: usize = 1_000;
+/// Bytes at most in a commit, unless one request has more.
+pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Limits of the log.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Events that may wait to be appended.
+    pub queue_events_max: usize,
+    /// Bytes that may wait to be appended.
+    pub queue_bytes_max: usize,
+    /// Events in memory for those who follow.
+    pub ring_events_max: usize,
+    /// Bytes in memory for those who follow.
+    pub ring_bytes_max: usize,
+    /// Events that a follower reads from the tables at once.
+    pub page_events: usize,
+    /// How often the database is asked for its head.
+    pub tail_poll: Duration,
+}
+
+/// Which log this is. A cursor or checkpoint of another log, or of this one before it was restored,
+/// is told apart by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Given when the log was made.
+    pub log_id: Uuid,
+    /// Raised by each restore.
+    pub epoch: i64,
+}
+
+/// The log.
+#[derive(Clone, Debug)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    connections: open::Connections,
+    identity: Identity,
+    limits: Limits,
+    names: Arc<Names>,
+    tables: Tables,
+    ring: Arc<Ring>,
+    appends: mpsc::Sender<Pending>,
+    jobs: mpsc::Sender<Job>,
+    queue_events: Arc<Semaphore>,
+    queue_bytes: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+}
+
+/// What a log is opened with.
+#[derive(Debug)]
+pub struct Options {
+    /// Where it is kept.
+    pub location: Location,
+    /// Its limits.
+    pub limits: Limits,
+    /// What is folded inside each append.
+    pub folds: Vec<Arc<dyn Fold>>,
+    /// Its clock.
+    pub clock: Clock,
+}
+
+/// The tasks of a log and how they are stopped.
+#[derive(Debug)]
+pub struct Tasks {
+    stop_writing: CancellationToken,
+    stop_feeding: CancellationToken,
+    writer: TaskTracker,
+    others: TaskTracker,
+}
+
+impl Tasks {
+    /// Appends what waits, then stops. New requests are refused from now on.
+    pub async fn stop(self) {
+        self.stop_writing.cancel();
+        self.writer.close();
+        self.writer.wait().await;
+        self.stop_feeding.cancel();
+        self.others.close();
+        self.others.wait().await;
+    }
+}
+
+impl Store {
+    /// Opens the log, brings its database up to date, and starts its tasks.
+    ///
+    /// # Errors
+    /// When the database cannot be opened, is not ours, or was written by a newer version.
+    pub async fn open(options: Options) -> Result<(Self, Tasks), OpenError> {
+        let connections = open::connect(&options.location).await?;
+        open::migrate(&connections).await?;
+        let db = &connections.writer;
+        let identity = identity(db).await?;
+        let names = Arc::new(Names::default());
+        names.load(db).await?;
+        let head = feed::head_of(db).await?;
+        let limits = options.limits;
+        let ring = Arc::new(Ring::new(
+            head,
+            limits.ring_events_max,
+            limits.ring_bytes_max,
+        ));
+        let tables = Tables::new(connections.readers.clone(), Arc::clone(&names));
+        let (appends, append_queue) = mpsc::channel(limits.queue_events_max);
+        let (jobs, job_queue) = mpsc::channel(64);
+        let metrics = Arc::new(Metrics::default());
+        let committer = Committer {
+            db: db.clone(),
+            names: Arc::clone(&names),
+            folds: options.folds,
+            partitions: Partitions::load(db).await?,
+            clock: options.clock.clone(),
+        };
+        let queue_events = Arc::new(Semaphore::new(limits.queue_events_max));
+        let queue_bytes = Arc::new(Semaphore::new(limits.queue_bytes_max));
+        let shared = Shared {
+            connections,
+            identity,
+            limits,
+            names,
+            tables,
+            ring,
+            appends,
+            jobs,
+            queue_events,
+            queue_bytes,
+            metrics,
+            clock: options.clock,
+        };
+        let store = Self {
+            shared: Arc::new(shared),
+        };
+        let tasks = store.start(committer, append_queue, job_queue);
+        Ok((store, tasks))
+    }
+
+    fn start(
+        &self,
+        committer: Committer,
+        appends: mpsc::Receiver<Pending>,
+        jobs: mpsc::Receiver<Job>,
+    ) -> Tasks {
+        let shared = &self.shared;
+        let (feed, feeder) = Feeder::new(
+            shared.connections.readers.clone(),
+            shared.tables.clone(),
+            Arc::clone(&shared.ring),
+            shared.limits.tail_poll,
+            shared.limits.ring_events_max,
+        );
+        let tasks = Tasks {
+            stop_writing: CancellationToken::new(),
+            stop_feeding: CancellationToken::new(),
+            writer: TaskTracker::new(),
+            others: TaskTracker::new(),
+        };
+        if let Some(pool) = &shared.connections.postgres {
+            tasks.others.spawn(feed::doorbell(
+                shared.connections.readers.clone(),
+                pool.clone(),
+                Arc::clone(&shared.ring),
+                feeder.bell(),
+                tasks.stop_feeding.clone(),
+            ));
+        }
+        let metrics = Arc::clone(&shared.metrics);
+        let writer = Writer {
+            committer,
+            appends,
+            jobs,
+            feed,
+            metrics,
+            held_over: None,
+        };
+        tasks.writer.spawn(writer.run(tasks.stop_writing.clone()));
+        tasks.others.spawn(feeder.run(tasks.stop_feeding.clone()));
+        tasks
+    }
+
+    /// Appends a request, or refuses it at once when the queue is full.
+    ///
+    /// # Errors
+    /// [`AppendError`]; nothing was appended, unless the log failed in committing.
+    pub async fn append(&self, request: Request) -> Result<Appended, AppendError> {
+        let bytes = weight(&request)?;
+        let shared = &self.shared;
+        let events = Arc::clone(&shared.queue_events).try_acquire_many_owned(count(&request));
+        let space = Arc::clone(&shared.queue_bytes).try_acquire_many_owned(bytes);
+        shared
+            .metrics
+            .queue(shared.limits.queue_events_max - shared.queue_events.available_permits());
+        let (Ok(events), Ok(space)) = (events, space) else {
+            shared.metrics.overloaded();
+            return Err(AppendError::Overloaded);
+        };
+        self.enqueue(request, bytes, (events, space)).await
+    }
+
+    /// Appends a request, and waits for a place in the queue if it is full: for sources inside this
+    /// process, which can wait.
+    ///
+    /// # Errors
+    /// [`AppendError`], but never that the queue is full.
+    pub async fn append_patiently(&self, request: Request) -> Result<Appended, AppendError> {
+        let bytes = weight(&request)?;
+        let shared = &self.shared;
+        let events = Arc::clone(&shared.queue_events)
+            .acquire_many_owned(count(&request))
+            .await;
+        let space = Arc::clone(&shared.queue_bytes)
+            .acquire_many_owned(bytes)
+            .await;
+        let (Ok(events), Ok(space)) = (events, space) else {
+            return Err(closed());
+        };
+        self.enqueue(request, bytes, (events, space)).await
+    }
+
+    async fn enqueue(
+        &self,
+        request: Request,
+        bytes: u32,
+        place: (
+            tokio::sync::OwnedSemaphorePermit,
+            tokio::sync::OwnedSemaphorePermit,
+        ),
+    ) -> Result<Appended, AppendError> {
+        let (answer, answered) = oneshot::channel();
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let pending = Pending {
+            request,
+            bytes,
+            answer,
+            _place: place,
+        };
+        self.shared
+            .appends
+            .send(pending)
+            .await
+            .map_err(|_| closed())?;
+        answered.await.map_err(|_| closed())?
+    }
+
+    /// Runs statements in a transaction of their own, in turn with the appends where the database
+    /// has one writer.
+    ///
+    /// # Errors
+    /// What the statements fail with; nothing of them is kept then.
+    pub(crate) async fn transact<F>(&self, statements: F) -> Result<(), StoreError>
+    where
+        F: for<'t> FnOnce(&'t DatabaseTransaction) -> BoxFuture<'t, Result<(), StoreError>>
+            + Send
+            + 'static,
+    {
+        let statements: Statements = Box::new(statements);
+        if self.backend() != DbBackend::Sqlite {
+            return commit::transact(&self.shared.connections.writer, statements).await;
+        }
+        let (answer, answered) = oneshot::channel();
+        let job = Job { statements, answer };
+        self.shared
+            .jobs
+            .send(job)
+            .await
+            .map_err(|_| StoreError::Closed)?;
+        answered.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Follows the log from a position: first what is in it, then what comes. `kinds` leaves out all
+    /// others.
+    #[must_use]
+    pub fn tail(&self, from: Position, kinds: Option<&'static [Kind]>) -> Tail {
+        let shared = &self.shared;
+        let (tables, ring) = (shared.tables.clone(), Arc::clone(&shared.ring));
+        Tail::new(tables, ring, from, kinds, shared.limits.page_events)
+    }
+
+    /// Whole commits after a position, until there are at least so many events.
+    ///
+    /// # Errors
+    /// When the tables cannot be read or lack an event.
+    pub async fn after(&self, position: Position, events_min: usize) -> Result<Slice, StoreError> {
+        self.shared.tables.after(position, events_min, None).await
+    }
+
+    /// A page of one kind.
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub async fn page(&self, query: &PageQuery) -> Result<Vec<Event>, StoreError> {
+        self.shared.tables.page(query).await
+    }
+
+    /// How many events a page would have without a limit.
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub async fn count(&self, query: &PageQuery) -> Result<i64, StoreError> {
+        self.shared.tables.count(query).await
+    }
+
+    /// The same page for each of some devices or sites, whose keys stand in a column.
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub async fn pages(
+        &self,
+        query: &PageQuery,
+        keys: &[i64],
+        column: &str,
+    ) -> Result<std::collections::HashMap<i64, Vec<Event>>, StoreError> {
+        self.shared.tables.pages(query, keys, column).await
+    }
+
+    /// Events by their places.
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub async fn at(&self, kind: Kind, places: &[Place]) -> Result<Vec<Event>, StoreError> {
+        self.shared.tables.at(kind, places).await
+    }
+
+    /// The newest position that followers have been told of.
+    #[must_use]
+    pub fn head(&self) -> Position {
+        self.shared.ring.head()
+    }
+
+    /// Tells of every change of the head.
+    #[must_use]
+    pub fn watch_head(&self) -> watch::Receiver<Position> {
+        self.shared.ring.watch()
+    }
+
+    /// Which log this is.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.shared.identity
+    }
+
+    /// Ids and keys of sites and devices.
+    #[must_use]
+    pub fn names(&self) -> &Names {
+        &self.shared.names
+    }
+
+    /// What the log tells of itself.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// Which database keeps the log.
+    #[must_use]
+    pub fn backend(&self) -> DbBackend {
+        self.shared.connections.writer.get_database_backend()
+    }
+
+    /// The file of the log, on SQLite.
+    #[must_use]
+    pub fn file(&self) -> Option<PathBuf> {
+        self.shared.connections.file.clone()
+    }
+
+    /// The clock of the log.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
+    /// Connections for reading state.
+    pub(crate) fn readers(&self) -> &DatabaseConnection {
+        &self.shared.connections.readers
+    }
+
+    /// Events that wait to be appended.
+    #[must_use]
+    pub fn queued_events(&self) -> usize {
+        let shared = &self.shared;
+        shared.limits.queue_events_max - shared.queue_events.available_permits()
+    }
+}
+
+fn count(request: &Request) -> u32 {
+    u32::try_from(request.events.len().max(1)).unwrap_or(u32::MAX)
+}
+
+fn weight(request: &Request) -> Result<u32, AppendError> {
+    let events = request.events.len();
+    if events > EVENTS_MAX {
+        return Err(AppendError::TooLarge {
+            events,
+            max: EVENTS_MAX,
+        });
+    }
+    let bytes: usize = request
+        .events
+        .iter()
+        .map(|event| event.fact.weight_bytes())
+        .sum();
+    Ok(u32::try_from(bytes).unwrap_or(u32::MAX))
+}
+
+fn closed() -> AppendError {
+    AppendError::Store(Arc::new(StoreError::Closed))
+}
+
+/// Reads which log this is; a log that was just made gets its id.
+async fn identity(db: &DatabaseConnection) -> Result<Identity, StoreError> {
+    let backend = db.get_database_backend();
+    let mut sql = Sql::new(
+        "INSERT INTO log_head (id, position, recorded_at, log_id, epoch) VALUES (1, 0, 0, ",
+    );
+    sql.bind(Uuid::now_v7().to_string())
+        .push(", 1) ON CONFLICT (id) DO NOTHING");
+    db.execute_raw(sql.statement(backend))
+        .await
+        .doing("make the head of the log")?;
+    let sql = Sql::new("SELECT log_id, epoch FROM log_head WHERE id = 1");
+    let row = db
+        .query_one_raw(sql.statement(backend))
+        .await
+        .doing("read the head of the log")?;
+    let wrong = || StoreError::Row {
+        table: "log_head",
+        column: "log_id",
+    };
+    let row = row.ok_or_else(wrong)?;
+    let log_id: String = row.try_get_by_index(0).doing("read the head of the log")?;
+    let epoch = row.try_get_by_index(1).doing("read the head of the log")?;
+    Ok(Identity {
+        log_id: log_id.parse().map_err(|_| wrong())?,
+        epoch,
+    })
+}

@@ -1,0 +1,190 @@
+//! The ids of sites and devices and the keys that stand for them in the tables.
+//!
+//! A key never changes and is never given again, so what is known here stays true; what is not
+//! known here is looked up in the database, since another process may have registered it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use sea_orm::{ConnectionTrait, DbBackend, Value};
+
+use super::error::{Doing, StoreError};
+use super::sql::Sql;
+use crate::event::{Cell, Reference};
+
+/// What a key stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EntityType {
+    /// A site.
+    Site,
+    /// A device.
+    Device,
+}
+
+impl EntityType {
+    /// The word in the table.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Site => "SITE",
+            Self::Device => "DEVICE",
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Maps {
+    sites: HashMap<Arc<str>, i64>,
+    devices: HashMap<Arc<str>, i64>,
+    ids: HashMap<i64, Arc<str>>,
+    site_of_device: HashMap<i64, i64>,
+}
+
+/// Ids and keys of all sites and devices that this process has met.
+#[derive(Debug, Default)]
+pub struct Names {
+    maps: RwLock<Maps>,
+}
+
+impl Names {
+    /// Reads all names of the database.
+    pub(crate) async fn load(&self, db: &impl ConnectionTrait) -> Result<(), StoreError> {
+        let sql = "SELECT entity_key, entity_type, entity_id FROM entity_keys";
+        self.learn(db, Sql::new(sql)).await?;
+        self.load_places(db).await
+    }
+
+    /// Reads at which site each device is registered.
+    pub(crate) async fn load_places(&self, db: &impl ConnectionTrait) -> Result<(), StoreError> {
+        let statement = Sql::new("SELECT device_key, site_key FROM devices")
+            .statement(db.get_database_backend());
+        let rows = db
+            .query_all_raw(statement)
+            .await
+            .doing("read the devices")?;
+        let mut places: Vec<(i64, i64)> = Vec::with_capacity(rows.len());
+        for row in rows {
+            places.push((
+                row.try_get_by_index(0).doing("read a device")?,
+                row.try_get_by_index(1).doing("read a device")?,
+            ));
+        }
+        self.maps
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .site_of_device
+            .extend(places);
+        Ok(())
+    }
+
+    /// The key of an id, if this process has met it.
+    #[must_use]
+    pub fn key(&self, entity: EntityType, id: &str) -> Option<i64> {
+        let maps = self.maps.read().unwrap_or_else(PoisonError::into_inner);
+        match entity {
+            EntityType::Site => maps.sites.get(id).copied(),
+            EntityType::Device => maps.devices.get(id).copied(),
+        }
+    }
+
+    /// The id of a key, if this process has met it.
+    #[must_use]
+    pub fn id(&self, key: i64) -> Option<Arc<str>> {
+        let maps = self.maps.read().unwrap_or_else(PoisonError::into_inner);
+        maps.ids.get(&key).map(Arc::clone)
+    }
+
+    /// The site at which a device is registered.
+    #[must_use]
+    pub fn site_of_device(&self, device_key: i64) -> Option<i64> {
+        let maps = self.maps.read().unwrap_or_else(PoisonError::into_inner);
+        maps.site_of_device.get(&device_key).copied()
+    }
+
+    /// Looks ids up in the database that this process has not met.
+    pub(crate) async fn look_up(
+        &self,
+        db: &impl ConnectionTrait,
+        entity: EntityType,
+        ids: &[Arc<str>],
+    ) -> Result<(), StoreError> {
+        for ids in ids.chunks(500) {
+            let mut sql = Sql::new(
+                "SELECT entity_key, entity_type, entity_id FROM entity_keys WHERE entity_type = ",
+            );
+            sql.bind(entity.word()).push(" AND entity_id IN ");
+            sql.bind_list(ids.iter().map(|id| Value::from(id.to_string())));
+            self.learn(db, sql).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks keys up in the database that this process has not met.
+    pub(crate) async fn look_up_keys(
+        &self,
+        db: &impl ConnectionTrait,
+        keys: &[i64],
+    ) -> Result<(), StoreError> {
+        for keys in keys.chunks(500) {
+            let mut sql = Sql::new(
+                "SELECT entity_key, entity_type, entity_id FROM entity_keys WHERE entity_key IN ",
+            );
+            sql.bind_list(keys.iter().map(|key| Value::from(*key)));
+            self.learn(db, sql).await?;
+        }
+        self.load_places_of(db, keys).await
+    }
+
+    async fn load_places_of(
+        &self,
+        db: &impl ConnectionTrait,
+        keys: &[i64],
+    ) -> Result<(), StoreError> {
+        if keys.is_empty() {
+            Ok(())
+        } else {
+            self.load_places(db).await
+        }
+    }
+
+    async fn learn(&self, db: &impl ConnectionTrait, sql: Sql) -> Result<(), StoreError> {
+        let backend: DbBackend = db.get_database_backend();
+        let rows = db
+            .query_all_raw(sql.statement(backend))
+            .await
+            .doing("read the keys")?;
+        for row in rows {
+            let key: i64 = row.try_get_by_index(0).doing("read a key")?;
+            let word: String = row.try_get_by_index(1).doing("read a key")?;
+            let id: String = row.try_get_by_index(2).doing("read a key")?;
+            let entity = if word == "SITE" {
+                EntityType::Site
+            } else {
+                EntityType::Device
+            };
+            self.add(entity, &Arc::from(id), key);
+        }
+        Ok(())
+    }
+
+    /// Remembers a name that is in the database.
+    pub(crate) fn add(&self, entity: EntityType, id: &Arc<str>, key: i64) {
+        let mut maps = self.maps.write().unwrap_or_else(PoisonError::into_inner);
+        match entity {
+            EntityType::Site => maps.sites.insert(Arc::clone(id), key),
+            EntityType::Device => maps.devices.insert(Arc::clone(id), key),
+        };
+        maps.ids.insert(key, Arc::clone(id));
+    }
+
+    /// Remembers at which site a device is registered.
+    pub(crate) fn place(&self, device_key: i64, site_key: i64) {
+        let mut maps = self.maps.write().unwrap_or_else(PoisonError::into_inner);
+        maps.site_of_device.insert(device_key, site_key);
+    }
+
+    /// The reference of a key; one that this process has not met bears its number as id.
+    pub(crate) fn reference(&self, key: i64) -> Cell {
+        let id = self.id(key).unwrap_or_else(|| Arc::from(key.to_string()));
+        Cell::Reference(Reference { key, id })
+    }
+}

@@ -1,0 +1,157 @@
+//! The newest events, in memory, so that those who follow the log need not read it from disk.
+//!
+//! The ring holds an unbroken run of positions up to its newest. Whoever has fallen behind its
+//! oldest reads the tables and comes back; nobody ever waits for a slow reader.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::watch;
+
+use crate::event::{Event, Position};
+
+/// The newest events and their head.
+#[derive(Debug)]
+pub(crate) struct Ring {
+    events: RwLock<Held>,
+    head: watch::Sender<Position>,
+    events_max: usize,
+    bytes_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    events: VecDeque<(Arc<Event>, usize)>,
+    bytes: usize,
+}
+
+/// What the ring has after a position.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// These follow.
+    Events(Vec<Arc<Event>>),
+    /// Nothing has been appended since.
+    Nothing,
+    /// They have left the ring: read the tables.
+    Gone,
+}
+
+impl Ring {
+    /// An empty ring at a head.
+    pub(crate) fn new(head: Position, events_max: usize, bytes_max: usize) -> Self {
+        let (head, _) = watch::channel(head);
+        Self {
+            events: RwLock::default(),
+            head,
+            events_max,
+            bytes_max,
+        }
+    }
+
+    /// The newest position that followers are told of.
+    pub(crate) fn head(&self) -> Position {
+        *self.head.borrow()
+    }
+
+    /// Tells of every change of the head; changes may be coalesced.
+    pub(crate) fn watch(&self) -> watch::Receiver<Position> {
+        self.head.subscribe()
+    }
+
+    /// Adds events that follow the head without a gap, and wakes the followers.
+    pub(crate) fn push(&self, events: impl IntoIterator<Item = Arc<Event>>) {
+        let mut held = self.events.write().unwrap_or_else(PoisonError::into_inner);
+        let mut head = self.head();
+        for event in events {
+            debug_assert_eq!(
+                event.position,
+                head.next(),
+                "the ring holds an unbroken run"
+            );
+            head = event.position;
+            let bytes = event.fact.weight_bytes();
+            held.bytes += bytes;
+            held.events.push_back((event, bytes));
+        }
+        while held.events.len() > self.events_max || held.bytes > self.bytes_max {
+            let Some((_, bytes)) = held.events.pop_front() else {
+                break;
+            };
+            held.bytes -= bytes;
+        }
+        drop(held);
+        self.head.send_replace(head);
+    }
+
+    /// Begins anew at a head, empty: what came before must be read from the tables.
+    pub(crate) fn skip_to(&self, head: Position) {
+        let mut held = self.events.write().unwrap_or_else(PoisonError::into_inner);
+        *held = Held::default();
+        self.head.send_replace(head);
+    }
+
+    /// What follows a position, at most so many events.
+    pub(crate) fn after(&self, position: Position, events_max: usize) -> Next {
+        let held = self.events.read().unwrap_or_else(PoisonError::into_inner);
+        if position >= self.head() {
+            return Next::Nothing;
+        }
+        let Some((oldest, _)) = held.events.front() else {
+            return Next::Gone;
+        };
+        let Ok(skipped) = usize::try_from(position.0 + 1 - oldest.position.0) else {
+            return Next::Gone;
+        };
+        let events = held.events.iter().skip(skipped).take(events_max);
+        Next::Events(events.map(|(event, _)| Arc::clone(event)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Cell, Fact, Instant, Provenance};
+    use crate::kinds::Kind;
+
+    fn event(position: i64) -> Arc<Event> {
+        let fact = Fact {
+            kind: Kind::ErrorLog,
+            event_id: None,
+            occurred_at: Instant(position),
+            provenance: Provenance::Real,
+            cells: Box::default(),
+            extra: Cell::Null,
+        };
+        Arc::new(Event {
+            position: Position(position),
+            recorded_at: Instant(position),
+            fact,
+        })
+    }
+
+    #[test]
+    fn a_reader_behind_the_ring_is_sent_to_the_tables() {
+        let ring = Ring::new(Position(10), 3, usize::MAX);
+        ring.push((11..=15).map(event));
+        assert!(matches!(ring.after(Position(11), 9), Next::Gone));
+        assert!(matches!(ring.after(Position(15), 9), Next::Nothing));
+        let Next::Events(events) = ring.after(Position(12), 2) else {
+            panic!("events expected")
+        };
+        assert_eq!(
+            events.iter().map(|e| e.position.0).collect::<Vec<_>>(),
+            [13, 14]
+        );
+    }
+
+    #[test]
+    fn the_ring_is_bounded_in_bytes() {
+        let ring = Ring::new(Position(0), 1_000, 300);
+        ring.push((1..=100).map(event));
+        assert!(matches!(ring.after(Position(0), 9), Next::Gone));
+        let Next::Events(events) = ring.after(Position(98), 9) else {
+            panic!("events expected")
+        };
+        assert_eq!(events.len(), 2);
+    }
+}

@@ -1,0 +1,203 @@
+//! Builds the text of a statement together with its values.
+//!
+//! The log speaks to its tables in SQL of its own: one text for both databases, since the tables of
+//! all kinds are read and written by the same few statements, and since their form decides whether
+//! an index is used.
+
+use sea_orm::{DbBackend, Statement, Value};
+
+use crate::event::Cell;
+use crate::kinds::{Envelope, Filter, Operand, Operator, Spec, Storage};
+
+/// A statement in the making.
+#[derive(Debug)]
+pub(crate) struct Sql {
+    text: String,
+    values: Vec<Value>,
+}
+
+impl Sql {
+    /// Begins with a text.
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            values: Vec::new(),
+        }
+    }
+
+    /// Adds a text, which must never come from outside.
+    pub(crate) fn push(&mut self, text: &str) -> &mut Self {
+        self.text.push_str(text);
+        self
+    }
+
+    /// Adds a value.
+    pub(crate) fn bind(&mut self, value: impl Into<Value>) -> &mut Self {
+        self.values.push(value.into());
+        let place = format!("${}", self.values.len());
+        self.push(&place)
+    }
+
+    /// Adds values in parentheses, separated by commas.
+    pub(crate) fn bind_list(&mut self, values: impl IntoIterator<Item = Value>) -> &mut Self {
+        self.push("(");
+        for (ordinal, value) in values.into_iter().enumerate() {
+            if ordinal > 0 {
+                self.push(", ");
+            }
+            self.bind(value);
+        }
+        self.push(")")
+    }
+
+    /// The statement.
+    pub(crate) fn statement(self, backend: DbBackend) -> Statement {
+        Statement::from_sql_and_values(backend, self.text, self.values)
+    }
+
+    /// Adds a filter as a condition. `negated` is pushed down to the single conditions, so that one
+    /// on an absent value is false before it is negated.
+    pub(crate) fn filter(&mut self, spec: &Spec, filter: &Filter, polarity: Polarity) {
+        match (filter, polarity) {
+            (Filter::Not(inner), _) => self.filter(spec, inner, polarity.other()),
+            (Filter::And(filters), Polarity::Plain) | (Filter::Or(filters), Polarity::Negated) => {
+                self.joined(spec, filters, polarity, (" AND ", "TRUE"));
+            }
+            (Filter::Or(filters), Polarity::Plain) | (Filter::And(filters), Polarity::Negated) => {
+                self.joined(spec, filters, polarity, (" OR ", "FALSE"));
+            }
+            (Filter::Is(operand, operator), Polarity::Plain) => {
+                self.condition(spec, *operand, operator);
+            }
+            (Filter::Is(operand, operator), Polarity::Negated) => {
+                self.push("NOT coalesce(");
+                self.condition(spec, *operand, operator);
+                self.push(", FALSE)");
+            }
+        }
+    }
+
+    fn joined(&mut self, spec: &Spec, all: &[Filter], polarity: Polarity, by: (&str, &str)) {
+        let (separator, empty) = by;
+        if all.is_empty() {
+            self.push(empty);
+            return;
+        }
+        self.push("(");
+        for (ordinal, filter) in all.iter().enumerate() {
+            if ordinal > 0 {
+                self.push(separator);
+            }
+            self.filter(spec, filter, polarity);
+        }
+        self.push(")");
+    }
+
+    fn condition(&mut self, spec: &Spec, operand: Operand, operator: &Operator) {
+        let Some(column) = column_of(spec, operand) else {
+            return self.condition_on_site(spec, operator);
+        };
+        match operator {
+            Operator::In(cells) if cells.is_empty() => self.push("FALSE"),
+            Operator::In(cells) if cells.len() == 1 => {
+                self.push(column).push(" = ");
+                cells
+                    .iter()
+                    .fold(self, |sql, cell| sql.bind(value_of(cell)))
+            }
+            Operator::In(cells) => self
+                .push(column)
+                .push(" IN ")
+                .bind_list(cells.iter().map(value_of)),
+            Operator::Less(bound) => self.push(column).push(" < ").bind(value_of(bound)),
+            Operator::AtMost(bound) => self.push(column).push(" <= ").bind(value_of(bound)),
+            Operator::Greater(bound) => self.push(column).push(" > ").bind(value_of(bound)),
+            Operator::AtLeast(bound) => self.push(column).push(" >= ").bind(value_of(bound)),
+            Operator::StartsWith(start) => {
+                let characters = i32::try_from(start.chars().count()).unwrap_or(i32::MAX);
+                self.push("substr(")
+                    .push(column)
+                    .push(", 1, ")
+                    .bind(characters);
+                self.push(") = ").bind(start.to_string())
+            }
+            Operator::Contains(part) => {
+                let part = part.to_ascii_lowercase();
+                self.push("replace(lower(")
+                    .push(column)
+                    .push("), ")
+                    .bind(part)
+                    .push(", '') <> ");
+                self.push("lower(").push(column).push(")")
+            }
+            Operator::IsNull => self.push(column).push(" IS NULL"),
+        };
+    }
+
+    /// The site of a kind that names only a device is that at which the device is registered.
+    fn condition_on_site(&mut self, spec: &Spec, operator: &Operator) {
+        let device = spec.device_index().and_then(|index| spec.fields.get(index));
+        let (Some(device), Operator::In(cells)) = (device, operator) else {
+            self.push("FALSE");
+            return;
+        };
+        if cells.is_empty() {
+            self.push("FALSE");
+            return;
+        }
+        self.push("t.").push(device.column.name());
+        self.push(" IN (SELECT device_key FROM devices WHERE site_key IN ");
+        self.bind_list(cells.iter().map(value_of)).push(")");
+    }
+}
+
+/// Whether a condition is asked as it is or negated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Polarity {
+    Plain,
+    Negated,
+}
+
+impl Polarity {
+    const fn other(self) -> Self {
+        match self {
+            Self::Plain => Self::Negated,
+            Self::Negated => Self::Plain,
+        }
+    }
+}
+
+fn column_of(spec: &Spec, operand: Operand) -> Option<&'static str> {
+    let field = |index: Option<usize>| index.and_then(|index| spec.fields.get(index));
+    match operand {
+        Operand::Envelope(Envelope::OccurredAt) => Some("t.occurred_at"),
+        Operand::Envelope(Envelope::RecordedAt) => Some("t.recorded_at"),
+        Operand::Envelope(Envelope::Provenance) => Some("t.provenance"),
+        Operand::Envelope(Envelope::Position) => Some("t.position"),
+        Operand::Field(index) => field(Some(index)).map(|field| field.column.name()),
+        Operand::Device => field(spec.device_index()).map(|field| field.column.name()),
+        Operand::Site => field(spec.site_index()).map(|field| field.column.name()),
+    }
+}
+
+/// A cell as a value of its column. A reference is its key.
+pub(crate) fn value_of(cell: &Cell) -> Value {
+    match cell {
+        Cell::Null => Value::BigInt(None),
+        Cell::Int(number) => Value::BigInt(Some(*number)),
+        Cell::Float(number) => Value::Double(Some(*number)),
+        Cell::Text(text) => Value::String(Some(text.to_string())),
+        Cell::Json(json) => Value::String(Some(json.to_string())),
+        Cell::Reference(reference) => Value::BigInt(Some(reference.key)),
+    }
+}
+
+/// A cell as a value of a column that may be absent.
+pub(crate) fn value_in(storage: Storage, cell: &Cell) -> Value {
+    match (storage, cell) {
+        (Storage::Int, Cell::Null) => Value::BigInt(None),
+        (Storage::Float, Cell::Null) => Value::Double(None),
+        (Storage::Text, Cell::Null) => Value::String(None),
+        (_, cell) => value_of(cell),
+    }
+}
