@@ -410,6 +410,19 @@ async fn lock_head(tx: &DatabaseTransaction) -> Result<Head, StoreError> {
     })
 }
 
+/// How often a thing has changed.
+pub(crate) async fn version(db: &impl ConnectionTrait, entity: &str) -> Result<i64, StoreError> {
+    let mut sql = Sql::new("SELECT version FROM entity_versions WHERE entity = ");
+    sql.bind(entity);
+    let row = db
+        .query_one_raw(sql.statement(db.get_database_backend()))
+        .await;
+    match row.doing("read a version")? {
+        Some(row) => row.try_get_by_index(0).doing("read a version"),
+        None => Ok(0),
+    }
+}
+
 /// Takes out the requests whose expected version is stale, and raises the versions of the others.
 async fn check_versions(
     tx: &DatabaseTransaction,

@@ -134,10 +134,14 @@ impl Sql {
         };
     }
 
-    /// The site of a kind that names only a device is that at which the device is registered.
+    /// The site of an event is the one that it names, or else that at which its device is registered.
     fn condition_on_site(&mut self, spec: &Spec, operator: &Operator) {
-        let device = spec.device_index().and_then(|index| spec.fields.get(index));
-        let (Some(device), Operator::In(cells)) = (device, operator) else {
+        let column = |index: Option<usize>| {
+            index
+                .and_then(|index| spec.fields.get(index))
+                .map(|field| field.column.name())
+        };
+        let Operator::In(cells) = operator else {
             self.push("FALSE");
             return;
         };
@@ -145,9 +149,24 @@ impl Sql {
             self.push("FALSE");
             return;
         }
-        self.push("t.").push(device.column.name());
-        self.push(" IN (SELECT device_key FROM devices WHERE site_key IN ");
-        self.bind_list(cells.iter().map(value_of)).push(")");
+        let (site, device) = (column(spec.site_index()), column(spec.device_index()));
+        self.push("(FALSE");
+        if let Some(site) = site {
+            self.push(" OR t.")
+                .push(site)
+                .push(" IN ")
+                .bind_list(cells.iter().map(value_of));
+        }
+        if let Some(device) = device {
+            self.push(" OR (");
+            if let Some(site) = site {
+                self.push("t.").push(site).push(" IS NULL AND ");
+            }
+            self.push("t.").push(device);
+            self.push(" IN (SELECT device_key FROM devices WHERE site_key IN ");
+            self.bind_list(cells.iter().map(value_of)).push("))");
+        }
+        self.push(")");
     }
 }
 
@@ -176,6 +195,7 @@ fn column_of(spec: &Spec, operand: Operand) -> Option<&'static str> {
         Operand::Envelope(Envelope::Position) => Some("t.position"),
         Operand::Field(index) => field(Some(index)).map(|field| field.column.name()),
         Operand::Device => field(spec.device_index()).map(|field| field.column.name()),
+        Operand::Site if spec.device_index().is_some() => None,
         Operand::Site => field(spec.site_index()).map(|field| field.column.name()),
     }
 }
@@ -200,4 +220,9 @@ pub(crate) fn value_in(storage: Storage, cell: &Cell) -> Value {
         (Storage::Text, Cell::Null) => Value::String(None),
         (_, cell) => value_of(cell),
     }
+}
+
+/// A cell as a value of a column of text.
+pub(crate) fn value_in_text(cell: &Cell) -> Value {
+    value_in(Storage::Text, cell)
 }
