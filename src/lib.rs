@@ -1,10 +1,16 @@
 //! x
+pub mod app;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod configuration;
+pub mod demo;
 pub mod event;
 pub mod fleet;
 pub mod graphql;
+pub mod health;
 pub mod history;
+pub mod http;
 pub mod ingest;
 pub mod jobs;
 pub mod kinds;

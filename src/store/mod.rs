@@ -41,7 +41,7 @@ pub use error::{Cause, StoreError};
 pub use fold::Fold;
 pub use metrics::Metrics;
 pub use names::{EntityType, Names};
-pub use open::{Location, OpenError};
+pub use open::{Location, OpenError, migrate_at as migrate, missing_at as missing_migrations};
 pub use read::{Order, PageQuery, Place, Scope, Slice};
 pub use tail::Tail;
 
