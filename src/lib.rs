@@ -1,4 +1,5 @@
 //! x
+pub mod agent;
 pub mod client;
 pub mod clock;
 pub mod event;
