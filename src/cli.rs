@@ -8,6 +8,7 @@ use std::time::{Duration, Instant as Stopwatch};
 use anyhow::{Context, bail};
 use clap::CommandFactory;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use tokio_util::sync::CancellationToken;
 
 use crate::app::{self, App, Start};
 use crate::clock::Clock;
@@ -47,6 +48,19 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo(arguments) => demo(arguments).await,
         Command::Serve(arguments) => serve(arguments).await,
         Command::Import(arguments) => import(arguments).await,
+        Command::Agent(arguments) => {
+            let shutdown = shutdown_on_signal();
+            let told = shutdown.clone();
+            let totals = crate::agent::run(arguments, Clock::system(), told).await?;
+            tracing::info!(?totals, "the agent stopped");
+            Ok(())
+        }
+        Command::Simulate(arguments) => {
+            let shutdown = shutdown_on_signal();
+            let totals = crate::simulate::run(arguments, Clock::system(), shutdown).await?;
+            tracing::info!(?totals, "the simulation stopped");
+            Ok(())
+        }
         Command::Verify(arguments) => verify(arguments).await,
         Command::Rebuild(arguments) => rebuild(arguments).await,
         Command::Migrate(arguments) => migrate(arguments.action).await,
@@ -106,6 +120,22 @@ async fn stop_signal() -> anyhow::Result<()> {
         interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot listen for signals"),
         _ = terminate.recv() => Ok(()),
     }
+}
+
+/// A token that is cancelled when the process is told to end.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the task lives as long as the process"
+)]
+fn shutdown_on_signal() -> CancellationToken {
+    let token = CancellationToken::new();
+    let cancelled = token.clone();
+    tokio::spawn(async move {
+        if stop_signal().await.is_ok() {
+            cancelled.cancel();
+        }
+    });
+    token
 }
 
 async fn demo(arguments: DemoArgs) -> anyhow::Result<()> {

@@ -42,6 +42,10 @@ pub enum Command {
     Serve(ServeArgs),
     /// Import events from files of JSON lines, plain or gzip; `-` is standard input.
     Import(ImportArgs),
+    /// Report this machine's own metrics to a server.
+    Agent(crate::agent::AgentArgs),
+    /// Play a fleet that reports to a server over its public API.
+    Simulate(crate::simulate::SimulateArgs),
     /// Check that the log keeps its promises; also beside a running server.
     Verify(DatabaseArgs),
     /// Empty a projection and fold the whole log into it again.

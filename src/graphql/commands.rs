@@ -234,6 +234,7 @@ impl InputType for ScheduleInput {
 }
 
 /// The commands.
+#[derive(Debug)]
 pub(super) struct Commands;
 
 #[Object]

@@ -162,6 +162,7 @@ pub(super) struct JobProgress {
 }
 
 /// The streams of jobs.
+#[derive(Debug)]
 pub(super) struct JobStreams;
 
 #[Subscription]

@@ -54,15 +54,15 @@ impl Api {
 }
 
 /// The root of queries.
-#[derive(MergedObject)]
+#[derive(Debug, MergedObject)]
 pub struct Query(query::Fleet, query::Events);
 
 /// The root of mutations.
-#[derive(MergedObject)]
+#[derive(Debug, MergedObject)]
 pub struct Mutation(commands::Commands, record::Record);
 
 /// The root of subscriptions.
-#[derive(MergedSubscription)]
+#[derive(Debug, MergedSubscription)]
 pub struct Subscription(job::JobStreams, subscription::Streams);
 
 /// The schema with its resolvers.

@@ -25,6 +25,7 @@ use crate::kinds::Kind;
 use crate::store::EntityType;
 
 /// The part of the queries that is the same for all kinds.
+#[derive(Debug)]
 pub(super) struct Events;
 
 impl ContainerType for Events {
@@ -196,6 +197,7 @@ struct StoreHealth {
 }
 
 /// The other part of the queries.
+#[derive(Debug)]
 pub(super) struct Fleet;
 
 #[Object]

@@ -49,6 +49,7 @@ impl WireValue for Value {
 }
 
 /// The part of the mutations that records.
+#[derive(Debug)]
 pub(super) struct Record;
 
 impl ContainerType for Record {

@@ -21,6 +21,7 @@ use crate::kinds::{Filter, Kind};
 use crate::store::Store;
 
 /// The streams of all kinds.
+#[derive(Debug)]
 pub(super) struct Streams;
 
 impl SubscriptionType for Streams {
