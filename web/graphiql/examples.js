@@ -283,19 +283,17 @@ mutation RecordDeviceMetrics($input: RecordEventsInput!) {
 subscription WatchDeviceMetrics($after: String) {
   deviceMetrics(after: $after) {
     cursor
-    node {
-      position
-      occurredAt
-      provenance
-      deviceId
-      device {
-        name
-      }
-      cpuPercent
-      memoryPercent
-      networkLatencyMs
-      transactionCount
+    position
+    occurredAt
+    provenance
+    deviceId
+    device {
+      name
     }
+    cpuPercent
+    memoryPercent
+    networkLatencyMs
+    transactionCount
   }
 }
 `,
@@ -306,28 +304,26 @@ subscription WatchDeviceMetrics($after: String) {
 subscription WatchEvents($after: String) {
   events(after: $after) {
     cursor
-    node {
-      __typename
-      position
-      occurredAt
-      provenance
-      ... on DeviceMetrics {
-        deviceId
-        cpuPercent
-      }
-      ... on DeviceStateChange {
-        deviceId
-        previousState
-        newState
-      }
-      ... on JobOutcome {
-        jobId
-        status
-      }
-      ... on ErrorLog {
-        severity
-        errorMessage
-      }
+    __typename
+    position
+    occurredAt
+    provenance
+    ... on DeviceMetrics {
+      deviceId
+      cpuPercent
+    }
+    ... on DeviceStateChange {
+      deviceId
+      previousState
+      newState
+    }
+    ... on JobOutcome {
+      jobId
+      status
+    }
+    ... on ErrorLog {
+      severity
+      errorMessage
     }
   }
 }
