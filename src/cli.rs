@@ -16,9 +16,8 @@ use crate::config::{
     Cli, Command, DatabaseArgs, DemoArgs, ImportArgs, LimitArgs, MigrateAction, RebuildArgs,
     ServeArgs,
 };
-use crate::demo::{Player, Simulated};
+use crate::demo::{self, Beginning};
 use crate::ingest::{Import, Ingest, Progress, Tally};
-use crate::jobs::Executor;
 use crate::projections::{self, Runner};
 use crate::store::{self, Location};
 
@@ -45,7 +44,7 @@ fn print(line: &str) {
 /// What the command failed with.
 pub async fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Demo(arguments) => demo(arguments).await,
+        Command::Demo(arguments) => play(arguments).await,
         Command::Serve(arguments) => serve(arguments).await,
         Command::Import(arguments) => import(arguments).await,
         Command::Agent(arguments) => {
@@ -138,7 +137,7 @@ fn shutdown_on_signal() -> CancellationToken {
     token
 }
 
-async fn demo(arguments: DemoArgs) -> anyhow::Result<()> {
+async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
     if arguments.reset {
         remove_database(&arguments.database)?;
     }
@@ -156,16 +155,13 @@ async fn demo(arguments: DemoArgs) -> anyhow::Result<()> {
     })
     .await?;
     let ingest = app.ingest.clone();
-    let simulated = Simulated::begin(&ingest, arguments.seed, arguments.history_hours).await?;
-    let player = Player::new(simulated.clone(), ingest.clone());
-    let stop = app.stopping();
+    let beginning = Beginning {
+        seed: arguments.seed,
+        history_hours: arguments.history_hours,
+    };
     app.spawn(
         "the simulated fleet",
-        simulated.live(ingest.clone(), stop.clone()),
-    );
-    app.spawn(
-        "the executor of jobs",
-        Executor::new(ingest).run(player, stop),
+        demo::run(ingest, beginning, app.stopping()),
     );
     greet(&app);
     print("  A fleet of 12 simulated tills at 3 sites is live. Stop with Ctrl-C.");

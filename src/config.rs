@@ -17,7 +17,12 @@ pub struct Cli {
     #[arg(long, global = true, env = "HOMEPOT_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
     /// What is logged: a level, or directives such as `info,homepot_analytics::store=debug`.
-    #[arg(long, global = true, env = "HOMEPOT_LOG", default_value = "info")]
+    #[arg(
+        long,
+        global = true,
+        env = "HOMEPOT_LOG",
+        default_value = "info,sea_orm_migration=warn"
+    )]
     pub log: String,
     /// What to do.
     #[command(subcommand)]

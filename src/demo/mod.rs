@@ -15,7 +15,7 @@ use crate::event::{Event, Instant, Provenance};
 use crate::fleet::{Fleet, FleetOptions};
 use crate::history::{collection, fleet};
 use crate::ingest::{Given, Ingest, Patience};
-use crate::jobs::{DeviceResult, Run};
+use crate::jobs::{DeviceResult, Executor, Run};
 use crate::kinds::{Kind, parse_any};
 use crate::store::{AppendError, EVENTS_MAX, StoreError};
 
@@ -26,8 +26,42 @@ const OVERLAP: TimeDelta = TimeDelta::minutes(5);
 
 /// A fleet that several parts of the demo drive.
 #[derive(Clone, Debug)]
-pub struct Simulated {
+struct Simulated {
     fleet: Arc<Mutex<Fleet>>,
+}
+
+/// What a fleet begins with.
+#[derive(Clone, Copy, Debug)]
+pub struct Beginning {
+    /// The same seed gives the same fleet.
+    pub seed: u64,
+    /// Hours of history when it is begun anew.
+    pub history_hours: u32,
+}
+
+/// Plays a fleet until it is told to stop: gives it its history, lives on, and does its jobs.
+///
+/// # Errors
+/// When the log cannot be read or written.
+pub async fn run(
+    ingest: Ingest,
+    beginning: Beginning,
+    stop: CancellationToken,
+) -> Result<(), DemoError> {
+    let simulated = Simulated::begin(&ingest, beginning, &stop).await?;
+    let player = Player {
+        simulated: simulated.clone(),
+        ingest: ingest.clone(),
+    };
+    let executor = Executor::new(ingest.clone());
+    let living = simulated.live(&ingest, &stop);
+    let working = async {
+        executor
+            .run(player, stop.clone())
+            .await
+            .map_err(DemoError::from)
+    };
+    tokio::try_join!(living, working).map(|_| ())
 }
 
 /// Why the demo stopped.
@@ -43,10 +77,11 @@ pub enum DemoError {
 
 impl Simulated {
     /// Registers the fleet and gives it its history, or goes on with the one that is there.
-    ///
-    /// # Errors
-    /// When the log cannot be read or written.
-    pub async fn begin(ingest: &Ingest, seed: u64, history_hours: u32) -> Result<Self, DemoError> {
+    async fn begin(
+        ingest: &Ingest,
+        fleet: Beginning,
+        stop: &CancellationToken,
+    ) -> Result<Self, DemoError> {
         let store = ingest.store();
         let now = ingest.clock().now().date_time();
         let sites = fleet::sites_page(
@@ -60,47 +95,43 @@ impl Simulated {
         let began = sites
             .first()
             .map(|site| Instant(site.registered_at).date_time());
-        let start = began.unwrap_or(now - TimeDelta::hours(i64::from(history_hours)));
+        let start = began.unwrap_or(now - TimeDelta::hours(i64::from(fleet.history_hours)));
         let counters = collection::counters(store).await?;
         let newest = counters
             .iter()
             .filter(|row| row.kind == Kind::DeviceMetrics.code());
         let newest = newest.map(|row| Instant(row.newest_at).date_time()).max();
-        let mut fleet = Fleet::new(
-            FleetOptions {
-                seed,
-                ..FleetOptions::default()
-            },
-            start,
-        );
+        let options = FleetOptions {
+            seed: fleet.seed,
+            ..FleetOptions::default()
+        };
+        let mut fleet = Fleet::new(options, start);
         record(ingest, fleet.registrations()).await?;
         let resume = newest.map_or(start, |newest| newest - OVERLAP);
         let mut at = start;
         tracing::info!(from = %start, "making the history of the simulated fleet");
-        while at < now {
+        while at < now && !stop.is_cancelled() {
             at = (at + STEP).min(now);
             let events = fleet.advance(at);
             if at > resume {
                 record(ingest, events).await?;
             }
         }
+        tracing::info!(head = store.head().0, "the simulated fleet is live");
         Ok(Self {
             fleet: Arc::new(Mutex::new(fleet)),
         })
     }
 
     /// Lives on in real time until it is told to stop.
-    ///
-    /// # Errors
-    /// When the log cannot be read or written.
-    pub async fn live(self, ingest: Ingest, stop: CancellationToken) -> Result<(), DemoError> {
+    async fn live(self, ingest: &Ingest, stop: &CancellationToken) -> Result<(), DemoError> {
         let mut changes = ingest
             .store()
             .tail(ingest.store().head(), Some(&[Kind::ConfigurationChange]));
         loop {
             let now = ingest.clock().now().date_time();
             let (events, next) = self.with(|fleet| (fleet.advance(now), fleet.next_at()));
-            record(&ingest, events).await?;
+            record(ingest, events).await?;
             let pause = (next - now).to_std().unwrap_or_default();
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -149,17 +180,9 @@ fn read(event: &Json, now: Instant) -> Given {
 
 /// Plays the devices of the fleet in jobs.
 #[derive(Debug)]
-pub struct Player {
+struct Player {
     simulated: Simulated,
     ingest: Ingest,
-}
-
-impl Player {
-    /// A player for the devices of a fleet.
-    #[must_use]
-    pub const fn new(simulated: Simulated, ingest: Ingest) -> Self {
-        Self { simulated, ingest }
-    }
 }
 
 impl Run for Player {
