@@ -180,7 +180,9 @@ async fn make_template(server: &str) -> String {
         process.is_some_and(|process| !Path::new("/proc").join(process).exists())
     })
     .await;
-    let sql = format!("CREATE DATABASE {name}");
+    // a locale in which neither the order nor the case of letters is that of their bytes
+    let locale = "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'";
+    let sql = format!("CREATE DATABASE {name} {locale}");
     db.execute_unprepared(&sql).await.unwrap();
     db.close().await.unwrap();
     let db = connect(&in_server(server, &name)).await;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 pub(crate) const FLEET_EVENTS: i64 = 5;
 
 /// An instant.
-pub(super) fn at(text: &str) -> Instant {
+pub(crate) fn at(text: &str) -> Instant {
     Instant::parse(text).unwrap()
 }
 

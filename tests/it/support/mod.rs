@@ -7,15 +7,17 @@ mod database;
 mod events;
 mod folds;
 mod log;
+mod samples;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 pub(crate) use database::{Backend, Database};
 pub(crate) use events::{
-    FLEET_EVENTS, device, error, event, fleet, keyed_error, metrics, request, site, state, uuid,
+    FLEET_EVENTS, at, device, error, event, fleet, keyed_error, metrics, request, site, state, uuid,
 };
 pub(crate) use folds::{Gate, Poison, Registry};
 pub(crate) use log::{TestLog, exactly_once, recorded};
+pub(crate) use samples::{samples, value};
 
 /// Makes `sqlite::name` and `postgres::name` of each contract.
 macro_rules! contract {
