@@ -23,6 +23,7 @@ mod ring;
 mod rows;
 mod sql;
 mod tail;
+mod verify;
 mod writer;
 
 use std::path::PathBuf;
@@ -44,6 +45,7 @@ pub use names::{EntityType, Names};
 pub use open::{Location, OpenError};
 pub use read::{Order, PageQuery, Place, Scope, Slice};
 pub use tail::Tail;
+pub use verify::{Check, Finding, OnProgress, Progress, Verified, verify};
 
 pub(crate) use error::Doing;
 pub(crate) use sql::Sql;

@@ -10,4 +10,5 @@ mod overload;
 mod reports;
 mod tail;
 mod values;
+mod verify;
 mod versions;
