@@ -96,7 +96,9 @@ impl Committer {
     /// Appends the events of some requests as one commit.
     pub(crate) async fn commit(&mut self, requests: &[&Request]) -> Result<Committed, Failed> {
         self.sync_commits().await?;
-        self.partitions.ensure(&self.db, requests).await?;
+        let events = requests.iter().flat_map(|request| &request.events);
+        let times = events.map(|event| (event.fact.kind, event.fact.occurred_at));
+        self.partitions.ensure(&self.db, times).await?;
         let tx = begin(&self.db).await?;
         let batch = match self.fill(&tx, requests).await {
             Ok(batch) => batch,

@@ -7,6 +7,7 @@
 //! seen everything.
 
 mod append;
+mod backup;
 mod commit;
 mod duplicates;
 mod error;
@@ -38,6 +39,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 pub use append::{AppendError, Appended, Expect, Outcome, Request};
+pub use backup::{BackedUp, BackupError, Restored, backup, restore};
 pub use error::{Cause, StoreError};
 pub use fold::Fold;
 pub use metrics::Metrics;
@@ -485,6 +487,11 @@ async fn identity(db: &DatabaseConnection) -> Result<Identity, StoreError> {
     db.execute_raw(sql.statement(backend))
         .await
         .doing("make the head of the log")?;
+    read_identity(db).await
+}
+
+async fn read_identity(db: &impl ConnectionTrait) -> Result<Identity, StoreError> {
+    let backend = db.get_database_backend();
     let sql = Sql::new("SELECT log_id, epoch FROM log_head WHERE id = 1");
     let row = db
         .query_one_raw(sql.statement(backend))

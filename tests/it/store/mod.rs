@@ -1,6 +1,7 @@
 //! The contract of the log, the same on SQLite and on PostgreSQL.
 
 mod append;
+mod backup;
 mod bounds;
 mod derived;
 mod duplicates;
