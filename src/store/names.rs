@@ -188,3 +188,18 @@ impl Names {
         Cell::Reference(Reference { key, id })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_move_that_is_heard_of_late_does_not_count() {
+        let names = Names::default();
+        names.place(1, 20, Position(8));
+        names.place(1, 10, Position(7));
+        assert_eq!(names.site_of_device(1), Some(20));
+        names.place(1, 10, Position(9));
+        assert_eq!(names.site_of_device(1), Some(10));
+    }
+}

@@ -163,3 +163,75 @@ fn refuse(batch: Vec<Pending>, error: StoreError) {
         pending.answer_with(Err(AppendError::Store(Arc::clone(&error))));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::event::{Instant, NewEvent, Provenance};
+    use crate::kinds::{Draft, Kind};
+    use crate::store::{Limits, Location, Options, Store};
+
+    fn event() -> Result<NewEvent, Box<dyn Error>> {
+        let draft = Draft::new(Kind::UserActivity, Instant::OLDEST, Provenance::Real);
+        let column = entity::user_activity::Column::ActivityType;
+        let made = draft.set(column, "PAGE_VIEW").finish();
+        made.map_err(|refusal| refusal.message.into())
+    }
+
+    #[test]
+    fn what_fails_for_all_is_not_tried_one_by_one() {
+        assert!(is_of_one(&StoreError::Fold { what: "a job" }));
+        assert!(!is_of_one(&StoreError::Closed));
+    }
+
+    /// Requests that never fit into one batch with the next must not keep transactions waiting.
+    #[tokio::test]
+    async fn a_transaction_has_its_turn_among_large_requests() -> Result<(), Box<dyn Error>> {
+        let dir = tempfile::tempdir()?;
+        let url = format!("sqlite://{}", dir.path().join("log.db").display());
+        let options = Options {
+            location: Location {
+                url,
+                readers_max: 1,
+                create: true,
+            },
+            limits: Limits {
+                queue_events_max: 100_000,
+                queue_bytes_max: 1 << 30,
+                ring_events_max: 0,
+                ring_bytes_max: 0,
+                page_events: 100,
+                tail_poll: Duration::from_secs(1),
+            },
+            folds: Vec::new(),
+            clock: Clock::by_hand(Instant::OLDEST),
+        };
+        let (store, tasks) = Store::open(options).await?;
+        let (done, before_it) = (AtomicUsize::new(0), AtomicUsize::new(usize::MAX));
+        let request = Request {
+            events: vec![event()?; EVENTS_MAX / 2 + 1],
+            expect: None,
+        };
+        let appends = (0..20).map(|_| async {
+            let appended = store.append(request.clone()).await;
+            done.fetch_add(1, Ordering::SeqCst);
+            appended
+        });
+        let transaction = async {
+            let done_before = store.transact(|_| Box::pin(async { Ok(()) })).await;
+            before_it.store(done.load(Ordering::SeqCst), Ordering::SeqCst);
+            done_before
+        };
+        let appends = futures_util::future::try_join_all(appends);
+        let (appended, transacted) = futures_util::future::join(appends, transaction).await;
+        (appended?, transacted?);
+        assert!(before_it.load(Ordering::SeqCst) < 10);
+        tasks.stop().await;
+        Ok(())
+    }
+}

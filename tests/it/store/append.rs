@@ -7,7 +7,8 @@ use homepot_analytics::kinds::Code;
 use homepot_analytics::store::{AppendError, EVENTS_MAX, Outcome};
 
 use crate::support::{
-    Database, FLEET_EVENTS, contract, device, error, exactly_once, metrics, recorded, request, site,
+    Database, FLEET_EVENTS, contract, device, error, exactly_once, metrics, recorded, request,
+    site, state,
 };
 
 contract![
@@ -18,6 +19,7 @@ contract![
     an_unknown_device_or_site_does_not_hold_its_neighbours_back,
     a_device_can_be_registered_and_measured_in_one_request,
     a_refused_registration_registers_nothing,
+    a_registration_that_fails_to_commit_registers_nothing,
     recorded_at_never_goes_back,
     a_request_with_too_many_events_is_refused,
     an_empty_request_changes_nothing,
@@ -158,6 +160,32 @@ async fn a_refused_registration_registers_nothing(database: Database) {
             .all(|outcome| matches!(outcome, Outcome::Rejected(_)))
     );
     assert_eq!(database.number("SELECT count(*) FROM entity_keys").await, 0);
+    log.close().await;
+}
+
+async fn a_registration_that_fails_to_commit_registers_nothing(database: Database) {
+    if database.is_sqlite() {
+        // nothing that fails only on commit can be put in its way there
+        return;
+    }
+    let log = database.open().await.with_fleet().await;
+    database
+        .execute(
+            "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS \
+             $$ BEGIN RAISE 'commit fails'; END $$; \
+             CREATE CONSTRAINT TRIGGER fails AFTER INSERT ON commits \
+             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fail()",
+        )
+        .await;
+    let events = vec![device("d9", "s1"), state("d9", 0, "ONLINE")];
+    let failed = log.append(request(events)).await;
+    assert!(matches!(failed, Err(AppendError::Store(_))));
+    database.execute("DROP TRIGGER fails ON commits").await;
+    let outcomes = log
+        .record(vec![metrics("d9", 0, 1.0), metrics("d1", 0, 1.0)])
+        .await;
+    assert!(matches!(outcomes[0], Outcome::Rejected(_)));
+    assert_eq!(outcomes[1], Outcome::Recorded(Position(FLEET_EVENTS + 1)));
     log.close().await;
 }
 
