@@ -53,6 +53,10 @@ pub enum Command {
     Simulate(crate::simulate::SimulateArgs),
     /// Check that the log keeps its promises; also beside a running server.
     Verify(DatabaseArgs),
+    /// Back the log up into one file, also beside a running server.
+    Backup(BackupArgs),
+    /// Restore a backup into an empty or new database; it becomes a new epoch of its log.
+    Restore(RestoreArgs),
     /// Empty a projection and fold the whole log into it again.
     Rebuild(RebuildArgs),
     /// Look at or run the migrations of the database.
@@ -149,6 +153,26 @@ pub struct ImportArgs {
     #[arg(long)]
     pub refused: Option<PathBuf>,
     /// Which database.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+}
+
+/// Arguments of `backup`.
+#[derive(Clone, Debug, Args)]
+pub struct BackupArgs {
+    /// The file to make; one that is there is not overwritten.
+    pub file: PathBuf,
+    /// Which database.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+}
+
+/// Arguments of `restore`.
+#[derive(Clone, Debug, Args)]
+pub struct RestoreArgs {
+    /// The file that `backup` made.
+    pub file: PathBuf,
+    /// Which database; it must be empty or not there yet.
     #[command(flatten)]
     pub database: DatabaseArgs,
 }

@@ -120,9 +120,19 @@ impl Table {
                  || printf('.%06dZ', t.{column} % 1000000) AS {column}"
             ),
         };
+        let event_id = match backend {
+            DbBackend::Postgres => "t.event_id::text AS event_id",
+            _ => {
+                // hex() of NULL is an empty text
+                "CASE WHEN t.event_id IS NOT NULL THEN lower(substr(hex(t.event_id), 1, 8) || '-' \
+                 || substr(hex(t.event_id), 9, 4) || '-' || substr(hex(t.event_id), 13, 4) || '-' \
+                 || substr(hex(t.event_id), 17, 4) || '-' || substr(hex(t.event_id), 21)) END \
+                 AS event_id"
+            }
+        };
         let mut shown = vec![
             "t.position".to_owned(),
-            "t.event_id".to_owned(),
+            event_id.to_owned(),
             instant("occurred_at"),
             instant("recorded_at"),
             "CASE t.provenance WHEN 0 THEN 'REAL' WHEN 1 THEN 'CONTROLLED' ELSE 'SIMULATED' END \

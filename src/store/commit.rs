@@ -1,6 +1,6 @@
 //! One append transaction: lock the head, look duplicates up, give positions, insert, fold, commit.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sea_orm::{
@@ -8,18 +8,18 @@ use sea_orm::{
     TransactionOptions, TransactionTrait,
 };
 
-use super::append::{AppendError, Appended, Outcome, Request};
-use super::duplicates::{self, Key};
+use super::append::{AppendError, Appended, Request};
 use super::error::{Doing, StoreError};
 use super::fold::Fold;
-use super::names::{EntityType, Names};
-use super::rows::{self, Reading};
+use super::names::Names;
+use super::placing::{Placed, Placing};
+use super::rows;
 use super::sql::Sql;
 use super::writer::Statements;
 use super::{insert, partitions::Partitions};
 use crate::clock::Clock;
-use crate::event::{Cell, Event, Instant, NewEvent, Position};
-use crate::kinds::{Code, Kind, Refusal, Type};
+use crate::event::{Cell, Event, Instant, Position};
+use crate::kinds::{Kind, Type};
 
 /// What an append transaction did.
 #[derive(Debug, Default)]
@@ -55,40 +55,50 @@ pub(crate) struct Committer {
     pub(crate) folds: Vec<Arc<dyn Fold>>,
     pub(crate) partitions: Partitions,
     pub(crate) clock: Clock,
+    /// Whether commits are not synced: an append must not begin before they are again.
+    pub(crate) lazy: bool,
 }
 
-/// A batch in the making.
-#[derive(Default)]
+/// A batch that waits to be committed.
 struct Batch {
-    events: Vec<Event>,
+    placed: Placed,
     answers: Vec<Result<Appended, AppendError>>,
-    registered: Vec<(EntityType, Arc<str>, i64)>,
-    duplicates: usize,
 }
 
 impl Committer {
     /// Runs statements in a transaction of their own. On SQLite it is not synced by itself: what is
     /// folded can be folded again, and the next append syncs it.
-    pub(crate) async fn transact(&self, statements: Statements) -> Result<(), StoreError> {
-        let lazy = self.db.get_database_backend() == DbBackend::Sqlite;
-        if lazy {
+    pub(crate) async fn transact(&mut self, statements: Statements) -> Result<(), StoreError> {
+        if self.db.get_database_backend() == DbBackend::Sqlite {
+            self.lazy = true;
             let sql = "PRAGMA synchronous = NORMAL";
             self.db
                 .execute_unprepared(sql)
                 .await
                 .doing("begin a fold")?;
         }
-        let done = transact(&self.db, statements).await;
-        if lazy {
+        transact(&self.db, statements).await
+    }
+
+    /// Makes commits last again after one that was not synced.
+    async fn sync_commits(&mut self) -> Result<(), StoreError> {
+        if self.lazy {
             let sql = "PRAGMA synchronous = FULL";
-            self.db.execute_unprepared(sql).await.doing("end a fold")?;
+            self.db
+                .execute_unprepared(sql)
+                .await
+                .doing("begin an append")?;
+            self.lazy = false;
         }
-        done
+        Ok(())
     }
 
     /// Appends the events of some requests as one commit.
     pub(crate) async fn commit(&mut self, requests: &[&Request]) -> Result<Committed, Failed> {
-        self.partitions.ensure(&self.db, requests).await?;
+        self.sync_commits().await?;
+        let events = requests.iter().flat_map(|request| &request.events);
+        let times = events.map(|event| (event.fact.kind, event.fact.occurred_at));
+        self.partitions.ensure(&self.db, times).await?;
         let tx = begin(&self.db).await?;
         let batch = match self.fill(&tx, requests).await {
             Ok(batch) => batch,
@@ -102,16 +112,22 @@ impl Committer {
             error,
             before_commit: false,
         })?;
-        for (entity, id, key) in &batch.registered {
+        let Placed {
+            events,
+            registered,
+            duplicates,
+            ..
+        } = batch.placed;
+        for (entity, id, key) in &registered {
             self.names.add(*entity, id, *key);
         }
-        for event in &batch.events {
+        for event in &events {
             learn_place(&self.names, event);
         }
         Ok(Committed {
-            events: batch.events.into_iter().map(Arc::new).collect(),
+            events: events.into_iter().map(Arc::new).collect(),
             answers: batch.answers,
-            duplicates: batch.duplicates,
+            duplicates,
         })
     }
 
@@ -120,45 +136,21 @@ impl Committer {
         tx: &DatabaseTransaction,
         requests: &[&Request],
     ) -> Result<Batch, StoreError> {
-        let head = lock_head(tx).await?;
-        let recorded_at = self.clock.now().max(head.recorded_at);
-        let mut batch = Batch::default();
-        let mut requests: Vec<Option<Vec<NewEvent>>> =
-            check_versions(tx, requests, &mut batch).await?;
-        let refused = self.resolve(tx, &mut requests, &mut batch).await?;
-        let keys: HashSet<Key> = requests
-            .iter()
-            .flatten()
-            .flatten()
-            .filter_map(|e| duplicates::key_of(&e.fact))
-            .collect();
-        let keys: Vec<Key> = keys.into_iter().collect();
-        let mut known = duplicates::stored(tx, &self.names, &keys).await?;
-        let mut position = head.position;
-        for (of, (events, answer)) in requests.into_iter().zip(&mut batch.answers).enumerate() {
-            let (Some(events), Ok(appended)) = (events, answer) else {
-                continue;
-            };
-            appended.recorded_at = recorded_at;
-            for (ordinal, new) in events.into_iter().enumerate() {
-                let outcome = match refused.get(&(of, ordinal)) {
-                    Some(refusal) => Outcome::Rejected(refusal.clone()),
-                    None => place(
-                        new,
-                        recorded_at,
-                        &mut position,
-                        &mut known,
-                        &mut batch.events,
-                    ),
-                };
-                batch.duplicates += usize::from(matches!(outcome, Outcome::Duplicate(_)));
-                appended.outcomes.push(outcome);
-            }
+        let (head, last_recorded_at) = lock_head(tx).await?;
+        let recorded_at = self.clock.now().max(last_recorded_at);
+        let mut placing = Placing::begin(tx, &self.names, requests, (head, recorded_at)).await?;
+        let mut answers = Vec::with_capacity(requests.len());
+        for request in requests {
+            answers.push(placing.place(request).await?);
         }
-        if !batch.events.is_empty() {
-            self.write(tx, &mut batch.events, recorded_at).await?;
+        let mut placed = placing.finish();
+        for (entity, version) in &placed.raised {
+            raise_version(tx, entity, *version).await?;
         }
-        Ok(batch)
+        if !placed.events.is_empty() {
+            self.write(tx, &mut placed.events, recorded_at).await?;
+        }
+        Ok(Batch { placed, answers })
     }
 
     async fn write(
@@ -191,152 +183,10 @@ impl Committer {
             .into_keys()
             .filter(|kind| kind.spec().derived.is_some())
         {
-            derive(tx, &self.names, kind, events).await?;
+            derive(tx, kind, events).await?;
         }
         Ok(())
     }
-
-    /// Turns the ids of sites and devices into keys. An id that is neither registered nor registered
-    /// by an earlier event of the batch refuses the event.
-    async fn resolve(
-        &self,
-        tx: &DatabaseTransaction,
-        requests: &mut [Option<Vec<NewEvent>>],
-        batch: &mut Batch,
-    ) -> Result<HashMap<(usize, usize), Refusal>, StoreError> {
-        self.look_up_unknown(tx, requests).await?;
-        let mut fresh: HashMap<(EntityType, Arc<str>), i64> = HashMap::new();
-        let mut refused = HashMap::new();
-        for (of, events) in requests.iter_mut().enumerate() {
-            for (ordinal, new) in events.iter_mut().flatten().enumerate() {
-                let spec = new.fact.spec();
-                // a registration that is refused for its site must not register its device
-                let order = |new_one: bool| {
-                    move |ty: &Type| matches!(ty, Type::NewDevice | Type::NewSite) == new_one
-                };
-                for new_ones in [false, true] {
-                    for (field, cell) in spec.fields.iter().zip(&mut new.fact.cells) {
-                        let Cell::Reference(reference) = cell else {
-                            continue;
-                        };
-                        if !order(new_ones)(&field.ty) || refused.contains_key(&(of, ordinal)) {
-                            continue;
-                        }
-                        let entity = entity_of(field.ty);
-                        let known = self.names.key(entity, &reference.id);
-                        let name = (entity, Arc::clone(&reference.id));
-                        let known = known.or_else(|| fresh.get(&name).copied());
-                        reference.key = match known {
-                            Some(key) => key,
-                            None if new_ones => {
-                                let key = register(tx, entity, &reference.id).await?;
-                                batch
-                                    .registered
-                                    .push((entity, Arc::clone(&reference.id), key));
-                                fresh.insert(name, key);
-                                key
-                            }
-                            None => {
-                                refused.insert((of, ordinal), unknown(field.name, entity));
-                                0
-                            }
-                        };
-                    }
-                }
-            }
-        }
-        Ok(refused)
-    }
-
-    async fn look_up_unknown(
-        &self,
-        tx: &DatabaseTransaction,
-        requests: &[Option<Vec<NewEvent>>],
-    ) -> Result<(), StoreError> {
-        let (mut sites, mut devices) = (HashSet::new(), HashSet::new());
-        for new in requests.iter().flatten().flatten() {
-            for (field, cell) in new.fact.spec().fields.iter().zip(&new.fact.cells) {
-                let Cell::Reference(reference) = cell else {
-                    continue;
-                };
-                let entity = entity_of(field.ty);
-                if self.names.key(entity, &reference.id).is_none() {
-                    let ids = if field.ty.is_site() {
-                        &mut sites
-                    } else {
-                        &mut devices
-                    };
-                    ids.insert(Arc::clone(&reference.id));
-                }
-            }
-        }
-        for (entity, ids) in [(EntityType::Site, sites), (EntityType::Device, devices)] {
-            let ids: Vec<Arc<str>> = ids.into_iter().collect();
-            self.names.look_up(tx, entity, &ids).await?;
-        }
-        Ok(())
-    }
-}
-
-fn entity_of(ty: Type) -> EntityType {
-    if ty.is_site() {
-        EntityType::Site
-    } else {
-        EntityType::Device
-    }
-}
-
-fn unknown(field: &'static str, entity: EntityType) -> Refusal {
-    let (code, what) = match entity {
-        EntityType::Site => (Code::UnknownSite, "site"),
-        EntityType::Device => (Code::UnknownDevice, "device"),
-    };
-    Refusal::of(field, code, format!("{field} names no registered {what}"))
-}
-
-async fn register(
-    tx: &DatabaseTransaction,
-    entity: EntityType,
-    id: &str,
-) -> Result<i64, StoreError> {
-    let mut sql = Sql::new("INSERT INTO entity_keys (entity_type, entity_id) VALUES (");
-    sql.bind(entity.word())
-        .push(", ")
-        .bind(id)
-        .push(") RETURNING entity_key");
-    let statement = sql.statement(tx.get_database_backend());
-    let row = tx.query_one_raw(statement).await.doing("register a name")?;
-    let row = row.ok_or(StoreError::Row {
-        table: "entity_keys",
-        column: "entity_key",
-    })?;
-    row.try_get_by_index(0).doing("register a name")
-}
-
-/// Gives an event its place, unless the log or the batch has it already.
-fn place(
-    new: NewEvent,
-    recorded_at: Instant,
-    position: &mut Position,
-    known: &mut HashMap<Key, Event>,
-    events: &mut Vec<Event>,
-) -> Outcome {
-    let key = duplicates::key_of(&new.fact);
-    if let Some(first) = key.as_ref().and_then(|key| known.get(key)) {
-        return match duplicates::says_the_same(&first.fact, &new) {
-            true => Outcome::Duplicate(first.position),
-            false => Outcome::Conflict(first.position),
-        };
-    }
-    *position = position.next();
-    let event = Event {
-        position: *position,
-        recorded_at,
-        fact: new.fact,
-    };
-    known.extend(key.map(|key| (key, event.clone())));
-    events.push(event);
-    Outcome::Recorded(*position)
 }
 
 /// The site of a device that was registered or moved.
@@ -353,7 +203,7 @@ pub(crate) fn learn_place(names: &Names, event: &Event) {
         key(fact.spec().device_index()),
         key(fact.spec().site_index()),
     ) {
-        names.place(device, site);
+        names.place(device, site, event.position);
     }
 }
 
@@ -383,14 +233,9 @@ pub(crate) async fn transact(
     }
 }
 
-struct Head {
-    position: Position,
-    recorded_at: Instant,
-}
-
 /// Locks the head until the transaction ends. Duplicates are looked up after it, so that what
 /// another node has just appended is seen.
-async fn lock_head(tx: &DatabaseTransaction) -> Result<Head, StoreError> {
+async fn lock_head(tx: &DatabaseTransaction) -> Result<(Position, Instant), StoreError> {
     let mut sql = Sql::new("SELECT position, recorded_at FROM log_head WHERE id = 1");
     if tx.get_database_backend() == DbBackend::Postgres {
         sql.push(" FOR UPDATE");
@@ -404,10 +249,10 @@ async fn lock_head(tx: &DatabaseTransaction) -> Result<Head, StoreError> {
         table: "log_head",
         column: "position",
     })?;
-    Ok(Head {
-        position: Position(row.try_get_by_index(0).doing("read the head")?),
-        recorded_at: Instant(row.try_get_by_index(1).doing("read the head")?),
-    })
+    Ok((
+        Position(row.try_get_by_index(0).doing("read the head")?),
+        Instant(row.try_get_by_index(1).doing("read the head")?),
+    ))
 }
 
 /// How often a thing has changed.
@@ -423,49 +268,18 @@ pub(crate) async fn version(db: &impl ConnectionTrait, entity: &str) -> Result<i
     }
 }
 
-/// Takes out the requests whose expected version is stale, and raises the versions of the others.
-async fn check_versions(
+async fn raise_version(
     tx: &DatabaseTransaction,
-    requests: &[&Request],
-    batch: &mut Batch,
-) -> Result<Vec<Option<Vec<NewEvent>>>, StoreError> {
-    let backend = tx.get_database_backend();
-    let mut passed = Vec::with_capacity(requests.len());
-    for request in requests {
-        let Some(expect) = &request.expect else {
-            batch.answers.push(Ok(Appended::default()));
-            passed.push(Some(request.events.clone()));
-            continue;
-        };
-        let mut sql = Sql::new("SELECT version FROM entity_versions WHERE entity = ");
-        sql.bind(expect.entity.as_str());
-        let row = tx
-            .query_one_raw(sql.statement(backend))
-            .await
-            .doing("read a version")?;
-        let version: i64 = match row {
-            Some(row) => row.try_get_by_index(0).doing("read a version")?,
-            None => 0,
-        };
-        if version != expect.version {
-            let entity = expect.entity.clone();
-            batch
-                .answers
-                .push(Err(AppendError::Stale { entity, version }));
-            passed.push(None);
-            continue;
-        }
-        let mut sql = Sql::new("INSERT INTO entity_versions (entity, version) VALUES (");
-        sql.bind(expect.entity.as_str())
-            .push(", 1) ON CONFLICT (entity) DO UPDATE SET ");
-        sql.push("version = entity_versions.version + 1");
-        tx.execute_raw(sql.statement(backend))
-            .await
-            .doing("raise a version")?;
-        batch.answers.push(Ok(Appended::default()));
-        passed.push(Some(request.events.clone()));
-    }
-    Ok(passed)
+    entity: &str,
+    version: i64,
+) -> Result<(), StoreError> {
+    let mut sql = Sql::new("INSERT INTO entity_versions (entity, version) VALUES (");
+    sql.bind(entity).push(", ").bind(version);
+    sql.push(") ON CONFLICT (entity) DO UPDATE SET version = excluded.version");
+    tx.execute_raw(sql.statement(tx.get_database_backend()))
+        .await
+        .doing("raise a version")?;
+    Ok(())
 }
 
 /// Writes the commit and moves the head.
@@ -509,23 +323,19 @@ async fn write_commit(
 /// Puts what is derived into the events that followers will see.
 async fn derive(
     tx: &DatabaseTransaction,
-    names: &Names,
     kind: Kind,
     events: &mut [Event],
 ) -> Result<(), StoreError> {
-    let first = events.first().map_or(0, |event| event.position.0);
-    let mut sql = Sql::new(rows::select(kind.spec(), Reading::AsAppended));
-    sql.push(" WHERE t.position >= ")
-        .bind(first)
-        .push(" ORDER BY t.position");
-    let read = rows::read(tx, names, kind, sql).await?;
-    let mut read = read
-        .into_iter()
-        .map(|event| (event.position, event))
-        .collect::<HashMap<_, _>>();
-    for event in events {
-        if let Some(whole) = read.remove(&event.position) {
-            event.fact.cells = whole.fact.cells;
+    let (spec, first) = (kind.spec(), events.first().map(|event| event.position));
+    let (Some(derived), Some(first)) = (&spec.derived, first) else {
+        return Ok(());
+    };
+    let index = spec.index_of(derived.field);
+    let mut values = rows::derived(tx, spec, derived, first).await?;
+    for event in events.iter_mut().filter(|event| event.fact.kind == kind) {
+        let cell = index.and_then(|index| event.fact.cells.get_mut(index));
+        if let (Some(cell), Some(value)) = (cell, values.remove(&event.position)) {
+            *cell = value;
         }
     }
     Ok(())

@@ -1,9 +1,11 @@
 //! Finds out which events of a batch the log already has, inside the append transaction.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use sea_orm::sea_query::ArrayType;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Value};
+use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::error::{Doing, StoreError};
@@ -30,19 +32,34 @@ pub(crate) fn is_keyed_by_id(fact: &Fact) -> bool {
     fact.event_id.is_some() && fact.spec().identity == Identity::EventId
 }
 
-/// The key of an event; `None` when it is stored at least once.
+/// The key of an event whose references are resolved; `None` when it is stored at least once.
 pub(crate) fn key_of(fact: &Fact) -> Option<Key> {
     match fact.spec().identity {
         Identity::EventId => fact.event_id.map(Key::Id),
         Identity::DeviceAndTime => {
-            let device = fact
-                .spec()
-                .device_index()
-                .and_then(|index| fact.cells.get(index));
-            let device = device.and_then(Cell::int)?;
+            let device = device_of(fact).and_then(Cell::int)?;
             Some(Key::Natural(fact.kind, device, fact.occurred_at.0))
         }
     }
+}
+
+/// The key of an event whose device is yet to be looked up; `None` also when it is not known.
+pub(crate) fn key_with(fact: &Fact, device_key: impl Fn(&Arc<str>) -> Option<i64>) -> Option<Key> {
+    match fact.spec().identity {
+        Identity::EventId => fact.event_id.map(Key::Id),
+        Identity::DeviceAndTime => {
+            let Cell::Reference(device) = device_of(fact)? else {
+                return None;
+            };
+            let device = device_key(&device.id)?;
+            Some(Key::Natural(fact.kind, device, fact.occurred_at.0))
+        }
+    }
+}
+
+fn device_of(fact: &Fact) -> Option<&Cell> {
+    let index = fact.spec().device_index()?;
+    fact.cells.get(index)
 }
 
 /// Whether an event says the same as one that is stored. An instant that the source left out is
@@ -52,7 +69,7 @@ pub(crate) fn says_the_same(stored: &Fact, new: &NewEvent) -> bool {
     stored.kind == fact.kind
         && stored.provenance == fact.provenance
         && (stored.occurred_at == fact.occurred_at || !new.occurred_at_given)
-        && stored.extra == fact.extra
+        && same(&stored.extra, &fact.extra)
         && stored.cells.len() == fact.cells.len()
         && stored
             .cells
@@ -64,6 +81,26 @@ pub(crate) fn says_the_same(stored: &Fact, new: &NewEvent) -> bool {
 fn same(left: &Cell, right: &Cell) -> bool {
     match (left, right) {
         (Cell::Reference(left), Cell::Reference(right)) => left.id == right.id,
+        (Cell::Json(left), Cell::Json(right)) => same_json(left, right),
+        (left, right) => left == right,
+    }
+}
+
+/// JSON is compared as values: neither the order of keys counts, nor how a number is written.
+fn same_json(left: &Json, right: &Json) -> bool {
+    match (left, right) {
+        (Json::Number(left), Json::Number(right)) => {
+            left == right || (left.is_f64() || right.is_f64()) && left.as_f64() == right.as_f64()
+        }
+        (Json::Array(left), Json::Array(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(l, r)| same_json(l, r))
+        }
+        (Json::Object(left), Json::Object(right)) => {
+            let same = |(key, left): (&String, &Json)| {
+                right.get(key).is_some_and(|right| same_json(left, right))
+            };
+            left.len() == right.len() && left.iter().all(same)
+        }
         (left, right) => left == right,
     }
 }
@@ -88,7 +125,8 @@ pub(crate) async fn stored(
     for (kind, places) in places {
         for places in places.chunks(KEYS_MAX) {
             let mut sql = Sql::new(rows::select(kind.spec(), Reading::Reported));
-            let positions = places.iter().map(|place| Value::from(place.position.0));
+            let positions = places.iter().map(|place| place.position.0).collect();
+            let positions = padded(positions).into_iter().map(Value::from);
             sql.push(" WHERE t.position IN ").bind_list(positions);
             for event in rows::read(tx, names, kind, sql).await? {
                 found.extend(key_of(&event.fact).map(|key| (key, event)));

@@ -118,6 +118,10 @@ impl Feeder {
             self.catch_up(Position(first.position.0 - 1)).await?;
         }
         let head = self.ring.head();
+        if first.position > head.next() {
+            // not to be read yet: the next look at the head will find it
+            return Ok(());
+        }
         self.ring
             .push(events.into_iter().filter(|event| event.position > head));
         Ok(())
@@ -136,9 +140,10 @@ impl Feeder {
     /// begins anew near the head, and followers read the rest from the tables.
     async fn catch_up(&self, to: Position) -> Result<(), StoreError> {
         if to.0 - self.ring.head().0 > self.events_max {
-            self.ring.skip_to(to);
             // somebody else may have registered or moved devices meanwhile
-            return self.names.load(&self.db).await;
+            self.names.load(&self.db).await?;
+            self.ring.skip_to(to);
+            return Ok(());
         }
         while self.ring.head() < to {
             let slice = self
@@ -180,22 +185,42 @@ pub(crate) async fn doorbell(
 ) {
     let mut head = ring.watch();
     let mut listener = listen(&pool).await;
+    // what others have rung for is not rung for again
+    let mut heard = ring.head();
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            rung = async { match &mut listener { Some(l) => l.recv().await.is_ok(), None => std::future::pending().await } } => {
-                if rung { bell.notify_one() } else { listener = listen(&pool).await }
-            }
+            rung = hear(&mut listener) => match rung {
+                Some(position) => {
+                    heard = heard.max(position);
+                    if position > ring.head() { bell.notify_one(); }
+                }
+                None => listener = listen(&pool).await,
+            },
             changed = head.changed() => {
                 if changed.is_err() { break }
-                let position = head.borrow_and_update().0;
+                let position = *head.borrow_and_update();
+                if position <= heard { continue }
+                if listener.is_none() { listener = listen(&pool).await }
                 let mut sql = Sql::new("SELECT pg_notify(");
                 sql.bind(DOORBELL).push(", ").bind(position.to_string()).push(")");
                 // without the bell the others find out by asking
                 let _ = db.query_one_raw(sql.statement(sea_orm::DbBackend::Postgres)).await;
             }
         }
+    }
+}
+
+/// The head that another node has rung for; `None` when there is nothing to hear with any more.
+async fn hear(listener: &mut Option<PgListener>) -> Option<Position> {
+    match listener {
+        Some(listener) => {
+            let notification = listener.recv().await.ok()?;
+            // what is no position rings for nothing
+            Some(Position(notification.payload().parse().unwrap_or(0)))
+        }
+        None => std::future::pending().await,
     }
 }
 

@@ -22,9 +22,11 @@ struct Target<'a> {
 }
 
 /// How a column is given to the database.
-#[derive(Clone, Copy, PartialEq)]
-enum Form {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Form {
+    /// As a value of a kind's field.
     Stored(Storage),
+    /// As the id of an event.
     Uuid,
 }
 
@@ -86,6 +88,16 @@ pub(crate) async fn keys(db: &impl ConnectionTrait, events: &[Event]) -> Result<
         rows.collect(),
     )
     .await
+}
+
+/// Inserts rows of any table.
+pub(crate) async fn rows(
+    db: &impl ConnectionTrait,
+    table: &str,
+    columns: Vec<(&str, Form)>,
+    rows: Vec<Vec<Value>>,
+) -> Result<(), StoreError> {
+    insert(db, &Target { table, columns }, rows).await
 }
 
 fn row_of(spec: &Spec, event: &Event) -> Vec<Value> {

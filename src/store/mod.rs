@@ -7,6 +7,7 @@
 //! seen everything.
 
 mod append;
+mod backup;
 mod commit;
 mod duplicates;
 mod error;
@@ -17,11 +18,13 @@ mod metrics;
 mod names;
 mod open;
 mod partitions;
+mod placing;
 mod read;
 mod ring;
 mod rows;
 mod sql;
 mod tail;
+mod verify;
 mod writer;
 
 use std::collections::HashMap;
@@ -37,6 +40,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 pub use append::{AppendError, Appended, Expect, Outcome, Request};
+pub use backup::{BackedUp, BackupError, Restored, backup, restore};
 pub use error::{Cause, StoreError};
 pub use fold::Fold;
 pub use metrics::Metrics;
@@ -44,6 +48,7 @@ pub use names::{EntityType, Names};
 pub use open::{Location, OpenError, migrate_at as migrate, missing_at as missing_migrations};
 pub use read::{Order, PageQuery, Place, Scope, Slice};
 pub use tail::Tail;
+pub use verify::{Check, Finding, OnProgress, Progress, Verified, verify};
 
 pub(crate) use error::Doing;
 pub(crate) use sql::{Sql, value_in_text};
@@ -175,6 +180,7 @@ impl Store {
             folds: options.folds,
             partitions: Partitions::load(db).await?,
             clock: options.clock.clone(),
+            lazy: false,
         };
         let queue_events = Arc::new(Semaphore::new(limits.queue_events_max));
         let queue_bytes = Arc::new(Semaphore::new(limits.queue_bytes_max));
@@ -249,8 +255,9 @@ impl Store {
     pub async fn append(&self, request: Request) -> Result<Appended, AppendError> {
         let bytes = weight(&request)?;
         let shared = &self.shared;
-        let events = Arc::clone(&shared.queue_events).try_acquire_many_owned(count(&request));
-        let space = Arc::clone(&shared.queue_bytes).try_acquire_many_owned(bytes);
+        let (events, space) = self.places(&request, bytes);
+        let events = Arc::clone(&shared.queue_events).try_acquire_many_owned(events);
+        let space = Arc::clone(&shared.queue_bytes).try_acquire_many_owned(space);
         shared
             .metrics
             .queue(shared.limits.queue_events_max - shared.queue_events.available_permits());
@@ -269,34 +276,42 @@ impl Store {
     pub async fn append_patiently(&self, request: Request) -> Result<Appended, AppendError> {
         let bytes = weight(&request)?;
         let shared = &self.shared;
-        let events = Arc::clone(&shared.queue_events)
-            .acquire_many_owned(count(&request))
-            .await;
-        let space = Arc::clone(&shared.queue_bytes)
-            .acquire_many_owned(bytes)
-            .await;
+        let (events, space) = self.places(&request, bytes);
+        let events = Arc::clone(&shared.queue_events).acquire_many_owned(events);
+        let events = events.await;
+        let space = Arc::clone(&shared.queue_bytes).acquire_many_owned(space);
+        let space = space.await;
         let (Ok(events), Ok(space)) = (events, space) else {
             return Err(closed());
         };
         self.enqueue(request, bytes, (events, space)).await
     }
 
+    /// What a request takes of the queue. One that is larger than the queue takes all of it, so that
+    /// it has its turn when nothing else waits.
+    fn places(&self, request: &Request, bytes: usize) -> (u32, u32) {
+        let limits = &self.shared.limits;
+        let events = request.events.len().max(1).min(limits.queue_events_max);
+        let bytes = bytes.min(limits.queue_bytes_max);
+        let permits = |count| u32::try_from(count).unwrap_or(u32::MAX);
+        (permits(events), permits(bytes))
+    }
+
     async fn enqueue(
         &self,
         request: Request,
-        bytes: u32,
+        bytes: usize,
         place: (
             tokio::sync::OwnedSemaphorePermit,
             tokio::sync::OwnedSemaphorePermit,
         ),
     ) -> Result<Appended, AppendError> {
         let (answer, answered) = oneshot::channel();
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         let pending = Pending {
             request,
             bytes,
             answer,
-            _place: place,
+            place,
         };
         self.shared
             .appends
@@ -467,11 +482,7 @@ impl Store {
     }
 }
 
-fn count(request: &Request) -> u32 {
-    u32::try_from(request.events.len().max(1)).unwrap_or(u32::MAX)
-}
-
-fn weight(request: &Request) -> Result<u32, AppendError> {
+fn weight(request: &Request) -> Result<usize, AppendError> {
     let events = request.events.len();
     if events > EVENTS_MAX {
         return Err(AppendError::TooLarge {
@@ -479,12 +490,8 @@ fn weight(request: &Request) -> Result<u32, AppendError> {
             max: EVENTS_MAX,
         });
     }
-    let bytes: usize = request
-        .events
-        .iter()
-        .map(|event| event.fact.weight_bytes())
-        .sum();
-    Ok(u32::try_from(bytes).unwrap_or(u32::MAX))
+    let weights = request.events.iter().map(|event| event.fact.weight_bytes());
+    Ok(weights.sum())
 }
 
 fn closed() -> AppendError {
@@ -502,6 +509,11 @@ async fn identity(db: &DatabaseConnection) -> Result<Identity, StoreError> {
     db.execute_raw(sql.statement(backend))
         .await
         .doing("make the head of the log")?;
+    read_identity(db).await
+}
+
+async fn read_identity(db: &impl ConnectionTrait) -> Result<Identity, StoreError> {
+    let backend = db.get_database_backend();
     let sql = Sql::new("SELECT log_id, epoch FROM log_head WHERE id = 1");
     let row = db
         .query_one_raw(sql.statement(backend))

@@ -10,7 +10,7 @@ use sea_orm::{ConnectionTrait, DbBackend, Value};
 
 use super::error::{Doing, StoreError};
 use super::sql::Sql;
-use crate::event::{Cell, Reference};
+use crate::event::{Cell, Position, Reference};
 
 /// What a key stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,7 +36,8 @@ struct Maps {
     sites: HashMap<Arc<str>, i64>,
     devices: HashMap<Arc<str>, i64>,
     ids: HashMap<i64, Arc<str>>,
-    site_of_device: HashMap<i64, i64>,
+    /// With the position of the registration that said so.
+    site_of_device: HashMap<i64, (i64, Position)>,
 }
 
 /// Ids and keys of all sites and devices that this process has met.
@@ -55,24 +56,18 @@ impl Names {
 
     /// Reads at which site each device is registered.
     pub(crate) async fn load_places(&self, db: &impl ConnectionTrait) -> Result<(), StoreError> {
-        let statement = Sql::new("SELECT device_key, site_key FROM devices")
+        let statement = Sql::new("SELECT device_key, site_key, position FROM devices")
             .statement(db.get_database_backend());
         let rows = db
             .query_all_raw(statement)
             .await
             .doing("read the devices")?;
-        let mut places: Vec<(i64, i64)> = Vec::with_capacity(rows.len());
         for row in rows {
-            places.push((
-                row.try_get_by_index(0).doing("read a device")?,
-                row.try_get_by_index(1).doing("read a device")?,
-            ));
+            let device = row.try_get_by_index(0).doing("read a device")?;
+            let site = row.try_get_by_index(1).doing("read a device")?;
+            let position = row.try_get_by_index(2).doing("read a device")?;
+            self.place(device, site, Position(position));
         }
-        self.maps
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .site_of_device
-            .extend(places);
         Ok(())
     }
 
@@ -97,7 +92,7 @@ impl Names {
     #[must_use]
     pub fn site_of_device(&self, device_key: i64) -> Option<i64> {
         let maps = self.maps.read().unwrap_or_else(PoisonError::into_inner);
-        maps.site_of_device.get(&device_key).copied()
+        maps.site_of_device.get(&device_key).map(|(site, _)| *site)
     }
 
     /// Looks ids up in the database that this process has not met.
@@ -176,15 +171,35 @@ impl Names {
         maps.ids.insert(key, Arc::clone(id));
     }
 
-    /// Remembers at which site a device is registered.
-    pub(crate) fn place(&self, device_key: i64, site_key: i64) {
+    /// Remembers at which site a registration put a device. What another process has committed may
+    /// be heard of late; the registration with the last position counts.
+    pub(crate) fn place(&self, device_key: i64, site_key: i64, position: Position) {
         let mut maps = self.maps.write().unwrap_or_else(PoisonError::into_inner);
-        maps.site_of_device.insert(device_key, site_key);
+        let place = maps.site_of_device.entry(device_key);
+        let place = place.or_insert((site_key, position));
+        if place.1 <= position {
+            *place = (site_key, position);
+        }
     }
 
     /// The reference of a key; one that this process has not met bears its number as id.
     pub(crate) fn reference(&self, key: i64) -> Cell {
         let id = self.id(key).unwrap_or_else(|| Arc::from(key.to_string()));
         Cell::Reference(Reference { key, id })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_move_that_is_heard_of_late_does_not_count() {
+        let names = Names::default();
+        names.place(1, 20, Position(8));
+        names.place(1, 10, Position(7));
+        assert_eq!(names.site_of_device(1), Some(20));
+        names.place(1, 10, Position(9));
+        assert_eq!(names.site_of_device(1), Some(10));
     }
 }

@@ -6,7 +6,6 @@ use std::collections::HashSet;
 use chrono::{Datelike, NaiveDate};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
 
-use super::append::Request;
 use super::commit::begin;
 use super::error::{Doing, StoreError};
 use super::sql::Sql;
@@ -49,24 +48,20 @@ impl Partitions {
         Ok(partitions)
     }
 
-    /// Makes the partitions for the events of some requests that are missing.
+    /// Makes the partitions that are missing for events of some kinds at some instants.
     pub(crate) async fn ensure(
         &mut self,
         db: &DatabaseConnection,
-        requests: &[&Request],
+        times: impl Iterator<Item = (Kind, Instant)>,
     ) -> Result<(), StoreError> {
         if self.partitioned.is_empty() {
             return Ok(());
         }
         let mut missing = HashSet::new();
-        for fact in requests
-            .iter()
-            .flat_map(|request| &request.events)
-            .map(|event| &event.fact)
-        {
-            if self.partitioned.contains(&fact.kind) {
-                let (year, month) = month_of(fact.occurred_at);
-                let partition = (fact.kind, year, month);
+        for (kind, occurred_at) in times {
+            if self.partitioned.contains(&kind) {
+                let (year, month) = month_of(occurred_at);
+                let partition = (kind, year, month);
                 if !self.known.contains(&partition) {
                     missing.insert(partition);
                 }

@@ -1,5 +1,6 @@
 //! Reads the rows of a kind's table as events.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use sea_orm::sqlx::postgres::PgRow;
@@ -70,6 +71,27 @@ pub(crate) fn derived_sql(spec: &Spec, derived: &Derived, reading: Reading) -> S
          AND (p.occurred_at, p.position) < (t.occurred_at, t.position){known} \
          ORDER BY p.occurred_at DESC, p.position DESC LIMIT 1)"
     )
+}
+
+/// What is derived, as of the moment of their append, for the events from a position on.
+pub(crate) async fn derived(
+    db: &impl ConnectionTrait,
+    spec: &'static Spec,
+    derived: &Derived,
+    first: Position,
+) -> Result<HashMap<Position, Cell>, StoreError> {
+    let value = derived_sql(spec, derived, Reading::AsAppended);
+    let table = spec.table;
+    let mut sql = Sql::new(format!("SELECT t.position, {value} FROM {table} t"));
+    sql.push(" WHERE t.position >= ").bind(first.0);
+    let backend = db.get_database_backend();
+    let rows = db.query_all_raw(sql.statement(backend)).await;
+    let rows = rows.doing("read what is derived")?;
+    let read = |row: &QueryResult| {
+        let position = Position(required(row, 0, table, "position")?);
+        Ok((position, get::<&str>(row, 1, table, derived.field)?.into()))
+    };
+    rows.iter().map(read).collect()
 }
 
 /// Runs a query that was begun with [`select`] and reads its rows.

@@ -51,7 +51,10 @@ impl Sql {
     }
 
     /// The statement.
-    pub(crate) fn statement(self, backend: DbBackend) -> Statement {
+    pub(crate) fn statement(mut self, backend: DbBackend) -> Statement {
+        if backend == DbBackend::Postgres && self.text.contains(BYTEWISE) {
+            self.text = self.text.replace(BYTEWISE, " COLLATE \"C\"");
+        }
         Statement::from_sql_and_values(backend, self.text, self.values)
     }
 
@@ -94,9 +97,22 @@ impl Sql {
     }
 
     fn condition(&mut self, spec: &Spec, operand: Operand, operator: &Operator) {
-        let Some(column) = column_of(spec, operand) else {
-            return self.condition_on_site(spec, operator);
-        };
+        match (operand, column_of(spec, operand), device_of(spec)) {
+            (Operand::Site, site, Some(device)) => {
+                self.condition_on_site(site, device, operator);
+            }
+            (_, Some(column), _) => self.condition_on(column, operator),
+            (_, None, _) => {
+                // what the kind does not have is absent
+                let absent = matches!(operator, Operator::IsNull);
+                self.push(if absent { "TRUE" } else { "FALSE" });
+            }
+        }
+    }
+
+    /// `column` may be any expression. Texts are compared by their bytes, whatever the locale of the
+    /// database, and letters have a case only in ASCII: as the same filter has it in memory.
+    fn condition_on(&mut self, column: &str, operator: &Operator) {
         match operator {
             Operator::In(cells) if cells.is_empty() => self.push("FALSE"),
             Operator::In(cells) if cells.len() == 1 => {
@@ -109,10 +125,10 @@ impl Sql {
                 .push(column)
                 .push(" IN ")
                 .bind_list(cells.iter().map(value_of)),
-            Operator::Less(bound) => self.push(column).push(" < ").bind(value_of(bound)),
-            Operator::AtMost(bound) => self.push(column).push(" <= ").bind(value_of(bound)),
-            Operator::Greater(bound) => self.push(column).push(" > ").bind(value_of(bound)),
-            Operator::AtLeast(bound) => self.push(column).push(" >= ").bind(value_of(bound)),
+            Operator::Less(bound) => self.compared(column, " < ", bound),
+            Operator::AtMost(bound) => self.compared(column, " <= ", bound),
+            Operator::Greater(bound) => self.compared(column, " > ", bound),
+            Operator::AtLeast(bound) => self.compared(column, " >= ", bound),
             Operator::StartsWith(start) => {
                 let characters = i32::try_from(start.chars().count()).unwrap_or(i32::MAX);
                 self.push("substr(")
@@ -122,53 +138,53 @@ impl Sql {
                 self.push(") = ").bind(start.to_string())
             }
             Operator::Contains(part) => {
-                let part = part.to_ascii_lowercase();
-                self.push("replace(lower(")
-                    .push(column)
-                    .push("), ")
-                    .bind(part)
-                    .push(", '') <> ");
-                self.push("lower(").push(column).push(")")
+                let lower = format!("lower({column}{BYTEWISE})");
+                // an empty part is in every text
+                self.push("(replace(").push(&lower).push(", ");
+                self.bind(part.to_ascii_lowercase()).push(", '') <> ");
+                self.push(&lower).push(" OR ").bind(part.to_string());
+                self.push(" = '' AND ").push(column).push(" IS NOT NULL)")
             }
             Operator::IsNull => self.push(column).push(" IS NULL"),
         };
     }
 
-    /// The site of an event is the one that it names, or else that at which its device is registered.
-    fn condition_on_site(&mut self, spec: &Spec, operator: &Operator) {
-        let column = |index: Option<usize>| {
-            index
-                .and_then(|index| spec.fields.get(index))
-                .map(|field| field.column.name())
-        };
+    fn compared(&mut self, column: &str, sign: &str, bound: &Cell) -> &mut Self {
+        self.push(column);
+        if matches!(bound, Cell::Text(_)) {
+            self.push(BYTEWISE);
+        }
+        self.push(sign).bind(value_of(bound))
+    }
+
+    /// An event that names no site but a device is at the site at which the device is registered.
+    fn condition_on_site(&mut self, site: Option<&str>, device: &str, operator: &Operator) {
         let Operator::In(cells) = operator else {
-            self.push("FALSE");
-            return;
+            let site = site.map_or_else(String::new, |site| format!("t.{site}, "));
+            let registered = format!("SELECT site_key FROM devices WHERE device_key = t.{device}");
+            // with one value more, since one alone is not coalesced
+            let column = format!("coalesce({site}({registered}), NULL)");
+            return self.condition_on(&column, operator);
         };
         if cells.is_empty() {
             self.push("FALSE");
             return;
         }
-        let (site, device) = (column(spec.site_index()), column(spec.device_index()));
-        self.push("(FALSE");
+        self.push("(");
         if let Some(site) = site {
-            self.push(" OR t.")
-                .push(site)
-                .push(" IN ")
-                .bind_list(cells.iter().map(value_of));
+            self.push(site).push(" IN ");
+            self.bind_list(cells.iter().map(value_of));
+            self.push(" OR ").push(site).push(" IS NULL AND ");
         }
-        if let Some(device) = device {
-            self.push(" OR (");
-            if let Some(site) = site {
-                self.push("t.").push(site).push(" IS NULL AND ");
-            }
-            self.push("t.").push(device);
-            self.push(" IN (SELECT device_key FROM devices WHERE site_key IN ");
-            self.bind_list(cells.iter().map(value_of)).push("))");
-        }
-        self.push(")");
+        self.push(device)
+            .push(" IN (SELECT device_key FROM devices WHERE site_key IN ");
+        self.bind_list(cells.iter().map(value_of)).push("))");
     }
 }
+
+/// Where a text is to be compared by its bytes: on PostgreSQL its collation is given there, on SQLite
+/// it is compared so anyway.
+const BYTEWISE: &str = "/*bytewise*/";
 
 /// Whether a condition is asked as it is or negated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,10 +210,14 @@ fn column_of(spec: &Spec, operand: Operand) -> Option<&'static str> {
         Operand::Envelope(Envelope::Provenance) => Some("t.provenance"),
         Operand::Envelope(Envelope::Position) => Some("t.position"),
         Operand::Field(index) => field(Some(index)).map(|field| field.column.name()),
-        Operand::Device => field(spec.device_index()).map(|field| field.column.name()),
-        Operand::Site if spec.device_index().is_some() => None,
+        Operand::Device => device_of(spec),
         Operand::Site => field(spec.site_index()).map(|field| field.column.name()),
     }
+}
+
+fn device_of(spec: &Spec) -> Option<&'static str> {
+    let field = spec.device_index().and_then(|index| spec.fields.get(index));
+    field.map(|field| field.column.name())
 }
 
 /// A cell as a value of its column. A reference is its key.

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::append::{AppendError, Appended, Request};
 use super::commit::{Committed, Committer};
-use super::error::StoreError;
+use super::error::{Cause, StoreError};
 use super::feed::Feed;
 use super::metrics::Metrics;
 use super::{BATCH_BYTES_MAX, EVENTS_MAX};
@@ -23,7 +23,7 @@ pub(crate) struct Pending {
     pub(crate) request: Request,
     pub(crate) bytes: usize,
     pub(crate) answer: oneshot::Sender<Result<Appended, AppendError>>,
-    pub(crate) _place: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+    pub(crate) place: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 }
 
 /// Statements that are run in a transaction of their own.
@@ -52,24 +52,28 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Runs until it is told to stop and nothing waits any more.
+    /// Runs until it is told to stop. From then on new requests are refused, and what waits is done.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
-        let mut in_a_row = 0;
+        let (mut in_a_row, mut stopping) = (0, false);
         loop {
-            if let Some(first) = self.held_over.take() {
-                self.append(first).await;
-                continue;
-            }
-            let jobs_first = in_a_row >= APPENDS_IN_A_ROW_MAX;
-            if jobs_first {
+            if in_a_row >= APPENDS_IN_A_ROW_MAX {
                 in_a_row = 0;
                 if let Ok(job) = self.jobs.try_recv() {
                     self.transact(job).await;
-                    continue;
                 }
+            }
+            if let Some(first) = self.held_over.take() {
+                in_a_row += 1;
+                self.append(first).await;
+                continue;
             }
             tokio::select! {
                 biased;
+                () = stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    self.appends.close();
+                    self.jobs.close();
+                }
                 Some(first) = self.appends.recv() => {
                     in_a_row += 1;
                     self.append(first).await;
@@ -78,7 +82,6 @@ impl Writer {
                     in_a_row = 0;
                     self.transact(job).await;
                 }
-                () = stop.cancelled() => break,
                 else => break,
             }
         }
@@ -107,7 +110,9 @@ impl Writer {
         let requests: Vec<&Request> = batch.iter().map(|pending| &pending.request).collect();
         match self.committer.commit(&requests).await {
             Ok(committed) => self.answer(batch, committed),
-            Err(failed) if failed.before_commit && batch.len() > 1 => self.one_by_one(batch).await,
+            Err(failed) if failed.before_commit && batch.len() > 1 && is_of_one(&failed.error) => {
+                self.one_by_one(batch).await;
+            }
             Err(failed) => refuse(batch, failed.error),
         }
         self.metrics.batch_ends(started);
@@ -128,9 +133,26 @@ impl Writer {
         self.metrics.committed(&committed);
         self.feed.publish(committed.events);
         for (pending, answer) in batch.into_iter().zip(committed.answers) {
-            // the one who asked may have gone
-            let _ = pending.answer.send(answer);
+            pending.answer_with(answer);
         }
+    }
+}
+
+impl Pending {
+    /// Gives the place in the queue back first, so that whoever is answered finds it free.
+    fn answer_with(self, answer: Result<Appended, AppendError>) {
+        drop(self.place);
+        // the one who asked may have gone
+        let _ = self.answer.send(answer);
+    }
+}
+
+/// Whether a failure may be the fault of one request. What holds for the whole database fails all of
+/// a batch at once: tried one by one, each would wait for the same lock or connection in turn.
+fn is_of_one(error: &StoreError) -> bool {
+    match error.cause() {
+        Cause::Busy | Cause::Full | Cause::ReadOnly | Cause::Unreachable => false,
+        Cause::Corrupt | Cause::Constraint | Cause::Other => true,
     }
 }
 
@@ -138,8 +160,78 @@ fn refuse(batch: Vec<Pending>, error: StoreError) {
     tracing::error!(error = %crate::telemetry::chain(&error), requests = batch.len(), "append failed");
     let error = Arc::new(error);
     for pending in batch {
-        let _ = pending
-            .answer
-            .send(Err(AppendError::Store(Arc::clone(&error))));
+        pending.answer_with(Err(AppendError::Store(Arc::clone(&error))));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::event::{Instant, NewEvent, Provenance};
+    use crate::kinds::{Draft, Kind};
+    use crate::store::{Limits, Location, Options, Store};
+
+    fn event() -> Result<NewEvent, Box<dyn Error>> {
+        let draft = Draft::new(Kind::UserActivity, Instant::OLDEST, Provenance::Real);
+        let column = entity::user_activity::Column::ActivityType;
+        let made = draft.set(column, "PAGE_VIEW").finish();
+        made.map_err(|refusal| refusal.message.into())
+    }
+
+    #[test]
+    fn what_fails_for_all_is_not_tried_one_by_one() {
+        assert!(is_of_one(&StoreError::Fold { what: "a job" }));
+        assert!(!is_of_one(&StoreError::Closed));
+    }
+
+    /// Requests that never fit into one batch with the next must not keep transactions waiting.
+    #[tokio::test]
+    async fn a_transaction_has_its_turn_among_large_requests() -> Result<(), Box<dyn Error>> {
+        let dir = tempfile::tempdir()?;
+        let url = format!("sqlite://{}", dir.path().join("log.db").display());
+        let options = Options {
+            location: Location {
+                url,
+                readers_max: 1,
+                create: true,
+            },
+            limits: Limits {
+                queue_events_max: 100_000,
+                queue_bytes_max: 1 << 30,
+                ring_events_max: 0,
+                ring_bytes_max: 0,
+                page_events: 100,
+                tail_poll: Duration::from_secs(1),
+            },
+            folds: Vec::new(),
+            clock: Clock::by_hand(Instant::OLDEST),
+        };
+        let (store, tasks) = Store::open(options).await?;
+        let (done, before_it) = (AtomicUsize::new(0), AtomicUsize::new(usize::MAX));
+        let request = Request {
+            events: vec![event()?; EVENTS_MAX / 2 + 1],
+            expect: None,
+        };
+        let appends = (0..20).map(|_| async {
+            let appended = store.append(request.clone()).await;
+            done.fetch_add(1, Ordering::SeqCst);
+            appended
+        });
+        let transaction = async {
+            let done_before = store.transact(|_| Box::pin(async { Ok(()) })).await;
+            before_it.store(done.load(Ordering::SeqCst), Ordering::SeqCst);
+            done_before
+        };
+        let appends = futures_util::future::try_join_all(appends);
+        let (appended, transacted) = futures_util::future::join(appends, transaction).await;
+        (appended?, transacted?);
+        assert!(before_it.load(Ordering::SeqCst) < 10);
+        tasks.stop().await;
+        Ok(())
     }
 }

@@ -1,0 +1,132 @@
+//! `import`: files of JSON lines into the log, with progress and a file of what was refused.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant as Stopwatch;
+
+use anyhow::Context;
+use indicatif::HumanCount;
+
+use super::{bar, location, print};
+use crate::app;
+use crate::clock::Clock;
+use crate::config::{ImportArgs, LimitArgs};
+use crate::ingest::{Import, Ingest, Progress, Tally};
+use crate::projections::{self, Runner};
+
+pub(super) async fn import(arguments: ImportArgs) -> anyhow::Result<()> {
+    let limits = LimitArgs::default();
+    let location = location(&arguments.database, true)?;
+    let (store, tasks) = app::open(location, &limits, Clock::system()).await?;
+    let ingest = Ingest::new(store.clone());
+    let mut done = Ok(());
+    for file in &arguments.files {
+        let imported = import_one(&ingest, file, arguments.refused.as_deref()).await;
+        let name = if is_stdin(file) {
+            "standard input".into()
+        } else {
+            file.display().to_string()
+        };
+        match imported {
+            Ok(tally) => print(&format!("{name}: {}", told(&tally))),
+            Err(error) => {
+                done = Err(error.context(format!(
+                    "cannot import {name}; what came before is kept, run it again to go on"
+                )));
+                break;
+            }
+        }
+    }
+    if done.is_ok() {
+        // what follows the log is brought up to date here, should no server run
+        let runner = Runner::new(store.clone(), projections::following());
+        if let Err(error) = runner.follow(Some(store.head())).await {
+            let error = crate::telemetry::chain(&error).to_string();
+            tracing::debug!(error, "a running server folds the log");
+        }
+    }
+    ingest.refusals().write(&store).await?;
+    tasks.stop().await;
+    done
+}
+
+fn told(tally: &Tally) -> String {
+    format!(
+        "{} lines: {} recorded, {} duplicates, {} conflicts, {} refused",
+        tally.lines, tally.recorded, tally.duplicates, tally.conflicts, tally.rejected
+    )
+}
+
+fn is_stdin(file: &Path) -> bool {
+    file.as_os_str() == "-"
+}
+
+async fn import_one(ingest: &Ingest, file: &Path, refused: Option<&Path>) -> anyhow::Result<Tally> {
+    let default = if is_stdin(file) {
+        PathBuf::from("stdin.refused.jsonl")
+    } else {
+        PathBuf::from(format!("{}.refused.jsonl", file.display()))
+    };
+    let refused_path = refused.map_or(default, Path::to_path_buf);
+    let mut refused = LazyFile {
+        path: refused_path.clone(),
+        file: None,
+    };
+    let (source, bytes): (Box<dyn std::io::Read + Send>, Option<u64>) = if is_stdin(file) {
+        (Box::new(std::io::stdin()), None)
+    } else {
+        let opened = File::open(file).context("cannot open it")?;
+        let bytes = opened.metadata().ok().map(|metadata| metadata.len());
+        (Box::new(opened), bytes)
+    };
+    let bar = bar(bytes, "{bytes}/{total_bytes} {msg}");
+    let began = Stopwatch::now();
+    let progress = |progress: Progress| {
+        bar.set_position(progress.bytes_read);
+        let lines = progress.tally.lines;
+        let millis = u64::try_from(began.elapsed().as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1);
+        let rate = lines.saturating_mul(1_000) / millis;
+        let refused = progress.tally.refused();
+        bar.set_message(format!(
+            "{} lines, {rate}/s, {refused} refused",
+            HumanCount(lines)
+        ));
+    };
+    let import = Import {
+        ingest,
+        refused: &mut refused,
+        progress: &progress,
+    };
+    let tally = import.run(source).await?;
+    bar.finish_and_clear();
+    if tally.refused() > 0 {
+        let (count, path) = (tally.refused(), refused_path.display());
+        print(&format!(
+            "{count} lines were refused; they stand with their reasons in {path}"
+        ));
+    }
+    Ok(tally)
+}
+
+/// A file that is made when the first byte is written.
+struct LazyFile {
+    path: PathBuf,
+    file: Option<BufWriter<File>>,
+}
+
+impl Write for LazyFile {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.file.insert(BufWriter::new(File::create(&self.path)?)),
+        };
+        file.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.as_mut().map_or(Ok(()), BufWriter::flush)
+    }
+}

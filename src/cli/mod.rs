@@ -1,0 +1,199 @@
+//! The commands, each from its arguments to its end.
+
+mod import;
+mod maintain;
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::CommandFactory;
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{App, Start};
+use crate::clock::Clock;
+use crate::config::{Cli, Command, DatabaseArgs, DemoArgs, ServeArgs};
+use crate::demo::{self, Beginning};
+use crate::store::Location;
+
+/// Tells people what went wrong, on one line, and what to do if that is known.
+pub fn complain(error: &anyhow::Error) {
+    say(
+        &mut std::io::stderr(),
+        &format!("homepot-analytics: {error:#}"),
+    );
+}
+
+/// Writes a line; a reader that has gone is no failure of ours.
+fn say(to: &mut dyn Write, line: &str) {
+    let _ = writeln!(to, "{line}");
+}
+
+fn print(line: &str) {
+    say(&mut std::io::stdout(), line);
+}
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// What the command failed with.
+pub async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Demo(arguments) => play(arguments).await,
+        Command::Serve(arguments) => serve(arguments).await,
+        Command::Import(arguments) => import::import(arguments).await,
+        Command::Agent(arguments) => {
+            let shutdown = shutdown_on_signal();
+            let told = shutdown.clone();
+            let totals = crate::agent::run(arguments, Clock::system(), told).await?;
+            tracing::info!(?totals, "the agent stopped");
+            Ok(())
+        }
+        Command::Simulate(arguments) => {
+            let shutdown = shutdown_on_signal();
+            let totals = crate::simulate::run(arguments, Clock::system(), shutdown).await?;
+            tracing::info!(?totals, "the simulation stopped");
+            Ok(())
+        }
+        Command::Verify(arguments) => maintain::verify(arguments).await,
+        Command::Backup(arguments) => maintain::backup(arguments).await,
+        Command::Restore(arguments) => maintain::restore(arguments).await,
+        Command::Rebuild(arguments) => maintain::rebuild(arguments).await,
+        Command::Migrate(arguments) => maintain::migrate(arguments.action).await,
+        Command::Schema => {
+            print(crate::graphql::sdl().trim_end());
+            Ok(())
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "homepot-analytics", &mut script);
+            std::io::stdout()
+                .write_all(&script)
+                .context("cannot write the script")
+        }
+    }
+}
+
+fn location(arguments: &DatabaseArgs, create: bool) -> anyhow::Result<Location> {
+    arguments
+        .location(create)
+        .context("cannot read the file with the address of the database")
+}
+
+async fn serve(arguments: ServeArgs) -> anyhow::Result<()> {
+    let app = App::start(Start {
+        location: location(&arguments.database, true)?,
+        listen: arguments.http.listen,
+        allowed_hosts: arguments.http.allowed_hosts,
+        limits: arguments.limits,
+        clock: Clock::system(),
+    })
+    .await?;
+    greet(&app);
+    until_told(app).await
+}
+
+fn greet(app: &App) {
+    let at = format!("http://{}", app.address);
+    print(&format!("Listening on {at}"));
+    print(&format!("  GraphiQL  {at}/graphiql"));
+    print(&format!("  API       {at}/graphql"));
+}
+
+async fn until_told(app: App) -> anyhow::Result<()> {
+    stop_signal().await?;
+    tracing::info!("stopping");
+    app.stop().await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Waits until the process is told to end.
+async fn stop_signal() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot listen for signals"),
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+/// A token that is cancelled when the process is told to end.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the task lives as long as the process"
+)]
+fn shutdown_on_signal() -> CancellationToken {
+    let token = CancellationToken::new();
+    let cancelled = token.clone();
+    tokio::spawn(async move {
+        if stop_signal().await.is_ok() {
+            cancelled.cancel();
+        }
+    });
+    token
+}
+
+async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
+    if arguments.reset {
+        remove_database(&arguments.database)?;
+    }
+    let readers_max = arguments.limits.readers_max;
+    let app = App::start(Start {
+        location: Location {
+            url: arguments.database,
+            readers_max,
+            create: true,
+        },
+        listen: arguments.http.listen,
+        allowed_hosts: arguments.http.allowed_hosts,
+        limits: arguments.limits,
+        clock: Clock::system(),
+    })
+    .await?;
+    let ingest = app.ingest.clone();
+    let beginning = Beginning {
+        seed: arguments.seed,
+        history_hours: arguments.history_hours,
+    };
+    app.spawn(
+        "the simulated fleet",
+        demo::run(ingest, beginning, app.stopping()),
+    );
+    greet(&app);
+    print("  A fleet of 12 simulated tills at 3 sites is live. Stop with Ctrl-C.");
+    until_told(app).await
+}
+
+/// Removes the files of the demo's own SQLite database, and of no other database.
+fn remove_database(url: &str) -> anyhow::Result<()> {
+    let Some(file) = url.strip_prefix("sqlite://") else {
+        bail!("--reset empties SQLite files only, and {url} is none");
+    };
+    let file = file.split('?').next().unwrap_or(file);
+    for suffix in ["", "-wal", "-shm"] {
+        let path = PathBuf::from(format!("{file}{suffix}"));
+        if path.exists() {
+            std::fs::remove_file(&path)
+                .with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// A bar on a terminal, nothing elsewhere.
+fn bar(length: Option<u64>, template: &str) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let template = format!("{{spinner}} {{wide_bar}} {template} {{eta}}");
+    let style =
+        ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = length
+        .map_or_else(ProgressBar::new_spinner, ProgressBar::new)
+        .with_style(style);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}

@@ -1,0 +1,265 @@
+//! Restores a backup into an empty database, in one transaction: all of it or nothing.
+
+use std::path::Path;
+
+use migration::{Migrator, MigratorTrait};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Value};
+use serde_json::Value as Json;
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+
+use super::file::{self, Lines, Manifest};
+use super::tables::{self, Column, Shape};
+use super::{BackupError, OnProgress, PAGE, Progress};
+use crate::event::{Instant, Position};
+use crate::kinds::Kind;
+use crate::store::Identity;
+use crate::store::commit::begin;
+use crate::store::error::{Doing, StoreError};
+use crate::store::insert::{self, Form};
+use crate::store::open::{self, Connections, Location};
+use crate::store::partitions::Partitions;
+use crate::store::sql::Sql;
+
+/// What was restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// Which log it is now: the epoch is one more than that of the backup.
+    pub identity: Identity,
+    /// Its head.
+    pub head: Position,
+    /// Rows of all tables.
+    pub rows: i64,
+}
+
+/// Rows of one table.
+struct Rows {
+    table: String,
+    columns: Vec<String>,
+    rows: Vec<Vec<Json>>,
+}
+
+/// Restores a backup into a database that is empty or not there yet. The file is read to its end and
+/// checked before anything is written.
+///
+/// # Errors
+/// When the file is not sound or too new, or the database is not empty or cannot be written.
+pub async fn restore(
+    file: &Path,
+    location: &Location,
+    progress: OnProgress<'_>,
+) -> Result<Restored, BackupError> {
+    let manifest = file::check(file).await?;
+    let ours = Migrator::migrations();
+    let known = |name: &String| ours.iter().any(|migration| migration.name() == name);
+    if let Some(name) = manifest.migrations.iter().find(|name| !known(name)) {
+        return Err(BackupError::Newer(name.clone()));
+    }
+    let connections = open::connect(location).await?;
+    open::migrate(&connections).await?;
+    let tx = begin(&connections.writer).await?;
+    let mut restoring = Restoring {
+        tx: &tx,
+        connections: &connections,
+        partitions: Partitions::load(&connections.writer).await?,
+        rows: 0,
+    };
+    let restored = restoring.run(file, &manifest, progress).await;
+    let rows = restoring.rows;
+    if let Err(error) = restored {
+        let _ = tx.rollback().await;
+        return Err(error);
+    }
+    tx.commit().await.doing("commit what was restored")?;
+    if connections.file.is_some() {
+        let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+        let done = connections.writer.execute_unprepared(sql).await;
+        done.doing("write what was restored")?;
+    }
+    Ok(Restored {
+        identity: Identity {
+            log_id: manifest.log_id,
+            epoch: manifest.epoch + 1,
+        },
+        head: Position(manifest.head),
+        rows,
+    })
+}
+
+struct Restoring<'a> {
+    tx: &'a DatabaseTransaction,
+    connections: &'a Connections,
+    partitions: Partitions,
+    rows: i64,
+}
+
+impl Restoring<'_> {
+    async fn run(
+        &mut self,
+        file: &Path,
+        manifest: &Manifest,
+        progress: OnProgress<'_>,
+    ) -> Result<(), BackupError> {
+        let shapes = tables::shapes(self.tx).await?;
+        self.make_sure_it_is_empty(&shapes).await?;
+        let (sender, mut batches) = mpsc::channel(2);
+        let path = file.to_owned();
+        let reader = spawn_blocking(move || read(&path, &sender));
+        while let Some(batch) = batches.recv().await {
+            let shape = shapes.iter().find(|shape| shape.name == batch.table);
+            self.insert(shape, batch).await?;
+            progress(Progress {
+                stage: "restoring",
+                done: self.rows,
+                total: manifest.head,
+            });
+        }
+        let damaged = |why| BackupError::Damaged {
+            path: file.to_owned(),
+            why,
+        };
+        reader.await.map_err(|_| damaged("it cannot be read"))??;
+        self.finish(manifest).await?;
+        Ok(())
+    }
+
+    /// A log that was only just made has a head at 0 and nothing else.
+    async fn make_sure_it_is_empty(&self, shapes: &[Shape]) -> Result<(), BackupError> {
+        let doing = "look whether the database is empty";
+        let backend = self.tx.get_database_backend();
+        for shape in shapes {
+            let table = &shape.name;
+            let head = if table == "log_head" {
+                " WHERE position > 0"
+            } else {
+                ""
+            };
+            let sql = Sql::new(format!("SELECT 1 FROM {table}{head} LIMIT 1"));
+            let row = self
+                .tx
+                .query_one_raw(sql.statement(backend))
+                .await
+                .doing(doing)?;
+            if row.is_some() {
+                return Err(BackupError::NotEmpty(self.connections.address.clone()));
+            }
+        }
+        let sql = Sql::new("DELETE FROM log_head");
+        self.tx
+            .execute_raw(sql.statement(backend))
+            .await
+            .doing(doing)?;
+        Ok(())
+    }
+
+    async fn insert(&mut self, shape: Option<&Shape>, batch: Rows) -> Result<(), BackupError> {
+        let unsupported = |column: &str| BackupError::Unsupported {
+            table: batch.table.clone(),
+            column: column.to_owned(),
+        };
+        let shape = shape.ok_or_else(|| unsupported("*"))?;
+        let mut columns: Vec<&Column> = Vec::with_capacity(batch.columns.len());
+        for name in &batch.columns {
+            let column = shape.columns.iter().find(|column| column.name == *name);
+            columns.push(column.ok_or_else(|| unsupported(name))?);
+        }
+        let mut rows: Vec<Vec<Value>> = Vec::with_capacity(batch.rows.len());
+        for row in &batch.rows {
+            let values = columns.iter().zip(row).map(|(column, json)| {
+                column
+                    .of_json(json)
+                    .ok_or_else(|| unsupported(&column.name))
+            });
+            rows.push(values.collect::<Result<_, _>>()?);
+        }
+        self.make_partitions(&batch, &rows).await?;
+        self.rows += i64::try_from(rows.len()).unwrap_or(i64::MAX);
+        let columns: Vec<(&str, Form)> =
+            columns.iter().map(|c| (c.name.as_str(), c.form)).collect();
+        insert::rows(self.tx, &batch.table, columns, rows).await?;
+        Ok(())
+    }
+
+    async fn make_partitions(
+        &mut self,
+        batch: &Rows,
+        rows: &[Vec<Value>],
+    ) -> Result<(), StoreError> {
+        let kind = Kind::ALL
+            .into_iter()
+            .find(|kind| kind.spec().table == batch.table);
+        let index = batch.columns.iter().position(|name| name == "occurred_at");
+        let (Some(kind), Some(index)) = (kind, index) else {
+            return Ok(());
+        };
+        let times = rows.iter().filter_map(|row| match row.get(index) {
+            Some(Value::BigInt(Some(at))) => Some((kind, Instant(*at))),
+            _ => None,
+        });
+        self.partitions
+            .ensure(&self.connections.writer, times)
+            .await
+    }
+
+    /// Raises the epoch, so that a cursor from before the restore is told apart, and lets new keys
+    /// begin after those that were restored.
+    async fn finish(&self, manifest: &Manifest) -> Result<(), StoreError> {
+        let doing = "raise the epoch";
+        let backend = self.tx.get_database_backend();
+        let mut sql = Sql::new("UPDATE log_head SET epoch = ");
+        sql.bind(manifest.epoch + 1);
+        self.tx
+            .execute_raw(sql.statement(backend))
+            .await
+            .doing(doing)?;
+        if backend == DbBackend::Postgres {
+            let sql = Sql::new(
+                "SELECT setval(pg_get_serial_sequence('entity_keys', 'entity_key'), \
+                 coalesce(max(entity_key), 0) + 1, false) FROM entity_keys",
+            );
+            self.tx
+                .query_one_raw(sql.statement(backend))
+                .await
+                .doing(doing)?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads the rows of a backup and hands them over in batches.
+fn read(path: &Path, batches: &mpsc::Sender<Rows>) -> Result<(), BackupError> {
+    let (_, mut lines) = Lines::open(path)?;
+    let page = usize::try_from(PAGE).unwrap_or(usize::MAX);
+    let begin = |table: &str, columns: Vec<String>| Rows {
+        table: table.to_owned(),
+        columns,
+        rows: Vec::new(),
+    };
+    let mut batch = begin("", Vec::new());
+    loop {
+        let line = lines.next()?;
+        let full = batch.rows.len() >= page;
+        if full || !line.is_array() {
+            let next = begin(&batch.table, batch.columns.clone());
+            let done = std::mem::replace(&mut batch, next);
+            if !done.rows.is_empty() && batches.blocking_send(done).is_err() {
+                // whoever restores has failed, and tells why
+                return Ok(());
+            }
+        }
+        match line {
+            Json::Array(row) if row.len() == batch.columns.len() => batch.rows.push(row),
+            Json::Object(said) if said.contains_key("sha256") => return Ok(()),
+            Json::Object(said) => {
+                let table = said.get("table").and_then(Json::as_str);
+                let columns = said.get("columns").and_then(Json::as_array);
+                let (Some(table), Some(columns)) = (table, columns) else {
+                    return Err(lines.damaged("a line says nothing"));
+                };
+                let names = columns.iter().filter_map(Json::as_str).map(str::to_owned);
+                batch = begin(table, names.collect());
+            }
+            _ => return Err(lines.damaged("a row has not the columns of its table")),
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Decides what becomes of each event of a batch, in order: refused, repeated, or given its place.
+//!
+//! Everything that the decision needs is looked up beforehand for the whole batch. A name is
+//! registered only by an event that is recorded, never by one that turns out to be a repeat, a
+//! conflict, refused or part of a stale request.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
+
+use super::append::{AppendError, Appended, Outcome, Request};
+use super::duplicates::{self, Key};
+use super::error::{Doing, StoreError};
+use super::names::{EntityType, Names};
+use super::sql::Sql;
+use crate::event::{Cell, Event, Fact, Instant, NewEvent, Position};
+use crate::kinds::{Code, Field, Refusal, Type};
+
+/// A batch in the making.
+pub(crate) struct Placing<'a> {
+    tx: &'a DatabaseTransaction,
+    names: &'a Names,
+    recorded_at: Instant,
+    position: Position,
+    known: HashMap<Key, Event>,
+    registered: HashMap<(EntityType, Arc<str>), i64>,
+    versions: HashMap<String, i64>,
+    placed: Placed,
+}
+
+/// What a batch came to.
+#[derive(Default)]
+pub(crate) struct Placed {
+    /// The events that are to be written, in the order of their positions.
+    pub(crate) events: Vec<Event>,
+    /// The names that they registered.
+    pub(crate) registered: Vec<(EntityType, Arc<str>, i64)>,
+    /// Things that have changed, with their new versions.
+    pub(crate) raised: BTreeMap<String, i64>,
+    /// Events that had been there before.
+    pub(crate) duplicates: usize,
+}
+
+impl<'a> Placing<'a> {
+    /// Looks up what the requests speak of. The head must be locked.
+    pub(crate) async fn begin(
+        tx: &'a DatabaseTransaction,
+        names: &'a Names,
+        requests: &[&Request],
+        (head, recorded_at): (Position, Instant),
+    ) -> Result<Self, StoreError> {
+        look_up_names(tx, names, requests).await?;
+        let keys: HashSet<Key> = events_of(requests)
+            .filter_map(|new| {
+                duplicates::key_with(&new.fact, |id| names.key(EntityType::Device, id))
+            })
+            .collect();
+        let keys: Vec<Key> = keys.into_iter().collect();
+        Ok(Self {
+            tx,
+            names,
+            recorded_at,
+            position: head,
+            known: duplicates::stored(tx, names, &keys).await?,
+            registered: HashMap::new(),
+            versions: versions(tx, requests).await?,
+            placed: Placed::default(),
+        })
+    }
+
+    /// Decides on one request.
+    pub(crate) async fn place(
+        &mut self,
+        request: &Request,
+    ) -> Result<Result<Appended, AppendError>, StoreError> {
+        if let Some(expect) = &request.expect {
+            let version = self.versions.get(&expect.entity).copied().unwrap_or(0);
+            if version != expect.version && !self.repeats(request) {
+                let entity = expect.entity.clone();
+                return Ok(Err(AppendError::Stale { entity, version }));
+            }
+        }
+        let before = self.placed.events.len();
+        let mut outcomes = Vec::with_capacity(request.events.len());
+        for new in &request.events {
+            outcomes.push(self.place_event(new).await?);
+        }
+        if let Some(expect) = &request.expect
+            && self.placed.events.len() > before
+        {
+            let version = self.versions.entry(expect.entity.clone()).or_default();
+            *version += 1;
+            self.placed.raised.insert(expect.entity.clone(), *version);
+        }
+        Ok(Ok(Appended {
+            outcomes,
+            recorded_at: self.recorded_at,
+        }))
+    }
+
+    /// What the batch came to.
+    pub(crate) fn finish(mut self) -> Placed {
+        let registered = self.registered.into_iter();
+        self.placed.registered = registered
+            .map(|((entity, id), key)| (entity, id, key))
+            .collect();
+        self.placed
+    }
+
+    /// Whether a request only says what the log has already: it was appended, but its caller does
+    /// not know.
+    fn repeats(&self, request: &Request) -> bool {
+        let repeated = |new: &NewEvent| {
+            let key = duplicates::key_with(&new.fact, |id| self.key(EntityType::Device, id));
+            let first = key.and_then(|key| self.known.get(&key));
+            first.is_some_and(|first| duplicates::says_the_same(&first.fact, new))
+        };
+        !request.events.is_empty() && request.events.iter().all(repeated)
+    }
+
+    async fn place_event(&mut self, new: &NewEvent) -> Result<Outcome, StoreError> {
+        let mut fact = new.fact.clone();
+        if let Some(refusal) = self.resolve(&mut fact) {
+            return Ok(Outcome::Rejected(refusal));
+        }
+        let key = duplicates::key_of(&fact);
+        if let Some(first) = key.as_ref().and_then(|key| self.known.get(key)) {
+            if !duplicates::says_the_same(&first.fact, new) {
+                return Ok(Outcome::Conflict(first.position));
+            }
+            self.placed.duplicates += 1;
+            return Ok(Outcome::Duplicate(first.position));
+        }
+        self.register(&mut fact).await?;
+        self.position = self.position.next();
+        let event = Event {
+            position: self.position,
+            recorded_at: self.recorded_at,
+            fact,
+        };
+        self.known.extend(key.map(|key| (key, event.clone())));
+        self.placed.events.push(event);
+        Ok(Outcome::Recorded(self.position))
+    }
+
+    fn key(&self, entity: EntityType, id: &Arc<str>) -> Option<i64> {
+        let known = self.names.key(entity, id);
+        known.or_else(|| self.registered.get(&(entity, Arc::clone(id))).copied())
+    }
+
+    /// Turns the ids of sites and devices into keys. One that must be registered and is not refuses
+    /// the event.
+    fn resolve(&self, fact: &mut Fact) -> Option<Refusal> {
+        for (field, cell) in fact.spec().fields.iter().zip(&mut fact.cells) {
+            let Cell::Reference(reference) = cell else {
+                continue;
+            };
+            match self.key(entity_of(field), &reference.id) {
+                Some(key) => reference.key = key,
+                None if registers(field) => {}
+                None => return Some(unknown(field)),
+            }
+        }
+        None
+    }
+
+    async fn register(&mut self, fact: &mut Fact) -> Result<(), StoreError> {
+        for (field, cell) in fact.spec().fields.iter().zip(&mut fact.cells) {
+            let Cell::Reference(reference) = cell else {
+                continue;
+            };
+            let entity = entity_of(field);
+            if registers(field) && self.key(entity, &reference.id).is_none() {
+                reference.key = register(self.tx, entity, &reference.id).await?;
+                let name = (entity, Arc::clone(&reference.id));
+                self.registered.insert(name, reference.key);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn events_of<'r>(requests: &'r [&Request]) -> impl Iterator<Item = &'r NewEvent> {
+    requests.iter().flat_map(|request| &request.events)
+}
+
+fn registers(field: &Field) -> bool {
+    matches!(field.ty, Type::NewDevice | Type::NewSite)
+}
+
+fn entity_of(field: &Field) -> EntityType {
+    if field.ty.is_site() {
+        EntityType::Site
+    } else {
+        EntityType::Device
+    }
+}
+
+fn unknown(field: &Field) -> Refusal {
+    let (code, what) = match entity_of(field) {
+        EntityType::Site => (Code::UnknownSite, "site"),
+        EntityType::Device => (Code::UnknownDevice, "device"),
+    };
+    let message = format!("{} names no registered {what}", field.name);
+    Refusal::of(field.name, code, message)
+}
+
+async fn register(
+    tx: &DatabaseTransaction,
+    entity: EntityType,
+    id: &str,
+) -> Result<i64, StoreError> {
+    let mut sql = Sql::new("INSERT INTO entity_keys (entity_type, entity_id) VALUES (");
+    sql.bind(entity.word())
+        .push(", ")
+        .bind(id)
+        .push(") RETURNING entity_key");
+    let statement = sql.statement(tx.get_database_backend());
+    let row = tx.query_one_raw(statement).await.doing("register a name")?;
+    let row = row.ok_or(StoreError::Row {
+        table: "entity_keys",
+        column: "entity_key",
+    })?;
+    row.try_get_by_index(0).doing("register a name")
+}
+
+/// Looks the names up that this process has not met.
+async fn look_up_names(
+    tx: &DatabaseTransaction,
+    names: &Names,
+    requests: &[&Request],
+) -> Result<(), StoreError> {
+    let (mut sites, mut devices) = (HashSet::new(), HashSet::new());
+    for new in events_of(requests) {
+        for (field, cell) in new.fact.spec().fields.iter().zip(&new.fact.cells) {
+            let Cell::Reference(reference) = cell else {
+                continue;
+            };
+            let entity = entity_of(field);
+            if names.key(entity, &reference.id).is_none() {
+                let ids = match entity {
+                    EntityType::Site => &mut sites,
+                    EntityType::Device => &mut devices,
+                };
+                ids.insert(Arc::clone(&reference.id));
+            }
+        }
+    }
+    for (entity, ids) in [(EntityType::Site, sites), (EntityType::Device, devices)] {
+        let ids: Vec<Arc<str>> = ids.into_iter().collect();
+        names.look_up(tx, entity, &ids).await?;
+    }
+    Ok(())
+}
+
+/// The versions of the things that the requests change.
+async fn versions(
+    tx: &DatabaseTransaction,
+    requests: &[&Request],
+) -> Result<HashMap<String, i64>, StoreError> {
+    let expected = requests
+        .iter()
+        .filter_map(|request| request.expect.as_ref());
+    let entities: HashSet<&str> = expected.map(|expect| expect.entity.as_str()).collect();
+    let mut versions = HashMap::new();
+    if entities.is_empty() {
+        return Ok(versions);
+    }
+    let mut sql = Sql::new("SELECT entity, version FROM entity_versions WHERE entity IN ");
+    sql.bind_list(entities.into_iter().map(Value::from));
+    let statement = sql.statement(tx.get_database_backend());
+    for row in tx.query_all_raw(statement).await.doing("read versions")? {
+        let entity = row.try_get_by_index(0).doing("read a version")?;
+        let version = row.try_get_by_index(1).doing("read a version")?;
+        versions.insert(entity, version);
+    }
+    Ok(versions)
+}

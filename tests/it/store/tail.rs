@@ -1,0 +1,151 @@
+//! Following the log: each position once, in order, whatever the reader does.
+
+use homepot_analytics::event::Position;
+use homepot_analytics::kinds::Kind;
+use homepot_analytics::store::Store;
+
+use crate::support::{
+    Database, FLEET_EVENTS, TestLog, contract, error, exactly_once, metrics, request,
+};
+
+contract![
+    followers_see_each_position_once_beside_appends,
+    a_follower_resumes_at_any_position,
+    a_follower_of_some_kinds_sees_only_them,
+    a_follower_that_looks_on_passes_over_other_kinds,
+    a_follower_waits_until_something_comes,
+    the_ring_and_the_tables_tell_the_same,
+];
+
+async fn open(database: &Database, ring: usize, page: usize) -> TestLog {
+    TestLog::open_with(database, |opening| {
+        opening.limits.ring_events_max = ring;
+        opening.limits.page_events = page;
+    })
+    .await
+}
+
+async fn append_many(store: Store, requests: usize) {
+    for ordinal in 0..requests {
+        let events = vec![error(&format!("{ordinal}")); ordinal % 5 + 1];
+        store.append(request(events)).await.unwrap();
+    }
+}
+
+async fn followers_see_each_position_once_beside_appends(database: Database) {
+    // no ring, a ring smaller than a request, and one that holds a few
+    for (ring, page) in [(0, 1), (3, 7), (20, 3)] {
+        let log = open(&database, ring, page).await;
+        let from = log.head();
+        let appenders: Vec<_> = (0..4)
+            .map(|_| tokio::spawn(append_many(log.handle(), 50)))
+            .collect();
+        let upto = Position(from.0 + 4 * 150);
+        let followers: Vec<_> = (0..3)
+            .map(|_| {
+                let mut tail = log.tail(from, None);
+                tokio::spawn(async move {
+                    let mut seen = Vec::new();
+                    while tail.position() < upto {
+                        seen.extend(tail.next().await.unwrap().iter().map(|e| e.position.0));
+                    }
+                    seen
+                })
+            })
+            .collect();
+        for appender in appenders {
+            appender.await.unwrap();
+        }
+        for follower in followers {
+            exactly_once(&follower.await.unwrap(), from.0, upto.0).unwrap();
+        }
+        log.close().await;
+    }
+}
+
+async fn a_follower_resumes_at_any_position(database: Database) {
+    let log = open(&database, 10, 4).await;
+    append_many(log.handle(), 20).await;
+    let head = Position(60);
+    for from in 0..head.0 {
+        let seen = log.follow(Position(from), head).await;
+        exactly_once(&seen, from, head.0).unwrap();
+    }
+    log.close().await;
+    // the same without a ring that knows them
+    let log = open(&database, 10, 4).await;
+    for from in 0..head.0 {
+        let seen = log.follow(Position(from), head).await;
+        exactly_once(&seen, from, head.0).unwrap();
+    }
+    log.close().await;
+}
+
+async fn a_follower_of_some_kinds_sees_only_them(database: Database) {
+    for ring in [0, 1_000] {
+        let log = open(&database, ring, 2).await;
+        log.record(crate::support::fleet()).await;
+        let from = log.head();
+        for second in 0..10 {
+            let second = second + i64::try_from(ring).unwrap();
+            log.record(vec![error("e"), metrics("d1", second, 1.0)])
+                .await;
+        }
+        let mut tail = log.tail(from, Some(&[Kind::DeviceMetrics]));
+        let mut seen = Vec::new();
+        while seen.len() < 10 {
+            seen.extend(
+                tail.next()
+                    .await
+                    .unwrap()
+                    .iter()
+                    .map(|event| event.fact.kind),
+            );
+        }
+        assert_eq!(seen, [Kind::DeviceMetrics; 10]);
+        log.close().await;
+    }
+}
+
+async fn a_follower_that_looks_on_passes_over_other_kinds(database: Database) {
+    let log = open(&database, 0, 2).await;
+    append_many(log.handle(), 10).await;
+    let mut tail = log.tail(Position(0), Some(&[Kind::DeviceMetrics]));
+    while tail.position() < Position(30) {
+        assert!(tail.next_looked_at().await.unwrap().is_empty());
+    }
+    log.close().await;
+}
+
+async fn a_follower_waits_until_something_comes(database: Database) {
+    let log = database.open().await;
+    let mut tail = log.tail(Position(0), None);
+    {
+        let mut next = Box::pin(tail.next());
+        assert!(futures_util::poll!(&mut next).is_pending());
+        log.record(vec![error("e")]).await;
+        assert_eq!(next.await.unwrap().len(), 1);
+    }
+    assert_eq!(tail.position(), Position(1));
+    log.close().await;
+}
+
+async fn the_ring_and_the_tables_tell_the_same(database: Database) {
+    let log = database.open().await.with_fleet().await;
+    let mut tail = log.tail(Position(0), None);
+    log.record(vec![
+        crate::support::state("d1", 10, "ONLINE"),
+        crate::support::state("d1", 30, "ERROR"),
+        metrics("d1", 5, 0.1),
+    ])
+    .await;
+    log.record(vec![crate::support::state("d1", 20, "OFFLINE")])
+        .await;
+    let mut live = Vec::new();
+    while tail.position().0 < FLEET_EVENTS + 4 {
+        live.extend(tail.next().await.unwrap());
+    }
+    let read = log.after(Position(0), 100).await.unwrap().events;
+    assert_eq!(live, read);
+    log.close().await;
+}

@@ -1,0 +1,74 @@
+//! Changes of a thing with an expected version.
+
+use homepot_analytics::event::Position;
+use homepot_analytics::store::{AppendError, Expect, Outcome, Request};
+
+use crate::support::{Database, contract, error, keyed_error};
+
+contract![
+    a_stale_version_appends_nothing,
+    of_concurrent_changes_with_one_version_one_wins,
+    a_retry_of_a_change_is_a_duplicate_and_not_stale,
+    a_repeat_does_not_raise_the_version,
+];
+
+fn change(version: i64, events: Vec<homepot_analytics::event::NewEvent>) -> Request {
+    let entity = "job/1".to_owned();
+    let expect = Some(Expect { entity, version });
+    Request { events, expect }
+}
+
+async fn a_stale_version_appends_nothing(database: Database) {
+    let log = database.open().await;
+    log.append(change(0, vec![error("a")])).await.unwrap();
+    let stale = log.append(change(0, vec![error("b"), error("c")])).await;
+    let Err(AppendError::Stale { entity, version }) = stale else {
+        panic!("{stale:?}")
+    };
+    assert_eq!((entity.as_str(), version), ("job/1", 1));
+    assert_eq!(database.number("SELECT count(*) FROM error_logs").await, 1);
+    let next = log.append(change(1, vec![error("d")])).await.unwrap();
+    assert_eq!(next.outcomes, [Outcome::Recorded(Position(2))]);
+    log.close().await;
+}
+
+async fn of_concurrent_changes_with_one_version_one_wins(database: Database) {
+    let log = database.open().await;
+    let changes = (0..20).map(|_| {
+        let store = log.handle();
+        tokio::spawn(async move { store.append(change(0, vec![error("a")])).await.is_ok() })
+    });
+    let mut won = 0;
+    for done in changes.collect::<Vec<_>>() {
+        won += i32::from(done.await.unwrap());
+    }
+    assert_eq!(won, 1);
+    assert_eq!(database.number("SELECT position FROM log_head").await, 1);
+    log.close().await;
+}
+
+async fn a_retry_of_a_change_is_a_duplicate_and_not_stale(database: Database) {
+    let log = database.open().await;
+    log.append(change(0, vec![keyed_error(1, "a")]))
+        .await
+        .unwrap();
+    let again = log
+        .append(change(0, vec![keyed_error(1, "a")]))
+        .await
+        .unwrap();
+    assert_eq!(again.outcomes, [Outcome::Duplicate(Position(1))]);
+    log.close().await;
+}
+
+async fn a_repeat_does_not_raise_the_version(database: Database) {
+    let log = database.open().await;
+    log.append(change(0, vec![keyed_error(1, "a")]))
+        .await
+        .unwrap();
+    log.append(change(1, vec![keyed_error(1, "a")]))
+        .await
+        .unwrap();
+    let next = log.append(change(1, vec![error("b")])).await.unwrap();
+    assert_eq!(next.outcomes, [Outcome::Recorded(Position(2))]);
+    log.close().await;
+}

@@ -1,0 +1,152 @@
+//! Folds for tests: one that fills the registry, one that fails, one that holds the writer up.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use homepot_analytics::event::{Cell, Event};
+use homepot_analytics::kinds::Kind;
+use homepot_analytics::store::{Fold, StoreError};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, Statement};
+use tokio::sync::Semaphore;
+
+/// Keeps at which site each device is, as far as the log itself asks for it.
+#[derive(Debug)]
+pub(crate) struct Registry;
+
+impl Fold for Registry {
+    fn name(&self) -> &'static str {
+        "test_registry"
+    }
+
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::DeviceRegistration]
+    }
+
+    fn tables(&self) -> &'static [&'static str] {
+        &["devices"]
+    }
+
+    fn apply<'a>(
+        &'a self,
+        tx: &'a DatabaseTransaction,
+        events: &'a [&'a Event],
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            for event in events {
+                let cell = |index: Option<usize>| &event.fact.cells[index.unwrap()];
+                let spec = event.fact.spec();
+                let Cell::Reference(device) = cell(spec.device_index()) else {
+                    continue;
+                };
+                let sql = "INSERT INTO devices (device_key, device_id, site_key, device_type, \
+                           lifecycle, registered_at, position) VALUES ($1, $2, $3, '', '', 0, $4) \
+                           ON CONFLICT (device_key) DO UPDATE SET site_key = excluded.site_key, \
+                           position = excluded.position";
+                let values = [
+                    device.key.into(),
+                    device.id.to_string().into(),
+                    cell(spec.site_index()).int().into(),
+                    event.position.0.into(),
+                ];
+                let backend = tx.get_database_backend();
+                let statement = Statement::from_sql_and_values(backend, sql, values);
+                tx.execute_raw(statement).await.unwrap();
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Fails the append of any error whose message is `poison`, as a statement would that cannot be run.
+#[derive(Debug)]
+pub(crate) struct Poison;
+
+impl Fold for Poison {
+    fn name(&self) -> &'static str {
+        "test_poison"
+    }
+
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::ErrorLog]
+    }
+
+    fn tables(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn apply<'a>(
+        &'a self,
+        _: &'a DatabaseTransaction,
+        events: &'a [&'a Event],
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        let poisoned = events.iter().any(|event| {
+            event
+                .fact
+                .cells
+                .iter()
+                .any(|cell| cell.text() == Some("poison"))
+        });
+        Box::pin(async move {
+            if poisoned {
+                Err(StoreError::Fold { what: "poison" })
+            } else {
+                Ok(())
+            }
+        })
+    }
+}
+
+/// Holds every append of user activity up until the test lets it pass.
+#[derive(Debug, Clone)]
+pub(crate) struct Gate {
+    waiting: Arc<Semaphore>,
+    passing: Arc<Semaphore>,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            waiting: Arc::new(Semaphore::new(0)),
+            passing: Arc::new(Semaphore::new(0)),
+        }
+    }
+}
+
+impl Gate {
+    /// Waits until an append stands before the gate.
+    pub(crate) async fn reached(&self) {
+        self.waiting.acquire().await.unwrap().forget();
+    }
+
+    /// Lets all pass from now on.
+    pub(crate) fn open(&self) {
+        self.passing.close();
+    }
+}
+
+impl Fold for Gate {
+    fn name(&self) -> &'static str {
+        "test_gate"
+    }
+
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::UserActivity]
+    }
+
+    fn tables(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn apply<'a>(
+        &'a self,
+        _: &'a DatabaseTransaction,
+        _: &'a [&'a Event],
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.waiting.add_permits(1);
+            // an error says that the gate is open
+            let _ = self.passing.acquire().await;
+            Ok(())
+        })
+    }
+}
