@@ -123,40 +123,16 @@ impl App {
             ..start.location
         };
         let (store, tasks) = open(location, &start.limits, start.clock).await?;
-        let ingest = Ingest::new(store.clone());
-        let runner = Runner::new(store.clone(), projections::following());
-        let folded = runner.folded();
-        let (background, queue) = Background::new(BACKGROUND_EVENTS_MAX);
-        let mut registry = Registry::with_prefix("homepot");
-        store.metrics().register(&mut registry);
-        runner.metrics().register(&mut registry);
-        background.metrics().register(&mut registry);
-        let (stop, drain) = (CancellationToken::new(), CancellationToken::new());
-        let (tracker, sockets) = (TaskTracker::new(), TaskTracker::new());
-        let background_tasks = TaskTracker::new();
-        let stop_background = CancellationToken::new();
-        tracker.spawn(runner.run(stop.clone()));
-        let metrics = background.metrics().clone();
-        let recording = Background::run(ingest.clone(), queue, metrics, stop_background.clone());
-        background_tasks.spawn(recording);
-        let refusals = Arc::clone(ingest.refusals());
-        let (store_of, stop_of) = (store.clone(), stop_background.clone());
-        background_tasks.spawn(async move { refusals.run(store_of, stop_of).await });
-        let health = Health::new(ingest.clone(), start.limits.offline_after_seconds);
-        tracker.spawn(reported("the health check", health.run(stop.clone())));
+        let parts = Parts::start(&store, &start.limits);
         let log = RequestLog {
-            background: background.clone(),
+            background: parts.api.background.clone(),
             clock: store.clock().clone(),
         };
-        let api = Api {
-            ingest: ingest.clone(),
-            background,
-            folded: folded.clone(),
-        };
+        let (drain, sockets) = (CancellationToken::new(), TaskTracker::new());
         let web = Web {
-            schema: graphql::schema(api.clone()),
-            api,
-            monitor: Arc::new(Monitor::new(registry, store.file())),
+            schema: graphql::schema(parts.api.clone()),
+            api: parts.api.clone(),
+            monitor: Arc::new(Monitor::new(parts.registry, store.file())),
             sockets: sockets.clone(),
             drain: drain.clone(),
         };
@@ -168,21 +144,20 @@ impl App {
                 .with_graceful_shutdown(draining)
                 .await
         };
-        let server = tracker.spawn(serving);
-        let drain_for = Duration::from_secs(u64::from(start.limits.drain_seconds));
+        let server = parts.tracker.spawn(serving);
         Ok(Self {
             address,
-            ingest,
-            folded,
-            stop,
+            ingest: parts.api.ingest,
+            folded: parts.api.folded,
+            stop: parts.stop,
             drain,
-            tracker,
-            background: background_tasks,
+            tracker: parts.tracker,
+            background: parts.background,
             sockets,
-            stop_background,
+            stop_background: parts.stop_background,
             server,
             tasks,
-            drain_for,
+            drain_for: Duration::from_secs(u64::from(start.limits.drain_seconds)),
         })
     }
 
@@ -231,6 +206,60 @@ impl App {
             Ok(Ok(Err(error))) => Err(AppError::Serve(error)),
             Ok(Ok(Ok(())) | Err(_)) | Err(_) => Ok(()),
         }
+    }
+}
+
+/// What runs behind the routes.
+struct Parts {
+    api: Api,
+    registry: Registry,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+    /// Tasks that outlive the others, since those still speak of themselves when they stop.
+    background: TaskTracker,
+    stop_background: CancellationToken,
+}
+
+impl Parts {
+    fn start(store: &Store, limits: &LimitArgs) -> Self {
+        let ingest = Ingest::new(store.clone());
+        let runner = Runner::new(store.clone(), projections::following());
+        let (background, queue) = Background::new(BACKGROUND_EVENTS_MAX);
+        let mut registry = Registry::with_prefix("homepot");
+        store.metrics().register(&mut registry);
+        runner.metrics().register(&mut registry);
+        background.metrics().register(&mut registry);
+        let api = Api {
+            ingest: ingest.clone(),
+            background,
+            folded: runner.folded(),
+        };
+        let parts = Self {
+            api,
+            registry,
+            tracker: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            background: TaskTracker::new(),
+            stop_background: CancellationToken::new(),
+        };
+        parts.tracker.spawn(runner.run(parts.stop.clone()));
+        let health = Health::new(ingest.clone(), limits.offline_after_seconds);
+        parts
+            .tracker
+            .spawn(reported("the health check", health.run(parts.stop.clone())));
+        let metrics = parts.api.background.metrics().clone();
+        let stop = parts.stop_background.clone();
+        parts.background.spawn(Background::run(
+            ingest.clone(),
+            queue,
+            metrics,
+            stop.clone(),
+        ));
+        let (refusals, store) = (Arc::clone(ingest.refusals()), store.clone());
+        parts
+            .background
+            .spawn(async move { refusals.run(store, stop).await });
+        parts
     }
 }
 

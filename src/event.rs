@@ -299,7 +299,7 @@ impl Fact {
 
     /// The value of a column; absent when the kind has no such column.
     #[must_use]
-    pub fn cell(&self, column: impl entity::ColumnName) -> &Cell {
+    pub fn cell(&self, column: impl entity::ColumnName + Copy) -> &Cell {
         const ABSENT: &Cell = &Cell::Null;
         self.spec()
             .index_of_column(column.name())

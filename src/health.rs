@@ -75,7 +75,7 @@ impl Health {
             };
             let events: Vec<_> = found
                 .into_iter()
-                .filter_map(|drafted| drafted.ok())
+                .filter_map(Result::ok)
                 .map(|event| (Some(Kind::DeviceStateChange), Ok(event)))
                 .collect();
             if !events.is_empty()
@@ -171,7 +171,7 @@ impl Health {
             if before.is_some_and(|watched| watched.offline) {
                 let id = event.fact.cell(device_metrics::Column::DeviceKey).text();
                 let (id, of) = (id.unwrap_or_default(), event.fact.provenance);
-                returned.push(change(id, "ONLINE", at, of, "heard of again".to_owned()));
+                returned.push(change(id, "ONLINE", at, of, "heard of again"));
             }
             self.watch(key, event, (at, at.max(event.recorded_at)), false);
         }
@@ -217,7 +217,7 @@ impl Health {
                 "OFFLINE",
                 now,
                 watched.provenance,
-                reason,
+                &reason,
             ));
         }
         silent
@@ -232,7 +232,7 @@ fn change(
     state: &str,
     at: Instant,
     provenance: Provenance,
-    reason: String,
+    reason: &str,
 ) -> Result<NewEvent, Refusal> {
     let id = Uuid::new_v5(&CHANGES, format!("{device_id}/{state}/{}", at.0).as_bytes());
     Draft::new(Kind::DeviceStateChange, at, provenance)
@@ -240,6 +240,6 @@ fn change(
         .set(states::Column::DeviceKey, device_id)
         .set(states::Column::NewState, state)
         .set(states::Column::ChangedBy, "health-check")
-        .set(states::Column::Reason, reason.as_str())
+        .set(states::Column::Reason, reason)
         .finish()
 }

@@ -39,9 +39,10 @@ pub(crate) struct Table {
 
 /// Fills the types of the database into a text.
 pub(crate) fn typed(backend: DbBackend, sql: &str) -> String {
-    let (int, real, uuid) = match backend {
-        DbBackend::Postgres => ("BIGINT", "DOUBLE PRECISION", "UUID"),
-        _ => ("INTEGER", "REAL", "BLOB"),
+    let (int, real, uuid) = if backend == DbBackend::Postgres {
+        ("BIGINT", "DOUBLE PRECISION", "UUID")
+    } else {
+        ("INTEGER", "REAL", "BLOB")
     };
     sql.replace("{int}", int)
         .replace("{real}", real)
@@ -111,24 +112,25 @@ impl Table {
     }
 
     fn view_sql(&self, backend: DbBackend) -> String {
-        let instant = |column: &str| match backend {
-            DbBackend::Postgres => {
+        let postgres = backend == DbBackend::Postgres;
+        let instant = |column: &str| {
+            if postgres {
                 format!("timestamptz 'epoch' + t.{column} * interval '1 microsecond' AS {column}")
+            } else {
+                format!(
+                    "strftime('%Y-%m-%dT%H:%M:%S', t.{column} / 1000000, 'unixepoch') \
+                     || printf('.%06dZ', t.{column} % 1000000) AS {column}"
+                )
             }
-            _ => format!(
-                "strftime('%Y-%m-%dT%H:%M:%S', t.{column} / 1000000, 'unixepoch') \
-                 || printf('.%06dZ', t.{column} % 1000000) AS {column}"
-            ),
         };
-        let event_id = match backend {
-            DbBackend::Postgres => "t.event_id::text AS event_id",
-            _ => {
-                // hex() of NULL is an empty text
-                "CASE WHEN t.event_id IS NOT NULL THEN lower(substr(hex(t.event_id), 1, 8) || '-' \
+        let event_id = if postgres {
+            "t.event_id::text AS event_id"
+        } else {
+            // hex() of NULL is an empty text
+            "CASE WHEN t.event_id IS NOT NULL THEN lower(substr(hex(t.event_id), 1, 8) || '-' \
                  || substr(hex(t.event_id), 9, 4) || '-' || substr(hex(t.event_id), 13, 4) || '-' \
                  || substr(hex(t.event_id), 17, 4) || '-' || substr(hex(t.event_id), 21)) END \
                  AS event_id"
-            }
         };
         let mut shown = vec![
             "t.position".to_owned(),

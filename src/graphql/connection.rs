@@ -114,9 +114,10 @@ fn queries(
     let mut queries = Vec::with_capacity(kinds.len());
     for kind in kinds {
         let filter: Filter = Reader::new(api.store().names()).read(kind.spec(), filter)?;
-        let (after, before) = match asked.from_end {
-            false => (asked.after, asked.before),
-            true => (asked.before, asked.after),
+        let (after, before) = if asked.from_end {
+            (asked.before, asked.after)
+        } else {
+            (asked.after, asked.before)
         };
         let order = if asked.from_end {
             asked.order.reversed()
@@ -124,7 +125,7 @@ fn queries(
             asked.order
         };
         // over all kinds each report counts, as it does for those who follow them live
-        let scope = if queries_all(&asked.scope, kind) {
+        let scope = if queries_all(asked.scope, kind) {
             Scope::All
         } else {
             Scope::Changes
@@ -146,8 +147,8 @@ fn queries(
     Ok(queries)
 }
 
-fn queries_all(scope: &Scope, kind: Kind) -> bool {
-    *scope == Scope::All || kind.spec().derived.is_none()
+fn queries_all(scope: Scope, kind: Kind) -> bool {
+    scope == Scope::All || kind.spec().derived.is_none()
 }
 
 struct Connection<'a> {
@@ -288,9 +289,10 @@ impl Connection<'_> {
             .into_iter()
             .flatten()
             .collect();
-        let order = match self.asked.from_end {
-            false => self.asked.order,
-            true => self.asked.order.reversed(),
+        let order = if self.asked.from_end {
+            self.asked.order.reversed()
+        } else {
+            self.asked.order
         };
         if self.queries.len() > 1 {
             events.sort_by(|left, right| order.compare(&Place::of(left), &Place::of(right)));

@@ -88,7 +88,11 @@ pub(super) fn of_store(
             let message = match failed.cause() {
                 Cause::Full => "the disk of the database is full; nothing was recorded",
                 Cause::ReadOnly => "the database is read-only; nothing was recorded",
-                _ => "the database cannot be used at the moment; try again",
+                Cause::Busy
+                | Cause::Unreachable
+                | Cause::Corrupt
+                | Cause::Constraint
+                | Cause::Other => "the database cannot be used at the moment; try again",
             };
             error(ErrorCode::Unavailable, message)
         }

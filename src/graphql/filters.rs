@@ -66,6 +66,10 @@ impl<'a> Reader<'a> {
         })
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "an enum of a library, whose other values are one case"
+    )]
     fn list(&mut self, spec: &Spec, items: &[Value], depth: usize) -> Result<Vec<Filter>, Error> {
         let item = |item: &Value| match item {
             Value::Object(entries) => self.object(spec, entries, depth + 1),
@@ -102,6 +106,10 @@ impl<'a> Reader<'a> {
         })
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "an enum of a library, whose other values are one case"
+    )]
     fn condition(
         &self,
         spec: &Spec,
@@ -110,7 +118,7 @@ impl<'a> Reader<'a> {
         (name, operator, value): (&str, &str, &Value),
     ) -> Result<Filter, Error> {
         if operand == Subject::Kind {
-            return self.kind_condition(spec, value);
+            return Self::kind_condition(spec, value);
         }
         let Subject::Of(operand) = operand else {
             return Ok(Filter::Or(Vec::new()));
@@ -147,7 +155,11 @@ impl<'a> Reader<'a> {
     }
 
     /// Over all kinds, a condition on the kind is decided for each kind when its filter is read.
-    fn kind_condition(&self, spec: &Spec, value: &Value) -> Result<Filter, Error> {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "an enum of a library, whose other values are one case"
+    )]
+    fn kind_condition(spec: &Spec, value: &Value) -> Result<Filter, Error> {
         let is = |value: &Value| match value {
             Value::Enum(name) => Ok(name.as_str() == spec.wire),
             Value::String(name) => Ok(name == spec.wire),

@@ -32,7 +32,7 @@ pub(super) struct Site(pub(super) Arc<SiteRow>);
 
 impl Device {
     /// The device of a key, together with the others that the request asks for.
-    pub(super) async fn load<T>(
+    pub(super) async fn load<T: Send + Sync>(
         ctx: &async_graphql::ContextBase<'_, T>,
         key: i64,
     ) -> Result<Option<Self>, Error> {
@@ -44,7 +44,7 @@ impl Device {
 
 impl Site {
     /// The site of a key, together with the others that the request asks for.
-    pub(super) async fn load<T>(
+    pub(super) async fn load<T: Send + Sync>(
         ctx: &async_graphql::ContextBase<'_, T>,
         key: i64,
     ) -> Result<Option<Self>, Error> {

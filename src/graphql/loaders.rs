@@ -118,30 +118,23 @@ impl BatchFn<PageKey, Loaded<Vec<Arc<Event>>>> for Reads {
                 .pages(&of.query, of.operand, &parents)
                 .await
                 .map_err(Arc::new);
-            let mut read = read.map(Some).unwrap_or_else(|error| {
-                loaded.extend(parents.iter().map(|parent| {
-                    (
-                        PageKey {
-                            parent: *parent,
-                            ..of.clone()
-                        },
-                        Err(Arc::clone(&error)),
-                    )
-                }));
-                None
-            });
+            let (mut pages, failed) = match read {
+                Ok(pages) => (pages, None),
+                Err(error) => (HashMap::new(), Some(error)),
+            };
             for parent in parents {
-                if let Some(pages) = &mut read {
-                    let events = pages.remove(&parent).unwrap_or_default();
-                    let events = events.into_iter().map(Arc::new).collect();
-                    loaded.insert(
-                        PageKey {
-                            parent,
-                            ..of.clone()
-                        },
-                        Ok(events),
-                    );
-                }
+                let events = match &failed {
+                    Some(error) => Err(Arc::clone(error)),
+                    None => {
+                        let events = pages.remove(&parent).unwrap_or_default();
+                        Ok(events.into_iter().map(Arc::new).collect())
+                    }
+                };
+                let key = PageKey {
+                    parent,
+                    ..of.clone()
+                };
+                loaded.insert(key, events);
             }
         }
         loaded

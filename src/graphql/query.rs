@@ -235,6 +235,10 @@ impl Fleet {
     }
 
     /// All sites, by their ids.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are those of every connection"
+    )]
     async fn sites(
         &self,
         ctx: &Context<'_>,
@@ -256,6 +260,10 @@ impl Fleet {
     }
 
     /// Devices, by their ids.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are those of every connection"
+    )]
     async fn devices(
         &self,
         ctx: &Context<'_>,

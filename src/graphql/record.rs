@@ -236,6 +236,10 @@ fn register(registry: &mut Registry) {
         fields,
         Entries::Any,
     );
+    register_payload(registry);
+}
+
+fn register_payload(registry: &mut Registry) {
     let statuses = [
         ("RECORDED", "It was recorded."),
         (

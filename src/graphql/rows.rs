@@ -275,7 +275,11 @@ impl Nested {
                 let (field, key, is_device) = match step {
                     Step::Device(field) => (field, device_of(event), true),
                     Step::Site(field) => (field, site_of(names, event), false),
-                    _ => continue,
+                    Step::TypeName | Step::Id | Step::Cursor | Step::Position | Step::Kind => {
+                        continue;
+                    }
+                    Step::EventId | Step::OccurredAt | Step::RecordedAt => continue,
+                    Step::Provenance | Step::Extra | Step::Cell(..) => continue,
                 };
                 if let Some(key) = key {
                     wanted.insert((Self::address(field), key), (field, is_device));

@@ -40,6 +40,10 @@ pub(super) struct Date(pub(super) String);
     specified_by_url = "https://scalars.graphql.org/andimarek/local-date.html"
 )]
 impl ScalarType for Date {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "an enum of a library, whose other values are one case"
+    )]
     fn parse(value: Value) -> InputValueResult<Self> {
         match value {
             Value::String(text) if kinds::is_date(&text) => Ok(Self(text)),
@@ -58,6 +62,10 @@ pub(super) struct LocalTime(pub(super) String);
 
 #[Scalar(name = "LocalTime")]
 impl ScalarType for LocalTime {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "an enum of a library, whose other values are one case"
+    )]
     fn parse(value: Value) -> InputValueResult<Self> {
         match value {
             Value::String(text) if kinds::is_time_of_day(&text) => Ok(Self(text)),
@@ -79,6 +87,10 @@ pub(super) struct TimeZone(pub(super) String);
     specified_by_url = "https://www.iana.org/time-zones"
 )]
 impl ScalarType for TimeZone {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "an enum of a library, whose other values are one case"
+    )]
     fn parse(value: Value) -> InputValueResult<Self> {
         match value {
             Value::String(text) if text.parse::<chrono_tz::Tz>().is_ok() => Ok(Self(text)),

@@ -44,6 +44,10 @@ impl<S: Set> InputType for Word<S> {
         Self::qualified_type_name()
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "an enum of a library, whose other values are one case"
+    )]
     fn parse(value: Option<Value>) -> InputValueResult<Self> {
         match value.unwrap_or_default() {
             Value::Enum(name) => Ok(Self(name.to_string(), PhantomData)),

@@ -95,7 +95,7 @@ fn open(web: Web, upgrade: WebSocketUpgrade, protocol: GraphQLProtocol) -> Respo
         .protocols(["graphql-transport-ws"])
         .max_message_size(MESSAGE_BYTES_MAX)
         .on_upgrade(move |socket| {
-            let serving = web.sockets.clone().track_future(async move {
+            web.sockets.clone().track_future(async move {
                 let (sink, stream) = socket.split();
                 // when the server drains, the stream ends and with it the socket
                 let stream = stream.take_until(web.drain.clone().cancelled_owned());
@@ -105,8 +105,7 @@ fn open(web: Web, upgrade: WebSocketUpgrade, protocol: GraphQLProtocol) -> Respo
                     .serve()
                     .await;
                 monitor.sockets.dec();
-            });
-            serving
+            })
         })
 }
 

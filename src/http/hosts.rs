@@ -45,7 +45,7 @@ impl Hosts {
             request
                 .uri()
                 .authority()
-                .map(|authority| authority.as_str())
+                .map(axum::http::uri::Authority::as_str)
         });
         match host.map(name_of) {
             Some(name) if hosts.names.contains(&name) => next.run(request).await,

@@ -83,6 +83,10 @@ pub(super) static SPEC: Spec = Spec {
 };
 
 /// What is configured is also kept as a reference, so that it is looked up and can be asked for.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the form is that of the kinds that have such rules"
+)]
 fn finish(fact: &mut Fact) -> Result<(), Refusal> {
     default_to(fact, Column::ChangeType, "MANUAL");
     let id = fact

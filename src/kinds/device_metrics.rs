@@ -122,7 +122,7 @@ pub(super) static SPEC: Spec = Spec {
             &Column::CollectionIntervalSeconds,
             Type::Int {
                 min: 1,
-                max: 31536000,
+                max: 31_536_000,
             },
             "How often the device means to report, in seconds.",
         ),

@@ -77,6 +77,10 @@ pub(super) static SPEC: Spec = Spec {
     finish,
 };
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the form is that of the kinds that have such rules"
+)]
 fn finish(fact: &mut Fact) -> Result<(), Refusal> {
     default_to(fact, Column::Lifecycle, "ACTIVE");
     Ok(())

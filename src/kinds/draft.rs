@@ -38,7 +38,7 @@ impl Draft {
     /// Sets a field by its column. An id of a site or device is given as text; a text that is too
     /// long is cut, since what this program says of itself is never refused for its length.
     #[must_use]
-    pub fn set(mut self, column: impl ColumnName, value: impl Into<Cell>) -> Self {
+    pub fn set(mut self, column: impl ColumnName + Copy, value: impl Into<Cell>) -> Self {
         let spec = self.fact.spec();
         let index = spec.index_of_column(column.name());
         let place = index.and_then(|i| spec.fields.get(i).zip(self.fact.cells.get_mut(i)));

@@ -76,7 +76,7 @@ pub(super) static SPEC: Spec = Spec {
             &Column::RetryCount,
             Type::Int {
                 min: 0,
-                max: 1000000,
+                max: 1_000_000,
             },
             "How often it was tried again.",
         ),
@@ -118,6 +118,10 @@ pub(super) static SPEC: Spec = Spec {
 };
 
 /// An outcome that names a device speaks of that device, unless it says otherwise.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the form is that of the kinds that have such rules"
+)]
 fn finish(fact: &mut Fact) -> Result<(), Refusal> {
     let scope = if fact.cell(Column::DeviceKey).is_null() {
         "JOB"

@@ -309,7 +309,7 @@ impl std::fmt::Debug for Field {
         f.debug_struct("Field")
             .field("name", &self.name)
             .field("ty", &self.ty)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -439,7 +439,7 @@ fn nothing_more(_: &mut Fact) -> Result<(), Refusal> {
 }
 
 /// Sets a field that is absent.
-fn default_to(fact: &mut Fact, column: impl ColumnName, value: &str) {
+fn default_to(fact: &mut Fact, column: impl ColumnName + Copy, value: &str) {
     let index = fact.spec().index_of_column(column.name());
     if let Some(cell) = index
         .and_then(|index| fact.cells.get_mut(index))
@@ -450,7 +450,7 @@ fn default_to(fact: &mut Fact, column: impl ColumnName, value: &str) {
 }
 
 /// Sets a field, whatever it was.
-fn fill_in(fact: &mut Fact, column: impl ColumnName, value: crate::event::Cell) {
+fn fill_in(fact: &mut Fact, column: impl ColumnName + Copy, value: crate::event::Cell) {
     let index = fact.spec().index_of_column(column.name());
     if let Some(cell) = index.and_then(|index| fact.cells.get_mut(index)) {
         *cell = value;

@@ -212,6 +212,10 @@ fn column_of_array((ordinal, (_, form)): (usize, &(&str, Form))) -> String {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "an enum of a library, whose other values are one case"
+)]
 fn array_of(form: Form, column: Vec<Value>) -> Value {
     let filled = column.into_iter().map(|value| match value {
         Value::BigInt(None) => Value::BigInt(Some(i64::MIN)),

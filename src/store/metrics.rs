@@ -63,10 +63,6 @@ impl Metrics {
         registry.register("log_head_position", "Head of the log", self.head.clone());
     }
 
-    pub(crate) fn batch_begins(&self) -> Instant {
-        Instant::now()
-    }
-
     pub(crate) fn batch_ends(&self, began: Instant) {
         self.append_seconds.observe(began.elapsed().as_secs_f64());
     }

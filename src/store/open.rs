@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use migration::{Migrator, MigratorTrait};
@@ -167,18 +168,15 @@ async fn sqlite(location: &Location) -> Result<Connections, OpenError> {
         .max_connections(1)
         .idle_timeout(None)
         .max_lifetime(None);
-    let connect_error = |error| {
-        failed(DbErr::Conn(sea_orm::RuntimeErr::SqlxError(
-            std::sync::Arc::new(error),
-        )))
-    };
+    let connect_error =
+        |error| failed(DbErr::Conn(sea_orm::RuntimeErr::SqlxError(Arc::new(error))));
     let writer = one
         .connect_with(options.clone())
         .await
         .map_err(connect_error)?;
     let readers = SqlitePoolOptions::new()
         .max_connections(location.readers_max)
-        .idle_timeout(Some(Duration::from_secs(60)))
+        .idle_timeout(Some(Duration::from_mins(1)))
         .connect_lazy_with(options.pragma("query_only", "ON"));
     let writer = SqlxSqliteConnector::from_sqlx_sqlite_pool(writer);
     check_sqlite(&writer)
@@ -243,13 +241,13 @@ async fn postgres(location: &Location) -> Result<Connections, OpenError> {
         PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(LOCK_WAIT)
-            .idle_timeout(Some(Duration::from_secs(60)))
+            .idle_timeout(Some(Duration::from_mins(1)))
     };
     let writer = pool(3)
         .connect_with(options.clone())
         .await
         .map_err(|error| {
-            let source = DbErr::Conn(sea_orm::RuntimeErr::SqlxError(std::sync::Arc::new(error)));
+            let source = DbErr::Conn(sea_orm::RuntimeErr::SqlxError(Arc::new(error)));
             OpenError::Connect {
                 address: address.clone(),
                 cause: cause_of(&source),
@@ -374,39 +372,27 @@ pub(crate) async fn migrate(connections: &Connections) -> Result<(), OpenError> 
     if missing_migrations(connections).await?.is_empty() {
         return Ok(());
     }
-    match (&connections.postgres, db.get_database_backend()) {
-        (Some(pool), _) => {
-            // held by a connection of its own while the migrations run on another
-            let mut lock = pool.acquire().await.map_err(|error| {
-                failed(DbErr::Conn(sea_orm::RuntimeErr::SqlxError(
-                    std::sync::Arc::new(error),
-                )))
-            })?;
-            let sql = format!("SELECT pg_advisory_lock({MIGRATION_LOCK})");
-            let run = |error| {
-                failed(DbErr::Exec(sea_orm::RuntimeErr::SqlxError(
-                    std::sync::Arc::new(error),
-                )))
-            };
-            query(AssertSqlSafe(sql))
-                .execute(&mut *lock)
-                .await
-                .map_err(run)?;
-            let done = Migrator::up(db, None).await.map_err(failed);
-            let sql = format!("SELECT pg_advisory_unlock({MIGRATION_LOCK})");
-            query(AssertSqlSafe(sql))
-                .execute(&mut *lock)
-                .await
-                .map_err(run)?;
-            done?;
-        }
-        (None, _) => {
-            Migrator::up(db, None).await.map_err(failed)?;
-            let sql = format!("PRAGMA application_id = {APPLICATION_ID}");
-            db.execute_unprepared(&sql).await.map_err(failed)?;
-        }
-    }
-    Ok(())
+    let Some(pool) = &connections.postgres else {
+        Migrator::up(db, None).await.map_err(failed)?;
+        let sql = format!("PRAGMA application_id = {APPLICATION_ID}");
+        db.execute_unprepared(&sql).await.map_err(failed)?;
+        return Ok(());
+    };
+    let of_sqlx = |error| failed(DbErr::Exec(sea_orm::RuntimeErr::SqlxError(Arc::new(error))));
+    // held by a connection of its own while the migrations run on another
+    let mut lock = pool.acquire().await.map_err(of_sqlx)?;
+    let sql = format!("SELECT pg_advisory_lock({MIGRATION_LOCK})");
+    query(AssertSqlSafe(sql))
+        .execute(&mut *lock)
+        .await
+        .map_err(of_sqlx)?;
+    let done = Migrator::up(db, None).await.map_err(failed);
+    let sql = format!("SELECT pg_advisory_unlock({MIGRATION_LOCK})");
+    query(AssertSqlSafe(sql))
+        .execute(&mut *lock)
+        .await
+        .map_err(of_sqlx)?;
+    done
 }
 
 /// Serialises those who migrate (an arbitrary number of our own).

@@ -106,7 +106,7 @@ impl Writer {
             }
             batch.push(next);
         }
-        let started = self.metrics.batch_begins();
+        let started = std::time::Instant::now();
         let requests: Vec<&Request> = batch.iter().map(|pending| &pending.request).collect();
         match self.committer.commit(&requests).await {
             Ok(committed) => self.answer(batch, committed),
@@ -229,7 +229,8 @@ mod tests {
         };
         let appends = futures_util::future::try_join_all(appends);
         let (appended, transacted) = futures_util::future::join(appends, transaction).await;
-        (appended?, transacted?);
+        appended?;
+        transacted?;
         assert!(before_it.load(Ordering::SeqCst) < 10);
         tasks.stop().await;
         Ok(())

@@ -1,13 +1,6 @@
 //! The agent and its client against a server that fails in every way it can.
 //!
 //! The server stands in for faults only; what a real one answers is tested end to end.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::disallowed_methods,
-    reason = "a test may fail loudly, and its tasks are its own"
-)]
-
 use std::time::Duration;
 
 use clap::Parser;

@@ -1,11 +1,4 @@
 //! A server that stands in for faults only: it fails in every way it can, then records.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::disallowed_methods,
-    reason = "a test may fail loudly, and its server is its own"
-)]
-
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,10 +1,4 @@
 //! The simulation as a client: it catches up with the present and drops nothing on the way.
-#![expect(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "a test may fail loudly, and its tasks are its own"
-)]
-
 use clap::Parser;
 use homepot_analytics::clock::Clock;
 use homepot_analytics::event::Instant;

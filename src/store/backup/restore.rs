@@ -28,12 +28,12 @@ pub struct Restored {
     pub identity: Identity,
     /// Its head.
     pub head: Position,
-    /// Rows of all tables.
+    /// TableRows of all tables.
     pub rows: i64,
 }
 
-/// Rows of one table.
-struct Rows {
+/// TableRows of one table.
+struct TableRows {
     table: String,
     columns: Vec<String>,
     rows: Vec<Vec<Json>>,
@@ -152,7 +152,7 @@ impl Restoring<'_> {
         Ok(())
     }
 
-    async fn insert(&mut self, shape: Option<&Shape>, batch: Rows) -> Result<(), BackupError> {
+    async fn insert(&mut self, shape: Option<&Shape>, batch: TableRows) -> Result<(), BackupError> {
         let unsupported = |column: &str| BackupError::Unsupported {
             table: batch.table.clone(),
             column: column.to_owned(),
@@ -182,7 +182,7 @@ impl Restoring<'_> {
 
     async fn make_partitions(
         &mut self,
-        batch: &Rows,
+        batch: &TableRows,
         rows: &[Vec<Value>],
     ) -> Result<(), StoreError> {
         let kind = Kind::ALL
@@ -227,10 +227,14 @@ impl Restoring<'_> {
 }
 
 /// Reads the rows of a backup and hands them over in batches.
-fn read(path: &Path, batches: &mpsc::Sender<Rows>) -> Result<(), BackupError> {
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "an enum of a library, whose other values are one case"
+)]
+fn read(path: &Path, batches: &mpsc::Sender<TableRows>) -> Result<(), BackupError> {
     let (_, mut lines) = Lines::open(path)?;
     let page = usize::try_from(PAGE).unwrap_or(usize::MAX);
-    let begin = |table: &str, columns: Vec<String>| Rows {
+    let begin = |table: &str, columns: Vec<String>| TableRows {
         table: table.to_owned(),
         columns,
         rows: Vec::new(),

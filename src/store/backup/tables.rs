@@ -88,6 +88,10 @@ impl Column {
 }
 
 /// A value as it stands in a line.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "an enum of a library, whose other values are one case"
+)]
 pub(super) fn to_json(value: &Value) -> Json {
     match value {
         Value::BigInt(number) => json!(number),
