@@ -156,7 +156,7 @@ impl Committer {
     async fn write(
         &self,
         tx: &DatabaseTransaction,
-        events: &mut Vec<Event>,
+        events: &mut [Event],
         recorded_at: Instant,
     ) -> Result<(), StoreError> {
         let mut counts = BTreeMap::new();

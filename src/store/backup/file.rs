@@ -176,7 +176,12 @@ impl Writing {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // writing to a text does not fail
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// The lines of a backup between its manifest and its end.

@@ -33,7 +33,7 @@ pub struct Restored {
 }
 
 /// Rows of one table.
-struct Rows {
+struct Batch {
     table: String,
     columns: Vec<String>,
     rows: Vec<Vec<Json>>,
@@ -152,7 +152,7 @@ impl Restoring<'_> {
         Ok(())
     }
 
-    async fn insert(&mut self, shape: Option<&Shape>, batch: Rows) -> Result<(), BackupError> {
+    async fn insert(&mut self, shape: Option<&Shape>, batch: Batch) -> Result<(), BackupError> {
         let unsupported = |column: &str| BackupError::Unsupported {
             table: batch.table.clone(),
             column: column.to_owned(),
@@ -182,7 +182,7 @@ impl Restoring<'_> {
 
     async fn make_partitions(
         &mut self,
-        batch: &Rows,
+        batch: &Batch,
         rows: &[Vec<Value>],
     ) -> Result<(), StoreError> {
         let kind = Kind::ALL
@@ -192,9 +192,11 @@ impl Restoring<'_> {
         let (Some(kind), Some(index)) = (kind, index) else {
             return Ok(());
         };
-        let times = rows.iter().filter_map(|row| match row.get(index) {
-            Some(Value::BigInt(Some(at))) => Some((kind, Instant(*at))),
-            _ => None,
+        let times = rows.iter().filter_map(|row| {
+            let Some(Value::BigInt(Some(at))) = row.get(index) else {
+                return None;
+            };
+            Some((kind, Instant(*at)))
         });
         self.partitions
             .ensure(&self.connections.writer, times)
@@ -227,10 +229,10 @@ impl Restoring<'_> {
 }
 
 /// Reads the rows of a backup and hands them over in batches.
-fn read(path: &Path, batches: &mpsc::Sender<Rows>) -> Result<(), BackupError> {
+fn read(path: &Path, batches: &mpsc::Sender<Batch>) -> Result<(), BackupError> {
     let (_, mut lines) = Lines::open(path)?;
     let page = usize::try_from(PAGE).unwrap_or(usize::MAX);
-    let begin = |table: &str, columns: Vec<String>| Rows {
+    let begin = |table: &str, columns: Vec<String>| Batch {
         table: table.to_owned(),
         columns,
         rows: Vec::new(),

@@ -88,6 +88,10 @@ impl Column {
 }
 
 /// A value as it stands in a line.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a column is read as one of the four forms that there are"
+)]
 pub(super) fn to_json(value: &Value) -> Json {
     match value {
         Value::BigInt(number) => json!(number),
@@ -101,13 +105,14 @@ pub(super) fn to_json(value: &Value) -> Json {
 /// All tables of the database but that of the migrations, in order of their names.
 pub(super) async fn shapes(db: &impl ConnectionTrait) -> Result<Vec<Shape>, BackupError> {
     let doing = "list the tables";
-    let names = match db.get_database_backend() {
-        DbBackend::Postgres => {
+    let postgres = db.get_database_backend() == DbBackend::Postgres;
+    let names = match postgres {
+        true => {
             "SELECT relname::text FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition \
              AND relnamespace = current_schema()::regnamespace AND relname <> 'seaql_migrations' \
              ORDER BY relname"
         }
-        _ => {
+        false => {
             "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' \
              AND name <> 'seaql_migrations' ORDER BY name"
         }
@@ -124,20 +129,18 @@ pub(super) async fn shapes(db: &impl ConnectionTrait) -> Result<Vec<Shape>, Back
 
 async fn columns(db: &impl ConnectionTrait, table: &str) -> Result<Vec<Column>, BackupError> {
     let doing = "list the columns";
-    let mut sql = Sql::new(match db.get_database_backend() {
-        DbBackend::Postgres => {
+    let postgres = db.get_database_backend() == DbBackend::Postgres;
+    let mut sql = Sql::new(match postgres {
+        true => {
             "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), \
              coalesce(array_position(i.indkey::int2[], a.attnum) + 1, 0)::bigint \
              FROM pg_attribute a LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary \
              WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attrelid = to_regclass("
         }
-        _ => "SELECT name, type, pk FROM pragma_table_info(",
+        false => "SELECT name, type, pk FROM pragma_table_info(",
     });
     sql.bind(table).push(") ORDER BY ");
-    sql.push(match db.get_database_backend() {
-        DbBackend::Postgres => "a.attnum",
-        _ => "cid",
-    });
+    sql.push(if postgres { "a.attnum" } else { "cid" });
     let statement = sql.statement(db.get_database_backend());
     let (mut columns, mut keyed) = (Vec::new(), false);
     for row in db.query_all_raw(statement).await.doing(doing)? {
