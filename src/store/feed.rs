@@ -191,7 +191,7 @@ pub(crate) async fn doorbell(
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            rung = hear(&mut doorbell) => match rung {
+            heard = hear(&mut doorbell) => match heard {
                 Some(position) => {
                     rung_for = rung_for.max(position);
                     if position > ring.head() { bell.notify_one(); }

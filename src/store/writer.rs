@@ -229,7 +229,8 @@ mod tests {
         };
         let appends = futures_util::future::try_join_all(appends);
         let (appended, transacted) = futures_util::future::join(appends, transaction).await;
-        (appended?, transacted?);
+        appended?;
+        transacted?;
         assert!(before_it.load(Ordering::SeqCst) < 10);
         tasks.stop().await;
         Ok(())

@@ -261,7 +261,9 @@ fn read(path: &Path, batches: &mpsc::Sender<Batch>) -> Result<(), BackupError> {
                 let names = columns.iter().filter_map(Json::as_str).map(str::to_owned);
                 batch = begin(table, names.collect());
             }
-            _ => return Err(lines.damaged("a row has not the columns of its table")),
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Array(_) => {
+                return Err(lines.damaged("a row has not the columns of its table"));
+            }
         }
     }
 }

@@ -106,16 +106,13 @@ pub(super) fn to_json(value: &Value) -> Json {
 pub(super) async fn shapes(db: &impl ConnectionTrait) -> Result<Vec<Shape>, BackupError> {
     let doing = "list the tables";
     let postgres = db.get_database_backend() == DbBackend::Postgres;
-    let names = match postgres {
-        true => {
-            "SELECT relname::text FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition \
+    let names = if postgres {
+        "SELECT relname::text FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition \
              AND relnamespace = current_schema()::regnamespace AND relname <> 'seaql_migrations' \
              ORDER BY relname"
-        }
-        false => {
-            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' \
+    } else {
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' \
              AND name <> 'seaql_migrations' ORDER BY name"
-        }
     };
     let statement = Sql::new(names).statement(db.get_database_backend());
     let mut shapes = Vec::new();
@@ -130,14 +127,13 @@ pub(super) async fn shapes(db: &impl ConnectionTrait) -> Result<Vec<Shape>, Back
 async fn columns(db: &impl ConnectionTrait, table: &str) -> Result<Vec<Column>, BackupError> {
     let doing = "list the columns";
     let postgres = db.get_database_backend() == DbBackend::Postgres;
-    let mut sql = Sql::new(match postgres {
-        true => {
-            "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), \
+    let mut sql = Sql::new(if postgres {
+        "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), \
              coalesce(array_position(i.indkey::int2[], a.attnum) + 1, 0)::bigint \
              FROM pg_attribute a LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary \
              WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attrelid = to_regclass("
-        }
-        false => "SELECT name, type, pk FROM pragma_table_info(",
+    } else {
+        "SELECT name, type, pk FROM pragma_table_info("
     });
     sql.bind(table).push(") ORDER BY ");
     sql.push(if postgres { "a.attnum" } else { "cid" });
