@@ -1,6 +1,78 @@
-//! x
+//! HOMEPOT Analytics: an append-only store of what a fleet of payment terminals does, and a GraphQL
+//! API that answers from it.
+//!
+//! # One page
+//!
+//! A **fact enters** by the one door, [`ingest`]: over GraphQL (`recordEvents`), from a file
+//! ([`ingest::Import`]), from the simulated fleet ([`demo`]), or from this server about itself (its
+//! requests, its errors, the silence of devices: [`health`]). Whatever it is, it is one of the
+//! [`kinds`], which say once for each kind what its fields, types, bounds and keys are. The door
+//! checks it, stamps it, and answers each event with an outcome of its own.
+//!
+//! It **is kept** in the log, [`store`]: one task takes whatever waits and commits it as one batch.
+//! The transaction locks the head, looks repeats up, gives positions 1, 2, 3 … without a hole,
+//! inserts into one table for each kind, and folds what commands decide on (the registry,
+//! configuration, jobs). Everyone in the batch is answered after the commit.
+//!
+//! It **comes out** three ways. [`graphql`] pages the tables by key, newest first as a rule, and
+//! batches what is nested. Subscriptions follow the log with a tail: from the tables until it meets
+//! the ring of newest events in memory, then from that. [`projections`] follow with the same tail
+//! and keep what is newest of each device, the schedules that hold, and the counts.
+//!
+//! ```text
+//!  GraphQL · import · demo · requests · errors · health
+//!                      │
+//!                   ingest          check → stamp → outcome for each
+//!                      │  bounded queue, OVERLOADED when full
+//!                    store          one writer: a batch is a commit
+//!              ┌───────┼──────────┐
+//!           tables    ring     folds inside the append
+//!              │       │
+//!              └─ tail ┘ ── projections ── history
+//!                  │                          │
+//!            subscriptions ── graphql ── http ┘
+//! ```
+//!
+//! # What always holds
+//!
+//! 1. What was acknowledged is there after `kill -9` at any point; what was not is there wholly or
+//!    not at all.
+//! 2. Positions are exactly 1 … head, each once, in the order of commits; a batch that is rolled
+//!    back leaves no hole.
+//! 3. A retry stores once and is answered with the same position.
+//! 4. Every reader sees the same sequence, whatever its pages, breaks and lost wake-ups; going on
+//!    from a cursor neither repeats nor misses.
+//! 5. A projection equals the fold of the log, after a crash anywhere; rebuilt it is the same.
+//! 6. Overload gives bounded memory and typed refusals; a slow follower slows no other.
+//!
+//! # What never happens
+//!
+//! - `entity` and `migration` know nothing of this crate.
+//! - [`kinds`] do no I/O and read no clock.
+//! - [`store`] does not know what any kind means.
+//! - [`graphql`] begins no transaction.
+//! - Nobody but [`ingest`], and the commands through it, appends.
+//! - Nobody but [`config`] reads the environment, and nobody but [`clock`] the time.
+//! - No state lives in statics.
+
+pub mod agent;
+pub mod app;
+pub mod cli;
+pub mod client;
 pub mod clock;
+pub mod config;
+pub mod configuration;
+pub mod demo;
 pub mod event;
+pub mod fleet;
+pub mod graphql;
+pub mod health;
+pub mod history;
+pub mod http;
+pub mod ingest;
+pub mod jobs;
 pub mod kinds;
+pub mod projections;
+pub mod simulate;
 pub mod store;
 pub mod telemetry;

@@ -3,6 +3,28 @@
 use std::error::Error;
 use std::fmt;
 
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::LogFormat;
+
+/// Starts logging to standard error.
+///
+/// # Errors
+/// When the directives are not of the form of a filter.
+pub fn start(directives: &str, format: LogFormat) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(directives)
+        .map_err(|error| anyhow::anyhow!("--log {directives} is no filter of logs: {error}"))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => builder.finish().try_init()?,
+        LogFormat::Json => builder.json().flatten_event(true).finish().try_init()?,
+    }
+    Ok(())
+}
+
 /// Shows an error with all that caused it, on one line.
 #[derive(Debug)]
 pub struct Chain<'a>(&'a dyn Error);

@@ -3,15 +3,26 @@
 use sea_orm::IdenStatic;
 
 pub mod api_request_logs;
+pub mod checkpoints;
+pub mod collection_counters;
+pub mod commits;
 pub mod configuration_history;
+pub mod configuration_values;
+pub mod current_schedules;
 pub mod device_metrics;
 pub mod device_registrations;
 pub mod device_state_history;
+pub mod device_status;
+pub mod devices;
 pub mod error_logs;
 pub mod job_outcomes;
+pub mod job_targets;
 pub mod job_transitions;
+pub mod jobs;
+pub mod refusals;
 pub mod site_operating_schedules;
 pub mod site_registrations;
+pub mod sites;
 pub mod user_activity;
 
 /// A column of any of the tables, for code that is the same for all of them.

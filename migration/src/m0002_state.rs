@@ -38,7 +38,7 @@ const TABLES: &[&str] = &[
      site_key {int} NOT NULL, name TEXT, device_type TEXT NOT NULL, model TEXT, firmware TEXT, \
      os TEXT, tags TEXT, lifecycle TEXT NOT NULL, registered_at {int} NOT NULL, \
      position {int} NOT NULL)",
-    "CREATE TABLE device_status (device_key {int} PRIMARY KEY, state TEXT, state_since {int}, \
+    "CREATE TABLE device_status (device_key {int} PRIMARY KEY, state TEXT, state_at {int}, \
      state_position {int}, last_seen_at {int}, metrics_at {int}, metrics_position {int})",
     "CREATE TABLE current_schedules (site_key {int} NOT NULL, day TEXT NOT NULL, \
      occurred_at {int} NOT NULL, position {int} NOT NULL, PRIMARY KEY (site_key, day))",

@@ -3,7 +3,7 @@
 use super::EnumSpec;
 
 /// Values of `DeviceType`.
-pub(super) static DEVICE_TYPE: EnumSpec = EnumSpec {
+pub static DEVICE_TYPE: EnumSpec = EnumSpec {
     name: "DeviceType",
     description: "What a device is.",
     values: &[
@@ -16,7 +16,7 @@ pub(super) static DEVICE_TYPE: EnumSpec = EnumSpec {
 };
 
 /// Values of `DeviceLifecycle`.
-pub(super) static DEVICE_LIFECYCLE: EnumSpec = EnumSpec {
+pub static DEVICE_LIFECYCLE: EnumSpec = EnumSpec {
     name: "DeviceLifecycle",
     description: "Whether a device is in use.",
     values: &[
@@ -27,7 +27,7 @@ pub(super) static DEVICE_LIFECYCLE: EnumSpec = EnumSpec {
 };
 
 /// Values of `JobScope`.
-pub(super) static JOB_SCOPE: EnumSpec = EnumSpec {
+pub static JOB_SCOPE: EnumSpec = EnumSpec {
     name: "JobScope",
     description: "What an outcome speaks of.",
     values: &[
@@ -37,7 +37,7 @@ pub(super) static JOB_SCOPE: EnumSpec = EnumSpec {
 };
 
 /// Values of `JobStatus`.
-pub(super) static JOB_STATUS: EnumSpec = EnumSpec {
+pub static JOB_STATUS: EnumSpec = EnumSpec {
     name: "JobStatus",
     description: "How a job ended.",
     values: &[
@@ -50,7 +50,7 @@ pub(super) static JOB_STATUS: EnumSpec = EnumSpec {
 };
 
 /// Values of `DeviceState`.
-pub(super) static DEVICE_STATE: EnumSpec = EnumSpec {
+pub static DEVICE_STATE: EnumSpec = EnumSpec {
     name: "DeviceState",
     description: "State of a device.",
     values: &[
@@ -63,7 +63,7 @@ pub(super) static DEVICE_STATE: EnumSpec = EnumSpec {
 };
 
 /// Values of `ErrorCategory`.
-pub(super) static ERROR_CATEGORY: EnumSpec = EnumSpec {
+pub static ERROR_CATEGORY: EnumSpec = EnumSpec {
     name: "ErrorCategory",
     description: "Where something went wrong.",
     values: &[
@@ -77,7 +77,7 @@ pub(super) static ERROR_CATEGORY: EnumSpec = EnumSpec {
 };
 
 /// Values of `ErrorSeverity`.
-pub(super) static ERROR_SEVERITY: EnumSpec = EnumSpec {
+pub static ERROR_SEVERITY: EnumSpec = EnumSpec {
     name: "ErrorSeverity",
     description: "How bad an error is.",
     values: &[
@@ -89,7 +89,7 @@ pub(super) static ERROR_SEVERITY: EnumSpec = EnumSpec {
 };
 
 /// Values of `ConfigurationEntity`.
-pub(super) static CONFIGURATION_ENTITY: EnumSpec = EnumSpec {
+pub static CONFIGURATION_ENTITY: EnumSpec = EnumSpec {
     name: "ConfigurationEntity",
     description: "What can be configured.",
     values: &[
@@ -100,7 +100,7 @@ pub(super) static CONFIGURATION_ENTITY: EnumSpec = EnumSpec {
 };
 
 /// Values of `ConfigurationChangeType`.
-pub(super) static CONFIGURATION_CHANGE_TYPE: EnumSpec = EnumSpec {
+pub static CONFIGURATION_CHANGE_TYPE: EnumSpec = EnumSpec {
     name: "ConfigurationChangeType",
     description: "How a change of configuration came about.",
     values: &[
@@ -111,7 +111,7 @@ pub(super) static CONFIGURATION_CHANGE_TYPE: EnumSpec = EnumSpec {
 };
 
 /// Values of `DayOfWeek`.
-pub(super) static DAY_OF_WEEK: EnumSpec = EnumSpec {
+pub static DAY_OF_WEEK: EnumSpec = EnumSpec {
     name: "DayOfWeek",
     description: "Day of the week.",
     values: &[
@@ -126,7 +126,7 @@ pub(super) static DAY_OF_WEEK: EnumSpec = EnumSpec {
 };
 
 /// Values of `ActivityType`.
-pub(super) static ACTIVITY_TYPE: EnumSpec = EnumSpec {
+pub static ACTIVITY_TYPE: EnumSpec = EnumSpec {
     name: "ActivityType",
     description: "What a user did.",
     values: &[
@@ -139,7 +139,7 @@ pub(super) static ACTIVITY_TYPE: EnumSpec = EnumSpec {
 };
 
 /// Values of `HttpMethod`.
-pub(super) static HTTP_METHOD: EnumSpec = EnumSpec {
+pub static HTTP_METHOD: EnumSpec = EnumSpec {
     name: "HttpMethod",
     description: "HTTP method.",
     values: &[
@@ -156,7 +156,7 @@ pub(super) static HTTP_METHOD: EnumSpec = EnumSpec {
 };
 
 /// Values of `JobState`.
-pub(super) static JOB_STATE: EnumSpec = EnumSpec {
+pub static JOB_STATE: EnumSpec = EnumSpec {
     name: "JobState",
     description: "State of a job.",
     values: &[

@@ -6,7 +6,6 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::Type;
 use crate::event::{Cell, Event};
 
 /// A field that all kinds have.
@@ -128,13 +127,9 @@ impl Operand {
         }
     }
 
-    /// The type of the field looked at, where it is one of the kind's own.
-    #[must_use]
-    pub fn field_type(self, spec: &super::Spec) -> Option<Type> {
-        match self {
-            Self::Field(index) => spec.fields.get(index).map(|field| field.ty),
-            Self::Envelope(_) | Self::Device | Self::Site => None,
-        }
+    /// The key of the device or site that an event has here.
+    pub fn key_of(self, event: &Event, site_of: &dyn Fn(i64) -> Option<i64>) -> Option<i64> {
+        self.of(event, site_of).int()
     }
 }
 

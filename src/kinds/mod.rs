@@ -11,7 +11,7 @@ mod device_metrics;
 mod device_registration;
 mod device_state_change;
 mod draft;
-mod enums;
+pub mod enums;
 mod error_log;
 mod filter;
 mod job_outcome;
@@ -30,7 +30,8 @@ pub use check::check;
 pub use draft::Draft;
 pub use filter::{Envelope, Filter, Operand, Operator};
 pub use refusal::{Code, Refusal};
-pub use wire::{View, WireValue, parse, parse_any, to_json};
+pub use wire::{View, WireValue, is_date, is_time_of_day, parse, parse_any, to_json};
+pub(crate) use wire::{cell_json, number_view};
 
 /// A kind of event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +75,9 @@ impl Kind {
         Self::ApiRequest,
         Self::JobTransition,
     ];
+
+    /// All kinds, as something to take a part of.
+    pub const ALL_STATIC: &'static [Self] = &Self::ALL;
 
     /// What the kind says of itself.
     #[must_use]
@@ -123,6 +127,17 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.spec().wire == name)
     }
 }
+
+/// The days of the week, as they are written on the wire.
+pub const DAYS: [&str; 7] = [
+    "MONDAY",
+    "TUESDAY",
+    "WEDNESDAY",
+    "THURSDAY",
+    "FRIDAY",
+    "SATURDAY",
+    "SUNDAY",
+];
 
 /// How a repeat of an event is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -269,6 +269,18 @@ pub(crate) fn time_of_day(text: &str) -> Option<u32> {
     Some(hour * 3_600 + minute * 60 + second).filter(|seconds| *seconds <= 86_400)
 }
 
+/// Whether a text is a time of day, such as `08:30`, `08:30:15` or `24:00`.
+#[must_use]
+pub fn is_time_of_day(text: &str) -> bool {
+    time_of_day(text).is_some()
+}
+
+/// Whether a text is a calendar date, such as `2026-12-25`.
+#[must_use]
+pub fn is_date(text: &str) -> bool {
+    date(text).is_some()
+}
+
 /// `08:30` becomes `08:30:00`; what is no time of day stays, to be refused.
 fn canonical_time(text: &str) -> String {
     match time_of_day(text) {

@@ -13,6 +13,7 @@ use super::error::{Doing, StoreError};
 use super::fold::Fold;
 use super::names::Names;
 use super::placing::{Placed, Placing};
+use super::read::Place;
 use super::rows;
 use super::sql::Sql;
 use super::writer::Statements;
@@ -203,7 +204,7 @@ pub(crate) fn learn_place(names: &Names, event: &Event) {
         key(fact.spec().device_index()),
         key(fact.spec().site_index()),
     ) {
-        names.place(device, site, event.position);
+        names.place(device, site, Place::of(event));
     }
 }
 
@@ -253,6 +254,19 @@ async fn lock_head(tx: &DatabaseTransaction) -> Result<(Position, Instant), Stor
         Position(row.try_get_by_index(0).doing("read the head")?),
         Instant(row.try_get_by_index(1).doing("read the head")?),
     ))
+}
+
+/// How often a thing has changed.
+pub(crate) async fn version(db: &impl ConnectionTrait, entity: &str) -> Result<i64, StoreError> {
+    let mut sql = Sql::new("SELECT version FROM entity_versions WHERE entity = ");
+    sql.bind(entity);
+    let row = db
+        .query_one_raw(sql.statement(db.get_database_backend()))
+        .await;
+    match row.doing("read a version")? {
+        Some(row) => row.try_get_by_index(0).doing("read a version"),
+        None => Ok(0),
+    }
 }
 
 async fn raise_version(

@@ -28,6 +28,7 @@ mod tail;
 mod verify;
 mod writer;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,17 +46,17 @@ pub use fold::Fold;
 pub use identity::Identity;
 pub use metrics::Metrics;
 pub use names::{EntityType, Names};
-pub use open::{Location, OpenError};
+pub use open::{Location, OpenError, migrate_at as migrate, missing_at as missing_migrations};
 pub use read::{Order, PageQuery, Place, Scope, Slice};
 pub use tail::Tail;
 pub use verify::{Check, Finding, OnProgress, Progress, Verified, verify};
 
 pub(crate) use error::Doing;
-pub(crate) use sql::Sql;
+pub(crate) use sql::{Sql, value_in_text};
 
 use crate::clock::Clock;
 use crate::event::{Event, Position};
-use crate::kinds::Kind;
+use crate::kinds::{Kind, Operand};
 use commit::Committer;
 use feed::Feeder;
 use partitions::Partitions;
@@ -369,17 +370,38 @@ impl Store {
         self.shared.tables.count(query).await
     }
 
-    /// The same page for each of some devices or sites, whose keys stand in a column.
+    /// The same page for each of some devices or sites.
     ///
     /// # Errors
     /// When the tables cannot be read.
     pub async fn pages(
         &self,
         query: &PageQuery,
+        parent: Operand,
         keys: &[i64],
-        column: &str,
-    ) -> Result<std::collections::HashMap<i64, Vec<Event>>, StoreError> {
-        self.shared.tables.pages(query, keys, column).await
+    ) -> Result<HashMap<i64, Vec<Event>>, StoreError> {
+        self.shared.tables.pages(query, parent, keys).await
+    }
+
+    /// How many events the same page would have for each of some devices or sites.
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub async fn counts(
+        &self,
+        query: &PageQuery,
+        parent: Operand,
+        keys: &[i64],
+    ) -> Result<HashMap<i64, i64>, StoreError> {
+        self.shared.tables.counts(query, parent, keys).await
+    }
+
+    /// How often a thing that is changed with an expected version has changed.
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub async fn version(&self, entity: &str) -> Result<i64, StoreError> {
+        commit::version(self.readers(), entity).await
     }
 
     /// Events by their places.

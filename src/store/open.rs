@@ -411,3 +411,19 @@ pub(crate) async fn migrate(connections: &Connections) -> Result<(), OpenError> 
 
 /// Serialises those who migrate (an arbitrary number of our own).
 const MIGRATION_LOCK: i64 = 0x484F_4D45_504F_5402;
+
+/// Migrations that a database lacks.
+///
+/// # Errors
+/// When the database cannot be used.
+pub async fn missing_at(location: &Location) -> Result<Vec<String>, OpenError> {
+    missing_migrations(&connect(location).await?).await
+}
+
+/// Brings a database up to date.
+///
+/// # Errors
+/// When the database cannot be used.
+pub async fn migrate_at(location: &Location) -> Result<(), OpenError> {
+    migrate(&connect(location).await?).await
+}

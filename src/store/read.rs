@@ -10,8 +10,8 @@ use super::error::{Doing, StoreError};
 use super::names::Names;
 use super::rows::{self, Reading};
 use super::sql::{Polarity, Sql};
-use crate::event::{Event, Instant, Position};
-use crate::kinds::{Filter, Kind, Spec};
+use crate::event::{Cell, Event, Instant, Position};
+use crate::kinds::{Filter, Kind, Operand, Operator, Spec};
 
 /// Reads tables on the connections for readers.
 #[derive(Clone, Debug)]
@@ -255,11 +255,9 @@ impl Tables {
     pub(crate) async fn pages(
         &self,
         query: &PageQuery,
+        parent: Operand,
         keys: &[i64],
-        column: &str,
     ) -> Result<HashMap<i64, Vec<Event>>, StoreError> {
-        let spec = query.kind.spec();
-        let index = spec.index_of_column(column);
         let mut pages: HashMap<i64, Vec<Event>> = HashMap::new();
         // SQLite joins 500 selections at most
         for keys in keys.chunks(400) {
@@ -267,25 +265,70 @@ impl Tables {
             for (ordinal, key) in keys.iter().enumerate() {
                 sql.push(if ordinal > 0 { " UNION ALL " } else { "" })
                     .push("SELECT * FROM (");
-                sql.push(&rows::select(spec, Reading::Whole))
-                    .push(" WHERE t.")
-                    .push(column);
-                sql.push(" = ").bind(*key).push(" AND ");
+                sql.push(&rows::select(query.kind.spec(), Reading::Whole))
+                    .push(" WHERE ");
+                sql.filter(
+                    query.kind.spec(),
+                    &of_parent(parent, &[*key]),
+                    Polarity::Plain,
+                );
+                sql.push(" AND ");
                 conditions(&mut sql, query);
                 ordered(&mut sql, query);
                 sql.push(") AS page");
             }
             for event in rows::read(&self.db, &self.names, query.kind, sql).await? {
-                let key = index
-                    .and_then(|i| event.fact.cells.get(i))
-                    .and_then(|cell| cell.int());
-                pages
-                    .entry(key.unwrap_or_default())
-                    .or_default()
-                    .push(event);
+                if let Some(key) =
+                    parent.key_of(&event, &|device| self.names.site_of_device(device))
+                {
+                    pages.entry(key).or_default().push(event);
+                }
             }
         }
+        for page in pages.values_mut() {
+            page.sort_by(|left, right| query.order.compare(&Place::of(left), &Place::of(right)));
+        }
         Ok(pages)
+    }
+
+    /// How many events the same page would have for each of some devices or sites, without a limit.
+    pub(crate) async fn counts(
+        &self,
+        query: &PageQuery,
+        parent: Operand,
+        keys: &[i64],
+    ) -> Result<HashMap<i64, i64>, StoreError> {
+        let mut counts = HashMap::new();
+        for keys in keys.chunks(400) {
+            let mut sql = Sql::new("");
+            for (ordinal, key) in keys.iter().enumerate() {
+                sql.push(if ordinal > 0 { " UNION ALL " } else { "" })
+                    .push("SELECT CAST(");
+                sql.bind(*key)
+                    .push(" AS BIGINT), count(*) FROM ")
+                    .push(query.kind.spec().table);
+                sql.push(" t WHERE ");
+                sql.filter(
+                    query.kind.spec(),
+                    &of_parent(parent, &[*key]),
+                    Polarity::Plain,
+                );
+                sql.push(" AND ");
+                conditions(&mut sql, query);
+            }
+            let statement = sql.statement(self.db.get_database_backend());
+            for row in self
+                .db
+                .query_all_raw(statement)
+                .await
+                .doing("count events")?
+            {
+                let key: i64 = row.try_get_by_index(0).doing("count events")?;
+                let count: i64 = row.try_get_by_index(1).doing("count events")?;
+                counts.insert(key, count);
+            }
+        }
+        Ok(counts)
     }
 
     /// Events by their positions, in one statement; the instants let PostgreSQL pick its partitions.
@@ -304,6 +347,13 @@ impl Tables {
         }
         Ok(events)
     }
+}
+
+fn of_parent(parent: Operand, keys: &[i64]) -> Filter {
+    Filter::Is(
+        parent,
+        Operator::In(keys.iter().map(|key| Cell::Int(*key)).collect()),
+    )
 }
 
 struct Commit {

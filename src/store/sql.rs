@@ -241,3 +241,8 @@ pub(crate) fn value_in(storage: Storage, cell: &Cell) -> Value {
         (_, cell) => value_of(cell),
     }
 }
+
+/// A cell as a value of a column of text.
+pub(crate) fn value_in_text(cell: &Cell) -> Value {
+    value_in(Storage::Text, cell)
+}

@@ -252,7 +252,7 @@ async fn pages_of_several_devices_equal_the_page_of_each(database: Database) {
             order: Order::NewestFirst,
             ..all_of(kind)
         };
-        let pages = log.pages(&query, &keys, "device_key").await.unwrap();
+        let pages = log.pages(&query, Operand::Device, &keys).await.unwrap();
         for key in keys {
             let cell = Cell::Int(key);
             let filter = Filter::Is(Operand::Device, Operator::In(vec![cell]));

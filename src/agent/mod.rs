@@ -1,0 +1,261 @@
+//! `homepot-analytics agent`: reports the metrics of this machine over the public API.
+//!
+//! A sample every interval, the first one at once. Each is kept on disk before it is sent, and the
+//! same path serves a server that is away. Stops on its token: what was kept stays for the next run.
+
+mod args;
+mod machine;
+mod registration;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use serde_json::value::to_raw_value;
+use serde_json::{Value, json};
+use thiserror::Error;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+pub use args::AgentArgs;
+use machine::{Machine, Measures};
+use registration::{Identity, Registrations};
+
+use crate::client::sender::Sender;
+use crate::client::{
+    ArgsError, Backlog, Client, ClientError, Handle, Line, MemoryLimits, Preamble, SenderConfig,
+    Spool, SpoolError, SpoolLimits, Totals,
+};
+use crate::clock::Clock;
+
+/// What is held in memory while the disk refuses.
+const MEMORY: MemoryLimits = MemoryLimits {
+    events_max: 1_000,
+    bytes_max: 1 << 20,
+};
+
+/// Longest wait for the answer by which the latency is measured.
+const LATENCY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An agent that cannot start.
+#[derive(Debug, Error)]
+pub enum AgentError {
+    /// The command line cannot be followed.
+    #[error(transparent)]
+    Args(#[from] ArgsError),
+    /// The server cannot be spoken to.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The spool cannot be opened.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// The machine tells nothing of itself.
+    #[error("cannot measure this machine")]
+    Machine(#[source] sysinfo::Error),
+    /// The machine has no name and none was given.
+    #[error("this machine has no host name: give the device an id with --device")]
+    NoName,
+    /// What was registered cannot be noted.
+    #[error("cannot note in {folder} what was registered")]
+    Note {
+        /// The spool folder.
+        folder: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A part of the agent broke off.
+    #[error("the agent was cut short by a fault of its own")]
+    CutShort,
+}
+
+/// An agent with all that it depends on.
+#[derive(Debug)]
+pub struct Agent {
+    /// The command line.
+    pub args: AgentArgs,
+    /// Limits of its sender.
+    pub sender: SenderConfig,
+    /// Tells the time of the samples.
+    pub clock: Clock,
+    /// Draws the waits.
+    pub rng: StdRng,
+}
+
+/// What the start has found.
+struct Ready {
+    spool: Spool,
+    machine: Machine,
+    identity: Identity,
+    registrations: Registrations,
+}
+
+/// Reports until the token is cancelled; returns what became of the events.
+///
+/// # Errors
+/// When the agent cannot start, or a part of it breaks off.
+pub async fn run(
+    args: AgentArgs,
+    clock: Clock,
+    shutdown: CancellationToken,
+) -> Result<Totals, AgentError> {
+    let agent = Agent {
+        args,
+        sender: SenderConfig::default(),
+        clock,
+        rng: rand::make_rng(),
+    };
+    agent.run(shutdown).await
+}
+
+impl Agent {
+    /// Reports until the token is cancelled; returns what became of the events.
+    ///
+    /// # Errors
+    /// When the agent cannot start, or a part of it breaks off.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<Totals, AgentError> {
+        let tracker = TaskTracker::new();
+        let client = Client::new(&self.args.server.config()?, self.clock.clone())?;
+        if client.shows_key() {
+            warn!(
+                server.url = client.server(),
+                "the access key is sent unencrypted; use https"
+            );
+        }
+        let args = self.args.clone();
+        let ready = tracker.spawn_blocking(move || prepare(&args));
+        let ready = ready.await.map_err(|_| AgentError::CutShort)??;
+        let sender = Sender {
+            backlog: Backlog::on_disk(ready.spool, MEMORY),
+            client: client.clone(),
+            preamble: preamble(&ready.registrations),
+            config: self.sender,
+            rng: self.rng,
+        };
+        let stop = shutdown.child_token();
+        let handle = sender.start(&tracker, stop.clone());
+        info!(
+            server.url = client.server(),
+            device.id = ready.identity.device,
+            site.id = ready.identity.site,
+            interval_seconds = self.args.interval_seconds,
+            events.waiting = handle.totals().waiting,
+            "the agent has started"
+        );
+        let totals = handle.watch_totals();
+        let sampler = Sampler {
+            device: ready.identity.device,
+            interval: Duration::from_secs(u64::from(self.args.interval_seconds)),
+            clock: self.clock,
+            client,
+            tracker: tracker.clone(),
+        };
+        sampler.run(ready.machine, handle, &stop).await;
+        stop.cancel();
+        tracker.close();
+        tracker.wait().await;
+        if !shutdown.is_cancelled() {
+            return Err(AgentError::CutShort);
+        }
+        let totals = *totals.borrow();
+        Ok(totals)
+    }
+}
+
+/// Opens the spool, which says that no other agent has it, and looks at the machine.
+fn prepare(args: &AgentArgs) -> Result<Ready, AgentError> {
+    let limits = SpoolLimits {
+        bytes_max: args.spool_mib << 20,
+        ..SpoolLimits::default()
+    };
+    let spool = Spool::open(&args.spool, limits)?;
+    let machine = Machine::new().map_err(AgentError::Machine)?;
+    let description = Machine::describe();
+    let identity = Identity::of(args, &description).ok_or(AgentError::NoName)?;
+    let registrations = Registrations::make(args, &identity, &description, &args.spool);
+    let registrations = registrations.map_err(|source| AgentError::Note {
+        folder: args.spool.clone(),
+        source,
+    })?;
+    Ok(Ready {
+        spool,
+        machine,
+        identity,
+        registrations,
+    })
+}
+
+/// The device first; its site only when the server does not know it, so that what an operator
+/// registered of a site is not overwritten.
+fn preamble(registrations: &Registrations) -> Preamble {
+    let Registrations { device, site } = registrations;
+    Preamble {
+        events: [device].into_iter().filter_map(line).collect(),
+        on_unknown_site: [site, device].into_iter().filter_map(line).collect(),
+    }
+}
+
+fn line(event: &Value) -> Option<Line> {
+    to_raw_value(event).ok()
+}
+
+/// Takes the samples.
+struct Sampler {
+    device: String,
+    interval: Duration,
+    clock: Clock,
+    client: Client,
+    tracker: TaskTracker,
+}
+
+impl Sampler {
+    async fn run(self, mut machine: Machine, handle: Handle, shutdown: &CancellationToken) {
+        // The load of the processors is measured between two looks.
+        let begin = tokio::time::Instant::now() + sysinfo::MINIMUM_CPU_UPDATE_INTERVAL;
+        let mut ticks = tokio::time::interval_at(begin, self.interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            let look = self.tracker.spawn_blocking(move || {
+                let measures = machine.measure();
+                (machine, measures)
+            });
+            let Ok((seen, measures)) = look.await else {
+                return;
+            };
+            machine = seen;
+            let at = self.clock.now();
+            let latency = tokio::select! {
+                biased;
+                latency = self.client.latency(LATENCY_TIMEOUT.min(self.interval)) => latency,
+                () = shutdown.cancelled() => None,
+            };
+            let event = self.event(&measures, &at.to_string(), latency);
+            if handle
+                .keep(line(&event).into_iter().collect())
+                .await
+                .is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    fn event(&self, measures: &Measures, at: &str, latency: Option<Duration>) -> Value {
+        let mut body = json!(measures);
+        body["deviceId"] = Value::from(self.device.as_str());
+        body["occurredAt"] = Value::from(at);
+        body["provenance"] = Value::from("REAL");
+        body["collectionIntervalSeconds"] = Value::from(self.interval.as_secs());
+        if let Some(latency) = latency {
+            let milliseconds = (latency.as_secs_f64() * 1e6).round() / 1e3;
+            body["networkLatencyMs"] = Value::from(milliseconds);
+        }
+        json!({ "deviceMetrics": body })
+    }
+}

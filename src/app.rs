@@ -1,0 +1,244 @@
+//! The composition root: opens the log, starts the tasks, serves, and drains when it is told to.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::config::LimitArgs;
+use crate::event::Position;
+use crate::graphql::{self, Api};
+use crate::health::Health;
+use crate::http::{self, Hosts, Monitor, Web};
+use crate::ingest::{Background, Ingest, RequestLog};
+use crate::projections::{self, Runner};
+use crate::store::{Location, OpenError, Options, Store, Tasks};
+use crate::telemetry::chain;
+
+/// Events of this server about itself that may wait.
+const BACKGROUND_EVENTS_MAX: usize = 10_000;
+
+/// Why the server cannot start or go on.
+#[derive(Debug, Error)]
+pub enum AppError {
+    /// The log cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Only loopback is allowed until callers can prove who they are.
+    #[error(
+        "{0} can be reached from other machines, and there are no access keys yet: listen on 127.0.0.1 or [::1]"
+    )]
+    NotLoopback(SocketAddr),
+    /// The address is taken or not ours.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Serving ended with a failure.
+    #[error("cannot serve")]
+    Serve(#[source] std::io::Error),
+}
+
+/// What a running server is made of.
+#[derive(Debug)]
+pub struct App {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The one door.
+    pub ingest: Ingest,
+    /// How far the projections have folded the log.
+    pub folded: tokio::sync::watch::Receiver<Position>,
+    stop: CancellationToken,
+    drain: CancellationToken,
+    tracker: TaskTracker,
+    background: TaskTracker,
+    sockets: TaskTracker,
+    stop_background: CancellationToken,
+    server: tokio::task::JoinHandle<Result<(), std::io::Error>>,
+    tasks: Tasks,
+    drain_for: Duration,
+}
+
+/// What a server is started with.
+#[derive(Debug)]
+pub struct Start {
+    /// Where the log is kept.
+    pub location: Location,
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Further names under which it may be reached.
+    pub allowed_hosts: Vec<String>,
+    /// Limits.
+    pub limits: LimitArgs,
+    /// The clock.
+    pub clock: Clock,
+}
+
+/// Opens a log with everything that is folded inside its appends.
+///
+/// # Errors
+/// When the database cannot be used.
+pub async fn open(
+    location: Location,
+    limits: &LimitArgs,
+    clock: Clock,
+) -> Result<(Store, Tasks), OpenError> {
+    let options = Options {
+        location,
+        limits: limits.store(),
+        folds: projections::inline(),
+        clock,
+    };
+    Store::open(options).await
+}
+
+impl App {
+    /// Opens the log and serves it.
+    ///
+    /// # Errors
+    /// When the log cannot be opened, or the address cannot be listened on.
+    pub async fn start(start: Start) -> Result<Self, AppError> {
+        if !start.listen.ip().is_loopback() {
+            return Err(AppError::NotLoopback(start.listen));
+        }
+        let listener = TcpListener::bind(start.listen).await;
+        let failed = |source| AppError::Listen {
+            address: start.listen,
+            source,
+        };
+        let listener = listener.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let location = Location {
+            readers_max: start.limits.readers_max,
+            ..start.location
+        };
+        let (store, tasks) = open(location, &start.limits, start.clock).await?;
+        let ingest = Ingest::new(store.clone());
+        let runner = Runner::new(store.clone(), projections::following());
+        let folded = runner.folded();
+        let (background, queue) = Background::new(BACKGROUND_EVENTS_MAX);
+        let mut registry = Registry::with_prefix("homepot");
+        store.metrics().register(&mut registry);
+        runner.metrics().register(&mut registry);
+        background.metrics().register(&mut registry);
+        let (stop, drain) = (CancellationToken::new(), CancellationToken::new());
+        let (tracker, sockets) = (TaskTracker::new(), TaskTracker::new());
+        let background_tasks = TaskTracker::new();
+        let stop_background = CancellationToken::new();
+        tracker.spawn(runner.run(stop.clone()));
+        let metrics = background.metrics().clone();
+        let recording = Background::run(ingest.clone(), queue, metrics, stop_background.clone());
+        background_tasks.spawn(recording);
+        let refusals = Arc::clone(ingest.refusals());
+        let (store_of, stop_of) = (store.clone(), stop_background.clone());
+        background_tasks.spawn(async move { refusals.run(store_of, stop_of).await });
+        let health = Health::new(ingest.clone(), start.limits.offline_after_seconds);
+        tracker.spawn(reported("the health check", health.run(stop.clone())));
+        let log = RequestLog {
+            background: background.clone(),
+            clock: store.clock().clone(),
+        };
+        let api = Api {
+            ingest: ingest.clone(),
+            background,
+            folded: folded.clone(),
+        };
+        let web = Web {
+            schema: graphql::schema(api.clone()),
+            api,
+            monitor: Arc::new(Monitor::new(registry, store.file())),
+            sockets: sockets.clone(),
+            drain: drain.clone(),
+        };
+        let router = http::router(web, Hosts::new(address, &start.allowed_hosts), log);
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        let draining = drain.clone().cancelled_owned();
+        let serving = async move {
+            axum::serve(listener, service)
+                .with_graceful_shutdown(draining)
+                .await
+        };
+        let server = tracker.spawn(serving);
+        let drain_for = Duration::from_secs(u64::from(start.limits.drain_seconds));
+        Ok(Self {
+            address,
+            ingest,
+            folded,
+            stop,
+            drain,
+            tracker,
+            background: background_tasks,
+            sockets,
+            stop_background,
+            server,
+            tasks,
+            drain_for,
+        })
+    }
+
+    /// Runs a task of this server until the server stops.
+    pub fn spawn<E: std::error::Error + Send + 'static>(
+        &self,
+        name: &'static str,
+        task: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) {
+        self.tracker.spawn(reported(name, task));
+    }
+
+    /// Told when the server stops.
+    #[must_use]
+    pub fn stopping(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Stops: no new requests; those that run have their time to end; what was accepted is
+    /// appended.
+    ///
+    /// # Errors
+    /// When serving had ended with a failure.
+    pub async fn stop(self) -> Result<(), AppError> {
+        self.drain.cancel();
+        self.sockets.close();
+        let drained = async {
+            let served = self.server.await;
+            self.sockets.wait().await;
+            served
+        };
+        let served = tokio::time::timeout(self.drain_for, drained).await;
+        if served.is_err() {
+            tracing::warn!("requests that did not end in time were cut off");
+        }
+        self.stop.cancel();
+        self.tracker.close();
+        if served.is_ok() {
+            self.tracker.wait().await;
+        }
+        self.stop_background.cancel();
+        self.background.close();
+        self.background.wait().await;
+        self.tasks.stop().await;
+        match served {
+            Ok(Ok(Err(error))) => Err(AppError::Serve(error)),
+            Ok(Ok(Ok(())) | Err(_)) | Err(_) => Ok(()),
+        }
+    }
+}
+
+async fn reported<E: std::error::Error>(
+    name: &'static str,
+    task: impl Future<Output = Result<(), E>>,
+) {
+    if let Err(error) = task.await {
+        tracing::error!(error = %chain(&error), "{name} stopped");
+    }
+}

@@ -1,0 +1,297 @@
+//! The public API over HTTP: one call that records events, one that measures the way to the server.
+//!
+//! Each call is one try; waiting and trying again is for the sender.
+
+use std::time::{Duration, Instant as Moment};
+
+use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
+use reqwest::redirect::Policy;
+use reqwest::{Response, Url};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+use super::answer::{self, CallError, Outcome, Received};
+use crate::clock::Clock;
+
+/// The mutation that records.
+const RECORD: &str = "mutation Record($input: RecordEventsInput!) { recordEvents(input: $input) { \
+    outcomes { index status position code field message } } }";
+
+/// Bytes of an answer that are read at most: a thousand outcomes with long messages fit.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes of a request apart from its events.
+const ENVELOPE_BYTES: usize = 1 << 10;
+
+/// An event in the wire shape, as one line of JSON.
+pub type Line = Box<RawValue>;
+
+/// Where the server is and how long to wait for it.
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    /// Address such as `http://127.0.0.1:8080`; a path in it is kept.
+    pub server: String,
+    /// Access key, if the server asks for one.
+    pub key: Option<String>,
+    /// Longest time to reach the server.
+    pub connect_timeout: Duration,
+    /// Longest time for a request with its answer.
+    pub timeout: Duration,
+}
+
+/// A client that cannot be made.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// The address is no address.
+    #[error(
+        "cannot read the server's address {server:?}: it should look like http://127.0.0.1:8080"
+    )]
+    Address {
+        /// The address.
+        server: String,
+    },
+    /// The key has signs that no key has.
+    #[error("the access key has characters that a header cannot carry")]
+    Key,
+    /// The library did not start.
+    #[error("cannot start the HTTP client")]
+    Start(#[source] reqwest::Error),
+}
+
+/// A client of one server.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    graphql: Url,
+    health: Url,
+    key: Option<HeaderValue>,
+    clock: Clock,
+}
+
+#[derive(Serialize)]
+struct Request<'a> {
+    query: &'static str,
+    variables: Variables<'a>,
+}
+
+#[derive(Serialize)]
+struct Variables<'a> {
+    input: Input<'a>,
+}
+
+#[derive(Serialize)]
+struct Input<'a> {
+    events: &'a [Line],
+}
+
+impl Client {
+    /// A client of the server at an address. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// When the address or the key cannot be used.
+    pub fn new(config: &ClientConfig, clock: Clock) -> Result<Self, ClientError> {
+        let base = base(&config.server)?;
+        let join = |path| {
+            base.join(path).map_err(|_| ClientError::Address {
+                server: config.server.clone(),
+            })
+        };
+        let key = config.key.as_deref().map(bearer).transpose()?;
+        Ok(Self {
+            http: http(&base, config)?,
+            graphql: join("graphql")?,
+            health: join("healthz")?,
+            key,
+            clock,
+        })
+    }
+
+    /// Address of the server, for logs.
+    #[must_use]
+    pub fn server(&self) -> String {
+        self.graphql.origin().ascii_serialization()
+    }
+
+    /// Whether a key would cross a network unencrypted.
+    #[must_use]
+    pub fn shows_key(&self) -> bool {
+        self.key.is_some() && self.graphql.scheme() == "http" && !is_loopback(&self.graphql)
+    }
+
+    /// Records events, given as JSON lines in the wire shape, and returns the outcomes of the first
+    /// of them in their order: of all, unless the answer is incomplete; never of none.
+    ///
+    /// # Errors
+    /// When the request failed as a whole. Some of its events may be stored nevertheless.
+    pub async fn record(&self, events: &[Line]) -> Result<Vec<Outcome>, CallError> {
+        let request = Request {
+            query: RECORD,
+            variables: Variables {
+                input: Input { events },
+            },
+        };
+        let mut call = self.http.post(self.graphql.clone()).json(&request);
+        call = call.header(
+            "accept",
+            "application/graphql-response+json, application/json",
+        );
+        if let Some(key) = &self.key {
+            call = call.header(AUTHORIZATION, key);
+        }
+        let response = call.send().await.map_err(CallError::Unreachable)?;
+        let status = response.status().as_u16();
+        let retry_after =
+            answer::retry_after(response.headers().get(RETRY_AFTER), self.clock.now());
+        let body = body(response).await?;
+        let received = Received {
+            status,
+            retry_after,
+            body: &body,
+        };
+        received.outcomes(events.len())
+    }
+
+    /// Time of a small request to the server with its answer, whatever the answer is; `None` when
+    /// none comes in time.
+    pub async fn latency(&self, timeout: Duration) -> Option<Duration> {
+        let call = self.http.get(self.health.clone()).timeout(timeout);
+        let began = Moment::now();
+        let response = call.send().await.ok()?;
+        let latency = began.elapsed();
+        // The rest of the answer is read so that the connection can be used again.
+        body(response).await.ok()?;
+        Some(latency)
+    }
+}
+
+/// Bytes that events may take in a request of a size.
+#[must_use]
+pub const fn event_bytes_max(request_bytes_max: usize) -> usize {
+    request_bytes_max.saturating_sub(ENVELOPE_BYTES)
+}
+
+fn base(server: &str) -> Result<Url, ClientError> {
+    let wrong = || ClientError::Address {
+        server: server.to_owned(),
+    };
+    let mut base = Url::parse(server).map_err(|_| wrong())?;
+    let plain = base.username().is_empty() && base.password().is_none() && base.has_host();
+    let known = matches!(base.scheme(), "http" | "https");
+    if !plain || !known || base.query().is_some() || base.fragment().is_some() {
+        return Err(wrong());
+    }
+    if !base.path().ends_with('/') {
+        let path = format!("{}/", base.path());
+        base.set_path(&path);
+    }
+    Ok(base)
+}
+
+fn bearer(key: &str) -> Result<HeaderValue, ClientError> {
+    let text = format!("Bearer {}", key.trim());
+    let mut value = HeaderValue::from_str(&text).map_err(|_| ClientError::Key)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn http(base: &Url, config: &ClientConfig) -> Result<reqwest::Client, ClientError> {
+    // An error says that a provider is installed already; it is the same one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut http = reqwest::Client::builder()
+        .user_agent(concat!("homepot-analytics/", env!("CARGO_PKG_VERSION")))
+        .redirect(Policy::none())
+        .connect_timeout(config.connect_timeout)
+        .timeout(config.timeout)
+        .pool_max_idle_per_host(2);
+    if base.scheme() == "http" {
+        // So that a machine without certificates of authorities can speak plain HTTP.
+        http = http.tls_certs_only([]);
+    }
+    if is_loopback(base) {
+        http = http.no_proxy();
+    }
+    http.build().map_err(ClientError::Start)
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    let address = address.parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+async fn body(mut response: Response) -> Result<Vec<u8>, CallError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(CallError::Unreachable)? {
+        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+            return Err(CallError::NotUnderstood {
+                status: response.status().as_u16(),
+                what: "it is too long",
+            });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(server: &str, key: Option<&str>) -> Result<Client, ClientError> {
+        let config = ClientConfig {
+            server: server.to_owned(),
+            key: key.map(str::to_owned),
+            connect_timeout: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+        };
+        Client::new(&config, Clock::system())
+    }
+
+    #[test]
+    fn paths_are_appended_to_the_address() {
+        let urls = |server| {
+            let client = client(server, None).unwrap();
+            (client.graphql.to_string(), client.health.to_string())
+        };
+        let (graphql, health) = urls("http://127.0.0.1:8080");
+        assert_eq!(graphql, "http://127.0.0.1:8080/graphql");
+        assert_eq!(health, "http://127.0.0.1:8080/healthz");
+        assert_eq!(
+            urls("http://shop.example/till").0,
+            "http://shop.example/till/graphql"
+        );
+    }
+
+    #[test]
+    fn address_that_is_none_is_refused() {
+        for server in [
+            "",
+            "127.0.0.1:8080",
+            "ftp://x",
+            "http://me:secret@x",
+            "http://x/?a=b",
+        ] {
+            assert!(
+                matches!(client(server, None), Err(ClientError::Address { .. })),
+                "{server}"
+            );
+        }
+    }
+
+    #[test]
+    fn key_is_never_shown_in_debug_output() {
+        let client = client("http://127.0.0.1:8080", Some("abc-secret\n")).unwrap();
+        assert!(!format!("{client:?}").contains("abc-secret"));
+        assert!(!client.shows_key());
+    }
+
+    #[test]
+    fn key_over_plain_http_to_another_machine_is_noticed() {
+        let shows = |server| client(server, Some("k")).unwrap().shows_key();
+        assert!(shows("http://till.example"));
+        assert!(!shows("http://[::1]:8080"));
+        assert!(!shows("http://localhost:8080"));
+    }
+}

@@ -1,0 +1,261 @@
+//! The command line and every limit, with its unit, its default and its reason. The only reader of
+//! the environment.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::store::{Limits, Location};
+
+/// Records everything a fleet of payment terminals does, and answers over GraphQL.
+#[derive(Debug, Parser)]
+#[command(name = "homepot-analytics", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// Form of the logs on standard error.
+    #[arg(long, global = true, env = "HOMEPOT_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// What is logged: a level, or directives such as `info,homepot_analytics::store=debug`.
+    #[arg(
+        long,
+        global = true,
+        env = "HOMEPOT_LOG",
+        default_value = "info,sea_orm_migration=warn"
+    )]
+    pub log: String,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Form of the logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line, for programs.
+    Json,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve with a simulated fleet in a database of its own: for trying it out.
+    Demo(DemoArgs),
+    /// Serve the API.
+    Serve(ServeArgs),
+    /// Import events from files of JSON lines, plain or gzip; `-` is standard input.
+    Import(ImportArgs),
+    /// Report this machine's own metrics to a server.
+    Agent(crate::agent::AgentArgs),
+    /// Play a fleet that reports to a server over its public API.
+    Simulate(crate::simulate::SimulateArgs),
+    /// Check that the log keeps its promises; also beside a running server.
+    Verify(DatabaseArgs),
+    /// Empty a projection and fold the whole log into it again.
+    Rebuild(RebuildArgs),
+    /// Look at or run the migrations of the database.
+    Migrate(MigrateArgs),
+    /// Print the GraphQL schema in the schema definition language.
+    Schema,
+    /// Print a script that completes commands in a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Which database.
+#[derive(Clone, Debug, Args)]
+pub struct DatabaseArgs {
+    /// Where the log is kept: `sqlite://FILE` or `postgres://USER:PASSWORD@HOST/DATABASE`.
+    #[arg(
+        long,
+        env = "HOMEPOT_DATABASE",
+        default_value = "sqlite://homepot.db",
+        hide_env_values = true
+    )]
+    pub database: String,
+    /// A file with the address of the database, for keeping its password out of the environment.
+    #[arg(long, env = "HOMEPOT_DATABASE_FILE", conflicts_with = "database")]
+    pub database_file: Option<PathBuf>,
+}
+
+/// How the API is served.
+#[derive(Clone, Debug, Args)]
+pub struct HttpArgs {
+    /// Address to listen on. Until access keys exist only a loopback address is allowed.
+    #[arg(long, env = "HOMEPOT_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// A further name under which browsers may reach this server; others are refused, so that no
+    /// page elsewhere can reach it under a name of its own (DNS rebinding). May be repeated.
+    #[arg(
+        long = "allowed-host",
+        env = "HOMEPOT_ALLOWED_HOSTS",
+        value_delimiter = ','
+    )]
+    pub allowed_hosts: Vec<String>,
+}
+
+/// Arguments of `serve`.
+#[derive(Clone, Debug, Args)]
+pub struct ServeArgs {
+    /// Which database.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// How it is served.
+    #[command(flatten)]
+    pub http: HttpArgs,
+    /// Limits.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+/// Arguments of `demo`.
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// Where the log of the demo is kept.
+    #[arg(
+        long,
+        env = "HOMEPOT_DEMO_DATABASE",
+        default_value = "sqlite://homepot-demo.db"
+    )]
+    pub database: String,
+    /// Begin anew with an empty log.
+    #[arg(long)]
+    pub reset: bool,
+    /// Seed of the simulated fleet: the same seed gives the same fleet.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Hours of history that the fleet has when the demo is first started.
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(0..=720))]
+    pub history_hours: u32,
+    /// How it is served.
+    #[command(flatten)]
+    pub http: HttpArgs,
+    /// Limits.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+/// Arguments of `import`.
+#[derive(Clone, Debug, Args)]
+pub struct ImportArgs {
+    /// Files of JSON lines, plain or gzip; `-` is standard input.
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Where refused lines are written with their reasons; beside each file by default.
+    #[arg(long)]
+    pub refused: Option<PathBuf>,
+    /// Which database.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+}
+
+/// Arguments of `rebuild`.
+#[derive(Clone, Debug, Args)]
+pub struct RebuildArgs {
+    /// Name of the projection; a wrong one lists them.
+    pub projection: String,
+    /// Which database.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+}
+
+/// Arguments of `migrate`.
+#[derive(Clone, Debug, Args)]
+pub struct MigrateArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: MigrateAction,
+}
+
+/// What `migrate` can do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum MigrateAction {
+    /// Say which migrations the database lacks.
+    Status(DatabaseArgs),
+    /// Run the migrations that the database lacks.
+    Up(DatabaseArgs),
+}
+
+/// Limits that can be set.
+#[derive(Clone, Debug, Args)]
+pub struct LimitArgs {
+    /// Events that may wait to be appended; more are refused as OVERLOADED.
+    #[arg(long, env = "HOMEPOT_QUEUE_EVENTS_MAX", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1_000..=1_000_000))]
+    pub queue_events_max: u32,
+    /// MiB of events that may wait to be appended.
+    #[arg(long, env = "HOMEPOT_QUEUE_MIB_MAX", default_value_t = 64, value_parser = clap::value_parser!(u32).range(16..=4_095))]
+    pub queue_mib_max: u32,
+    /// Newest events kept in memory for those who follow live.
+    #[arg(long, env = "HOMEPOT_RING_EVENTS_MAX", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
+    pub ring_events_max: u32,
+    /// Connections to the database for readers.
+    #[arg(long, env = "HOMEPOT_READERS_MAX", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub readers_max: u32,
+    /// Seconds within which a device is expected to be heard of, at least; after three of its own
+    /// intervals, and not before this, it is OFFLINE.
+    #[arg(long, env = "HOMEPOT_OFFLINE_AFTER_SECONDS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(5..=86_400))]
+    pub offline_after_seconds: u32,
+    /// Seconds that requests have to end when the server is told to stop.
+    #[arg(long, env = "HOMEPOT_DRAIN_SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=600))]
+    pub drain_seconds: u32,
+}
+
+/// MiB kept in memory for those who follow live; beyond it the oldest leave.
+const RING_MIB: usize = 24;
+/// Events that a follower who has fallen behind reads at once.
+const PAGE_EVENTS: usize = 1_000;
+/// How often the database is asked for its head: what another process has appended is seen within
+/// 250 ms.
+const TAIL_POLL: Duration = Duration::from_millis(150);
+
+impl LimitArgs {
+    /// The limits of the log.
+    #[must_use]
+    pub fn store(&self) -> Limits {
+        let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        Limits {
+            queue_events_max: size(self.queue_events_max),
+            queue_bytes_max: size(self.queue_mib_max) * 1024 * 1024,
+            ring_events_max: size(self.ring_events_max),
+            ring_bytes_max: RING_MIB * 1024 * 1024,
+            page_events: PAGE_EVENTS,
+            tail_poll: TAIL_POLL,
+        }
+    }
+}
+
+impl Default for LimitArgs {
+    fn default() -> Self {
+        Self {
+            queue_events_max: 20_000,
+            queue_mib_max: 64,
+            ring_events_max: 20_000,
+            readers_max: 8,
+            offline_after_seconds: 90,
+            drain_seconds: 10,
+        }
+    }
+}
+
+impl DatabaseArgs {
+    /// Where the log is kept.
+    ///
+    /// # Errors
+    /// When the file with the address cannot be read.
+    pub fn location(&self, create: bool) -> std::io::Result<Location> {
+        let url = match &self.database_file {
+            Some(file) => std::fs::read_to_string(file)?.trim().to_owned(),
+            None => self.database.clone(),
+        };
+        let readers_max = LimitArgs::default().readers_max;
+        Ok(Location {
+            url,
+            readers_max,
+            create,
+        })
+    }
+}

@@ -1,0 +1,447 @@
+//! Mutations by which people command the fleet: jobs, configuration, schedules.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use async_graphql::registry::{MetaTypeId, Registry};
+use async_graphql::{
+    Context, ContextSelectionSet, Enum, Error, ID, InputObject, InputType, InputValueResult,
+    Object, OutputType, Positioned, ServerResult, SimpleObject, Value, parser::types::Field,
+};
+use uuid::Uuid as RawUuid;
+
+use super::error::of_append;
+use super::job::Job;
+use super::scalars::{DateTime, JsonScalar};
+use super::words::{ConfigurationEntities, DeviceLifecycles, DeviceStates, DeviceTypes, Word};
+use super::{Api, api, of_failed};
+use crate::configuration::{self, Change, ConfigurationError};
+use crate::event::{Event, Instant, Position};
+use crate::ingest::Patience;
+use crate::jobs::{self, JobError, NewJob};
+use crate::kinds::{self, Kind, Refusal};
+use crate::store::{AppendError, Outcome, Place};
+
+/// State of a device, as input.
+pub(super) type DeviceState = Word<DeviceStates>;
+/// Type of a device, as input.
+pub(super) type DeviceType = Word<DeviceTypes>;
+/// Lifecycle of a device, as input.
+pub(super) type DeviceLifecycle = Word<DeviceLifecycles>;
+
+/// Who commands, until callers have names.
+const OPERATOR: &str = "operator";
+
+/// A parameter and its value now.
+#[derive(Clone, Debug, SimpleObject)]
+pub(super) struct ConfigurationValue {
+    /// Name of the parameter.
+    parameter_name: String,
+    /// Its value.
+    value: JsonScalar,
+    /// Since when it has it.
+    changed_at: DateTime,
+}
+
+impl From<entity::configuration_values::Model> for ConfigurationValue {
+    fn from(row: entity::configuration_values::Model) -> Self {
+        let value = serde_json::from_str(&row.value).unwrap_or_default();
+        Self {
+            parameter_name: row.parameter_name,
+            value: JsonScalar(value),
+            changed_at: DateTime(Instant(row.occurred_at)),
+        }
+    }
+}
+
+/// Why a command was refused, for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+pub(super) enum UserErrorCode {
+    /// Something that it names does not exist.
+    NotFound,
+    /// A value is out of its bounds.
+    Invalid,
+    /// It cannot be done in the state that the thing is in.
+    WrongState,
+    /// Somebody else changed the thing at the same time.
+    Conflict,
+}
+
+/// Why a command was refused.
+#[derive(Clone, Debug, SimpleObject)]
+pub(super) struct UserError {
+    /// The input field at fault.
+    field: Option<String>,
+    /// Why, for people.
+    message: String,
+    /// Why, for programs.
+    code: UserErrorCode,
+}
+
+impl UserError {
+    pub(super) fn new(field: &str, code: UserErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            field: Some(field.to_owned()),
+            message: message.into(),
+            code,
+        }
+    }
+
+    fn of(refusal: Refusal) -> Self {
+        let field = refusal.field.map(Cow::into_owned);
+        Self {
+            field,
+            message: refusal.message,
+            code: UserErrorCode::Invalid,
+        }
+    }
+}
+
+/// A job to be made, and started at once.
+#[derive(Debug, InputObject)]
+pub(super) struct CreateJobInput {
+    /// What kind of job, such as FIRMWARE_UPDATE, RESTART, HEALTH_CHECK or LOG_COLLECTION.
+    job_type: String,
+    /// What the devices are given to do the job with.
+    payload: Option<JsonScalar>,
+    /// Devices to run it on.
+    #[graphql(default)]
+    device_ids: Vec<ID>,
+    /// Sites on all of whose devices to run it.
+    #[graphql(default)]
+    site_ids: Vec<ID>,
+    /// A repeat with the same key makes no second job; 1 to 255 characters.
+    #[graphql(validator(min_length = 1, max_length = 255))]
+    idempotency_key: Option<String>,
+}
+
+/// A job to be stopped.
+#[derive(Debug, InputObject)]
+pub(super) struct CancelJobInput {
+    /// The job.
+    job_id: ID,
+    /// Why.
+    reason: Option<String>,
+}
+
+/// The answer to a command on a job.
+#[derive(Debug, SimpleObject)]
+pub(super) struct JobPayload {
+    /// The job as it stands now.
+    job: Option<Job>,
+    /// Why the command was refused; empty when it was not.
+    user_errors: Vec<UserError>,
+}
+
+/// A parameter to be set.
+#[derive(Debug, InputObject)]
+pub(super) struct SetConfigurationInput {
+    /// What is configured.
+    entity_type: Word<ConfigurationEntities>,
+    /// Id of the device or site; left out for the whole system.
+    entity_id: Option<ID>,
+    /// Name of the parameter.
+    parameter_name: String,
+    /// Its new value.
+    value: JsonScalar,
+    /// Why.
+    reason: Option<String>,
+    /// A repeat with the same key records no second change; 1 to 255 characters.
+    #[graphql(validator(min_length = 1, max_length = 255))]
+    idempotency_key: Option<String>,
+}
+
+/// The event that a command ended in.
+#[derive(Debug)]
+pub(super) struct EventOf<const KIND: u8>(Arc<Event>);
+
+impl<const KIND: u8> EventOf<KIND> {
+    fn kind() -> Option<Kind> {
+        Kind::of_code(i64::from(KIND))
+    }
+}
+
+impl<const KIND: u8> OutputType for EventOf<KIND> {
+    fn type_name() -> Cow<'static, str> {
+        Self::kind().map_or("", |kind| kind.spec().type_name).into()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        registry.create_output_type::<Self, _>(MetaTypeId::Object, |_| {
+            super::meta::object_type(&Self::type_name(), "", Vec::new(), false)
+        })
+    }
+
+    async fn resolve(
+        &self,
+        ctx: &ContextSelectionSet<'_>,
+        _field: &Positioned<Field>,
+    ) -> ServerResult<Value> {
+        let values = super::rows::render(ctx, &[Arc::clone(&self.0)]).await?;
+        Ok(values.into_iter().next().unwrap_or_default())
+    }
+}
+
+/// Code of configuration changes in the tables.
+const CONFIGURATION_CHANGE: u8 = 7;
+/// Code of schedules in the tables.
+const SITE_SCHEDULE: u8 = 8;
+
+/// The answer to `setConfiguration`.
+#[derive(Debug, SimpleObject)]
+pub(super) struct SetConfigurationPayload {
+    /// The change as it was recorded.
+    change: Option<EventOf<CONFIGURATION_CHANGE>>,
+    /// Why the command was refused; empty when it was not.
+    user_errors: Vec<UserError>,
+}
+
+/// The answer to `setSiteSchedule`.
+#[derive(Debug, SimpleObject)]
+pub(super) struct SetSiteSchedulePayload {
+    /// The row as it was recorded.
+    schedule: Option<EventOf<SITE_SCHEDULE>>,
+    /// Why the command was refused; empty when it was not.
+    user_errors: Vec<UserError>,
+}
+
+/// A row of a schedule, in the wire shape of its kind.
+#[derive(Debug)]
+pub(super) struct ScheduleInput(Value);
+
+impl InputType for ScheduleInput {
+    type RawValueType = Self;
+
+    fn type_name() -> Cow<'static, str> {
+        "SiteScheduleInput".into()
+    }
+
+    fn create_type_info(_registry: &mut Registry) -> String {
+        Self::qualified_type_name()
+    }
+
+    fn parse(value: Option<Value>) -> InputValueResult<Self> {
+        Ok(Self(value.unwrap_or_default()))
+    }
+
+    fn to_value(&self) -> Value {
+        self.0.clone()
+    }
+
+    fn as_raw_value(&self) -> Option<&Self::RawValueType> {
+        Some(self)
+    }
+}
+
+/// The commands.
+#[derive(Debug)]
+pub(super) struct Commands;
+
+#[Object]
+impl Commands {
+    /// Makes a job for devices or for all devices of sites, and starts it at once.
+    async fn create_job(
+        &self,
+        ctx: &Context<'_>,
+        input: CreateJobInput,
+    ) -> Result<JobPayload, Error> {
+        let api = api(ctx);
+        let strings = |ids: Vec<ID>| ids.into_iter().map(|id| id.0).collect::<Vec<_>>();
+        let (devices, sites) = (strings(input.device_ids), strings(input.site_ids));
+        let targets = jobs::resolve_targets(&api.ingest, &devices, &sites).await;
+        let devices = match targets.map_err(|error| of_failed(api, &error))? {
+            Ok(devices) => devices,
+            Err(id) => {
+                let message = format!("{id} names no registered device or site");
+                return Ok(refused(UserError::new(
+                    "deviceIds",
+                    UserErrorCode::NotFound,
+                    message,
+                )));
+            }
+        };
+        let job_id = keyed_id(input.idempotency_key.as_deref(), "job");
+        let payload = input.payload.map(|json| json.0);
+        let created_by = OPERATOR.to_owned();
+        let job = NewJob {
+            job_id,
+            job_type: input.job_type,
+            payload,
+            devices,
+            created_by,
+        };
+        let made = jobs::create(&api.ingest, job).await;
+        job_payload(api, &job_id.to_string(), made).await
+    }
+
+    /// Stops a job: devices that have not ended it are CANCELLED.
+    async fn cancel_job(
+        &self,
+        ctx: &Context<'_>,
+        input: CancelJobInput,
+    ) -> Result<JobPayload, Error> {
+        let api = api(ctx);
+        let done = jobs::cancel(
+            &api.ingest,
+            &input.job_id,
+            OPERATOR,
+            input.reason.as_deref(),
+        )
+        .await;
+        job_payload(api, &input.job_id, done).await
+    }
+
+    /// Sets a parameter of a device, a site or the system; the value before is recorded with it.
+    async fn set_configuration(
+        &self,
+        ctx: &Context<'_>,
+        input: SetConfigurationInput,
+    ) -> Result<SetConfigurationPayload, Error> {
+        let api = api(ctx);
+        let change = Change {
+            entity_type: input.entity_type.word(),
+            entity_id: input
+                .entity_id
+                .map_or_else(|| "system".to_owned(), |id| id.0),
+            parameter: input.parameter_name,
+            value: input.value.0,
+            changed_by: OPERATOR.to_owned(),
+            reason: input.reason,
+            event_id: input
+                .idempotency_key
+                .map(|key| keyed_id(Some(&key), "configuration")),
+        };
+        let refused = |error| {
+            Ok(SetConfigurationPayload {
+                change: None,
+                user_errors: vec![error],
+            })
+        };
+        match configuration::set(&api.ingest, change).await {
+            Ok(outcome) => {
+                let change = recorded(api, Kind::ConfigurationChange, &outcome).await?;
+                Ok(SetConfigurationPayload {
+                    change: change.map(EventOf),
+                    user_errors: Vec::new(),
+                })
+            }
+            Err(error @ ConfigurationError::Unknown { .. }) => refused(UserError::new(
+                "entityId",
+                UserErrorCode::NotFound,
+                error.to_string(),
+            )),
+            Err(ConfigurationError::Refused(refusal)) => refused(UserError::of(refusal)),
+            Err(ConfigurationError::Append(AppendError::Stale { .. })) => {
+                let message = "the parameter was set by somebody else at the same time; try again";
+                refused(UserError::new("value", UserErrorCode::Conflict, message))
+            }
+            Err(ConfigurationError::Store(error)) => Err(of_failed(api, &error)),
+            Err(ConfigurationError::Append(error)) => {
+                Err(of_append(&api.background, api.ingest.clock().now(), &error))
+            }
+        }
+    }
+
+    /// Sets the hours of a site on a day of the week or on one date.
+    async fn set_site_schedule(
+        &self,
+        ctx: &Context<'_>,
+        input: ScheduleInput,
+    ) -> Result<SetSiteSchedulePayload, Error> {
+        let api = api(ctx);
+        let now = api.ingest.clock().now();
+        let given = kinds::parse(Kind::SiteSchedule, &input.0, now);
+        let given = vec![(Some(Kind::SiteSchedule), given)];
+        let appended = api.ingest.record(given, None, Patience::None).await;
+        let appended = appended.map_err(|error| of_append(&api.background, now, &error))?;
+        match appended.outcomes.into_iter().next() {
+            Some(Outcome::Rejected(refusal)) => {
+                let user_errors = vec![UserError::of(refusal)];
+                Ok(SetSiteSchedulePayload {
+                    schedule: None,
+                    user_errors,
+                })
+            }
+            Some(Outcome::Conflict(_)) => {
+                let message = "the eventId was recorded before with another body";
+                let error = UserError::new("eventId", UserErrorCode::Conflict, message);
+                Ok(SetSiteSchedulePayload {
+                    schedule: None,
+                    user_errors: vec![error],
+                })
+            }
+            Some(outcome) => {
+                let schedule = recorded(api, Kind::SiteSchedule, &outcome)
+                    .await?
+                    .map(EventOf);
+                Ok(SetSiteSchedulePayload {
+                    schedule,
+                    user_errors: Vec::new(),
+                })
+            }
+            None => Ok(SetSiteSchedulePayload {
+                schedule: None,
+                user_errors: Vec::new(),
+            }),
+        }
+    }
+}
+
+/// Namespace of the ids that follow from idempotency keys of commands.
+const KEYS: RawUuid = RawUuid::from_u128(0x63a9_9c22_14ee_4fd5_a9cb_6d6f_3a5c_10e7);
+
+fn keyed_id(key: Option<&str>, what: &str) -> RawUuid {
+    key.map_or_else(RawUuid::now_v7, |key| {
+        RawUuid::new_v5(&KEYS, format!("{what}/{key}").as_bytes())
+    })
+}
+
+async fn recorded(api: &Api, kind: Kind, outcome: &Outcome) -> Result<Option<Arc<Event>>, Error> {
+    let (Outcome::Recorded(position) | Outcome::Duplicate(position)) = outcome else {
+        return Ok(None);
+    };
+    let before = Position(position.0 - 1);
+    let slice = api
+        .store()
+        .after(before, 1)
+        .await
+        .map_err(|error| of_failed(api, &error))?;
+    let event = slice
+        .events
+        .into_iter()
+        .find(|event| event.position == *position);
+    Ok(event.filter(|event| event.fact.kind == kind && Place::of(event).position == *position))
+}
+
+fn refused(error: UserError) -> JobPayload {
+    JobPayload {
+        job: None,
+        user_errors: vec![error],
+    }
+}
+
+async fn job_payload(
+    api: &Api,
+    job_id: &str,
+    done: Result<(), JobError>,
+) -> Result<JobPayload, Error> {
+    let code = match &done {
+        Ok(()) => None,
+        Err(JobError::Unknown) => Some(("jobId", UserErrorCode::NotFound)),
+        Err(JobError::Ended { .. }) => Some(("jobId", UserErrorCode::WrongState)),
+        Err(JobError::NoTarget | JobError::TooManyTargets { .. }) => {
+            Some(("deviceIds", UserErrorCode::Invalid))
+        }
+        Err(JobError::Refused(refusal)) => return Ok(refused(UserError::of(refusal.clone()))),
+        Err(JobError::Store(error)) => return Err(of_failed(api, error)),
+        Err(JobError::Append(error)) => {
+            return Err(of_append(&api.background, api.ingest.clock().now(), error));
+        }
+    };
+    let user_errors = match (code, done) {
+        (Some((field, code)), Err(error)) => vec![UserError::new(field, code, error.to_string())],
+        _ => Vec::new(),
+    };
+    let job = Job::read(api, job_id).await?;
+    Ok(JobPayload { job, user_errors })
+}

@@ -1,0 +1,361 @@
+//! Pages of events as connections, one mechanism for all kinds, at the root and under a device or
+//! site.
+
+use std::sync::Arc;
+
+use async_graphql::indexmap::IndexMap;
+use async_graphql::parser::types::Field;
+use async_graphql::{Context, Error, Name, Positioned, ServerResult, Value};
+
+use super::error::bad_input;
+use super::filters::{self, Reader};
+use super::loaders::{CountKey, PageKey};
+use super::rows::{put, render, selected};
+use super::types::{PAGE_DEFAULT, PAGE_MAX};
+use super::{Api, api, cursor, of_failed};
+use crate::event::{Event, Position};
+use crate::kinds::{Filter, Kind, Operand};
+use crate::store::{Order, PageQuery, Place, Scope};
+
+/// The device or site under which a connection stands.
+pub(super) type Parent = Option<(Operand, i64)>;
+
+/// What a page was asked for.
+struct Asked {
+    order: Order,
+    after: Option<Place>,
+    before: Option<Place>,
+    rows: usize,
+    from_end: bool,
+    scope: Scope,
+}
+
+/// Resolves a connection of one kind, or of all when there is no kind.
+pub(super) async fn resolve(
+    ctx: &Context<'_>,
+    kind: Option<Kind>,
+    parent: Parent,
+) -> ServerResult<Option<Value>> {
+    let at = |error: Error| ctx.set_error_path(error.into_server_error(ctx.item.pos));
+    let api = api(ctx);
+    let arguments: IndexMap<Name, Value> = ctx.field().arguments()?.into_iter().collect();
+    let asked = asked(api, &arguments).map_err(at)?;
+    let queries = queries(api, kind, &asked, arguments.get("filter")).map_err(at)?;
+    let type_name = kind.map_or("Event", |kind| kind.spec().type_name);
+    let connection = Connection {
+        ctx,
+        type_name,
+        asked,
+        queries,
+        parent,
+    };
+    connection.render().await.map(Some)
+}
+
+fn asked(api: &Api, arguments: &IndexMap<Name, Value>) -> Result<Asked, Error> {
+    let number = |name: &str| match arguments.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Number(number)) => {
+            let rows = number.as_u64().and_then(|rows| usize::try_from(rows).ok());
+            let rows = rows.filter(|rows| *rows <= PAGE_MAX);
+            let message = || format!("{name} is not between 0 and {PAGE_MAX}");
+            rows.map(Some).ok_or_else(|| bad_input(message()))
+        }
+        Some(_) => Err(bad_input(format!("{name} is not a number"))),
+    };
+    let place = |name: &str| match arguments.get(name) {
+        Some(Value::String(text)) => cursor::read(api.store().identity(), text).map(Some),
+        _ => Ok(None),
+    };
+    let (rows, from_end) = match (number("first")?, number("last")?) {
+        (Some(_), Some(_)) => {
+            return Err(bad_input("first and last are both given, a page has one"));
+        }
+        (Some(first), None) => (first, false),
+        (None, Some(last)) => (last, true),
+        (None, None) => (PAGE_DEFAULT, false),
+    };
+    let order = match arguments.get("order") {
+        Some(Value::Enum(name)) => order_of(name.as_str()),
+        Some(Value::String(name)) => order_of(name),
+        _ => Order::NewestFirst,
+    };
+    let all = matches!(arguments.get("all"), Some(Value::Boolean(true)));
+    let scope = if all { Scope::All } else { Scope::Changes };
+    let (after, before) = (place("after")?, place("before")?);
+    Ok(Asked {
+        order,
+        after,
+        before,
+        rows,
+        from_end,
+        scope,
+    })
+}
+
+fn order_of(name: &str) -> Order {
+    match name {
+        "OLDEST_FIRST" => Order::OldestFirst,
+        "LAST_RECORDED_FIRST" => Order::LastRecordedFirst,
+        "FIRST_RECORDED_FIRST" => Order::FirstRecordedFirst,
+        _ => Order::NewestFirst,
+    }
+}
+
+/// One query for each kind that can have rows. A page from the end is read the other way round, and
+/// one row more than asked for tells whether there are more.
+fn queries(
+    api: &Api,
+    kind: Option<Kind>,
+    asked: &Asked,
+    filter: Option<&Value>,
+) -> Result<Vec<PageQuery>, Error> {
+    let kinds: Vec<Kind> = kind.map_or_else(|| filters::kinds().collect(), |kind| vec![kind]);
+    let mut queries = Vec::with_capacity(kinds.len());
+    for kind in kinds {
+        let filter: Filter = Reader::new(api.store().names()).read(kind.spec(), filter)?;
+        let (after, before) = match asked.from_end {
+            false => (asked.after, asked.before),
+            true => (asked.before, asked.after),
+        };
+        let order = if asked.from_end {
+            asked.order.reversed()
+        } else {
+            asked.order
+        };
+        // over all kinds each report counts, as it does for those who follow them live
+        let scope = if queries_all(&asked.scope, kind) {
+            Scope::All
+        } else {
+            Scope::Changes
+        };
+        let limit = asked.rows + 1;
+        if filters::can_hold(&filter) {
+            queries.push(PageQuery {
+                kind,
+                filter,
+                order,
+                after,
+                before,
+                upto: None,
+                scope,
+                limit,
+            });
+        }
+    }
+    Ok(queries)
+}
+
+fn queries_all(scope: &Scope, kind: Kind) -> bool {
+    *scope == Scope::All || kind.spec().derived.is_none()
+}
+
+struct Connection<'a> {
+    ctx: &'a Context<'a>,
+    type_name: &'static str,
+    asked: Asked,
+    queries: Vec<PageQuery>,
+    parent: Parent,
+}
+
+struct Page {
+    events: Vec<Arc<Event>>,
+    has_next: bool,
+    has_previous: bool,
+    head: Position,
+}
+
+impl Connection<'_> {
+    async fn render(mut self) -> ServerResult<Value> {
+        let ctx = self.ctx;
+        let set = ctx.with_selection_set(&ctx.item.node.selection_set);
+        let name = format!("{}Connection", self.type_name);
+        let fields = selected(&set, &ctx.item.node.selection_set.node, &|ty| ty == name);
+        let named = |wanted: &str| fields.iter().any(|field| field.node.name.node == wanted);
+        let head = api(ctx).store().head();
+        if named("liveCursor") {
+            for query in &mut self.queries {
+                query.upto = Some(head);
+            }
+        }
+        let page = if named("edges") || named("nodes") || named("pageInfo") {
+            self.page(head)
+                .await
+                .map_err(|error| ctx.set_error_path(error.into_server_error(ctx.item.pos)))?
+        } else {
+            Page {
+                events: Vec::new(),
+                has_next: false,
+                has_previous: false,
+                head,
+            }
+        };
+        let mut object = IndexMap::with_capacity(fields.len());
+        for field in fields {
+            let value = self.field(field, &page).await?;
+            put(&mut object, field.node.response_key().node.clone(), value);
+        }
+        Ok(Value::Object(object))
+    }
+
+    async fn field(&self, field: &Positioned<Field>, page: &Page) -> ServerResult<Value> {
+        let ctx = self.ctx;
+        let failed = |error: Error| ctx.set_error_path(error.into_server_error(field.pos));
+        let identity = api(ctx).store().identity();
+        match field.node.name.node.as_str() {
+            "__typename" => Ok(Value::from(format!("{}Connection", self.type_name))),
+            "nodes" => {
+                let ctx_field = ctx.with_field(field);
+                let set = ctx_field.with_selection_set(&field.node.selection_set);
+                Ok(Value::List(render(&set, &page.events).await?))
+            }
+            "edges" => self.edges(field, page).await,
+            "pageInfo" => Ok(self.page_info(field, page)),
+            "liveCursor" => {
+                let occurred_at = crate::event::Instant::default();
+                let place = Place {
+                    position: page.head,
+                    occurred_at,
+                };
+                Ok(Value::from(cursor::write(identity, place)))
+            }
+            "totalCount" => self
+                .count()
+                .await
+                .map(|n| Value::from(n.to_string()))
+                .map_err(failed),
+            _ => Ok(Value::Null),
+        }
+    }
+
+    async fn edges(&self, field: &Positioned<Field>, page: &Page) -> ServerResult<Value> {
+        let ctx_field = self.ctx.with_field(field);
+        let set = ctx_field.with_selection_set(&field.node.selection_set);
+        let name = format!("{}Edge", self.type_name);
+        let fields = selected(&set, &field.node.selection_set.node, &|ty| ty == name);
+        let identity = api(self.ctx).store().identity();
+        let mut edges = vec![IndexMap::with_capacity(fields.len()); page.events.len()];
+        for field in fields {
+            let key = &field.node.response_key().node;
+            let values: Vec<Value> = match field.node.name.node.as_str() {
+                "node" => {
+                    let ctx_node = self.ctx.with_field(field);
+                    let set = ctx_node.with_selection_set(&field.node.selection_set);
+                    render(&set, &page.events).await?
+                }
+                "cursor" => {
+                    let events = page.events.iter();
+                    events
+                        .map(|event| Value::from(cursor::of(identity, event)))
+                        .collect()
+                }
+                _ => vec![Value::from(name.as_str()); page.events.len()],
+            };
+            for (edge, value) in edges.iter_mut().zip(values) {
+                put(edge, key.clone(), value);
+            }
+        }
+        Ok(Value::List(edges.into_iter().map(Value::Object).collect()))
+    }
+
+    fn page_info(&self, field: &Positioned<Field>, page: &Page) -> Value {
+        let set = self.ctx.with_selection_set(&field.node.selection_set);
+        let fields = selected(&set, &field.node.selection_set.node, &|ty| ty == "PageInfo");
+        let identity = api(self.ctx).store().identity();
+        let place = |event: Option<&Arc<Event>>| {
+            event.map_or(Value::Null, |event| {
+                Value::from(cursor::of(identity, event))
+            })
+        };
+        let mut object = IndexMap::new();
+        for field in fields {
+            let value = match field.node.name.node.as_str() {
+                "hasNextPage" => Value::from(page.has_next),
+                "hasPreviousPage" => Value::from(page.has_previous),
+                "startCursor" => place(page.events.first()),
+                "endCursor" => place(page.events.last()),
+                _ => Value::from("PageInfo"),
+            };
+            put(&mut object, field.node.response_key().node.clone(), value);
+        }
+        Value::Object(object)
+    }
+
+    async fn page(&self, head: Position) -> Result<Page, Error> {
+        let reads = self.queries.iter().map(|query| self.read(query));
+        let mut events: Vec<Arc<Event>> = futures_util::future::try_join_all(reads)
+            .await?
+            .into_iter()
+            .flatten()
+            .collect();
+        let order = match self.asked.from_end {
+            false => self.asked.order,
+            true => self.asked.order.reversed(),
+        };
+        if self.queries.len() > 1 {
+            events.sort_by(|left, right| order.compare(&Place::of(left), &Place::of(right)));
+        }
+        let more = events.len() > self.asked.rows;
+        events.truncate(self.asked.rows);
+        let (has_next, has_previous) = if self.asked.from_end {
+            events.reverse();
+            (self.asked.before.is_some(), more)
+        } else {
+            (more, self.asked.after.is_some())
+        };
+        Ok(Page {
+            events,
+            has_next,
+            has_previous,
+            head,
+        })
+    }
+
+    async fn read(&self, query: &PageQuery) -> Result<Vec<Arc<Event>>, Error> {
+        let api = api(self.ctx);
+        match self.parent {
+            None => {
+                let events = api
+                    .store()
+                    .page(query)
+                    .await
+                    .map_err(|e| of_failed(api, &e))?;
+                Ok(events.into_iter().map(Arc::new).collect())
+            }
+            Some((operand, key)) => {
+                let key = PageKey::new(operand, key, query);
+                super::loaders(self.ctx)
+                    .pages
+                    .load(key)
+                    .await
+                    .map_err(|e| of_failed(api, &e))
+            }
+        }
+    }
+
+    async fn count(&self) -> Result<i64, Error> {
+        let api = api(self.ctx);
+        let mut total = 0;
+        for query in &self.queries {
+            let mut query = query.clone();
+            (query.after, query.before) = (None, None);
+            total += match self.parent {
+                None => api
+                    .store()
+                    .count(&query)
+                    .await
+                    .map_err(|e| of_failed(api, &e))?,
+                Some((operand, key)) => {
+                    let key = CountKey(PageKey::new(operand, key, &query));
+                    let loaders = super::loaders(self.ctx);
+                    loaders
+                        .counts
+                        .load(key)
+                        .await
+                        .map_err(|e| of_failed(api, &e))?
+                }
+            };
+        }
+        Ok(total)
+    }
+}

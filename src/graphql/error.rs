@@ -1,0 +1,125 @@
+//! The one table of error codes, and the only place where errors of ours become codes.
+
+use async_graphql::{Error, ErrorExtensions, Value};
+use uuid::Uuid;
+
+use crate::ingest::{Background, internal_error};
+use crate::store::{AppendError, Cause, StoreError};
+use crate::telemetry;
+
+/// How long a caller is asked to wait when the queue is full.
+const RETRY_AFTER_MS: u64 = 250;
+
+/// Code of an error, in `extensions.code`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorCode {
+    /// The request is no GraphQL request.
+    BadRequest,
+    /// The document has a syntax error.
+    ParseFailed,
+    /// The document does not fit the schema.
+    ValidationFailed,
+    /// A value given is out of its bounds.
+    BadInput,
+    /// There is no such thing.
+    NotFound,
+    /// What was decided on has changed.
+    Conflict,
+    /// The cursor is of another log, or its events are gone.
+    CursorExpired,
+    /// Something asked for is more than may be asked for at once.
+    LimitExceeded,
+    /// The queue is full.
+    Overloaded,
+    /// The database cannot be used at the moment.
+    Unavailable,
+    /// A fault of ours.
+    Internal,
+}
+
+impl ErrorCode {
+    /// The word of the wire.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::BadRequest => "BAD_REQUEST",
+            Self::ParseFailed => "PARSE_FAILED",
+            Self::ValidationFailed => "VALIDATION_FAILED",
+            Self::BadInput => "BAD_INPUT",
+            Self::NotFound => "NOT_FOUND",
+            Self::Conflict => "CONFLICT",
+            Self::CursorExpired => "CURSOR_EXPIRED",
+            Self::LimitExceeded => "LIMIT_EXCEEDED",
+            Self::Overloaded => "OVERLOADED",
+            Self::Unavailable => "UNAVAILABLE",
+            Self::Internal => "INTERNAL",
+        }
+    }
+
+    /// Whether the same request may succeed later.
+    #[must_use]
+    pub const fn is_retryable(self) -> bool {
+        matches!(self, Self::Overloaded | Self::Unavailable)
+    }
+}
+
+/// An error with a code.
+pub(super) fn error(code: ErrorCode, message: impl Into<String>) -> Error {
+    Error::new(message).extend_with(|_, extensions| {
+        extensions.set("code", code.word());
+        extensions.set("retryable", code.is_retryable());
+    })
+}
+
+/// A value given is out of its bounds.
+pub(super) fn bad_input(message: impl Into<String>) -> Error {
+    error(ErrorCode::BadInput, message)
+}
+
+/// What a failed read is to the caller. A fault of ours is recorded with an id that both can name.
+pub(super) fn of_store(
+    background: &Background,
+    at: crate::event::Instant,
+    failed: &StoreError,
+) -> Error {
+    match failed.cause() {
+        Cause::Busy | Cause::Unreachable | Cause::Full | Cause::ReadOnly => {
+            tracing::warn!(error = %telemetry::chain(failed), "the database cannot be used");
+            let message = match failed.cause() {
+                Cause::Full => "the disk of the database is full; nothing was recorded",
+                Cause::ReadOnly => "the database is read-only; nothing was recorded",
+                _ => "the database cannot be used at the moment; try again",
+            };
+            error(ErrorCode::Unavailable, message)
+        }
+        Cause::Corrupt | Cause::Constraint | Cause::Other => {
+            let incident = Uuid::now_v7();
+            let cause = telemetry::chain(failed).to_string();
+            tracing::error!(%incident, error = cause, "a request failed");
+            internal_error(background, at, incident, ("DATABASE", &cause), None);
+            error(
+                ErrorCode::Internal,
+                format!("internal error, incident {incident}"),
+            )
+            .extend_with(|_, extensions| extensions.set("incident", incident.to_string()))
+        }
+    }
+}
+
+/// What a failed append is to the caller.
+pub(super) fn of_append(
+    background: &Background,
+    at: crate::event::Instant,
+    failed: &AppendError,
+) -> Error {
+    match failed {
+        AppendError::Overloaded => {
+            let message = "the queue of the log is full; nothing was recorded, try again";
+            error(ErrorCode::Overloaded, message)
+                .extend_with(|_, e| e.set("retryAfterMs", Value::from(RETRY_AFTER_MS)))
+        }
+        AppendError::TooLarge { .. } => error(ErrorCode::LimitExceeded, failed.to_string()),
+        AppendError::Stale { .. } => error(ErrorCode::Conflict, failed.to_string()),
+        AppendError::Store(failed) => of_store(background, at, failed),
+    }
+}

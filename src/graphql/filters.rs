@@ -1,0 +1,284 @@
+//! Reads filters: a tree of conditions whose form the schema has already checked.
+
+use async_graphql::indexmap::IndexMap;
+use async_graphql::{Error, Name, Value};
+
+use super::error::{ErrorCode, bad_input, error};
+use crate::event::{Cell, Instant, Money, Provenance};
+use crate::kinds::{Envelope, Field, Filter, Kind, Operand, Operator, Spec, Type};
+use crate::store::{EntityType, Names};
+
+/// Conditions at most in a filter.
+const CONDITIONS_MAX: usize = 100;
+/// Values at most in one condition.
+const VALUES_MAX: usize = 500;
+/// Levels at most of a filter.
+const DEPTH_MAX: usize = 10;
+
+/// Reads the filters of one request.
+#[derive(Debug)]
+pub(super) struct Reader<'a> {
+    names: &'a Names,
+    conditions: usize,
+}
+
+type Entries = IndexMap<Name, Value>;
+
+impl<'a> Reader<'a> {
+    /// A reader that looks ids up in these names.
+    pub(super) const fn new(names: &'a Names) -> Self {
+        Self {
+            names,
+            conditions: 0,
+        }
+    }
+
+    /// Reads the filter of a kind.
+    pub(super) fn read(&mut self, spec: &Spec, value: Option<&Value>) -> Result<Filter, Error> {
+        match value {
+            None | Some(Value::Null) => Ok(Filter::default()),
+            Some(Value::Object(entries)) => self.object(spec, entries, 0),
+            Some(_) => Err(bad_input("filter is not an object")),
+        }
+    }
+
+    fn object(&mut self, spec: &Spec, entries: &Entries, depth: usize) -> Result<Filter, Error> {
+        if depth > DEPTH_MAX {
+            let message = format!("a filter has at most {DEPTH_MAX} levels");
+            return Err(error(ErrorCode::LimitExceeded, message));
+        }
+        let mut all = Vec::with_capacity(entries.len());
+        for (name, value) in entries.iter().filter(|(_, value)| **value != Value::Null) {
+            all.push(match (name.as_str(), value) {
+                ("and", Value::List(items)) => Filter::And(self.list(spec, items, depth)?),
+                ("or", Value::List(items)) => Filter::Or(self.list(spec, items, depth)?),
+                ("not", Value::Object(inner)) => {
+                    Filter::Not(Box::new(self.object(spec, inner, depth + 1)?))
+                }
+                (name, Value::Object(conditions)) => self.conditions(spec, name, conditions)?,
+                (name, _) => return Err(bad_input(format!("filter.{name} is not an object"))),
+            });
+        }
+        Ok(if all.len() == 1 {
+            all.pop().unwrap_or_default()
+        } else {
+            Filter::And(all)
+        })
+    }
+
+    fn list(&mut self, spec: &Spec, items: &[Value], depth: usize) -> Result<Vec<Filter>, Error> {
+        let item = |item: &Value| match item {
+            Value::Object(entries) => self.object(spec, entries, depth + 1),
+            _ => Err(bad_input(
+                "filter has a list of something else than objects",
+            )),
+        };
+        items.iter().map(item).collect()
+    }
+
+    fn conditions(
+        &mut self,
+        spec: &Spec,
+        name: &str,
+        conditions: &Entries,
+    ) -> Result<Filter, Error> {
+        let (operand, ty) = operand(spec, name)?;
+        let mut all = Vec::with_capacity(conditions.len());
+        for (operator, value) in conditions
+            .iter()
+            .filter(|(_, value)| **value != Value::Null)
+        {
+            self.conditions += 1;
+            if self.conditions > CONDITIONS_MAX {
+                let message = format!("a filter has at most {CONDITIONS_MAX} conditions");
+                return Err(error(ErrorCode::LimitExceeded, message));
+            }
+            all.push(self.condition(spec, operand, &ty, (name, operator.as_str(), value))?);
+        }
+        Ok(if all.len() == 1 {
+            all.pop().unwrap_or_default()
+        } else {
+            Filter::And(all)
+        })
+    }
+
+    fn condition(
+        &self,
+        spec: &Spec,
+        operand: Subject,
+        ty: &ValueType,
+        (name, operator, value): (&str, &str, &Value),
+    ) -> Result<Filter, Error> {
+        if operand == Subject::Kind {
+            return self.kind_condition(spec, value);
+        }
+        let Subject::Of(operand) = operand else {
+            return Ok(Filter::Or(Vec::new()));
+        };
+        let cell = |value: &Value| {
+            self.cell(ty, value)
+                .ok_or_else(|| bad_input(format!("filter.{name}.{operator} has a wrong value")))
+        };
+        let text = |value: &Value| match value {
+            Value::String(text) => Ok(std::sync::Arc::from(text.as_str())),
+            _ => Err(bad_input(format!("filter.{name}.{operator} is not a text"))),
+        };
+        let operator = match (operator, value) {
+            ("in", Value::List(values)) if values.len() <= VALUES_MAX => {
+                Operator::In(values.iter().map(cell).collect::<Result<_, _>>()?)
+            }
+            ("in", _) => {
+                let message = format!("filter.{name}.in has at most {VALUES_MAX} values");
+                return Err(error(ErrorCode::LimitExceeded, message));
+            }
+            ("isNull", Value::Boolean(true)) => Operator::IsNull,
+            ("isNull", _) => {
+                return Ok(Filter::Not(Box::new(Filter::Is(operand, Operator::IsNull))));
+            }
+            ("lt", value) => Operator::Less(cell(value)?),
+            ("lte", value) => Operator::AtMost(cell(value)?),
+            ("gt", value) => Operator::Greater(cell(value)?),
+            ("gte", value) => Operator::AtLeast(cell(value)?),
+            ("startsWith", value) => Operator::StartsWith(text(value)?),
+            ("contains", value) => Operator::Contains(text(value)?),
+            (_, value) => Operator::In(vec![cell(value)?]),
+        };
+        Ok(Filter::Is(operand, operator))
+    }
+
+    /// Over all kinds, a condition on the kind is decided for each kind when its filter is read.
+    fn kind_condition(&self, spec: &Spec, value: &Value) -> Result<Filter, Error> {
+        let is = |value: &Value| match value {
+            Value::Enum(name) => Ok(name.as_str() == spec.wire),
+            Value::String(name) => Ok(name == spec.wire),
+            _ => Err(bad_input("filter.kind has a wrong value")),
+        };
+        let holds = match value {
+            Value::List(values) => values
+                .iter()
+                .map(is)
+                .collect::<Result<Vec<_>, _>>()?
+                .contains(&true),
+            value => is(value)?,
+        };
+        Ok(if holds {
+            Filter::And(Vec::new())
+        } else {
+            Filter::Or(Vec::new())
+        })
+    }
+
+    fn cell(&self, ty: &ValueType, value: &Value) -> Option<Cell> {
+        let text = match value {
+            Value::String(text) => Some(text.as_str()),
+            Value::Enum(name) => Some(name.as_str()),
+            Value::Null | Value::Number(_) | Value::Boolean(_) | Value::Binary(_) => None,
+            Value::List(_) | Value::Object(_) => None,
+        };
+        match (ty, value) {
+            (ValueType::Instant, _) => text.and_then(Instant::parse).map(|at| Cell::Int(at.0)),
+            (ValueType::Provenance, _) => text
+                .and_then(Provenance::of_word)
+                .map(|provenance| Cell::Int(provenance.code())),
+            // an id that nobody has registered is that of no event
+            (ValueType::Key(entity), Value::Number(id)) => Some(Cell::Int(
+                self.names.key(*entity, &id.to_string()).unwrap_or(-1),
+            )),
+            (ValueType::Key(entity), _) => {
+                text.map(|id| Cell::Int(self.names.key(*entity, id).unwrap_or(-1)))
+            }
+            (ValueType::Field(Type::Float { .. }), Value::Number(n)) => n.as_f64().map(Cell::Float),
+            (ValueType::Field(Type::Money), Value::Number(number)) => {
+                Money::parse(&number.to_string()).map(|money| Cell::Int(money.0))
+            }
+            (ValueType::Field(Type::Money), _) => {
+                text.and_then(Money::parse).map(|money| Cell::Int(money.0))
+            }
+            (ValueType::Field(Type::Bool), Value::Boolean(truth)) => {
+                Some(Cell::Int(i64::from(*truth)))
+            }
+            (ValueType::Field(_), Value::Number(number)) => number.as_i64().map(Cell::Int),
+            (ValueType::Field(Type::Long { .. }), _) => {
+                text.and_then(|text| text.parse().ok()).map(Cell::Int)
+            }
+            (ValueType::Field(_), _) => text.map(Cell::from),
+        }
+    }
+}
+
+/// What a condition looks at, in a filter over one kind or over all.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Subject {
+    Of(Operand),
+    /// The kind itself.
+    Kind,
+    /// A field that this kind has not: no condition on it holds.
+    Nothing,
+}
+
+enum ValueType {
+    Instant,
+    Provenance,
+    Key(EntityType),
+    Field(Type),
+}
+
+fn operand(spec: &Spec, name: &str) -> Result<(Subject, ValueType), Error> {
+    let of = |operand| Subject::Of(operand);
+    let places = spec.device_index().is_some() || spec.site_index().is_some();
+    Ok(match name {
+        "occurredAt" => (
+            of(Operand::Envelope(Envelope::OccurredAt)),
+            ValueType::Instant,
+        ),
+        "recordedAt" => (
+            of(Operand::Envelope(Envelope::RecordedAt)),
+            ValueType::Instant,
+        ),
+        "provenance" => (
+            of(Operand::Envelope(Envelope::Provenance)),
+            ValueType::Provenance,
+        ),
+        "kind" => (Subject::Kind, ValueType::Field(Type::Text { max: 64 })),
+        "siteId" => {
+            let subject = if places {
+                of(Operand::Site)
+            } else {
+                Subject::Nothing
+            };
+            (subject, ValueType::Key(EntityType::Site))
+        }
+        "deviceId" => {
+            let has = spec.device_index().is_some();
+            let subject = if has {
+                of(Operand::Device)
+            } else {
+                Subject::Nothing
+            };
+            (subject, ValueType::Key(EntityType::Device))
+        }
+        _ => {
+            let index = spec.index_of(name);
+            let field: Option<(usize, &Field)> =
+                index.and_then(|index| Some((index, spec.fields.get(index)?)));
+            let (index, field) = field
+                .ok_or_else(|| bad_input(format!("{} has no field {name}", spec.type_name)))?;
+            (of(Operand::Field(index)), ValueType::Field(field.ty))
+        }
+    })
+}
+
+/// The kinds for which a filter over all kinds can hold at all.
+pub(super) fn can_hold(filter: &Filter) -> bool {
+    match filter {
+        Filter::Or(filters) => filters.iter().any(can_hold),
+        Filter::And(filters) => filters.iter().all(can_hold),
+        Filter::Not(inner) => !inner.is_all(),
+        Filter::Is(..) => true,
+    }
+}
+
+/// The kinds with a page to read under a filter over all of them.
+pub(super) fn kinds() -> impl Iterator<Item = Kind> {
+    Kind::ALL.into_iter()
+}

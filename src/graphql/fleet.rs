@@ -1,0 +1,393 @@
+//! Sites and devices as objects, with their history nested through dataloaders.
+
+use std::sync::Arc;
+
+use async_graphql::registry::{MetaTypeId, Registry};
+use async_graphql::resolver_utils::resolve_container;
+use async_graphql::{
+    ContainerType, Context, ContextSelectionSet, Error, Name, ObjectType, OutputType, Positioned,
+    ServerResult, Value, parser::types::Field,
+};
+use serde_json::Value as Json;
+
+use super::loaders::{DeviceKey, EventKey, PageKey, SiteKey};
+use super::meta::{field, field_with, input, object_type};
+use super::pages::{ConnectionOf, DevicePages};
+use super::types::connection_field;
+use super::{api, connection, ids, loaders, of_failed};
+use crate::event::{Event, Instant, Position};
+use crate::history::fleet;
+use crate::kinds::{Filter, Kind, Operand, Spec};
+use crate::store::{Order, PageQuery, Place, Scope};
+
+pub(super) use crate::history::fleet::{DeviceRow, SiteRow, devices_by_key, sites_by_key};
+
+/// A device.
+#[derive(Clone, Debug)]
+pub(super) struct Device(pub(super) Arc<DeviceRow>);
+
+/// A site.
+#[derive(Clone, Debug)]
+pub(super) struct Site(pub(super) Arc<SiteRow>);
+
+impl Device {
+    /// The device of a key, together with the others that the request asks for.
+    pub(super) async fn load<T>(
+        ctx: &async_graphql::ContextBase<'_, T>,
+        key: i64,
+    ) -> Result<Option<Self>, Error> {
+        let row = loaders(ctx).devices.load(DeviceKey(key)).await;
+        row.map(|row| row.map(Self))
+            .map_err(|error| of_failed(api(ctx), &error))
+    }
+}
+
+impl Site {
+    /// The site of a key, together with the others that the request asks for.
+    pub(super) async fn load<T>(
+        ctx: &async_graphql::ContextBase<'_, T>,
+        key: i64,
+    ) -> Result<Option<Self>, Error> {
+        let row = loaders(ctx).sites.load(SiteKey(key)).await;
+        row.map(|row| row.map(Self))
+            .map_err(|error| of_failed(api(ctx), &error))
+    }
+}
+
+fn opt(text: Option<&String>) -> Value {
+    text.map_or(Value::Null, |text| Value::from(text.as_str()))
+}
+
+fn json(text: Option<&String>) -> Value {
+    let json = text
+        .and_then(|text| serde_json::from_str::<Json>(text).ok())
+        .unwrap_or_default();
+    Value::from_json(json).unwrap_or_default()
+}
+
+fn instant(micros: Option<i64>) -> Value {
+    micros.map_or(Value::Null, |micros| {
+        Value::from(Instant(micros).to_string())
+    })
+}
+
+/// Kinds whose events name a device.
+fn of_devices() -> impl Iterator<Item = &'static Spec> {
+    Kind::ALL
+        .into_iter()
+        .map(Kind::spec)
+        .filter(|spec| spec.device_index().is_some())
+}
+
+/// Kinds whose events name a site or a device.
+fn of_sites() -> impl Iterator<Item = &'static Spec> {
+    let places = |spec: &&Spec| spec.device_index().is_some() || spec.site_index().is_some();
+    Kind::ALL.into_iter().map(Kind::spec).filter(places)
+}
+
+impl ContainerType for Device {
+    async fn resolve_field(&self, ctx: &Context<'_>) -> ServerResult<Option<Value>> {
+        let device = &self.0.device;
+        let status = self.0.status.as_ref();
+        let value = match ctx.item.node.name.node.as_str() {
+            "id" => Value::from(ids::of_device(&device.device_id)),
+            "deviceId" => Value::from(device.device_id.as_str()),
+            "name" => opt(device.name.as_ref()),
+            "deviceType" => Value::Enum(Name::new(&device.device_type)),
+            "model" => opt(device.model.as_ref()),
+            "firmware" => opt(device.firmware.as_ref()),
+            "os" => opt(device.os.as_ref()),
+            "tags" => json(device.tags.as_ref()),
+            "lifecycle" => Value::Enum(Name::new(&device.lifecycle)),
+            "registeredAt" => instant(Some(device.registered_at)),
+            "currentState" => {
+                let state = status.and_then(|status| status.state.as_deref());
+                Value::Enum(Name::new(state.unwrap_or("UNKNOWN")))
+            }
+            "lastSeenAt" => instant(status.and_then(|status| status.last_seen_at)),
+            "site" => {
+                let site = Site::load(ctx, device.site_key).await;
+                let set = ctx.with_selection_set(&ctx.item.node.selection_set);
+                return OutputType::resolve(&site, &set, ctx.item).await.map(Some);
+            }
+            "currentStateSince" => self.state_since(ctx).await?,
+            "latestMetrics" => self.latest_metrics(ctx).await?,
+            "configuration" => configuration(ctx, "DEVICE", &device.device_id).await?,
+            name => match of_devices().find(|spec| spec.list == name) {
+                Some(spec) => {
+                    let parent = Some((Operand::Device, device.device_key));
+                    return connection::resolve(ctx, Some(spec.kind), parent).await;
+                }
+                None => return Ok(None),
+            },
+        };
+        Ok(Some(value))
+    }
+}
+
+impl Device {
+    async fn state_since(&self, ctx: &Context<'_>) -> ServerResult<Value> {
+        let query = PageQuery {
+            kind: Kind::DeviceStateChange,
+            filter: Filter::default(),
+            order: Order::NewestFirst,
+            after: None,
+            before: None,
+            upto: None,
+            scope: Scope::Changes,
+            limit: 1,
+        };
+        let key = self.0.device.device_key;
+        let key = PageKey::new(Operand::Device, key, &query);
+        let events = loaders(ctx)
+            .pages
+            .load(key)
+            .await
+            .map_err(|error| failed(ctx, &error))?;
+        Ok(instant(
+            events.first().map(|event| event.fact.occurred_at.0),
+        ))
+    }
+
+    async fn latest_metrics(&self, ctx: &Context<'_>) -> ServerResult<Value> {
+        let status = self.0.status.as_ref();
+        let place = status.and_then(|status| {
+            let position = Position(status.metrics_position?);
+            Some(Place {
+                position,
+                occurred_at: Instant(status.metrics_at?),
+            })
+        });
+        let Some(place) = place else {
+            return Ok(Value::Null);
+        };
+        let key = EventKey(Kind::DeviceMetrics, place);
+        let event = loaders(ctx)
+            .events
+            .load(key)
+            .await
+            .map_err(|error| failed(ctx, &error))?;
+        let events: Vec<Arc<Event>> = event.into_iter().collect();
+        let set = ctx.with_selection_set(&ctx.item.node.selection_set);
+        Ok(super::rows::render(&set, &events)
+            .await?
+            .pop()
+            .unwrap_or_default())
+    }
+}
+
+fn failed(ctx: &Context<'_>, error: &crate::store::StoreError) -> async_graphql::ServerError {
+    ctx.set_error_path(of_failed(api(ctx), error).into_server_error(ctx.item.pos))
+}
+
+/// The parameters of a thing, rendered field by field: there are few.
+async fn configuration(ctx: &Context<'_>, entity: &str, id: &str) -> ServerResult<Value> {
+    let rows = fleet::configuration(api(ctx).store(), entity, id).await;
+    let rows = rows.map_err(|error| failed(ctx, &error))?;
+    let set = ctx.with_selection_set(&ctx.item.node.selection_set);
+    let list: Vec<super::commands::ConfigurationValue> = rows.into_iter().map(Into::into).collect();
+    OutputType::resolve(&list, &set, ctx.item).await
+}
+
+impl OutputType for Device {
+    fn type_name() -> std::borrow::Cow<'static, str> {
+        "Device".into()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        registry.create_output_type::<Self, _>(MetaTypeId::Object, |registry| {
+            Site::create_type_info(registry);
+            let values = <Vec<super::commands::ConfigurationValue> as OutputType>::create_type_info(
+                registry,
+            );
+            let mut fields = vec![
+                field("id", "ID!", "Opaque id, for `node`."),
+                field("deviceId", "ID!", "Id that its operator gave it."),
+                field("name", "String", "Name for people."),
+                field("deviceType", "DeviceType!", "What it is."),
+                field("model", "String", "Model, as its maker calls it."),
+                field("firmware", "String", "Version of its firmware."),
+                field("os", "String", "Operating system and version."),
+                field("tags", "[String!]", "Labels for grouping."),
+                field("lifecycle", "DeviceLifecycle!", "Whether it is in use."),
+                field("registeredAt", "DateTime!", "When this was said of it."),
+                field("site", "Site", "The site at which it stands."),
+                field(
+                    "currentState",
+                    "DeviceState!",
+                    "The newest state reported; UNKNOWN if none was.",
+                ),
+                field(
+                    "currentStateSince",
+                    "DateTime",
+                    "When it came into that state.",
+                ),
+                field("lastSeenAt", "DateTime", "When it last measured itself."),
+                field("latestMetrics", "DeviceMetrics", "The newest reading."),
+                field(
+                    "configuration",
+                    &values,
+                    "Its parameters and their values now.",
+                ),
+            ];
+            fields.extend(of_devices().map(|spec| {
+                connection_field(
+                    spec,
+                    &format!("Of this device: {}", lower(spec.description)),
+                )
+            }));
+            object_type("Device", "A device of the fleet.", fields, false)
+        })
+    }
+
+    async fn resolve(
+        &self,
+        ctx: &ContextSelectionSet<'_>,
+        _field: &Positioned<Field>,
+    ) -> ServerResult<Value> {
+        resolve_container(ctx, self).await
+    }
+}
+
+impl ObjectType for Device {}
+
+impl ContainerType for Site {
+    async fn resolve_field(&self, ctx: &Context<'_>) -> ServerResult<Option<Value>> {
+        let site = &self.0;
+        let value = match ctx.item.node.name.node.as_str() {
+            "id" => Value::from(ids::of_site(&site.site_id)),
+            "siteId" => Value::from(site.site_id.as_str()),
+            "name" => Value::from(site.name.as_str()),
+            "timeZone" => Value::from(site.time_zone.as_str()),
+            "currency" => opt(site.currency.as_ref()),
+            "address" => opt(site.address.as_ref()),
+            "tags" => json(site.tags.as_ref()),
+            "registeredAt" => instant(Some(site.registered_at)),
+            "configuration" => configuration(ctx, "SITE", &site.site_id).await?,
+            "schedule" => self.schedule(ctx).await?,
+            "devices" => return DevicePages::at(site.site_key).resolve(ctx).await,
+            name => match of_sites().find(|spec| spec.list == name) {
+                Some(spec) => {
+                    let parent = Some((Operand::Site, site.site_key));
+                    return connection::resolve(ctx, Some(spec.kind), parent).await;
+                }
+                None => return Ok(None),
+            },
+        };
+        Ok(Some(value))
+    }
+}
+
+impl Site {
+    async fn schedule(&self, ctx: &Context<'_>) -> ServerResult<Value> {
+        let store = api(ctx).store();
+        let rows = fleet::current_schedule(store, self.0.site_key).await;
+        let rows = rows.map_err(|error| failed(ctx, &error))?;
+        let places: Vec<Place> = rows
+            .iter()
+            .map(|row| Place {
+                position: Position(row.position),
+                occurred_at: Instant(row.occurred_at),
+            })
+            .collect();
+        let events = store.at(Kind::SiteSchedule, &places).await;
+        let mut events = events.map_err(|error| failed(ctx, &error))?;
+        // the days of the week in their order, then the dates in theirs
+        let day = |event: &Event| {
+            let column = entity::site_operating_schedules::Column::DayOfWeek;
+            let word = event
+                .fact
+                .cell(column)
+                .text()
+                .unwrap_or_default()
+                .to_owned();
+            let days = crate::kinds::DAYS.iter().position(|day| *day == word);
+            let date = event
+                .fact
+                .cell(entity::site_operating_schedules::Column::Date);
+            (
+                days.unwrap_or(usize::MAX),
+                date.text().unwrap_or_default().to_owned(),
+            )
+        };
+        events.sort_by_key(day);
+        let events: Vec<Arc<Event>> = events.into_iter().map(Arc::new).collect();
+        let set = ctx.with_selection_set(&ctx.item.node.selection_set);
+        Ok(Value::List(super::rows::render(&set, &events).await?))
+    }
+}
+
+impl OutputType for Site {
+    fn type_name() -> std::borrow::Cow<'static, str> {
+        "Site".into()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        registry.create_output_type::<Self, _>(MetaTypeId::Object, |registry| {
+            Device::create_type_info(registry);
+            let values = <Vec<super::commands::ConfigurationValue> as OutputType>::create_type_info(
+                registry,
+            );
+            let devices = <ConnectionOf<Device> as OutputType>::create_type_info(registry);
+            let mut fields = vec![
+                field("id", "ID!", "Opaque id, for `node`."),
+                field("siteId", "ID!", "Id that its operator gave it."),
+                field("name", "String!", "Name for people."),
+                field(
+                    "timeZone",
+                    "TimeZone!",
+                    "IANA time zone in which it keeps its hours.",
+                ),
+                field(
+                    "currency",
+                    "String",
+                    "ISO 4217 code of the money taken at it.",
+                ),
+                field("address", "String", "Postal address."),
+                field("tags", "[String!]", "Labels for grouping."),
+                field("registeredAt", "DateTime!", "When this was said of it."),
+                field(
+                    "configuration",
+                    &values,
+                    "Its parameters and their values now.",
+                ),
+                field(
+                    "schedule",
+                    "[SiteSchedule!]!",
+                    "The hours that hold now: days of the week, then dates.",
+                ),
+                field_with(
+                    "devices",
+                    &devices,
+                    "Its devices, by their ids.",
+                    super::pages::arguments(vec![input(
+                        "filter",
+                        "DeviceFilter",
+                        "Which devices.",
+                    )]),
+                ),
+            ];
+            fields.extend(of_sites().map(|spec| {
+                connection_field(spec, &format!("At this site: {}", lower(spec.description)))
+            }));
+            object_type("Site", "A site of the fleet: a shop.", fields, false)
+        })
+    }
+
+    async fn resolve(
+        &self,
+        ctx: &ContextSelectionSet<'_>,
+        _field: &Positioned<Field>,
+    ) -> ServerResult<Value> {
+        resolve_container(ctx, self).await
+    }
+}
+
+impl ObjectType for Site {}
+
+fn lower(description: &str) -> String {
+    let mut characters = description.chars();
+    characters.next().map_or_else(String::new, |first| {
+        first.to_lowercase().collect::<String>() + characters.as_str()
+    })
+}

@@ -1,0 +1,235 @@
+//! Jobs as objects, and their progress as a stream.
+
+use async_graphql::{Context, Enum, Error, ID, Object, SimpleObject, Subscription};
+use entity::{job_outcomes, job_transitions};
+use futures_util::Stream;
+
+use super::error::{ErrorCode, error};
+use super::fleet::Device;
+use super::scalars::{DateTime, JsonScalar};
+use super::{Api, api, cursor, of_failed};
+use crate::event::{Event, Instant, Position};
+use crate::history::jobs::{self, JobRow, TargetRow};
+use crate::kinds::Kind;
+
+/// State of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+pub(super) enum JobState {
+    /// Waits for its devices.
+    Queued,
+    /// At least one device has answered.
+    Running,
+    /// All devices are done and none failed.
+    Completed,
+    /// All devices are done and at least one failed.
+    Failed,
+    /// Stopped before all devices were done.
+    Cancelled,
+}
+
+/// A job.
+#[derive(Clone, Debug)]
+pub(super) struct Job {
+    row: JobRow,
+    targets: Vec<TargetRow>,
+}
+
+impl Job {
+    pub(super) async fn read(api: &Api, job_id: &str) -> Result<Option<Self>, Error> {
+        let store = api.store();
+        let row = jobs::job(store, job_id)
+            .await
+            .map_err(|error| of_failed(api, &error))?;
+        match row {
+            Some(row) => Self::with_targets(api, row).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) async fn with_targets(api: &Api, row: JobRow) -> Result<Self, Error> {
+        let targets = jobs::targets(api.store(), &row.job_id).await;
+        Ok(Self {
+            targets: targets.map_err(|error| of_failed(api, &error))?,
+            row,
+        })
+    }
+
+    fn count(&self, of: impl Fn(Option<&str>) -> bool) -> i32 {
+        let count = self
+            .targets
+            .iter()
+            .filter(|target| of(target.status.as_deref()))
+            .count();
+        i32::try_from(count).unwrap_or(i32::MAX)
+    }
+}
+
+/// A device that a job is meant for.
+#[derive(Clone, Debug)]
+struct JobTarget(TargetRow);
+
+#[Object]
+impl JobTarget {
+    /// The device.
+    async fn device(&self, ctx: &Context<'_>) -> Result<Option<Device>, Error> {
+        Device::load(ctx, self.0.device_key).await
+    }
+
+    /// How the job ended on it (COMPLETED, FAILED, ERROR, TIMEOUT, CANCELLED); null while it has not.
+    async fn status(&self) -> Option<&str> {
+        self.0.status.as_deref()
+    }
+}
+
+/// A job: something that devices are to do.
+#[Object]
+impl Job {
+    /// Its id.
+    async fn job_id(&self) -> ID {
+        ID(self.row.job_id.clone())
+    }
+
+    /// What kind of job.
+    async fn job_type(&self) -> &str {
+        &self.row.job_type
+    }
+
+    /// Its state.
+    async fn state(&self) -> JobState {
+        match self.row.state.as_str() {
+            "RUNNING" => JobState::Running,
+            "COMPLETED" => JobState::Completed,
+            "FAILED" => JobState::Failed,
+            "CANCELLED" => JobState::Cancelled,
+            _ => JobState::Queued,
+        }
+    }
+
+    /// What the devices are given to do it with.
+    async fn payload(&self) -> Option<JsonScalar> {
+        let payload = self.row.payload.as_deref()?;
+        serde_json::from_str(payload).ok().map(JsonScalar)
+    }
+
+    /// Who made it.
+    async fn created_by(&self) -> Option<&str> {
+        self.row.created_by.as_deref()
+    }
+
+    /// When it was made.
+    async fn created_at(&self) -> DateTime {
+        DateTime(Instant(self.row.created_at))
+    }
+
+    /// When its state last changed.
+    async fn changed_at(&self) -> DateTime {
+        DateTime(Instant(self.row.changed_at))
+    }
+
+    /// Devices that it is for.
+    async fn devices_targeted(&self) -> i32 {
+        self.count(|_| true)
+    }
+
+    /// Devices on which it completed.
+    async fn devices_succeeded(&self) -> i32 {
+        self.count(|status| status == Some("COMPLETED"))
+    }
+
+    /// Devices on which it ended otherwise.
+    async fn devices_failed(&self) -> i32 {
+        self.count(|status| status.is_some_and(|status| status != "COMPLETED"))
+    }
+
+    /// Devices that have not ended it.
+    async fn devices_pending(&self) -> i32 {
+        self.count(|status| status.is_none())
+    }
+
+    /// The devices that it is for.
+    async fn targets(&self) -> Vec<JobTarget> {
+        self.targets.iter().cloned().map(JobTarget).collect()
+    }
+}
+
+/// A job that has moved.
+#[derive(Clone, Debug, SimpleObject)]
+pub(super) struct JobProgress {
+    /// As `after`: what comes next.
+    cursor: String,
+    /// The job as it stands now.
+    job: Job,
+}
+
+/// The streams of jobs.
+#[derive(Debug)]
+pub(super) struct JobStreams;
+
+#[Subscription]
+impl JobStreams {
+    /// How a job goes on: first as it stands, then whenever it moves; ends when the job has ended.
+    async fn job_progress(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The job.")] job_id: ID,
+        #[graphql(desc = "Begins after this place.")] after: Option<String>,
+    ) -> Result<impl Stream<Item = Result<JobProgress, Error>>, Error> {
+        let api = api(ctx).clone();
+        let head = api.store().head();
+        let from = match after.as_deref() {
+            Some(text) => cursor::read(api.store().identity(), text)?.position,
+            None => head,
+        };
+        let first = Job::read(&api, &job_id).await?;
+        let first = first.ok_or_else(|| error(ErrorCode::NotFound, "there is no such job"))?;
+        Ok(async_stream::stream! {
+            let mut ended = has_ended(&first);
+            if after.is_none() || ended {
+                yield Ok(JobProgress { cursor: cursor_at(&api, head), job: first });
+            }
+            let mut tail = api.store().tail(from, Some(&[Kind::JobTransition, Kind::JobOutcome]));
+            while !ended {
+                let events = match tail.next().await {
+                    Ok(events) => events,
+                    Err(error) => {
+                        yield Err(of_failed(&api, &error));
+                        break;
+                    }
+                };
+                if !events.iter().any(|event| is_of(event, &job_id)) {
+                    continue;
+                }
+                match Job::read(&api, &job_id).await {
+                    Ok(Some(job)) => {
+                        ended = has_ended(&job);
+                        yield Ok(JobProgress { cursor: cursor_at(&api, tail.position()), job });
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        yield Err(error);
+                        break;
+                    }
+                }
+            }
+        })
+    }
+}
+
+fn cursor_at(api: &Api, position: Position) -> String {
+    let place = crate::store::Place {
+        position,
+        occurred_at: Instant::default(),
+    };
+    cursor::write(api.store().identity(), place)
+}
+
+fn has_ended(job: &Job) -> bool {
+    !matches!(job.row.state.as_str(), "QUEUED" | "RUNNING")
+}
+
+fn is_of(event: &Event, job_id: &str) -> bool {
+    let of = event.fact.cell(job_transitions::Column::JobId);
+    of.text()
+        .or(event.fact.cell(job_outcomes::Column::JobId).text())
+        == Some(job_id)
+}

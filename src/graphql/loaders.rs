@@ -1,0 +1,227 @@
+//! Batches the reads of one request, so that what is nested costs one statement for all parents.
+
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use dataloader::BatchFn;
+use dataloader::non_cached::Loader;
+
+use super::fleet::{DeviceRow, SiteRow, devices_by_key, sites_by_key};
+use crate::event::Event;
+use crate::kinds::{Kind, Operand};
+use crate::store::{PageQuery, Place, Store, StoreError};
+
+type Loaded<T> = Result<T, Arc<StoreError>>;
+
+/// The loaders of one request.
+pub(super) struct Loaders {
+    pub(super) pages: Loader<PageKey, Loaded<Vec<Arc<Event>>>, Reads>,
+    pub(super) counts: Loader<CountKey, Loaded<i64>, Reads>,
+    pub(super) devices: Loader<DeviceKey, Loaded<Option<Arc<DeviceRow>>>, Reads>,
+    pub(super) sites: Loader<SiteKey, Loaded<Option<Arc<SiteRow>>>, Reads>,
+    pub(super) events: Loader<EventKey, Loaded<Option<Arc<Event>>>, Reads>,
+}
+
+impl Loaders {
+    /// Loaders that read a log.
+    pub(super) fn new(store: &Store) -> Self {
+        let reads = || Reads {
+            store: store.clone(),
+        };
+        Self {
+            pages: Loader::new(reads()).with_max_batch_size(1_000),
+            counts: Loader::new(reads()).with_max_batch_size(1_000),
+            devices: Loader::new(reads()).with_max_batch_size(1_000),
+            sites: Loader::new(reads()).with_max_batch_size(1_000),
+            events: Loader::new(reads()).with_max_batch_size(1_000),
+        }
+    }
+}
+
+/// A page under a device or site. Pages of one field under many parents are asked for alike.
+#[derive(Clone, Debug)]
+pub(super) struct PageKey {
+    operand: Operand,
+    parent: i64,
+    query: Arc<PageQuery>,
+    text: Arc<str>,
+}
+
+impl PageKey {
+    pub(super) fn new(operand: Operand, parent: i64, query: &PageQuery) -> Self {
+        let text = Arc::from(format!("{operand:?} {query:?}"));
+        Self {
+            operand,
+            parent,
+            query: Arc::new(query.clone()),
+            text,
+        }
+    }
+}
+
+impl PartialEq for PageKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.parent == other.parent && self.text == other.text
+    }
+}
+
+impl Eq for PageKey {}
+
+impl Hash for PageKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parent.hash(state);
+        self.text.hash(state);
+    }
+}
+
+/// The number of rows of all pages under a device or site.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct CountKey(pub(super) PageKey);
+
+/// A device, by its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct DeviceKey(pub(super) i64);
+
+/// A site, by its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct SiteKey(pub(super) i64);
+
+/// An event, by its kind and place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct EventKey(pub(super) Kind, pub(super) Place);
+
+/// Reads for all parents at once.
+pub(super) struct Reads {
+    store: Store,
+}
+
+/// Keys that ask for the same page, with the parents for which they ask.
+fn grouped<'k>(keys: impl Iterator<Item = &'k PageKey>) -> Vec<(&'k PageKey, Vec<i64>)> {
+    let mut groups: HashMap<&Arc<str>, (&PageKey, Vec<i64>)> = HashMap::new();
+    for key in keys {
+        groups
+            .entry(&key.text)
+            .or_insert((key, Vec::new()))
+            .1
+            .push(key.parent);
+    }
+    groups.into_values().collect()
+}
+
+impl BatchFn<PageKey, Loaded<Vec<Arc<Event>>>> for Reads {
+    async fn load(&mut self, keys: &[PageKey]) -> HashMap<PageKey, Loaded<Vec<Arc<Event>>>> {
+        let mut loaded = HashMap::with_capacity(keys.len());
+        for (of, parents) in grouped(keys.iter()) {
+            let read = self
+                .store
+                .pages(&of.query, of.operand, &parents)
+                .await
+                .map_err(Arc::new);
+            let mut read = read.map(Some).unwrap_or_else(|error| {
+                loaded.extend(parents.iter().map(|parent| {
+                    (
+                        PageKey {
+                            parent: *parent,
+                            ..of.clone()
+                        },
+                        Err(Arc::clone(&error)),
+                    )
+                }));
+                None
+            });
+            for parent in parents {
+                if let Some(pages) = &mut read {
+                    let events = pages.remove(&parent).unwrap_or_default();
+                    let events = events.into_iter().map(Arc::new).collect();
+                    loaded.insert(
+                        PageKey {
+                            parent,
+                            ..of.clone()
+                        },
+                        Ok(events),
+                    );
+                }
+            }
+        }
+        loaded
+    }
+}
+
+impl BatchFn<CountKey, Loaded<i64>> for Reads {
+    async fn load(&mut self, keys: &[CountKey]) -> HashMap<CountKey, Loaded<i64>> {
+        let mut loaded = HashMap::with_capacity(keys.len());
+        for (of, parents) in grouped(keys.iter().map(|CountKey(key)| key)) {
+            let read = self
+                .store
+                .counts(&of.query, of.operand, &parents)
+                .await
+                .map_err(Arc::new);
+            for parent in parents {
+                let count = match &read {
+                    Ok(counts) => Ok(counts.get(&parent).copied().unwrap_or(0)),
+                    Err(error) => Err(Arc::clone(error)),
+                };
+                loaded.insert(
+                    CountKey(PageKey {
+                        parent,
+                        ..of.clone()
+                    }),
+                    count,
+                );
+            }
+        }
+        loaded
+    }
+}
+
+impl BatchFn<DeviceKey, Loaded<Option<Arc<DeviceRow>>>> for Reads {
+    async fn load(
+        &mut self,
+        keys: &[DeviceKey],
+    ) -> HashMap<DeviceKey, Loaded<Option<Arc<DeviceRow>>>> {
+        let wanted: Vec<i64> = keys.iter().map(|key| key.0).collect();
+        let read = devices_by_key(&self.store, &wanted).await.map_err(Arc::new);
+        answers(keys, &read, |rows, key| rows.get(&key.0).map(Arc::clone))
+    }
+}
+
+impl BatchFn<SiteKey, Loaded<Option<Arc<SiteRow>>>> for Reads {
+    async fn load(&mut self, keys: &[SiteKey]) -> HashMap<SiteKey, Loaded<Option<Arc<SiteRow>>>> {
+        let wanted: Vec<i64> = keys.iter().map(|key| key.0).collect();
+        let read = sites_by_key(&self.store, &wanted).await.map_err(Arc::new);
+        answers(keys, &read, |rows, key| rows.get(&key.0).map(Arc::clone))
+    }
+}
+
+impl BatchFn<EventKey, Loaded<Option<Arc<Event>>>> for Reads {
+    async fn load(&mut self, keys: &[EventKey]) -> HashMap<EventKey, Loaded<Option<Arc<Event>>>> {
+        let mut events = HashMap::new();
+        for kind in Kind::ALL {
+            let of_kind = keys.iter().filter(|key| key.0 == kind);
+            let places: Vec<Place> = of_kind.map(|key| key.1).collect();
+            if places.is_empty() {
+                continue;
+            }
+            match self.store.at(kind, &places).await {
+                Ok(read) => events.extend(read.into_iter().map(|e| (e.position, Arc::new(e)))),
+                Err(error) => return answers(keys, &Err(Arc::new(error)), |(), _| None),
+            }
+        }
+        answers(keys, &Ok(events), |events, key| {
+            events.get(&key.1.position).map(Arc::clone)
+        })
+    }
+}
+
+fn answers<K: Copy + Eq + Hash, R, T>(
+    keys: &[K],
+    read: &Loaded<R>,
+    of: impl Fn(&R, &K) -> Option<T>,
+) -> HashMap<K, Loaded<Option<T>>> {
+    let answer = |key: &K| match read {
+        Ok(rows) => (*key, Ok(of(rows, key))),
+        Err(error) => (*key, Err(Arc::clone(error))),
+    };
+    keys.iter().map(answer).collect()
+}

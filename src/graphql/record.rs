@@ -1,0 +1,307 @@
+//! `recordEvents`: the mutation on which everything is recorded.
+
+use async_graphql::indexmap::IndexMap;
+use async_graphql::registry::{MetaTypeId, Registry};
+use async_graphql::{
+    ContainerType, Context, ContextSelectionSet, Error, Name, ObjectType, OutputType, Positioned,
+    ServerResult, Value, parser::types::Field,
+};
+use serde_json::Value as Json;
+
+use super::error::{ErrorCode, bad_input, error, of_append};
+use super::meta::{
+    Entries, enumeration, field, field_with, input, input_object, object, object_type,
+};
+use super::rows::{put, selected};
+use super::{api, cursor};
+use crate::event::{Instant, Position};
+use crate::ingest::{Given, Patience};
+use crate::kinds::{self, Code, Kind, Refusal, View, WireValue};
+use crate::store::{EVENTS_MAX, Identity, Outcome, Place};
+
+/// Characters at most of an idempotency key.
+const KEY_CHARACTERS_MAX: usize = 255;
+
+impl WireValue for Value {
+    fn view(&self) -> View<'_> {
+        match self {
+            Self::Null => View::Null,
+            Self::Boolean(truth) => View::Bool(*truth),
+            Self::Number(number) => kinds::number_view(number),
+            Self::String(text) => View::Text(text),
+            Self::Enum(name) => View::Text(name.as_str()),
+            Self::List(_) | Self::Object(_) | Self::Binary(_) => View::Nested,
+        }
+    }
+
+    fn entries<'a>(&'a self) -> Option<Box<dyn Iterator<Item = (&'a str, &'a Self)> + 'a>> {
+        let Self::Object(entries) = self else {
+            return None;
+        };
+        Some(Box::new(
+            entries.iter().map(|(name, value)| (name.as_str(), value)),
+        ))
+    }
+
+    fn json(&self) -> Json {
+        self.clone().into_json().unwrap_or_default()
+    }
+}
+
+/// The part of the mutations that records.
+#[derive(Debug)]
+pub(super) struct Record;
+
+impl ContainerType for Record {
+    async fn resolve_field(&self, ctx: &Context<'_>) -> ServerResult<Option<Value>> {
+        if ctx.item.node.name.node != "recordEvents" {
+            return Ok(None);
+        }
+        let recorded = record(ctx).await;
+        recorded
+            .map(Some)
+            .map_err(|e| ctx.set_error_path(e.into_server_error(ctx.item.pos)))
+    }
+}
+
+async fn record(ctx: &Context<'_>) -> Result<Value, Error> {
+    let api = api(ctx);
+    let arguments = ctx
+        .field()
+        .arguments()
+        .map_err(|error| bad_input(error.message))?;
+    let input = arguments
+        .into_iter()
+        .find(|(name, _)| name == "input")
+        .map(|(_, value)| value);
+    let Some(Value::Object(mut input)) = input else {
+        return Err(bad_input("input is missing"));
+    };
+    let key = match input.get("idempotencyKey") {
+        Some(Value::String(key)) if key.chars().count() > KEY_CHARACTERS_MAX || key.is_empty() => {
+            let message = format!("idempotencyKey has 1 to {KEY_CHARACTERS_MAX} characters");
+            return Err(bad_input(message));
+        }
+        Some(Value::String(key)) => Some(key.clone()),
+        _ => None,
+    };
+    let Some(Value::List(events)) = input.swap_remove("events") else {
+        return Err(bad_input("events is missing"));
+    };
+    if events.len() > EVENTS_MAX {
+        let message = format!(
+            "a request has at most {EVENTS_MAX} events, this one has {}",
+            events.len()
+        );
+        return Err(error(ErrorCode::LimitExceeded, message));
+    }
+    let now = api.ingest.clock().now();
+    let given = events.iter().map(|event| read(event, now)).collect();
+    let appended = api
+        .ingest
+        .record(given, key.as_deref(), Patience::None)
+        .await;
+    let appended = appended.map_err(|failed| of_append(&api.background, now, &failed))?;
+    let id = input.swap_remove("clientMutationId").unwrap_or_default();
+    Ok(payload(ctx, &appended.outcomes, &id))
+}
+
+fn read(event: &Value, now: Instant) -> Given {
+    let kind = event
+        .entries()
+        .and_then(|mut entries| Kind::of_wire(entries.next()?.0));
+    (kind, kinds::parse_any(event, now))
+}
+
+fn payload(ctx: &Context<'_>, outcomes: &[Outcome], client_mutation_id: &Value) -> Value {
+    let set = ctx.with_selection_set(&ctx.item.node.selection_set);
+    let fields = selected(&set, &ctx.item.node.selection_set.node, &|ty| {
+        ty == "RecordEventsPayload"
+    });
+    let mut object = IndexMap::with_capacity(fields.len());
+    for field in fields {
+        let value = match field.node.name.node.as_str() {
+            "outcomes" => outcomes_value(ctx, field, outcomes),
+            "clientMutationId" => client_mutation_id.clone(),
+            _ => Value::from("RecordEventsPayload"),
+        };
+        put(&mut object, field.node.response_key().node.clone(), value);
+    }
+    Value::Object(object)
+}
+
+fn outcomes_value(ctx: &Context<'_>, field: &Positioned<Field>, outcomes: &[Outcome]) -> Value {
+    let set = ctx.with_selection_set(&field.node.selection_set);
+    let fields = selected(&set, &field.node.selection_set.node, &|ty| {
+        ty == "EventOutcome"
+    });
+    let identity = api(ctx).store().identity();
+    let row = |(index, outcome): (usize, &Outcome)| {
+        let mut object = IndexMap::with_capacity(fields.len());
+        for field in &fields {
+            let value = outcome_field(identity, field.node.name.node.as_str(), index, outcome);
+            put(&mut object, field.node.response_key().node.clone(), value);
+        }
+        Value::Object(object)
+    };
+    Value::List(outcomes.iter().enumerate().map(row).collect())
+}
+
+fn outcome_field(identity: Identity, name: &str, index: usize, outcome: &Outcome) -> Value {
+    let (status, position, refusal) = match outcome {
+        Outcome::Recorded(position) => ("RECORDED", Some(*position), None),
+        Outcome::Duplicate(position) => ("DUPLICATE", Some(*position), None),
+        Outcome::Conflict(position) => ("CONFLICT", Some(*position), None),
+        Outcome::Rejected(refusal) => ("REJECTED", None, Some(refusal)),
+    };
+    let conflict = matches!(outcome, Outcome::Conflict(_));
+    match name {
+        "index" => Value::from(index),
+        "status" => Value::Enum(Name::new(status)),
+        "position" => position.map_or(Value::Null, |position| Value::from(position.to_string())),
+        "cursor" => position.map_or(Value::Null, |position| {
+            Value::from(cursor_of(identity, position))
+        }),
+        "code" if conflict => Value::Enum(Name::new(Code::Conflict.word())),
+        "code" => refusal.map_or(Value::Null, |refusal| {
+            Value::Enum(Name::new(refusal.code.word()))
+        }),
+        "field" => {
+            let field = refusal.and_then(|refusal| refusal.field.as_deref());
+            field.map_or(Value::Null, Value::from)
+        }
+        "message" if conflict => Value::from("the same key was recorded before with another body"),
+        "message" => refusal.map_or(Value::Null, |Refusal { message, .. }| {
+            Value::from(message.as_str())
+        }),
+        _ => Value::from("EventOutcome"),
+    }
+}
+
+/// The cursor of an outcome is for following the log; its place in time does not count there.
+fn cursor_of(identity: Identity, position: Position) -> String {
+    cursor::write(
+        identity,
+        Place {
+            position,
+            occurred_at: Instant::default(),
+        },
+    )
+}
+
+impl OutputType for Record {
+    fn type_name() -> std::borrow::Cow<'static, str> {
+        "RecordMutation".into()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        registry.create_output_type::<Self, _>(MetaTypeId::Object, |registry| {
+            register(registry);
+            let description = "Records events. Each is answered, in order, with an outcome of its own: a bad event \
+                does not hold back the good ones. A repeat is stored once, so a request that got no \
+                answer is simply sent again.";
+            let argument = input("input", "RecordEventsInput!", "What to record.");
+            let field = field_with("recordEvents", "RecordEventsPayload!", description, vec![argument]);
+            object_type("RecordMutation", "", vec![field], false)
+        })
+    }
+
+    async fn resolve(
+        &self,
+        _ctx: &ContextSelectionSet<'_>,
+        _field: &Positioned<Field>,
+    ) -> ServerResult<Value> {
+        Ok(Value::Null)
+    }
+}
+
+impl ObjectType for Record {}
+
+fn register(registry: &mut Registry) {
+    let key = "Events without an id get one that follows from this key and their index, so that the whole \
+        request can be repeated; 1 to 255 characters.";
+    let fields = vec![
+        input(
+            "events",
+            "[EventInput!]!",
+            "The events, at most 1,000; either all in one commit or none.",
+        ),
+        input("idempotencyKey", "String", key),
+        input("clientMutationId", "String", "Given back as it is."),
+    ];
+    input_object(
+        registry,
+        "RecordEventsInput",
+        "What to record.",
+        fields,
+        Entries::Any,
+    );
+    let statuses = [
+        ("RECORDED", "It was recorded."),
+        (
+            "DUPLICATE",
+            "It had been recorded before; `position` is that of the first.",
+        ),
+        (
+            "CONFLICT",
+            "Its key was recorded before with another body; `position` is that of the first.",
+        ),
+        (
+            "REJECTED",
+            "It was refused; `code`, `field` and `message` say why.",
+        ),
+    ];
+    enumeration(
+        registry,
+        "OutcomeStatus",
+        "What became of an event.",
+        &statuses,
+    );
+    let codes: Vec<(&str, &str)> = Code::ALL
+        .iter()
+        .map(|(c, text)| (c.word(), *text))
+        .collect();
+    enumeration(
+        registry,
+        "OutcomeCode",
+        "Why an event was not recorded.",
+        &codes,
+    );
+    let fields = vec![
+        field("index", "Int!", "Index of the event in the request."),
+        field("status", "OutcomeStatus!", "What became of it."),
+        field("position", "Long", "Its place in the log."),
+        field(
+            "cursor",
+            "String",
+            "As `after` of a subscription: what comes after it.",
+        ),
+        field(
+            "code",
+            "OutcomeCode",
+            "Why it was not recorded, for programs.",
+        ),
+        field("field", "String", "The field at fault."),
+        field("message", "String", "Why it was not recorded, for people."),
+    ];
+    object(
+        registry,
+        "EventOutcome",
+        "What became of one event.",
+        fields,
+    );
+    let fields = vec![
+        field(
+            "outcomes",
+            "[EventOutcome!]!",
+            "One for each event, in their order.",
+        ),
+        field("clientMutationId", "String", "As it was given."),
+    ];
+    object(
+        registry,
+        "RecordEventsPayload",
+        "The answer to `recordEvents`.",
+        fields,
+    );
+}

@@ -1,0 +1,196 @@
+//! Scalars of the schema. Each is strict in what it takes: what it refuses fails the request.
+
+use async_graphql::registry::Registry;
+use async_graphql::{InputType, InputValueError, InputValueResult, Scalar, ScalarType, Value};
+use serde_json::Value as Json;
+
+use crate::event::{Instant, Money};
+use crate::kinds;
+
+/// An instant as RFC 3339 in UTC with up to microseconds, such as `2026-11-23T08:30:00.25Z`. Any
+/// offset is taken.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct DateTime(pub(super) Instant);
+
+#[Scalar(
+    name = "DateTime",
+    specified_by_url = "https://scalars.graphql.org/andimarek/date-time.html"
+)]
+impl ScalarType for DateTime {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        let Value::String(text) = &value else {
+            return Err(InputValueError::expected_type(value));
+        };
+        Instant::parse(text)
+            .map(Self)
+            .ok_or_else(|| InputValueError::custom("not an RFC 3339 time"))
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.to_string())
+    }
+}
+
+/// A calendar date, `YYYY-MM-DD`.
+#[derive(Clone, Debug)]
+pub(super) struct Date(pub(super) String);
+
+#[Scalar(
+    name = "Date",
+    specified_by_url = "https://scalars.graphql.org/andimarek/local-date.html"
+)]
+impl ScalarType for Date {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match value {
+            Value::String(text) if kinds::is_date(&text) => Ok(Self(text)),
+            value => Err(InputValueError::expected_type(value)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.clone())
+    }
+}
+
+/// A time of day without a zone, `HH:MM` or `HH:MM:SS`; `24:00` is the end of the day.
+#[derive(Clone, Debug)]
+pub(super) struct LocalTime(pub(super) String);
+
+#[Scalar(name = "LocalTime")]
+impl ScalarType for LocalTime {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match value {
+            Value::String(text) if kinds::is_time_of_day(&text) => Ok(Self(text)),
+            value => Err(InputValueError::expected_type(value)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.clone())
+    }
+}
+
+/// The name of an IANA time zone, such as `Europe/London`.
+#[derive(Clone, Debug)]
+pub(super) struct TimeZone(pub(super) String);
+
+#[Scalar(
+    name = "TimeZone",
+    specified_by_url = "https://www.iana.org/time-zones"
+)]
+impl ScalarType for TimeZone {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match value {
+            Value::String(text) if text.parse::<chrono_tz::Tz>().is_ok() => Ok(Self(text)),
+            value => Err(InputValueError::expected_type(value)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.clone())
+    }
+}
+
+/// A UUID in its usual form, `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Uuid(pub(super) uuid::Uuid);
+
+#[Scalar(
+    name = "UUID",
+    specified_by_url = "https://www.rfc-editor.org/rfc/rfc9562"
+)]
+impl ScalarType for Uuid {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        let Value::String(text) = &value else {
+            return Err(InputValueError::expected_type(value));
+        };
+        uuid::Uuid::parse_str(text)
+            .map(Self)
+            .map_err(|_| InputValueError::custom("not a UUID"))
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.to_string())
+    }
+}
+
+/// A decimal number with at most four places, as a string: money is never a float.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Decimal(pub(super) Money);
+
+#[Scalar(name = "Decimal")]
+impl ScalarType for Decimal {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        let parsed = match &value {
+            Value::String(text) => Money::parse(text),
+            Value::Number(number) => Money::parse(&number.to_string()),
+            Value::Null | Value::Boolean(_) | Value::Binary(_) => None,
+            Value::Enum(_) | Value::List(_) | Value::Object(_) => None,
+        };
+        parsed
+            .map(Self)
+            .ok_or_else(|| InputValueError::custom("not a decimal with four places"))
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.to_string())
+    }
+}
+
+/// A whole number of 64 bits, as a string, since JSON numbers of many clients lose digits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Long(pub(super) i64);
+
+#[Scalar(name = "Long")]
+impl ScalarType for Long {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        let parsed = match &value {
+            Value::String(text) => text.parse().ok(),
+            Value::Number(number) => number.as_i64(),
+            Value::Null | Value::Boolean(_) | Value::Binary(_) => None,
+            Value::Enum(_) | Value::List(_) | Value::Object(_) => None,
+        };
+        parsed
+            .map(Self)
+            .ok_or_else(|| InputValueError::custom("not a whole number of 64 bits"))
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.to_string())
+    }
+}
+
+/// Any JSON value.
+#[derive(Clone, Debug)]
+pub(super) struct JsonScalar(pub(super) Json);
+
+#[Scalar(
+    name = "JSON",
+    specified_by_url = "https://www.rfc-editor.org/rfc/rfc8259"
+)]
+impl ScalarType for JsonScalar {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        Ok(Self(value.into_json()?))
+    }
+
+    fn to_value(&self) -> Value {
+        Value::from_json(self.0.clone()).unwrap_or_default()
+    }
+}
+
+/// Adds all scalars to the schema, for types that name them only by their names.
+pub(super) fn register(registry: &mut Registry) {
+    <DateTime as InputType>::create_type_info(registry);
+    <Date as InputType>::create_type_info(registry);
+    <LocalTime as InputType>::create_type_info(registry);
+    <TimeZone as InputType>::create_type_info(registry);
+    <Uuid as InputType>::create_type_info(registry);
+    <Decimal as InputType>::create_type_info(registry);
+    <Long as InputType>::create_type_info(registry);
+    <JsonScalar as InputType>::create_type_info(registry);
+    <async_graphql::ID as InputType>::create_type_info(registry);
+    <String as InputType>::create_type_info(registry);
+    <f64 as InputType>::create_type_info(registry);
+    <i32 as InputType>::create_type_info(registry);
+    <bool as InputType>::create_type_info(registry);
+}

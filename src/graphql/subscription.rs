@@ -1,0 +1,192 @@
+//! Live streams of events: history after a cursor, then what comes, without loss or repetition.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use async_graphql::indexmap::IndexMap;
+use async_graphql::parser::types::Field;
+use async_graphql::registry::Registry;
+use async_graphql::{
+    Context, Error, Name, Positioned, QueryPathNode, QueryPathSegment, Response, ServerError,
+    SubscriptionType, Value,
+};
+use futures_util::{Stream, StreamExt};
+
+use super::filters::{self, Reader};
+use super::meta::{field_with, input, object_type};
+use super::types::{filter_name, scope_argument};
+use super::{api, cursor, of_failed, rows};
+use crate::event::{Event, Position};
+use crate::kinds::{Filter, Kind};
+use crate::store::Store;
+
+/// The streams of all kinds.
+#[derive(Debug)]
+pub(super) struct Streams;
+
+impl SubscriptionType for Streams {
+    fn type_name() -> std::borrow::Cow<'static, str> {
+        "EventStreams".into()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        registry.create_subscription_type::<Self, _>(|_| {
+            let after = || {
+                let description = "Begins after this place: what was recorded since comes first, then what is \
+                    recorded from now on. Without it only the latter.";
+                input("after", "String", description)
+            };
+            let filter = |ty: &str| input("filter", ty, "Which events.");
+            let mut fields = vec![field_with(
+                "events",
+                "Event!",
+                "Events of all kinds, in the order in which they are recorded.",
+                vec![filter("EventFilter"), after()],
+            )];
+            for spec in Kind::ALL.into_iter().map(Kind::spec) {
+                let mut arguments = vec![filter(&filter_name(spec)), after()];
+                arguments.extend(scope_argument(spec));
+                let ty = format!("{}!", spec.type_name);
+                fields.push(field_with(spec.stream, &ty, spec.description, arguments));
+            }
+            object_type("EventStreams", "", fields, true)
+        })
+    }
+
+    fn create_field_stream<'a>(
+        &'a self,
+        ctx: &'a Context<'_>,
+    ) -> Option<Pin<Box<dyn Stream<Item = Response> + Send + 'a>>> {
+        let name = ctx.item.node.name.node.as_str();
+        let kind = Kind::ALL
+            .into_iter()
+            .find(|kind| kind.spec().stream == name);
+        if kind.is_none() && name != "events" {
+            return None;
+        }
+        let stream = match Wanted::read(ctx, kind) {
+            Ok(wanted) => items(ctx, wanted).boxed(),
+            Err(error) => {
+                let error = ctx.set_error_path(error.into_server_error(ctx.item.pos));
+                futures_util::stream::iter([Response::from_errors(vec![error])]).boxed()
+            }
+        };
+        Some(stream)
+    }
+}
+
+/// What a subscriber wants.
+struct Wanted {
+    from: Position,
+    kinds: Option<&'static [Kind]>,
+    filters: Vec<(Kind, Filter)>,
+    all: bool,
+}
+
+impl Wanted {
+    fn read(ctx: &Context<'_>, kind: Option<Kind>) -> Result<Self, Error> {
+        let store = api(ctx).store();
+        let arguments = ctx
+            .field()
+            .arguments()
+            .map_err(|e| super::error::bad_input(e.message))?;
+        let arguments: IndexMap<Name, Value> = arguments.into_iter().collect();
+        let from = match arguments.get("after") {
+            Some(Value::String(text)) => cursor::read(store.identity(), text)?.position,
+            _ => store.head(),
+        };
+        let kinds: Option<&'static [Kind]> = kind
+            .and_then(|kind| Kind::ALL.iter().position(|k| *k == kind))
+            .and_then(|i| Kind::ALL_STATIC.get(i..=i));
+        let asked: Vec<Kind> = kind.map_or_else(|| filters::kinds().collect(), |kind| vec![kind]);
+        let filter = arguments.get("filter");
+        let read = |kind: Kind| {
+            let filter = Reader::new(store.names()).read(kind.spec(), filter)?;
+            Ok::<_, Error>((kind, filter))
+        };
+        let filters = asked.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let all = kind.is_none() || arguments.get("all") == Some(&Value::Boolean(true));
+        Ok(Self {
+            from,
+            kinds,
+            filters,
+            all,
+        })
+    }
+
+    fn passes(&self, store: &Store, event: &Event) -> bool {
+        let filter = self
+            .filters
+            .iter()
+            .find(|(kind, _)| *kind == event.fact.kind);
+        let site_of = |device: i64| store.names().site_of_device(device);
+        filter.is_some_and(|(_, filter)| filter.passes(event, &site_of))
+            && (self.all || is_change(event))
+    }
+}
+
+/// Whether an event of a kind that derives states changed the state.
+fn is_change(event: &Event) -> bool {
+    let spec = event.fact.spec();
+    let Some(derived) = &spec.derived else {
+        return true;
+    };
+    let cell = |name: &str| {
+        spec.index_of(name)
+            .and_then(|index| event.fact.cells.get(index))
+    };
+    cell(derived.field) != cell(derived.from)
+}
+
+fn items<'a>(ctx: &'a Context<'_>, wanted: Wanted) -> impl Stream<Item = Response> + Send + 'a {
+    let store = api(ctx).store().clone();
+    async_stream::stream! {
+        let mut tail = store.tail(wanted.from, wanted.kinds);
+        loop {
+            let events = match tail.next().await {
+                Ok(events) => events,
+                Err(error) => {
+                    let error = of_failed(api(ctx), &error).into_server_error(ctx.item.pos);
+                    yield Response::from_errors(vec![ctx.set_error_path(error)]);
+                    break;
+                }
+            };
+            for event in events {
+                if wanted.passes(&store, &event) {
+                    yield item(ctx, ctx.item, event).await;
+                }
+            }
+        }
+    }
+}
+
+async fn item(ctx: &Context<'_>, field: &Positioned<Field>, event: Arc<Event>) -> Response {
+    let key = &field.node.response_key().node;
+    let path = QueryPathNode {
+        parent: None,
+        segment: QueryPathSegment::Name(key),
+    };
+    let set = &field.node.selection_set;
+    let item = ctx
+        .query_env
+        .create_context(ctx.schema_env, Some(path), set, None);
+    let mut response = match rows::render(&item, &[event]).await {
+        Ok(mut values) => {
+            let value = values.pop().unwrap_or_default();
+            Response::new(Value::Object(IndexMap::from([(key.clone(), value)])))
+        }
+        Err(error) => Response::from_errors(vec![error]),
+    };
+    response.errors.extend(taken(ctx));
+    response
+}
+
+/// Errors that were put aside while an item was resolved.
+fn taken(ctx: &Context<'_>) -> Vec<ServerError> {
+    let mut errors = ctx
+        .query_env
+        .errors
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    std::mem::take(&mut *errors)
+}

@@ -1,0 +1,84 @@
+//! Words of the kinds' sets as input of mutations and filters.
+
+use std::borrow::Cow;
+use std::marker::PhantomData;
+
+use async_graphql::registry::Registry;
+use async_graphql::{InputType, InputValueError, InputValueResult, Value};
+
+use super::meta::enumeration;
+use crate::kinds::{EnumSpec, enums};
+
+/// A set of words.
+pub(super) trait Set: Send + Sync + 'static {
+    fn spec() -> &'static EnumSpec;
+}
+
+/// A word of a set.
+#[derive(Debug)]
+pub(super) struct Word<S>(String, PhantomData<fn() -> S>);
+
+impl<S> Clone for Word<S> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone(), PhantomData)
+    }
+}
+
+impl<S> Word<S> {
+    /// The word.
+    pub(super) fn word(&self) -> String {
+        self.0.clone()
+    }
+}
+
+impl<S: Set> InputType for Word<S> {
+    type RawValueType = Self;
+
+    fn type_name() -> Cow<'static, str> {
+        S::spec().name.into()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        let spec = S::spec();
+        enumeration(registry, spec.name, spec.description, spec.values);
+        Self::qualified_type_name()
+    }
+
+    fn parse(value: Option<Value>) -> InputValueResult<Self> {
+        match value.unwrap_or_default() {
+            Value::Enum(name) => Ok(Self(name.to_string(), PhantomData)),
+            Value::String(name) => Ok(Self(name, PhantomData)),
+            value => Err(InputValueError::expected_type(value)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::Enum(async_graphql::Name::new(&self.0))
+    }
+
+    fn as_raw_value(&self) -> Option<&Self::RawValueType> {
+        Some(self)
+    }
+}
+
+macro_rules! sets {
+    ($($name:ident = $spec:ident;)*) => {$(
+        /// The set of this name.
+        #[derive(Debug)]
+        pub(super) enum $name {}
+
+        impl Set for $name {
+            fn spec() -> &'static EnumSpec {
+                &enums::$spec
+            }
+        }
+    )*};
+}
+
+sets! {
+    DeviceStates = DEVICE_STATE;
+    DeviceTypes = DEVICE_TYPE;
+    DeviceLifecycles = DEVICE_LIFECYCLE;
+    JobStates = JOB_STATE;
+    ConfigurationEntities = CONFIGURATION_ENTITY;
+}

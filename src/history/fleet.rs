@@ -1,0 +1,230 @@
+//! Sites and devices as they are now, by key and in pages ordered by id.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use entity::{configuration_values, current_schedules, device_status, devices, sites};
+use sea_orm::{
+    ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+};
+
+use crate::store::{Doing, Store, StoreError};
+
+/// A site.
+pub type SiteRow = sites::Model;
+
+/// A device with what is newest of it.
+#[derive(Clone, Debug)]
+pub struct DeviceRow {
+    /// As it is registered.
+    pub device: devices::Model,
+    /// What is newest of it, if it was ever heard of.
+    pub status: Option<device_status::Model>,
+}
+
+/// Keys at most in one statement.
+const KEYS_MAX: usize = 1_000;
+
+/// Devices by their keys.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn devices_by_key(
+    store: &Store,
+    keys: &[i64],
+) -> Result<HashMap<i64, Arc<DeviceRow>>, StoreError> {
+    let mut found = HashMap::with_capacity(keys.len());
+    for keys in keys.chunks(KEYS_MAX) {
+        let query = devices::Entity::find().find_also_related(device_status::Entity);
+        let keys = keys.iter().copied();
+        let rows = query
+            .filter(devices::Column::DeviceKey.is_in(keys))
+            .all(store.readers())
+            .await;
+        for (device, status) in rows.doing("read devices")? {
+            found.insert(device.device_key, Arc::new(DeviceRow { device, status }));
+        }
+    }
+    Ok(found)
+}
+
+/// Sites by their keys.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn sites_by_key(
+    store: &Store,
+    keys: &[i64],
+) -> Result<HashMap<i64, Arc<SiteRow>>, StoreError> {
+    let mut found = HashMap::with_capacity(keys.len());
+    for keys in keys.chunks(KEYS_MAX) {
+        let keys = keys.iter().copied();
+        let query = sites::Entity::find().filter(sites::Column::SiteKey.is_in(keys));
+        for site in query.all(store.readers()).await.doing("read sites")? {
+            found.insert(site.site_key, Arc::new(site));
+        }
+    }
+    Ok(found)
+}
+
+/// Which part of a list ordered by id.
+#[derive(Clone, Debug, Default)]
+pub struct IdPage {
+    /// After this id.
+    pub after: Option<String>,
+    /// Before this id.
+    pub before: Option<String>,
+    /// Rows at most.
+    pub limit: u64,
+    /// Taken from the end of the list.
+    pub from_end: bool,
+}
+
+/// Which devices.
+#[derive(Clone, Debug, Default)]
+pub struct DeviceFilter {
+    /// At this site.
+    pub site_key: Option<i64>,
+    /// Of these ids.
+    pub device_ids: Option<Vec<String>>,
+    /// In one of these states.
+    pub states: Option<Vec<String>>,
+    /// Of one of these types.
+    pub types: Option<Vec<String>>,
+    /// In one of these lifecycles.
+    pub lifecycles: Option<Vec<String>>,
+    /// With this in id or name.
+    pub search: Option<String>,
+}
+
+impl DeviceFilter {
+    fn condition(&self) -> Condition {
+        let one_of = |column: devices::Column, words: &Option<Vec<String>>| {
+            words.as_ref().map(|words| column.is_in(words.clone()))
+        };
+        let search = self.search.as_ref().map(|text| {
+            let name = devices::Column::Name.contains(text);
+            Condition::any()
+                .add(devices::Column::DeviceId.contains(text))
+                .add(name)
+        });
+        Condition::all()
+            .add_option(self.site_key.map(|key| devices::Column::SiteKey.eq(key)))
+            .add_option(one_of(devices::Column::DeviceId, &self.device_ids))
+            .add_option(one_of(devices::Column::DeviceType, &self.types))
+            .add_option(one_of(devices::Column::Lifecycle, &self.lifecycles))
+            .add_option(
+                self.states
+                    .as_ref()
+                    .map(|s| device_status::Column::State.is_in(s.clone())),
+            )
+            .add_option(search)
+    }
+}
+
+/// A page of devices.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn devices_page(
+    store: &Store,
+    filter: &DeviceFilter,
+    page: &IdPage,
+) -> Result<Vec<Arc<DeviceRow>>, StoreError> {
+    let column = devices::Column::DeviceId;
+    let query = devices::Entity::find()
+        .find_also_related(device_status::Entity)
+        .filter(filter.condition())
+        .filter(bounds(column, page))
+        .limit(page.limit);
+    let query = if page.from_end {
+        query.order_by_desc(column)
+    } else {
+        query.order_by_asc(column)
+    };
+    let rows = query.all(store.readers()).await.doing("read devices")?;
+    Ok(rows
+        .into_iter()
+        .map(|(device, status)| Arc::new(DeviceRow { device, status }))
+        .collect())
+}
+
+/// How many devices there are.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn devices_count(store: &Store, filter: &DeviceFilter) -> Result<u64, StoreError> {
+    let query = devices::Entity::find()
+        .find_also_related(device_status::Entity)
+        .filter(filter.condition());
+    query.count(store.readers()).await.doing("count devices")
+}
+
+/// A page of sites.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn sites_page(store: &Store, page: &IdPage) -> Result<Vec<Arc<SiteRow>>, StoreError> {
+    let column = sites::Column::SiteId;
+    let query = sites::Entity::find()
+        .filter(bounds(column, page))
+        .limit(page.limit);
+    let query = if page.from_end {
+        query.order_by_desc(column)
+    } else {
+        query.order_by_asc(column)
+    };
+    let rows = query.all(store.readers()).await.doing("read sites")?;
+    Ok(rows.into_iter().map(Arc::new).collect())
+}
+
+/// How many sites there are.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn sites_count(store: &Store) -> Result<u64, StoreError> {
+    sites::Entity::find()
+        .count(store.readers())
+        .await
+        .doing("count sites")
+}
+
+fn bounds(column: impl ColumnTrait, page: &IdPage) -> Condition {
+    Condition::all()
+        .add_option(page.after.as_ref().map(|id| column.gt(id.as_str())))
+        .add_option(page.before.as_ref().map(|id| column.lt(id.as_str())))
+}
+
+/// The rows of a site's schedule that hold now: the day and the event that said so.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn current_schedule(
+    store: &Store,
+    site_key: i64,
+) -> Result<Vec<current_schedules::Model>, StoreError> {
+    let query = current_schedules::Entity::find()
+        .filter(current_schedules::Column::SiteKey.eq(site_key))
+        .limit(1_000);
+    query.all(store.readers()).await.doing("read a schedule")
+}
+
+/// The parameters of a device, site or the system and their values now.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn configuration(
+    store: &Store,
+    entity_type: &str,
+    entity_id: &str,
+) -> Result<Vec<configuration_values::Model>, StoreError> {
+    let query = configuration_values::Entity::find()
+        .filter(configuration_values::Column::EntityType.eq(entity_type))
+        .filter(configuration_values::Column::EntityId.eq(entity_id))
+        .order_by_asc(configuration_values::Column::ParameterName)
+        .limit(1_000);
+    query
+        .all(store.readers())
+        .await
+        .doing("read a configuration")
+}

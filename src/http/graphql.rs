@@ -1,0 +1,254 @@
+//! GraphQL over HTTP and WebSocket.
+
+use std::sync::Arc;
+
+use async_graphql::futures_util::stream::BoxStream;
+use async_graphql::parser::parse_query;
+use async_graphql::parser::types::{DocumentOperations, OperationType};
+use async_graphql::{Data, Executor, Request, Response as Answer, ServerError};
+use async_graphql_axum::{GraphQLProtocol, GraphQLWebSocket};
+use axum::body::Bytes;
+use axum::extract::{FromRequestParts, RawQuery, State, WebSocketUpgrade};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
+
+use super::Web;
+use crate::graphql::{ErrorCode, prepared};
+use crate::ingest::Operation;
+
+/// Bytes at most of a message on a socket.
+const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Answers a request whose document is in the body.
+pub(super) async fn post(State(web): State<Web>, headers: HeaderMap, body: Bytes) -> Response {
+    let content = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let is_json = content.is_some_and(|content| {
+        content
+            .split(';')
+            .next()
+            .is_some_and(|ty| ty.trim().eq_ignore_ascii_case("application/json"))
+    });
+    if !is_json {
+        let message = "send the request as application/json";
+        return refused(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ErrorCode::BadRequest,
+            message,
+        );
+    }
+    match serde_json::from_slice::<Request>(&body) {
+        Ok(request) => execute(&web, &headers, request).await,
+        Err(error) => {
+            let message = format!("the body is no GraphQL request: {error}");
+            refused(StatusCode::BAD_REQUEST, ErrorCode::BadRequest, &message)
+        }
+    }
+}
+
+/// Answers a query given in the address, or opens a socket.
+pub(super) async fn get(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+    request: axum::extract::Request,
+) -> Response {
+    let (mut parts, _) = request.into_parts();
+    if let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, &web).await {
+        return match GraphQLProtocol::from_request_parts(&mut parts, &web).await {
+            Ok(protocol) => open(web, upgrade, protocol),
+            Err(_) => {
+                let message = "offer the subprotocol graphql-transport-ws";
+                refused(StatusCode::BAD_REQUEST, ErrorCode::BadRequest, message)
+            }
+        };
+    }
+    let parsed = async_graphql::http::parse_query_string(&query.unwrap_or_default());
+    let Ok(request) = parsed else {
+        let message = "give the document as the parameter `query`, or post it";
+        return refused(StatusCode::BAD_REQUEST, ErrorCode::BadRequest, message);
+    };
+    if let Ok(document) = parse_query(&request.query)
+        && document
+            .operations
+            .iter()
+            .any(|(_, operation)| operation.node.ty != OperationType::Query)
+    {
+        let message = "only queries are answered by GET; post this";
+        let mut response = refused(
+            StatusCode::METHOD_NOT_ALLOWED,
+            ErrorCode::BadRequest,
+            message,
+        );
+        response
+            .headers_mut()
+            .insert(header::ALLOW, HeaderValue::from_static("POST"));
+        return response;
+    }
+    execute(&web, &headers, request).await
+}
+
+fn open(web: Web, upgrade: WebSocketUpgrade, protocol: GraphQLProtocol) -> Response {
+    upgrade
+        .protocols(["graphql-transport-ws"])
+        .max_message_size(MESSAGE_BYTES_MAX)
+        .on_upgrade(move |socket| {
+            let serving = web.sockets.clone().track_future(async move {
+                let (sink, stream) = socket.split();
+                // when the server drains, the stream ends and with it the socket
+                let stream = stream.take_until(web.drain.clone().cancelled_owned());
+                web.monitor.sockets.inc();
+                let monitor = Arc::clone(&web.monitor);
+                GraphQLWebSocket::new_with_pair(sink, stream, Prepared(web), protocol)
+                    .serve()
+                    .await;
+                monitor.sockets.dec();
+            });
+            serving
+        })
+}
+
+/// Executes requests of a socket, each with its own batching.
+#[derive(Clone)]
+struct Prepared(Web);
+
+impl Executor for Prepared {
+    async fn execute(&self, request: Request) -> Answer {
+        coded(self.0.schema.execute(prepared(request, &self.0.api)).await)
+    }
+
+    fn execute_stream(
+        &self,
+        request: Request,
+        session: Option<Arc<Data>>,
+    ) -> BoxStream<'static, Answer> {
+        let request = prepared(request, &self.0.api);
+        let session = session.unwrap_or_default();
+        self.0
+            .schema
+            .execute_stream_with_session_data(request, session)
+            .map(coded)
+            .boxed()
+    }
+}
+
+async fn execute(web: &Web, headers: &HeaderMap, mut request: Request) -> Response {
+    let name = match parse_query(&request.query) {
+        Ok(document) => {
+            let name = request
+                .operation_name
+                .clone()
+                .or_else(|| match &document.operations {
+                    DocumentOperations::Single(_) => None,
+                    DocumentOperations::Multiple(operations) => {
+                        let mut names = operations.keys().map(ToString::to_string);
+                        names.next().filter(|_| operations.len() == 1)
+                    }
+                });
+            request.set_parsed_query(document);
+            name
+        }
+        Err(error) => {
+            let error = ServerError::from(error);
+            let message = error.message.lines().next().unwrap_or_default().to_owned();
+            return answer(headers, failed(ErrorCode::ParseFailed, message), None);
+        }
+    };
+    let response = coded(web.schema.execute(prepared(request, &web.api)).await);
+    answer(headers, response, name)
+}
+
+fn failed(code: ErrorCode, message: String) -> Answer {
+    let mut error = ServerError::new(message, None);
+    let extensions = error.extensions.get_or_insert_default();
+    extensions.set("code", code.word());
+    Answer::from_errors(vec![error])
+}
+
+/// Gives every error a code. What the library refuses before it executes has none of its own: a
+/// value of the wrong form is BAD_INPUT, anything else does not fit the schema.
+fn coded(mut answer: Answer) -> Answer {
+    for error in &mut answer.errors {
+        let given = error
+            .extensions
+            .as_ref()
+            .is_some_and(|e| e.get("code").is_some());
+        if given {
+            continue;
+        }
+        let input = !error.path.is_empty()
+            || error.message.starts_with("Invalid value for argument")
+            || error.message.starts_with("Failed to parse");
+        let code = if input {
+            ErrorCode::BadInput
+        } else {
+            ErrorCode::ValidationFailed
+        };
+        error
+            .extensions
+            .get_or_insert_default()
+            .set("code", code.word());
+    }
+    answer
+}
+
+const RESPONSE_JSON: &str = "application/graphql-response+json";
+
+fn answer(headers: &HeaderMap, answer: Answer, operation: Option<String>) -> Response {
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok());
+    let modern = accept.is_some_and(|accept| accept.contains(RESPONSE_JSON));
+    let unexecuted = answer.is_err() && answer.errors.iter().all(|error| error.path.is_empty());
+    let status = if modern && unexecuted {
+        StatusCode::BAD_REQUEST
+    } else {
+        StatusCode::OK
+    };
+    let ty = if modern {
+        RESPONSE_JSON
+    } else {
+        "application/json"
+    };
+    let error = answer.errors.first().map(|error| error.message.clone());
+    let body = if unexecuted {
+        serde_json::to_vec(&serde_json::json!({ "errors": answer.errors }))
+    } else {
+        serde_json::to_vec(&answer)
+    };
+    let Ok(body) = body else {
+        let message = "the answer could not be written";
+        return refused(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            ErrorCode::Internal,
+            message,
+        );
+    };
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(ty)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ),
+    ];
+    let mut response = (status, headers, body).into_response();
+    response.extensions_mut().insert(Operation {
+        name: operation,
+        error,
+    });
+    response
+}
+
+fn refused(status: StatusCode, code: ErrorCode, message: &str) -> Response {
+    let error = serde_json::json!({ "message": message, "extensions": { "code": code.word() } });
+    let mut response =
+        (status, axum::Json(serde_json::json!({ "errors": [error] }))).into_response();
+    let error = Some(message.to_owned());
+    response
+        .extensions_mut()
+        .insert(Operation { name: None, error });
+    response
+}

@@ -1,0 +1,65 @@
+//! HTTP: the routes, what stands around all of them, and the GraphQL transport.
+
+mod graphql;
+mod hosts;
+mod pages;
+mod status;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::get;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::graphql::{Api, ApiSchema};
+use crate::ingest::RequestLog;
+
+pub use hosts::Hosts;
+pub use status::Monitor;
+
+/// Bytes at most of a request's body.
+pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// What the routes work with.
+#[derive(Clone)]
+pub struct Web {
+    /// The schema.
+    pub schema: ApiSchema,
+    /// What resolvers work with.
+    pub api: Api,
+    /// What is told of the server.
+    pub monitor: Arc<Monitor>,
+    /// Tasks of open sockets.
+    pub sockets: TaskTracker,
+    /// Tells open sockets to close.
+    pub drain: CancellationToken,
+}
+
+impl std::fmt::Debug for Web {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Web")
+            .field("api", &self.api)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The routes of the server.
+pub fn router(web: Web, hosts: Hosts, log: RequestLog) -> Router {
+    Router::new()
+        .route("/", get(pages::home))
+        .route("/home.css", get(pages::home_style))
+        .route("/graphiql", get(pages::graphiql))
+        .route("/graphiql/{file}", get(pages::graphiql_file))
+        .route("/graphql", get(graphql::get).post(graphql::post))
+        .route("/healthz", get(status::healthz))
+        .route("/readyz", get(status::readyz))
+        .route("/metrics", get(status::metrics))
+        .with_state(web)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn_with_state(hosts, Hosts::layer))
+        .layer(from_fn_with_state(log, RequestLog::layer))
+        .layer(from_fn(status::trace))
+}

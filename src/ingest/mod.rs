@@ -1,0 +1,191 @@
+//! The one door: whatever is recorded, by whomever, is checked, stamped and appended here.
+//!
+//! A refusal of one event is an outcome beside those of its neighbours. Nothing is appended by
+//! anyone else, save the commands that people give, which come through here too.
+
+mod background;
+mod errors;
+mod import;
+mod refusals;
+mod requests;
+
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::event::{Instant, NewEvent};
+use crate::kinds::{Code, Identity, Kind, Refusal, check};
+use crate::store::{AppendError, Appended, Expect, Outcome, Request, Store};
+
+pub use background::{Background, BackgroundMetrics};
+pub use errors::internal_error;
+pub use import::{Import, ImportError, Progress, Tally};
+pub use refusals::Refusals;
+pub use requests::{Operation, RequestLog};
+
+/// How far ahead of our clock the clock of a source may be.
+pub const FUTURE_MAX_MS: i64 = 5 * 60 * 1_000;
+
+/// What a source gave: an event of the right form, or why it is none, and of which kind it was
+/// meant to be.
+pub type Given = (Option<Kind>, Result<NewEvent, Refusal>);
+
+/// The door.
+#[derive(Clone, Debug)]
+pub struct Ingest {
+    store: Store,
+    refusals: std::sync::Arc<Refusals>,
+}
+
+/// How long a source is ready to wait for a place in the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Not at all: it is told to come back.
+    None,
+    /// As long as it takes: it is inside this process, or reads a file.
+    Unlimited,
+}
+
+impl Ingest {
+    /// A door to a log.
+    #[must_use]
+    pub fn new(store: Store) -> Self {
+        Self {
+            store,
+            refusals: std::sync::Arc::default(),
+        }
+    }
+
+    /// The log behind the door.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The counts of what was refused.
+    #[must_use]
+    pub fn refusals(&self) -> &std::sync::Arc<Refusals> {
+        &self.refusals
+    }
+
+    /// The clock that stamps.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        self.store.clock()
+    }
+
+    /// Records events and answers each, in their order. With an idempotency key, events without an
+    /// id get one that follows from the key and their index.
+    ///
+    /// # Errors
+    /// When nothing was recorded: the queue is full or the log failed.
+    pub async fn record(
+        &self,
+        given: Vec<Given>,
+        idempotency_key: Option<&str>,
+        patience: Patience,
+    ) -> Result<Appended, AppendError> {
+        let now = self.clock().now();
+        let mut verdicts = Vec::with_capacity(given.len());
+        let mut events = Vec::with_capacity(given.len());
+        for (index, (kind, parsed)) in given.into_iter().enumerate() {
+            let verdict = parsed.and_then(|mut event| {
+                if let Some(key) = idempotency_key {
+                    follow_key(&mut event, key, index);
+                }
+                checked(event, now)
+            });
+            verdicts.push((kind, verdict.map(|event| events.push(event))));
+        }
+        let devices: Vec<Option<String>> = events.iter().map(device_of).collect();
+        let kinds: Vec<Kind> = events.iter().map(|event| event.fact.kind).collect();
+        let request = Request {
+            events,
+            expect: None,
+        };
+        let appended = match patience {
+            _ if request.events.is_empty() => Appended::default(),
+            Patience::None => self.store.append(request).await?,
+            Patience::Unlimited => self.store.append_patiently(request).await?,
+        };
+        let mut of_log = appended
+            .outcomes
+            .into_iter()
+            .zip(kinds.into_iter().zip(devices));
+        let mut outcomes = Vec::with_capacity(verdicts.len());
+        for (kind, verdict) in verdicts {
+            let outcome = match verdict {
+                Err(refusal) => {
+                    self.refusals.count(kind, None, &refusal, now);
+                    Outcome::Rejected(refusal)
+                }
+                Ok(()) => match of_log.next() {
+                    Some((Outcome::Rejected(refusal), (kind, _))) => {
+                        self.refusals.count(Some(kind), None, &refusal, now);
+                        Outcome::Rejected(refusal)
+                    }
+                    Some((Outcome::Conflict(first), (kind, device))) => {
+                        let refusal = Refusal::of_event(Code::Conflict, "");
+                        self.refusals
+                            .count(Some(kind), device.as_deref(), &refusal, now);
+                        Outcome::Conflict(first)
+                    }
+                    Some((outcome, _)) => outcome,
+                    None => {
+                        return Err(AppendError::Store(std::sync::Arc::new(
+                            crate::store::StoreError::Closed,
+                        )));
+                    }
+                },
+            };
+            outcomes.push(outcome);
+        }
+        Ok(Appended {
+            outcomes,
+            recorded_at: appended.recorded_at,
+        })
+    }
+
+    /// Records what a command has decided: all of it, on the version that it was decided on, or
+    /// nothing.
+    ///
+    /// # Errors
+    /// When the version is stale, the queue is full or the log failed.
+    pub async fn command(
+        &self,
+        events: Vec<NewEvent>,
+        expect: Option<Expect>,
+    ) -> Result<Appended, AppendError> {
+        self.store.append(Request { events, expect }).await
+    }
+}
+
+/// Checks bounds and times.
+fn checked(mut event: NewEvent, now: Instant) -> Result<NewEvent, Refusal> {
+    check(&mut event.fact)?;
+    if event.fact.occurred_at > now.plus_ms(FUTURE_MAX_MS) {
+        let message = "occurredAt is more than 5 minutes in the future";
+        return Err(Refusal::of("occurredAt", Code::InFuture, message));
+    }
+    if event.fact.occurred_at < Instant::OLDEST {
+        return Err(Refusal::of(
+            "occurredAt",
+            Code::TooOld,
+            "occurredAt is before the year 2000",
+        ));
+    }
+    Ok(event)
+}
+
+/// Namespace of the ids that follow from idempotency keys.
+const KEYS: Uuid = Uuid::from_u128(0x9c1f_3f6e_6f0b_4a53_8a5e_5a0c_2f1d_7b10);
+
+fn follow_key(event: &mut NewEvent, key: &str, index: usize) {
+    if event.fact.event_id.is_none() && event.fact.spec().identity == Identity::EventId {
+        event.fact.event_id = Some(Uuid::new_v5(&KEYS, format!("{index}:{key}").as_bytes()));
+    }
+}
+
+fn device_of(event: &NewEvent) -> Option<String> {
+    let index = event.fact.spec().device_index()?;
+    event.fact.cells.get(index)?.text().map(str::to_owned)
+}

@@ -1,0 +1,57 @@
+//! The value that each parameter has now: the newest change by its own time counts.
+
+use entity::configuration_history::Column;
+use futures_util::future::BoxFuture;
+use sea_orm::DatabaseTransaction;
+
+use super::upsert::upsert;
+use crate::event::Event;
+use crate::kinds::Kind;
+use crate::store::{Fold, StoreError, value_in_text};
+
+/// Folds changes into `configuration_values`.
+#[derive(Debug)]
+pub(super) struct Configuration;
+
+impl Fold for Configuration {
+    fn name(&self) -> &'static str {
+        "configuration"
+    }
+
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::ConfigurationChange]
+    }
+
+    fn tables(&self) -> &'static [&'static str] {
+        &["configuration_values"]
+    }
+
+    fn apply<'a>(
+        &'a self,
+        tx: &'a DatabaseTransaction,
+        events: &'a [&'a Event],
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            for event in events {
+                let cell = |column: Column| value_in_text(event.fact.cell(column));
+                let row = vec![
+                    cell(Column::EntityType),
+                    cell(Column::EntityId),
+                    cell(Column::ParameterName),
+                    cell(Column::NewValue),
+                    event.fact.occurred_at.0.into(),
+                    event.position.0.into(),
+                ];
+                upsert(tx, INSERT, vec![row], MERGE).await?;
+            }
+            Ok(())
+        })
+    }
+}
+
+const INSERT: &str = "INSERT INTO configuration_values \
+    (entity_type, entity_id, parameter_name, value, occurred_at, position)";
+const MERGE: &str = "ON CONFLICT (entity_type, entity_id, parameter_name) DO UPDATE SET \
+    value = excluded.value, occurred_at = excluded.occurred_at, position = excluded.position \
+    WHERE (excluded.occurred_at, excluded.position) > \
+    (configuration_values.occurred_at, configuration_values.position)";

@@ -1,0 +1,42 @@
+//! State that is folded from the log.
+//!
+//! What commands decide on (the registry, configuration, jobs) is folded inside the append
+//! transaction ([`inline`]); everything else follows the log with a checkpoint ([`following`]), a
+//! batch and its checkpoint in one transaction. Either can be emptied and folded again.
+
+mod configuration;
+mod counters;
+mod jobs;
+mod rebuild;
+mod registry;
+mod runner;
+mod schedules;
+mod status;
+mod upsert;
+
+use std::sync::Arc;
+
+use crate::store::Fold;
+
+pub use rebuild::{RebuildError, rebuild};
+pub use runner::{Runner, RunnerMetrics};
+
+/// What is folded inside each append, in this order.
+#[must_use]
+pub fn inline() -> Vec<Arc<dyn Fold>> {
+    vec![
+        Arc::new(registry::Registry),
+        Arc::new(configuration::Configuration),
+        Arc::new(jobs::Jobs),
+    ]
+}
+
+/// What follows the log.
+#[must_use]
+pub fn following() -> Vec<Arc<dyn Fold>> {
+    vec![
+        Arc::new(status::Status),
+        Arc::new(schedules::Schedules),
+        Arc::new(counters::Counters),
+    ]
+}

@@ -1,0 +1,102 @@
+//! Sites and devices as they are registered now: the newest registration by its own time counts.
+
+use entity::{device_registrations as device, site_registrations as site};
+use futures_util::future::BoxFuture;
+use sea_orm::{DatabaseTransaction, Value};
+
+use super::upsert::upsert;
+use crate::event::{Cell, Event};
+use crate::kinds::Kind;
+use crate::store::{Fold, StoreError, value_in_text};
+
+/// Folds registrations into `sites` and `devices`.
+#[derive(Debug)]
+pub(super) struct Registry;
+
+impl Fold for Registry {
+    fn name(&self) -> &'static str {
+        "registry"
+    }
+
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::SiteRegistration, Kind::DeviceRegistration]
+    }
+
+    fn tables(&self) -> &'static [&'static str] {
+        &["sites", "devices"]
+    }
+
+    fn apply<'a>(
+        &'a self,
+        tx: &'a DatabaseTransaction,
+        events: &'a [&'a Event],
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            for event in events {
+                if event.fact.kind == Kind::SiteRegistration {
+                    upsert(tx, INSERT_SITE, vec![site_row(event)], MERGE_SITE).await?;
+                } else {
+                    upsert(tx, INSERT_DEVICE, vec![device_row(event)], MERGE_DEVICE).await?;
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+const INSERT_SITE: &str = "INSERT INTO sites (site_key, site_id, name, time_zone, currency, \
+    address, tags, registered_at, position)";
+const MERGE_SITE: &str = "ON CONFLICT (site_key) DO UPDATE SET name = excluded.name, \
+    time_zone = excluded.time_zone, currency = excluded.currency, address = excluded.address, \
+    tags = excluded.tags, registered_at = excluded.registered_at, position = excluded.position \
+    WHERE (excluded.registered_at, excluded.position) > (sites.registered_at, sites.position)";
+
+fn site_row(event: &Event) -> Vec<Value> {
+    let cell = |column: site::Column| event.fact.cell(column);
+    vec![
+        key(cell(site::Column::SiteKey)),
+        value_in_text(&id(cell(site::Column::SiteKey))),
+        value_in_text(cell(site::Column::Name)),
+        value_in_text(cell(site::Column::TimeZone)),
+        value_in_text(cell(site::Column::Currency)),
+        value_in_text(cell(site::Column::Address)),
+        value_in_text(cell(site::Column::Tags)),
+        event.fact.occurred_at.0.into(),
+        event.position.0.into(),
+    ]
+}
+
+const INSERT_DEVICE: &str = "INSERT INTO devices (device_key, device_id, site_key, name, \
+    device_type, model, firmware, os, tags, lifecycle, registered_at, position)";
+const MERGE_DEVICE: &str = "ON CONFLICT (device_key) DO UPDATE SET site_key = excluded.site_key, \
+    name = excluded.name, device_type = excluded.device_type, model = excluded.model, \
+    firmware = excluded.firmware, os = excluded.os, tags = excluded.tags, \
+    lifecycle = excluded.lifecycle, registered_at = excluded.registered_at, \
+    position = excluded.position \
+    WHERE (excluded.registered_at, excluded.position) > (devices.registered_at, devices.position)";
+
+fn device_row(event: &Event) -> Vec<Value> {
+    let cell = |column: device::Column| event.fact.cell(column);
+    vec![
+        key(cell(device::Column::DeviceKey)),
+        value_in_text(&id(cell(device::Column::DeviceKey))),
+        key(cell(device::Column::SiteKey)),
+        value_in_text(cell(device::Column::Name)),
+        value_in_text(cell(device::Column::DeviceType)),
+        value_in_text(cell(device::Column::Model)),
+        value_in_text(cell(device::Column::Firmware)),
+        value_in_text(cell(device::Column::Os)),
+        value_in_text(cell(device::Column::Tags)),
+        value_in_text(cell(device::Column::Lifecycle)),
+        event.fact.occurred_at.0.into(),
+        event.position.0.into(),
+    ]
+}
+
+fn key(cell: &Cell) -> Value {
+    cell.int().into()
+}
+
+fn id(cell: &Cell) -> Cell {
+    cell.text().into()
+}

@@ -1,0 +1,215 @@
+//! Follows the log for all projections at once: a batch of events and the checkpoints of those that
+//! folded it are one transaction, so a crash anywhere leaves each at a point that it has reached.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::event::{Event, Position};
+use crate::store::{Doing, Fold, Sql, Store, StoreError};
+
+/// Events at most that are folded in one transaction.
+const BATCH_MAX: usize = 4_000;
+/// How long a failed runner waits before it tries again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What the runner tells of itself.
+#[derive(Clone, Debug, Default)]
+pub struct RunnerMetrics {
+    lag_events: Gauge,
+}
+
+impl RunnerMetrics {
+    /// Shows the counters.
+    pub fn register(&self, registry: &mut Registry) {
+        let help = "Events that the slowest projection has not folded yet";
+        registry.register("projection_lag_events", help, self.lag_events.clone());
+    }
+}
+
+/// Folds the log into the projections that follow it.
+#[derive(Debug)]
+pub struct Runner {
+    store: Store,
+    folds: Vec<Arc<dyn Fold>>,
+    folded: watch::Sender<Position>,
+    metrics: RunnerMetrics,
+}
+
+type Checkpoints = BTreeMap<&'static str, Position>;
+
+impl Runner {
+    /// A runner for some projections.
+    #[must_use]
+    pub fn new(store: Store, folds: Vec<Arc<dyn Fold>>) -> Self {
+        let (folded, _) = watch::channel(Position::START);
+        Self {
+            store,
+            folds,
+            folded,
+            metrics: RunnerMetrics::default(),
+        }
+    }
+
+    /// Tells up to where all projections have folded the log.
+    #[must_use]
+    pub fn folded(&self) -> watch::Receiver<Position> {
+        self.folded.subscribe()
+    }
+
+    /// What it tells of itself.
+    #[must_use]
+    pub fn metrics(&self) -> &RunnerMetrics {
+        &self.metrics
+    }
+
+    /// Follows the log until it is told to stop. After a failure it goes on from its checkpoints.
+    pub async fn run(self, stop: CancellationToken) {
+        loop {
+            let followed = tokio::select! {
+                () = stop.cancelled() => return,
+                followed = self.follow(None) => followed,
+            };
+            if let Err(error) = followed {
+                let error = crate::telemetry::chain(&error).to_string();
+                tracing::warn!(
+                    error,
+                    "projections stopped, will go on from their checkpoints"
+                );
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(RETRY_AFTER) => {}
+            }
+        }
+    }
+
+    /// Folds everything up to a position, or without end.
+    ///
+    /// # Errors
+    /// When the log cannot be read, a fold fails, or somebody else has moved a checkpoint.
+    pub async fn follow(&self, upto: Option<Position>) -> Result<(), StoreError> {
+        let mut checkpoints = self.checkpoints().await?;
+        let start = checkpoints.values().min().copied().unwrap_or_default();
+        let mut tail = self.store.tail(start, None);
+        self.tell(&checkpoints);
+        while upto.is_none_or(|upto| tail.position() < upto) {
+            let mut events = tail.next_looked_at().await?;
+            while events.len() < BATCH_MAX && tail.position() < self.store.head() {
+                events.extend(tail.next_looked_at().await?);
+            }
+            self.fold(&mut checkpoints, events, tail.position()).await?;
+            self.tell(&checkpoints);
+        }
+        Ok(())
+    }
+
+    fn tell(&self, checkpoints: &Checkpoints) {
+        let folded = checkpoints.values().min().copied().unwrap_or_default();
+        self.metrics.lag_events.set(self.store.head().0 - folded.0);
+        self.folded.send_replace(folded);
+    }
+
+    async fn checkpoints(&self) -> Result<Checkpoints, StoreError> {
+        let names: Vec<&'static str> = self.folds.iter().map(|fold| fold.name()).collect();
+        let made = names.clone();
+        self.store
+            .transact(move |tx| Box::pin(async move { make_checkpoints(tx, &made).await }))
+            .await?;
+        let mut checkpoints = Checkpoints::new();
+        let db = self.store.readers();
+        for name in names {
+            let mut sql = Sql::new("SELECT position FROM checkpoints WHERE projection = ");
+            sql.bind(name);
+            let row = db.query_one_raw(sql.statement(self.store.backend())).await;
+            let row = row.doing("read a checkpoint")?;
+            let position = row.map(|row| row.try_get_by_index(0)).transpose();
+            let position = position.doing("read a checkpoint")?.unwrap_or_default();
+            checkpoints.insert(name, Position(position));
+        }
+        Ok(checkpoints)
+    }
+
+    async fn fold(
+        &self,
+        checkpoints: &mut Checkpoints,
+        events: Vec<Arc<Event>>,
+        upto: Position,
+    ) -> Result<(), StoreError> {
+        let behind: Vec<(Arc<dyn Fold>, Position)> = self
+            .folds
+            .iter()
+            .filter_map(|fold| Some((Arc::clone(fold), *checkpoints.get(fold.name())?)))
+            .filter(|(_, checkpoint)| *checkpoint < upto)
+            .collect();
+        let names: Vec<&'static str> = behind.iter().map(|(fold, _)| fold.name()).collect();
+        self.store
+            .transact(move |tx| {
+                Box::pin(async move {
+                    for (fold, checkpoint) in behind {
+                        apply(tx, &*fold, &events, (checkpoint, upto)).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await?;
+        for name in names {
+            checkpoints.insert(name, upto);
+        }
+        Ok(())
+    }
+}
+
+async fn make_checkpoints(
+    tx: &DatabaseTransaction,
+    names: &[&'static str],
+) -> Result<(), StoreError> {
+    for name in names {
+        let mut sql = Sql::new("INSERT INTO checkpoints (projection, position) VALUES (");
+        sql.bind(*name)
+            .push(", 0) ON CONFLICT (projection) DO NOTHING");
+        let statement = sql.statement(tx.get_database_backend());
+        tx.execute_raw(statement).await.doing("make a checkpoint")?;
+    }
+    Ok(())
+}
+
+/// Folds the events after a checkpoint and moves it. If somebody else has moved it meanwhile,
+/// nothing is kept.
+pub(super) async fn apply(
+    tx: &DatabaseTransaction,
+    fold: &dyn Fold,
+    events: &[Arc<Event>],
+    (from, upto): (Position, Position),
+) -> Result<(), StoreError> {
+    let mut sql = Sql::new("UPDATE checkpoints SET position = ");
+    sql.bind(upto.0)
+        .push(" WHERE projection = ")
+        .bind(fold.name());
+    sql.push(" AND position = ").bind(from.0);
+    let moved = tx
+        .execute_raw(sql.statement(tx.get_database_backend()))
+        .await;
+    if moved.doing("move a checkpoint")?.rows_affected() != 1 {
+        return Err(StoreError::Fold {
+            what: "a projection whose checkpoint another has moved",
+        });
+    }
+    let kinds = fold.kinds();
+    let wanted: Vec<&Event> = events
+        .iter()
+        .map(|event| &**event)
+        .filter(|event| event.position > from && kinds.contains(&event.fact.kind))
+        .collect();
+    if wanted.is_empty() {
+        Ok(())
+    } else {
+        fold.apply(tx, &wanted).await
+    }
+}

@@ -1,0 +1,58 @@
+//! The rows of each site's schedule that hold now: the newest for each day counts.
+
+use entity::site_operating_schedules::Column;
+use futures_util::future::BoxFuture;
+use sea_orm::DatabaseTransaction;
+
+use super::upsert::upsert;
+use crate::event::Event;
+use crate::kinds::Kind;
+use crate::store::{Fold, StoreError};
+
+/// Folds schedules into `current_schedules`.
+#[derive(Debug)]
+pub(super) struct Schedules;
+
+impl Fold for Schedules {
+    fn name(&self) -> &'static str {
+        "schedules"
+    }
+
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::SiteSchedule]
+    }
+
+    fn tables(&self) -> &'static [&'static str] {
+        &["current_schedules"]
+    }
+
+    fn apply<'a>(
+        &'a self,
+        tx: &'a DatabaseTransaction,
+        events: &'a [&'a Event],
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            for event in events {
+                let fact = &event.fact;
+                let day = fact
+                    .cell(Column::DayOfWeek)
+                    .text()
+                    .or(fact.cell(Column::Date).text());
+                let row = vec![
+                    fact.cell(Column::SiteKey).int().into(),
+                    day.unwrap_or_default().into(),
+                    fact.occurred_at.0.into(),
+                    event.position.0.into(),
+                ];
+                upsert(tx, INSERT, vec![row], MERGE).await?;
+            }
+            Ok(())
+        })
+    }
+}
+
+const INSERT: &str = "INSERT INTO current_schedules (site_key, day, occurred_at, position)";
+const MERGE: &str = "ON CONFLICT (site_key, day) DO UPDATE SET \
+    occurred_at = excluded.occurred_at, position = excluded.position \
+    WHERE (excluded.occurred_at, excluded.position) > \
+    (current_schedules.occurred_at, current_schedules.position)";
