@@ -191,7 +191,7 @@ pub(crate) async fn doorbell(
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            heard = hear(&mut doorbell) => match heard {
+            position = hear(&mut doorbell) => match position {
                 Some(position) => {
                     rung_for = rung_for.max(position);
                     if position > ring.head() { bell.notify_one(); }
