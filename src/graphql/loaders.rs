@@ -123,12 +123,11 @@ impl BatchFn<PageKey, Loaded<Vec<Arc<Event>>>> for Reads {
                 Err(error) => (HashMap::new(), Some(error)),
             };
             for parent in parents {
-                let events = match &failed {
-                    Some(error) => Err(Arc::clone(error)),
-                    None => {
-                        let events = pages.remove(&parent).unwrap_or_default();
-                        Ok(events.into_iter().map(Arc::new).collect())
-                    }
+                let events = if let Some(error) = &failed {
+                    Err(Arc::clone(error))
+                } else {
+                    let events = pages.remove(&parent).unwrap_or_default();
+                    Ok(events.into_iter().map(Arc::new).collect())
                 };
                 let key = PageKey {
                     parent,

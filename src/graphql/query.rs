@@ -203,6 +203,7 @@ pub(super) struct Fleet;
 #[Object]
 impl Fleet {
     /// Who asks.
+    #[expect(clippy::unused_async, reason = "resolvers are asynchronous")]
     async fn viewer(&self) -> Viewer {
         Viewer {
             name: "local".to_owned(),

@@ -57,13 +57,11 @@ pub(super) async fn get(
 ) -> Response {
     let (mut parts, _) = request.into_parts();
     if let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, &web).await {
-        return match GraphQLProtocol::from_request_parts(&mut parts, &web).await {
-            Ok(protocol) => open(web, upgrade, protocol),
-            Err(_) => {
-                let message = "offer the subprotocol graphql-transport-ws";
-                refused(StatusCode::BAD_REQUEST, ErrorCode::BadRequest, message)
-            }
+        let Ok(protocol) = GraphQLProtocol::from_request_parts(&mut parts, &web).await else {
+            let message = "offer the subprotocol graphql-transport-ws";
+            return refused(StatusCode::BAD_REQUEST, ErrorCode::BadRequest, message);
         };
+        return open(web, upgrade, protocol);
     }
     let parsed = async_graphql::http::parse_query_string(&query.unwrap_or_default());
     let Ok(request) = parsed else {
@@ -152,11 +150,11 @@ async fn execute(web: &Web, headers: &HeaderMap, mut request: Request) -> Respon
         Err(error) => {
             let error = ServerError::from(error);
             let message = error.message.lines().next().unwrap_or_default().to_owned();
-            return answer(headers, failed(ErrorCode::ParseFailed, message), None);
+            return answer(headers, &failed(ErrorCode::ParseFailed, message), None);
         }
     };
     let response = coded(web.schema.execute(prepared(request, &web.api)).await);
-    answer(headers, response, name)
+    answer(headers, &response, name)
 }
 
 fn failed(code: ErrorCode, message: String) -> Answer {
@@ -195,7 +193,7 @@ fn coded(mut answer: Answer) -> Answer {
 
 const RESPONSE_JSON: &str = "application/graphql-response+json";
 
-fn answer(headers: &HeaderMap, answer: Answer, operation: Option<String>) -> Response {
+fn answer(headers: &HeaderMap, answer: &Answer, operation: Option<String>) -> Response {
     let accept = headers
         .get(header::ACCEPT)
         .and_then(|value| value.to_str().ok());
@@ -215,7 +213,7 @@ fn answer(headers: &HeaderMap, answer: Answer, operation: Option<String>) -> Res
     let body = if unexecuted {
         serde_json::to_vec(&serde_json::json!({ "errors": answer.errors }))
     } else {
-        serde_json::to_vec(&answer)
+        serde_json::to_vec(answer)
     };
     let Ok(body) = body else {
         let message = "the answer could not be written";

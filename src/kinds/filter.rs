@@ -122,7 +122,8 @@ impl Operand {
                     let device = fact.spec().device_index().map(cell).unwrap_or_default();
                     device.int().and_then(site_of).into()
                 }
-                site => site,
+                site @ (Cell::Reference(_) | Cell::Int(_) | Cell::Float(_)) => site,
+                site @ (Cell::Text(_) | Cell::Json(_)) => site,
             },
         }
     }

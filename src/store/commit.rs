@@ -13,6 +13,7 @@ use super::error::{Doing, StoreError};
 use super::fold::Fold;
 use super::names::Names;
 use super::placing::{Placed, Placing};
+use super::read::Place;
 use super::rows;
 use super::sql::Sql;
 use super::writer::Statements;
@@ -203,7 +204,7 @@ pub(crate) fn learn_place(names: &Names, event: &Event) {
         key(fact.spec().device_index()),
         key(fact.spec().site_index()),
     ) {
-        names.place(device, site, event.position);
+        names.place(device, site, Place::of(event));
     }
 }
 

@@ -91,6 +91,10 @@ impl<T> Doing<T> for Result<T, DbErr> {
 }
 
 /// Tells what an error of the library means.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "an enum of a library, whose other values are one case"
+)]
 pub(crate) fn cause_of(error: &DbErr) -> Cause {
     match error {
         DbErr::Conn(RuntimeErr::SqlxError(inner))
@@ -102,6 +106,10 @@ pub(crate) fn cause_of(error: &DbErr) -> Cause {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "an enum of a library, whose other values are one case"
+)]
 fn cause_of_sqlx(error: &sqlx::Error) -> Cause {
     match error {
         sqlx::Error::Database(database) => match database.code().as_deref() {

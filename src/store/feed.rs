@@ -184,25 +184,25 @@ pub(crate) async fn doorbell(
     stop: CancellationToken,
 ) {
     let mut head = ring.watch();
-    let mut listener = listen(&pool).await;
+    let mut doorbell = listen(&pool).await;
     // what others have rung for is not rung for again
-    let mut heard = ring.head();
+    let mut rung_for = ring.head();
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            rung = hear(&mut listener) => match rung {
+            position = hear(&mut doorbell) => match position {
                 Some(position) => {
-                    heard = heard.max(position);
+                    rung_for = rung_for.max(position);
                     if position > ring.head() { bell.notify_one(); }
                 }
-                None => listener = listen(&pool).await,
+                None => doorbell = listen(&pool).await,
             },
             changed = head.changed() => {
                 if changed.is_err() { break }
                 let position = *head.borrow_and_update();
-                if position <= heard { continue }
-                if listener.is_none() { listener = listen(&pool).await }
+                if position <= rung_for { continue }
+                if doorbell.is_none() { doorbell = listen(&pool).await }
                 let mut sql = Sql::new("SELECT pg_notify(");
                 sql.bind(DOORBELL).push(", ").bind(position.to_string()).push(")");
                 // without the bell the others find out by asking

@@ -13,6 +13,7 @@ mod duplicates;
 mod error;
 mod feed;
 mod fold;
+mod identity;
 mod insert;
 mod metrics;
 mod names;
@@ -33,16 +34,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend};
+use sea_orm::{DatabaseConnection, DatabaseTransaction, DbBackend};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use uuid::Uuid;
 
 pub use append::{AppendError, Appended, Expect, Outcome, Request};
 pub use backup::{BackedUp, BackupError, Restored, backup, restore};
 pub use error::{Cause, StoreError};
 pub use fold::Fold;
+pub use identity::Identity;
 pub use metrics::Metrics;
 pub use names::{EntityType, Names};
 pub use open::{Location, OpenError, migrate_at as migrate, missing_at as missing_migrations};
@@ -83,16 +84,6 @@ pub struct Limits {
     pub page_events: usize,
     /// How often the database is asked for its head.
     pub tail_poll: Duration,
-}
-
-/// Which log this is. A cursor or checkpoint of another log, or of this one before it was restored,
-/// is told apart by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// Given when the log was made.
-    pub log_id: Uuid,
-    /// Raised by each restore.
-    pub epoch: i64,
 }
 
 /// The log.
@@ -160,7 +151,7 @@ impl Store {
         let connections = open::connect(&options.location).await?;
         open::migrate(&connections).await?;
         let db = &connections.writer;
-        let identity = identity(db).await?;
+        let identity = identity::identity(db).await?;
         let names = Arc::new(Names::default());
         names.load(db).await?;
         let head = feed::head_of(db).await?;
@@ -496,38 +487,4 @@ fn weight(request: &Request) -> Result<usize, AppendError> {
 
 fn closed() -> AppendError {
     AppendError::Store(Arc::new(StoreError::Closed))
-}
-
-/// Reads which log this is; a log that was just made gets its id.
-async fn identity(db: &DatabaseConnection) -> Result<Identity, StoreError> {
-    let backend = db.get_database_backend();
-    let mut sql = Sql::new(
-        "INSERT INTO log_head (id, position, recorded_at, log_id, epoch) VALUES (1, 0, 0, ",
-    );
-    sql.bind(Uuid::now_v7().to_string())
-        .push(", 1) ON CONFLICT (id) DO NOTHING");
-    db.execute_raw(sql.statement(backend))
-        .await
-        .doing("make the head of the log")?;
-    read_identity(db).await
-}
-
-async fn read_identity(db: &impl ConnectionTrait) -> Result<Identity, StoreError> {
-    let backend = db.get_database_backend();
-    let sql = Sql::new("SELECT log_id, epoch FROM log_head WHERE id = 1");
-    let row = db
-        .query_one_raw(sql.statement(backend))
-        .await
-        .doing("read the head of the log")?;
-    let wrong = || StoreError::Row {
-        table: "log_head",
-        column: "log_id",
-    };
-    let row = row.ok_or_else(wrong)?;
-    let log_id: String = row.try_get_by_index(0).doing("read the head of the log")?;
-    let epoch = row.try_get_by_index(1).doing("read the head of the log")?;
-    Ok(Identity {
-        log_id: log_id.parse().map_err(|_| wrong())?,
-        epoch,
-    })
 }

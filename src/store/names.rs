@@ -9,8 +9,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use sea_orm::{ConnectionTrait, DbBackend, Value};
 
 use super::error::{Doing, StoreError};
+use super::read::Place;
 use super::sql::Sql;
-use crate::event::{Cell, Position, Reference};
+use crate::event::{Cell, Instant, Position, Reference};
 
 /// What a key stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,8 +37,8 @@ struct Maps {
     sites: HashMap<Arc<str>, i64>,
     devices: HashMap<Arc<str>, i64>,
     ids: HashMap<i64, Arc<str>>,
-    /// With the position of the registration that said so.
-    site_of_device: HashMap<i64, (i64, Position)>,
+    /// With the time and position of the registration that said so.
+    site_of_device: HashMap<i64, (i64, Place)>,
 }
 
 /// Ids and keys of all sites and devices that this process has met.
@@ -56,8 +57,9 @@ impl Names {
 
     /// Reads at which site each device is registered.
     pub(crate) async fn load_places(&self, db: &impl ConnectionTrait) -> Result<(), StoreError> {
-        let statement = Sql::new("SELECT device_key, site_key, position FROM devices")
-            .statement(db.get_database_backend());
+        let statement =
+            Sql::new("SELECT device_key, site_key, registered_at, position FROM devices")
+                .statement(db.get_database_backend());
         let rows = db
             .query_all_raw(statement)
             .await
@@ -65,8 +67,11 @@ impl Names {
         for row in rows {
             let device = row.try_get_by_index(0).doing("read a device")?;
             let site = row.try_get_by_index(1).doing("read a device")?;
-            let position = row.try_get_by_index(2).doing("read a device")?;
-            self.place(device, site, Position(position));
+            let registered = Place {
+                occurred_at: Instant(row.try_get_by_index(2).doing("read a device")?),
+                position: Position(row.try_get_by_index(3).doing("read a device")?),
+            };
+            self.place(device, site, registered);
         }
         Ok(())
     }
@@ -171,14 +176,15 @@ impl Names {
         maps.ids.insert(key, Arc::clone(id));
     }
 
-    /// Remembers at which site a registration put a device. What another process has committed may
-    /// be heard of late; the registration with the last position counts.
-    pub(crate) fn place(&self, device_key: i64, site_key: i64, position: Position) {
+    /// Remembers at which site a registration put a device. One may be late, or be heard of late; the
+    /// last one in order of time counts, as in the registry.
+    pub(crate) fn place(&self, device_key: i64, site_key: i64, registered: Place) {
+        let order = |place: &Place| (place.occurred_at, place.position);
         let mut maps = self.maps.write().unwrap_or_else(PoisonError::into_inner);
         let place = maps.site_of_device.entry(device_key);
-        let place = place.or_insert((site_key, position));
-        if place.1 <= position {
-            *place = (site_key, position);
+        let place = place.or_insert((site_key, registered));
+        if order(&place.1) <= order(&registered) {
+            *place = (site_key, registered);
         }
     }
 
@@ -194,12 +200,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_move_that_is_heard_of_late_does_not_count() {
+    fn a_move_that_is_late_or_heard_of_late_does_not_count() {
         let names = Names::default();
-        names.place(1, 20, Position(8));
-        names.place(1, 10, Position(7));
+        let registered = |at, position| Place {
+            occurred_at: Instant(at),
+            position: Position(position),
+        };
+        names.place(1, 20, registered(5, 8));
+        names.place(1, 10, registered(5, 7));
         assert_eq!(names.site_of_device(1), Some(20));
-        names.place(1, 10, Position(9));
+        names.place(1, 10, registered(4, 9));
+        assert_eq!(names.site_of_device(1), Some(20));
+        names.place(1, 10, registered(5, 9));
         assert_eq!(names.site_of_device(1), Some(10));
     }
 }

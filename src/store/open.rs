@@ -272,11 +272,10 @@ async fn check_ours(connections: &Connections) -> Result<(), OpenError> {
         cause: cause_of(&source),
         source,
     };
-    let tables = match db.get_database_backend() {
-        DbBackend::Postgres => {
-            "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema()"
-        }
-        _ => "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
+    let tables = if db.get_database_backend() == DbBackend::Postgres {
+        "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema()"
+    } else {
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
     };
     let rows = db
         .query_all_raw(Sql::new(tables).statement(db.get_database_backend()))
@@ -328,11 +327,11 @@ pub(crate) async fn missing_migrations(
         source,
     };
     let db = &connections.writer;
-    let table = match db.get_database_backend() {
-        DbBackend::Postgres => {
-            "SELECT count(*) FROM pg_tables WHERE tablename = 'seaql_migrations' AND schemaname = current_schema()"
-        }
-        _ => "SELECT count(*) FROM sqlite_schema WHERE name = 'seaql_migrations'",
+    let table = if db.get_database_backend() == DbBackend::Postgres {
+        "SELECT count(*) FROM pg_tables WHERE tablename = 'seaql_migrations' \
+         AND schemaname = current_schema()"
+    } else {
+        "SELECT count(*) FROM sqlite_schema WHERE name = 'seaql_migrations'"
     };
     let row = db
         .query_one_raw(Sql::new(table).statement(db.get_database_backend()))

@@ -2,8 +2,6 @@
 #![cfg(test)]
 #![expect(
     clippy::disallowed_methods,
-    clippy::too_many_lines,
-    clippy::wildcard_enum_match_arm,
     reason = "a test owns its tasks and its environment, is told from top to bottom, and fails at \
               what it does not expect"
 )]

@@ -30,10 +30,11 @@ use thiserror::Error;
 pub use restore::{Restored, restore};
 
 use super::error::{Doing, StoreError};
+use super::identity::read_identity;
 use super::open::{self, Location, OpenError};
 use super::sql::Sql;
 use super::verify::{OnProgress, Progress};
-use super::{Store, feed, read_identity};
+use super::{Store, feed};
 use crate::event::Position;
 use file::{Manifest, Writing};
 use tables::Shape;

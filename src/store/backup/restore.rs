@@ -28,12 +28,12 @@ pub struct Restored {
     pub identity: Identity,
     /// Its head.
     pub head: Position,
-    /// TableRows of all tables.
+    /// Rows of all tables.
     pub rows: i64,
 }
 
-/// TableRows of one table.
-struct TableRows {
+/// Rows of one table.
+struct Batch {
     table: String,
     columns: Vec<String>,
     rows: Vec<Vec<Json>>,
@@ -152,7 +152,7 @@ impl Restoring<'_> {
         Ok(())
     }
 
-    async fn insert(&mut self, shape: Option<&Shape>, batch: TableRows) -> Result<(), BackupError> {
+    async fn insert(&mut self, shape: Option<&Shape>, batch: Batch) -> Result<(), BackupError> {
         let unsupported = |column: &str| BackupError::Unsupported {
             table: batch.table.clone(),
             column: column.to_owned(),
@@ -182,7 +182,7 @@ impl Restoring<'_> {
 
     async fn make_partitions(
         &mut self,
-        batch: &TableRows,
+        batch: &Batch,
         rows: &[Vec<Value>],
     ) -> Result<(), StoreError> {
         let kind = Kind::ALL
@@ -192,9 +192,11 @@ impl Restoring<'_> {
         let (Some(kind), Some(index)) = (kind, index) else {
             return Ok(());
         };
-        let times = rows.iter().filter_map(|row| match row.get(index) {
-            Some(Value::BigInt(Some(at))) => Some((kind, Instant(*at))),
-            _ => None,
+        let times = rows.iter().filter_map(|row| {
+            let Some(Value::BigInt(Some(at))) = row.get(index) else {
+                return None;
+            };
+            Some((kind, Instant(*at)))
         });
         self.partitions
             .ensure(&self.connections.writer, times)
@@ -227,14 +229,10 @@ impl Restoring<'_> {
 }
 
 /// Reads the rows of a backup and hands them over in batches.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "an enum of a library, whose other values are one case"
-)]
-fn read(path: &Path, batches: &mpsc::Sender<TableRows>) -> Result<(), BackupError> {
+fn read(path: &Path, batches: &mpsc::Sender<Batch>) -> Result<(), BackupError> {
     let (_, mut lines) = Lines::open(path)?;
     let page = usize::try_from(PAGE).unwrap_or(usize::MAX);
-    let begin = |table: &str, columns: Vec<String>| TableRows {
+    let begin = |table: &str, columns: Vec<String>| Batch {
         table: table.to_owned(),
         columns,
         rows: Vec::new(),
@@ -263,7 +261,9 @@ fn read(path: &Path, batches: &mpsc::Sender<TableRows>) -> Result<(), BackupErro
                 let names = columns.iter().filter_map(Json::as_str).map(str::to_owned);
                 batch = begin(table, names.collect());
             }
-            _ => return Err(lines.damaged("a row has not the columns of its table")),
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Array(_) => {
+                return Err(lines.damaged("a row has not the columns of its table"));
+            }
         }
     }
 }

@@ -90,7 +90,7 @@ impl Column {
 /// A value as it stands in a line.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "an enum of a library, whose other values are one case"
+    reason = "a column is read as one of the four forms that there are"
 )]
 pub(super) fn to_json(value: &Value) -> Json {
     match value {
@@ -105,16 +105,14 @@ pub(super) fn to_json(value: &Value) -> Json {
 /// All tables of the database but that of the migrations, in order of their names.
 pub(super) async fn shapes(db: &impl ConnectionTrait) -> Result<Vec<Shape>, BackupError> {
     let doing = "list the tables";
-    let names = match db.get_database_backend() {
-        DbBackend::Postgres => {
-            "SELECT relname::text FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition \
+    let postgres = db.get_database_backend() == DbBackend::Postgres;
+    let names = if postgres {
+        "SELECT relname::text FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition \
              AND relnamespace = current_schema()::regnamespace AND relname <> 'seaql_migrations' \
              ORDER BY relname"
-        }
-        _ => {
-            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' \
+    } else {
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' \
              AND name <> 'seaql_migrations' ORDER BY name"
-        }
     };
     let statement = Sql::new(names).statement(db.get_database_backend());
     let mut shapes = Vec::new();
@@ -128,20 +126,17 @@ pub(super) async fn shapes(db: &impl ConnectionTrait) -> Result<Vec<Shape>, Back
 
 async fn columns(db: &impl ConnectionTrait, table: &str) -> Result<Vec<Column>, BackupError> {
     let doing = "list the columns";
-    let mut sql = Sql::new(match db.get_database_backend() {
-        DbBackend::Postgres => {
-            "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), \
+    let postgres = db.get_database_backend() == DbBackend::Postgres;
+    let mut sql = Sql::new(if postgres {
+        "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), \
              coalesce(array_position(i.indkey::int2[], a.attnum) + 1, 0)::bigint \
              FROM pg_attribute a LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary \
              WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attrelid = to_regclass("
-        }
-        _ => "SELECT name, type, pk FROM pragma_table_info(",
+    } else {
+        "SELECT name, type, pk FROM pragma_table_info("
     });
     sql.bind(table).push(") ORDER BY ");
-    sql.push(match db.get_database_backend() {
-        DbBackend::Postgres => "a.attnum",
-        _ => "cid",
-    });
+    sql.push(if postgres { "a.attnum" } else { "cid" });
     let statement = sql.statement(db.get_database_backend());
     let (mut columns, mut keyed) = (Vec::new(), false);
     for row in db.query_all_raw(statement).await.doing(doing)? {

@@ -199,9 +199,7 @@ fn wrong_in_table(field: &Field) -> Vec<String> {
         Type::Bool => vec!["2".to_owned(), "-1".to_owned()],
         Type::Currency => vec!["'EURO'".to_owned()],
         // references are checked by the log, JSON and the forms of texts at the door
-        Type::Device | Type::NewDevice | Type::Site | Type::NewSite | Type::Money => vec![],
-        Type::Json { .. } | Type::Windows | Type::Services | Type::Tags => vec![],
-        Type::Date | Type::LocalTime | Type::TimeZone => vec![],
+        _ => vec![],
     };
     if field.origin == Origin::Required {
         literals.push("NULL".to_owned());

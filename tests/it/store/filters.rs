@@ -207,11 +207,17 @@ async fn page_by_page_equals_all_at_once_and_the_filter_in_memory(database: Data
     log.close().await;
 }
 
-async fn holds(log: &TestLog, events: &[Event], mut query: PageQuery) -> Result<(), TestCaseError> {
+/// What a page is to have, found in memory.
+fn passing<'e>(log: &TestLog, events: &'e [Event], query: &PageQuery) -> Vec<&'e Event> {
     let site_of = |device| log.names().site_of_device(device);
     let passes = |e: &&Event| e.fact.kind == query.kind && query.filter.passes(e, &site_of);
-    let mut expected: Vec<&Event> = events.iter().filter(passes).collect();
-    expected.sort_by(|l, r| query.order.compare(&Place::of(l), &Place::of(r)));
+    let mut passing: Vec<&Event> = events.iter().filter(passes).collect();
+    passing.sort_by(|l, r| query.order.compare(&Place::of(l), &Place::of(r)));
+    passing
+}
+
+async fn holds(log: &TestLog, events: &[Event], mut query: PageQuery) -> Result<(), TestCaseError> {
+    let expected = passing(log, events, &query);
     let count = log.count(&query).await.unwrap();
     prop_assert_eq!(count, i64::try_from(expected.len()).unwrap());
     let mut read = Vec::new();

@@ -13,6 +13,7 @@ contract![
     two_processes_share_one_sequence,
     a_device_registered_elsewhere_is_known,
     a_device_moved_elsewhere_is_at_its_new_site,
+    a_late_move_does_not_count,
     a_naive_reader_loses_events_and_the_check_sees_it,
 ];
 
@@ -108,6 +109,20 @@ async fn a_device_moved_elsewhere_is_at_its_new_site(database: Database) {
     );
     one.close().await;
     other.close().await;
+}
+
+async fn a_late_move_does_not_count(database: Database) {
+    use homepot_analytics::store::EntityType::{Device, Site};
+    let log = database.open().await.with_fleet().await;
+    let mut late = device("d1", "s2");
+    late.fact.occurred_at = late.fact.occurred_at.plus_ms(-1);
+    log.record(vec![late]).await;
+    let key = |entity, id| log.names().key(entity, id).unwrap();
+    assert_eq!(
+        log.names().site_of_device(key(Device, "d1")),
+        Some(key(Site, "s1"))
+    );
+    log.close().await;
 }
 
 /// The control: positions from a sequence, taken when a row is inserted and seen when its

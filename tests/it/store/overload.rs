@@ -136,9 +136,9 @@ async fn stopping_appends_what_waits_and_ends_under_load(database: Database) {
     let store = log.handle();
     let held = tokio::spawn(async move { store.append(request(vec![gated()])).await });
     gate.reached().await;
-    let stopped = tokio::spawn(log.close());
+    let closing = tokio::spawn(log.close());
     gate.open();
-    stopped.await.unwrap();
+    closing.await.unwrap();
     let mut positions = recorded(&held.await.unwrap().unwrap());
     for caller in callers {
         positions.extend(caller.await.unwrap());

@@ -23,7 +23,7 @@ async fn texts(database: &Database, column: &str, view: &str) -> Vec<Option<Stri
 }
 
 fn some(text: &str) -> Option<String> {
-    Some(text.to_owned())
+    Option::from(text.to_owned())
 }
 
 async fn every_kind_has_a_view_with_all_its_events(database: Database) {

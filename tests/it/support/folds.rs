@@ -1,61 +1,13 @@
-//! Folds for tests: one that fills the registry, one that fails, one that holds the writer up.
+//! Folds for tests: one that fails, one that holds the writer up.
 
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use homepot_analytics::event::{Cell, Event};
+use homepot_analytics::event::Event;
 use homepot_analytics::kinds::Kind;
 use homepot_analytics::store::{Fold, StoreError};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, Statement};
+use sea_orm::DatabaseTransaction;
 use tokio::sync::Semaphore;
-
-/// Keeps at which site each device is, as far as the log itself asks for it.
-#[derive(Debug)]
-pub(crate) struct Registry;
-
-impl Fold for Registry {
-    fn name(&self) -> &'static str {
-        "test_registry"
-    }
-
-    fn kinds(&self) -> &'static [Kind] {
-        &[Kind::DeviceRegistration]
-    }
-
-    fn tables(&self) -> &'static [&'static str] {
-        &["devices"]
-    }
-
-    fn apply<'a>(
-        &'a self,
-        tx: &'a DatabaseTransaction,
-        events: &'a [&'a Event],
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(async move {
-            for event in events {
-                let cell = |index: Option<usize>| &event.fact.cells[index.unwrap()];
-                let spec = event.fact.spec();
-                let Cell::Reference(device) = cell(spec.device_index()) else {
-                    continue;
-                };
-                let sql = "INSERT INTO devices (device_key, device_id, site_key, device_type, \
-                           lifecycle, registered_at, position) VALUES ($1, $2, $3, '', '', 0, $4) \
-                           ON CONFLICT (device_key) DO UPDATE SET site_key = excluded.site_key, \
-                           position = excluded.position";
-                let values = [
-                    device.key.into(),
-                    device.id.to_string().into(),
-                    cell(spec.site_index()).int().into(),
-                    event.position.0.into(),
-                ];
-                let backend = tx.get_database_backend();
-                let statement = Statement::from_sql_and_values(backend, sql, values);
-                tx.execute_raw(statement).await.unwrap();
-            }
-            Ok(())
-        })
-    }
-}
 
 /// Fails the append of any error whose message is `poison`, as a statement would that cannot be run.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use homepot_analytics::clock::Clock;
 use homepot_analytics::event::{NewEvent, Position};
+use homepot_analytics::projections;
 use homepot_analytics::store::{Appended, Fold, Limits, Options, Outcome, Store, Tail, Tasks};
 
 use super::database::Database;
@@ -29,6 +30,8 @@ pub(crate) struct Opening {
 
 impl Default for Opening {
     fn default() -> Self {
+        let mut folds = projections::inline();
+        folds.push(Arc::new(super::Poison));
         Self {
             limits: Limits {
                 queue_events_max: 10_000,
@@ -38,7 +41,7 @@ impl Default for Opening {
                 page_events: 500,
                 tail_poll: Duration::from_millis(10),
             },
-            folds: vec![Arc::new(super::Registry), Arc::new(super::Poison)],
+            folds,
             clock: Clock::by_hand(at("2026-11-23T10:00:00Z")),
         }
     }

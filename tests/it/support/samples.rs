@@ -18,7 +18,7 @@ const TEXTS: [&str; 12] = [
 pub(crate) fn value(ty: Type, random: &mut StdRng) -> Cell {
     let text = |words: &[&str], random: &mut StdRng| Cell::from(*words.choose(random).unwrap());
     let whole = |min: i64, max: i64, random: &mut StdRng| {
-        let numbers = [min, min + 1, min + 2, (min + max) / 2, max - 1, max];
+        let numbers = [min, min + 1, min + 2, min.midpoint(max), max - 1, max];
         Cell::Int(*numbers.choose(random).unwrap())
     };
     match ty {
@@ -32,7 +32,7 @@ pub(crate) fn value(ty: Type, random: &mut StdRng) -> Cell {
             Cell::from(*word)
         }
         Type::Float { min, max } => {
-            let numbers = [min, min + 0.1, min + 1.0 / 3.0, (min + max) / 2.0, max];
+            let numbers = [min, min + 0.1, min + 1.0 / 3.0, min.midpoint(max), max];
             Cell::Float(*numbers.choose(random).unwrap())
         }
         Type::Int { min, max } | Type::Long { min, max } => whole(min, max, random),
