@@ -203,7 +203,6 @@ pub(super) struct Fleet;
 #[Object]
 impl Fleet {
     /// Who asks.
-    #[expect(clippy::unused_async, reason = "resolvers are asynchronous")]
     async fn viewer(&self) -> Viewer {
         Viewer {
             name: "local".to_owned(),
@@ -340,6 +339,7 @@ impl Fleet {
     }
 
     /// How the log stands.
+    #[expect(clippy::unused_async, reason = "resolvers are asynchronous")]
     async fn store_health(&self, ctx: &Context<'_>) -> Result<StoreHealth, Error> {
         let api = api(ctx);
         let store = api.store();

@@ -1,9 +1,9 @@
 //! The log: append, read, tail. It knows that events have kinds, fields and keys, and what none of
 //! them means.
 //!
-//! One task writes ([`writer`]), one transaction a batch ([`commit`]). Readers page the tables
-//! ([`read`]) or follow the newest events in memory ([`ring`], filled by [`feed`], followed by
-//! [`tail`]). Positions are 1, 2, 3 … without a hole, so a reader proves by arithmetic that it has
+//! One task writes (`writer`), one transaction a batch (`commit`). Readers page the tables
+//! (`read`) or follow the newest events in memory (`ring`, filled by `feed`, followed by
+//! `tail`). Positions are 1, 2, 3 … without a hole, so a reader proves by arithmetic that it has
 //! seen everything.
 
 mod append;
