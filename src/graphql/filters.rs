@@ -292,5 +292,5 @@ pub(super) fn can_hold(filter: &Filter) -> bool {
 
 /// The kinds with a page to read under a filter over all of them.
 pub(super) fn kinds() -> impl Iterator<Item = Kind> {
-    Kind::ALL.into_iter()
+    Kind::all()
 }

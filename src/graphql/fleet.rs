@@ -73,8 +73,7 @@ fn instant(micros: Option<i64>) -> Value {
 
 /// Kinds whose events name a device.
 fn of_devices() -> impl Iterator<Item = &'static Spec> {
-    Kind::ALL
-        .into_iter()
+    Kind::all()
         .map(Kind::spec)
         .filter(|spec| spec.device_index().is_some())
 }
@@ -82,7 +81,7 @@ fn of_devices() -> impl Iterator<Item = &'static Spec> {
 /// Kinds whose events name a site or a device.
 fn of_sites() -> impl Iterator<Item = &'static Spec> {
     let places = |spec: &&Spec| spec.device_index().is_some() || spec.site_index().is_some();
-    Kind::ALL.into_iter().map(Kind::spec).filter(places)
+    Kind::all().map(Kind::spec).filter(places)
 }
 
 impl ContainerType for Device {

@@ -189,7 +189,7 @@ impl BatchFn<SiteKey, Loaded<Option<Arc<SiteRow>>>> for Reads {
 impl BatchFn<EventKey, Loaded<Option<Arc<Event>>>> for Reads {
     async fn load(&mut self, keys: &[EventKey]) -> HashMap<EventKey, Loaded<Option<Arc<Event>>>> {
         let mut events = HashMap::new();
-        for kind in Kind::ALL {
+        for kind in Kind::all() {
             let of_kind = keys.iter().filter(|key| key.0 == kind);
             let places: Vec<Place> = of_kind.map(|key| key.1).collect();
             if places.is_empty() {

@@ -37,7 +37,7 @@ impl ContainerType for Events {
         if name == "node" {
             return node(ctx).await.map(Some);
         }
-        match Kind::ALL.into_iter().find(|kind| kind.spec().list == name) {
+        match Kind::all().find(|kind| kind.spec().list == name) {
             Some(kind) => connection::resolve(ctx, Some(kind), None).await,
             None => Ok(None),
         }
@@ -87,7 +87,7 @@ impl OutputType for Events {
                     page_arguments("EventFilter"),
                 ),
             ];
-            let specs = Kind::ALL.into_iter().map(Kind::spec);
+            let specs = Kind::all().map(Kind::spec);
             fields.extend(specs.map(|spec| connection_field(spec, spec.description)));
             object_type("EventQuery", "", fields, false)
         })
@@ -331,7 +331,7 @@ impl Fleet {
             let refused = refused.iter().filter(|row| row.kind == kind.spec().wire);
             source_state(kind, &of_kind, refused.map(refused_count).collect(), now)
         };
-        let recorded = Kind::ALL.into_iter().filter(|kind| about(*kind).is_some());
+        let recorded = Kind::all().filter(|kind| kind.spec().source.is_some());
         Ok(CollectionStatus {
             as_of: DateTime(now),
             sources: recorded.map(source).collect(),
@@ -366,38 +366,6 @@ impl Fleet {
     }
 }
 
-/// How often a source is expected, how it is collected and what for; `None` for kinds that are no
-/// sources.
-fn about(kind: Kind) -> Option<(Option<i32>, &'static str, &'static str)> {
-    Some(match kind {
-        Kind::DeviceMetrics => (Some(30), "agents report every 30 s", "health and capacity"),
-        Kind::JobOutcome => (
-            None,
-            "recorded when a job ends",
-            "when to run jobs, and whether they work",
-        ),
-        Kind::DeviceStateChange => (None, "health checks and agents", "availability"),
-        Kind::ErrorLog => (
-            None,
-            "agents, services and this server",
-            "what fails, and how often",
-        ),
-        Kind::ConfigurationChange => (
-            None,
-            "recorded when a parameter is set",
-            "what a change did",
-        ),
-        Kind::SiteSchedule => (None, "filed by operators", "when a site may be disturbed"),
-        Kind::UserActivity => (None, "consoles and apps", "what people use"),
-        Kind::ApiRequest => (
-            None,
-            "this server and others log their requests",
-            "load and latency",
-        ),
-        Kind::SiteRegistration | Kind::DeviceRegistration | Kind::JobTransition => return None,
-    })
-}
-
 /// Silence after which a source that is expected so often is stale.
 const STALE_INTERVALS: i64 = 10;
 
@@ -407,7 +375,8 @@ fn source_state(
     refused: Vec<RefusedCount>,
     now: Instant,
 ) -> SourceState {
-    let (expected, method, purpose) = about(kind).unwrap_or((None, "", ""));
+    let source = kind.spec().source.as_ref();
+    let expected = source.and_then(|source| source.expected_interval_seconds);
     let sum = |provenance: Option<i64>| {
         let rows = counters
             .iter()
@@ -437,8 +406,8 @@ fn source_state(
             .map(|at| DateTime(Instant(at))),
         newest_at: newest.map(|at| DateTime(Instant(at))),
         expected_interval_seconds: expected,
-        method,
-        purpose,
+        method: source.map_or("", |source| source.method),
+        purpose: source.map_or("", |source| source.purpose),
         refused,
     }
 }

@@ -43,7 +43,7 @@ impl SubscriptionType for Streams {
                 "Events of all kinds, in the order in which they are recorded.",
                 vec![filter("EventFilter"), after()],
             )];
-            for spec in Kind::ALL.into_iter().map(Kind::spec) {
+            for spec in Kind::all().map(Kind::spec) {
                 let mut arguments = vec![filter(&filter_name(spec)), after()];
                 arguments.extend(scope_argument(spec));
                 let ty = format!("{}!", spec.type_name);
@@ -58,9 +58,7 @@ impl SubscriptionType for Streams {
         ctx: &'a Context<'_>,
     ) -> Option<Pin<Box<dyn Stream<Item = Response> + Send + 'a>>> {
         let name = ctx.item.node.name.node.as_str();
-        let kind = Kind::ALL
-            .into_iter()
-            .find(|kind| kind.spec().stream == name);
+        let kind = Kind::all().find(|kind| kind.spec().stream == name);
         if kind.is_none() && name != "events" {
             return None;
         }
@@ -97,7 +95,7 @@ impl Wanted {
         };
         let kinds: Option<&'static [Kind]> = kind
             .and_then(|kind| Kind::ALL.iter().position(|k| *k == kind))
-            .and_then(|i| Kind::ALL_STATIC.get(i..=i));
+            .and_then(|i| Kind::ALL.get(i..=i));
         let asked: Vec<Kind> = kind.map_or_else(|| filters::kinds().collect(), |kind| vec![kind]);
         let filter = arguments.get("filter");
         let read = |kind: Kind| {

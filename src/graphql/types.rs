@@ -17,7 +17,7 @@ pub(super) fn register(registry: &mut Registry) {
     scalars::register(registry);
     register_shared(registry);
     register_filters(registry);
-    let kinds: Vec<&Spec> = Kind::ALL.into_iter().map(Kind::spec).collect();
+    let kinds: Vec<&Spec> = Kind::all().map(Kind::spec).collect();
     let names: Vec<String> = kinds.iter().map(|spec| spec.type_name.to_owned()).collect();
     for spec in &kinds {
         register_kind(registry, spec);

@@ -2,7 +2,7 @@
 
 use entity::device_metrics::Column;
 
-use super::{Field, Identity, Kind, Spec, Type};
+use super::{Field, Identity, Kind, Source, Spec, Type};
 
 /// What a device measured of itself at one instant.
 pub(super) static SPEC: Spec = Spec {
@@ -15,6 +15,11 @@ pub(super) static SPEC: Spec = Spec {
     description: "What a device measured of itself at one instant.",
     identity: Identity::DeviceAndTime,
     recordable: true,
+    source: Some(Source {
+        expected_interval_seconds: Some(30),
+        method: "agents report every 30 s",
+        purpose: "health and capacity",
+    }),
     derived: None,
     fields: &[
         Field::required(

@@ -2,7 +2,7 @@
 
 use entity::device_state_history::Column;
 
-use super::{Derived, Field, Identity, Kind, Spec, Type, enums};
+use super::{Derived, Field, Identity, Kind, Source, Spec, Type, enums};
 
 /// A device was seen in a state.
 pub(super) static SPEC: Spec = Spec {
@@ -15,6 +15,11 @@ pub(super) static SPEC: Spec = Spec {
     description: "A device was seen in a state.",
     identity: Identity::EventId,
     recordable: true,
+    source: Some(Source {
+        expected_interval_seconds: None,
+        method: "health checks and agents",
+        purpose: "availability",
+    }),
     derived: Some(Derived { field: "previousState", from: "newState" }),
     fields: &[
         Field::required("deviceId", &Column::DeviceKey, Type::Device, "The device."),

@@ -2,7 +2,7 @@
 
 use entity::job_outcomes::Column;
 
-use super::{Field, Identity, Kind, Refusal, Spec, Type, default_to, enums};
+use super::{Field, Identity, Kind, Refusal, Source, Spec, Type, default_to, enums};
 use crate::event::Fact;
 
 /// A job ended, on one device or as a whole.
@@ -16,6 +16,11 @@ pub(super) static SPEC: Spec = Spec {
     description: "A job ended, on one device or as a whole.",
     identity: Identity::EventId,
     recordable: true,
+    source: Some(Source {
+        expected_interval_seconds: None,
+        method: "recorded when a job ends",
+        purpose: "when to run jobs, and whether they work",
+    }),
     derived: None,
     fields: &[
         Field::required("jobId", &Column::JobId, Type::Text { max: 255 }, "The job."),

@@ -15,6 +15,7 @@ pub(super) static SPEC: Spec = Spec {
     description: "A job passed from one state to the next.",
     identity: Identity::EventId,
     recordable: false,
+    source: None,
     derived: None,
     fields: &[
         Field::required("jobId", &Column::JobId, Type::Text { max: 255 }, "The job."),

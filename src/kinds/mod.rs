@@ -33,98 +33,80 @@ pub use refusal::{Code, Refusal};
 pub use wire::{View, WireValue, is_date, is_time_of_day, parse, parse_any, to_json};
 pub(crate) use wire::{cell_json, number_view};
 
-/// A kind of event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+/// Makes [`Kind`] from one line for each kind: its name, its code in the tables, which is never
+/// used again for another, and its module. A registration comes before what refers to it.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $code:literal in $module:ident,)*) => {
+        /// A kind of event.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Kind {
+            $($(#[$doc])* $kind,)*
+        }
+
+        impl Kind {
+            /// All kinds.
+            pub const ALL: &'static [Self] = &[$(Self::$kind),*];
+
+            /// What the kind says of itself.
+            #[must_use]
+            pub fn spec(self) -> &'static Spec {
+                match self {
+                    $(Self::$kind => &$module::SPEC,)*
+                }
+            }
+
+            /// The number of the kind in the tables.
+            #[must_use]
+            pub const fn code(self) -> i64 {
+                match self {
+                    $(Self::$kind => $code,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
     /// A site was registered.
-    SiteRegistration,
+    SiteRegistration = 1 in site_registration,
     /// A device was registered.
-    DeviceRegistration,
+    DeviceRegistration = 2 in device_registration,
     /// A device measured itself.
-    DeviceMetrics,
+    DeviceMetrics = 3 in device_metrics,
     /// A job ended.
-    JobOutcome,
+    JobOutcome = 4 in job_outcome,
     /// A device was seen in a state.
-    DeviceStateChange,
+    DeviceStateChange = 5 in device_state_change,
     /// Something went wrong.
-    ErrorLog,
+    ErrorLog = 6 in error_log,
     /// A parameter got a new value.
-    ConfigurationChange,
+    ConfigurationChange = 7 in configuration_change,
     /// The hours of a site were set.
-    SiteSchedule,
+    SiteSchedule = 8 in site_schedule,
     /// Somebody did something.
-    UserActivity,
+    UserActivity = 9 in user_activity,
     /// A request was answered.
-    ApiRequest,
+    ApiRequest = 10 in api_request,
     /// A job passed from one state to the next.
-    JobTransition,
+    JobTransition = 11 in job_transition,
 }
 
 impl Kind {
-    /// All kinds, in the order of their codes. A registration comes before what refers to it.
-    pub const ALL: [Self; 11] = [
-        Self::SiteRegistration,
-        Self::DeviceRegistration,
-        Self::DeviceMetrics,
-        Self::JobOutcome,
-        Self::DeviceStateChange,
-        Self::ErrorLog,
-        Self::ConfigurationChange,
-        Self::SiteSchedule,
-        Self::UserActivity,
-        Self::ApiRequest,
-        Self::JobTransition,
-    ];
-
-    /// All kinds, as something to take a part of.
-    pub const ALL_STATIC: &'static [Self] = &Self::ALL;
-
-    /// What the kind says of itself.
-    #[must_use]
-    pub fn spec(self) -> &'static Spec {
-        match self {
-            Self::SiteRegistration => &site_registration::SPEC,
-            Self::DeviceRegistration => &device_registration::SPEC,
-            Self::DeviceMetrics => &device_metrics::SPEC,
-            Self::JobOutcome => &job_outcome::SPEC,
-            Self::DeviceStateChange => &device_state_change::SPEC,
-            Self::ErrorLog => &error_log::SPEC,
-            Self::ConfigurationChange => &configuration_change::SPEC,
-            Self::SiteSchedule => &site_schedule::SPEC,
-            Self::UserActivity => &user_activity::SPEC,
-            Self::ApiRequest => &api_request::SPEC,
-            Self::JobTransition => &job_transition::SPEC,
-        }
-    }
-
-    /// The number of the kind in the tables; never used again for another.
-    #[must_use]
-    pub fn code(self) -> i64 {
-        match self {
-            Self::SiteRegistration => 1,
-            Self::DeviceRegistration => 2,
-            Self::DeviceMetrics => 3,
-            Self::JobOutcome => 4,
-            Self::DeviceStateChange => 5,
-            Self::ErrorLog => 6,
-            Self::ConfigurationChange => 7,
-            Self::SiteSchedule => 8,
-            Self::UserActivity => 9,
-            Self::ApiRequest => 10,
-            Self::JobTransition => 11,
-        }
+    /// All kinds, one after the other.
+    pub fn all() -> impl Iterator<Item = Self> + Clone {
+        Self::ALL.iter().copied()
     }
 
     /// The kind of a number in the tables.
     #[must_use]
     pub fn of_code(code: i64) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.code() == code)
+        Self::all().find(|kind| kind.code() == code)
     }
 
     /// The kind of a name on the wire, such as `deviceMetrics`.
     #[must_use]
     pub fn of_wire(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.spec().wire == name)
+        Self::all().find(|kind| kind.spec().wire == name)
     }
 }
 
@@ -366,6 +348,17 @@ pub struct Derived {
     pub from: &'static str,
 }
 
+/// How events of a kind are collected.
+#[derive(Debug)]
+pub struct Source {
+    /// How often something is expected, in seconds; absent when it comes as it happens.
+    pub expected_interval_seconds: Option<i32>,
+    /// Who reports it, and when.
+    pub method: &'static str,
+    /// What it is collected for.
+    pub purpose: &'static str,
+}
+
 /// What a kind says of itself.
 #[derive(Debug)]
 pub struct Spec {
@@ -387,6 +380,8 @@ pub struct Spec {
     pub identity: Identity,
     /// Whether sources may record it; if not, only this server does.
     pub recordable: bool,
+    /// How it is collected, if it is a source of its own.
+    pub source: Option<Source>,
     /// A state that a device passes through: history shows its changes, not each report.
     pub derived: Option<Derived>,
     /// The fields, in the order in which they are shown and stored.
@@ -454,5 +449,19 @@ fn fill_in(fact: &mut Fact, column: impl ColumnName + Copy, value: crate::event:
     let index = fact.spec().index_of_column(column.name());
     if let Some(cell) = index.and_then(|index| fact.cells.get_mut(index)) {
         *cell = value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_and_names_are_each_of_one_kind() {
+        for kind in Kind::all() {
+            assert_eq!(Kind::of_code(kind.code()), Some(kind));
+            assert_eq!(Kind::of_wire(kind.spec().wire), Some(kind));
+            assert_eq!(kind.spec().kind, kind);
+        }
     }
 }

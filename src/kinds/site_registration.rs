@@ -16,6 +16,7 @@ pub(super) static SPEC: Spec = Spec {
     description: "A site was registered, or what is known of it changed.",
     identity: Identity::EventId,
     recordable: true,
+    source: None,
     derived: None,
     fields: &[
         Field::required(

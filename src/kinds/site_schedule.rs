@@ -2,7 +2,7 @@
 
 use entity::site_operating_schedules::Column;
 
-use super::{Code, Field, Identity, Kind, Refusal, Spec, Type, enums};
+use super::{Code, Field, Identity, Kind, Refusal, Source, Spec, Type, enums};
 use crate::event::{Cell, Fact};
 
 /// The hours of a site on a day of the week, or on one date, were set.
@@ -16,6 +16,11 @@ pub(super) static SPEC: Spec = Spec {
     description: "The hours of a site on a day of the week, or on one date, were set.",
     identity: Identity::EventId,
     recordable: true,
+    source: Some(Source {
+        expected_interval_seconds: None,
+        method: "filed by operators",
+        purpose: "when a site may be disturbed",
+    }),
     derived: None,
     fields: &[
         Field::required("siteId", &Column::SiteKey, Type::Site, "The site."),

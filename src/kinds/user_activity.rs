@@ -2,7 +2,7 @@
 
 use entity::user_activity::Column;
 
-use super::{Code, Field, Identity, Kind, Refusal, Spec, Type, enums};
+use super::{Code, Field, Identity, Kind, Refusal, Source, Spec, Type, enums};
 use crate::event::Fact;
 
 /// Somebody did something in a console or an app.
@@ -16,6 +16,11 @@ pub(super) static SPEC: Spec = Spec {
     description: "Somebody did something in a console or an app.",
     identity: Identity::EventId,
     recordable: true,
+    source: Some(Source {
+        expected_interval_seconds: None,
+        method: "consoles and apps",
+        purpose: "what people use",
+    }),
     derived: None,
     fields: &[
         Field::optional(

@@ -20,7 +20,7 @@ impl Fold for Counters {
     }
 
     fn kinds(&self) -> &'static [Kind] {
-        &Kind::ALL
+        Kind::ALL
     }
 
     fn tables(&self) -> &'static [&'static str] {

@@ -161,7 +161,7 @@ impl Committer {
         recorded_at: Instant,
     ) -> Result<(), StoreError> {
         let mut counts = BTreeMap::new();
-        for kind in Kind::ALL {
+        for kind in Kind::all() {
             let of_kind: Vec<&Event> = events.iter().filter(|e| e.fact.kind == kind).collect();
             if !of_kind.is_empty() {
                 insert::events(tx, kind.spec(), &of_kind).await?;

@@ -114,10 +114,7 @@ pub(crate) async fn stored(
     let mut places: HashMap<Kind, Vec<Place>> = HashMap::new();
     for keys in keys.chunks(KEYS_MAX) {
         by_id(tx, keys, &mut places).await?;
-        for kind in Kind::ALL
-            .into_iter()
-            .filter(|k| k.spec().identity == Identity::DeviceAndTime)
-        {
+        for kind in Kind::all().filter(|k| k.spec().identity == Identity::DeviceAndTime) {
             by_device_and_time(tx, kind, keys, &mut places).await?;
         }
     }

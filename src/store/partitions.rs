@@ -40,9 +40,7 @@ impl Partitions {
             let table: String = row
                 .try_get_by_index(0)
                 .doing("list the partitioned tables")?;
-            let kind = Kind::ALL
-                .into_iter()
-                .find(|kind| kind.spec().table == table);
+            let kind = Kind::all().find(|kind| kind.spec().table == table);
             partitions.partitioned.extend(kind);
         }
         Ok(partitions)

@@ -185,9 +185,7 @@ impl Restoring<'_> {
         batch: &Batch,
         rows: &[Vec<Value>],
     ) -> Result<(), StoreError> {
-        let kind = Kind::ALL
-            .into_iter()
-            .find(|kind| kind.spec().table == batch.table);
+        let kind = Kind::all().find(|kind| kind.spec().table == batch.table);
         let index = batch.columns.iter().position(|name| name == "occurred_at");
         let (Some(kind), Some(index)) = (kind, index) else {
             return Ok(());

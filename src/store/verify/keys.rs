@@ -73,7 +73,7 @@ impl Verifier<'_> {
 
     /// An event that is known by device and time is there once.
     pub(super) async fn natural_keys(&mut self) -> Result<(), StoreError> {
-        let kinds = Kind::ALL.into_iter().map(Kind::spec);
+        let kinds = Kind::all().map(Kind::spec);
         for spec in kinds.filter(|spec| spec.identity == Identity::DeviceAndTime) {
             let device = spec.device_index().and_then(|index| spec.fields.get(index));
             let Some(device) = device.map(|field| field.column.name()) else {

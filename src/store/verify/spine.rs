@@ -53,7 +53,7 @@ impl Verifier<'_> {
         while low < self.head.0 {
             let high = low.max(0).saturating_add(WINDOW).min(self.head.0);
             let mut rows = Vec::new();
-            for kind in Kind::ALL {
+            for kind in Kind::all() {
                 rows.extend(self.window(kind, low, high).await?);
             }
             rows.sort_unstable_by_key(|row| row.position);

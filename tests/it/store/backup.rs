@@ -26,7 +26,7 @@ contract![
 
 async fn filled(database: &Database) -> TestLog {
     let log = database.open().await.with_fleet().await;
-    for (seed, kind) in (1..).zip(Kind::ALL) {
+    for (seed, kind) in (1..).zip(Kind::all()) {
         log.record(samples(kind, 30, seed)).await;
     }
     log

@@ -29,13 +29,13 @@ const ORDERS: [Order; 4] = [
 /// A log with events of every kind, and what it holds of each.
 async fn filled(database: &Database) -> (TestLog, Vec<Event>) {
     let log = database.open().await.with_fleet().await;
-    for (seed, kind) in (1..).zip(Kind::ALL) {
+    for (seed, kind) in (1..).zip(Kind::all()) {
         for events in samples(kind, 40, seed).chunks(7) {
             log.record(events.to_vec()).await;
         }
     }
     let mut events = Vec::new();
-    for kind in Kind::ALL {
+    for kind in Kind::all() {
         events.extend(log.page(&all_of(kind)).await.unwrap());
     }
     (log, events)
@@ -56,7 +56,7 @@ fn all_of(kind: Kind) -> PageQuery {
 
 async fn what_is_read_is_what_was_appended(database: Database) {
     let (log, events) = filled(&database).await;
-    for (seed, kind) in (1..).zip(Kind::ALL) {
+    for (seed, kind) in (1..).zip(Kind::all()) {
         let derived = kind
             .spec()
             .derived
@@ -271,7 +271,7 @@ async fn pages_of_several_devices_equal_the_page_of_each(database: Database) {
 
 async fn events_are_found_by_their_places(database: Database) {
     let (log, events) = filled(&database).await;
-    for kind in Kind::ALL {
+    for kind in Kind::all() {
         let of_kind: Vec<_> = events.iter().filter(|e| e.fact.kind == kind).collect();
         let places: Vec<Place> = of_kind.iter().step_by(3).map(|e| Place::of(e)).collect();
         let mut found = log.at(kind, &places).await.unwrap();

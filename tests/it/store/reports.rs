@@ -28,7 +28,7 @@ fn some(text: &str) -> Option<String> {
 
 async fn every_kind_has_a_view_with_all_its_events(database: Database) {
     let log = database.open().await.with_fleet().await;
-    for kind in Kind::ALL {
+    for kind in Kind::all() {
         log.record(samples(kind, 9, 3)).await;
         let table = kind.spec().table;
         let count = database

@@ -52,7 +52,7 @@ async fn checks_after(database: &Database, damage: &str) -> Vec<Check> {
 
 async fn a_log_of_all_kinds_is_sound(database: Database) {
     let log = database.open().await.with_fleet().await;
-    for (seed, kind) in (1..).zip(Kind::ALL) {
+    for (seed, kind) in (1..).zip(Kind::all()) {
         log.record(samples(kind, 30, seed)).await;
     }
     let told = AtomicI64::new(0);
