@@ -9,28 +9,50 @@ use crate::support::{Database, at, contract, samples};
 
 contract![tables_refuse_what_is_out_of_bounds];
 
+/// A value that any field of a type may have.
+fn right(field: &Field) -> Json {
+    match field.ty {
+        Type::Device | Type::NewDevice => json!("d1"),
+        Type::Site | Type::NewSite => json!("s1"),
+        // what is configured is the system, which is registered nowhere
+        Type::Enum(set) => json!(set.values.last().unwrap().0),
+        Type::Text { .. } => json!("a"),
+        Type::Float { min, .. } => json!(min),
+        Type::Int { min, .. } | Type::Long { min, .. } => json!(min),
+        Type::Bool => json!(false),
+        Type::Date => json!("2026-12-25"),
+        Type::LocalTime => json!("08:00"),
+        Type::TimeZone => json!("UTC"),
+        Type::Currency => json!("EUR"),
+        Type::Windows | Type::Tags => json!([]),
+        Type::Money => json!("1"),
+        Type::Json { .. } | Type::Services => json!({}),
+    }
+}
+
 /// A body with all that is required, for any kind.
 fn body(kind: Kind) -> Map<String, Json> {
-    let body = match kind {
-        Kind::SiteRegistration => json!({"siteId": "s1", "name": "n"}),
-        Kind::DeviceRegistration => {
-            json!({"deviceId": "d1", "siteId": "s1", "deviceType": "GATEWAY"})
+    let required = kind
+        .spec()
+        .fields
+        .iter()
+        .filter(|field| field.origin == Origin::Required);
+    let mut body: Map<String, Json> = required
+        .map(|field| (field.name.to_owned(), right(field)))
+        .collect();
+    let at = json!("2026-11-23T09:00:00Z");
+    body.insert("occurredAt".to_owned(), at);
+    for (of, name, value) in [
+        (Kind::SiteSchedule, "dayOfWeek", "MONDAY"),
+        (Kind::SiteSchedule, "openTime", "08:00"),
+        (Kind::SiteSchedule, "closeTime", "18:00"),
+        (Kind::UserActivity, "name", "a"),
+    ] {
+        if kind == of {
+            body.insert(name.to_owned(), json!(value));
         }
-        Kind::DeviceMetrics => json!({"deviceId": "d1", "occurredAt": "2026-11-23T09:00:00Z"}),
-        Kind::JobOutcome => json!({"jobId": "j", "jobType": "t", "status": "COMPLETED"}),
-        Kind::DeviceStateChange => json!({"deviceId": "d1", "newState": "ONLINE"}),
-        Kind::ErrorLog => json!({"category": "API", "severity": "INFO", "errorMessage": "m"}),
-        Kind::ConfigurationChange => json!({"entityType": "SYSTEM", "entityId": "system",
-            "parameterName": "p", "newValue": 1, "changedBy": "me"}),
-        Kind::SiteSchedule => json!({"siteId": "s1", "dayOfWeek": "MONDAY",
-            "openTime": "08:00", "closeTime": "18:00"}),
-        Kind::UserActivity => json!({"activityType": "PAGE_VIEW"}),
-        Kind::ApiRequest => {
-            json!({"endpoint": "/", "method": "GET", "statusCode": 200, "responseTimeMs": 1})
-        }
-        Kind::JobTransition => json!({"jobId": "j", "jobType": "t", "state": "QUEUED"}),
-    };
-    body.as_object().unwrap().clone()
+    }
+    body
 }
 
 fn outcome(kind: Kind, body: &Map<String, Json>) -> Result<(), (Code, String)> {
