@@ -128,6 +128,7 @@ pub struct Tasks {
     stop_feeding: CancellationToken,
     writer: TaskTracker,
     others: TaskTracker,
+    connections: open::Connections,
 }
 
 impl Tasks {
@@ -139,6 +140,7 @@ impl Tasks {
         self.stop_feeding.cancel();
         self.others.close();
         self.others.wait().await;
+        self.connections.close().await;
     }
 }
 
@@ -215,6 +217,7 @@ impl Store {
             stop_feeding: CancellationToken::new(),
             writer: TaskTracker::new(),
             others: TaskTracker::new(),
+            connections: shared.connections.clone(),
         };
         if let Some(pool) = &shared.connections.postgres {
             tasks.others.spawn(feed::doorbell(

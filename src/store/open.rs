@@ -115,6 +115,18 @@ pub(crate) struct Connections {
     pub(crate) address: String,
 }
 
+impl Connections {
+    /// Closes all of them. The last to close a SQLite file puts its write-ahead log back into it, so
+    /// the writer comes last.
+    pub(crate) async fn close(&self) {
+        for db in [&self.readers, &self.writer] {
+            if let Err(error) = db.close_by_ref().await {
+                tracing::debug!(%error, "a connection could not be closed");
+            }
+        }
+    }
+}
+
 /// Connects, and checks that the database is ours; changes nothing.
 pub(crate) async fn connect(location: &Location) -> Result<Connections, OpenError> {
     let url = location.url.as_str();
