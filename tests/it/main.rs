@@ -8,6 +8,7 @@
 
 mod agent;
 mod faulty_server;
+mod process;
 mod simulate;
 mod store;
 mod support;
