@@ -10,7 +10,9 @@ use sea_orm::sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sea_orm::sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sea_orm::sqlx::{AssertSqlSafe, ConnectOptions, PgPool, query};
+use sea_orm::sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, Error as SqlxError, PgConnection, PgPool, query,
+};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, DbErr, SqlxPostgresConnector,
     SqlxSqliteConnector,
@@ -87,7 +89,7 @@ pub enum OpenError {
         found: String,
     },
     /// A statement failed.
-    #[error("cannot open the log")]
+    #[error("cannot open the log{}", hint(.0.cause()))]
     Store(#[from] StoreError),
 }
 
@@ -98,6 +100,12 @@ fn hint(cause: Cause) -> &'static str {
         Cause::ReadOnly => ": it is read-only; check the rights of the file and its folder",
         Cause::Corrupt => ": the file is damaged or no database; restore a backup",
         Cause::Unreachable => ": it cannot be reached; check the address, and that it runs",
+        Cause::Unopened => {
+            ": the file cannot be opened; check that its folder exists, that it is no folder itself, and that both may be written"
+        }
+        Cause::Io => ": the disk cannot be read or written; check it and its file system",
+        Cause::NoDatabase => ": there is no such database; make it with `createdb`",
+        Cause::Denied => ": its user is not let in; check the user and the password",
         Cause::Constraint | Cause::Other => "",
     }
 }
@@ -243,17 +251,24 @@ async fn postgres(location: &Location) -> Result<Connections, OpenError> {
             .acquire_timeout(LOCK_WAIT)
             .idle_timeout(Some(Duration::from_mins(1)))
     };
+    let failed = |error| {
+        let source = DbErr::Conn(sea_orm::RuntimeErr::SqlxError(std::sync::Arc::new(error)));
+        OpenError::Connect {
+            address: address.clone(),
+            cause: cause_of(&source),
+            source,
+        }
+    };
+    // a pool tries again until its time is over, and then does not say why
+    let probe = tokio::time::timeout(LOCK_WAIT, PgConnection::connect_with(&options)).await;
+    let silent = |_| sqlx_silent();
+    let probe = probe.map_err(silent).and_then(|probe| probe).map_err(failed)?;
+    // it was only tried
+    let _ = probe.close().await;
     let writer = pool(3)
         .connect_with(options.clone())
         .await
-        .map_err(|error| {
-            let source = DbErr::Conn(sea_orm::RuntimeErr::SqlxError(Arc::new(error)));
-            OpenError::Connect {
-                address: address.clone(),
-                cause: cause_of(&source),
-                source,
-            }
-        })?;
+        .map_err(failed)?;
     let readers = pool(location.readers_max).connect_lazy_with(options);
     Ok(Connections {
         postgres: Some(writer.clone()),
@@ -262,6 +277,12 @@ async fn postgres(location: &Location) -> Result<Connections, OpenError> {
         file: None,
         address,
     })
+}
+
+/// A server that accepted the connection and said nothing in time.
+fn sqlx_silent() -> SqlxError {
+    let message = "it did not answer in time";
+    std::io::Error::new(std::io::ErrorKind::TimedOut, message).into()
 }
 
 async fn check_ours(connections: &Connections) -> Result<(), OpenError> {

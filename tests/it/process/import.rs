@@ -54,7 +54,7 @@ fn the_till_is_stored_once_however_often_it_is_imported() {
         assert_eq!(data["deviceMetrics"]["totalCount"], "1584");
         assert_eq!(data["siteOperatingSchedules"]["totalCount"], "11");
         let device = &data["devices"]["nodes"][0]["latestMetrics"];
-        assert_eq!(device["occurredAt"], "2017-04-09T14:59:59Z", "{data}");
+        assert_eq!(device["occurredAt"], "2017-04-09T15:59:59Z", "{data}");
         database.verify();
     });
 }
