@@ -161,12 +161,13 @@ async fn sqlite(location: &Location) -> Result<Connections, OpenError> {
     let options = SqliteConnectOptions::from_str(&location.url)
         .map_err(|_| OpenError::Address(address.clone()))?
         .create_if_missing(location.create)
-        .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(LOCK_WAIT)
         .foreign_keys(false)
         .statement_cache_capacity(STATEMENTS_KEPT)
         .disable_statement_logging();
+    let plain = options.clone();
+    let options = options.journal_mode(SqliteJournalMode::Wal);
     let file = options.get_filename().to_path_buf();
     if !location.create && !file.exists() {
         return Err(OpenError::Missing(address));
@@ -175,9 +176,24 @@ async fn sqlite(location: &Location) -> Result<Connections, OpenError> {
     let one = SqlitePoolOptions::new()
         .max_connections(1)
         .idle_timeout(None)
-        .max_lifetime(None);
+        .max_lifetime(None)
+        .after_release(|connection, _| {
+            // when a disk fills, SQLite may refuse to commit and to roll back; whatever came next
+            // would be acknowledged inside that transaction and lost with it
+            let clean = !connection.is_in_transaction();
+            Box::pin(async move { Ok(clean) })
+        });
     let connect_error =
         |error| failed(DbErr::Conn(sea_orm::RuntimeErr::SqlxError(Arc::new(error))));
+    if file.exists() {
+        // before the file is told to keep a write-ahead log, which would change another program's
+        let looking = one.clone().connect_with(plain).await;
+        let looking = looking.map_err(connect_error)?;
+        let looking = SqlxSqliteConnector::from_sqlx_sqlite_pool(looking);
+        let names = table_names(&looking).await.map_err(failed)?;
+        looking.close().await.map_err(failed)?;
+        check_names(&names, &address)?;
+    }
     let writer = one
         .connect_with(options.clone())
         .await
@@ -262,7 +278,10 @@ async fn postgres(location: &Location) -> Result<Connections, OpenError> {
     // a pool tries again until its time is over, and then does not say why
     let probe = tokio::time::timeout(LOCK_WAIT, PgConnection::connect_with(&options)).await;
     let silent = |_| sqlx_silent();
-    let probe = probe.map_err(silent).and_then(|probe| probe).map_err(failed)?;
+    let probe = probe
+        .map_err(silent)
+        .and_then(|probe| probe)
+        .map_err(failed)?;
     // it was only tried
     let _ = probe.close().await;
     let writer = pool(3)
@@ -285,6 +304,25 @@ fn sqlx_silent() -> SqlxError {
     std::io::Error::new(std::io::ErrorKind::TimedOut, message).into()
 }
 
+/// The tables of a database.
+async fn table_names(db: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
+    let tables = if db.get_database_backend() == DbBackend::Postgres {
+        "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema()"
+    } else {
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    };
+    let sql = Sql::new(tables).statement(db.get_database_backend());
+    let rows = db.query_all_raw(sql).await?;
+    rows.iter().map(|row| row.try_get_by_index(0)).collect()
+}
+
+fn check_names(names: &[String], address: &str) -> Result<(), OpenError> {
+    if names.is_empty() || names.iter().any(|name| name == "seaql_migrations") {
+        return Ok(());
+    }
+    Err(OpenError::NotOurs(address.to_owned()))
+}
+
 async fn check_ours(connections: &Connections) -> Result<(), OpenError> {
     let db = &connections.writer;
     let address = || connections.address.clone();
@@ -293,22 +331,8 @@ async fn check_ours(connections: &Connections) -> Result<(), OpenError> {
         cause: cause_of(&source),
         source,
     };
-    let tables = if db.get_database_backend() == DbBackend::Postgres {
-        "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema()"
-    } else {
-        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-    };
-    let rows = db
-        .query_all_raw(Sql::new(tables).statement(db.get_database_backend()))
-        .await
-        .map_err(failed)?;
-    let mut names = Vec::with_capacity(rows.len());
-    for row in rows {
-        names.push(row.try_get_by_index::<String>(0).map_err(failed)?);
-    }
-    if !names.is_empty() && !names.iter().any(|name| name == "seaql_migrations") {
-        return Err(OpenError::NotOurs(address()));
-    }
+    let names = table_names(db).await.map_err(failed)?;
+    check_names(&names, &connections.address)?;
     if names.is_empty() {
         return Ok(());
     }

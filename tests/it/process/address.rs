@@ -18,7 +18,13 @@ async fn a_foreign_host_header_is_refused() {
     let database = Database::sqlite();
     let (_server, address) = database.serve();
     let api = Api::new();
-    for path in ["/graphql?query={__typename}", "/graphiql", "/readyz", "/metrics", "/healthz"] {
+    for path in [
+        "/graphql?query={__typename}",
+        "/graphiql",
+        "/readyz",
+        "/metrics",
+        "/healthz",
+    ] {
         let url = format!("{address}{path}");
         assert_eq!(api.get(&url, Some("evil.example")).await.0, 421, "{path}");
         assert_eq!(api.get(&url, Some("localhost:1234")).await.0, 200, "{path}");

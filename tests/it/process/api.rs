@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use super::program::DEADLINE;
 
@@ -149,7 +149,11 @@ impl Subscription {
         assert_eq!(acknowledged["type"], "connection_ack");
         let payload = json!({ "query": query, "variables": variables });
         let subscribe = json!({ "type": "subscribe", "id": "1", "payload": payload }).to_string();
-        subscription.socket.send(Message::text(subscribe)).await.ok()?;
+        subscription
+            .socket
+            .send(Message::text(subscribe))
+            .await
+            .ok()?;
         Some(subscription)
     }
 

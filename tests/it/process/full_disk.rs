@@ -30,7 +30,9 @@ fn event(number: usize) -> Value {
 #[test]
 fn a_full_disk_is_told_and_nothing_is_started_on_it() {
     let database = Database::sqlite();
-    let Some(disk) = SmallDisk::mount(database.folder(), 4) else { return };
+    let Some(disk) = SmallDisk::mount(database.folder(), 4) else {
+        return;
+    };
     let old = format!("sqlite://{}/old.db", disk.folder.display());
     let up = ["migrate", "up", "--database", &old];
     assert!(Program::run(database.folder(), &up).status.success());
@@ -51,13 +53,14 @@ fn a_full_disk_is_told_and_nothing_is_started_on_it() {
 #[tokio::test]
 async fn a_disk_that_fills_refuses_events_and_goes_on_when_there_is_room() {
     let database = Database::sqlite();
-    let Some(disk) = SmallDisk::mount(database.folder(), 16) else { return };
+    let Some(disk) = SmallDisk::mount(database.folder(), 16) else {
+        return;
+    };
     let url = format!("sqlite://{}/log.db", disk.folder.display());
     let serve = ["serve", "--listen", "127.0.0.1:0", "--database", &url];
     let mut server = Program::start(database.folder(), &serve);
     let address = server.address().unwrap();
     let api = Api::new();
-    let filler = fill(&disk.folder);
     let mut acknowledged: Vec<String> = Vec::new();
     let mut number = 0;
     let mut record = async |acknowledged: &mut Vec<String>| {
@@ -70,10 +73,18 @@ async fn a_disk_that_fills_refuses_events_and_goes_on_when_there_is_room() {
             assert_eq!(errors[0]["extensions"]["retryable"], true, "{answer}");
             return false;
         }
-        let outcomes = answer["data"]["recordEvents"]["outcomes"].as_array().unwrap();
-        acknowledged.extend(outcomes.iter().map(|o| o["position"].as_str().unwrap().to_owned()));
+        let outcomes = answer["data"]["recordEvents"]["outcomes"]
+            .as_array()
+            .unwrap();
+        acknowledged.extend(
+            outcomes
+                .iter()
+                .map(|o| o["position"].as_str().unwrap().to_owned()),
+        );
         true
     };
+    assert!(record(&mut acknowledged).await, "there is room");
+    let filler = fill(&disk.folder);
     let mut refused = 0;
     for _ in 0..200 {
         refused += usize::from(!record(&mut acknowledged).await);
@@ -88,16 +99,23 @@ async fn a_disk_that_fills_refuses_events_and_goes_on_when_there_is_room() {
     for _ in 0..3 {
         assert!(record(&mut acknowledged).await, "there is room again");
     }
+    println!("{} events were acknowledged", acknowledged.len());
     // what was acknowledged is there, also after a start
     for _ in 0..2 {
         server.kill();
         server = Program::start(database.folder(), &serve);
         let address = server.address().unwrap();
         let log = api.log(&address, None, "").await;
-        let there: Vec<&str> = log.iter().map(|event| event["position"].as_str().unwrap()).collect();
-        let wanted: Vec<String> = (1..=there.len()).map(|position| position.to_string()).collect();
+        let there: Vec<&str> = log
+            .iter()
+            .map(|event| event["position"].as_str().unwrap())
+            .collect();
+        let wanted: Vec<String> = (1..=there.len())
+            .map(|position| position.to_string())
+            .collect();
         assert_eq!(there, wanted);
-        let errors = |position: &String| log[position.parse::<usize>().unwrap() - 1]["kind"] == "errorLog";
+        let errors =
+            |position: &String| log[position.parse::<usize>().unwrap() - 1]["kind"] == "errorLog";
         assert!(acknowledged.iter().all(errors));
     }
 }

@@ -8,7 +8,10 @@ use super::program::Program;
 
 const TILL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/till.jsonl.gz");
 /// Not part of the repository; see the module's tests for when it is there.
-const FLEET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/fleet-q1.jsonl.gz");
+const FLEET: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../shared/data/fleet-q1.jsonl.gz"
+);
 
 const TILL_EVENTS: usize = 1_597;
 const FLEET_EVENTS: usize = 43_596;
@@ -112,5 +115,10 @@ fn standard_input_is_imported_like_a_file() {
     std::io::copy(&mut till, &mut import.stdin()).unwrap();
     let ended = import.end();
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
-    assert!(ended.stdout.contains("standard input: 1597 lines: 1597 recorded"), "{ended:?}");
+    assert!(
+        ended
+            .stdout
+            .contains("standard input: 1597 lines: 1597 recorded"),
+        "{ended:?}"
+    );
 }

@@ -22,13 +22,19 @@ use super::workload::{DEVICES, Keyed, Maker, Request, record_until_killed};
 const CLIENTS: usize = 8;
 
 fn rounds() -> u32 {
-    if std::env::var_os("HOMEPOT_TEST_LONG").is_some_and(|long| long == "1") { 50 } else { 5 }
+    if std::env::var_os("HOMEPOT_TEST_LONG").is_some_and(|long| long == "1") {
+        50
+    } else {
+        5
+    }
 }
 
 /// A run can be repeated with the seed that it printed.
 fn seed() -> u64 {
     let given = std::env::var("HOMEPOT_TEST_SEED").ok();
-    given.map_or_else(rand::random, |seed| seed.parse().expect("a seed is a number"))
+    given.map_or_else(rand::random, |seed| {
+        seed.parse().expect("a seed is a number")
+    })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -103,7 +109,12 @@ impl Harness {
         }
         self.one_commit_each().await;
         self.subscriber_saw_everything().await;
-        let Self { database, server, api, .. } = self;
+        let Self {
+            database,
+            server,
+            api,
+            ..
+        } = self;
         rebuilt_is_as_folded(&database, server, &api).await;
         database.verify();
     }
@@ -119,7 +130,10 @@ impl Harness {
         }
         let answered = self.rng.random_range(1..60);
         let enough = answers.wait_for(|count| *count >= answered);
-        tokio::time::timeout(DEADLINE, enough).await.expect("it records").unwrap();
+        tokio::time::timeout(DEADLINE, enough)
+            .await
+            .expect("it records")
+            .unwrap();
         // the moment lies anywhere in the work on a batch
         let moment = Duration::from_micros(self.rng.random_range(0..50_000));
         tokio::time::sleep(moment).await;
@@ -165,8 +179,13 @@ impl Harness {
             }
         }
         self.ledger.read(&self.api, &address).await;
-        self.requests.retain(|request| request.keyed != Keyed::Not || request.answer != Some(Vec::new()));
-        let events: usize = self.requests.iter().map(|request| request.events().count()).sum();
+        self.requests
+            .retain(|request| request.keyed != Keyed::Not || request.answer != Some(Vec::new()));
+        let events: usize = self
+            .requests
+            .iter()
+            .map(|request| request.events().count())
+            .sum();
         assert_eq!(self.ledger.marks(), events, "the log has what nobody sent");
     }
 
@@ -190,7 +209,10 @@ impl Harness {
     async fn subscriber_saw_everything(&mut self) {
         let head = self.ledger.head();
         let seen = self.seen.wait_for(|seen| *seen >= head);
-        tokio::time::timeout(DEADLINE, seen).await.expect("the subscriber sees the head").unwrap();
+        tokio::time::timeout(DEADLINE, seen)
+            .await
+            .expect("the subscriber sees the head")
+            .unwrap();
         assert!(!self.subscriber.is_finished(), "the subscriber failed");
         self.subscriber.abort();
         assert!(!self.pager.is_finished(), "the reader by pages failed");
@@ -205,18 +227,28 @@ async fn register(api: &Api, address: &str) -> String {
         json!({ "deviceRegistration": { "deviceId": format!("d{device}"), "siteId": "s0", "deviceType": "POS_TERMINAL" } })
     }));
     let outcomes = api.record(address, json!(events)).await;
-    assert!(outcomes.iter().all(|outcome| outcome["status"] == "RECORDED"));
+    assert!(
+        outcomes
+            .iter()
+            .all(|outcome| outcome["status"] == "RECORDED")
+    );
     assert_eq!(outcomes[0]["position"], "1");
     outcomes[0]["cursor"].as_str().unwrap().to_owned()
 }
 
 /// Follows the log across all servers, each time from the last cursor, and sees every position
 /// exactly once.
-async fn follow_log(mut address: watch::Receiver<String>, mut cursor: String, seen: watch::Sender<i64>) {
+async fn follow_log(
+    mut address: watch::Receiver<String>,
+    mut cursor: String,
+    seen: watch::Sender<i64>,
+) {
     let query = "subscription Follow($after: String) { events(after: $after) { position cursor } }";
     loop {
         let server = address.borrow_and_update().clone();
-        if let Some(mut stream) = Subscription::open(&server, query, json!({ "after": cursor })).await {
+        if let Some(mut stream) =
+            Subscription::open(&server, query, json!({ "after": cursor })).await
+        {
             while let Some(item) = stream.next().await {
                 let event = &item["events"];
                 let last = *seen.borrow();
@@ -253,8 +285,14 @@ async fn page_log(api: Api, mut address: watch::Receiver<String>) {
     }
 }
 
-const PROJECTIONS: [&str; 6] =
-    ["registry", "configuration", "jobs", "status", "schedules", "counters"];
+const PROJECTIONS: [&str; 6] = [
+    "registry",
+    "configuration",
+    "jobs",
+    "status",
+    "schedules",
+    "counters",
+];
 
 const STATE: &str = "{ devices(first: 1000) { nodes { deviceId currentState currentStateSince \
     lastSeenAt lifecycle registeredAt latestMetrics { position cpuPercent } configuration { \
@@ -268,7 +306,11 @@ async fn rebuilt_is_as_folded(database: &Database, server: Program, api: &Api) {
     for projection in PROJECTIONS {
         let rebuilt = database.run(&["rebuild", projection]);
         assert!(rebuilt.status.success(), "{rebuilt:?}");
-        assert_eq!(state(database, api).await, before, "{projection} is rebuilt otherwise");
+        assert_eq!(
+            state(database, api).await,
+            before,
+            "{projection} is rebuilt otherwise"
+        );
     }
 }
 

@@ -48,18 +48,29 @@ impl Ledger {
     /// The positions of a request's events: all or none, in one commit, each as it was written.
     fn found(&self, request: &Request) -> Option<Vec<i64>> {
         let position_of = |body: &Value| self.by_mark.get(body["extra"]["mark"].as_str()?).copied();
-        let found: Vec<Option<i64>> = request.events().map(|(_, body)| position_of(body)).collect();
+        let found: Vec<Option<i64>> = request
+            .events()
+            .map(|(_, body)| position_of(body))
+            .collect();
         if found.iter().all(Option::is_none) {
             return None;
         }
         let positions: Option<Vec<i64>> = found.iter().copied().collect();
-        let positions = positions.unwrap_or_else(|| panic!("a part is there: {found:?}, {request:?}"));
+        let positions =
+            positions.unwrap_or_else(|| panic!("a part is there: {found:?}, {request:?}"));
         let first = positions[0];
         let wanted: Vec<i64> = (first..).take(positions.len()).collect();
-        assert_eq!(positions, wanted, "the events of one request stand together");
+        assert_eq!(
+            positions, wanted,
+            "the events of one request stand together"
+        );
         for ((kind, body), position) in request.events().zip(&positions) {
             let read = self.at(*position);
-            assert_eq!(read["recordedAt"], self.at(first)["recordedAt"], "they are of one commit");
+            assert_eq!(
+                read["recordedAt"],
+                self.at(first)["recordedAt"],
+                "they are of one commit"
+            );
             assert_same(kind, body, read);
         }
         Some(positions)
@@ -84,8 +95,15 @@ impl Ledger {
         }
         let outcomes = send(api, server, request).await.expect("the server lives");
         let (statuses, positions): (Vec<String>, Vec<i64>) = outcomes.into_iter().unzip();
-        let wanted = if found.is_some() { "DUPLICATE" } else { "RECORDED" };
-        assert!(statuses.iter().all(|status| status == wanted), "{statuses:?}");
+        let wanted = if found.is_some() {
+            "DUPLICATE"
+        } else {
+            "RECORDED"
+        };
+        assert!(
+            statuses.iter().all(|status| status == wanted),
+            "{statuses:?}"
+        );
         let settled = found.as_ref().map_or(Settled::Absent, |_| Settled::Present);
         if let Some(found) = found {
             assert_eq!(positions, found);
@@ -111,7 +129,9 @@ fn assert_same(kind: &str, body: &Value, read: &Value) {
             "extra" | "eventId" => assert_eq!(written, &read[name]),
             _ => {
                 let read = read.get(format!("{kind}_{name}"));
-                if kind == "configurationChange" && matches!(name.as_str(), "entityType" | "parameterName") {
+                if kind == "configurationChange"
+                    && matches!(name.as_str(), "entityType" | "parameterName")
+                {
                     continue;
                 }
                 if kind == "apiRequest" && matches!(name.as_str(), "method" | "responseTimeMs") {

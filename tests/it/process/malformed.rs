@@ -22,14 +22,32 @@ fn lines() -> (Vec<u8>, Vec<(u64, &'static str)>) {
         (b"{\"errorLog\": {\"category\": ".to_vec(), "INVALID"),
         (b"{\"teapot\": {}}".to_vec(), "UNKNOWN_KIND"),
         (b"[1, 2]".to_vec(), "INVALID"),
-        (metrics(json!({ "deviceId": "d0", "occurredAt": now, "cpu": 5 })), "UNKNOWN_FIELD"),
-        (metrics(json!({ "deviceId": "d0", "occurredAt": now, "cpuPercent": 9999 })), "OUT_OF_RANGE"),
-        (metrics(json!({ "deviceId": "d0", "occurredAt": now, "cpuPercent": "5" })), "INVALID"),
-        (metrics(json!({ "deviceId": "nobody", "occurredAt": now })), "UNKNOWN_DEVICE"),
+        (
+            metrics(json!({ "deviceId": "d0", "occurredAt": now, "cpu": 5 })),
+            "UNKNOWN_FIELD",
+        ),
+        (
+            metrics(json!({ "deviceId": "d0", "occurredAt": now, "cpuPercent": 9999 })),
+            "OUT_OF_RANGE",
+        ),
+        (
+            metrics(json!({ "deviceId": "d0", "occurredAt": now, "cpuPercent": "5" })),
+            "INVALID",
+        ),
+        (
+            metrics(json!({ "deviceId": "nobody", "occurredAt": now })),
+            "UNKNOWN_DEVICE",
+        ),
         (metrics(json!({ "deviceId": "d0" })), "MISSING"),
-        (metrics(json!({ "deviceId": "d0", "occurredAt": "2999-01-01T00:00:00Z" })), "IN_FUTURE"),
+        (
+            metrics(json!({ "deviceId": "d0", "occurredAt": "2999-01-01T00:00:00Z" })),
+            "IN_FUTURE",
+        ),
         (long.to_string().into_bytes(), "TOO_LONG"),
-        (b"{\"errorLog\": {\"errorMessage\": \"\xff\xfe\"}}".to_vec(), "INVALID"),
+        (
+            b"{\"errorLog\": {\"errorMessage\": \"\xff\xfe\"}}".to_vec(),
+            "INVALID",
+        ),
     ];
     let mut text = Vec::new();
     let mut refused = Vec::new();
@@ -55,7 +73,9 @@ fn database_with_device() -> Database {
 
 fn refused(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 /// Checks what is told of the lines, and that the good ones are stored.
@@ -67,12 +87,25 @@ fn check(database: &Database, ended: &Ended, path: &Path) {
     let refused = refused(path);
     let found: Vec<(u64, &str)> = refused
         .iter()
-        .map(|line| (line["line"].as_u64().unwrap(), line["code"].as_str().unwrap()))
+        .map(|line| {
+            (
+                line["line"].as_u64().unwrap(),
+                line["code"].as_str().unwrap(),
+            )
+        })
         .collect();
     assert_eq!(found, wanted, "{refused:#?}");
-    assert!(refused.iter().all(|line| !line["message"].as_str().unwrap().is_empty()));
+    assert!(
+        refused
+            .iter()
+            .all(|line| !line["message"].as_str().unwrap().is_empty())
+    );
     // what was too long is shown by its beginning
-    assert!(refused.iter().all(|line| line["text"].as_str().unwrap().len() < 1_000));
+    assert!(
+        refused
+            .iter()
+            .all(|line| line["text"].as_str().unwrap().len() < 1_000)
+    );
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let rows = runtime.block_on(database.rows("SELECT count(*), 0 FROM error_logs"));
     assert_eq!(rows, [(12, 0)]);
@@ -91,7 +124,11 @@ fn each_bad_line_of_a_file_is_reported_with_its_number_and_its_code() {
     let database = database_with_device();
     let file = write(&database, "bad.jsonl", &lines().0);
     let ended = database.run(&["import", file.to_str().unwrap()]);
-    check(&database, &ended, &database.folder().join("bad.jsonl.refused.jsonl"));
+    check(
+        &database,
+        &ended,
+        &database.folder().join("bad.jsonl.refused.jsonl"),
+    );
 }
 
 #[test]
@@ -133,11 +170,19 @@ fn a_truncated_file_keeps_what_could_be_read_and_fails() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let stored = runtime.block_on(database.rows("SELECT count(*), 0 FROM error_logs"))[0].0;
     let first_lost = format!("cannot read line {}", stored + 1);
-    assert!(stored > 1_000 && ended.stderr.contains(&first_lost), "{stored}: {ended:?}");
+    assert!(
+        stored > 1_000 && ended.stderr.contains(&first_lost),
+        "{stored}: {ended:?}"
+    );
     // the whole file can be imported afterwards, without repetition
     let file = write(&database, "cut.gz", &whole);
     let ended = database.run(&["import", file.to_str().unwrap()]);
-    assert!(ended.stdout.contains(&format!("{} recorded, {stored} duplicates", 5_000 - stored)), "{ended:?}");
+    assert!(
+        ended
+            .stdout
+            .contains(&format!("{} recorded, {stored} duplicates", 5_000 - stored)),
+        "{ended:?}"
+    );
 }
 
 #[test]

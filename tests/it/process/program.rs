@@ -150,7 +150,9 @@ impl Program {
             match self.stdout.recv_timeout(left) {
                 Ok(line) => stdout.extend([line.as_str(), "\n"]),
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
-                Err(mpsc::RecvTimeoutError::Timeout) => panic!("it does not end: {}", self.stderr()),
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    panic!("it does not end: {}", self.stderr())
+                }
             }
         }
         // standard output is closed by the end only

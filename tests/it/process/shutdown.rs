@@ -25,7 +25,10 @@ async fn register(api: &Api, address: &str) -> String {
         json!({ "deviceRegistration": { "deviceId": format!("d{device}"), "siteId": "s0", "deviceType": "POS_TERMINAL" } })
     }));
     let outcomes = api.record(address, json!(events)).await;
-    outcomes.last().unwrap()["cursor"].as_str().unwrap().to_owned()
+    outcomes.last().unwrap()["cursor"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 async fn told_to_stop_while_recording(database: Database) {
@@ -47,13 +50,18 @@ async fn told_to_stop_while_recording(database: Database) {
     for client in clients {
         requests.extend(client.await.unwrap().requests);
     }
-    let ended = tokio::task::spawn_blocking(move || server.end()).await.unwrap();
+    let ended = tokio::task::spawn_blocking(move || server.end())
+        .await
+        .unwrap();
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
     println!("stopped in {:?}", began.elapsed());
     let (_server, address) = database.serve();
     let mut ledger = Ledger::default();
     ledger.read(&api, &address).await;
-    let answered = requests.iter().filter(|request| request.answer.is_some()).count();
+    let answered = requests
+        .iter()
+        .filter(|request| request.answer.is_some())
+        .count();
     assert!(answered >= 40);
     // a request that got no answer was never begun: nothing of it is there
     for request in &requests {
@@ -80,15 +88,27 @@ async fn a_subscriber_does_not_hold_up_the_stop() {
     let api = Api::new();
     let after = register(&api, &address).await;
     let query = "subscription($after: String) { events(after: $after) { position } }";
-    let mut stream = Subscription::open(&address, query, json!({ "after": after })).await.unwrap();
-    api.record(&address, json!([{ "userActivity": { "activityType": "PAGE_VIEW" } }])).await;
+    let mut stream = Subscription::open(&address, query, json!({ "after": after }))
+        .await
+        .unwrap();
+    api.record(
+        &address,
+        json!([{ "userActivity": { "activityType": "PAGE_VIEW" } }]),
+    )
+    .await;
     assert!(stream.next().await.is_some());
     let began = Instant::now();
     server.terminate();
     while stream.next().await.is_some() {}
-    let ended = tokio::task::spawn_blocking(move || server.end()).await.unwrap();
+    let ended = tokio::task::spawn_blocking(move || server.end())
+        .await
+        .unwrap();
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
-    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 async fn beside_a_running_server(database: Database) {
@@ -96,7 +116,9 @@ async fn beside_a_running_server(database: Database) {
     let api = Api::new();
     let after = register(&api, &address).await;
     let query = "subscription($after: String) { errorLogs(after: $after) { position errorMessage recordedAt } }";
-    let mut stream = Subscription::open(&address, query, json!({ "after": after })).await.unwrap();
+    let mut stream = Subscription::open(&address, query, json!({ "after": after }))
+        .await
+        .unwrap();
     let mut slowest = Duration::ZERO;
     let mut last = 0;
     for run in 0..10 {
@@ -108,7 +130,10 @@ async fn beside_a_running_server(database: Database) {
         std::fs::write(&file, lines).unwrap();
         let import = database.start(&["import", file.to_str().unwrap()]);
         for line in 0..20 {
-            let item = tokio::time::timeout(DEADLINE, stream.next()).await.unwrap().unwrap();
+            let item = tokio::time::timeout(DEADLINE, stream.next())
+                .await
+                .unwrap()
+                .unwrap();
             let event = &item["errorLogs"];
             assert_eq!(event["errorMessage"], format!("{run}/{line}"));
             assert!(long(&event["position"]) > last);
@@ -118,7 +143,9 @@ async fn beside_a_running_server(database: Database) {
             let latency = Duration::from_micros(u64::try_from(now.0 - recorded.0).unwrap());
             slowest = slowest.max(latency);
         }
-        let ended = tokio::task::spawn_blocking(move || import.end()).await.unwrap();
+        let ended = tokio::task::spawn_blocking(move || import.end())
+            .await
+            .unwrap();
         assert!(ended.stdout.contains("20 recorded"), "{ended:?}");
     }
     println!("an import beside the server was seen {slowest:?} after its append at the latest");

@@ -17,8 +17,15 @@ fn refused_at(database: &Database, url: &str, words: &[&str]) {
 #[test]
 fn an_address_of_another_form_is_refused() {
     let database = Database::sqlite();
-    for url in ["mysql://host/database", "homepot.db", "postgres://127.0.0.1:no-port/x"] {
-        let words = [url, "is neither sqlite://FILE nor postgres://USER@HOST/DATABASE"];
+    for url in [
+        "mysql://host/database",
+        "homepot.db",
+        "postgres://127.0.0.1:no-port/x",
+    ] {
+        let words = [
+            url,
+            "is neither sqlite://FILE nor postgres://USER@HOST/DATABASE",
+        ];
         refused_at(&database, url, &words);
     }
 }
@@ -28,7 +35,11 @@ fn a_database_that_is_not_there_is_named_with_what_makes_one() {
     let database = Database::sqlite();
     for command in [&["rebuild", "status"][..], &["migrate", "status"]] {
         let ended = database.run(command);
-        ended.refused(&[&database.url, "there is no database", "`migrate up` make one"]);
+        ended.refused(&[
+            &database.url,
+            "there is no database",
+            "`migrate up` make one",
+        ]);
     }
     assert!(!database.file().exists(), "nothing was made");
 }
@@ -44,7 +55,11 @@ fn a_folder_that_is_not_there_is_told() {
 fn a_folder_in_place_of_a_file_is_told() {
     let database = Database::sqlite();
     let url = format!("sqlite://{}", database.folder().display());
-    refused_at(&database, &url, &["cannot be opened", "check that its folder exists"]);
+    refused_at(
+        &database,
+        &url,
+        &["cannot be opened", "check that its folder exists"],
+    );
 }
 
 #[test]
@@ -53,17 +68,31 @@ fn a_postgresql_that_does_not_answer_is_told_at_once() {
     let url = "postgres://somebody:secret@127.0.0.1:1/x";
     let arguments = [&SERVE[..], &["--database", url]].concat();
     let ended = super::program::Program::run(database.folder(), &arguments);
-    let words = ["postgres://somebody@127.0.0.1:1/x", "cannot be reached", "check the address"];
+    let words = [
+        "postgres://somebody@127.0.0.1:1/x",
+        "cannot be reached",
+        "check the address",
+    ];
     ended.refused(&words);
     assert!(!ended.stderr.contains("secret"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("refused"), "the cause is told: {}", ended.stderr);
+    assert!(
+        ended.stderr.contains("refused"),
+        "the cause is told: {}",
+        ended.stderr
+    );
 }
 
 #[test]
 fn a_postgresql_without_the_database_is_told() {
-    let Some(database) = Database::postgres() else { return };
+    let Some(database) = Database::postgres() else {
+        return;
+    };
     let url = format!("{}_not", database.url);
-    refused_at(&database, &url, &["does not exist", "make it with `createdb`"]);
+    refused_at(
+        &database,
+        &url,
+        &["does not exist", "make it with `createdb`"],
+    );
 }
 
 #[test]
@@ -73,10 +102,20 @@ fn a_database_of_another_program_is_left_alone() {
     for database in databases {
         database.execute("CREATE TABLE accounts (id BIGINT PRIMARY KEY, name TEXT)");
         let before = std::fs::read(database.file()).ok();
-        database.run(&SERVE).refused(&["database of another program", "--database"]);
-        database.run(&["import", "-"]).refused(&["database of another program"]);
-        database.run(&["migrate", "up"]).refused(&["database of another program"]);
-        assert_eq!(std::fs::read(database.file()).ok(), before, "it was changed");
+        database
+            .run(&SERVE)
+            .refused(&["database of another program", "--database"]);
+        database
+            .run(&["import", "-"])
+            .refused(&["database of another program"]);
+        database
+            .run(&["migrate", "up"])
+            .refused(&["database of another program"]);
+        assert_eq!(
+            std::fs::read(database.file()).ok(),
+            before,
+            "it was changed"
+        );
     }
 }
 
@@ -85,7 +124,9 @@ fn a_file_that_is_no_database_is_left_alone() {
     let database = Database::sqlite();
     let text = "dear diary, ".repeat(1_000);
     std::fs::write(database.file(), &text).unwrap();
-    database.run(&SERVE).refused(&["database of another program", "--database"]);
+    database
+        .run(&SERVE)
+        .refused(&["database of another program", "--database"]);
     assert_eq!(std::fs::read_to_string(database.file()).unwrap(), text);
 }
 
@@ -95,9 +136,17 @@ fn a_database_of_a_newer_version_is_left_alone() {
     databases.extend(Database::postgres());
     for database in databases {
         assert!(database.run(&["migrate", "up"]).status.success());
-        database.execute("INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999_future', 0)");
+        database.execute(
+            "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999_future', 0)",
+        );
         let words = ["newer version", "m9999_future", "use that version"];
-        for command in [&SERVE[..], &["import", "-"], &["migrate", "up"], &["migrate", "status"], &["rebuild", "status"]] {
+        for command in [
+            &SERVE[..],
+            &["import", "-"],
+            &["migrate", "up"],
+            &["migrate", "status"],
+            &["rebuild", "status"],
+        ] {
             database.run(command).refused(&words);
         }
     }
@@ -108,9 +157,16 @@ async fn a_file_that_another_process_keeps_locked_is_told() {
     let database = Database::sqlite();
     assert!(database.run(&["migrate", "up"]).status.success());
     let mut other = SqliteConnection::connect(&database.url).await.unwrap();
-    sqlx::raw_sql("BEGIN IMMEDIATE; UPDATE log_head SET position = position").execute(&mut other).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE; UPDATE log_head SET position = position")
+        .execute(&mut other)
+        .await
+        .unwrap();
     let file = database.folder().join("one.jsonl");
-    std::fs::write(&file, "{\"siteRegistration\": {\"siteId\": \"s0\", \"name\": \"S\"}}\n").unwrap();
+    std::fs::write(
+        &file,
+        "{\"siteRegistration\": {\"siteId\": \"s0\", \"name\": \"S\"}}\n",
+    )
+    .unwrap();
     let import = ["import", file.to_str().unwrap()];
     let ended = database.run(&import);
     ended.refused(&["locked by another process", "try again"]);
@@ -156,13 +212,19 @@ impl SmallDisk {
             &["mount", "-t", "tmpfs", "-o", &size, "tmpfs", path],
             &["umount", "--lazy", path],
         )?;
-        Some(Self { folder, _undo: undo })
+        Some(Self {
+            folder,
+            _undo: undo,
+        })
     }
 
     fn remount(&self, how: &str) {
         let how = format!("remount,{how}");
         let path = self.folder.to_str().unwrap();
-        let done = Command::new("mount").args(["-o", &how, path]).status().unwrap();
+        let done = Command::new("mount")
+            .args(["-o", &how, path])
+            .status()
+            .unwrap();
         assert!(done.success());
     }
 }
@@ -173,17 +235,27 @@ fn a_file_that_may_not_be_written_is_told() {
     assert!(database.run(&["migrate", "up"]).status.success());
     let file = database.file();
     let path = file.to_str().unwrap();
-    let Some(_undo) = as_root(&["chattr", "+i", path], &["chattr", "-i", path]) else { return };
-    database.run(&SERVE).refused(&["read-only", "check the rights of the file and its folder"]);
+    let Some(_undo) = as_root(&["chattr", "+i", path], &["chattr", "-i", path]) else {
+        return;
+    };
+    database
+        .run(&SERVE)
+        .refused(&["read-only", "check the rights of the file and its folder"]);
 }
 
 #[test]
 fn a_folder_that_may_not_be_written_is_told() {
     let database = Database::sqlite();
-    let Some(disk) = SmallDisk::mount(database.folder(), 8) else { return };
+    let Some(disk) = SmallDisk::mount(database.folder(), 8) else {
+        return;
+    };
     let url = format!("sqlite://{}/log.db", disk.folder.display());
     let up = ["migrate", "up", "--database", &url];
-    assert!(super::program::Program::run(database.folder(), &up).status.success());
+    assert!(
+        super::program::Program::run(database.folder(), &up)
+            .status
+            .success()
+    );
     disk.remount("ro");
     for url in [url, format!("sqlite://{}/new.db", disk.folder.display())] {
         refused_at(&database, &url, &[&url, "may be written"]);

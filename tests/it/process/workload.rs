@@ -108,13 +108,17 @@ impl Maker {
     fn event(&mut self, keyed: Keyed, index: u32) -> Value {
         let device = format!("d{}", self.rng.random_range(0..DEVICES));
         let number: i32 = self.rng.random_range(0..1_000_000);
-        let text = format!("“{number}” ünï ☂ {}", "x".repeat(usize::try_from(number % 200).unwrap()));
+        let text = format!(
+            "“{number}” ünï ☂ {}",
+            "x".repeat(usize::try_from(number % 200).unwrap())
+        );
         let kinds = if keyed == Keyed::Not { 1..8 } else { 0..8 };
         let (kind, mut body) = match self.rng.random_range(kinds) {
             0 => {
                 let cpu = f64::from(number % 100) + 0.25;
                 let money = format!("{number}.1234");
-                let body = json!({ "deviceId": device, "cpuPercent": cpu, "transactionVolume": money });
+                let body =
+                    json!({ "deviceId": device, "cpuPercent": cpu, "transactionVolume": money });
                 ("deviceMetrics", body)
             }
             1 => {
@@ -122,7 +126,10 @@ impl Maker {
                 let body = json!({ "category": "SYSTEM", "severity": "ERROR", "errorMessage": text, "context": context });
                 ("errorLog", body)
             }
-            2 => ("userActivity", json!({ "activityType": "PAGE_VIEW", "pageUrl": text })),
+            2 => (
+                "userActivity",
+                json!({ "activityType": "PAGE_VIEW", "pageUrl": text }),
+            ),
             3 => {
                 let job = format!("job-{number}");
                 let body = json!({ "jobId": job, "jobType": "SYNC", "status": "FAILED", "durationMs": number });
@@ -133,13 +140,17 @@ impl Maker {
                 ("configurationChange", body)
             }
             5 => {
-                let state = ["ONLINE", "ERROR", "MAINTENANCE"][usize::try_from(number % 3).unwrap()];
+                let state =
+                    ["ONLINE", "ERROR", "MAINTENANCE"][usize::try_from(number % 3).unwrap()];
                 let body = json!({ "deviceId": device, "newState": state, "reason": text });
                 ("deviceStateChange", body)
             }
             6 => {
                 let day = ["MONDAY", "FRIDAY", "SUNDAY"][usize::try_from(number % 3).unwrap()];
-                ("siteSchedule", json!({ "siteId": "s0", "dayOfWeek": day, "isClosed": true }))
+                (
+                    "siteSchedule",
+                    json!({ "siteId": "s0", "dayOfWeek": day, "isClosed": true }),
+                )
             }
             _ => {
                 let body = json!({ "endpoint": "/till/{id}", "method": "GET", "statusCode": 200 + number % 300, "responseTimeMs": 1.5 });
