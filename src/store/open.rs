@@ -268,7 +268,7 @@ async fn postgres(location: &Location) -> Result<Connections, OpenError> {
             .idle_timeout(Some(Duration::from_mins(1)))
     };
     let failed = |error| {
-        let source = DbErr::Conn(sea_orm::RuntimeErr::SqlxError(std::sync::Arc::new(error)));
+        let source = DbErr::Conn(sea_orm::RuntimeErr::SqlxError(Arc::new(error)));
         OpenError::Connect {
             address: address.clone(),
             cause: cause_of(&source),
