@@ -46,6 +46,12 @@ pub enum Command {
     /// Serve the API.
     Serve(ServeArgs),
     /// Import events from files of JSON lines, plain or gzip; `-` is standard input.
+    ///
+    /// A line that is refused does not hold up the others: it is written to a file with its number,
+    /// its code and its reason, and counted in the summary. The exit code is 0 when every line was
+    /// read and either stored or written there, and 1 when the source could not be read to its end
+    /// or the database could not be written; what came before is kept, and the same command goes on
+    /// from there without repeating anything. A line has at most 1 MiB.
     Import(ImportArgs),
     /// Report this machine's own metrics to a server.
     Agent(crate::agent::AgentArgs),

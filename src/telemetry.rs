@@ -25,7 +25,8 @@ pub fn start(directives: &str, format: LogFormat) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Shows an error with all that caused it, on one line.
+/// Shows an error with all that caused it, on one line, each cause once: errors of libraries repeat
+/// their sources.
 #[derive(Debug)]
 pub struct Chain<'a>(&'a dyn Error);
 
@@ -37,10 +38,15 @@ pub fn chain(error: &dyn Error) -> Chain<'_> {
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
+        let mut shown = self.0.to_string();
+        f.write_str(&shown)?;
         let mut source = self.0.source();
         while let Some(error) = source {
-            write!(f, ": {error}")?;
+            let text = error.to_string();
+            if !shown.ends_with(&text) {
+                write!(f, ": {text}")?;
+            }
+            shown = text;
             source = error.source();
         }
         Ok(())

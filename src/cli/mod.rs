@@ -22,7 +22,10 @@ use crate::store::Location;
 pub fn complain(error: &anyhow::Error) {
     say(
         &mut std::io::stderr(),
-        &format!("homepot-analytics: {error:#}"),
+        &format!(
+            "homepot-analytics: {}",
+            crate::telemetry::chain(error.as_ref())
+        ),
     );
 }
 

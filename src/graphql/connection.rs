@@ -15,7 +15,7 @@ use super::types::{PAGE_DEFAULT, PAGE_MAX};
 use super::{Api, api, cursor, of_failed};
 use crate::event::{Event, Position};
 use crate::kinds::{Filter, Kind, Operand};
-use crate::store::{Order, PageQuery, Place, Scope};
+use crate::store::{Order, PageQuery, Place, Scope, StoreError};
 
 /// The device or site under which a connection stands.
 pub(super) type Parent = Option<(Operand, i64)>;
@@ -110,6 +110,7 @@ fn queries(
     asked: &Asked,
     filter: Option<&Value>,
 ) -> Result<Vec<PageQuery>, Error> {
+    let over_all = kind.is_none();
     let kinds: Vec<Kind> = kind.map_or_else(|| filters::kinds().collect(), |kind| vec![kind]);
     let mut queries = Vec::with_capacity(kinds.len());
     for kind in kinds {
@@ -125,11 +126,7 @@ fn queries(
             asked.order
         };
         // over all kinds each report counts, as it does for those who follow them live
-        let scope = if queries_all(asked.scope, kind) {
-            Scope::All
-        } else {
-            Scope::Changes
-        };
+        let scope = if over_all { Scope::All } else { asked.scope };
         let limit = asked.rows + 1;
         if filters::can_hold(&filter) {
             queries.push(PageQuery {
@@ -145,10 +142,6 @@ fn queries(
         }
     }
     Ok(queries)
-}
-
-fn queries_all(scope: Scope, kind: Kind) -> bool {
-    scope == Scope::All || kind.spec().derived.is_none()
 }
 
 struct Connection<'a> {
@@ -173,8 +166,11 @@ impl Connection<'_> {
         let name = format!("{}Connection", self.type_name);
         let fields = selected(&set, &ctx.item.node.selection_set.node, &|ty| ty == name);
         let named = |wanted: &str| fields.iter().any(|field| field.node.name.node == wanted);
-        let head = api(ctx).store().head();
-        if named("liveCursor") {
+        let head = self.head().await.map_err(|error| {
+            let error = of_failed(api(ctx), &error);
+            ctx.set_error_path(error.into_server_error(ctx.item.pos))
+        })?;
+        if named("liveCursor") || self.queries.len() > 1 {
             for query in &mut self.queries {
                 query.upto = Some(head);
             }
@@ -197,6 +193,17 @@ impl Connection<'_> {
             put(&mut object, field.node.response_key().node.clone(), value);
         }
         Ok(Value::Object(object))
+    }
+
+    /// Up to where it is read. Several kinds are read one after the other while others append; without
+    /// a common end a page would pass over what its first kinds did not have yet.
+    async fn head(&self) -> Result<Position, StoreError> {
+        let store = api(self.ctx).store();
+        if self.queries.len() > 1 {
+            store.committed_head().await
+        } else {
+            Ok(store.head())
+        }
     }
 
     async fn field(&self, field: &Positioned<Field>, page: &Page) -> ServerResult<Value> {

@@ -83,13 +83,24 @@ pub(super) fn of_store(
     failed: &StoreError,
 ) -> Error {
     match failed.cause() {
-        Cause::Busy | Cause::Unreachable | Cause::Full | Cause::ReadOnly => {
+        Cause::Busy
+        | Cause::Unreachable
+        | Cause::Unopened
+        | Cause::Io
+        | Cause::NoDatabase
+        | Cause::Denied
+        | Cause::Full
+        | Cause::ReadOnly => {
             tracing::warn!(error = %telemetry::chain(failed), "the database cannot be used");
             let message = match failed.cause() {
                 Cause::Full => "the disk of the database is full; nothing was recorded",
                 Cause::ReadOnly => "the database is read-only; nothing was recorded",
                 Cause::Busy
                 | Cause::Unreachable
+                | Cause::Unopened
+                | Cause::Io
+                | Cause::NoDatabase
+                | Cause::Denied
                 | Cause::Corrupt
                 | Cause::Constraint
                 | Cause::Other => "the database cannot be used at the moment; try again",

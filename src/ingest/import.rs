@@ -239,8 +239,12 @@ impl<R: BufRead> Lines<R> {
 
     fn batches(mut self, batches: &mpsc::Sender<Batch>) -> Result<(), ImportError> {
         let mut batch = Vec::with_capacity(EVENTS_MAX);
-        while let Some(line) = self.next()? {
-            batch.push(line);
+        let ended = loop {
+            match self.next() {
+                Ok(Some(line)) => batch.push(line),
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
             if batch.len() == EVENTS_MAX
                 && batches
                     .blocking_send(Ok(std::mem::take(&mut batch)))
@@ -248,12 +252,12 @@ impl<R: BufRead> Lines<R> {
             {
                 return Ok(());
             }
-        }
+        };
         if !batch.is_empty() {
-            // as above
+            // also when the source broke off: what could be read is imported
             let _ = batches.blocking_send(Ok(batch));
         }
-        Ok(())
+        ended
     }
 
     fn next(&mut self) -> Result<Option<Line>, ImportError> {

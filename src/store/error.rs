@@ -18,6 +18,14 @@ pub enum Cause {
     Corrupt,
     /// The database cannot be reached.
     Unreachable,
+    /// The file of the database cannot be opened.
+    Unopened,
+    /// The disk does not read or write.
+    Io,
+    /// The server has no database of that name.
+    NoDatabase,
+    /// The server does not let this user in.
+    Denied,
     /// A constraint of a table does not hold.
     Constraint,
     /// Anything else.
@@ -129,6 +137,8 @@ fn cause_of_postgres(code: &str) -> Cause {
         "55P03" | "40001" | "40P01" | "57014" => Cause::Busy,
         "53100" => Cause::Full,
         "25006" => Cause::ReadOnly,
+        "3D000" => Cause::NoDatabase,
+        _ if code.starts_with("28") => Cause::Denied,
         "XX001" | "XX002" => Cause::Corrupt,
         _ if code.starts_with("23") => Cause::Constraint,
         _ if code.starts_with("08") || code.starts_with("57P") || code.starts_with("53") => {
@@ -138,14 +148,19 @@ fn cause_of_postgres(code: &str) -> Cause {
     }
 }
 
+/// Shared memory beside the file cannot be made larger: there is no room for it.
+const SQLITE_IOERR_SHMSIZE: u32 = 4_874;
+
 /// By primary result code, the low byte of an extended one (sqlite.org/rescode.html).
 fn cause_of_sqlite(code: u32) -> Cause {
     match code & 0xff {
+        _ if code == SQLITE_IOERR_SHMSIZE => Cause::Full,
         5 | 6 => Cause::Busy,
         8 => Cause::ReadOnly,
         11 | 26 => Cause::Corrupt,
         13 => Cause::Full,
-        10 | 14 => Cause::Unreachable,
+        10 => Cause::Io,
+        14 => Cause::Unopened,
         19 => Cause::Constraint,
         _ => Cause::Other,
     }

@@ -421,6 +421,14 @@ impl Store {
         self.shared.ring.head()
     }
 
+    /// The newest position that is committed, whether or not followers have been told of it.
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub async fn committed_head(&self) -> Result<Position, StoreError> {
+        feed::head_of(self.readers()).await
+    }
+
     /// Tells of every change of the head.
     #[must_use]
     pub fn watch_head(&self) -> watch::Receiver<Position> {

@@ -10,7 +10,9 @@ use sea_orm::sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sea_orm::sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sea_orm::sqlx::{AssertSqlSafe, ConnectOptions, PgPool, query};
+use sea_orm::sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, Error as SqlxError, PgConnection, PgPool, query,
+};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, DbErr, SqlxPostgresConnector,
     SqlxSqliteConnector,
@@ -87,7 +89,7 @@ pub enum OpenError {
         found: String,
     },
     /// A statement failed.
-    #[error("cannot open the log")]
+    #[error("cannot open the log{}", hint(.0.cause()))]
     Store(#[from] StoreError),
 }
 
@@ -98,6 +100,12 @@ fn hint(cause: Cause) -> &'static str {
         Cause::ReadOnly => ": it is read-only; check the rights of the file and its folder",
         Cause::Corrupt => ": the file is damaged or no database; restore a backup",
         Cause::Unreachable => ": it cannot be reached; check the address, and that it runs",
+        Cause::Unopened => {
+            ": the file cannot be opened; check that its folder exists, that it is no folder itself, and that both may be written"
+        }
+        Cause::Io => ": the disk cannot be read or written; check it and its file system",
+        Cause::NoDatabase => ": there is no such database; make it with `createdb`",
+        Cause::Denied => ": its user is not let in; check the user and the password",
         Cause::Constraint | Cause::Other => "",
     }
 }
@@ -165,12 +173,13 @@ async fn sqlite(location: &Location) -> Result<Connections, OpenError> {
     let options = SqliteConnectOptions::from_str(&location.url)
         .map_err(|_| OpenError::Address(address.clone()))?
         .create_if_missing(location.create)
-        .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(LOCK_WAIT)
         .foreign_keys(false)
         .statement_cache_capacity(STATEMENTS_KEPT)
         .disable_statement_logging();
+    let plain = options.clone();
+    let options = options.journal_mode(SqliteJournalMode::Wal);
     let file = options.get_filename().to_path_buf();
     if !location.create && !file.exists() {
         return Err(OpenError::Missing(address));
@@ -179,9 +188,24 @@ async fn sqlite(location: &Location) -> Result<Connections, OpenError> {
     let one = SqlitePoolOptions::new()
         .max_connections(1)
         .idle_timeout(None)
-        .max_lifetime(None);
+        .max_lifetime(None)
+        .after_release(|connection, _| {
+            // when a disk fills, SQLite may refuse to commit and to roll back; whatever came next
+            // would be acknowledged inside that transaction and lost with it
+            let clean = !connection.is_in_transaction();
+            Box::pin(async move { Ok(clean) })
+        });
     let connect_error =
         |error| failed(DbErr::Conn(sea_orm::RuntimeErr::SqlxError(Arc::new(error))));
+    if file.exists() {
+        // before the file is told to keep a write-ahead log, which would change another program's
+        let looking = one.clone().connect_with(plain).await;
+        let looking = looking.map_err(connect_error)?;
+        let looking = SqlxSqliteConnector::from_sqlx_sqlite_pool(looking);
+        let names = table_names(&looking).await.map_err(failed)?;
+        looking.close().await.map_err(failed)?;
+        check_names(&names, &address)?;
+    }
     let writer = one
         .connect_with(options.clone())
         .await
@@ -255,17 +279,27 @@ async fn postgres(location: &Location) -> Result<Connections, OpenError> {
             .acquire_timeout(LOCK_WAIT)
             .idle_timeout(Some(Duration::from_mins(1)))
     };
+    let failed = |error| {
+        let source = DbErr::Conn(sea_orm::RuntimeErr::SqlxError(Arc::new(error)));
+        OpenError::Connect {
+            address: address.clone(),
+            cause: cause_of(&source),
+            source,
+        }
+    };
+    // a pool tries again until its time is over, and then does not say why
+    let probe = tokio::time::timeout(LOCK_WAIT, PgConnection::connect_with(&options)).await;
+    let silent = |_| sqlx_silent();
+    let probe = probe
+        .map_err(silent)
+        .and_then(|probe| probe)
+        .map_err(failed)?;
+    // it was only tried
+    let _ = probe.close().await;
     let writer = pool(3)
         .connect_with(options.clone())
         .await
-        .map_err(|error| {
-            let source = DbErr::Conn(sea_orm::RuntimeErr::SqlxError(Arc::new(error)));
-            OpenError::Connect {
-                address: address.clone(),
-                cause: cause_of(&source),
-                source,
-            }
-        })?;
+        .map_err(failed)?;
     let readers = pool(location.readers_max).connect_lazy_with(options);
     Ok(Connections {
         postgres: Some(writer.clone()),
@@ -276,6 +310,31 @@ async fn postgres(location: &Location) -> Result<Connections, OpenError> {
     })
 }
 
+/// A server that accepted the connection and said nothing in time.
+fn sqlx_silent() -> SqlxError {
+    let message = "it did not answer in time";
+    std::io::Error::new(std::io::ErrorKind::TimedOut, message).into()
+}
+
+/// The tables of a database.
+async fn table_names(db: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
+    let tables = if db.get_database_backend() == DbBackend::Postgres {
+        "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema()"
+    } else {
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    };
+    let sql = Sql::new(tables).statement(db.get_database_backend());
+    let rows = db.query_all_raw(sql).await?;
+    rows.iter().map(|row| row.try_get_by_index(0)).collect()
+}
+
+fn check_names(names: &[String], address: &str) -> Result<(), OpenError> {
+    if names.is_empty() || names.iter().any(|name| name == "seaql_migrations") {
+        return Ok(());
+    }
+    Err(OpenError::NotOurs(address.to_owned()))
+}
+
 async fn check_ours(connections: &Connections) -> Result<(), OpenError> {
     let db = &connections.writer;
     let address = || connections.address.clone();
@@ -284,22 +343,8 @@ async fn check_ours(connections: &Connections) -> Result<(), OpenError> {
         cause: cause_of(&source),
         source,
     };
-    let tables = if db.get_database_backend() == DbBackend::Postgres {
-        "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema()"
-    } else {
-        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-    };
-    let rows = db
-        .query_all_raw(Sql::new(tables).statement(db.get_database_backend()))
-        .await
-        .map_err(failed)?;
-    let mut names = Vec::with_capacity(rows.len());
-    for row in rows {
-        names.push(row.try_get_by_index::<String>(0).map_err(failed)?);
-    }
-    if !names.is_empty() && !names.iter().any(|name| name == "seaql_migrations") {
-        return Err(OpenError::NotOurs(address()));
-    }
+    let names = table_names(db).await.map_err(failed)?;
+    check_names(&names, &connections.address)?;
     if names.is_empty() {
         return Ok(());
     }

@@ -151,7 +151,14 @@ impl Pending {
 /// a batch at once: tried one by one, each would wait for the same lock or connection in turn.
 fn is_of_one(error: &StoreError) -> bool {
     match error.cause() {
-        Cause::Busy | Cause::Full | Cause::ReadOnly | Cause::Unreachable => false,
+        Cause::Busy
+        | Cause::Full
+        | Cause::ReadOnly
+        | Cause::Unreachable
+        | Cause::Unopened
+        | Cause::Io
+        | Cause::NoDatabase
+        | Cause::Denied => false,
         Cause::Corrupt | Cause::Constraint | Cause::Other => true,
     }
 }

@@ -9,6 +9,7 @@
 mod agent;
 mod faulty_server;
 mod golden;
+mod process;
 mod simulate;
 mod store;
 mod support;

@@ -1,0 +1,124 @@
+//! Real input: a bakery's till, imported again and again, whole and interrupted.
+
+use serde_json::{Value, json};
+
+use super::api::Api;
+use super::database::Database;
+use super::program::Program;
+
+const TILL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/till.jsonl.gz");
+/// Not part of the repository; see the module's tests for when it is there.
+const FLEET: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../shared/data/fleet-q1.jsonl.gz"
+);
+
+const TILL_EVENTS: usize = 1_597;
+const FLEET_EVENTS: usize = 43_596;
+
+fn on_both(test: impl Fn(Database)) {
+    test(Database::sqlite());
+    if let Some(database) = Database::postgres() {
+        test(database);
+    }
+}
+
+/// Imports a file whole, and checks what became of its lines.
+fn import(database: &Database, file: &str, recorded: usize, duplicates: usize) {
+    let began = std::time::Instant::now();
+    let ended = database.run(&["import", file]);
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let lines = recorded + duplicates;
+    let told = format!(
+        "{lines} lines: {recorded} recorded, {duplicates} duplicates, 0 conflicts, 0 refused"
+    );
+    assert!(ended.stdout.contains(&told), "{ended:?}");
+    println!("{told}, in {:?}", began.elapsed());
+}
+
+async fn answers(database: &Database) -> Value {
+    let (_server, address) = database.serve();
+    let query = "{ deviceMetrics { totalCount } siteOperatingSchedules { totalCount } \
+        devices { nodes { deviceId site { name } latestMetrics { transactionCount occurredAt } } } }";
+    Api::new().data(&address, query, json!({})).await
+}
+
+fn answers_now(database: &Database) -> Value {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(answers(database))
+}
+
+#[test]
+fn the_till_is_stored_once_however_often_it_is_imported() {
+    on_both(|database| {
+        import(&database, TILL, TILL_EVENTS, 0);
+        import(&database, TILL, 0, TILL_EVENTS);
+        let data = answers_now(&database);
+        assert_eq!(data["deviceMetrics"]["totalCount"], "1584");
+        assert_eq!(data["siteOperatingSchedules"]["totalCount"], "11");
+        let device = &data["devices"]["nodes"][0]["latestMetrics"];
+        assert_eq!(device["occurredAt"], "2017-04-09T15:59:59Z", "{data}");
+        database.verify();
+    });
+}
+
+/// Kills an import when so many events are there, and imports again until it is whole.
+fn killed_import_goes_on(database: &Database, file: &str, events: usize) {
+    let mut import = database.start(&["import", file]);
+    // the head is read from outside: an import tells nobody how far it is
+    let until = std::time::Instant::now() + super::program::DEADLINE;
+    while head(database) == 0 && import.runs() {
+        assert!(std::time::Instant::now() < until, "it imports nothing");
+    }
+    import.kill();
+    let there = usize::try_from(head(database)).unwrap();
+    println!("killed after {there} of {events} events");
+    self::import(database, file, events - there, there);
+    self::import(database, file, 0, events);
+}
+
+fn head(database: &Database) -> i64 {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let rows = runtime.block_on(database.try_rows("SELECT position, position FROM log_head"));
+    rows.first().map_or(0, |row| row.0)
+}
+
+#[test]
+fn an_import_that_was_killed_goes_on_where_it_was() {
+    on_both(|database| {
+        killed_import_goes_on(&database, TILL, TILL_EVENTS);
+        let data = answers_now(&database);
+        assert_eq!(data["deviceMetrics"]["totalCount"], "1584");
+        database.verify();
+    });
+}
+
+#[test]
+fn a_quarter_of_a_fleet_is_stored_once_however_often_it_is_imported() {
+    if !std::path::Path::new(FLEET).exists() {
+        println!("not covered: there is no {FLEET}");
+        return;
+    }
+    on_both(|database| {
+        killed_import_goes_on(&database, FLEET, FLEET_EVENTS);
+        database.verify();
+    });
+}
+
+#[test]
+fn standard_input_is_imported_like_a_file() {
+    let database = Database::sqlite();
+    let mut command = super::program::command(["import", "-", "--database", &database.url]);
+    command.current_dir(database.folder());
+    let mut import = Program::spawn(database.folder(), command);
+    let mut till = std::fs::File::open(TILL).unwrap();
+    std::io::copy(&mut till, &mut import.stdin()).unwrap();
+    let ended = import.end();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert!(
+        ended
+            .stdout
+            .contains("standard input: 1597 lines: 1597 recorded"),
+        "{ended:?}"
+    );
+}

@@ -1,0 +1,20 @@
+//! The program as people run it: a process with arguments, signals, files and sockets, that is
+//! killed, told to stop, given damaged input, and databases that it cannot use.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the tasks and settings of a test are its own"
+)]
+
+mod address;
+mod api;
+mod database;
+mod full_disk;
+mod import;
+mod kill;
+mod ledger;
+mod malformed;
+mod program;
+mod shutdown;
+mod sources;
+mod unusable;
+mod workload;
