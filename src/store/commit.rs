@@ -133,7 +133,10 @@ impl Committer {
             .filter_map(|e| duplicates::key_of(&e.fact))
             .collect();
         let keys: Vec<Key> = keys.into_iter().collect();
-        let mut known = duplicates::stored(tx, &self.names, &keys).await?;
+        let mut known = Known {
+            stored: duplicates::stored(tx, &self.names, &keys).await?,
+            fresh: HashMap::with_capacity(keys.len()),
+        };
         let mut position = head.position;
         for (of, (events, answer)) in requests.into_iter().zip(&mut batch.answers).enumerate() {
             let (Some(events), Ok(appended)) = (events, answer) else {
@@ -313,29 +316,41 @@ async fn register(
     row.try_get_by_index(0).doing("register a name")
 }
 
+/// The events whose keys are taken: by the log, or by the batch, of which it holds the index.
+struct Known {
+    stored: HashMap<Key, Event>,
+    fresh: HashMap<Key, usize>,
+}
+
+impl Known {
+    fn first<'a>(&'a self, key: &Key, batch: &'a [Event]) -> Option<&'a Event> {
+        let of_batch = || batch.get(*self.fresh.get(key)?);
+        self.stored.get(key).or_else(of_batch)
+    }
+}
+
 /// Gives an event its place, unless the log or the batch has it already.
 fn place(
     new: NewEvent,
     recorded_at: Instant,
     position: &mut Position,
-    known: &mut HashMap<Key, Event>,
+    known: &mut Known,
     events: &mut Vec<Event>,
 ) -> Outcome {
     let key = duplicates::key_of(&new.fact);
-    if let Some(first) = key.as_ref().and_then(|key| known.get(key)) {
+    if let Some(first) = key.as_ref().and_then(|key| known.first(key, events)) {
         return match duplicates::says_the_same(&first.fact, &new) {
             true => Outcome::Duplicate(first.position),
             false => Outcome::Conflict(first.position),
         };
     }
     *position = position.next();
-    let event = Event {
+    known.fresh.extend(key.map(|key| (key, events.len())));
+    events.push(Event {
         position: *position,
         recorded_at,
         fact: new.fact,
-    };
-    known.extend(key.map(|key| (key, event.clone())));
-    events.push(event);
+    });
     Outcome::Recorded(*position)
 }
 
@@ -483,26 +498,34 @@ async fn write_commit(
         .iter()
         .map(|(kind, count)| format!("{}:{count}", kind.code()))
         .collect();
-    let mut sql = Sql::new(
+    let mut commit = Sql::new(
         "INSERT INTO commits (first_position, last_position, recorded_at, counts) VALUES ",
     );
-    sql.bind_list([
+    commit.bind_list([
         first.position.0.into(),
         last.position.0.into(),
         recorded_at.0.into(),
         counts.join(" ").into(),
     ]);
-    tx.execute_raw(sql.statement(backend))
+    let head = |sql: &mut Sql| {
+        sql.push("UPDATE log_head SET position = ")
+            .bind(last.position.0);
+        sql.push(", recorded_at = ").bind(recorded_at.0);
+        sql.push(" WHERE id = 1");
+    };
+    if backend == DbBackend::Sqlite {
+        // both on one way to the thread of the connection, on which a small append spends most time
+        head(commit.push("; "));
+    } else {
+        let mut moved = Sql::new("");
+        head(&mut moved);
+        tx.execute_raw(moved.statement(backend))
+            .await
+            .doing("move the head")?;
+    }
+    tx.execute_raw(commit.statement(backend))
         .await
         .doing("write the commit")?;
-    let mut sql = Sql::new("UPDATE log_head SET position = ");
-    sql.bind(last.position.0)
-        .push(", recorded_at = ")
-        .bind(recorded_at.0)
-        .push(" WHERE id = 1");
-    tx.execute_raw(sql.statement(backend))
-        .await
-        .doing("move the head")?;
     Ok(())
 }
 
