@@ -231,7 +231,7 @@ fn cursor_of(identity: Identity, position: Position) -> String {
 }
 
 impl OutputType for Record {
-    fn type_name() -> std::borrow::Cow<'static, str> {
+    fn type_name() -> Cow<'static, str> {
         "RecordMutation".into()
     }
 
