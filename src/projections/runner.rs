@@ -16,6 +16,9 @@ use crate::store::{Doing, Fold, Sql, Store, StoreError};
 
 /// Events at most that are folded in one transaction.
 const BATCH_MAX: usize = 4_000;
+/// From one fold to the next, at least: what comes meanwhile is folded at once, so that on SQLite
+/// the folds take little of the one writer.
+const PAUSE: Duration = Duration::from_millis(20);
 /// How long a failed runner waits before it tries again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -99,13 +102,18 @@ impl Runner {
         let start = checkpoints.values().min().copied().unwrap_or_default();
         let mut tail = self.store.tail(start, None);
         self.tell(&checkpoints);
+        let mut pause = tokio::time::Instant::now();
         while upto.is_none_or(|upto| tail.position() < upto) {
             let mut events = tail.next_looked_at().await?;
+            if upto.is_none() {
+                tokio::time::sleep_until(pause).await;
+            }
             while events.len() < BATCH_MAX && tail.position() < self.store.head() {
                 events.extend(tail.next_looked_at().await?);
             }
             self.fold(&mut checkpoints, events, tail.position()).await?;
             self.tell(&checkpoints);
+            pause = tokio::time::Instant::now() + PAUSE;
         }
         Ok(())
     }

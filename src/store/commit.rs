@@ -298,26 +298,34 @@ async fn write_commit(
         .iter()
         .map(|(kind, count)| format!("{}:{count}", kind.code()))
         .collect();
-    let mut sql = Sql::new(
+    let mut commit = Sql::new(
         "INSERT INTO commits (first_position, last_position, recorded_at, counts) VALUES ",
     );
-    sql.bind_list([
+    commit.bind_list([
         first.position.0.into(),
         last.position.0.into(),
         recorded_at.0.into(),
         counts.join(" ").into(),
     ]);
-    tx.execute_raw(sql.statement(backend))
+    let head = |sql: &mut Sql| {
+        sql.push("UPDATE log_head SET position = ")
+            .bind(last.position.0);
+        sql.push(", recorded_at = ").bind(recorded_at.0);
+        sql.push(" WHERE id = 1");
+    };
+    if backend == DbBackend::Sqlite {
+        // both on one way to the thread of the connection, on which a small append spends most time
+        head(commit.push("; "));
+    } else {
+        let mut moved = Sql::new("");
+        head(&mut moved);
+        tx.execute_raw(moved.statement(backend))
+            .await
+            .doing("move the head")?;
+    }
+    tx.execute_raw(commit.statement(backend))
         .await
         .doing("write the commit")?;
-    let mut sql = Sql::new("UPDATE log_head SET position = ");
-    sql.bind(last.position.0)
-        .push(", recorded_at = ")
-        .bind(recorded_at.0)
-        .push(" WHERE id = 1");
-    tx.execute_raw(sql.statement(backend))
-        .await
-        .doing("move the head")?;
     Ok(())
 }
 

@@ -95,6 +95,8 @@ impl Writer {
 
     /// Gathers a batch around a request, without waiting for more, and commits it.
     async fn append(&mut self, first: Pending) {
+        // those who were just answered may ask again before the batch is closed
+        tokio::task::yield_now().await;
         let (mut events, mut bytes) = (first.request.events.len(), first.bytes);
         let mut batch = vec![first];
         while let Ok(next) = self.appends.try_recv() {

@@ -1,0 +1,167 @@
+//! How fast events are recorded over HTTP, by the whole server in this process: its projections, its
+//! health check and its request log on, on SQLite.
+//!
+//! `cargo bench --bench http -- [--quick]`. The clients run on the same processors; the bodies are
+//! made before the time is taken.
+
+#![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
+mod client;
+#[expect(dead_code, reason = "other benchmarks use the rest")]
+mod figures;
+#[expect(dead_code, reason = "other benchmarks use the rest")]
+mod metrics;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Instant as Stopwatch;
+
+use clap::Parser;
+use homepot_analytics::app::{App, Start};
+use homepot_analytics::clock::Clock;
+use homepot_analytics::config::LimitArgs;
+use homepot_analytics::event::{Event, Instant, NewEvent, Position};
+use homepot_analytics::kinds::to_json;
+use homepot_analytics::store::Location;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use client::Client;
+use figures::{Bar, float, heading, judged, median, milliseconds, percentile, shown};
+use metrics::Fleet;
+
+/// Devices that report.
+const DEVICES: i64 = 1_000;
+/// How long ago they began, in milliseconds.
+const SINCE_MS: i64 = 30 * 24 * 3_600 * 1_000;
+
+const RECORD: &str = "mutation($input: RecordEventsInput!) { recordEvents(input: $input) { \
+    outcomes { index status position code field message } } }";
+
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// A tenth of the requests and one round.
+    #[arg(long)]
+    quick: bool,
+    /// Where the database is made and removed again.
+    #[arg(long, default_value = env!("CARGO_TARGET_TMPDIR"))]
+    folder: PathBuf,
+    /// Given by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// Clients, requests of each, events of a request.
+type Load = (usize, usize, usize);
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    std::fs::create_dir_all(&arguments.folder)?;
+    let folder = tempfile::tempdir_in(&arguments.folder)?;
+    let (rounds, part) = if arguments.quick { (1, 10) } else { (5, 1) };
+    let start = Start {
+        location: Location {
+            url: format!("sqlite://{}", folder.path().join("http.db").display()),
+            readers_max: 8,
+            create: true,
+        },
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        allowed_hosts: Vec::new(),
+        limits: LimitArgs::default(),
+        clock: Clock::system(),
+    };
+    let app = App::start(start).await?;
+    let mut fleet = Fleet::new(DEVICES, Clock::system().now().plus_ms(-SINCE_MS));
+    let registrations = fleet.registrations()?;
+    for events in registrations.chunks(1_000) {
+        app.ingest.command(events.to_vec(), None).await?;
+    }
+    println!("recordEvents over HTTP, metrics of ten measures, {DEVICES} devices, medians");
+    let bars = [
+        ("batches of 1,000, 4 clients", (4, 25, 1_000), 50_000.0),
+        ("one event a request, 64 clients", (64, 300, 1), 5_000.0),
+    ];
+    for (name, (clients, requests, events), bar) in bars {
+        let load = (clients, (requests / part).max(2), events);
+        measure(app.address, &mut fleet, (name, rounds), load, bar).await?;
+    }
+    app.stop().await?;
+    Ok(())
+}
+
+async fn measure(
+    address: SocketAddr,
+    fleet: &mut Fleet,
+    (name, rounds): (&str, usize),
+    load: Load,
+    bar: f64,
+) -> anyhow::Result<()> {
+    let (mut speeds, mut p50s, mut p99s) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let (speed, times) = run(address, fleet, load).await?;
+        speeds.push(speed);
+        p50s.push(percentile(&times, 50));
+        p99s.push(percentile(&times, 99));
+    }
+    heading(name);
+    judged(
+        "metrics recorded",
+        median(&speeds),
+        "events/s",
+        Bar::AtLeast(bar),
+    );
+    shown("request, p50", median(&p50s), "ms");
+    shown("request, p99", median(&p99s), "ms");
+    Ok(())
+}
+
+/// Events a second, and the time of each request.
+async fn run(
+    address: SocketAddr,
+    fleet: &mut Fleet,
+    (clients, requests, events): Load,
+) -> anyhow::Result<(f64, Vec<f64>)> {
+    let mut of_clients = vec![Vec::with_capacity(requests); clients];
+    for _ in 0..requests {
+        for bodies in &mut of_clients {
+            bodies.push(body(fleet.batch(events)?));
+        }
+    }
+    let mut tasks = JoinSet::new();
+    let started = Stopwatch::now();
+    for bodies in of_clients {
+        tasks.spawn(post_all(address, bodies));
+    }
+    let mut times = Vec::new();
+    while let Some(done) = tasks.join_next().await {
+        times.extend(done??);
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    Ok((float(clients * requests * events) / seconds, times))
+}
+
+async fn post_all(address: SocketAddr, bodies: Vec<String>) -> anyhow::Result<Vec<f64>> {
+    let mut client = Client::connect(address).await?;
+    let mut times = Vec::with_capacity(bodies.len());
+    for body in bodies {
+        let started = Stopwatch::now();
+        let answer = client.post(&body).await?;
+        times.push(milliseconds(started.elapsed()));
+        let refused = answer.windows(8).any(|eight| eight == b"REJECTED");
+        anyhow::ensure!(!refused, "an event was refused");
+    }
+    Ok(times)
+}
+
+fn body(events: Vec<NewEvent>) -> String {
+    let wire = |event: NewEvent| {
+        to_json(&Event {
+            position: Position::START,
+            recorded_at: Instant::default(),
+            fact: event.fact,
+        })
+    };
+    let events: Vec<_> = events.into_iter().map(wire).collect();
+    json!({ "query": RECORD, "variables": { "input": { "events": events } } }).to_string()
+}
