@@ -120,6 +120,10 @@ fn input_of<'a>(ctx: &Context<'a>) -> Result<Input<'a>, Error> {
 }
 
 /// The entries of an argument, unless a default or a variable further in must be looked up.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "an enum of a library, whose other values are one case"
+)]
 fn borrowed<'a>(variables: &'a Variables, given: &'a InputValue) -> Option<Input<'a>> {
     match given {
         InputValue::Variable(name) => match variables.get(name)? {
