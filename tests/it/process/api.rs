@@ -103,7 +103,7 @@ impl Api {
         &self,
         server: &str,
         query: &str,
-        good: impl Fn(&Value) -> bool,
+        good: impl Fn(&Value) -> bool + Send,
     ) -> Value {
         let asking = async {
             loop {
@@ -162,7 +162,7 @@ impl Subscription {
             match self.socket.next().await?.ok()? {
                 Message::Text(text) => return Some(serde_json::from_str(&text).unwrap()),
                 Message::Close(_) => return None,
-                _ => {}
+                Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
             }
         }
     }

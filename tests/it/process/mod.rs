@@ -2,7 +2,8 @@
 //! killed, told to stop, given damaged input, and databases that it cannot use.
 #![expect(
     clippy::disallowed_methods,
-    reason = "the tasks and settings of a test are its own"
+    clippy::future_not_send,
+    reason = "the tasks and settings of a test are its own, and it waits for them where it stands"
 )]
 
 mod address;

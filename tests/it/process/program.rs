@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// How long anything that must happen may take.
-pub(super) const DEADLINE: Duration = Duration::from_secs(60);
+pub(super) const DEADLINE: Duration = Duration::from_mins(1);
 
 /// A process of the program. It is killed when it is dropped.
 pub(super) struct Program {
@@ -62,7 +62,7 @@ impl Program {
 
     /// Starts a command of the program.
     pub(super) fn spawn(folder: &Path, mut command: Command) -> Self {
-        let stderr = (0..)
+        let stderr = (0..10_000)
             .map(|number| folder.join(format!("stderr-{number}")))
             .find(|path| !path.exists())
             .unwrap();

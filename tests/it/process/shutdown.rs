@@ -122,12 +122,12 @@ async fn beside_a_running_server(database: Database) {
     let mut slowest = Duration::ZERO;
     let mut last = 0;
     for run in 0..10 {
-        let lines: String = (0..20)
+        let lines: Vec<String> = (0..20)
             .map(|line| json!({ "errorLog": { "category": "SYSTEM", "severity": "INFO", "errorMessage": format!("{run}/{line}") } }))
-            .map(|line| format!("{line}\n"))
+            .map(|line| line.to_string())
             .collect();
         let file = database.folder().join("beside.jsonl");
-        std::fs::write(&file, lines).unwrap();
+        std::fs::write(&file, lines.join("\n")).unwrap();
         let import = database.start(&["import", file.to_str().unwrap()]);
         for line in 0..20 {
             let item = tokio::time::timeout(DEADLINE, stream.next())
