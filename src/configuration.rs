@@ -1,15 +1,17 @@
 //! Configuration: a parameter of a device, a site or the system gets a new value.
 
+use std::sync::Arc;
+
 use entity::configuration_history::Column;
 use serde_json::Value as Json;
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::event::{Cell, Provenance};
+use crate::event::{Cell, Event, Fact, Position, Provenance};
 use crate::history::fleet;
 use crate::ingest::Ingest;
 use crate::kinds::{Draft, Kind, Refusal};
-use crate::store::{AppendError, EntityType, Expect, Outcome, StoreError};
+use crate::store::{AppendError, EntityType, Expect, Outcome, Store, StoreError};
 
 /// Why a parameter was not set.
 #[derive(Debug, Error)]
@@ -22,6 +24,9 @@ pub enum ConfigurationError {
         /// The id.
         id: String,
     },
+    /// The key was used before for another change.
+    #[error("the idempotency key was used before for another change")]
+    OtherRepeat,
     /// One of the values is out of bounds.
     #[error("{}", .0.message)]
     Refused(Refusal),
@@ -87,23 +92,53 @@ pub async fn set(ingest: &Ingest, change: Change) -> Result<Outcome, Configurati
         Provenance::Real,
     )
     .set(Column::EntityType, change.entity_type.as_str())
-    .set(Column::EntityId, change.entity_id.as_str())
-    .set(Column::ParameterName, change.parameter.as_str())
+    .given(Column::EntityId, Some(&change.entity_id))
+    .given(Column::ParameterName, Some(&change.parameter))
     .set(Column::OldValue, old.map_or(Cell::Null, Cell::from))
     .set(Column::NewValue, change.value)
     .set(Column::ChangedBy, change.changed_by.as_str())
-    .set(Column::Reason, change.reason.as_deref())
+    .given(Column::Reason, change.reason.as_deref())
     .set(Column::ChangeType, "MANUAL");
     if let Some(event_id) = change.event_id {
         draft = draft.event_id(event_id);
     }
     let event = draft.finish().map_err(ConfigurationError::Refused)?;
+    let asked = event.fact.clone();
     let appended = ingest
         .command(vec![event], Some(Expect { entity, version }))
         .await?;
     match appended.outcomes.into_iter().next() {
         Some(Outcome::Rejected(refusal)) => Err(ConfigurationError::Refused(refusal)),
+        Some(Outcome::Conflict(first)) => repeated(store, first, &asked).await,
         Some(outcome) => Ok(outcome),
         None => Err(ConfigurationError::Store(StoreError::Closed)),
+    }
+}
+
+/// A repeat comes later and may find another value before it, so that it is another event than the
+/// first; it is the same command when it sets the same parameter to the same value.
+async fn repeated(
+    store: &Store,
+    first: Position,
+    asked: &Fact,
+) -> Result<Outcome, ConfigurationError> {
+    let slice = store.after(Position(first.0 - 1), 1).await?;
+    let is_first = |event: &&Arc<Event>| event.position == first;
+    let same = slice.events.iter().find(is_first).is_some_and(|event| {
+        let what = [
+            Column::EntityType,
+            Column::EntityId,
+            Column::ParameterName,
+            Column::NewValue,
+        ];
+        event.fact.kind == asked.kind
+            && what
+                .iter()
+                .all(|column| event.fact.cell(*column) == asked.cell(*column))
+    });
+    if same {
+        Ok(Outcome::Duplicate(first))
+    } else {
+        Err(ConfigurationError::OtherRepeat)
     }
 }

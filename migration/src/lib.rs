@@ -6,7 +6,9 @@
 
 pub use sea_orm_migration::prelude::{MigrationTrait, MigratorTrait};
 
+mod m0001_fleet;
 mod m0001_log;
+mod m0001_records;
 mod m0002_state;
 mod tables;
 

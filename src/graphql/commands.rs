@@ -19,7 +19,7 @@ use crate::configuration::{self, Change, ConfigurationError};
 use crate::event::{Event, Instant, Position};
 use crate::ingest::Patience;
 use crate::jobs::{self, JobError, NewJob};
-use crate::kinds::{self, Kind, Refusal};
+use crate::kinds::{self, Code, Kind, Refusal};
 use crate::store::{AppendError, Outcome, Place};
 
 /// State of a device, as input.
@@ -92,7 +92,11 @@ impl UserError {
         Self {
             field,
             message: refusal.message,
-            code: UserErrorCode::Invalid,
+            code: if matches!(refusal.code, Code::UnknownDevice | Code::UnknownSite) {
+                UserErrorCode::NotFound
+            } else {
+                UserErrorCode::Invalid
+            },
         }
     }
 }
@@ -243,7 +247,7 @@ impl Commands {
     async fn create_job(
         &self,
         ctx: &Context<'_>,
-        input: CreateJobInput,
+        #[graphql(desc = "The job.")] input: CreateJobInput,
     ) -> Result<JobPayload, Error> {
         let api = api(ctx);
         let strings = |ids: Vec<ID>| ids.into_iter().map(|id| id.0).collect::<Vec<_>>();
@@ -252,9 +256,14 @@ impl Commands {
         let devices = match targets.map_err(|error| of_failed(api, &error))? {
             Ok(devices) => devices,
             Err(id) => {
-                let message = format!("{id} names no registered device or site");
+                let field = if devices.contains(&id) {
+                    "deviceIds"
+                } else {
+                    "siteIds"
+                };
+                let message = format!("{id} is not registered");
                 return Ok(refused(UserError::new(
-                    "deviceIds",
+                    field,
                     UserErrorCode::NotFound,
                     message,
                 )));
@@ -278,7 +287,7 @@ impl Commands {
     async fn cancel_job(
         &self,
         ctx: &Context<'_>,
-        input: CancelJobInput,
+        #[graphql(desc = "Which job, and why.")] input: CancelJobInput,
     ) -> Result<JobPayload, Error> {
         let api = api(ctx);
         let done = jobs::cancel(
@@ -295,7 +304,7 @@ impl Commands {
     async fn set_configuration(
         &self,
         ctx: &Context<'_>,
-        input: SetConfigurationInput,
+        #[graphql(desc = "The parameter and its value.")] input: SetConfigurationInput,
     ) -> Result<SetConfigurationPayload, Error> {
         let api = api(ctx);
         let change = Change {
@@ -330,7 +339,19 @@ impl Commands {
                 UserErrorCode::NotFound,
                 error.to_string(),
             )),
-            Err(ConfigurationError::Refused(refusal)) => refused(UserError::of(refusal)),
+            Err(ConfigurationError::Refused(refusal)) => {
+                let mut error = UserError::of(refusal);
+                // the input calls it otherwise than the event
+                if error.field.as_deref() == Some("newValue") {
+                    error.field = Some("value".to_owned());
+                }
+                refused(error)
+            }
+            Err(error @ ConfigurationError::OtherRepeat) => refused(UserError::new(
+                "idempotencyKey",
+                UserErrorCode::Conflict,
+                error.to_string(),
+            )),
             Err(ConfigurationError::Append(AppendError::Stale { .. })) => {
                 let message = "the parameter was set by somebody else at the same time; try again";
                 refused(UserError::new("value", UserErrorCode::Conflict, message))
@@ -346,7 +367,7 @@ impl Commands {
     async fn set_site_schedule(
         &self,
         ctx: &Context<'_>,
-        input: ScheduleInput,
+        #[graphql(desc = "The hours.")] input: ScheduleInput,
     ) -> Result<SetSiteSchedulePayload, Error> {
         let api = api(ctx);
         let now = api.ingest.clock().now();

@@ -83,6 +83,13 @@ fn asked(api: &Api, arguments: &IndexMap<Name, Value>) -> Result<Asked, Error> {
     let all = matches!(arguments.get("all"), Some(Value::Boolean(true)));
     let scope = if all { Scope::All } else { Scope::Changes };
     let (after, before) = (place("after")?, place("before")?);
+    // such a place is known by its position alone: nothing is recorded that happened then
+    let only_followed = |place: &Place| place.occurred_at == crate::event::Instant::default();
+    if order.by_time() && after.iter().chain(&before).any(only_followed) {
+        let message = "this cursor is for following the log; in a list it has a place only when \
+                       ordered as recorded";
+        return Err(bad_input(message));
+    }
     Ok(Asked {
         order,
         after,

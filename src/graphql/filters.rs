@@ -50,8 +50,8 @@ impl<'a> Reader<'a> {
         let mut all = Vec::with_capacity(entries.len());
         for (name, value) in entries.iter().filter(|(_, value)| **value != Value::Null) {
             all.push(match (name.as_str(), value) {
-                ("and", Value::List(items)) => Filter::And(self.list(spec, items, depth)?),
-                ("or", Value::List(items)) => Filter::Or(self.list(spec, items, depth)?),
+                ("and", items) => Filter::And(self.list(spec, listed(items), depth)?),
+                ("or", items) => Filter::Or(self.list(spec, listed(items), depth)?),
                 ("not", Value::Object(inner)) => {
                     Filter::Not(Box::new(self.object(spec, inner, depth + 1)?))
                 }
@@ -121,7 +121,13 @@ impl<'a> Reader<'a> {
             return Self::kind_condition(spec, value);
         }
         let Subject::Of(operand) = operand else {
-            return Ok(Filter::Or(Vec::new()));
+            // what a kind has not is absent
+            let holds = operator == "isNull" && *value == Value::Boolean(true);
+            return Ok(if holds {
+                Filter::default()
+            } else {
+                Filter::Or(Vec::new())
+            });
         };
         let cell = |value: &Value| {
             self.cell(ty, value)
@@ -132,8 +138,8 @@ impl<'a> Reader<'a> {
             _ => Err(bad_input(format!("filter.{name}.{operator} is not a text"))),
         };
         let operator = match (operator, value) {
-            ("in", Value::List(values)) if values.len() <= VALUES_MAX => {
-                Operator::In(values.iter().map(cell).collect::<Result<_, _>>()?)
+            ("in", values) if listed(values).len() <= VALUES_MAX => {
+                Operator::In(listed(values).iter().map(cell).collect::<Result<_, _>>()?)
             }
             ("in", _) => {
                 let message = format!("filter.{name}.in has at most {VALUES_MAX} values");
@@ -215,6 +221,15 @@ impl<'a> Reader<'a> {
             }
             (ValueType::Field(_), _) => text.map(Cell::from),
         }
+    }
+}
+
+/// The items of a list; one that stands where a list may is a list of itself, as the language has it.
+fn listed(value: &Value) -> &[Value] {
+    if let Value::List(items) = value {
+        items
+    } else {
+        std::slice::from_ref(value)
     }
 }
 

@@ -10,13 +10,12 @@ use async_graphql::{
 };
 use serde_json::Value as Json;
 
-use super::loaders::{DeviceKey, EventKey, PageKey, SiteKey};
+use super::loaders::{ConfigurationKey, DeviceKey, EventKey, PageKey, ScheduleKey, SiteKey};
 use super::meta::{field, field_with, input, object_type};
 use super::pages::{ConnectionOf, DevicePages};
 use super::types::connection_field;
 use super::{api, connection, ids, loaders, of_failed};
 use crate::event::{Event, Instant, Position};
-use crate::history::fleet;
 use crate::kinds::{Filter, Kind, Operand, Spec};
 use crate::store::{Order, PageQuery, Place, Scope};
 
@@ -180,8 +179,9 @@ fn failed(ctx: &Context<'_>, error: &crate::store::StoreError) -> async_graphql:
 }
 
 /// The parameters of a thing, rendered field by field: there are few.
-async fn configuration(ctx: &Context<'_>, entity: &str, id: &str) -> ServerResult<Value> {
-    let rows = fleet::configuration(api(ctx).store(), entity, id).await;
+async fn configuration(ctx: &Context<'_>, entity: &'static str, id: &str) -> ServerResult<Value> {
+    let key = ConfigurationKey(entity, id.to_owned());
+    let rows = loaders(ctx).configurations.load(key).await;
     let rows = rows.map_err(|error| failed(ctx, &error))?;
     let set = ctx.with_selection_set(&ctx.item.node.selection_set);
     let list: Vec<super::commands::ConfigurationValue> = rows.into_iter().map(Into::into).collect();
@@ -279,17 +279,8 @@ impl ContainerType for Site {
 
 impl Site {
     async fn schedule(&self, ctx: &Context<'_>) -> ServerResult<Value> {
-        let store = api(ctx).store();
-        let rows = fleet::current_schedule(store, self.0.site_key).await;
-        let rows = rows.map_err(|error| failed(ctx, &error))?;
-        let places: Vec<Place> = rows
-            .iter()
-            .map(|row| Place {
-                position: Position(row.position),
-                occurred_at: Instant(row.occurred_at),
-            })
-            .collect();
-        let events = store.at(Kind::SiteSchedule, &places).await;
+        let key = ScheduleKey(self.0.site_key);
+        let events = loaders(ctx).schedules.load(key).await;
         let mut events = events.map_err(|error| failed(ctx, &error))?;
         // the days of the week in their order, then the dates in theirs
         let day = |event: &Event| {
@@ -309,8 +300,7 @@ impl Site {
                 date.text().unwrap_or_default().to_owned(),
             )
         };
-        events.sort_by_key(day);
-        let events: Vec<Arc<Event>> = events.into_iter().map(Arc::new).collect();
+        events.sort_by_key(|event| day(event));
         let set = ctx.with_selection_set(&ctx.item.node.selection_set);
         Ok(Value::List(super::rows::render(&set, &events).await?))
     }

@@ -1,5 +1,7 @@
 //! Jobs as objects, and their progress as a stream.
 
+use std::collections::HashMap;
+
 use async_graphql::{Context, Enum, Error, ID, Object, SimpleObject, Subscription};
 use entity::{job_outcomes, job_transitions};
 use futures_util::Stream;
@@ -54,6 +56,24 @@ impl Job {
         })
     }
 
+    /// Jobs with their devices, which are read at once.
+    pub(super) async fn all_with_targets(api: &Api, rows: Vec<JobRow>) -> Result<Vec<Self>, Error> {
+        let ids: Vec<&str> = rows.iter().map(|row| row.job_id.as_str()).collect();
+        let targets = jobs::targets_of(api.store(), &ids).await;
+        let mut of_jobs: HashMap<String, Vec<TargetRow>> = HashMap::new();
+        for target in targets.map_err(|error| of_failed(api, &error))? {
+            of_jobs
+                .entry(target.job_id.clone())
+                .or_default()
+                .push(target);
+        }
+        let job = |row: JobRow| Self {
+            targets: of_jobs.remove(&row.job_id).unwrap_or_default(),
+            row,
+        };
+        Ok(rows.into_iter().map(job).collect())
+    }
+
     fn count(&self, of: impl Fn(Option<&str>) -> bool) -> i32 {
         let count = self
             .targets
@@ -68,6 +88,7 @@ impl Job {
 #[derive(Clone, Debug)]
 struct JobTarget(TargetRow);
 
+/// A device that a job is meant for.
 #[Object]
 impl JobTarget {
     /// The device.

@@ -8,7 +8,8 @@ use dataloader::BatchFn;
 use dataloader::non_cached::Loader;
 
 use super::fleet::{DeviceRow, SiteRow, devices_by_key, sites_by_key};
-use crate::event::Event;
+use crate::event::{Event, Instant, Position};
+use crate::history::fleet::{self, DeviceFilter, IdPage};
 use crate::kinds::{Kind, Operand};
 use crate::store::{PageQuery, Place, Store, StoreError};
 
@@ -21,6 +22,10 @@ pub(super) struct Loaders {
     pub(super) devices: Loader<DeviceKey, Loaded<Option<Arc<DeviceRow>>>, Reads>,
     pub(super) sites: Loader<SiteKey, Loaded<Option<Arc<SiteRow>>>, Reads>,
     pub(super) events: Loader<EventKey, Loaded<Option<Arc<Event>>>, Reads>,
+    pub(super) site_devices: Loader<SiteDevicesKey, Loaded<Vec<Arc<DeviceRow>>>, Reads>,
+    pub(super) site_counts: Loader<SiteDevicesKey, Loaded<u64>, Reads>,
+    pub(super) schedules: Loader<ScheduleKey, Loaded<Vec<Arc<Event>>>, Reads>,
+    pub(super) configurations: Loader<ConfigurationKey, Loaded<Vec<ValueRow>>, Reads>,
 }
 
 impl Loaders {
@@ -35,6 +40,10 @@ impl Loaders {
             devices: Loader::new(reads()).with_max_batch_size(1_000),
             sites: Loader::new(reads()).with_max_batch_size(1_000),
             events: Loader::new(reads()).with_max_batch_size(1_000),
+            site_devices: Loader::new(reads()).with_max_batch_size(1_000),
+            site_counts: Loader::new(reads()).with_max_batch_size(1_000),
+            schedules: Loader::new(reads()).with_max_batch_size(1_000),
+            configurations: Loader::new(reads()).with_max_batch_size(1_000),
         }
     }
 }
@@ -90,6 +99,21 @@ pub(super) struct SiteKey(pub(super) i64);
 /// An event, by its kind and place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct EventKey(pub(super) Kind, pub(super) Place);
+
+/// Devices under a site: the site, which of its devices, and which page of them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct SiteDevicesKey(pub(super) i64, pub(super) Arc<(DeviceFilter, IdPage)>);
+
+/// The schedule of a site, by its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ScheduleKey(pub(super) i64);
+
+/// The configuration of a thing, by its type and id.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ConfigurationKey(pub(super) &'static str, pub(super) String);
+
+/// A parameter and its value now.
+pub(super) type ValueRow = entity::configuration_values::Model;
 
 /// Reads for all parents at once.
 pub(super) struct Reads {
@@ -203,6 +227,128 @@ impl BatchFn<EventKey, Loaded<Option<Arc<Event>>>> for Reads {
         answers(keys, &Ok(events), |events, key| {
             events.get(&key.1.position).map(Arc::clone)
         })
+    }
+}
+
+/// Keys that ask for the same of sites, with the sites for which they ask.
+fn of_sites(keys: &[SiteDevicesKey]) -> HashMap<&Arc<(DeviceFilter, IdPage)>, Vec<i64>> {
+    let mut groups: HashMap<_, Vec<i64>> = HashMap::new();
+    for SiteDevicesKey(site, asked) in keys {
+        groups.entry(asked).or_default().push(*site);
+    }
+    groups
+}
+
+impl BatchFn<SiteDevicesKey, Loaded<Vec<Arc<DeviceRow>>>> for Reads {
+    async fn load(
+        &mut self,
+        keys: &[SiteDevicesKey],
+    ) -> HashMap<SiteDevicesKey, Loaded<Vec<Arc<DeviceRow>>>> {
+        let mut loaded = HashMap::with_capacity(keys.len());
+        for (asked, sites) in of_sites(keys) {
+            let read = fleet::devices_pages(&self.store, &asked.0, &asked.1, &sites).await;
+            let read = read.map_err(Arc::new);
+            for site in sites {
+                let rows = match &read {
+                    Ok(pages) => Ok(pages.get(&site).cloned().unwrap_or_default()),
+                    Err(error) => Err(Arc::clone(error)),
+                };
+                loaded.insert(SiteDevicesKey(site, Arc::clone(asked)), rows);
+            }
+        }
+        loaded
+    }
+}
+
+impl BatchFn<SiteDevicesKey, Loaded<u64>> for Reads {
+    async fn load(&mut self, keys: &[SiteDevicesKey]) -> HashMap<SiteDevicesKey, Loaded<u64>> {
+        let mut loaded = HashMap::with_capacity(keys.len());
+        for (asked, sites) in of_sites(keys) {
+            let read = fleet::devices_counts(&self.store, &asked.0, &sites).await;
+            let read = read.map_err(Arc::new);
+            for site in sites {
+                let count = match &read {
+                    Ok(counts) => Ok(counts.get(&site).copied().unwrap_or(0)),
+                    Err(error) => Err(Arc::clone(error)),
+                };
+                loaded.insert(SiteDevicesKey(site, Arc::clone(asked)), count);
+            }
+        }
+        loaded
+    }
+}
+
+impl BatchFn<ScheduleKey, Loaded<Vec<Arc<Event>>>> for Reads {
+    async fn load(
+        &mut self,
+        keys: &[ScheduleKey],
+    ) -> HashMap<ScheduleKey, Loaded<Vec<Arc<Event>>>> {
+        let read = self.schedules(keys).await.map_err(Arc::new);
+        let of = |key: &ScheduleKey| match &read {
+            Ok(schedules) => Ok(schedules.get(&key.0).cloned().unwrap_or_default()),
+            Err(error) => Err(Arc::clone(error)),
+        };
+        keys.iter().map(|key| (*key, of(key))).collect()
+    }
+}
+
+impl Reads {
+    /// The events that say the hours that hold now, by their sites.
+    async fn schedules(
+        &self,
+        keys: &[ScheduleKey],
+    ) -> Result<HashMap<i64, Vec<Arc<Event>>>, StoreError> {
+        let keys: Vec<i64> = keys.iter().map(|key| key.0).collect();
+        let rows = fleet::current_schedules(&self.store, &keys).await?;
+        let place = |row: &entity::current_schedules::Model| Place {
+            position: Position(row.position),
+            occurred_at: Instant(row.occurred_at),
+        };
+        let places: Vec<Place> = rows.iter().map(place).collect();
+        let sites: HashMap<i64, i64> = rows.iter().map(|r| (r.position, r.site_key)).collect();
+        let mut schedules: HashMap<i64, Vec<Arc<Event>>> = HashMap::new();
+        for event in self.store.at(Kind::SiteSchedule, &places).await? {
+            if let Some(site) = sites.get(&event.position.0) {
+                schedules.entry(*site).or_default().push(Arc::new(event));
+            }
+        }
+        Ok(schedules)
+    }
+}
+
+impl BatchFn<ConfigurationKey, Loaded<Vec<ValueRow>>> for Reads {
+    async fn load(
+        &mut self,
+        keys: &[ConfigurationKey],
+    ) -> HashMap<ConfigurationKey, Loaded<Vec<ValueRow>>> {
+        let mut loaded: HashMap<ConfigurationKey, Loaded<Vec<ValueRow>>> = keys
+            .iter()
+            .map(|key| (key.clone(), Ok(Vec::new())))
+            .collect();
+        for entity in ["DEVICE", "SITE"] {
+            let of_type = keys.iter().filter(|key| key.0 == entity);
+            let ids: Vec<&str> = of_type.map(|key| key.1.as_str()).collect();
+            if ids.is_empty() {
+                continue;
+            }
+            match fleet::configurations(&self.store, entity, &ids).await {
+                Ok(rows) => {
+                    for row in rows {
+                        let key = ConfigurationKey(entity, row.entity_id.clone());
+                        if let Some(Ok(values)) = loaded.get_mut(&key) {
+                            values.push(row);
+                        }
+                    }
+                }
+                Err(error) => {
+                    let error = Arc::new(error);
+                    for (_, answer) in loaded.iter_mut().filter(|(key, _)| key.0 == entity) {
+                        *answer = Err(Arc::clone(&error));
+                    }
+                }
+            }
+        }
+        loaded
     }
 }
 

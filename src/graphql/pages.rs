@@ -1,5 +1,7 @@
 //! Connections of sites and devices, ordered by id.
 
+use std::sync::Arc;
+
 use async_graphql::registry::{MetaInputValue, Registry};
 use async_graphql::{
     ComplexObject, Context, Error, InputObject, OutputType, ServerResult, SimpleObject, TypeName,
@@ -10,6 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::error::bad_input;
 use super::fleet::{Device, Site};
+use super::loaders::SiteDevicesKey;
 use super::meta::input;
 use super::scalars::Long;
 use super::types::{PAGE_DEFAULT, PAGE_MAX};
@@ -52,6 +55,8 @@ pub(super) struct ConnectionOf<T: OutputType + TypedEdge> {
     page_info: PageInfo,
     #[graphql(skip)]
     filter: DeviceFilter,
+    #[graphql(skip)]
+    at_site: Option<i64>,
 }
 
 /// What has connections ordered by id.
@@ -61,6 +66,7 @@ pub(super) trait TypedEdge: Clone + Send + Sync {
     fn count(
         ctx: &Context<'_>,
         filter: &DeviceFilter,
+        at_site: Option<i64>,
     ) -> impl Future<Output = Result<u64, Error>> + Send;
 }
 
@@ -71,8 +77,19 @@ impl TypedEdge for Device {
         &self.0.device.device_id
     }
 
-    async fn count(ctx: &Context<'_>, filter: &DeviceFilter) -> Result<u64, Error> {
+    async fn count(
+        ctx: &Context<'_>,
+        filter: &DeviceFilter,
+        at_site: Option<i64>,
+    ) -> Result<u64, Error> {
         let api = api(ctx);
+        if let Some(site) = at_site {
+            let asked = Arc::new((filter.clone(), IdPage::default()));
+            let count = super::loaders(ctx)
+                .site_counts
+                .load(SiteDevicesKey(site, asked));
+            return count.await.map_err(|error| of_failed(api, &error));
+        }
         fleet::devices_count(api.store(), filter)
             .await
             .map_err(|error| of_failed(api, &error))
@@ -86,7 +103,11 @@ impl TypedEdge for Site {
         &self.0.site_id
     }
 
-    async fn count(ctx: &Context<'_>, _filter: &DeviceFilter) -> Result<u64, Error> {
+    async fn count(
+        ctx: &Context<'_>,
+        _filter: &DeviceFilter,
+        _at_site: Option<i64>,
+    ) -> Result<u64, Error> {
         let api = api(ctx);
         fleet::sites_count(api.store())
             .await
@@ -110,7 +131,7 @@ impl<T: OutputType + TypedEdge> TypeName for ConnectionOf<T> {
 impl<T: OutputType + TypedEdge> ConnectionOf<T> {
     /// How many rows there are on all pages; counted only when asked for.
     async fn total_count(&self, ctx: &Context<'_>) -> Result<Long, Error> {
-        let count = T::count(ctx, &self.filter).await?;
+        let count = T::count(ctx, &self.filter, self.at_site).await?;
         Ok(Long(i64::try_from(count).unwrap_or(i64::MAX)))
     }
 }
@@ -229,6 +250,7 @@ fn page_of<T: OutputType + TypedEdge>(
         nodes: rows,
         page_info,
         filter,
+        at_site: None,
     }
 }
 
@@ -255,17 +277,23 @@ pub(super) async fn devices(
 ) -> Result<ConnectionOf<Device>, Error> {
     let api = api(ctx);
     let (page, size) = arguments.read()?;
-    let mut filter = filter
+    let filter = filter
         .map(|filter| condition(ctx, filter))
         .unwrap_or_default();
-    filter.site_key = at_site.or(filter.site_key);
-    let rows = fleet::devices_page(api.store(), &filter, &page).await;
-    let rows = rows.map_err(|error| of_failed(api, &error))?;
-    Ok(page_of(
-        rows.into_iter().map(Device).collect(),
-        (&page, size),
-        filter,
-    ))
+    let rows = if let Some(site) = at_site {
+        let asked = Arc::new((filter.clone(), page.clone()));
+        let rows = super::loaders(ctx)
+            .site_devices
+            .load(SiteDevicesKey(site, asked));
+        rows.await.map_err(|error| of_failed(api, &error))?
+    } else {
+        let rows = fleet::devices_page(api.store(), &filter, &page).await;
+        rows.map_err(|error| of_failed(api, &error))?
+    };
+    let rows = rows.into_iter().map(Device).collect();
+    let mut connection = page_of(rows, (&page, size), filter);
+    connection.at_site = at_site;
+    Ok(connection)
 }
 
 fn condition(ctx: &Context<'_>, filter: DeviceFilterInput) -> DeviceFilter {

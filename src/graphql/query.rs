@@ -310,8 +310,7 @@ impl Fleet {
             states.map(|states| states.iter().map(Word::word).collect());
         let rows = jobs::jobs_page(api.store(), states.as_deref(), None, limit).await;
         let rows = rows.map_err(|error| of_failed(api, &error))?;
-        let jobs = rows.into_iter().map(|row| Job::with_targets(api, row));
-        futures_util::future::try_join_all(jobs).await
+        Job::all_with_targets(api, rows).await
     }
 
     /// What is collected of each source, and whether it is.

@@ -78,8 +78,11 @@ async fn record(ctx: &Context<'_>) -> Result<Value, Error> {
         Some(Value::String(key)) => Some(key.clone()),
         _ => None,
     };
-    let Some(Value::List(events)) = input.get("events").map(AsRef::as_ref) else {
-        return Err(bad_input("events is missing"));
+    let events = match input.get("events").map(AsRef::as_ref) {
+        Some(Value::List(events)) => events.as_slice(),
+        // one event is a list of itself, as the language has it
+        Some(event @ Value::Object(_)) => std::slice::from_ref(event),
+        _ => return Err(bad_input("events is missing")),
     };
     if events.len() > EVENTS_MAX {
         let message = format!(

@@ -12,11 +12,17 @@ use crate::kinds;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct DateTime(pub(super) Instant);
 
+/// An instant as RFC 3339 in UTC with up to microseconds, such as `2026-11-23T08:30:00.25Z`. Any
+/// offset is taken.
 #[Scalar(
     name = "DateTime",
     specified_by_url = "https://scalars.graphql.org/andimarek/date-time.html"
 )]
 impl ScalarType for DateTime {
+    fn is_valid(value: &Value) -> bool {
+        <Self as ScalarType>::parse(value.clone()).is_ok()
+    }
+
     fn parse(value: Value) -> InputValueResult<Self> {
         let Value::String(text) = &value else {
             return Err(InputValueError::expected_type(value));
@@ -35,11 +41,16 @@ impl ScalarType for DateTime {
 #[derive(Clone, Debug)]
 pub(super) struct Date(pub(super) String);
 
+/// A calendar date, `YYYY-MM-DD`.
 #[Scalar(
     name = "Date",
     specified_by_url = "https://scalars.graphql.org/andimarek/local-date.html"
 )]
 impl ScalarType for Date {
+    fn is_valid(value: &Value) -> bool {
+        <Self as ScalarType>::parse(value.clone()).is_ok()
+    }
+
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "an enum of a library, whose other values are one case"
@@ -60,8 +71,13 @@ impl ScalarType for Date {
 #[derive(Clone, Debug)]
 pub(super) struct LocalTime(pub(super) String);
 
+/// A time of day without a zone, `HH:MM` or `HH:MM:SS`; `24:00` is the end of the day.
 #[Scalar(name = "LocalTime")]
 impl ScalarType for LocalTime {
+    fn is_valid(value: &Value) -> bool {
+        <Self as ScalarType>::parse(value.clone()).is_ok()
+    }
+
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "an enum of a library, whose other values are one case"
@@ -82,11 +98,16 @@ impl ScalarType for LocalTime {
 #[derive(Clone, Debug)]
 pub(super) struct TimeZone(pub(super) String);
 
+/// The name of an IANA time zone, such as `Europe/London`.
 #[Scalar(
     name = "TimeZone",
     specified_by_url = "https://www.iana.org/time-zones"
 )]
 impl ScalarType for TimeZone {
+    fn is_valid(value: &Value) -> bool {
+        <Self as ScalarType>::parse(value.clone()).is_ok()
+    }
+
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "an enum of a library, whose other values are one case"
@@ -107,11 +128,16 @@ impl ScalarType for TimeZone {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Uuid(pub(super) uuid::Uuid);
 
+/// A UUID in its usual form, `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx`.
 #[Scalar(
     name = "UUID",
     specified_by_url = "https://www.rfc-editor.org/rfc/rfc9562"
 )]
 impl ScalarType for Uuid {
+    fn is_valid(value: &Value) -> bool {
+        <Self as ScalarType>::parse(value.clone()).is_ok()
+    }
+
     fn parse(value: Value) -> InputValueResult<Self> {
         let Value::String(text) = &value else {
             return Err(InputValueError::expected_type(value));
@@ -130,8 +156,13 @@ impl ScalarType for Uuid {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Decimal(pub(super) Money);
 
+/// A decimal number with at most four places, as a string: money is never a float.
 #[Scalar(name = "Decimal")]
 impl ScalarType for Decimal {
+    fn is_valid(value: &Value) -> bool {
+        <Self as ScalarType>::parse(value.clone()).is_ok()
+    }
+
     fn parse(value: Value) -> InputValueResult<Self> {
         let parsed = match &value {
             Value::String(text) => Money::parse(text),
@@ -153,8 +184,13 @@ impl ScalarType for Decimal {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Long(pub(super) i64);
 
+/// A whole number of 64 bits, as a string, since JSON numbers of many clients lose digits.
 #[Scalar(name = "Long")]
 impl ScalarType for Long {
+    fn is_valid(value: &Value) -> bool {
+        <Self as ScalarType>::parse(value.clone()).is_ok()
+    }
+
     fn parse(value: Value) -> InputValueResult<Self> {
         let parsed = match &value {
             Value::String(text) => text.parse().ok(),
@@ -176,6 +212,7 @@ impl ScalarType for Long {
 #[derive(Clone, Debug)]
 pub(super) struct JsonScalar(pub(super) Json);
 
+/// Any JSON value.
 #[Scalar(
     name = "JSON",
     specified_by_url = "https://www.rfc-editor.org/rfc/rfc8259"

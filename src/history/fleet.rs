@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use entity::{configuration_values, current_schedules, device_status, devices, sites};
+use sea_orm::sea_query::{Expr, Func, LikeExpr};
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, Condition, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect,
 };
 
 use crate::store::{Doing, Store, StoreError};
@@ -68,7 +70,7 @@ pub async fn sites_by_key(
 }
 
 /// Which part of a list ordered by id.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct IdPage {
     /// After this id.
     pub after: Option<String>,
@@ -81,7 +83,7 @@ pub struct IdPage {
 }
 
 /// Which devices.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct DeviceFilter {
     /// At this site.
     pub site_key: Option<i64>,
@@ -103,21 +105,26 @@ impl DeviceFilter {
             words.as_ref().map(|words| column.is_in(words.clone()))
         };
         let search = self.search.as_ref().map(|text| {
-            let name = devices::Column::Name.contains(text);
+            let has = |column: devices::Column| {
+                Expr::expr(Func::lower(Expr::col((devices::Entity, column)))).like(pattern(text))
+            };
             Condition::any()
-                .add(devices::Column::DeviceId.contains(text))
-                .add(name)
+                .add(has(devices::Column::DeviceId))
+                .add(has(devices::Column::Name))
+        });
+        // a device of which no state was reported has no row, or one without a state
+        let states = self.states.as_ref().map(|states| {
+            let unknown = states.iter().any(|state| state == "UNKNOWN");
+            Condition::any()
+                .add(device_status::Column::State.is_in(states.clone()))
+                .add_option(unknown.then(|| device_status::Column::State.is_null()))
         });
         Condition::all()
             .add_option(self.site_key.map(|key| devices::Column::SiteKey.eq(key)))
             .add_option(one_of(devices::Column::DeviceId, &self.device_ids))
             .add_option(one_of(devices::Column::DeviceType, &self.types))
             .add_option(one_of(devices::Column::Lifecycle, &self.lifecycles))
-            .add_option(
-                self.states
-                    .as_ref()
-                    .map(|s| device_status::Column::State.is_in(s.clone())),
-            )
+            .add_option(states)
             .add_option(search)
     }
 }
@@ -147,6 +154,72 @@ pub async fn devices_page(
         .into_iter()
         .map(|(device, status)| Arc::new(DeviceRow { device, status }))
         .collect())
+}
+
+/// The same page of devices for each of some sites, in two statements.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn devices_pages(
+    store: &Store,
+    filter: &DeviceFilter,
+    page: &IdPage,
+    site_keys: &[i64],
+) -> Result<HashMap<i64, Vec<Arc<DeviceRow>>>, StoreError> {
+    let way = if page.from_end { "DESC" } else { "ASC" };
+    // a number within each site, since a limit would hold for all of them together
+    let ordinal = Expr::cust(format!(
+        "row_number() OVER (PARTITION BY devices.site_key ORDER BY devices.device_id {way})"
+    ));
+    let query = devices::Entity::find()
+        .left_join(device_status::Entity)
+        .select_only()
+        .column(devices::Column::DeviceKey)
+        .expr_as(ordinal, "ordinal")
+        .filter(devices::Column::SiteKey.is_in(site_keys.iter().copied()))
+        .filter(filter.condition())
+        .filter(bounds(devices::Column::DeviceId, page))
+        .into_tuple::<(i64, i64)>();
+    let numbered = query.all(store.readers()).await.doing("read devices")?;
+    let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
+    let within = numbered
+        .into_iter()
+        .filter(|(_, ordinal)| *ordinal <= limit);
+    let keys: Vec<i64> = within.map(|(key, _)| key).collect();
+    let mut pages: HashMap<i64, Vec<Arc<DeviceRow>>> = HashMap::new();
+    for row in devices_by_key(store, &keys).await?.into_values() {
+        pages.entry(row.device.site_key).or_default().push(row);
+    }
+    for rows in pages.values_mut() {
+        rows.sort_by(|left, right| left.device.device_id.cmp(&right.device.device_id));
+        if page.from_end {
+            rows.reverse();
+        }
+    }
+    Ok(pages)
+}
+
+/// How many devices there are at each of some sites.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn devices_counts(
+    store: &Store,
+    filter: &DeviceFilter,
+    site_keys: &[i64],
+) -> Result<HashMap<i64, u64>, StoreError> {
+    let query = devices::Entity::find()
+        .left_join(device_status::Entity)
+        .select_only()
+        .column(devices::Column::SiteKey)
+        .column_as(devices::Column::DeviceKey.count(), "devices")
+        .filter(devices::Column::SiteKey.is_in(site_keys.iter().copied()))
+        .filter(filter.condition())
+        .group_by(devices::Column::SiteKey)
+        .into_tuple::<(i64, i64)>();
+    let counts = query.all(store.readers()).await.doing("count devices")?;
+    let count = |(site, count)| (site, u64::try_from(count).unwrap_or(0));
+    Ok(counts.into_iter().map(count).collect())
 }
 
 /// How many devices there are.
@@ -189,24 +262,62 @@ pub async fn sites_count(store: &Store) -> Result<u64, StoreError> {
         .doing("count sites")
 }
 
+/// A text anywhere in another, upper and lower case alike.
+fn pattern(text: &str) -> LikeExpr {
+    let mut pattern = String::from("%");
+    for letter in text.to_lowercase().chars() {
+        if matches!(letter, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(letter);
+    }
+    pattern.push('%');
+    LikeExpr::new(pattern).escape('\\')
+}
+
 fn bounds(column: impl ColumnTrait, page: &IdPage) -> Condition {
     Condition::all()
         .add_option(page.after.as_ref().map(|id| column.gt(id.as_str())))
         .add_option(page.before.as_ref().map(|id| column.lt(id.as_str())))
 }
 
-/// The rows of a site's schedule that hold now: the day and the event that said so.
+/// Rows at most that are read at once of schedules or configurations.
+const ROWS_MAX: u64 = 100_000;
+
+/// The rows of sites' schedules that hold now: the day and the event that said so.
 ///
 /// # Errors
 /// When the tables cannot be read.
-pub async fn current_schedule(
+pub async fn current_schedules(
     store: &Store,
-    site_key: i64,
+    site_keys: &[i64],
 ) -> Result<Vec<current_schedules::Model>, StoreError> {
+    let keys = site_keys.iter().copied();
     let query = current_schedules::Entity::find()
-        .filter(current_schedules::Column::SiteKey.eq(site_key))
-        .limit(1_000);
-    query.all(store.readers()).await.doing("read a schedule")
+        .filter(current_schedules::Column::SiteKey.is_in(keys))
+        .limit(ROWS_MAX);
+    query.all(store.readers()).await.doing("read schedules")
+}
+
+/// The parameters of things of one type and their values now, by the names of the parameters.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn configurations(
+    store: &Store,
+    entity_type: &str,
+    entity_ids: &[&str],
+) -> Result<Vec<configuration_values::Model>, StoreError> {
+    let ids = entity_ids.iter().copied();
+    let query = configuration_values::Entity::find()
+        .filter(configuration_values::Column::EntityType.eq(entity_type))
+        .filter(configuration_values::Column::EntityId.is_in(ids))
+        .order_by_asc(configuration_values::Column::ParameterName)
+        .limit(ROWS_MAX);
+    query
+        .all(store.readers())
+        .await
+        .doing("read configurations")
 }
 
 /// The parameters of a device, site or the system and their values now.

@@ -53,13 +53,21 @@ pub async fn jobs_page(
 /// # Errors
 /// When the tables cannot be read.
 pub async fn targets(store: &Store, job_id: &str) -> Result<Vec<TargetRow>, StoreError> {
+    targets_of(store, &[job_id]).await
+}
+
+/// The devices of some jobs.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn targets_of(store: &Store, job_ids: &[&str]) -> Result<Vec<TargetRow>, StoreError> {
     let query = job_targets::Entity::find()
-        .filter(job_targets::Column::JobId.eq(job_id))
+        .filter(job_targets::Column::JobId.is_in(job_ids.iter().copied()))
         .order_by_asc(job_targets::Column::DeviceKey);
     query
         .all(store.readers())
         .await
-        .doing("read the devices of a job")
+        .doing("read the devices of jobs")
 }
 
 /// Jobs that are not done, whose last transition is not after a position: what an executor that

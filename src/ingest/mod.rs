@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::event::{Instant, NewEvent};
 use crate::kinds::{Code, Identity, Kind, Refusal, check};
-use crate::store::{AppendError, Appended, Expect, Outcome, Request, Store};
+use crate::store::{AppendError, Appended, EntityType, Expect, Outcome, Request, Store};
 
 pub use background::{Background, BackgroundMetrics};
 pub use errors::internal_error;
@@ -88,16 +88,15 @@ impl Ingest {
         let mut verdicts = Vec::with_capacity(given.len());
         let mut events = Vec::with_capacity(given.len());
         for (index, (kind, parsed)) in given.into_iter().enumerate() {
+            let device = parsed.as_ref().ok().and_then(device_of);
             let verdict = parsed.and_then(|mut event| {
                 if let Some(key) = idempotency_key {
                     follow_key(&mut event, key, index);
                 }
                 checked(event, now)
             });
-            verdicts.push((kind, verdict.map(|event| events.push(event))));
+            verdicts.push((kind, device, verdict.map(|event| events.push(event))));
         }
-        let devices: Vec<Option<String>> = events.iter().map(device_of).collect();
-        let kinds: Vec<Kind> = events.iter().map(|event| event.fact.kind).collect();
         let request = Request {
             events,
             expect: None,
@@ -107,42 +106,37 @@ impl Ingest {
             Patience::None => self.store.append(request).await?,
             Patience::Unlimited => self.store.append_patiently(request).await?,
         };
-        let mut of_log = appended
-            .outcomes
-            .into_iter()
-            .zip(kinds.into_iter().zip(devices));
+        let mut of_log = appended.outcomes.into_iter();
         let mut outcomes = Vec::with_capacity(verdicts.len());
-        for (kind, verdict) in verdicts {
+        for (kind, device, verdict) in verdicts {
             let outcome = match verdict {
-                Err(refusal) => {
-                    self.refusals.count(kind, None, &refusal, now);
-                    Outcome::Rejected(refusal)
-                }
-                Ok(()) => match of_log.next() {
-                    Some((Outcome::Rejected(refusal), (kind, _))) => {
-                        self.refusals.count(Some(kind), None, &refusal, now);
-                        Outcome::Rejected(refusal)
-                    }
-                    Some((Outcome::Conflict(first), (kind, device))) => {
-                        let refusal = Refusal::of_event(Code::Conflict, "");
-                        self.refusals
-                            .count(Some(kind), device.as_deref(), &refusal, now);
-                        Outcome::Conflict(first)
-                    }
-                    Some((outcome, _)) => outcome,
-                    None => {
-                        return Err(AppendError::Store(std::sync::Arc::new(
-                            crate::store::StoreError::Closed,
-                        )));
-                    }
-                },
+                Err(refusal) => Outcome::Rejected(refusal),
+                Ok(()) => of_log.next().ok_or_else(|| {
+                    AppendError::Store(std::sync::Arc::new(crate::store::StoreError::Closed))
+                })?,
             };
+            self.count(kind, device.as_deref(), &outcome, now);
             outcomes.push(outcome);
         }
         Ok(Appended {
             outcomes,
             recorded_at: appended.recorded_at,
         })
+    }
+
+    /// Counts an outcome if it is a refusal. A device is named only when it is registered, so that
+    /// names from outside do not make the counts grow.
+    fn count(&self, kind: Option<Kind>, device: Option<&str>, outcome: &Outcome, now: Instant) {
+        let names = self.store.names();
+        let device = device.filter(|id| names.key(EntityType::Device, id).is_some());
+        match outcome {
+            Outcome::Rejected(refusal) => self.refusals.count(kind, device, refusal, now),
+            Outcome::Conflict(_) => {
+                let refusal = Refusal::of_event(Code::Conflict, "");
+                self.refusals.count(kind, device, &refusal, now);
+            }
+            Outcome::Recorded(_) | Outcome::Duplicate(_) => {}
+        }
     }
 
     /// Records what a command has decided: all of it, on the version that it was decided on, or

@@ -107,7 +107,7 @@ pub async fn create(ingest: &Ingest, job: NewJob) -> Result<(), JobError> {
     let event = Draft::new(Kind::JobTransition, now, Provenance::Real)
         .event_id(step_id(&job.job_id.to_string(), "QUEUED", ""))
         .set(transition::Column::JobId, job.job_id.to_string().as_str())
-        .set(transition::Column::JobType, job.job_type.as_str())
+        .given(transition::Column::JobType, Some(&job.job_type))
         .set(transition::Column::State, "QUEUED")
         .set(transition::Column::Payload, job.payload)
         .set(transition::Column::Targets, targets)
@@ -374,7 +374,7 @@ fn moved(
         .set(transition::Column::JobType, job.job_type.as_str())
         .set(transition::Column::State, state)
         .set(transition::Column::ChangedBy, by)
-        .set(transition::Column::Reason, reason)
+        .given(transition::Column::Reason, reason)
         .finish()
 }
 

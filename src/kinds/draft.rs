@@ -48,6 +48,18 @@ impl Draft {
         self
     }
 
+    /// Sets a field by its column to a text that somebody else has given: one that is too long is
+    /// refused in the end, as it is from any source.
+    #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "a column, as `set` takes it")]
+    pub fn given(mut self, column: impl ColumnName, text: Option<&str>) -> Self {
+        let index = self.fact.spec().index_of_column(column.name());
+        if let Some(cell) = index.and_then(|index| self.fact.cells.get_mut(index)) {
+            *cell = text.map(Cell::from).unwrap_or_default();
+        }
+        self
+    }
+
     /// Checks the event as one that came from outside is checked.
     ///
     /// # Errors

@@ -15,6 +15,21 @@ pub struct Request {
     pub expect: Option<Expect>,
 }
 
+impl Request {
+    /// Bytes of memory that the request takes while it waits.
+    pub(crate) fn weight_bytes(&self) -> Result<usize, AppendError> {
+        let events = self.events.len();
+        if events > super::EVENTS_MAX {
+            return Err(AppendError::TooLarge {
+                events,
+                max: super::EVENTS_MAX,
+            });
+        }
+        let weights = self.events.iter().map(|event| event.fact.weight_bytes());
+        Ok(weights.sum())
+    }
+}
+
 /// A thing that is changed with an expected version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expect {

@@ -7,6 +7,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use sea_orm::DatabaseConnection;
+
 use super::commit::Committed;
 
 /// Counters of the log.
@@ -14,6 +16,7 @@ use super::commit::Committed;
 pub struct Metrics {
     append_seconds: Histogram,
     batch_events: Histogram,
+    read_seconds: Histogram,
     events: Counter,
     duplicates: Counter,
     overloaded: Counter,
@@ -26,6 +29,7 @@ impl Default for Metrics {
         Self {
             append_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
             batch_events: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
+            read_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
             events: Counter::default(),
             duplicates: Counter::default(),
             overloaded: Counter::default(),
@@ -45,6 +49,8 @@ impl Metrics {
             Unit::Seconds,
             self.append_seconds.clone(),
         );
+        let reads = "Time of a statement that reads for the API, and so their number";
+        registry.register_with_unit("read", reads, Unit::Seconds, self.read_seconds.clone());
         registry.register(
             "append_batch_events",
             "Events in a batch",
@@ -78,6 +84,12 @@ impl Metrics {
         if let Some(last) = committed.events.last() {
             self.head.set(last.position.0);
         }
+    }
+
+    /// Counts what is read on a handle and its later clones.
+    pub(crate) fn count_reads(&self, db: &mut DatabaseConnection) {
+        let reads = self.read_seconds.clone();
+        db.set_metric_callback(move |info| reads.observe(info.elapsed.as_secs_f64()));
     }
 
     pub(crate) fn overloaded(&self) {

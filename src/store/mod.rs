@@ -18,6 +18,7 @@ mod insert;
 mod metrics;
 mod names;
 mod open;
+mod options;
 mod partitions;
 mod placing;
 mod read;
@@ -31,7 +32,6 @@ mod writer;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sea_orm::{DatabaseConnection, DatabaseTransaction, DbBackend};
@@ -47,6 +47,7 @@ pub use identity::Identity;
 pub use metrics::Metrics;
 pub use names::{EntityType, Names};
 pub use open::{Location, OpenError, migrate_at as migrate, missing_at as missing_migrations};
+pub use options::{BATCH_BYTES_MAX, EVENTS_MAX, Limits, Options};
 pub use read::{Order, PageQuery, Place, Scope, Slice};
 pub use tail::Tail;
 pub use verify::{Check, Finding, OnProgress, Progress, Verified, verify};
@@ -63,28 +64,6 @@ use partitions::Partitions;
 use read::Tables;
 use ring::Ring;
 use writer::{Job, Pending, Statements, Writer};
-
-/// Events at most in a request and in a commit.
-pub const EVENTS_MAX: usize = 1_000;
-/// Bytes at most in a commit, unless one request has more.
-pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// Limits of the log.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Events that may wait to be appended.
-    pub queue_events_max: usize,
-    /// Bytes that may wait to be appended.
-    pub queue_bytes_max: usize,
-    /// Events in memory for those who follow.
-    pub ring_events_max: usize,
-    /// Bytes in memory for those who follow.
-    pub ring_bytes_max: usize,
-    /// Events that a follower reads from the tables at once.
-    pub page_events: usize,
-    /// How often the database is asked for its head.
-    pub tail_poll: Duration,
-}
 
 /// The log.
 #[derive(Clone, Debug)]
@@ -106,19 +85,6 @@ struct Shared {
     queue_bytes: Arc<Semaphore>,
     metrics: Arc<Metrics>,
     clock: Clock,
-}
-
-/// What a log is opened with.
-#[derive(Debug)]
-pub struct Options {
-    /// Where it is kept.
-    pub location: Location,
-    /// Its limits.
-    pub limits: Limits,
-    /// What is folded inside each append.
-    pub folds: Vec<Arc<dyn Fold>>,
-    /// Its clock.
-    pub clock: Clock,
 }
 
 /// The tasks of a log and how they are stopped.
@@ -150,7 +116,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be opened, is not ours, or was written by a newer version.
     pub async fn open(options: Options) -> Result<(Self, Tasks), OpenError> {
-        let connections = open::connect(&options.location).await?;
+        let mut connections = open::connect(&options.location).await?;
         open::migrate(&connections).await?;
         let db = &connections.writer;
         let identity = identity::identity(db).await?;
@@ -163,10 +129,13 @@ impl Store {
             limits.ring_events_max,
             limits.ring_bytes_max,
         ));
+        let metrics = Arc::new(Metrics::default());
+        // the feeder's own looks at the head, made on this handle, are no reads of the API
+        let feeding = connections.readers.clone();
+        metrics.count_reads(&mut connections.readers);
         let tables = Tables::new(connections.readers.clone(), Arc::clone(&names));
         let (appends, append_queue) = mpsc::channel(limits.queue_events_max);
         let (jobs, job_queue) = mpsc::channel(64);
-        let metrics = Arc::new(Metrics::default());
         let committer = Committer {
             db: db.clone(),
             names: Arc::clone(&names),
@@ -194,20 +163,20 @@ impl Store {
         let store = Self {
             shared: Arc::new(shared),
         };
-        let tasks = store.start(committer, append_queue, job_queue);
+        let tasks = store.start(committer, feeding, (append_queue, job_queue));
         Ok((store, tasks))
     }
 
     fn start(
         &self,
         committer: Committer,
-        appends: mpsc::Receiver<Pending>,
-        jobs: mpsc::Receiver<Job>,
+        feeding: DatabaseConnection,
+        (appends, jobs): (mpsc::Receiver<Pending>, mpsc::Receiver<Job>),
     ) -> Tasks {
         let shared = &self.shared;
         let (feed, feeder) = Feeder::new(
-            shared.connections.readers.clone(),
-            shared.tables.clone(),
+            feeding.clone(),
+            Tables::new(feeding.clone(), Arc::clone(&shared.names)),
             Arc::clone(&shared.ring),
             shared.limits.tail_poll,
             shared.limits.ring_events_max,
@@ -221,7 +190,7 @@ impl Store {
         };
         if let Some(pool) = &shared.connections.postgres {
             tasks.others.spawn(feed::doorbell(
-                shared.connections.readers.clone(),
+                feeding,
                 pool.clone(),
                 Arc::clone(&shared.ring),
                 feeder.bell(),
@@ -247,7 +216,7 @@ impl Store {
     /// # Errors
     /// [`AppendError`]; nothing was appended, unless the log failed in committing.
     pub async fn append(&self, request: Request) -> Result<Appended, AppendError> {
-        let bytes = weight(&request)?;
+        let bytes = request.weight_bytes()?;
         let shared = &self.shared;
         let (events, space) = self.places(&request, bytes);
         let events = Arc::clone(&shared.queue_events).try_acquire_many_owned(events);
@@ -268,7 +237,7 @@ impl Store {
     /// # Errors
     /// [`AppendError`], but never that the queue is full.
     pub async fn append_patiently(&self, request: Request) -> Result<Appended, AppendError> {
-        let bytes = weight(&request)?;
+        let bytes = request.weight_bytes()?;
         let shared = &self.shared;
         let (events, space) = self.places(&request, bytes);
         let events = Arc::clone(&shared.queue_events).acquire_many_owned(events);
@@ -482,18 +451,6 @@ impl Store {
         let shared = &self.shared;
         shared.limits.queue_events_max - shared.queue_events.available_permits()
     }
-}
-
-fn weight(request: &Request) -> Result<usize, AppendError> {
-    let events = request.events.len();
-    if events > EVENTS_MAX {
-        return Err(AppendError::TooLarge {
-            events,
-            max: EVENTS_MAX,
-        });
-    }
-    let weights = request.events.iter().map(|event| event.fact.weight_bytes());
-    Ok(weights.sum())
 }
 
 fn closed() -> AppendError {

@@ -59,7 +59,9 @@ impl Order {
         matches!(self, Self::OldestFirst | Self::FirstRecordedFirst)
     }
 
-    const fn by_time(self) -> bool {
+    /// Whether it is by time, not by position.
+    #[must_use]
+    pub const fn by_time(self) -> bool {
         matches!(self, Self::NewestFirst | Self::OldestFirst)
     }
 

@@ -7,9 +7,11 @@
 )]
 
 mod agent;
+mod api;
 mod faulty_server;
 mod golden;
 mod process;
 mod simulate;
 mod store;
 mod support;
+mod tidy;

@@ -1,0 +1,234 @@
+//! A whole server for a test, in this process, on a database of its own: SQLite always, and
+//! PostgreSQL too when `HOMEPOT_TEST_POSTGRES` names a server. Its clock stands until it is moved.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+use homepot_analytics::app::{App, Start};
+use homepot_analytics::clock::Clock;
+use homepot_analytics::config::LimitArgs;
+use homepot_analytics::event::Instant;
+use homepot_analytics::store::Location;
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::socket::Socket;
+
+/// When every test begins, a Monday.
+pub(super) const NOON: &str = "2026-11-23T12:00:00Z";
+
+/// A running server.
+pub(super) struct TestApp {
+    app: Option<App>,
+    pub(super) clock: Clock,
+    url: String,
+    client: reqwest::Client,
+}
+
+/// Runs a test on each database; what was made for it is removed, also when it fails.
+pub(super) async fn on_each_database(test: impl AsyncFn(&mut TestApp)) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("log.db");
+    run(&format!("sqlite://{}", file.display()), &test).await;
+    if let Some(server) = postgres() {
+        let name = format!("api_{}", Uuid::now_v7().simple());
+        let admin = Database::connect(&server).await.unwrap();
+        let create = format!("CREATE DATABASE {name}");
+        admin.execute_unprepared(&create).await.unwrap();
+        let (start, _) = server.rsplit_once('/').unwrap();
+        let url = format!("{start}/{name}");
+        let ran = AssertUnwindSafe(run(&url, &test)).catch_unwind().await;
+        let drop = format!("DROP DATABASE {name} WITH (FORCE)");
+        admin.execute_unprepared(&drop).await.unwrap();
+        if let Err(panic) = ran {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "where the tests' own database server is, is no setting of the program"
+)]
+fn postgres() -> Option<String> {
+    std::env::var("HOMEPOT_TEST_POSTGRES").ok()
+}
+
+async fn run(url: &str, test: impl AsyncFn(&mut TestApp)) {
+    let clock = Clock::by_hand(Instant::parse(NOON).unwrap());
+    let app = start(url, clock.clone()).await;
+    // without a certificate store: it speaks to this machine only, and not encrypted
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut app = TestApp {
+        app: Some(app),
+        clock,
+        url: url.to_owned(),
+        client: reqwest::Client::builder().no_proxy().build().unwrap(),
+    };
+    test(&mut app).await;
+    app.app.take().unwrap().stop().await.unwrap();
+}
+
+async fn start(url: &str, clock: Clock) -> App {
+    let start = Start {
+        location: Location {
+            url: url.to_owned(),
+            readers_max: 4,
+            create: true,
+        },
+        listen: "127.0.0.1:0".parse().unwrap(),
+        allowed_hosts: Vec::new(),
+        limits: LimitArgs {
+            drain_seconds: 1,
+            ..LimitArgs::default()
+        },
+        clock,
+    };
+    App::start(start).await.unwrap()
+}
+
+impl TestApp {
+    /// Stops the server and starts it again on the same database.
+    pub(super) async fn restart(&mut self) {
+        self.app.take().unwrap().stop().await.unwrap();
+        self.app = Some(start(&self.url, self.clock.clone()).await);
+    }
+
+    /// The server.
+    pub(super) fn app(&self) -> &App {
+        self.app.as_ref().unwrap()
+    }
+
+    /// A connection of its own to the database, for doing harm to it.
+    pub(super) async fn database(&self) -> DatabaseConnection {
+        Database::connect(&self.url).await.unwrap()
+    }
+
+    /// An address of the server.
+    pub(super) fn address(&self, path: &str) -> String {
+        format!("http://{}{path}", self.app().address)
+    }
+
+    /// The client, for requests that are not GraphQL.
+    pub(super) fn client(&self) -> &reqwest::Client {
+        &self.client
+    }
+
+    /// The whole answer to a request.
+    pub(super) async fn query(&self, request: Value) -> Value {
+        let request = self.client.post(self.address("/graphql")).json(&request);
+        let mut answer: Value = request.send().await.unwrap().json().await.unwrap();
+        // the library adds fields as they are resolved, in no order of its own
+        answer.sort_all_objects();
+        answer
+    }
+
+    /// The data of a document without variables that must not fail.
+    pub(super) async fn data(&self, document: &str) -> Value {
+        self.data_with(document, json!({})).await
+    }
+
+    /// The data of a document that must not fail.
+    pub(super) async fn data_with(&self, document: &str, variables: Value) -> Value {
+        let request = json!({ "query": document, "variables": variables });
+        let mut answer = self.query(request).await;
+        assert!(answer.get("errors").is_none(), "{document}: {answer:#}");
+        answer["data"].take()
+    }
+
+    /// The code of the error with which a document must fail.
+    pub(super) async fn code(&self, document: &str) -> String {
+        self.code_with(document, json!({})).await
+    }
+
+    /// The code of the error with which a document must fail.
+    pub(super) async fn code_with(&self, document: &str, variables: Value) -> String {
+        let request = json!({ "query": document, "variables": variables });
+        let answer = self.query(request).await;
+        let code = answer["errors"][0]["extensions"]["code"].as_str();
+        code.unwrap_or_else(|| panic!("{document}: {answer:#}"))
+            .to_owned()
+    }
+
+    /// The outcomes of events.
+    pub(super) async fn outcomes(&self, events: Value) -> Value {
+        let mut data = self
+            .data_with(RECORD, json!({ "input": { "events": events } }))
+            .await;
+        data["recordEvents"]["outcomes"].take()
+    }
+
+    /// Records events, all of which must be new, and awaits that the projections have them.
+    pub(super) async fn record(&self, events: Value) -> Vec<i64> {
+        let outcomes = self.outcomes(events).await;
+        let position = |outcome: &Value| {
+            assert_eq!(outcome["status"], "RECORDED", "{outcome:#}");
+            outcome["position"].as_str().unwrap().parse().unwrap()
+        };
+        let positions: Vec<i64> = outcomes.as_array().unwrap().iter().map(position).collect();
+        let last = positions.iter().max().map_or(0, |last| *last);
+        let mut folded = self.app().folded.clone();
+        folded.wait_for(|folded| folded.0 >= last).await.unwrap();
+        positions
+    }
+
+    /// Waits until the projections have folded what the log holds now.
+    pub(super) async fn settle(&self) {
+        let head = self.app().ingest.store().head();
+        let mut folded = self.app().folded.clone();
+        folded.wait_for(|folded| *folded >= head).await.unwrap();
+    }
+
+    /// Registers two sites, `harbour` with the devices `till-1` and `till-2`, `market` with `till-3`.
+    pub(super) async fn fleet(&self) {
+        let site = |id: &str, name: &str| {
+            json!({ "siteRegistration": {
+            "siteId": id, "name": name, "timeZone": "Europe/London", "currency": "GBP" } })
+        };
+        let device = |id: &str, site: &str| {
+            json!({ "deviceRegistration": {
+            "deviceId": id, "siteId": site, "deviceType": "POS_TERMINAL", "name": format!("Till {id}") } })
+        };
+        self.record(json!([
+            site("harbour", "Harbour shop"),
+            site("market", "Market hall"),
+            device("till-1", "harbour"),
+            device("till-2", "harbour"),
+            device("till-3", "market"),
+        ]))
+        .await;
+    }
+
+    /// Cursor of the head: what is recorded from now on comes after it.
+    pub(super) async fn head(&self) -> String {
+        let data = self.data("{ storeHealth { cursor } }").await;
+        data["storeHealth"]["cursor"].as_str().unwrap().to_owned()
+    }
+
+    /// A socket on which subscriptions can be made.
+    pub(super) async fn socket(&self) -> Socket {
+        Socket::open(self.app().address).await
+    }
+}
+
+/// The mutation with everything that an outcome says.
+pub(super) const RECORD: &str =
+    "mutation($input: RecordEventsInput!) { recordEvents(input: $input) {
+    outcomes { index status position code field message cursor } clientMutationId } }";
+
+/// A time so many minutes after noon, or before it.
+pub(super) fn at(minutes: i64) -> String {
+    let noon = Instant::parse(NOON).unwrap();
+    noon.plus_ms(minutes * 60_000).to_string()
+}
+
+/// The texts of one field of a list of objects.
+pub(super) fn texts(rows: &Value, field: &str) -> Vec<String> {
+    let rows = rows.as_array().unwrap_or_else(|| panic!("no list: {rows}"));
+    let text = |row: &Value| match &row[field] {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    rows.iter().map(text).collect()
+}

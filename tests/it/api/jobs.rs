@@ -1,0 +1,251 @@
+//! Jobs on a fleet that the test plays.
+
+use homepot_analytics::event::Provenance;
+use homepot_analytics::jobs::{DeviceResult, Executor, Run};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::app::{TestApp, on_each_database, texts};
+
+const CREATE: &str = "mutation($input: CreateJobInput!) { createJob(input: $input) {
+    job { jobId jobType state payload createdBy devicesTargeted devicesPending targets { device { deviceId } status } }
+    userErrors { code field message } } }";
+const CANCEL: &str = "mutation($input: CancelJobInput!) { cancelJob(input: $input) {
+    job { state devicesFailed devicesSucceeded targets { status } } userErrors { code field } } }";
+const PROGRESS: &str =
+    "subscription($id: ID!) { jobProgress(jobId: $id) { cursor job { state devicesSucceeded
+    devicesFailed devicesPending } } }";
+
+/// Devices that do what the test tells them, when it tells them.
+struct Played(mpsc::UnboundedReceiver<&'static str>);
+
+impl Run for Played {
+    fn run(&mut self, _device_id: &str, _job_type: &str, _job_id: &str) -> Option<DeviceResult> {
+        let status = self.0.try_recv().ok()?;
+        Some(DeviceResult {
+            status,
+            duration_ms: 1_500,
+            error_code: (status == "FAILED").then(|| "E42".to_owned()),
+            error_message: None,
+            provenance: Provenance::Simulated,
+        })
+    }
+}
+
+/// Plays the devices of all jobs with these results, in their order.
+fn play(app: &TestApp, results: &[&'static str]) {
+    let (tell, told) = mpsc::unbounded_channel();
+    for result in results {
+        tell.send(*result).unwrap();
+    }
+    let executor = Executor::new(app.app().ingest.clone());
+    let stopping = app.app().stopping();
+    app.app()
+        .spawn("the played fleet", executor.run(Played(told), stopping));
+}
+
+async fn create(app: &TestApp, input: Value) -> Value {
+    let mut data = app.data_with(CREATE, json!({ "input": input })).await;
+    data["createJob"].take()
+}
+
+async fn created(app: &TestApp) -> String {
+    let answer = create(app, json!({ "jobType": "RESTART", "siteIds": ["harbour"] })).await;
+    answer["job"]["jobId"].as_str().unwrap().to_owned()
+}
+
+/// The steps of a job as they are streamed, to its end.
+async fn progress(app: &TestApp, job: &str) -> Vec<String> {
+    let mut socket = app.socket().await;
+    let id = socket.subscribe(PROGRESS, json!({ "id": job })).await;
+    let mut steps = Vec::new();
+    while let Some(step) = socket.next(&id).await {
+        let job = &step["data"]["jobProgress"]["job"];
+        let of = |name: &str| job[name].to_string();
+        steps.push(format!(
+            "{} {}+{}",
+            job["state"].as_str().unwrap(),
+            of("devicesSucceeded"),
+            of("devicesFailed")
+        ));
+    }
+    steps
+}
+
+#[tokio::test]
+async fn a_job_is_for_devices_and_for_all_devices_of_sites() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let input = json!({ "jobType": "FIRMWARE_UPDATE", "payload": { "version": "2.1" },
+            "deviceIds": ["till-3", "till-1"], "siteIds": ["harbour"] });
+        let mut answer = create(app, input).await;
+        answer["job"]["jobId"] = json!(answer["job"]["jobId"].is_string());
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(answer, @r#"{"job":{"createdBy":"operator","devicesPending":3,"devicesTargeted":3,"jobId":true,"jobType":"FIRMWARE_UPDATE","payload":{"version":"2.1"},"state":"QUEUED","targets":[{"device":{"deviceId":"till-1"},"status":null},{"device":{"deviceId":"till-2"},"status":null},{"device":{"deviceId":"till-3"},"status":null}]},"userErrors":[]}"#);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_job_that_cannot_be_made_is_told_as_a_user_error() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.record(json!([{ "siteRegistration": { "siteId": "empty", "name": "Empty" } }]))
+            .await;
+        for (input, code, field) in [
+            (
+                json!({ "jobType": "T", "deviceIds": ["nobody"] }),
+                "NOT_FOUND",
+                "deviceIds",
+            ),
+            (
+                json!({ "jobType": "T", "siteIds": ["nowhere"] }),
+                "NOT_FOUND",
+                "siteIds",
+            ),
+            (json!({ "jobType": "T" }), "INVALID", "deviceIds"),
+            (
+                json!({ "jobType": "T", "siteIds": ["empty"] }),
+                "INVALID",
+                "deviceIds",
+            ),
+            (
+                json!({ "jobType": "x".repeat(256), "deviceIds": ["till-1"] }),
+                "INVALID",
+                "jobType",
+            ),
+        ] {
+            let answer = create(app, input).await;
+            assert_eq!(answer["job"], Value::Null, "{answer}");
+            assert_eq!(texts(&answer["userErrors"], "code"), [code], "{answer}");
+            assert_eq!(texts(&answer["userErrors"], "field"), [field], "{answer}");
+        }
+        let data = app
+            .data("{ jobTransitions { totalCount } jobs { jobId } }")
+            .await;
+        assert_eq!(
+            data,
+            json!({ "jobTransitions": { "totalCount": "0" }, "jobs": [] })
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_repeat_with_the_same_idempotency_key_makes_no_second_job() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let input =
+            json!({ "jobType": "RESTART", "deviceIds": ["till-1"], "idempotencyKey": "j-1" });
+        let first = create(app, input.clone()).await;
+        app.clock.advance_ms(1_000);
+        assert_eq!(create(app, input).await, first);
+        let data = app.data("{ jobs { jobId } }").await;
+        assert_eq!(data["jobs"], json!([{ "jobId": first["job"]["jobId"] }]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_job_completes_when_all_devices_have_and_its_progress_ends_with_it() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let job = created(app).await;
+        play(app, &["COMPLETED", "COMPLETED"]);
+        let steps = progress(app, &job).await;
+        assert_eq!(steps.last().unwrap(), "COMPLETED 2+0");
+        let data = app
+            .data("{ jobOutcomes(order: FIRST_RECORDED_FIRST) { nodes { scope status deviceId durationMs provenance
+                devicesTargeted devicesSucceeded devicesFailed } } jobTransitions(order: FIRST_RECORDED_FIRST) { nodes { state } } }")
+            .await;
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(data, @r#"{"jobOutcomes":{"nodes":[{"deviceId":"till-1","devicesFailed":null,"devicesSucceeded":null,"devicesTargeted":null,"durationMs":1500,"provenance":"SIMULATED","scope":"DEVICE","status":"COMPLETED"},{"deviceId":"till-2","devicesFailed":null,"devicesSucceeded":null,"devicesTargeted":null,"durationMs":1500,"provenance":"SIMULATED","scope":"DEVICE","status":"COMPLETED"},{"deviceId":null,"devicesFailed":0,"devicesSucceeded":2,"devicesTargeted":2,"durationMs":0,"provenance":"SIMULATED","scope":"JOB","status":"COMPLETED"}]},"jobTransitions":{"nodes":[{"state":"QUEUED"},{"state":"RUNNING"},{"state":"COMPLETED"}]}}"#);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_job_fails_when_one_of_its_devices_does() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let job = created(app).await;
+        play(app, &["FAILED", "COMPLETED"]);
+        assert_eq!(progress(app, &job).await.last().unwrap(), "FAILED 1+1");
+        let data = app.data("{ jobOutcomes(filter: { status: { eq: FAILED } }) { nodes { scope errorCode } } }").await;
+        let rows = json!([{ "scope": "JOB", "errorCode": null }, { "scope": "DEVICE", "errorCode": "E42" }]);
+        assert_eq!(data["jobOutcomes"]["nodes"], rows);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn progress_begins_with_the_job_as_it_stands() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let job = created(app).await;
+        let mut socket = app.socket().await;
+        let id = socket.subscribe(PROGRESS, json!({ "id": job })).await;
+        let first = socket.data(&id).await;
+        assert_eq!(first["jobProgress"]["job"]["state"], "QUEUED");
+        play(app, &["COMPLETED"]);
+        let second = socket.data(&id).await;
+        assert_eq!(second["jobProgress"]["job"]["state"], "RUNNING");
+        assert_eq!(second["jobProgress"]["job"]["devicesPending"], 1);
+        app.data_with(CANCEL, json!({ "input": { "jobId": job } }))
+            .await;
+        assert_eq!(
+            socket.data(&id).await["jobProgress"]["job"]["state"],
+            "CANCELLED"
+        );
+        assert_eq!(socket.next(&id).await, None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn progress_of_a_job_that_is_not_there_is_not_found() {
+    on_each_database(async |app| {
+        let mut socket = app.socket().await;
+        let id = socket.subscribe(PROGRESS, json!({ "id": "none" })).await;
+        let failed = socket.next(&id).await.unwrap();
+        assert_eq!(failed["errors"][0]["extensions"]["code"], "NOT_FOUND");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn cancelling_ends_the_devices_that_had_not_ended() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let job = created(app).await;
+        let input = json!({ "input": { "jobId": job, "reason": "wrong shop" } });
+        let data = app.data_with(CANCEL, input.clone()).await;
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(data["cancelJob"], @r#"{"job":{"devicesFailed":2,"devicesSucceeded":0,"state":"CANCELLED","targets":[{"status":"CANCELLED"},{"status":"CANCELLED"}]},"userErrors":[]}"#);
+        }
+        let events = app
+            .data("{ jobOutcomes(filter: { status: { eq: CANCELLED } }) { totalCount nodes { scope devicesFailed } } jobTransitions(first: 1) { nodes { state reason } } }")
+            .await;
+        assert_eq!(events["jobOutcomes"]["totalCount"], "3");
+        assert_eq!(events["jobTransitions"]["nodes"][0], json!({ "state": "CANCELLED", "reason": "wrong shop" }));
+        let again = app.data_with(CANCEL, input).await;
+        assert_eq!(again["cancelJob"]["userErrors"], json!([{ "code": "WRONG_STATE", "field": "jobId" }]));
+        let unknown = app.data_with(CANCEL, json!({ "input": { "jobId": "none" } })).await;
+        assert_eq!(unknown["cancelJob"]["userErrors"], json!([{ "code": "NOT_FOUND", "field": "jobId" }]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_job_outlives_a_restart() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let job = created(app).await;
+        app.restart().await;
+        play(app, &["COMPLETED", "COMPLETED"]);
+        assert_eq!(progress(app, &job).await.last().unwrap(), "COMPLETED 2+0");
+    })
+    .await;
+}

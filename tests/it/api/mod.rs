@@ -1,0 +1,27 @@
+//! Behaviour of the API as its clients see it: over HTTP and WebSocket, on each database.
+#![expect(
+    clippy::future_not_send,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test runs on one thread, and what it does not name it treats alike"
+)]
+
+mod app;
+mod bounds;
+mod collection;
+mod commands;
+mod configuration;
+mod filters;
+mod fleet;
+mod inputs;
+mod jobs;
+mod nodes;
+mod paging;
+mod record;
+mod requests;
+mod schema;
+mod selections;
+mod silence;
+mod socket;
+mod statements;
+mod states;
+mod streams;

@@ -1,0 +1,153 @@
+//! This server's own requests and faults, as events.
+
+use serde_json::{Value, json};
+
+use super::app::{TestApp, on_each_database};
+use super::socket::Socket;
+
+const REQUESTS: &str = "subscription($a: String) { apiRequests(after: $a) {
+    endpoint method operationName statusCode ipAddress userAgent errorMessage provenance responseTimeMs requestBytes } }";
+
+async fn requests(app: &TestApp) -> (Socket, String) {
+    let head = app.app().ingest.store().head();
+    let mut socket = app.socket().await;
+    // the opening of the socket is itself a request
+    let mut moved = app.app().ingest.store().watch_head();
+    moved.wait_for(|now| *now > head).await.unwrap();
+    let data = app.data("{ storeHealth { cursor } }").await;
+    let id = socket
+        .subscribe(REQUESTS, json!({ "a": data["storeHealth"]["cursor"] }))
+        .await;
+    let own = socket.data(&id).await;
+    assert_eq!(own["apiRequests"]["endpoint"], "/graphql");
+    (socket, id)
+}
+
+async fn next(socket: &mut Socket, id: &str) -> Value {
+    let mut data = socket.data(id).await;
+    let mut request = data["apiRequests"].take();
+    assert!(request["responseTimeMs"].take().is_f64());
+    request
+}
+
+#[tokio::test]
+async fn a_request_is_recorded_with_its_operation_status_and_cut_address() {
+    on_each_database(async |app| {
+        let (mut socket, id) = requests(app).await;
+        app.data("query Who { viewer { name } }").await;
+        let shown = next(&mut socket, &id).await;
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(shown, @r#"{"endpoint":"/graphql","errorMessage":null,"ipAddress":"127.0.0.0/24","method":"POST","operationName":"Who","provenance":"REAL","requestBytes":"56","responseTimeMs":null,"statusCode":200,"userAgent":null}"#);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn routes_are_recorded_by_their_templates_and_unknown_paths_as_no_route() {
+    on_each_database(async |app| {
+        let (mut socket, id) = requests(app).await;
+        for (path, endpoint, status) in [
+            ("/healthz", "/healthz", 200),
+            ("/graphiql/boot.js", "/graphiql/{file}", 200),
+            ("/graphiql/none.js", "/graphiql/{file}", 404),
+            ("/secret/4711?token=abc", "(no route)", 404),
+        ] {
+            let request = app
+                .client()
+                .get(app.address(path))
+                .header("user-agent", "probe/1");
+            request.send().await.unwrap();
+            let recorded = next(&mut socket, &id).await;
+            assert_eq!(recorded["endpoint"], endpoint);
+            assert_eq!(recorded["statusCode"], status);
+            assert_eq!(recorded["userAgent"], "probe/1");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_failed_operation_is_recorded_with_its_error() {
+    on_each_database(async |app| {
+        let (mut socket, id) = requests(app).await;
+        app.code("query Bad { weather }").await;
+        let recorded = next(&mut socket, &id).await;
+        assert_eq!(recorded["operationName"], "Bad");
+        assert!(
+            recorded["errorMessage"]
+                .as_str()
+                .unwrap()
+                .contains("weather")
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_fault_of_the_server_is_told_by_an_incident_and_recorded_as_an_error_log() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let head = app.head().await;
+        let harm = app.database().await;
+        sea_orm::ConnectionTrait::execute_unprepared(&harm, "DROP TABLE configuration_values").await.unwrap();
+        let answer = app
+            .query(json!({ "query": "{ device(deviceId: \"till-1\") { configuration { value } } }" }))
+            .await;
+        let failed = &answer["errors"][0];
+        assert_eq!(failed["extensions"]["code"], "INTERNAL");
+        assert!(!failed["message"].as_str().unwrap().contains("configuration_values"));
+        let incident = failed["extensions"]["incident"].as_str().unwrap();
+        let mut socket = app.socket().await;
+        let document = "subscription($a: String) { errorLogs(after: $a) { eventId category severity errorCode errorMessage context } }";
+        let id = socket.subscribe(document, json!({ "a": head })).await;
+        let recorded = socket.data(&id).await["errorLogs"].take();
+        assert_eq!(recorded["eventId"], incident);
+        assert_eq!(recorded["category"], "DATABASE");
+        assert_eq!(recorded["severity"], "ERROR");
+        assert_eq!(recorded["context"]["incident"], incident);
+        assert!(recorded["errorMessage"].as_str().unwrap().contains("configuration_values"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_for_another_name_is_refused() {
+    on_each_database(async |app| {
+        let request = app
+            .client()
+            .get(app.address("/healthz"))
+            .header("host", "evil.example");
+        assert_eq!(request.send().await.unwrap().status(), 421);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn queries_are_answered_by_get_and_mutations_are_not() {
+    on_each_database(async |app| {
+        let get = async |query: &str| {
+            let url = reqwest::Url::parse_with_params(&app.address("/graphql"), [("query", query)])
+                .unwrap();
+            app.client().get(url).send().await.unwrap()
+        };
+        let answer = get("{ viewer { name } }")
+            .await
+            .json::<Value>()
+            .await
+            .unwrap();
+        assert_eq!(answer["data"]["viewer"]["name"], "local");
+        let refused =
+            get("mutation { cancelJob(input: { jobId: \"1\" }) { job { state } } }").await;
+        assert_eq!(refused.status(), 405);
+        let text = app
+            .client()
+            .post(app.address("/graphql"))
+            .body("{}")
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(text.status(), 415);
+    })
+    .await;
+}

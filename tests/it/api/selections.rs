@@ -1,0 +1,138 @@
+//! What a document selects is what it gets: aliases, fragments, directives, merging.
+
+use serde_json::json;
+
+use super::app::{TestApp, on_each_database};
+use super::inputs::error;
+
+async fn one_error(app: &TestApp) {
+    app.fleet().await;
+    app.record(json!([error("paper is out", "WARNING")])).await;
+}
+
+#[tokio::test]
+async fn aliases_rename_at_every_level() {
+    on_each_database(async |app| {
+        one_error(app).await;
+        let data = app
+            .data("{ faults: errorLogs { rows: nodes { what: errorMessage where: device { till: deviceId } }
+                places: edges { row: node { how: severity } } count: totalCount page: pageInfo { more: hasNextPage } } }")
+            .await;
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(data, @r#"{"faults":{"count":"1","page":{"more":false},"places":[{"row":{"how":"WARNING"}}],"rows":[{"what":"paper is out","where":{"till":"till-1"}}]}}"#);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn fragments_are_opened_named_inline_and_on_interfaces() {
+    on_each_database(async |app| {
+        one_error(app).await;
+        let data = app
+            .data("query { events(filter: { kind: { in: [errorLog, siteRegistration] } }, order: FIRST_RECORDED_FIRST) {
+                nodes { ...OfAll ... on ErrorLog { ...Fault } ... on SiteRegistration { siteId } ... { provenance } } } }
+              fragment OfAll on Event { __typename kind ... on Node { hasId: __typename } }
+              fragment Fault on ErrorLog { severity device { ...Till } }
+              fragment Till on Device { deviceId site { siteId } ... on Node { __typename } }")
+            .await;
+        let rows = serde_json::to_string_pretty(&data["events"]["nodes"]).unwrap();
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(rows.replace("\n    ", " ").replace("  ", ""), @r#"
+        [
+        { "__typename": "SiteRegistration", "hasId": "SiteRegistration", "kind": "siteRegistration", "provenance": "REAL", "siteId": "harbour"
+        },
+        { "__typename": "SiteRegistration", "hasId": "SiteRegistration", "kind": "siteRegistration", "provenance": "REAL", "siteId": "market"
+        },
+        { "__typename": "ErrorLog", "device": { "__typename": "Device", "deviceId": "till-1", "site": { "siteId": "harbour" } }, "hasId": "ErrorLog", "kind": "errorLog", "provenance": "REAL", "severity": "WARNING"
+        }
+        ]
+        "#);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn skip_and_include_leave_out_at_every_level() {
+    on_each_database(async |app| {
+        one_error(app).await;
+        let document = "query($yes: Boolean!, $no: Boolean!) { errorLogs { totalCount @include(if: $no)
+            nodes @include(if: $yes) { errorMessage @skip(if: $no) severity @skip(if: $yes)
+              ... on ErrorLog @include(if: $no) { category } ...F @skip(if: $yes) device { name @include(if: $no) deviceId } }
+            edges @skip(if: $yes) { cursor } } }
+          fragment F on ErrorLog { endpoint }";
+        let data = app.data_with(document, json!({ "yes": true, "no": false })).await;
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(data, @r#"{"errorLogs":{"nodes":[{"device":{"deviceId":"till-1"},"errorMessage":"paper is out"}]}}"#);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn fields_selected_twice_are_merged() {
+    on_each_database(async |app| {
+        one_error(app).await;
+        let data = app
+            .data("{ errorLogs { nodes { severity } nodes { severity errorMessage device { deviceId } device { name } }
+                edges { node { category } } edges { node { severity } } pageInfo { hasNextPage } pageInfo { hasPreviousPage } }
+                errorLogs { totalCount } }")
+            .await;
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(data, @r#"{"errorLogs":{"edges":[{"node":{"category":"DEVICE","severity":"WARNING"}}],"nodes":[{"device":{"deviceId":"till-1","name":"Till till-1"},"errorMessage":"paper is out","severity":"WARNING"}],"pageInfo":{"hasNextPage":false,"hasPreviousPage":false},"totalCount":"1"}}"#);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_type_tells_its_name() {
+    on_each_database(async |app| {
+        one_error(app).await;
+        let data = app
+            .data("{ __typename errorLogs { __typename edges { __typename node { __typename device { __typename site { __typename } } } }
+                nodes { __typename } pageInfo { __typename } }
+                events(first: 1) { __typename edges { __typename } }
+                devices(first: 1) { __typename edges { __typename node { __typename deviceMetrics { __typename } } } } }")
+            .await;
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(data, @r#"{"__typename":"Query","devices":{"__typename":"DeviceConnection","edges":[{"__typename":"DeviceEdge","node":{"__typename":"Device","deviceMetrics":{"__typename":"DeviceMetricsConnection"}}}]},"errorLogs":{"__typename":"ErrorLogConnection","edges":[{"__typename":"ErrorLogEdge","node":{"__typename":"ErrorLog","device":{"__typename":"Device","site":{"__typename":"Site"}}}}],"nodes":[{"__typename":"ErrorLog"}],"pageInfo":{"__typename":"PageInfo"}},"events":{"__typename":"EventConnection","edges":[{"__typename":"EventEdge"}]}}"#);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn operations_are_chosen_by_name() {
+    on_each_database(async |app| {
+        let document = "query A { viewer { name } } query B { viewer { role } }";
+        let answer = app
+            .query(json!({ "query": document, "operationName": "B" }))
+            .await;
+        assert_eq!(answer["data"], json!({ "viewer": { "role": "ADMIN" } }));
+        let none = app.query(json!({ "query": document })).await;
+        assert_eq!(none["errors"][0]["extensions"]["code"], "VALIDATION_FAILED");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_document_that_is_too_deep_or_too_wide_is_refused() {
+    on_each_database(async |app| {
+        let deep = format!(
+            "{{ devices {{ nodes {{ {} siteId {} }} }} }}",
+            "site { devices { nodes { ".repeat(6),
+            "} } }".repeat(6)
+        );
+        let wide: Vec<String> = (0..1_001)
+            .map(|n| format!("a{n}: viewer {{ name }}"))
+            .collect();
+        let wide = wide.join(" ");
+        for document in [deep, format!("{{ {wide} }}")] {
+            let answer = app.query(json!({ "query": document })).await;
+            assert!(answer["data"].is_null(), "{answer}");
+        }
+    })
+    .await;
+}

@@ -1,0 +1,115 @@
+//! A client of `graphql-transport-ws`, as browsers speak it.
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+/// What is not there after this long will not come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An open socket.
+pub(super) struct Socket {
+    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// What has come for each subscription; `None` is its end.
+    held: HashMap<String, VecDeque<Option<Value>>>,
+    made: usize,
+}
+
+impl Socket {
+    /// Opens a socket and greets.
+    pub(super) async fn open(address: SocketAddr) -> Self {
+        let url = format!("ws://{address}/graphql");
+        let mut request = url.into_client_request().unwrap();
+        let protocol = "graphql-transport-ws".parse().unwrap();
+        let headers = request.headers_mut();
+        headers.insert("Sec-WebSocket-Protocol", protocol);
+        let (stream, _) = connect_async(request).await.unwrap();
+        let mut socket = Self {
+            stream,
+            held: HashMap::new(),
+            made: 0,
+        };
+        socket.send(json!({ "type": "connection_init" })).await;
+        assert_eq!(socket.receive().await["type"], "connection_ack");
+        socket
+    }
+
+    /// Subscribes, and answers with the name of the subscription.
+    pub(super) async fn subscribe(&mut self, document: &str, variables: Value) -> String {
+        self.made += 1;
+        let id = self.made.to_string();
+        let payload = json!({ "query": document, "variables": variables });
+        let message = json!({ "type": "subscribe", "id": id, "payload": payload });
+        self.send(message).await;
+        id
+    }
+
+    /// Ends a subscription.
+    pub(super) async fn unsubscribe(&mut self, id: &str) {
+        self.send(json!({ "type": "complete", "id": id })).await;
+    }
+
+    /// The next payload of a subscription; `None` when it has ended.
+    pub(super) async fn next(&mut self, id: &str) -> Option<Value> {
+        let next = tokio::time::timeout(PATIENCE, self.await_next(id)).await;
+        next.unwrap_or_else(|_| panic!("nothing came for subscription {id}"))
+    }
+
+    /// The next payload of a subscription, if one comes within a time.
+    pub(super) async fn next_within(&mut self, id: &str, limit: Duration) -> Option<Value> {
+        tokio::time::timeout(limit, self.await_next(id))
+            .await
+            .ok()
+            .flatten()
+    }
+
+    /// The data of the next payload of a subscription, which must not fail.
+    pub(super) async fn data(&mut self, id: &str) -> Value {
+        let mut payload = self.next(id).await.expect("the subscription has ended");
+        assert!(payload.get("errors").is_none(), "{payload:#}");
+        payload["data"].take()
+    }
+
+    async fn await_next(&mut self, id: &str) -> Option<Value> {
+        loop {
+            let held = self.held.get_mut(id).and_then(VecDeque::pop_front);
+            if let Some(next) = held {
+                return next;
+            }
+            let mut message = self.receive().await;
+            let of = message["id"].as_str().unwrap_or_default().to_owned();
+            let payload = message["payload"].take();
+            let next = match message["type"].as_str() {
+                Some("next") => Some(payload),
+                Some("error") => Some(json!({ "errors": payload })),
+                Some("complete") => None,
+                _ => continue,
+            };
+            self.held.entry(of).or_default().push_back(next);
+        }
+    }
+
+    async fn send(&mut self, message: Value) {
+        let message = Message::text(message.to_string());
+        self.stream.send(message).await.unwrap();
+    }
+
+    async fn receive(&mut self) -> Value {
+        loop {
+            let message = self.stream.next().await.expect("the socket is closed");
+            if let Message::Text(text) = message.unwrap() {
+                let mut message: Value = serde_json::from_str(&text).unwrap();
+                message.sort_all_objects();
+                return message;
+            }
+        }
+    }
+}

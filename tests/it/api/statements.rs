@@ -1,0 +1,117 @@
+//! What is nested costs one statement for all parents, however many there are.
+
+use serde_json::{Value, json};
+
+use super::app::{TestApp, at, on_each_database};
+
+async fn statements(app: &TestApp) -> u64 {
+    let text = app
+        .client()
+        .get(app.address("/metrics"))
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("homepot_read_seconds_count "));
+    line.unwrap().parse().unwrap()
+}
+
+/// Statements that a document costs.
+async fn cost(app: &TestApp, document: &str) -> u64 {
+    let before = statements(app).await;
+    app.data(document).await;
+    statements(app).await - before
+}
+
+async fn fleet_of(app: &TestApp, devices: usize) {
+    app.fleet().await;
+    let mut events = Vec::new();
+    for n in 0..devices {
+        let (device, site) = (format!("d-{n:02}"), format!("s-{:02}", n % 5));
+        events.push(json!({ "siteRegistration": { "siteId": site, "name": site } }));
+        events.push(json!({ "deviceRegistration": { "deviceId": device, "siteId": site, "deviceType": "GATEWAY" } }));
+        for minutes in 1..4 {
+            events.push(
+                json!({ "deviceMetrics": { "deviceId": device, "occurredAt": at(-minutes) } }),
+            );
+        }
+        events.push(json!({ "deviceStateChange": { "deviceId": device, "newState": "ONLINE" } }));
+        events.push(
+            json!({ "siteSchedule": { "siteId": site, "dayOfWeek": "MONDAY", "isClosed": true } }),
+        );
+        events.push(
+            json!({ "configurationChange": { "entityType": "DEVICE", "entityId": device,
+            "parameterName": "volume", "newValue": n, "changedBy": "me" } }),
+        );
+    }
+    app.record(json!(events)).await;
+}
+
+#[tokio::test]
+async fn metrics_and_sites_of_twenty_devices_cost_three_statements_as_those_of_one() {
+    on_each_database(async |app| {
+        fleet_of(app, 20).await;
+        let document = |devices: usize| {
+            format!(
+                "{{ devices(first: {devices}) {{ nodes {{
+            deviceMetrics(first: 10) {{ nodes {{ cpuPercent }} }} site {{ name }} }} }} }}"
+            )
+        };
+        for devices in [1, 20] {
+            assert_eq!(cost(app, &document(devices)).await, 3, "{devices} devices");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whatever_is_nested_costs_the_same_for_one_parent_and_for_twenty() {
+    on_each_database(async |app| {
+        fleet_of(app, 20).await;
+        for (list, nested, statements) in [
+            ("devices", "latestMetrics { cpuPercent }", 2),
+            ("devices", "deviceMetrics(first: 1) { totalCount nodes { id } }", 3),
+            ("devices", "currentStateSince", 2),
+            ("devices", "configuration { value }", 2),
+            ("devices", "errorLogs { totalCount }", 2),
+            ("devices", "site { schedule { dayOfWeek } }", 4),
+            ("devices", "site { devices(first: 3) { nodes { deviceId } } }", 4),
+            ("sites", "schedule { dayOfWeek }", 3),
+            ("sites", "configuration { value }", 2),
+            ("sites", "devices(first: 3) { nodes { deviceId } }", 3),
+            ("sites", "devices(first: 3) { totalCount }", 4),
+            ("sites", "deviceMetrics(first: 3) { totalCount nodes { device { name } } }", 4),
+            ("deviceMetrics", "device { name site { name } } site { name }", 4),
+            ("events", "... on DeviceMetrics { device { name } } ... on DeviceStateChange { device { os } }", 13),
+        ] {
+            for first in [1, 20] {
+                let document = format!("{{ {list}(first: {first}) {{ nodes {{ {nested} }} }} }}");
+                let cost = cost(app, &document).await;
+                assert!(cost <= statements, "{list} {{ {nested} }} of {first}: {cost} statements");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_devices_of_jobs_cost_the_same_for_one_job_and_for_ten() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        for n in 0..10 {
+            let create = format!("mutation {{ createJob(input: {{ jobType: \"J{n}\", siteIds: [\"harbour\"] }}) {{ job {{ jobId }} }} }}");
+            app.data(&create).await;
+        }
+        let mut costs = Vec::<Value>::new();
+        for first in [1, 10] {
+            let document = format!("{{ jobs(first: {first}) {{ devicesTargeted targets {{ device {{ name }} }} }} }}");
+            costs.push(json!(cost(app, &document).await));
+        }
+        assert_eq!(costs, [json!(3), json!(3)]);
+    })
+    .await;
+}
