@@ -86,13 +86,11 @@ async fn main() -> anyhow::Result<()> {
     )
     .await?;
     bytes(&arguments, folder.path()).await?;
-    match &arguments.postgres {
-        Some(server) => postgres(&arguments, server).await,
-        None => {
-            println!("\nPostgreSQL: set HOMEPOT_BENCH_POSTGRES to measure it");
-            Ok(())
-        }
+    if let Some(server) = &arguments.postgres {
+        return postgres(&arguments, server).await;
     }
+    println!("\nPostgreSQL: set HOMEPOT_BENCH_POSTGRES to measure it");
+    Ok(())
 }
 
 /// Median time of a write and its sync to the disk.

@@ -113,7 +113,11 @@ impl Load {
     }
 
     /// Appends the next events of a fleet.
-    pub(crate) async fn run(self, door: &impl Append, fleet: &mut Fleet) -> anyhow::Result<Speed> {
+    pub(crate) async fn run(
+        self,
+        door: &(impl Append + Sync),
+        fleet: &mut Fleet,
+    ) -> anyhow::Result<Speed> {
         let mut of_appenders = vec![Vec::with_capacity(self.requests); self.appenders];
         for _ in 0..self.requests {
             for requests in &mut of_appenders {

@@ -8,6 +8,7 @@ use homepot_analytics::config::LimitArgs;
 use homepot_analytics::event::{Instant, Position};
 use homepot_analytics::projections::{self, Runner};
 use homepot_analytics::store::{Location, Request, Store, Tasks};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,6 +23,7 @@ pub(crate) struct Log {
     pub(crate) store: Store,
     tasks: Tasks,
     runner: TaskTracker,
+    folded: watch::Receiver<Position>,
     stop: CancellationToken,
 }
 
@@ -58,11 +60,13 @@ impl Log {
         let (store, tasks) = app::open(location, &LimitArgs::default(), Clock::system()).await?;
         let (runner, stop) = (TaskTracker::new(), CancellationToken::new());
         let projections = Runner::new(store.clone(), projections::following());
+        let folded = projections.folded();
         runner.spawn(projections.run(stop.clone()));
         Ok(Self {
             store,
             tasks,
             runner,
+            folded,
             stop,
         })
     }
@@ -76,6 +80,13 @@ impl Log {
             };
             self.store.append_patiently(request).await?;
         }
+        Ok(())
+    }
+
+    /// Waits until the projections have folded everything.
+    pub(crate) async fn caught_up(&mut self) -> anyhow::Result<()> {
+        let head = self.store.head();
+        self.folded.wait_for(|folded| *folded >= head).await?;
         Ok(())
     }
 

@@ -1,10 +1,4 @@
 //! The shape of the source: what `src/lib.rs` says never happens, and how a file is made.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test may fail loudly"
-)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
