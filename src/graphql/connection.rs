@@ -118,7 +118,7 @@ fn queries(
     filter: Option<&Value>,
 ) -> Result<Vec<PageQuery>, Error> {
     let over_all = kind.is_none();
-    let kinds: Vec<Kind> = kind.map_or_else(|| filters::kinds().collect(), |kind| vec![kind]);
+    let kinds: Vec<Kind> = kind.map_or_else(|| Kind::all().collect(), |kind| vec![kind]);
     let mut queries = Vec::with_capacity(kinds.len());
     for kind in kinds {
         let filter: Filter = Reader::new(api.store().names()).read(kind.spec(), filter)?;

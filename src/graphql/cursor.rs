@@ -15,12 +15,11 @@ const BYTES: usize = 1 + 8 + 4 + 8 + 8;
 
 /// Writes the cursor of a place.
 pub(super) fn write(identity: Identity, place: Place) -> String {
-    let (log, _) = identity.log_id.as_u64_pair();
+    // the low half differs between two logs that were made in the same millisecond
+    let (high, low) = identity.log_id.as_u64_pair();
     let mut bytes = Vec::with_capacity(BYTES);
     bytes.push(FORM);
-    // the low half differs between two logs that were made in the same millisecond
-    let (_, low) = identity.log_id.as_u64_pair();
-    bytes.extend((log ^ low).to_be_bytes());
+    bytes.extend((high ^ low).to_be_bytes());
     bytes.extend(
         u32::try_from(identity.epoch)
             .unwrap_or(u32::MAX)

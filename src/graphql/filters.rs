@@ -5,7 +5,7 @@ use async_graphql::{Error, Name, Value};
 
 use super::error::{ErrorCode, bad_input, error};
 use crate::event::{Cell, Instant, Money, Provenance};
-use crate::kinds::{Envelope, Field, Filter, Kind, Operand, Operator, Spec, Type};
+use crate::kinds::{Envelope, Field, Filter, Operand, Operator, Spec, Type};
 use crate::store::{EntityType, Names};
 
 /// Conditions at most in a filter.
@@ -303,9 +303,4 @@ pub(super) fn can_hold(filter: &Filter) -> bool {
         Filter::Not(inner) => !inner.is_all(),
         Filter::Is(..) => true,
     }
-}
-
-/// The kinds with a page to read under a filter over all of them.
-pub(super) fn kinds() -> impl Iterator<Item = Kind> {
-    Kind::all()
 }

@@ -298,7 +298,6 @@ pub(super) async fn devices(
 
 fn condition(ctx: &Context<'_>, filter: DeviceFilterInput) -> DeviceFilter {
     let names = api(ctx).store().names();
-    let words = |words: Vec<String>| words;
     DeviceFilter {
         // a site that nobody has registered has no devices
         site_key: filter
@@ -309,13 +308,13 @@ fn condition(ctx: &Context<'_>, filter: DeviceFilterInput) -> DeviceFilter {
             .map(|ids| ids.into_iter().map(|id| id.0).collect()),
         states: filter
             .current_state
-            .map(|s| words(s.into_iter().map(|s| s.word()).collect())),
+            .map(|s| s.into_iter().map(|s| s.word()).collect()),
         types: filter
             .device_type
-            .map(|t| words(t.into_iter().map(|t| t.word()).collect())),
+            .map(|t| t.into_iter().map(|t| t.word()).collect()),
         lifecycles: filter
             .lifecycle
-            .map(|l| words(l.into_iter().map(|l| l.word()).collect())),
+            .map(|l| l.into_iter().map(|l| l.word()).collect()),
         search: filter.search,
     }
 }

@@ -7,6 +7,21 @@ use serde_json::Value as Json;
 use crate::event::{Instant, Money};
 use crate::kinds;
 
+/// The scalar of a text of which something holds; anything else is not of its type.
+fn text_that<T: InputType>(
+    value: Value,
+    holds: impl FnOnce(&str) -> bool,
+    scalar: impl FnOnce(String) -> T,
+) -> InputValueResult<T> {
+    if let Value::String(text) = value {
+        if holds(&text) {
+            return Ok(scalar(text));
+        }
+        return Err(InputValueError::expected_type(Value::String(text)));
+    }
+    Err(InputValueError::expected_type(value))
+}
+
 /// An instant as RFC 3339 in UTC with up to microseconds, such as `2026-11-23T08:30:00.25Z`. Any
 /// offset is taken.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,15 +66,8 @@ impl ScalarType for Date {
         <Self as ScalarType>::parse(value.clone()).is_ok()
     }
 
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "an enum of a library, whose other values are one case"
-    )]
     fn parse(value: Value) -> InputValueResult<Self> {
-        match value {
-            Value::String(text) if kinds::is_date(&text) => Ok(Self(text)),
-            value => Err(InputValueError::expected_type(value)),
-        }
+        text_that(value, kinds::is_date, Self)
     }
 
     fn to_value(&self) -> Value {
@@ -78,15 +86,8 @@ impl ScalarType for LocalTime {
         <Self as ScalarType>::parse(value.clone()).is_ok()
     }
 
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "an enum of a library, whose other values are one case"
-    )]
     fn parse(value: Value) -> InputValueResult<Self> {
-        match value {
-            Value::String(text) if kinds::is_time_of_day(&text) => Ok(Self(text)),
-            value => Err(InputValueError::expected_type(value)),
-        }
+        text_that(value, kinds::is_time_of_day, Self)
     }
 
     fn to_value(&self) -> Value {
@@ -108,15 +109,8 @@ impl ScalarType for TimeZone {
         <Self as ScalarType>::parse(value.clone()).is_ok()
     }
 
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "an enum of a library, whose other values are one case"
-    )]
     fn parse(value: Value) -> InputValueResult<Self> {
-        match value {
-            Value::String(text) if text.parse::<chrono_tz::Tz>().is_ok() => Ok(Self(text)),
-            value => Err(InputValueError::expected_type(value)),
-        }
+        text_that(value, |text| text.parse::<chrono_tz::Tz>().is_ok(), Self)
     }
 
     fn to_value(&self) -> Value {

@@ -12,7 +12,7 @@ use async_graphql::{
 };
 use futures_util::{Stream, StreamExt};
 
-use super::filters::{self, Reader};
+use super::filters::Reader;
 use super::meta::{field_with, input, object_type};
 use super::types::{filter_name, scope_argument};
 use super::{api, cursor, of_failed, rows};
@@ -96,7 +96,7 @@ impl Wanted {
         let kinds: Option<&'static [Kind]> = kind
             .and_then(|kind| Kind::ALL.iter().position(|k| *k == kind))
             .and_then(|i| Kind::ALL.get(i..=i));
-        let asked: Vec<Kind> = kind.map_or_else(|| filters::kinds().collect(), |kind| vec![kind]);
+        let asked: Vec<Kind> = kind.map_or_else(|| Kind::all().collect(), |kind| vec![kind]);
         let filter = arguments.get("filter");
         let read = |kind: Kind| {
             let filter = Reader::new(store.names()).read(kind.spec(), filter)?;

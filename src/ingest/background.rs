@@ -1,8 +1,6 @@
 //! Takes what this server says of itself (its requests, its errors) without ever making the one who
 //! says it wait: what does not fit into the queue is dropped and counted.
 
-use std::sync::Arc;
-
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
@@ -102,11 +100,5 @@ impl Background {
                 );
             }
         }
-    }
-
-    /// The same as an owner that shares it.
-    #[must_use]
-    pub fn shared(self) -> Arc<Self> {
-        Arc::new(self)
     }
 }
