@@ -1,13 +1,11 @@
 //! Configuration: a parameter of a device, a site or the system gets a new value.
 
-use std::sync::Arc;
-
 use entity::configuration_history::Column;
 use serde_json::Value as Json;
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::event::{Cell, Event, Fact, Position, Provenance};
+use crate::event::{Cell, Fact, Position, Provenance};
 use crate::history::fleet;
 use crate::ingest::Ingest;
 use crate::kinds::{Draft, Kind, Refusal};
@@ -122,9 +120,7 @@ async fn repeated(
     first: Position,
     asked: &Fact,
 ) -> Result<Outcome, ConfigurationError> {
-    let slice = store.after(Position(first.0 - 1), 1).await?;
-    let is_first = |event: &&Arc<Event>| event.position == first;
-    let same = slice.events.iter().find(is_first).is_some_and(|event| {
+    let same = store.event(first).await?.is_some_and(|event| {
         let what = [
             Column::EntityType,
             Column::EntityId,

@@ -8,6 +8,7 @@ use async_graphql::{
     Context, ContextSelectionSet, Enum, Error, ID, InputObject, InputType, InputValueResult,
     Object, OutputType, Positioned, ServerResult, SimpleObject, Value, parser::types::Field,
 };
+use serde_json::json;
 use uuid::Uuid as RawUuid;
 
 use super::error::of_append;
@@ -16,11 +17,11 @@ use super::scalars::{DateTime, JsonScalar};
 use super::words::{ConfigurationEntities, DeviceLifecycles, DeviceStates, DeviceTypes, Word};
 use super::{Api, api, of_failed};
 use crate::configuration::{self, Change, ConfigurationError};
-use crate::event::{Event, Instant, Position};
+use crate::event::{Event, Instant};
 use crate::ingest::Patience;
 use crate::jobs::{self, JobError, NewJob};
 use crate::kinds::{self, Code, Kind, Refusal};
-use crate::store::{AppendError, Outcome, Place};
+use crate::store::{AppendError, Outcome};
 
 /// State of a device, as input.
 pub(super) type DeviceState = Word<DeviceStates>;
@@ -253,8 +254,8 @@ impl Commands {
         let strings = |ids: Vec<ID>| ids.into_iter().map(|id| id.0).collect::<Vec<_>>();
         let (devices, sites) = (strings(input.device_ids), strings(input.site_ids));
         let targets = jobs::resolve_targets(&api.ingest, &devices, &sites).await;
-        let devices = match targets.map_err(|error| of_failed(api, &error))? {
-            Ok(devices) => devices,
+        let targets = match targets.map_err(|error| of_failed(api, &error))? {
+            Ok(targets) => targets,
             Err(id) => {
                 let field = if devices.contains(&id) {
                     "deviceIds"
@@ -269,6 +270,8 @@ impl Commands {
                 )));
             }
         };
+        let asked = || json!({ "deviceIds": devices, "siteIds": sites });
+        let asked = (!sites.is_empty()).then(asked);
         let job_id = keyed_id(input.idempotency_key.as_deref(), "job");
         let payload = input.payload.map(|json| json.0);
         let created_by = OPERATOR.to_owned();
@@ -276,7 +279,8 @@ impl Commands {
             job_id,
             job_type: input.job_type,
             payload,
-            devices,
+            asked,
+            targets,
             created_by,
         };
         let made = jobs::create(&api.ingest, job).await;
@@ -421,17 +425,9 @@ async fn recorded(api: &Api, kind: Kind, outcome: &Outcome) -> Result<Option<Arc
     let (Outcome::Recorded(position) | Outcome::Duplicate(position)) = outcome else {
         return Ok(None);
     };
-    let before = Position(position.0 - 1);
-    let slice = api
-        .store()
-        .after(before, 1)
-        .await
-        .map_err(|error| of_failed(api, &error))?;
-    let event = slice
-        .events
-        .into_iter()
-        .find(|event| event.position == *position);
-    Ok(event.filter(|event| event.fact.kind == kind && Place::of(event).position == *position))
+    let event = api.store().event(*position).await;
+    let event = event.map_err(|error| of_failed(api, &error))?;
+    Ok(event.filter(|event| event.fact.kind == kind))
 }
 
 fn refused(error: UserError) -> JobPayload {
@@ -452,6 +448,15 @@ async fn job_payload(
         Err(JobError::Ended { .. }) => Some(("jobId", UserErrorCode::WrongState)),
         Err(JobError::NoTarget | JobError::TooManyTargets { .. }) => {
             Some(("deviceIds", UserErrorCode::Invalid))
+        }
+        Err(JobError::OtherRepeat) => {
+            let field = "idempotencyKey";
+            let message = JobError::OtherRepeat.to_string();
+            return Ok(refused(UserError::new(
+                field,
+                UserErrorCode::Conflict,
+                message,
+            )));
         }
         Err(JobError::Refused(refusal)) => return Ok(refused(UserError::of(refusal.clone()))),
         Err(JobError::Store(error)) => return Err(of_failed(api, error)),

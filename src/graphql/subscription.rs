@@ -75,7 +75,8 @@ impl SubscriptionType for Streams {
 
 /// What a subscriber wants.
 struct Wanted {
-    from: Position,
+    /// Where to begin; `None` at the head.
+    after: Option<Position>,
     kinds: Option<&'static [Kind]>,
     filters: Vec<(Kind, Filter)>,
     all: bool,
@@ -89,9 +90,9 @@ impl Wanted {
             .arguments()
             .map_err(|e| super::error::bad_input(e.message))?;
         let arguments: IndexMap<Name, Value> = arguments.into_iter().collect();
-        let from = match arguments.get("after") {
-            Some(Value::String(text)) => cursor::read(store.identity(), text)?.position,
-            _ => store.head(),
+        let after = match arguments.get("after") {
+            Some(Value::String(text)) => Some(cursor::read(store.identity(), text)?.position),
+            _ => None,
         };
         let kinds: Option<&'static [Kind]> = kind
             .and_then(|kind| Kind::ALL.iter().position(|k| *k == kind))
@@ -105,7 +106,7 @@ impl Wanted {
         let filters = asked.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
         let all = kind.is_none() || arguments.get("all") == Some(&Value::Boolean(true));
         Ok(Self {
-            from,
+            after,
             kinds,
             filters,
             all,
@@ -138,14 +139,28 @@ fn is_change(event: &Event) -> bool {
 
 fn items<'a>(ctx: &'a Context<'_>, wanted: Wanted) -> impl Stream<Item = Response> + Send + 'a {
     let store = api(ctx).store().clone();
+    let failed = |error| {
+        let error = of_failed(api(ctx), &error).into_server_error(ctx.item.pos);
+        Response::from_errors(vec![ctx.set_error_path(error)])
+    };
     async_stream::stream! {
-        let mut tail = store.tail(wanted.from, wanted.kinds);
+        // what any node has acknowledged by now is history, whether or not this one has heard of it
+        let from = match wanted.after {
+            Some(after) => Ok(after),
+            None => store.committed_head().await,
+        };
+        let mut tail = match from {
+            Ok(from) => store.tail(from, wanted.kinds),
+            Err(error) => {
+                yield failed(error);
+                return;
+            }
+        };
         loop {
             let events = match tail.next().await {
                 Ok(events) => events,
                 Err(error) => {
-                    let error = of_failed(api(ctx), &error).into_server_error(ctx.item.pos);
-                    yield Response::from_errors(vec![ctx.set_error_path(error)]);
+                    yield failed(error);
                     break;
                 }
             };

@@ -11,11 +11,11 @@ use serde_json::Value as Json;
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::event::{Cell, Instant, NewEvent, Provenance};
+use crate::event::{Cell, Fact, Instant, NewEvent, Position, Provenance};
 use crate::history::jobs::{self, JobRow, TargetRow};
 use crate::ingest::Ingest;
 use crate::kinds::{Draft, Kind, Refusal};
-use crate::store::{AppendError, EntityType, Expect, Outcome, StoreError};
+use crate::store::{AppendError, EntityType, Expect, Outcome, Store, StoreError};
 
 pub use executor::{Executor, Run};
 
@@ -45,6 +45,9 @@ pub enum JobError {
         /// Devices.
         targets: usize,
     },
+    /// The key was used before for another job.
+    #[error("the idempotency key was used before for another job")]
+    OtherRepeat,
     /// One of its values is out of bounds.
     #[error("{}", .0.message)]
     Refused(Refusal),
@@ -71,8 +74,10 @@ pub struct NewJob {
     pub job_type: String,
     /// What the devices are given.
     pub payload: Option<Json>,
-    /// Ids of the devices.
-    pub devices: Vec<String>,
+    /// What was asked for, when that includes sites: their devices are found anew by a repeat.
+    pub asked: Option<Json>,
+    /// Ids of the devices: those it was asked for, and those at the sites.
+    pub targets: Vec<String>,
     /// Who makes it.
     pub created_by: String,
 }
@@ -95,15 +100,15 @@ pub struct DeviceResult {
 /// Makes a job. Making it again with the same id does nothing.
 ///
 /// # Errors
-/// When it names no device or too many, or cannot be recorded.
+/// When it names no device or too many, another job has its id, or it cannot be recorded.
 pub async fn create(ingest: &Ingest, job: NewJob) -> Result<(), JobError> {
-    match job.devices.len() {
+    match job.targets.len() {
         0 => return Err(JobError::NoTarget),
         targets if targets > TARGETS_MAX => return Err(JobError::TooManyTargets { targets }),
         _ => {}
     }
     let now = ingest.clock().now();
-    let targets = Json::Array(job.devices.into_iter().map(Json::String).collect());
+    let targets = Json::Array(job.targets.into_iter().map(Json::String).collect());
     let event = Draft::new(Kind::JobTransition, now, Provenance::Real)
         .event_id(step_id(&job.job_id.to_string(), "QUEUED", ""))
         .set(transition::Column::JobId, job.job_id.to_string().as_str())
@@ -112,14 +117,36 @@ pub async fn create(ingest: &Ingest, job: NewJob) -> Result<(), JobError> {
         .set(transition::Column::Payload, job.payload)
         .set(transition::Column::Targets, targets)
         .set(transition::Column::ChangedBy, job.created_by.as_str())
+        .extra(job.asked)
         .finish()?;
-    let expect = Expect {
-        entity: entity_of(&job.job_id.to_string()),
-        version: 0,
-    };
-    match ingest.command(vec![event], Some(expect)).await {
-        Ok(_) | Err(AppendError::Stale { .. }) => Ok(()),
-        Err(error) => Err(error.into()),
+    let asked = event.fact.clone();
+    let appended = ingest.command(vec![event], None).await?;
+    match appended.outcomes.into_iter().next() {
+        Some(Outcome::Rejected(refusal)) => Err(refusal.into()),
+        Some(Outcome::Conflict(first)) => repeated(ingest.store(), first, &asked).await,
+        Some(Outcome::Recorded(_) | Outcome::Duplicate(_)) | None => Ok(()),
+    }
+}
+
+/// A repeat comes later, and sites that it names may have other devices by then; apart from these
+/// it is the same command when it says the same.
+async fn repeated(store: &Store, first: Position, asked: &Fact) -> Result<(), JobError> {
+    let made = store.event(first).await?;
+    let same = made.is_some_and(|made| {
+        let mut what = vec![transition::Column::JobType, transition::Column::Payload];
+        if asked.extra == Cell::Null {
+            what.push(transition::Column::Targets);
+        }
+        made.fact.kind == asked.kind
+            && made.fact.extra == asked.extra
+            && what
+                .iter()
+                .all(|column| made.fact.cell(*column) == asked.cell(*column))
+    });
+    if same {
+        Ok(())
+    } else {
+        Err(JobError::OtherRepeat)
     }
 }
 

@@ -1,6 +1,7 @@
 //! How this program itself makes events: by column, so that a misspelt one does not compile.
 
 use entity::ColumnName;
+use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::{Kind, Refusal, Type, check};
@@ -32,6 +33,13 @@ impl Draft {
     #[must_use]
     pub const fn event_id(mut self, event_id: Uuid) -> Self {
         self.fact.event_id = Some(event_id);
+        self
+    }
+
+    /// Gives what the kind has no field for.
+    #[must_use]
+    pub fn extra(mut self, extra: Option<Json>) -> Self {
+        self.fact.extra = extra.into();
         self
     }
 

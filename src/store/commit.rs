@@ -1,8 +1,10 @@
 //! One append transaction: lock the head, look duplicates up, give positions, insert, fold, commit.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode,
     TransactionOptions, TransactionTrait,
@@ -15,11 +17,12 @@ use super::names::Names;
 use super::placing::{Placed, Placing};
 use super::read::Place;
 use super::rows;
+use super::script::Script;
 use super::sql::Sql;
 use super::writer::Statements;
 use super::{insert, partitions::Partitions};
 use crate::clock::Clock;
-use crate::event::{Cell, Event, Instant, Position};
+use crate::event::{Cell, Event, Instant};
 use crate::kinds::{Kind, Type};
 
 /// What an append transaction did.
@@ -101,7 +104,7 @@ impl Committer {
         let times = events.map(|event| (event.fact.kind, event.fact.occurred_at));
         self.partitions.ensure(&self.db, times).await?;
         let tx = begin(&self.db).await?;
-        let batch = match self.fill(&tx, requests).await {
+        let batch = match unless_it_panics(self.fill(&tx, requests)).await {
             Ok(batch) => batch,
             Err(error) => {
                 let _ = tx.rollback().await;
@@ -137,9 +140,8 @@ impl Committer {
         tx: &DatabaseTransaction,
         requests: &[&Request],
     ) -> Result<Batch, StoreError> {
-        let (head, last_recorded_at) = lock_head(tx).await?;
-        let recorded_at = self.clock.now().max(last_recorded_at);
-        let mut placing = Placing::begin(tx, &self.names, requests, (head, recorded_at)).await?;
+        let now = self.clock.now();
+        let mut placing = Placing::begin(tx, &self.names, requests, now).await?;
         let mut answers = Vec::with_capacity(requests.len());
         for request in requests {
             answers.push(placing.place(request).await?);
@@ -149,6 +151,7 @@ impl Committer {
             raise_version(tx, entity, *version).await?;
         }
         if !placed.events.is_empty() {
+            let recorded_at = placed.recorded_at;
             self.write(tx, &mut placed.events, recorded_at).await?;
         }
         Ok(Batch { placed, answers })
@@ -161,14 +164,15 @@ impl Committer {
         recorded_at: Instant,
     ) -> Result<(), StoreError> {
         let mut counts = BTreeMap::new();
-        for kind in Kind::all() {
-            let of_kind: Vec<&Event> = events.iter().filter(|e| e.fact.kind == kind).collect();
-            if !of_kind.is_empty() {
-                insert::events(tx, kind.spec(), &of_kind).await?;
-                counts.insert(kind, of_kind.len());
-            }
+        for event in &*events {
+            *counts.entry(event.fact.kind).or_default() += 1;
         }
-        insert::keys(tx, events).await?;
+        let mut script = Script::new(tx, counts.len() == 1);
+        for kind in counts.keys() {
+            let of_kind: Vec<&Event> = events.iter().filter(|e| e.fact.kind == *kind).collect();
+            insert::events(&mut script, kind.spec(), &of_kind).await?;
+        }
+        insert::keys(&mut script, events).await?;
         for fold in &self.folds {
             let kinds = fold.kinds();
             let of_fold: Vec<&Event> = events
@@ -176,10 +180,12 @@ impl Committer {
                 .filter(|event| kinds.contains(&event.fact.kind))
                 .collect();
             if !of_fold.is_empty() {
+                script.run().await?;
                 fold.apply(tx, &of_fold).await?;
             }
         }
-        write_commit(tx, events, &counts, recorded_at).await?;
+        write_commit(&mut script, events, &counts, recorded_at).await?;
+        script.run().await?;
         for kind in counts
             .into_keys()
             .filter(|kind| kind.spec().derived.is_some())
@@ -225,7 +231,7 @@ pub(crate) async fn transact(
     statements: Statements,
 ) -> Result<(), StoreError> {
     let tx = begin(db).await?;
-    match statements(&tx).await {
+    match unless_it_panics(statements(&tx)).await {
         Ok(()) => tx.commit().await.doing("commit a fold"),
         Err(error) => {
             let _ = tx.rollback().await;
@@ -234,26 +240,13 @@ pub(crate) async fn transact(
     }
 }
 
-/// Locks the head until the transaction ends. Duplicates are looked up after it, so that what
-/// another node has just appended is seen.
-async fn lock_head(tx: &DatabaseTransaction) -> Result<(Position, Instant), StoreError> {
-    let mut sql = Sql::new("SELECT position, recorded_at FROM log_head WHERE id = 1");
-    if tx.get_database_backend() == DbBackend::Postgres {
-        sql.push(" FOR UPDATE");
-    }
-    let statement = sql.statement(tx.get_database_backend());
-    let row = tx
-        .query_one_raw(statement)
-        .await
-        .doing("lock the head of the log")?;
-    let row = row.ok_or(StoreError::Row {
-        table: "log_head",
-        column: "position",
-    })?;
-    Ok((
-        Position(row.try_get_by_index(0).doing("read the head")?),
-        Instant(row.try_get_by_index(1).doing("read the head")?),
-    ))
+/// What is written in a transaction runs the code of folds. A fault in one must not end the only
+/// writer: the transaction is rolled back, nothing that it did outlives it, and the next is served.
+async fn unless_it_panics<T>(
+    writes: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let written = AssertUnwindSafe(writes).catch_unwind().await;
+    written.unwrap_or(Err(StoreError::Panicked))
 }
 
 /// How often a thing has changed.
@@ -285,12 +278,11 @@ async fn raise_version(
 
 /// Writes the commit and moves the head.
 async fn write_commit(
-    tx: &DatabaseTransaction,
+    script: &mut Script<'_, DatabaseTransaction>,
     events: &[Event],
     counts: &BTreeMap<Kind, usize>,
     recorded_at: Instant,
 ) -> Result<(), StoreError> {
-    let backend = tx.get_database_backend();
     let (Some(first), Some(last)) = (events.first(), events.last()) else {
         return Ok(());
     };
@@ -307,26 +299,12 @@ async fn write_commit(
         recorded_at.0.into(),
         counts.join(" ").into(),
     ]);
-    let head = |sql: &mut Sql| {
-        sql.push("UPDATE log_head SET position = ")
-            .bind(last.position.0);
-        sql.push(", recorded_at = ").bind(recorded_at.0);
-        sql.push(" WHERE id = 1");
-    };
-    if backend == DbBackend::Sqlite {
-        // both on one way to the thread of the connection, on which a small append spends most time
-        head(commit.push("; "));
-    } else {
-        let mut moved = Sql::new("");
-        head(&mut moved);
-        tx.execute_raw(moved.statement(backend))
-            .await
-            .doing("move the head")?;
-    }
-    tx.execute_raw(commit.statement(backend))
-        .await
-        .doing("write the commit")?;
-    Ok(())
+    script.add(commit, "write the commit").await?;
+    let mut head = Sql::new("UPDATE log_head SET position = ");
+    head.bind(last.position.0);
+    head.push(", recorded_at = ").bind(recorded_at.0);
+    head.push(" WHERE id = 1");
+    script.add(head, "move the head").await
 }
 
 /// Puts what is derived into the events that followers will see.

@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::error::{Doing, StoreError};
 use super::names::Names;
 use super::rows::{self, Reading};
-use super::sql::Sql;
-use crate::event::{Cell, Event, Fact, NewEvent, Position};
+use super::sql::{Sql, on_grid};
+use crate::event::{Cell, Event, Fact, Instant, NewEvent, Position};
 use crate::kinds::{Identity, Kind};
 
 /// Keys at most in one statement.
@@ -105,137 +105,169 @@ fn same_json(left: &Json, right: &Json) -> bool {
     }
 }
 
-/// The events of the log that have one of these keys.
-pub(crate) async fn stored(
+/// The head of the log, and the events of it that have one of these keys.
+pub(crate) struct Looked {
+    pub(crate) head: (Position, Instant),
+    pub(crate) known: HashMap<Key, Event>,
+}
+
+/// Looks at the head and for repeats. On PostgreSQL the head is locked until the transaction ends,
+/// and repeats are looked for after that, so that what another node has just appended is seen. On
+/// SQLite the transaction itself is the lock, and one statement does both.
+pub(crate) async fn look(
     tx: &DatabaseTransaction,
     names: &Names,
     keys: &[Key],
-) -> Result<HashMap<Key, Event>, StoreError> {
-    let mut places: HashMap<Kind, Vec<Place>> = HashMap::new();
+) -> Result<Looked, StoreError> {
+    let locked = match tx.get_database_backend() {
+        DbBackend::Postgres => Some(lock_head(tx).await?),
+        _ => None,
+    };
+    let mut seen = Seen {
+        head: locked,
+        places: HashMap::new(),
+    };
     for keys in keys.chunks(KEYS_MAX) {
-        by_id(tx, keys, &mut places).await?;
-        for kind in Kind::all().filter(|k| k.spec().identity == Identity::DeviceAndTime) {
-            by_device_and_time(tx, kind, keys, &mut places).await?;
-        }
+        seen.look(tx, keys).await?;
     }
-    let mut found = HashMap::new();
-    for (kind, places) in places {
-        for places in places.chunks(KEYS_MAX) {
+    if seen.head.is_none() {
+        seen.look(tx, &[]).await?;
+    }
+    let head = seen.head.ok_or(StoreError::Row {
+        table: "log_head",
+        column: "position",
+    })?;
+    let mut known = HashMap::new();
+    for (kind, positions) in seen.places {
+        for positions in positions.chunks(KEYS_MAX) {
             let mut sql = Sql::new(rows::select(kind.spec(), Reading::Reported));
-            let positions = places.iter().map(|place| place.position.0).collect();
-            let positions = padded(positions).into_iter().map(Value::from);
+            let positions = padded(positions.to_vec()).into_iter().map(Value::from);
             sql.push(" WHERE t.position IN ").bind_list(positions);
             for event in rows::read(tx, names, kind, sql).await? {
-                found.extend(key_of(&event.fact).map(|key| (key, event)));
+                known.extend(key_of(&event.fact).map(|key| (key, event)));
             }
         }
     }
-    Ok(found)
+    Ok(Looked { head, known })
 }
 
-/// Where an event is.
-struct Place {
-    position: Position,
+async fn lock_head(tx: &DatabaseTransaction) -> Result<(Position, Instant), StoreError> {
+    let sql = Sql::new("SELECT position, recorded_at FROM log_head WHERE id = 1 FOR UPDATE");
+    let statement = sql.statement(tx.get_database_backend());
+    let row = tx
+        .query_one_raw(statement)
+        .await
+        .doing("lock the head of the log")?;
+    let row = row.ok_or(StoreError::Row {
+        table: "log_head",
+        column: "position",
+    })?;
+    Ok((
+        Position(row.try_get_by_index(0).doing("read the head")?),
+        Instant(row.try_get_by_index(1).doing("read the head")?),
+    ))
 }
 
-/// Fills a list up to the next power of two by repeating its last item, so that few texts of
+/// What was seen so far.
+struct Seen {
+    head: Option<(Position, Instant)>,
+    /// Positions of events that have one of the keys.
+    places: HashMap<Kind, Vec<i64>>,
+}
+
+/// Marks the row of the head among those of repeats, whose third column is 1.
+const HEAD: i64 = 0;
+
+impl Seen {
+    /// Looks for some keys, and at the head unless that was seen.
+    async fn look(&mut self, tx: &DatabaseTransaction, keys: &[Key]) -> Result<(), StoreError> {
+        let backend = tx.get_database_backend();
+        let mut sql = Sql::new("");
+        let mut join = "";
+        if self.head.is_none() {
+            sql.push("SELECT position, recorded_at, 0 FROM log_head WHERE id = 1");
+            join = " UNION ALL ";
+        }
+        let ids = padded(ids_of(keys));
+        if !ids.is_empty() {
+            sql.push(join)
+                .push("SELECT position, kind, 1 FROM event_keys WHERE event_id IN ");
+            sql.bind_list(ids.into_iter().map(Value::from));
+            join = " UNION ALL ";
+        }
+        for kind in Kind::all().filter(|k| k.spec().identity == Identity::DeviceAndTime) {
+            let pairs = padded(pairs_of(keys, kind));
+            if !pairs.is_empty() {
+                push_pairs(sql.push(join), backend, kind, &pairs);
+                join = " UNION ALL ";
+            }
+        }
+        if join.is_empty() {
+            return Ok(());
+        }
+        let found = tx.query_all_raw(sql.statement(backend)).await;
+        for row in found.doing("look for repeats")? {
+            let number = |index| row.try_get_by_index::<i64>(index).doing("read a repeat");
+            if i64::from(row.try_get_by_index::<i32>(2).doing("read a repeat")?) == HEAD {
+                self.head = Some((Position(number(0)?), Instant(number(1)?)));
+                continue;
+            }
+            let kind = Kind::of_code(number(1)?).ok_or(StoreError::Row {
+                table: "event_keys",
+                column: "kind",
+            })?;
+            self.places.entry(kind).or_default().push(number(0)?);
+        }
+        Ok(())
+    }
+}
+
+/// Fills a list up to a size of the grid by repeating its last item, so that few texts of
 /// statements serve all sizes.
 fn padded<T: Clone>(mut items: Vec<T>) -> Vec<T> {
     if let Some(last) = items.last().cloned() {
-        items.resize(items.len().next_power_of_two(), last);
+        items.resize(on_grid(items.len()), last);
     }
     items
 }
 
-async fn by_id(
-    tx: &DatabaseTransaction,
-    keys: &[Key],
-    places: &mut HashMap<Kind, Vec<Place>>,
-) -> Result<(), StoreError> {
-    let ids = keys.iter().filter_map(|key| match key {
+fn ids_of(keys: &[Key]) -> Vec<Uuid> {
+    let id = |key: &Key| match key {
         Key::Id(id) => Some(*id),
         Key::Natural(..) => None,
-    });
-    let ids = padded(ids.collect());
-    if ids.is_empty() {
-        return Ok(());
-    }
-    let mut sql = Sql::new("SELECT position, kind FROM event_keys WHERE event_id IN ");
-    sql.bind_list(ids.into_iter().map(Value::from));
-    let statement = sql.statement(tx.get_database_backend());
-    for row in tx
-        .query_all_raw(statement)
-        .await
-        .doing("look up event ids")?
-    {
-        let position = row.try_get_by_index(0).doing("read an event id")?;
-        let code = row.try_get_by_index(1).doing("read an event id")?;
-        let row_of = StoreError::Row {
-            table: "event_keys",
-            column: "kind",
-        };
-        let kind = Kind::of_code(code).ok_or(row_of)?;
-        places.entry(kind).or_default().push(Place {
-            position: Position(position),
-        });
-    }
-    Ok(())
+    };
+    keys.iter().filter_map(id).collect()
 }
 
-async fn by_device_and_time(
-    tx: &DatabaseTransaction,
-    kind: Kind,
-    keys: &[Key],
-    places: &mut HashMap<Kind, Vec<Place>>,
-) -> Result<(), StoreError> {
-    let pairs = keys.iter().filter_map(|key| match key {
+fn pairs_of(keys: &[Key], kind: Kind) -> Vec<(i64, i64)> {
+    let pair = |key: &Key| match key {
         Key::Natural(of, device, at) if *of == kind => Some((*device, *at)),
         Key::Natural(..) | Key::Id(_) => None,
-    });
-    let pairs = padded(pairs.collect());
-    if pairs.is_empty() {
-        return Ok(());
-    }
-    let statement = pairs_sql(tx.get_database_backend(), kind, &pairs);
-    for row in tx
-        .query_all_raw(statement)
-        .await
-        .doing("look up natural keys")?
-    {
-        let position = row.try_get_by_index(0).doing("read a natural key")?;
-        places.entry(kind).or_default().push(Place {
-            position: Position(position),
-        });
-    }
-    Ok(())
+    };
+    keys.iter().filter_map(pair).collect()
 }
 
-fn pairs_sql(backend: DbBackend, kind: Kind, pairs: &[(i64, i64)]) -> sea_orm::Statement {
-    let table = kind.spec().table;
-    let mut sql = Sql::new("");
+fn push_pairs(sql: &mut Sql, backend: DbBackend, kind: Kind, pairs: &[(i64, i64)]) {
+    let (table, code) = (kind.spec().table, kind.code());
+    sql.push(&format!(
+        "SELECT m.position, CAST({code} AS BIGINT), 1 FROM "
+    ));
+    let devices = pairs.iter().map(|(device, _)| Value::from(*device));
+    let times = pairs.iter().map(|(_, at)| Value::from(*at));
     if backend == DbBackend::Postgres {
         let array = |values: Vec<Value>| Value::Array(ArrayType::BigInt, Some(Box::new(values)));
-        sql.push("SELECT m.position FROM UNNEST(");
-        sql.bind(array(
-            pairs
-                .iter()
-                .map(|(device, _)| Value::from(*device))
-                .collect(),
-        ))
-        .push(", ");
-        sql.bind(array(
-            pairs.iter().map(|(_, at)| Value::from(*at)).collect(),
-        ));
-        sql.push(") AS v(d, o) JOIN ");
+        sql.push("UNNEST(").bind(array(devices.collect()));
+        sql.push(", ").bind(array(times.collect()));
+        sql.push(") AS v(column1, column2) JOIN ");
     } else {
-        sql.push("WITH v(d, o) AS (VALUES ");
-        for (ordinal, (device, at)) in pairs.iter().enumerate() {
-            sql.push(if ordinal > 0 { ", (" } else { "(" });
-            sql.bind(*device).push(", ").bind(*at).push(")");
+        sql.push("(VALUES ");
+        for (ordinal, (device, at)) in devices.zip(times).enumerate() {
+            sql.push(if ordinal > 0 { ", " } else { "" })
+                .bind_list([device, at]);
         }
-        sql.push(") SELECT m.position FROM v CROSS JOIN ");
+        // in this order: by the key, once for each pair
+        sql.push(") v CROSS JOIN ");
     }
     sql.push(table)
-        .push(" m ON m.device_key = v.d AND m.occurred_at = v.o AND m.part = 0");
-    sql.statement(backend)
+        .push(" m ON m.device_key = v.column1 AND m.occurred_at = v.column2 AND m.part = 0");
 }

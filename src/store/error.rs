@@ -62,6 +62,9 @@ pub enum StoreError {
     /// The log was closed.
     #[error("the log is closed")]
     Closed,
+    /// The code that wrote panicked; the panic is in the log of the process.
+    #[error("a fault in the program stopped what was being written")]
+    Panicked,
     /// A fold cannot be made of what the log holds.
     #[error("cannot fold {what}")]
     Fold {
@@ -77,6 +80,7 @@ impl StoreError {
         match self {
             Self::Database { cause, .. } => *cause,
             Self::Row { .. } | Self::Hole { .. } | Self::Fold { .. } => Cause::Corrupt,
+            Self::Panicked => Cause::Other,
             Self::Closed => Cause::Unreachable,
         }
     }

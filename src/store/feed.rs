@@ -30,13 +30,15 @@ const DOORBELL: &str = "homepot_head";
 /// Hands events over to the ring.
 #[derive(Clone, Debug)]
 pub(crate) struct Feed {
+    ring: Arc<Ring>,
     batches: mpsc::Sender<Vec<Arc<Event>>>,
 }
 
 impl Feed {
-    /// Hands over what was committed. It never waits.
+    /// Hands over what was committed, at once unless another process has committed before it: the
+    /// feeder reads that first. It never waits.
     pub(crate) fn publish(&self, events: Vec<Arc<Event>>) {
-        if !events.is_empty() {
+        if let Err(events) = self.ring.push(events) {
             // full means that the feeder is busy; it will find the gap and read the tables
             let _ = self.batches.try_send(events);
         }
@@ -69,7 +71,10 @@ impl Feeder {
         let names = tables.names();
         let bell = Arc::new(Notify::new());
         (
-            Feed { batches: sender },
+            Feed {
+                ring: Arc::clone(&ring),
+                batches: sender,
+            },
             Self {
                 batches,
                 db,
@@ -107,23 +112,13 @@ impl Feeder {
         }
     }
 
+    /// What another process has committed before these events is read first. If it is not to be
+    /// read yet, the next look at the head finds both.
     async fn take(&self, events: Vec<Arc<Event>>) -> Result<(), StoreError> {
-        let (Some(first), Some(last)) = (events.first(), events.last()) else {
-            return Ok(());
-        };
-        if last.position <= self.ring.head() {
-            return Ok(());
-        }
-        if first.position > self.ring.head().next() {
+        if let Some(first) = events.first() {
             self.catch_up(Position(first.position.0 - 1)).await?;
         }
-        let head = self.ring.head();
-        if first.position > head.next() {
-            // not to be read yet: the next look at the head will find it
-            return Ok(());
-        }
-        self.ring
-            .push(events.into_iter().filter(|event| event.position > head));
+        let _ = self.ring.push(events);
         Ok(())
     }
 
@@ -156,7 +151,7 @@ impl Feeder {
             for event in &slice.events {
                 super::commit::learn_place(&self.names, event);
             }
-            self.ring.push(slice.events);
+            let _ = self.ring.push(slice.events);
         }
         Ok(())
     }

@@ -24,6 +24,7 @@ mod placing;
 mod read;
 mod ring;
 mod rows;
+mod script;
 mod sql;
 mod tail;
 mod verify;
@@ -324,6 +325,16 @@ impl Store {
     /// When the tables cannot be read or lack an event.
     pub async fn after(&self, position: Position, events_min: usize) -> Result<Slice, StoreError> {
         self.shared.tables.after(position, events_min, None).await
+    }
+
+    /// The event at a position; `None` beyond the head.
+    ///
+    /// # Errors
+    /// When the tables cannot be read or lack it.
+    pub async fn event(&self, position: Position) -> Result<Option<Arc<Event>>, StoreError> {
+        let slice = self.after(Position(position.0 - 1), 1).await?;
+        let mut events = slice.events.into_iter();
+        Ok(events.find(|event| event.position == position))
     }
 
     /// A page of one kind.

@@ -30,6 +30,9 @@ const SQLITE_OLDEST: &str = "3.51.3";
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// Statements that a connection keeps prepared.
 const STATEMENTS_KEPT: usize = 512;
+/// Rows that the thread of an SQLite connection may be ahead of their reader. With the 50 that the
+/// library has the two wake each other all the time.
+const ROWS_AHEAD: usize = 2_000;
 
 /// Where the log is kept and with how many connections it is read.
 #[derive(Clone, Debug)]
@@ -176,6 +179,7 @@ async fn sqlite(location: &Location) -> Result<Connections, OpenError> {
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(LOCK_WAIT)
         .foreign_keys(false)
+        .row_buffer_size(ROWS_AHEAD)
         .statement_cache_capacity(STATEMENTS_KEPT)
         .disable_statement_logging();
     let plain = options.clone();

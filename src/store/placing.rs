@@ -34,6 +34,8 @@ pub(crate) struct Placing<'a> {
 pub(crate) struct Placed {
     /// The events that are to be written, in the order of their positions.
     pub(crate) events: Vec<Event>,
+    /// When they are recorded: never before those that are recorded already.
+    pub(crate) recorded_at: Instant,
     /// The names that they registered.
     pub(crate) registered: Vec<(EntityType, Arc<str>, i64)>,
     /// Things that have changed, with their new versions.
@@ -43,12 +45,12 @@ pub(crate) struct Placed {
 }
 
 impl<'a> Placing<'a> {
-    /// Looks up what the requests speak of. The head must be locked.
+    /// Locks the head and looks up what the requests speak of.
     pub(crate) async fn begin(
         tx: &'a DatabaseTransaction,
         names: &'a Names,
         requests: &[&Request],
-        (head, recorded_at): (Position, Instant),
+        now: Instant,
     ) -> Result<Self, StoreError> {
         look_up_names(tx, names, requests).await?;
         let keys: HashSet<Key> = events_of(requests)
@@ -57,12 +59,14 @@ impl<'a> Placing<'a> {
             })
             .collect();
         let keys: Vec<Key> = keys.into_iter().collect();
+        let looked = duplicates::look(tx, names, &keys).await?;
+        let (head, last_recorded_at) = looked.head;
         Ok(Self {
             tx,
             names,
-            recorded_at,
+            recorded_at: now.max(last_recorded_at),
             position: head,
-            known: duplicates::stored(tx, names, &keys).await?,
+            known: looked.known,
             registered: HashMap::new(),
             versions: versions(tx, requests).await?,
             placed: Placed::default(),
@@ -101,6 +105,7 @@ impl<'a> Placing<'a> {
 
     /// What the batch came to.
     pub(crate) fn finish(mut self) -> Placed {
+        self.placed.recorded_at = self.recorded_at;
         let registered = self.registered.into_iter();
         self.placed.registered = registered
             .map(|((entity, id), key)| (entity, id, key))

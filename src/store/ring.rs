@@ -58,16 +58,21 @@ impl Ring {
         self.head.subscribe()
     }
 
-    /// Adds events that follow the head without a gap, and wakes the followers.
-    pub(crate) fn push(&self, events: impl IntoIterator<Item = Arc<Event>>) {
+    /// Adds events that follow the head, and wakes the followers; those that it has already are
+    /// passed over. When there is a gap before them it takes none and gives them back.
+    pub(crate) fn push(&self, events: Vec<Arc<Event>>) -> Result<(), Vec<Arc<Event>>> {
         let mut held = self.events.write().unwrap_or_else(PoisonError::into_inner);
         let mut head = self.head();
+        if events
+            .first()
+            .is_some_and(|first| first.position > head.next())
+        {
+            return Err(events);
+        }
         for event in events {
-            debug_assert_eq!(
-                event.position,
-                head.next(),
-                "the ring holds an unbroken run"
-            );
+            if event.position != head.next() {
+                continue;
+            }
             head = event.position;
             let bytes = event.fact.weight_bytes();
             held.bytes += bytes;
@@ -79,15 +84,19 @@ impl Ring {
             };
             held.bytes -= bytes;
         }
-        drop(held);
+        // told under the lock, so that of two who push the head never goes back
         self.head.send_replace(head);
+        drop(held);
+        Ok(())
     }
 
-    /// Begins anew at a head, empty: what came before must be read from the tables.
+    /// Begins anew at a later head, empty: what came before must be read from the tables.
     pub(crate) fn skip_to(&self, head: Position) {
         let mut held = self.events.write().unwrap_or_else(PoisonError::into_inner);
-        *held = Held::default();
-        self.head.send_replace(head);
+        if head > self.head() {
+            *held = Held::default();
+            self.head.send_replace(head);
+        }
     }
 
     /// What follows a position, at most so many events.
@@ -132,7 +141,7 @@ mod tests {
     #[test]
     fn a_reader_behind_the_ring_is_sent_to_the_tables() {
         let ring = Ring::new(Position(10), 3, usize::MAX);
-        ring.push((11..=15).map(event));
+        assert!(ring.push((11..=15).map(event).collect()).is_ok());
         assert!(matches!(ring.after(Position(11), 9), Next::Gone));
         assert!(matches!(ring.after(Position(15), 9), Next::Nothing));
         let Next::Events(events) = ring.after(Position(12), 2) else {
@@ -145,9 +154,24 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_twice_is_passed_over_and_what_lacks_its_beginning_is_given_back() {
+        let ring = Ring::new(Position(10), 9, usize::MAX);
+        assert!(ring.push((11..=13).map(event).collect()).is_ok());
+        assert!(ring.push((12..=14).map(event).collect()).is_ok());
+        assert_eq!(ring.head(), Position(14));
+        let refused = ring.push((16..=17).map(event).collect());
+        assert_eq!(refused.map_err(|events| events.len()), Err(2));
+        assert_eq!(ring.head(), Position(14));
+        let Next::Events(events) = ring.after(Position(10), 9) else {
+            panic!("events expected")
+        };
+        assert_eq!(events.len(), 4);
+    }
+
+    #[test]
     fn the_ring_is_bounded_in_bytes() {
         let ring = Ring::new(Position(0), 1_000, 300);
-        ring.push((1..=100).map(event));
+        assert!(ring.push((1..=100).map(event).collect()).is_ok());
         assert!(matches!(ring.after(Position(0), 9), Next::Gone));
         let Next::Events(events) = ring.after(Position(98), 9) else {
             panic!("events expected")

@@ -12,6 +12,13 @@ use crate::kinds::{Envelope, Filter, Operand, Operator, Spec, Storage};
 /// Where a value stands in a text.
 const PLACE: &str = "?";
 
+/// The sizes in which lists of rows or keys come in texts, so that few prepared statements serve all:
+/// four to each power of two, and so at most a fifth of a list is filled up.
+pub(crate) fn on_grid(size: usize) -> usize {
+    let step = (size.next_power_of_two() / 8).max(1);
+    size.next_multiple_of(step)
+}
+
 /// A statement in the making.
 #[derive(Debug)]
 pub(crate) struct Sql {
@@ -50,6 +57,17 @@ impl Sql {
             self.bind(value);
         }
         self.push(")")
+    }
+
+    /// Adds another statement, to be run after this one.
+    pub(crate) fn join(&mut self, next: Self) {
+        self.push("; ").push(&next.text);
+        self.values.extend(next.values);
+    }
+
+    /// How many values it has.
+    pub(crate) fn values(&self) -> usize {
+        self.values.len()
     }
 
     /// The statement. SQLite takes the places of values as they are: with numbers it finds each by

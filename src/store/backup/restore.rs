@@ -21,10 +21,14 @@ use crate::store::open::{self, Connections, Location};
 use crate::store::partitions::Partitions;
 use crate::store::sql::Sql;
 
+/// A restore raises the epoch by 1 to this, at random: two restores of one backup go on differently
+/// from the same positions, and a cursor of one must not be read in the other.
+const EPOCH_STEP_MAX: i64 = 1 << 20;
+
 /// What was restored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Restored {
-    /// Which log it is now: the epoch is one more than that of the backup.
+    /// Which log it is now: the epoch is later than that of the backup.
     pub identity: Identity,
     /// Its head.
     pub head: Position,
@@ -57,11 +61,16 @@ pub async fn restore(
     }
     let connections = open::connect(location).await?;
     open::migrate(&connections).await?;
+    let identity = Identity {
+        log_id: manifest.log_id,
+        epoch: manifest.epoch + rand::random_range(1..=EPOCH_STEP_MAX),
+    };
     let tx = begin(&connections.writer).await?;
     let mut restoring = Restoring {
         tx: &tx,
         connections: &connections,
         partitions: Partitions::load(&connections.writer).await?,
+        epoch: identity.epoch,
         rows: 0,
     };
     let restored = restoring.run(file, &manifest, progress).await;
@@ -77,10 +86,7 @@ pub async fn restore(
         done.doing("write what was restored")?;
     }
     Ok(Restored {
-        identity: Identity {
-            log_id: manifest.log_id,
-            epoch: manifest.epoch + 1,
-        },
+        identity,
         head: Position(manifest.head),
         rows,
     })
@@ -90,6 +96,7 @@ struct Restoring<'a> {
     tx: &'a DatabaseTransaction,
     connections: &'a Connections,
     partitions: Partitions,
+    epoch: i64,
     rows: i64,
 }
 
@@ -119,7 +126,7 @@ impl Restoring<'_> {
             why,
         };
         reader.await.map_err(|_| damaged("it cannot be read"))??;
-        self.finish(manifest).await?;
+        self.finish().await?;
         Ok(())
     }
 
@@ -203,11 +210,11 @@ impl Restoring<'_> {
 
     /// Raises the epoch, so that a cursor from before the restore is told apart, and lets new keys
     /// begin after those that were restored.
-    async fn finish(&self, manifest: &Manifest) -> Result<(), StoreError> {
+    async fn finish(&self) -> Result<(), StoreError> {
         let doing = "raise the epoch";
         let backend = self.tx.get_database_backend();
         let mut sql = Sql::new("UPDATE log_head SET epoch = ");
-        sql.bind(manifest.epoch + 1);
+        sql.bind(self.epoch);
         self.tx
             .execute_raw(sql.statement(backend))
             .await

@@ -140,9 +140,29 @@ async fn a_repeat_with_the_same_idempotency_key_makes_no_second_job() {
             json!({ "jobType": "RESTART", "deviceIds": ["till-1"], "idempotencyKey": "j-1" });
         let first = create(app, input.clone()).await;
         app.clock.advance_ms(1_000);
-        assert_eq!(create(app, input).await, first);
+        assert_eq!(create(app, input.clone()).await, first);
+        let mut other = input;
+        other["jobType"] = json!("FIRMWARE_UPDATE");
+        let refused = create(app, other).await;
+        assert_eq!(refused["job"], Value::Null);
+        assert_eq!(texts(&refused["userErrors"], "code"), ["CONFLICT"]);
         let data = app.data("{ jobs { jobId } }").await;
         assert_eq!(data["jobs"], json!([{ "jobId": first["job"]["jobId"] }]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_repeat_is_the_same_when_its_site_has_another_device_by_then() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let input =
+            json!({ "jobType": "RESTART", "siteIds": ["harbour"], "idempotencyKey": "j-2" });
+        let first = create(app, input.clone()).await;
+        let device =
+            json!({ "deviceId": "till-9", "siteId": "harbour", "deviceType": "POS_TERMINAL" });
+        app.record(json!([{ "deviceRegistration": device }])).await;
+        assert_eq!(create(app, input).await, first);
     })
     .await;
 }

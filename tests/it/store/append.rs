@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use homepot_analytics::event::Position;
 use homepot_analytics::kinds::Code;
-use homepot_analytics::store::{AppendError, EVENTS_MAX, Outcome};
+use homepot_analytics::store::{AppendError, EVENTS_MAX, Outcome, StoreError};
 
 use crate::support::{
     Database, FLEET_EVENTS, contract, device, error, exactly_once, metrics, recorded, request,
@@ -16,6 +16,8 @@ contract![
     positions_follow_the_order_of_commits,
     a_batch_that_is_rolled_back_leaves_no_hole,
     a_bad_request_does_not_fail_its_neighbours,
+    a_panic_in_a_fold_fails_its_request_alone,
+    what_was_acknowledged_is_behind_the_head_at_once,
     an_unknown_device_or_site_does_not_hold_its_neighbours_back,
     a_device_can_be_registered_and_measured_in_one_request,
     a_refused_registration_registers_nothing,
@@ -113,6 +115,30 @@ async fn a_bad_request_does_not_fail_its_neighbours(database: Database) {
     }
     let seen = log.follow(Position(0), Position(stored)).await;
     exactly_once(&seen, 0, stored).unwrap();
+    log.close().await;
+}
+
+async fn a_panic_in_a_fold_fails_its_request_alone(database: Database) {
+    let log = database.open().await;
+    for _ in 0..3 {
+        let failed = log.append(request(vec![error("panic")])).await;
+        let Err(AppendError::Store(failed)) = failed else {
+            panic!("{failed:?}")
+        };
+        assert!(matches!(*failed, StoreError::Panicked), "{failed}");
+    }
+    let after = log.record(vec![error("fine")]).await;
+    assert_eq!(after, [Outcome::Recorded(Position(1))]);
+    log.close().await;
+}
+
+/// A follower that begins now must not be given what was acknowledged before.
+async fn what_was_acknowledged_is_behind_the_head_at_once(database: Database) {
+    let log = database.open().await;
+    for position in 1..=200 {
+        log.record(vec![error("e")]).await;
+        assert_eq!(log.head(), Position(position));
+    }
     log.close().await;
 }
 

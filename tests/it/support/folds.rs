@@ -9,7 +9,8 @@ use homepot_analytics::store::{Fold, StoreError};
 use sea_orm::DatabaseTransaction;
 use tokio::sync::Semaphore;
 
-/// Fails the append of any error whose message is `poison`, as a statement would that cannot be run.
+/// Fails the append of any error whose message is `poison`, as a statement would that cannot be run,
+/// and panics at one whose message is `panic`.
 #[derive(Debug)]
 pub(crate) struct Poison;
 
@@ -31,14 +32,13 @@ impl Fold for Poison {
         _: &'a DatabaseTransaction,
         events: &'a [&'a Event],
     ) -> BoxFuture<'a, Result<(), StoreError>> {
-        let poisoned = events.iter().any(|event| {
-            event
-                .fact
-                .cells
-                .iter()
-                .any(|cell| cell.text() == Some("poison"))
-        });
+        let says = |word: &str| {
+            let mut cells = events.iter().flat_map(|event| event.fact.cells.iter());
+            cells.any(|cell| cell.text() == Some(word))
+        };
+        let (poisoned, faulty) = (says("poison"), says("panic"));
         Box::pin(async move {
+            assert!(!faulty, "a fault that the test has made");
             if poisoned {
                 Err(StoreError::Fold { what: "poison" })
             } else {
