@@ -135,6 +135,7 @@ impl App {
             monitor: Arc::new(Monitor::new(parts.registry, store.file())),
             sockets: sockets.clone(),
             drain: drain.clone(),
+            bodies: http::Bodies::default(),
         };
         let router = http::router(web, Hosts::new(address, &start.allowed_hosts), log);
         let service = router.into_make_service_with_connect_info::<SocketAddr>();

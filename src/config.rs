@@ -220,7 +220,7 @@ pub struct LimitArgs {
     #[arg(long, env = "HOMEPOT_QUEUE_MIB_MAX", default_value_t = 64, value_parser = clap::value_parser!(u32).range(16..=4_095))]
     pub queue_mib_max: u32,
     /// Newest events kept in memory for those who follow live.
-    #[arg(long, env = "HOMEPOT_RING_EVENTS_MAX", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
+    #[arg(long, env = "HOMEPOT_RING_EVENTS_MAX", default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
     pub ring_events_max: u32,
     /// Connections to the database for readers.
     #[arg(long, env = "HOMEPOT_READERS_MAX", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -263,7 +263,7 @@ impl Default for LimitArgs {
         Self {
             queue_events_max: 20_000,
             queue_mib_max: 64,
-            ring_events_max: 20_000,
+            ring_events_max: 50_000,
             readers_max: 8,
             offline_after_seconds: 90,
             drain_seconds: 10,

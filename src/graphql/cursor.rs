@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::error::{ErrorCode, error};
+use super::{Api, of_failed};
 use crate::event::{Event, Instant, Position};
 use crate::store::{Identity, Place};
 
@@ -35,6 +36,22 @@ pub(super) fn of(identity: Identity, event: &Event) -> String {
     write(identity, Place::of(event))
 }
 
+/// Reads the cursor of one who wants to follow the log. A place that the log has not reached is of
+/// a later one that is lost: following from it would be silence, and then a gap.
+pub(super) async fn read_to_follow(api: &Api, text: &str) -> Result<Position, Error> {
+    let store = api.store();
+    let position = read(store.identity(), text)?.position;
+    if position > store.head() {
+        let head = store.committed_head().await;
+        if position > head.map_err(|failed| of_failed(api, &failed))? {
+            let message =
+                "this cursor is of events that the log no longer has; begin again without it";
+            return Err(error(ErrorCode::CursorExpired, message));
+        }
+    }
+    Ok(position)
+}
+
 /// Reads a cursor.
 pub(super) fn read(identity: Identity, text: &str) -> Result<Place, Error> {
     let wrong = || error(ErrorCode::BadInput, "not a cursor of this API");
@@ -52,7 +69,7 @@ pub(super) fn read(identity: Identity, text: &str) -> Result<Place, Error> {
         position: Position(number(position)?),
         occurred_at: Instant(number(at)?),
     };
-    if *form != FORM {
+    if *form != FORM || place.position < Position::START {
         return Err(wrong());
     }
     let ours = write(identity, place);

@@ -198,7 +198,7 @@ impl JobStreams {
         let api = api(ctx).clone();
         let head = api.store().head();
         let from = match after.as_deref() {
-            Some(text) => cursor::read(api.store().identity(), text)?.position,
+            Some(text) => cursor::read_to_follow(&api, text).await?,
             None => head,
         };
         let first = Job::read(&api, &job_id).await?;

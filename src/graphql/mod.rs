@@ -3,12 +3,14 @@
 //! What is the same for all kinds (types, filters, connections, streams) is made from what the kinds
 //! say of themselves; the rest is written by hand, by area. No transaction begins here.
 
+pub mod bulk;
 mod commands;
 mod connection;
 mod cursor;
 mod error;
 mod filters;
 mod fleet;
+pub mod guard;
 mod ids;
 mod job;
 mod loaders;

@@ -11,6 +11,7 @@ use async_graphql::{
 use async_graphql_value::Value as InputValue;
 use serde_json::Value as Json;
 
+use super::bulk::Prepared;
 use super::error::{ErrorCode, bad_input, error, of_append};
 use super::meta::{
     Entries, enumeration, field, field_with, input, input_object, object, object_type,
@@ -78,21 +79,15 @@ async fn record(ctx: &Context<'_>) -> Result<Value, Error> {
         Some(Value::String(key)) => Some(key.clone()),
         _ => None,
     };
-    let events = match input.get("events").map(AsRef::as_ref) {
-        Some(Value::List(events)) => events.as_slice(),
-        // one event is a list of itself, as the language has it
-        Some(event @ Value::Object(_)) => std::slice::from_ref(event),
-        _ => return Err(bad_input("events is missing")),
+    let now = api.ingest.clock().now();
+    let given = match ctx.data_opt::<Prepared>().and_then(Prepared::take) {
+        Some(given) => given,
+        None => read_all(&input, now)?,
     };
-    if events.len() > EVENTS_MAX {
-        let message = format!(
-            "a request has at most {EVENTS_MAX} events, this one has {}",
-            events.len()
-        );
+    if given.len() > EVENTS_MAX {
+        let message = format!("a request has at most {EVENTS_MAX} events, this one has more");
         return Err(error(ErrorCode::LimitExceeded, message));
     }
-    let now = api.ingest.clock().now();
-    let given = events.iter().map(|event| read(event, now)).collect();
     let appended = api
         .ingest
         .record(given, key.as_deref(), Patience::None)
@@ -100,6 +95,18 @@ async fn record(ctx: &Context<'_>) -> Result<Value, Error> {
     let appended = appended.map_err(|failed| of_append(&api.background, now, &failed))?;
     let id = input.get("clientMutationId").map(AsRef::as_ref);
     Ok(payload(ctx, &appended.outcomes, id.unwrap_or(&Value::Null)))
+}
+
+fn read_all(input: &Input<'_>, now: Instant) -> Result<Vec<Given>, Error> {
+    let events = match input.get("events").map(AsRef::as_ref) {
+        Some(Value::List(events)) => events.as_slice(),
+        // one event is a list of itself, as the language has it
+        Some(event @ Value::Object(_)) => std::slice::from_ref(event),
+        _ => return Err(bad_input("events is missing")),
+    };
+    // those beyond the limit are not looked at, only counted
+    let looked_at = events.iter().take(EVENTS_MAX + 1);
+    Ok(looked_at.map(|event| read(event, now)).collect())
 }
 
 type Input<'a> = IndexMap<Name, Cow<'a, Value>>;

@@ -16,7 +16,7 @@ use super::filters::Reader;
 use super::meta::{field_with, input, object_type};
 use super::types::{filter_name, scope_argument};
 use super::{api, cursor, of_failed, rows};
-use crate::event::{Event, Position};
+use crate::event::Event;
 use crate::kinds::{Filter, Kind};
 use crate::store::Store;
 
@@ -75,8 +75,8 @@ impl SubscriptionType for Streams {
 
 /// What a subscriber wants.
 struct Wanted {
-    /// Where to begin; `None` at the head.
-    after: Option<Position>,
+    /// The cursor after which to begin; `None` at the head.
+    after: Option<String>,
     kinds: Option<&'static [Kind]>,
     filters: Vec<(Kind, Filter)>,
     all: bool,
@@ -91,7 +91,7 @@ impl Wanted {
             .map_err(|e| super::error::bad_input(e.message))?;
         let arguments: IndexMap<Name, Value> = arguments.into_iter().collect();
         let after = match arguments.get("after") {
-            Some(Value::String(text)) => Some(cursor::read(store.identity(), text)?.position),
+            Some(Value::String(text)) => Some(text.clone()),
             _ => None,
         };
         let kinds: Option<&'static [Kind]> = kind
@@ -139,15 +139,15 @@ fn is_change(event: &Event) -> bool {
 
 fn items<'a>(ctx: &'a Context<'_>, wanted: Wanted) -> impl Stream<Item = Response> + Send + 'a {
     let store = api(ctx).store().clone();
-    let failed = |error| {
-        let error = of_failed(api(ctx), &error).into_server_error(ctx.item.pos);
+    let failed = |error: Error| {
+        let error = error.into_server_error(ctx.item.pos);
         Response::from_errors(vec![ctx.set_error_path(error)])
     };
     async_stream::stream! {
         // what any node has acknowledged by now is history, whether or not this one has heard of it
-        let from = match wanted.after {
-            Some(after) => Ok(after),
-            None => store.committed_head().await,
+        let from = match &wanted.after {
+            Some(after) => cursor::read_to_follow(api(ctx), after).await,
+            None => store.committed_head().await.map_err(|error| of_failed(api(ctx), &error)),
         };
         let mut tail = match from {
             Ok(from) => store.tail(from, wanted.kinds),
@@ -160,7 +160,7 @@ fn items<'a>(ctx: &'a Context<'_>, wanted: Wanted) -> impl Stream<Item = Respons
             let events = match tail.next().await {
                 Ok(events) => events,
                 Err(error) => {
-                    yield failed(error);
+                    yield failed(of_failed(api(ctx), &error));
                     break;
                 }
             };

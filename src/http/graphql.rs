@@ -4,25 +4,29 @@ use std::sync::Arc;
 
 use async_graphql::futures_util::stream::BoxStream;
 use async_graphql::parser::parse_query;
-use async_graphql::parser::types::{DocumentOperations, OperationType};
+use async_graphql::parser::types::{DocumentOperations, ExecutableDocument, OperationType};
 use async_graphql::{Data, Executor, Request, Response as Answer, ServerError};
 use async_graphql_axum::{GraphQLProtocol, GraphQLWebSocket};
-use axum::body::Bytes;
-use axum::extract::{FromRequestParts, RawQuery, State, WebSocketUpgrade};
+use axum::extract::{FromRequestParts, Query, State, WebSocketUpgrade};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
+use serde::Deserialize;
 
 use super::Web;
-use crate::graphql::{ErrorCode, prepared};
+use super::bodies::TakeError;
+use crate::graphql::bulk::{self, Body, BodyError};
+use crate::graphql::{ErrorCode, guard, prepared};
 use crate::ingest::Operation;
 
 /// Bytes at most of a message on a socket.
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 
 /// Answers a request whose document is in the body.
-pub(super) async fn post(State(web): State<Web>, headers: HeaderMap, body: Bytes) -> Response {
-    let content = headers
+pub(super) async fn post(State(web): State<Web>, request: axum::extract::Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let content = parts
+        .headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
     let is_json = content.is_some_and(|content| {
@@ -39,8 +43,19 @@ pub(super) async fn post(State(web): State<Web>, headers: HeaderMap, body: Bytes
             message,
         );
     }
-    match serde_json::from_slice::<Request>(&body) {
-        Ok(request) => execute(&web, &headers, request).await,
+    let taken = match web.bodies.take(body).await {
+        Ok(taken) => taken,
+        Err(error) => {
+            let (status, code) = match &error {
+                TakeError::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::LimitExceeded),
+                TakeError::Full => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Overloaded),
+                TakeError::Broken => (StatusCode::BAD_REQUEST, ErrorCode::BadRequest),
+            };
+            return refused(status, code, &error.to_string());
+        }
+    };
+    match serde_json::from_slice::<Body<'_>>(&taken.bytes) {
+        Ok(body) => execute(&web, &parts.headers, &body, &[]).await,
         Err(error) => {
             let message = format!("the body is no GraphQL request: {error}");
             refused(StatusCode::BAD_REQUEST, ErrorCode::BadRequest, &message)
@@ -52,7 +67,6 @@ pub(super) async fn post(State(web): State<Web>, headers: HeaderMap, body: Bytes
 pub(super) async fn get(
     State(web): State<Web>,
     headers: HeaderMap,
-    RawQuery(query): RawQuery,
     request: axum::extract::Request,
 ) -> Response {
     let (mut parts, _) = request.into_parts();
@@ -63,30 +77,41 @@ pub(super) async fn get(
         };
         return open(web, upgrade, protocol);
     }
-    let parsed = async_graphql::http::parse_query_string(&query.unwrap_or_default());
-    let Ok(request) = parsed else {
-        let message = "give the document as the parameter `query`, or post it";
-        return refused(StatusCode::BAD_REQUEST, ErrorCode::BadRequest, message);
+    let wrong = || {
+        let message = "give the document as the parameter `query`, and `variables` as JSON";
+        refused(StatusCode::BAD_REQUEST, ErrorCode::BadRequest, message)
     };
-    if let Ok(document) = parse_query(&request.query)
-        && document
-            .operations
-            .iter()
-            .any(|(_, operation)| operation.node.ty != OperationType::Query)
-    {
-        let message = "only queries are answered by GET; post this";
-        let mut response = refused(
-            StatusCode::METHOD_NOT_ALLOWED,
-            ErrorCode::BadRequest,
-            message,
-        );
-        response
-            .headers_mut()
-            .insert(header::ALLOW, HeaderValue::from_static("POST"));
-        return response;
+    let Ok(Query(given)) = Query::<Given>::try_from_uri(&parts.uri) else {
+        return wrong();
+    };
+    match given.body() {
+        Ok(body) => execute(&web, &headers, &body, QUERIES).await,
+        Err(_) => wrong(),
     }
-    execute(&web, &headers, request).await
 }
+
+/// What an address gives.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Given {
+    query: String,
+    operation_name: Option<String>,
+    variables: Option<String>,
+}
+
+impl Given {
+    fn body(&self) -> Result<Body<'_>, serde_json::Error> {
+        let variables = self.variables.as_deref().filter(|text| !text.is_empty());
+        Ok(Body {
+            query: self.query.as_str().into(),
+            operation_name: self.operation_name.clone(),
+            variables: variables.map(serde_json::from_str).transpose()?,
+        })
+    }
+}
+
+/// What is answered by GET.
+const QUERIES: &[OperationType] = &[OperationType::Query];
 
 fn open(web: Web, upgrade: WebSocketUpgrade, protocol: GraphQLProtocol) -> Response {
     upgrade
@@ -113,6 +138,9 @@ struct Prepared(Web);
 
 impl Executor for Prepared {
     async fn execute(&self, request: Request) -> Answer {
+        if guard::is_too_deep(&request.query) {
+            return too_deep();
+        }
         coded(self.0.schema.execute(prepared(request, &self.0.api)).await)
     }
 
@@ -121,6 +149,9 @@ impl Executor for Prepared {
         request: Request,
         session: Option<Arc<Data>>,
     ) -> BoxStream<'static, Answer> {
+        if guard::is_too_deep(&request.query) {
+            return futures_util::stream::iter([too_deep()]).boxed();
+        }
         let request = prepared(request, &self.0.api);
         let session = session.unwrap_or_default();
         self.0
@@ -131,30 +162,77 @@ impl Executor for Prepared {
     }
 }
 
-async fn execute(web: &Web, headers: &HeaderMap, mut request: Request) -> Response {
-    let name = match parse_query(&request.query) {
-        Ok(document) => {
-            let name = request
-                .operation_name
-                .clone()
-                .or_else(|| match &document.operations {
-                    DocumentOperations::Single(_) => None,
-                    DocumentOperations::Multiple(operations) => {
-                        let mut names = operations.keys().map(ToString::to_string);
-                        names.next().filter(|_| operations.len() == 1)
-                    }
-                });
-            request.set_parsed_query(document);
-            name
-        }
+/// Executes a request whose operations are of these types, or of any when there are none.
+async fn execute(
+    web: &Web,
+    headers: &HeaderMap,
+    body: &Body<'_>,
+    types: &[OperationType],
+) -> Response {
+    let document = match document(&body.query) {
+        Ok(document) => document,
+        Err(error) => return answer(headers, &error, None),
+    };
+    let mut operations = document.operations.iter();
+    if !types.is_empty() && operations.any(|(_, of)| !types.contains(&of.node.ty)) {
+        let message = "only queries are answered by GET; post this";
+        let mut response = refused(
+            StatusCode::METHOD_NOT_ALLOWED,
+            ErrorCode::BadRequest,
+            message,
+        );
+        let post = HeaderValue::from_static("POST");
+        response.headers_mut().insert(header::ALLOW, post);
+        return response;
+    }
+    let name = name_of(&document, body.operation_name.as_deref());
+    let now = web.api.ingest.clock().now();
+    let request = match bulk::request(body, document, now) {
+        Ok(request) => request,
         Err(error) => {
-            let error = ServerError::from(error);
-            let message = error.message.lines().next().unwrap_or_default().to_owned();
-            return answer(headers, &failed(ErrorCode::ParseFailed, message), None);
+            let code = match &error {
+                BodyError::Malformed(_) => ErrorCode::BadRequest,
+                BodyError::TooLarge => ErrorCode::LimitExceeded,
+                BodyError::BadEvent(_) => ErrorCode::BadInput,
+            };
+            return answer(headers, &failed(code, error.to_string()), name);
         }
     };
     let response = coded(web.schema.execute(prepared(request, &web.api)).await);
     answer(headers, &response, name)
+}
+
+/// Parses a document that the parser can be given.
+fn document(text: &str) -> Result<ExecutableDocument, Box<Answer>> {
+    if guard::is_too_deep(text) {
+        return Err(Box::new(too_deep()));
+    }
+    parse_query(text).map_err(|error| {
+        let error = ServerError::from(error);
+        let message = error.message.lines().next().unwrap_or_default().to_owned();
+        Box::new(failed(ErrorCode::ParseFailed, message))
+    })
+}
+
+fn too_deep() -> Answer {
+    let message = format!(
+        "the document has more than {} brackets in each other",
+        guard::BRACKETS_MAX
+    );
+    failed(ErrorCode::LimitExceeded, message)
+}
+
+/// The name of the operation that is executed.
+fn name_of(document: &ExecutableDocument, given: Option<&str>) -> Option<String> {
+    given
+        .map(str::to_owned)
+        .or_else(|| match &document.operations {
+            DocumentOperations::Single(_) => None,
+            DocumentOperations::Multiple(operations) => {
+                let mut names = operations.keys().map(ToString::to_string);
+                names.next().filter(|_| operations.len() == 1)
+            }
+        })
 }
 
 fn failed(code: ErrorCode, message: String) -> Answer {

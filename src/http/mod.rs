@@ -1,5 +1,6 @@
 //! HTTP: the routes, what stands around all of them, and the GraphQL transport.
 
+mod bodies;
 mod graphql;
 mod hosts;
 mod pages;
@@ -8,7 +9,6 @@ mod status;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::graphql::{Api, ApiSchema};
 use crate::ingest::RequestLog;
 
+pub use bodies::Bodies;
 pub use hosts::Hosts;
 pub use status::Monitor;
 
@@ -36,6 +37,8 @@ pub struct Web {
     pub sockets: TaskTracker,
     /// Tells open sockets to close.
     pub drain: CancellationToken,
+    /// The room for bodies of requests.
+    pub bodies: Bodies,
 }
 
 impl std::fmt::Debug for Web {
@@ -58,7 +61,6 @@ pub fn router(web: Web, hosts: Hosts, log: RequestLog) -> Router {
         .route("/readyz", get(status::readyz))
         .route("/metrics", get(status::metrics))
         .with_state(web)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn_with_state(hosts, Hosts::layer))
         .layer(from_fn_with_state(log, RequestLog::layer))
         .layer(from_fn(status::trace))

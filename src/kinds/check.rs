@@ -154,9 +154,10 @@ fn check_json(name: &'static str, json: &Json, ty: Type) -> Result<(), Refusal> 
                     .and_then(super::wire::time_of_day)
                     .is_some()
             };
+            let two = |window: &Json| window.as_object().is_some_and(|keys| keys.len() == 2);
             windows
                 .iter()
-                .all(|w| time(w, "start") && time(w, "end"))
+                .all(|w| two(w) && time(w, "start") && time(w, "end"))
                 .then_some(())
                 .ok_or_else(|| {
                     let message = format!("{name} is not a list of {{start, end}}, times of day");
@@ -178,7 +179,15 @@ fn count(name: &'static str, items: usize, max: usize) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Levels at most of lists and objects in each other: whoever reads JSON has a limit, and what is
+/// recorded must be readable by all.
+const JSON_LEVELS_MAX: usize = 64;
+
 fn json_bytes(name: &'static str, json: &Json, max: usize) -> Result<(), Refusal> {
+    if is_deeper_than(json, JSON_LEVELS_MAX) {
+        let message = format!("{name} has more than {JSON_LEVELS_MAX} levels of JSON");
+        return Err(Refusal::of(name, Code::TooLong, message));
+    }
     let text = json.to_string();
     if text.len() > max {
         let message = format!("{name} is longer than {max} bytes of JSON");
@@ -192,6 +201,18 @@ fn json_bytes(name: &'static str, json: &Json, max: usize) -> Result<(), Refusal
         ));
     }
     Ok(())
+}
+
+fn is_deeper_than(json: &Json, levels: usize) -> bool {
+    let inner = |inner: &Json| match levels.checked_sub(1) {
+        Some(levels) => is_deeper_than(inner, levels),
+        None => true,
+    };
+    match json {
+        Json::Array(items) => levels == 0 || items.iter().any(inner),
+        Json::Object(entries) => levels == 0 || entries.values().any(inner),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => false,
+    }
 }
 
 fn holds_nul(json: &Json) -> bool {

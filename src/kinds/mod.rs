@@ -19,6 +19,7 @@ mod job_transition;
 mod refusal;
 mod site_registration;
 mod site_schedule;
+mod tree;
 mod user_activity;
 mod wire;
 
@@ -30,6 +31,7 @@ pub use check::check;
 pub use draft::Draft;
 pub use filter::{Envelope, Filter, Operand, Operator};
 pub use refusal::{Code, Refusal};
+pub use tree::Tree;
 pub use wire::{View, WireValue, is_date, is_time_of_day, parse, parse_any, to_json};
 pub(crate) use wire::{cell_json, number_view};
 

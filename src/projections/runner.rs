@@ -15,10 +15,13 @@ use crate::event::{Event, Position};
 use crate::store::{Doing, Fold, Sql, Store, StoreError};
 
 /// Events at most that are folded in one transaction.
-const BATCH_MAX: usize = 4_000;
-/// From one fold to the next, at least: what comes meanwhile is folded at once, so that on SQLite
-/// the folds take little of the one writer.
+const BATCH_MAX: usize = 20_000;
+/// From one fold to the next, at least: what comes meanwhile is folded at once.
 const PAUSE: Duration = Duration::from_millis(20);
+/// After a fold, so many times what it took, so that on SQLite the folds take at most a fifth of the
+/// one writer; at most [`PAUSE_MAX`], so that what is newest is not shown late.
+const PAUSE_FOLDS: u32 = 4;
+const PAUSE_MAX: Duration = Duration::from_millis(250);
 /// How long a failed runner waits before it tries again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -111,9 +114,11 @@ impl Runner {
             while events.len() < BATCH_MAX && tail.position() < self.store.head() {
                 events.extend(tail.next_looked_at().await?);
             }
+            let began = tokio::time::Instant::now();
             self.fold(&mut checkpoints, events, tail.position()).await?;
             self.tell(&checkpoints);
-            pause = tokio::time::Instant::now() + PAUSE;
+            let took = began.elapsed();
+            pause = began + took + (took * PAUSE_FOLDS).clamp(PAUSE, PAUSE_MAX);
         }
         Ok(())
     }

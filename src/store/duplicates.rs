@@ -105,71 +105,11 @@ fn same_json(left: &Json, right: &Json) -> bool {
     }
 }
 
-/// The head of the log, and the events of it that have one of these keys.
-pub(crate) struct Looked {
-    pub(crate) head: (Position, Instant),
-    pub(crate) known: HashMap<Key, Event>,
-}
-
-/// Looks at the head and for repeats. On PostgreSQL the head is locked until the transaction ends,
-/// and repeats are looked for after that, so that what another node has just appended is seen. On
-/// SQLite the transaction itself is the lock, and one statement does both.
-pub(crate) async fn look(
-    tx: &DatabaseTransaction,
-    names: &Names,
-    keys: &[Key],
-) -> Result<Looked, StoreError> {
-    let locked = match tx.get_database_backend() {
-        DbBackend::Postgres => Some(lock_head(tx).await?),
-        _ => None,
-    };
-    let mut seen = Seen {
-        head: locked,
-        places: HashMap::new(),
-    };
-    for keys in keys.chunks(KEYS_MAX) {
-        seen.look(tx, keys).await?;
-    }
-    if seen.head.is_none() {
-        seen.look(tx, &[]).await?;
-    }
-    let head = seen.head.ok_or(StoreError::Row {
-        table: "log_head",
-        column: "position",
-    })?;
-    let mut known = HashMap::new();
-    for (kind, positions) in seen.places {
-        for positions in positions.chunks(KEYS_MAX) {
-            let mut sql = Sql::new(rows::select(kind.spec(), Reading::Reported));
-            let positions = padded(positions.to_vec()).into_iter().map(Value::from);
-            sql.push(" WHERE t.position IN ").bind_list(positions);
-            for event in rows::read(tx, names, kind, sql).await? {
-                known.extend(key_of(&event.fact).map(|key| (key, event)));
-            }
-        }
-    }
-    Ok(Looked { head, known })
-}
-
-async fn lock_head(tx: &DatabaseTransaction) -> Result<(Position, Instant), StoreError> {
-    let sql = Sql::new("SELECT position, recorded_at FROM log_head WHERE id = 1 FOR UPDATE");
-    let statement = sql.statement(tx.get_database_backend());
-    let row = tx
-        .query_one_raw(statement)
-        .await
-        .doing("lock the head of the log")?;
-    let row = row.ok_or(StoreError::Row {
-        table: "log_head",
-        column: "position",
-    })?;
-    Ok((
-        Position(row.try_get_by_index(0).doing("read the head")?),
-        Instant(row.try_get_by_index(1).doing("read the head")?),
-    ))
-}
-
-/// What was seen so far.
-struct Seen {
+/// A look at the head of the log and for repeats. On PostgreSQL the head is locked first, until the
+/// transaction ends, so that what another node has just registered or appended is seen. On SQLite
+/// the transaction itself is the lock, and one statement looks at both.
+pub(crate) struct Look<'t> {
+    tx: &'t DatabaseTransaction,
     head: Option<(Position, Instant)>,
     /// Positions of events that have one of the keys.
     places: HashMap<Kind, Vec<i64>>,
@@ -178,10 +118,54 @@ struct Seen {
 /// Marks the row of the head among those of repeats, whose third column is 1.
 const HEAD: i64 = 0;
 
-impl Seen {
+impl<'t> Look<'t> {
+    /// Begins, with the head locked.
+    pub(crate) async fn begin(tx: &'t DatabaseTransaction) -> Result<Self, StoreError> {
+        let head = match tx.get_database_backend() {
+            DbBackend::Postgres => Some(lock_head(tx).await?),
+            _ => None,
+        };
+        let places = HashMap::new();
+        Ok(Self { tx, head, places })
+    }
+
+    /// The head, and when the last events were recorded.
+    pub(crate) async fn head(&mut self) -> Result<(Position, Instant), StoreError> {
+        if self.head.is_none() {
+            self.look(&[]).await?;
+        }
+        self.head.ok_or(StoreError::Row {
+            table: "log_head",
+            column: "position",
+        })
+    }
+
+    /// The events of the log that have one of these keys.
+    pub(crate) async fn stored(
+        &mut self,
+        names: &Names,
+        keys: &[Key],
+    ) -> Result<HashMap<Key, Event>, StoreError> {
+        for keys in keys.chunks(KEYS_MAX) {
+            self.look(keys).await?;
+        }
+        let mut stored = HashMap::new();
+        for (kind, positions) in std::mem::take(&mut self.places) {
+            for positions in positions.chunks(KEYS_MAX) {
+                let mut sql = Sql::new(rows::select(kind.spec(), Reading::Reported));
+                let positions = padded(positions.to_vec()).into_iter().map(Value::from);
+                sql.push(" WHERE t.position IN ").bind_list(positions);
+                for event in rows::read(self.tx, names, kind, sql).await? {
+                    stored.extend(key_of(&event.fact).map(|key| (key, event)));
+                }
+            }
+        }
+        Ok(stored)
+    }
+
     /// Looks for some keys, and at the head unless that was seen.
-    async fn look(&mut self, tx: &DatabaseTransaction, keys: &[Key]) -> Result<(), StoreError> {
-        let backend = tx.get_database_backend();
+    async fn look(&mut self, keys: &[Key]) -> Result<(), StoreError> {
+        let backend = self.tx.get_database_backend();
         let mut sql = Sql::new("");
         let mut join = "";
         if self.head.is_none() {
@@ -205,7 +189,7 @@ impl Seen {
         if join.is_empty() {
             return Ok(());
         }
-        let found = tx.query_all_raw(sql.statement(backend)).await;
+        let found = self.tx.query_all_raw(sql.statement(backend)).await;
         for row in found.doing("look for repeats")? {
             let number = |index| row.try_get_by_index::<i64>(index).doing("read a repeat");
             if i64::from(row.try_get_by_index::<i32>(2).doing("read a repeat")?) == HEAD {
@@ -270,4 +254,21 @@ fn push_pairs(sql: &mut Sql, backend: DbBackend, kind: Kind, pairs: &[(i64, i64)
     }
     sql.push(table)
         .push(" m ON m.device_key = v.column1 AND m.occurred_at = v.column2 AND m.part = 0");
+}
+
+async fn lock_head(tx: &DatabaseTransaction) -> Result<(Position, Instant), StoreError> {
+    let sql = Sql::new("SELECT position, recorded_at FROM log_head WHERE id = 1 FOR UPDATE");
+    let statement = sql.statement(tx.get_database_backend());
+    let row = tx
+        .query_one_raw(statement)
+        .await
+        .doing("lock the head of the log")?;
+    let row = row.ok_or(StoreError::Row {
+        table: "log_head",
+        column: "position",
+    })?;
+    Ok((
+        Position(row.try_get_by_index(0).doing("read the head")?),
+        Instant(row.try_get_by_index(1).doing("read the head")?),
+    ))
 }

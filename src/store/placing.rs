@@ -10,7 +10,7 @@ use std::sync::Arc;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
 
 use super::append::{AppendError, Appended, Outcome, Request};
-use super::duplicates::{self, Key};
+use super::duplicates::{self, Key, Look};
 use super::error::{Doing, StoreError};
 use super::names::{EntityType, Names};
 use super::sql::Sql;
@@ -52,6 +52,7 @@ impl<'a> Placing<'a> {
         requests: &[&Request],
         now: Instant,
     ) -> Result<Self, StoreError> {
+        let mut look = Look::begin(tx).await?;
         look_up_names(tx, names, requests).await?;
         let keys: HashSet<Key> = events_of(requests)
             .filter_map(|new| {
@@ -59,14 +60,14 @@ impl<'a> Placing<'a> {
             })
             .collect();
         let keys: Vec<Key> = keys.into_iter().collect();
-        let looked = duplicates::look(tx, names, &keys).await?;
-        let (head, last_recorded_at) = looked.head;
+        let known = look.stored(names, &keys).await?;
+        let (head, last_recorded_at) = look.head().await?;
         Ok(Self {
             tx,
             names,
             recorded_at: now.max(last_recorded_at),
             position: head,
-            known: looked.known,
+            known,
             registered: HashMap::new(),
             versions: versions(tx, requests).await?,
             placed: Placed::default(),

@@ -99,19 +99,18 @@ impl Ring {
         }
     }
 
-    /// What follows a position, at most so many events.
+    /// What follows a position, at most so many events, and at least one of them.
     pub(crate) fn after(&self, position: Position, events_max: usize) -> Next {
         let held = self.events.read().unwrap_or_else(PoisonError::into_inner);
         if position >= self.head() {
             return Next::Nothing;
         }
-        let Some((oldest, _)) = held.events.front() else {
+        let oldest = held.events.front().map(|(oldest, _)| oldest.position.0);
+        let skipped = oldest.and_then(|oldest| position.0.checked_add(1)?.checked_sub(oldest));
+        let Some(skipped) = skipped.and_then(|skipped| usize::try_from(skipped).ok()) else {
             return Next::Gone;
         };
-        let Ok(skipped) = usize::try_from(position.0 + 1 - oldest.position.0) else {
-            return Next::Gone;
-        };
-        let events = held.events.iter().skip(skipped).take(events_max);
+        let events = held.events.iter().skip(skipped).take(events_max.max(1));
         Next::Events(events.map(|(event, _)| Arc::clone(event)).collect())
     }
 }
@@ -144,6 +143,8 @@ mod tests {
         assert!(ring.push((11..=15).map(event).collect()).is_ok());
         assert!(matches!(ring.after(Position(11), 9), Next::Gone));
         assert!(matches!(ring.after(Position(15), 9), Next::Nothing));
+        assert!(matches!(ring.after(Position(i64::MIN), 9), Next::Gone));
+        assert!(matches!(ring.after(Position(i64::MAX), 9), Next::Nothing));
         let Next::Events(events) = ring.after(Position(12), 2) else {
             panic!("events expected")
         };

@@ -12,6 +12,7 @@ mod commands;
 mod configuration;
 mod filters;
 mod fleet;
+mod hostile;
 mod inputs;
 mod jobs;
 mod nodes;

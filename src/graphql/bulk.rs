@@ -1,0 +1,266 @@
+//! The events of a large `recordEvents` request, read straight from its body.
+//!
+//! The library turns variables into a tree of its own, copies it, and holds every value in it against
+//! the schema: for a thousand events that takes longer than to record them, and a hundred times the
+//! memory of the body. So events that are given in a variable are read here, as any source's are, and
+//! the library is handed the request without them. It has the last word all the same: an event that
+//! has not the form which the schema asks for is given back to it, so that it can refuse the request.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use async_graphql::parser::types::{
+    DocumentOperations, ExecutableDocument, OperationDefinition, OperationType, Selection,
+};
+use async_graphql::{Name, Request, Value, Variables};
+use async_graphql_value::Value as InputValue;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+use super::guard;
+use crate::event::Instant;
+use crate::ingest::Given;
+use crate::kinds::{Code, Kind, Refusal, Tree, Type, WireValue, check, parse_any};
+
+/// Bytes at most of variables that the library reads.
+const PLAIN_BYTES_MAX: usize = 1024 * 1024;
+/// Values at most in them: each takes up to a hundred times the memory of its text.
+const VALUES_MAX: usize = 50_000;
+
+/// Why a body was refused.
+#[derive(Debug, Error)]
+pub enum BodyError {
+    /// It is no JSON of a GraphQL request.
+    #[error("the variables cannot be read: {0}")]
+    Malformed(String),
+    /// It is large, and not for its events.
+    #[error(
+        "variables have at most {PLAIN_BYTES_MAX} bytes and {VALUES_MAX} values, apart from the \
+         events of a single recordEvents that are given in a variable"
+    )]
+    TooLarge,
+    /// One of its many events has not the form that the schema asks for.
+    #[error("{0}")]
+    BadEvent(String),
+}
+
+/// The body of a request, as it came.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Body<'a> {
+    /// The document.
+    #[serde(borrow)]
+    pub query: Cow<'a, str>,
+    /// Which of its operations.
+    pub operation_name: Option<String>,
+    /// Values of its variables.
+    #[serde(borrow)]
+    pub variables: Option<&'a RawValue>,
+}
+
+/// Where in the variables the events are.
+struct Place {
+    variable: String,
+    /// Whether the variable is the whole input, or its events alone.
+    is_input: bool,
+}
+
+/// Events that were read before the request is executed, and are taken by it once.
+#[derive(Debug, Default)]
+pub(super) struct Prepared(Mutex<Option<Vec<Given>>>);
+
+impl Prepared {
+    /// Takes the events.
+    pub(super) fn take(&self) -> Option<Vec<Given>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Makes the request of a body whose document is parsed.
+///
+/// # Errors
+/// [`BodyError`]; nothing was recorded.
+pub fn request(
+    body: &Body<'_>,
+    document: ExecutableDocument,
+    now: Instant,
+) -> Result<Request, BodyError> {
+    let place = place(&document, body.operation_name.as_deref());
+    let mut request = Request::new(body.query.as_ref());
+    request.operation_name.clone_from(&body.operation_name);
+    request.set_parsed_query(document);
+    let Some(raw) = body.variables.filter(|raw| raw.get() != "null") else {
+        return Ok(request);
+    };
+    if let Some(place) = place
+        && let Some((variables, given)) = split(raw, &place, now)?
+    {
+        let prepared = Prepared(Mutex::new(Some(given)));
+        return Ok(request.variables(variables).data(prepared));
+    }
+    if raw.get().len() > PLAIN_BYTES_MAX || guard::json_values(raw.get()) > VALUES_MAX {
+        return Err(BodyError::TooLarge);
+    }
+    let variables: Variables = parsed(raw)?;
+    Ok(request.variables(variables))
+}
+
+/// Where the events are, of a document that does nothing but record the events of a variable.
+fn place(document: &ExecutableDocument, name: Option<&str>) -> Option<Place> {
+    let operation: &OperationDefinition = match (&document.operations, name) {
+        (DocumentOperations::Single(operation), _) => &operation.node,
+        (DocumentOperations::Multiple(operations), Some(name)) => &operations.get(name)?.node,
+        (DocumentOperations::Multiple(_), None) => return None,
+    };
+    let [selection] = operation.selection_set.node.items.as_slice() else {
+        return None;
+    };
+    let Selection::Field(field) = &selection.node else {
+        return None;
+    };
+    let field = &field.node;
+    let plain = operation.ty == OperationType::Mutation && field.directives.is_empty();
+    if !plain || field.name.node != "recordEvents" {
+        return None;
+    }
+    let (variable, is_input) = match &field.get_argument("input")?.node {
+        InputValue::Variable(name) => (name, true),
+        InputValue::Object(input) => match input.get("events")? {
+            InputValue::Variable(name) => (name, false),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let variable = variable.to_string();
+    Some(Place { variable, is_input })
+}
+
+/// Variables as they lie in the body.
+type Raw<'a> = HashMap<Cow<'a, str>, &'a RawValue>;
+
+/// The variables without the events, and the events; nothing when the library must look at them.
+fn split(
+    raw: &RawValue,
+    place: &Place,
+    now: Instant,
+) -> Result<Option<(Variables, Vec<Given>)>, BodyError> {
+    let mut variables: Raw<'_> = parsed(raw)?;
+    let Some(given) = variables.remove(place.variable.as_str()) else {
+        return Ok(None);
+    };
+    let mut input = Raw::new();
+    let events = if place.is_input {
+        let Ok(entries) = serde_json::from_str::<Raw<'_>>(given.get()) else {
+            return Ok(None);
+        };
+        input = entries;
+        input.remove("events")
+    } else {
+        Some(given)
+    };
+    let Some(events) = events
+        .map(|events| read(events, now))
+        .transpose()?
+        .flatten()
+    else {
+        return Ok(None);
+    };
+    let others = || {
+        variables
+            .values()
+            .chain(input.values())
+            .map(|raw| raw.get())
+    };
+    let is_plain = others().map(str::len).sum::<usize>() <= PLAIN_BYTES_MAX
+        && others().map(guard::json_values).sum::<usize>() <= VALUES_MAX;
+    if !is_plain {
+        return Err(BodyError::TooLarge);
+    }
+    let none = Value::List(Vec::new());
+    let value = if place.is_input {
+        let mut entries = values(input)?;
+        entries.insert(Name::new("events"), none);
+        Value::Object(entries)
+    } else {
+        none
+    };
+    let mut variables = values(variables)?;
+    variables.insert(Name::new(&place.variable), value);
+    Ok(Some((
+        Variables::from_value(Value::Object(variables)),
+        events,
+    )))
+}
+
+fn values(raw: Raw<'_>) -> Result<async_graphql::indexmap::IndexMap<Name, Value>, BodyError> {
+    let entry = |(name, raw): (Cow<'_, str>, &RawValue)| Ok((Name::new(name), parsed(raw)?));
+    raw.into_iter().map(entry).collect()
+}
+
+/// Reads events. When one has not the form of the schema, the library is to say so; of a body that is
+/// too large for it we say so ourselves.
+fn read(raw: &RawValue, now: Instant) -> Result<Option<Vec<Given>>, BodyError> {
+    let is_large = raw.get().len() > PLAIN_BYTES_MAX;
+    let trees = if raw.get().starts_with('[') {
+        serde_json::from_str::<Vec<Tree<'_>>>(raw.get())
+    } else {
+        // one event is a list of itself, as the language has it
+        serde_json::from_str::<Tree<'_>>(raw.get()).map(|event| vec![event])
+    };
+    let trees = match trees {
+        Ok(trees) => trees,
+        Err(error) if is_large => return Err(BodyError::BadEvent(format!("events: {error}"))),
+        Err(_) => return Ok(None),
+    };
+    let mut events = Vec::with_capacity(trees.len());
+    for (index, tree) in trees.iter().enumerate() {
+        let (given, fault) = event(tree, now);
+        match fault {
+            None => events.push(given),
+            Some(fault) if is_large => {
+                return Err(BodyError::BadEvent(format!("events[{index}]: {fault}")));
+            }
+            Some(_) => return Ok(None),
+        }
+    }
+    Ok(Some(events))
+}
+
+/// An event, and what is wrong with its form.
+fn event(tree: &Tree<'_>, now: Instant) -> (Given, Option<String>) {
+    let entries = tree.entries();
+    let kind = entries.and_then(|mut entries| Kind::of_wire(entries.next()?.0));
+    match parse_any(tree, now) {
+        Err(refusal) => {
+            let fault = refusal.message.clone();
+            ((kind, Err(refusal)), Some(fault))
+        }
+        Ok(mut event) => {
+            let refused = check(&mut event.fact).err();
+            let fault = refused.filter(|refusal| is_of_form(kind, refusal));
+            ((kind, Ok(event)), fault.map(|refusal| refusal.message))
+        }
+    }
+}
+
+/// Whether the schema rules out what is refused: then the request fails and not the event.
+fn is_of_form(kind: Option<Kind>, refusal: &Refusal) -> bool {
+    let field = kind.zip(refusal.field.as_deref()).and_then(|(kind, name)| {
+        let index = kind.spec().index_of(name)?;
+        kind.spec().fields.get(index)
+    });
+    // texts and JSON may be anything in the schema: what is refused in them is refused as data
+    let is_typed = field.is_some_and(|field| {
+        !matches!(
+            field.ty,
+            Type::Text { .. } | Type::Json { .. } | Type::Currency | Type::Services
+        ) && !field.ty.is_reference()
+    });
+    refusal.code == Code::Missing || refusal.code == Code::Invalid && is_typed
+}
+
+fn parsed<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Result<T, BodyError> {
+    serde_json::from_str(raw.get()).map_err(|error| BodyError::Malformed(error.to_string()))
+}
