@@ -125,13 +125,14 @@ fn place(document: &ExecutableDocument, name: Option<&str>) -> Option<Place> {
     if !plain || field.name.node != "recordEvents" {
         return None;
     }
-    let (variable, is_input) = match &field.get_argument("input")?.node {
-        InputValue::Variable(name) => (name, true),
-        InputValue::Object(input) => match input.get("events")? {
-            InputValue::Variable(name) => (name, false),
-            _ => return None,
-        },
-        _ => return None,
+    let input = &field.get_argument("input")?.node;
+    let (given, is_input) = if let InputValue::Object(entries) = input {
+        (entries.get("events")?, false)
+    } else {
+        (input, true)
+    };
+    let InputValue::Variable(variable) = given else {
+        return None;
     };
     let variable = variable.to_string();
     Some(Place { variable, is_input })

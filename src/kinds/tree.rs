@@ -120,7 +120,7 @@ impl<'de> Visitor<'de> for Level {
 }
 
 /// The value of a field. The text is one of JSON: only its numbers may be none of ours.
-fn field<'a, E: Error>(raw: &'a str) -> Result<Tree<'a>, E> {
+fn field<E: Error>(raw: &str) -> Result<Tree<'_>, E> {
     Ok(match raw.as_bytes().first() {
         Some(b'n') => Tree::Null,
         Some(b't') => Tree::Bool(true),

@@ -121,9 +121,10 @@ const HEAD: i64 = 0;
 impl<'t> Look<'t> {
     /// Begins, with the head locked.
     pub(crate) async fn begin(tx: &'t DatabaseTransaction) -> Result<Self, StoreError> {
-        let head = match tx.get_database_backend() {
-            DbBackend::Postgres => Some(lock_head(tx).await?),
-            _ => None,
+        let head = if tx.get_database_backend() == DbBackend::Postgres {
+            Some(lock_head(tx).await?)
+        } else {
+            None
         };
         let places = HashMap::new();
         Ok(Self { tx, head, places })
