@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 use sea_orm::DatabaseTransaction;
 
 use super::upsert::upsert;
-use crate::event::Event;
+use crate::event::{Event, Fact};
 use crate::kinds::Kind;
 use crate::store::{Fold, StoreError, value_in_text};
 
@@ -24,6 +24,15 @@ impl Fold for Configuration {
 
     fn tables(&self) -> &'static [&'static str] {
         &["configuration_values"]
+    }
+
+    fn changes(&self, fact: &Fact) -> Option<String> {
+        let text = |column: Column| fact.cell(column).text().unwrap_or_default();
+        Some(entity_of(
+            text(Column::EntityType),
+            text(Column::EntityId),
+            text(Column::ParameterName),
+        ))
     }
 
     fn apply<'a>(
@@ -47,6 +56,11 @@ impl Fold for Configuration {
             Ok(())
         })
     }
+}
+
+/// Name under which the changes of a parameter are counted.
+pub(crate) fn entity_of(entity_type: &str, entity_id: &str, parameter: &str) -> String {
+    format!("configuration/{entity_type}/{entity_id}/{parameter}")
 }
 
 const INSERT: &str = "INSERT INTO configuration_values \

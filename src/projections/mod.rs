@@ -1,16 +1,17 @@
 //! State that is folded from the log.
 //!
-//! What commands decide on (the registry, configuration, jobs) is folded inside the append
+//! What commands decide on (the registry, configuration, schedules, jobs) is folded inside the append
 //! transaction ([`inline`]); everything else follows the log with a checkpoint ([`following`]), a
 //! batch and its checkpoint in one transaction. Either can be emptied and folded again.
 
-mod configuration;
+pub(crate) mod checkpoint;
+pub(crate) mod configuration;
 mod counters;
 mod jobs;
 mod rebuild;
 mod registry;
 mod runner;
-mod schedules;
+pub(crate) mod schedules;
 mod status;
 mod upsert;
 
@@ -27,6 +28,7 @@ pub fn inline() -> Vec<Arc<dyn Fold>> {
     vec![
         Arc::new(registry::Registry),
         Arc::new(configuration::Configuration),
+        Arc::new(schedules::Schedules),
         Arc::new(jobs::Jobs),
     ]
 }
@@ -34,9 +36,5 @@ pub fn inline() -> Vec<Arc<dyn Fold>> {
 /// What follows the log.
 #[must_use]
 pub fn following() -> Vec<Arc<dyn Fold>> {
-    vec![
-        Arc::new(status::Status),
-        Arc::new(schedules::Schedules),
-        Arc::new(counters::Counters),
-    ]
+    vec![Arc::new(status::Status), Arc::new(counters::Counters)]
 }

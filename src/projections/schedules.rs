@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 use sea_orm::DatabaseTransaction;
 
 use super::upsert::upsert;
-use crate::event::Event;
+use crate::event::{Event, Fact};
 use crate::kinds::Kind;
 use crate::store::{Fold, StoreError};
 
@@ -26,6 +26,11 @@ impl Fold for Schedules {
         &["current_schedules"]
     }
 
+    fn changes(&self, fact: &Fact) -> Option<String> {
+        let site = fact.cell(Column::SiteKey).text();
+        Some(entity_of(site.unwrap_or_default(), day_of(fact)))
+    }
+
     fn apply<'a>(
         &'a self,
         tx: &'a DatabaseTransaction,
@@ -34,13 +39,9 @@ impl Fold for Schedules {
         Box::pin(async move {
             for event in events {
                 let fact = &event.fact;
-                let day = fact
-                    .cell(Column::DayOfWeek)
-                    .text()
-                    .or(fact.cell(Column::Date).text());
                 let row = vec![
                     fact.cell(Column::SiteKey).int().into(),
-                    day.unwrap_or_default().into(),
+                    day_of(fact).into(),
                     fact.occurred_at.0.into(),
                     event.position.0.into(),
                 ];
@@ -49,6 +50,17 @@ impl Fold for Schedules {
             Ok(())
         })
     }
+}
+
+/// Name under which the changes of a site's hours on a day are counted.
+pub(crate) fn entity_of(site_id: &str, day: &str) -> String {
+    format!("schedule/{site_id}/{day}")
+}
+
+/// The day of the week or the date of which a row of a schedule speaks.
+pub(crate) fn day_of(fact: &Fact) -> &str {
+    let day = fact.cell(Column::DayOfWeek).text();
+    day.or(fact.cell(Column::Date).text()).unwrap_or_default()
 }
 
 const INSERT: &str = "INSERT INTO current_schedules (site_key, day, occurred_at, position)";

@@ -141,7 +141,7 @@ impl Committer {
         requests: &[&Request],
     ) -> Result<Batch, StoreError> {
         let now = self.clock.now();
-        let mut placing = Placing::begin(tx, &self.names, requests, now).await?;
+        let mut placing = Placing::begin(tx, (&self.names, &self.folds), requests, now).await?;
         let mut answers = Vec::with_capacity(requests.len());
         for request in requests {
             answers.push(placing.place(request).await?);

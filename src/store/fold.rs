@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 use sea_orm::DatabaseTransaction;
 
 use super::error::StoreError;
-use crate::event::Event;
+use crate::event::{Event, Fact};
 use crate::kinds::Kind;
 
 /// Folds events into tables of its own.
@@ -21,6 +21,14 @@ pub trait Fold: Send + Sync + std::fmt::Debug {
 
     /// The tables that it fills, which a rebuild empties.
     fn tables(&self) -> &'static [&'static str];
+
+    /// Name of the thing that an event of those kinds changes, when it is also changed by those who
+    /// expect a version: its version is raised with the event, whoever appends it. Only asked of
+    /// what is folded inside the appends.
+    fn changes(&self, fact: &Fact) -> Option<String> {
+        let _ = fact;
+        None
+    }
 
     /// Folds events of those kinds, in order of positions.
     fn apply<'a>(

@@ -12,6 +12,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
 use super::append::{AppendError, Appended, Outcome, Request};
 use super::duplicates::{self, Key, Look};
 use super::error::{Doing, StoreError};
+use super::fold::Fold;
 use super::names::{EntityType, Names};
 use super::sql::Sql;
 use crate::event::{Cell, Event, Fact, Instant, NewEvent, Position};
@@ -21,6 +22,7 @@ use crate::kinds::{Code, Field, Refusal, Type};
 pub(crate) struct Placing<'a> {
     tx: &'a DatabaseTransaction,
     names: &'a Names,
+    folds: &'a [Arc<dyn Fold>],
     recorded_at: Instant,
     position: Position,
     known: HashMap<Key, Event>,
@@ -48,7 +50,7 @@ impl<'a> Placing<'a> {
     /// Locks the head and looks up what the requests speak of.
     pub(crate) async fn begin(
         tx: &'a DatabaseTransaction,
-        names: &'a Names,
+        (names, folds): (&'a Names, &'a [Arc<dyn Fold>]),
         requests: &[&Request],
         now: Instant,
     ) -> Result<Self, StoreError> {
@@ -65,11 +67,12 @@ impl<'a> Placing<'a> {
         Ok(Self {
             tx,
             names,
+            folds,
             recorded_at: now.max(last_recorded_at),
             position: head,
             known,
             registered: HashMap::new(),
-            versions: versions(tx, requests).await?,
+            versions: versions(tx, folds, requests).await?,
             placed: Placed::default(),
         })
     }
@@ -94,9 +97,7 @@ impl<'a> Placing<'a> {
         if let Some(expect) = &request.expect
             && self.placed.events.len() > before
         {
-            let version = self.versions.entry(expect.entity.clone()).or_default();
-            *version += 1;
-            self.placed.raised.insert(expect.entity.clone(), *version);
+            self.raise(expect.entity.clone());
         }
         Ok(Ok(Appended {
             outcomes,
@@ -146,8 +147,17 @@ impl<'a> Placing<'a> {
             fact,
         };
         self.known.extend(key.map(|key| (key, event.clone())));
+        for entity in changed(self.folds, &event.fact) {
+            self.raise(entity);
+        }
         self.placed.events.push(event);
         Ok(Outcome::Recorded(self.position))
+    }
+
+    fn raise(&mut self, entity: String) {
+        let version = self.versions.entry(entity.clone()).or_default();
+        *version += 1;
+        self.placed.raised.insert(entity, *version);
     }
 
     fn key(&self, entity: EntityType, id: &Arc<str>) -> Option<i64> {
@@ -185,6 +195,14 @@ impl<'a> Placing<'a> {
         }
         Ok(())
     }
+}
+
+/// The things whose versions an event raises.
+fn changed<'f>(folds: &'f [Arc<dyn Fold>], fact: &'f Fact) -> impl Iterator<Item = String> + 'f {
+    let concerned = folds
+        .iter()
+        .filter(|fold| fold.kinds().contains(&fact.kind));
+    concerned.filter_map(|fold| fold.changes(fact))
 }
 
 fn events_of<'r>(requests: &'r [&Request]) -> impl Iterator<Item = &'r NewEvent> {
@@ -263,12 +281,14 @@ async fn look_up_names(
 /// The versions of the things that the requests change.
 async fn versions(
     tx: &DatabaseTransaction,
+    folds: &[Arc<dyn Fold>],
     requests: &[&Request],
 ) -> Result<HashMap<String, i64>, StoreError> {
     let expected = requests
         .iter()
         .filter_map(|request| request.expect.as_ref());
-    let entities: HashSet<&str> = expected.map(|expect| expect.entity.as_str()).collect();
+    let mut entities: HashSet<String> = expected.map(|expect| expect.entity.clone()).collect();
+    entities.extend(events_of(requests).flat_map(|new| changed(folds, &new.fact)));
     let mut versions = HashMap::new();
     if entities.is_empty() {
         return Ok(versions);

@@ -3,13 +3,16 @@
 use homepot_analytics::event::Position;
 use homepot_analytics::store::{AppendError, Expect, Outcome, Request};
 
-use crate::support::{Database, contract, error, keyed_error};
+use serde_json::json;
+
+use crate::support::{Database, contract, error, event, keyed_error, request};
 
 contract![
     a_stale_version_appends_nothing,
     of_concurrent_changes_with_one_version_one_wins,
     a_retry_of_a_change_is_a_duplicate_and_not_stale,
     a_repeat_does_not_raise_the_version,
+    an_event_raises_the_version_of_what_it_changes,
 ];
 
 fn change(version: i64, events: Vec<homepot_analytics::event::NewEvent>) -> Request {
@@ -70,5 +73,33 @@ async fn a_repeat_does_not_raise_the_version(database: Database) {
         .unwrap();
     let next = log.append(change(1, vec![error("b")])).await.unwrap();
     assert_eq!(next.outcomes, [Outcome::Recorded(Position(2))]);
+    log.close().await;
+}
+
+/// Whoever records that a parameter has changed: a command that was decided on its value before is
+/// stale then.
+async fn an_event_raises_the_version_of_what_it_changes(database: Database) {
+    let log = database.open().await.with_fleet().await;
+    let changed = event(&json!({ "configurationChange": { "entityType": "DEVICE",
+        "entityId": "d1", "parameterName": "volume", "newValue": 1, "changedBy": "d1" } }));
+    let hours = event(
+        &json!({ "siteSchedule": { "siteId": "s1", "dayOfWeek": "MONDAY",
+        "isClosed": true } }),
+    );
+    for (entity, event) in [
+        ("configuration/DEVICE/d1/volume", changed),
+        ("schedule/s1/MONDAY", hours),
+    ] {
+        assert_eq!(log.version(entity).await.unwrap(), 0);
+        log.append(request(vec![event])).await.unwrap();
+        assert_eq!(log.version(entity).await.unwrap(), 1);
+        let expect = Some(Expect {
+            entity: entity.to_owned(),
+            version: 0,
+        });
+        let events = vec![error("a")];
+        let stale = log.append(Request { events, expect }).await;
+        assert!(matches!(stale, Err(AppendError::Stale { version: 1, .. })));
+    }
     log.close().await;
 }
