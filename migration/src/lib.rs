@@ -10,6 +10,7 @@ mod m0001_fleet;
 mod m0001_log;
 mod m0001_records;
 mod m0002_state;
+mod m0003_bytewise_ids;
 mod tables;
 
 /// All migrations, in the order in which they run.
@@ -21,6 +22,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m0001_log::Migration),
             Box::new(m0002_state::Migration),
+            Box::new(m0003_bytewise_ids::Migration),
         ]
     }
 }

@@ -24,13 +24,13 @@ use crate::store::EntityType;
 #[derive(Clone, Debug, Default, SimpleObject)]
 pub(super) struct PageInfo {
     /// Whether more follow.
-    has_next_page: bool,
+    pub(super) has_next_page: bool,
     /// Whether some come before.
-    has_previous_page: bool,
+    pub(super) has_previous_page: bool,
     /// Cursor of the first row.
-    start_cursor: Option<String>,
+    pub(super) start_cursor: Option<String>,
     /// Cursor of the last row.
-    end_cursor: Option<String>,
+    pub(super) end_cursor: Option<String>,
 }
 
 /// A row with its place.
@@ -151,7 +151,7 @@ pub(super) struct DeviceFilterInput {
     device_type: Option<Vec<super::commands::DeviceType>>,
     /// In one of these lifecycles.
     lifecycle: Option<Vec<super::commands::DeviceLifecycle>>,
-    /// With this text in id or name.
+    /// With this text in id or name; upper and lower case of A to Z are alike.
     search: Option<String>,
 }
 

@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use entity::{configuration_values, current_schedules, device_status, devices, sites};
-use sea_orm::sea_query::{Expr, Func, LikeExpr};
+use sea_orm::sea_query::{Expr, LikeExpr};
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect,
+    ColumnTrait, Condition, DbBackend, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect,
 };
 
-use crate::store::{Doing, Store, StoreError};
+use crate::event::{Instant, Position, Provenance};
+use crate::kinds::Kind;
+use crate::store::{Doing, Place, Store, StoreError};
 
 /// A site.
 pub type SiteRow = sites::Model;
@@ -48,6 +50,41 @@ pub async fn devices_by_key(
         }
     }
     Ok(found)
+}
+
+/// Where the newest reading of each device comes from, or its registration when there is none.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn provenances(
+    store: &Store,
+    keys: &[i64],
+) -> Result<HashMap<i64, Provenance>, StoreError> {
+    let (mut registered, mut measured) = (Vec::new(), Vec::new());
+    for row in devices_by_key(store, keys).await?.values() {
+        registered.push(Place {
+            position: Position(row.device.position),
+            occurred_at: Instant(row.device.registered_at),
+        });
+        let status = row.status.as_ref();
+        let metrics = status.and_then(|s| s.metrics_position.zip(s.metrics_at));
+        measured.extend(metrics.map(|(position, at)| Place {
+            position: Position(position),
+            occurred_at: Instant(at),
+        }));
+    }
+    let mut provenances = HashMap::with_capacity(keys.len());
+    for (kind, places) in [
+        (Kind::DeviceRegistration, registered),
+        (Kind::DeviceMetrics, measured),
+    ] {
+        let device = kind.spec().device_index();
+        for event in store.at(kind, &places).await? {
+            let key = device.and_then(|index| event.fact.cells.get(index)?.int());
+            provenances.extend(key.map(|key| (key, event.fact.provenance)));
+        }
+    }
+    Ok(provenances)
 }
 
 /// Sites by their keys.
@@ -95,22 +132,26 @@ pub struct DeviceFilter {
     pub types: Option<Vec<String>>,
     /// In one of these lifecycles.
     pub lifecycles: Option<Vec<String>>,
-    /// With this in id or name.
+    /// With this in id or name, upper and lower case of A to Z alike.
     pub search: Option<String>,
 }
 
 impl DeviceFilter {
-    fn condition(&self) -> Condition {
+    fn condition(&self, backend: DbBackend) -> Condition {
         let one_of = |column: devices::Column, words: &Option<Vec<String>>| {
             words.as_ref().map(|words| column.is_in(words.clone()))
         };
         let search = self.search.as_ref().map(|text| {
-            let has = |column: devices::Column| {
-                Expr::expr(Func::lower(Expr::col((devices::Entity, column)))).like(pattern(text))
+            // by its bytes SQLite compares anyway
+            let bytewise = if backend == DbBackend::Postgres {
+                " COLLATE \"C\""
+            } else {
+                ""
             };
-            Condition::any()
-                .add(has(devices::Column::DeviceId))
-                .add(has(devices::Column::Name))
+            let has = |column: &str| {
+                Expr::cust(format!("lower(devices.{column}{bytewise})")).like(pattern(text))
+            };
+            Condition::any().add(has("device_id")).add(has("name"))
         });
         // a device of which no state was reported has no row, or one without a state
         let states = self.states.as_ref().map(|states| {
@@ -141,7 +182,7 @@ pub async fn devices_page(
     let column = devices::Column::DeviceId;
     let query = devices::Entity::find()
         .find_also_related(device_status::Entity)
-        .filter(filter.condition())
+        .filter(filter.condition(store.backend()))
         .filter(bounds(column, page))
         .limit(page.limit);
     let query = if page.from_end {
@@ -177,7 +218,7 @@ pub async fn devices_pages(
         .column(devices::Column::DeviceKey)
         .expr_as(ordinal, "ordinal")
         .filter(devices::Column::SiteKey.is_in(site_keys.iter().copied()))
-        .filter(filter.condition())
+        .filter(filter.condition(store.backend()))
         .filter(bounds(devices::Column::DeviceId, page))
         .into_tuple::<(i64, i64)>();
     let numbered = query.all(store.readers()).await.doing("read devices")?;
@@ -214,7 +255,7 @@ pub async fn devices_counts(
         .column(devices::Column::SiteKey)
         .column_as(devices::Column::DeviceKey.count(), "devices")
         .filter(devices::Column::SiteKey.is_in(site_keys.iter().copied()))
-        .filter(filter.condition())
+        .filter(filter.condition(store.backend()))
         .group_by(devices::Column::SiteKey)
         .into_tuple::<(i64, i64)>();
     let counts = query.all(store.readers()).await.doing("count devices")?;
@@ -229,7 +270,7 @@ pub async fn devices_counts(
 pub async fn devices_count(store: &Store, filter: &DeviceFilter) -> Result<u64, StoreError> {
     let query = devices::Entity::find()
         .find_also_related(device_status::Entity)
-        .filter(filter.condition());
+        .filter(filter.condition(store.backend()));
     query.count(store.readers()).await.doing("count devices")
 }
 
@@ -262,10 +303,11 @@ pub async fn sites_count(store: &Store) -> Result<u64, StoreError> {
         .doing("count sites")
 }
 
-/// A text anywhere in another, upper and lower case alike.
+/// A text anywhere in another, upper and lower case of A to Z alike: SQLite knows no other, and
+/// both databases are to find the same.
 fn pattern(text: &str) -> LikeExpr {
     let mut pattern = String::from("%");
-    for letter in text.to_lowercase().chars() {
+    for letter in text.to_ascii_lowercase().chars() {
         if matches!(letter, '%' | '_' | '\\') {
             pattern.push('\\');
         }
@@ -297,6 +339,38 @@ pub async fn current_schedules(
         .filter(current_schedules::Column::SiteKey.is_in(keys))
         .limit(ROWS_MAX);
     query.all(store.readers()).await.doing("read schedules")
+}
+
+/// The row of a site's schedule that holds now on a day.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn scheduled(
+    store: &Store,
+    site_key: i64,
+    day: &str,
+) -> Result<Option<current_schedules::Model>, StoreError> {
+    current_schedules::Entity::find_by_id((site_key, day.to_owned()))
+        .one(store.readers())
+        .await
+        .doing("read a schedule")
+}
+
+/// The value that a parameter of a thing has now; the thing is given by its type and id.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn configured(
+    store: &Store,
+    (entity_type, entity_id): (&str, &str),
+    parameter: &str,
+) -> Result<Option<configuration_values::Model>, StoreError> {
+    let [entity_type, entity_id, parameter] =
+        [entity_type, entity_id, parameter].map(str::to_owned);
+    configuration_values::Entity::find_by_id((entity_type, entity_id, parameter))
+        .one(store.readers())
+        .await
+        .doing("read a parameter")
 }
 
 /// The parameters of things of one type and their values now, by the names of the parameters.

@@ -8,6 +8,7 @@ use homepot_analytics::app::{App, Start};
 use homepot_analytics::clock::Clock;
 use homepot_analytics::config::LimitArgs;
 use homepot_analytics::event::Instant;
+use homepot_analytics::ingest::Ingest;
 use homepot_analytics::store::Location;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 use serde_json::{Value, json};
@@ -34,7 +35,9 @@ pub(super) async fn on_each_database(test: impl AsyncFn(&mut TestApp)) {
     if let Some(server) = postgres() {
         let name = format!("api_{}", Uuid::now_v7().simple());
         let admin = Database::connect(&server).await.unwrap();
-        let create = format!("CREATE DATABASE {name}");
+        // a locale in which neither the order nor the case of letters is that of their bytes
+        let locale = "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'";
+        let create = format!("CREATE DATABASE {name} {locale}");
         admin.execute_unprepared(&create).await.unwrap();
         let (start, _) = server.rsplit_once('/').unwrap();
         let url = format!("{start}/{name}");
@@ -70,13 +73,17 @@ async fn run(url: &str, test: impl AsyncFn(&mut TestApp)) {
     app.app.take().unwrap().stop().await.unwrap();
 }
 
+fn location(url: &str) -> Location {
+    Location {
+        url: url.to_owned(),
+        readers_max: 4,
+        create: true,
+    }
+}
+
 async fn start(url: &str, clock: Clock) -> App {
     let start = Start {
-        location: Location {
-            url: url.to_owned(),
-            readers_max: 4,
-            create: true,
-        },
+        location: location(url),
         listen: "127.0.0.1:0".parse().unwrap(),
         allowed_hosts: Vec::new(),
         limits: LimitArgs {
@@ -92,6 +99,17 @@ impl TestApp {
     /// Stops the server and starts it again on the same database.
     pub(super) async fn restart(&mut self) {
         self.app.take().unwrap().stop().await.unwrap();
+        self.app = Some(start(&self.url, self.clock.clone()).await);
+    }
+
+    /// Stops the server, writes to its log as a server would that died thereafter, and starts it.
+    pub(super) async fn restart_after(&mut self, write: impl AsyncFnOnce(Ingest)) {
+        self.app.take().unwrap().stop().await.unwrap();
+        let limits = LimitArgs::default();
+        let opened = homepot_analytics::app::open(location(&self.url), &limits, self.clock.clone());
+        let (store, tasks) = opened.await.unwrap();
+        write(Ingest::new(store)).await;
+        tasks.stop().await;
         self.app = Some(start(&self.url, self.clock.clone()).await);
     }
 

@@ -201,3 +201,55 @@ async fn a_schedule_shows_the_row_of_each_day_that_was_set_last() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn ids_are_in_the_order_of_their_bytes_whatever_the_locale_of_the_database() {
+    on_each_database(async |app| {
+        let ids = ["A", "B", "_", "a", "b", "\u{e4}"];
+        let mut events = vec![json!({ "siteRegistration": { "siteId": "s", "name": "s" } })];
+        events.extend(ids.iter().rev().map(|id| {
+            json!({ "deviceRegistration": { "deviceId": id, "siteId": "s", "deviceType": "GATEWAY" } })
+        }));
+        app.record(json!(events)).await;
+        for (open, close) in [("", ""), ("site(siteId: \"s\") { ", " }")] {
+            let (mut seen, mut after) = (Vec::new(), String::new());
+            for _ in 0..4 {
+                let document = format!(
+                    "{{ {open}devices(first: 2{after}) {{ nodes {{ deviceId }} pageInfo {{ endCursor }} }}{close} }}"
+                );
+                let data = app.data(&document).await;
+                let page = data.get("devices").unwrap_or(&data["site"]["devices"]);
+                seen.extend(texts(&page["nodes"], "deviceId"));
+                if let Some(end) = page["pageInfo"]["endCursor"].as_str() {
+                    after = format!(", after: \"{end}\"");
+                }
+            }
+            assert_eq!(seen, ids);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_search_finds_a_name_with_letters_beyond_ascii_as_it_is_written() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.record(
+            json!([{ "deviceRegistration": { "deviceId": "till-1", "siteId": "harbour",
+            "deviceType": "POS_TERMINAL", "name": "CAF\u{c9} \u{39f}" } }]),
+        )
+        .await;
+        for (search, found) in [
+            ("CAF\u{c9} \u{39f}", "till-1"),
+            ("caf\u{c9}", "till-1"),
+            ("CAF\u{e9}", ""),
+        ] {
+            assert_eq!(
+                devices(app, &format!("search: \"{search}\"")).await,
+                found,
+                "{search}"
+            );
+        }
+    })
+    .await;
+}
