@@ -44,6 +44,12 @@ fn check_field(field: &Field, cell: &Cell) -> Result<(), Refusal> {
         }
         (Cell::Int(_), Type::Money) => Ok(()),
         (Cell::Int(0 | 1), Type::Bool) => Ok(()),
+        (Cell::Text(text), Type::Text { .. })
+            if text.is_empty() && field.origin == Origin::Required =>
+        {
+            let message = format!("{name} has no character");
+            Err(Refusal::of(name, Code::Empty, message))
+        }
         (Cell::Text(text), ty) => check_text(name, text, ty),
         (Cell::Json(json), ty) => check_json(name, json, ty),
         (Cell::Reference(reference), ty) if ty.is_reference() => {

@@ -7,6 +7,8 @@ use std::borrow::Cow;
 pub enum Code {
     /// A field that must be given is not.
     Missing,
+    /// A text that must be given has no character.
+    Empty,
     /// A number outside its bounds.
     OutOfRange,
     /// A text, list or JSON longer than its limit.
@@ -31,8 +33,9 @@ pub enum Code {
 
 impl Code {
     /// All codes, each with what it means.
-    pub const ALL: [(Self, &'static str); 11] = [
+    pub const ALL: [(Self, &'static str); 12] = [
         (Self::Missing, "A field that must be given is not."),
+        (Self::Empty, "A text that must be given has no character."),
         (Self::OutOfRange, "A number is outside its bounds."),
         (
             Self::TooLong,
@@ -62,6 +65,7 @@ impl Code {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Missing => "MISSING",
+            Self::Empty => "EMPTY",
             Self::OutOfRange => "OUT_OF_RANGE",
             Self::TooLong => "TOO_LONG",
             Self::Invalid => "INVALID",

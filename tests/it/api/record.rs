@@ -261,3 +261,28 @@ async fn what_was_recorded_is_shown_as_it_was_given() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_text_that_must_be_given_has_a_character() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let outcomes = app
+            .outcomes(json!([
+                { "jobOutcome": { "jobId": "", "jobType": "T", "status": "COMPLETED" } },
+                { "siteRegistration": { "siteId": "s", "name": "" } },
+                { "configurationChange": { "entityType": "SYSTEM", "entityId": "system",
+                    "parameterName": "p", "newValue": 1, "changedBy": "" } },
+                { "siteRegistration": { "siteId": "s", "name": "S", "address": "" } },
+            ]))
+            .await;
+        assert_eq!(
+            texts(&outcomes, "code"),
+            ["EMPTY", "EMPTY", "EMPTY", "null"]
+        );
+        assert_eq!(
+            texts(&outcomes, "field"),
+            ["jobId", "name", "changedBy", "null"]
+        );
+    })
+    .await;
+}
