@@ -18,6 +18,7 @@ use crate::graphql::{self, Api};
 use crate::health::Health;
 use crate::http::{self, Hosts, Monitor, Web};
 use crate::ingest::{Background, Ingest, RequestLog};
+use crate::jobs::Reconciler;
 use crate::projections::{self, Runner};
 use crate::store::{Location, OpenError, Options, Store, Tasks};
 use crate::telemetry::chain;
@@ -248,6 +249,8 @@ impl Parts {
         parts
             .tracker
             .spawn(reported("the health check", health.run(parts.stop.clone())));
+        let reconciler = Reconciler::new(ingest.clone());
+        parts.tracker.spawn(reconciler.run(parts.stop.clone()));
         let metrics = parts.api.background.metrics().clone();
         let stop = parts.stop_background.clone();
         parts.background.spawn(Background::run(

@@ -12,12 +12,13 @@
 //! It **is kept** in the log, [`store`]: one task takes whatever waits and commits it as one batch.
 //! The transaction locks the head, looks repeats up, gives positions 1, 2, 3 … without a hole,
 //! inserts into one table for each kind, and folds what commands decide on (the registry,
-//! configuration, jobs). Everyone in the batch is answered after the commit.
+//! configuration, schedules, jobs). Everyone in the batch is answered after the commit.
 //!
 //! It **comes out** three ways. [`graphql`] pages the tables by key, newest first as a rule, and
 //! batches what is nested. Subscriptions follow the log with a tail: from the tables until it meets
 //! the ring of newest events in memory, then from that. [`projections`] follow with the same tail
-//! and keep what is newest of each device, the schedules that hold, and the counts.
+//! and keep what is newest of each device, and the counts; [`jobs`] follow with it too and end when
+//! their devices have.
 //!
 //! ```text
 //!  GraphQL · import · demo · requests · errors · health

@@ -112,7 +112,7 @@ pub(super) struct CreateJobInput {
     /// Devices to run it on.
     #[graphql(default)]
     device_ids: Vec<ID>,
-    /// Sites on all of whose devices to run it.
+    /// Sites on all of whose devices to run it, save those that are RETIRED.
     #[graphql(default)]
     site_ids: Vec<ID>,
     /// A repeat with the same key makes no second job; 1 to 255 characters.
@@ -287,7 +287,7 @@ impl Commands {
         job_payload(api, &job_id.to_string(), made).await
     }
 
-    /// Stops a job: devices that have not ended it are CANCELLED.
+    /// Stops a job: devices that have not ended it are CANCELLED. Stopping it again changes nothing.
     async fn cancel_job(
         &self,
         ctx: &Context<'_>,
@@ -446,6 +446,7 @@ async fn job_payload(
         Ok(()) => None,
         Err(JobError::Unknown) => Some(("jobId", UserErrorCode::NotFound)),
         Err(JobError::Ended { .. }) => Some(("jobId", UserErrorCode::WrongState)),
+        Err(JobError::Contended) => Some(("jobId", UserErrorCode::Conflict)),
         Err(JobError::NoTarget | JobError::TooManyTargets { .. }) => {
             Some(("deviceIds", UserErrorCode::Invalid))
         }

@@ -16,6 +16,8 @@ pub(super) enum Named {
     Site(String),
     /// A device, by the id of its operator.
     Device(String),
+    /// A job.
+    Job(String),
 }
 
 /// The id of an event.
@@ -38,6 +40,11 @@ pub(super) fn of_device(id: &str) -> String {
     encode(&format!("device:{id}"))
 }
 
+/// The id of a job.
+pub(super) fn of_job(id: &str) -> String {
+    encode(&format!("job:{id}"))
+}
+
 fn encode(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(text)
 }
@@ -49,6 +56,7 @@ pub(super) fn read(id: &str) -> Option<Named> {
     match head {
         "site" => Some(Named::Site(rest.to_owned())),
         "device" => Some(Named::Device(rest.to_owned())),
+        "job" => Some(Named::Job(rest.to_owned())),
         code => {
             let (position, at) = rest.split_once(':')?;
             let place = Place {

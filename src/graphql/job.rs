@@ -2,32 +2,18 @@
 
 use std::collections::HashMap;
 
-use async_graphql::{Context, Enum, Error, ID, Object, SimpleObject, Subscription};
+use async_graphql::{Context, Error, ID, Object, SimpleObject, Subscription};
 use entity::{job_outcomes, job_transitions};
 use futures_util::Stream;
 
 use super::error::{ErrorCode, error};
 use super::fleet::Device;
 use super::scalars::{DateTime, JsonScalar};
-use super::{Api, api, cursor, of_failed};
+use super::words::{JobStates, JobStatuses, Word};
+use super::{Api, api, cursor, ids, of_failed};
 use crate::event::{Event, Instant, Position};
-use crate::history::jobs::{self, JobRow, TargetRow};
+use crate::history::jobs::{self, JobPlace, JobRow, TargetRow};
 use crate::kinds::Kind;
-
-/// State of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-pub(super) enum JobState {
-    /// Waits for its devices.
-    Queued,
-    /// At least one device has answered.
-    Running,
-    /// All devices are done and none failed.
-    Completed,
-    /// All devices are done and at least one failed.
-    Failed,
-    /// Stopped before all devices were done.
-    Cancelled,
-}
 
 /// A job.
 #[derive(Clone, Debug)]
@@ -39,6 +25,10 @@ pub(super) struct Job {
 impl Job {
     pub(super) async fn read(api: &Api, job_id: &str) -> Result<Option<Self>, Error> {
         let store = api.store();
+        if job_id.contains('\0') {
+            // no id has it, and PostgreSQL takes no such text
+            return Ok(None);
+        }
         let row = jobs::job(store, job_id)
             .await
             .map_err(|error| of_failed(api, &error))?;
@@ -74,6 +64,11 @@ impl Job {
         Ok(rows.into_iter().map(job).collect())
     }
 
+    /// Its place in the list of jobs.
+    pub(super) fn place(&self) -> JobPlace {
+        (self.row.created_at, self.row.job_id.clone())
+    }
+
     fn count(&self, of: impl Fn(Option<&str>) -> bool) -> i32 {
         let count = self
             .targets
@@ -96,16 +91,22 @@ impl JobTarget {
         Device::load(ctx, self.0.device_key).await
     }
 
-    /// How the job ended on it (COMPLETED, FAILED, ERROR, TIMEOUT, CANCELLED); null while it has not.
-    async fn status(&self) -> Option<&str> {
-        self.0.status.as_deref()
+    /// How the job ended on it; null while it has not. The first outcome counts that was recorded
+    /// while the job ran.
+    async fn status(&self) -> Option<Word<JobStatuses>> {
+        self.0.status.as_deref().map(Word::known)
     }
 }
 
 /// A job: something that devices are to do.
 #[Object]
 impl Job {
-    /// Its id.
+    /// Opaque id, for `node`.
+    async fn id(&self) -> ID {
+        ID(ids::of_job(&self.row.job_id))
+    }
+
+    /// Its id, for `job` and for the outcomes that devices report.
     async fn job_id(&self) -> ID {
         ID(self.row.job_id.clone())
     }
@@ -116,14 +117,8 @@ impl Job {
     }
 
     /// Its state.
-    async fn state(&self) -> JobState {
-        match self.row.state.as_str() {
-            "RUNNING" => JobState::Running,
-            "COMPLETED" => JobState::Completed,
-            "FAILED" => JobState::Failed,
-            "CANCELLED" => JobState::Cancelled,
-            _ => JobState::Queued,
-        }
+    async fn state(&self) -> Word<JobStates> {
+        Word::known(&self.row.state)
     }
 
     /// What the devices are given to do it with.

@@ -13,6 +13,7 @@ mod fleet;
 pub mod guard;
 mod ids;
 mod job;
+mod jobs;
 mod loaders;
 mod meta;
 mod pages;
@@ -57,7 +58,7 @@ impl Api {
 
 /// The root of queries.
 #[derive(Debug, MergedObject)]
-pub struct Query(query::Fleet, query::Events);
+pub struct Query(query::Fleet, jobs::Jobs, query::Events);
 
 /// The root of mutations.
 #[derive(Debug, MergedObject)]
@@ -86,7 +87,7 @@ pub fn schema(api: Api) -> ApiSchema {
 }
 
 fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, Subscription> {
-    let query = Query(query::Fleet, query::Events);
+    let query = Query(query::Fleet, jobs::Jobs, query::Events);
     let mutation = Mutation(commands::Commands, record::Record);
     let subscription = Subscription(job::JobStreams, subscription::Streams);
     Schema::build(query, mutation, subscription)

@@ -17,10 +17,9 @@ use super::meta::{field_with, input, object_type};
 use super::pages::{ConnectionOf, DeviceFilterInput, PageArguments};
 use super::scalars::{DateTime, Long};
 use super::types::{connection_field, page_arguments};
-use super::words::{JobStates, Word};
 use super::{api, connection, loaders, of_failed, pages, rows, types};
 use crate::event::{Event, Instant};
-use crate::history::{collection, jobs};
+use crate::history::collection;
 use crate::kinds::Kind;
 use crate::store::EntityType;
 
@@ -64,6 +63,10 @@ async fn node(ctx: &Context<'_>) -> ServerResult<Value> {
         Named::Device(id) => {
             let device = Device::load(ctx, key(EntityType::Device, &id)).await;
             OutputType::resolve(&device, &set, ctx.item).await
+        }
+        Named::Job(id) => {
+            let job = Job::read(api(ctx), &id).await;
+            OutputType::resolve(&job, &set, ctx.item).await
         }
     }
 }
@@ -285,32 +288,6 @@ impl Fleet {
             },
         )
         .await
-    }
-
-    /// A job by its id.
-    async fn job(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "Its id.")] job_id: ID,
-    ) -> Result<Option<Job>, Error> {
-        Job::read(api(ctx), &job_id).await
-    }
-
-    /// The newest jobs.
-    async fn jobs(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "In one of these states.")] states: Option<Vec<Word<JobStates>>>,
-        #[graphql(desc = "Jobs at most, up to 100.", default = 20)] first: i32,
-    ) -> Result<Vec<Job>, Error> {
-        let api = api(ctx);
-        let limit = u64::try_from(first).ok().filter(|first| *first <= 100);
-        let limit = limit.ok_or_else(|| bad_input("first is not between 0 and 100"))?;
-        let states: Option<Vec<String>> =
-            states.map(|states| states.iter().map(Word::word).collect());
-        let rows = jobs::jobs_page(api.store(), states.as_deref(), None, limit).await;
-        let rows = rows.map_err(|error| of_failed(api, &error))?;
-        Job::all_with_targets(api, rows).await
     }
 
     /// What is collected of each source, and whether it is.

@@ -25,7 +25,7 @@ pub(super) fn register(registry: &mut Registry) {
     let description = "One immutable fact of the log, of any kind.";
     meta::interface(registry, "Event", description, envelope(), &names);
     let mut nodes = names;
-    nodes.extend(["Site".to_owned(), "Device".to_owned()]);
+    nodes.extend(["Site".to_owned(), "Device".to_owned(), "Job".to_owned()]);
     let id = field("id", "ID!", "Opaque id, for `node`.");
     meta::interface(registry, "Node", "Something with an id.", vec![id], &nodes);
     register_connection(registry, "Event", "Events of several kinds");
@@ -183,19 +183,7 @@ fn register_input(registry: &mut Registry, spec: &Spec) {
             "Where the fact comes from.",
         ),
     ];
-    let given = spec
-        .fields
-        .iter()
-        .filter(|field| field.origin != Origin::FilledIn);
-    fields.extend(given.map(|field| {
-        let required = if field.origin == Origin::Required {
-            "!"
-        } else {
-            ""
-        };
-        let ty = format!("{}{required}", named_type(&field.ty, Use::Input));
-        input(field.name, &ty, field.description)
-    }));
+    fields.extend(inputs_of_fields(spec));
     fields.push(input(
         "extra",
         "JSON",
@@ -208,6 +196,24 @@ fn register_input(registry: &mut Registry, spec: &Spec) {
         fields,
         Entries::Any,
     );
+}
+
+/// What a source gives of a kind, without what all kinds have.
+pub(super) fn inputs_of_fields(spec: &Spec) -> Vec<MetaInputValue> {
+    let given = spec
+        .fields
+        .iter()
+        .filter(|field| field.origin != Origin::FilledIn);
+    let input = |field: &Field| {
+        let required = if field.origin == Origin::Required {
+            "!"
+        } else {
+            ""
+        };
+        let ty = format!("{}{required}", named_type(&field.ty, Use::Input));
+        input(field.name, &ty, field.description)
+    };
+    given.map(input).collect()
 }
 
 fn register_kind_filter(registry: &mut Registry, spec: &Spec) {

@@ -3,8 +3,12 @@
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
+use async_graphql::parser::types::Field;
 use async_graphql::registry::Registry;
-use async_graphql::{InputType, InputValueError, InputValueResult, Value};
+use async_graphql::{
+    ContextSelectionSet, InputType, InputValueError, InputValueResult, OutputType, Positioned,
+    ServerResult, Value,
+};
 
 use super::meta::enumeration;
 use crate::kinds::{EnumSpec, enums};
@@ -25,6 +29,11 @@ impl<S> Clone for Word<S> {
 }
 
 impl<S> Word<S> {
+    /// A word that is known to be of the set.
+    pub(super) fn known(word: &str) -> Self {
+        Self(word.to_owned(), PhantomData)
+    }
+
     /// The word.
     pub(super) fn word(&self) -> String {
         self.0.clone()
@@ -41,7 +50,7 @@ impl<S: Set> InputType for Word<S> {
     fn create_type_info(registry: &mut Registry) -> String {
         let spec = S::spec();
         enumeration(registry, spec.name, spec.description, spec.values);
-        Self::qualified_type_name()
+        <Self as InputType>::qualified_type_name()
     }
 
     #[expect(
@@ -65,6 +74,24 @@ impl<S: Set> InputType for Word<S> {
     }
 }
 
+impl<S: Set> OutputType for Word<S> {
+    fn type_name() -> Cow<'static, str> {
+        <Self as InputType>::type_name()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        <Self as InputType>::create_type_info(registry)
+    }
+
+    async fn resolve(
+        &self,
+        _ctx: &ContextSelectionSet<'_>,
+        _field: &Positioned<Field>,
+    ) -> ServerResult<Value> {
+        Ok(InputType::to_value(self))
+    }
+}
+
 macro_rules! sets {
     ($($name:ident = $spec:ident;)*) => {$(
         /// The set of this name.
@@ -84,5 +111,6 @@ sets! {
     DeviceTypes = DEVICE_TYPE;
     DeviceLifecycles = DEVICE_LIFECYCLE;
     JobStates = JOB_STATE;
+    JobStatuses = JOB_STATUS;
     ConfigurationEntities = CONFIGURATION_ENTITY;
 }

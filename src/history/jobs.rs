@@ -1,15 +1,20 @@
 //! Jobs as they stand.
 
-use entity::{job_targets, jobs};
-use sea_orm::{ColumnTrait, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect};
+use entity::{job_outcomes, job_targets, jobs};
+use sea_orm::{
+    ColumnTrait, Condition, EntityTrait, ExprTrait, Order, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, Select,
+};
 
-use crate::event::Position;
 use crate::store::{Doing, Store, StoreError};
 
 /// A job.
 pub type JobRow = jobs::Model;
 /// A device that a job is meant for.
 pub type TargetRow = job_targets::Model;
+
+/// Keys at most in one statement.
+const KEYS_MAX: usize = 1_000;
 
 /// A job by its id.
 ///
@@ -22,30 +27,106 @@ pub async fn job(store: &Store, job_id: &str) -> Result<Option<JobRow>, StoreErr
         .doing("read a job")
 }
 
-/// Jobs in one of some states, the newest first; those made before an instant if one is given.
+/// Jobs by their ids; those that there are.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn by_ids(store: &Store, job_ids: &[String]) -> Result<Vec<JobRow>, StoreError> {
+    let mut found = Vec::new();
+    for ids in job_ids.chunks(KEYS_MAX) {
+        let ids = ids.iter().map(String::as_str);
+        let query = jobs::Entity::find().filter(jobs::Column::JobId.is_in(ids));
+        found.extend(query.all(store.readers()).await.doing("read jobs")?);
+    }
+    Ok(found)
+}
+
+/// Outcomes by their positions, in the order of these.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn outcomes(
+    store: &Store,
+    positions: &[i64],
+) -> Result<Vec<job_outcomes::Model>, StoreError> {
+    let mut found = Vec::with_capacity(positions.len());
+    for positions in positions.chunks(KEYS_MAX) {
+        let positions = positions.iter().copied();
+        let query = job_outcomes::Entity::find()
+            .filter(job_outcomes::Column::Position.is_in(positions))
+            .order_by_asc(job_outcomes::Column::Position);
+        found.extend(query.all(store.readers()).await.doing("read outcomes")?);
+    }
+    found.sort_by_key(|outcome| outcome.position);
+    Ok(found)
+}
+
+/// Place of a job in their list: when it was made, and its id.
+pub type JobPlace = (i64, String);
+
+/// Which part of the list of jobs, the newest first.
+#[derive(Clone, Debug, Default)]
+pub struct JobsPage {
+    /// In one of these states.
+    pub states: Option<Vec<String>>,
+    /// After this place.
+    pub after: Option<JobPlace>,
+    /// Before this place.
+    pub before: Option<JobPlace>,
+    /// Taken from the end of the list.
+    pub from_end: bool,
+}
+
+/// Jobs, the newest first; those of a page from the end too.
 ///
 /// # Errors
 /// When the tables cannot be read.
 pub async fn jobs_page(
     store: &Store,
-    states: Option<&[String]>,
-    before: Option<(i64, String)>,
+    page: &JobsPage,
     limit: u64,
 ) -> Result<Vec<JobRow>, StoreError> {
-    let mut query = jobs::Entity::find()
-        .order_by_desc(jobs::Column::CreatedAt)
-        .order_by_desc(jobs::Column::JobId)
+    let order = if page.from_end {
+        Order::Asc
+    } else {
+        Order::Desc
+    };
+    let (at, id) = (jobs::Column::CreatedAt, jobs::Column::JobId);
+    let after = page.after.as_ref().map(|(created_at, job_id)| {
+        let same = at.eq(*created_at).and(id.lt(job_id.as_str()));
+        at.lt(*created_at).or(same)
+    });
+    let before = page.before.as_ref().map(|(created_at, job_id)| {
+        let same = at.eq(*created_at).and(id.gt(job_id.as_str()));
+        at.gt(*created_at).or(same)
+    });
+    let query = in_states(page)
+        .filter(Condition::all().add_option(after).add_option(before))
+        .order_by(at, order.clone())
+        .order_by(id, order)
         .limit(limit);
-    if let Some(states) = states {
-        query = query.filter(jobs::Column::State.is_in(states.iter().map(String::as_str)));
+    let mut rows = query.all(store.readers()).await.doing("read jobs")?;
+    if page.from_end {
+        rows.reverse();
     }
-    if let Some((at, id)) = before {
-        let same = jobs::Column::CreatedAt
-            .eq(at)
-            .and(jobs::Column::JobId.lt(id));
-        query = query.filter(jobs::Column::CreatedAt.lt(at).or(same));
+    Ok(rows)
+}
+
+/// How many jobs there are on all pages.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn jobs_count(store: &Store, page: &JobsPage) -> Result<u64, StoreError> {
+    let count = in_states(page).count(store.readers()).await;
+    count.doing("count jobs")
+}
+
+fn in_states(page: &JobsPage) -> Select<jobs::Entity> {
+    let query = jobs::Entity::find();
+    match &page.states {
+        Some(states) => query.filter(jobs::Column::State.is_in(states.clone())),
+        None => query,
     }
-    query.all(store.readers()).await.doing("read jobs")
 }
 
 /// The devices of a job.
@@ -70,15 +151,13 @@ pub async fn targets_of(store: &Store, job_ids: &[&str]) -> Result<Vec<TargetRow
         .doing("read the devices of jobs")
 }
 
-/// Jobs that are not done, whose last transition is not after a position: what an executor that
-/// starts has to go on with.
+/// Jobs that are not done: what an executor that starts has to go on with.
 ///
 /// # Errors
 /// When the tables cannot be read.
-pub async fn unfinished(store: &Store, upto: Position) -> Result<Vec<JobRow>, StoreError> {
+pub async fn unfinished(store: &Store) -> Result<Vec<JobRow>, StoreError> {
     let query = jobs::Entity::find()
         .filter(jobs::Column::State.is_in(["QUEUED", "RUNNING"]))
-        .filter(jobs::Column::Position.lte(upto.0))
         .order_by_asc(jobs::Column::CreatedAt);
     query.all(store.readers()).await.doing("read jobs")
 }

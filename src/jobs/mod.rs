@@ -1,10 +1,12 @@
 //! Jobs: what people have devices do.
 //!
-//! A job is made, ends on each of its devices, and ends as a whole. Each step is decided on the
-//! version of the job that was read and appended together with its outcomes, so that two who decide
-//! at once cannot both win, and a crash leaves a job at a step that it has reached.
+//! A job is made, ends on each of its devices, and ends as a whole. On a device it ends with the
+//! first outcome that is recorded while the job runs, whoever records it; as a whole it ends when it
+//! has on all devices ([`Reconciler`]) or when somebody cancels it. Who moves a job decides on the
+//! version that was read, so that of two who decide at once one wins.
 
 mod executor;
+mod reconciler;
 
 use entity::{job_outcomes as outcome, job_transitions as transition};
 use serde_json::Value as Json;
@@ -15,9 +17,10 @@ use crate::event::{Cell, Fact, Instant, NewEvent, Position, Provenance};
 use crate::history::jobs::{self, JobRow, TargetRow};
 use crate::ingest::Ingest;
 use crate::kinds::{Draft, Kind, Refusal};
-use crate::store::{AppendError, EntityType, Expect, Outcome, Store, StoreError};
+use crate::store::{AppendError, Appended, EntityType, Expect, Outcome, Store, StoreError};
 
 pub use executor::{Executor, Run};
+pub use reconciler::Reconciler;
 
 /// Devices at most of a job: its end is one commit with an outcome for each.
 pub const TARGETS_MAX: usize = 900;
@@ -45,6 +48,9 @@ pub enum JobError {
         /// Devices.
         targets: usize,
     },
+    /// Others moved it each time that it was read.
+    #[error("the job was moved by others at the same time; try again")]
+    Contended,
     /// The key was used before for another job.
     #[error("the idempotency key was used before for another job")]
     OtherRepeat,
@@ -150,159 +156,133 @@ async fn repeated(store: &Store, first: Position, asked: &Fact) -> Result<(), Jo
     }
 }
 
-/// Stops a job: devices that have not ended it are CANCELLED.
+/// Stops a job: devices that have not ended it are CANCELLED. Stopping it again does nothing.
 ///
 /// # Errors
-/// When there is no such job, it has ended, or cannot be recorded.
+/// When there is no such job, it has ended otherwise, or cannot be recorded.
 pub async fn cancel(
     ingest: &Ingest,
     job_id: &str,
     by: &str,
     reason: Option<&str>,
 ) -> Result<(), JobError> {
-    decide(ingest, job_id, |standing, now| {
-        let job = &standing.job;
-        let mut events = Vec::new();
-        for target in standing
+    for _ in 0..DECISIONS_MAX {
+        let standing = Standing::read(ingest.store(), job_id).await?;
+        if standing.job.state == CANCELLED {
+            return reconciler::reconcile(ingest, job_id).await;
+        }
+        if !standing.runs() {
+            let state = standing.job.state;
+            return Err(JobError::Ended { state });
+        }
+        if standing
             .targets
             .iter()
-            .filter(|target| target.status.is_none())
+            .all(|target| target.status.is_some())
         {
-            let id = standing.device_id(target);
-            let draft = Draft::new(Kind::JobOutcome, now, Provenance::Real)
-                .event_id(step_id(job_id, "CANCELLED", &id))
-                .set(outcome::Column::Scope, "DEVICE")
-                .set(outcome::Column::Status, "CANCELLED")
-                .set(outcome::Column::DeviceKey, id.as_str());
-            events.push(of_job(draft, job).finish()?);
+            // it has ended, and only has not been moved yet
+            reconciler::reconcile(ingest, job_id).await?;
+            continue;
         }
-        let counts = Counts::of(&standing.targets);
-        events.push(moved(job, "CANCELLED", by, reason, now)?);
-        events.push(ended(job, "CANCELLED", counts, now, Provenance::Real)?);
-        Ok(events)
-    })
-    .await
+        let now = ingest.clock().now();
+        let cancelled = moved(&standing.job, CANCELLED, (by, reason), now)?;
+        standing.append(ingest, vec![cancelled]).await?;
+    }
+    Err(JobError::Contended)
 }
 
-/// Records how a job ended on a device, and with the last of them how it ended as a whole.
+/// Records how a job ended on a device at an instant. It counts unless the job has ended there
+/// already.
 ///
 /// # Errors
-/// When there is no such job, it has ended, or cannot be recorded.
+/// When there is no such job, it has ended, it is not for the device, or the outcome cannot be
+/// recorded.
 pub async fn complete_device(
     ingest: &Ingest,
     job_id: &str,
     device_id: &str,
-    result: &DeviceResult,
+    (result, at): (&DeviceResult, Instant),
 ) -> Result<(), JobError> {
-    decide(ingest, job_id, |standing, now| {
-        let job = &standing.job;
-        let Some(target) = standing
-            .targets
-            .iter()
-            .find(|t| standing.device_id(t) == device_id)
-        else {
-            return Err(JobError::NoTarget);
-        };
-        if target.status.is_some() {
-            return Ok(Vec::new());
-        }
-        let draft = Draft::new(Kind::JobOutcome, now, result.provenance)
-            .event_id(step_id(job_id, "ENDED", device_id))
-            .set(outcome::Column::Scope, "DEVICE")
-            .set(outcome::Column::Status, result.status)
-            .set(outcome::Column::DeviceKey, device_id)
-            .set(
-                outcome::Column::DurationMs,
-                result.duration_ms.clamp(0, i64::from(i32::MAX)),
-            )
-            .set(outcome::Column::ErrorCode, result.error_code.as_deref())
-            .set(
-                outcome::Column::ErrorMessage,
-                result.error_message.as_deref(),
-            );
-        let mut events = vec![of_job(draft, job).finish()?];
-        let mut counts = Counts::of(&standing.targets);
-        counts.add(Some(result.status));
-        if counts.ended() < counts.targeted {
-            if job.state == "QUEUED" {
-                events.push(moved(job, "RUNNING", "executor", None, now)?);
-            }
-            return Ok(events);
-        }
-        let state = if counts.failed == 0 {
-            "COMPLETED"
-        } else {
-            "FAILED"
-        };
-        events.push(moved(job, state, "executor", None, now)?);
-        events.push(ended(job, state, counts, now, result.provenance)?);
-        Ok(events)
-    })
-    .await
+    let store = ingest.store();
+    let standing = Standing::read(store, job_id).await?;
+    let device_key = store.names().key(EntityType::Device, device_id);
+    let mut targets = standing.targets.iter();
+    let target = targets.find(|target| Some(target.device_key) == device_key);
+    let target = target.ok_or(JobError::NoTarget)?;
+    if !standing.runs() {
+        let state = standing.job.state;
+        return Err(JobError::Ended { state });
+    }
+    if target.status.is_some() {
+        return Ok(());
+    }
+    let draft = Draft::new(Kind::JobOutcome, at, result.provenance)
+        .event_id(step_id(job_id, "ENDED", device_id))
+        .set(outcome::Column::Scope, "DEVICE")
+        .set(outcome::Column::Status, result.status)
+        .set(outcome::Column::DeviceKey, device_id)
+        .set(outcome::Column::DurationMs, duration(result.duration_ms))
+        .set(outcome::Column::ErrorCode, result.error_code.as_deref())
+        .set(
+            outcome::Column::ErrorMessage,
+            result.error_message.as_deref(),
+        );
+    let event = of_job(draft, &standing.job).finish()?;
+    refusal_of(ingest.command(vec![event], None).await?)
 }
 
+/// State of a job that was stopped, and of the devices that had not ended it.
+const CANCELLED: &str = "CANCELLED";
+
 /// A job as it was read, with the version that was read before it.
-struct Standing<'a> {
-    ingest: &'a Ingest,
+struct Standing {
+    version: i64,
     job: JobRow,
     targets: Vec<TargetRow>,
 }
 
-impl Standing<'_> {
-    fn device_id(&self, target: &TargetRow) -> String {
-        let id = self.ingest.store().names().id(target.device_key);
-        id.map_or_else(String::new, |id| id.to_string())
-    }
-}
-
-/// Decides on a job as it stands and appends what was decided; decides anew when somebody else has
-/// moved the job meanwhile.
-async fn decide(
-    ingest: &Ingest,
-    job_id: &str,
-    decide: impl Fn(&Standing<'_>, Instant) -> Result<Vec<NewEvent>, JobError>,
-) -> Result<(), JobError> {
-    let store = ingest.store();
-    let mut tries = 0;
-    loop {
+impl Standing {
+    async fn read(store: &Store, job_id: &str) -> Result<Self, JobError> {
         // the version first: what is read after it is at least as new
         let version = store.version(&entity_of(job_id)).await?;
         let job = jobs::job(store, job_id).await?.ok_or(JobError::Unknown)?;
-        if !matches!(job.state.as_str(), "QUEUED" | "RUNNING") {
-            return Err(JobError::Ended { state: job.state });
-        }
         let targets = jobs::targets(store, job_id).await?;
-        let standing = Standing {
-            ingest,
+        Ok(Self {
+            version,
             job,
             targets,
-        };
-        let events = decide(&standing, ingest.clock().now())?;
-        if events.is_empty() {
-            return Ok(());
-        }
+        })
+    }
+
+    fn runs(&self) -> bool {
+        matches!(self.job.state.as_str(), "QUEUED" | "RUNNING")
+    }
+
+    /// Appends what was decided on the job as it was read, unless somebody else has moved it
+    /// meanwhile.
+    async fn append(&self, ingest: &Ingest, events: Vec<NewEvent>) -> Result<(), JobError> {
         let expect = Expect {
-            entity: entity_of(job_id),
-            version,
+            entity: entity_of(&self.job.job_id),
+            version: self.version,
         };
         match ingest.command(events, Some(expect)).await {
-            Ok(appended) => {
-                let refused = appended
-                    .outcomes
-                    .into_iter()
-                    .find_map(|outcome| match outcome {
-                        Outcome::Rejected(refusal) => Some(refusal),
-                        Outcome::Recorded(_) | Outcome::Duplicate(_) | Outcome::Conflict(_) => None,
-                    });
-                return refused.map_or(Ok(()), |refusal| Err(refusal.into()));
-            }
-            Err(AppendError::Stale { .. }) if tries < DECISIONS_MAX => tries += 1,
-            Err(error) => return Err(error.into()),
+            Err(AppendError::Stale { .. }) => Ok(()),
+            appended => refusal_of(appended?),
         }
     }
 }
 
-/// The devices that a job is for: those named, and those at the sites named, in order of their ids.
+fn refusal_of(appended: Appended) -> Result<(), JobError> {
+    for outcome in appended.outcomes {
+        if let Outcome::Rejected(refusal) = outcome {
+            return Err(refusal.into());
+        }
+    }
+    Ok(())
+}
+
+/// The devices that a job is for: those named, and those at the sites named that are not retired,
+/// in order of their ids.
 ///
 /// # Errors
 /// The first id that is not registered.
@@ -326,6 +306,7 @@ pub async fn resolve_targets(
         };
         let filter = DeviceFilter {
             site_key: Some(site_key),
+            lifecycles: Some(["ACTIVE", "SUSPENDED"].map(str::to_owned).to_vec()),
             ..DeviceFilter::default()
         };
         let limit = u64::try_from(TARGETS_MAX + 1).unwrap_or(u64::MAX);
@@ -338,36 +319,6 @@ pub async fn resolve_targets(
         }
     }
     Ok(Ok(targets.into_iter().collect()))
-}
-
-#[derive(Clone, Copy, Default)]
-struct Counts {
-    targeted: i64,
-    succeeded: i64,
-    failed: i64,
-}
-
-impl Counts {
-    fn of(targets: &[TargetRow]) -> Self {
-        let mut counts = Self::default();
-        for target in targets {
-            counts.targeted += 1;
-            counts.add(target.status.as_deref());
-        }
-        counts
-    }
-
-    fn add(&mut self, status: Option<&str>) {
-        match status {
-            Some("COMPLETED") => self.succeeded += 1,
-            Some(_) => self.failed += 1,
-            None => {}
-        }
-    }
-
-    const fn ended(&self) -> i64 {
-        self.succeeded + self.failed
-    }
 }
 
 fn entity_of(job_id: &str) -> String {
@@ -388,14 +339,19 @@ fn of_job(draft: Draft, job: &JobRow) -> Draft {
         .set(outcome::Column::InitiatedBy, job.created_by.as_deref())
 }
 
+/// A duration as an outcome says it: one that is longer than it can say is absent, not cut.
+fn duration(ms: i64) -> Cell {
+    let within = (0..=i64::from(i32::MAX)).contains(&ms);
+    within.then_some(ms).into()
+}
+
 fn moved(
     job: &JobRow,
     state: &str,
-    by: &str,
-    reason: Option<&str>,
-    now: Instant,
+    (by, reason): (&str, Option<&str>),
+    at: Instant,
 ) -> Result<NewEvent, Refusal> {
-    Draft::new(Kind::JobTransition, now, Provenance::Real)
+    Draft::new(Kind::JobTransition, at, Provenance::Real)
         .event_id(step_id(&job.job_id, state, ""))
         .set(transition::Column::JobId, job.job_id.as_str())
         .set(transition::Column::JobType, job.job_type.as_str())
@@ -403,29 +359,4 @@ fn moved(
         .set(transition::Column::ChangedBy, by)
         .given(transition::Column::Reason, reason)
         .finish()
-}
-
-fn ended(
-    job: &JobRow,
-    state: &str,
-    counts: Counts,
-    now: Instant,
-    provenance: Provenance,
-) -> Result<NewEvent, Refusal> {
-    let duration_ms = (now.0 - job.created_at) / 1_000;
-    let draft = Draft::new(Kind::JobOutcome, now, provenance)
-        .event_id(step_id(&job.job_id, "JOB", ""))
-        .set(outcome::Column::Scope, "JOB")
-        .set(outcome::Column::Status, state)
-        .set(
-            outcome::Column::DurationMs,
-            duration_ms.clamp(0, i64::from(i32::MAX)),
-        )
-        .set(outcome::Column::DevicesTargeted, Cell::Int(counts.targeted))
-        .set(
-            outcome::Column::DevicesSucceeded,
-            Cell::Int(counts.succeeded),
-        )
-        .set(outcome::Column::DevicesFailed, Cell::Int(counts.failed));
-    of_job(draft, job).finish()
 }

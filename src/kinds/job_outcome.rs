@@ -49,7 +49,7 @@ pub(super) static SPEC: Spec = Spec {
                 min: 0,
                 max: 2_147_483_647,
             },
-            "How long it ran, in milliseconds.",
+            "How long it ran, in milliseconds: at most 2147483647, which is 24.8 days. It is left out when it ran longer.",
         ),
         Field::optional(
             "deviceId",

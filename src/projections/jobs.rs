@@ -1,4 +1,7 @@
 //! Jobs as they stand: folded from their transitions and from the outcomes on their devices.
+//!
+//! On a device a job ends once: the first outcome counts that is recorded while the job runs. A job
+//! that is cancelled ends with that on all devices that have not ended it.
 
 use entity::{job_outcomes as outcome, job_transitions as transition};
 use futures_util::future::BoxFuture;
@@ -59,6 +62,14 @@ async fn transit(tx: &DatabaseTransaction, event: &Event) -> Result<(), StoreErr
         event.position.0.into(),
     ];
     upsert(tx, INSERT_JOB, vec![row], MERGE_JOB).await?;
+    if cell(transition::Column::State).text() == Some(CANCELLED) {
+        let mut sql = Sql::new("UPDATE job_targets SET status = ");
+        sql.bind(CANCELLED)
+            .push(" WHERE status IS NULL AND job_id = ");
+        sql.bind(cell(transition::Column::JobId).text().unwrap_or_default());
+        let statement = sql.statement(tx.get_database_backend());
+        tx.execute_raw(statement).await.doing("fold a job")?;
+    }
     let Cell::Json(targets) = cell(transition::Column::Targets) else {
         return Ok(());
     };
@@ -82,19 +93,33 @@ async fn transit(tx: &DatabaseTransaction, event: &Event) -> Result<(), StoreErr
     Ok(())
 }
 
+/// State of a job that was stopped, and status of the devices that had not ended it.
+const CANCELLED: &str = "CANCELLED";
+
 /// Only devices that a job was made for have a target; an outcome of a job that others ran has none.
 async fn end_target(tx: &DatabaseTransaction, event: &Event) -> Result<(), StoreError> {
     let cell = |column: outcome::Column| event.fact.cell(column);
+    let text = |column: outcome::Column| cell(column).text().unwrap_or_default();
     let Some(device) = cell(outcome::Column::DeviceKey).int() else {
         return Ok(());
     };
+    if text(outcome::Column::Scope) != "DEVICE" {
+        return Ok(());
+    }
+    let status = text(outcome::Column::Status);
     let mut sql = Sql::new("UPDATE job_targets SET status = ");
-    sql.bind(cell(outcome::Column::Status).text().unwrap_or_default());
-    sql.push(", outcome_position = ")
-        .bind(event.position.0)
-        .push(" WHERE job_id = ");
-    sql.bind(cell(outcome::Column::JobId).text().unwrap_or_default());
+    sql.bind(status).push(", outcome_position = ");
+    sql.bind(event.position.0).push(" WHERE job_id = ");
+    sql.bind(text(outcome::Column::JobId));
     sql.push(" AND device_key = ").bind(device);
+    sql.push(" AND (status IS NULL AND EXISTS (SELECT 1 FROM jobs WHERE job_id = ");
+    sql.bind(text(outcome::Column::JobId));
+    sql.push(" AND state IN ('QUEUED', 'RUNNING'))");
+    if status == CANCELLED {
+        // the outcome of a device for which the job was cancelled before
+        sql.push(" OR status = 'CANCELLED' AND outcome_position IS NULL");
+    }
+    sql.push(")");
     tx.execute_raw(sql.statement(tx.get_database_backend()))
         .await
         .doing("fold a job")?;

@@ -1,7 +1,10 @@
 //! Jobs on a fleet that the test plays.
 
+use homepot_analytics::clock::Clock;
 use homepot_analytics::event::Provenance;
+use homepot_analytics::ingest::Patience;
 use homepot_analytics::jobs::{DeviceResult, Executor, Run};
+use homepot_analytics::kinds::{Kind, parse_any};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -16,12 +19,16 @@ const PROGRESS: &str =
     "subscription($id: ID!) { jobProgress(jobId: $id) { cursor job { state devicesSucceeded
     devicesFailed devicesPending } } }";
 
-/// Devices that do what the test tells them, when it tells them.
-struct Played(mpsc::UnboundedReceiver<&'static str>);
+/// Devices that do what the test tells them, when it tells them, and take their time for it.
+struct Played {
+    told: mpsc::UnboundedReceiver<&'static str>,
+    clock: Clock,
+}
 
 impl Run for Played {
     fn run(&mut self, _device_id: &str, _job_type: &str, _job_id: &str) -> Option<DeviceResult> {
-        let status = self.0.try_recv().ok()?;
+        let status = self.told.try_recv().ok()?;
+        self.clock.advance_ms(1_500);
         Some(DeviceResult {
             status,
             duration_ms: 1_500,
@@ -40,8 +47,10 @@ fn play(app: &TestApp, results: &[&'static str]) {
     }
     let executor = Executor::new(app.app().ingest.clone());
     let stopping = app.app().stopping();
+    let clock = app.clock.clone();
+    let played = Played { told, clock };
     app.app()
-        .spawn("the played fleet", executor.run(Played(told), stopping));
+        .spawn("the played fleet", executor.run(played, stopping));
 }
 
 async fn create(app: &TestApp, input: Value) -> Value {
@@ -122,11 +131,11 @@ async fn a_job_that_cannot_be_made_is_told_as_a_user_error() {
             assert_eq!(texts(&answer["userErrors"], "field"), [field], "{answer}");
         }
         let data = app
-            .data("{ jobTransitions { totalCount } jobs { jobId } }")
+            .data("{ jobTransitions { totalCount } jobs { totalCount nodes { jobId } } }")
             .await;
         assert_eq!(
             data,
-            json!({ "jobTransitions": { "totalCount": "0" }, "jobs": [] })
+            json!({ "jobTransitions": { "totalCount": "0" }, "jobs": { "totalCount": "0", "nodes": [] } })
         );
     })
     .await;
@@ -146,8 +155,9 @@ async fn a_repeat_with_the_same_idempotency_key_makes_no_second_job() {
         let refused = create(app, other).await;
         assert_eq!(refused["job"], Value::Null);
         assert_eq!(texts(&refused["userErrors"], "code"), ["CONFLICT"]);
-        let data = app.data("{ jobs { jobId } }").await;
-        assert_eq!(data["jobs"], json!([{ "jobId": first["job"]["jobId"] }]));
+        let data = app.data("{ jobs { nodes { jobId } } }").await;
+        let made = json!([{ "jobId": first["job"]["jobId"] }]);
+        assert_eq!(data["jobs"]["nodes"], made);
     })
     .await;
 }
@@ -180,7 +190,7 @@ async fn a_job_completes_when_all_devices_have_and_its_progress_ends_with_it() {
                 devicesTargeted devicesSucceeded devicesFailed } } jobTransitions(order: FIRST_RECORDED_FIRST) { nodes { state } } }")
             .await;
         insta::allow_duplicates! {
-            insta::assert_snapshot!(data, @r#"{"jobOutcomes":{"nodes":[{"deviceId":"till-1","devicesFailed":null,"devicesSucceeded":null,"devicesTargeted":null,"durationMs":1500,"provenance":"SIMULATED","scope":"DEVICE","status":"COMPLETED"},{"deviceId":"till-2","devicesFailed":null,"devicesSucceeded":null,"devicesTargeted":null,"durationMs":1500,"provenance":"SIMULATED","scope":"DEVICE","status":"COMPLETED"},{"deviceId":null,"devicesFailed":0,"devicesSucceeded":2,"devicesTargeted":2,"durationMs":0,"provenance":"SIMULATED","scope":"JOB","status":"COMPLETED"}]},"jobTransitions":{"nodes":[{"state":"QUEUED"},{"state":"RUNNING"},{"state":"COMPLETED"}]}}"#);
+            insta::assert_snapshot!(data, @r#"{"jobOutcomes":{"nodes":[{"deviceId":"till-1","devicesFailed":null,"devicesSucceeded":null,"devicesTargeted":null,"durationMs":1500,"provenance":"SIMULATED","scope":"DEVICE","status":"COMPLETED"},{"deviceId":"till-2","devicesFailed":null,"devicesSucceeded":null,"devicesTargeted":null,"durationMs":1500,"provenance":"SIMULATED","scope":"DEVICE","status":"COMPLETED"},{"deviceId":null,"devicesFailed":0,"devicesSucceeded":2,"devicesTargeted":2,"durationMs":3000,"provenance":"SIMULATED","scope":"JOB","status":"COMPLETED"}]},"jobTransitions":{"nodes":[{"state":"QUEUED"},{"state":"RUNNING"},{"state":"COMPLETED"}]}}"#);
         }
     })
     .await;
@@ -210,9 +220,13 @@ async fn progress_begins_with_the_job_as_it_stands() {
         let first = socket.data(&id).await;
         assert_eq!(first["jobProgress"]["job"]["state"], "QUEUED");
         play(app, &["COMPLETED"]);
-        let second = socket.data(&id).await;
-        assert_eq!(second["jobProgress"]["job"]["state"], "RUNNING");
-        assert_eq!(second["jobProgress"]["job"]["devicesPending"], 1);
+        // the outcome comes first, and what it brings about next
+        let mut step = socket.data(&id).await["jobProgress"]["job"].take();
+        while step["state"] == "QUEUED" {
+            step = socket.data(&id).await["jobProgress"]["job"].take();
+        }
+        assert_eq!(step["state"], "RUNNING");
+        assert_eq!(step["devicesPending"], 1);
         app.data_with(CANCEL, json!({ "input": { "jobId": job } }))
             .await;
         assert_eq!(
@@ -250,8 +264,10 @@ async fn cancelling_ends_the_devices_that_had_not_ended() {
             .await;
         assert_eq!(events["jobOutcomes"]["totalCount"], "3");
         assert_eq!(events["jobTransitions"]["nodes"][0], json!({ "state": "CANCELLED", "reason": "wrong shop" }));
-        let again = app.data_with(CANCEL, input).await;
-        assert_eq!(again["cancelJob"]["userErrors"], json!([{ "code": "WRONG_STATE", "field": "jobId" }]));
+        assert_eq!(app.data_with(CANCEL, input).await, data);
+        let again = app.data("{ jobOutcomes { totalCount } jobTransitions { totalCount } }").await;
+        assert_eq!(again["jobOutcomes"]["totalCount"], "3");
+        assert_eq!(again["jobTransitions"]["totalCount"], "2");
         let unknown = app.data_with(CANCEL, json!({ "input": { "jobId": "none" } })).await;
         assert_eq!(unknown["cancelJob"]["userErrors"], json!([{ "code": "NOT_FOUND", "field": "jobId" }]));
     })
@@ -266,6 +282,142 @@ async fn a_job_outlives_a_restart() {
         app.restart().await;
         play(app, &["COMPLETED", "COMPLETED"]);
         assert_eq!(progress(app, &job).await.last().unwrap(), "COMPLETED 2+0");
+    })
+    .await;
+}
+
+/// How a job ended on a device, as the device reports it.
+fn outcome(job: &str, device: &str, status: &str) -> Value {
+    json!({ "jobOutcome": { "jobId": job, "jobType": "RESTART", "deviceId": device, "status": status,
+        "durationMs": 60_000 } })
+}
+
+const OF_JOB: &str = "query($id: ID!) { job(jobId: $id) { state devicesSucceeded devicesFailed
+    targets { status } } jobOutcomes(filter: { scope: { eq: JOB } }) {
+    nodes { status durationMs devicesTargeted devicesSucceeded devicesFailed } } }";
+
+#[tokio::test]
+async fn a_job_ends_when_its_devices_report_their_outcomes() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let job = created(app).await;
+        app.record(json!([outcome(&job, "till-1", "COMPLETED")])).await;
+        app.record(json!([outcome(&job, "till-2", "TIMEOUT")])).await;
+        assert_eq!(progress(app, &job).await.last().unwrap(), "FAILED 1+1");
+        let data = app.data_with(OF_JOB, json!({ "id": job })).await;
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(data, @r#"{"job":{"devicesFailed":1,"devicesSucceeded":1,"state":"FAILED","targets":[{"status":"COMPLETED"},{"status":"TIMEOUT"}]},"jobOutcomes":{"nodes":[{"devicesFailed":1,"devicesSucceeded":1,"devicesTargeted":2,"durationMs":60000,"status":"FAILED"}]}}"#);
+        }
+        let data = app.data("{ jobTransitions(order: FIRST_RECORDED_FIRST) { nodes { state changedBy } } }").await;
+        assert_eq!(texts(&data["jobTransitions"]["nodes"], "state"), ["QUEUED", "RUNNING", "FAILED"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_job_ends_after_a_crash_between_the_last_outcome_and_its_end() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let job = created(app).await;
+        app.restart_after(async |ingest| {
+            let now = ingest.clock().now();
+            for device in ["till-1", "till-2"] {
+                let event = parse_any(&outcome(&job, device, "COMPLETED"), now);
+                let given = vec![(Some(Kind::JobOutcome), event)];
+                ingest.record(given, None, Patience::None).await.unwrap();
+            }
+        })
+        .await;
+        assert_eq!(progress(app, &job).await.last().unwrap(), "COMPLETED 2+0");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_job_ends_on_a_device_once_and_never_after_it_has_ended_as_a_whole() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let job = created(app).await;
+        app.record(json!([
+            outcome(&job, "till-1", "COMPLETED"),
+            outcome(&job, "till-1", "FAILED"),
+            outcome(&job, "till-3", "FAILED")
+        ]))
+        .await;
+        app.data_with(CANCEL, json!({ "input": { "jobId": job } })).await;
+        app.record(json!([
+            outcome(&job, "till-2", "COMPLETED"),
+            outcome(&job, "till-1", "ERROR")
+        ]))
+        .await;
+        let data = app.data_with(OF_JOB, json!({ "id": job })).await;
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(data, @r#"{"job":{"devicesFailed":1,"devicesSucceeded":1,"state":"CANCELLED","targets":[{"status":"COMPLETED"},{"status":"CANCELLED"}]},"jobOutcomes":{"nodes":[{"devicesFailed":1,"devicesSucceeded":1,"devicesTargeted":2,"durationMs":60000,"status":"CANCELLED"}]}}"#);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_job_that_its_devices_have_ended_cannot_be_cancelled() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let job = created(app).await;
+        app.record(json!([
+            outcome(&job, "till-1", "COMPLETED"),
+            outcome(&job, "till-2", "COMPLETED")
+        ]))
+        .await;
+        let data = app
+            .data_with(CANCEL, json!({ "input": { "jobId": job } }))
+            .await;
+        assert_eq!(data["cancelJob"]["job"]["state"], "COMPLETED");
+        assert_eq!(
+            data["cancelJob"]["userErrors"],
+            json!([{ "code": "WRONG_STATE", "field": "jobId" }])
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_cancelled_on_simulated_devices_is_simulated() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.record(json!([
+            { "deviceRegistration": { "deviceId": "till-1", "siteId": "harbour",
+                "deviceType": "POS_TERMINAL", "provenance": "SIMULATED" } },
+            { "deviceMetrics": { "deviceId": "till-2", "occurredAt": super::app::NOON,
+                "provenance": "SIMULATED" } }
+        ]))
+        .await;
+        let job = created(app).await;
+        app.data_with(CANCEL, json!({ "input": { "jobId": job } }))
+            .await;
+        let data = app.data("{ jobOutcomes { nodes { provenance } } }").await;
+        assert_eq!(
+            texts(&data["jobOutcomes"]["nodes"], "provenance"),
+            ["SIMULATED"; 3]
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_job_for_a_site_leaves_retired_devices_out() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.record(
+            json!([{ "deviceRegistration": { "deviceId": "till-1", "siteId": "harbour",
+            "deviceType": "POS_TERMINAL", "lifecycle": "RETIRED" } }]),
+        )
+        .await;
+        let answer = create(app, json!({ "jobType": "RESTART", "siteIds": ["harbour"] })).await;
+        let targets = &answer["job"]["targets"];
+        assert_eq!(
+            *targets,
+            json!([{ "device": { "deviceId": "till-2" }, "status": null }])
+        );
     })
     .await;
 }

@@ -14,6 +14,7 @@ mod filters;
 mod fleet;
 mod hostile;
 mod inputs;
+mod job_pages;
 mod jobs;
 mod nodes;
 mod paging;

@@ -108,7 +108,7 @@ async fn the_devices_of_jobs_cost_the_same_for_one_job_and_for_ten() {
         }
         let mut costs = Vec::<Value>::new();
         for first in [1, 10] {
-            let document = format!("{{ jobs(first: {first}) {{ devicesTargeted targets {{ device {{ name }} }} }} }}");
+            let document = format!("{{ jobs(first: {first}) {{ nodes {{ devicesTargeted targets {{ device {{ name }} }} }} }} }}");
             costs.push(json!(cost(app, &document).await));
         }
         assert_eq!(costs, [json!(3), json!(3)]);

@@ -1,0 +1,293 @@
+//! The list of jobs: pages, the newest first, and the filter.
+
+use std::borrow::Cow;
+
+use async_graphql::registry::Registry;
+use async_graphql::{
+    Context, Error, ID, InputType, InputValueError, InputValueResult, Object, SimpleObject, Value,
+};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::error::bad_input;
+use super::job::Job;
+use super::meta::{Entries, input, input_object};
+use super::pages::PageInfo;
+use super::scalars::Long;
+use super::{Api, api, of_failed};
+use crate::history::jobs::{self, JobPlace, JobsPage};
+use crate::kinds::enums;
+
+/// Jobs of a page when no number is given.
+const PAGE_DEFAULT: usize = 50;
+/// Jobs of a page at most: each may be for 900 devices, which are read with it.
+const PAGE_MAX: usize = 100;
+
+/// The queries of jobs.
+#[derive(Debug)]
+pub(super) struct Jobs;
+
+#[Object]
+impl Jobs {
+    /// A job by its id.
+    async fn job(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Its id.")] job_id: ID,
+    ) -> Result<Option<Job>, Error> {
+        Job::read(api(ctx), &job_id).await
+    }
+
+    /// Jobs, the newest first.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are those of every connection"
+    )]
+    async fn jobs(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which jobs.")] filter: Option<JobFilter>,
+        #[graphql(
+            desc = "Rows at most, from the beginning; 50 when neither is given, 100 at most."
+        )]
+        first: Option<i32>,
+        #[graphql(desc = "Begins after this place.")] after: Option<String>,
+        #[graphql(desc = "Rows at most, from the end; 100 at most.")] last: Option<i32>,
+        #[graphql(desc = "Ends before this place.")] before: Option<String>,
+    ) -> Result<Option<JobConnection>, Error> {
+        let place = |text: Option<String>| text.as_deref().map(read_cursor).transpose();
+        let (rows, from_end) = size(first, last)?;
+        let page = JobsPage {
+            states: filter.and_then(|filter| filter.states),
+            after: place(after)?,
+            before: place(before)?,
+            from_end,
+        };
+        let api = api(ctx);
+        let limit = u64::try_from(rows + 1).unwrap_or(u64::MAX);
+        let found = jobs::jobs_page(api.store(), &page, limit).await;
+        let mut found = found.map_err(|error| of_failed(api, &error))?;
+        let more = found.len() > rows;
+        if from_end && more {
+            found.remove(0);
+        }
+        found.truncate(rows);
+        let jobs = Job::all_with_targets(api, found).await?;
+        Ok(Some(JobConnection { jobs, page, more }))
+    }
+}
+
+fn size(first: Option<i32>, last: Option<i32>) -> Result<(usize, bool), Error> {
+    let (name, rows) = match (first, last) {
+        (Some(_), Some(_)) => {
+            return Err(bad_input("first and last are both given, a page has one"));
+        }
+        (Some(first), None) => ("first", first),
+        (None, Some(last)) => ("last", last),
+        (None, None) => return Ok((PAGE_DEFAULT, false)),
+    };
+    let within = usize::try_from(rows).ok().filter(|rows| *rows <= PAGE_MAX);
+    let message = || format!("{name} is not between 0 and {PAGE_MAX}");
+    let rows = within.ok_or_else(|| bad_input(message()))?;
+    Ok((rows, last.is_some()))
+}
+
+fn write_cursor((created_at, job_id): &JobPlace) -> String {
+    URL_SAFE_NO_PAD.encode(format!("job:{created_at}:{job_id}"))
+}
+
+fn read_cursor(text: &str) -> Result<JobPlace, Error> {
+    let place = || {
+        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+        let (created_at, job_id) = text.strip_prefix("job:")?.split_once(':')?;
+        let known = !job_id.contains('\0');
+        known.then_some((created_at.parse().ok()?, job_id.to_owned()))
+    };
+    place().ok_or_else(|| bad_input("not a cursor of this list"))
+}
+
+/// A job with its place.
+#[derive(Debug, SimpleObject)]
+struct JobEdge {
+    /// Place of the job.
+    cursor: String,
+    /// The job.
+    node: Job,
+}
+
+/// A page of jobs.
+#[derive(Debug)]
+struct JobConnection {
+    jobs: Vec<Job>,
+    page: JobsPage,
+    /// Whether there are more in the direction in which the page was read.
+    more: bool,
+}
+
+/// A page of jobs.
+#[Object]
+impl JobConnection {
+    /// The jobs with their places.
+    async fn edges(&self) -> Vec<JobEdge> {
+        let edge = |job: &Job| JobEdge {
+            cursor: write_cursor(&job.place()),
+            node: job.clone(),
+        };
+        self.jobs.iter().map(edge).collect()
+    }
+
+    /// The jobs.
+    async fn nodes(&self) -> &[Job] {
+        &self.jobs
+    }
+
+    /// Where the page stands among the others.
+    async fn page_info(&self, ctx: &Context<'_>) -> Result<PageInfo, Error> {
+        let other = self.is_more_on_the_other_side(api(ctx)).await?;
+        let (has_next_page, has_previous_page) = if self.page.from_end {
+            (other, self.more)
+        } else {
+            (self.more, other)
+        };
+        let cursor = |job: Option<&Job>| job.map(|job| write_cursor(&job.place()));
+        Ok(PageInfo {
+            has_next_page,
+            has_previous_page,
+            start_cursor: cursor(self.jobs.first()),
+            end_cursor: cursor(self.jobs.last()),
+        })
+    }
+
+    /// How many jobs there are on all pages; counted only when asked for.
+    async fn total_count(&self, ctx: &Context<'_>) -> Result<Long, Error> {
+        let api = api(ctx);
+        let count = jobs::jobs_count(api.store(), &self.page).await;
+        let count = count.map_err(|error| of_failed(api, &error))?;
+        Ok(Long(i64::try_from(count).unwrap_or(i64::MAX)))
+    }
+}
+
+impl JobConnection {
+    /// Whether there are jobs on the side from which the page was read. A page without rows has all
+    /// there are on that side, when it has a place at all.
+    async fn is_more_on_the_other_side(&self, api: &Api) -> Result<bool, Error> {
+        let page = &self.page;
+        let mut beyond = JobsPage {
+            states: page.states.clone(),
+            ..JobsPage::default()
+        };
+        if page.from_end {
+            beyond.after = self.jobs.last().map(Job::place);
+        } else {
+            beyond.before = self.jobs.first().map(Job::place);
+        }
+        let begins_at = if page.from_end {
+            &page.before
+        } else {
+            &page.after
+        };
+        if begins_at.is_none() {
+            return Ok(false);
+        }
+        let found = jobs::jobs_page(api.store(), &beyond, 1).await;
+        let found = found.map_err(|error| of_failed(api, &error))?;
+        Ok(!found.is_empty())
+    }
+}
+
+/// Which jobs.
+#[derive(Debug, Default)]
+struct JobFilter {
+    /// In one of these states.
+    states: Option<Vec<String>>,
+}
+
+impl InputType for JobFilter {
+    type RawValueType = Self;
+
+    fn type_name() -> Cow<'static, str> {
+        "JobFilter".into()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        let fields = vec![input("state", "JobStateFilter", "The state.")];
+        let description = "Which jobs: all conditions given must hold.";
+        input_object(registry, "JobFilter", description, fields, Entries::Any);
+        Self::qualified_type_name()
+    }
+
+    fn parse(value: Option<Value>) -> InputValueResult<Self> {
+        let Some(Value::Object(conditions)) = value else {
+            return Err(InputValueError::expected_type(value.unwrap_or_default()));
+        };
+        let mut filter = Self::default();
+        for (name, condition) in conditions {
+            match (name.as_str(), condition) {
+                ("state", Value::Object(operators)) => {
+                    for (operator, operand) in operators {
+                        let states = states(&operator, operand).map_err(InputValueError::custom)?;
+                        filter.keep(&states);
+                    }
+                }
+                ("state", _) => return Err(InputValueError::custom("state is no condition")),
+                (name, _) => {
+                    let message = format!("there is no field {name}");
+                    return Err(InputValueError::custom(message));
+                }
+            }
+        }
+        Ok(filter)
+    }
+
+    fn to_value(&self) -> Value {
+        Value::Null
+    }
+
+    fn as_raw_value(&self) -> Option<&Self::RawValueType> {
+        Some(self)
+    }
+}
+
+impl JobFilter {
+    /// Both what held before and this.
+    fn keep(&mut self, states: &[String]) {
+        let both = |before: &Vec<String>| {
+            let kept = before.iter().filter(|state| states.contains(state));
+            kept.cloned().collect()
+        };
+        let kept = self.states.as_ref().map_or_else(|| states.to_vec(), both);
+        self.states = Some(kept);
+    }
+}
+
+/// The states for which a condition holds. Every job has a state.
+fn states(operator: &str, operand: Value) -> Result<Vec<String>, String> {
+    let all = || enums::JOB_STATE.values.iter().map(|(word, _)| *word);
+    let word = |value: Value| {
+        let word = match value {
+            Value::Enum(name) => name.to_string(),
+            Value::String(word) => word,
+            Value::Null
+            | Value::Number(_)
+            | Value::Boolean(_)
+            | Value::Binary(_)
+            | Value::List(_)
+            | Value::Object(_) => String::new(),
+        };
+        let message = format!(
+            "state.{operator} is not one of {}",
+            all().collect::<Vec<_>>().join(", ")
+        );
+        all()
+            .any(|known| known == word)
+            .then_some(word)
+            .ok_or(message)
+    };
+    match (operator, operand) {
+        ("in", Value::List(words)) => words.into_iter().map(word).collect(),
+        ("isNull", Value::Boolean(true)) => Ok(Vec::new()),
+        ("isNull", Value::Boolean(false)) => Ok(all().map(str::to_owned).collect()),
+        ("eq", value) => Ok(vec![word(value)?]),
+        (operator, _) => Err(format!("state.{operator} is not of its type")),
+    }
+}
