@@ -5,10 +5,11 @@ use serde_json::Value as Json;
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::event::{Cell, Fact, Position, Provenance};
+use crate::event::{Cell, Fact, Instant, Position, Provenance};
 use crate::history::fleet;
 use crate::ingest::Ingest;
 use crate::kinds::{Draft, Kind, Refusal};
+use crate::projections::configuration::entity_of;
 use crate::store::{AppendError, EntityType, Expect, Outcome, Store, StoreError};
 
 /// Why a parameter was not set.
@@ -22,6 +23,18 @@ pub enum ConfigurationError {
         /// The id.
         id: String,
     },
+    /// It is not said which device or site.
+    #[error("entityId is missing: it says which {what}")]
+    Unnamed {
+        /// `device` or `site`.
+        what: &'static str,
+    },
+    /// The system has no parts.
+    #[error("entityId of SYSTEM is left out or \"system\"")]
+    NotTheSystem,
+    /// Others set it each time that it was read.
+    #[error("the parameter was set by others at the same time; try again")]
+    Contended,
     /// The key was used before for another change.
     #[error("the idempotency key was used before for another change")]
     OtherRepeat,
@@ -31,7 +44,7 @@ pub enum ConfigurationError {
     /// The log cannot be read.
     #[error("cannot read the configuration")]
     Store(#[from] StoreError),
-    /// The log cannot be written, or somebody else has set the parameter meanwhile.
+    /// The log cannot be written.
     #[error("cannot record the change")]
     Append(#[from] AppendError),
 }
@@ -41,8 +54,8 @@ pub enum ConfigurationError {
 pub struct Change {
     /// DEVICE, SITE or SYSTEM.
     pub entity_type: String,
-    /// Id of the device or site; `system` otherwise.
-    pub entity_id: String,
+    /// Id of the device or site; absent or [`SYSTEM`] otherwise.
+    pub entity_id: Option<String>,
     /// The parameter.
     pub parameter: String,
     /// Its new value.
@@ -55,61 +68,87 @@ pub struct Change {
     pub event_id: Option<Uuid>,
 }
 
-/// Sets a parameter; the value before is recorded with it.
+/// How often a change is made anew when somebody else has changed the parameter meanwhile.
+const DECISIONS_MAX: usize = 8;
+/// What is configured when it is neither a device nor a site.
+pub const SYSTEM: &str = "system";
+
+/// Sets a parameter; the value before is recorded with it. It holds from now on, also when the value
+/// before is from a source whose clock is ahead.
 ///
 /// # Errors
 /// When there is no such thing, a value is out of bounds, or the change cannot be recorded.
 pub async fn set(ingest: &Ingest, change: Change) -> Result<Outcome, ConfigurationError> {
     let store = ingest.store();
-    let entity = format!(
-        "configuration/{}/{}/{}",
-        change.entity_type, change.entity_id, change.parameter
-    );
-    let known = match change.entity_type.as_str() {
-        "DEVICE" => Some((EntityType::Device, "device")),
-        "SITE" => Some((EntityType::Site, "site")),
-        _ => None,
+    let id = id_of(store, &change)?;
+    // before anything is read by what it says
+    draft(&change, id, ingest.clock().now())
+        .finish()
+        .map_err(ConfigurationError::Refused)?;
+    let entity = entity_of(&change.entity_type, id, &change.parameter);
+    for _ in 0..DECISIONS_MAX {
+        let version = store.version(&entity).await?;
+        let kind = change.entity_type.as_str();
+        let old = fleet::configured(store, (kind, id), &change.parameter).await?;
+        let since = old.as_ref().map_or(0, |row| row.occurred_at + 1);
+        let at = ingest.clock().now().max(Instant(since));
+        let old = old.and_then(|row| serde_json::from_str::<Json>(&row.value).ok());
+        let event = draft(&change, id, at)
+            .set(Column::OldValue, old.map_or(Cell::Null, Cell::from))
+            .finish()
+            .map_err(ConfigurationError::Refused)?;
+        let asked = event.fact.clone();
+        let expect = Expect {
+            entity: entity.clone(),
+            version,
+        };
+        let appended = match ingest.command(vec![event], Some(expect)).await {
+            Err(AppendError::Stale { .. }) => continue,
+            appended => appended?,
+        };
+        return match appended.outcomes.into_iter().next() {
+            Some(Outcome::Rejected(refusal)) => Err(ConfigurationError::Refused(refusal)),
+            Some(Outcome::Conflict(first)) => repeated(store, first, &asked).await,
+            Some(outcome) => Ok(outcome),
+            None => Err(ConfigurationError::Store(StoreError::Closed)),
+        };
+    }
+    Err(ConfigurationError::Contended)
+}
+
+/// The id of what is configured, which must be there.
+fn id_of<'a>(store: &Store, change: &'a Change) -> Result<&'a str, ConfigurationError> {
+    let (entity, what) = match change.entity_type.as_str() {
+        "DEVICE" => (EntityType::Device, "device"),
+        "SITE" => (EntityType::Site, "site"),
+        _ => {
+            return match change.entity_id.as_deref() {
+                None | Some(SYSTEM) => Ok(SYSTEM),
+                Some(_) => Err(ConfigurationError::NotTheSystem),
+            };
+        }
     };
-    if let Some((entity, what)) = known
-        && store.names().key(entity, &change.entity_id).is_none()
-    {
-        return Err(ConfigurationError::Unknown {
-            what,
-            id: change.entity_id,
-        });
+    let id = change.entity_id.as_deref();
+    let id = id.ok_or(ConfigurationError::Unnamed { what })?;
+    if store.names().key(entity, id).is_none() {
+        let id = id.to_owned();
+        return Err(ConfigurationError::Unknown { what, id });
     }
-    let version = store.version(&entity).await?;
-    let values = fleet::configuration(store, &change.entity_type, &change.entity_id).await?;
-    let old = values
-        .into_iter()
-        .find(|row| row.parameter_name == change.parameter);
-    let old = old.and_then(|row| serde_json::from_str::<Json>(&row.value).ok());
-    let mut draft = Draft::new(
-        Kind::ConfigurationChange,
-        ingest.clock().now(),
-        Provenance::Real,
-    )
-    .set(Column::EntityType, change.entity_type.as_str())
-    .given(Column::EntityId, Some(&change.entity_id))
-    .given(Column::ParameterName, Some(&change.parameter))
-    .set(Column::OldValue, old.map_or(Cell::Null, Cell::from))
-    .set(Column::NewValue, change.value)
-    .set(Column::ChangedBy, change.changed_by.as_str())
-    .given(Column::Reason, change.reason.as_deref())
-    .set(Column::ChangeType, "MANUAL");
-    if let Some(event_id) = change.event_id {
-        draft = draft.event_id(event_id);
-    }
-    let event = draft.finish().map_err(ConfigurationError::Refused)?;
-    let asked = event.fact.clone();
-    let appended = ingest
-        .command(vec![event], Some(Expect { entity, version }))
-        .await?;
-    match appended.outcomes.into_iter().next() {
-        Some(Outcome::Rejected(refusal)) => Err(ConfigurationError::Refused(refusal)),
-        Some(Outcome::Conflict(first)) => repeated(store, first, &asked).await,
-        Some(outcome) => Ok(outcome),
-        None => Err(ConfigurationError::Store(StoreError::Closed)),
+    Ok(id)
+}
+
+fn draft(change: &Change, id: &str, at: Instant) -> Draft {
+    let draft = Draft::new(Kind::ConfigurationChange, at, Provenance::Real)
+        .set(Column::EntityType, change.entity_type.as_str())
+        .given(Column::EntityId, Some(id))
+        .given(Column::ParameterName, Some(&change.parameter))
+        .set(Column::NewValue, change.value.clone())
+        .set(Column::ChangedBy, change.changed_by.as_str())
+        .given(Column::Reason, change.reason.as_deref())
+        .set(Column::ChangeType, "MANUAL");
+    match change.event_id {
+        Some(event_id) => draft.event_id(event_id),
+        None => draft,
     }
 }
 

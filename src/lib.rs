@@ -74,6 +74,7 @@ pub mod ingest;
 pub mod jobs;
 pub mod kinds;
 pub mod projections;
+pub mod schedule;
 pub mod simulate;
 pub mod store;
 pub mod telemetry;

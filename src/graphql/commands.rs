@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_graphql::registry::{MetaTypeId, Registry};
 use async_graphql::{
-    Context, ContextSelectionSet, Enum, Error, ID, InputObject, InputType, InputValueResult,
-    Object, OutputType, Positioned, ServerResult, SimpleObject, Value, parser::types::Field,
+    Context, ContextSelectionSet, Enum, Error, ID, InputObject, Object, OutputType, Positioned,
+    ServerResult, SimpleObject, Value, parser::types::Field,
 };
 use serde_json::json;
 use uuid::Uuid as RawUuid;
@@ -14,14 +14,15 @@ use uuid::Uuid as RawUuid;
 use super::error::of_append;
 use super::job::Job;
 use super::scalars::{DateTime, JsonScalar};
+use super::schedule_input::SetSiteScheduleInput;
 use super::words::{ConfigurationEntities, DeviceLifecycles, DeviceStates, DeviceTypes, Word};
 use super::{Api, api, of_failed};
 use crate::configuration::{self, Change, ConfigurationError};
 use crate::event::{Event, Instant};
-use crate::ingest::Patience;
 use crate::jobs::{self, JobError, NewJob};
 use crate::kinds::{self, Code, Kind, Refusal};
-use crate::store::{AppendError, Outcome};
+use crate::schedule::{self, ScheduleError};
+use crate::store::Outcome;
 
 /// State of a device, as input.
 pub(super) type DeviceState = Word<DeviceStates>;
@@ -143,7 +144,7 @@ pub(super) struct JobPayload {
 pub(super) struct SetConfigurationInput {
     /// What is configured.
     entity_type: Word<ConfigurationEntities>,
-    /// Id of the device or site; left out for the whole system.
+    /// Id of the device or site; left out, or `system`, for the whole system.
     entity_id: Option<ID>,
     /// Name of the parameter.
     parameter_name: String,
@@ -208,34 +209,6 @@ pub(super) struct SetSiteSchedulePayload {
     schedule: Option<EventOf<SITE_SCHEDULE>>,
     /// Why the command was refused; empty when it was not.
     user_errors: Vec<UserError>,
-}
-
-/// A row of a schedule, in the wire shape of its kind.
-#[derive(Debug)]
-pub(super) struct ScheduleInput(Value);
-
-impl InputType for ScheduleInput {
-    type RawValueType = Self;
-
-    fn type_name() -> Cow<'static, str> {
-        "SiteScheduleInput".into()
-    }
-
-    fn create_type_info(_registry: &mut Registry) -> String {
-        Self::qualified_type_name()
-    }
-
-    fn parse(value: Option<Value>) -> InputValueResult<Self> {
-        Ok(Self(value.unwrap_or_default()))
-    }
-
-    fn to_value(&self) -> Value {
-        self.0.clone()
-    }
-
-    fn as_raw_value(&self) -> Option<&Self::RawValueType> {
-        Some(self)
-    }
 }
 
 /// The commands.
@@ -313,9 +286,7 @@ impl Commands {
         let api = api(ctx);
         let change = Change {
             entity_type: input.entity_type.word(),
-            entity_id: input
-                .entity_id
-                .map_or_else(|| "system".to_owned(), |id| id.0),
+            entity_id: input.entity_id.map(|id| id.0),
             parameter: input.parameter_name,
             value: input.value.0,
             changed_by: OPERATOR.to_owned(),
@@ -343,6 +314,13 @@ impl Commands {
                 UserErrorCode::NotFound,
                 error.to_string(),
             )),
+            Err(
+                error @ (ConfigurationError::Unnamed { .. } | ConfigurationError::NotTheSystem),
+            ) => refused(UserError::new(
+                "entityId",
+                UserErrorCode::Invalid,
+                error.to_string(),
+            )),
             Err(ConfigurationError::Refused(refusal)) => {
                 let mut error = UserError::of(refusal);
                 // the input calls it otherwise than the event
@@ -356,10 +334,11 @@ impl Commands {
                 UserErrorCode::Conflict,
                 error.to_string(),
             )),
-            Err(ConfigurationError::Append(AppendError::Stale { .. })) => {
-                let message = "the parameter was set by somebody else at the same time; try again";
-                refused(UserError::new("value", UserErrorCode::Conflict, message))
-            }
+            Err(error @ ConfigurationError::Contended) => refused(UserError::new(
+                "value",
+                UserErrorCode::Conflict,
+                error.to_string(),
+            )),
             Err(ConfigurationError::Store(error)) => Err(of_failed(api, &error)),
             Err(ConfigurationError::Append(error)) => {
                 Err(of_append(&api.background, api.ingest.clock().now(), &error))
@@ -367,47 +346,49 @@ impl Commands {
         }
     }
 
-    /// Sets the hours of a site on a day of the week or on one date.
+    /// Sets the hours of a site on a day of the week or on one date. They hold from now on.
     async fn set_site_schedule(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The hours.")] input: ScheduleInput,
+        #[graphql(desc = "The hours.")] input: SetSiteScheduleInput,
     ) -> Result<SetSiteSchedulePayload, Error> {
         let api = api(ctx);
         let now = api.ingest.clock().now();
-        let given = kinds::parse(Kind::SiteSchedule, &input.0, now);
-        let given = vec![(Some(Kind::SiteSchedule), given)];
-        let appended = api.ingest.record(given, None, Patience::None).await;
-        let appended = appended.map_err(|error| of_append(&api.background, now, &error))?;
-        match appended.outcomes.into_iter().next() {
-            Some(Outcome::Rejected(refusal)) => {
-                let user_errors = vec![UserError::of(refusal)];
+        let event_id = input.key.map(|key| keyed_id(Some(&key), "schedule"));
+        let refused = |error| {
+            Ok(SetSiteSchedulePayload {
+                schedule: None,
+                user_errors: vec![error],
+            })
+        };
+        let set = match kinds::parse(Kind::SiteSchedule, &input.hours, now) {
+            Ok(hours) => schedule::set(&api.ingest, hours, event_id).await,
+            Err(refusal) => Err(ScheduleError::Refused(refusal)),
+        };
+        match set {
+            Ok(outcome) => {
+                let schedule = recorded(api, Kind::SiteSchedule, &outcome).await?;
                 Ok(SetSiteSchedulePayload {
-                    schedule: None,
-                    user_errors,
-                })
-            }
-            Some(Outcome::Conflict(_)) => {
-                let message = "the eventId was recorded before with another body";
-                let error = UserError::new("eventId", UserErrorCode::Conflict, message);
-                Ok(SetSiteSchedulePayload {
-                    schedule: None,
-                    user_errors: vec![error],
-                })
-            }
-            Some(outcome) => {
-                let schedule = recorded(api, Kind::SiteSchedule, &outcome)
-                    .await?
-                    .map(EventOf);
-                Ok(SetSiteSchedulePayload {
-                    schedule,
+                    schedule: schedule.map(EventOf),
                     user_errors: Vec::new(),
                 })
             }
-            None => Ok(SetSiteSchedulePayload {
-                schedule: None,
-                user_errors: Vec::new(),
-            }),
+            Err(ScheduleError::Refused(refusal)) => refused(UserError::of(refusal)),
+            Err(error @ ScheduleError::OtherRepeat) => refused(UserError::new(
+                "idempotencyKey",
+                UserErrorCode::Conflict,
+                error.to_string(),
+            )),
+            Err(error @ ScheduleError::Contended) => {
+                let field = "dayOfWeek";
+                refused(UserError::new(
+                    field,
+                    UserErrorCode::Conflict,
+                    error.to_string(),
+                ))
+            }
+            Err(ScheduleError::Store(error)) => Err(of_failed(api, &error)),
+            Err(ScheduleError::Append(error)) => Err(of_append(&api.background, now, &error)),
         }
     }
 }

@@ -21,6 +21,7 @@ mod query;
 mod record;
 mod rows;
 mod scalars;
+mod schedule_input;
 mod subscription;
 mod types;
 mod words;

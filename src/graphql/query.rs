@@ -8,6 +8,7 @@ use async_graphql::{
     Positioned, ServerResult, SimpleObject, Value, parser::types::Field,
 };
 
+use super::commands::ConfigurationValue;
 use super::error::bad_input;
 use super::fleet::{Device, Site};
 use super::ids::{self, Named};
@@ -18,8 +19,9 @@ use super::pages::{ConnectionOf, DeviceFilterInput, PageArguments};
 use super::scalars::{DateTime, Long};
 use super::types::{connection_field, page_arguments};
 use super::{api, connection, loaders, of_failed, pages, rows, types};
+use crate::configuration;
 use crate::event::{Event, Instant};
-use crate::history::collection;
+use crate::history::{collection, fleet};
 use crate::kinds::Kind;
 use crate::store::EntityType;
 
@@ -288,6 +290,17 @@ impl Fleet {
             },
         )
         .await
+    }
+
+    /// The parameters of the system as a whole and their values now.
+    async fn system_configuration(
+        &self,
+        ctx: &Context<'_>,
+    ) -> Result<Option<Vec<ConfigurationValue>>, Error> {
+        let api = api(ctx);
+        let rows = fleet::configuration(api.store(), "SYSTEM", configuration::SYSTEM).await;
+        let rows = rows.map_err(|error| of_failed(api, &error))?;
+        Ok(Some(rows.into_iter().map(Into::into).collect()))
     }
 
     /// What is collected of each source, and whether it is.

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::app::{TestApp, on_each_database, texts};
+use super::app::{TestApp, at, on_each_database, texts};
 
 const SET: &str = "mutation($input: SetConfigurationInput!) { setConfiguration(input: $input) {
     change { position entityType entityId parameterName oldValue newValue changedBy reason changeType deviceId siteId }
     userErrors { code field } } }";
-const SCHEDULE: &str = "mutation($input: SiteScheduleInput!) { setSiteSchedule(input: $input) {
+const SCHEDULE: &str = "mutation($input: SetSiteScheduleInput!) { setSiteSchedule(input: $input) {
     schedule { position siteId dayOfWeek openTime closeTime } userErrors { code field message } } }";
 
 async fn set(app: &TestApp, input: Value) -> Value {
@@ -98,6 +98,10 @@ async fn the_system_is_configured_without_an_id() {
         )
         .await;
         assert_eq!(answer["change"]["entityId"], "system");
+        let named = json!({ "entityType": "SYSTEM", "entityId": "system", "parameterName": "mode", "value": "day" });
+        assert_eq!(set(app, named).await["change"]["oldValue"], "night");
+        let data = app.data("{ systemConfiguration { parameterName value } }").await;
+        assert_eq!(data["systemConfiguration"], json!([{ "parameterName": "mode", "value": "day" }]));
     })
     .await;
 }
@@ -109,7 +113,10 @@ async fn what_cannot_be_configured_is_told_as_a_user_error() {
         for (input, code, field) in [
             (json!({ "entityType": "DEVICE", "entityId": "nobody", "parameterName": "p", "value": 1 }), "NOT_FOUND", "entityId"),
             (json!({ "entityType": "SITE", "entityId": "nowhere", "parameterName": "p", "value": 1 }), "NOT_FOUND", "entityId"),
-            (json!({ "entityType": "DEVICE", "parameterName": "p", "value": 1 }), "NOT_FOUND", "entityId"),
+            (json!({ "entityType": "DEVICE", "parameterName": "p", "value": 1 }), "INVALID", "entityId"),
+            (json!({ "entityType": "SYSTEM", "entityId": "whatever", "parameterName": "p", "value": 1 }), "INVALID", "entityId"),
+            (json!({ "entityType": "SYSTEM", "parameterName": "", "value": 1 }), "INVALID", "parameterName"),
+            (json!({ "entityType": "SYSTEM", "parameterName": "a\u{0}b", "value": 1 }), "INVALID", "parameterName"),
             (json!({ "entityType": "SYSTEM", "parameterName": "p".repeat(256), "value": 1 }), "INVALID", "parameterName"),
             (json!({ "entityType": "SYSTEM", "parameterName": "p", "value": "x".repeat(65_536) }), "INVALID", "value"),
         ] {
@@ -127,10 +134,17 @@ async fn a_schedule_that_is_set_is_recorded_and_a_repeat_is_not_recorded_again()
     on_each_database(async |app| {
         app.fleet().await;
         let input = json!({ "input": { "siteId": "market", "dayOfWeek": "TUESDAY", "openTime": "09:00",
-            "closeTime": "24:00", "occurredAt": super::app::NOON, "eventId": "00000000-0000-4000-8000-000000000001" } });
+            "closeTime": "24:00", "idempotencyKey": "s-1" } });
         let first = app.data_with(SCHEDULE, input.clone()).await;
-        let again = app.data_with(SCHEDULE, input).await;
+        app.clock.advance_ms(5_000);
+        let again = app.data_with(SCHEDULE, input.clone()).await;
         assert_eq!(first, again);
+        let mut other = input;
+        other["input"]["openTime"] = json!("10:00");
+        let other = app.data_with(SCHEDULE, other).await;
+        let error = &other["setSiteSchedule"]["userErrors"][0];
+        assert_eq!(error["field"], "idempotencyKey");
+        assert_eq!(error["code"], "CONFLICT");
         let mut schedule = first["setSiteSchedule"]["schedule"].clone();
         schedule["position"] = json!(schedule["position"].is_string());
         insta::allow_duplicates! {
@@ -168,6 +182,65 @@ async fn a_schedule_that_cannot_be_is_told_as_a_user_error() {
             assert_eq!(answer["schedule"], Value::Null);
             assert_eq!(answer["userErrors"][0]["code"], code);
             assert_eq!(answer["userErrors"][0]["field"], field);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_parameter_is_set_also_when_its_value_is_from_a_clock_that_is_ahead() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.record(json!([{ "configurationChange": { "entityType": "DEVICE", "entityId": "till-1",
+            "parameterName": "volume", "newValue": 3, "changedBy": "till-1", "occurredAt": at(4) } }]))
+            .await;
+        let answer = set(app, volume(9)).await;
+        assert_eq!(answer["change"]["oldValue"], 3);
+        let data = app
+            .data("{ device(deviceId: \"till-1\") { configuration { value changedAt } } }")
+            .await;
+        let value = json!([{ "value": 9, "changedAt": "2026-11-23T12:04:00.000001Z" }]);
+        assert_eq!(data["device"]["configuration"], value);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn hours_are_set_also_when_those_before_are_from_a_clock_that_is_ahead() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.record(
+            json!([{ "siteSchedule": { "siteId": "market", "dayOfWeek": "MONDAY",
+            "openTime": "08:00", "closeTime": "18:00", "occurredAt": at(4) } }]),
+        )
+        .await;
+        let input = json!({ "input": { "siteId": "market", "dayOfWeek": "MONDAY",
+            "openTime": "10:00", "closeTime": "18:00" } });
+        app.data_with(SCHEDULE, input).await;
+        let data = app
+            .data("{ site(siteId: \"market\") { schedule { openTime } } }")
+            .await;
+        assert_eq!(
+            data["site"]["schedule"],
+            json!([{ "openTime": "10:00:00" }])
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn hours_that_are_set_say_nothing_of_an_event() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        for (name, value) in [
+            ("occurredAt", json!(super::app::NOON)),
+            ("provenance", json!("SIMULATED")),
+            ("idempotencyKey", json!("")),
+        ] {
+            let mut input = json!({ "siteId": "market", "dayOfWeek": "MONDAY", "isClosed": true });
+            input[name] = value;
+            let code = app.code_with(SCHEDULE, json!({ "input": input })).await;
+            assert_eq!(code, "BAD_INPUT", "{name}");
         }
     })
     .await;
