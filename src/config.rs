@@ -155,7 +155,8 @@ pub struct ImportArgs {
     /// Files of JSON lines, plain or gzip; `-` is standard input.
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
-    /// Where refused lines are written with their reasons; beside each file by default.
+    /// Where refused lines of all files are written with their reasons; beside each file by
+    /// default.
     #[arg(long)]
     pub refused: Option<PathBuf>,
     /// Which database.
