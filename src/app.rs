@@ -17,7 +17,7 @@ use crate::event::Position;
 use crate::graphql::{self, Api};
 use crate::health::Health;
 use crate::http::{self, Hosts, Monitor, Web};
-use crate::ingest::{Background, Ingest, RequestLog};
+use crate::ingest::{Background, Ingest, RequestLog, record_faults};
 use crate::projections::{self, Runner};
 use crate::store::{Location, OpenError, Options, Store, Tasks};
 use crate::telemetry::chain;
@@ -168,7 +168,8 @@ impl App {
         name: &'static str,
         task: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
-        self.tracker.spawn(reported(name, task));
+        let store = self.ingest.store().clone();
+        self.tracker.spawn(reported(name, store, task));
     }
 
     /// Told when the server stops.
@@ -245,9 +246,7 @@ impl Parts {
         };
         parts.tracker.spawn(runner.run(parts.stop.clone()));
         let health = Health::new(ingest.clone(), limits.offline_after_seconds);
-        parts
-            .tracker
-            .spawn(reported("the health check", health.run(parts.stop.clone())));
+        parts.tracker.spawn(health.run(parts.stop.clone()));
         let metrics = parts.api.background.metrics().clone();
         let stop = parts.stop_background.clone();
         parts.background.spawn(Background::run(
@@ -260,15 +259,20 @@ impl Parts {
         parts
             .background
             .spawn(async move { refusals.run(store, stop).await });
+        let stop = parts.stop_background.clone();
+        parts.background.spawn(record_faults(ingest, stop));
         parts
     }
 }
 
 async fn reported<E: std::error::Error>(
     name: &'static str,
+    store: Store,
     task: impl Future<Output = Result<(), E>>,
 ) {
     if let Err(error) = task.await {
-        tracing::error!(error = %chain(&error), "{name} stopped");
+        let error = chain(&error).to_string();
+        tracing::error!(error, "{name} stopped");
+        store.faults().tell(name, store.clock().now(), error);
     }
 }
