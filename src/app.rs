@@ -22,6 +22,10 @@ use crate::projections::{self, Runner};
 use crate::store::{Location, OpenError, Options, Store, Tasks};
 use crate::telemetry::chain;
 
+/// How long a server that stops may take to append what it has accepted: longer than the writer
+/// waits for a lock. After it, a database that does not answer holds the stop up no more.
+const APPEND_FOR: Duration = Duration::from_secs(10);
+
 /// Events of this server about itself that may wait.
 const BACKGROUND_EVENTS_MAX: usize = 10_000;
 
@@ -179,7 +183,8 @@ impl App {
     }
 
     /// Stops: no new requests; those that run have their time to end; what was accepted is
-    /// appended.
+    /// appended. If the database does not answer, that is given up after a while and told; none of
+    /// it was acknowledged.
     ///
     /// # Errors
     /// When serving had ended with a failure.
@@ -197,13 +202,22 @@ impl App {
         }
         self.stop.cancel();
         self.tracker.close();
-        if served.is_ok() {
-            self.tracker.wait().await;
+        let store = self.ingest.store().clone();
+        let appended = async {
+            if served.is_ok() {
+                self.tracker.wait().await;
+            }
+            self.stop_background.cancel();
+            self.background.close();
+            self.background.wait().await;
+            self.tasks.stop().await;
+        };
+        if tokio::time::timeout(APPEND_FOR, appended).await.is_err() {
+            tracing::error!(
+                waiting_events = store.queued_events(),
+                "the database did not answer in time: what it was still to take is given up"
+            );
         }
-        self.stop_background.cancel();
-        self.background.close();
-        self.background.wait().await;
-        self.tasks.stop().await;
         match served {
             Ok(Ok(Err(error))) => Err(AppError::Serve(error)),
             Ok(Ok(Ok(())) | Err(_)) | Err(_) => Ok(()),

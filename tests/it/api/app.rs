@@ -70,7 +70,8 @@ async fn run(url: &str, test: impl AsyncFn(&mut TestApp)) {
     app.app.take().unwrap().stop().await.unwrap();
 }
 
-async fn start(url: &str, clock: Clock) -> App {
+/// Starts a server on a database.
+pub(super) async fn start(url: &str, clock: Clock) -> App {
     let start = Start {
         location: Location {
             url: url.to_owned(),
@@ -93,6 +94,11 @@ impl TestApp {
     pub(super) async fn restart(&mut self) {
         self.app.take().unwrap().stop().await.unwrap();
         self.app = Some(start(&self.url, self.clock.clone()).await);
+    }
+
+    /// The address of the database.
+    pub(super) fn url(&self) -> &str {
+        &self.url
     }
 
     /// The server.
