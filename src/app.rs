@@ -17,11 +17,15 @@ use crate::event::Position;
 use crate::graphql::{self, Api};
 use crate::health::Health;
 use crate::http::{self, Hosts, Monitor, Web};
-use crate::ingest::{Background, Ingest, RequestLog};
+use crate::ingest::{Background, Ingest, RequestLog, record_faults};
 use crate::jobs::Reconciler;
 use crate::projections::{self, Runner};
 use crate::store::{Location, OpenError, Options, Store, Tasks};
 use crate::telemetry::chain;
+
+/// How long a server that stops may take to append what it has accepted: longer than the writer
+/// waits for a lock. After it, a database that does not answer holds the stop up no more.
+const APPEND_FOR: Duration = Duration::from_secs(10);
 
 /// Events of this server about itself that may wait.
 const BACKGROUND_EVENTS_MAX: usize = 10_000;
@@ -169,7 +173,8 @@ impl App {
         name: &'static str,
         task: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
-        self.tracker.spawn(reported(name, task));
+        let store = self.ingest.store().clone();
+        self.tracker.spawn(reported(name, store, task));
     }
 
     /// Told when the server stops.
@@ -179,7 +184,8 @@ impl App {
     }
 
     /// Stops: no new requests; those that run have their time to end; what was accepted is
-    /// appended.
+    /// appended. If the database does not answer, that is given up after a while and told; none of
+    /// it was acknowledged.
     ///
     /// # Errors
     /// When serving had ended with a failure.
@@ -197,13 +203,22 @@ impl App {
         }
         self.stop.cancel();
         self.tracker.close();
-        if served.is_ok() {
-            self.tracker.wait().await;
+        let store = self.ingest.store().clone();
+        let appended = async {
+            if served.is_ok() {
+                self.tracker.wait().await;
+            }
+            self.stop_background.cancel();
+            self.background.close();
+            self.background.wait().await;
+            self.tasks.stop().await;
+        };
+        if tokio::time::timeout(APPEND_FOR, appended).await.is_err() {
+            tracing::error!(
+                waiting_events = store.queued_events(),
+                "the database did not answer in time: what it was still to take is given up"
+            );
         }
-        self.stop_background.cancel();
-        self.background.close();
-        self.background.wait().await;
-        self.tasks.stop().await;
         match served {
             Ok(Ok(Err(error))) => Err(AppError::Serve(error)),
             Ok(Ok(Ok(())) | Err(_)) | Err(_) => Ok(()),
@@ -246,9 +261,7 @@ impl Parts {
         };
         parts.tracker.spawn(runner.run(parts.stop.clone()));
         let health = Health::new(ingest.clone(), limits.offline_after_seconds);
-        parts
-            .tracker
-            .spawn(reported("the health check", health.run(parts.stop.clone())));
+        parts.tracker.spawn(health.run(parts.stop.clone()));
         let reconciler = Reconciler::new(ingest.clone());
         parts.tracker.spawn(reconciler.run(parts.stop.clone()));
         let metrics = parts.api.background.metrics().clone();
@@ -263,15 +276,20 @@ impl Parts {
         parts
             .background
             .spawn(async move { refusals.run(store, stop).await });
+        let stop = parts.stop_background.clone();
+        parts.background.spawn(record_faults(ingest, stop));
         parts
     }
 }
 
 async fn reported<E: std::error::Error>(
     name: &'static str,
+    store: Store,
     task: impl Future<Output = Result<(), E>>,
 ) {
     if let Err(error) = task.await {
-        tracing::error!(error = %chain(&error), "{name} stopped");
+        let error = chain(&error).to_string();
+        tracing::error!(error, "{name} stopped");
+        store.faults().tell(name, store.clock().now(), error);
     }
 }

@@ -155,7 +155,8 @@ pub struct ImportArgs {
     /// Files of JSON lines, plain or gzip; `-` is standard input.
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
-    /// Where refused lines are written with their reasons; beside each file by default.
+    /// Where refused lines of all files are written with their reasons; beside each file by
+    /// default.
     #[arg(long)]
     pub refused: Option<PathBuf>,
     /// Which database.
@@ -238,9 +239,13 @@ pub struct LimitArgs {
 const RING_MIB: usize = 24;
 /// Events that a follower who has fallen behind reads at once.
 const PAGE_EVENTS: usize = 1_000;
-/// How often the database is asked for its head: what another process has appended is seen within
-/// 250 ms.
+/// How often the database is asked for its head.
 const TAIL_POLL: Duration = Duration::from_millis(150);
+/// What another process has appended is seen within this time: the look at the head that comes after
+/// it finds it, and has the rest of the time to read it.
+const SEEN_WITHIN: Duration = Duration::from_millis(250);
+
+const _: () = assert!(TAIL_POLL.as_millis() + 100 <= SEEN_WITHIN.as_millis());
 
 impl LimitArgs {
     /// The limits of the log.

@@ -21,14 +21,13 @@ pub(super) async fn import(arguments: ImportArgs) -> anyhow::Result<()> {
     let (store, tasks) = app::open(location, &limits, Clock::system()).await?;
     let ingest = Ingest::new(store.clone());
     let mut done = Ok(());
+    // one for all files: a second one would overwrite what the first has refused
+    let mut common = arguments.refused.map(LazyFile::new);
     for file in &arguments.files {
-        let imported = import_one(&ingest, file, arguments.refused.as_deref()).await;
-        let name = if is_stdin(file) {
-            "standard input".into()
-        } else {
-            file.display().to_string()
-        };
-        match imported {
+        let name = name_of(file);
+        let mut own = LazyFile::new(beside(file));
+        let refused = common.as_mut().unwrap_or(&mut own);
+        match import_one(&ingest, file, refused).await {
             Ok(tally) => print(&format!("{name}: {}", told(&tally))),
             Err(error) => {
                 done = Err(error.context(format!(
@@ -62,17 +61,25 @@ fn is_stdin(file: &Path) -> bool {
     file.as_os_str() == "-"
 }
 
-async fn import_one(ingest: &Ingest, file: &Path, refused: Option<&Path>) -> anyhow::Result<Tally> {
-    let default = if is_stdin(file) {
+fn name_of(file: &Path) -> String {
+    if is_stdin(file) {
+        "standard input".to_owned()
+    } else {
+        file.display().to_string()
+    }
+}
+
+/// Where the refused lines of a file go when nothing else is said.
+fn beside(file: &Path) -> PathBuf {
+    if is_stdin(file) {
         PathBuf::from("stdin.refused.jsonl")
     } else {
         PathBuf::from(format!("{}.refused.jsonl", file.display()))
-    };
-    let refused_path = refused.map_or(default, Path::to_path_buf);
-    let mut refused = LazyFile {
-        path: refused_path.clone(),
-        file: None,
-    };
+    }
+}
+
+async fn import_one(ingest: &Ingest, file: &Path, refused: &mut LazyFile) -> anyhow::Result<Tally> {
+    let refused_path = refused.path.clone();
     let (source, bytes): (Box<dyn std::io::Read + Send>, Option<u64>) = if is_stdin(file) {
         (Box::new(std::io::stdin()), None)
     } else {
@@ -97,7 +104,8 @@ async fn import_one(ingest: &Ingest, file: &Path, refused: Option<&Path>) -> any
     };
     let import = Import {
         ingest,
-        refused: &mut refused,
+        name: &name_of(file),
+        refused,
         progress: &progress,
     };
     let tally = import.run(source).await?;
@@ -115,6 +123,12 @@ async fn import_one(ingest: &Ingest, file: &Path, refused: Option<&Path>) -> any
 struct LazyFile {
     path: PathBuf,
     file: Option<BufWriter<File>>,
+}
+
+impl LazyFile {
+    const fn new(path: PathBuf) -> Self {
+        Self { path, file: None }
+    }
 }
 
 impl Write for LazyFile {

@@ -5,6 +5,7 @@
 
 mod background;
 mod errors;
+mod faults;
 mod import;
 mod refusals;
 mod requests;
@@ -18,6 +19,7 @@ use crate::store::{AppendError, Appended, EntityType, Expect, Outcome, Request, 
 
 pub use background::{Background, BackgroundMetrics};
 pub use errors::internal_error;
+pub use faults::record_faults;
 pub use import::{Import, ImportError, Progress, Tally};
 pub use refusals::Refusals;
 pub use requests::{Operation, RequestLog};

@@ -37,43 +37,83 @@ pub struct RequestLog {
     pub clock: Clock,
 }
 
+/// Status of a request whose client gave up before it was answered, as proxies record it.
+const CLIENT_GAVE_UP: i64 = 499;
+
 impl RequestLog {
-    /// Answers a request and records that it was answered.
+    /// Answers a request and records that it was answered, or that nobody waited for the answer.
     pub async fn layer(State(log): State<Self>, request: Request, next: Next) -> Response {
-        let began = Stopwatch::now();
-        let at = log.clock.now();
+        let mut asked = Asked::new(log, &request);
+        let response = next.run(request).await;
+        asked.answered(&response);
+        response
+    }
+}
+
+/// A request that is being answered. The server drops it when its client goes away; then that is
+/// recorded.
+struct Asked {
+    log: RequestLog,
+    began: Stopwatch,
+    /// What is known before the answer; taken when that is there.
+    draft: Option<Draft>,
+}
+
+impl Asked {
+    fn new(log: RequestLog, request: &Request) -> Self {
         let route = request.extensions().get::<MatchedPath>();
         // what has no route is recorded under one name: raw paths have no end
-        let endpoint = route.map_or_else(|| "(no route)".to_owned(), |r| r.as_str().to_owned());
-        let method = request.method().as_str().to_owned();
-        let address = request
-            .extensions()
-            .get::<ConnectInfo<SocketAddr>>()
-            .map(|info| info.0.ip());
+        let endpoint = route.map_or("(no route)", MatchedPath::as_str);
+        let address = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        let address = address.map(|info| truncated(info.0.ip()));
         let agent = text(request.headers(), &header::USER_AGENT);
-        let request_bytes = length(request.headers());
-        let response = next.run(request).await;
+        let draft = Draft::new(Kind::ApiRequest, log.clock.now(), Provenance::Real)
+            .set(Column::Endpoint, endpoint)
+            .set(Column::Method, request.method().as_str())
+            .set(Column::IpAddress, address.as_deref())
+            .set(Column::UserAgent, agent.as_deref())
+            .set(Column::RequestBytes, length(request.headers()));
+        Self {
+            log,
+            began: Stopwatch::now(),
+            draft: Some(draft),
+        }
+    }
+
+    fn answered(&mut self, response: &Response) {
         let operation = response.extensions().get::<Operation>().cloned();
         let (name, error) = operation.map_or((None, None), |o| (o.name, o.error));
-        let drafted = Draft::new(Kind::ApiRequest, at, Provenance::Real)
-            .set(Column::Endpoint, endpoint.as_str())
-            .set(Column::Method, method.as_str())
-            .set(Column::StatusCode, i64::from(response.status().as_u16()))
-            .set(
-                Column::ResponseTimeMs,
-                began.elapsed().as_secs_f64() * 1_000.0,
-            )
-            .set(Column::OperationName, name.as_deref())
-            .set(Column::IpAddress, address.map(truncated).as_deref())
-            .set(Column::UserAgent, agent.as_deref())
-            .set(Column::RequestBytes, request_bytes)
-            .set(Column::ResponseBytes, body_length(response.body()))
-            .set(Column::ErrorMessage, error.as_deref())
+        let status = i64::from(response.status().as_u16());
+        self.end(|draft| {
+            draft
+                .set(Column::StatusCode, status)
+                .set(Column::OperationName, name.as_deref())
+                .set(Column::ResponseBytes, body_length(response.body()))
+                .set(Column::ErrorMessage, error.as_deref())
+        });
+    }
+
+    fn end(&mut self, complete: impl FnOnce(Draft) -> Draft) {
+        let Some(draft) = self.draft.take() else {
+            return;
+        };
+        let took_ms = self.began.elapsed().as_secs_f64() * 1_000.0;
+        let drafted = complete(draft)
+            .set(Column::ResponseTimeMs, took_ms)
             .finish();
         if let Ok(event) = drafted {
-            log.background.offer(event);
+            self.log.background.offer(event);
         }
-        response
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.end(|draft| {
+            draft
+                .set(Column::StatusCode, CLIENT_GAVE_UP)
+                .set(Column::ErrorMessage, "the client gave up before the answer")
+        });
     }
 }
 

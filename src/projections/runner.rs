@@ -83,16 +83,25 @@ impl Runner {
                 followed = self.follow(None) => followed,
             };
             if let Err(error) = followed {
-                let error = crate::telemetry::chain(&error).to_string();
-                tracing::warn!(
-                    error,
-                    "projections stopped, will go on from their checkpoints"
-                );
+                self.stopped(&error);
             }
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(RETRY_AFTER) => {}
             }
+        }
+    }
+
+    fn stopped(&self, error: &StoreError) {
+        let told = crate::telemetry::chain(error).to_string();
+        tracing::warn!(
+            error = told,
+            "projections stopped, will go on from their checkpoints"
+        );
+        // of several processes that fold the same log, one is the first; that is no fault
+        if !matches!(error, StoreError::Overtaken { .. }) {
+            let now = self.store.clock().now();
+            self.store.faults().tell("the projections", now, told);
         }
     }
 
@@ -210,9 +219,8 @@ pub(super) async fn apply(
         .execute_raw(sql.statement(tx.get_database_backend()))
         .await;
     if moved.doing("move a checkpoint")?.rows_affected() != 1 {
-        return Err(StoreError::Fold {
-            what: "a projection whose checkpoint another has moved",
-        });
+        let projection = fold.name();
+        return Err(StoreError::Overtaken { projection });
     }
     let kinds = fold.kinds();
     let wanted: Vec<&Event> = events

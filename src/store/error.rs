@@ -59,6 +59,12 @@ pub enum StoreError {
         /// The position.
         missing: Position,
     },
+    /// Another process has folded the same events meanwhile.
+    #[error("another process has moved the checkpoint of {projection}")]
+    Overtaken {
+        /// What they were folded into.
+        projection: &'static str,
+    },
     /// The log was closed.
     #[error("the log is closed")]
     Closed,
@@ -81,6 +87,7 @@ impl StoreError {
             Self::Database { cause, .. } => *cause,
             Self::Row { .. } | Self::Hole { .. } | Self::Fold { .. } => Cause::Corrupt,
             Self::Panicked => Cause::Other,
+            Self::Overtaken { .. } => Cause::Busy,
             Self::Closed => Cause::Unreachable,
         }
     }

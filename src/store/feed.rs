@@ -14,10 +14,13 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::error::{Doing, StoreError};
+use super::faults::Faults;
+use super::metrics::Metrics;
 use super::names::Names;
 use super::read::Tables;
 use super::ring::Ring;
 use super::sql::Sql;
+use crate::clock::Clock;
 use crate::event::{Event, Position};
 
 /// Batches that may wait to be brought into the ring; one more is dropped and read from the tables.
@@ -94,7 +97,11 @@ impl Feeder {
     }
 
     /// Runs until it is told to stop.
-    pub(crate) async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(
+        mut self,
+        (metrics, faults, clock): (Arc<Metrics>, Arc<Faults>, Clock),
+        stop: CancellationToken,
+    ) {
         let bell = self.bell();
         let mut ticks = tokio::time::interval(self.poll);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -104,10 +111,16 @@ impl Feeder {
                 () = stop.cancelled() => break,
                 Some(events) = self.batches.recv() => self.take(events).await,
                 () = bell.notified() => self.look().await,
-                _ = ticks.tick() => self.look().await,
+                _ = ticks.tick() => {
+                    let looked = self.look().await;
+                    if looked.is_ok() { metrics.looked() }
+                    looked
+                }
             };
             if let Err(error) = done {
-                tracing::warn!(error = %crate::telemetry::chain(&error), "cannot follow the log, will try again");
+                let error = crate::telemetry::chain(&error).to_string();
+                tracing::warn!(error, "cannot follow the log, will try again");
+                faults.tell("the follower of the log", clock.now(), error);
             }
         }
     }

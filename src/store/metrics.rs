@@ -22,6 +22,7 @@ pub struct Metrics {
     overloaded: Counter,
     queue_events: Gauge,
     head: Gauge,
+    looks: Counter,
 }
 
 impl Default for Metrics {
@@ -35,6 +36,7 @@ impl Default for Metrics {
             overloaded: Counter::default(),
             queue_events: Gauge::default(),
             head: Gauge::default(),
+            looks: Counter::default(),
         }
     }
 }
@@ -67,6 +69,8 @@ impl Metrics {
         let queue = "Events that wait to be appended";
         registry.register("append_queue_events", queue, self.queue_events.clone());
         registry.register("log_head_position", "Head of the log", self.head.clone());
+        let looks = "Looks at the database for what other processes have appended";
+        registry.register("log_head_looks", looks, self.looks.clone());
     }
 
     pub(crate) fn batch_ends(&self, began: Instant) {
@@ -90,6 +94,17 @@ impl Metrics {
     pub(crate) fn count_reads(&self, db: &mut DatabaseConnection) {
         let reads = self.read_seconds.clone();
         db.set_metric_callback(move |info| reads.observe(info.elapsed.as_secs_f64()));
+    }
+
+    pub(crate) fn looked(&self) {
+        self.looks.inc();
+    }
+
+    /// How often the database was looked at for what other processes have appended; each look
+    /// brings in all that was committed before it began.
+    #[must_use]
+    pub fn looks(&self) -> u64 {
+        self.looks.get()
     }
 
     pub(crate) fn overloaded(&self) {

@@ -11,6 +11,7 @@ mod backup;
 mod commit;
 mod duplicates;
 mod error;
+mod faults;
 mod feed;
 mod fold;
 mod identity;
@@ -43,6 +44,7 @@ use tokio_util::task::TaskTracker;
 pub use append::{AppendError, Appended, Expect, Outcome, Request};
 pub use backup::{BackedUp, BackupError, Restored, backup, restore};
 pub use error::{Cause, StoreError};
+pub use faults::{Fault, Faults};
 pub use fold::Fold;
 pub use identity::Identity;
 pub use metrics::Metrics;
@@ -85,6 +87,7 @@ struct Shared {
     queue_events: Arc<Semaphore>,
     queue_bytes: Arc<Semaphore>,
     metrics: Arc<Metrics>,
+    faults: Arc<Faults>,
     clock: Clock,
 }
 
@@ -159,6 +162,7 @@ impl Store {
             queue_events,
             queue_bytes,
             metrics,
+            faults: Arc::default(),
             clock: options.clock,
         };
         let store = Self {
@@ -205,10 +209,15 @@ impl Store {
             jobs,
             feed,
             metrics,
+            faults: Arc::clone(&shared.faults),
             held_over: None,
         };
         tasks.writer.spawn(writer.run(tasks.stop_writing.clone()));
-        tasks.others.spawn(feeder.run(tasks.stop_feeding.clone()));
+        let (metrics, faults) = (Arc::clone(&shared.metrics), Arc::clone(&shared.faults));
+        let telling = (metrics, faults, shared.clock.clone());
+        tasks
+            .others
+            .spawn(feeder.run(telling, tasks.stop_feeding.clone()));
         tasks
     }
 
@@ -431,6 +440,12 @@ impl Store {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.shared.metrics
+    }
+
+    /// What went wrong and is not recorded yet.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.shared.faults
     }
 
     /// Which database keeps the log.

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::append::{AppendError, Appended, Request};
 use super::commit::{Committed, Committer};
 use super::error::{Cause, StoreError};
+use super::faults::Faults;
 use super::feed::Feed;
 use super::metrics::Metrics;
 use super::{BATCH_BYTES_MAX, EVENTS_MAX};
@@ -47,6 +48,7 @@ pub(crate) struct Writer {
     pub(crate) jobs: mpsc::Receiver<Job>,
     pub(crate) feed: Feed,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) faults: Arc<Faults>,
     /// A request that did not fit into the batch before.
     pub(crate) held_over: Option<Pending>,
 }
@@ -115,7 +117,7 @@ impl Writer {
             Err(failed) if failed.before_commit && batch.len() > 1 && is_of_one(&failed.error) => {
                 self.one_by_one(batch).await;
             }
-            Err(failed) => refuse(batch, failed.error),
+            Err(failed) => self.refuse(batch, failed.error),
         }
         self.metrics.batch_ends(started);
     }
@@ -126,8 +128,19 @@ impl Writer {
         for pending in batch {
             match self.committer.commit(&[&pending.request]).await {
                 Ok(committed) => self.answer(vec![pending], committed),
-                Err(failed) => refuse(vec![pending], failed.error),
+                Err(failed) => self.refuse(vec![pending], failed.error),
             }
+        }
+    }
+
+    fn refuse(&self, batch: Vec<Pending>, error: StoreError) {
+        let told = crate::telemetry::chain(&error).to_string();
+        tracing::error!(error = told, requests = batch.len(), "append failed");
+        self.faults
+            .tell("an append", self.committer.clock.now(), told);
+        let error = Arc::new(error);
+        for pending in batch {
+            pending.answer_with(Err(AppendError::Store(Arc::clone(&error))));
         }
     }
 
@@ -162,14 +175,6 @@ fn is_of_one(error: &StoreError) -> bool {
         | Cause::NoDatabase
         | Cause::Denied => false,
         Cause::Corrupt | Cause::Constraint | Cause::Other => true,
-    }
-}
-
-fn refuse(batch: Vec<Pending>, error: StoreError) {
-    tracing::error!(error = %crate::telemetry::chain(&error), requests = batch.len(), "append failed");
-    let error = Arc::new(error);
-    for pending in batch {
-        pending.answer_with(Err(AppendError::Store(Arc::clone(&error))));
     }
 }
 

@@ -81,7 +81,8 @@ fn location(url: &str) -> Location {
     }
 }
 
-async fn start(url: &str, clock: Clock) -> App {
+/// Starts a server on a database.
+pub(super) async fn start(url: &str, clock: Clock) -> App {
     let start = Start {
         location: location(url),
         listen: "127.0.0.1:0".parse().unwrap(),
@@ -111,6 +112,11 @@ impl TestApp {
         write(Ingest::new(store)).await;
         tasks.stop().await;
         self.app = Some(start(&self.url, self.clock.clone()).await);
+    }
+
+    /// The address of the database.
+    pub(super) fn url(&self) -> &str {
+        &self.url
     }
 
     /// The server.

@@ -26,4 +26,5 @@ mod silence;
 mod socket;
 mod statements;
 mod states;
+mod stop;
 mod streams;

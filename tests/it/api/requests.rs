@@ -1,6 +1,17 @@
 //! This server's own requests and faults, as events.
 
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+use entity::api_request_logs::Column;
+use homepot_analytics::clock::Clock;
+use homepot_analytics::ingest::{Background, RequestLog};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 
 use super::app::{TestApp, on_each_database};
 use super::socket::Socket;
@@ -150,4 +161,36 @@ async fn queries_are_answered_by_get_and_mutations_are_not() {
         assert_eq!(text.status(), 415);
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_request_whose_client_gives_up_is_recorded() {
+    let (background, mut queue) = Background::new(10);
+    let log = RequestLog {
+        background,
+        clock: Clock::system(),
+    };
+    let (begun, mut begins) = mpsc::channel::<()>(1);
+    let slow = async move || {
+        begun.send(()).await.unwrap();
+        std::future::pending::<String>().await
+    };
+    let router = Router::new()
+        .route("/slow/{name}", get(slow))
+        .layer(from_fn_with_state(log, RequestLog::layer));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(axum::serve(listener, router).into_future());
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let request = b"GET /slow/one HTTP/1.1\r\nhost: localhost\r\nuser-agent: probe/1\r\n\r\n";
+    client.write_all(request).await.unwrap();
+    begins.recv().await.unwrap();
+    drop(client);
+    let event = tokio::time::timeout(Duration::from_secs(20), queue.recv()).await;
+    let fact = event.expect("it is recorded").unwrap().fact;
+    assert_eq!(fact.cell(Column::Endpoint).text(), Some("/slow/{name}"));
+    assert_eq!(fact.cell(Column::UserAgent).text(), Some("probe/1"));
+    assert_eq!(fact.cell(Column::StatusCode).int(), Some(499));
+    let told = fact.cell(Column::ErrorMessage).text();
+    assert_eq!(told, Some("the client gave up before the answer"));
 }

@@ -1,6 +1,6 @@
 //! Real input: a bakery's till, imported again and again, whole and interrupted.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
@@ -119,4 +119,54 @@ fn standard_input_is_imported_like_a_file() {
             .contains("standard input: 1597 lines: 1597 recorded"),
         "{ended:?}"
     );
+}
+
+fn errors(database: &Database) -> i64 {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let rows = runtime.block_on(database.try_rows("SELECT count(*), 0 FROM error_logs"));
+    rows.first().map_or(0, |row| row.0)
+}
+
+/// Looks again and again until something holds.
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let until = std::time::Instant::now() + super::program::DEADLINE;
+    while !holds() {
+        assert!(std::time::Instant::now() < until, "{what}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_live_pipe_is_recorded_while_it_lives_and_in_bounded_memory() {
+    let database = Database::sqlite();
+    let refused = database.folder().join("reasons");
+    let to = refused.to_str().unwrap();
+    let arguments = ["import", "-", "--refused", to, "--database", &database.url];
+    let mut command = super::program::command(arguments);
+    command.current_dir(database.folder());
+    let mut import = Program::spawn(database.folder(), command);
+    let mut pipe = import.stdin();
+    let line = |extra: usize| {
+        json!({ "errorLog": { "category": "SYSTEM", "severity": "INFO", "errorMessage": "live" },
+            "noise": "x".repeat(extra) })
+    };
+    let good = json!({ "errorLog": line(0)["errorLog"] });
+    writeln!(pipe, "{good}").unwrap();
+    until("the first line is not recorded", || errors(&database) == 1);
+    let long = line(1_000_000);
+    for _ in 0..150 {
+        writeln!(pipe, "{long}").unwrap();
+    }
+    writeln!(pipe, "{good}").unwrap();
+    until("the last line is not recorded", || errors(&database) == 2);
+    until("the refused lines are not written", || {
+        std::fs::read(&refused)
+            .is_ok_and(|bytes| bytes.iter().filter(|b| **b == b'\n').count() == 150)
+    });
+    let memory = import.memory_max_mib();
+    println!("at most {memory} MiB");
+    assert!(memory < 150, "{memory} MiB");
+    drop(pipe);
+    let ended = import.end();
+    assert!(ended.stdout.contains("152 lines: 2 recorded"), "{ended:?}");
 }

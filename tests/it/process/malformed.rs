@@ -144,6 +144,34 @@ fn each_bad_line_of_a_compressed_file_is_reported() {
 }
 
 #[test]
+fn the_bad_lines_of_several_files_stand_in_one_file_with_their_names() {
+    let database = database_with_device();
+    let first = write(&database, "first.jsonl", b"no JSON\n");
+    let second = write(&database, "second.jsonl", b"\n[]\n");
+    let to = database.folder().join("reasons");
+    let files = [first.to_str().unwrap(), second.to_str().unwrap()];
+    let arguments = [
+        &["import"][..],
+        &files,
+        &["--refused", to.to_str().unwrap()],
+    ]
+    .concat();
+    let ended = database.run(&arguments);
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let lines = refused(&to);
+    let found: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            (
+                line["file"].as_str().unwrap(),
+                line["line"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(found, [(files[0], 1), (files[1], 2)]);
+}
+
+#[test]
 fn each_bad_line_of_standard_input_is_reported() {
     let database = database_with_device();
     let refused = database.folder().join("reasons");

@@ -135,6 +135,14 @@ impl Program {
         assert!(told.success());
     }
 
+    /// The most memory that it has had so far.
+    pub(super) fn memory_max_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().split(' ').next());
+        kib.unwrap().parse::<u64>().unwrap() / 1024
+    }
+
     /// Whether it still runs.
     pub(super) fn runs(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()

@@ -5,7 +5,7 @@ use homepot_analytics::kinds::Kind;
 use homepot_analytics::store::Store;
 
 use crate::support::{
-    Database, FLEET_EVENTS, TestLog, contract, error, exactly_once, metrics, request,
+    Database, FLEET_EVENTS, TestLog, contract, error, exactly_once, metrics, recorded, request,
 };
 
 contract![
@@ -15,6 +15,7 @@ contract![
     a_follower_that_looks_on_passes_over_other_kinds,
     a_follower_waits_until_something_comes,
     the_ring_and_the_tables_tell_the_same,
+    what_another_process_appends_is_brought_in_by_the_next_look,
 ];
 
 async fn open(database: &Database, ring: usize, page: usize) -> TestLog {
@@ -148,4 +149,22 @@ async fn the_ring_and_the_tables_tell_the_same(database: Database) {
     let read = log.after(Position(0), 100).await.unwrap().events;
     assert_eq!(live, read);
     log.close().await;
+}
+
+/// That it is soon follows from how often it is looked for, which is a limit of the configuration.
+async fn what_another_process_appends_is_brought_in_by_the_next_look(database: Database) {
+    let here = database.open().await;
+    let other = database.open().await;
+    for ordinal in 0..20 {
+        let appended = other.append(request(vec![error(&format!("{ordinal}"))]));
+        let position = recorded(&appended.await.unwrap())[0];
+        // one look may have begun before the append, the one after it has not
+        let looks = here.metrics().looks() + 2;
+        while here.metrics().looks() < looks {
+            tokio::task::yield_now().await;
+        }
+        assert!(here.head().0 >= position);
+    }
+    here.close().await;
+    other.close().await;
 }

@@ -1,0 +1,204 @@
+//! Sees to it that silence becomes a state: a device that is not heard of any more is OFFLINE, and
+//! ONLINE when it returns. A state is recorded only when it really changes.
+//!
+//! Only devices that report live are watched: history that is imported says nothing of now. While
+//! the log cannot be read or written, what was found waits and is tried again; nothing is lost.
+
+mod watch;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use entity::device_status;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::event::{Instant, Position};
+use crate::ingest::{FUTURE_MAX_MS, Ingest, Patience};
+use crate::kinds::Kind;
+use crate::store::{AppendError, Appended, Doing, EVENTS_MAX, Outcome, Place, StoreError};
+use crate::telemetry::chain;
+use watch::{Known, Watch};
+
+/// How often the timers are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long after a failed read it is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Devices that were heard of this long before a start are watched from it on.
+const REMEMBERED_MS: i64 = 7 * 24 * 3_600 * 1_000;
+/// What the health check calls itself where faults are told.
+const SOURCE: &str = "the health check";
+
+/// Watches over the silence of devices.
+#[derive(Debug)]
+pub struct Health {
+    ingest: Ingest,
+    watch: Watch,
+    /// Changes that are recorded at once: fewer after a failure, so that one that cannot be
+    /// recorded is found and the others are not held up by it.
+    at_once: usize,
+    /// Whether the last attempt to record failed.
+    failing: bool,
+    /// Whether the log has times that are ahead of the clock.
+    clock_behind: bool,
+}
+
+impl Health {
+    /// Watches through a door; a device is silent after this many seconds at least.
+    #[must_use]
+    pub fn new(ingest: Ingest, offline_after_seconds: u32) -> Self {
+        Self {
+            ingest,
+            watch: Watch::new(i64::from(offline_after_seconds) * 1_000),
+            at_once: EVENTS_MAX,
+            failing: false,
+            clock_behind: false,
+        }
+    }
+
+    /// Watches until it is told to stop.
+    pub async fn run(mut self, stop: CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.watch() => {}
+        }
+    }
+
+    async fn watch(&mut self) {
+        let store = self.ingest.store().clone();
+        let head = store.head();
+        while let Err(error) = self.remember().await {
+            self.failed(&error).await;
+        }
+        let kinds = &[Kind::DeviceMetrics, Kind::DeviceStateChange];
+        let mut tail = store.tail(head, Some(kinds));
+        let mut looks = interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look: Option<(Instant, Position)> = None;
+        loop {
+            tokio::select! {
+                events = tail.next_looked_at() => match events {
+                    Ok(events) => self.hear(&events),
+                    Err(error) => self.failed(&error).await,
+                },
+                _ = looks.tick() => look = Some((self.ingest.clock().now(), store.head())),
+            }
+            // silence is judged when all that was recorded until then has been heard
+            let looked = look.take_if(|(_, head)| tail.position() >= *head);
+            if let Some((now, _)) = looked {
+                self.watch.look(now);
+            }
+            if looked.is_some() || !self.failing {
+                self.record().await;
+            }
+        }
+    }
+
+    async fn failed(&self, error: &StoreError) {
+        let error = chain(error).to_string();
+        tracing::warn!(error, "the health check cannot read, will try again");
+        let now = self.ingest.clock().now();
+        self.ingest.store().faults().tell(SOURCE, now, error);
+        sleep(RETRY_AFTER).await;
+    }
+
+    /// Begins with the devices that were alive not long ago.
+    async fn remember(&mut self) -> Result<(), StoreError> {
+        let store = self.ingest.store().clone();
+        let now = self.ingest.clock().now();
+        let since = now.plus_ms(-REMEMBERED_MS).0;
+        let rows = device_status::Entity::find()
+            .filter(device_status::Column::LastSeenAt.gt(since))
+            .all(store.readers())
+            .await;
+        let rows = rows.doing("read the state of devices")?;
+        for rows in rows.chunks(EVENTS_MAX) {
+            let placed = rows.iter().filter_map(|row| Some((place(row)?, row)));
+            let placed: HashMap<Place, &device_status::Model> = placed.collect();
+            let places: Vec<Place> = placed.keys().copied().collect();
+            for event in store.at(Kind::DeviceMetrics, &places).await? {
+                let Some(row) = placed.get(&Place::of(&event)) else {
+                    continue;
+                };
+                let known = Known {
+                    heard_at: row.last_seen_at.map_or(now, Instant),
+                    offline: row.state.as_deref() == Some("OFFLINE"),
+                    state_at: row.state_at.map_or(Instant::OLDEST, Instant),
+                };
+                self.watch.remember(&event, known, now);
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, events: &[std::sync::Arc<crate::event::Event>]) {
+        let now = self.ingest.clock().now();
+        for event in events {
+            self.watch.hear(event, now);
+        }
+        let Some(last) = events.last() else { return };
+        let behind = last.recorded_at > now.plus_ms(FUTURE_MAX_MS);
+        if behind && !self.clock_behind {
+            let message = format!(
+                "the clock of this server says {now}, but the log was written as late as {}: \
+                 one of them was wrong",
+                last.recorded_at
+            );
+            tracing::warn!("{message}");
+            self.ingest.store().faults().tell("the clock", now, message);
+        }
+        self.clock_behind = behind;
+    }
+
+    /// Records what waits, in requests that the log takes. What fails waits for the next look.
+    async fn record(&mut self) {
+        loop {
+            let events = self.watch.unrecorded(self.at_once);
+            let count = events.len();
+            if count == 0 {
+                return;
+            }
+            let given = events
+                .into_iter()
+                .map(|event| (Some(Kind::DeviceStateChange), Ok(event)))
+                .collect();
+            match self.ingest.record(given, None, Patience::Unlimited).await {
+                Ok(appended) => self.recorded(count, &appended),
+                Err(error) => return self.not_recorded(count, &error),
+            }
+        }
+    }
+
+    fn recorded(&mut self, count: usize, appended: &Appended) {
+        self.failing = false;
+        self.at_once = self.at_once.saturating_mul(2).min(EVENTS_MAX);
+        self.watch.recorded(count);
+        for outcome in &appended.outcomes {
+            if let Outcome::Rejected(refusal) = outcome {
+                tracing::warn!(refusal.message, "a change of state was refused");
+            }
+        }
+    }
+
+    fn not_recorded(&mut self, count: usize, error: &AppendError) {
+        if !self.failing {
+            let error = chain(error).to_string();
+            let message = "cannot record that devices are silent or have returned, will try again";
+            tracing::warn!(error, "{message}");
+        }
+        self.failing = true;
+        self.at_once = (count / 2).max(1);
+        if count == 1 {
+            self.watch.put_first_last();
+        }
+    }
+}
+
+/// The newest metrics of a device.
+fn place(row: &device_status::Model) -> Option<Place> {
+    Some(Place {
+        position: Position(row.metrics_position?),
+        occurred_at: Instant(row.metrics_at?),
+    })
+}
