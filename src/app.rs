@@ -107,21 +107,37 @@ pub async fn open(
     Store::open(options).await
 }
 
+/// Takes the address to listen on.
+///
+/// # Errors
+/// When other machines can reach it, or it cannot be had.
+pub async fn listen(address: SocketAddr) -> Result<TcpListener, AppError> {
+    if !address.ip().is_loopback() {
+        return Err(AppError::NotLoopback(address));
+    }
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|source| AppError::Listen { address, source })
+}
+
 impl App {
     /// Opens the log and serves it.
     ///
     /// # Errors
     /// When the log cannot be opened, or the address cannot be listened on.
     pub async fn start(start: Start) -> Result<Self, AppError> {
-        if !start.listen.ip().is_loopback() {
-            return Err(AppError::NotLoopback(start.listen));
-        }
-        let listener = TcpListener::bind(start.listen).await;
+        let listener = listen(start.listen).await?;
+        Self::start_on(listener, start).await
+    }
+
+    /// Opens the log and serves it where it is listened already.
+    ///
+    /// # Errors
+    /// When the log cannot be opened.
+    pub async fn start_on(listener: TcpListener, start: Start) -> Result<Self, AppError> {
         let failed = |source| AppError::Listen {
             address: start.listen,
             source,
         };
-        let listener = listener.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let location = Location {
             readers_max: start.limits.readers_max,

@@ -4,19 +4,19 @@ mod import;
 mod maintain;
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::CommandFactory;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{App, Start};
+use crate::app::{self, App, Start};
 use crate::clock::Clock;
 use crate::config::{Cli, Command, DatabaseArgs, DemoArgs, ServeArgs};
 use crate::demo::{self, Beginning};
-use crate::store::Location;
+use crate::event::Position;
+use crate::store::{self, Location};
 
 /// Tells people what went wrong, on one line, and what to do if that is known.
 pub fn complain(error: &anyhow::Error) {
@@ -140,11 +140,13 @@ fn shutdown_on_signal() -> CancellationToken {
 }
 
 async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
+    // first of all, so that a demo that runs there already is left alone
+    let listener = app::listen(arguments.http.listen).await?;
     if arguments.reset {
-        remove_database(&arguments.database)?;
+        store::reset(&arguments.database).await?;
     }
     let readers_max = arguments.limits.readers_max;
-    let app = App::start(Start {
+    let start = Start {
         location: Location {
             url: arguments.database,
             readers_max,
@@ -154,9 +156,12 @@ async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
         allowed_hosts: arguments.http.allowed_hosts,
         limits: arguments.limits,
         clock: Clock::system(),
-    })
-    .await?;
+    };
+    let app = App::start_on(listener, start).await?;
     let ingest = app.ingest.clone();
+    if ingest.store().head() == Position(0) {
+        ingest.store().mark_as_throwaway().await?;
+    }
     let beginning = Beginning {
         seed: arguments.seed,
         history_hours: arguments.history_hours,
@@ -168,22 +173,6 @@ async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
     greet(&app);
     print("  A fleet of 12 simulated tills at 3 sites is live. Stop with Ctrl-C.");
     until_told(app).await
-}
-
-/// Removes the files of the demo's own SQLite database, and of no other database.
-fn remove_database(url: &str) -> anyhow::Result<()> {
-    let Some(file) = url.strip_prefix("sqlite://") else {
-        bail!("--reset empties SQLite files only, and {url} is none");
-    };
-    let file = file.split('?').next().unwrap_or(file);
-    for suffix in ["", "-wal", "-shm"] {
-        let path = PathBuf::from(format!("{file}{suffix}"));
-        if path.exists() {
-            std::fs::remove_file(&path)
-                .with_context(|| format!("cannot remove {}", path.display()))?;
-        }
-    }
-    Ok(())
 }
 
 /// A bar on a terminal, nothing elsewhere.

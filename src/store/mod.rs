@@ -23,6 +23,7 @@ mod options;
 mod partitions;
 mod placing;
 mod read;
+mod reset;
 mod ring;
 mod rows;
 mod script;
@@ -52,6 +53,7 @@ pub use names::{EntityType, Names};
 pub use open::{Location, OpenError, migrate_at as migrate, missing_at as missing_migrations};
 pub use options::{BATCH_BYTES_MAX, EVENTS_MAX, Limits, Options};
 pub use read::{Order, PageQuery, Place, Scope, Slice};
+pub use reset::{ResetError, reset};
 pub use tail::Tail;
 pub use verify::{Check, Finding, OnProgress, Progress, Verified, verify};
 

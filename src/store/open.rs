@@ -23,7 +23,7 @@ use super::error::{Cause, StoreError, cause_of};
 use super::sql::Sql;
 
 /// Marks a SQLite file as ours: `HPOT` (the pragma `application_id`).
-const APPLICATION_ID: i64 = 0x4850_4F54;
+pub(super) const APPLICATION_ID: i64 = 0x4850_4F54;
 /// Below it a write-ahead log could be damaged on checkpoint (sqlite.org, release 3.51.3).
 const SQLITE_OLDEST: &str = "3.51.3";
 /// How long a statement waits for a lock that another process holds.
@@ -234,7 +234,7 @@ async fn sqlite(location: &Location) -> Result<Connections, OpenError> {
 }
 
 /// The file's own mark, read before SQLite may change anything in it.
-fn check_header(file: &Path, address: &str) -> Result<(), OpenError> {
+pub(super) fn check_header(file: &Path, address: &str) -> Result<(), OpenError> {
     use std::io::Read;
     let mut header = Vec::new();
     let read = std::fs::File::open(file).map(|file| file.take(72).read_to_end(&mut header));

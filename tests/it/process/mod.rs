@@ -9,6 +9,7 @@
 mod address;
 mod api;
 mod database;
+mod demo;
 mod full_disk;
 mod import;
 mod kill;

@@ -1,0 +1,75 @@
+//! `demo --reset` empties a demo's own log, and nothing else.
+
+use std::fs;
+
+use serde_json::json;
+
+use super::api::Api;
+use super::database::Database;
+use super::program::Program;
+
+const DEMO: [&str; 5] = ["demo", "--listen", "127.0.0.1:0", "--history-hours", "0"];
+
+fn reset() -> Vec<&'static str> {
+    [&DEMO[..], &["--reset"]].concat()
+}
+
+fn started(database: &Database, arguments: &[&str]) -> (Program, String) {
+    let mut demo = database.start(arguments);
+    let address = demo.address();
+    let address = address.unwrap_or_else(|| panic!("it serves: {}", demo.stderr()));
+    (demo, address)
+}
+
+#[test]
+fn a_file_of_something_else_is_left_as_it_is() {
+    let database = Database::sqlite();
+    fs::write(database.file(), "My thesis").unwrap();
+    let words = [database.url.as_str(), "was not made by `demo`"];
+    database.run(&reset()).refused(&words);
+    assert_eq!(fs::read(database.file()).unwrap(), b"My thesis");
+}
+
+#[test]
+fn a_log_that_a_server_made_is_left_as_it_is() {
+    let database = Database::sqlite();
+    assert!(database.run(&["migrate", "up"]).status.success());
+    let before = fs::read(database.file()).unwrap();
+    database.run(&reset()).refused(&["was not made by `demo`"]);
+    assert_eq!(fs::read(database.file()).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_demo_that_runs_is_left_as_it_is() {
+    let database = Database::sqlite();
+    let (_running, address) = started(&database, &DEMO);
+    let api = Api::new();
+    let site = json!([{ "siteRegistration": { "siteId": "berlin", "name": "Berlin" } }]);
+    assert_eq!(api.record(&address, site).await[0]["status"], "RECORDED");
+    database
+        .run(&reset())
+        .refused(&["is in use by another process"]);
+    let listen = address.strip_prefix("http://").unwrap();
+    let same_address = ["demo", "--reset", "--listen", listen];
+    database.run(&same_address).refused(&["cannot listen on"]);
+    let query = "{ site(siteId: \"berlin\") { name } }";
+    let data = api.data(&address, query, json!({})).await;
+    assert_eq!(data["site"]["name"], "Berlin");
+    assert!(database.file().exists());
+}
+
+#[tokio::test]
+async fn a_demo_that_has_ended_is_emptied() {
+    let database = Database::sqlite();
+    let (running, address) = started(&database, &DEMO);
+    let api = Api::new();
+    let site = json!([{ "siteRegistration": { "siteId": "berlin", "name": "Berlin" } }]);
+    assert_eq!(api.record(&address, site).await[0]["status"], "RECORDED");
+    running.terminate();
+    let ended = running.end();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let (_running, address) = started(&database, &reset());
+    let query = "{ site(siteId: \"berlin\") { name } }";
+    let data = api.data(&address, query, json!({})).await;
+    assert_eq!(data["site"], json!(null));
+}
