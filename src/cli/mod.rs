@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{self, App, Start};
 use crate::clock::Clock;
 use crate::config::{Cli, Command, DatabaseArgs, DemoArgs, ServeArgs};
-use crate::demo::{self, Beginning};
+use crate::demo::{self, Beginning, Stage};
 use crate::event::Position;
 use crate::store::{self, Location};
 
@@ -168,11 +168,28 @@ async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
     };
     app.spawn(
         "the simulated fleet",
-        demo::run(ingest, beginning, app.stopping()),
+        demo::run(ingest, beginning, app.stopping(), demo_progress()),
     );
     greet(&app);
-    print("  A fleet of 12 simulated tills at 3 sites is live. Stop with Ctrl-C.");
     until_told(app).await
+}
+
+/// Shows the making of history on a terminal, and says when the fleet lives.
+fn demo_progress() -> impl FnMut(Stage) + Send {
+    let shown = bar(Some(0), "of its history");
+    move |stage| match stage {
+        Stage::History {
+            made_seconds,
+            seconds,
+        } => {
+            shown.set_length(seconds);
+            shown.set_position(made_seconds);
+        }
+        Stage::Live => {
+            shown.finish_and_clear();
+            print("  A fleet of 12 simulated tills at 3 sites is live. Stop with Ctrl-C.");
+        }
+    }
 }
 
 /// A bar on a terminal, nothing elsewhere.

@@ -1,33 +1,36 @@
 //! The demo: a simulated fleet that lives in this process.
 //!
 //! Its fleet began at the instant of its first registration. After a restart it is wound forward
-//! from there, and what it did while the demo was not running is recorded late, as a fleet with a
-//! spool would.
+//! from there with all that people had it do, and what it did since it was last told is recorded
+//! late, as a fleet with a spool would. What is told is never told anew.
+
+mod past;
+mod recorder;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use entity::configuration_history::Column;
-use serde_json::Value as Json;
 use tokio_util::sync::CancellationToken;
 
-use crate::event::{Event, Instant, Provenance};
+use crate::event::{Position, Provenance};
 use crate::fleet::{Fleet, FleetOptions};
-use crate::history::{collection, fleet};
-use crate::ingest::{Given, Ingest, Patience};
+use crate::ingest::Ingest;
 use crate::jobs::{DeviceResult, Executor, Run};
-use crate::kinds::{Kind, parse_any};
-use crate::store::{AppendError, EVENTS_MAX, StoreError};
+use crate::kinds::Kind;
+use crate::store::StoreError;
+use crate::telemetry::chain;
+use past::{Commanded, Past};
+use recorder::Recorder;
 
 /// How far history is made in one step.
 const STEP: TimeDelta = TimeDelta::hours(1);
-/// How long before the newest record a restarted fleet is recorded again: repeats are dropped.
-const OVERLAP: TimeDelta = TimeDelta::minutes(5);
 
 /// A fleet that several parts of the demo drive.
 #[derive(Clone, Debug)]
 struct Simulated {
     fleet: Arc<Mutex<Fleet>>,
+    /// What people configured up to here it has taken.
+    configured: Position,
 }
 
 /// What a fleet begins with.
@@ -39,29 +42,18 @@ pub struct Beginning {
     pub history_hours: u32,
 }
 
-/// Plays a fleet until it is told to stop: gives it its history, lives on, and does its jobs.
-///
-/// # Errors
-/// When the log cannot be read or written.
-pub async fn run(
-    ingest: Ingest,
-    beginning: Beginning,
-    stop: CancellationToken,
-) -> Result<(), DemoError> {
-    let simulated = Simulated::begin(&ingest, beginning, &stop).await?;
-    let player = Player {
-        simulated: simulated.clone(),
-        ingest: ingest.clone(),
-    };
-    let executor = Executor::new(ingest.clone());
-    let living = simulated.live(&ingest, &stop);
-    let working = async {
-        executor
-            .run(player, stop.clone())
-            .await
-            .map_err(DemoError::from)
-    };
-    tokio::try_join!(living, working).map(|_| ())
+/// How far the demo has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It makes the history of its fleet.
+    History {
+        /// Simulated seconds that are made.
+        made_seconds: u64,
+        /// Simulated seconds in all.
+        seconds: u64,
+    },
+    /// Its fleet lives.
+    Live,
 }
 
 /// Why the demo stopped.
@@ -70,89 +62,129 @@ pub enum DemoError {
     /// The log cannot be read.
     #[error("cannot read what the demo has recorded")]
     Store(#[from] StoreError),
-    /// The log cannot be written.
-    #[error("cannot record the simulated fleet")]
-    Append(#[from] AppendError),
+    /// The log has a fleet of the same names that these options do not make.
+    #[error(
+        "the log holds another simulated fleet: start with the --seed that it was begun with, or anew with --reset"
+    )]
+    OtherFleet,
+}
+
+/// Plays a fleet until it is told to stop: gives it its history, lives on, and does its jobs. What
+/// cannot be recorded is tried again. `tell` hears how far it has come.
+///
+/// # Errors
+/// When the log cannot be read at the start, or holds another fleet.
+pub async fn run(
+    ingest: Ingest,
+    beginning: Beginning,
+    stop: CancellationToken,
+    mut tell: impl FnMut(Stage) + Send,
+) -> Result<(), DemoError> {
+    let recorder = Recorder { ingest, stop };
+    let simulated = Simulated::begin(&recorder, beginning, &mut tell).await?;
+    if !recorder.stop.is_cancelled() {
+        tell(Stage::Live);
+    }
+    let working = simulated.work(&recorder);
+    tokio::join!(simulated.live(&recorder), working);
+    Ok(())
 }
 
 impl Simulated {
     /// Registers the fleet and gives it its history, or goes on with the one that is there.
     async fn begin(
-        ingest: &Ingest,
-        fleet: Beginning,
-        stop: &CancellationToken,
+        recorder: &Recorder,
+        beginning: Beginning,
+        tell: &mut (impl FnMut(Stage) + Send),
     ) -> Result<Self, DemoError> {
-        let store = ingest.store();
-        let now = ingest.clock().now().date_time();
-        let sites = fleet::sites_page(
-            store,
-            &fleet::IdPage {
-                limit: 1,
-                ..Default::default()
-            },
-        )
-        .await?;
-        let began = sites
-            .first()
-            .map(|site| Instant(site.registered_at).date_time());
-        let start = began.unwrap_or(now - TimeDelta::hours(i64::from(fleet.history_hours)));
-        let counters = collection::counters(store).await?;
-        let newest = counters
-            .iter()
-            .filter(|row| row.kind == Kind::DeviceMetrics.code());
-        let newest = newest.map(|row| Instant(row.newest_at).date_time()).max();
+        let store = recorder.ingest.store();
+        let now = recorder.ingest.clock().now().date_time();
         let options = FleetOptions {
-            seed: fleet.seed,
+            seed: beginning.seed,
             ..FleetOptions::default()
         };
+        let past = Past {
+            store,
+            upto: store.head(),
+        };
+        let began = past.began(options).await?;
+        let history = TimeDelta::hours(i64::from(beginning.history_hours));
+        let start = began.unwrap_or(now - history);
+        let told = match began {
+            Some(_) => past.told_until().await?,
+            None => None,
+        };
+        let mut commands = past.commands().await?.into_iter().peekable();
         let mut fleet = Fleet::new(options, start);
-        record(ingest, fleet.registrations()).await?;
-        let resume = newest.map_or(start, |newest| newest - OVERLAP);
-        let mut at = start;
+        recorder.record(&fleet.registrations(), None).await;
         tracing::info!(from = %start, "making the history of the simulated fleet");
-        while at < now && !stop.is_cancelled() {
-            at = (at + STEP).min(now);
-            let events = fleet.advance(at);
-            if at > resume {
-                record(ingest, events).await?;
+        let mut at = start;
+        while at < now && !recorder.stop.is_cancelled() {
+            let due = commands.peek().map_or(now, |commanded| commanded.at);
+            at = (at + STEP).min(now).min(due.max(at));
+            recorder.record(&fleet.advance(at), told).await;
+            while let Some(commanded) = commands.next_if(|commanded| commanded.at <= at) {
+                commanded.apply(&mut fleet);
             }
+            tell(Stage::History {
+                made_seconds: seconds(at - start),
+                seconds: seconds(now - start),
+            });
         }
         tracing::info!(head = store.head().0, "the simulated fleet is live");
         Ok(Self {
             fleet: Arc::new(Mutex::new(fleet)),
+            configured: past.upto,
         })
     }
 
     /// Lives on in real time until it is told to stop.
-    async fn live(self, ingest: &Ingest, stop: &CancellationToken) -> Result<(), DemoError> {
-        let mut changes = ingest
-            .store()
-            .tail(ingest.store().head(), Some(&[Kind::ConfigurationChange]));
-        loop {
+    async fn live(&self, recorder: &Recorder) {
+        let (ingest, stop) = (&recorder.ingest, &recorder.stop);
+        let kinds = &[Kind::ConfigurationChange];
+        let mut changes = ingest.store().tail(self.configured, Some(kinds));
+        let mut failures = 0;
+        while !stop.is_cancelled() {
             let now = ingest.clock().now().date_time();
             let (events, next) = self.with(|fleet| (fleet.advance(now), fleet.next_at()));
-            record(ingest, events).await?;
+            recorder.record(&events, None).await;
             let pause = (next - now).to_std().unwrap_or_default();
-            tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep(pause) => {}
-                events = changes.next() => self.configure(&events?),
+            let changed = tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => continue,
+                events = changes.next() => events,
+            };
+            match changed {
+                Ok(events) => {
+                    failures = 0;
+                    let by_people = events.iter().filter_map(|e| Commanded::by_configuration(e));
+                    by_people.for_each(|commanded| self.with(|fleet| commanded.apply(fleet)));
+                }
+                Err(error) => {
+                    failures += 1;
+                    tracing::warn!(error = %chain(&error), "the simulated fleet cannot read what is configured; it tries again");
+                    recorder.pause(failures).await;
+                }
             }
         }
     }
 
-    /// The fleet takes what people configure, but not what it configured itself.
-    fn configure(&self, events: &[Arc<Event>]) {
-        let by_people = |event: &&Arc<Event>| event.fact.provenance == Provenance::Real;
-        for event in events.iter().filter(by_people) {
-            let cell = |column: Column| event.fact.cell(column);
-            if let (Some(device), Some(parameter), crate::event::Cell::Json(value)) = (
-                cell(Column::DeviceKey).text(),
-                cell(Column::ParameterName).text(),
-                cell(Column::NewValue),
-            ) {
-                let value = Json::clone(value);
-                self.with(|fleet| fleet.set_configuration(device, parameter, value));
+    /// Does the jobs of its devices until it is told to stop.
+    async fn work(&self, recorder: &Recorder) {
+        let mut failures = 0;
+        loop {
+            let player = Player {
+                simulated: self.clone(),
+                ingest: recorder.ingest.clone(),
+            };
+            let executor = Executor::new(recorder.ingest.clone());
+            let Err(error) = executor.run(player, recorder.stop.clone()).await else {
+                return;
+            };
+            failures += 1;
+            tracing::warn!(error = %chain(&error), "jobs of the simulated fleet cannot be read; it tries again");
+            if !recorder.pause(failures).await {
+                return;
             }
         }
     }
@@ -162,20 +194,8 @@ impl Simulated {
     }
 }
 
-async fn record(ingest: &Ingest, events: Vec<Json>) -> Result<(), AppendError> {
-    let now = ingest.clock().now();
-    for events in events.chunks(EVENTS_MAX) {
-        let given = events.iter().map(|event| read(event, now)).collect();
-        ingest.record(given, None, Patience::Unlimited).await?;
-    }
-    Ok(())
-}
-
-fn read(event: &Json, now: Instant) -> Given {
-    let kind = event
-        .as_object()
-        .and_then(|entries| Kind::of_wire(entries.keys().next()?));
-    (kind, parse_any(event, now))
+fn seconds(time: TimeDelta) -> u64 {
+    u64::try_from(time.num_seconds()).unwrap_or(0)
 }
 
 /// Plays the devices of the fleet in jobs.

@@ -8,6 +8,7 @@
 
 mod agent;
 mod api;
+mod demo;
 mod faulty_server;
 mod golden;
 mod process;
