@@ -43,6 +43,12 @@ impl Outcome {
         let code = self.code.as_deref();
         self.status == Status::Rejected && matches!(code, Some("UNKNOWN_DEVICE" | "UNKNOWN_SITE"))
     }
+
+    /// Whether the event was refused because the server's clock has not reached it yet.
+    #[must_use]
+    pub fn is_early(&self) -> bool {
+        self.status == Status::Rejected && self.code.as_deref() == Some("IN_FUTURE")
+    }
 }
 
 /// What to do about a request that failed.

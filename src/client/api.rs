@@ -2,9 +2,11 @@
 //!
 //! Each call is one try; waiting and trying again is for the sender.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant as Moment};
 
-use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, DATE, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Response, Url};
 use serde::Serialize;
@@ -13,6 +15,7 @@ use thiserror::Error;
 
 use super::answer::{self, CallError, Outcome, Received};
 use crate::clock::Clock;
+use crate::event::Instant;
 
 /// The mutation that records.
 const RECORD: &str = "mutation Record($input: RecordEventsInput!) { recordEvents(input: $input) { \
@@ -67,6 +70,8 @@ pub struct Client {
     health: Url,
     key: Option<HeaderValue>,
     clock: Clock,
+    /// How far our clock was ahead of the server's at its last answer, in microseconds.
+    ahead: Arc<AtomicI64>,
 }
 
 #[derive(Serialize)]
@@ -104,6 +109,7 @@ impl Client {
             health: join("healthz")?,
             key,
             clock,
+            ahead: Arc::default(),
         })
     }
 
@@ -140,6 +146,7 @@ impl Client {
             call = call.header(AUTHORIZATION, key);
         }
         let response = call.send().await.map_err(CallError::Unreachable)?;
+        self.note_date(response.headers().get(DATE));
         let status = response.status().as_u16();
         let retry_after =
             answer::retry_after(response.headers().get(RETRY_AFTER), self.clock.now());
@@ -150,6 +157,22 @@ impl Client {
             body: &body,
         };
         received.outcomes(events.len())
+    }
+
+    /// Which instant it is by the clock of the server, as its last answer had it, to the second; by
+    /// our own while it has not told.
+    #[must_use]
+    pub fn server_now(&self) -> Instant {
+        Instant(self.clock.now().0 - self.ahead.load(Ordering::Relaxed))
+    }
+
+    fn note_date(&self, date: Option<&HeaderValue>) {
+        let date = date.and_then(|date| date.to_str().ok());
+        let date = date.and_then(|date| chrono::DateTime::parse_from_rfc2822(date).ok());
+        if let Some(date) = date {
+            let ahead = self.clock.now().0 - Instant::of(date.to_utc()).0;
+            self.ahead.store(ahead, Ordering::Relaxed);
+        }
     }
 
     /// Time of a small request to the server with its answer, whatever the answer is; `None` when

@@ -16,10 +16,15 @@ use super::api::{Client, Line, event_bytes_max};
 use super::backlog::Batch;
 use super::segment::PageLimits;
 use super::sender::{Desk, Preamble, SenderConfig};
+use crate::event::Instant;
 use crate::telemetry::chain;
 
 /// Refusals in a row after which a server that answers counts as lost.
 const PATIENCE: u32 = 3;
+
+/// How far ahead of the server an event may be and is still held until its time comes; one that is
+/// further ahead comes of a clock that tells nothing, and is let go as refused.
+const AHEAD_MAX: Duration = Duration::from_hours(24);
 
 /// Registrations in one request.
 const REGISTRATIONS_MAX: usize = 500;
@@ -59,6 +64,10 @@ pub(super) struct Delivery {
     failures: u32,
     /// Events in the next batch at most.
     batch_events: usize,
+    /// Events put back since the last wait, because their time has not come.
+    early: u64,
+    /// Whether somebody was told that the clock of this machine is ahead.
+    is_clock_told: bool,
 }
 
 /// What to do after a batch.
@@ -90,6 +99,8 @@ impl Delivery {
             link: Link::Unknown,
             failures: 0,
             batch_events: config.batch_events_max,
+            early: 0,
+            is_clock_told: false,
         }
     }
 
@@ -171,8 +182,67 @@ impl Delivery {
         } else if answered.iter().any(is_taken) {
             self.registration = Registration::Settled;
         }
-        self.count(answered);
-        self.let_go(batch, answered.len()).await
+        let early = self.early(&batch, answered);
+        let settled = answered.iter().zip(&early);
+        let settled = settled.filter_map(|(outcome, early)| (!early).then_some(outcome));
+        self.count(&settled.collect::<Vec<_>>());
+        if early.contains(&true) {
+            self.put_back(batch, early).await
+        } else {
+            self.let_go(batch, answered.len()).await
+        }
+    }
+
+    /// Which of the first events of a batch are to be held until the server's clock reaches them.
+    fn early(&self, batch: &Batch, outcomes: &[Outcome]) -> Vec<bool> {
+        let server_now = self.client.server_now();
+        let is_near = |event: &Line| {
+            let at = occurred_at(event);
+            at.is_none_or(|at| at.0.saturating_sub(server_now.0) <= microseconds(AHEAD_MAX))
+        };
+        let events = batch.events.iter().zip(outcomes);
+        events
+            .map(|(event, outcome)| outcome.is_early() && is_near(event))
+            .collect()
+    }
+
+    /// Keeps events anew behind all others, so that they hold nothing up, and lets the batch go.
+    /// Waits once all that is kept was put back.
+    async fn put_back(&mut self, batch: Batch, early: Vec<bool>) -> Next {
+        if !self.is_clock_told {
+            self.is_clock_told = true;
+            warn!(
+                "the clock of this machine is ahead of the server's: events are kept until the \
+                 server's clock reaches them; set the clock right"
+            );
+        }
+        let held = early.iter().filter(|early| **early).count();
+        self.early += u64::try_from(held).unwrap_or(u64::MAX);
+        let done = self.desk.with(move |backlog| {
+            let events = batch.events.iter().zip(&early);
+            let held = events.filter(|(_, early)| **early);
+            let held = held.map(|(event, _)| event.clone());
+            // kept before it is let go: after a crash between the two it is sent twice, not never
+            let kept = backlog.keep(held.collect());
+            backlog.settle(&batch, early.len());
+            kept
+        });
+        match done.await {
+            None => Next::End,
+            Some(kept) => {
+                if kept.dropped > 0 {
+                    warn!(
+                        events.dropped = kept.dropped,
+                        "no room: the oldest events were dropped"
+                    );
+                }
+                if self.early < self.desk.totals.borrow().waiting {
+                    return Next::Batch;
+                }
+                self.early = 0;
+                Next::Wait(self.config.backoff.most)
+            }
+        }
     }
 
     async fn recover(&mut self, batch: Batch, error: &CallError) -> Next {
@@ -194,15 +264,17 @@ impl Delivery {
         self.let_go(batch, 1).await
     }
 
-    async fn let_go(&self, batch: Batch, events: usize) -> Next {
+    async fn let_go(&mut self, batch: Batch, events: usize) -> Next {
         let done = self
             .desk
             .with(move |backlog| backlog.settle(&batch, events));
-        done.await.map_or(Next::End, |()| Next::Batch)
+        let next = done.await.map_or(Next::End, |()| Next::Batch);
+        self.is_clock_told &= self.desk.totals.borrow().waiting > 0;
+        next
     }
 
     /// Counts outcomes and logs what was not taken: code and field only, never what it held.
-    fn count(&self, outcomes: &[Outcome]) {
+    fn count(&self, outcomes: &[&Outcome]) {
         let number = |status| {
             let same = outcomes.iter().filter(|outcome| outcome.status == status);
             u64::try_from(same.count()).unwrap_or_default()
@@ -214,7 +286,7 @@ impl Delivery {
             totals.conflict += conflict;
             totals.rejected += rejected;
         });
-        if let Some(first) = outcomes.iter().find(|outcome| !is_taken(outcome)) {
+        if let Some(first) = outcomes.iter().copied().find(|outcome| !is_taken(outcome)) {
             warn!(
                 events.conflict = conflict,
                 events.rejected = rejected,
@@ -308,6 +380,22 @@ impl Delivery {
         self.failures = 0;
         self.batch_events = (self.batch_events * 2).min(self.config.batch_events_max);
     }
+}
+
+/// When an event occurred, as far as its line says so.
+fn occurred_at(event: &Line) -> Option<Instant> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Body {
+        occurred_at: Option<String>,
+    }
+    let bodies: std::collections::HashMap<String, Body> = serde_json::from_str(event.get()).ok()?;
+    let body = bodies.into_values().next()?;
+    Instant::parse(&body.occurred_at?)
+}
+
+fn microseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }
 
 fn is_taken(outcome: &Outcome) -> bool {

@@ -188,6 +188,38 @@ async fn rejected_events_are_counted_and_removed() {
     assert_eq!(running.delivered().await.rejected, 4);
 }
 
+fn sample(at: Instant) -> Line {
+    to_raw_value(&json!({ "deviceMetrics": { "occurredAt": at.to_string() } })).unwrap()
+}
+
+#[tokio::test]
+async fn events_ahead_of_the_servers_clock_are_kept_until_it_reaches_them() {
+    let faults = [Fault::Rejects("IN_FUTURE"), Fault::Rejects("IN_FUTURE")];
+    let server = Server::start(faults).await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut running = Running::start(
+        &server.url,
+        on_disk(folder.path()),
+        Preamble::default(),
+        quick(),
+    );
+    let ahead = Clock::system().now().plus_ms(3_600_000);
+    running.handle.keep(vec![sample(ahead)]).await.unwrap();
+    running.keep(0..3).await;
+    let totals = running.delivered().await;
+    assert_eq!((totals.recorded, totals.rejected), (4, 0));
+    assert_eq!(server.faults_left(), 0);
+}
+
+#[tokio::test]
+async fn events_more_than_a_day_ahead_are_let_go() {
+    let server = Server::start([Fault::Rejects("IN_FUTURE")]).await;
+    let mut running = start(&server);
+    let ahead = Clock::system().now().plus_ms(25 * 3_600_000);
+    running.handle.keep(vec![sample(ahead)]).await.unwrap();
+    assert_eq!(running.delivered().await.rejected, 1);
+}
+
 #[tokio::test]
 async fn batches_hold_no_more_than_their_limits() {
     let mut server = Server::start([]).await;
