@@ -116,10 +116,17 @@ fn rounded(percent: f64) -> f64 {
     (percent.clamp(0.0, 100.0) * 100.0).round() / 100.0
 }
 
+/// Blocks in use among those that may be used, as `df` has it: what is kept back for the system is
+/// neither in use nor to be had.
+fn share_in_use(blocks: u64, free: u64, available: u64) -> Option<f64> {
+    let used = blocks.saturating_sub(free);
+    percent(used, used.saturating_add(available))
+}
+
 fn disk_percent(disks: &Disks) -> Option<f64> {
     let used = |disk: &Disk| {
-        let total = disk.total_space();
-        percent(total.saturating_sub(disk.available_space()), total)
+        let disk = rustix::fs::statvfs(disk.mount_point()).ok()?;
+        share_in_use(disk.f_blocks, disk.f_bfree, disk.f_bavail)
     };
     let root = disks
         .iter()
@@ -174,6 +181,13 @@ mod tests {
         assert_eq!(percent(u64::MAX, u64::MAX), Some(100.0));
         assert_eq!(percent(5, 4), Some(100.0));
         assert_eq!(percent(0, 0), None);
+    }
+
+    #[test]
+    fn blocks_kept_back_for_the_system_are_not_in_use() {
+        // of 1,000 blocks 300 are used, 400 kept back, and 300 to be had
+        assert_eq!(share_in_use(1_000, 700, 300), Some(50.0));
+        assert_eq!(share_in_use(0, 0, 0), None);
     }
 
     #[test]
