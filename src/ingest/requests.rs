@@ -1,4 +1,5 @@
-//! Records each HTTP request that this server answers as an event of kind `apiRequest`.
+//! Records each HTTP request that this server answers as an event of kind `apiRequest`, but for
+//! those by which it is watched over.
 //!
 //! It stands around all routes. It never slows or fails a request: the event goes into the queue
 //! for what this server says of itself, and is dropped and counted when that is full. Recording is
@@ -18,6 +19,10 @@ use super::Background;
 use crate::clock::Clock;
 use crate::event::{Cell, Provenance};
 use crate::kinds::{Draft, Kind};
+
+/// Routes by which others watch over this server. They are asked every few seconds and say nothing
+/// of what anybody did, so they are left out.
+const WATCHED: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// Name of the GraphQL operation that was answered, put on the answer by its handler.
 #[derive(Clone, Debug)]
@@ -43,6 +48,10 @@ const CLIENT_GAVE_UP: i64 = 499;
 impl RequestLog {
     /// Answers a request and records that it was answered, or that nobody waited for the answer.
     pub async fn layer(State(log): State<Self>, request: Request, next: Next) -> Response {
+        let route = request.extensions().get::<MatchedPath>();
+        if route.is_some_and(|route| WATCHED.contains(&route.as_str())) {
+            return next.run(request).await;
+        }
         let mut asked = Asked::new(log, &request);
         let response = next.run(request).await;
         asked.answered(&response);
