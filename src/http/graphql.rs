@@ -154,10 +154,14 @@ impl Executor for Prepared {
         }
         let request = prepared(request, &self.0.api);
         let session = session.unwrap_or_default();
+        let running = self.0.monitor.operation();
         self.0
             .schema
             .execute_stream_with_session_data(request, session)
-            .map(coded)
+            .map(move |answer| {
+                let _ = &running;
+                coded(answer)
+            })
             .boxed()
     }
 }

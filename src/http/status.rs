@@ -2,14 +2,16 @@
 //! of each request.
 
 use std::path::PathBuf;
-use std::sync::atomic::AtomicI64;
+use std::time::Instant;
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 use serde_json::json;
 use tracing::Instrument;
@@ -26,11 +28,10 @@ const FREE_BYTES_MIN: u64 = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Monitor {
     registry: Registry,
-    file: Option<PathBuf>,
+    disk: Disk,
     /// Open sockets.
     pub sockets: Gauge,
-    wal_bytes: Gauge<i64, AtomicI64>,
-    free_bytes: Gauge<i64, AtomicI64>,
+    operations: Gauge,
 }
 
 impl Monitor {
@@ -38,23 +39,53 @@ impl Monitor {
     /// of the database, where it has one.
     #[must_use]
     pub fn new(mut registry: Registry, file: Option<PathBuf>) -> Self {
-        let sockets = Gauge::default();
-        let (wal_bytes, free_bytes) = (Gauge::default(), Gauge::default());
+        let (sockets, operations) = (Gauge::default(), Gauge::default());
+        let disk = Disk { file };
         let help = "Open WebSocket connections, each with its subscriptions";
         registry.register("subscriber_sockets", help, sockets.clone());
-        let help = "Size of the write-ahead log of SQLite";
-        registry.register("wal_bytes", help, wal_bytes.clone());
-        let help = "Free space of the disk of the database";
-        registry.register("disk_free_bytes", help, free_bytes.clone());
+        let help = "Operations over WebSocket connections that have not ended: subscriptions, but \
+                    for a query that is just answered";
+        registry.register("socket_operations", help, operations.clone());
+        registry.register_collector(Box::new(disk.clone()));
         Self {
             registry,
-            file,
+            disk,
             sockets,
-            wal_bytes,
-            free_bytes,
+            operations,
         }
     }
 
+    /// Counts an operation of a socket until what is returned is dropped.
+    pub(super) fn operation(&self) -> Running {
+        self.operations.inc();
+        Running(self.operations.clone())
+    }
+
+    fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+/// An operation of a socket that has not ended.
+#[derive(Debug)]
+pub(super) struct Running(Gauge);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// The disk of the database, measured when it is asked for. What cannot be measured is left out: a
+/// zero would be an alarm.
+#[derive(Clone, Debug)]
+struct Disk {
+    file: Option<PathBuf>,
+}
+
+impl Disk {
     fn free(&self) -> Option<u64> {
         let folder = match self.file.as_deref()?.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
@@ -69,14 +100,28 @@ impl Monitor {
         wal.push("-wal");
         std::fs::metadata(wal).ok().map(|file| file.len())
     }
+}
 
-    fn text(&self) -> Result<String, std::fmt::Error> {
-        let gauge = |bytes: Option<u64>| bytes.and_then(|b| i64::try_from(b).ok()).unwrap_or(0);
-        self.wal_bytes.set(gauge(self.wal()));
-        self.free_bytes.set(gauge(self.free()));
-        let mut text = String::new();
-        encode(&mut text, &self.registry)?;
-        Ok(text)
+impl Collector for Disk {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let wal = (
+            "wal_bytes",
+            "Size of the write-ahead log of SQLite",
+            self.wal(),
+        );
+        let free = (
+            "disk_free_bytes",
+            "Free space of the disk of the database",
+            self.free(),
+        );
+        for (name, help, bytes) in [wal, free] {
+            if let Some(bytes) = bytes.and_then(|bytes| i64::try_from(bytes).ok()) {
+                let gauge = ConstGauge::new(bytes);
+                let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+                gauge.encode(metric)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -90,7 +135,7 @@ pub(super) async fn readyz(State(web): State<Web>) -> Response {
     let store = web.api.store();
     let database = store.after(store.head(), 1).await.is_ok();
     let lag = store.head().0 - web.api.folded.borrow().0;
-    let free = web.monitor.free();
+    let free = web.monitor.disk.free();
     let checks = json!({
         "database": if database { "ok" } else { "cannot be read" },
         "projections": if lag <= LAG_EVENTS_MAX { "ok" } else { "too far behind" },
@@ -126,22 +171,78 @@ pub(super) async fn metrics(State(web): State<Web>) -> Response {
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Gives each request an id, and its logs that id and the trace that the caller is in.
+/// Gives each request an id, and its logs that id and the trace that the caller is in, or else a
+/// trace of its own; and logs how it was answered.
 pub(super) async fn trace(request: Request, next: Next) -> Response {
-    let id = Uuid::now_v7().to_string();
-    let trace_id = trace_id(&request).unwrap_or_default();
-    let span = tracing::info_span!("request", request.id = %id, trace.id = %trace_id);
-    let mut response = next.run(request).instrument(span).await;
-    if let Ok(id) = HeaderValue::from_str(&id) {
+    let began = Instant::now();
+    let id = Uuid::now_v7();
+    // a trace id of its own has the random bits of the request's id
+    let trace_id = trace_id(&request).unwrap_or_else(|| id.simple().to_string());
+    // of the highest level, so that an error bears the ids whatever else is logged
+    let span = tracing::error_span!("request", request.id = %id, trace.id = %trace_id);
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let answered = async {
+        let response = next.run(request).await;
+        tracing::debug!(
+            http.method = %method,
+            http.route = route.as_ref().map_or("(no route)", MatchedPath::as_str),
+            http.status = response.status().as_u16(),
+            duration_ms = began.elapsed().as_secs_f64() * 1_000.0,
+            "answered"
+        );
+        response
+    };
+    let mut response = answered.instrument(span).await;
+    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
 }
 
-/// The trace id of a W3C `traceparent`: version, trace, parent, flags, in hexadecimal.
 fn trace_id(request: &Request) -> Option<String> {
     let parent = request.headers().get(TRACE_PARENT)?.to_str().ok()?;
-    let trace = parent.split('-').nth(1)?;
-    let valid = trace.len() == 32 && trace.bytes().all(|byte| byte.is_ascii_hexdigit());
-    valid.then(|| trace.to_owned())
+    trace_of(parent).map(str::to_owned)
+}
+
+/// The trace id of a `traceparent` (W3C Trace Context, level 1): version, trace, parent and flags in
+/// lower hexadecimal, neither id zero; a later version may have more behind them.
+fn trace_of(parent: &str) -> Option<&str> {
+    let mut parts = parent.split('-');
+    let mut part = |length: usize| {
+        let lower = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let part = parts.next()?;
+        (part.len() == length && part.bytes().all(lower)).then_some(part)
+    };
+    let (version, trace, caller, _flags) = (part(2)?, part(32)?, part(16)?, part(2)?);
+    let is_zero = |id: &str| id.bytes().all(|byte| byte == b'0');
+    let is_whole = version != "00" || parts.next().is_none();
+    let valid = version != "ff" && is_whole && !is_zero(trace) && !is_zero(caller);
+    valid.then_some(trace)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::trace_of;
+
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+    #[test]
+    fn a_trace_parent_is_taken_only_in_the_form_of_its_standard() {
+        let taken = |parent: &str| trace_of(parent) == Some(TRACE);
+        assert!(taken(&format!("00-{TRACE}-00f067aa0ba902b7-01")));
+        assert!(taken(&format!("01-{TRACE}-00f067aa0ba902b7-01-more")));
+        for refused in [
+            format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32)),
+            format!("00-{TRACE}-0000000000000000-01"),
+            format!("00-{}-00f067aa0ba902b7-01", TRACE.to_uppercase()),
+            format!("ff-{TRACE}-00f067aa0ba902b7-01"),
+            format!("0-{TRACE}-00f067aa0ba902b7-01"),
+            format!("00-{TRACE}-00f067aa0ba902b7"),
+            format!("00-{TRACE}-00f067aa0ba902b7-01-more"),
+            format!("00-{TRACE}"),
+        ] {
+            assert_eq!(trace_of(&refused), None, "{refused}");
+        }
+    }
 }

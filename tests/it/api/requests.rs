@@ -59,7 +59,7 @@ async fn routes_are_recorded_by_their_templates_and_unknown_paths_as_no_route() 
     on_each_database(async |app| {
         let (mut socket, id) = requests(app).await;
         for (path, endpoint, status) in [
-            ("/healthz", "/healthz", 200),
+            ("/graphiql", "/graphiql", 200),
             ("/graphiql/boot.js", "/graphiql/{file}", 200),
             ("/graphiql/none.js", "/graphiql/{file}", 404),
             ("/secret/4711?token=abc", "(no route)", 404),
@@ -74,6 +74,49 @@ async fn routes_are_recorded_by_their_templates_and_unknown_paths_as_no_route() 
             assert_eq!(recorded["statusCode"], status);
             assert_eq!(recorded["userAgent"], "probe/1");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn requests_that_watch_over_the_server_are_not_recorded() {
+    on_each_database(async |app| {
+        let (mut socket, id) = requests(app).await;
+        for path in ["/healthz", "/readyz", "/metrics", "/graphiql"] {
+            app.client().get(app.address(path)).send().await.unwrap();
+        }
+        assert_eq!(next(&mut socket, &id).await["endpoint"], "/graphiql");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn metrics_leave_out_what_the_database_does_not_have() {
+    on_each_database(async |app| {
+        let scrape = app.client().get(app.address("/metrics"));
+        let text = scrape.send().await.unwrap().text().await.unwrap();
+        let is_file = app.app().ingest.store().file().is_some();
+        for name in ["homepot_disk_free_bytes ", "homepot_wal_bytes "] {
+            let is_shown = text.lines().any(|line| line.starts_with(name));
+            assert_eq!(is_shown, is_file, "{name}: {text}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn metrics_count_every_subscription_of_a_socket() {
+    on_each_database(async |app| {
+        let (mut socket, _) = requests(app).await;
+        for _ in 0..3 {
+            let id = socket.subscribe(REQUESTS, json!({ "a": null })).await;
+            app.data("{ viewer { name } }").await;
+            next(&mut socket, &id).await;
+        }
+        let scrape = app.client().get(app.address("/metrics"));
+        let text = scrape.send().await.unwrap().text().await.unwrap();
+        assert!(text.contains("homepot_socket_operations 4\n"), "{text}");
+        assert!(text.contains("homepot_subscriber_sockets 1\n"), "{text}");
     })
     .await;
 }
