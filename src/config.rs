@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::store::{Limits, Location};
 
@@ -77,8 +79,16 @@ pub enum Command {
 }
 
 /// Which database.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug)]
 pub struct DatabaseArgs {
+    /// Its address, unless that is in a file.
+    pub database: String,
+    /// The file with its address.
+    pub database_file: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct DatabaseFlags {
     /// Where the log is kept: `sqlite://FILE` or `postgres://USER:PASSWORD@HOST/DATABASE`.
     #[arg(
         long,
@@ -86,10 +96,43 @@ pub struct DatabaseArgs {
         default_value = "sqlite://homepot.db",
         hide_env_values = true
     )]
-    pub database: String,
-    /// A file with the address of the database, for keeping its password out of the environment.
-    #[arg(long, env = "HOMEPOT_DATABASE_FILE", conflicts_with = "database")]
-    pub database_file: Option<PathBuf>,
+    database: String,
+    /// A file with the address of the database, for keeping its password out of the environment;
+    /// it goes before `HOMEPOT_DATABASE`.
+    #[arg(long, env = "HOMEPOT_DATABASE_FILE")]
+    database_file: Option<PathBuf>,
+}
+
+impl Args for DatabaseArgs {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        DatabaseFlags::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        DatabaseFlags::augment_args_for_update(command)
+    }
+}
+
+impl FromArgMatches for DatabaseArgs {
+    /// A flag goes before the environment, and the file before the address.
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let flags = DatabaseFlags::from_arg_matches(matches)?;
+        let is_flag = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+        let (address, file) = (is_flag("database"), is_flag("database_file"));
+        if address && file {
+            let message = "--database and --database-file exclude each other\n";
+            return Err(clap::Error::raw(ErrorKind::ArgumentConflict, message));
+        }
+        Ok(Self {
+            database: flags.database,
+            database_file: flags.database_file.filter(|_| !address),
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
 }
 
 /// How the API is served.
@@ -132,14 +175,14 @@ pub struct DemoArgs {
         default_value = "sqlite://homepot-demo.db"
     )]
     pub database: String,
-    /// Begin anew with an empty log.
-    #[arg(long)]
+    /// Begin anew with an empty log; only a file that `demo` made is emptied, and none in use.
+    #[arg(long, env = "HOMEPOT_DEMO_RESET")]
     pub reset: bool,
     /// Seed of the simulated fleet: the same seed gives the same fleet.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, env = "HOMEPOT_SEED", default_value_t = 1)]
     pub seed: u64,
-    /// Hours of history that the fleet has when the demo is first started.
-    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(0..=720))]
+    /// Hours of history that the fleet has when the demo is first started (0 to 720).
+    #[arg(long, env = "HOMEPOT_HISTORY_HOURS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(0..=720))]
     pub history_hours: u32,
     /// How it is served.
     #[command(flatten)]
@@ -157,7 +200,7 @@ pub struct ImportArgs {
     pub files: Vec<PathBuf>,
     /// Where refused lines of all files are written with their reasons; beside each file by
     /// default.
-    #[arg(long)]
+    #[arg(long, env = "HOMEPOT_REFUSED")]
     pub refused: Option<PathBuf>,
     /// Which database.
     #[command(flatten)]
@@ -214,23 +257,23 @@ pub enum MigrateAction {
 /// Limits that can be set.
 #[derive(Clone, Debug, Args)]
 pub struct LimitArgs {
-    /// Events that may wait to be appended; more are refused as OVERLOADED.
+    /// Events that may wait to be appended (1000 to 1000000); more are refused as OVERLOADED.
     #[arg(long, env = "HOMEPOT_QUEUE_EVENTS_MAX", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1_000..=1_000_000))]
     pub queue_events_max: u32,
-    /// MiB of events that may wait to be appended.
+    /// MiB of events that may wait to be appended (16 to 4095).
     #[arg(long, env = "HOMEPOT_QUEUE_MIB_MAX", default_value_t = 64, value_parser = clap::value_parser!(u32).range(16..=4_095))]
     pub queue_mib_max: u32,
-    /// Newest events kept in memory for those who follow live.
+    /// Newest events kept in memory for those who follow live (100 to 1000000).
     #[arg(long, env = "HOMEPOT_RING_EVENTS_MAX", default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
     pub ring_events_max: u32,
-    /// Connections to the database for readers.
+    /// Connections to the database for readers (1 to 100).
     #[arg(long, env = "HOMEPOT_READERS_MAX", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub readers_max: u32,
-    /// Seconds within which a device is expected to be heard of, at least; after three of its own
-    /// intervals, and not before this, it is OFFLINE.
+    /// Seconds within which a device is expected to be heard of, at least (5 to 86400); after three
+    /// of its own intervals, and not before this, it is OFFLINE.
     #[arg(long, env = "HOMEPOT_OFFLINE_AFTER_SECONDS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(5..=86_400))]
     pub offline_after_seconds: u32,
-    /// Seconds that requests have to end when the server is told to stop.
+    /// Seconds that requests have to end when the server is told to stop (0 to 600).
     #[arg(long, env = "HOMEPOT_DRAIN_SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=600))]
     pub drain_seconds: u32,
 }

@@ -15,7 +15,12 @@ fn main() -> ExitCode {
         .enable_all()
         .build();
     let done = match runtime {
-        Ok(runtime) => runtime.block_on(cli::run(arguments.command)),
+        Ok(runtime) => {
+            let done = runtime.block_on(cli::run(arguments.command));
+            // a thread that still reads standard input would hold up the end, and what is said of it
+            runtime.shutdown_background();
+            done
+        }
         Err(error) => Err(anyhow::Error::new(error).context("cannot start the runtime")),
     };
     match done {

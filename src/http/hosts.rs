@@ -29,7 +29,8 @@ impl Hosts {
             SocketAddr::V4(address) => address.ip().to_string(),
             SocketAddr::V6(address) => format!("[{}]", address.ip()),
         });
-        names.extend(further.iter().map(|name| name.trim().to_ascii_lowercase()));
+        let further = further.iter().map(|name| name_of(name.trim()));
+        names.extend(further.filter(|name| !name.is_empty()));
         Self {
             names: names.into(),
         }
@@ -71,7 +72,15 @@ fn name_of(host: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::name_of;
+    use super::{Hosts, name_of};
+
+    #[test]
+    fn a_further_name_may_be_given_with_a_port_and_an_empty_one_is_none() {
+        let further = ["shop.example:8080".to_owned(), " ".to_owned()];
+        let hosts = Hosts::new(([127, 0, 0, 1], 80).into(), &further);
+        assert!(hosts.names.contains(&"shop.example".to_owned()));
+        assert!(!hosts.names.contains(&String::new()));
+    }
 
     #[test]
     fn the_port_is_no_part_of_the_name() {

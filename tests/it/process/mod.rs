@@ -14,6 +14,7 @@ mod full_disk;
 mod import;
 mod kill;
 mod ledger;
+mod logs;
 mod malformed;
 mod program;
 mod shutdown;
