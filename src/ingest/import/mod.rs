@@ -282,7 +282,7 @@ impl<R: Read> Read for Counted<R> {
 mod tests {
     use super::*;
 
-    fn chunk(lines: usize, bytes: usize) -> Chunk {
+    fn chunk(lines: usize, bytes: usize) -> Lines {
         let mut chunk = Lines::default();
         for number in 0..lines {
             let refusal = crate::kinds::Refusal::of_event(Code::Invalid, "a test");
@@ -292,14 +292,14 @@ mod tests {
                 given: (None, Err(refusal)),
             });
         }
-        Ok(chunk)
+        chunk
     }
 
-    async fn sizes(chunks: Vec<Chunk>) -> Vec<(usize, usize)> {
+    async fn sizes(chunks: Vec<Lines>) -> Vec<(usize, usize)> {
         let (sender, queue) = mpsc::channel(CHUNKS_AHEAD);
         let send = async move {
             for chunk in chunks {
-                assert!(sender.send(chunk).await.is_ok());
+                assert!(sender.send(Ok(chunk)).await.is_ok());
             }
         };
         let receive = async move {
@@ -331,7 +331,7 @@ mod tests {
     async fn lines_that_are_not_followed_by_others_are_a_batch() {
         let (sender, queue) = mpsc::channel(CHUNKS_AHEAD);
         let mut batches = Batches::new(queue);
-        assert!(sender.send(chunk(3, 5)).await.is_ok());
+        assert!(sender.send(Ok(chunk(3, 5))).await.is_ok());
         let batch = batches.next().await.unwrap().unwrap_or_default();
         assert_eq!((batch.lines.len(), batch.bytes), (3, 15));
         drop(sender);
