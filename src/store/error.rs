@@ -122,7 +122,7 @@ pub(crate) fn cause_of(error: &DbErr) -> Cause {
     clippy::wildcard_enum_match_arm,
     reason = "an enum of a library, whose other values are one case"
 )]
-fn cause_of_sqlx(error: &sqlx::Error) -> Cause {
+pub(crate) fn cause_of_sqlx(error: &sqlx::Error) -> Cause {
     match error {
         sqlx::Error::Database(database) => match database.code().as_deref() {
             Some(code) if code.len() == 5 => cause_of_postgres(code),

@@ -16,6 +16,7 @@ mod fold;
 mod identity;
 mod insert;
 mod metrics;
+mod migrations;
 mod names;
 mod open;
 mod options;
@@ -46,8 +47,9 @@ pub use error::{Cause, StoreError};
 pub use fold::Fold;
 pub use identity::Identity;
 pub use metrics::Metrics;
+pub use migrations::{migrate_at as migrate, missing_at as missing_migrations};
 pub use names::{EntityType, Names};
-pub use open::{Location, OpenError, migrate_at as migrate, missing_at as missing_migrations};
+pub use open::{Location, OpenError};
 pub use options::{BATCH_BYTES_MAX, EVENTS_MAX, Limits, Options};
 pub use read::{Order, PageQuery, Place, Scope, Slice};
 pub use tail::Tail;
@@ -118,7 +120,7 @@ impl Store {
     /// When the database cannot be opened, is not ours, or was written by a newer version.
     pub async fn open(options: Options) -> Result<(Self, Tasks), OpenError> {
         let mut connections = open::connect(&options.location).await?;
-        open::migrate(&connections).await?;
+        migrations::migrate(&connections).await?;
         let db = &connections.writer;
         let identity = identity::identity(db).await?;
         let names = Arc::new(Names::default());

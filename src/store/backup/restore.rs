@@ -17,6 +17,7 @@ use crate::store::Identity;
 use crate::store::commit::begin;
 use crate::store::error::{Doing, StoreError};
 use crate::store::insert::{self, Form};
+use crate::store::migrations;
 use crate::store::open::{self, Connections, Location};
 use crate::store::partitions::Partitions;
 use crate::store::sql::Sql;
@@ -60,7 +61,7 @@ pub async fn restore(
         return Err(BackupError::Newer(name.clone()));
     }
     let connections = open::connect(location).await?;
-    open::migrate(&connections).await?;
+    migrations::migrate(&connections).await?;
     let identity = Identity {
         log_id: manifest.log_id,
         epoch: manifest.epoch + rand::random_range(1..=EPOCH_STEP_MAX),
@@ -85,6 +86,7 @@ pub async fn restore(
         let done = connections.writer.execute_unprepared(sql).await;
         done.doing("write what was restored")?;
     }
+    connections.close().await;
     Ok(Restored {
         identity,
         head: Position(manifest.head),

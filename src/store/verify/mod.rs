@@ -9,6 +9,7 @@ mod spine;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
 
 use super::error::{Doing, StoreError};
+use super::migrations;
 use super::open::{self, Location, OpenError};
 use super::sql::Sql;
 use super::{Store, feed};
@@ -94,7 +95,7 @@ pub async fn verify(location: &Location, progress: OnProgress<'_>) -> Result<Ver
         ..location.clone()
     };
     let connections = open::connect(&location).await?;
-    let missing = open::missing_migrations(&connections).await?.len();
+    let missing = migrations::missing_migrations(&connections).await?.len();
     if missing > 0 {
         let address = connections.address;
         return Err(OpenError::Behind { address, missing });

@@ -14,6 +14,7 @@ mod import;
 mod kill;
 mod ledger;
 mod malformed;
+mod migrating;
 mod program;
 mod shutdown;
 mod sources;
