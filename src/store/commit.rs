@@ -16,6 +16,7 @@ use super::fold::Fold;
 use super::names::Names;
 use super::placing::{Placed, Placing};
 use super::read::Place;
+use super::ring::Ring;
 use super::rows;
 use super::script::Script;
 use super::sql::Sql;
@@ -59,6 +60,8 @@ pub(crate) struct Committer {
     pub(crate) folds: Vec<Arc<dyn Fold>>,
     pub(crate) partitions: Partitions,
     pub(crate) clock: Clock,
+    /// Knows which positions there have been.
+    pub(crate) ring: Arc<Ring>,
     /// Whether commits are not synced: an append must not begin before they are again.
     pub(crate) lazy: bool,
 }
@@ -141,7 +144,12 @@ impl Committer {
         requests: &[&Request],
     ) -> Result<Batch, StoreError> {
         let now = self.clock.now();
+        let known = self.ring.head();
         let mut placing = Placing::begin(tx, &self.names, requests, now).await?;
+        let head = placing.position();
+        if head < known {
+            return Err(StoreError::WentBack { head, known });
+        }
         let mut answers = Vec::with_capacity(requests.len());
         for request in requests {
             answers.push(placing.place(request).await?);

@@ -59,6 +59,14 @@ pub enum StoreError {
         /// The position.
         missing: Position,
     },
+    /// The database has lost commits that this process has seen.
+    #[error("the database has gone back from position {known} to {head}; nothing is appended")]
+    WentBack {
+        /// Its head.
+        head: Position,
+        /// A position that was committed before.
+        known: Position,
+    },
     /// The log was closed.
     #[error("the log is closed")]
     Closed,
@@ -81,7 +89,7 @@ impl StoreError {
             Self::Database { cause, .. } => *cause,
             Self::Row { .. } | Self::Hole { .. } | Self::Fold { .. } => Cause::Corrupt,
             Self::Panicked => Cause::Other,
-            Self::Closed => Cause::Unreachable,
+            Self::Closed | Self::WentBack { .. } => Cause::Unreachable,
         }
     }
 }
@@ -145,7 +153,11 @@ fn cause_of_postgres(code: &str) -> Cause {
         _ if code.starts_with("28") => Cause::Denied,
         "XX001" | "XX002" => Cause::Corrupt,
         _ if code.starts_with("23") => Cause::Constraint,
-        _ if code.starts_with("08") || code.starts_with("57P") || code.starts_with("53") => {
+        _ if code.starts_with("08")
+            || code.starts_with("57P")
+            || code == "25P03"
+            || code.starts_with("53") =>
+        {
             Cause::Unreachable
         }
         _ => Cause::Other,

@@ -14,10 +14,13 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::error::{Doing, StoreError};
+use super::metrics::Metrics;
 use super::names::Names;
+use super::options::Limits;
 use super::read::Tables;
 use super::ring::Ring;
 use super::sql::Sql;
+use super::standing::Seen;
 use crate::event::{Event, Position};
 
 /// Batches that may wait to be brought into the ring; one more is dropped and read from the tables.
@@ -52,6 +55,8 @@ pub(crate) struct Feeder {
     tables: Tables,
     names: Arc<Names>,
     ring: Arc<Ring>,
+    metrics: Arc<Metrics>,
+    seen: Arc<Seen>,
     poll: Duration,
     events_max: i64,
     bell: Arc<Notify>,
@@ -62,12 +67,11 @@ impl Feeder {
     pub(crate) fn new(
         db: DatabaseConnection,
         tables: Tables,
-        ring: Arc<Ring>,
-        poll: Duration,
-        events_max: usize,
+        (ring, metrics, seen): (Arc<Ring>, Arc<Metrics>, Arc<Seen>),
+        limits: &Limits,
     ) -> (Feed, Self) {
         let (sender, batches) = mpsc::channel(WAITING_MAX);
-        let events_max = i64::try_from(events_max).unwrap_or(i64::MAX);
+        let events_max = i64::try_from(limits.ring_events_max).unwrap_or(i64::MAX);
         let names = tables.names();
         let bell = Arc::new(Notify::new());
         (
@@ -81,7 +85,9 @@ impl Feeder {
                 tables,
                 names,
                 ring,
-                poll,
+                metrics,
+                seen,
+                poll: limits.tail_poll,
                 events_max,
                 bell,
             },
@@ -106,6 +112,7 @@ impl Feeder {
                 () = bell.notified() => self.look().await,
                 _ = ticks.tick() => self.look().await,
             };
+            self.metrics.head(self.ring.head());
             if let Err(error) = done {
                 tracing::warn!(error = %crate::telemetry::chain(&error), "cannot follow the log, will try again");
             }
@@ -123,7 +130,12 @@ impl Feeder {
     }
 
     async fn look(&self) -> Result<(), StoreError> {
+        // asked before the database, so that what is committed meanwhile does not look like a loss
+        let known = self.ring.head();
         let head = head_of(&self.db).await?;
+        if head < known {
+            self.seen.went_back(head, known);
+        }
         if head > self.ring.head() {
             self.catch_up(head).await
         } else {

@@ -27,8 +27,10 @@ mod ring;
 mod rows;
 mod script;
 mod sql;
+mod standing;
 mod tail;
 mod verify;
+mod wal;
 mod writer;
 
 use std::collections::HashMap;
@@ -52,6 +54,7 @@ pub use names::{EntityType, Names};
 pub use open::{Location, OpenError};
 pub use options::{BATCH_BYTES_MAX, EVENTS_MAX, Limits, Options};
 pub use read::{Order, PageQuery, Place, Scope, Slice};
+pub use standing::Standing;
 pub use tail::Tail;
 pub use verify::{Check, Finding, OnProgress, Progress, Verified, verify};
 
@@ -66,6 +69,8 @@ use feed::Feeder;
 use partitions::Partitions;
 use read::Tables;
 use ring::Ring;
+use standing::Seen;
+use wal::Wal;
 use writer::{Job, Pending, Statements, Writer};
 
 /// The log.
@@ -87,6 +92,7 @@ struct Shared {
     queue_events: Arc<Semaphore>,
     queue_bytes: Arc<Semaphore>,
     metrics: Arc<Metrics>,
+    seen: Arc<Seen>,
     clock: Clock,
 }
 
@@ -133,6 +139,7 @@ impl Store {
             limits.ring_bytes_max,
         ));
         let metrics = Arc::new(Metrics::default());
+        metrics.head(head);
         // the feeder's own looks at the head, made on this handle, are no reads of the API
         let feeding = connections.readers.clone();
         metrics.count_reads(&mut connections.readers);
@@ -145,6 +152,7 @@ impl Store {
             folds: options.folds,
             partitions: Partitions::load(db).await?,
             clock: options.clock.clone(),
+            ring: Arc::clone(&ring),
             lazy: false,
         };
         let queue_events = Arc::new(Semaphore::new(limits.queue_events_max));
@@ -161,6 +169,7 @@ impl Store {
             queue_events,
             queue_bytes,
             metrics,
+            seen: Arc::default(),
             clock: options.clock,
         };
         let store = Self {
@@ -180,9 +189,12 @@ impl Store {
         let (feed, feeder) = Feeder::new(
             feeding.clone(),
             Tables::new(feeding.clone(), Arc::clone(&shared.names)),
-            Arc::clone(&shared.ring),
-            shared.limits.tail_poll,
-            shared.limits.ring_events_max,
+            (
+                Arc::clone(&shared.ring),
+                Arc::clone(&shared.metrics),
+                Arc::clone(&shared.seen),
+            ),
+            &shared.limits,
         );
         let tasks = Tasks {
             stop_writing: CancellationToken::new(),
@@ -207,6 +219,8 @@ impl Store {
             jobs,
             feed,
             metrics,
+            seen: Arc::clone(&shared.seen),
+            wal: shared.connections.file.as_deref().map(Wal::of),
             held_over: None,
         };
         tasks.writer.spawn(writer.run(tasks.stop_writing.clone()));

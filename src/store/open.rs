@@ -21,15 +21,26 @@ use thiserror::Error;
 use super::error::{Cause, StoreError, cause_of, cause_of_sqlx};
 use super::migrations;
 use super::sql::Sql;
+use super::wal::WAL_BYTES_MAX;
 
 /// Marks a SQLite file as ours: `HPOT` (the pragma `application_id`).
 pub(super) const APPLICATION_ID: i64 = 0x4850_4F54;
 /// Below it a write-ahead log could be damaged on checkpoint (sqlite.org, release 3.51.3).
 const SQLITE_OLDEST: &str = "3.51.3";
 /// How long a statement waits for a lock that another process holds.
-const LOCK_WAIT: Duration = Duration::from_secs(5);
+pub(super) const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// How soon it is looked again whether another process has let go of a file.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// Settings of sessions that write. A process that freezes, or whose machine is gone, while it holds
+/// the head must not stop the others: the server ends what has been idle inside a transaction for
+/// long, and whoever does not answer.
+const UNLESS_FROZEN: [(&str, &str); 5] = [
+    ("idle_in_transaction_session_timeout", "10s"),
+    ("tcp_keepalives_idle", "5"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "2"),
+    ("tcp_user_timeout", "15s"),
+];
 /// Statements that a connection keeps prepared.
 const STATEMENTS_KEPT: usize = 512;
 /// Rows that the thread of an SQLite connection may be ahead of their reader. With the 50 that the
@@ -183,7 +194,9 @@ async fn sqlite(location: &Location) -> Result<Connections, OpenError> {
     };
     let plain = sqlite_options(location)?;
     let options = plain.clone();
-    let options = options.journal_mode(SqliteJournalMode::Wal);
+    let options = options
+        .journal_mode(SqliteJournalMode::Wal)
+        .pragma("journal_size_limit", WAL_BYTES_MAX.to_string());
     let file = options.get_filename().to_path_buf();
     if !location.create && !file.exists() {
         return Err(OpenError::Missing(address));
@@ -330,8 +343,9 @@ async fn postgres(location: &Location) -> Result<Connections, OpenError> {
         .map_err(failed)?;
     // it was only tried
     let _ = probe.close().await;
+    let writing = options.clone().options(UNLESS_FROZEN);
     let writer = pool(3)
-        .connect_with(options.clone())
+        .connect_with(writing)
         .await
         .map_err(failed)?;
     let readers = pool(location.readers_max).connect_lazy_with(options);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use sea_orm::DatabaseTransaction;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::append::{AppendError, Appended, Request};
@@ -15,6 +16,9 @@ use super::commit::{Committed, Committer};
 use super::error::{Cause, StoreError};
 use super::feed::Feed;
 use super::metrics::Metrics;
+use super::open::LOCK_WAIT;
+use super::standing::Seen;
+use super::wal::{self, Wal};
 use super::{BATCH_BYTES_MAX, EVENTS_MAX};
 
 /// A request that waits, with its place in the queue and the way back.
@@ -47,6 +51,9 @@ pub(crate) struct Writer {
     pub(crate) jobs: mpsc::Receiver<Job>,
     pub(crate) feed: Feed,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) seen: Arc<Seen>,
+    /// The write-ahead log of SQLite.
+    pub(crate) wal: Option<Wal>,
     /// A request that did not fit into the batch before.
     pub(crate) held_over: Option<Pending>,
 }
@@ -55,6 +62,8 @@ impl Writer {
     /// Runs until it is told to stop. From then on new requests are refused, and what waits is done.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let (mut in_a_row, mut stopping) = (0, false);
+        let mut looks = tokio::time::interval(wal::LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             if in_a_row >= APPENDS_IN_A_ROW_MAX {
                 in_a_row = 0;
@@ -74,6 +83,7 @@ impl Writer {
                     self.appends.close();
                     self.jobs.close();
                 }
+                _ = looks.tick(), if self.wal.is_some() && !stopping => self.shrink().await,
                 Some(first) = self.appends.recv() => {
                     in_a_row += 1;
                     self.append(first).await;
@@ -84,6 +94,12 @@ impl Writer {
                 }
                 else => break,
             }
+        }
+    }
+
+    async fn shrink(&self) {
+        if let Some(wal) = &self.wal {
+            wal.shrink(&self.committer.db, LOCK_WAIT).await;
         }
     }
 
@@ -115,7 +131,7 @@ impl Writer {
             Err(failed) if failed.before_commit && batch.len() > 1 && is_of_one(&failed.error) => {
                 self.one_by_one(batch).await;
             }
-            Err(failed) => refuse(batch, failed.error),
+            Err(failed) => self.refuse(batch, failed.error),
         }
         self.metrics.batch_ends(started);
     }
@@ -126,16 +142,32 @@ impl Writer {
         for pending in batch {
             match self.committer.commit(&[&pending.request]).await {
                 Ok(committed) => self.answer(vec![pending], committed),
-                Err(failed) => refuse(vec![pending], failed.error),
+                Err(failed) => self.refuse(vec![pending], failed.error),
             }
         }
     }
 
     fn answer(&self, batch: Vec<Pending>, committed: Committed) {
+        self.seen.appended();
         self.metrics.committed(&committed);
         self.feed.publish(committed.events);
         for (pending, answer) in batch.into_iter().zip(committed.answers) {
             pending.answer_with(answer);
+        }
+    }
+
+    fn refuse(&self, batch: Vec<Pending>, error: StoreError) {
+        if let StoreError::WentBack { head, known } = &error {
+            self.seen.went_back(*head, *known);
+        } else {
+            tracing::error!(error = %crate::telemetry::chain(&error), requests = batch.len(), "append failed");
+        }
+        if !is_of_one(&error) {
+            self.seen.append_failed();
+        }
+        let error = Arc::new(error);
+        for pending in batch {
+            pending.answer_with(Err(AppendError::Store(Arc::clone(&error))));
         }
     }
 }
@@ -162,14 +194,6 @@ fn is_of_one(error: &StoreError) -> bool {
         | Cause::NoDatabase
         | Cause::Denied => false,
         Cause::Corrupt | Cause::Constraint | Cause::Other => true,
-    }
-}
-
-fn refuse(batch: Vec<Pending>, error: StoreError) {
-    tracing::error!(error = %crate::telemetry::chain(&error), requests = batch.len(), "append failed");
-    let error = Arc::new(error);
-    for pending in batch {
-        pending.answer_with(Err(AppendError::Store(Arc::clone(&error))));
     }
 }
 

@@ -16,6 +16,7 @@ mod filters;
 mod foreign;
 mod overload;
 mod reports;
+mod standing;
 mod tail;
 mod values;
 mod verify;
