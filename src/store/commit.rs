@@ -105,7 +105,8 @@ impl Committer {
         self.sync_commits().await?;
         let events = requests.iter().flat_map(|request| &request.events);
         let times = events.map(|event| (event.fact.kind, event.fact.occurred_at));
-        self.partitions.ensure(&self.db, times).await?;
+        let now = self.clock.now();
+        self.partitions.ensure(&self.db, times, now).await?;
         let tx = begin(&self.db).await?;
         let batch = match unless_it_panics(self.fill(&tx, requests)).await {
             Ok(batch) => batch,

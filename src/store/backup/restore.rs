@@ -11,6 +11,7 @@ use tokio::task::spawn_blocking;
 use super::file::{self, Lines, Manifest};
 use super::tables::{self, Column, Shape};
 use super::{BackupError, OnProgress, PAGE, Progress};
+use crate::clock::Clock;
 use crate::event::{Instant, Position};
 use crate::kinds::Kind;
 use crate::store::Identity;
@@ -206,7 +207,7 @@ impl Restoring<'_> {
             Some((kind, Instant(*at)))
         });
         self.partitions
-            .ensure(&self.connections.writer, times)
+            .ensure(&self.connections.writer, times, Clock::system().now())
             .await
     }
 

@@ -10,6 +10,7 @@ contract![
     the_head_is_told_after_a_start_and_whoever_commits,
     a_database_that_went_back_is_not_appended_to,
     a_frozen_node_stops_the_others_for_seconds_only,
+    old_events_make_few_partitions,
 ];
 
 fn told_head(log: &TestLog) -> String {
@@ -97,4 +98,27 @@ async fn a_frozen_node_stops_the_others_for_seconds_only(database: Database) {
     assert_eq!(frozen.standing(), Standing::Sound);
     other.close().await;
     frozen.close().await;
+}
+
+async fn old_events_make_few_partitions(database: Database) {
+    let log = database.open().await;
+    let page = |year: i32, month: u32| {
+        let at = format!("{year}-{month:02}-15T00:00:00Z");
+        event(&serde_json::json!({"userActivity":
+            {"activityType": "PAGE_VIEW", "occurredAt": at}}))
+    };
+    let months = (2000..=2026).flat_map(|year| (1..=12).map(move |month| (year, month)));
+    let months = months.filter(|month| *month <= (2026, 11));
+    let events: Vec<_> = months.map(|(year, month)| page(year, month)).collect();
+    let count = i64::try_from(events.len()).unwrap();
+    log.record(events).await;
+    log.record(vec![page(2000, 1), page(2026, 11)]).await;
+    let stored = database.number("SELECT count(*) FROM user_activity").await;
+    assert_eq!(stored, count + 2);
+    if !database.is_sqlite() {
+        let partitions = "SELECT count(*) FROM pg_inherits \
+                          WHERE inhparent = 'user_activity'::regclass";
+        assert_eq!(database.number(partitions).await, 25);
+    }
+    log.close().await;
 }
