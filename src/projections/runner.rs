@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{Event, Position};
-use crate::store::{Doing, Fold, Sql, Store, StoreError};
+use crate::store::{Doing, Fold, Sql, Store, StoreError, fold_in};
 
 /// Events at most that are folded in one transaction.
 const BATCH_MAX: usize = 4_000;
@@ -96,7 +96,8 @@ impl Runner {
     /// Folds everything up to a position, or without end.
     ///
     /// # Errors
-    /// When the log cannot be read, a fold fails, or somebody else has moved a checkpoint.
+    /// When the log cannot be read, a fold fails, or somebody else has moved a checkpoint
+    /// ([`StoreError::Overtaken`]): nothing of that batch is kept, and it may be called again.
     pub async fn follow(&self, upto: Option<Position>) -> Result<(), StoreError> {
         let mut checkpoints = self.checkpoints().await?;
         let start = checkpoints.values().min().copied().unwrap_or_default();
@@ -190,7 +191,7 @@ async fn make_checkpoints(
 
 /// Folds the events after a checkpoint and moves it. If somebody else has moved it meanwhile,
 /// nothing is kept.
-pub(super) async fn apply(
+async fn apply(
     tx: &DatabaseTransaction,
     fold: &dyn Fold,
     events: &[Arc<Event>],
@@ -205,19 +206,8 @@ pub(super) async fn apply(
         .execute_raw(sql.statement(tx.get_database_backend()))
         .await;
     if moved.doing("move a checkpoint")?.rows_affected() != 1 {
-        return Err(StoreError::Fold {
-            what: "a projection whose checkpoint another has moved",
-        });
+        let projection = fold.name();
+        return Err(StoreError::Overtaken { projection });
     }
-    let kinds = fold.kinds();
-    let wanted: Vec<&Event> = events
-        .iter()
-        .map(|event| &**event)
-        .filter(|event| event.position > from && kinds.contains(&event.fact.kind))
-        .collect();
-    if wanted.is_empty() {
-        Ok(())
-    } else {
-        fold.apply(tx, &wanted).await
-    }
+    fold_in(tx, fold, events, (from, upto)).await
 }

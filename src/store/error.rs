@@ -67,6 +67,12 @@ pub enum StoreError {
         /// A position that was committed before.
         known: Position,
     },
+    /// Another process has folded the same events meanwhile.
+    #[error("another process has moved the checkpoint of {projection}")]
+    Overtaken {
+        /// What they were folded into.
+        projection: &'static str,
+    },
     /// The log was closed.
     #[error("the log is closed")]
     Closed,
@@ -89,6 +95,7 @@ impl StoreError {
             Self::Database { cause, .. } => *cause,
             Self::Row { .. } | Self::Hole { .. } | Self::Fold { .. } => Cause::Corrupt,
             Self::Panicked => Cause::Other,
+            Self::Overtaken { .. } => Cause::Busy,
             Self::Closed | Self::WentBack { .. } => Cause::Unreachable,
         }
     }

@@ -25,6 +25,7 @@ mod placing;
 mod read;
 mod ring;
 mod rows;
+mod scratch;
 mod script;
 mod sql;
 mod standing;
@@ -59,6 +60,7 @@ pub use tail::Tail;
 pub use verify::{Check, Finding, OnProgress, Progress, Verified, verify};
 
 pub(crate) use error::Doing;
+pub(crate) use scratch::{Scratch, fold_in};
 pub(crate) use sql::{Sql, value_in_text};
 
 use crate::clock::Clock;

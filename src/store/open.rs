@@ -137,9 +137,49 @@ pub(crate) struct Connections {
     pub(crate) file: Option<PathBuf>,
     /// Where, without a password.
     pub(crate) address: String,
+    alone: Alone,
+}
+
+/// How a connection is made that is in no pool.
+#[derive(Clone)]
+enum Alone {
+    Sqlite(SqliteConnectOptions),
+    Postgres(PgConnectOptions),
+}
+
+/// Shows no password.
+impl std::fmt::Debug for Alone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Alone")
+    }
 }
 
 impl Connections {
+    /// A connection of one's own, for what only that connection is to see. It may write.
+    pub(crate) async fn alone(&self) -> Result<DatabaseConnection, DbErr> {
+        let failed = |error| DbErr::Conn(sea_orm::RuntimeErr::SqlxError(Arc::new(error)));
+        match &self.alone {
+            Alone::Sqlite(options) => {
+                let one = SqlitePoolOptions::new()
+                    .max_connections(1)
+                    .idle_timeout(None)
+                    .max_lifetime(None);
+                let pool = one.connect_with(options.clone()).await;
+                pool.map(SqlxSqliteConnector::from_sqlx_sqlite_pool)
+                    .map_err(failed)
+            }
+            Alone::Postgres(options) => {
+                let one = PgPoolOptions::new()
+                    .max_connections(1)
+                    .idle_timeout(None)
+                    .max_lifetime(None);
+                let pool = one.connect_with(options.clone()).await;
+                pool.map(SqlxPostgresConnector::from_sqlx_postgres_pool)
+                    .map_err(failed)
+            }
+        }
+    }
+
     /// Closes all of them. The last to close a SQLite file puts its write-ahead log back into it, so
     /// the writer comes last.
     pub(crate) async fn close(&self) {
@@ -228,7 +268,7 @@ async fn sqlite(location: &Location) -> Result<Connections, OpenError> {
     let readers = SqlitePoolOptions::new()
         .max_connections(location.readers_max)
         .idle_timeout(Some(Duration::from_mins(1)))
-        .connect_lazy_with(options.pragma("query_only", "ON"));
+        .connect_lazy_with(options.clone().pragma("query_only", "ON"));
     let writer = SqlxSqliteConnector::from_sqlx_sqlite_pool(writer);
     check_sqlite(&writer)
         .await
@@ -241,6 +281,7 @@ async fn sqlite(location: &Location) -> Result<Connections, OpenError> {
         postgres: None,
         file: Some(file),
         address: location.url.clone(),
+        alone: Alone::Sqlite(options),
     })
 }
 
@@ -345,7 +386,7 @@ async fn postgres(location: &Location) -> Result<Connections, OpenError> {
     let _ = probe.close().await;
     let writing = options.clone().options(UNLESS_FROZEN);
     let writer = pool(3)
-        .connect_with(writing)
+        .connect_with(writing.clone())
         .await
         .map_err(failed)?;
     let readers = pool(location.readers_max).connect_lazy_with(options);
@@ -355,6 +396,7 @@ async fn postgres(location: &Location) -> Result<Connections, OpenError> {
         readers: SqlxPostgresConnector::from_sqlx_postgres_pool(readers),
         file: None,
         address,
+        alone: Alone::Postgres(writing),
     })
 }
 

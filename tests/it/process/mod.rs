@@ -16,6 +16,7 @@ mod ledger;
 mod malformed;
 mod migrating;
 mod program;
+mod rebuild;
 mod shutdown;
 mod sources;
 mod unusable;
