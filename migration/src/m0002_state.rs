@@ -33,8 +33,9 @@ impl MigrationTrait for Migration {
 }
 
 const TABLES: &[&str] = &[
-    // how far each projection has folded the log
-    "CREATE TABLE checkpoints (projection TEXT PRIMARY KEY, position {int} NOT NULL)",
+    // how far each projection has folded the log, and which log that was
+    "CREATE TABLE checkpoints (projection TEXT PRIMARY KEY, position {int} NOT NULL, \
+     log_id TEXT NOT NULL, epoch {int} NOT NULL)",
     "CREATE TABLE sites (site_key {int} PRIMARY KEY, site_id TEXT NOT NULL UNIQUE, \
      name TEXT NOT NULL, time_zone TEXT NOT NULL, currency TEXT, address TEXT, tags TEXT, \
      registered_at {int} NOT NULL, position {int} NOT NULL)",

@@ -156,7 +156,11 @@ fn check_json(name: &'static str, json: &Json, ty: Type) -> Result<(), Refusal> 
             };
             windows
                 .iter()
-                .all(|w| time(w, "start") && time(w, "end"))
+                .all(|w| {
+                    w.as_object().is_some_and(|w| w.len() == 2)
+                        && time(w, "start")
+                        && time(w, "end")
+                })
                 .then_some(())
                 .ok_or_else(|| {
                     let message = format!("{name} is not a list of {{start, end}}, times of day");

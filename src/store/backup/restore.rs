@@ -129,7 +129,7 @@ impl Restoring<'_> {
             why,
         };
         reader.await.map_err(|_| damaged("it cannot be read"))??;
-        self.finish().await?;
+        self.finish(manifest.epoch).await?;
         Ok(())
     }
 
@@ -211,13 +211,21 @@ impl Restoring<'_> {
             .await
     }
 
-    /// Raises the epoch, so that a cursor from before the restore is told apart, and lets new keys
+    /// Raises the epoch, so that a cursor from before the restore is told apart, also in the
+    /// checkpoints of this log, whose projections were restored with it, and lets new keys
     /// begin after those that were restored.
-    async fn finish(&self) -> Result<(), StoreError> {
+    async fn finish(&self, epoch_before: i64) -> Result<(), StoreError> {
         let doing = "raise the epoch";
         let backend = self.tx.get_database_backend();
         let mut sql = Sql::new("UPDATE log_head SET epoch = ");
         sql.bind(self.epoch);
+        self.tx
+            .execute_raw(sql.statement(backend))
+            .await
+            .doing(doing)?;
+        let mut sql = Sql::new("UPDATE checkpoints SET epoch = ");
+        sql.bind(self.epoch);
+        sql.push(" WHERE epoch = ").bind(epoch_before);
         self.tx
             .execute_raw(sql.statement(backend))
             .await

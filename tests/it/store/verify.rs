@@ -171,7 +171,7 @@ async fn a_doubled_device_and_time_is_found(database: Database) {
 }
 
 async fn a_projection_ahead_of_the_log_is_found(database: Database) {
-    let damage = "INSERT INTO checkpoints (projection, position) VALUES ('p', 18)";
+    let damage = "INSERT INTO checkpoints SELECT 'p', 18, log_id, epoch FROM log_head";
     assert_eq!(checks_after(&database, damage).await, [Check::Checkpoints]);
 }
 
