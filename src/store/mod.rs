@@ -57,7 +57,7 @@ pub use options::{BATCH_BYTES_MAX, EVENTS_MAX, Limits, Options};
 pub use read::{Order, PageQuery, Place, Scope, Slice};
 pub use standing::Standing;
 pub use tail::Tail;
-pub use verify::{Check, Finding, OnProgress, Progress, Verified, verify};
+pub use verify::{Check, Finding, Folds, OnProgress, Progress, Verified, verify};
 
 pub(crate) use error::Doing;
 pub(crate) use scratch::{Scratch, fold_in};

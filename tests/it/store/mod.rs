@@ -15,6 +15,7 @@ mod duplicates;
 mod filters;
 mod foreign;
 mod overload;
+mod projections;
 mod reports;
 mod standing;
 mod tail;
