@@ -8,6 +8,7 @@
 
 mod address;
 mod api;
+mod commands;
 mod database;
 mod full_disk;
 mod import;
