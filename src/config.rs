@@ -65,7 +65,7 @@ pub enum Command {
     Backup(BackupArgs),
     /// Restore a backup into an empty or new database; it becomes a new epoch of its log.
     Restore(RestoreArgs),
-    /// Empty a projection and fold the whole log into it again.
+    /// Fold the whole log into a projection again; servers may run meanwhile.
     Rebuild(RebuildArgs),
     /// Look at or run the migrations of the database.
     Migrate(MigrateArgs),

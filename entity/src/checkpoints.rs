@@ -11,6 +11,10 @@ pub struct Model {
     pub projection: String,
     /// The last position that it has folded.
     pub position: i64,
+    /// The log that it has folded.
+    pub log_id: String,
+    /// The epoch of that log.
+    pub epoch: i64,
 }
 
 /// No relations.

@@ -2,7 +2,8 @@
 //!
 //! Each stands alone and is never edited once it has landed: what the program knows of a table may
 //! change, what a migration did may not. Both databases are written from one text; `{int}`,
-//! `{real}` and `{uuid}` stand for the type that each of them has for the thing.
+//! `{real}` and `{uuid}` stand for the type that each of them has for the thing. Each is one
+//! transaction on both, so that it is there wholly or not at all.
 
 pub use sea_orm_migration::prelude::{MigrationTrait, MigratorTrait};
 

@@ -16,7 +16,7 @@ pub(crate) const TABLES: &[Table] = &[
                 report: Report::Plain,
             },
             Column {
-                sql: "time_zone TEXT",
+                sql: "time_zone TEXT CHECK (length(time_zone) <= 64)",
                 report: Report::Plain,
             },
             Column {
@@ -28,8 +28,8 @@ pub(crate) const TABLES: &[Table] = &[
                 report: Report::Plain,
             },
             Column {
-                sql: "tags TEXT",
-                report: Report::Plain,
+                sql: "tags TEXT CHECK (length(tags) <= 32768)",
+                report: Report::Json,
             },
         ],
         unique: &[],
@@ -68,8 +68,8 @@ pub(crate) const TABLES: &[Table] = &[
                 report: Report::Plain,
             },
             Column {
-                sql: "tags TEXT",
-                report: Report::Plain,
+                sql: "tags TEXT CHECK (length(tags) <= 32768)",
+                report: Report::Json,
             },
             Column {
                 sql: "lifecycle TEXT CHECK (lifecycle IN ('ACTIVE', 'SUSPENDED', 'RETIRED'))",
@@ -132,8 +132,8 @@ pub(crate) const TABLES: &[Table] = &[
                 report: Report::Plain,
             },
             Column {
-                sql: "services TEXT",
-                report: Report::Plain,
+                sql: "services TEXT CHECK (length(services) <= 131072)",
+                report: Report::Json,
             },
             Column {
                 sql: "collection_interval_seconds {int} CHECK (collection_interval_seconds BETWEEN 1 AND 31536000)",

@@ -40,8 +40,8 @@ pub(crate) const TABLES: &[Table] = &[
                 report: Report::Plain,
             },
             Column {
-                sql: "context TEXT",
-                report: Report::Plain,
+                sql: "context TEXT CHECK (length(context) <= 65536)",
+                report: Report::Json,
             },
         ],
         unique: &[],
@@ -64,12 +64,12 @@ pub(crate) const TABLES: &[Table] = &[
                 report: Report::Plain,
             },
             Column {
-                sql: "old_value TEXT",
-                report: Report::Plain,
+                sql: "old_value TEXT CHECK (length(old_value) <= 65536)",
+                report: Report::Json,
             },
             Column {
-                sql: "new_value TEXT NOT NULL",
-                report: Report::Plain,
+                sql: "new_value TEXT NOT NULL CHECK (length(new_value) <= 65536)",
+                report: Report::Json,
             },
             Column {
                 sql: "changed_by TEXT NOT NULL CHECK (length(changed_by) <= 255)",
@@ -112,15 +112,15 @@ pub(crate) const TABLES: &[Table] = &[
                 report: Report::Plain,
             },
             Column {
-                sql: "date TEXT",
+                sql: "date TEXT CHECK (length(date) = 10)",
                 report: Report::Plain,
             },
             Column {
-                sql: "open_time TEXT",
+                sql: "open_time TEXT CHECK (length(open_time) = 8)",
                 report: Report::Plain,
             },
             Column {
-                sql: "close_time TEXT",
+                sql: "close_time TEXT CHECK (length(close_time) = 8)",
                 report: Report::Plain,
             },
             Column {
@@ -128,12 +128,12 @@ pub(crate) const TABLES: &[Table] = &[
                 report: Report::Boolean,
             },
             Column {
-                sql: "peak_hours TEXT",
-                report: Report::Plain,
+                sql: "peak_hours TEXT CHECK (length(peak_hours) <= 4096)",
+                report: Report::Json,
             },
             Column {
-                sql: "maintenance_windows TEXT",
-                report: Report::Plain,
+                sql: "maintenance_windows TEXT CHECK (length(maintenance_windows) <= 4096)",
+                report: Report::Json,
             },
             Column {
                 sql: "expected_transactions {int} CHECK (expected_transactions BETWEEN 0 AND 2147483647)",
@@ -256,12 +256,12 @@ pub(crate) const TABLES: &[Table] = &[
                 report: Report::Plain,
             },
             Column {
-                sql: "payload TEXT",
-                report: Report::Plain,
+                sql: "payload TEXT CHECK (length(payload) <= 65536)",
+                report: Report::Json,
             },
             Column {
-                sql: "targets TEXT",
-                report: Report::Plain,
+                sql: "targets TEXT CHECK (length(targets) <= 1048576)",
+                report: Report::Json,
             },
             Column {
                 sql: "changed_by TEXT CHECK (length(changed_by) <= 255)",

@@ -13,6 +13,10 @@ pub(crate) struct Migration;
 #[expect(elided_lifetimes_in_paths, reason = "the trait itself leaves it out")]
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let db = manager.get_connection();
         let backend = db.get_database_backend();
@@ -29,8 +33,9 @@ impl MigrationTrait for Migration {
 }
 
 const TABLES: &[&str] = &[
-    // how far each projection has folded the log
-    "CREATE TABLE checkpoints (projection TEXT PRIMARY KEY, position {int} NOT NULL)",
+    // how far each projection has folded the log, and which log that was
+    "CREATE TABLE checkpoints (projection TEXT PRIMARY KEY, position {int} NOT NULL, \
+     log_id TEXT NOT NULL, epoch {int} NOT NULL)",
     "CREATE TABLE sites (site_key {int} PRIMARY KEY, site_id TEXT NOT NULL UNIQUE, \
      name TEXT NOT NULL, time_zone TEXT NOT NULL, currency TEXT, address TEXT, tags TEXT, \
      registered_at {int} NOT NULL, position {int} NOT NULL)",

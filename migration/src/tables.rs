@@ -11,6 +11,8 @@ use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend};
 pub(crate) enum Report {
     /// As it is.
     Plain,
+    /// JSON, as it is; SQLite is told to hold to its form.
+    Json,
     /// The key of a site or device becomes its id; `site_key` becomes `site_id`.
     Id,
     /// Units of 10⁻⁴ become a decimal.
@@ -62,6 +64,15 @@ impl Column {
     fn name(&self) -> &'static str {
         self.sql.split(' ').next().unwrap_or_default()
     }
+
+    /// PostgreSQL has no test of a text for JSON that does not fail the statement in another way.
+    fn definition(&self, backend: DbBackend) -> String {
+        if self.report == Report::Json && backend == DbBackend::Sqlite {
+            format!("{} CHECK (json_valid({}))", self.sql, self.name())
+        } else {
+            self.sql.to_owned()
+        }
+    }
 }
 
 impl Table {
@@ -93,8 +104,12 @@ impl Table {
             "recorded_at {int} NOT NULL".to_owned(),
             "provenance {int} NOT NULL CHECK (provenance IN (0, 1, 2))".to_owned(),
         ];
-        lines.extend(self.columns.iter().map(|column| column.sql.to_owned()));
-        lines.push("extra TEXT".to_owned());
+        let extra = Column {
+            sql: "extra TEXT CHECK (length(extra) <= 65536)",
+            report: Report::Json,
+        };
+        let columns = self.columns.iter().chain([&extra]);
+        lines.extend(columns.map(|column| column.definition(backend)));
         if apart {
             lines.push("PRIMARY KEY (position, occurred_at)".to_owned());
         }
@@ -156,7 +171,7 @@ impl Column {
         let name = self.name();
         let postgres = backend == DbBackend::Postgres;
         match self.report {
-            Report::Plain => format!("t.{name}"),
+            Report::Plain | Report::Json => format!("t.{name}"),
             Report::Id => format!(
                 "(SELECT k.entity_id FROM entity_keys k WHERE k.entity_key = t.{name}) AS {}_id",
                 name.trim_end_matches("_key")

@@ -8,7 +8,7 @@ use crate::app;
 use crate::clock::Clock;
 use crate::config::{BackupArgs, DatabaseArgs, LimitArgs, MigrateAction, RebuildArgs, RestoreArgs};
 use crate::projections;
-use crate::store::{self, Progress};
+use crate::store::{self, Check, Progress};
 
 /// Shows how far the work has come.
 fn show(bar: &ProgressBar, progress: Progress) {
@@ -24,7 +24,10 @@ const ROWS: &str = "{human_pos}/{human_len} {msg}";
 pub(super) async fn verify(arguments: DatabaseArgs) -> anyhow::Result<()> {
     let location = location(&arguments, false)?;
     let bar = bar(Some(0), ROWS);
-    let verified = store::verify(&location, &|progress| show(&bar, progress)).await;
+    let verified = store::verify(&location, &projections::all(), &|progress| {
+        show(&bar, progress);
+    })
+    .await;
     bar.finish_and_clear();
     let verified = verified?;
     let (events, head) = (verified.events, verified.head);
@@ -36,6 +39,10 @@ pub(super) async fn verify(arguments: DatabaseArgs) -> anyhow::Result<()> {
         print(&format!("{:?}: {}", finding.check, finding.detail));
     }
     let total = verified.findings_total;
+    let derived = |finding: &store::Finding| finding.check == Check::Projections;
+    if verified.findings.iter().all(derived) {
+        bail!("the log is sound, {total} tables folded from it are not; rebuild them")
+    }
     bail!("the log is damaged: {total} findings in {events} events; restore a backup")
 }
 

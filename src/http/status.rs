@@ -18,6 +18,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::Web;
+use crate::store::Standing;
 
 /// Events that the projections may be behind before the server is not ready.
 const LAG_EVENTS_MAX: i64 = 100_000;
@@ -138,6 +139,11 @@ pub(super) async fn readyz(State(web): State<Web>) -> Response {
     let free = web.monitor.disk.free();
     let checks = json!({
         "database": if database { "ok" } else { "cannot be read" },
+        "appends": match store.standing() {
+            Standing::Sound => "ok",
+            Standing::AppendsFail => "the last one failed",
+            Standing::WentBack => "refused, since the database has lost commits",
+        },
         "projections": if lag <= LAG_EVENTS_MAX { "ok" } else { "too far behind" },
         "disk": if free.is_none_or(|free| free >= FREE_BYTES_MIN) { "ok" } else { "nearly full" },
         "serving": if web.drain.is_cancelled() { "stopping" } else { "ok" },

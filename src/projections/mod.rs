@@ -17,7 +17,7 @@ mod upsert;
 
 use std::sync::Arc;
 
-use crate::store::Fold;
+use crate::store::{Fold, Folds};
 
 pub use rebuild::{RebuildError, rebuild};
 pub use runner::{Runner, RunnerMetrics};
@@ -31,6 +31,15 @@ pub fn inline() -> Vec<Arc<dyn Fold>> {
         Arc::new(schedules::Schedules),
         Arc::new(jobs::Jobs),
     ]
+}
+
+/// All of them, as `verify` compares them with the log.
+#[must_use]
+pub fn all() -> Folds {
+    Folds {
+        inline: inline(),
+        following: following(),
+    }
 }
 
 /// What follows the log.

@@ -6,11 +6,13 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use thiserror::Error;
 
 use super::runner::Runner;
-use crate::event::{Event, Position};
-use crate::store::{Doing, Fold, Sql, Store, StoreError};
+use crate::event::Position;
+use crate::store::{Doing, Fold, Scratch, Sql, Store, StoreError, fold_in};
 
 /// Events that are read at once.
 const PAGE_EVENTS: usize = 2_000;
+/// Events at most that may be left to be folded while appends wait.
+const LAST_EVENTS_MAX: i64 = 10_000;
 
 /// Why a projection was not rebuilt.
 #[derive(Debug, Error)]
@@ -30,8 +32,9 @@ pub enum RebuildError {
 
 /// Rebuilds a projection by its name, and tells how far it has come.
 ///
-/// One that follows the log is emptied and then folds again beside a running server. One that is
-/// folded inside the appends holds them up until it is done.
+/// Servers may run meanwhile. One that follows the log is emptied and then folded again, by this
+/// process or by a server, whoever comes first. One that is folded inside the appends is folded apart
+/// and then takes the place of the old one: appends wait only while what came last is folded.
 ///
 /// # Errors
 /// When there is no such projection, or the log cannot be folded.
@@ -42,86 +45,106 @@ pub async fn rebuild(
 ) -> Result<(), RebuildError> {
     let named = |folds: Vec<Arc<dyn Fold>>| folds.into_iter().find(|fold| fold.name() == name);
     if let Some(fold) = named(super::following()) {
-        let emptied = Arc::clone(&fold);
-        store
-            .transact(move |tx| Box::pin(async move { empty(tx, &*emptied).await }))
-            .await?;
-        let runner = Runner::new(store.clone(), vec![fold]);
-        let (head, mut folded) = (store.head(), runner.folded());
-        let telling = async {
-            while folded.changed().await.is_ok() {
-                progress(*folded.borrow_and_update(), head);
-            }
-        };
-        tokio::select! {
-            done = runner.follow(Some(head)) => done?,
-            () = telling => {}
-        }
-        return Ok(());
+        return Ok(refollow(store, fold, progress).await?);
     }
-    let Some(fold) = named(super::inline()) else {
-        let known = super::inline().into_iter().chain(super::following());
-        let known = known.map(|fold| fold.name()).collect::<Vec<_>>().join(", ");
-        return Err(RebuildError::Unknown {
-            name: name.to_owned(),
-            known,
-        });
-    };
-    let reader = store.clone();
-    store
-        .transact(move |tx| {
-            Box::pin(async move { rebuild_inline(tx, &reader, &*fold, progress).await })
-        })
-        .await?;
-    Ok(())
+    if let Some(fold) = named(super::inline()) {
+        let scratch = store.scratch(&[Arc::clone(&fold)]).await?;
+        let replaced = fold_apart(store, &*fold, &scratch, progress).await;
+        scratch.drop().await;
+        return Ok(replaced?);
+    }
+    let known = super::inline().into_iter().chain(super::following());
+    let known = known.map(|fold| fold.name()).collect::<Vec<_>>().join(", ");
+    Err(RebuildError::Unknown {
+        name: name.to_owned(),
+        known,
+    })
 }
 
-async fn empty(tx: &DatabaseTransaction, fold: &dyn Fold) -> Result<(), StoreError> {
-    for table in fold.tables() {
-        let statement =
-            Sql::new(format!("DELETE FROM {table}")).statement(tx.get_database_backend());
-        tx.execute_raw(statement)
-            .await
-            .doing("empty a projection")?;
+/// Empties a projection that follows the log and waits until it is folded again.
+async fn refollow(
+    store: &Store,
+    fold: Arc<dyn Fold>,
+    progress: impl Fn(Position, Position) + Send + Sync,
+) -> Result<(), StoreError> {
+    let emptied = Arc::clone(&fold);
+    store
+        .transact(move |tx| Box::pin(async move { empty(tx, &*emptied).await }))
+        .await?;
+    let runner = Runner::new(store.clone(), vec![fold]);
+    let (head, mut folded) = (store.committed_head().await?, runner.folded());
+    let telling = async {
+        while folded.changed().await.is_ok() {
+            progress(*folded.borrow_and_update(), head);
+        }
+    };
+    let folding = async {
+        loop {
+            match runner.follow(Some(head)).await {
+                // a server that folds it as well has come further: on from there
+                Err(StoreError::Overtaken { .. }) => {}
+                done => return done,
+            }
+        }
+    };
+    tokio::select! {
+        done = folding => done,
+        () = telling => Ok(()),
     }
+}
+
+/// Empties a projection; one with a checkpoint begins anew. The checkpoint comes first, so that
+/// whoever folds at the same time waits for one of the two.
+pub(super) async fn empty(tx: &DatabaseTransaction, fold: &dyn Fold) -> Result<(), StoreError> {
+    let (doing, backend) = ("empty a projection", tx.get_database_backend());
     let mut sql = Sql::new("UPDATE checkpoints SET position = 0 WHERE projection = ");
     sql.bind(fold.name());
-    let statement = sql.statement(tx.get_database_backend());
-    tx.execute_raw(statement)
-        .await
-        .doing("empty a projection")?;
+    tx.execute_raw(sql.statement(backend)).await.doing(doing)?;
+    for table in fold.tables() {
+        let sql = Sql::new(format!("DELETE FROM {table}"));
+        tx.execute_raw(sql.statement(backend)).await.doing(doing)?;
+    }
     Ok(())
 }
 
-async fn rebuild_inline(
-    tx: &DatabaseTransaction,
+/// Folds the log into tables beside those in use, and then puts what came of it into those.
+async fn fold_apart(
     store: &Store,
     fold: &dyn Fold,
-    progress: impl Fn(Position, Position),
+    scratch: &Scratch,
+    progress: impl Fn(Position, Position) + Send + Sync,
 ) -> Result<(), StoreError> {
+    let mut position = Position::START;
+    loop {
+        let head = store.committed_head().await?;
+        while position < head {
+            let slice = store.after_of(position, PAGE_EVENTS, fold.kinds()).await?;
+            let tx = scratch.begin_apart().await?;
+            fold_in(&tx, fold, &slice.events, (position, slice.upto)).await?;
+            tx.commit().await.doing("fold events apart")?;
+            position = slice.upto;
+            progress(position, head);
+        }
+        // while this was folded more has come: the lock is for little
+        if store.committed_head().await?.0 - position.0 <= LAST_EVENTS_MAX {
+            break;
+        }
+    }
+    let tx = scratch.begin().await?;
     let sql = Sql::new("UPDATE log_head SET position = position WHERE id = 1 RETURNING position");
     let locked = tx.query_one_raw(sql.statement(tx.get_database_backend()));
-    let head = locked
-        .await
-        .doing("lock the head")?
-        .map(|row| row.try_get_by_index(0))
-        .transpose();
+    let head = locked.await.doing("lock the head")?;
+    let head = head.map(|row| row.try_get_by_index(0)).transpose();
     let head = Position(head.doing("lock the head")?.unwrap_or_default());
-    empty(tx, fold).await?;
-    let mut position = Position::START;
     while position < head {
-        let slice = store.after(position, PAGE_EVENTS).await?;
-        let wanted: Vec<&Event> = slice
-            .events
-            .iter()
-            .map(|event| &**event)
-            .filter(|event| fold.kinds().contains(&event.fact.kind))
-            .collect();
-        if !wanted.is_empty() {
-            fold.apply(tx, &wanted).await?;
-        }
+        let slice = store.after_of(position, PAGE_EVENTS, fold.kinds()).await?;
+        fold_in(&tx, fold, &slice.events, (position, slice.upto)).await?;
         position = slice.upto;
-        progress(position, head);
     }
+    for table in fold.tables() {
+        scratch.replace(&tx, table).await?;
+    }
+    tx.commit().await.doing("replace a projection")?;
+    progress(position, head);
     Ok(())
 }

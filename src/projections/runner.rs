@@ -11,8 +11,9 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::rebuild::empty;
 use crate::event::{Event, Position};
-use crate::store::{Doing, Fold, Sql, Store, StoreError};
+use crate::store::{Doing, Fold, Identity, Sql, Store, StoreError, fold_in};
 
 /// Events at most that are folded in one transaction.
 const BATCH_MAX: usize = 20_000;
@@ -108,7 +109,8 @@ impl Runner {
     /// Folds everything up to a position, or without end.
     ///
     /// # Errors
-    /// When the log cannot be read, a fold fails, or somebody else has moved a checkpoint.
+    /// When the log cannot be read, a fold fails, or somebody else has moved a checkpoint
+    /// ([`StoreError::Overtaken`]): nothing of that batch is kept, and it may be called again.
     pub async fn follow(&self, upto: Option<Position>) -> Result<(), StoreError> {
         let mut checkpoints = self.checkpoints().await?;
         let start = checkpoints.values().min().copied().unwrap_or_default();
@@ -139,14 +141,20 @@ impl Runner {
     }
 
     async fn checkpoints(&self) -> Result<Checkpoints, StoreError> {
-        let names: Vec<&'static str> = self.folds.iter().map(|fold| fold.name()).collect();
-        let made = names.clone();
+        let (folds, identity) = (self.folds.clone(), self.store.identity());
         self.store
-            .transact(move |tx| Box::pin(async move { make_checkpoints(tx, &made).await }))
+            .transact(move |tx| {
+                Box::pin(async move {
+                    for fold in &folds {
+                        make_checkpoint(tx, &**fold, identity).await?;
+                    }
+                    Ok(())
+                })
+            })
             .await?;
         let mut checkpoints = Checkpoints::new();
         let db = self.store.readers();
-        for name in names {
+        for name in self.folds.iter().map(|fold| fold.name()) {
             let mut sql = Sql::new("SELECT position FROM checkpoints WHERE projection = ");
             sql.bind(name);
             let row = db.query_one_raw(sql.statement(self.store.backend())).await;
@@ -171,11 +179,13 @@ impl Runner {
             .filter(|(_, checkpoint)| *checkpoint < upto)
             .collect();
         let names: Vec<&'static str> = behind.iter().map(|(fold, _)| fold.name()).collect();
+        let identity = self.store.identity();
         self.store
             .transact(move |tx| {
                 Box::pin(async move {
                     for (fold, checkpoint) in behind {
-                        apply(tx, &*fold, &events, (checkpoint, upto)).await?;
+                        let step = (checkpoint, upto);
+                        apply(tx, &*fold, &events, step, identity).await?;
                     }
                     Ok(())
                 })
@@ -188,33 +198,56 @@ impl Runner {
     }
 }
 
-async fn make_checkpoints(
+/// Makes the checkpoint of a projection if there is none. One that was folded from another log, or
+/// from this one before it was restored, begins anew.
+async fn make_checkpoint(
     tx: &DatabaseTransaction,
-    names: &[&'static str],
+    fold: &dyn Fold,
+    identity: Identity,
 ) -> Result<(), StoreError> {
-    for name in names {
-        let mut sql = Sql::new("INSERT INTO checkpoints (projection, position) VALUES (");
-        sql.bind(*name)
-            .push(", 0) ON CONFLICT (projection) DO NOTHING");
-        let statement = sql.statement(tx.get_database_backend());
-        tx.execute_raw(statement).await.doing("make a checkpoint")?;
+    let doing = "make a checkpoint";
+    let (name, backend) = (fold.name(), tx.get_database_backend());
+    let log_id = identity.log_id.to_string();
+    let mut sql = Sql::new("INSERT INTO checkpoints (projection, position, log_id, epoch) VALUES ");
+    sql.bind_list([
+        name.into(),
+        0_i64.into(),
+        log_id.clone().into(),
+        identity.epoch.into(),
+    ]);
+    sql.push(" ON CONFLICT (projection) DO NOTHING");
+    tx.execute_raw(sql.statement(backend)).await.doing(doing)?;
+    let mut sql = Sql::new("UPDATE checkpoints SET log_id = ");
+    sql.bind(log_id.clone())
+        .push(", epoch = ")
+        .bind(identity.epoch);
+    sql.push(" WHERE projection = ").bind(name);
+    sql.push(" AND (log_id <> ").bind(log_id);
+    sql.push(" OR epoch <> ").bind(identity.epoch).push(")");
+    let changed = tx.execute_raw(sql.statement(backend)).await.doing(doing)?;
+    if changed.rows_affected() > 0 {
+        tracing::warn!(projection = name, "folded from another log, is folded anew");
+        empty(tx, fold).await?;
     }
     Ok(())
 }
 
 /// Folds the events after a checkpoint and moves it. If somebody else has moved it meanwhile,
 /// nothing is kept.
-pub(super) async fn apply(
+async fn apply(
     tx: &DatabaseTransaction,
     fold: &dyn Fold,
     events: &[Arc<Event>],
     (from, upto): (Position, Position),
+    identity: Identity,
 ) -> Result<(), StoreError> {
     let mut sql = Sql::new("UPDATE checkpoints SET position = ");
     sql.bind(upto.0)
         .push(" WHERE projection = ")
         .bind(fold.name());
     sql.push(" AND position = ").bind(from.0);
+    sql.push(" AND log_id = ").bind(identity.log_id.to_string());
+    sql.push(" AND epoch = ").bind(identity.epoch);
     let moved = tx
         .execute_raw(sql.statement(tx.get_database_backend()))
         .await;
@@ -222,15 +255,5 @@ pub(super) async fn apply(
         let projection = fold.name();
         return Err(StoreError::Overtaken { projection });
     }
-    let kinds = fold.kinds();
-    let wanted: Vec<&Event> = events
-        .iter()
-        .map(|event| &**event)
-        .filter(|event| event.position > from && kinds.contains(&event.fact.kind))
-        .collect();
-    if wanted.is_empty() {
-        Ok(())
-    } else {
-        fold.apply(tx, &wanted).await
-    }
+    fold_in(tx, fold, events, (from, upto)).await
 }

@@ -16,6 +16,7 @@ use super::fold::Fold;
 use super::names::Names;
 use super::placing::{Placed, Placing};
 use super::read::Place;
+use super::ring::Ring;
 use super::rows;
 use super::script::Script;
 use super::sql::Sql;
@@ -59,6 +60,8 @@ pub(crate) struct Committer {
     pub(crate) folds: Vec<Arc<dyn Fold>>,
     pub(crate) partitions: Partitions,
     pub(crate) clock: Clock,
+    /// Knows which positions there have been.
+    pub(crate) ring: Arc<Ring>,
     /// Whether commits are not synced: an append must not begin before they are again.
     pub(crate) lazy: bool,
 }
@@ -102,7 +105,8 @@ impl Committer {
         self.sync_commits().await?;
         let events = requests.iter().flat_map(|request| &request.events);
         let times = events.map(|event| (event.fact.kind, event.fact.occurred_at));
-        self.partitions.ensure(&self.db, times).await?;
+        let now = self.clock.now();
+        self.partitions.ensure(&self.db, times, now).await?;
         let tx = begin(&self.db).await?;
         let batch = match unless_it_panics(self.fill(&tx, requests)).await {
             Ok(batch) => batch,
@@ -141,7 +145,12 @@ impl Committer {
         requests: &[&Request],
     ) -> Result<Batch, StoreError> {
         let now = self.clock.now();
+        let known = self.ring.head();
         let mut placing = Placing::begin(tx, (&self.names, &self.folds), requests, now).await?;
+        let head = placing.position();
+        if head < known {
+            return Err(StoreError::WentBack { head, known });
+        }
         let mut answers = Vec::with_capacity(requests.len());
         for request in requests {
             answers.push(placing.place(request).await?);

@@ -59,6 +59,14 @@ pub enum StoreError {
         /// The position.
         missing: Position,
     },
+    /// The database has lost commits that this process has seen.
+    #[error("the database has gone back from position {known} to {head}; nothing is appended")]
+    WentBack {
+        /// Its head.
+        head: Position,
+        /// A position that was committed before.
+        known: Position,
+    },
     /// Another process has folded the same events meanwhile.
     #[error("another process has moved the checkpoint of {projection}")]
     Overtaken {
@@ -88,7 +96,7 @@ impl StoreError {
             Self::Row { .. } | Self::Hole { .. } | Self::Fold { .. } => Cause::Corrupt,
             Self::Panicked => Cause::Other,
             Self::Overtaken { .. } => Cause::Busy,
-            Self::Closed => Cause::Unreachable,
+            Self::Closed | Self::WentBack { .. } => Cause::Unreachable,
         }
     }
 }
@@ -129,7 +137,7 @@ pub(crate) fn cause_of(error: &DbErr) -> Cause {
     clippy::wildcard_enum_match_arm,
     reason = "an enum of a library, whose other values are one case"
 )]
-fn cause_of_sqlx(error: &sqlx::Error) -> Cause {
+pub(crate) fn cause_of_sqlx(error: &sqlx::Error) -> Cause {
     match error {
         sqlx::Error::Database(database) => match database.code().as_deref() {
             Some(code) if code.len() == 5 => cause_of_postgres(code),
@@ -152,7 +160,11 @@ fn cause_of_postgres(code: &str) -> Cause {
         _ if code.starts_with("28") => Cause::Denied,
         "XX001" | "XX002" => Cause::Corrupt,
         _ if code.starts_with("23") => Cause::Constraint,
-        _ if code.starts_with("08") || code.starts_with("57P") || code.starts_with("53") => {
+        _ if code.starts_with("08")
+            || code.starts_with("57P")
+            || code == "25P03"
+            || code.starts_with("53") =>
+        {
             Cause::Unreachable
         }
         _ => Cause::Other,

@@ -17,9 +17,11 @@ use super::error::{Doing, StoreError};
 use super::faults::Faults;
 use super::metrics::Metrics;
 use super::names::Names;
+use super::options::Limits;
 use super::read::Tables;
 use super::ring::Ring;
 use super::sql::Sql;
+use super::standing::Seen;
 use crate::clock::Clock;
 use crate::event::{Event, Position};
 
@@ -55,6 +57,8 @@ pub(crate) struct Feeder {
     tables: Tables,
     names: Arc<Names>,
     ring: Arc<Ring>,
+    metrics: Arc<Metrics>,
+    seen: Arc<Seen>,
     poll: Duration,
     events_max: i64,
     bell: Arc<Notify>,
@@ -65,12 +69,11 @@ impl Feeder {
     pub(crate) fn new(
         db: DatabaseConnection,
         tables: Tables,
-        ring: Arc<Ring>,
-        poll: Duration,
-        events_max: usize,
+        (ring, metrics, seen): (Arc<Ring>, Arc<Metrics>, Arc<Seen>),
+        limits: &Limits,
     ) -> (Feed, Self) {
         let (sender, batches) = mpsc::channel(WAITING_MAX);
-        let events_max = i64::try_from(events_max).unwrap_or(i64::MAX);
+        let events_max = i64::try_from(limits.ring_events_max).unwrap_or(i64::MAX);
         let names = tables.names();
         let bell = Arc::new(Notify::new());
         (
@@ -84,7 +87,9 @@ impl Feeder {
                 tables,
                 names,
                 ring,
-                poll,
+                metrics,
+                seen,
+                poll: limits.tail_poll,
                 events_max,
                 bell,
             },
@@ -99,7 +104,7 @@ impl Feeder {
     /// Runs until it is told to stop.
     pub(crate) async fn run(
         mut self,
-        (metrics, faults, clock): (Arc<Metrics>, Arc<Faults>, Clock),
+        (faults, clock): (Arc<Faults>, Clock),
         stop: CancellationToken,
     ) {
         let bell = self.bell();
@@ -113,10 +118,11 @@ impl Feeder {
                 () = bell.notified() => self.look().await,
                 _ = ticks.tick() => {
                     let looked = self.look().await;
-                    if looked.is_ok() { metrics.looked() }
+                    if looked.is_ok() { self.metrics.looked() }
                     looked
                 }
             };
+            self.metrics.head(self.ring.head());
             if let Err(error) = done {
                 let error = crate::telemetry::chain(&error).to_string();
                 tracing::warn!(error, "cannot follow the log, will try again");
@@ -136,7 +142,12 @@ impl Feeder {
     }
 
     async fn look(&self) -> Result<(), StoreError> {
+        // asked before the database, so that what is committed meanwhile does not look like a loss
+        let known = self.ring.head();
         let head = head_of(&self.db).await?;
+        if head < known {
+            self.seen.went_back(head, known);
+        }
         if head > self.ring.head() {
             self.catch_up(head).await
         } else {

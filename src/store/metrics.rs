@@ -10,6 +10,7 @@ use prometheus_client::registry::{Registry, Unit};
 use sea_orm::DatabaseConnection;
 
 use super::commit::Committed;
+use crate::event::Position;
 
 /// Counters of the log.
 #[derive(Debug)]
@@ -85,9 +86,11 @@ impl Metrics {
             .inc_by(u64::try_from(events).unwrap_or(u64::MAX));
         self.duplicates
             .inc_by(u64::try_from(committed.duplicates).unwrap_or(u64::MAX));
-        if let Some(last) = committed.events.last() {
-            self.head.set(last.position.0);
-        }
+    }
+
+    /// The newest position that followers are told of, whoever committed it.
+    pub(crate) fn head(&self, head: Position) {
+        self.head.set(head.0);
     }
 
     /// Counts what is read on a handle and its later clones.

@@ -17,6 +17,7 @@ mod fold;
 mod identity;
 mod insert;
 mod metrics;
+mod migrations;
 mod names;
 mod open;
 mod options;
@@ -26,10 +27,13 @@ mod read;
 mod reset;
 mod ring;
 mod rows;
+mod scratch;
 mod script;
 mod sql;
+mod standing;
 mod tail;
 mod verify;
+mod wal;
 mod writer;
 
 use std::collections::HashMap;
@@ -49,15 +53,18 @@ pub use faults::{Fault, Faults};
 pub use fold::Fold;
 pub use identity::Identity;
 pub use metrics::Metrics;
+pub use migrations::{migrate_at as migrate, missing_at as missing_migrations};
 pub use names::{EntityType, Names};
-pub use open::{Location, OpenError, migrate_at as migrate, missing_at as missing_migrations};
+pub use open::{Location, OpenError};
 pub use options::{BATCH_BYTES_MAX, EVENTS_MAX, Limits, Options};
 pub use read::{Order, PageQuery, Place, Scope, Slice};
 pub use reset::{ResetError, reset};
+pub use standing::Standing;
 pub use tail::Tail;
-pub use verify::{Check, Finding, OnProgress, Progress, Verified, verify};
+pub use verify::{Check, Finding, Folds, OnProgress, Progress, Verified, verify};
 
 pub(crate) use error::Doing;
+pub(crate) use scratch::{Scratch, fold_in};
 pub(crate) use sql::{Sql, value_in_text};
 
 use crate::clock::Clock;
@@ -68,6 +75,8 @@ use feed::Feeder;
 use partitions::Partitions;
 use read::Tables;
 use ring::Ring;
+use standing::Seen;
+use wal::Wal;
 use writer::{Job, Pending, Statements, Writer};
 
 /// The log.
@@ -90,6 +99,7 @@ struct Shared {
     queue_bytes: Arc<Semaphore>,
     metrics: Arc<Metrics>,
     faults: Arc<Faults>,
+    seen: Arc<Seen>,
     clock: Clock,
 }
 
@@ -123,7 +133,7 @@ impl Store {
     /// When the database cannot be opened, is not ours, or was written by a newer version.
     pub async fn open(options: Options) -> Result<(Self, Tasks), OpenError> {
         let mut connections = open::connect(&options.location).await?;
-        open::migrate(&connections).await?;
+        migrations::migrate(&connections).await?;
         let db = &connections.writer;
         let identity = identity::identity(db).await?;
         let names = Arc::new(Names::default());
@@ -136,6 +146,7 @@ impl Store {
             limits.ring_bytes_max,
         ));
         let metrics = Arc::new(Metrics::default());
+        metrics.head(head);
         // the feeder's own looks at the head, made on this handle, are no reads of the API
         let feeding = connections.readers.clone();
         metrics.count_reads(&mut connections.readers);
@@ -148,6 +159,7 @@ impl Store {
             folds: options.folds,
             partitions: Partitions::load(db).await?,
             clock: options.clock.clone(),
+            ring: Arc::clone(&ring),
             lazy: false,
         };
         let queue_events = Arc::new(Semaphore::new(limits.queue_events_max));
@@ -165,6 +177,7 @@ impl Store {
             queue_bytes,
             metrics,
             faults: Arc::default(),
+            seen: Arc::default(),
             clock: options.clock,
         };
         let store = Self {
@@ -184,9 +197,12 @@ impl Store {
         let (feed, feeder) = Feeder::new(
             feeding.clone(),
             Tables::new(feeding.clone(), Arc::clone(&shared.names)),
-            Arc::clone(&shared.ring),
-            shared.limits.tail_poll,
-            shared.limits.ring_events_max,
+            (
+                Arc::clone(&shared.ring),
+                Arc::clone(&shared.metrics),
+                Arc::clone(&shared.seen),
+            ),
+            &shared.limits,
         );
         let tasks = Tasks {
             stop_writing: CancellationToken::new(),
@@ -212,11 +228,12 @@ impl Store {
             feed,
             metrics,
             faults: Arc::clone(&shared.faults),
+            seen: Arc::clone(&shared.seen),
+            wal: shared.connections.file.as_deref().map(Wal::of),
             held_over: None,
         };
         tasks.writer.spawn(writer.run(tasks.stop_writing.clone()));
-        let (metrics, faults) = (Arc::clone(&shared.metrics), Arc::clone(&shared.faults));
-        let telling = (metrics, faults, shared.clock.clone());
+        let telling = (Arc::clone(&shared.faults), shared.clock.clone());
         tasks
             .others
             .spawn(feeder.run(telling, tasks.stop_feeding.clone()));

@@ -1,17 +1,16 @@
-//! Opens a database: connects, makes sure that it is ours and of our time, and brings it up to date.
+//! Opens a database: connects, and makes sure that it is ours and of our time.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use migration::{Migrator, MigratorTrait};
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sea_orm::sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
 use sea_orm::sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, Error as SqlxError, PgConnection, PgPool, query,
+    ConnectOptions, Connection, Error as SqlxError, PgConnection, PgPool, SqlitePool,
 };
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, DbErr, SqlxPostgresConnector,
@@ -19,15 +18,29 @@ use sea_orm::{
 };
 use thiserror::Error;
 
-use super::error::{Cause, StoreError, cause_of};
+use super::error::{Cause, StoreError, cause_of, cause_of_sqlx};
+use super::migrations;
 use super::sql::Sql;
+use super::wal::WAL_BYTES_MAX;
 
 /// Marks a SQLite file as ours: `HPOT` (the pragma `application_id`).
 pub(super) const APPLICATION_ID: i64 = 0x4850_4F54;
 /// Below it a write-ahead log could be damaged on checkpoint (sqlite.org, release 3.51.3).
 const SQLITE_OLDEST: &str = "3.51.3";
 /// How long a statement waits for a lock that another process holds.
-const LOCK_WAIT: Duration = Duration::from_secs(5);
+pub(super) const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// How soon it is looked again whether another process has let go of a file.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// Settings of sessions that write. A process that freezes, or whose machine is gone, while it holds
+/// the head must not stop the others: the server ends what has been idle inside a transaction for
+/// long, and whoever does not answer.
+const UNLESS_FROZEN: [(&str, &str); 5] = [
+    ("idle_in_transaction_session_timeout", "10s"),
+    ("tcp_keepalives_idle", "5"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "2"),
+    ("tcp_user_timeout", "15s"),
+];
 /// Statements that a connection keeps prepared.
 const STATEMENTS_KEPT: usize = 512;
 /// Rows that the thread of an SQLite connection may be ahead of their reader. With the 50 that the
@@ -124,9 +137,49 @@ pub(crate) struct Connections {
     pub(crate) file: Option<PathBuf>,
     /// Where, without a password.
     pub(crate) address: String,
+    alone: Alone,
+}
+
+/// How a connection is made that is in no pool.
+#[derive(Clone)]
+enum Alone {
+    Sqlite(SqliteConnectOptions),
+    Postgres(PgConnectOptions),
+}
+
+/// Shows no password.
+impl std::fmt::Debug for Alone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Alone")
+    }
 }
 
 impl Connections {
+    /// A connection of one's own, for what only that connection is to see. It may write.
+    pub(crate) async fn alone(&self) -> Result<DatabaseConnection, DbErr> {
+        let failed = |error| DbErr::Conn(sea_orm::RuntimeErr::SqlxError(Arc::new(error)));
+        match &self.alone {
+            Alone::Sqlite(options) => {
+                let one = SqlitePoolOptions::new()
+                    .max_connections(1)
+                    .idle_timeout(None)
+                    .max_lifetime(None);
+                let pool = one.connect_with(options.clone()).await;
+                pool.map(SqlxSqliteConnector::from_sqlx_sqlite_pool)
+                    .map_err(failed)
+            }
+            Alone::Postgres(options) => {
+                let one = PgPoolOptions::new()
+                    .max_connections(1)
+                    .idle_timeout(None)
+                    .max_lifetime(None);
+                let pool = one.connect_with(options.clone()).await;
+                pool.map(SqlxPostgresConnector::from_sqlx_postgres_pool)
+                    .map_err(failed)
+            }
+        }
+    }
+
     /// Closes all of them. The last to close a SQLite file puts its write-ahead log back into it, so
     /// the writer comes last.
     pub(crate) async fn close(&self) {
@@ -148,21 +201,27 @@ pub(crate) async fn connect(location: &Location) -> Result<Connections, OpenErro
     } else {
         return Err(OpenError::Address(without_password(url)));
     };
-    check_ours(&connections).await?;
+    migrations::check_ours(&connections).await?;
     Ok(connections)
 }
 
-/// An address that can be shown.
+/// An address that can be shown: without a password, which may also stand in its query.
 fn without_password(url: &str) -> String {
-    match url
-        .split_once("://")
-        .and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?)))
-    {
-        Some((scheme, (user, host))) => {
-            let user = user.split(':').next().unwrap_or_default();
-            format!("{scheme}://{user}@{host}")
+    let first = |text: &str, ends: &[char]| -> String {
+        text.split(ends).next().unwrap_or_default().to_owned()
+    };
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    // a password may have any sign in it, so the user ends at the last @ and is cut at the first sign
+    let shown = match rest.rsplit_once('@') {
+        Some((user, host)) => {
+            let user = first(user, &[':', '/', '?', '#']);
+            format!("{user}@{}", first(host, &['?', '#']))
         }
-        None => url.to_owned(),
+        None => first(rest, &['?', '#']),
+    };
+    match scheme {
+        "" => shown,
+        scheme => format!("{scheme}://{shown}"),
     }
 }
 
@@ -173,17 +232,11 @@ async fn sqlite(location: &Location) -> Result<Connections, OpenError> {
         cause: cause_of(&source),
         source,
     };
-    let options = SqliteConnectOptions::from_str(&location.url)
-        .map_err(|_| OpenError::Address(address.clone()))?
-        .create_if_missing(location.create)
-        .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(LOCK_WAIT)
-        .foreign_keys(false)
-        .row_buffer_size(ROWS_AHEAD)
-        .statement_cache_capacity(STATEMENTS_KEPT)
-        .disable_statement_logging();
-    let plain = options.clone();
-    let options = options.journal_mode(SqliteJournalMode::Wal);
+    let plain = sqlite_options(location)?;
+    let options = plain.clone();
+    let options = options
+        .journal_mode(SqliteJournalMode::Wal)
+        .pragma("journal_size_limit", WAL_BYTES_MAX.to_string());
     let file = options.get_filename().to_path_buf();
     if !location.create && !file.exists() {
         return Err(OpenError::Missing(address));
@@ -203,21 +256,19 @@ async fn sqlite(location: &Location) -> Result<Connections, OpenError> {
         |error| failed(DbErr::Conn(sea_orm::RuntimeErr::SqlxError(Arc::new(error))));
     if file.exists() {
         // before the file is told to keep a write-ahead log, which would change another program's
-        let looking = one.clone().connect_with(plain).await;
+        let looking = connect_sqlite(&one, plain).await;
         let looking = looking.map_err(connect_error)?;
         let looking = SqlxSqliteConnector::from_sqlx_sqlite_pool(looking);
-        let names = table_names(&looking).await.map_err(failed)?;
+        let names = migrations::table_names(&looking).await.map_err(failed)?;
         looking.close().await.map_err(failed)?;
-        check_names(&names, &address)?;
+        migrations::check_names(&names, &address)?;
     }
-    let writer = one
-        .connect_with(options.clone())
-        .await
-        .map_err(connect_error)?;
+    let writer = connect_sqlite(&one, options.clone()).await;
+    let writer = writer.map_err(connect_error)?;
     let readers = SqlitePoolOptions::new()
         .max_connections(location.readers_max)
         .idle_timeout(Some(Duration::from_mins(1)))
-        .connect_lazy_with(options.pragma("query_only", "ON"));
+        .connect_lazy_with(options.clone().pragma("query_only", "ON"));
     let writer = SqlxSqliteConnector::from_sqlx_sqlite_pool(writer);
     check_sqlite(&writer)
         .await
@@ -230,7 +281,40 @@ async fn sqlite(location: &Location) -> Result<Connections, OpenError> {
         postgres: None,
         file: Some(file),
         address: location.url.clone(),
+        alone: Alone::Sqlite(options),
     })
+}
+
+fn sqlite_options(location: &Location) -> Result<SqliteConnectOptions, OpenError> {
+    let options = SqliteConnectOptions::from_str(&location.url)
+        .map_err(|_| OpenError::Address(location.url.clone()))?;
+    Ok(options
+        .create_if_missing(location.create)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(LOCK_WAIT)
+        .foreign_keys(false)
+        .row_buffer_size(ROWS_AHEAD)
+        .statement_cache_capacity(STATEMENTS_KEPT)
+        .disable_statement_logging())
+}
+
+/// Connects, and waits while another process makes the file or begins its write-ahead log: for that
+/// alone SQLite fails at once instead of waiting.
+async fn connect_sqlite(
+    pool: &SqlitePoolOptions,
+    options: SqliteConnectOptions,
+) -> Result<SqlitePool, SqlxError> {
+    let until = tokio::time::Instant::now() + LOCK_WAIT;
+    loop {
+        match pool.clone().connect_with(options.clone()).await {
+            Err(error)
+                if cause_of_sqlx(&error) == Cause::Busy && tokio::time::Instant::now() < until =>
+            {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            connected => return connected,
+        }
+    }
 }
 
 /// The file's own mark, read before SQLite may change anything in it.
@@ -300,8 +384,9 @@ async fn postgres(location: &Location) -> Result<Connections, OpenError> {
         .map_err(failed)?;
     // it was only tried
     let _ = probe.close().await;
+    let writing = options.clone().options(UNLESS_FROZEN);
     let writer = pool(3)
-        .connect_with(options.clone())
+        .connect_with(writing.clone())
         .await
         .map_err(failed)?;
     let readers = pool(location.readers_max).connect_lazy_with(options);
@@ -311,6 +396,7 @@ async fn postgres(location: &Location) -> Result<Connections, OpenError> {
         readers: SqlxPostgresConnector::from_sqlx_postgres_pool(readers),
         file: None,
         address,
+        alone: Alone::Postgres(writing),
     })
 }
 
@@ -320,156 +406,28 @@ fn sqlx_silent() -> SqlxError {
     std::io::Error::new(std::io::ErrorKind::TimedOut, message).into()
 }
 
-/// The tables of a database.
-async fn table_names(db: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
-    let tables = if db.get_database_backend() == DbBackend::Postgres {
-        "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema()"
-    } else {
-        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-    };
-    let sql = Sql::new(tables).statement(db.get_database_backend());
-    let rows = db.query_all_raw(sql).await?;
-    rows.iter().map(|row| row.try_get_by_index(0)).collect()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn check_names(names: &[String], address: &str) -> Result<(), OpenError> {
-    if names.is_empty() || names.iter().any(|name| name == "seaql_migrations") {
-        return Ok(());
-    }
-    Err(OpenError::NotOurs(address.to_owned()))
-}
-
-async fn check_ours(connections: &Connections) -> Result<(), OpenError> {
-    let db = &connections.writer;
-    let address = || connections.address.clone();
-    let failed = |source: DbErr| OpenError::Connect {
-        address: address(),
-        cause: cause_of(&source),
-        source,
-    };
-    let names = table_names(db).await.map_err(failed)?;
-    check_names(&names, &connections.address)?;
-    if names.is_empty() {
-        return Ok(());
-    }
-    let ours: Vec<String> = Migrator::migrations()
-        .iter()
-        .map(|m| m.name().to_owned())
-        .collect();
-    let sql = Sql::new("SELECT version FROM seaql_migrations ORDER BY version");
-    let rows = db
-        .query_all_raw(sql.statement(db.get_database_backend()))
-        .await
-        .map_err(failed)?;
-    for row in rows {
-        let migration: String = row.try_get_by_index(0).map_err(failed)?;
-        if !ours.contains(&migration) {
-            let foreign = !names.iter().any(|name| name == "log_head");
-            return Err(if foreign {
-                OpenError::NotOurs(address())
-            } else {
-                OpenError::Newer {
-                    address: address(),
-                    migration,
-                }
-            });
+    #[test]
+    fn an_address_is_shown_without_its_password() {
+        for (url, shown) in [
+            ("postgres://bob:hunter2@h:1/db", "postgres://bob@h:1/db"),
+            (
+                "postgres://h/db?user=bob&password=hunter2",
+                "postgres://h/db",
+            ),
+            ("postgres://h/db?password=hun@x", "postgres://h@x"),
+            ("postgres://bob:hun?ter#2@h/db", "postgres://bob@h/db"),
+            (
+                "postgres://bob@h/db?password=hunter2",
+                "postgres://bob@h/db",
+            ),
+            ("sqlite://file.db", "sqlite://file.db"),
+            ("file.db", "file.db"),
+        ] {
+            assert_eq!(without_password(url), shown, "{url}");
         }
     }
-    Ok(())
-}
-
-/// Migrations that the database lacks.
-pub(crate) async fn missing_migrations(
-    connections: &Connections,
-) -> Result<Vec<String>, OpenError> {
-    let failed = |source: DbErr| OpenError::Connect {
-        address: connections.address.clone(),
-        cause: cause_of(&source),
-        source,
-    };
-    let db = &connections.writer;
-    let table = if db.get_database_backend() == DbBackend::Postgres {
-        "SELECT count(*) FROM pg_tables WHERE tablename = 'seaql_migrations' \
-         AND schemaname = current_schema()"
-    } else {
-        "SELECT count(*) FROM sqlite_schema WHERE name = 'seaql_migrations'"
-    };
-    let row = db
-        .query_one_raw(Sql::new(table).statement(db.get_database_backend()))
-        .await
-        .map_err(failed)?;
-    let exists: i64 = row
-        .map(|row| row.try_get_by_index(0))
-        .transpose()
-        .map_err(failed)?
-        .unwrap_or(0);
-    let mut missing: Vec<String> = Migrator::migrations()
-        .iter()
-        .map(|m| m.name().to_owned())
-        .collect();
-    if exists > 0 {
-        let sql = Sql::new("SELECT version FROM seaql_migrations");
-        for row in db
-            .query_all_raw(sql.statement(db.get_database_backend()))
-            .await
-            .map_err(failed)?
-        {
-            let applied: String = row.try_get_by_index(0).map_err(failed)?;
-            missing.retain(|name| *name != applied);
-        }
-    }
-    Ok(missing)
-}
-
-/// Brings the database up to date. Several nodes may do so at once: one does, the others wait.
-pub(crate) async fn migrate(connections: &Connections) -> Result<(), OpenError> {
-    let db = &connections.writer;
-    let failed = |source: DbErr| OpenError::Connect {
-        address: connections.address.clone(),
-        cause: cause_of(&source),
-        source,
-    };
-    if missing_migrations(connections).await?.is_empty() {
-        return Ok(());
-    }
-    let Some(pool) = &connections.postgres else {
-        Migrator::up(db, None).await.map_err(failed)?;
-        let sql = format!("PRAGMA application_id = {APPLICATION_ID}");
-        db.execute_unprepared(&sql).await.map_err(failed)?;
-        return Ok(());
-    };
-    let of_sqlx = |error| failed(DbErr::Exec(sea_orm::RuntimeErr::SqlxError(Arc::new(error))));
-    // held by a connection of its own while the migrations run on another
-    let mut lock = pool.acquire().await.map_err(of_sqlx)?;
-    let sql = format!("SELECT pg_advisory_lock({MIGRATION_LOCK})");
-    query(AssertSqlSafe(sql))
-        .execute(&mut *lock)
-        .await
-        .map_err(of_sqlx)?;
-    let done = Migrator::up(db, None).await.map_err(failed);
-    let sql = format!("SELECT pg_advisory_unlock({MIGRATION_LOCK})");
-    query(AssertSqlSafe(sql))
-        .execute(&mut *lock)
-        .await
-        .map_err(of_sqlx)?;
-    done
-}
-
-/// Serialises those who migrate (an arbitrary number of our own).
-const MIGRATION_LOCK: i64 = 0x484F_4D45_504F_5402;
-
-/// Migrations that a database lacks.
-///
-/// # Errors
-/// When the database cannot be used.
-pub async fn missing_at(location: &Location) -> Result<Vec<String>, OpenError> {
-    missing_migrations(&connect(location).await?).await
-}
-
-/// Brings a database up to date.
-///
-/// # Errors
-/// When the database cannot be used.
-pub async fn migrate_at(location: &Location) -> Result<(), OpenError> {
-    migrate(&connect(location).await?).await
 }

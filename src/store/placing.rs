@@ -105,6 +105,11 @@ impl<'a> Placing<'a> {
         }))
     }
 
+    /// The last position that is given: that of the head, until events are placed.
+    pub(crate) const fn position(&self) -> Position {
+        self.position
+    }
+
     /// What the batch came to.
     pub(crate) fn finish(mut self) -> Placed {
         self.placed.recorded_at = self.recorded_at;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use sea_orm::DatabaseTransaction;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::append::{AppendError, Appended, Request};
@@ -16,6 +17,9 @@ use super::error::{Cause, StoreError};
 use super::faults::Faults;
 use super::feed::Feed;
 use super::metrics::Metrics;
+use super::open::LOCK_WAIT;
+use super::standing::Seen;
+use super::wal::{self, Wal};
 use super::{BATCH_BYTES_MAX, EVENTS_MAX};
 
 /// A request that waits, with its place in the queue and the way back.
@@ -49,6 +53,9 @@ pub(crate) struct Writer {
     pub(crate) feed: Feed,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) faults: Arc<Faults>,
+    pub(crate) seen: Arc<Seen>,
+    /// The write-ahead log of SQLite.
+    pub(crate) wal: Option<Wal>,
     /// A request that did not fit into the batch before.
     pub(crate) held_over: Option<Pending>,
 }
@@ -57,6 +64,8 @@ impl Writer {
     /// Runs until it is told to stop. From then on new requests are refused, and what waits is done.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let (mut in_a_row, mut stopping) = (0, false);
+        let mut looks = tokio::time::interval(wal::LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             if in_a_row >= APPENDS_IN_A_ROW_MAX {
                 in_a_row = 0;
@@ -76,6 +85,7 @@ impl Writer {
                     self.appends.close();
                     self.jobs.close();
                 }
+                _ = looks.tick(), if self.wal.is_some() && !stopping => self.shrink().await,
                 Some(first) = self.appends.recv() => {
                     in_a_row += 1;
                     self.append(first).await;
@@ -86,6 +96,12 @@ impl Writer {
                 }
                 else => break,
             }
+        }
+    }
+
+    async fn shrink(&self) {
+        if let Some(wal) = &self.wal {
+            wal.shrink(&self.committer.db, LOCK_WAIT).await;
         }
     }
 
@@ -133,22 +149,30 @@ impl Writer {
         }
     }
 
-    fn refuse(&self, batch: Vec<Pending>, error: StoreError) {
-        let told = crate::telemetry::chain(&error).to_string();
-        tracing::error!(error = told, requests = batch.len(), "append failed");
-        self.faults
-            .tell("an append", self.committer.clock.now(), told);
-        let error = Arc::new(error);
-        for pending in batch {
-            pending.answer_with(Err(AppendError::Store(Arc::clone(&error))));
-        }
-    }
-
     fn answer(&self, batch: Vec<Pending>, committed: Committed) {
+        self.seen.appended();
         self.metrics.committed(&committed);
         self.feed.publish(committed.events);
         for (pending, answer) in batch.into_iter().zip(committed.answers) {
             pending.answer_with(answer);
+        }
+    }
+
+    fn refuse(&self, batch: Vec<Pending>, error: StoreError) {
+        if let StoreError::WentBack { head, known } = &error {
+            self.seen.went_back(*head, *known);
+        } else {
+            let told = crate::telemetry::chain(&error).to_string();
+            tracing::error!(error = told, requests = batch.len(), "append failed");
+            let now = self.committer.clock.now();
+            self.faults.tell("an append", now, told);
+        }
+        if !is_of_one(&error) {
+            self.seen.append_failed();
+        }
+        let error = Arc::new(error);
+        for pending in batch {
+            pending.answer_with(Err(AppendError::Store(Arc::clone(&error))));
         }
     }
 }

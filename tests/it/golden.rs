@@ -9,6 +9,7 @@ use homepot_analytics::clock::Clock;
 use homepot_analytics::config::LimitArgs;
 use homepot_analytics::event::{Position, Provenance};
 use homepot_analytics::kinds::to_json;
+use homepot_analytics::projections;
 use homepot_analytics::store::{Location, Store, restore, verify};
 
 /// Events of `events.jsonl`.
@@ -62,7 +63,9 @@ async fn holds_the_golden_events(location: Location) {
     }
     records_on(&store).await;
     tasks.stop().await;
-    let verified = verify(&location, &|_| ()).await.unwrap();
+    let verified = verify(&location, &projections::all(), &|_| ())
+        .await
+        .unwrap();
     assert!(verified.is_sound(), "{:?}", verified.findings);
 }
 

@@ -173,6 +173,19 @@ fn entity_and_migration_know_nothing_of_this_crate() {
     );
 }
 
+#[test]
+fn every_migration_is_one_transaction() {
+    let migrations = sources(&["migration/src"]);
+    let made = |source: &Source| source.text.contains("impl MigrationTrait for");
+    let in_one = "fn use_transaction(&self) -> Option<bool> {\n        Some(true)\n    }";
+    assert!(migrations.iter().any(made));
+    assert_eq!(
+        where_it_is(&migrations, |source| made(source)
+            && !source.text.contains(in_one)),
+        NOWHERE
+    );
+}
+
 /// Paths under a folder that name something they must not know.
 fn forbidden(folder: &str, names: &[&str]) -> Vec<String> {
     let mut found = Vec::new();

@@ -31,6 +31,7 @@ pub use restore::{Restored, restore};
 
 use super::error::{Doing, StoreError};
 use super::identity::read_identity;
+use super::migrations;
 use super::open::{self, Location, OpenError};
 use super::sql::Sql;
 use super::verify::{OnProgress, Progress};
@@ -113,12 +114,14 @@ pub async fn backup(
         ..location.clone()
     };
     let connections = open::connect(&location).await?;
-    let missing = open::missing_migrations(&connections).await?.len();
+    let missing = migrations::missing_migrations(&connections).await?.len();
     if missing > 0 {
         let address = connections.address;
         return Err(OpenError::Behind { address, missing }.into());
     }
-    run(&connections.readers, to, progress).await
+    let done = run(&connections.readers, to, progress).await;
+    connections.close().await;
+    done
 }
 
 impl Store {

@@ -11,12 +11,14 @@ use tokio::task::spawn_blocking;
 use super::file::{self, Lines, Manifest};
 use super::tables::{self, Column, Shape};
 use super::{BackupError, OnProgress, PAGE, Progress};
+use crate::clock::Clock;
 use crate::event::{Instant, Position};
 use crate::kinds::Kind;
 use crate::store::Identity;
 use crate::store::commit::begin;
 use crate::store::error::{Doing, StoreError};
 use crate::store::insert::{self, Form};
+use crate::store::migrations;
 use crate::store::open::{self, Connections, Location};
 use crate::store::partitions::Partitions;
 use crate::store::sql::Sql;
@@ -60,7 +62,7 @@ pub async fn restore(
         return Err(BackupError::Newer(name.clone()));
     }
     let connections = open::connect(location).await?;
-    open::migrate(&connections).await?;
+    migrations::migrate(&connections).await?;
     let identity = Identity {
         log_id: manifest.log_id,
         epoch: manifest.epoch + rand::random_range(1..=EPOCH_STEP_MAX),
@@ -85,6 +87,7 @@ pub async fn restore(
         let done = connections.writer.execute_unprepared(sql).await;
         done.doing("write what was restored")?;
     }
+    connections.close().await;
     Ok(Restored {
         identity,
         head: Position(manifest.head),
@@ -126,7 +129,7 @@ impl Restoring<'_> {
             why,
         };
         reader.await.map_err(|_| damaged("it cannot be read"))??;
-        self.finish().await?;
+        self.finish(manifest.epoch).await?;
         Ok(())
     }
 
@@ -204,17 +207,25 @@ impl Restoring<'_> {
             Some((kind, Instant(*at)))
         });
         self.partitions
-            .ensure(&self.connections.writer, times)
+            .ensure(&self.connections.writer, times, Clock::system().now())
             .await
     }
 
-    /// Raises the epoch, so that a cursor from before the restore is told apart, and lets new keys
+    /// Raises the epoch, so that a cursor from before the restore is told apart, also in the
+    /// checkpoints of this log, whose projections were restored with it, and lets new keys
     /// begin after those that were restored.
-    async fn finish(&self) -> Result<(), StoreError> {
+    async fn finish(&self, epoch_before: i64) -> Result<(), StoreError> {
         let doing = "raise the epoch";
         let backend = self.tx.get_database_backend();
         let mut sql = Sql::new("UPDATE log_head SET epoch = ");
         sql.bind(self.epoch);
+        self.tx
+            .execute_raw(sql.statement(backend))
+            .await
+            .doing(doing)?;
+        let mut sql = Sql::new("UPDATE checkpoints SET epoch = ");
+        sql.bind(self.epoch);
+        sql.push(" WHERE epoch = ").bind(epoch_before);
         self.tx
             .execute_raw(sql.statement(backend))
             .await

@@ -1,15 +1,23 @@
 //! Checks the invariants of a log, running or stopped: what it finds is damage.
 //!
-//! It reads the head first and looks at what is up to it. That never changes again, so no snapshot
-//! is held and a long check hinders no writer. Everything is read in pages, by key.
+//! It reads the head first and looks at what is up to it. That never changes again, so it is read in
+//! pages, by key, and no snapshot is held. Two checks do hold one, which hinders no writer but keeps
+//! the write-ahead log of SQLite from being used again until it ends: SQLite's check of its own file,
+//! and the comparison of the projections with what the log folds to.
 
+mod folded;
+mod head;
 mod keys;
 mod spine;
+
+use std::sync::Arc;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
 
 use super::error::{Doing, StoreError};
-use super::open::{self, Location, OpenError};
+use super::fold::Fold;
+use super::migrations;
+use super::open::{self, Connections, Location, OpenError};
 use super::sql::Sql;
 use super::{Store, feed};
 use crate::event::Position;
@@ -36,8 +44,14 @@ pub enum Check {
     NaturalKeys,
     /// Sites and devices that events name have their keys.
     References,
-    /// No projection is ahead of the log.
+    /// What is JSON can be read as such.
+    Json,
+    /// The head bears the time of the last commit, and says which log this is.
+    Head,
+    /// No projection is ahead of the log, or has folded another.
     Checkpoints,
+    /// Each projection is what the log folds to. It is looked at in a log that is sound otherwise.
+    Projections,
 }
 
 /// Something that must not be.
@@ -81,6 +95,15 @@ pub struct Progress {
     pub total: i64,
 }
 
+/// What is folded from the log, to be compared with it.
+#[derive(Clone, Debug, Default)]
+pub struct Folds {
+    /// What is folded inside each append.
+    pub inline: Vec<Arc<dyn Fold>>,
+    /// What follows the log with a checkpoint.
+    pub following: Vec<Arc<dyn Fold>>,
+}
+
 /// Is told how far the work has come.
 pub type OnProgress<'a> = &'a (dyn Fn(Progress) + Send + Sync);
 
@@ -88,18 +111,24 @@ pub type OnProgress<'a> = &'a (dyn Fn(Progress) + Send + Sync);
 ///
 /// # Errors
 /// When it cannot be opened, is not ours, lacks migrations or cannot be read.
-pub async fn verify(location: &Location, progress: OnProgress<'_>) -> Result<Verified, OpenError> {
+pub async fn verify(
+    location: &Location,
+    folds: &Folds,
+    progress: OnProgress<'_>,
+) -> Result<Verified, OpenError> {
     let location = Location {
         create: false,
         ..location.clone()
     };
     let connections = open::connect(&location).await?;
-    let missing = open::missing_migrations(&connections).await?.len();
+    let missing = migrations::missing_migrations(&connections).await?.len();
     if missing > 0 {
         let address = connections.address;
         return Err(OpenError::Behind { address, missing });
     }
-    Ok(run(&connections.readers, progress).await?)
+    let verified = run(&connections, folds, progress).await;
+    connections.close().await;
+    Ok(verified?)
 }
 
 impl Store {
@@ -107,12 +136,21 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn verify(&self, progress: OnProgress<'_>) -> Result<Verified, StoreError> {
-        run(self.readers(), progress).await
+    pub async fn verify(
+        &self,
+        folds: &Folds,
+        progress: OnProgress<'_>,
+    ) -> Result<Verified, StoreError> {
+        run(&self.shared.connections, folds, progress).await
     }
 }
 
-async fn run(db: &DatabaseConnection, progress: OnProgress<'_>) -> Result<Verified, StoreError> {
+async fn run(
+    connections: &Connections,
+    folds: &Folds,
+    progress: OnProgress<'_>,
+) -> Result<Verified, StoreError> {
+    let db = &connections.readers;
     let head = feed::head_of(db).await?;
     let mut verifier = Verifier {
         db,
@@ -127,6 +165,10 @@ async fn run(db: &DatabaseConnection, progress: OnProgress<'_>) -> Result<Verifi
     verifier.event_keys().await?;
     verifier.natural_keys().await?;
     verifier.nothing_beyond().await?;
+    verifier.head_row().await?;
+    if verifier.findings_total == 0 {
+        verifier.projections(connections, folds).await?;
+    }
     Ok(Verified {
         head,
         events: verifier.events,

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use serde::de::IgnoredAny;
+
 use super::{Check, Verifier};
 use crate::kinds::{Identity, Kind, Spec};
 use crate::store::error::{Doing, StoreError};
@@ -20,6 +22,8 @@ struct Row {
     recorded_at: i64,
     has_no_key: bool,
     has_no_reference: bool,
+    /// A column whose text is no JSON.
+    no_json: Option<&'static str>,
 }
 
 struct Commit {
@@ -75,13 +79,22 @@ impl Verifier<'_> {
 
     async fn window(&self, kind: Kind, low: i64, high: i64) -> Result<Vec<Row>, StoreError> {
         let doing = "check events";
-        let mut sql = Sql::new(window_sql(kind.spec()));
+        let json = json_columns(kind.spec());
+        let mut sql = Sql::new(window_sql(kind.spec(), &json));
         sql.push(" WHERE t.position > ").bind(low);
         sql.push(" AND t.position <= ").bind(high);
         let rows = self.rows(sql, doing).await?;
         let read = |row: &sea_orm::QueryResult| {
             let number = |index| row.try_get_by_index::<i64>(index).doing(doing);
+            let mut no_json = None;
+            for (index, column) in json.iter().enumerate() {
+                let text: Option<String> = row.try_get_by_index(4 + index).doing(doing)?;
+                if text.is_some_and(|text| serde_json::from_str::<IgnoredAny>(&text).is_err()) {
+                    no_json = Some(*column);
+                }
+            }
             Ok(Row {
+                no_json,
                 position: number(0)?,
                 kind,
                 recorded_at: number(1)?,
@@ -131,6 +144,10 @@ impl Verifier<'_> {
         if row.has_no_key {
             let detail = format!("the id of position {position} in {table} is not in event_keys");
             self.found(Check::EventKeys, detail);
+        }
+        if let Some(column) = row.no_json {
+            let detail = format!("{column} of position {position} in {table} is no JSON");
+            self.found(Check::Json, detail);
         }
         if row.has_no_reference {
             let detail = format!("position {position} in {table} names what has no key");
@@ -228,8 +245,15 @@ impl Verifier<'_> {
     }
 }
 
-/// Position, time of recording, and whether the id or a reference is amiss.
-fn window_sql(spec: &Spec) -> String {
+/// The columns of a table that hold JSON.
+fn json_columns(spec: &Spec) -> Vec<&'static str> {
+    let fields = spec.fields.iter().filter(|field| field.ty.is_json());
+    let own = fields.map(|field| field.column.name());
+    own.chain(["extra"]).collect()
+}
+
+/// Position, time of recording, whether the id or a reference is amiss, and what is to be JSON.
+fn window_sql(spec: &Spec, json: &[&str]) -> String {
     let code = spec.kind.code();
     let keyed = match spec.identity {
         Identity::EventId => format!(
@@ -249,8 +273,9 @@ fn window_sql(spec: &Spec) -> String {
     }
     format!(
         "SELECT t.position, t.recorded_at, CAST(CASE WHEN {keyed} THEN 0 ELSE 1 END AS BIGINT), \
-         CAST(CASE WHEN {} THEN 0 ELSE 1 END AS BIGINT) FROM {} t",
+         CAST(CASE WHEN {} THEN 0 ELSE 1 END AS BIGINT), t.{} FROM {} t",
         referred.join(" AND "),
+        json.join(", t."),
         spec.table
     )
 }

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::api::{Api, Subscription, long};
+use super::commands::command_until_killed;
 use super::database::Database;
 use super::ledger::{Ledger, Settled};
 use super::program::{DEADLINE, Program};
@@ -129,6 +130,8 @@ impl Harness {
             clients.push(tokio::spawn(client));
         }
         let answered = self.rng.random_range(1..60);
+        let commands = command_until_killed(self.api.clone(), self.address.borrow().clone());
+        let commands = tokio::spawn(commands);
         let enough = answers.wait_for(|count| *count >= answered);
         tokio::time::timeout(DEADLINE, enough)
             .await
@@ -138,6 +141,7 @@ impl Harness {
         let moment = Duration::from_micros(self.rng.random_range(0..50_000));
         tokio::time::sleep(moment).await;
         self.server.kill();
+        commands.await.unwrap();
         for client in clients {
             let shift = client.await.unwrap();
             self.makers.push(shift.maker);
@@ -296,7 +300,10 @@ const PROJECTIONS: [&str; 6] = [
 
 const STATE: &str = "{ devices(first: 1000) { nodes { deviceId currentState currentStateSince \
     lastSeenAt lifecycle registeredAt latestMetrics { position cpuPercent } configuration { \
-    parameterName value } } } collectionStatus { sources { source records realRecords oldestAt \
+    parameterName value } } } sites(first: 1000) { nodes { siteId name timeZone registeredAt \
+    schedule { position dayOfWeek isClosed } } } jobs(first: 100) { jobId jobType state payload \
+    createdBy createdAt changedAt targets { device { deviceId } status } } \
+    collectionStatus { sources { source records realRecords oldestAt \
     newestAt } } }";
 
 /// State folded across the kills is the state folded from the log in one go.
@@ -320,7 +327,7 @@ fn stop(server: Program) {
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
 }
 
-/// What the API answers of devices and collection, once the whole log is folded. Requests to the
+/// What the API answers of devices, sites, jobs and collection, once the whole log is folded. Requests to the
 /// API are left out, since asking makes more of them.
 async fn state(database: &Database, api: &Api) -> Value {
     // an import brings up to date what follows the log
@@ -334,5 +341,8 @@ async fn state(database: &Database, api: &Api) -> Value {
     let sources = data["collectionStatus"]["sources"].as_array_mut().unwrap();
     sources.retain(|source| source["source"] != "apiRequest");
     assert_eq!(data["devices"]["nodes"].as_array().unwrap().len(), DEVICES);
+    let sites = data["sites"]["nodes"].as_array().unwrap();
+    assert!(!sites[0]["schedule"].as_array().unwrap().is_empty());
+    assert!(!data["jobs"].as_array().unwrap().is_empty());
     data
 }

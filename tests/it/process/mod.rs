@@ -8,6 +8,7 @@
 
 mod address;
 mod api;
+mod commands;
 mod database;
 mod demo;
 mod full_disk;
@@ -16,7 +17,9 @@ mod kill;
 mod ledger;
 mod logs;
 mod malformed;
+mod migrating;
 mod program;
+mod rebuild;
 mod shutdown;
 mod sources;
 mod unusable;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use homepot_analytics::event::Position;
 use homepot_analytics::kinds::Kind;
+use homepot_analytics::projections;
 use homepot_analytics::store::{BackupError, Location, Outcome, backup, restore, verify};
 
 use crate::support::{
@@ -49,7 +50,9 @@ async fn back_up(database: &Database) -> PathBuf {
 }
 
 async fn assert_sound(location: &Location) {
-    let verified = verify(location, &|_| {}).await.unwrap();
+    let verified = verify(location, &projections::all(), &|_| {})
+        .await
+        .unwrap();
     assert_eq!(verified.findings, []);
 }
 

@@ -127,6 +127,10 @@ fn wrong(ty: Type) -> Vec<(Json, Code)> {
                 Code::TooLong,
             ),
             (json!([{"start": "08:00"}]), Code::Invalid),
+            (
+                json!([{"start": "08:00", "end": "09:00", "note": "a"}]),
+                Code::Invalid,
+            ),
         ],
         Type::Services => vec![
             (json!({"a": "SLOW"}), Code::Invalid),
@@ -210,7 +214,13 @@ fn extra_is_bounded() {
 }
 
 /// Literals for a column that its table is to refuse.
-fn wrong_in_table(field: &Field) -> Vec<String> {
+fn wrong_in_table(field: &Field, sqlite: bool) -> Vec<String> {
+    let long = |letters: usize| format!("'\"{}\"'", "x".repeat(letters));
+    let json = |letters: usize| {
+        let mut literals = vec![long(letters)];
+        literals.extend(sqlite.then(|| "'nonsense'".to_owned()));
+        literals
+    };
     let mut literals = match field.ty {
         Type::Float { min, max } => vec![format!("{:?}", min - 0.5), format!("{:?}", max + 0.5)],
         Type::Int { min, max } | Type::Long { min, max } => {
@@ -220,8 +230,15 @@ fn wrong_in_table(field: &Field) -> Vec<String> {
         Type::Enum(_) => vec!["'NO_SUCH_WORD'".to_owned()],
         Type::Bool => vec!["2".to_owned(), "-1".to_owned()],
         Type::Currency => vec!["'EURO'".to_owned()],
-        // references are checked by the log, JSON and the forms of texts at the door
-        _ => vec![],
+        Type::Date => vec!["'2026-1-1'".to_owned()],
+        Type::LocalTime => vec!["'8:30'".to_owned()],
+        Type::TimeZone => vec![format!("'{}'", "a".repeat(65))],
+        Type::Json { max_bytes } => json(max_bytes),
+        Type::Services => json(131_072),
+        Type::Tags => json(32_768),
+        Type::Windows => json(4_096),
+        // references are checked by the log
+        Type::Money | Type::Device | Type::NewDevice | Type::Site | Type::NewSite => vec![],
     };
     if field.origin == Origin::Required {
         literals.push("NULL".to_owned());
@@ -244,11 +261,12 @@ async fn tables_refuse_what_is_out_of_bounds(database: Database) {
                 "occurred_at",
                 vec!["946684799999999".to_owned(), "NULL".to_owned()],
             ),
+            ("extra", vec![format!("'\"{}\"'", "x".repeat(65_536))]),
         ];
         cases.extend(
             spec.fields
                 .iter()
-                .map(|f| (f.column.name(), wrong_in_table(f))),
+                .map(|f| (f.column.name(), wrong_in_table(f, database.is_sqlite()))),
         );
         for (wrong, literals) in cases {
             for literal in literals {

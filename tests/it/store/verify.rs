@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use homepot_analytics::kinds::Kind;
+use homepot_analytics::projections;
 use homepot_analytics::store::{Check, OpenError, Progress, verify};
 
 use crate::support::{Database, contract, error, keyed_error, metrics, request, samples};
@@ -22,6 +23,10 @@ contract![
     a_time_that_goes_back_is_found,
     a_doubled_device_and_time_is_found,
     a_projection_ahead_of_the_log_is_found,
+    a_projection_of_another_log_is_found,
+    a_projection_that_is_not_what_the_log_folds_to_is_found,
+    a_head_that_is_not_that_of_the_last_commit_is_found,
+    a_text_that_is_no_json_is_found,
     an_event_beyond_the_head_is_found,
     many_findings_are_counted,
     a_database_that_is_not_there_is_not_made,
@@ -38,7 +43,9 @@ async fn checks_after(database: &Database, damage: &str) -> Vec<Check> {
     }
     log.close().await;
     database.execute(damage).await;
-    let verified = verify(&database.location(), &|_| {}).await.unwrap();
+    let verified = verify(&database.location(), &projections::all(), &|_| {})
+        .await
+        .unwrap();
     let total = u64::try_from(verified.findings.len()).unwrap();
     assert_eq!(verified.findings_total, total);
     let mut checks: Vec<Check> = verified
@@ -59,7 +66,7 @@ async fn a_log_of_all_kinds_is_sound(database: Database) {
     let tell = |progress: Progress| {
         told.fetch_max(progress.done, Ordering::SeqCst);
     };
-    let verified = log.verify(&tell).await.unwrap();
+    let verified = log.verify(&projections::all(), &tell).await.unwrap();
     assert_eq!(verified.findings, []);
     let events = 5 + 30 * i64::try_from(Kind::ALL.len()).unwrap();
     assert_eq!(verified.events, events);
@@ -72,7 +79,12 @@ async fn a_log_of_all_kinds_is_sound(database: Database) {
 
 async fn an_empty_log_is_sound(database: Database) {
     let log = database.open().await;
-    assert!(log.verify(&|_| {}).await.unwrap().is_sound());
+    assert!(
+        log.verify(&projections::all(), &|_| {})
+            .await
+            .unwrap()
+            .is_sound()
+    );
     log.close().await;
 }
 
@@ -91,10 +103,18 @@ async fn a_log_is_sound_beside_appends(database: Database) {
         })
         .collect();
     while !appenders.iter().all(tokio::task::JoinHandle::is_finished) {
-        assert_eq!(log.verify(&|_| {}).await.unwrap().findings, []);
+        assert_eq!(
+            log.verify(&projections::all(), &|_| {})
+                .await
+                .unwrap()
+                .findings,
+            []
+        );
     }
     log.close().await;
-    let verified = verify(&database.location(), &|_| {}).await.unwrap();
+    let verified = verify(&database.location(), &projections::all(), &|_| {})
+        .await
+        .unwrap();
     assert_eq!((verified.findings, verified.events), (vec![], 485));
 }
 
@@ -171,8 +191,69 @@ async fn a_doubled_device_and_time_is_found(database: Database) {
 }
 
 async fn a_projection_ahead_of_the_log_is_found(database: Database) {
-    let damage = "INSERT INTO checkpoints (projection, position) VALUES ('p', 18)";
+    let damage = "INSERT INTO checkpoints SELECT 'p', 18, log_id, epoch FROM log_head";
     assert_eq!(checks_after(&database, damage).await, [Check::Checkpoints]);
+}
+
+async fn a_projection_of_another_log_is_found(database: Database) {
+    let damage = "INSERT INTO checkpoints SELECT 'p', 1, log_id, epoch + 1 FROM log_head";
+    assert_eq!(checks_after(&database, damage).await, [Check::Checkpoints]);
+}
+
+async fn a_projection_that_is_not_what_the_log_folds_to_is_found(database: Database) {
+    let log = database.open().await.with_fleet().await;
+    log.record(samples(Kind::ConfigurationChange, 9, 1)).await;
+    log.record(samples(Kind::JobTransition, 9, 2)).await;
+    log.record(samples(Kind::SiteSchedule, 9, 3)).await;
+    log.record(vec![metrics("d1", 0, 1.0)]).await;
+    let runner = projections::Runner::new(log.handle(), projections::following());
+    let head = log.committed_head().await.unwrap();
+    runner.follow(Some(head)).await.unwrap();
+    let sound = log.verify(&projections::all(), &|_| {}).await.unwrap();
+    assert_eq!(sound.findings, []);
+    for (table, damage) in [
+        ("devices", "DELETE FROM devices"),
+        ("sites", "DELETE FROM sites WHERE site_id = 's1'"),
+        ("jobs", "UPDATE jobs SET state = 'NONE'"),
+        ("configuration_values", "DELETE FROM configuration_values"),
+        (
+            "collection_counters",
+            "UPDATE collection_counters SET records = records + 1000",
+        ),
+        ("device_status", "UPDATE device_status SET last_seen_at = 1"),
+        ("current_schedules", "DELETE FROM current_schedules"),
+    ] {
+        database.execute(damage).await;
+        let verified = log.verify(&projections::all(), &|_| {}).await.unwrap();
+        let found = verified.findings.iter().any(|finding| {
+            finding.check == Check::Projections && finding.detail.starts_with(table)
+        });
+        assert!(found, "{damage}: {:?}", verified.findings);
+    }
+    log.close().await;
+}
+
+async fn a_head_that_is_not_that_of_the_last_commit_is_found(database: Database) {
+    let damage = "UPDATE log_head SET recorded_at = 0";
+    assert_eq!(checks_after(&database, damage).await, [Check::Head]);
+    let damage = "UPDATE log_head SET log_id = 'x'";
+    database.execute(damage).await;
+    let verified = verify(&database.location(), &projections::all(), &|_| {}).await;
+    let findings = verified.unwrap().findings;
+    assert_eq!(findings.len(), 2, "{findings:?}");
+    assert!(findings.iter().all(|finding| finding.check == Check::Head));
+}
+
+async fn a_text_that_is_no_json_is_found(database: Database) {
+    let damage = "UPDATE error_logs SET extra = '{broken' WHERE position = 11";
+    if database.is_sqlite() {
+        // its table refuses that, and its check of the file finds what came past the table
+        let damage = format!("PRAGMA ignore_check_constraints = ON; {damage}");
+        let checks = checks_after(&database, &damage).await;
+        assert_eq!(checks, [Check::File, Check::Json]);
+    } else {
+        assert_eq!(checks_after(&database, damage).await, [Check::Json]);
+    }
 }
 
 async fn an_event_beyond_the_head_is_found(database: Database) {
@@ -186,7 +267,7 @@ async fn many_findings_are_counted(database: Database) {
     log.record((0..300).map(|key| keyed_error(key, "e")).collect())
         .await;
     database.execute("DELETE FROM event_keys").await;
-    let verified = log.verify(&|_| {}).await.unwrap();
+    let verified = log.verify(&projections::all(), &|_| {}).await.unwrap();
     assert_eq!(
         (verified.findings.len(), verified.findings_total),
         (100, 300)
@@ -197,7 +278,7 @@ async fn many_findings_are_counted(database: Database) {
 async fn a_database_that_is_not_there_is_not_made(database: Database) {
     let mut location = database.location();
     location.url.push_str("_not_there");
-    let failed = verify(&location, &|_| {}).await;
+    let failed = verify(&location, &projections::all(), &|_| {}).await;
     assert!(matches!(
         failed,
         Err(OpenError::Missing(_) | OpenError::Connect { .. })

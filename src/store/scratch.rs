@@ -1,0 +1,201 @@
+//! Tables beside those of a fold, under the same names, that one connection alone sees: what the log
+//! folds to, made apart from what is in use, to replace it or to be compared with it.
+//!
+//! A temporary table stands before the one of its name on either database, so a fold writes into it
+//! without knowing. They are gone when the connection is.
+
+use std::sync::Arc;
+
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, IsolationLevel,
+    TransactionTrait,
+};
+
+use super::Store;
+use super::commit::begin;
+use super::error::{Doing, StoreError};
+use super::fold::Fold;
+use super::open::Connections;
+use super::read::Slice;
+use super::sql::Sql;
+use crate::event::{Event, Position};
+use crate::kinds::Kind;
+
+/// Empty tables of some folds.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    db: DatabaseConnection,
+    /// Where the tables in use are.
+    schema: String,
+}
+
+/// How many rows of a table differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Difference {
+    /// Rows that the log folds to and that are not there.
+    pub(crate) missing: i64,
+    /// Rows that are there and that the log does not fold to.
+    pub(crate) surplus: i64,
+}
+
+impl Scratch {
+    /// Makes them.
+    pub(crate) async fn make(
+        connections: &Connections,
+        folds: &[Arc<dyn Fold>],
+    ) -> Result<Self, StoreError> {
+        let doing = "make tables to fold into";
+        let db = connections.alone().await.doing(doing)?;
+        let schema = if db.get_database_backend() == DbBackend::Postgres {
+            text(&db, Sql::new("SELECT quote_ident(current_schema())")).await?
+        } else {
+            "main".to_owned()
+        };
+        let scratch = Self { db, schema };
+        for table in folds.iter().flat_map(|fold| fold.tables()) {
+            let sql = scratch.definition(table).await?;
+            scratch.db.execute_unprepared(&sql).await.doing(doing)?;
+        }
+        Ok(scratch)
+    }
+
+    async fn definition(&self, table: &str) -> Result<String, StoreError> {
+        if self.db.get_database_backend() == DbBackend::Postgres {
+            let schema = &self.schema;
+            return Ok(format!(
+                "CREATE TEMPORARY TABLE {table} (LIKE {schema}.{table} INCLUDING ALL)"
+            ));
+        }
+        let mut sql =
+            Sql::new("SELECT sql FROM main.sqlite_schema WHERE type = 'table' AND name = ");
+        sql.bind(table);
+        let made = text(&self.db, sql).await?;
+        Ok(made.replacen("CREATE TABLE", "CREATE TEMPORARY TABLE", 1))
+    }
+
+    /// Begins a transaction that may also write the tables in use.
+    pub(crate) async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
+        begin(&self.db).await
+    }
+
+    /// Begins a transaction that sees the tables in use as they are at its first statement.
+    pub(crate) async fn snapshot(&self) -> Result<DatabaseTransaction, StoreError> {
+        let begun = if self.db.get_database_backend() == DbBackend::Postgres {
+            let isolation = Some(IsolationLevel::RepeatableRead);
+            self.db.begin_with_config(isolation, None).await
+        } else {
+            self.db.begin().await
+        };
+        begun.doing("take a snapshot")
+    }
+
+    /// Begins a transaction that writes only the tables beside, and so hinders nobody.
+    pub(crate) async fn begin_apart(&self) -> Result<DatabaseTransaction, StoreError> {
+        self.db.begin().await.doing("fold events apart")
+    }
+
+    /// Replaces what is in a table in use.
+    pub(crate) async fn replace(
+        &self,
+        tx: &DatabaseTransaction,
+        table: &str,
+    ) -> Result<(), StoreError> {
+        let (schema, temporary) = (&self.schema, self.temporary());
+        for sql in [
+            format!("DELETE FROM {schema}.{table}"),
+            format!("INSERT INTO {schema}.{table} SELECT * FROM {temporary}.{table}"),
+        ] {
+            tx.execute_unprepared(&sql)
+                .await
+                .doing("replace a projection")?;
+        }
+        Ok(())
+    }
+
+    /// Compares a table in use with the one beside it.
+    pub(crate) async fn compare(
+        &self,
+        tx: &DatabaseTransaction,
+        table: &str,
+    ) -> Result<Difference, StoreError> {
+        let used = format!("SELECT * FROM {}.{table}", self.schema);
+        let folded = format!("SELECT * FROM {}.{table}", self.temporary());
+        let count = |more: &str, less: &str| {
+            Sql::new(format!("SELECT count(*) FROM ({more} EXCEPT {less}) AS d"))
+        };
+        Ok(Difference {
+            missing: number(tx, count(&folded, &used)).await?,
+            surplus: number(tx, count(&used, &folded)).await?,
+        })
+    }
+
+    /// Gives the connection back, and with it the tables.
+    pub(crate) async fn drop(self) {
+        // a connection that cannot be closed is gone as well
+        let _ = self.db.close().await;
+    }
+
+    fn temporary(&self) -> &'static str {
+        if self.db.get_database_backend() == DbBackend::Postgres {
+            "pg_temp"
+        } else {
+            "temp"
+        }
+    }
+}
+
+impl Store {
+    /// Whole commits after a position, as [`Store::after`], with the events of some kinds only.
+    pub(crate) async fn after_of(
+        &self,
+        position: Position,
+        events_min: usize,
+        kinds: &[Kind],
+    ) -> Result<Slice, StoreError> {
+        let tables = &self.shared.tables;
+        tables.after(position, events_min, Some(kinds)).await
+    }
+
+    /// Empty tables of a fold, on a connection that writes.
+    pub(crate) async fn scratch(&self, folds: &[Arc<dyn Fold>]) -> Result<Scratch, StoreError> {
+        Scratch::make(&self.shared.connections, folds).await
+    }
+}
+
+/// Folds those events that a fold wants, after a position and up to another.
+pub(crate) async fn fold_in(
+    tx: &DatabaseTransaction,
+    fold: &dyn Fold,
+    events: &[Arc<Event>],
+    (after, upto): (Position, Position),
+) -> Result<(), StoreError> {
+    let kinds = fold.kinds();
+    let wanted: Vec<&Event> = events
+        .iter()
+        .map(|event| &**event)
+        .filter(|event| event.position > after && event.position <= upto)
+        .filter(|event| kinds.contains(&event.fact.kind))
+        .collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    fold.apply(tx, &wanted).await
+}
+
+async fn text(db: &impl ConnectionTrait, sql: Sql) -> Result<String, StoreError> {
+    let doing = "read the catalogue";
+    let row = db.query_one_raw(sql.statement(db.get_database_backend()));
+    let row = row.await.doing(doing)?.ok_or(StoreError::Row {
+        table: "the catalogue",
+        column: "name",
+    })?;
+    row.try_get_by_index(0).doing(doing)
+}
+
+async fn number(db: &impl ConnectionTrait, sql: Sql) -> Result<i64, StoreError> {
+    let doing = "compare a projection";
+    let row = db.query_one_raw(sql.statement(db.get_database_backend()));
+    let row = row.await.doing(doing)?;
+    let number = row.map(|row| row.try_get_by_index(0)).transpose();
+    Ok(number.doing(doing)?.unwrap_or_default())
+}

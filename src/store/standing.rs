@@ -1,0 +1,66 @@
+//! Whether the log can do its work, as far as its tasks have seen: for those who ask whether the
+//! server is ready.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::Store;
+use crate::event::Position;
+
+/// Whether the log can do its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// As far as is known.
+    Sound,
+    /// The last append failed, and not through the fault of a request.
+    AppendsFail,
+    /// The database has lost commits that this process has seen. Nothing is appended any more: it
+    /// would get positions that others know events by.
+    WentBack,
+}
+
+impl Store {
+    /// Whether the log can do its work.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.shared.seen.standing()
+    }
+}
+
+/// What the tasks of the log have seen.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    append_failed: AtomicBool,
+    went_back: AtomicBool,
+}
+
+impl Seen {
+    pub(crate) fn standing(&self) -> Standing {
+        if self.went_back.load(Ordering::Relaxed) {
+            Standing::WentBack
+        } else if self.append_failed.load(Ordering::Relaxed) {
+            Standing::AppendsFail
+        } else {
+            Standing::Sound
+        }
+    }
+
+    pub(crate) fn appended(&self) {
+        self.append_failed.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn append_failed(&self) {
+        self.append_failed.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that the head lies before one that was seen, which nothing but a restart mends.
+    pub(crate) fn went_back(&self, head: Position, known: Position) {
+        if !self.went_back.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                event.position = head.0,
+                event.position_known = known.0,
+                "the database has lost commits: its head lies before one that was seen; nothing is \
+                 appended until the server is started again"
+            );
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Keeps the write-ahead log of SQLite from staying large.
+//!
+//! SQLite writes it from its beginning again when all of it is in the file and nobody reads from it.
+//! While somebody reads one snapshot for long, such as a backup does, it grows, and of itself it
+//! never shrinks.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr};
+
+/// Bytes to which it is cut back.
+pub(crate) const WAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// How often it is looked at.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// The write-ahead log of a file.
+#[derive(Debug)]
+pub(crate) struct Wal {
+    file: PathBuf,
+    bytes_max: u64,
+}
+
+impl Wal {
+    /// That of a database.
+    pub(crate) fn of(database: &Path) -> Self {
+        let mut file = database.to_path_buf().into_os_string();
+        file.push("-wal");
+        Self {
+            file: file.into(),
+            bytes_max: WAL_BYTES_MAX,
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        std::fs::metadata(&self.file).map_or(0, |file| file.len())
+    }
+
+    /// Empties it if it is large, unless somebody reads from it: then it waits for nobody and leaves
+    /// it to the next time.
+    pub(crate) async fn shrink(&self, writer: &DatabaseConnection, lock_wait: Duration) {
+        if self.bytes() <= self.bytes_max {
+            return;
+        }
+        if let Err(error) = truncate(writer, lock_wait).await {
+            tracing::debug!(%error, "the write-ahead log could not be emptied");
+        }
+    }
+}
+
+async fn truncate(writer: &DatabaseConnection, lock_wait: Duration) -> Result<(), DbErr> {
+    writer.execute_unprepared("PRAGMA busy_timeout = 0").await?;
+    let done = writer
+        .execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)")
+        .await;
+    let wait = format!("PRAGMA busy_timeout = {}", lock_wait.as_millis());
+    writer.execute_unprepared(&wait).await?;
+    done.map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use sea_orm::{ConnectOptions, Database, TransactionTrait};
+
+    use super::*;
+
+    async fn connect(file: &Path) -> Result<DatabaseConnection, DbErr> {
+        let url = format!("sqlite://{}?mode=rwc", file.display());
+        let mut options = ConnectOptions::new(url);
+        options.max_connections(1).sqlx_logging(false);
+        Database::connect(options).await
+    }
+
+    #[tokio::test]
+    async fn it_is_emptied_when_nobody_reads_from_it() -> Result<(), Box<dyn Error>> {
+        let dir = tempfile::tempdir()?;
+        let file = dir.path().join("log.db");
+        let wal = Wal {
+            bytes_max: 10_000,
+            ..Wal::of(&file)
+        };
+        let (writer, reader) = (connect(&file).await?, connect(&file).await?);
+        writer
+            .execute_unprepared("PRAGMA journal_mode = WAL; CREATE TABLE t (a TEXT)")
+            .await?;
+        let snapshot = reader.begin().await?;
+        let look = "SELECT count(*) FROM t";
+        snapshot.execute_unprepared(look).await?;
+        let fill = "INSERT INTO t SELECT hex(zeroblob(10000))";
+        for _ in 0..10 {
+            writer.execute_unprepared(fill).await?;
+        }
+        wal.shrink(&writer, Duration::from_secs(5)).await;
+        assert!(wal.bytes() > wal.bytes_max, "it was taken from a reader");
+        snapshot.rollback().await?;
+        wal.shrink(&writer, Duration::from_secs(5)).await;
+        assert_eq!(wal.bytes(), 0);
+        Ok(())
+    }
+}

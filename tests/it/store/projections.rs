@@ -1,0 +1,261 @@
+//! Laws of what is folded from the log: rebuilt it is as it was folded along, it does not depend on
+//! how events were cut into requests, nor on when they arrived.
+
+use std::sync::Arc;
+
+use entity::{job_outcomes as outcome, job_transitions as transition};
+use homepot_analytics::event::{Cell, NewEvent, Position, Provenance};
+use homepot_analytics::kinds::{Draft, Kind};
+use homepot_analytics::projections::{self, Runner};
+use homepot_analytics::store::{Fold, Outcome, StoreError};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseResult, TestRunner};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
+use serde_json::json;
+
+use crate::support::{Database, TestLog, at, contract, samples};
+
+contract![
+    rebuilt_is_as_folded_along,
+    shuffled_arrival_folds_to_the_same,
+    a_checkpoint_of_another_epoch_begins_anew,
+    who_is_overtaken_keeps_nothing_and_goes_on,
+    a_registry_is_rebuilt_beside_appends,
+];
+
+fn folds() -> impl Iterator<Item = Arc<dyn Fold>> {
+    let all = projections::all();
+    all.inline.into_iter().chain(all.following)
+}
+
+/// Events of all kinds that are folded, in order of time, no two at one instant.
+fn events(seed: u64) -> Vec<NewEvent> {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut events = Vec::new();
+    for (kind, seed) in Kind::all().zip(seed..) {
+        if !matches!(kind, Kind::JobTransition | Kind::JobOutcome) {
+            events.extend(samples(kind, 6, seed));
+        }
+    }
+    events.shuffle(&mut random);
+    for (ordinal, event) in (0..).zip(&mut events) {
+        event.fact.occurred_at = at("2026-11-22T08:00:00Z").plus_ms(ordinal * 1_000);
+    }
+    events
+}
+
+/// The steps of a few jobs with the outcomes on their devices, as commands record them.
+fn jobs(seed: u64) -> Vec<NewEvent> {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut events = Vec::new();
+    for ordinal in 0..20_i64 {
+        let job = format!("job-{}", random.random_range(0..4));
+        let now = at("2026-11-22T08:00:00Z").plus_ms(ordinal * 1_000);
+        let word = ["QUEUED", "RUNNING", "COMPLETED", "CANCELLED"][random.random_range(0..4)];
+        let device = ["d1", "d2", "d3"][random.random_range(0..3)];
+        let draft = if random.random_bool(0.5) {
+            Draft::new(Kind::JobTransition, now, Provenance::Real)
+                .set(transition::Column::JobId, job.as_str())
+                .set(transition::Column::JobType, "RESTART")
+                .set(transition::Column::State, word)
+                .set(
+                    transition::Column::Targets,
+                    Cell::from(json!(["d1", device])),
+                )
+        } else {
+            let status = ["COMPLETED", "FAILED"][random.random_range(0..2)];
+            Draft::new(Kind::JobOutcome, now, Provenance::Real)
+                .set(outcome::Column::JobId, job.as_str())
+                .set(outcome::Column::JobType, "RESTART")
+                .set(outcome::Column::Scope, "DEVICE")
+                .set(outcome::Column::Status, status)
+                .set(outcome::Column::DeviceKey, device)
+        };
+        events.push(draft.finish().unwrap());
+    }
+    events
+}
+
+/// Records events in requests of any size, and lets what follows the log fold now and then.
+async fn record(log: &TestLog, events: Vec<NewEvent>, seed: u64) {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut events = events.into_iter().peekable();
+    while events.peek().is_some() {
+        let request = events.by_ref().take(random.random_range(1..12));
+        let outcomes = log.record(request.collect()).await;
+        assert!(outcomes.iter().all(|o| matches!(o, Outcome::Recorded(_))));
+        if random.random_bool(0.5) {
+            fold(log).await;
+        }
+    }
+    fold(log).await;
+}
+
+async fn fold(log: &TestLog) {
+    let runner = Runner::new(log.handle(), projections::following());
+    let head = log.committed_head().await.unwrap();
+    runner.follow(Some(head)).await.unwrap();
+}
+
+async fn columns(database: &Database, table: &str) -> Vec<String> {
+    let sql = if database.is_sqlite() {
+        format!("SELECT name FROM pragma_table_info('{table}')")
+    } else {
+        format!(
+            "SELECT column_name::text FROM information_schema.columns \
+             WHERE table_name = '{table}' AND table_schema = current_schema()"
+        )
+    };
+    let rows = database.query(&sql).await;
+    rows.iter()
+        .map(|row| row.try_get_by_index(0).unwrap())
+        .collect()
+}
+
+/// All rows of all projections, as text; without the columns with some ending.
+async fn state(database: &Database, without: &str) -> Vec<String> {
+    let mut state = Vec::new();
+    for table in folds().flat_map(|fold| fold.tables()) {
+        let mut shown = columns(database, table).await;
+        shown.retain(|column| without.is_empty() || !column.ends_with(without));
+        let texts: Vec<String> = shown
+            .iter()
+            .map(|column| format!("coalesce(CAST({column} AS TEXT), '-')"))
+            .collect();
+        let sql = format!("SELECT {} FROM {table}", texts.join(" || '|' || "));
+        let rows = database.query(&sql).await;
+        let mut rows: Vec<String> = rows
+            .iter()
+            .map(|row| row.try_get_by_index(0).unwrap())
+            .collect();
+        assert!(!rows.is_empty(), "{table} is empty");
+        rows.sort();
+        state.extend(rows.into_iter().map(|row| format!("{table}: {row}")));
+    }
+    state
+}
+
+/// Holds a law for some seeds, each on databases of its own.
+fn holds_for_seeds(database: &Database, law: &impl AsyncFn(&Database, u64) -> TestCaseResult) {
+    // each case takes a database or two, which PostgreSQL takes longer to make
+    let cases = if database.is_sqlite() { 12 } else { 2 };
+    let mut runner = TestRunner::new(Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let held = runner.run(&any::<u32>(), |seed| {
+        tokio::task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(law(database, u64::from(seed)))
+        })
+    });
+    held.unwrap();
+}
+
+async fn rebuilt_is_as_folded_along(database: Database) {
+    holds_for_seeds(&database, &async |database, seed| {
+        let own = database.empty(&format!("rebuilt_{seed}")).await;
+        let log = own.open().await.with_fleet().await;
+        let mut all = events(seed);
+        all.extend(jobs(seed));
+        record(&log, all, seed).await;
+        let folded = state(&own, "").await;
+        for fold in folds() {
+            let rebuilt = projections::rebuild(&log.handle(), fold.name(), |_, _| {}).await;
+            rebuilt.unwrap();
+            prop_assert_eq!(&state(&own, "").await, &folded, "{}", fold.name());
+        }
+        let verified = log.verify(&projections::all(), &|_| {}).await.unwrap();
+        prop_assert_eq!(verified.findings, []);
+        log.close().await;
+        Ok(())
+    });
+}
+
+/// Jobs are left out: their commands decide in the order of positions, so that a job has one course.
+async fn shuffled_arrival_folds_to_the_same(database: Database) {
+    holds_for_seeds(&database, &async |database, seed| {
+        let mut states = Vec::new();
+        for name in ["sorted", "shuffled"] {
+            let own = database.empty(&format!("{name}_{seed}")).await;
+            let log = own.open().await.with_fleet().await;
+            let mut arriving = events(seed);
+            if name == "shuffled" {
+                arriving.shuffle(&mut StdRng::seed_from_u64(seed));
+            }
+            record(&log, arriving, seed).await;
+            record(&log, jobs(seed), seed).await;
+            log.close().await;
+            states.push(state(&own, "position").await);
+        }
+        prop_assert_eq!(&states[0], &states[1]);
+        Ok(())
+    });
+}
+
+async fn a_checkpoint_of_another_epoch_begins_anew(database: Database) {
+    let log = database.open().await.with_fleet().await;
+    record(&log, events(1), 1).await;
+    record(&log, jobs(1), 1).await;
+    let folded = state(&database, "").await;
+    let other = "UPDATE checkpoints SET epoch = epoch + 1; \
+                 UPDATE collection_counters SET records = records + 1000";
+    database.execute(other).await;
+    fold(&log).await;
+    assert_eq!(state(&database, "").await, folded);
+    log.close().await;
+}
+
+async fn who_is_overtaken_keeps_nothing_and_goes_on(database: Database) {
+    let log = database.open().await.with_fleet().await;
+    record(&log, events(2), 2).await;
+    record(&log, jobs(2), 2).await;
+    let folded = state(&database, "").await;
+    let head = log.committed_head().await.unwrap();
+    database
+        .execute(
+            "UPDATE checkpoints SET position = 0; DELETE FROM device_status; \
+        DELETE FROM current_schedules; DELETE FROM collection_counters",
+        )
+        .await;
+    let runner = || Runner::new(log.handle(), projections::following());
+    let (one, other) = (runner(), runner());
+    let until_done = async |runner: Runner| loop {
+        match runner.follow(Some(head)).await {
+            Err(StoreError::Overtaken { .. }) => {}
+            done => return done,
+        }
+    };
+    let both = futures_util::future::join(until_done(one), until_done(other));
+    let (one, other) = both.await;
+    one.unwrap();
+    other.unwrap();
+    assert_eq!(state(&database, "").await, folded);
+    log.close().await;
+}
+
+async fn a_registry_is_rebuilt_beside_appends(database: Database) {
+    let log = database.open().await.with_fleet().await;
+    record(&log, events(3), 3).await;
+    let rebuilding = async {
+        for _ in 0..3 {
+            let rebuilt = projections::rebuild(&log.handle(), "registry", |_, _| {}).await;
+            rebuilt.unwrap();
+        }
+    };
+    let appending = async {
+        for second in 0..60 {
+            let mut device = crate::support::device(&format!("new-{second}"), "s1");
+            device.fact.occurred_at = at("2026-11-23T08:00:00Z").plus_ms(second);
+            let outcomes = log.record(vec![device]).await;
+            assert!(matches!(outcomes[..], [Outcome::Recorded(_)]));
+        }
+    };
+    futures_util::future::join(rebuilding, appending).await;
+    assert!(log.head() > Position(60));
+    let verified = log.verify(&projections::all(), &|_| {}).await.unwrap();
+    assert_eq!(verified.findings, []);
+    log.close().await;
+}
