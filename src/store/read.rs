@@ -261,8 +261,7 @@ impl Tables {
         keys: &[i64],
     ) -> Result<HashMap<i64, Vec<Event>>, StoreError> {
         let mut pages: HashMap<i64, Vec<Event>> = HashMap::new();
-        // SQLite joins 500 selections at most
-        for keys in keys.chunks(400) {
+        for keys in keys.chunks(parents_at_once(query, parent)) {
             let mut sql = Sql::new("");
             for (ordinal, key) in keys.iter().enumerate() {
                 sql.push(if ordinal > 0 { " UNION ALL " } else { "" })
@@ -301,7 +300,7 @@ impl Tables {
         keys: &[i64],
     ) -> Result<HashMap<i64, i64>, StoreError> {
         let mut counts = HashMap::new();
-        for keys in keys.chunks(400) {
+        for keys in keys.chunks(parents_at_once(query, parent)) {
             let mut sql = Sql::new("");
             for (ordinal, key) in keys.iter().enumerate() {
                 sql.push(if ordinal > 0 { " UNION ALL " } else { "" })
@@ -349,6 +348,21 @@ impl Tables {
         }
         Ok(events)
     }
+}
+
+/// Selections at most that are joined in a statement: SQLite takes 500.
+const SELECTIONS_MAX: usize = 400;
+/// Values at most of a statement: SQLite takes 32,766 and PostgreSQL 65,535.
+const VALUES_MAX: usize = 32_000;
+
+/// For how many parents a page is read in one statement: each has all values of the filter again.
+fn parents_at_once(query: &PageQuery, parent: Operand) -> usize {
+    let mut one = Sql::new("");
+    one.bind(0);
+    one.filter(query.kind.spec(), &of_parent(parent, &[0]), Polarity::Plain);
+    conditions(&mut one, query);
+    ordered(&mut one, query);
+    (VALUES_MAX / one.values()).clamp(1, SELECTIONS_MAX)
 }
 
 fn of_parent(parent: Operand, keys: &[i64]) -> Filter {
