@@ -10,6 +10,11 @@ use crate::store::{EntityType, Names};
 
 /// Conditions at most in a filter.
 const CONDITIONS_MAX: usize = 100;
+/// Parts at most of a filter, also those that are empty: SQLite takes 1,000 levels of an expression,
+/// and a list of conditions is as deep as it is long.
+const PARTS_MAX: usize = 500;
+/// Values at most in a filter: SQLite takes 32,766 in a statement, and some stand in it twice.
+const VALUES_IN_ALL_MAX: usize = 5_000;
 /// Values at most in one condition.
 const VALUES_MAX: usize = 500;
 /// Levels at most of a filter.
@@ -20,17 +25,28 @@ const DEPTH_MAX: usize = 10;
 pub(super) struct Reader<'a> {
     names: &'a Names,
     conditions: usize,
+    parts: usize,
+    values: usize,
+    unknown: std::cell::Cell<bool>,
 }
 
 type Entries = IndexMap<Name, Value>;
 
 impl<'a> Reader<'a> {
     /// A reader that looks ids up in these names.
-    pub(super) const fn new(names: &'a Names) -> Self {
+    pub(super) fn new(names: &'a Names) -> Self {
         Self {
             names,
             conditions: 0,
+            parts: 0,
+            values: 0,
+            unknown: std::cell::Cell::default(),
         }
+    }
+
+    /// Whether a filter that was read names a device or site that nobody has registered.
+    pub(super) fn names_unknown(&self) -> bool {
+        self.unknown.get()
     }
 
     /// Reads the filter of a kind.
@@ -47,9 +63,11 @@ impl<'a> Reader<'a> {
             let message = format!("a filter has at most {DEPTH_MAX} levels");
             return Err(error(ErrorCode::LimitExceeded, message));
         }
+        count(&mut self.parts, 1, (PARTS_MAX, "parts"))?;
         let mut all = Vec::with_capacity(entries.len());
-        for (name, value) in entries.iter().filter(|(_, value)| **value != Value::Null) {
+        for (name, value) in entries {
             all.push(match (name.as_str(), value) {
+                (name, Value::Null) => return Err(null(name)),
                 ("and", items) => Filter::And(self.list(spec, listed(items), depth)?),
                 ("or", items) => Filter::Or(self.list(spec, listed(items), depth)?),
                 ("not", Value::Object(inner)) => {
@@ -88,15 +106,14 @@ impl<'a> Reader<'a> {
     ) -> Result<Filter, Error> {
         let (operand, ty) = operand(spec, name)?;
         let mut all = Vec::with_capacity(conditions.len());
-        for (operator, value) in conditions
-            .iter()
-            .filter(|(_, value)| **value != Value::Null)
-        {
-            self.conditions += 1;
-            if self.conditions > CONDITIONS_MAX {
-                let message = format!("a filter has at most {CONDITIONS_MAX} conditions");
-                return Err(error(ErrorCode::LimitExceeded, message));
+        for (operator, value) in conditions {
+            if *value == Value::Null {
+                return Err(null(&format!("{name}.{operator}")));
             }
+            count(&mut self.conditions, 1, (CONDITIONS_MAX, "conditions"))?;
+            count(&mut self.parts, 1, (PARTS_MAX, "parts"))?;
+            let values = listed(value).len();
+            count(&mut self.values, values, (VALUES_IN_ALL_MAX, "values"))?;
             all.push(self.condition(spec, operand, &ty, (name, operator.as_str(), value))?);
         }
         Ok(if all.len() == 1 {
@@ -186,6 +203,13 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// The key of an id. One that nobody has registered is that of no event.
+    fn key(&self, entity: EntityType, id: &str) -> Cell {
+        let key = self.names.key(entity, id);
+        self.unknown.set(self.unknown.get() || key.is_none());
+        Cell::Int(key.unwrap_or(-1))
+    }
+
     fn cell(&self, ty: &ValueType, value: &Value) -> Option<Cell> {
         let text = match value {
             Value::String(text) => Some(text.as_str()),
@@ -198,13 +222,8 @@ impl<'a> Reader<'a> {
             (ValueType::Provenance, _) => text
                 .and_then(Provenance::of_word)
                 .map(|provenance| Cell::Int(provenance.code())),
-            // an id that nobody has registered is that of no event
-            (ValueType::Key(entity), Value::Number(id)) => Some(Cell::Int(
-                self.names.key(*entity, &id.to_string()).unwrap_or(-1),
-            )),
-            (ValueType::Key(entity), _) => {
-                text.map(|id| Cell::Int(self.names.key(*entity, id).unwrap_or(-1)))
-            }
+            (ValueType::Key(entity), Value::Number(id)) => Some(self.key(*entity, &id.to_string())),
+            (ValueType::Key(entity), _) => text.map(|id| self.key(*entity, id)),
             (ValueType::Field(Type::Float { .. }), Value::Number(n)) => n.as_f64().map(Cell::Float),
             (ValueType::Field(Type::Money), Value::Number(number)) => {
                 Money::parse(&number.to_string()).map(|money| Cell::Int(money.0))
@@ -222,6 +241,23 @@ impl<'a> Reader<'a> {
             (ValueType::Field(_), _) => text.map(Cell::from),
         }
     }
+}
+
+/// Counts parts of a filter, and refuses more than it may have.
+fn count(counted: &mut usize, more: usize, (limit, what): (usize, &str)) -> Result<(), Error> {
+    *counted = counted.saturating_add(more);
+    if *counted > limit {
+        let message = format!("a filter has at most {limit} {what}");
+        return Err(error(ErrorCode::LimitExceeded, message));
+    }
+    Ok(())
+}
+
+/// A condition without a value is no condition: were it passed over, all rows would pass.
+fn null(place: &str) -> Error {
+    bad_input(format!(
+        "filter.{place} is null; leave it out, or use isNull to ask for what is absent"
+    ))
 }
 
 /// The items of a list; one that stands where a list may is a list of itself, as the language has it.
