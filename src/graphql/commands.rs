@@ -13,6 +13,8 @@ use uuid::Uuid as RawUuid;
 
 use super::error::of_append;
 use super::job::Job;
+use super::order::InOrder;
+use super::rows::Stand;
 use super::scalars::{DateTime, JsonScalar};
 use super::schedule_input::SetSiteScheduleInput;
 use super::words::{ConfigurationEntities, DeviceLifecycles, DeviceStates, DeviceTypes, Word};
@@ -134,7 +136,7 @@ pub(super) struct CancelJobInput {
 #[derive(Debug, SimpleObject)]
 pub(super) struct JobPayload {
     /// The job as it stands now.
-    job: Option<Job>,
+    job: Option<InOrder<Job>>,
     /// Why the command was refused; empty when it was not.
     user_errors: Vec<UserError>,
 }
@@ -183,7 +185,7 @@ impl<const KIND: u8> OutputType for EventOf<KIND> {
         ctx: &ContextSelectionSet<'_>,
         _field: &Positioned<Field>,
     ) -> ServerResult<Value> {
-        let values = super::rows::render(ctx, &[Arc::clone(&self.0)]).await?;
+        let values = super::rows::render(ctx, Stand::Alone, &[Arc::clone(&self.0)]).await?;
         Ok(values.into_iter().next().unwrap_or_default())
     }
 }
@@ -450,6 +452,6 @@ async fn job_payload(
         (Some((field, code)), Err(error)) => vec![UserError::new(field, code, error.to_string())],
         _ => Vec::new(),
     };
-    let job = Job::read(api, job_id).await?;
+    let job = Job::read(api, job_id).await?.map(InOrder);
     Ok(JobPayload { job, user_errors })
 }

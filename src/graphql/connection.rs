@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use async_graphql::indexmap::IndexMap;
 use async_graphql::parser::types::Field;
-use async_graphql::{Context, Error, Name, Positioned, ServerResult, Value};
+use async_graphql::{Context, ContextSelectionSet, Error, Name, Positioned, ServerResult, Value};
 
 use super::error::bad_input;
 use super::filters::{self, Reader};
 use super::loaders::{CountKey, PageKey};
-use super::rows::{put, render, selected};
+use super::order::or_null;
+use super::rows::{Stand, put, render, selected};
 use super::types::{PAGE_DEFAULT, PAGE_MAX};
 use super::{Api, api, cursor, of_failed};
 use crate::event::{Event, Position};
@@ -159,11 +160,36 @@ struct Connection<'a> {
     parent: Parent,
 }
 
+/// Which sides of a page are asked about.
+#[derive(Clone, Copy)]
+struct Sides {
+    next: bool,
+    previous: bool,
+}
+
 struct Page {
     events: Vec<Arc<Event>>,
     has_next: bool,
     has_previous: bool,
     head: Position,
+}
+
+/// Which sides `pageInfo` is asked about: what is on the other side of a place costs a statement.
+fn sides(set: &ContextSelectionSet<'_>, fields: &[&Positioned<Field>]) -> Sides {
+    let infos = fields
+        .iter()
+        .filter(|field| field.node.name.node == "pageInfo");
+    let mut sides = Sides {
+        next: false,
+        previous: false,
+    };
+    for info in infos {
+        for field in selected(set, &info.node.selection_set.node, &|ty| ty == "PageInfo") {
+            sides.next |= field.node.name.node == "hasNextPage";
+            sides.previous |= field.node.name.node == "hasPreviousPage";
+        }
+    }
+    sides
 }
 
 impl Connection<'_> {
@@ -183,7 +209,7 @@ impl Connection<'_> {
             }
         }
         let page = if named("edges") || named("nodes") || named("pageInfo") {
-            self.page(head)
+            self.page(head, sides(&set, &fields))
                 .await
                 .map_err(|error| ctx.set_error_path(error.into_server_error(ctx.item.pos)))?
         } else {
@@ -215,14 +241,15 @@ impl Connection<'_> {
 
     async fn field(&self, field: &Positioned<Field>, page: &Page) -> ServerResult<Value> {
         let ctx = self.ctx;
-        let failed = |error: Error| ctx.set_error_path(error.into_server_error(field.pos));
+        let failed = |error: Error| error.into_server_error(field.pos);
         let identity = api(ctx).store().identity();
         match field.node.name.node.as_str() {
             "__typename" => Ok(Value::from(format!("{}Connection", self.type_name))),
             "nodes" => {
                 let ctx_field = ctx.with_field(field);
                 let set = ctx_field.with_selection_set(&field.node.selection_set);
-                Ok(Value::List(render(&set, &page.events).await?))
+                let rows = render(&set, Stand::Listed, &page.events).await?;
+                Ok(Value::List(rows))
             }
             "edges" => self.edges(field, page).await,
             "pageInfo" => Ok(self.page_info(field, page)),
@@ -234,11 +261,12 @@ impl Connection<'_> {
                 };
                 Ok(Value::from(cursor::write(identity, place)))
             }
-            "totalCount" => self
-                .count()
-                .await
-                .map(|n| Value::from(n.to_string()))
-                .map_err(failed),
+            "totalCount" => {
+                let count = self.count().await;
+                let count = count.map(|count| Some(Value::from(count.to_string())));
+                let ctx_field = ctx.with_field(field);
+                Ok(or_null(&ctx_field, count.map_err(failed)).unwrap_or_default())
+            }
             _ => Ok(Value::Null),
         }
     }
@@ -254,9 +282,9 @@ impl Connection<'_> {
             let key = &field.node.response_key().node;
             let values: Vec<Value> = match field.node.name.node.as_str() {
                 "node" => {
-                    let ctx_node = self.ctx.with_field(field);
-                    let set = ctx_node.with_selection_set(&field.node.selection_set);
-                    render(&set, &page.events).await?
+                    let ctx_node = set.with_field(field);
+                    let node = ctx_node.with_selection_set(&field.node.selection_set);
+                    render(&node, Stand::Edges(&set, field), &page.events).await?
                 }
                 "cursor" => {
                     let events = page.events.iter();
@@ -296,7 +324,7 @@ impl Connection<'_> {
         Value::Object(object)
     }
 
-    async fn page(&self, head: Position) -> Result<Page, Error> {
+    async fn page(&self, head: Position, sides: Sides) -> Result<Page, Error> {
         let reads = self.queries.iter().map(|query| self.read(query));
         let mut events: Vec<Arc<Event>> = futures_util::future::try_join_all(reads)
             .await?
@@ -313,18 +341,45 @@ impl Connection<'_> {
         }
         let more = events.len() > self.asked.rows;
         events.truncate(self.asked.rows);
-        let (has_next, has_previous) = if self.asked.from_end {
+        if self.asked.from_end {
             events.reverse();
-            (self.asked.before.is_some(), more)
-        } else {
-            (more, self.asked.after.is_some())
-        };
+        }
+        let order = self.asked.order;
+        let before = self.asked.after.filter(|_| sides.previous);
+        let after = self.asked.before.filter(|_| sides.next);
+        let (more_next, more_previous) =
+            (more && !self.asked.from_end, more && self.asked.from_end);
+        let has_previous = more_previous || self.any_upto(before, order).await?;
+        let has_next = more_next || self.any_upto(after, order.reversed()).await?;
         Ok(Page {
             events,
             has_next,
             has_previous,
             head,
         })
+    }
+
+    /// Whether the list has a row at a place or before it in an order.
+    async fn any_upto(&self, place: Option<Place>, order: Order) -> Result<bool, Error> {
+        let Some(place) = place else { return Ok(false) };
+        // the other way round, from just behind the place
+        let ascending = matches!(order, Order::OldestFirst | Order::FirstRecordedFirst);
+        let behind = if ascending { 1 } else { -1 };
+        let after = Place {
+            position: Position(place.position.0.saturating_add(behind)),
+            ..place
+        };
+        let query = |query: &PageQuery| PageQuery {
+            order: order.reversed(),
+            after: Some(after),
+            before: None,
+            limit: 1,
+            ..query.clone()
+        };
+        let queries: Vec<PageQuery> = self.queries.iter().map(query).collect();
+        let reads = queries.iter().map(|query| self.read(query));
+        let found = futures_util::future::try_join_all(reads).await?;
+        Ok(found.iter().any(|events| !events.is_empty()))
     }
 
     async fn read(&self, query: &PageQuery) -> Result<Vec<Arc<Event>>, Error> {

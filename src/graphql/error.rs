@@ -1,6 +1,6 @@
 //! The one table of error codes, and the only place where errors of ours become codes.
 
-use async_graphql::{Error, ErrorExtensions, Value};
+use async_graphql::{Error, ErrorExtensions, ServerError, Value};
 use uuid::Uuid;
 
 use crate::ingest::{Background, internal_error};
@@ -74,6 +74,22 @@ pub(super) fn error(code: ErrorCode, message: impl Into<String>) -> Error {
 /// A value given is out of its bounds.
 pub(super) fn bad_input(message: impl Into<String>) -> Error {
     error(ErrorCode::BadInput, message)
+}
+
+/// A document that cannot be read: what was expected, and where.
+#[must_use]
+pub fn of_syntax(mut error: ServerError) -> ServerError {
+    // the parser draws the place over several lines and ends with the reason
+    let reason = error.message.lines().next_back().unwrap_or_default();
+    let reason = reason.trim().trim_start_matches("= ");
+    error.message = match error.locations.first() {
+        Some(place) => format!("{reason}, at {}:{}", place.line, place.column),
+        None => reason.to_owned(),
+    };
+    let extensions = error.extensions.get_or_insert_default();
+    extensions.set("code", ErrorCode::ParseFailed.word());
+    extensions.set("retryable", false);
+    error
 }
 
 /// What a failed read is to the caller. A fault of ours is recorded with an id that both can name.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use async_graphql::registry::{MetaTypeId, Registry};
-use async_graphql::resolver_utils::resolve_container;
 use async_graphql::{
     ContainerType, Context, ContextSelectionSet, Error, Name, ObjectType, OutputType, Positioned,
     ServerResult, Value, parser::types::Field,
@@ -12,7 +11,9 @@ use serde_json::Value as Json;
 
 use super::loaders::{ConfigurationKey, DeviceKey, EventKey, PageKey, ScheduleKey, SiteKey};
 use super::meta::{field, field_with, input, object_type};
+use super::order::{self, or_null};
 use super::pages::{ConnectionOf, DevicePages};
+use super::rows::{Stand, render};
 use super::types::connection_field;
 use super::{api, connection, ids, loaders, of_failed};
 use crate::event::{Event, Instant, Position};
@@ -85,6 +86,12 @@ fn of_sites() -> impl Iterator<Item = &'static Spec> {
 
 impl ContainerType for Device {
     async fn resolve_field(&self, ctx: &Context<'_>) -> ServerResult<Option<Value>> {
+        Ok(or_null(ctx, self.field(ctx).await))
+    }
+}
+
+impl Device {
+    async fn field(&self, ctx: &Context<'_>) -> ServerResult<Option<Value>> {
         let device = &self.0.device;
         let status = self.0.status.as_ref();
         let value = match ctx.item.node.name.node.as_str() {
@@ -121,9 +128,7 @@ impl ContainerType for Device {
         };
         Ok(Some(value))
     }
-}
 
-impl Device {
     async fn state_since(&self, ctx: &Context<'_>) -> ServerResult<Value> {
         let query = PageQuery {
             kind: Kind::DeviceStateChange,
@@ -167,7 +172,7 @@ impl Device {
             .map_err(|error| failed(ctx, &error))?;
         let events: Vec<Arc<Event>> = event.into_iter().collect();
         let set = ctx.with_selection_set(&ctx.item.node.selection_set);
-        Ok(super::rows::render(&set, &events)
+        Ok(render(&set, Stand::Alone, &events)
             .await?
             .pop()
             .unwrap_or_default())
@@ -196,9 +201,10 @@ impl OutputType for Device {
     fn create_type_info(registry: &mut Registry) -> String {
         registry.create_output_type::<Self, _>(MetaTypeId::Object, |registry| {
             Site::create_type_info(registry);
-            let values = <Vec<super::commands::ConfigurationValue> as OutputType>::create_type_info(
-                registry,
-            );
+            let values =
+                <Option<Vec<super::commands::ConfigurationValue>> as OutputType>::create_type_info(
+                    registry,
+                );
             let mut fields = vec![
                 field("id", "ID!", "Opaque id, for `node`."),
                 field("deviceId", "ID!", "Id that its operator gave it."),
@@ -244,7 +250,7 @@ impl OutputType for Device {
         ctx: &ContextSelectionSet<'_>,
         _field: &Positioned<Field>,
     ) -> ServerResult<Value> {
-        resolve_container(ctx, self).await
+        order::resolve(ctx, self).await
     }
 }
 
@@ -252,6 +258,12 @@ impl ObjectType for Device {}
 
 impl ContainerType for Site {
     async fn resolve_field(&self, ctx: &Context<'_>) -> ServerResult<Option<Value>> {
+        Ok(or_null(ctx, self.field(ctx).await))
+    }
+}
+
+impl Site {
+    async fn field(&self, ctx: &Context<'_>) -> ServerResult<Option<Value>> {
         let site = &self.0;
         let value = match ctx.item.node.name.node.as_str() {
             "id" => Value::from(ids::of_site(&site.site_id)),
@@ -275,9 +287,7 @@ impl ContainerType for Site {
         };
         Ok(Some(value))
     }
-}
 
-impl Site {
     async fn schedule(&self, ctx: &Context<'_>) -> ServerResult<Value> {
         let key = ScheduleKey(self.0.site_key);
         let events = loaders(ctx).schedules.load(key).await;
@@ -302,7 +312,8 @@ impl Site {
         };
         events.sort_by_key(|event| day(event));
         let set = ctx.with_selection_set(&ctx.item.node.selection_set);
-        Ok(Value::List(super::rows::render(&set, &events).await?))
+        let rows = render(&set, Stand::Listed, &events).await?;
+        Ok(Value::List(rows))
     }
 }
 
@@ -314,10 +325,11 @@ impl OutputType for Site {
     fn create_type_info(registry: &mut Registry) -> String {
         registry.create_output_type::<Self, _>(MetaTypeId::Object, |registry| {
             Device::create_type_info(registry);
-            let values = <Vec<super::commands::ConfigurationValue> as OutputType>::create_type_info(
-                registry,
-            );
-            let devices = <ConnectionOf<Device> as OutputType>::create_type_info(registry);
+            let values =
+                <Option<Vec<super::commands::ConfigurationValue>> as OutputType>::create_type_info(
+                    registry,
+                );
+            let devices = <Option<ConnectionOf<Device>> as OutputType>::create_type_info(registry);
             let mut fields = vec![
                 field("id", "ID!", "Opaque id, for `node`."),
                 field("siteId", "ID!", "Id that its operator gave it."),
@@ -342,7 +354,7 @@ impl OutputType for Site {
                 ),
                 field(
                     "schedule",
-                    "[SiteSchedule!]!",
+                    "[SiteSchedule!]",
                     "The hours that hold now: days of the week, then dates.",
                 ),
                 field_with(
@@ -368,7 +380,7 @@ impl OutputType for Site {
         ctx: &ContextSelectionSet<'_>,
         _field: &Positioned<Field>,
     ) -> ServerResult<Value> {
-        resolve_container(ctx, self).await
+        order::resolve(ctx, self).await
     }
 }
 

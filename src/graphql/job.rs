@@ -8,6 +8,7 @@ use futures_util::Stream;
 
 use super::error::{ErrorCode, error};
 use super::fleet::Device;
+use super::order::InOrder;
 use super::scalars::{DateTime, JsonScalar};
 use super::words::{JobStates, JobStatuses, Word};
 use super::{Api, api, cursor, ids, of_failed};
@@ -163,8 +164,9 @@ impl Job {
     }
 
     /// The devices that it is for.
-    async fn targets(&self) -> Vec<JobTarget> {
-        self.targets.iter().cloned().map(JobTarget).collect()
+    async fn targets(&self) -> Vec<InOrder<JobTarget>> {
+        let targets = self.targets.iter().cloned();
+        targets.map(|target| InOrder(JobTarget(target))).collect()
     }
 }
 
@@ -174,7 +176,7 @@ pub(super) struct JobProgress {
     /// As `after`: what comes next.
     cursor: String,
     /// The job as it stands now.
-    job: Job,
+    job: InOrder<Job>,
 }
 
 /// The streams of jobs.
@@ -191,6 +193,7 @@ impl JobStreams {
         #[graphql(desc = "Begins after this place.")] after: Option<String>,
     ) -> Result<impl Stream<Item = Result<JobProgress, Error>>, Error> {
         let api = api(ctx).clone();
+        let loaders = super::loaders(ctx);
         let head = api.store().head();
         let from = match after.as_deref() {
             Some(text) => cursor::read_to_follow(&api, text).await?,
@@ -201,7 +204,7 @@ impl JobStreams {
         Ok(async_stream::stream! {
             let mut ended = has_ended(&first);
             if after.is_none() || ended {
-                yield Ok(JobProgress { cursor: cursor_at(&api, head), job: first });
+                yield Ok(JobProgress { cursor: cursor_at(&api, head), job: InOrder(first) });
             }
             let mut tail = api.store().tail(from, Some(&[Kind::JobTransition, Kind::JobOutcome]));
             while !ended {
@@ -218,7 +221,8 @@ impl JobStreams {
                 match Job::read(&api, &job_id).await {
                     Ok(Some(job)) => {
                         ended = has_ended(&job);
-                        yield Ok(JobProgress { cursor: cursor_at(&api, tail.position()), job });
+                        loaders.begin();
+                        yield Ok(JobProgress { cursor: cursor_at(&api, tail.position()), job: InOrder(job) });
                     }
                     Ok(None) => break,
                     Err(error) => {

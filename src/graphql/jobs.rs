@@ -12,6 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::error::bad_input;
 use super::job::Job;
 use super::meta::{Entries, input, input_object};
+use super::order::InOrder;
 use super::pages::PageInfo;
 use super::scalars::Long;
 use super::{Api, api, of_failed};
@@ -34,8 +35,9 @@ impl Jobs {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Its id.")] job_id: ID,
-    ) -> Result<Option<Job>, Error> {
-        Job::read(api(ctx), &job_id).await
+    ) -> Result<Option<InOrder<Job>>, Error> {
+        let job = Job::read(api(ctx), &job_id).await?;
+        Ok(job.map(InOrder))
     }
 
     /// Jobs, the newest first.
@@ -54,7 +56,7 @@ impl Jobs {
         #[graphql(desc = "Begins after this place.")] after: Option<String>,
         #[graphql(desc = "Rows at most, from the end; 100 at most.")] last: Option<i32>,
         #[graphql(desc = "Ends before this place.")] before: Option<String>,
-    ) -> Result<Option<JobConnection>, Error> {
+    ) -> Result<Option<InOrder<JobConnection>>, Error> {
         let place = |text: Option<String>| text.as_deref().map(read_cursor).transpose();
         let (rows, from_end) = size(first, last)?;
         let page = JobsPage {
@@ -73,7 +75,17 @@ impl Jobs {
         }
         found.truncate(rows);
         let jobs = Job::all_with_targets(api, found).await?;
-        Ok(Some(JobConnection { jobs, page, more }))
+        super::loaders(ctx).count(jobs.len())?;
+        let mut connection = JobConnection {
+            jobs,
+            page,
+            more,
+            other: false,
+        };
+        if ctx.look_ahead().field("pageInfo").exists() {
+            connection.other = connection.is_more_on_the_other_side(api).await?;
+        }
+        Ok(Some(InOrder(connection)))
     }
 }
 
@@ -112,7 +124,7 @@ struct JobEdge {
     /// Place of the job.
     cursor: String,
     /// The job.
-    node: Job,
+    node: InOrder<Job>,
 }
 
 /// A page of jobs.
@@ -122,48 +134,49 @@ struct JobConnection {
     page: JobsPage,
     /// Whether there are more in the direction in which the page was read.
     more: bool,
+    /// Whether there are more on the side from which it was read.
+    other: bool,
 }
 
 /// A page of jobs.
 #[Object]
 impl JobConnection {
     /// The jobs with their places.
-    async fn edges(&self) -> Vec<JobEdge> {
+    async fn edges(&self) -> Vec<InOrder<JobEdge>> {
         let edge = |job: &Job| JobEdge {
             cursor: write_cursor(&job.place()),
-            node: job.clone(),
+            node: InOrder(job.clone()),
         };
-        self.jobs.iter().map(edge).collect()
+        self.jobs.iter().map(edge).map(InOrder).collect()
     }
 
     /// The jobs.
-    async fn nodes(&self) -> &[Job] {
-        &self.jobs
+    async fn nodes(&self) -> Vec<InOrder<Job>> {
+        self.jobs.iter().cloned().map(InOrder).collect()
     }
 
     /// Where the page stands among the others.
-    async fn page_info(&self, ctx: &Context<'_>) -> Result<PageInfo, Error> {
-        let other = self.is_more_on_the_other_side(api(ctx)).await?;
+    async fn page_info(&self) -> PageInfo {
         let (has_next_page, has_previous_page) = if self.page.from_end {
-            (other, self.more)
+            (self.other, self.more)
         } else {
-            (self.more, other)
+            (self.more, self.other)
         };
         let cursor = |job: Option<&Job>| job.map(|job| write_cursor(&job.place()));
-        Ok(PageInfo {
+        PageInfo {
             has_next_page,
             has_previous_page,
             start_cursor: cursor(self.jobs.first()),
             end_cursor: cursor(self.jobs.last()),
-        })
+        }
     }
 
     /// How many jobs there are on all pages; counted only when asked for.
-    async fn total_count(&self, ctx: &Context<'_>) -> Result<Long, Error> {
+    async fn total_count(&self, ctx: &Context<'_>) -> Result<Option<Long>, Error> {
         let api = api(ctx);
         let count = jobs::jobs_count(api.store(), &self.page).await;
         let count = count.map_err(|error| of_failed(api, &error))?;
-        Ok(Long(i64::try_from(count).unwrap_or(i64::MAX)))
+        Ok(Some(Long(i64::try_from(count).unwrap_or(i64::MAX))))
     }
 }
 

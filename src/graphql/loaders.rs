@@ -3,10 +3,14 @@
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use async_graphql::Error;
 use dataloader::BatchFn;
 use dataloader::non_cached::Loader;
 
+use super::budget::ROWS_MAX;
+use super::error::{ErrorCode, error};
 use super::fleet::{DeviceRow, SiteRow, devices_by_key, sites_by_key};
 use crate::event::{Event, Instant, Position};
 use crate::history::fleet::{self, DeviceFilter, IdPage};
@@ -26,6 +30,7 @@ pub(super) struct Loaders {
     pub(super) site_counts: Loader<SiteDevicesKey, Loaded<u64>, Reads>,
     pub(super) schedules: Loader<ScheduleKey, Loaded<Vec<Arc<Event>>>, Reads>,
     pub(super) configurations: Loader<ConfigurationKey, Loaded<Vec<ValueRow>>, Reads>,
+    rows: AtomicUsize,
 }
 
 impl Loaders {
@@ -44,7 +49,27 @@ impl Loaders {
             site_counts: Loader::new(reads()).with_max_batch_size(1_000),
             schedules: Loader::new(reads()).with_max_batch_size(1_000),
             configurations: Loader::new(reads()).with_max_batch_size(1_000),
+            rows: AtomicUsize::new(0),
         }
+    }
+
+    /// Counts rows that are answered, and refuses more than may be at once: what is beneath the
+    /// devices of a job is not bounded by the sizes of pages alone.
+    pub(super) fn count(&self, rows: usize) -> Result<(), Error> {
+        let before = self.rows.fetch_add(rows, Ordering::Relaxed);
+        if before.saturating_add(rows) > ROWS_MAX {
+            let message = format!(
+                "the request has come to more than {ROWS_MAX} rows, which are answered at once at \
+                 most; give smaller pages by `first`"
+            );
+            return Err(error(ErrorCode::LimitExceeded, message));
+        }
+        Ok(())
+    }
+
+    /// Counts from the beginning: another item of a stream is answered.
+    pub(super) fn begin(&self) {
+        self.rows.store(0, Ordering::Relaxed);
     }
 }
 

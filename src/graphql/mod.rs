@@ -3,10 +3,13 @@
 //! What is the same for all kinds (types, filters, connections, streams) is made from what the kinds
 //! say of themselves; the rest is written by hand, by area. No transaction begins here.
 
+mod budget;
 pub mod bulk;
+mod collection;
 mod commands;
 mod connection;
 mod cursor;
+mod document;
 mod error;
 mod filters;
 mod fleet;
@@ -16,6 +19,8 @@ mod job;
 mod jobs;
 mod loaders;
 mod meta;
+mod nested;
+mod order;
 mod pages;
 mod query;
 mod record;
@@ -26,9 +31,14 @@ mod subscription;
 mod types;
 mod words;
 
+use std::sync::Arc;
+
+use async_graphql::futures_util::stream::BoxStream;
 use async_graphql::{
-    ContextBase, Error, MergedObject, MergedSubscription, Request, SDLExportOptions, Schema,
+    ContextBase, Data, Error, MergedObject, MergedSubscription, Request, Response,
+    SDLExportOptions, Schema,
 };
+use futures_util::StreamExt;
 use tokio::sync::watch;
 
 use crate::event::Position;
@@ -36,7 +46,8 @@ use crate::ingest::{Background, Ingest};
 use crate::store::{Store, StoreError};
 use loaders::Loaders;
 
-pub use error::ErrorCode;
+pub use error::{ErrorCode, of_syntax};
+pub use order::{CanFail, InOrder};
 
 /// What resolvers work with.
 #[derive(Clone, Debug)]
@@ -63,14 +74,14 @@ pub struct Query(query::Fleet, jobs::Jobs, query::Events);
 
 /// The root of mutations.
 #[derive(Debug, MergedObject)]
-pub struct Mutation(commands::Commands, record::Record);
+pub struct Mutation(CanFail<commands::Commands>, record::Record);
 
 /// The root of subscriptions.
 #[derive(Debug, MergedSubscription)]
 pub struct Subscription(job::JobStreams, subscription::Streams);
 
 /// The schema with its resolvers.
-pub type ApiSchema = Schema<Query, Mutation, Subscription>;
+pub type ApiSchema = Schema<InOrder<Query>, InOrder<Mutation>, Subscription>;
 
 /// Levels at most of a document.
 const DEPTH_MAX: usize = 15;
@@ -87,9 +98,11 @@ pub fn schema(api: Api) -> ApiSchema {
         .finish()
 }
 
-fn builder() -> async_graphql::SchemaBuilder<Query, Mutation, Subscription> {
-    let query = Query(query::Fleet, jobs::Jobs, query::Events);
-    let mutation = Mutation(commands::Commands, record::Record);
+type Builder = async_graphql::SchemaBuilder<InOrder<Query>, InOrder<Mutation>, Subscription>;
+
+fn builder() -> Builder {
+    let query = InOrder(Query(query::Fleet, jobs::Jobs, query::Events));
+    let mutation = InOrder(Mutation(CanFail(commands::Commands), record::Record));
     let subscription = Subscription(job::JobStreams, subscription::Streams);
     Schema::build(query, mutation, subscription)
 }
@@ -104,9 +117,45 @@ pub fn sdl() -> String {
     builder().finish().sdl_with_options(options)
 }
 
-/// A request with what is batched in it.
+/// Executes a query or mutation.
+pub async fn execute(schema: &ApiSchema, api: &Api, mut request: Request) -> Response {
+    match document::check(&mut request) {
+        Ok(keys) => {
+            let mut answer = schema.execute(prepared(request, api)).await;
+            keys.arrange(&mut answer.data);
+            answer
+        }
+        Err(error) => Response::from_errors(vec![error]),
+    }
+}
+
+/// Executes any operation on a socket: a subscription answers as often as something comes.
 #[must_use]
-pub fn prepared(request: Request, api: &Api) -> Request {
+pub fn execute_stream(
+    schema: &ApiSchema,
+    api: &Api,
+    mut request: Request,
+    session: Arc<Data>,
+) -> BoxStream<'static, Response> {
+    let checked = document::check(&mut request);
+    let opened = checked.and_then(|keys| document::open_root(&mut request).map(|()| keys));
+    match opened {
+        Ok(keys) => schema
+            .execute_stream_with_session_data(prepared(request, api), session)
+            .map(move |mut answer| {
+                keys.arrange(&mut answer.data);
+                answer
+            })
+            .boxed(),
+        Err(error) => {
+            let answer = Response::from_errors(vec![error]);
+            futures_util::stream::iter([answer]).boxed()
+        }
+    }
+}
+
+/// A request with what is batched in it.
+fn prepared(request: Request, api: &Api) -> Request {
     request.data(Loaders::new(api.store()))
 }
 

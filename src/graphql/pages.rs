@@ -4,18 +4,21 @@ use std::sync::Arc;
 
 use async_graphql::registry::{MetaInputValue, Registry};
 use async_graphql::{
-    ComplexObject, Context, Error, InputObject, OutputType, ServerResult, SimpleObject, TypeName,
-    Value,
+    ComplexObject, Context, Error, ID, InputObject, MaybeUndefined, OutputType, ServerResult,
+    SimpleObject, TypeName, Value,
 };
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::error::bad_input;
+use super::commands::{DeviceLifecycle, DeviceState, DeviceType};
+use super::error::{ErrorCode, bad_input, error};
 use super::fleet::{Device, Site};
 use super::loaders::SiteDevicesKey;
 use super::meta::input;
+use super::order::InOrder;
 use super::scalars::Long;
 use super::types::{PAGE_DEFAULT, PAGE_MAX};
+use super::words::Word;
 use super::{api, of_failed};
 use crate::history::fleet::{self, DeviceFilter, IdPage};
 use crate::store::EntityType;
@@ -48,7 +51,7 @@ pub(super) struct EdgeOf<T: OutputType + TypedEdge> {
 #[graphql(name_type, complex)]
 pub(super) struct ConnectionOf<T: OutputType + TypedEdge> {
     /// The rows with their places.
-    edges: Vec<EdgeOf<T>>,
+    edges: Vec<InOrder<EdgeOf<T>>>,
     /// The rows.
     nodes: Vec<T>,
     /// Where the page stands among the others.
@@ -68,6 +71,12 @@ pub(super) trait TypedEdge: Clone + Send + Sync {
         filter: &DeviceFilter,
         at_site: Option<i64>,
     ) -> impl Future<Output = Result<u64, Error>> + Send;
+    fn rows(
+        ctx: &Context<'_>,
+        filter: &DeviceFilter,
+        at_site: Option<i64>,
+        page: &IdPage,
+    ) -> impl Future<Output = Result<Vec<Self>, Error>> + Send;
 }
 
 impl TypedEdge for Device {
@@ -94,6 +103,26 @@ impl TypedEdge for Device {
             .await
             .map_err(|error| of_failed(api, &error))
     }
+
+    async fn rows(
+        ctx: &Context<'_>,
+        filter: &DeviceFilter,
+        at_site: Option<i64>,
+        page: &IdPage,
+    ) -> Result<Vec<Self>, Error> {
+        let api = api(ctx);
+        let rows = if let Some(site) = at_site {
+            let asked = Arc::new((filter.clone(), page.clone()));
+            let rows = super::loaders(ctx)
+                .site_devices
+                .load(SiteDevicesKey(site, asked));
+            rows.await.map_err(|error| of_failed(api, &error))?
+        } else {
+            let rows = fleet::devices_page(api.store(), filter, page).await;
+            rows.map_err(|error| of_failed(api, &error))?
+        };
+        Ok(rows.into_iter().map(Device).collect())
+    }
 }
 
 impl TypedEdge for Site {
@@ -113,6 +142,18 @@ impl TypedEdge for Site {
             .await
             .map_err(|error| of_failed(api, &error))
     }
+
+    async fn rows(
+        ctx: &Context<'_>,
+        _filter: &DeviceFilter,
+        _at_site: Option<i64>,
+        page: &IdPage,
+    ) -> Result<Vec<Self>, Error> {
+        let api = api(ctx);
+        let rows = fleet::sites_page(api.store(), page).await;
+        let rows = rows.map_err(|error| of_failed(api, &error))?;
+        Ok(rows.into_iter().map(Site).collect())
+    }
 }
 
 impl<T: OutputType + TypedEdge> TypeName for EdgeOf<T> {
@@ -130,9 +171,9 @@ impl<T: OutputType + TypedEdge> TypeName for ConnectionOf<T> {
 #[ComplexObject]
 impl<T: OutputType + TypedEdge> ConnectionOf<T> {
     /// How many rows there are on all pages; counted only when asked for.
-    async fn total_count(&self, ctx: &Context<'_>) -> Result<Long, Error> {
+    async fn total_count(&self, ctx: &Context<'_>) -> Result<Option<Long>, Error> {
         let count = T::count(ctx, &self.filter, self.at_site).await?;
-        Ok(Long(i64::try_from(count).unwrap_or(i64::MAX)))
+        Ok(Some(Long(i64::try_from(count).unwrap_or(i64::MAX))))
     }
 }
 
@@ -141,18 +182,18 @@ impl<T: OutputType + TypedEdge> ConnectionOf<T> {
 #[graphql(name = "DeviceFilter")]
 pub(super) struct DeviceFilterInput {
     /// At this site.
-    site_id: Option<async_graphql::ID>,
+    site_id: MaybeUndefined<ID>,
     /// One of these, at most 500.
-    #[graphql(validator(max_items = 500))]
-    device_ids: Option<Vec<async_graphql::ID>>,
+    device_ids: MaybeUndefined<Vec<ID>>,
     /// In one of these states now.
-    current_state: Option<Vec<super::commands::DeviceState>>,
+    current_state: MaybeUndefined<Vec<DeviceState>>,
     /// Of one of these types.
-    device_type: Option<Vec<super::commands::DeviceType>>,
+    device_type: MaybeUndefined<Vec<DeviceType>>,
     /// In one of these lifecycles.
-    lifecycle: Option<Vec<super::commands::DeviceLifecycle>>,
-    /// With this text in id or name; upper and lower case of A to Z are alike.
-    search: Option<String>,
+    lifecycle: MaybeUndefined<Vec<DeviceLifecycle>>,
+    /// With this text in id or name, at most 255 characters; upper and lower case of A to Z are
+    /// alike.
+    search: MaybeUndefined<String>,
 }
 
 /// The arguments of a page ordered by id.
@@ -181,7 +222,7 @@ pub(super) struct PageArguments {
 }
 
 impl PageArguments {
-    fn read(&self) -> Result<(IdPage, usize), Error> {
+    fn read<T: TypedEdge>(&self) -> Result<(IdPage, usize), Error> {
         let rows = |name: &str, rows: Option<i32>| {
             let Some(rows) = rows else { return Ok(None) };
             let within = usize::try_from(rows).ok().filter(|rows| *rows <= PAGE_MAX);
@@ -196,76 +237,100 @@ impl PageArguments {
             (None, Some(last)) => (last, true),
             (None, None) => (PAGE_DEFAULT, false),
         };
-        let place = |text: &Option<String>| text.as_deref().map(read_cursor).transpose();
+        let place = |text: &Option<String>| text.as_deref().map(read_cursor::<T>).transpose();
         let limit = u64::try_from(rows + 1).unwrap_or(u64::MAX);
         let page = IdPage {
             after: place(&self.after)?,
             before: place(&self.before)?,
             limit,
             from_end,
+            ..IdPage::default()
         };
         Ok((page, rows))
     }
 }
 
-fn cursor(id: &str) -> String {
-    URL_SAFE_NO_PAD.encode(format!("id:{id}"))
+/// The cursor of a row names its list, so that it is no place in another.
+fn cursor<T: TypedEdge>(row: &T) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{}:{}", T::NAME, row.id()))
 }
 
-fn read_cursor(text: &str) -> Result<String, Error> {
+fn read_cursor<T: TypedEdge>(text: &str) -> Result<String, Error> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok();
-    let id = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-    let id = id
+    let place = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    let id = place
         .as_deref()
-        .and_then(|id| id.strip_prefix("id:"))
-        .map(str::to_owned);
-    id.ok_or_else(|| bad_input("not a cursor of this list"))
+        .and_then(|place| place.strip_prefix(T::NAME)?.strip_prefix(':'))
+        .filter(|id| !id.contains('\0'));
+    id.map(str::to_owned)
+        .ok_or_else(|| bad_input("not a cursor of this list"))
 }
 
-fn page_of<T: OutputType + TypedEdge>(
-    mut rows: Vec<T>,
-    (page, size): (&IdPage, usize),
+/// A page of rows ordered by id.
+async fn page_of<T: OutputType + TypedEdge>(
+    ctx: &Context<'_>,
     filter: DeviceFilter,
-) -> ConnectionOf<T> {
+    at_site: Option<i64>,
+    arguments: &PageArguments,
+) -> Result<Option<InOrder<ConnectionOf<T>>>, Error> {
+    let (page, size) = arguments.read::<T>()?;
+    let mut rows = T::rows(ctx, &filter, at_site, &page).await?;
     let more = rows.len() > size;
     rows.truncate(size);
-    let (has_next_page, has_previous_page) = if page.from_end {
+    super::loaders(ctx).count(rows.len())?;
+    if page.from_end {
         rows.reverse();
-        (page.before.is_some(), more)
-    } else {
-        (more, page.after.is_some())
+    }
+    // what is on the other side of a place costs a statement
+    let asks = |side: &str| ctx.look_ahead().field("pageInfo").field(side).exists();
+    let (next, previous) = (asks("hasNextPage"), asks("hasPreviousPage"));
+    let any = async |side: IdPage| {
+        let rows = T::rows(ctx, &filter, at_site, &IdPage { limit: 1, ..side }).await?;
+        Ok::<_, Error>(!rows.is_empty())
     };
+    let mut has_next_page = more && !page.from_end;
+    if let Some(from) = page.before.filter(|_| next && !has_next_page) {
+        has_next_page = any(IdPage {
+            from: Some(from),
+            ..IdPage::default()
+        })
+        .await?;
+    }
+    let mut has_previous_page = more && page.from_end;
+    if let Some(upto) = page.after.filter(|_| previous && !has_previous_page) {
+        has_previous_page = any(IdPage {
+            upto: Some(upto),
+            ..IdPage::default()
+        })
+        .await?;
+    }
     let page_info = PageInfo {
         has_next_page,
         has_previous_page,
-        start_cursor: rows.first().map(|row| cursor(row.id())),
-        end_cursor: rows.last().map(|row| cursor(row.id())),
+        start_cursor: rows.first().map(cursor),
+        end_cursor: rows.last().map(cursor),
     };
-    let edge = |row: &T| EdgeOf {
-        cursor: cursor(row.id()),
-        node: row.clone(),
+    let edge = |row: &T| {
+        InOrder(EdgeOf {
+            cursor: cursor(row),
+            node: row.clone(),
+        })
     };
-    ConnectionOf {
+    Ok(Some(InOrder(ConnectionOf {
         edges: rows.iter().map(edge).collect(),
         nodes: rows,
         page_info,
         filter,
-        at_site: None,
-    }
+        at_site,
+    })))
 }
 
 /// A page of sites.
 pub(super) async fn sites(
     ctx: &Context<'_>,
     arguments: &PageArguments,
-) -> Result<ConnectionOf<Site>, Error> {
-    let api = api(ctx);
-    let (page, size) = arguments.read()?;
-    let rows = fleet::sites_page(api.store(), &page)
-        .await
-        .map_err(|e| of_failed(api, &e))?;
-    let rows = rows.into_iter().map(Site).collect();
-    Ok(page_of(rows, (&page, size), DeviceFilter::default()))
+) -> Result<Option<InOrder<ConnectionOf<Site>>>, Error> {
+    page_of(ctx, DeviceFilter::default(), None, arguments).await
 }
 
 /// A page of devices.
@@ -274,49 +339,57 @@ pub(super) async fn devices(
     filter: Option<DeviceFilterInput>,
     at_site: Option<i64>,
     arguments: &PageArguments,
-) -> Result<ConnectionOf<Device>, Error> {
-    let api = api(ctx);
-    let (page, size) = arguments.read()?;
+) -> Result<Option<InOrder<ConnectionOf<Device>>>, Error> {
     let filter = filter
         .map(|filter| condition(ctx, filter))
+        .transpose()?
         .unwrap_or_default();
-    let rows = if let Some(site) = at_site {
-        let asked = Arc::new((filter.clone(), page.clone()));
-        let rows = super::loaders(ctx)
-            .site_devices
-            .load(SiteDevicesKey(site, asked));
-        rows.await.map_err(|error| of_failed(api, &error))?
-    } else {
-        let rows = fleet::devices_page(api.store(), &filter, &page).await;
-        rows.map_err(|error| of_failed(api, &error))?
-    };
-    let rows = rows.into_iter().map(Device).collect();
-    let mut connection = page_of(rows, (&page, size), filter);
-    connection.at_site = at_site;
-    Ok(connection)
+    page_of(ctx, filter, at_site, arguments).await
 }
 
-fn condition(ctx: &Context<'_>, filter: DeviceFilterInput) -> DeviceFilter {
+/// Ids at most in a filter.
+const IDS_MAX: usize = 500;
+/// Characters at most of a text that is searched for: no name is longer.
+const SEARCH_CHARACTERS_MAX: usize = 255;
+
+fn condition(ctx: &Context<'_>, filter: DeviceFilterInput) -> Result<DeviceFilter, Error> {
     let names = api(ctx).store().names();
-    DeviceFilter {
-        // a site that nobody has registered has no devices
-        site_key: filter
-            .site_id
-            .map(|id| names.key(EntityType::Site, &id).unwrap_or(-1)),
-        device_ids: filter
-            .device_ids
-            .map(|ids| ids.into_iter().map(|id| id.0).collect()),
-        states: filter
-            .current_state
-            .map(|s| s.into_iter().map(|s| s.word()).collect()),
-        types: filter
-            .device_type
-            .map(|t| t.into_iter().map(|t| t.word()).collect()),
-        lifecycles: filter
-            .lifecycle
-            .map(|l| l.into_iter().map(|l| l.word()).collect()),
-        search: filter.search,
+    let device_ids = given("deviceIds", filter.device_ids)?;
+    if device_ids.as_ref().is_some_and(|ids| ids.len() > IDS_MAX) {
+        let message = format!("filter.deviceIds has at most {IDS_MAX} values");
+        return Err(error(ErrorCode::LimitExceeded, message));
     }
+    let search = given("search", filter.search)?;
+    let characters = search.as_ref().map_or(0, |text| text.chars().count());
+    if characters > SEARCH_CHARACTERS_MAX {
+        let message = format!("filter.search has at most {SEARCH_CHARACTERS_MAX} characters");
+        return Err(error(ErrorCode::LimitExceeded, message));
+    }
+    Ok(DeviceFilter {
+        // a site that nobody has registered has no devices
+        site_key: given("siteId", filter.site_id)?
+            .map(|id| names.key(EntityType::Site, &id).unwrap_or(-1)),
+        device_ids: device_ids.map(|ids| ids.into_iter().map(|id| id.0).collect()),
+        states: words("currentState", filter.current_state)?,
+        types: words("deviceType", filter.device_type)?,
+        lifecycles: words("lifecycle", filter.lifecycle)?,
+        search,
+    })
+}
+
+/// What a condition asks for. One that is null is no condition: were it passed over, all devices
+/// would pass.
+fn given<T>(name: &str, value: MaybeUndefined<T>) -> Result<Option<T>, Error> {
+    match value {
+        MaybeUndefined::Undefined => Ok(None),
+        MaybeUndefined::Null => Err(bad_input(format!("filter.{name} is null; leave it out"))),
+        MaybeUndefined::Value(value) => Ok(Some(value)),
+    }
+}
+
+fn words<S>(name: &str, words: MaybeUndefined<Vec<Word<S>>>) -> Result<Option<Vec<String>>, Error> {
+    let words = given(name, words)?;
+    Ok(words.map(|words| words.iter().map(Word::word).collect()))
 }
 
 /// The devices of a site as a field of it.

@@ -8,6 +8,7 @@ use async_graphql::{
     Positioned, ServerResult, SimpleObject, Value, parser::types::Field,
 };
 
+use super::collection::CollectionStatus;
 use super::commands::ConfigurationValue;
 use super::error::bad_input;
 use super::fleet::{Device, Site};
@@ -15,13 +16,15 @@ use super::ids::{self, Named};
 use super::job::Job;
 use super::loaders::EventKey;
 use super::meta::{field_with, input, object_type};
+use super::order::InOrder;
 use super::pages::{ConnectionOf, DeviceFilterInput, PageArguments};
-use super::scalars::{DateTime, Long};
+use super::rows::Stand;
+use super::scalars::Long;
 use super::types::{connection_field, page_arguments};
 use super::{api, connection, loaders, of_failed, pages, rows, types};
 use crate::configuration;
 use crate::event::{Event, Instant};
-use crate::history::{collection, fleet};
+use crate::history::fleet;
 use crate::kinds::Kind;
 use crate::store::EntityType;
 
@@ -56,7 +59,8 @@ async fn node(ctx: &Context<'_>) -> ServerResult<Value> {
             let event = loaders(ctx).events.load(EventKey(kind, place)).await;
             let event = event.map_err(|error| failed(of_failed(api(ctx), &error)))?;
             let events: Vec<Arc<Event>> = event.into_iter().collect();
-            Ok(rows::render(&set, &events).await?.pop().unwrap_or_default())
+            let rows = rows::render(&set, Stand::Alone, &events).await?;
+            Ok(rows.into_iter().next().unwrap_or_default())
         }
         Named::Site(id) => {
             let site = Site::load(ctx, key(EntityType::Site, &id)).await;
@@ -68,6 +72,7 @@ async fn node(ctx: &Context<'_>) -> ServerResult<Value> {
         }
         Named::Job(id) => {
             let job = Job::read(api(ctx), &id).await;
+            let job = job.map(|job| job.map(InOrder));
             OutputType::resolve(&job, &set, ctx.item).await
         }
     }
@@ -87,7 +92,7 @@ impl OutputType for Events {
                 field_with("node", "Node", "Anything that has an id.", vec![id]),
                 field_with(
                     "events",
-                    "EventConnection!",
+                    "EventConnection",
                     "Events of all kinds in one list.",
                     page_arguments("EventFilter"),
                 ),
@@ -109,75 +114,20 @@ impl OutputType for Events {
 
 impl ObjectType for Events {}
 
+/// What a caller may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+enum Role {
+    /// Everything.
+    Admin,
+}
+
 /// Who asks.
 #[derive(Debug, SimpleObject)]
 struct Viewer {
     /// Name of the caller.
     name: String,
     /// What the caller may do.
-    role: String,
-}
-
-/// Whether a source is collecting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-enum SourceStatus {
-    /// Events come in.
-    Collecting,
-    /// Nothing has come in for longer than expected.
-    Stale,
-    /// Nothing has ever come in.
-    Empty,
-}
-
-/// What was refused, and how often.
-#[derive(Debug, SimpleObject)]
-struct RefusedCount {
-    /// The field at fault; null when it was the event as a whole.
-    field: Option<String>,
-    /// Why.
-    code: String,
-    /// The device, when it is registered.
-    device_id: Option<String>,
-    /// How often.
-    count: Long,
-    /// The last time.
-    last_at: DateTime,
-}
-
-/// One source of records: what it collects, and whether it does.
-#[derive(Debug, SimpleObject)]
-struct SourceState {
-    /// Name of the kind on the wire.
-    source: String,
-    /// Whether it is collecting.
-    status: SourceStatus,
-    /// Events recorded, of all provenances.
-    records: Long,
-    /// Of them, seen in the real world.
-    real_records: Long,
-    /// Of them, made up by a simulator.
-    simulated_records: Long,
-    /// When the oldest happened.
-    oldest_at: Option<DateTime>,
-    /// When the newest happened.
-    newest_at: Option<DateTime>,
-    /// How often something is expected, in seconds; null when it comes as it happens.
-    expected_interval_seconds: Option<i32>,
-    /// How it is collected.
-    method: &'static str,
-    /// What it is collected for.
-    purpose: &'static str,
-    /// What was refused.
-    refused: Vec<RefusedCount>,
-}
-
-/// What is collected, and whether it is.
-#[derive(Debug, SimpleObject)]
-struct CollectionStatus {
-    /// When this was read.
-    as_of: DateTime,
-    /// One for each kind of record.
-    sources: Vec<SourceState>,
+    role: Role,
 }
 
 /// How the log stands.
@@ -211,7 +161,7 @@ impl Fleet {
     async fn viewer(&self) -> Viewer {
         Viewer {
             name: "local".to_owned(),
-            role: "ADMIN".to_owned(),
+            role: Role::Admin,
         }
     }
 
@@ -251,7 +201,7 @@ impl Fleet {
         #[graphql(desc = "Begins after this place.")] after: Option<String>,
         #[graphql(desc = "Rows at most, from the end.")] last: Option<i32>,
         #[graphql(desc = "Ends before this place.")] before: Option<String>,
-    ) -> Result<ConnectionOf<Site>, Error> {
+    ) -> Result<Option<InOrder<ConnectionOf<Site>>>, Error> {
         pages::sites(
             ctx,
             &PageArguments {
@@ -277,7 +227,7 @@ impl Fleet {
         #[graphql(desc = "Begins after this place.")] after: Option<String>,
         #[graphql(desc = "Rows at most, from the end.")] last: Option<i32>,
         #[graphql(desc = "Ends before this place.")] before: Option<String>,
-    ) -> Result<ConnectionOf<Device>, Error> {
+    ) -> Result<Option<InOrder<ConnectionOf<Device>>>, Error> {
         pages::devices(
             ctx,
             filter,
@@ -304,27 +254,11 @@ impl Fleet {
     }
 
     /// What is collected of each source, and whether it is.
-    async fn collection_status(&self, ctx: &Context<'_>) -> Result<CollectionStatus, Error> {
-        let api = api(ctx);
-        let counters = collection::counters(api.store()).await;
-        let counters = counters.map_err(|error| of_failed(api, &error))?;
-        let refused = collection::refused(api.store()).await;
-        let refused = refused.map_err(|error| of_failed(api, &error))?;
-        let now = api.ingest.clock().now();
-        let source = |kind: Kind| {
-            let of_kind: Vec<_> = counters
-                .iter()
-                .filter(|row| row.kind == kind.code())
-                .cloned()
-                .collect();
-            let refused = refused.iter().filter(|row| row.kind == kind.spec().wire);
-            source_state(kind, &of_kind, refused.map(refused_count).collect(), now)
-        };
-        let recorded = Kind::all().filter(|kind| kind.spec().source.is_some());
-        Ok(CollectionStatus {
-            as_of: DateTime(now),
-            sources: recorded.map(source).collect(),
-        })
+    async fn collection_status(
+        &self,
+        ctx: &Context<'_>,
+    ) -> Result<Option<CollectionStatus>, Error> {
+        CollectionStatus::read(api(ctx)).await.map(Some)
     }
 
     /// How the log stands.
@@ -352,62 +286,5 @@ impl Fleet {
             projection_lag_events: Long((head.0 - api.folded.borrow().0).max(0)),
             dropped_events: Long(i64::try_from(dropped).unwrap_or(i64::MAX)),
         })
-    }
-}
-
-/// Silence after which a source that is expected so often is stale.
-const STALE_INTERVALS: i64 = 10;
-
-fn source_state(
-    kind: Kind,
-    counters: &[entity::collection_counters::Model],
-    refused: Vec<RefusedCount>,
-    now: Instant,
-) -> SourceState {
-    let source = kind.spec().source.as_ref();
-    let expected = source.and_then(|source| source.expected_interval_seconds);
-    let sum = |provenance: Option<i64>| {
-        let rows = counters
-            .iter()
-            .filter(|row| provenance.is_none_or(|p| row.provenance == p));
-        Long(rows.map(|row| row.records).sum())
-    };
-    let newest = counters.iter().map(|row| row.newest_at).max();
-    let status = match (newest, expected) {
-        (None, _) => SourceStatus::Empty,
-        (Some(newest), Some(seconds))
-            if now.0 - newest > STALE_INTERVALS * i64::from(seconds) * 1_000_000 =>
-        {
-            SourceStatus::Stale
-        }
-        (Some(_), _) => SourceStatus::Collecting,
-    };
-    SourceState {
-        source: kind.spec().wire.to_owned(),
-        status,
-        records: sum(None),
-        real_records: sum(Some(0)),
-        simulated_records: sum(Some(2)),
-        oldest_at: counters
-            .iter()
-            .map(|row| row.oldest_at)
-            .min()
-            .map(|at| DateTime(Instant(at))),
-        newest_at: newest.map(|at| DateTime(Instant(at))),
-        expected_interval_seconds: expected,
-        method: source.map_or("", |source| source.method),
-        purpose: source.map_or("", |source| source.purpose),
-        refused,
-    }
-}
-
-fn refused_count(row: &entity::refusals::Model) -> RefusedCount {
-    let given = |text: &String| (!text.is_empty()).then(|| text.clone());
-    RefusedCount {
-        field: given(&row.field),
-        code: row.code.clone(),
-        device_id: given(&row.device_id),
-        count: Long(row.refused),
-        last_at: DateTime(Instant(row.last_at)),
     }
 }

@@ -256,7 +256,7 @@ impl OutputType for Record {
                 does not hold back the good ones. A repeat is stored once, so a request that got no \
                 answer is simply sent again.";
             let argument = input("input", "RecordEventsInput!", "What to record.");
-            let field = field_with("recordEvents", "RecordEventsPayload!", description, vec![argument]);
+            let field = field_with("recordEvents", "RecordEventsPayload", description, vec![argument]);
             object_type("RecordMutation", "", vec![field], false)
         })
     }

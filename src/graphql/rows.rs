@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use async_graphql::indexmap::IndexMap;
 use async_graphql::parser::types::{Field, Selection, SelectionSet};
-use async_graphql::{ContextSelectionSet, Name, OutputType, Positioned, ServerResult, Value};
+use async_graphql::{ContextSelectionSet, Error, Name, Positioned, ServerResult, Value};
 
 use super::cursor;
-use super::fleet::{Device, Site};
 use super::ids;
+use super::nested::{Nested, Wanted};
 use crate::event::{Cell, Event, Money};
 use crate::kinds::{Kind, Spec, Type, cell_json};
 use crate::store::{Identity, Names};
@@ -97,6 +97,7 @@ enum Step<'a> {
     Provenance,
     Extra,
     Cell(usize, Type),
+    Windows(usize, Vec<(Name, Option<&'static str>)>),
     Device(&'a Positioned<Field>),
     Site(&'a Positioned<Field>),
 }
@@ -129,7 +130,12 @@ impl<'a> Plan<'a> {
                 "site" => Step::Site(field),
                 name => {
                     let index = spec.index_of(name)?;
-                    Step::Cell(index, spec.fields.get(index)?.ty)
+                    let ty = spec.fields.get(index)?.ty;
+                    if matches!(ty, Type::Windows) {
+                        Step::Windows(index, parts(ctx, field))
+                    } else {
+                        Step::Cell(index, ty)
+                    }
                 }
             };
             Some((key, step))
@@ -141,18 +147,52 @@ impl<'a> Plan<'a> {
     }
 }
 
+/// What is selected of the parts of a day; their type itself has no field.
+fn parts<'a>(
+    ctx: &ContextSelectionSet<'a>,
+    field: &'a Positioned<Field>,
+) -> Vec<(Name, Option<&'static str>)> {
+    let fields = selected(ctx, &field.node.selection_set.node, &|ty| {
+        ty == "TimeWindow"
+    });
+    let part = |field: &Positioned<Field>| {
+        let part = match field.node.name.node.as_str() {
+            "start" => Some("start"),
+            "end" => Some("end"),
+            _ => None,
+        };
+        (field.node.response_key().node.clone(), part)
+    };
+    fields.into_iter().map(part).collect()
+}
+
+/// Where rows stand in an answer, for the paths of their errors.
+#[derive(Clone, Copy)]
+pub(super) enum Stand<'a> {
+    /// One row alone.
+    Alone,
+    /// A list of rows.
+    Listed,
+    /// Under a field of the edges of a list.
+    Edges(&'a ContextSelectionSet<'a>, &'a Positioned<Field>),
+}
+
 /// The values of events of any kinds under one selection.
 pub(super) async fn render(
     ctx: &ContextSelectionSet<'_>,
+    stand: Stand<'_>,
     events: &[Arc<Event>],
 ) -> ServerResult<Vec<Value>> {
     let api = super::api(ctx);
+    let counted = super::loaders(ctx).count(events.len());
+    counted.map_err(|error| failed(ctx, error))?;
     let mut plans: HashMap<Kind, Plan<'_>> = HashMap::new();
     for event in events {
         let kind = event.fact.kind;
         plans.entry(kind).or_insert_with(|| Plan::new(ctx, kind));
     }
-    let nested = Nested::resolve(ctx, &plans, events).await?;
+    let wanted = wanted(api.store().names(), &plans, events);
+    let nested = Nested::resolve(ctx, stand, wanted).await?;
     let shown = Shown {
         identity: api.store().identity(),
         names: api.store().names(),
@@ -164,6 +204,28 @@ pub(super) async fn render(
             .map_or(Value::Null, |plan| shown.row(plan, event))
     };
     Ok(events.iter().map(row).collect())
+}
+
+fn failed(ctx: &ContextSelectionSet<'_>, error: Error) -> async_graphql::ServerError {
+    ctx.set_error_path(error.into_server_error(ctx.item.pos))
+}
+
+/// Which devices and sites the rows have nested in them.
+fn wanted<'a>(names: &Names, plans: &HashMap<Kind, Plan<'a>>, events: &[Arc<Event>]) -> Wanted<'a> {
+    let mut wanted = Wanted::default();
+    for (row, event) in events.iter().enumerate() {
+        let plan = plans.get(&event.fact.kind);
+        for (_, step) in plan.map(|plan| plan.steps.as_slice()).unwrap_or_default() {
+            match step {
+                Step::Device(field) => wanted.device(field, device_of(event), row),
+                Step::Site(field) => wanted.site(field, site_of(names, event), row),
+                Step::TypeName | Step::Id | Step::Cursor | Step::Position | Step::Kind => {}
+                Step::EventId | Step::OccurredAt | Step::RecordedAt | Step::Provenance => {}
+                Step::Extra | Step::Cell(..) | Step::Windows(..) => {}
+            }
+        }
+    }
+    wanted
 }
 
 struct Shown<'a> {
@@ -197,6 +259,10 @@ impl Shown<'_> {
             Step::Provenance => Value::Enum(Name::new(fact.provenance.word())),
             Step::Extra => json(&fact.extra),
             Step::Cell(index, ty) => fact.cells.get(*index).map_or(Value::Null, |c| cell(*ty, c)),
+            Step::Windows(index, parts) => {
+                let cell = fact.cells.get(*index);
+                cell.map_or(Value::Null, |cell| windows(cell, parts))
+            }
             Step::Device(field) => self.nested.get(field, device_of(event)),
             Step::Site(field) => self.nested.get(field, site_of(self.names, event)),
         }
@@ -216,6 +282,24 @@ fn cell(ty: Type, cell: &Cell) -> Value {
         (_, Cell::Reference(reference)) => Value::from(reference.id.as_ref()),
         (ty, cell @ Cell::Json(_)) => Value::from_json(cell_json(ty, cell)).unwrap_or_default(),
     }
+}
+
+fn windows(cell: &Cell, parts: &[(Name, Option<&'static str>)]) -> Value {
+    let json = cell_json(Type::Windows, cell);
+    let window = |window: &serde_json::Value| {
+        let part = |(key, part): &(Name, Option<&'static str>)| {
+            let value = match part {
+                Some(part) => window.get(part).and_then(serde_json::Value::as_str),
+                None => Some("TimeWindow"),
+            };
+            (key.clone(), value.map_or(Value::Null, Value::from))
+        };
+        Value::Object(parts.iter().map(part).collect())
+    };
+    let windows = json.as_array();
+    windows.map_or(Value::Null, |windows| {
+        Value::List(windows.iter().map(window).collect())
+    })
 }
 
 fn json(cell: &Cell) -> Value {
@@ -238,71 +322,4 @@ fn site_of(names: &Names, event: &Event) -> Option<i64> {
         .and_then(|index| event.fact.cells.get(index))
         .and_then(Cell::int);
     site.or_else(|| names.site_of_device(device_of(event)?))
-}
-
-/// The values of nested devices and sites, by the field that asks for them and their key.
-#[derive(Default)]
-struct Nested {
-    values: HashMap<(usize, i64), Value>,
-}
-
-impl Nested {
-    fn address(field: &Positioned<Field>) -> usize {
-        field
-            .pos
-            .line
-            .wrapping_mul(1_000_003)
-            .wrapping_add(field.pos.column)
-    }
-
-    fn get(&self, field: &Positioned<Field>, key: Option<i64>) -> Value {
-        let value = key.and_then(|key| self.values.get(&(Self::address(field), key)));
-        value.cloned().unwrap_or_default()
-    }
-
-    async fn resolve(
-        ctx: &ContextSelectionSet<'_>,
-        plans: &HashMap<Kind, Plan<'_>>,
-        events: &[Arc<Event>],
-    ) -> ServerResult<Self> {
-        let names = super::api(ctx).store().names();
-        let mut wanted: HashMap<(usize, i64), (&Positioned<Field>, bool)> = HashMap::new();
-        for event in events {
-            let steps = plans
-                .get(&event.fact.kind)
-                .map(|plan| plan.steps.as_slice());
-            for (_, step) in steps.unwrap_or_default() {
-                let (field, key, is_device) = match step {
-                    Step::Device(field) => (field, device_of(event), true),
-                    Step::Site(field) => (field, site_of(names, event), false),
-                    Step::TypeName | Step::Id | Step::Cursor | Step::Position | Step::Kind => {
-                        continue;
-                    }
-                    Step::EventId | Step::OccurredAt | Step::RecordedAt => continue,
-                    Step::Provenance | Step::Extra | Step::Cell(..) => continue,
-                };
-                if let Some(key) = key {
-                    wanted.insert((Self::address(field), key), (field, is_device));
-                }
-            }
-        }
-        let resolved = wanted
-            .into_iter()
-            .map(|(place, (field, is_device))| async move {
-                let ctx_field = ctx.with_field(field);
-                let set = ctx_field.with_selection_set(&field.node.selection_set);
-                let value = if is_device {
-                    let device = Device::load(ctx, place.1).await;
-                    OutputType::resolve(&device, &set, field).await
-                } else {
-                    let site = Site::load(ctx, place.1).await;
-                    OutputType::resolve(&site, &set, field).await
-                };
-                value.map(|value| (place, value))
-            });
-        let values = futures_util::future::try_join_all(resolved).await?;
-        Ok(Self {
-            values: values.into_iter().collect(),
-        })
-    }
 }

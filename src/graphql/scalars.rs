@@ -80,7 +80,10 @@ impl ScalarType for Date {
 pub(super) struct LocalTime(pub(super) String);
 
 /// A time of day without a zone, `HH:MM` or `HH:MM:SS`; `24:00` is the end of the day.
-#[Scalar(name = "LocalTime")]
+#[Scalar(
+    name = "LocalTime",
+    specified_by_url = "https://www.iso.org/iso-8601-date-and-time-format.html"
+)]
 impl ScalarType for LocalTime {
     fn is_valid(value: &Value) -> bool {
         <Self as ScalarType>::parse(value.clone()).is_ok()
@@ -151,7 +154,10 @@ impl ScalarType for Uuid {
 pub(super) struct Decimal(pub(super) Money);
 
 /// A decimal number with at most four places, as a string: money is never a float.
-#[Scalar(name = "Decimal")]
+#[Scalar(
+    name = "Decimal",
+    specified_by_url = "https://www.w3.org/TR/xmlschema11-2/#decimal"
+)]
 impl ScalarType for Decimal {
     fn is_valid(value: &Value) -> bool {
         <Self as ScalarType>::parse(value.clone()).is_ok()
@@ -179,7 +185,10 @@ impl ScalarType for Decimal {
 pub(super) struct Long(pub(super) i64);
 
 /// A whole number of 64 bits, as a string, since JSON numbers of many clients lose digits.
-#[Scalar(name = "Long")]
+#[Scalar(
+    name = "Long",
+    specified_by_url = "https://www.w3.org/TR/xmlschema11-2/#long"
+)]
 impl ScalarType for Long {
     fn is_valid(value: &Value) -> bool {
         <Self as ScalarType>::parse(value.clone()).is_ok()

@@ -78,8 +78,29 @@ struct Wanted {
     /// The cursor after which to begin; `None` at the head.
     after: Option<String>,
     kinds: Option<&'static [Kind]>,
-    filters: Vec<(Kind, Filter)>,
+    filter: Option<Value>,
+    filters: Filters,
     all: bool,
+}
+
+/// The filter of each kind that is wanted.
+struct Filters {
+    of: Vec<(Kind, Filter)>,
+    /// Whether one names a device or site that nobody has registered.
+    names_unknown: bool,
+}
+
+impl Filters {
+    fn read(store: &Store, kind: Option<Kind>, filter: Option<&Value>) -> Result<Self, Error> {
+        let asked: Vec<Kind> = kind.map_or_else(|| Kind::all().collect(), |kind| vec![kind]);
+        let (mut of, mut names_unknown) = (Vec::with_capacity(asked.len()), false);
+        for kind in asked {
+            let mut reader = Reader::new(store.names());
+            of.push((kind, reader.read(kind.spec(), filter)?));
+            names_unknown |= reader.names_unknown();
+        }
+        Ok(Self { of, names_unknown })
+    }
 }
 
 impl Wanted {
@@ -97,25 +118,34 @@ impl Wanted {
         let kinds: Option<&'static [Kind]> = kind
             .and_then(|kind| Kind::ALL.iter().position(|k| *k == kind))
             .and_then(|i| Kind::ALL.get(i..=i));
-        let asked: Vec<Kind> = kind.map_or_else(|| Kind::all().collect(), |kind| vec![kind]);
         let filter = arguments.get("filter");
-        let read = |kind: Kind| {
-            let filter = Reader::new(store.names()).read(kind.spec(), filter)?;
-            Ok::<_, Error>((kind, filter))
-        };
-        let filters = asked.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let filters = Filters::read(store, kind, filter)?;
         let all = kind.is_none() || arguments.get("all") == Some(&Value::Boolean(true));
         Ok(Self {
             after,
             kinds,
+            filter: filter.cloned(),
             filters,
             all,
         })
     }
 
+    /// Reads the filters again as long as they name what nobody has registered: it may have been
+    /// since. Events come after the registration of what they name, and what they name is known
+    /// before they come.
+    fn renew(&mut self, store: &Store) {
+        if self.filters.names_unknown {
+            let kind = self.kinds.and_then(|kinds| kinds.first().copied());
+            if let Ok(filters) = Filters::read(store, kind, self.filter.as_ref()) {
+                self.filters = filters;
+            }
+        }
+    }
+
     fn passes(&self, store: &Store, event: &Event) -> bool {
         let filter = self
             .filters
+            .of
             .iter()
             .find(|(kind, _)| *kind == event.fact.kind);
         let site_of = |device: i64| store.names().site_of_device(device);
@@ -137,7 +167,7 @@ fn is_change(event: &Event) -> bool {
     cell(derived.field) != cell(derived.from)
 }
 
-fn items<'a>(ctx: &'a Context<'_>, wanted: Wanted) -> impl Stream<Item = Response> + Send + 'a {
+fn items<'a>(ctx: &'a Context<'_>, mut wanted: Wanted) -> impl Stream<Item = Response> + Send + 'a {
     let store = api(ctx).store().clone();
     let failed = |error: Error| {
         let error = error.into_server_error(ctx.item.pos);
@@ -164,6 +194,7 @@ fn items<'a>(ctx: &'a Context<'_>, wanted: Wanted) -> impl Stream<Item = Respons
                     break;
                 }
             };
+            wanted.renew(&store);
             for event in events {
                 if wanted.passes(&store, &event) {
                     yield item(ctx, ctx.item, event).await;
@@ -174,6 +205,7 @@ fn items<'a>(ctx: &'a Context<'_>, wanted: Wanted) -> impl Stream<Item = Respons
 }
 
 async fn item(ctx: &Context<'_>, field: &Positioned<Field>, event: Arc<Event>) -> Response {
+    super::loaders(ctx).begin();
     let key = &field.node.response_key().node;
     let path = QueryPathNode {
         parent: None,
@@ -183,7 +215,7 @@ async fn item(ctx: &Context<'_>, field: &Positioned<Field>, event: Arc<Event>) -
     let item = ctx
         .query_env
         .create_context(ctx.schema_env, Some(path), set, None);
-    let mut response = match rows::render(&item, &[event]).await {
+    let mut response = match rows::render(&item, rows::Stand::Alone, &[event]).await {
         Ok(mut values) => {
             let value = values.pop().unwrap_or_default();
             Response::new(Value::Object(IndexMap::from([(key.clone(), value)])))

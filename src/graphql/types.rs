@@ -306,7 +306,7 @@ fn register_connection(registry: &mut Registry, ty: &str, what: &str) {
         ),
         field(
             "totalCount",
-            "Long!",
+            "Long",
             "How many rows there are on all pages; counted only when asked for.",
         ),
         field(
@@ -353,7 +353,7 @@ pub(super) fn connection_field(spec: &Spec, description: &str) -> MetaField {
     arguments.extend(scope_argument(spec));
     field_with(
         spec.list,
-        &format!("{}Connection!", spec.type_name),
+        &format!("{}Connection", spec.type_name),
         description,
         arguments,
     )

@@ -1,4 +1,5 @@
-//! Words of the kinds' sets as input of mutations and filters.
+//! Words of the kinds' sets as input of mutations and filters, and words of enums that are made
+//! elsewhere as output.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -6,8 +7,8 @@ use std::marker::PhantomData;
 use async_graphql::parser::types::Field;
 use async_graphql::registry::Registry;
 use async_graphql::{
-    ContextSelectionSet, InputType, InputValueError, InputValueResult, OutputType, Positioned,
-    ServerResult, Value,
+    ContextSelectionSet, InputType, InputValueError, InputValueResult, Name, OutputType,
+    Positioned, ServerResult, Value,
 };
 
 use super::meta::enumeration;
@@ -66,7 +67,7 @@ impl<S: Set> InputType for Word<S> {
     }
 
     fn to_value(&self) -> Value {
-        Value::Enum(async_graphql::Name::new(&self.0))
+        Value::Enum(Name::new(&self.0))
     }
 
     fn as_raw_value(&self) -> Option<&Self::RawValueType> {
@@ -89,6 +90,57 @@ impl<S: Set> OutputType for Word<S> {
         _field: &Positioned<Field>,
     ) -> ServerResult<Value> {
         Ok(InputType::to_value(self))
+    }
+}
+
+/// An enum whose type is made elsewhere.
+pub(super) trait Made: Send + Sync + 'static {
+    /// Its name.
+    const NAME: &'static str;
+}
+
+/// The kinds of events.
+#[derive(Debug)]
+pub(super) enum EventKinds {}
+
+impl Made for EventKinds {
+    const NAME: &'static str = "EventKind";
+}
+
+/// Why an event was not recorded.
+#[derive(Debug)]
+pub(super) enum OutcomeCodes {}
+
+impl Made for OutcomeCodes {
+    const NAME: &'static str = "OutcomeCode";
+}
+
+/// A word of an enum that is made elsewhere, as output.
+#[derive(Debug)]
+pub(super) struct Shown<M>(Name, PhantomData<fn() -> M>);
+
+impl<M> Shown<M> {
+    /// A word, which must be one of the enum.
+    pub(super) fn new(word: &str) -> Self {
+        Self(Name::new(word), PhantomData)
+    }
+}
+
+impl<M: Made> OutputType for Shown<M> {
+    fn type_name() -> Cow<'static, str> {
+        M::NAME.into()
+    }
+
+    fn create_type_info(_registry: &mut Registry) -> String {
+        <Self as OutputType>::qualified_type_name()
+    }
+
+    async fn resolve(
+        &self,
+        _ctx: &ContextSelectionSet<'_>,
+        _field: &Positioned<Field>,
+    ) -> ServerResult<Value> {
+        Ok(Value::Enum(self.0.clone()))
     }
 }
 

@@ -113,6 +113,10 @@ pub struct IdPage {
     pub after: Option<String>,
     /// Before this id.
     pub before: Option<String>,
+    /// At this id or after it.
+    pub from: Option<String>,
+    /// At this id or before it.
+    pub upto: Option<String>,
     /// Rows at most.
     pub limit: u64,
     /// Taken from the end of the list.
@@ -321,6 +325,8 @@ fn bounds(column: impl ColumnTrait, page: &IdPage) -> Condition {
     Condition::all()
         .add_option(page.after.as_ref().map(|id| column.gt(id.as_str())))
         .add_option(page.before.as_ref().map(|id| column.lt(id.as_str())))
+        .add_option(page.from.as_ref().map(|id| column.gte(id.as_str())))
+        .add_option(page.upto.as_ref().map(|id| column.lte(id.as_str())))
 }
 
 /// Rows at most that are read at once of schedules or configurations.

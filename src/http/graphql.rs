@@ -16,7 +16,7 @@ use serde::Deserialize;
 use super::Web;
 use super::bodies::TakeError;
 use crate::graphql::bulk::{self, Body, BodyError};
-use crate::graphql::{ErrorCode, guard, prepared};
+use crate::graphql::{self, ErrorCode, guard};
 use crate::ingest::Operation;
 
 /// Bytes at most of a message on a socket.
@@ -141,7 +141,7 @@ impl Executor for Prepared {
         if guard::is_too_deep(&request.query) {
             return too_deep();
         }
-        coded(self.0.schema.execute(prepared(request, &self.0.api)).await)
+        coded(graphql::execute(&self.0.schema, &self.0.api, request).await)
     }
 
     fn execute_stream(
@@ -152,12 +152,10 @@ impl Executor for Prepared {
         if guard::is_too_deep(&request.query) {
             return futures_util::stream::iter([too_deep()]).boxed();
         }
-        let request = prepared(request, &self.0.api);
         let session = session.unwrap_or_default();
         let running = self.0.monitor.operation();
-        self.0
-            .schema
-            .execute_stream_with_session_data(request, session)
+        let answers = graphql::execute_stream(&self.0.schema, &self.0.api, request, session);
+        answers
             .map(move |answer| {
                 let _ = &running;
                 coded(answer)
@@ -202,7 +200,7 @@ async fn execute(
             return answer(headers, &failed(code, error.to_string()), name);
         }
     };
-    let response = coded(web.schema.execute(prepared(request, &web.api)).await);
+    let response = coded(graphql::execute(&web.schema, &web.api, request).await);
     answer(headers, &response, name)
 }
 
@@ -212,9 +210,8 @@ fn document(text: &str) -> Result<ExecutableDocument, Box<Answer>> {
         return Err(Box::new(too_deep()));
     }
     parse_query(text).map_err(|error| {
-        let error = ServerError::from(error);
-        let message = error.message.lines().next().unwrap_or_default().to_owned();
-        Box::new(failed(ErrorCode::ParseFailed, message))
+        let error = graphql::of_syntax(ServerError::from(error));
+        Box::new(Answer::from_errors(vec![error]))
     })
 }
 
@@ -243,11 +240,21 @@ fn failed(code: ErrorCode, message: String) -> Answer {
     let mut error = ServerError::new(message, None);
     let extensions = error.extensions.get_or_insert_default();
     extensions.set("code", code.word());
+    extensions.set("retryable", code.is_retryable());
     Answer::from_errors(vec![error])
 }
 
+/// What the library says of a document that is larger than it takes.
+const TOO_LARGE: [&str; 4] = [
+    "Query is nested too deep.",
+    "Query is too complex.",
+    "The recursion depth of the query cannot be greater than",
+    "The number of directives on the field",
+];
+
 /// Gives every error a code. What the library refuses before it executes has none of its own: a
-/// value of the wrong form is BAD_INPUT, anything else does not fit the schema.
+/// value of the wrong form is `BAD_INPUT`, a document that is too large `LIMIT_EXCEEDED`, and
+/// anything else does not fit the schema.
 fn coded(mut answer: Answer) -> Answer {
     for error in &mut answer.errors {
         let given = error
@@ -260,15 +267,19 @@ fn coded(mut answer: Answer) -> Answer {
         let input = !error.path.is_empty()
             || error.message.starts_with("Invalid value for argument")
             || error.message.starts_with("Failed to parse");
-        let code = if input {
+        let too_large = TOO_LARGE
+            .iter()
+            .any(|start| error.message.starts_with(start));
+        let code = if too_large {
+            ErrorCode::LimitExceeded
+        } else if input {
             ErrorCode::BadInput
         } else {
             ErrorCode::ValidationFailed
         };
-        error
-            .extensions
-            .get_or_insert_default()
-            .set("code", code.word());
+        let extensions = error.extensions.get_or_insert_default();
+        extensions.set("code", code.word());
+        extensions.set("retryable", code.is_retryable());
     }
     answer
 }

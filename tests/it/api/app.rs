@@ -139,11 +139,15 @@ impl TestApp {
         &self.client
     }
 
-    /// The whole answer to a request.
-    pub(super) async fn query(&self, request: Value) -> Value {
+    /// The whole answer to a request, as it is written.
+    pub(super) async fn text(&self, request: Value) -> String {
         let request = self.client.post(self.address("/graphql")).json(&request);
-        let mut answer: Value = request.send().await.unwrap().json().await.unwrap();
-        // the library adds fields as they are resolved, in no order of its own
+        request.send().await.unwrap().text().await.unwrap()
+    }
+
+    /// The whole answer to a request, its fields in the order of their names.
+    pub(super) async fn query(&self, request: Value) -> Value {
+        let mut answer: Value = serde_json::from_str(&self.text(request).await).unwrap();
         answer.sort_all_objects();
         answer
     }

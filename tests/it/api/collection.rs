@@ -7,8 +7,8 @@ use super::inputs::error;
 
 async fn source(app: &TestApp, name: &str) -> Value {
     let data = app
-        .data("{ collectionStatus { asOf sources { source status records realRecords simulatedRecords oldestAt newestAt
-            expectedIntervalSeconds method purpose refused { field code deviceId count lastAt } } } }")
+        .data("{ collectionStatus { asOf sources { source status records realRecords controlledRecords simulatedRecords oldestAt newestAt
+            expectedIntervalSeconds gaps insightReady method purpose refused { kind field code deviceId count lastAt } } } }")
         .await;
     let sources = data["collectionStatus"]["sources"].as_array().unwrap();
     sources
@@ -53,10 +53,11 @@ async fn records_are_counted_by_provenance_and_a_source_that_falls_silent_is_sta
             .await;
         let found = source(app, "deviceMetrics").await;
         insta::allow_duplicates! {
-            insta::assert_snapshot!(found, @r#"{"expectedIntervalSeconds":30,"method":"agents report every 30 s","newestAt":"2026-11-23T11:59:00Z","oldestAt":"2026-11-23T11:56:00Z","purpose":"health and capacity","realRecords":"1","records":"4","refused":[],"simulatedRecords":"2","source":"deviceMetrics","status":"COLLECTING"}"#);
+            insta::assert_snapshot!(found, @r#"{"controlledRecords":"1","expectedIntervalSeconds":30,"gaps":0,"insightReady":false,"method":"agents report every 30 s","newestAt":"2026-11-23T11:59:00Z","oldestAt":"2026-11-23T11:56:00Z","purpose":"health and capacity","realRecords":"1","records":"4","refused":[],"simulatedRecords":"2","source":"deviceMetrics","status":"COLLECTING"}"#);
         }
         app.clock.advance_ms(10 * 60_000);
-        assert_eq!(source(app, "deviceMetrics").await["status"], "STALE");
+        let found = source(app, "deviceMetrics").await;
+        assert_eq!((&found["status"], &found["gaps"]), (&json!("STALE"), &json!(1)));
     })
     .await;
 }
@@ -92,9 +93,9 @@ async fn what_was_refused_is_counted_by_field_code_and_device() {
         lines.sort();
         insta::allow_duplicates! {
             insta::assert_snapshot!(lines.join("\n"), @r#"
-        {"code":"OUT_OF_RANGE","count":"1","deviceId":"till-2","field":"cpuPercent","lastAt":"2026-11-23T12:00:00Z"}
-        {"code":"OUT_OF_RANGE","count":"2","deviceId":"till-1","field":"cpuPercent","lastAt":"2026-11-23T12:00:00Z"}
-        {"code":"UNKNOWN_DEVICE","count":"1","deviceId":null,"field":"deviceId","lastAt":"2026-11-23T12:00:00Z"}
+        {"code":"OUT_OF_RANGE","count":"1","deviceId":"till-2","field":"cpuPercent","kind":"deviceMetrics","lastAt":"2026-11-23T12:00:00Z"}
+        {"code":"OUT_OF_RANGE","count":"2","deviceId":"till-1","field":"cpuPercent","kind":"deviceMetrics","lastAt":"2026-11-23T12:00:00Z"}
+        {"code":"UNKNOWN_DEVICE","count":"1","deviceId":null,"field":"deviceId","kind":"deviceMetrics","lastAt":"2026-11-23T12:00:00Z"}
         "#);
         }
         let refused = &source(app, "errorLog").await["refused"];
@@ -117,6 +118,50 @@ async fn store_health_tells_head_identity_and_lag() {
         assert!(health["head"].as_str().unwrap().parse::<i64>().unwrap() >= 5);
         assert_eq!(health["logId"], app.app().ingest.store().identity().log_id.to_string());
         assert_eq!(health["droppedEvents"], "0");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_source_that_comes_as_it_happens_is_quiet_when_nothing_has_happened_for_a_day() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.record(json!([{ "siteSchedule": { "siteId": "harbour", "dayOfWeek": "MONDAY", "isClosed": true } }]))
+            .await;
+        let found = source(app, "siteSchedule").await;
+        assert_eq!((&found["status"], &found["gaps"]), (&json!("COLLECTING"), &Value::Null));
+        app.clock.advance_ms(25 * 3_600_000);
+        assert_eq!(source(app, "siteSchedule").await["status"], "QUIET");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn insights_can_be_read_from_a_hundred_records_of_a_week() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let metrics = |n: i64| json!({ "deviceMetrics": { "deviceId": "till-1", "occurredAt": at(-n * 104) } });
+        app.record(json!((0..98).map(metrics).collect::<Vec<_>>())).await;
+        assert_eq!(source(app, "deviceMetrics").await["insightReady"], false);
+        app.record(json!([metrics(98)])).await;
+        app.record(json!([metrics(99)])).await;
+        assert_eq!(source(app, "deviceMetrics").await["insightReady"], true);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_refused_of_no_source_is_told_apart() {
+    on_each_database(async |app| {
+        app.outcomes(json!([{ "deviceRegistration": { "deviceId": "d", "siteId": "nowhere", "deviceType": "GATEWAY" } }]))
+            .await;
+        app.restart().await;
+        let data = app
+            .data("{ collectionStatus { otherwiseRefused { kind field code count } } }")
+            .await;
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(data["collectionStatus"]["otherwiseRefused"], @r#"[{"code":"UNKNOWN_SITE","count":"1","field":"siteId","kind":"deviceRegistration"}]"#);
+        }
     })
     .await;
 }

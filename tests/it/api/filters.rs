@@ -236,7 +236,7 @@ async fn asked(app: &TestApp, spec: &Spec, filters: &[Value]) -> Vec<Vec<String>
         for (n, filter) in filters.iter().enumerate() {
             heads.push(format!("$f{n}: {ty}Filter"));
             body.push(format!(
-                "f{n}: {list}(filter: $f{n}, first: 1000{scope}) {{ nodes {{ position }} totalCount }} "
+                "f{n}: {list}(filter: $f{n}, first: 100{scope}) {{ nodes {{ position }} totalCount }} "
             ));
             let filter = json!({ "and": [base(spec), filter] });
             variables.insert(format!("f{n}"), filter);
@@ -296,17 +296,23 @@ async fn a_stream_lets_pass_what_the_connection_finds() {
         let mut socket = app.socket().await;
         for spec in Kind::ALL.iter().map(|kind| kind.spec()).filter(|spec| spec.recordable) {
             let rows = rows(app, spec).await;
+            // what passes every filter and comes last: nothing may come between
+            let mut last = varied(spec, ROWS);
+            last[spec.wire]["occurredAt"] = json!(at(-1));
+            let last = app.record(json!([last])).await[0].to_string();
+            let is_last = json!({ "occurredAt": { "gte": at(-2), "lt": at(0) } });
             let conditions = conditions(spec, &rows);
             let mut filters = combinations(&conditions);
             filters.extend(conditions);
             for filter in filters.iter().step_by(7) {
                 let mut wanted = expected(&rows, filter);
                 wanted.sort_by_key(|position| position.parse::<i64>().unwrap());
+                wanted.push(last.clone());
                 let document = format!(
                     "subscription($f: {}Filter, $after: String) {{ {}(filter: $f, after: $after{}) {{ position }} }}",
                     spec.type_name, spec.stream, scope(spec)
                 );
-                let filter = json!({ "and": [base(spec), filter] });
+                let filter = json!({ "or": [{ "and": [base(spec), filter] }, is_last] });
                 let variables = json!({ "f": filter, "after": start });
                 let id = socket.subscribe(&document, variables).await;
                 for position in wanted {
@@ -419,6 +425,57 @@ async fn one_value_where_a_list_may_stand_is_a_list_of_it() {
                 .await;
             assert_eq!(data["errorLogs"]["totalCount"], "1", "{filter}");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_condition_without_a_value_is_refused_and_does_not_let_all_pass() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.record(json!([super::inputs::error("one", "INFO")]))
+            .await;
+        let document =
+            "query($d: ID) { errorLogs(filter: { deviceId: { eq: $d } }) { totalCount } }";
+        for variables in [json!({ "d": null }), json!({})] {
+            let request = json!({ "query": document, "variables": variables });
+            let answer = app.query(request).await;
+            assert_eq!(answer["data"], json!({ "errorLogs": null }));
+            let message = answer["errors"][0]["message"].as_str().unwrap();
+            assert!(
+                message.contains("deviceId.eq") && message.contains("isNull"),
+                "{message}"
+            );
+        }
+        let document = "query($f: ErrorLogFilter) { errorLogs(filter: $f) { totalCount } }";
+        for filter in [
+            json!({ "deviceId": null }),
+            json!({ "deviceId": { "in": null } }),
+            json!({ "deviceId": { "in": [null] } }),
+            json!({ "not": null }),
+            json!({ "or": null }),
+            json!({ "and": [{ "severity": { "eq": null } }] }),
+            json!({ "deviceId": { "isNull": null } }),
+        ] {
+            let code = app.code_with(document, json!({ "f": filter })).await;
+            assert_eq!(code, "BAD_INPUT", "{filter}");
+        }
+        let document = "query($f: DeviceFilter) { devices(filter: $f) { totalCount } }";
+        for name in [
+            "siteId",
+            "deviceIds",
+            "search",
+            "lifecycle",
+            "currentState",
+            "deviceType",
+        ] {
+            let code = app
+                .code_with(document, json!({ "f": { name: null } }))
+                .await;
+            assert_eq!(code, "BAD_INPUT", "{name}");
+        }
+        let all = app.data_with(document, json!({ "f": null })).await;
+        assert_eq!(all["devices"]["totalCount"], "3");
     })
     .await;
 }

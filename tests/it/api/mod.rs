@@ -7,9 +7,11 @@
 
 mod app;
 mod bounds;
+mod budget;
 mod collection;
 mod commands;
 mod configuration;
+mod failures;
 mod filters;
 mod fleet;
 mod hostile;

@@ -70,7 +70,8 @@ async fn by_pages(
         } else {
             "hasNextPage"
         };
-        assert_eq!(info[back], json!(place.is_some()));
+        // the pages before this one, and nothing else, are what there is on the other side
+        assert_eq!(info[back], json!(!rows.is_empty()));
         cursor = info[end].as_str().map(str::to_owned);
         if forward {
             rows.extend(found);
@@ -288,6 +289,110 @@ async fn sites_and_devices_are_paged_by_id_from_either_end() {
             assert_eq!(texts(&last["nodes"], id), ids[expected - 2..]);
             assert_eq!(last["pageInfo"]["hasNextPage"], false);
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_place_outside_a_list_has_nothing_on_the_side_that_is_empty() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let messages = ["a", "b", "c"].into_iter().enumerate();
+        for (n, message) in messages {
+            let severity = if message == "b" { "CRITICAL" } else { "INFO" };
+            let mut event = error(message, severity);
+            event["errorLog"]["occurredAt"] = json!(at(i64::try_from(n).unwrap() - 9));
+            app.record(json!([event])).await;
+        }
+        let all = page(app, "errorLogs", "first: 3").await;
+        let cursors = texts(&all["edges"], "cursor");
+        // newest first: c, b, a; of the one that is critical, c is before and a behind
+        let critical = "filter: { severity: { eq: CRITICAL } }";
+        for (arguments, previous, next) in [
+            (
+                format!("first: 1, after: \"{}\", {critical}", cursors[0]),
+                false,
+                false,
+            ),
+            (
+                format!("first: 1, after: \"{}\", {critical}", cursors[1]),
+                true,
+                false,
+            ),
+            (
+                format!("first: 1, after: \"{}\", {critical}", cursors[2]),
+                true,
+                false,
+            ),
+            (
+                format!("last: 1, before: \"{}\", {critical}", cursors[2]),
+                false,
+                false,
+            ),
+            (
+                format!("last: 1, before: \"{}\", {critical}", cursors[1]),
+                false,
+                true,
+            ),
+            (
+                format!("last: 1, before: \"{}\", {critical}", cursors[0]),
+                false,
+                true,
+            ),
+            (format!("first: 1, before: \"{}\"", cursors[2]), false, true),
+            (format!("last: 1, after: \"{}\"", cursors[0]), true, false),
+        ] {
+            for order in ["NEWEST_FIRST", "LAST_RECORDED_FIRST"] {
+                let page = page(app, "errorLogs", &format!("{arguments}, order: {order}")).await;
+                let info = &page["pageInfo"];
+                let sides = (&info["hasPreviousPage"], &info["hasNextPage"]);
+                assert_eq!(
+                    sides,
+                    (&json!(previous), &json!(next)),
+                    "{arguments} {order}"
+                );
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_page_of_devices_tells_what_is_on_either_side_of_it() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let read = async |arguments: &str| {
+            let document = format!(
+                "{{ devices({arguments}) {{ edges {{ cursor }} pageInfo {{ hasPreviousPage hasNextPage }} }} }}"
+            );
+            app.data(&document).await["devices"].take()
+        };
+        let all = read("first: 3").await;
+        let cursors = texts(&all["edges"], "cursor");
+        let retired = "filter: { lifecycle: [RETIRED] }";
+        for (arguments, previous, next) in [
+            (format!("first: 1, after: \"{}\"", cursors[0]), true, true),
+            (format!("first: 1, after: \"{}\", {retired}", cursors[0]), false, false),
+            (format!("last: 1, before: \"{}\"", cursors[2]), true, true),
+            (format!("last: 1, before: \"{}\", {retired}", cursors[2]), false, false),
+            (format!("first: 5, after: \"{}\", before: \"{}\"", cursors[0], cursors[2]), true, true),
+        ] {
+            let info = read(&arguments).await["pageInfo"].take();
+            let expected = json!({ "hasPreviousPage": previous, "hasNextPage": next });
+            assert_eq!(info, expected, "{arguments}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_cursor_of_sites_is_no_place_among_devices() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let data = app.data("{ sites(first: 1) { edges { cursor } } }").await;
+        let cursor = data["sites"]["edges"][0]["cursor"].as_str().unwrap();
+        let document = format!("{{ devices(after: \"{cursor}\") {{ totalCount }} }}");
+        assert_eq!(app.code(&document).await, "BAD_INPUT");
     })
     .await;
 }

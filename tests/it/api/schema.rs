@@ -17,9 +17,10 @@ fn the_schema_parses() {
 }
 
 const INTROSPECTION: &str = "{ __schema { types { name kind description
-    fields(includeDeprecated: true) { name description args { name description } }
+    fields(includeDeprecated: true) { name description args { name description type { ...Of } } type { ...Of } }
     inputFields { name description } enumValues(includeDeprecated: true) { name description }
-    interfaces { name fields { name } } } } }";
+    interfaces { name fields { name args { name type { ...Of } } type { ...Of } } } } } }
+    fragment Of on __Type { kind name ofType { kind name ofType { kind name ofType { kind name } } } }";
 
 fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
     value[name].as_array().map_or(&[], Vec::as_slice)
@@ -69,11 +70,38 @@ async fn every_type_has_the_fields_of_its_interfaces() {
         for ty in list(&data["__schema"], "types") {
             for interface in list(ty, "interfaces") {
                 for wanted in list(interface, "fields") {
-                    let has = list(ty, "fields")
-                        .iter()
-                        .any(|field| field["name"] == wanted["name"]);
-                    assert!(has, "{} lacks {}", ty["name"], wanted["name"]);
+                    let place = format!("{}.{}", ty["name"], wanted["name"]);
+                    let mut fields = list(ty, "fields").iter();
+                    let has = fields.find(|field| field["name"] == wanted["name"]);
+                    let has = has.unwrap_or_else(|| panic!("there is no {place}"));
+                    assert_eq!(has["type"], wanted["type"], "{place}");
+                    for argument in list(wanted, "args") {
+                        let mut arguments = list(has, "args").iter();
+                        let same = arguments.find(|one| one["name"] == argument["name"]);
+                        assert_eq!(
+                            same.map(|one| &one["type"]),
+                            Some(&argument["type"]),
+                            "{place}"
+                        );
+                    }
                 }
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_scalar_of_its_own_says_where_it_is_specified() {
+    on_each_database(async |app| {
+        let data = app
+            .data("{ __schema { types { name kind specifiedByURL } } }")
+            .await;
+        let built_in = ["ID", "String", "Int", "Float", "Boolean"];
+        for ty in list(&data["__schema"], "types") {
+            let name = ty["name"].as_str().unwrap();
+            if ty["kind"] == "SCALAR" && !built_in.contains(&name) {
+                assert!(ty["specifiedByURL"].is_string(), "{name}");
             }
         }
     })

@@ -266,3 +266,73 @@ async fn a_subscription_that_does_not_fit_the_schema_ends_with_its_error() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_device_that_is_registered_later_is_known_to_the_filters_of_streams() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let start = app.head().await;
+        let mut socket = app.socket().await;
+        let own = json!({ "deviceId": { "eq": "kiosk" } });
+        let at_site = json!({ "siteId": { "in": ["quay", "nowhere"] } });
+        let others = json!({ "not": { "deviceId": { "eq": "kiosk" } } });
+        let mut streams = Vec::new();
+        for filter in [own, at_site, others] {
+            streams.push(socket.subscribe(ERRORS, json!({ "after": start, "f": filter })).await);
+        }
+        // they have begun once this has come to the last of them
+        app.record(json!([error("before", "INFO")])).await;
+        assert_eq!(messages(&mut socket, &streams[2], 1).await, ["before"]);
+        app.record(json!([{ "siteRegistration": { "siteId": "quay", "name": "Quay" } },
+            { "deviceRegistration": { "deviceId": "kiosk", "siteId": "quay", "deviceType": "GATEWAY" } }]))
+            .await;
+        let mut of_kiosk = error("of the kiosk", "INFO");
+        of_kiosk["errorLog"]["deviceId"] = json!("kiosk");
+        app.record(json!([of_kiosk, error("after", "INFO")])).await;
+        for id in &streams[..2] {
+            assert_eq!(messages(&mut socket, id, 1).await, ["of the kiosk"]);
+        }
+        assert_eq!(messages(&mut socket, &streams[2], 1).await, ["after"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn fragments_at_the_root_of_a_subscription_are_opened() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let start = app.head().await;
+        app.record(json!([error("1", "INFO")])).await;
+        let mut socket = app.socket().await;
+        for document in [
+            "subscription($a: String) { ...Errors } fragment Errors on Subscription { errorLogs(after: $a) { errorMessage } }",
+            "subscription($a: String) { ... on Subscription { ... { errorLogs(after: $a) { errorMessage } } } }",
+            "subscription($a: String) { errorLogs(after: $a) { ...What } errorLogs(after: $a) { severity } }
+             fragment What on ErrorLog { errorMessage }",
+        ] {
+            let id = socket.subscribe(document, json!({ "a": start })).await;
+            assert_eq!(messages(&mut socket, &id, 1).await, ["1"], "{document}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_subscription_has_one_root_field() {
+    on_each_database(async |app| {
+        let mut socket = app.socket().await;
+        for document in [
+            "subscription { errorLogs { id } userActivity { id } }",
+            "subscription { a: errorLogs { id } b: errorLogs { id } }",
+            "subscription { errorLogs { id } ... on Subscription { userActivity { id } } }",
+            "subscription { ... on Query { viewer { name } } }",
+            "subscription { ...Nothing }",
+        ] {
+            let id = socket.subscribe(document, json!({})).await;
+            let failed = socket.next(&id).await.unwrap();
+            let code = &failed["errors"][0]["extensions"]["code"];
+            assert_eq!(code, "VALIDATION_FAILED", "{document}: {failed}");
+        }
+    })
+    .await;
+}

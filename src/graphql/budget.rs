@@ -1,0 +1,191 @@
+//! How much a document may ask for at once: the sizes of its pages, multiplied along each path.
+//!
+//! What a page of devices has beneath it is answered for each device, so that a short document can
+//! ask for more rows than any machine can hold. It is refused by what it asks for, whether or not
+//! there are so many rows.
+
+use std::collections::HashMap;
+
+use async_graphql::parser::types::{
+    ExecutableDocument, Field, OperationDefinition, OperationType, Selection, SelectionSet,
+};
+use async_graphql::{Error, Name, Positioned, Value, Variables};
+use async_graphql_value::Value as Given;
+
+use super::error::{ErrorCode, bad_input, error};
+use super::types::{PAGE_DEFAULT, PAGE_MAX};
+use crate::kinds::Kind;
+
+/// Rows at most of all pages together.
+pub(super) const ROWS_MAX: usize = 50_000;
+/// Values at most of all rows together.
+const VALUES_MAX: usize = 1_000_000;
+
+/// What a selection comes to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cost {
+    rows: usize,
+    values: usize,
+}
+
+impl Cost {
+    fn add(&mut self, other: Self) {
+        self.rows = self.rows.saturating_add(other.rows);
+        self.values = self.values.saturating_add(other.values);
+    }
+
+    fn of_rows(self, rows: usize) -> Self {
+        Self {
+            rows: self.rows.saturating_add(1).saturating_mul(rows),
+            values: self.values.saturating_mul(rows).saturating_add(1),
+        }
+    }
+}
+
+/// Refuses an operation that asks for too much.
+pub(super) fn check(
+    document: &ExecutableDocument,
+    operation: &OperationDefinition,
+    variables: &Variables,
+) -> Result<(), Error> {
+    let mut reader = Reader {
+        document,
+        operation,
+        variables,
+        fragments: HashMap::new(),
+        has_nul: false,
+    };
+    let cost = reader.set(&operation.selection_set.node, None);
+    // an event with such a text has an outcome of its own
+    if reader.has_nul && operation.ty != OperationType::Mutation {
+        return Err(bad_input(NUL));
+    }
+    for (asked, limit, what) in [
+        (cost.rows, ROWS_MAX, "rows"),
+        (cost.values, VALUES_MAX, "values"),
+    ] {
+        if asked > limit {
+            let message = format!(
+                "the request asks for up to {asked} {what}, at most {limit} are answered at once; \
+                 give smaller pages by `first`"
+            );
+            return Err(error(ErrorCode::LimitExceeded, message));
+        }
+    }
+    Ok(())
+}
+
+/// Why a text with U+0000 is refused.
+pub(super) const NUL: &str = "a text contains U+0000, which is in nothing that is recorded";
+
+struct Reader<'a> {
+    document: &'a ExecutableDocument,
+    operation: &'a OperationDefinition,
+    variables: &'a Variables,
+    /// What each fragment comes to in a page of a size.
+    fragments: HashMap<(&'a Name, Option<usize>), Cost>,
+    has_nul: bool,
+}
+
+impl<'a> Reader<'a> {
+    /// What is selected of an object, which is a page of a size if it is a connection.
+    fn set(&mut self, set: &'a SelectionSet, page: Option<usize>) -> Cost {
+        let mut cost = Cost::default();
+        for selection in &set.items {
+            cost.add(match &selection.node {
+                Selection::Field(field) => self.field(field, page),
+                Selection::InlineFragment(fragment) => {
+                    self.set(&fragment.node.selection_set.node, page)
+                }
+                Selection::FragmentSpread(spread) => {
+                    self.fragment(&spread.node.fragment_name.node, page)
+                }
+            });
+        }
+        cost
+    }
+
+    fn fragment(&mut self, name: &'a Name, page: Option<usize>) -> Cost {
+        if let Some(cost) = self.fragments.get(&(name, page)) {
+            return *cost;
+        }
+        let Some(fragment) = self.document.fragments.get(name) else {
+            return Cost::default();
+        };
+        // one that contains itself is refused later; here it ends
+        self.fragments.insert((name, page), Cost::default());
+        let cost = self.set(&fragment.node.selection_set.node, page);
+        self.fragments.insert((name, page), cost);
+        cost
+    }
+
+    fn field(&mut self, field: &'a Positioned<Field>, page: Option<usize>) -> Cost {
+        let field = &field.node;
+        let texts = field.arguments.iter().map(|(_, value)| &value.node);
+        self.has_nul |= texts.into_iter().any(given_has_nul);
+        let name = field.name.node.as_str();
+        let of_page = is_connection(name).then(|| self.page_size(field));
+        let inner = self.set(&field.selection_set.node, of_page);
+        match page {
+            Some(rows) if name == "nodes" || name == "edges" => inner.of_rows(rows),
+            _ => Cost {
+                rows: inner.rows,
+                values: inner.values.saturating_add(1),
+            },
+        }
+    }
+
+    fn page_size(&self, field: &Field) -> usize {
+        let size = |name: &str| {
+            let (_, value) = field.arguments.iter().find(|(n, _)| n.node == name)?;
+            let value = value.node.clone();
+            match value.into_const_with(|name| self.variable(&name).ok_or(())) {
+                Ok(Value::Null) => None,
+                Ok(Value::Number(size)) => size.as_u64().and_then(|size| size.try_into().ok()),
+                // it is refused when it is read
+                _ => Some(PAGE_MAX),
+            }
+        };
+        let given = size("first").or_else(|| size("last"));
+        given.unwrap_or(PAGE_DEFAULT).min(PAGE_MAX)
+    }
+
+    fn variable(&self, name: &Name) -> Option<Value> {
+        let mut definitions = self.operation.variable_definitions.iter();
+        let definition = definitions.find(|definition| definition.node.name.node == *name);
+        let value = self.variables.get(name);
+        value.or(definition?.node.default_value()).cloned()
+    }
+}
+
+fn is_connection(name: &str) -> bool {
+    matches!(name, "sites" | "devices" | "events" | "jobs")
+        || Kind::all().any(|kind| kind.spec().list == name)
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "an enum of a library, whose other values are one case"
+)]
+fn given_has_nul(value: &Given) -> bool {
+    match value {
+        Given::String(text) => text.contains('\0'),
+        Given::List(items) => items.iter().any(given_has_nul),
+        Given::Object(entries) => entries.values().any(given_has_nul),
+        _ => false,
+    }
+}
+
+/// Whether a text of a variable contains U+0000.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "an enum of a library, whose other values are one case"
+)]
+pub(super) fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::List(items) => items.iter().any(has_nul),
+        Value::Object(entries) => entries.values().any(has_nul),
+        _ => false,
+    }
+}

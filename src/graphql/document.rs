@@ -1,0 +1,181 @@
+//! What is seen to before a document is executed: that it can be read, that it does not ask for too
+//! much, and that the fragments at the root of a subscription are opened.
+
+use std::collections::HashSet;
+
+use async_graphql::parser::types::{
+    DocumentOperations, ExecutableDocument, Field, OperationDefinition, OperationType, Selection,
+    SelectionSet,
+};
+use async_graphql::{Name, Positioned, Request, ServerError, Variables};
+
+use super::budget;
+use super::error::{ErrorCode, bad_input, error, of_syntax};
+use super::order::Keys;
+
+/// Name of the root of subscriptions.
+const SUBSCRIPTION: &str = "Subscription";
+
+/// Reads the document of a request and answers with the keys of its root fields in their order.
+pub(super) fn check(request: &mut Request) -> Result<Keys, ServerError> {
+    let variables = std::mem::take(&mut request.variables);
+    let name = request.operation_name.clone();
+    let document = request.parsed_query().map_err(of_syntax);
+    let keys = document.and_then(|document| look(document, name.as_deref(), &variables));
+    request.variables = variables;
+    keys
+}
+
+fn look(
+    document: &ExecutableDocument,
+    name: Option<&str>,
+    variables: &Variables,
+) -> Result<Keys, ServerError> {
+    // without an operation there is nothing to look at; the library says what is wrong
+    let Some(operation) = chosen(document, name) else {
+        return Ok(Keys::default());
+    };
+    let at = |error: async_graphql::Error| error.into_server_error(operation.pos);
+    // an event with such a text has an outcome of its own
+    let asks = operation.node.ty != OperationType::Mutation;
+    if asks && variables.values().any(budget::has_nul) {
+        return Err(at(bad_input(budget::NUL)));
+    }
+    budget::check(document, &operation.node, variables).map_err(at)?;
+    if let Some(name) = missing(&operation.node, variables) {
+        let message = format!("variable ${name} is required");
+        return Err(at(error(ErrorCode::ValidationFailed, message)));
+    }
+    Ok(Keys::of(document, &operation.node))
+}
+
+/// A variable that must be given and is not.
+fn missing<'a>(operation: &'a OperationDefinition, variables: &Variables) -> Option<&'a Name> {
+    let definitions = operation.variable_definitions.iter();
+    let mut names = definitions
+        .map(|definition| &definition.node)
+        .filter(|definition| definition.default_value().is_none())
+        .map(|definition| &definition.name.node);
+    names.find(|name| !variables.contains_key(*name))
+}
+
+fn chosen<'a>(
+    document: &'a ExecutableDocument,
+    name: Option<&str>,
+) -> Option<&'a Positioned<OperationDefinition>> {
+    let mut operations = document.operations.iter();
+    match name {
+        Some(wanted) => {
+            let is_wanted = |name: Option<&Name>| name.is_some_and(|name| name == wanted);
+            let found = operations.find(|(name, _)| is_wanted(*name));
+            found.map(|(_, operation)| operation)
+        }
+        None if operations.len() == 1 => operations.next().map(|(_, operation)| operation),
+        None => None,
+    }
+}
+
+/// Opens the fragments at the root of a subscription, which the library passes over, and refuses
+/// more than one root field, as the language does.
+pub(super) fn open_root(request: &mut Request) -> Result<(), ServerError> {
+    let name = request.operation_name.clone();
+    let mut document = request.parsed_query().map_err(of_syntax)?.clone();
+    let Some(operation) = chosen(&document, name.as_deref()) else {
+        return Ok(());
+    };
+    if operation.node.ty != OperationType::Subscription {
+        return Ok(());
+    }
+    let mut root = Root::default();
+    // what does not fit the schema is left as it is: the library says what is wrong with it
+    if root
+        .open(&document, &operation.node.selection_set.node)
+        .is_none()
+    {
+        return Ok(());
+    }
+    if let [_, second, ..] = root.fields.as_slice() {
+        let message = "a subscription has one root field; subscribe to each apart";
+        let refused = error(ErrorCode::ValidationFailed, message);
+        return Err(refused.into_server_error(second.pos));
+    }
+    let Root { fields, opened } = root;
+    document.fragments.retain(|name, _| !opened.contains(name));
+    let operation = match &mut document.operations {
+        DocumentOperations::Single(operation) => Some(operation),
+        DocumentOperations::Multiple(operations) => match name {
+            Some(name) => operations.get_mut(name.as_str()),
+            None => operations.values_mut().next(),
+        },
+    };
+    if let Some(operation) = operation {
+        let field = |field: Positioned<Field>| {
+            let pos = field.pos;
+            Positioned::new(Selection::Field(field), pos)
+        };
+        operation.node.selection_set.node.items = fields.into_iter().map(field).collect();
+    }
+    request.set_parsed_query(document);
+    Ok(())
+}
+
+/// The fields at the root of a subscription, and the fragments that they were in.
+#[derive(Default)]
+struct Root {
+    fields: Vec<Positioned<Field>>,
+    opened: HashSet<Name>,
+}
+
+impl Root {
+    /// Opens a selection; `None` when it does not fit the root.
+    fn open(&mut self, document: &ExecutableDocument, set: &SelectionSet) -> Option<()> {
+        for selection in &set.items {
+            let (condition, inner, directives) = match &selection.node {
+                Selection::Field(field) => {
+                    self.add(field.clone());
+                    continue;
+                }
+                Selection::InlineFragment(fragment) => {
+                    let fragment = &fragment.node;
+                    let condition = fragment.type_condition.as_ref();
+                    (condition, &fragment.selection_set, &fragment.directives)
+                }
+                Selection::FragmentSpread(spread) => {
+                    let name = &spread.node.fragment_name.node;
+                    let fragment = &document.fragments.get(name)?.node;
+                    if !self.opened.insert(name.clone()) {
+                        return None;
+                    }
+                    let condition = Some(&fragment.type_condition);
+                    (condition, &fragment.selection_set, &spread.node.directives)
+                }
+            };
+            if condition.is_some_and(|condition| condition.node.on.node != SUBSCRIPTION) {
+                return None;
+            }
+            let before = self.fields.len();
+            self.open(document, &inner.node)?;
+            for field in self.fields.iter_mut().skip(before) {
+                field.node.directives.extend(directives.iter().cloned());
+            }
+        }
+        Some(())
+    }
+
+    /// Adds a field; what is selected twice under one key is one field.
+    fn add(&mut self, field: Positioned<Field>) {
+        let key = &field.node.response_key().node;
+        let same = self.fields.iter_mut().find(|held| {
+            held.node.response_key().node == *key
+                && held.node.name == field.node.name
+                && held.node.arguments == field.node.arguments
+        });
+        match same {
+            Some(held) => {
+                let more = field.node.selection_set.node.items;
+                held.node.selection_set.node.items.extend(more);
+            }
+            None => self.fields.push(field),
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! How much may be asked for at once: by the sizes of pages, by filters, and by what comes of it.
+
+use serde_json::{Value, json};
+
+use super::app::{TestApp, at, on_each_database};
+use super::inputs::error;
+
+/// The error with which a document must be refused as a whole.
+async fn refused(app: &TestApp, document: &str, variables: Value) -> String {
+    let request = json!({ "query": document, "variables": variables });
+    let answer = app.query(request).await;
+    assert!(answer.get("data").is_none(), "{document}: {answer}");
+    let error = &answer["errors"][0];
+    assert_eq!(error["extensions"]["code"], "LIMIT_EXCEEDED", "{answer}");
+    assert_eq!(error["extensions"]["retryable"], false, "{answer}");
+    error["message"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn pages_within_pages_are_refused_by_what_they_come_to() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let thrice = "{deviceMetrics(first:1000){nodes{device{deviceMetrics(first:1000){nodes{device{\
+            deviceMetrics(first:1000){nodes{position}}}}}}}}}";
+        let message = refused(app, thrice, json!({})).await;
+        assert!(message.contains("1001001000 rows"), "{message}");
+        for (document, variables) in [
+            // 50 rows when no number is given
+            ("{ devices { nodes { site { devices { nodes { errorLogs { nodes { id } } } } } } } }", json!({})),
+            (
+                "query($n: Int) { devices(first: $n) { nodes { errorLogs(last: $n) { edges { cursor } } } } }",
+                json!({ "n": 300 }),
+            ),
+            (
+                "query($n: Int = 300) { devices(first: $n) { ...Page } }
+                 fragment Page on DeviceConnection { nodes { errorLogs(first: $n) { ... { nodes { id } } } } }",
+                json!({}),
+            ),
+            (
+                "{ jobs(first: 100) { nodes { targets { device { errorLogs(first: 1000) { nodes { id } } } } } } }",
+                json!({}),
+            ),
+        ] {
+            refused(app, document, variables).await;
+        }
+        let document = "query($n: Int) { devices(first: $n) { nodes { errorLogs(first: $n) { nodes { id } } } } }";
+        app.data_with(document, json!({ "n": 200 })).await;
+        // what is only counted has no rows
+        app.data("{ devices(first: 1000) { nodes { errorLogs(first: 1000) { totalCount } } } }").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn wide_rows_are_refused_by_their_values() {
+    on_each_database(async |app| {
+        let fields: Vec<String> = (0..1_100).map(|n| format!("a{n}: id")).collect();
+        let document = format!(
+            "{{ errorLogs(first: 1000) {{ nodes {{ {} }} }} }}",
+            fields.join(" ")
+        );
+        let message = refused(app, &document, json!({})).await;
+        assert!(message.contains("values"), "{message}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_document_really_comes_to_is_counted_too() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.record(json!(vec![error("one of many", "INFO"); 400])).await;
+        let create = "mutation { createJob(input: { jobType: \"T\", siteIds: [\"harbour\"] }) { job { jobId } } }";
+        for _ in 0..7 {
+            app.data(create).await;
+        }
+        // by its pages it is 7 x 400 x 10 rows, but each job has two devices
+        let document = "{ jobs(first: 7) { nodes { targets { device { site { errorLogs(first: 400) { nodes { device {
+            errorLogs(first: 9) { nodes { id } } } } } } } } } } }";
+        let answer = app.query(json!({ "query": document })).await;
+        assert_eq!(answer["errors"][0]["extensions"]["code"], "LIMIT_EXCEEDED", "{answer}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_part_and_value_of_a_filter_is_counted() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let document = "query($f: ErrorLogFilter) { errorLogs(filter: $f) { totalCount } }";
+        let ids: Vec<String> = (0..500).map(|n| format!("e{n}")).collect();
+        let code = json!({ "errorCode": { "in": ids } });
+        for filter in [
+            json!({ "and": vec![json!({}); 1_500] }),
+            json!({ "or": vec![json!({ "and": [{}] }); 300] }),
+            json!({ "and": vec![code.clone(); 11] }),
+        ] {
+            let code = app.code_with(document, json!({ "f": filter })).await;
+            assert_eq!(code, "LIMIT_EXCEEDED");
+        }
+        for filter in [
+            json!({ "and": vec![json!({}); 490] }),
+            json!({ "or": vec![code; 10] }),
+        ] {
+            app.data_with(document, json!({ "f": filter })).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_filter_of_many_values_holds_for_many_parents() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let mut events = Vec::new();
+        for n in 0..60 {
+            let device = format!("d-{n:02}");
+            events.push(json!({ "deviceRegistration": { "deviceId": device, "siteId": "market", "deviceType": "GATEWAY" } }));
+            events.push(json!({ "errorLog": { "category": "DEVICE", "severity": "INFO", "errorMessage": "m",
+                "errorCode": "e7", "deviceId": device, "occurredAt": at(-1) } }));
+        }
+        app.record(json!(events)).await;
+        let ids: Vec<String> = (0..500).map(|n| format!("e{n}")).collect();
+        let filter = json!({ "or": vec![json!({ "errorCode": { "in": ids } }); 10] });
+        let document = "query($f: ErrorLogFilter) { devices(first: 60) { nodes { errorLogs(filter: $f, first: 2) {
+            totalCount nodes { errorCode } } } } }";
+        let data = app.data_with(document, json!({ "f": filter })).await;
+        let devices = data["devices"]["nodes"].as_array().unwrap();
+        assert_eq!(devices.len(), 60);
+        for device in devices {
+            assert_eq!(device["errorLogs"]["totalCount"], "1");
+            assert_eq!(device["errorLogs"]["nodes"], json!([{ "errorCode": "e7" }]));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_list_of_devices_is_asked_for_within_limits() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let document = "query($f: DeviceFilter) { devices(filter: $f) { totalCount } }";
+        for filter in [
+            json!({ "search": "x".repeat(256) }),
+            json!({ "deviceIds": vec!["x"; 501] }),
+        ] {
+            let code = app.code_with(document, json!({ "f": filter })).await;
+            assert_eq!(code, "LIMIT_EXCEEDED");
+        }
+        let data = app
+            .data_with(document, json!({ "f": { "search": "%".repeat(255) } }))
+            .await;
+        assert_eq!(data["devices"]["totalCount"], "0");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_document_that_is_too_deep_or_too_wide_is_refused() {
+    on_each_database(async |app| {
+        let deep = format!(
+            "{{ devices {{ nodes {{ {} siteId {} }} }} }}",
+            "site { devices(first: 1) { nodes { ".repeat(6),
+            "} } }".repeat(6)
+        );
+        let message = refused(
+            app,
+            &deep.replacen("devices", "devices(first: 1)", 1),
+            json!({}),
+        )
+        .await;
+        assert!(message.contains("too deep"), "{message}");
+        let wide: Vec<String> = (0..1_001)
+            .map(|n| format!("a{n}: viewer {{ name }}"))
+            .collect();
+        let message = refused(app, &format!("{{ {} }}", wide.join(" ")), json!({})).await;
+        assert!(message.contains("too complex"), "{message}");
+    })
+    .await;
+}

@@ -1,0 +1,161 @@
+//! A field that fails is null, its error beside the data tells where, and the rest is answered.
+
+use serde_json::{Value, json};
+
+use super::app::{TestApp, on_each_database};
+use super::inputs::error;
+
+/// The data of a document that fails in part, and the paths and codes of its errors.
+async fn failed(app: &TestApp, document: &str) -> (Value, Vec<(Value, Value)>) {
+    let mut answer = app.query(json!({ "query": document })).await;
+    let errors = answer["errors"]
+        .as_array()
+        .unwrap_or_else(|| panic!("{answer}"));
+    let place = |error: &Value| {
+        assert_eq!(error["extensions"]["retryable"], false, "{error}");
+        (error["path"].clone(), error["extensions"]["code"].clone())
+    };
+    let places = errors.iter().map(place).collect();
+    (answer["data"].take(), places)
+}
+
+#[tokio::test]
+async fn a_field_that_fails_is_null_and_the_others_are_answered() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let bad = json!("BAD_INPUT");
+        for (field, key) in [
+            ("errorLogs(after: \"x\") { totalCount }", "errorLogs"),
+            ("events(first: -1) { totalCount }", "events"),
+            ("node(id: \"zzz\") { id }", "node"),
+            ("sites(after: \"x\") { totalCount }", "sites"),
+            ("devices(first: 1, last: 1) { totalCount }", "devices"),
+            ("jobs(first: 101) { totalCount }", "jobs"),
+        ] {
+            let (data, errors) = failed(app, &format!("{{ viewer {{ name }} {field} }}")).await;
+            assert_eq!(
+                data,
+                json!({ "viewer": { "name": "local" }, key: null }),
+                "{field}"
+            );
+            assert_eq!(errors, [(json!([key]), bad.clone())], "{field}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn beneath_a_device_or_site_it_is_the_same() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let bad = json!("BAD_INPUT");
+        let document =
+            "{ device(deviceId: \"till-1\") { name broken: errorLogs(after: \"x\") { totalCount }
+            site { name devices(after: \"x\") { totalCount } } } }";
+        let (data, errors) = failed(app, document).await;
+        let site = json!({ "name": "Harbour shop", "devices": null });
+        assert_eq!(
+            data["device"],
+            json!({ "name": "Till till-1", "broken": null, "site": site })
+        );
+        let paths = [
+            json!(["device", "broken"]),
+            json!(["device", "site", "devices"]),
+        ];
+        assert_eq!(errors, paths.map(|path| (path, bad.clone())));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn in_a_list_the_path_of_an_error_has_the_index_of_its_row() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.record(json!([{ "userActivity": { "activityType": "PAGE_VIEW" } }, error("1", "INFO")]))
+            .await;
+        for (document, path) in [
+            (
+                "{ errorLogs { nodes { device { errorLogs(after: \"x\") { totalCount } } } } }",
+                json!(["errorLogs", "nodes", 0, "device", "errorLogs"]),
+            ),
+            (
+                "{ errorLogs { edges { node { site { errorLogs(after: \"x\") { totalCount } } } } } }",
+                json!(["errorLogs", "edges", 0, "node", "site", "errorLogs"]),
+            ),
+            (
+                "{ events(order: FIRST_RECORDED_FIRST, filter: { kind: { in: [userActivity, errorLog] } }) { nodes {
+                    ... on ErrorLog { device { errorLogs(after: \"x\") { totalCount } } } } } }",
+                json!(["events", "nodes", 1, "device", "errorLogs"]),
+            ),
+            (
+                "{ devices(last: 1) { nodes { errorLogs(after: \"x\") { totalCount } } } }",
+                json!(["devices", "nodes", 0, "errorLogs"]),
+            ),
+        ] {
+            let (_, errors) = failed(app, document).await;
+            assert_eq!(errors, [(path, json!("BAD_INPUT"))], "{document}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_syntax_error_says_what_was_expected_and_where() {
+    on_each_database(async |app| {
+        let answer = app
+            .query(json!({ "query": "{ errorLogs( { nodes } }" }))
+            .await;
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(answer, @r#"{"errors":[{"extensions":{"code":"PARSE_FAILED","retryable":false},"locations":[{"column":14,"line":1}],"message":"expected name, at 1:14"}]}"#);
+        }
+        let mut socket = app.socket().await;
+        let id = socket
+            .subscribe("subscription { errorLogs( { id } }", json!({}))
+            .await;
+        let failed = socket.next(&id).await.unwrap();
+        assert_eq!(
+            failed["errors"][0]["extensions"]["code"], "PARSE_FAILED",
+            "{failed}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_text_with_the_character_that_no_database_keeps_is_bad_input() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let nul = "a\0b";
+        for (document, variables) in [
+            (
+                "query($f: DeviceFilter) { devices(filter: $f) { totalCount } }",
+                json!({ "f": { "search": nul } }),
+            ),
+            (
+                "query($f: ErrorLogFilter) { errorLogs(filter: $f) { totalCount } }",
+                json!({ "f": { "errorMessage": { "contains": nul } } }),
+            ),
+            (
+                "query($id: ID!) { job(jobId: $id) { state } }",
+                json!({ "id": nul }),
+            ),
+            ("{ job(jobId: \"a\\u0000b\") { state } }", json!({})),
+            (
+                "{ errorLogs(filter: { errorCode: { in: [\"a\\u0000\"] } }) { totalCount } }",
+                json!({}),
+            ),
+            // `Device:` and the character
+            (
+                "{ devices(after: \"RGV2aWNlOgA\") { totalCount nodes { id } } }",
+                json!({}),
+            ),
+        ] {
+            assert_eq!(
+                app.code_with(document, variables).await,
+                "BAD_INPUT",
+                "{document}"
+            );
+        }
+    })
+    .await;
+}
