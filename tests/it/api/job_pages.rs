@@ -125,10 +125,10 @@ async fn a_job_is_a_node() {
 }
 
 #[tokio::test]
-async fn a_job_id_that_cannot_be_names_no_job() {
+async fn a_job_id_that_cannot_be_is_bad_input() {
     on_each_database(async |app| {
-        let data = app.data("{ job(jobId: \"a\\u0000b\") { state } }").await;
-        assert_eq!(data["job"], Value::Null);
+        let document = "{ job(jobId: \"a\\u0000b\") { state } }";
+        assert_eq!(app.code(document).await, "BAD_INPUT");
     })
     .await;
 }
