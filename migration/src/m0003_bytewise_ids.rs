@@ -13,6 +13,10 @@ pub(crate) struct Migration;
 #[expect(elided_lifetimes_in_paths, reason = "the trait itself leaves it out")]
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let db = manager.get_connection();
         if db.get_database_backend() != DbBackend::Postgres {

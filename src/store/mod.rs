@@ -24,6 +24,7 @@ mod options;
 mod partitions;
 mod placing;
 mod read;
+mod reading;
 mod reset;
 mod ring;
 mod rows;
@@ -36,7 +37,6 @@ mod verify;
 mod wal;
 mod writer;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -68,8 +68,8 @@ pub(crate) use scratch::{Scratch, fold_in};
 pub(crate) use sql::{Sql, value_in_text};
 
 use crate::clock::Clock;
-use crate::event::{Event, Position};
-use crate::kinds::{Kind, Operand};
+use crate::event::Position;
+use crate::kinds::Kind;
 use commit::Committer;
 use feed::Feeder;
 use partitions::Partitions;
@@ -345,82 +345,6 @@ impl Store {
         let shared = &self.shared;
         let (tables, ring) = (shared.tables.clone(), Arc::clone(&shared.ring));
         Tail::new(tables, ring, from, kinds, shared.limits.page_events)
-    }
-
-    /// Whole commits after a position, until there are at least so many events.
-    ///
-    /// # Errors
-    /// When the tables cannot be read or lack an event.
-    pub async fn after(&self, position: Position, events_min: usize) -> Result<Slice, StoreError> {
-        self.shared.tables.after(position, events_min, None).await
-    }
-
-    /// The event at a position; `None` beyond the head.
-    ///
-    /// # Errors
-    /// When the tables cannot be read or lack it.
-    pub async fn event(&self, position: Position) -> Result<Option<Arc<Event>>, StoreError> {
-        let slice = self.after(Position(position.0 - 1), 1).await?;
-        let mut events = slice.events.into_iter();
-        Ok(events.find(|event| event.position == position))
-    }
-
-    /// A page of one kind.
-    ///
-    /// # Errors
-    /// When the tables cannot be read.
-    pub async fn page(&self, query: &PageQuery) -> Result<Vec<Event>, StoreError> {
-        self.shared.tables.page(query).await
-    }
-
-    /// How many events a page would have without a limit.
-    ///
-    /// # Errors
-    /// When the tables cannot be read.
-    pub async fn count(&self, query: &PageQuery) -> Result<i64, StoreError> {
-        self.shared.tables.count(query).await
-    }
-
-    /// The same page for each of some devices or sites.
-    ///
-    /// # Errors
-    /// When the tables cannot be read.
-    pub async fn pages(
-        &self,
-        query: &PageQuery,
-        parent: Operand,
-        keys: &[i64],
-    ) -> Result<HashMap<i64, Vec<Event>>, StoreError> {
-        self.shared.tables.pages(query, parent, keys).await
-    }
-
-    /// How many events the same page would have for each of some devices or sites.
-    ///
-    /// # Errors
-    /// When the tables cannot be read.
-    pub async fn counts(
-        &self,
-        query: &PageQuery,
-        parent: Operand,
-        keys: &[i64],
-    ) -> Result<HashMap<i64, i64>, StoreError> {
-        self.shared.tables.counts(query, parent, keys).await
-    }
-
-    /// How often a thing that is changed with an expected version has changed.
-    ///
-    /// # Errors
-    /// When the tables cannot be read.
-    pub async fn version(&self, entity: &str) -> Result<i64, StoreError> {
-        commit::version(self.readers(), entity).await
-    }
-
-    /// Events by their places.
-    ///
-    /// # Errors
-    /// When the tables cannot be read.
-    pub async fn at(&self, kind: Kind, places: &[Place]) -> Result<Vec<Event>, StoreError> {
-        self.shared.tables.at(kind, places).await
     }
 
     /// The newest position that followers have been told of.

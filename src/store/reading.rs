@@ -1,0 +1,86 @@
+//! The bounded reads that the log offers: by position, by time with a filter, for many parents at once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{PageQuery, Place, Slice, Store, StoreError, commit};
+use crate::event::{Event, Position};
+use crate::kinds::{Kind, Operand};
+
+impl Store {
+    /// Whole commits after a position, until there are at least so many events.
+    ///
+    /// # Errors
+    /// When the tables cannot be read or lack an event.
+    pub async fn after(&self, position: Position, events_min: usize) -> Result<Slice, StoreError> {
+        self.shared.tables.after(position, events_min, None).await
+    }
+
+    /// The event at a position; `None` beyond the head.
+    ///
+    /// # Errors
+    /// When the tables cannot be read or lack it.
+    pub async fn event(&self, position: Position) -> Result<Option<Arc<Event>>, StoreError> {
+        let slice = self.after(Position(position.0 - 1), 1).await?;
+        let mut events = slice.events.into_iter();
+        Ok(events.find(|event| event.position == position))
+    }
+
+    /// A page of one kind.
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub async fn page(&self, query: &PageQuery) -> Result<Vec<Event>, StoreError> {
+        self.shared.tables.page(query).await
+    }
+
+    /// How many events a page would have without a limit.
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub async fn count(&self, query: &PageQuery) -> Result<i64, StoreError> {
+        self.shared.tables.count(query).await
+    }
+
+    /// The same page for each of some devices or sites.
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub async fn pages(
+        &self,
+        query: &PageQuery,
+        parent: Operand,
+        keys: &[i64],
+    ) -> Result<HashMap<i64, Vec<Event>>, StoreError> {
+        self.shared.tables.pages(query, parent, keys).await
+    }
+
+    /// How many events the same page would have for each of some devices or sites.
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub async fn counts(
+        &self,
+        query: &PageQuery,
+        parent: Operand,
+        keys: &[i64],
+    ) -> Result<HashMap<i64, i64>, StoreError> {
+        self.shared.tables.counts(query, parent, keys).await
+    }
+
+    /// How often a thing that is changed with an expected version has changed.
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub async fn version(&self, entity: &str) -> Result<i64, StoreError> {
+        commit::version(self.readers(), entity).await
+    }
+
+    /// Events by their places.
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub async fn at(&self, kind: Kind, places: &[Place]) -> Result<Vec<Event>, StoreError> {
+        self.shared.tables.at(kind, places).await
+    }
+}
