@@ -35,7 +35,9 @@ fn a_failure_is_told_while_standard_input_is_still_open() {
     let mut stdin = import.stdin();
     // more than is taken at once, all refused, so that the file is needed
     std::io::Write::write_all(&mut stdin, "{}\n".repeat(3_000).as_bytes()).unwrap();
-    import.end().refused(&["/nowhere/refused.jsonl"]);
+    import
+        .end()
+        .refused(&["cannot write the file of refused lines"]);
     drop(stdin);
 }
 
