@@ -165,6 +165,8 @@ pub(super) async fn readyz(State(web): State<Web>) -> Response {
 
 /// Metrics in the form of Prometheus.
 pub(super) async fn metrics(State(web): State<Web>) -> Response {
+    let store = web.api.store();
+    store.metrics().queue(store.queued_events());
     match web.monitor.text() {
         Ok(text) => {
             let ty = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -21,6 +21,7 @@ pub struct Metrics {
     events: Counter,
     duplicates: Counter,
     overloaded: Counter,
+    failed: Counter,
     queue_events: Gauge,
     head: Gauge,
     looks: Counter,
@@ -35,6 +36,7 @@ impl Default for Metrics {
             events: Counter::default(),
             duplicates: Counter::default(),
             overloaded: Counter::default(),
+            failed: Counter::default(),
             queue_events: Gauge::default(),
             head: Gauge::default(),
             looks: Counter::default(),
@@ -67,6 +69,8 @@ impl Metrics {
         );
         let overloaded = "Requests refused because the queue was full";
         registry.register("append_overloaded", overloaded, self.overloaded.clone());
+        let failed = "Requests that were not appended because the log failed";
+        registry.register("append_failed", failed, self.failed.clone());
         let queue = "Events that wait to be appended";
         registry.register("append_queue_events", queue, self.queue_events.clone());
         registry.register("log_head_position", "Head of the log", self.head.clone());
@@ -114,6 +118,12 @@ impl Metrics {
         self.overloaded.inc();
     }
 
+    pub(crate) fn failed(&self, requests: usize) {
+        let requests = u64::try_from(requests).unwrap_or(u64::MAX);
+        self.failed.inc_by(requests);
+    }
+
+    /// Events that wait now; told when somebody asks, since they come and go all the time.
     pub(crate) fn queue(&self, events: usize) {
         self.queue_events
             .set(i64::try_from(events).unwrap_or(i64::MAX));

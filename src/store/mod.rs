@@ -250,9 +250,6 @@ impl Store {
         let (events, space) = self.places(&request, bytes);
         let events = Arc::clone(&shared.queue_events).try_acquire_many_owned(events);
         let space = Arc::clone(&shared.queue_bytes).try_acquire_many_owned(space);
-        shared
-            .metrics
-            .queue(shared.limits.queue_events_max - shared.queue_events.available_permits());
         let (Ok(events), Ok(space)) = (events, space) else {
             shared.metrics.overloaded();
             return Err(AppendError::Overloaded);

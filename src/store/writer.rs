@@ -159,6 +159,7 @@ impl Writer {
     }
 
     fn refuse(&self, batch: Vec<Pending>, error: StoreError) {
+        self.metrics.failed(batch.len());
         if let StoreError::WentBack { head, known } = &error {
             self.seen.went_back(*head, *known);
         } else {

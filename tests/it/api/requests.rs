@@ -104,6 +104,43 @@ async fn metrics_leave_out_what_the_database_does_not_have() {
     .await;
 }
 
+async fn scrape(app: &TestApp) -> String {
+    // what this server says of itself is appended behind its requests
+    while app.app().ingest.store().queued_events() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let scrape = app.client().get(app.address("/metrics"));
+    scrape.send().await.unwrap().text().await.unwrap()
+}
+
+#[tokio::test]
+async fn metrics_tell_of_the_queue_as_it_is_and_of_appends_that_failed() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let text = scrape(app).await;
+        assert!(text.contains("homepot_append_queue_events 0\n"), "{text}");
+        assert!(text.contains("homepot_append_failed_total 0\n"), "{text}");
+        let harm = app.database().await;
+        let drop = "DROP TABLE configuration_history CASCADE";
+        let drop = match harm.get_database_backend() {
+            sea_orm::DbBackend::Sqlite => drop.trim_end_matches(" CASCADE"),
+            _ => drop,
+        };
+        sea_orm::ConnectionTrait::execute_unprepared(&harm, drop)
+            .await
+            .unwrap();
+        let change = json!([{ "configurationChange": {
+            "entityType": "DEVICE", "entityId": "till-1", "changedBy": "me",
+            "parameterName": "volume", "newValue": 3 } }]);
+        let input = json!({ "input": { "events": change } });
+        let code = app.code_with(super::app::RECORD, input).await;
+        assert_eq!(code, "INTERNAL");
+        let text = scrape(app).await;
+        assert!(text.contains("homepot_append_failed_total 1\n"), "{text}");
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn metrics_count_every_subscription_of_a_socket() {
     on_each_database(async |app| {
