@@ -56,6 +56,8 @@ impl Reconciler {
             };
             let error = chain(&error).to_string();
             tracing::warn!(error, "jobs are not moved, will go on from the checkpoint");
+            let store = self.ingest.store();
+            store.faults().tell("the jobs", store.clock().now(), error);
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(RETRY_AFTER) => {}

@@ -1,17 +1,23 @@
 //! Checkpoints of followers that fold nothing: how far each has done what it does for the log.
+//!
+//! Like those of projections they bear which log that was.
 
 use sea_orm::ConnectionTrait;
 
 use crate::event::Position;
 use crate::store::{Doing, Sql, Store, StoreError};
 
-/// How far a follower has come; the start when it never began.
+/// How far a follower has come; the start when it never began, or had come so far in another log or
+/// in this one before it was restored.
 ///
 /// # Errors
 /// When the tables cannot be read.
 pub(crate) async fn position(store: &Store, name: &str) -> Result<Position, StoreError> {
+    let identity = store.identity();
     let mut sql = Sql::new("SELECT position FROM checkpoints WHERE projection = ");
-    sql.bind(name);
+    sql.bind(name).push(" AND log_id = ");
+    sql.bind(identity.log_id.to_string());
+    sql.push(" AND epoch = ").bind(identity.epoch);
     let row = store
         .readers()
         .query_one_raw(sql.statement(store.backend()));
@@ -22,7 +28,7 @@ pub(crate) async fn position(store: &Store, name: &str) -> Result<Position, Stor
     ))
 }
 
-/// Moves a checkpoint on, never back: another node may be ahead.
+/// Moves a checkpoint on, never back in the same log: another node may be ahead.
 ///
 /// # Errors
 /// When the tables cannot be written.
@@ -31,12 +37,22 @@ pub(crate) async fn advance(
     name: &'static str,
     position: Position,
 ) -> Result<(), StoreError> {
+    let identity = store.identity();
     let statements = store.transact(move |tx| {
         Box::pin(async move {
-            let mut sql = Sql::new("INSERT INTO checkpoints (projection, position) VALUES (");
-            sql.bind(name).push(", ").bind(position.0);
-            sql.push(") ON CONFLICT (projection) DO UPDATE SET position = excluded.position");
+            let table = "INSERT INTO checkpoints (projection, position, log_id, epoch) VALUES ";
+            let mut sql = Sql::new(table);
+            sql.bind_list([
+                name.into(),
+                position.0.into(),
+                identity.log_id.to_string().into(),
+                identity.epoch.into(),
+            ]);
+            sql.push(" ON CONFLICT (projection) DO UPDATE SET position = excluded.position,");
+            sql.push(" log_id = excluded.log_id, epoch = excluded.epoch");
             sql.push(" WHERE excluded.position > checkpoints.position");
+            sql.push(" OR excluded.log_id <> checkpoints.log_id");
+            sql.push(" OR excluded.epoch <> checkpoints.epoch");
             let statement = sql.statement(tx.get_database_backend());
             tx.execute_raw(statement).await.doing("move a checkpoint")?;
             Ok(())

@@ -5,6 +5,7 @@ use homepot_analytics::event::Provenance;
 use homepot_analytics::ingest::Patience;
 use homepot_analytics::jobs::{DeviceResult, Executor, Run};
 use homepot_analytics::kinds::{Kind, parse_any};
+use sea_orm::{ConnectionTrait, Statement};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -418,6 +419,58 @@ async fn a_job_for_a_site_leaves_retired_devices_out() {
             *targets,
             json!([{ "device": { "deviceId": "till-2" }, "status": null }])
         );
+    })
+    .await;
+}
+
+/// Makes a job, has it end, and waits until it is marked that this was done.
+async fn end_and_await_the_checkpoint(app: &TestApp) {
+    let job = created(app).await;
+    app.record(json!([
+        outcome(&job, "till-1", "COMPLETED"),
+        outcome(&job, "till-2", "COMPLETED")
+    ]))
+    .await;
+    assert_eq!(progress(app, &job).await.last().unwrap(), "COMPLETED 2+0");
+    let db = app.database().await;
+    let sql = "SELECT count(*) FROM checkpoints WHERE projection = 'jobs_reconciled'
+        AND position BETWEEN (SELECT max(position) FROM job_outcomes) AND 999999";
+    let marked = async {
+        loop {
+            let statement = Statement::from_string(db.get_database_backend(), sql);
+            let row = db.query_one_raw(statement).await.unwrap().unwrap();
+            if row.try_get_by_index::<i64>(0).unwrap() == 1 {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let limit = std::time::Duration::from_secs(30);
+    tokio::time::timeout(limit, marked).await.unwrap();
+    db.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_done_for_jobs_is_marked() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        end_and_await_the_checkpoint(app).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_mark_from_before_the_log_was_restored_does_not_count() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        end_and_await_the_checkpoint(app).await;
+        let db = app.database().await;
+        let sql = "UPDATE checkpoints SET position = 1000000, epoch = epoch - 1
+            WHERE projection = 'jobs_reconciled'";
+        db.execute_unprepared(sql).await.unwrap();
+        db.close().await.unwrap();
+        app.restart().await;
+        end_and_await_the_checkpoint(app).await;
     })
     .await;
 }

@@ -217,7 +217,7 @@ async fn who_is_overtaken_keeps_nothing_and_goes_on(database: Database) {
     database
         .execute(
             "UPDATE checkpoints SET position = 0; DELETE FROM device_status; \
-        DELETE FROM current_schedules; DELETE FROM collection_counters",
+        DELETE FROM collection_counters",
         )
         .await;
     let runner = || Runner::new(log.handle(), projections::following());
