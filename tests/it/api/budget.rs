@@ -40,11 +40,15 @@ async fn pages_within_pages_are_refused_by_what_they_come_to() {
                 "{ jobs(first: 100) { nodes { targets { device { errorLogs(first: 1000) { nodes { id } } } } } } }",
                 json!({}),
             ),
+            // a job is for up to 900 devices, which are all listed
+            ("{ jobs(first: 100) { nodes { targets { status } } } }", json!({})),
+            ("{ job(jobId: \"1\") { targets { device { errorLogs(first: 100) { nodes { id } } } } } }", json!({})),
         ] {
             refused(app, document, variables).await;
         }
         let document = "query($n: Int) { devices(first: $n) { nodes { errorLogs(first: $n) { nodes { id } } } } }";
         app.data_with(document, json!({ "n": 200 })).await;
+        app.data("{ jobs { nodes { targets { status } } } jobTransitions(first: 1000) { nodes { targets } } }").await;
         // what is only counted has no rows
         app.data("{ devices(first: 1000) { nodes { errorLogs(first: 1000) { totalCount } } } }").await;
     })
