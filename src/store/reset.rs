@@ -9,7 +9,7 @@ use std::str::FromStr;
 use sea_orm::ConnectionTrait;
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sea_orm::sqlx::{AssertSqlSafe, ConnectOptions, Error as SqlxError, Row, query};
+use sea_orm::sqlx::{AssertSqlSafe, ConnectOptions, Connection, Error as SqlxError, Row, query};
 use thiserror::Error;
 
 use super::error::{Doing, StoreError};
@@ -110,7 +110,11 @@ pub async fn reset(url: &str) -> Result<(), ResetError> {
     }
     lock(&mut connection).await.map_err(failed)?;
     // while it is locked, so that nobody opens what is being removed
-    remove(&file)
+    let removed = remove(&file);
+    // awaited, since a connection that closes removes the journal beside its file once more, and
+    // that may be the journal of the next one
+    let _ = connection.close().await;
+    removed
 }
 
 async fn number(connection: &mut SqliteConnection, pragma: &str) -> Result<i64, SqlxError> {
