@@ -146,7 +146,9 @@ async fn metrics_count_every_subscription_of_a_socket() {
     on_each_database(async |app| {
         let (mut socket, _) = requests(app).await;
         for _ in 0..3 {
-            let id = socket.subscribe(REQUESTS, json!({ "a": null })).await;
+            // from here on, so that it gets the request whether or not it had begun by then
+            let from = app.head().await;
+            let id = socket.subscribe(REQUESTS, json!({ "a": from })).await;
             app.data("{ viewer { name } }").await;
             next(&mut socket, &id).await;
         }

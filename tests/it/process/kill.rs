@@ -301,7 +301,7 @@ const PROJECTIONS: [&str; 6] = [
 const STATE: &str = "{ devices(first: 1000) { nodes { deviceId currentState currentStateSince \
     lastSeenAt lifecycle registeredAt latestMetrics { position cpuPercent } configuration { \
     parameterName value } } } sites(first: 1000) { nodes { siteId name timeZone registeredAt \
-    schedule { position dayOfWeek isClosed } } } jobs(first: 100) { nodes { jobId jobType state \
+    schedule { position dayOfWeek isClosed } } } jobs(first: 20) { nodes { jobId jobType state \
     payload createdBy createdAt changedAt targets { device { deviceId } status } } } \
     collectionStatus { sources { source records realRecords oldestAt newestAt } } }";
 
