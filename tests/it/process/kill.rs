@@ -17,6 +17,7 @@ use super::commands::command_until_killed;
 use super::database::Database;
 use super::ledger::{Ledger, Settled};
 use super::program::{DEADLINE, Program};
+use super::rebuild::PROJECTIONS;
 use super::workload::{DEVICES, Keyed, Maker, Request, record_until_killed};
 
 /// Clients that record at the same time.
@@ -288,15 +289,6 @@ async fn page_log(api: Api, mut address: watch::Receiver<String>) {
         }
     }
 }
-
-const PROJECTIONS: [&str; 6] = [
-    "registry",
-    "configuration",
-    "jobs",
-    "status",
-    "schedules",
-    "counters",
-];
 
 const STATE: &str = "{ devices(first: 1000) { nodes { deviceId currentState currentStateSince \
     lastSeenAt lifecycle registeredAt latestMetrics { position cpuPercent } configuration { \

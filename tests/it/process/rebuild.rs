@@ -6,7 +6,8 @@ use tokio_util::sync::CancellationToken;
 use super::api::Api;
 use super::database::Database;
 
-const PROJECTIONS: [&str; 6] = [
+/// Names of all projections.
+pub(super) const PROJECTIONS: [&str; 6] = [
     "registry",
     "configuration",
     "jobs",
