@@ -43,6 +43,9 @@ struct Arguments {
     /// A server of PostgreSQL.
     #[arg(long, env = "HOMEPOT_BENCH_POSTGRES", hide_env_values = true)]
     postgres: Option<String>,
+    /// PostgreSQL alone.
+    #[arg(long, requires = "postgres")]
+    skip_sqlite: bool,
     /// Given by cargo.
     #[arg(long, hide = true)]
     bench: bool,
@@ -69,6 +72,9 @@ async fn main() -> anyhow::Result<()> {
     std::fs::create_dir_all(&arguments.folder)?;
     let folder = tempfile::tempdir_in(&arguments.folder)?;
     println!("device metrics of ten measures, {DEVICES} devices, projections on, medians");
+    if let (true, Some(server)) = (arguments.skip_sqlite, &arguments.postgres) {
+        return postgres(&arguments, server).await;
+    }
     single(&arguments, folder.path()).await?;
     for (appenders, requests) in [(64, 300), (256, 120)] {
         let load = arguments.load(appenders, requests, 1);

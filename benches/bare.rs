@@ -62,7 +62,9 @@ impl BareSqlite {
             .filename(file)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(5));
+            .busy_timeout(Duration::from_secs(5))
+            .pragma("cache_size", "-32768")
+            .pragma("wal_autocheckpoint", "8000");
         let mut connection = SqliteConnection::connect_with(&options).await?;
         let found = query(KEYS).fetch_all(&mut connection).await?;
         let keys = found.iter().map(|row| (row.get(0), row.get(1))).collect();
@@ -123,6 +125,8 @@ impl BareSqlite {
 }
 
 impl Commit for BareSqlite {
+    const EVENTS_MAX: usize = 4_000;
+
     async fn commit(&mut self, events: &[NewEvent]) -> anyhow::Result<()> {
         query("BEGIN IMMEDIATE")
             .execute(&mut self.connection)
@@ -178,6 +182,8 @@ impl BarePostgres {
 }
 
 impl Commit for BarePostgres {
+    const EVENTS_MAX: usize = 1_000;
+
     async fn commit(&mut self, events: &[NewEvent]) -> anyhow::Result<()> {
         let devices = self.keys_of(events)?;
         let instants: Vec<i64> = events.iter().map(|e| e.fact.occurred_at.0).collect();

@@ -53,6 +53,9 @@ impl Append for Store {
 
 /// Something that commits the events of a batch.
 pub(crate) trait Commit: Send + 'static {
+    /// Events at most in a commit.
+    const EVENTS_MAX: usize;
+
     /// Comes back when the batch is committed.
     fn commit(&mut self, events: &[NewEvent]) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
@@ -62,9 +65,6 @@ type Waiting = (Vec<NewEvent>, oneshot::Sender<()>);
 /// Commits for many appenders, whatever waits at once: group commit and nothing else.
 #[derive(Clone, Debug)]
 pub(crate) struct Group(mpsc::Sender<Waiting>);
-
-/// Events at most in one commit of a group.
-const GROUP_EVENTS_MAX: usize = 1_000;
 
 impl Group {
     /// A group, and the task that commits for it until the group is dropped.
@@ -90,7 +90,7 @@ async fn commit_waiting<C: Commit>(
 ) -> anyhow::Result<()> {
     while let Some((mut events, answer)) = waiting.recv().await {
         let mut answers = vec![answer];
-        while events.len() < GROUP_EVENTS_MAX {
+        while events.len() < C::EVENTS_MAX {
             let Ok((more, answer)) = waiting.try_recv() else {
                 break;
             };

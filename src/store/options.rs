@@ -3,14 +3,29 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sea_orm::DbBackend;
+
 use super::fold::Fold;
 use super::open::Location;
 use crate::clock::Clock;
 
-/// Events at most in a request and in a commit.
+/// Events at most in a request.
 pub const EVENTS_MAX: usize = 1_000;
+/// Events at most in a commit. On SQLite large commits share the pages of the indexes that their events
+/// change, and each page is written once; on PostgreSQL they only keep those waiting who could already
+/// make the next. (Batches of 1,000 of 1,000 devices, with 4,000 instead of 1,000 in a commit: 1.3 times
+/// as many events a second over HTTP on SQLite, 0.7 times as many through the store on PostgreSQL.)
+#[must_use]
+pub fn commit_events_max(backend: DbBackend) -> usize {
+    if backend == DbBackend::Sqlite {
+        4_000
+    } else {
+        EVENTS_MAX
+    }
+}
+
 /// Bytes at most in a commit, unless one request has more.
-pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub const COMMIT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Limits of the log.
 #[derive(Clone, Debug)]

@@ -20,9 +20,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Given, Ingest, Patience};
 use crate::kinds::Code;
-use crate::store::{AppendError, BATCH_BYTES_MAX, EVENTS_MAX, Outcome};
+use crate::store::{AppendError, EVENTS_MAX, Outcome};
 use lines::{CHUNK_BYTES, CHUNK_LINES};
 
+/// Bytes at most in a batch.
+const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Chunks that are read ahead: as much as a batch.
 const CHUNKS_AHEAD: usize = 16;
 /// How long a batch is gathered: then the lines that have come are recorded.
