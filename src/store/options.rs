@@ -16,7 +16,7 @@ pub const EVENTS_MAX: usize = 1_000;
 /// make the next. (Batches of 1,000 of 1,000 devices, with 4,000 instead of 1,000 in a commit: 1.3 times
 /// as many events a second over HTTP on SQLite, 0.7 times as many through the store on PostgreSQL.)
 #[must_use]
-pub fn commit_events_max(backend: DbBackend) -> usize {
+pub(crate) fn commit_events_max(backend: DbBackend) -> usize {
     if backend == DbBackend::Sqlite {
         4_000
     } else {
@@ -25,7 +25,7 @@ pub fn commit_events_max(backend: DbBackend) -> usize {
 }
 
 /// Bytes at most in a commit, unless one request has more.
-pub const COMMIT_BYTES_MAX: usize = 8 * 1024 * 1024;
+pub(crate) const COMMIT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Limits of the log.
 #[derive(Clone, Debug)]
