@@ -21,7 +21,7 @@ use std::time::{Duration, Instant as Stopwatch};
 use anyhow::Context;
 use clap::Parser;
 use homepot_analytics::kinds::{Filter, Kind, Operand, Operator};
-use homepot_analytics::store::{EntityType, Order, PageQuery, Request, Scope};
+use homepot_analytics::store::{Columns, EntityType, Order, PageQuery, Request, Scope};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
@@ -153,10 +153,11 @@ async fn inside(arguments: &Arguments) -> anyhow::Result<()> {
             before: None,
             upto: None,
             scope: Scope::All,
+            columns: Columns::NONE,
             limit: 100,
         };
         let started = Stopwatch::now();
-        let events = log.store.page(&query).await?;
+        let events = log.store.page(&query, &log.store.allowance()).await?;
         times.push(milliseconds(started.elapsed()));
         anyhow::ensure!(events.len() == 100, "a page has {} rows", events.len());
     }

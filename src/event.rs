@@ -323,7 +323,7 @@ impl Fact {
 }
 
 /// Length of a JSON value, roughly, without writing it out.
-fn json_bytes(json: &Json) -> usize {
+pub(crate) fn json_bytes(json: &Json) -> usize {
     match json {
         Json::Null | Json::Bool(_) | Json::Number(_) => 16,
         Json::String(text) => 16 + text.len(),

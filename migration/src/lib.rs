@@ -12,6 +12,7 @@ mod m0001_log;
 mod m0001_records;
 mod m0002_state;
 mod m0003_bytewise_ids;
+mod m0004_site_indexes;
 mod tables;
 
 /// All migrations, in the order in which they run.
@@ -24,6 +25,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0001_log::Migration),
             Box::new(m0002_state::Migration),
             Box::new(m0003_bytewise_ids::Migration),
+            Box::new(m0004_site_indexes::Migration),
         ]
     }
 }

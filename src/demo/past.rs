@@ -15,7 +15,7 @@ use super::DemoError;
 use crate::event::{Cell, Event, Instant, Position, Provenance};
 use crate::fleet::{Fleet, FleetOptions};
 use crate::kinds::{Envelope, Filter, Kind, Operand, Operator};
-use crate::store::{Order, PageQuery, Place, Scope, Store, StoreError};
+use crate::store::{Columns, Order, PageQuery, Place, Scope, Store, StoreError};
 
 /// Events that are read at once.
 const PAGE_EVENTS: usize = 1_000;
@@ -140,7 +140,7 @@ impl Past<'_> {
                 limit: 1,
                 ..self.query(kind, Provenance::Simulated)
             };
-            let page = self.store.page(&query).await?;
+            let page = self.store.page(&query, &self.store.allowance()).await?;
             newest = newest.max(page.first().map(|event| event.fact.occurred_at));
         }
         Ok(newest)
@@ -181,7 +181,7 @@ impl Past<'_> {
     ) -> Result<(), StoreError> {
         let mut query = self.query(kind, provenance);
         loop {
-            let page = self.store.page(&query).await?;
+            let page = self.store.page(&query, &self.store.allowance()).await?;
             let Some(last) = page.last() else {
                 return Ok(());
             };
@@ -200,6 +200,7 @@ impl Past<'_> {
             before: None,
             upto: Some(self.upto),
             scope: Scope::All,
+            columns: Columns::ALL,
             limit: PAGE_EVENTS,
         }
     }

@@ -20,7 +20,7 @@ use super::schedule_input::SetSiteScheduleInput;
 use super::words::{ConfigurationEntities, DeviceLifecycles, DeviceStates, DeviceTypes, Word};
 use super::{Api, api, of_failed};
 use crate::configuration::{self, Change, ConfigurationError};
-use crate::event::{Event, Instant};
+use crate::event::{Event, Instant, json_bytes};
 use crate::jobs::{self, JobError, NewJob};
 use crate::kinds::{self, Code, Kind, Refusal};
 use crate::schedule::{self, ScheduleError};
@@ -55,6 +55,13 @@ impl From<entity::configuration_values::Model> for ConfigurationValue {
             value: JsonScalar(value),
             changed_at: DateTime(Instant(row.occurred_at)),
         }
+    }
+}
+
+impl ConfigurationValue {
+    /// Bytes that it takes, roughly.
+    pub(super) fn weight_bytes(&self) -> usize {
+        size_of::<Self>() + self.parameter_name.len() + json_bytes(&self.value.0)
     }
 }
 
@@ -410,7 +417,7 @@ async fn recorded(api: &Api, kind: Kind, outcome: &Outcome) -> Result<Option<Arc
     };
     let event = api.store().event(*position).await;
     let event = event.map_err(|error| of_failed(api, &error))?;
-    Ok(event.filter(|event| event.fact.kind == kind))
+    Ok(event.filter(|event| event.fact.kind == kind).map(Arc::new))
 }
 
 fn refused(error: UserError) -> JobPayload {

@@ -11,12 +11,12 @@ use super::error::bad_input;
 use super::filters::{self, Reader};
 use super::loaders::{CountKey, PageKey};
 use super::order::or_null;
-use super::rows::{Stand, put, render, selected};
+use super::rows::{self, Stand, put, render, selected};
 use super::types::{PAGE_DEFAULT, PAGE_MAX};
 use super::{Api, api, cursor, of_failed};
 use crate::event::{Event, Position};
 use crate::kinds::{Filter, Kind, Operand};
-use crate::store::{Order, PageQuery, Place, Scope, StoreError};
+use crate::store::{Columns, Order, PageQuery, Place, Scope, StoreError};
 
 /// The device or site under which a connection stands.
 pub(super) type Parent = Option<(Operand, i64)>;
@@ -145,6 +145,7 @@ fn queries(
                 before,
                 upto: None,
                 scope,
+                columns: Columns::NONE,
                 limit,
             });
         }
@@ -192,6 +193,30 @@ fn sides(set: &ContextSelectionSet<'_>, fields: &[&Positioned<Field>]) -> Sides 
     sides
 }
 
+/// Which large fields are asked for of the rows of a page.
+fn columns(set: &ContextSelectionSet<'_>, fields: &[&Positioned<Field>], kind: Kind) -> Columns {
+    let mut columns = Columns::NONE;
+    let mut add = |node: &Positioned<Field>| {
+        let rows = set.with_selection_set(&node.node.selection_set);
+        columns = columns.and(rows::columns(&rows, kind));
+    };
+    let is_edge = |ty: &str| ty.ends_with("Edge");
+    for field in fields {
+        match field.node.name.node.as_str() {
+            "nodes" => add(field),
+            "edges" => {
+                let edges = selected(set, &field.node.selection_set.node, &is_edge);
+                let nodes = edges
+                    .into_iter()
+                    .filter(|edge| edge.node.name.node == "node");
+                nodes.for_each(&mut add);
+            }
+            _ => {}
+        }
+    }
+    columns
+}
+
 impl Connection<'_> {
     async fn render(mut self) -> ServerResult<Value> {
         let ctx = self.ctx;
@@ -207,6 +232,9 @@ impl Connection<'_> {
             for query in &mut self.queries {
                 query.upto = Some(head);
             }
+        }
+        for query in &mut self.queries {
+            query.columns = columns(&set, &fields, query.kind);
         }
         let page = if named("edges") || named("nodes") || named("pageInfo") {
             self.page(head, sides(&set, &fields))
@@ -386,11 +414,9 @@ impl Connection<'_> {
         let api = api(self.ctx);
         match self.parent {
             None => {
-                let events = api
-                    .store()
-                    .page(query)
-                    .await
-                    .map_err(|e| of_failed(api, &e))?;
+                let allowance = super::loaders(self.ctx).allowance();
+                let events = api.store().page(query, allowance).await;
+                let events = events.map_err(|e| of_failed(api, &e))?;
                 Ok(events.into_iter().map(Arc::new).collect())
             }
             Some((operand, key)) => {

@@ -98,6 +98,24 @@ pub(super) fn of_store(
     at: crate::event::Instant,
     failed: &StoreError,
 ) -> Error {
+    match failed {
+        StoreError::TooLarge { bytes_max } => {
+            let message = format!(
+                "the answer takes more than the {} MiB that one may; give smaller pages by \
+                 `first`, or ask for fewer of the large fields",
+                bytes_max >> 20
+            );
+            return error(ErrorCode::LimitExceeded, message);
+        }
+        StoreError::Crowded => {
+            let message = "too many large answers are being made at once; try again";
+            return error(ErrorCode::Overloaded, message)
+                .extend_with(|_, e| e.set("retryAfterMs", Value::from(RETRY_AFTER_MS)));
+        }
+        StoreError::Database { .. } | StoreError::Row { .. } | StoreError::Hole { .. } => {}
+        StoreError::WentBack { .. } | StoreError::Overtaken { .. } | StoreError::Closed => {}
+        StoreError::Panicked | StoreError::Fold { .. } => {}
+    }
     match failed.cause() {
         Cause::Busy
         | Cause::Unreachable

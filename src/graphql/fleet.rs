@@ -9,16 +9,17 @@ use async_graphql::{
 };
 use serde_json::Value as Json;
 
+use super::commands::ConfigurationValue;
 use super::loaders::{ConfigurationKey, DeviceKey, EventKey, PageKey, ScheduleKey, SiteKey};
 use super::meta::{field, field_with, input, object_type};
 use super::order::{self, or_null};
 use super::pages::{ConnectionOf, DevicePages};
-use super::rows::{Stand, render};
+use super::rows::{self, Stand, render};
 use super::types::connection_field;
-use super::{api, connection, ids, loaders, of_failed};
+use super::{api, connection, ids, loaders, of_failed, take};
 use crate::event::{Event, Instant, Position};
 use crate::kinds::{Filter, Kind, Operand, Spec};
-use crate::store::{Order, PageQuery, Place, Scope};
+use crate::store::{Columns, Order, PageQuery, Place, Scope};
 
 pub(super) use crate::history::fleet::{DeviceRow, SiteRow, devices_by_key, sites_by_key};
 
@@ -138,6 +139,7 @@ impl Device {
             before: None,
             upto: None,
             scope: Scope::Changes,
+            columns: Columns::NONE,
             limit: 1,
         };
         let key = self.0.device.device_key;
@@ -164,14 +166,15 @@ impl Device {
         let Some(place) = place else {
             return Ok(Value::Null);
         };
-        let key = EventKey(Kind::DeviceMetrics, place);
+        let set = ctx.with_selection_set(&ctx.item.node.selection_set);
+        let columns = rows::columns(&set, Kind::DeviceMetrics);
+        let key = EventKey(Kind::DeviceMetrics, place, columns);
         let event = loaders(ctx)
             .events
             .load(key)
             .await
             .map_err(|error| failed(ctx, &error))?;
         let events: Vec<Arc<Event>> = event.into_iter().collect();
-        let set = ctx.with_selection_set(&ctx.item.node.selection_set);
         Ok(render(&set, Stand::Alone, &events)
             .await?
             .pop()
@@ -185,12 +188,27 @@ fn failed(ctx: &Context<'_>, error: &crate::store::StoreError) -> async_graphql:
 
 /// The parameters of a thing, rendered field by field: there are few.
 async fn configuration(ctx: &Context<'_>, entity: &'static str, id: &str) -> ServerResult<Value> {
+    let list = configured(ctx, entity, id).await;
+    let list = list.map_err(|error| ctx.set_error_path(error.into_server_error(ctx.item.pos)))?;
+    let set = ctx.with_selection_set(&ctx.item.node.selection_set);
+    OutputType::resolve(&list, &set, ctx.item).await
+}
+
+/// The parameters of a thing and their values now.
+pub(super) async fn configured(
+    ctx: &Context<'_>,
+    entity: &'static str,
+    id: &str,
+) -> Result<Vec<ConfigurationValue>, Error> {
     let key = ConfigurationKey(entity, id.to_owned());
     let rows = loaders(ctx).configurations.load(key).await;
-    let rows = rows.map_err(|error| failed(ctx, &error))?;
-    let set = ctx.with_selection_set(&ctx.item.node.selection_set);
-    let list: Vec<super::commands::ConfigurationValue> = rows.into_iter().map(Into::into).collect();
-    OutputType::resolve(&list, &set, ctx.item).await
+    let rows = rows.map_err(|error| of_failed(api(ctx), &error))?;
+    loaders(ctx).count(rows.len())?;
+    let value = |row| {
+        let value = ConfigurationValue::from(row);
+        take(ctx, value.weight_bytes()).map(|()| value)
+    };
+    rows.into_iter().map(value).collect()
 }
 
 impl OutputType for Device {
@@ -202,9 +220,7 @@ impl OutputType for Device {
         registry.create_output_type::<Self, _>(MetaTypeId::Object, |registry| {
             Site::create_type_info(registry);
             let values =
-                <Option<Vec<super::commands::ConfigurationValue>> as OutputType>::create_type_info(
-                    registry,
-                );
+                <Option<Vec<ConfigurationValue>> as OutputType>::create_type_info(registry);
             let mut fields = vec![
                 field("id", "ID!", "Opaque id, for `node`."),
                 field("deviceId", "ID!", "Id that its operator gave it."),
@@ -326,9 +342,7 @@ impl OutputType for Site {
         registry.create_output_type::<Self, _>(MetaTypeId::Object, |registry| {
             Device::create_type_info(registry);
             let values =
-                <Option<Vec<super::commands::ConfigurationValue>> as OutputType>::create_type_info(
-                    registry,
-                );
+                <Option<Vec<ConfigurationValue>> as OutputType>::create_type_info(registry);
             let devices = <Option<ConnectionOf<Device>> as OutputType>::create_type_info(registry);
             let mut fields = vec![
                 field("id", "ID!", "Opaque id, for `node`."),

@@ -12,7 +12,7 @@ use super::order::InOrder;
 use super::scalars::{DateTime, JsonScalar};
 use super::words::{JobStates, JobStatuses, Word};
 use super::{Api, api, cursor, ids, of_failed};
-use crate::event::{Event, Instant, Position};
+use crate::event::{Event, Instant, Position, json_bytes};
 use crate::history::jobs::{self, JobPlace, JobRow, TargetRow};
 use crate::kinds::Kind;
 
@@ -70,6 +70,13 @@ impl Job {
         (self.row.created_at, self.row.job_id.clone())
     }
 
+    /// Bytes that it takes with its devices, roughly.
+    pub(super) fn weight_bytes(&self) -> usize {
+        let payload = self.row.payload.as_ref().map_or(0, String::len);
+        let target = size_of::<TargetRow>() + self.row.job_id.len();
+        size_of::<Self>() + payload + self.targets.len() * target
+    }
+
     fn count(&self, of: impl Fn(Option<&str>) -> bool) -> i32 {
         let count = self
             .targets
@@ -123,9 +130,11 @@ impl Job {
     }
 
     /// What the devices are given to do it with.
-    async fn payload(&self) -> Option<JsonScalar> {
-        let payload = self.row.payload.as_deref()?;
-        serde_json::from_str(payload).ok().map(JsonScalar)
+    async fn payload(&self, ctx: &Context<'_>) -> Result<Option<JsonScalar>, Error> {
+        let payload = self.row.payload.as_deref();
+        let payload = payload.and_then(|text| serde_json::from_str(text).ok());
+        super::take(ctx, payload.as_ref().map_or(0, json_bytes))?;
+        Ok(payload.map(JsonScalar))
     }
 
     /// Who made it.

@@ -76,6 +76,7 @@ impl Jobs {
         found.truncate(rows);
         let jobs = Job::all_with_targets(api, found).await?;
         super::loaders(ctx).count(jobs.len())?;
+        super::take(ctx, jobs.iter().map(Job::weight_bytes).sum())?;
         let mut connection = JobConnection {
             jobs,
             page,

@@ -15,7 +15,7 @@ use super::fleet::{DeviceRow, SiteRow, devices_by_key, sites_by_key};
 use crate::event::{Event, Instant, Position};
 use crate::history::fleet::{self, DeviceFilter, IdPage};
 use crate::kinds::{Kind, Operand};
-use crate::store::{PageQuery, Place, Store, StoreError};
+use crate::store::{Allowance, Columns, PageQuery, Place, Store, StoreError};
 
 type Loaded<T> = Result<T, Arc<StoreError>>;
 
@@ -31,13 +31,16 @@ pub(super) struct Loaders {
     pub(super) schedules: Loader<ScheduleKey, Loaded<Vec<Arc<Event>>>, Reads>,
     pub(super) configurations: Loader<ConfigurationKey, Loaded<Vec<ValueRow>>, Reads>,
     rows: AtomicUsize,
+    allowance: Arc<Allowance>,
 }
 
 impl Loaders {
     /// Loaders that read a log.
     pub(super) fn new(store: &Store) -> Self {
+        let allowance = Arc::new(store.allowance());
         let reads = || Reads {
             store: store.clone(),
+            allowance: Arc::clone(&allowance),
         };
         Self {
             pages: Loader::new(reads()).with_max_batch_size(1_000),
@@ -50,7 +53,13 @@ impl Loaders {
             schedules: Loader::new(reads()).with_max_batch_size(1_000),
             configurations: Loader::new(reads()).with_max_batch_size(1_000),
             rows: AtomicUsize::new(0),
+            allowance,
         }
+    }
+
+    /// Bytes that may be read and rendered for this request.
+    pub(super) fn allowance(&self) -> &Allowance {
+        &self.allowance
     }
 
     /// Counts rows that are answered, and refuses more than may be at once: what is beneath the
@@ -70,6 +79,7 @@ impl Loaders {
     /// Counts from the beginning: another item of a stream is answered.
     pub(super) fn begin(&self) {
         self.rows.store(0, Ordering::Relaxed);
+        self.allowance.renew();
     }
 }
 
@@ -121,9 +131,9 @@ pub(super) struct DeviceKey(pub(super) i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct SiteKey(pub(super) i64);
 
-/// An event, by its kind and place.
+/// An event, by its kind and place, with some of its large fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct EventKey(pub(super) Kind, pub(super) Place);
+pub(super) struct EventKey(pub(super) Kind, pub(super) Place, pub(super) Columns);
 
 /// Devices under a site: the site, which of its devices, and which page of them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -143,6 +153,7 @@ pub(super) type ValueRow = entity::configuration_values::Model;
 /// Reads for all parents at once.
 pub(super) struct Reads {
     store: Store,
+    allowance: Arc<Allowance>,
 }
 
 /// Keys that ask for the same page, with the parents for which they ask.
@@ -164,7 +175,7 @@ impl BatchFn<PageKey, Loaded<Vec<Arc<Event>>>> for Reads {
         for (of, parents) in grouped(keys.iter()) {
             let read = self
                 .store
-                .pages(&of.query, of.operand, &parents)
+                .pages(&of.query, (of.operand, &parents), &self.allowance)
                 .await
                 .map_err(Arc::new);
             let (mut pages, failed) = match read {
@@ -195,7 +206,7 @@ impl BatchFn<CountKey, Loaded<i64>> for Reads {
         for (of, parents) in grouped(keys.iter().map(|CountKey(key)| key)) {
             let read = self
                 .store
-                .counts(&of.query, of.operand, &parents)
+                .counts(&of.query, (of.operand, &parents))
                 .await
                 .map_err(Arc::new);
             for parent in parents {
@@ -238,19 +249,24 @@ impl BatchFn<SiteKey, Loaded<Option<Arc<SiteRow>>>> for Reads {
 impl BatchFn<EventKey, Loaded<Option<Arc<Event>>>> for Reads {
     async fn load(&mut self, keys: &[EventKey]) -> HashMap<EventKey, Loaded<Option<Arc<Event>>>> {
         let mut events = HashMap::new();
-        for kind in Kind::all() {
-            let of_kind = keys.iter().filter(|key| key.0 == kind);
-            let places: Vec<Place> = of_kind.map(|key| key.1).collect();
-            if places.is_empty() {
-                continue;
-            }
-            match self.store.at(kind, &places).await {
-                Ok(read) => events.extend(read.into_iter().map(|e| (e.position, Arc::new(e)))),
+        let mut groups: HashMap<(Kind, Columns), Vec<Place>> = HashMap::new();
+        for EventKey(kind, place, columns) in keys {
+            groups.entry((*kind, *columns)).or_default().push(*place);
+        }
+        for ((kind, columns), places) in groups {
+            let read = self.store.at((kind, columns), &places, &self.allowance);
+            match read.await {
+                Ok(read) => {
+                    let keyed = read
+                        .into_iter()
+                        .map(|event| (EventKey(kind, Place::of(&event), columns), Arc::new(event)));
+                    events.extend(keyed);
+                }
                 Err(error) => return answers(keys, &Err(Arc::new(error)), |(), _| None),
             }
         }
         answers(keys, &Ok(events), |events, key| {
-            events.get(&key.1.position).map(Arc::clone)
+            events.get(key).map(Arc::clone)
         })
     }
 }
@@ -324,7 +340,7 @@ impl Reads {
         keys: &[ScheduleKey],
     ) -> Result<HashMap<i64, Vec<Arc<Event>>>, StoreError> {
         let keys: Vec<i64> = keys.iter().map(|key| key.0).collect();
-        let rows = fleet::current_schedules(&self.store, &keys).await?;
+        let rows = fleet::current_schedules(&self.store, &keys, &self.allowance).await?;
         let place = |row: &entity::current_schedules::Model| Place {
             position: Position(row.position),
             occurred_at: Instant(row.occurred_at),
@@ -332,7 +348,9 @@ impl Reads {
         let places: Vec<Place> = rows.iter().map(place).collect();
         let sites: HashMap<i64, i64> = rows.iter().map(|r| (r.position, r.site_key)).collect();
         let mut schedules: HashMap<i64, Vec<Arc<Event>>> = HashMap::new();
-        for event in self.store.at(Kind::SiteSchedule, &places).await? {
+        let kind = (Kind::SiteSchedule, Columns::ALL);
+        let read = self.store.at(kind, &places, &self.allowance).await?;
+        for event in read {
             if let Some(site) = sites.get(&event.position.0) {
                 schedules.entry(*site).or_default().push(Arc::new(event));
             }
@@ -350,13 +368,13 @@ impl BatchFn<ConfigurationKey, Loaded<Vec<ValueRow>>> for Reads {
             .iter()
             .map(|key| (key.clone(), Ok(Vec::new())))
             .collect();
-        for entity in ["DEVICE", "SITE"] {
+        for entity in ["DEVICE", "SITE", "SYSTEM"] {
             let of_type = keys.iter().filter(|key| key.0 == entity);
             let ids: Vec<&str> = of_type.map(|key| key.1.as_str()).collect();
             if ids.is_empty() {
                 continue;
             }
-            match fleet::configurations(&self.store, entity, &ids).await {
+            match fleet::configurations(&self.store, (entity, &ids), &self.allowance).await {
                 Ok(rows) => {
                     for row in rows {
                         let key = ConfigurationKey(entity, row.entity_id.clone());

@@ -169,6 +169,12 @@ fn loaders<'a, T>(ctx: &ContextBase<'a, T>) -> &'a Loaders {
     ctx.data_unchecked::<Loaders>()
 }
 
+/// Takes bytes of what may be read and rendered for this request.
+fn take<T>(ctx: &ContextBase<'_, T>, bytes: usize) -> Result<(), Error> {
+    let taken = loaders(ctx).allowance().take(bytes);
+    taken.map_err(|error| of_failed(api(ctx), &error))
+}
+
 /// What a failed read is to the caller.
 fn of_failed(api: &Api, failed: &StoreError) -> Error {
     error::of_store(&api.background, api.ingest.clock().now(), failed)

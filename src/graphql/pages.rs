@@ -62,10 +62,15 @@ pub(super) struct ConnectionOf<T: OutputType + TypedEdge> {
     at_site: Option<i64>,
 }
 
+/// Bytes of the row of a site or device, apart from its labels.
+const ROW_BYTES: usize = 1_024;
+
 /// What has connections ordered by id.
 pub(super) trait TypedEdge: Clone + Send + Sync {
     const NAME: &'static str;
     fn id(&self) -> &str;
+    /// Bytes that the row takes, roughly.
+    fn weight_bytes(&self) -> usize;
     fn count(
         ctx: &Context<'_>,
         filter: &DeviceFilter,
@@ -84,6 +89,10 @@ impl TypedEdge for Device {
 
     fn id(&self) -> &str {
         &self.0.device.device_id
+    }
+
+    fn weight_bytes(&self) -> usize {
+        ROW_BYTES + self.0.device.tags.as_ref().map_or(0, String::len)
     }
 
     async fn count(
@@ -130,6 +139,10 @@ impl TypedEdge for Site {
 
     fn id(&self) -> &str {
         &self.0.site_id
+    }
+
+    fn weight_bytes(&self) -> usize {
+        ROW_BYTES + self.0.tags.as_ref().map_or(0, String::len)
     }
 
     async fn count(
@@ -278,6 +291,7 @@ async fn page_of<T: OutputType + TypedEdge>(
     let more = rows.len() > size;
     rows.truncate(size);
     super::loaders(ctx).count(rows.len())?;
+    super::take(ctx, rows.iter().map(T::weight_bytes).sum())?;
     if page.from_end {
         rows.reverse();
     }

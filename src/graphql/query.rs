@@ -24,7 +24,6 @@ use super::types::{connection_field, page_arguments};
 use super::{api, connection, loaders, of_failed, pages, rows, types};
 use crate::configuration;
 use crate::event::{Event, Instant};
-use crate::history::fleet;
 use crate::kinds::Kind;
 use crate::store::EntityType;
 
@@ -56,7 +55,8 @@ async fn node(ctx: &Context<'_>) -> ServerResult<Value> {
     let key = |entity, id: &str| api(ctx).store().names().key(entity, id).unwrap_or(-1);
     match named {
         Named::Event(kind, place) => {
-            let event = loaders(ctx).events.load(EventKey(kind, place)).await;
+            let key = EventKey(kind, place, rows::columns(&set, kind));
+            let event = loaders(ctx).events.load(key).await;
             let event = event.map_err(|error| failed(of_failed(api(ctx), &error)))?;
             let events: Vec<Arc<Event>> = event.into_iter().collect();
             let rows = rows::render(&set, Stand::Alone, &events).await?;
@@ -247,10 +247,9 @@ impl Fleet {
         &self,
         ctx: &Context<'_>,
     ) -> Result<Option<Vec<ConfigurationValue>>, Error> {
-        let api = api(ctx);
-        let rows = fleet::configuration(api.store(), "SYSTEM", configuration::SYSTEM).await;
-        let rows = rows.map_err(|error| of_failed(api, &error))?;
-        Ok(Some(rows.into_iter().map(Into::into).collect()))
+        super::fleet::configured(ctx, "SYSTEM", configuration::SYSTEM)
+            .await
+            .map(Some)
     }
 
     /// What is collected of each source, and whether it is.

@@ -15,7 +15,7 @@ use super::ids;
 use super::nested::{Nested, Wanted};
 use crate::event::{Cell, Event, Money};
 use crate::kinds::{Kind, Spec, Type, cell_json};
-use crate::store::{Identity, Names};
+use crate::store::{Columns, Identity, Names};
 
 /// The fields that a selection selects of a type, fragments opened, in their order.
 pub(super) fn selected<'a>(
@@ -83,6 +83,18 @@ pub(super) fn put(object: &mut IndexMap<Name, Value>, key: Name, value: Value) {
             object.insert(key, value);
         }
     }
+}
+
+/// Which large fields of a kind a selection asks for.
+pub(super) fn columns(ctx: &ContextSelectionSet<'_>, kind: Kind) -> Columns {
+    let add = |columns: Columns, (_, step): &(Name, Step<'_>)| match step {
+        Step::Extra => columns.with_extra(),
+        Step::Cell(index, _) | Step::Windows(index, _) => columns.with(*index),
+        Step::TypeName | Step::Id | Step::Cursor | Step::Position | Step::Kind => columns,
+        Step::EventId | Step::OccurredAt | Step::RecordedAt | Step::Provenance => columns,
+        Step::Device(_) | Step::Site(_) => columns,
+    };
+    Plan::new(ctx, kind).steps.iter().fold(Columns::NONE, add)
 }
 
 enum Step<'a> {
@@ -199,12 +211,31 @@ pub(super) async fn render(
         nested,
     };
     let row = |event: &Arc<Event>| {
-        plans
-            .get(&event.fact.kind)
-            .map_or(Value::Null, |plan| shown.row(plan, event))
+        let plan = plans.get(&event.fact.kind);
+        let value = plan.map_or(Value::Null, |plan| shown.row(plan, event));
+        let taken = super::take(ctx, weight_bytes(&value));
+        taken.map(|()| value).map_err(|error| failed(ctx, error))
     };
-    Ok(events.iter().map(row).collect())
+    events.iter().map(row).collect()
 }
+
+/// Bytes that a value takes, roughly: with its key and its place in the object that holds it.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "an enum of a library, whose other values are one case"
+)]
+pub(super) fn weight_bytes(value: &Value) -> usize {
+    VALUE_BYTES
+        + match value {
+            Value::String(text) => text.len(),
+            Value::List(items) => items.iter().map(weight_bytes).sum(),
+            Value::Object(entries) => entries.values().map(weight_bytes).sum(),
+            _ => 0,
+        }
+}
+
+/// A value in an object: itself, its key, its hash and its place among the others.
+const VALUE_BYTES: usize = size_of::<(usize, Name, Value)>() + size_of::<usize>();
 
 fn failed(ctx: &ContextSelectionSet<'_>, error: Error) -> async_graphql::ServerError {
     ctx.set_error_path(error.into_server_error(ctx.item.pos))

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::event::{Instant, Position};
 use crate::ingest::{FUTURE_MAX_MS, Ingest, Patience};
 use crate::kinds::Kind;
-use crate::store::{AppendError, Appended, Doing, EVENTS_MAX, Outcome, Place, StoreError};
+use crate::store::{AppendError, Appended, Columns, Doing, EVENTS_MAX, Outcome, Place, StoreError};
 use crate::telemetry::chain;
 use watch::{Known, Watch};
 
@@ -117,7 +117,8 @@ impl Health {
             let placed = rows.iter().filter_map(|row| Some((place(row)?, row)));
             let placed: HashMap<Place, &device_status::Model> = placed.collect();
             let places: Vec<Place> = placed.keys().copied().collect();
-            for event in store.at(Kind::DeviceMetrics, &places).await? {
+            let kind = (Kind::DeviceMetrics, Columns::NONE);
+            for event in store.at(kind, &places, &store.allowance()).await? {
                 let Some(row) = placed.get(&Place::of(&event)) else {
                     continue;
                 };

@@ -4,15 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use entity::{configuration_values, current_schedules, device_status, devices, sites};
-use sea_orm::sea_query::{Expr, LikeExpr};
+use futures_util::TryStreamExt;
+use sea_orm::sea_query::{Expr, LikeExpr, Query};
 use sea_orm::{
-    ColumnTrait, Condition, DbBackend, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, ExprTrait, PaginatorTrait,
+    QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait,
 };
 
 use crate::event::{Instant, Position, Provenance};
 use crate::kinds::Kind;
-use crate::store::{Doing, Place, Store, StoreError};
+use crate::store::{Allowance, Columns, Doing, List, Place, Store, StoreError, is_among};
 
 /// A site.
 pub type SiteRow = sites::Model;
@@ -40,11 +41,9 @@ pub async fn devices_by_key(
     let mut found = HashMap::with_capacity(keys.len());
     for keys in keys.chunks(KEYS_MAX) {
         let query = devices::Entity::find().find_also_related(device_status::Entity);
-        let keys = keys.iter().copied();
-        let rows = query
-            .filter(devices::Column::DeviceKey.is_in(keys))
-            .all(store.readers())
-            .await;
+        let keys = List::Int(keys.to_vec());
+        let among = is_among(devices::Column::DeviceKey, keys, store.backend());
+        let rows = query.filter(among).all(store.readers()).await;
         for (device, status) in rows.doing("read devices")? {
             found.insert(device.device_key, Arc::new(DeviceRow { device, status }));
         }
@@ -79,7 +78,9 @@ pub async fn provenances(
         (Kind::DeviceMetrics, measured),
     ] {
         let device = kind.spec().device_index();
-        for event in store.at(kind, &places).await? {
+        let allowance = store.allowance();
+        let read = store.at((kind, Columns::NONE), &places, &allowance);
+        for event in read.await? {
             let key = device.and_then(|index| event.fact.cells.get(index)?.int());
             provenances.extend(key.map(|key| (key, event.fact.provenance)));
         }
@@ -97,8 +98,9 @@ pub async fn sites_by_key(
 ) -> Result<HashMap<i64, Arc<SiteRow>>, StoreError> {
     let mut found = HashMap::with_capacity(keys.len());
     for keys in keys.chunks(KEYS_MAX) {
-        let keys = keys.iter().copied();
-        let query = sites::Entity::find().filter(sites::Column::SiteKey.is_in(keys));
+        let keys = List::Int(keys.to_vec());
+        let among = is_among(sites::Column::SiteKey, keys, store.backend());
+        let query = sites::Entity::find().filter(among);
         for site in query.all(store.readers()).await.doing("read sites")? {
             found.insert(site.site_key, Arc::new(site));
         }
@@ -221,16 +223,19 @@ pub async fn devices_pages(
         .select_only()
         .column(devices::Column::DeviceKey)
         .expr_as(ordinal, "ordinal")
-        .filter(devices::Column::SiteKey.is_in(site_keys.iter().copied()))
+        .filter(at_sites(store, site_keys))
         .filter(filter.condition(store.backend()))
-        .filter(bounds(devices::Column::DeviceId, page))
-        .into_tuple::<(i64, i64)>();
-    let numbered = query.all(store.readers()).await.doing("read devices")?;
+        .filter(bounds(devices::Column::DeviceId, page));
     let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
-    let within = numbered
-        .into_iter()
-        .filter(|(_, ordinal)| *ordinal <= limit);
-    let keys: Vec<i64> = within.map(|(key, _)| key).collect();
+    let within = Query::select()
+        .column("device_key")
+        .from_subquery(query.into_query(), "numbered")
+        .and_where(Expr::col("ordinal").lte(limit))
+        .to_owned();
+    let found = store.readers().query_all(&within).await;
+    let key = |row: QueryResult| row.try_get_by_index(0);
+    let keys: Result<Vec<i64>, _> = found.doing("read devices")?.into_iter().map(key).collect();
+    let keys = keys.doing("read devices")?;
     let mut pages: HashMap<i64, Vec<Arc<DeviceRow>>> = HashMap::new();
     for row in devices_by_key(store, &keys).await?.into_values() {
         pages.entry(row.device.site_key).or_default().push(row);
@@ -258,13 +263,18 @@ pub async fn devices_counts(
         .select_only()
         .column(devices::Column::SiteKey)
         .column_as(devices::Column::DeviceKey.count(), "devices")
-        .filter(devices::Column::SiteKey.is_in(site_keys.iter().copied()))
+        .filter(at_sites(store, site_keys))
         .filter(filter.condition(store.backend()))
         .group_by(devices::Column::SiteKey)
         .into_tuple::<(i64, i64)>();
     let counts = query.all(store.readers()).await.doing("count devices")?;
     let count = |(site, count)| (site, u64::try_from(count).unwrap_or(0));
     Ok(counts.into_iter().map(count).collect())
+}
+
+fn at_sites(store: &Store, site_keys: &[i64]) -> Expr {
+    let keys = List::Int(site_keys.to_vec());
+    is_among(devices::Column::SiteKey, keys, store.backend())
 }
 
 /// How many devices there are.
@@ -329,22 +339,26 @@ fn bounds(column: impl ColumnTrait, page: &IdPage) -> Condition {
         .add_option(page.upto.as_ref().map(|id| column.lte(id.as_str())))
 }
 
-/// Rows at most that are read at once of schedules or configurations.
-const ROWS_MAX: u64 = 100_000;
-
 /// The rows of sites' schedules that hold now: the day and the event that said so.
 ///
 /// # Errors
-/// When the tables cannot be read.
+/// When the tables cannot be read, or the allowance does not suffice.
 pub async fn current_schedules(
     store: &Store,
     site_keys: &[i64],
+    allowance: &Allowance,
 ) -> Result<Vec<current_schedules::Model>, StoreError> {
-    let keys = site_keys.iter().copied();
-    let query = current_schedules::Entity::find()
-        .filter(current_schedules::Column::SiteKey.is_in(keys))
-        .limit(ROWS_MAX);
-    query.all(store.readers()).await.doing("read schedules")
+    let keys = List::Int(site_keys.to_vec());
+    let among = is_among(current_schedules::Column::SiteKey, keys, store.backend());
+    let query = current_schedules::Entity::find().filter(among);
+    let rows = query.stream(store.readers()).await;
+    let mut rows = rows.doing("read schedules")?;
+    let mut schedules = Vec::new();
+    while let Some(row) = rows.try_next().await.doing("read schedules")? {
+        allowance.take(size_of_val(&row) + row.day.len())?;
+        schedules.push(row);
+    }
+    Ok(schedules)
 }
 
 /// The row of a site's schedule that holds now on a day.
@@ -382,40 +396,24 @@ pub async fn configured(
 /// The parameters of things of one type and their values now, by the names of the parameters.
 ///
 /// # Errors
-/// When the tables cannot be read.
+/// When the tables cannot be read, or the allowance does not suffice.
 pub async fn configurations(
     store: &Store,
-    entity_type: &str,
-    entity_ids: &[&str],
+    (entity_type, entity_ids): (&str, &[&str]),
+    allowance: &Allowance,
 ) -> Result<Vec<configuration_values::Model>, StoreError> {
-    let ids = entity_ids.iter().copied();
+    let ids = entity_ids.iter().map(ToString::to_string).collect();
+    let id = configuration_values::Column::EntityId;
     let query = configuration_values::Entity::find()
         .filter(configuration_values::Column::EntityType.eq(entity_type))
-        .filter(configuration_values::Column::EntityId.is_in(ids))
-        .order_by_asc(configuration_values::Column::ParameterName)
-        .limit(ROWS_MAX);
-    query
-        .all(store.readers())
-        .await
-        .doing("read configurations")
-}
-
-/// The parameters of a device, site or the system and their values now.
-///
-/// # Errors
-/// When the tables cannot be read.
-pub async fn configuration(
-    store: &Store,
-    entity_type: &str,
-    entity_id: &str,
-) -> Result<Vec<configuration_values::Model>, StoreError> {
-    let query = configuration_values::Entity::find()
-        .filter(configuration_values::Column::EntityType.eq(entity_type))
-        .filter(configuration_values::Column::EntityId.eq(entity_id))
-        .order_by_asc(configuration_values::Column::ParameterName)
-        .limit(1_000);
-    query
-        .all(store.readers())
-        .await
-        .doing("read a configuration")
+        .filter(is_among(id, List::Text(ids), store.backend()))
+        .order_by_asc(configuration_values::Column::ParameterName);
+    let rows = query.stream(store.readers()).await;
+    let mut rows = rows.doing("read configurations")?;
+    let mut values = Vec::new();
+    while let Some(row) = rows.try_next().await.doing("read configurations")? {
+        allowance.take(size_of_val(&row) + row.parameter_name.len() + row.value.len())?;
+        values.push(row);
+    }
+    Ok(values)
 }

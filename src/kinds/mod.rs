@@ -207,6 +207,9 @@ pub enum Type {
     Tags,
 }
 
+/// Characters from which a text counts as large.
+const LARGE_CHARACTERS: usize = 4_096;
+
 /// How a value lies in its column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Storage {
@@ -239,6 +242,13 @@ impl Type {
             self,
             Self::Json { .. } | Self::Windows | Self::Services | Self::Tags
         )
+    }
+
+    /// Whether a value may take kilobytes: such a field is read only where it is asked for.
+    #[must_use]
+    pub const fn is_large(&self) -> bool {
+        let long = matches!(self, Self::Text { max } if *max > LARGE_CHARACTERS);
+        long || self.is_json()
     }
 
     /// Whether values are keys of devices.

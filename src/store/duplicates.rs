@@ -8,7 +8,9 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Value};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
+use super::allowance::Allowance;
 use super::error::{Doing, StoreError};
+use super::lists::List;
 use super::names::Names;
 use super::rows::{self, Reading};
 use super::sql::{Sql, on_grid};
@@ -150,13 +152,15 @@ impl<'t> Look<'t> {
         for keys in keys.chunks(KEYS_MAX) {
             self.look(keys).await?;
         }
+        let allowance = Allowance::of(usize::MAX);
         let mut stored = HashMap::new();
         for (kind, positions) in std::mem::take(&mut self.places) {
             for positions in positions.chunks(KEYS_MAX) {
                 let mut sql = Sql::new(rows::select(kind.spec(), Reading::Reported));
-                let positions = padded(positions.to_vec()).into_iter().map(Value::from);
-                sql.push(" WHERE t.position IN ").bind_list(positions);
-                for event in rows::read(self.tx, names, kind, sql).await? {
+                sql.push(" WHERE ");
+                sql.among("t.position", List::Int(positions.to_vec()));
+                let read = rows::read(self.tx, names, kind, (sql, &allowance)).await?;
+                for event in read {
                     stored.extend(key_of(&event.fact).map(|key| (key, event)));
                 }
             }

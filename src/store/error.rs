@@ -67,6 +67,15 @@ pub enum StoreError {
         /// A position that was committed before.
         known: Position,
     },
+    /// What was asked for is larger than one reader may take.
+    #[error("what is asked for takes more than {} MiB", bytes_max >> 20)]
+    TooLarge {
+        /// Bytes that it may take.
+        bytes_max: usize,
+    },
+    /// Other readers take all the room there is.
+    #[error("other readers take all the room")]
+    Crowded,
     /// Another process has folded the same events meanwhile.
     #[error("another process has moved the checkpoint of {projection}")]
     Overtaken {
@@ -94,8 +103,8 @@ impl StoreError {
         match self {
             Self::Database { cause, .. } => *cause,
             Self::Row { .. } | Self::Hole { .. } | Self::Fold { .. } => Cause::Corrupt,
-            Self::Panicked => Cause::Other,
-            Self::Overtaken { .. } => Cause::Busy,
+            Self::Panicked | Self::TooLarge { .. } => Cause::Other,
+            Self::Overtaken { .. } | Self::Crowded => Cause::Busy,
             Self::Closed | Self::WentBack { .. } => Cause::Unreachable,
         }
     }

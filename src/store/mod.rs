@@ -6,6 +6,7 @@
 //! `tail`). Positions are 1, 2, 3 … without a hole, so a reader proves by arithmetic that it has
 //! seen everything.
 
+mod allowance;
 mod append;
 mod backup;
 mod commit;
@@ -16,11 +17,13 @@ mod feed;
 mod fold;
 mod identity;
 mod insert;
+mod lists;
 mod metrics;
 mod migrations;
 mod names;
 mod open;
 mod options;
+mod parents;
 mod partitions;
 mod placing;
 mod read;
@@ -46,6 +49,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use allowance::Allowance;
 pub use append::{AppendError, Appended, Expect, Outcome, Request};
 pub use backup::{BackedUp, BackupError, Restored, backup, restore};
 pub use error::{Cause, StoreError};
@@ -60,19 +64,23 @@ pub(crate) use options::{COMMIT_BYTES_MAX, commit_events_max};
 pub use options::{EVENTS_MAX, Limits, Options};
 pub use read::{Order, PageQuery, Place, Scope, Slice};
 pub use reset::{ResetError, reset};
+pub use rows::Columns;
 pub use standing::Standing;
 pub use tail::Tail;
 pub use verify::{Check, Finding, Folds, OnProgress, Progress, Verified, verify};
 
 pub(crate) use error::Doing;
+pub(crate) use lists::{List, is_among};
 pub(crate) use scratch::{Scratch, fold_in};
 pub(crate) use sql::{Sql, value_in_text};
 
 use crate::clock::Clock;
 use crate::event::Position;
 use crate::kinds::Kind;
+use allowance::Room;
 use commit::Committer;
 use feed::Feeder;
+use options::READERS_BYTES_MAX;
 use partitions::Partitions;
 use read::Tables;
 use ring::Ring;
@@ -93,6 +101,7 @@ struct Shared {
     limits: Limits,
     names: Arc<Names>,
     tables: Tables,
+    room: Room,
     ring: Arc<Ring>,
     appends: mpsc::Sender<Pending>,
     jobs: mpsc::Sender<Job>,
@@ -171,6 +180,7 @@ impl Store {
             limits,
             names,
             tables,
+            room: Room::new(READERS_BYTES_MAX),
             ring,
             appends,
             jobs,

@@ -6,9 +6,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use sea_orm::{ConnectionTrait, DbBackend, Value};
+use sea_orm::{ConnectionTrait, DbBackend};
 
 use super::error::{Doing, StoreError};
+use super::lists::List;
 use super::read::Place;
 use super::sql::Sql;
 use crate::event::{Cell, Instant, Position, Reference};
@@ -111,8 +112,9 @@ impl Names {
             let mut sql = Sql::new(
                 "SELECT entity_key, entity_type, entity_id FROM entity_keys WHERE entity_type = ",
             );
-            sql.bind(entity.word()).push(" AND entity_id IN ");
-            sql.bind_list(ids.iter().map(|id| Value::from(id.to_string())));
+            let ids = ids.iter().map(ToString::to_string).collect();
+            sql.bind(entity.word()).push(" AND ");
+            sql.among("entity_id", List::Text(ids));
             self.learn(db, sql).await?;
         }
         Ok(())
@@ -125,10 +127,9 @@ impl Names {
         keys: &[i64],
     ) -> Result<(), StoreError> {
         for keys in keys.chunks(500) {
-            let mut sql = Sql::new(
-                "SELECT entity_key, entity_type, entity_id FROM entity_keys WHERE entity_key IN ",
-            );
-            sql.bind_list(keys.iter().map(|key| Value::from(*key)));
+            let mut sql =
+                Sql::new("SELECT entity_key, entity_type, entity_id FROM entity_keys WHERE ");
+            sql.among("entity_key", List::Int(keys.to_vec()));
             self.learn(db, sql).await?;
         }
         self.load_places_of(db, keys).await

@@ -48,11 +48,12 @@ const UNLESS_FROZEN: [(&str, &str); 5] = [
     ("tcp_keepalives_count", "2"),
     ("tcp_user_timeout", "15s"),
 ];
-/// Statements that a connection keeps prepared.
-const STATEMENTS_KEPT: usize = 512;
-/// Rows that the thread of an SQLite connection may be ahead of their reader. With the 50 that the
-/// library has the two wake each other all the time.
-const ROWS_AHEAD: usize = 2_000;
+/// Statements that a connection keeps prepared. A reader's are small, and of few forms; the writer has
+/// one for each number of rows in which commits come, of up to 2 MiB.
+const STATEMENTS_KEPT: usize = 128;
+/// Rows that the thread of an SQLite connection may be ahead of their reader: of the largest, 50 MiB.
+/// With the 50 that the library has the two wake each other all the time.
+const ROWS_AHEAD: usize = 256;
 
 /// Where the log is kept and with how many connections it is read.
 #[derive(Clone, Debug)]

@@ -27,6 +27,11 @@ pub(crate) fn commit_events_max(backend: DbBackend) -> usize {
 /// Bytes at most in a commit, unless one request has more.
 pub(crate) const COMMIT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// Bytes at most that are read and rendered for one request.
+pub(crate) const READ_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes at most of what is being read and rendered for all requests together.
+pub(crate) const READERS_BYTES_MAX: usize = 256 * 1024 * 1024;
+
 /// Limits of the log.
 #[derive(Clone, Debug)]
 pub struct Limits {

@@ -7,12 +7,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
 use super::append::{AppendError, Appended, Outcome, Request};
 use super::duplicates::{self, Key, Look};
 use super::error::{Doing, StoreError};
 use super::fold::Fold;
+use super::lists::List;
 use super::names::{EntityType, Names};
 use super::sql::Sql;
 use crate::event::{Cell, Event, Fact, Instant, NewEvent, Position};
@@ -298,8 +299,8 @@ async fn versions(
     if entities.is_empty() {
         return Ok(versions);
     }
-    let mut sql = Sql::new("SELECT entity, version FROM entity_versions WHERE entity IN ");
-    sql.bind_list(entities.into_iter().map(Value::from));
+    let mut sql = Sql::new("SELECT entity, version FROM entity_versions WHERE ");
+    sql.among("entity", List::Text(entities.into_iter().collect()));
     let statement = sql.statement(tx.get_database_backend());
     for row in tx.query_all_raw(statement).await.doing("read versions")? {
         let entity = row.try_get_by_index(0).doing("read a version")?;

@@ -4,14 +4,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, Value};
+use sea_orm::{ConnectionTrait, DatabaseConnection};
 
+use super::allowance::Allowance;
 use super::error::{Doing, StoreError};
+use super::lists::List;
 use super::names::Names;
-use super::rows::{self, Reading};
+use super::parents;
+use super::rows::{self, Columns, Reading};
 use super::sql::{Polarity, Sql};
-use crate::event::{Cell, Event, Instant, Position};
-use crate::kinds::{Filter, Kind, Operand, Operator, Spec};
+use crate::event::{Event, Instant, Position};
+use crate::kinds::{Filter, Kind, Operand, Spec};
 
 /// Reads tables on the connections for readers.
 #[derive(Clone, Debug)]
@@ -118,6 +121,8 @@ pub struct PageQuery {
     pub upto: Option<Position>,
     /// Of a kind that derives states: only changes, not each report.
     pub scope: Scope,
+    /// Which of its large fields.
+    pub columns: Columns,
     /// Events at most.
     pub limit: usize,
 }
@@ -143,32 +148,60 @@ impl Tables {
         Arc::clone(&self.names)
     }
 
-    /// Whole commits after a position: at least one, and no more once there are `events_min`. The
-    /// commits say how many events of each kind there must be; fewer are a hole, never silence.
+    /// Whole commits after a position: at least one, and no more once there are `events_min` or they
+    /// have come to some mebibytes. The commits say how many events of each kind there must be; fewer
+    /// are a hole, never silence.
     pub(crate) async fn after(
         &self,
         position: Position,
         events_min: usize,
         kinds: Option<&[Kind]>,
     ) -> Result<Slice, StoreError> {
-        let commits = self.commits_after(position, events_min).await?;
-        let mut counts: BTreeMap<Kind, i64> = BTreeMap::new();
-        let (mut upto, mut total, mut first) = (position, 0, None);
-        for commit in commits {
-            let wanted = i64::try_from(events_min).unwrap_or(i64::MAX);
-            if total >= wanted {
-                break;
-            }
-            first = first.or(Some(commit.first));
-            for (kind, count) in &commit.counts {
-                *counts.entry(*kind).or_default() += count;
+        let mut commits = self.commits_after(position, events_min).await?;
+        let asked = |commit: &Commit| {
+            let of = |(kind, count): &(Kind, i64)| {
                 let asked = kinds.is_none_or(|kinds| kinds.contains(kind));
-                total += if asked { *count } else { 0 };
+                if asked { *count } else { 0 }
+            };
+            commit.counts.iter().map(of).sum::<i64>()
+        };
+        let wanted = i64::try_from(events_min).unwrap_or(i64::MAX);
+        let mut total = 0;
+        commits.retain(|commit| {
+            let before = total;
+            total += asked(commit);
+            before < wanted
+        });
+        loop {
+            // one alone is of a size that could be appended
+            let bytes_max = if commits.len() > 1 {
+                SLICE_BYTES_MAX
+            } else {
+                usize::MAX
+            };
+            match self.whole(position, &commits, (kinds, bytes_max)).await {
+                Err(StoreError::TooLarge { .. }) => commits.truncate(commits.len().div_ceil(2)),
+                slice => return slice,
             }
-            upto = commit.last;
+        }
+    }
+
+    async fn whole(
+        &self,
+        position: Position,
+        commits: &[Commit],
+        (kinds, bytes_max): (Option<&[Kind]>, usize),
+    ) -> Result<Slice, StoreError> {
+        let mut counts: BTreeMap<Kind, i64> = BTreeMap::new();
+        for (kind, count) in commits.iter().flat_map(|commit| &commit.counts) {
+            *counts.entry(*kind).or_default() += count;
         }
         // a cursor inside a commit: the commit is read whole, and its first part passed over
-        let from = first.unwrap_or(position.next());
+        let from = commits
+            .first()
+            .map_or(position.next(), |commit| commit.first);
+        let upto = commits.last().map_or(position, |commit| commit.last);
+        let allowance = Allowance::of(bytes_max);
         let mut events = Vec::new();
         for (kind, count) in counts {
             if kinds.is_none_or(|kinds| kinds.contains(&kind)) {
@@ -177,7 +210,7 @@ impl Tables {
                 sql.push(" AND t.position <= ")
                     .bind(upto.0)
                     .push(" ORDER BY t.position");
-                let read = rows::read(&self.db, &self.names, kind, sql).await?;
+                let read = rows::read(&self.db, &self.names, kind, (sql, &allowance)).await?;
                 if i64::try_from(read.len()) != Ok(count) {
                     return Err(StoreError::Hole { missing: from });
                 }
@@ -190,6 +223,27 @@ impl Tables {
             events: events.into_iter().map(Arc::new).collect(),
             upto,
         })
+    }
+
+    /// The event at a position; `None` beyond the head.
+    pub(crate) async fn event(&self, position: Position) -> Result<Option<Event>, StoreError> {
+        let before = Position(position.0.saturating_sub(1));
+        let Some(commit) = self.commits_after(before, 1).await?.into_iter().next() else {
+            return Ok(None);
+        };
+        if position < commit.first {
+            return Ok(None);
+        }
+        for (kind, _) in commit.counts {
+            let mut sql = Sql::new(rows::select(kind.spec(), Reading::AsAppended));
+            sql.push(" WHERE t.position = ").bind(position.0);
+            let allowance = Allowance::of(usize::MAX);
+            let read = rows::read(&self.db, &self.names, kind, (sql, &allowance)).await?;
+            if let Some(event) = read.into_iter().next() {
+                return Ok(Some(event));
+            }
+        }
+        Err(StoreError::Hole { missing: position })
     }
 
     async fn commits_after(
@@ -225,29 +279,39 @@ impl Tables {
     }
 
     /// A page of one kind.
-    pub(crate) async fn page(&self, query: &PageQuery) -> Result<Vec<Event>, StoreError> {
-        let mut sql = Sql::new(rows::select(query.kind.spec(), Reading::Whole));
-        sql.push(" WHERE ");
+    pub(crate) async fn page(
+        &self,
+        query: &PageQuery,
+        allowance: &Allowance,
+    ) -> Result<Vec<Event>, StoreError> {
+        if let Some((query, parent, keys)) = parents::narrowed(query) {
+            let pages = self.pages(&query, (parent, &keys), allowance).await?;
+            let mut events: Vec<Event> = pages.into_values().flatten().collect();
+            events.sort_by(|left, right| query.order.compare(&Place::of(left), &Place::of(right)));
+            events.truncate(query.limit);
+            return Ok(events);
+        }
+        let spec = query.kind.spec();
+        let columns = rows::columns(spec, Reading::Whole, query.columns);
+        let mut sql = Sql::new(format!("SELECT {columns} FROM {} t WHERE ", spec.table));
         conditions(&mut sql, query);
-        ordered(&mut sql, query);
-        rows::read(&self.db, &self.names, query.kind, sql).await
+        ordered(&mut sql, query, "t");
+        rows::read(&self.db, &self.names, query.kind, (sql, allowance)).await
     }
 
     /// How many events a page would have without a limit.
     pub(crate) async fn count(&self, query: &PageQuery) -> Result<i64, StoreError> {
-        let mut sql = Sql::new(format!(
-            "SELECT count(*) FROM {} t WHERE ",
-            query.kind.spec().table
-        ));
+        if let Some((query, parent, keys)) = parents::narrowed(query) {
+            let counts = self.counts(&query, (parent, &keys)).await?;
+            return Ok(counts.into_values().sum());
+        }
+        let table = query.kind.spec().table;
+        let mut sql = Sql::new(format!("SELECT count(*) FROM {table} t WHERE "));
         conditions(&mut sql, query);
         let statement = sql.statement(self.db.get_database_backend());
-        let row = self
-            .db
-            .query_one_raw(statement)
-            .await
-            .doing("count events")?;
-        let row = row.ok_or(StoreError::Row {
-            table: query.kind.spec().table,
+        let row = self.db.query_one_raw(statement).await;
+        let row = row.doing("count events")?.ok_or(StoreError::Row {
+            table,
             column: "count",
         })?;
         row.try_get_by_index(0).doing("count events")
@@ -257,34 +321,14 @@ impl Tables {
     pub(crate) async fn pages(
         &self,
         query: &PageQuery,
-        parent: Operand,
-        keys: &[i64],
+        (parent, keys): (Operand, &[i64]),
+        allowance: &Allowance,
     ) -> Result<HashMap<i64, Vec<Event>>, StoreError> {
         let mut pages: HashMap<i64, Vec<Event>> = HashMap::new();
-        for keys in keys.chunks(parents_at_once(query, parent)) {
-            let mut sql = Sql::new("");
-            for (ordinal, key) in keys.iter().enumerate() {
-                sql.push(if ordinal > 0 { " UNION ALL " } else { "" })
-                    .push("SELECT * FROM (");
-                sql.push(&rows::select(query.kind.spec(), Reading::Whole))
-                    .push(" WHERE ");
-                sql.filter(
-                    query.kind.spec(),
-                    &of_parent(parent, &[*key]),
-                    Polarity::Plain,
-                );
-                sql.push(" AND ");
-                conditions(&mut sql, query);
-                ordered(&mut sql, query);
-                sql.push(") AS page");
-            }
-            for event in rows::read(&self.db, &self.names, query.kind, sql).await? {
-                if let Some(key) =
-                    parent.key_of(&event, &|device| self.names.site_of_device(device))
-                {
-                    pages.entry(key).or_default().push(event);
-                }
-            }
+        let sql = parents::pages(query, parent, (self.db.get_database_backend(), keys));
+        let read = rows::read_keyed(&self.db, &self.names, query.kind, (sql, allowance));
+        for (key, event) in read.await? {
+            pages.entry(key).or_default().push(event);
         }
         for page in pages.values_mut() {
             page.sort_by(|left, right| query.order.compare(&Place::of(left), &Place::of(right)));
@@ -296,81 +340,42 @@ impl Tables {
     pub(crate) async fn counts(
         &self,
         query: &PageQuery,
-        parent: Operand,
-        keys: &[i64],
+        (parent, keys): (Operand, &[i64]),
     ) -> Result<HashMap<i64, i64>, StoreError> {
-        let mut counts = HashMap::new();
-        for keys in keys.chunks(parents_at_once(query, parent)) {
-            let mut sql = Sql::new("");
-            for (ordinal, key) in keys.iter().enumerate() {
-                sql.push(if ordinal > 0 { " UNION ALL " } else { "" })
-                    .push("SELECT CAST(");
-                sql.bind(*key)
-                    .push(" AS BIGINT), count(*) FROM ")
-                    .push(query.kind.spec().table);
-                sql.push(" t WHERE ");
-                sql.filter(
-                    query.kind.spec(),
-                    &of_parent(parent, &[*key]),
-                    Polarity::Plain,
-                );
-                sql.push(" AND ");
-                conditions(&mut sql, query);
-            }
-            let statement = sql.statement(self.db.get_database_backend());
-            for row in self
-                .db
-                .query_all_raw(statement)
-                .await
-                .doing("count events")?
-            {
-                let key: i64 = row.try_get_by_index(0).doing("count events")?;
-                let count: i64 = row.try_get_by_index(1).doing("count events")?;
-                counts.insert(key, count);
-            }
-        }
-        Ok(counts)
+        let sql = parents::counts(query, parent, keys);
+        let statement = sql.statement(self.db.get_database_backend());
+        let rows = self.db.query_all_raw(statement).await;
+        let read = |row: sea_orm::QueryResult| {
+            let key: i64 = row.try_get_by_index(0).doing("count events")?;
+            let count: i64 = row.try_get_by_index(1).doing("count events")?;
+            Ok((key, count))
+        };
+        rows.doing("count events")?.into_iter().map(read).collect()
     }
 
     /// Events by their positions, in one statement; the instants let PostgreSQL pick its partitions.
-    pub(crate) async fn at(&self, kind: Kind, places: &[Place]) -> Result<Vec<Event>, StoreError> {
-        let mut events = Vec::with_capacity(places.len());
-        for places in places.chunks(1_000) {
-            let mut sql = Sql::new(rows::select(kind.spec(), Reading::Whole));
-            sql.push(" WHERE t.position IN ");
-            sql.bind_list(places.iter().map(|place| Value::from(place.position.0)));
-            let times = places.iter().map(|place| place.occurred_at.0);
-            if let (Some(from), Some(to)) = (times.clone().min(), times.max()) {
-                sql.push(" AND t.occurred_at >= ").bind(from);
-                sql.push(" AND t.occurred_at <= ").bind(to);
-            }
-            events.extend(rows::read(&self.db, &self.names, kind, sql).await?);
+    pub(crate) async fn at(
+        &self,
+        (kind, columns): (Kind, Columns),
+        places: &[Place],
+        allowance: &Allowance,
+    ) -> Result<Vec<Event>, StoreError> {
+        let spec = kind.spec();
+        let columns = rows::columns(spec, Reading::Whole, columns);
+        let mut sql = Sql::new(format!("SELECT {columns} FROM {} t WHERE ", spec.table));
+        let positions = places.iter().map(|place| place.position.0).collect();
+        sql.among("t.position", List::Int(positions));
+        let times = places.iter().map(|place| place.occurred_at.0);
+        if let (Some(from), Some(to)) = (times.clone().min(), times.max()) {
+            sql.push(" AND t.occurred_at >= ").bind(from);
+            sql.push(" AND t.occurred_at <= ").bind(to);
         }
-        Ok(events)
+        rows::read(&self.db, &self.names, kind, (sql, allowance)).await
     }
 }
 
-/// Selections at most that are joined in a statement: SQLite takes 500.
-const SELECTIONS_MAX: usize = 400;
-/// Values at most of a statement: SQLite takes 32,766 and PostgreSQL 65,535.
-const VALUES_MAX: usize = 32_000;
-
-/// For how many parents a page is read in one statement: each has all values of the filter again.
-fn parents_at_once(query: &PageQuery, parent: Operand) -> usize {
-    let mut one = Sql::new("");
-    one.bind(0);
-    one.filter(query.kind.spec(), &of_parent(parent, &[0]), Polarity::Plain);
-    conditions(&mut one, query);
-    ordered(&mut one, query);
-    (VALUES_MAX / one.values()).clamp(1, SELECTIONS_MAX)
-}
-
-fn of_parent(parent: Operand, keys: &[i64]) -> Filter {
-    Filter::Is(
-        parent,
-        Operator::In(keys.iter().map(|key| Cell::Int(*key)).collect()),
-    )
-}
+/// Bytes at most of a slice of several commits.
+const SLICE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 struct Commit {
     first: Position,
@@ -391,7 +396,8 @@ pub(crate) fn counts_of(text: &str) -> Result<Vec<(Kind, i64)>, StoreError> {
     })
 }
 
-fn conditions(sql: &mut Sql, query: &PageQuery) {
+/// What a page asks of its rows.
+pub(super) fn conditions(sql: &mut Sql, query: &PageQuery) {
     let spec: &Spec = query.kind.spec();
     sql.filter(spec, &query.filter, Polarity::Plain);
     if let Some(upto) = query.upto {
@@ -438,13 +444,14 @@ fn conditions(sql: &mut Sql, query: &PageQuery) {
     }
 }
 
-fn ordered(sql: &mut Sql, query: &PageQuery) {
+/// In which order a page has its rows, and how many.
+pub(super) fn ordered(sql: &mut Sql, query: &PageQuery, table: &str) {
     let direction = if query.order.ascending() { "" } else { " DESC" };
     sql.push(" ORDER BY ");
     if query.order.by_time() {
-        sql.push("t.occurred_at").push(direction).push(", ");
+        sql.push(&format!("{table}.occurred_at{direction}, "));
     }
-    sql.push("t.position").push(direction);
+    sql.push(&format!("{table}.position{direction}"));
     sql.push(" LIMIT ")
         .bind(i64::try_from(query.limit).unwrap_or(i64::MAX));
 }

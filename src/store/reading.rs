@@ -1,9 +1,9 @@
 //! The bounded reads that the log offers: by position, by time with a filter, for many parents at once.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use super::{PageQuery, Place, Slice, Store, StoreError, commit};
+use super::options::READ_BYTES_MAX;
+use super::{Allowance, Columns, PageQuery, Place, Slice, Store, StoreError, commit};
 use crate::event::{Event, Position};
 use crate::kinds::{Kind, Operand};
 
@@ -20,18 +20,26 @@ impl Store {
     ///
     /// # Errors
     /// When the tables cannot be read or lack it.
-    pub async fn event(&self, position: Position) -> Result<Option<Arc<Event>>, StoreError> {
-        let slice = self.after(Position(position.0 - 1), 1).await?;
-        let mut events = slice.events.into_iter();
-        Ok(events.find(|event| event.position == position))
+    pub async fn event(&self, position: Position) -> Result<Option<Event>, StoreError> {
+        self.shared.tables.event(position).await
+    }
+
+    /// An allowance for what is read to answer one request.
+    #[must_use]
+    pub fn allowance(&self) -> Allowance {
+        self.shared.room.allow(READ_BYTES_MAX)
     }
 
     /// A page of one kind.
     ///
     /// # Errors
-    /// When the tables cannot be read.
-    pub async fn page(&self, query: &PageQuery) -> Result<Vec<Event>, StoreError> {
-        self.shared.tables.page(query).await
+    /// When the tables cannot be read, or the allowance does not suffice.
+    pub async fn page(
+        &self,
+        query: &PageQuery,
+        allowance: &Allowance,
+    ) -> Result<Vec<Event>, StoreError> {
+        self.shared.tables.page(query, allowance).await
     }
 
     /// How many events a page would have without a limit.
@@ -45,14 +53,14 @@ impl Store {
     /// The same page for each of some devices or sites.
     ///
     /// # Errors
-    /// When the tables cannot be read.
+    /// When the tables cannot be read, or the allowance does not suffice.
     pub async fn pages(
         &self,
         query: &PageQuery,
-        parent: Operand,
-        keys: &[i64],
+        parents: (Operand, &[i64]),
+        allowance: &Allowance,
     ) -> Result<HashMap<i64, Vec<Event>>, StoreError> {
-        self.shared.tables.pages(query, parent, keys).await
+        self.shared.tables.pages(query, parents, allowance).await
     }
 
     /// How many events the same page would have for each of some devices or sites.
@@ -62,10 +70,9 @@ impl Store {
     pub async fn counts(
         &self,
         query: &PageQuery,
-        parent: Operand,
-        keys: &[i64],
+        parents: (Operand, &[i64]),
     ) -> Result<HashMap<i64, i64>, StoreError> {
-        self.shared.tables.counts(query, parent, keys).await
+        self.shared.tables.counts(query, parents).await
     }
 
     /// How often a thing that is changed with an expected version has changed.
@@ -79,8 +86,13 @@ impl Store {
     /// Events by their places.
     ///
     /// # Errors
-    /// When the tables cannot be read.
-    pub async fn at(&self, kind: Kind, places: &[Place]) -> Result<Vec<Event>, StoreError> {
-        self.shared.tables.at(kind, places).await
+    /// When the tables cannot be read, or the allowance does not suffice.
+    pub async fn at(
+        &self,
+        kind: (Kind, Columns),
+        places: &[Place],
+        allowance: &Allowance,
+    ) -> Result<Vec<Event>, StoreError> {
+        self.shared.tables.at(kind, places, allowance).await
     }
 }

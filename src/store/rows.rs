@@ -3,16 +3,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures_util::TryStreamExt;
 use sea_orm::sqlx::postgres::PgRow;
 use sea_orm::sqlx::sqlite::SqliteRow;
 use sea_orm::sqlx::{self, ColumnIndex, Decode, Row, Type as SqlType};
-use sea_orm::{ConnectionTrait, DbBackend, QueryResult};
+use sea_orm::{ConnectionTrait, QueryResult, StreamTrait};
 use uuid::Uuid;
 
+use super::allowance::Allowance;
 use super::error::{Doing, StoreError};
 use super::names::Names;
 use super::sql::Sql;
-use crate::event::{Cell, Event, Fact, Instant, Position, Provenance};
+use crate::event::{Cell, Event, Fact, Instant, Position, Provenance, Reference};
 use crate::kinds::{Derived, Kind, Spec, Storage};
 
 /// Whether derived fields are derived, or shown as they were reported.
@@ -26,28 +28,68 @@ pub(crate) enum Reading {
     Reported,
 }
 
+/// Which of the large fields of a kind are read. The others are absent in the events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Columns(u64);
+
+impl Columns {
+    /// All of them.
+    pub const ALL: Self = Self(u64::MAX);
+    /// None.
+    pub const NONE: Self = Self(0);
+    const EXTRA: u32 = 63;
+
+    /// These and the field of an index.
+    #[must_use]
+    pub fn with(self, index: usize) -> Self {
+        let bit = u32::try_from(index).unwrap_or(Self::EXTRA).min(Self::EXTRA);
+        Self(self.0 | 1 << bit)
+    }
+
+    /// These and `extra`.
+    #[must_use]
+    pub const fn with_extra(self) -> Self {
+        Self(self.0 | 1 << Self::EXTRA)
+    }
+
+    /// Those that are in either.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    fn has(self, index: usize) -> bool {
+        self == self.with(index)
+    }
+}
+
 /// Number of columns of the envelope before those of the kind.
 const ENVELOPE: usize = 5;
 
 /// `SELECT …` with the columns of a kind, from its table as `t`.
 pub(crate) fn select(spec: &Spec, reading: Reading) -> String {
-    let mut text =
-        "SELECT t.position, t.event_id, t.occurred_at, t.recorded_at, t.provenance".to_owned();
-    for field in spec.fields {
+    let columns = columns(spec, reading, Columns::ALL);
+    format!("SELECT {columns} FROM {} t", spec.table)
+}
+
+/// The columns of a kind that [`read`] expects, from its table as `t`.
+pub(crate) fn columns(spec: &Spec, reading: Reading, asked: Columns) -> String {
+    let mut text = "t.position, t.event_id, t.occurred_at, t.recorded_at, t.provenance".to_owned();
+    for (index, field) in spec.fields.iter().enumerate() {
         text.push_str(", ");
         match &spec.derived {
             Some(derived) if derived.field == field.name && reading != Reading::Reported => {
                 text.push_str(&derived_sql(spec, derived, reading));
             }
+            _ if field.ty.is_large() && !asked.has(index) => text.push_str("NULL"),
             _ => {
                 text.push_str("t.");
                 text.push_str(field.column.name());
             }
         }
     }
-    text.push_str(", t.extra FROM ");
-    text.push_str(spec.table);
-    text.push_str(" t");
+    let has_extra = asked == asked.with_extra();
+    text.push_str(if has_extra { ", t.extra" } else { ", NULL" });
     text
 }
 
@@ -94,48 +136,98 @@ pub(crate) async fn derived(
     rows.iter().map(read).collect()
 }
 
-/// Runs a query that was begun with [`select`] and reads its rows.
-pub(crate) async fn read(
-    db: &impl ConnectionTrait,
+/// Runs a query that selects [`columns`] and reads its rows, as long as the allowance lasts.
+pub(crate) async fn read<C: ConnectionTrait + StreamTrait>(
+    db: &C,
     names: &Names,
     kind: Kind,
-    sql: Sql,
+    (sql, allowance): (Sql, &Allowance),
 ) -> Result<Vec<Event>, StoreError> {
-    let backend: DbBackend = db.get_database_backend();
-    let rows = db
-        .query_all_raw(sql.statement(backend))
-        .await
-        .doing("read events")?;
-    let unknown = unknown_keys(kind.spec(), names, &rows)?;
-    if !unknown.is_empty() {
-        names.look_up_keys(db, &unknown).await?;
-    }
-    rows.iter().map(|row| event(kind, names, row)).collect()
+    let mut events = Vec::new();
+    let each = |_: &QueryResult, event| {
+        events.push(event);
+        Ok(())
+    };
+    let unknown = each_row(db, names, (kind, sql), (allowance, each)).await?;
+    learn(db, names, unknown, &mut events).await?;
+    Ok(events)
 }
 
-fn unknown_keys(
-    spec: &'static Spec,
+/// The same for a query with a key behind the columns: each event with its key.
+pub(crate) async fn read_keyed<C: ConnectionTrait + StreamTrait>(
+    db: &C,
     names: &Names,
-    rows: &[QueryResult],
+    kind: Kind,
+    (sql, allowance): (Sql, &Allowance),
+) -> Result<Vec<(i64, Event)>, StoreError> {
+    let spec = kind.spec();
+    let (mut keys, mut events) = (Vec::new(), Vec::new());
+    let each = |row: &QueryResult, event| {
+        keys.push(required(
+            row,
+            ENVELOPE + spec.fields.len() + 1,
+            spec.table,
+            "k",
+        )?);
+        events.push(event);
+        Ok(())
+    };
+    let unknown = each_row(db, names, (kind, sql), (allowance, each)).await?;
+    learn(db, names, unknown, &mut events).await?;
+    Ok(keys.into_iter().zip(events).collect())
+}
+
+/// Hands each row over as it arrives; answers the keys that bear no id yet.
+async fn each_row<C: ConnectionTrait + StreamTrait>(
+    db: &C,
+    names: &Names,
+    (kind, sql): (Kind, Sql),
+    (allowance, mut each): (
+        &Allowance,
+        impl FnMut(&QueryResult, Event) -> Result<(), StoreError>,
+    ),
 ) -> Result<Vec<i64>, StoreError> {
+    let statement = sql.statement(ConnectionTrait::get_database_backend(db));
     let mut unknown = Vec::new();
-    for (index, field) in spec
-        .fields
-        .iter()
-        .enumerate()
-        .filter(|(_, f)| f.ty.is_reference())
-    {
-        for row in rows {
-            let key: Option<i64> = get(row, ENVELOPE + index, spec.table, field.column.name())?;
-            unknown.extend(key.filter(|key| names.id(*key).is_none()));
-        }
+    let rows = db.stream_raw(statement).await.doing("read events")?;
+    let mut rows = std::pin::pin!(rows);
+    while let Some(row) = rows.try_next().await.doing("read events")? {
+        let event = event(kind, names, &row, &mut unknown)?;
+        allowance.take(event.fact.weight_bytes())?;
+        each(&row, event)?;
     }
-    unknown.sort_unstable();
-    unknown.dedup();
     Ok(unknown)
 }
 
-fn event(kind: Kind, names: &Names, row: &QueryResult) -> Result<Event, StoreError> {
+/// Gives events their ids whose keys this process had not met.
+async fn learn(
+    db: &impl ConnectionTrait,
+    names: &Names,
+    mut unknown: Vec<i64>,
+    events: &mut [Event],
+) -> Result<(), StoreError> {
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    unknown.sort_unstable();
+    unknown.dedup();
+    names.look_up_keys(db, &unknown).await?;
+    for cell in events.iter_mut().flat_map(|event| &mut event.fact.cells) {
+        if let Cell::Reference(Reference { key, .. }) = cell
+            && unknown.binary_search(key).is_ok()
+        {
+            *cell = names.reference(*key);
+        }
+    }
+    Ok(())
+}
+
+fn event(
+    kind: Kind,
+    names: &Names,
+    row: &QueryResult,
+    unknown: &mut Vec<i64>,
+) -> Result<Event, StoreError> {
     let spec = kind.spec();
     let table = spec.table;
     let mut cells = Vec::with_capacity(spec.fields.len());
@@ -143,7 +235,9 @@ fn event(kind: Kind, names: &Names, row: &QueryResult) -> Result<Event, StoreErr
         let (at, column) = (ENVELOPE + index, field.column.name());
         cells.push(match field.ty.storage() {
             Storage::Int if field.ty.is_reference() => {
-                get::<i64>(row, at, table, column)?.map_or(Cell::Null, |key| names.reference(key))
+                let key: Option<i64> = get(row, at, table, column)?;
+                unknown.extend(key.filter(|key| names.id(*key).is_none()));
+                key.map_or(Cell::Null, |key| names.reference(key))
             }
             Storage::Int => get::<i64>(row, at, table, column)?.into(),
             Storage::Float => get::<f64>(row, at, table, column)?.into(),

@@ -6,6 +6,7 @@
 
 use sea_orm::{DbBackend, Statement, Value};
 
+use super::lists::{self, List};
 use crate::event::Cell;
 use crate::kinds::{Envelope, Filter, Operand, Operator, Spec, Storage};
 
@@ -24,6 +25,8 @@ pub(crate) fn on_grid(size: usize) -> usize {
 pub(crate) struct Sql {
     text: String,
     values: Vec<Value>,
+    /// Whether one of the values is a list.
+    lists: bool,
 }
 
 impl Sql {
@@ -32,6 +35,7 @@ impl Sql {
         Self {
             text: text.into(),
             values: Vec::new(),
+            lists: false,
         }
     }
 
@@ -59,10 +63,37 @@ impl Sql {
         self.push(")")
     }
 
+    /// Adds the condition that an expression is one of some values. The list is one value, so that
+    /// lists of all lengths have one text.
+    pub(crate) fn among(&mut self, column: &str, list: List) -> &mut Self {
+        self.push(column)
+            .push(lists::AMONG)
+            .bind_array(list)
+            .push(lists::END)
+    }
+
+    /// Adds a table `k` of one column, `value`, which has a row for each of some keys.
+    pub(crate) fn each(&mut self, keys: &[i64]) -> &mut Self {
+        let keys = List::Int(keys.to_vec());
+        self.push(lists::EACH).bind_array(keys).push(lists::AS_K)
+    }
+
+    fn bind_array(&mut self, list: List) -> &mut Self {
+        self.lists = true;
+        self.bind(list.array())
+    }
+
+    /// Adds a statement in the making.
+    pub(crate) fn add(&mut self, other: Self) -> &mut Self {
+        self.text.push_str(&other.text);
+        self.values.extend(other.values);
+        self.lists |= other.lists;
+        self
+    }
+
     /// Adds another statement, to be run after this one.
     pub(crate) fn join(&mut self, next: Self) {
-        self.push("; ").push(&next.text);
-        self.values.extend(next.values);
+        self.push("; ").add(next);
     }
 
     /// How many values it has.
@@ -73,12 +104,16 @@ impl Sql {
     /// The statement. SQLite takes the places of values as they are: with numbers it finds each by
     /// a search through all before it, and a statement of 10,000 values takes seconds.
     pub(crate) fn statement(self, backend: DbBackend) -> Statement {
-        let text = if backend == DbBackend::Postgres {
-            numbered(&self.text.replace(BYTEWISE, " COLLATE \"C\""))
-        } else {
-            self.text
-        };
-        Statement::from_sql_and_values(backend, text, self.values)
+        let (mut text, mut values) = (self.text, self.values);
+        if self.lists {
+            text = lists::written(&text, backend);
+        }
+        if backend == DbBackend::Postgres {
+            text = numbered(&text.replace(BYTEWISE, " COLLATE \"C\""));
+        } else if self.lists {
+            values = values.into_iter().map(lists::as_json).collect();
+        }
+        Statement::from_sql_and_values(backend, text, values)
     }
 
     /// Adds a filter as a condition. `negated` is pushed down to the single conditions, so that one
@@ -122,9 +157,9 @@ impl Sql {
     fn condition(&mut self, spec: &Spec, operand: Operand, operator: &Operator) {
         match (operand, column_of(spec, operand), device_of(spec)) {
             (Operand::Site, site, Some(device)) => {
-                self.condition_on_site(site, device, operator);
+                self.condition_on_site(site.as_deref(), &device, operator);
             }
-            (_, Some(column), _) => self.condition_on(column, operator),
+            (_, Some(column), _) => self.condition_on(&column, operator),
             (_, None, _) => {
                 // what the kind does not have is absent
                 let absent = matches!(operator, Operator::IsNull);
@@ -144,10 +179,7 @@ impl Sql {
                     .iter()
                     .fold(self, |sql, cell| sql.bind(value_of(cell)))
             }
-            Operator::In(cells) => self
-                .push(column)
-                .push(" IN ")
-                .bind_list(cells.iter().map(value_of)),
+            Operator::In(cells) => self.among(column, List::of(cells)),
             Operator::Less(bound) => self.compared(column, " < ", bound),
             Operator::AtMost(bound) => self.compared(column, " <= ", bound),
             Operator::Greater(bound) => self.compared(column, " > ", bound),
@@ -183,8 +215,9 @@ impl Sql {
     /// An event that names no site but a device is at the site at which the device is registered.
     fn condition_on_site(&mut self, site: Option<&str>, device: &str, operator: &Operator) {
         let Operator::In(cells) = operator else {
-            let site = site.map_or_else(String::new, |site| format!("t.{site}, "));
-            let registered = format!("SELECT site_key FROM devices WHERE device_key = t.{device}");
+            let site = site.map_or_else(String::new, |site| format!("{site}, "));
+            let registered =
+                format!("SELECT d.site_key FROM devices d WHERE d.device_key = {device}");
             // with one value more, since one alone is not coalesced
             let column = format!("coalesce({site}({registered}), NULL)");
             return self.condition_on(&column, operator);
@@ -195,13 +228,12 @@ impl Sql {
         }
         self.push("(");
         if let Some(site) = site {
-            self.push(site).push(" IN ");
-            self.bind_list(cells.iter().map(value_of));
+            self.among(site, List::of(cells));
             self.push(" OR ").push(site).push(" IS NULL AND ");
         }
         self.push(device)
-            .push(" IN (SELECT device_key FROM devices WHERE site_key IN ");
-        self.bind_list(cells.iter().map(value_of)).push("))");
+            .push(" IN (SELECT d.device_key FROM devices d WHERE ");
+        self.among("d.site_key", List::of(cells)).push("))");
     }
 }
 
@@ -237,22 +269,33 @@ impl Polarity {
     }
 }
 
-fn column_of(spec: &Spec, operand: Operand) -> Option<&'static str> {
-    let field = |index: Option<usize>| index.and_then(|index| spec.fields.get(index));
+/// The column of what a condition looks at, in the table as `t`.
+fn column_of(spec: &Spec, operand: Operand) -> Option<String> {
+    let envelope = |column: &str| Some(format!("t.{column}"));
     match operand {
-        Operand::Envelope(Envelope::OccurredAt) => Some("t.occurred_at"),
-        Operand::Envelope(Envelope::RecordedAt) => Some("t.recorded_at"),
-        Operand::Envelope(Envelope::Provenance) => Some("t.provenance"),
-        Operand::Envelope(Envelope::Position) => Some("t.position"),
-        Operand::Field(index) => field(Some(index)).map(|field| field.column.name()),
+        Operand::Envelope(Envelope::OccurredAt) => envelope("occurred_at"),
+        Operand::Envelope(Envelope::RecordedAt) => envelope("recorded_at"),
+        Operand::Envelope(Envelope::Provenance) => envelope("provenance"),
+        Operand::Envelope(Envelope::Position) => envelope("position"),
+        Operand::Field(index) => column_at(spec, Some(index)),
         Operand::Device => device_of(spec),
-        Operand::Site => field(spec.site_index()).map(|field| field.column.name()),
+        Operand::Site => site_of(spec),
     }
 }
 
-fn device_of(spec: &Spec) -> Option<&'static str> {
-    let field = spec.device_index().and_then(|index| spec.fields.get(index));
-    field.map(|field| field.column.name())
+fn column_at(spec: &Spec, index: Option<usize>) -> Option<String> {
+    let field = index.and_then(|index| spec.fields.get(index))?;
+    Some(format!("t.{}", field.column.name()))
+}
+
+/// The column that names a device, in the table as `t`.
+pub(super) fn device_of(spec: &Spec) -> Option<String> {
+    column_at(spec, spec.device_index())
+}
+
+/// The column that names a site, in the table as `t`.
+pub(super) fn site_of(spec: &Spec) -> Option<String> {
+    column_at(spec, spec.site_index())
 }
 
 /// A cell as a value of its column. A reference is its key.

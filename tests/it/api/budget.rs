@@ -182,3 +182,34 @@ async fn a_document_that_is_too_deep_or_too_wide_is_refused() {
     })
     .await;
 }
+
+/// Pages of large events, each under a name of its own.
+fn pages_of_errors(pages: usize, fields: &str) -> String {
+    let page = |n| format!("p{n}: errorLogs(first: 200) {{ nodes {{ {fields} }} }}");
+    format!("{{ {} }}", (0..pages).map(page).collect::<String>())
+}
+
+#[tokio::test]
+async fn an_answer_has_no_more_bytes_than_one_may() {
+    on_each_database(async |app| {
+        let large = "x".repeat(60_000);
+        for hundred in 0..2 {
+            let error = |n: usize| {
+                json!({ "errorLog": { "category": "SYSTEM", "severity": "ERROR",
+                    "errorMessage": format!("{hundred} {n}"), "stackTrace": large,
+                    "context": { "text": large } } })
+            };
+            app.record((0..100).map(error).collect()).await;
+        }
+        let both = "stackTrace context";
+        app.data(&pages_of_errors(1, both)).await;
+        let request = json!({ "query": pages_of_errors(3, both) });
+        let answer = app.query(request).await;
+        let codes = answer["errors"].as_array().unwrap();
+        let code = |error: &Value| error["extensions"]["code"] == "LIMIT_EXCEEDED";
+        assert!(codes.iter().all(code), "{}", answer["errors"]);
+        // what is not asked for is not read
+        app.data(&pages_of_errors(40, "severity occurredAt")).await;
+    })
+    .await;
+}

@@ -2,7 +2,7 @@
 
 use homepot_analytics::event::Event;
 use homepot_analytics::kinds::{Filter, Kind};
-use homepot_analytics::store::{Order, PageQuery, Scope};
+use homepot_analytics::store::{Columns, Order, PageQuery, Scope};
 
 use crate::support::{Database, TestLog, contract, state};
 
@@ -23,6 +23,7 @@ async fn history(log: &TestLog, scope: Scope) -> Vec<String> {
         before: None,
         upto: None,
         scope,
+        columns: Columns::ALL,
         limit: 100,
     };
     let spec = Kind::DeviceStateChange.spec();
@@ -30,7 +31,7 @@ async fn history(log: &TestLog, scope: Scope) -> Vec<String> {
         let cell = &event.fact.cells[spec.index_of(name).unwrap()];
         cell.text().unwrap_or("-").to_owned()
     };
-    let page = log.page(&query).await.unwrap();
+    let page = log.page(&query, &log.allowance()).await.unwrap();
     assert_eq!(
         log.count(&query).await.unwrap(),
         i64::try_from(page.len()).unwrap()

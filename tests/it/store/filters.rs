@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use homepot_analytics::event::{Cell, Event};
 use homepot_analytics::kinds::{Envelope, Filter, Kind, Operand, Operator, Spec, Type};
-use homepot_analytics::store::{EntityType, Order, PageQuery, Place, Scope, Store};
+use homepot_analytics::store::{
+    Columns, EntityType, Order, PageQuery, Place, Scope, Store, StoreError,
+};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use rand::SeedableRng as _;
@@ -15,7 +17,9 @@ use crate::support::{Database, TestLog, contract, samples, value};
 contract![
     what_is_read_is_what_was_appended,
     page_by_page_equals_all_at_once_and_the_filter_in_memory,
-    pages_of_several_devices_equal_the_page_of_each,
+    pages_of_several_devices_and_sites_are_what_passes_in_memory,
+    large_fields_are_read_only_where_they_are_asked_for,
+    a_page_is_read_no_further_than_its_allowance_goes,
     events_are_found_by_their_places,
 ];
 
@@ -36,7 +40,7 @@ async fn filled(database: &Database) -> (TestLog, Vec<Event>) {
     }
     let mut events = Vec::new();
     for kind in Kind::all() {
-        events.extend(log.page(&all_of(kind)).await.unwrap());
+        events.extend(log.page(&all_of(kind), &log.allowance()).await.unwrap());
     }
     (log, events)
 }
@@ -50,6 +54,7 @@ fn all_of(kind: Kind) -> PageQuery {
         before: None,
         upto: None,
         scope: Scope::All,
+        columns: Columns::ALL,
         limit: 10_000,
     }
 }
@@ -222,7 +227,7 @@ async fn holds(log: &TestLog, events: &[Event], mut query: PageQuery) -> Result<
     prop_assert_eq!(count, i64::try_from(expected.len()).unwrap());
     let mut read = Vec::new();
     loop {
-        let page = log.page(&query).await.unwrap();
+        let page = log.page(&query, &log.allowance()).await.unwrap();
         prop_assert!(page.len() <= query.limit);
         let Some(last) = page.last() else { break };
         query.after = Some(Place::of(last));
@@ -233,7 +238,7 @@ async fn holds(log: &TestLog, events: &[Event], mut query: PageQuery) -> Result<
         query.after = Some(Place::of(first));
         query.before = Some(Place::of(last));
         query.limit = 10_000;
-        let between = log.page(&query).await.unwrap();
+        let between = log.page(&query, &log.allowance()).await.unwrap();
         prop_assert_eq!(
             between.iter().collect::<Vec<_>>(),
             &expected[1..expected.len() - 1]
@@ -242,30 +247,80 @@ async fn holds(log: &TestLog, events: &[Event], mut query: PageQuery) -> Result<
     Ok(())
 }
 
-async fn pages_of_several_devices_equal_the_page_of_each(database: Database) {
-    let (log, _) = filled(&database).await;
-    let device = |id| log.names().key(EntityType::Device, id).unwrap();
-    let keys = ["d1", "d2", "d3"].map(device);
-    for kind in [Kind::DeviceMetrics, Kind::DeviceStateChange, Kind::ErrorLog] {
-        let query = PageQuery {
-            limit: 5,
-            order: Order::NewestFirst,
-            ..all_of(kind)
-        };
-        let pages = log.pages(&query, Operand::Device, &keys).await.unwrap();
-        for key in keys {
-            let cell = Cell::Int(key);
-            let filter = Filter::Is(Operand::Device, Operator::In(vec![cell]));
-            let page = log
-                .page(&PageQuery {
-                    filter,
+async fn pages_of_several_devices_and_sites_are_what_passes_in_memory(database: Database) {
+    let (log, events) = filled(&database).await;
+    let key = |entity, id| log.names().key(entity, id).unwrap();
+    let devices = ["d1", "d2", "d3"].map(|id| key(EntityType::Device, id));
+    let sites = ["s1", "s2"].map(|id| key(EntityType::Site, id));
+    let parents = [
+        (Operand::Device, devices.as_slice()),
+        (Operand::Site, sites.as_slice()),
+    ];
+    for (kind, (operand, keys)) in Kind::all().flat_map(|kind| parents.map(|p| (kind, p))) {
+        for (order, limit) in ORDERS
+            .into_iter()
+            .flat_map(|order| [(order, 3), (order, 100)])
+        {
+            let query = PageQuery {
+                order,
+                limit,
+                ..all_of(kind)
+            };
+            let pages = log.pages(&query, (operand, keys), &log.allowance()).await;
+            let (pages, counts) = (pages.unwrap(), log.counts(&query, (operand, keys)).await);
+            let counts = counts.unwrap();
+            for key in keys {
+                let of_parent = Filter::Is(operand, Operator::In(vec![Cell::Int(*key)]));
+                let filtered = PageQuery {
+                    filter: of_parent,
                     ..query.clone()
-                })
-                .await
-                .unwrap();
-            assert_eq!(pages.get(&key), Some(&page));
+                };
+                let mut expected = passing(&log, &events, &filtered);
+                let count = i64::try_from(expected.len()).unwrap();
+                assert_eq!(counts.get(key), Some(&count));
+                expected.truncate(limit);
+                let page = pages.get(key).map(Vec::as_slice).unwrap_or_default();
+                assert!(page.iter().eq(expected), "{kind:?} {operand:?} {order:?}");
+            }
         }
     }
+    log.close().await;
+}
+
+async fn large_fields_are_read_only_where_they_are_asked_for(database: Database) {
+    let (log, events) = filled(&database).await;
+    let spec = Kind::ErrorLog.spec();
+    let index = |name| spec.index_of(name).unwrap();
+    let query = PageQuery {
+        columns: Columns::NONE.with(index("stackTrace")),
+        ..all_of(Kind::ErrorLog)
+    };
+    let page = log.page(&query, &log.allowance()).await.unwrap();
+    let mut expected: Vec<Event> = passing(&log, &events, &query)
+        .into_iter()
+        .cloned()
+        .collect();
+    for event in &mut expected {
+        event.fact.cells[index("context")] = Cell::Null;
+        event.fact.cells[index("errorMessage")] = Cell::Null;
+        event.fact.extra = Cell::Null;
+    }
+    assert_eq!(page, expected);
+    log.close().await;
+}
+
+async fn a_page_is_read_no_further_than_its_allowance_goes(database: Database) {
+    let (log, _) = filled(&database).await;
+    let query = all_of(Kind::DeviceMetrics);
+    let allowance = log.allowance();
+    let page = log.page(&query, &allowance).await.unwrap();
+    let weight: usize = page.iter().map(|event| event.fact.weight_bytes()).sum();
+    let rest = (64 << 20) - weight - weight / 2;
+    allowance.take(rest).unwrap();
+    let refused = log.page(&query, &allowance).await;
+    assert!(matches!(refused, Err(StoreError::TooLarge { .. })));
+    // the connection that was left in the middle of its rows serves the next
+    assert_eq!(log.page(&query, &log.allowance()).await.unwrap(), page);
     log.close().await;
 }
 
@@ -274,7 +329,10 @@ async fn events_are_found_by_their_places(database: Database) {
     for kind in Kind::all() {
         let of_kind: Vec<_> = events.iter().filter(|e| e.fact.kind == kind).collect();
         let places: Vec<Place> = of_kind.iter().step_by(3).map(|e| Place::of(e)).collect();
-        let mut found = log.at(kind, &places).await.unwrap();
+        let mut found = log
+            .at((kind, Columns::ALL), &places, &log.allowance())
+            .await
+            .unwrap();
         found.sort_by_key(|event| event.position);
         assert!(found.iter().eq(of_kind.into_iter().step_by(3)));
     }
