@@ -117,6 +117,19 @@ pub(crate) struct Look<'t> {
     places: HashMap<Kind, Vec<i64>>,
 }
 
+/// Bytes at most of stored events that are read at once.
+const STORED_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// A stored event; without its values if it says something else than all new ones of its key. It may
+/// be much larger than these, and that it differs is all there is to know of it.
+fn unless_it_differs(mut stored: Event, news: &[&NewEvent]) -> Event {
+    if !news.iter().any(|new| says_the_same(&stored.fact, new)) {
+        stored.fact.cells = Box::default();
+        stored.fact.extra = Cell::Null;
+    }
+    stored
+}
+
 /// Marks the row of the head among those of repeats, whose third column is 1.
 const HEAD: i64 = 0;
 
@@ -143,29 +156,55 @@ impl<'t> Look<'t> {
         })
     }
 
-    /// The events of the log that have one of these keys.
+    /// The events of the log that have the key of a new one.
     pub(crate) async fn stored(
         &mut self,
         names: &Names,
-        keys: &[Key],
+        news: &HashMap<Key, Vec<&NewEvent>>,
     ) -> Result<HashMap<Key, Event>, StoreError> {
+        let keys: Vec<Key> = news.keys().cloned().collect();
         for keys in keys.chunks(KEYS_MAX) {
             self.look(keys).await?;
         }
-        let allowance = Allowance::of(usize::MAX);
         let mut stored = HashMap::new();
         for (kind, positions) in std::mem::take(&mut self.places) {
-            for positions in positions.chunks(KEYS_MAX) {
-                let mut sql = Sql::new(rows::select(kind.spec(), Reading::Reported));
-                sql.push(" WHERE ");
-                sql.among("t.position", List::Int(positions.to_vec()));
-                let read = rows::read(self.tx, names, kind, (sql, &allowance)).await?;
-                for event in read {
-                    stored.extend(key_of(&event.fact).map(|key| (key, event)));
+            let mut parts: Vec<&[i64]> = positions.chunks(KEYS_MAX).collect();
+            while let Some(part) = parts.pop() {
+                match self.read(names, kind, part).await {
+                    Err(StoreError::TooLarge { .. }) => {
+                        let (left, right) = part.split_at(part.len() / 2);
+                        parts.extend([left, right]);
+                    }
+                    read => {
+                        let keyed = |event: Event| {
+                            let key = key_of(&event.fact)?;
+                            let event = unless_it_differs(event, news.get(&key)?);
+                            Some((key, event))
+                        };
+                        stored.extend(read?.into_iter().filter_map(keyed));
+                    }
                 }
             }
         }
         Ok(stored)
+    }
+
+    /// The events at some positions, unless they are many and large.
+    async fn read(
+        &self,
+        names: &Names,
+        kind: Kind,
+        positions: &[i64],
+    ) -> Result<Vec<Event>, StoreError> {
+        let bytes_max = if positions.len() > 1 {
+            STORED_BYTES_MAX
+        } else {
+            usize::MAX
+        };
+        let mut sql = Sql::new(rows::select(kind.spec(), Reading::Reported));
+        sql.push(" WHERE ");
+        sql.among("t.position", List::Int(positions.to_vec()));
+        rows::read(self.tx, names, kind, (sql, &Allowance::of(bytes_max))).await
     }
 
     /// Looks for some keys, and at the head unless that was seen.

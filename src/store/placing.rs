@@ -57,13 +57,14 @@ impl<'a> Placing<'a> {
     ) -> Result<Self, StoreError> {
         let mut look = Look::begin(tx).await?;
         look_up_names(tx, names, requests).await?;
-        let keys: HashSet<Key> = events_of(requests)
-            .filter_map(|new| {
-                duplicates::key_with(&new.fact, |id| names.key(EntityType::Device, id))
-            })
-            .collect();
-        let keys: Vec<Key> = keys.into_iter().collect();
-        let known = look.stored(names, &keys).await?;
+        let mut news: HashMap<Key, Vec<&NewEvent>> = HashMap::new();
+        for new in events_of(requests) {
+            let key = duplicates::key_with(&new.fact, |id| names.key(EntityType::Device, id));
+            if let Some(key) = key {
+                news.entry(key).or_default().push(new);
+            }
+        }
+        let known = look.stored(names, &news).await?;
         let (head, last_recorded_at) = look.head().await?;
         Ok(Self {
             tx,
