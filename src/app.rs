@@ -157,6 +157,7 @@ impl App {
             sockets: sockets.clone(),
             drain: drain.clone(),
             bodies: http::Bodies::default(),
+            places: http::Places::new(usize::try_from(start.limits.sockets_max).unwrap_or(1)),
         };
         let router = http::router(web, Hosts::new(address, &start.allowed_hosts), log);
         let service = router.into_make_service_with_connect_info::<SocketAddr>();

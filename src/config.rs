@@ -269,6 +269,9 @@ pub struct LimitArgs {
     /// Connections to the database for readers (1 to 100).
     #[arg(long, env = "HOMEPOT_READERS_MAX", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub readers_max: u32,
+    /// Sockets that may be open (1 to 1000000); more are refused as OVERLOADED.
+    #[arg(long, env = "HOMEPOT_SOCKETS_MAX", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub sockets_max: u32,
     /// Seconds within which a device is expected to be heard of, at least (5 to 86400); after three
     /// of its own intervals, and not before this, it is OFFLINE.
     #[arg(long, env = "HOMEPOT_OFFLINE_AFTER_SECONDS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(5..=86_400))]
@@ -313,6 +316,7 @@ impl Default for LimitArgs {
             queue_mib_max: 64,
             ring_events_max: 50_000,
             readers_max: 8,
+            sockets_max: 10_000,
             offline_after_seconds: 90,
             drain_seconds: 10,
         }

@@ -27,7 +27,7 @@ use crate::kinds::{Code, Kind, Refusal, Tree, Type, WireValue, check, parse_any}
 /// Bytes at most of variables that the library reads.
 const PLAIN_BYTES_MAX: usize = 1024 * 1024;
 /// Values at most in them: each takes up to a hundred times the memory of its text.
-const VALUES_MAX: usize = 50_000;
+pub const VALUES_MAX: usize = 50_000;
 
 /// Why a body was refused.
 #[derive(Debug, Error)]
@@ -100,7 +100,7 @@ pub fn request(
         let prepared = Prepared(Mutex::new(Some(given)));
         return Ok(request.variables(variables).data(prepared));
     }
-    if raw.get().len() > PLAIN_BYTES_MAX || guard::json_values(raw.get()) > VALUES_MAX {
+    if raw.get().len() > PLAIN_BYTES_MAX || values_in(raw.get()) > VALUES_MAX {
         return Err(BodyError::TooLarge);
     }
     let variables: Variables = parsed(raw)?;
@@ -175,7 +175,7 @@ fn split(
             .map(|raw| raw.get())
     };
     let is_plain = others().map(str::len).sum::<usize>() <= PLAIN_BYTES_MAX
-        && others().map(guard::json_values).sum::<usize>() <= VALUES_MAX;
+        && others().map(values_in).sum::<usize>() <= VALUES_MAX;
     if !is_plain {
         return Err(BodyError::TooLarge);
     }
@@ -193,6 +193,10 @@ fn split(
         Variables::from_value(Value::Object(variables)),
         events,
     )))
+}
+
+fn values_in(json: &str) -> usize {
+    guard::json_values(json.as_bytes())
 }
 
 fn values(raw: Raw<'_>) -> Result<async_graphql::indexmap::IndexMap<Name, Value>, BodyError> {

@@ -36,8 +36,8 @@ pub fn is_too_deep(document: &str) -> bool {
 
 /// How many values a text of JSON has at most.
 #[must_use]
-pub fn json_values(json: &str) -> usize {
-    let mut rest = json.as_bytes();
+pub fn json_values(json: &[u8]) -> usize {
+    let mut rest = json;
     let mut values = 1;
     while let Some((&byte, after)) = rest.split_first() {
         rest = match byte {
@@ -111,7 +111,7 @@ mod tests {
             ("[1, [2], {}]", 6),
             (r#"{"a": ",[{\",", "b": 1}"#, 3),
         ] {
-            assert_eq!(json_values(json), most, "{json}");
+            assert_eq!(json_values(json.as_bytes()), most, "{json}");
         }
     }
 

@@ -45,6 +45,12 @@ pub(super) struct Taken {
 }
 
 impl Bodies {
+    /// Room for so many bytes until what is returned is dropped; `None` when others take it.
+    pub(super) fn reserve(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let bytes = u32::try_from(bytes).ok()?;
+        Arc::clone(&self.0).try_acquire_many_owned(bytes).ok()
+    }
+
     /// Receives a body.
     pub(super) async fn take(&self, body: Body) -> Result<Taken, TakeError> {
         let mut chunks = body.into_data_stream();
@@ -54,9 +60,7 @@ impl Bodies {
             if bytes.len() + chunk.len() > BODY_BYTES_MAX {
                 return Err(TakeError::TooLarge);
             }
-            let size = u32::try_from(chunk.len()).map_err(|_| TakeError::TooLarge)?;
-            let more = Arc::clone(&self.0).try_acquire_many_owned(size);
-            let more = more.map_err(|_| TakeError::Full)?;
+            let more = self.reserve(chunk.len()).ok_or(TakeError::Full)?;
             match &mut room {
                 Some(room) => room.merge(more),
                 None => room = Some(more),

@@ -1,26 +1,23 @@
-//! GraphQL over HTTP and WebSocket.
+//! GraphQL over HTTP.
 
-use std::sync::Arc;
-
-use async_graphql::futures_util::stream::BoxStream;
 use async_graphql::parser::parse_query;
 use async_graphql::parser::types::{DocumentOperations, ExecutableDocument, OperationType};
-use async_graphql::{Data, Executor, Request, Response as Answer, ServerError};
-use async_graphql_axum::{GraphQLProtocol, GraphQLWebSocket};
+use async_graphql::{Response as Answer, ServerError};
+use async_graphql_axum::GraphQLProtocol;
 use axum::extract::{FromRequestParts, Query, State, WebSocketUpgrade};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::StreamExt;
 use serde::Deserialize;
 
 use super::Web;
 use super::bodies::TakeError;
+use super::socket;
 use crate::graphql::bulk::{self, Body, BodyError};
 use crate::graphql::{self, ErrorCode, guard};
 use crate::ingest::Operation;
 
-/// Bytes at most of a message on a socket.
-const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+/// How long a caller is asked to wait who finds no room.
+const RETRY_AFTER_SECONDS: u16 = 1;
 
 /// Answers a request whose document is in the body.
 pub(super) async fn post(State(web): State<Web>, request: axum::extract::Request) -> Response {
@@ -75,7 +72,7 @@ pub(super) async fn get(
             let message = "offer the subprotocol graphql-transport-ws";
             return refused(StatusCode::BAD_REQUEST, ErrorCode::BadRequest, message);
         };
-        return open(web, upgrade, protocol);
+        return socket::open(web, upgrade, protocol);
     }
     let wrong = || {
         let message = "give the document as the parameter `query`, and `variables` as JSON";
@@ -112,57 +109,6 @@ impl Given {
 
 /// What is answered by GET.
 const QUERIES: &[OperationType] = &[OperationType::Query];
-
-fn open(web: Web, upgrade: WebSocketUpgrade, protocol: GraphQLProtocol) -> Response {
-    upgrade
-        .protocols(["graphql-transport-ws"])
-        .max_message_size(MESSAGE_BYTES_MAX)
-        .on_upgrade(move |socket| {
-            web.sockets.clone().track_future(async move {
-                let (sink, stream) = socket.split();
-                // when the server drains, the stream ends and with it the socket
-                let stream = stream.take_until(web.drain.clone().cancelled_owned());
-                web.monitor.sockets.inc();
-                let monitor = Arc::clone(&web.monitor);
-                GraphQLWebSocket::new_with_pair(sink, stream, Prepared(web), protocol)
-                    .serve()
-                    .await;
-                monitor.sockets.dec();
-            })
-        })
-}
-
-/// Executes requests of a socket, each with its own batching.
-#[derive(Clone)]
-struct Prepared(Web);
-
-impl Executor for Prepared {
-    async fn execute(&self, request: Request) -> Answer {
-        if guard::is_too_deep(&request.query) {
-            return too_deep();
-        }
-        coded(graphql::execute(&self.0.schema, &self.0.api, request).await)
-    }
-
-    fn execute_stream(
-        &self,
-        request: Request,
-        session: Option<Arc<Data>>,
-    ) -> BoxStream<'static, Answer> {
-        if guard::is_too_deep(&request.query) {
-            return futures_util::stream::iter([too_deep()]).boxed();
-        }
-        let session = session.unwrap_or_default();
-        let running = self.0.monitor.operation();
-        let answers = graphql::execute_stream(&self.0.schema, &self.0.api, request, session);
-        answers
-            .map(move |answer| {
-                let _ = &running;
-                coded(answer)
-            })
-            .boxed()
-    }
-}
 
 /// Executes a request whose operations are of these types, or of any when there are none.
 async fn execute(
@@ -215,7 +161,7 @@ fn document(text: &str) -> Result<ExecutableDocument, Box<Answer>> {
     })
 }
 
-fn too_deep() -> Answer {
+pub(super) fn too_deep() -> Answer {
     let message = format!(
         "the document has more than {} brackets in each other",
         guard::BRACKETS_MAX
@@ -236,7 +182,7 @@ fn name_of(document: &ExecutableDocument, given: Option<&str>) -> Option<String>
         })
 }
 
-fn failed(code: ErrorCode, message: String) -> Answer {
+pub(super) fn failed(code: ErrorCode, message: String) -> Answer {
     let mut error = ServerError::new(message, None);
     let extensions = error.extensions.get_or_insert_default();
     extensions.set("code", code.word());
@@ -255,7 +201,7 @@ const TOO_LARGE: [&str; 4] = [
 /// Gives every error a code. What the library refuses before it executes has none of its own: a
 /// value of the wrong form is `BAD_INPUT`, a document that is too large `LIMIT_EXCEEDED`, and
 /// anything else does not fit the schema.
-fn coded(mut answer: Answer) -> Answer {
+pub(super) fn coded(mut answer: Answer) -> Answer {
     for error in &mut answer.errors {
         let given = error
             .extensions
@@ -332,10 +278,25 @@ fn answer(headers: &HeaderMap, answer: &Answer, operation: Option<String>) -> Re
     response
 }
 
-fn refused(status: StatusCode, code: ErrorCode, message: &str) -> Response {
-    let error = serde_json::json!({ "message": message, "extensions": { "code": code.word() } });
-    let mut response =
-        (status, axum::Json(serde_json::json!({ "errors": [error] }))).into_response();
+/// An error of the transport.
+pub(super) fn error(code: ErrorCode, message: &str) -> serde_json::Value {
+    let mut extensions = serde_json::json!({
+        "code": code.word(),
+        "retryable": code.is_retryable(),
+    });
+    if code == ErrorCode::Overloaded {
+        extensions["retryAfterMs"] = (RETRY_AFTER_SECONDS * 1_000).into();
+    }
+    serde_json::json!({ "message": message, "extensions": extensions })
+}
+
+pub(super) fn refused(status: StatusCode, code: ErrorCode, message: &str) -> Response {
+    let body = serde_json::json!({ "errors": [error(code, message)] });
+    let mut response = (status, axum::Json(body)).into_response();
+    if code == ErrorCode::Overloaded {
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+    }
     let error = Some(message.to_owned());
     response
         .extensions_mut()

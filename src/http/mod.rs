@@ -4,6 +4,7 @@ mod bodies;
 mod graphql;
 mod hosts;
 mod pages;
+mod socket;
 mod status;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::ingest::RequestLog;
 
 pub use bodies::Bodies;
 pub use hosts::Hosts;
+pub use socket::Places;
 pub use status::Monitor;
 
 /// Bytes at most of a request's body.
@@ -39,6 +41,8 @@ pub struct Web {
     pub drain: CancellationToken,
     /// The room for bodies of requests.
     pub bodies: Bodies,
+    /// Places for sockets, and room for what is asked on them.
+    pub places: Places,
 }
 
 impl std::fmt::Debug for Web {

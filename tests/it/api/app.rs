@@ -83,13 +83,17 @@ fn location(url: &str) -> Location {
 
 /// Starts a server on a database.
 pub(super) async fn start(url: &str, clock: Clock) -> App {
+    start_with(url, clock, LimitArgs::default()).await
+}
+
+async fn start_with(url: &str, clock: Clock, limits: LimitArgs) -> App {
     let start = Start {
         location: location(url),
         listen: "127.0.0.1:0".parse().unwrap(),
         allowed_hosts: Vec::new(),
         limits: LimitArgs {
             drain_seconds: 1,
-            ..LimitArgs::default()
+            ..limits
         },
         clock,
     };
@@ -99,8 +103,13 @@ pub(super) async fn start(url: &str, clock: Clock) -> App {
 impl TestApp {
     /// Stops the server and starts it again on the same database.
     pub(super) async fn restart(&mut self) {
+        self.restart_with(LimitArgs::default()).await;
+    }
+
+    /// Stops the server and starts it again with other limits.
+    pub(super) async fn restart_with(&mut self, limits: LimitArgs) {
         self.app.take().unwrap().stop().await.unwrap();
-        self.app = Some(start(&self.url, self.clock.clone()).await);
+        self.app = Some(start_with(&self.url, self.clock.clone(), limits).await);
     }
 
     /// Stops the server, writes to its log as a server would that died thereafter, and starts it.

@@ -108,6 +108,19 @@ async fn posted(app: &TestApp, body: String) -> (u16, String) {
 }
 
 #[tokio::test]
+async fn a_request_that_is_none_is_told_whether_a_repeat_may_succeed() {
+    on_each_database(async |app| {
+        let post = app.client().post(app.address("/graphql")).body("{}");
+        let answer = post.send().await.unwrap();
+        assert_eq!(answer.status(), 415);
+        let answer: Value = answer.json().await.unwrap();
+        let extensions = json!({ "code": "BAD_REQUEST", "retryable": false });
+        assert_eq!(answer["errors"][0]["extensions"], extensions);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn variables_are_large_only_for_the_events_of_a_request() {
     on_each_database(async |app| {
         app.fleet().await;

@@ -26,6 +26,7 @@ mod schema;
 mod selections;
 mod silence;
 mod socket;
+mod sockets;
 mod statements;
 mod states;
 mod stop;

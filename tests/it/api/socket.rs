@@ -8,8 +8,9 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::Response;
+use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 /// What is not there after this long will not come.
@@ -26,12 +27,24 @@ pub(super) struct Socket {
 impl Socket {
     /// Opens a socket and greets.
     pub(super) async fn open(address: SocketAddr) -> Self {
+        Self::try_open(address).await.unwrap()
+    }
+
+    /// Opens a socket and greets, or gives back how the server refuses.
+    pub(super) async fn try_open(address: SocketAddr) -> Result<Self, Box<Response<Value>>> {
         let url = format!("ws://{address}/graphql");
         let mut request = url.into_client_request().unwrap();
         let protocol = "graphql-transport-ws".parse().unwrap();
         let headers = request.headers_mut();
         headers.insert("Sec-WebSocket-Protocol", protocol);
-        let (stream, _) = connect_async(request).await.unwrap();
+        let stream = match connect_async(request).await {
+            Ok((stream, _)) => stream,
+            Err(Error::Http(refused)) => {
+                let read = |body: Option<Vec<u8>>| serde_json::from_slice(&body.unwrap()).unwrap();
+                return Err(Box::new(refused.map(read)));
+            }
+            Err(error) => panic!("{error}"),
+        };
         let mut socket = Self {
             stream,
             held: HashMap::new(),
@@ -39,7 +52,7 @@ impl Socket {
         };
         socket.send(json!({ "type": "connection_init" })).await;
         assert_eq!(socket.receive().await["type"], "connection_ack");
-        socket
+        Ok(socket)
     }
 
     /// Subscribes, and answers with the name of the subscription.

@@ -1,0 +1,118 @@
+//! What may be asked over sockets, and how many there may be: what is refused leaves the rest alone.
+
+use homepot_analytics::config::LimitArgs;
+use serde_json::{Value, json};
+
+use super::app::{TestApp, on_each_database};
+use super::inputs::error;
+use super::socket::Socket;
+
+const FOLLOW: &str = "subscription($after: String) { errorLogs(after: $after) { errorMessage } }";
+
+/// The code with which an operation is refused; it must say whether a repeat may succeed.
+async fn refused(socket: &mut Socket, id: &str) -> String {
+    let failed = socket.next(id).await.expect("an error comes");
+    let extensions = &failed["errors"][0]["extensions"];
+    assert!(extensions["retryable"].is_boolean(), "{failed:#}");
+    extensions["code"].as_str().unwrap().to_owned()
+}
+
+/// A subscription must still be served.
+async fn is_served(app: &TestApp, socket: &mut Socket, id: &str) {
+    app.record(json!([error("still here", "INFO")])).await;
+    let data = socket.data(id).await;
+    assert_eq!(data["errorLogs"]["errorMessage"], "still here");
+}
+
+/// Variables with so many values that no operation asks for.
+fn many(after: &str, values: usize) -> Value {
+    json!({ "after": after, "unused": vec![0; values] })
+}
+
+#[tokio::test]
+async fn an_operation_on_a_socket_has_as_many_values_as_one_in_a_body() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let after = app.head().await;
+        let mut socket = app.socket().await;
+        let good = socket.subscribe(FOLLOW, many(&after, 49_000)).await;
+        let bad = socket.subscribe(FOLLOW, many(&after, 50_000)).await;
+        assert_eq!(refused(&mut socket, &bad).await, "LIMIT_EXCEEDED");
+        is_served(app, &mut socket, &good).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_socket_has_a_hundred_operations_and_one_that_ends_makes_room() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let variables = json!({ "after": app.head().await });
+        let mut socket = app.socket().await;
+        let mut ids = Vec::new();
+        for _ in 0..100 {
+            ids.push(socket.subscribe(FOLLOW, variables.clone()).await);
+        }
+        let beyond = socket.subscribe(FOLLOW, variables.clone()).await;
+        assert_eq!(refused(&mut socket, &beyond).await, "LIMIT_EXCEEDED");
+        socket.unsubscribe(&ids[7]).await;
+        let id = socket.subscribe(FOLLOW, variables).await;
+        is_served(app, &mut socket, &id).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_lives_on_sockets_takes_room_and_gives_it_back() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let after = app.head().await;
+        let (mut socket, mut other) = (app.socket().await, app.socket().await);
+        let mut ids = Vec::new();
+        // each takes more than three MiB of 64, as values and not as text
+        for _ in 0..21 {
+            ids.push(socket.subscribe(FOLLOW, many(&after, 49_000)).await);
+        }
+        let last = ids.pop().unwrap();
+        assert_eq!(refused(&mut socket, &last).await, "OVERLOADED");
+        let beyond = other.subscribe(FOLLOW, many(&after, 49_000)).await;
+        assert_eq!(refused(&mut other, &beyond).await, "OVERLOADED");
+        // what is posted has room of its own
+        app.record(json!([error("still here", "INFO")])).await;
+        for id in &ids {
+            socket.unsubscribe(id).await;
+        }
+        let id = socket.subscribe(FOLLOW, many(&after, 49_000)).await;
+        is_served(app, &mut socket, &id).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_socket_more_than_there_may_be_is_refused_until_another_closes() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let limits = LimitArgs {
+            sockets_max: 2,
+            ..LimitArgs::default()
+        };
+        app.restart_with(limits).await;
+        let address = app.app().address;
+        let (first, mut second) = (app.socket().await, app.socket().await);
+        let Err(refused) = Socket::try_open(address).await else {
+            panic!("there is a third socket");
+        };
+        assert_eq!(refused.status(), 503);
+        assert_eq!(refused.headers()["retry-after"], "1");
+        let extensions = &refused.body()["errors"][0]["extensions"];
+        let expected = json!({ "code": "OVERLOADED", "retryable": true, "retryAfterMs": 1_000 });
+        assert_eq!(*extensions, expected);
+        let variables = json!({ "after": app.head().await });
+        let id = second.subscribe(FOLLOW, variables).await;
+        is_served(app, &mut second, &id).await;
+        drop(first);
+        // the server hears of it when it is told by the system
+        while Socket::try_open(address).await.is_err() {}
+    })
+    .await;
+}
