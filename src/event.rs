@@ -306,33 +306,52 @@ impl Fact {
             .map_or(ABSENT, |index| self.cells.get(index).unwrap_or(ABSENT))
     }
 
-    /// Bytes that this takes in a batch, roughly: what the limits of the queue count.
+    /// Bytes that an event with this takes in memory, rather more than fewer: what the limits of
+    /// queues, batches and pages count.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
-        let heavy = self
-            .cells
-            .iter()
-            .chain([&self.extra])
-            .map(|cell| match cell {
-                Cell::Text(text) => text.len(),
-                Cell::Json(json) => json_bytes(json),
-                Cell::Null | Cell::Int(_) | Cell::Float(_) | Cell::Reference(_) => 0,
-            });
-        128 + 16 * self.cells.len() + heavy.sum::<usize>()
+        let heavy = self.cells.iter().chain([&self.extra]);
+        let heavy = heavy.map(|cell| match cell {
+            Cell::Text(text) => ALLOCATION_BYTES + text.len(),
+            Cell::Json(json) => ALLOCATION_BYTES + json_bytes(json),
+            // shared with the registry once it is looked up
+            Cell::Reference(reference) => ALLOCATION_BYTES + reference.id.len(),
+            Cell::Null | Cell::Int(_) | Cell::Float(_) => 0,
+        });
+        let cells = size_of::<Cell>() * self.cells.len();
+        2 * ALLOCATION_BYTES + size_of::<Event>() + cells + heavy.sum::<usize>()
     }
 }
 
-/// Length of a JSON value, roughly, without writing it out.
+/// What an allocation takes beside what is asked for: its header, the counts of what is shared, and
+/// what it is rounded up by.
+const ALLOCATION_BYTES: usize = 32;
+
+/// Bytes that a JSON value takes in memory, rather more than fewer.
 pub(crate) fn json_bytes(json: &Json) -> usize {
+    size_of::<Json>() + allocated_bytes(json)
+}
+
+/// What a JSON value has allocated. A list has room for 4 values or the next power of two. A map has
+/// its entries in a list (hash, name, value) and their places in a table of a power of two that is
+/// filled to seven eighths.
+fn allocated_bytes(json: &Json) -> usize {
     match json {
-        Json::Null | Json::Bool(_) | Json::Number(_) => 16,
-        Json::String(text) => 16 + text.len(),
-        Json::Array(items) => 16 + items.iter().map(json_bytes).sum::<usize>(),
+        Json::Null | Json::Bool(_) | Json::Number(_) => 0,
+        Json::String(text) => ALLOCATION_BYTES + text.len(),
+        Json::Array(items) if items.is_empty() => 0,
+        Json::Array(items) => {
+            let inner: usize = items.iter().map(allocated_bytes).sum();
+            ALLOCATION_BYTES + size_of::<Json>() * items.capacity() + inner
+        }
+        Json::Object(entries) if entries.is_empty() => 0,
         Json::Object(entries) => {
-            16 + entries
+            let places = (entries.len() * 8 / 7 + 1).next_power_of_two().max(4);
+            let entry = size_of::<(u64, String, Json)>() + size_of::<usize>() + 1;
+            let inner = entries
                 .iter()
-                .map(|(key, value)| key.len() + json_bytes(value))
-                .sum::<usize>()
+                .map(|(name, value)| ALLOCATION_BYTES + name.len() + allocated_bytes(value));
+            2 * ALLOCATION_BYTES + places * entry + inner.sum::<usize>()
         }
     }
 }
@@ -387,6 +406,27 @@ mod tests {
             assert_eq!(Money::parse(text), None, "{text}");
         }
         assert_eq!(Money::parse("1.00000"), Some(Money(10_000)));
+    }
+
+    /// What was measured with an allocator that counts, in chunks of the C library.
+    #[test]
+    fn json_weighs_at_least_what_it_takes_and_not_much_more() {
+        let list = |item: &str, times: usize| format!("[{}]", vec![item; times].join(","));
+        let names: Vec<String> = (0..1_000).map(|name| format!("\"{name}\":1")).collect();
+        for (text, measured) in [
+            ("[]".to_owned(), 0),
+            ("[1]".to_owned(), 304),
+            (list("1", 1_000), 73_744),
+            (list("1", 40_000), 4_718_608),
+            (list("[1]", 1_000), 377_744),
+            (list("{\"a\":1}", 1_000), 489_744),
+            (list("\"a\"", 1_000), 105_744),
+            (format!("{{{}}}", names.join(",")), 236_848),
+        ] {
+            let weight = allocated_bytes(&serde_json::from_str(&text).unwrap());
+            assert!(weight >= measured, "{weight} {measured}");
+            assert!(weight <= measured * 4 / 3, "{weight} {measured}");
+        }
     }
 
     #[test]

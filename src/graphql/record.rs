@@ -1,6 +1,7 @@
 //! `recordEvents`: the mutation on which everything is recorded.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use async_graphql::indexmap::IndexMap;
 use async_graphql::registry::{MetaTypeId, Registry};
@@ -47,8 +48,8 @@ impl WireValue for Value {
         ))
     }
 
-    fn json(&self) -> Json {
-        self.clone().into_json().unwrap_or_default()
+    fn json(&self) -> Arc<Json> {
+        Arc::new(self.clone().into_json().unwrap_or_default())
     }
 }
 
@@ -84,10 +85,7 @@ async fn record(ctx: &Context<'_>) -> Result<Value, Error> {
         Some(given) => given,
         None => read_all(&input, now)?,
     };
-    if given.len() > EVENTS_MAX {
-        let message = format!("a request has at most {EVENTS_MAX} events, this one has more");
-        return Err(error(ErrorCode::LimitExceeded, message));
-    }
+    at_most_max(given.len())?;
     let appended = api
         .ingest
         .record(given, key.as_deref(), Patience::None)
@@ -104,9 +102,16 @@ fn read_all(input: &Input<'_>, now: Instant) -> Result<Vec<Given>, Error> {
         Some(event @ Value::Object(_)) => std::slice::from_ref(event),
         _ => return Err(bad_input("events is missing")),
     };
-    // those beyond the limit are not looked at, only counted
-    let looked_at = events.iter().take(EVENTS_MAX + 1);
-    Ok(looked_at.map(|event| read(event, now)).collect())
+    at_most_max(events.len())?;
+    Ok(events.iter().map(|event| read(event, now)).collect())
+}
+
+fn at_most_max(events: usize) -> Result<(), Error> {
+    if events > EVENTS_MAX {
+        let message = format!("a request has at most {EVENTS_MAX} events, this one has more");
+        return Err(error(ErrorCode::LimitExceeded, message));
+    }
+    Ok(())
 }
 
 type Input<'a> = IndexMap<Name, Cow<'a, Value>>;

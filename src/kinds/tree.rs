@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
@@ -28,8 +29,8 @@ pub enum Tree<'a> {
     Text(Cow<'a, str>),
     /// The event itself, or its body.
     Object(Vec<(Cow<'a, str>, Tree<'a>)>),
-    /// A list or an object that is the value of a field.
-    Nested(Json),
+    /// A list or an object that is the value of a field, shared with the event that is read from it.
+    Nested(Arc<Json>),
 }
 
 impl WireValue for Tree<'_> {
@@ -51,20 +52,20 @@ impl WireValue for Tree<'_> {
         Some(Box::new(entries.map(|(name, value)| (&**name, value))))
     }
 
-    fn json(&self) -> Json {
-        match self {
+    fn json(&self) -> Arc<Json> {
+        Arc::new(match self {
             Self::Null => Json::Null,
             Self::Bool(truth) => Json::from(*truth),
             Self::Number(number) => Json::Number(number.clone()),
             Self::Text(text) => Json::from(&**text),
             Self::Object(entries) => {
-                let entries = entries.iter();
-                entries
-                    .map(|(name, value)| (name.to_string(), value.json()))
-                    .collect()
+                let entry = |(name, value): &(Cow<'_, str>, Self)| {
+                    (name.to_string(), Arc::unwrap_or_clone(value.json()))
+                };
+                entries.iter().map(entry).collect()
             }
-            Self::Nested(json) => json.clone(),
-        }
+            Self::Nested(json) => return Arc::clone(json),
+        })
     }
 }
 
@@ -133,7 +134,10 @@ fn field<E: Error>(raw: &str) -> Result<Tree<'_>, E> {
             let message = "a list or an object in an event is larger than a mebibyte";
             return Err(E::custom(message));
         }
-        Some(b'[' | b'{') => Tree::Nested(serde_json::from_str(raw).map_err(E::custom)?),
+        Some(b'[' | b'{') => {
+            let json: Json = serde_json::from_str(raw).map_err(E::custom)?;
+            Tree::Nested(Arc::new(json))
+        }
         _ => number(raw).ok_or_else(|| E::custom(format!("{raw} is out of range")))?,
     })
 }
@@ -151,7 +155,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::event::{Instant, NewEvent};
+    use crate::event::{Cell, Instant, NewEvent};
     use crate::kinds::{Refusal, parse_any};
 
     fn scalar() -> impl Strategy<Value = Json> {
@@ -197,8 +201,30 @@ mod tests {
             let fact = |parsed: Result<NewEvent, Refusal>| parsed.map(|event| event.fact);
             let (read, expected) = (parse_any(&tree, Instant(1)), parse_any(&event, Instant(1)));
             prop_assert_eq!(fact(read), fact(expected));
-            prop_assert_eq!(tree.json(), serde_json::from_str::<Json>(&text).unwrap());
+            prop_assert_eq!(&*tree.json(), &serde_json::from_str::<Json>(&text).unwrap());
         }
+    }
+
+    #[test]
+    fn json_in_an_event_is_not_copied() {
+        let text = r#"{"errorLog": {"context": [1, {"a": 2}]}}"#;
+        let tree: Tree<'_> = serde_json::from_str(text).unwrap();
+        let event = parse_any(&tree, Instant(1)).unwrap();
+        let cell = event.fact.cell(entity::error_logs::Column::Context);
+        let mut bodies = tree.entries().unwrap();
+        let context = bodies
+            .next()
+            .unwrap()
+            .1
+            .entries()
+            .unwrap()
+            .next()
+            .unwrap()
+            .1;
+        let Cell::Json(json) = cell else {
+            panic!("{cell:?}")
+        };
+        assert!(Arc::ptr_eq(json, &context.json()));
     }
 
     #[test]

@@ -34,8 +34,8 @@ pub trait WireValue {
     fn view(&self) -> View<'_>;
     /// The entries, if it is an object.
     fn entries<'a>(&'a self) -> Option<Box<dyn Iterator<Item = (&'a str, &'a Self)> + 'a>>;
-    /// The same as JSON.
-    fn json(&self) -> Json;
+    /// The same as JSON, which may be shared with what is read.
+    fn json(&self) -> Arc<Json>;
 }
 
 impl WireValue for Json {
@@ -54,8 +54,8 @@ impl WireValue for Json {
         Some(Box::new(entries.map(|(key, value)| (key.as_str(), value))))
     }
 
-    fn json(&self) -> Json {
-        self.clone()
+    fn json(&self) -> Arc<Json> {
+        Arc::new(self.clone())
     }
 }
 
@@ -147,7 +147,7 @@ fn read_entry<V: WireValue>(
             event.occurred_at_given = true;
         }
         "provenance" => fact.provenance = provenance(value)?,
-        "extra" => fact.extra = Cell::from(value.json()),
+        "extra" => fact.extra = Cell::Json(value.json()),
         _ => {
             let index = spec.index_of(name);
             let place =
@@ -216,9 +216,12 @@ fn read<V: WireValue>(field: &Field, value: &V) -> Result<Cell, Refusal> {
         (Type::Long { .. }, View::Text(text)) => text.parse().ok().map(Cell::Int),
         (Type::Money, view) => money(view).map(|Money(units)| Cell::Int(units)),
         (Type::Bool, View::Bool(truth)) => Some(Cell::Int(i64::from(truth))),
-        (Type::Json { .. }, _) => Some(Cell::from(value.json())),
-        (Type::Windows, View::Nested) => Some(Cell::from(canonical_windows(value.json()))),
-        (Type::Services | Type::Tags, View::Nested) => Some(Cell::from(value.json())),
+        (Type::Json { .. }, _) => Some(Cell::Json(value.json())),
+        (Type::Windows, View::Nested) => {
+            let windows = Arc::unwrap_or_clone(value.json());
+            Some(Cell::from(canonical_windows(windows)))
+        }
+        (Type::Services | Type::Tags, View::Nested) => Some(Cell::Json(value.json())),
         _ => None,
     };
     cell.ok_or_else(|| {

@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn the_ring_is_bounded_in_bytes() {
-        let ring = Ring::new(Position(0), 1_000, 300);
+        let ring = Ring::new(Position(0), 1_000, 2 * event(1).fact.weight_bytes());
         assert!(ring.push((1..=100).map(event).collect()).is_ok());
         assert!(matches!(ring.after(Position(0), 9), Next::Gone));
         let Next::Events(events) = ring.after(Position(98), 9) else {
