@@ -8,6 +8,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use async_graphql::parser::types::{
@@ -16,6 +17,7 @@ use async_graphql::parser::types::{
 use async_graphql::{Name, Request, Value, Variables};
 use async_graphql_value::Value as InputValue;
 use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
@@ -23,11 +25,17 @@ use super::guard;
 use crate::event::Instant;
 use crate::ingest::Given;
 use crate::kinds::{Code, Kind, Refusal, Tree, Type, WireValue, check, parse_any};
+use crate::store::EVENTS_MAX;
 
 /// Bytes at most of variables that the library reads.
 const PLAIN_BYTES_MAX: usize = 1024 * 1024;
 /// Values at most in them: each takes up to a hundred times the memory of its text.
 pub const VALUES_MAX: usize = 50_000;
+
+/// Values at most in the events of a request: 200 for each of the most that there may be, where a
+/// metric with everything in it has 20 and one more for each of its services, at most 64. In memory a
+/// value takes up to 250 bytes, so the text alone is no bound.
+const EVENT_VALUES_MAX: usize = 200_000;
 
 /// Why a body was refused.
 #[derive(Debug, Error)]
@@ -41,6 +49,9 @@ pub enum BodyError {
          events of a single recordEvents that are given in a variable"
     )]
     TooLarge,
+    /// Its events have more values than any are recorded with.
+    #[error("the events of a request have at most {EVENT_VALUES_MAX} values")]
+    TooManyValues,
     /// One of its many events has not the form that the schema asks for.
     #[error("{0}")]
     BadEvent(String),
@@ -207,30 +218,79 @@ fn values(raw: Raw<'_>) -> Result<async_graphql::indexmap::IndexMap<Name, Value>
 /// Reads events. When one has not the form of the schema, the library is to say so; of a body that is
 /// too large for it we say so ourselves.
 fn read(raw: &RawValue, now: Instant) -> Result<Option<Vec<Given>>, BodyError> {
+    if values_in(raw.get()) > EVENT_VALUES_MAX {
+        return Err(BodyError::TooManyValues);
+    }
     let is_large = raw.get().len() > PLAIN_BYTES_MAX;
-    let trees = if raw.get().starts_with('[') {
-        serde_json::from_str::<Vec<Tree<'_>>>(raw.get())
+    let read = if raw.get().starts_with('[') {
+        Listing(now).deserialize(&mut serde_json::Deserializer::from_str(raw.get()))
     } else {
         // one event is a list of itself, as the language has it
-        serde_json::from_str::<Tree<'_>>(raw.get()).map(|event| vec![event])
+        serde_json::from_str(raw.get()).map(|tree| Listed::default().with(event(&tree, now)))
     };
-    let trees = match trees {
-        Ok(trees) => trees,
-        Err(error) if is_large => return Err(BodyError::BadEvent(format!("events: {error}"))),
-        Err(_) => return Ok(None),
+    let fault = match read {
+        Ok(Listed {
+            fault: None,
+            events,
+        }) => return Ok(Some(events)),
+        Ok(Listed {
+            fault: Some(fault),
+            events,
+        }) => format!("events[{}]: {fault}", events.len()),
+        Err(error) => format!("events: {error}"),
     };
-    let mut events = Vec::with_capacity(trees.len());
-    for (index, tree) in trees.iter().enumerate() {
-        let (given, fault) = event(tree, now);
-        match fault {
-            None => events.push(given),
-            Some(fault) if is_large => {
-                return Err(BodyError::BadEvent(format!("events[{index}]: {fault}")));
-            }
-            Some(_) => return Ok(None),
-        }
+    if is_large {
+        return Err(BodyError::BadEvent(fault));
     }
-    Ok(Some(events))
+    Ok(None)
+}
+
+/// Events in their order, up to the first that has not the form of the schema.
+#[derive(Default)]
+struct Listed {
+    events: Vec<Given>,
+    fault: Option<String>,
+}
+
+impl Listed {
+    fn with(mut self, (given, fault): (Given, Option<String>)) -> Self {
+        match fault {
+            None => self.events.push(given),
+            fault => self.fault = fault,
+        }
+        self
+    }
+}
+
+/// Reads a list of events one by one, and one more than a request may have: that decides it.
+struct Listing(Instant);
+
+impl<'de> DeserializeSeed<'de> for Listing {
+    type Value = Listed;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Listed, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Listing {
+    type Value = Listed;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of events")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Listed, A::Error> {
+        let mut listed = Listed::default();
+        while listed.events.len() <= EVENTS_MAX && listed.fault.is_none() {
+            let Some(tree) = list.next_element::<Tree<'de>>()? else {
+                return Ok(listed);
+            };
+            listed = listed.with(event(&tree, self.0));
+        }
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(listed)
+    }
 }
 
 /// An event, and what is wrong with its form.

@@ -140,7 +140,7 @@ async fn execute(
         Err(error) => {
             let code = match &error {
                 BodyError::Malformed(_) => ErrorCode::BadRequest,
-                BodyError::TooLarge => ErrorCode::LimitExceeded,
+                BodyError::TooLarge | BodyError::TooManyValues => ErrorCode::LimitExceeded,
                 BodyError::BadEvent(_) => ErrorCode::BadInput,
             };
             return answer(headers, &failed(code, error.to_string()), name);

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::app::{RECORD, TestApp, on_each_database, texts};
+use super::app::{RECORD, TestApp, at, on_each_database, texts};
 use super::inputs::error;
 
 const FOLLOW: &str = "subscription($c: String) { errorLogs(after: $c) { errorMessage } }";
@@ -152,6 +152,60 @@ async fn variables_are_large_only_for_the_events_of_a_request() {
         assert_eq!(app.code_with(RECORD, hidden).await, "LIMIT_EXCEEDED");
         let (status, code) = posted(app, " ".repeat((16 << 20) + 1)).await;
         assert_eq!((status, code.as_str()), (413, "LIMIT_EXCEEDED"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_too_many_events_only_one_more_than_there_may_be_is_read() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let mut events = vec![error(&"x".repeat(2_000), "INFO"); 1_002];
+        events[1_001]["errorLog"]["severity"] = json!("BANANA");
+        let input = json!({ "input": { "events": events } });
+        assert_eq!(app.code_with(RECORD, input).await, "LIMIT_EXCEEDED");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_events_of_a_request_have_a_number_of_values_however_short_they_are() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let mut event = error("many", "INFO");
+        event["errorLog"]["context"] = json!(vec![0; 32_000]);
+        let mut events = vec![event.clone(); 6];
+        let outcomes = app.outcomes(json!(events)).await;
+        assert_eq!(texts(&outcomes, "status"), ["RECORDED"; 6]);
+        events.push(event);
+        let input = json!({ "input": { "events": events } });
+        assert_eq!(app.code_with(RECORD, input).await, "LIMIT_EXCEEDED");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_thousand_metrics_with_every_service_are_within_the_limits() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let services: serde_json::Map<String, Value> = (0..64)
+            .map(|n| (format!("service-{n}"), json!("UP")))
+            .collect();
+        let metric = |n: i64| {
+            json!({ "deviceMetrics": {
+            "deviceId": "till-1", "occurredAt": at(-n), "cpuPercent": 1.5, "memoryPercent": 2.5,
+            "diskPercent": 3.5, "networkLatencyMs": 4, "transactionCount": 5,
+            "transactionVolume": "6.5", "errorRatePercent": 7, "activeConnections": 8,
+            "queueDepth": 9, "uptimeSeconds": 10, "services": services,
+            "collectionIntervalSeconds": 30, "extra": { "a": [1, 2, 3] } } })
+        };
+        let events: Vec<Value> = (0..1_000).map(metric).collect();
+        let outcomes = app.outcomes(json!(events)).await;
+        assert!(
+            texts(&outcomes, "status")
+                .iter()
+                .all(|status| status == "RECORDED")
+        );
     })
     .await;
 }
