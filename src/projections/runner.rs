@@ -13,10 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::rebuild::empty;
 use crate::event::{Event, Position};
-use crate::store::{Doing, Fold, Identity, Sql, Store, StoreError, fold_in};
+use crate::store::{Doing, Fold, Identity, Sql, Store, StoreError, Tail, fold_in};
 
-/// Events at most that are folded in one transaction.
+/// Events and bytes after which a transaction folds no more.
 const BATCH_MAX: usize = 20_000;
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// From one fold to the next, at least: what comes meanwhile is folded at once.
 const PAUSE: Duration = Duration::from_millis(20);
 /// After a fold, so many times what it took, so that on SQLite the folds take at most a fifth of the
@@ -118,13 +119,11 @@ impl Runner {
         self.tell(&checkpoints);
         let mut pause = tokio::time::Instant::now();
         while upto.is_none_or(|upto| tail.position() < upto) {
-            let mut events = tail.next_looked_at().await?;
+            let first = tail.next_looked_at().await?;
             if upto.is_none() {
                 tokio::time::sleep_until(pause).await;
             }
-            while events.len() < BATCH_MAX && tail.position() < self.store.head() {
-                events.extend(tail.next_looked_at().await?);
-            }
+            let events = self.batch(&mut tail, first).await?;
             let began = tokio::time::Instant::now();
             self.fold(&mut checkpoints, events, tail.position()).await?;
             self.tell(&checkpoints);
@@ -132,6 +131,28 @@ impl Runner {
             pause = began + took + (took * PAUSE_FOLDS).clamp(PAUSE, PAUSE_MAX);
         }
         Ok(())
+    }
+
+    /// What is there already goes into the same batch, as long as that is not large.
+    async fn batch(
+        &self,
+        tail: &mut Tail,
+        mut events: Vec<Arc<Event>>,
+    ) -> Result<Vec<Arc<Event>>, StoreError> {
+        let weigh = |events: &[Arc<Event>]| -> usize {
+            let weights = events.iter().map(|event| event.fact.weight_bytes());
+            weights.sum()
+        };
+        let mut bytes = weigh(&events);
+        while events.len() < BATCH_MAX
+            && bytes < BATCH_BYTES_MAX
+            && tail.position() < self.store.head()
+        {
+            let next = tail.next_looked_at().await?;
+            bytes += weigh(&next);
+            events.extend(next);
+        }
+        Ok(events)
     }
 
     fn tell(&self, checkpoints: &Checkpoints) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use sea_orm::sqlx::PgPool;
 use sea_orm::sqlx::postgres::PgListener;
 use sea_orm::{ConnectionTrait, DatabaseConnection};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::error::{Doing, StoreError};
@@ -25,8 +25,10 @@ use super::standing::Seen;
 use crate::clock::Clock;
 use crate::event::{Event, Position};
 
-/// Batches that may wait to be brought into the ring; one more is dropped and read from the tables.
+/// Batches that may wait to be brought into the ring, and their bytes; one more is dropped and read
+/// from the tables.
 const WAITING_MAX: usize = 64;
+const WAITING_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Events at most that are read from the tables at once.
 const PAGE_EVENTS: usize = 2_000;
 /// Channel of the doorbell on PostgreSQL.
@@ -36,23 +38,31 @@ const DOORBELL: &str = "homepot_head";
 #[derive(Clone, Debug)]
 pub(crate) struct Feed {
     ring: Arc<Ring>,
-    batches: mpsc::Sender<Vec<Arc<Event>>>,
+    room: Arc<Semaphore>,
+    batches: mpsc::Sender<Waiting>,
 }
+
+/// A batch that waits, with its room.
+type Waiting = (Vec<Arc<Event>>, OwnedSemaphorePermit);
 
 impl Feed {
     /// Hands over what was committed, at once unless another process has committed before it: the
     /// feeder reads that first. It never waits.
     pub(crate) fn publish(&self, events: Vec<Arc<Event>>) {
         if let Err(events) = self.ring.push(events) {
+            let bytes: usize = events.iter().map(|event| event.fact.weight_bytes()).sum();
+            let room = u32::try_from(bytes).unwrap_or(u32::MAX);
             // full means that the feeder is busy; it will find the gap and read the tables
-            let _ = self.batches.try_send(events);
+            if let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(room) {
+                let _ = self.batches.try_send((events, room));
+            }
         }
     }
 }
 
 /// The task that fills the ring.
 pub(crate) struct Feeder {
-    batches: mpsc::Receiver<Vec<Arc<Event>>>,
+    batches: mpsc::Receiver<Waiting>,
     db: DatabaseConnection,
     tables: Tables,
     names: Arc<Names>,
@@ -79,6 +89,7 @@ impl Feeder {
         (
             Feed {
                 ring: Arc::clone(&ring),
+                room: Arc::new(Semaphore::new(WAITING_BYTES_MAX)),
                 batches: sender,
             },
             Self {
@@ -114,7 +125,7 @@ impl Feeder {
             let done = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some(events) = self.batches.recv() => self.take(events).await,
+                Some((events, _room)) = self.batches.recv() => self.take(events).await,
                 () = bell.notified() => self.look().await,
                 _ = ticks.tick() => {
                     let looked = self.look().await;
@@ -247,4 +258,46 @@ async fn listen(pool: &PgPool) -> Option<PgListener> {
     let mut listener = PgListener::connect_with(pool).await.ok()?;
     listener.listen(DOORBELL).await.ok()?;
     Some(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Cell, Fact, Instant, Provenance};
+    use crate::kinds::Kind;
+
+    /// An event of rather more than a mebibyte.
+    fn large(position: i64) -> Arc<Event> {
+        let fact = Fact {
+            kind: Kind::ErrorLog,
+            event_id: None,
+            occurred_at: Instant(position),
+            provenance: Provenance::Real,
+            cells: Box::new([Cell::from("x".repeat(1024 * 1024).as_str())]),
+            extra: Cell::Null,
+        };
+        Arc::new(Event {
+            position: Position(position),
+            recorded_at: Instant(position),
+            fact,
+        })
+    }
+
+    #[test]
+    fn what_waits_for_the_feeder_is_bounded_in_bytes() {
+        let (sender, mut batches) = mpsc::channel(WAITING_MAX);
+        let feed = Feed {
+            ring: Arc::new(Ring::new(Position(0), 10, usize::MAX)),
+            room: Arc::new(Semaphore::new(WAITING_BYTES_MAX)),
+            batches: sender,
+        };
+        // the first position is not among them, so none can be taken into the ring
+        for position in 2..40 {
+            feed.publish(vec![large(position)]);
+        }
+        assert_eq!(batches.len(), 15);
+        assert!(batches.try_recv().is_ok());
+        feed.publish(vec![large(40)]);
+        assert_eq!(batches.len(), 15);
+    }
 }

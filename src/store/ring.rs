@@ -99,8 +99,12 @@ impl Ring {
         }
     }
 
-    /// What follows a position, at most so many events, and at least one of them.
-    pub(crate) fn after(&self, position: Position, events_max: usize) -> Next {
+    /// What follows a position, at most so many events and bytes, and at least one event.
+    pub(crate) fn after(
+        &self,
+        position: Position,
+        (events_max, bytes_max): (usize, usize),
+    ) -> Next {
         let held = self.events.read().unwrap_or_else(PoisonError::into_inner);
         if position >= self.head() {
             return Next::Nothing;
@@ -110,8 +114,15 @@ impl Ring {
         let Some(skipped) = skipped.and_then(|skipped| usize::try_from(skipped).ok()) else {
             return Next::Gone;
         };
+        let mut room = bytes_max;
+        let fits = |(ordinal, (_, bytes)): &(usize, &(Arc<Event>, usize))| {
+            let fits = *ordinal == 0 || *bytes <= room;
+            room = room.saturating_sub(*bytes);
+            fits
+        };
         let events = held.events.iter().skip(skipped).take(events_max.max(1));
-        Next::Events(events.map(|(event, _)| Arc::clone(event)).collect())
+        let events = events.enumerate().take_while(fits);
+        Next::Events(events.map(|(_, (event, _))| Arc::clone(event)).collect())
     }
 }
 
@@ -141,11 +152,23 @@ mod tests {
     fn a_reader_behind_the_ring_is_sent_to_the_tables() {
         let ring = Ring::new(Position(10), 3, usize::MAX);
         assert!(ring.push((11..=15).map(event).collect()).is_ok());
-        assert!(matches!(ring.after(Position(11), 9), Next::Gone));
-        assert!(matches!(ring.after(Position(15), 9), Next::Nothing));
-        assert!(matches!(ring.after(Position(i64::MIN), 9), Next::Gone));
-        assert!(matches!(ring.after(Position(i64::MAX), 9), Next::Nothing));
-        let Next::Events(events) = ring.after(Position(12), 2) else {
+        assert!(matches!(
+            ring.after(Position(11), (9, usize::MAX)),
+            Next::Gone
+        ));
+        assert!(matches!(
+            ring.after(Position(15), (9, usize::MAX)),
+            Next::Nothing
+        ));
+        assert!(matches!(
+            ring.after(Position(i64::MIN), (9, usize::MAX)),
+            Next::Gone
+        ));
+        assert!(matches!(
+            ring.after(Position(i64::MAX), (9, usize::MAX)),
+            Next::Nothing
+        ));
+        let Next::Events(events) = ring.after(Position(12), (2, usize::MAX)) else {
             panic!("events expected")
         };
         assert_eq!(
@@ -163,7 +186,7 @@ mod tests {
         let refused = ring.push((16..=17).map(event).collect());
         assert_eq!(refused.map_err(|events| events.len()), Err(2));
         assert_eq!(ring.head(), Position(14));
-        let Next::Events(events) = ring.after(Position(10), 9) else {
+        let Next::Events(events) = ring.after(Position(10), (9, usize::MAX)) else {
             panic!("events expected")
         };
         assert_eq!(events.len(), 4);
@@ -173,10 +196,26 @@ mod tests {
     fn the_ring_is_bounded_in_bytes() {
         let ring = Ring::new(Position(0), 1_000, 2 * event(1).fact.weight_bytes());
         assert!(ring.push((1..=100).map(event).collect()).is_ok());
-        assert!(matches!(ring.after(Position(0), 9), Next::Gone));
-        let Next::Events(events) = ring.after(Position(98), 9) else {
+        assert!(matches!(
+            ring.after(Position(0), (9, usize::MAX)),
+            Next::Gone
+        ));
+        let Next::Events(events) = ring.after(Position(98), (9, usize::MAX)) else {
             panic!("events expected")
         };
         assert_eq!(events.len(), 2);
+    }
+
+    #[test]
+    fn what_is_handed_over_at_once_is_bounded_in_bytes_and_at_least_one_event() {
+        let ring = Ring::new(Position(0), 1_000, usize::MAX);
+        assert!(ring.push((1..=9).map(event).collect()).is_ok());
+        let weight = event(1).fact.weight_bytes();
+        for (bytes_max, handed_over) in [(0, 1), (3 * weight, 3), (4 * weight - 1, 3)] {
+            let Next::Events(events) = ring.after(Position(0), (9, bytes_max)) else {
+                panic!("events expected")
+            };
+            assert_eq!(events.len(), handed_over);
+        }
     }
 }

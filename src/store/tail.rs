@@ -10,8 +10,9 @@ use super::ring::{Next, Ring};
 use crate::event::{Event, Position};
 use crate::kinds::Kind;
 
-/// Events at most that are handed over at once from the ring.
-const RING_EVENTS_MAX: usize = 1_000;
+/// Events and bytes at most that are handed over at once from the ring: a slow follower keeps them when
+/// they have long left it.
+const AT_ONCE_MAX: (usize, usize) = (1_000, 1024 * 1024);
 
 /// A reader that follows the log. It neither loses nor repeats, and slows no other.
 #[derive(Debug)]
@@ -71,7 +72,7 @@ impl Tail {
         loop {
             // marked as seen before the ring is asked, so that what comes meanwhile wakes us
             self.head.borrow_and_update();
-            match self.ring.after(self.position, RING_EVENTS_MAX) {
+            match self.ring.after(self.position, AT_ONCE_MAX) {
                 Next::Events(events) => {
                     self.position = events.last().map_or(self.position, |event| event.position);
                     return Ok(self.of_kinds(events));

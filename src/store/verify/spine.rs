@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use futures_util::TryStreamExt;
+use sea_orm::StreamTrait;
 use serde::de::IgnoredAny;
 
 use super::{Check, Verifier};
@@ -83,7 +85,6 @@ impl Verifier<'_> {
         let mut sql = Sql::new(window_sql(kind.spec(), &json));
         sql.push(" WHERE t.position > ").bind(low);
         sql.push(" AND t.position <= ").bind(high);
-        let rows = self.rows(sql, doing).await?;
         let read = |row: &sea_orm::QueryResult| {
             let number = |index| row.try_get_by_index::<i64>(index).doing(doing);
             let mut no_json = None;
@@ -102,7 +103,15 @@ impl Verifier<'_> {
                 has_no_reference: number(3)? != 0,
             })
         };
-        rows.iter().map(read).collect()
+        // one row at a time, since those of a window may have gigabytes of JSON
+        let statement = sql.statement(self.db.get_database_backend());
+        let rows = self.db.stream_raw(statement).await.doing(doing)?;
+        let mut rows = std::pin::pin!(rows);
+        let mut window = Vec::new();
+        while let Some(row) = rows.try_next().await.doing(doing)? {
+            window.push(read(&row)?);
+        }
+        Ok(window)
     }
 
     async fn step(&mut self, walk: &mut Walk, row: &Row) -> Result<(), StoreError> {

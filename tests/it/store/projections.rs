@@ -2,6 +2,7 @@
 //! how events were cut into requests, nor on when they arrived.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use entity::{job_outcomes as outcome, job_transitions as transition};
 use homepot_analytics::event::{Cell, NewEvent, Position, Provenance};
@@ -15,7 +16,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use serde_json::json;
 
-use crate::support::{Database, TestLog, at, contract, samples};
+use crate::support::{Database, Scales, TestLog, at, contract, error, samples};
 
 contract![
     rebuilt_is_as_folded_along,
@@ -23,6 +24,7 @@ contract![
     a_checkpoint_of_another_epoch_begins_anew,
     who_is_overtaken_keeps_nothing_and_goes_on,
     a_registry_is_rebuilt_beside_appends,
+    what_is_folded_at_once_is_bounded_in_bytes,
 ];
 
 fn folds() -> impl Iterator<Item = Arc<dyn Fold>> {
@@ -257,5 +259,23 @@ async fn a_registry_is_rebuilt_beside_appends(database: Database) {
     assert!(log.head() > Position(60));
     let verified = log.verify(&projections::all(), &|_| {}).await.unwrap();
     assert_eq!(verified.findings, []);
+    log.close().await;
+}
+
+async fn what_is_folded_at_once_is_bounded_in_bytes(database: Database) {
+    let log = database.open().await;
+    let mut heavy = error("heavy");
+    let context = heavy.fact.spec().index_of("context").unwrap();
+    heavy.fact.cells[context] = Cell::from(json!(vec![0; 30_000]));
+    let weight = heavy.fact.weight_bytes();
+    for _ in 0..12 {
+        log.record(vec![heavy.clone()]).await;
+    }
+    let scales = Scales::default();
+    let runner = Runner::new(log.handle(), vec![Arc::new(scales.clone())]);
+    runner.follow(Some(log.head())).await.unwrap();
+    assert_eq!(scales.events.load(Ordering::SeqCst), 12);
+    let heaviest = scales.heaviest_bytes.load(Ordering::SeqCst);
+    assert!(heaviest < 16 << 20 && 16 << 20 < 12 * weight, "{heaviest}");
     log.close().await;
 }

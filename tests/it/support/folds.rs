@@ -1,6 +1,7 @@
-//! Folds for tests: one that fails, one that holds the writer up.
+//! Folds for tests: one that fails, one that holds the writer up, one that weighs.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::BoxFuture;
 use homepot_analytics::event::Event;
@@ -100,5 +101,37 @@ impl Fold for Gate {
             let _ = self.passing.acquire().await;
             Ok(())
         })
+    }
+}
+
+/// Weighs the errors that are folded at once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scales {
+    pub(crate) events: Arc<AtomicUsize>,
+    pub(crate) heaviest_bytes: Arc<AtomicUsize>,
+}
+
+impl Fold for Scales {
+    fn name(&self) -> &'static str {
+        "test_scales"
+    }
+
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::ErrorLog]
+    }
+
+    fn tables(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn apply<'a>(
+        &'a self,
+        _: &'a DatabaseTransaction,
+        events: &'a [&'a Event],
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        let bytes = events.iter().map(|event| event.fact.weight_bytes()).sum();
+        self.events.fetch_add(events.len(), Ordering::SeqCst);
+        self.heaviest_bytes.fetch_max(bytes, Ordering::SeqCst);
+        Box::pin(async { Ok(()) })
     }
 }
