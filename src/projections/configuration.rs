@@ -4,7 +4,7 @@ use entity::configuration_history::Column;
 use futures_util::future::BoxFuture;
 use sea_orm::DatabaseTransaction;
 
-use super::upsert::upsert;
+use super::upsert::{newest, upsert};
 use crate::event::{Event, Fact};
 use crate::kinds::Kind;
 use crate::store::{Fold, StoreError, value_in_text};
@@ -41,19 +41,27 @@ impl Fold for Configuration {
         events: &'a [&'a Event],
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
-            for event in events {
+            let text = |event: &'a Event, column| event.fact.cell(column).text();
+            let newest = newest(events.iter().copied(), |event| {
+                Some([
+                    text(event, Column::EntityType)?,
+                    text(event, Column::EntityId)?,
+                    text(event, Column::ParameterName)?,
+                ])
+            });
+            let row = |event: &Event| {
                 let cell = |column: Column| value_in_text(event.fact.cell(column));
-                let row = vec![
+                vec![
                     cell(Column::EntityType),
                     cell(Column::EntityId),
                     cell(Column::ParameterName),
                     cell(Column::NewValue),
                     event.fact.occurred_at.0.into(),
                     event.position.0.into(),
-                ];
-                upsert(tx, INSERT, vec![row], MERGE).await?;
-            }
-            Ok(())
+                ]
+            };
+            let rows = newest.into_values().map(row);
+            upsert(tx, INSERT, rows.collect(), MERGE).await
         })
     }
 }

@@ -4,7 +4,7 @@ use entity::{device_registrations as device, site_registrations as site};
 use futures_util::future::BoxFuture;
 use sea_orm::{DatabaseTransaction, Value};
 
-use super::upsert::upsert;
+use super::upsert::{newest, upsert};
 use crate::event::{Cell, Event};
 use crate::kinds::Kind;
 use crate::store::{Fold, StoreError, value_in_text};
@@ -32,16 +32,26 @@ impl Fold for Registry {
         events: &'a [&'a Event],
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
-            for event in events {
-                if event.fact.kind == Kind::SiteRegistration {
-                    upsert(tx, INSERT_SITE, vec![site_row(event)], MERGE_SITE).await?;
-                } else {
-                    upsert(tx, INSERT_DEVICE, vec![device_row(event)], MERGE_DEVICE).await?;
-                }
-            }
-            Ok(())
+            let sites = newest(events.iter().copied(), |event| {
+                event
+                    .fact
+                    .cell(site::Column::SiteKey)
+                    .int()
+                    .filter(|_| is_site(event))
+            });
+            let rows = sites.into_values().map(site_row);
+            upsert(tx, INSERT_SITE, rows.collect(), MERGE_SITE).await?;
+            let devices = newest(events.iter().copied(), |event| {
+                event.fact.cell(device::Column::DeviceKey).int()
+            });
+            let rows = devices.into_values().map(device_row);
+            upsert(tx, INSERT_DEVICE, rows.collect(), MERGE_DEVICE).await
         })
     }
+}
+
+fn is_site(event: &Event) -> bool {
+    event.fact.kind == Kind::SiteRegistration
 }
 
 const INSERT_SITE: &str = "INSERT INTO sites (site_key, site_id, name, time_zone, currency, \

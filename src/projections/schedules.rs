@@ -4,7 +4,7 @@ use entity::site_operating_schedules::Column;
 use futures_util::future::BoxFuture;
 use sea_orm::DatabaseTransaction;
 
-use super::upsert::upsert;
+use super::upsert::{newest, upsert};
 use crate::event::{Event, Fact};
 use crate::kinds::Kind;
 use crate::store::{Fold, StoreError};
@@ -37,17 +37,19 @@ impl Fold for Schedules {
         events: &'a [&'a Event],
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
-            for event in events {
-                let fact = &event.fact;
-                let row = vec![
-                    fact.cell(Column::SiteKey).int().into(),
-                    day_of(fact).into(),
-                    fact.occurred_at.0.into(),
+            let newest = newest(events.iter().copied(), |event| {
+                let site = event.fact.cell(Column::SiteKey).int()?;
+                Some((site, day_of(&event.fact)))
+            });
+            let rows = newest.into_iter().map(|((site, day), event)| {
+                vec![
+                    site.into(),
+                    day.into(),
+                    event.fact.occurred_at.0.into(),
                     event.position.0.into(),
-                ];
-                upsert(tx, INSERT, vec![row], MERGE).await?;
-            }
-            Ok(())
+                ]
+            });
+            upsert(tx, INSERT, rows.collect(), MERGE).await
         })
     }
 }

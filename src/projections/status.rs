@@ -1,12 +1,10 @@
 //! What is newest of each device: its state, its metrics, when it was last heard of.
 
-use std::collections::HashMap;
-
 use entity::{device_metrics, device_state_history as states};
 use futures_util::future::BoxFuture;
 use sea_orm::DatabaseTransaction;
 
-use super::upsert::upsert;
+use super::upsert::{newest, upsert};
 use crate::event::Event;
 use crate::kinds::Kind;
 use crate::store::{Fold, StoreError};
@@ -34,7 +32,7 @@ impl Fold for Status {
         events: &'a [&'a Event],
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
-            let metrics = newest(events, Kind::DeviceMetrics, |event| {
+            let metrics = newest(of_kind(events, Kind::DeviceMetrics), |event| {
                 event.fact.cell(device_metrics::Column::DeviceKey).int()
             });
             let rows = metrics.into_iter().map(|(device, event)| {
@@ -42,7 +40,7 @@ impl Fold for Status {
                 vec![device.into(), at.into(), at.into(), event.position.0.into()]
             });
             upsert(tx, INSERT_METRICS, rows.collect(), MERGE_METRICS).await?;
-            let states = newest(events, Kind::DeviceStateChange, |event| {
+            let states = newest(of_kind(events, Kind::DeviceStateChange), |event| {
                 event.fact.cell(states::Column::DeviceKey).int()
             });
             let rows = states.into_iter().map(|(device, event)| {
@@ -64,23 +62,9 @@ impl Fold for Status {
     }
 }
 
-/// The newest event of a kind for each device, by its own time.
-fn newest<'a>(
-    events: &[&'a Event],
-    kind: Kind,
-    device_of: impl Fn(&Event) -> Option<i64>,
-) -> HashMap<i64, &'a Event> {
-    let mut newest: HashMap<i64, &'a Event> = HashMap::new();
-    for event in events.iter().filter(|event| event.fact.kind == kind) {
-        let Some(device) = device_of(event) else {
-            continue;
-        };
-        let held = newest.entry(device).or_insert(event);
-        if (event.fact.occurred_at, event.position) > (held.fact.occurred_at, held.position) {
-            *held = event;
-        }
-    }
-    newest
+fn of_kind<'a>(events: &[&'a Event], kind: Kind) -> impl Iterator<Item = &'a Event> {
+    let events = events.iter().copied();
+    events.filter(move |event| event.fact.kind == kind)
 }
 
 const INSERT_METRICS: &str =

@@ -156,9 +156,7 @@ impl Committer {
             answers.push(placing.place(request).await?);
         }
         let mut placed = placing.finish();
-        for (entity, version) in &placed.raised {
-            raise_version(tx, entity, *version).await?;
-        }
+        raise_versions(tx, &placed.raised).await?;
         if !placed.events.is_empty() {
             let recorded_at = placed.recorded_at;
             self.write(tx, &mut placed.events, recorded_at).await?;
@@ -271,17 +269,28 @@ pub(crate) async fn version(db: &impl ConnectionTrait, entity: &str) -> Result<i
     }
 }
 
-async fn raise_version(
+/// Things whose versions are raised in one statement; groups are powers of two, so that few prepared
+/// statements serve all sizes.
+const VERSIONS_MAX: usize = 256;
+
+async fn raise_versions(
     tx: &DatabaseTransaction,
-    entity: &str,
-    version: i64,
+    raised: &BTreeMap<String, i64>,
 ) -> Result<(), StoreError> {
-    let mut sql = Sql::new("INSERT INTO entity_versions (entity, version) VALUES (");
-    sql.bind(entity).push(", ").bind(version);
-    sql.push(") ON CONFLICT (entity) DO UPDATE SET version = excluded.version");
-    tx.execute_raw(sql.statement(tx.get_database_backend()))
-        .await
-        .doing("raise a version")?;
+    let (mut left, mut raised) = (raised.len(), raised.iter());
+    while left > 0 {
+        let size = (1 << left.ilog2()).min(VERSIONS_MAX);
+        left -= size;
+        let mut sql = Sql::new("INSERT INTO entity_versions (entity, version) VALUES ");
+        for (ordinal, (entity, version)) in raised.by_ref().take(size).enumerate() {
+            sql.push(if ordinal > 0 { ", " } else { "" });
+            sql.bind_list([entity.as_str().into(), (*version).into()]);
+        }
+        sql.push(" ON CONFLICT (entity) DO UPDATE SET version = excluded.version");
+        tx.execute_raw(sql.statement(tx.get_database_backend()))
+            .await
+            .doing("raise versions")?;
+    }
     Ok(())
 }
 
