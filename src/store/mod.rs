@@ -241,6 +241,7 @@ impl Store {
             faults: Arc::clone(&shared.faults),
             seen: Arc::clone(&shared.seen),
             wal: shared.connections.file.as_deref().map(Wal::of),
+            halves: Vec::new(),
             held_over: None,
         };
         tasks.writer.spawn(writer.run(tasks.stop_writing.clone()));

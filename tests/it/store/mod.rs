@@ -10,6 +10,7 @@
 mod append;
 mod backup;
 mod bounds;
+mod commits;
 mod derived;
 mod duplicates;
 mod filters;
