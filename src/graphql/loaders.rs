@@ -35,9 +35,8 @@ pub(super) struct Loaders {
 }
 
 impl Loaders {
-    /// Loaders that read a log.
-    pub(super) fn new(store: &Store) -> Self {
-        let allowance = Arc::new(store.allowance());
+    /// Loaders that read a log as long as the allowance lasts.
+    pub(super) fn new(store: &Store, allowance: Arc<Allowance>) -> Self {
         let reads = || Reads {
             store: store.clone(),
             allowance: Arc::clone(&allowance),

@@ -43,7 +43,7 @@ use tokio::sync::watch;
 
 use crate::event::Position;
 use crate::ingest::{Background, Ingest};
-use crate::store::{Store, StoreError};
+use crate::store::{Allowance, Store, StoreError};
 use loaders::Loaders;
 
 pub use error::{ErrorCode, of_syntax};
@@ -117,11 +117,17 @@ pub fn sdl() -> String {
     builder().finish().sdl_with_options(options)
 }
 
-/// Executes a query or mutation.
-pub async fn execute(schema: &ApiSchema, api: &Api, mut request: Request) -> Response {
+/// Executes a query or mutation, for which so much may be read and rendered.
+pub async fn execute(
+    schema: &ApiSchema,
+    api: &Api,
+    mut request: Request,
+    allowance: Arc<Allowance>,
+) -> Response {
     match document::check(&mut request) {
         Ok(keys) => {
-            let mut answer = schema.execute(prepared(request, api)).await;
+            let request = request.data(Loaders::new(api.store(), allowance));
+            let mut answer = schema.execute(request).await;
             keys.arrange(&mut answer.data);
             answer
         }
@@ -141,7 +147,10 @@ pub fn execute_stream(
     let opened = checked.and_then(|keys| document::open_root(&mut request).map(|()| keys));
     match opened {
         Ok(keys) => schema
-            .execute_stream_with_session_data(prepared(request, api), session)
+            .execute_stream_with_session_data(
+                request.data(Loaders::new(api.store(), Arc::new(api.store().allowance()))),
+                session,
+            )
             .map(move |mut answer| {
                 keys.arrange(&mut answer.data);
                 answer
@@ -152,11 +161,6 @@ pub fn execute_stream(
             futures_util::stream::iter([answer]).boxed()
         }
     }
-}
-
-/// A request with what is batched in it.
-fn prepared(request: Request, api: &Api) -> Request {
-    request.data(Loaders::new(api.store()))
 }
 
 /// What resolvers work with.

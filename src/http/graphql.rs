@@ -1,5 +1,7 @@
 //! GraphQL over HTTP.
 
+use std::sync::Arc;
+
 use async_graphql::parser::parse_query;
 use async_graphql::parser::types::{DocumentOperations, ExecutableDocument, OperationType};
 use async_graphql::{Response as Answer, ServerError};
@@ -11,10 +13,12 @@ use serde::Deserialize;
 
 use super::Web;
 use super::bodies::TakeError;
+use super::held::Held;
 use super::socket;
 use crate::graphql::bulk::{self, Body, BodyError};
 use crate::graphql::{self, ErrorCode, guard};
 use crate::ingest::Operation;
+use crate::store::Allowance;
 
 /// How long a caller is asked to wait who finds no room.
 const RETRY_AFTER_SECONDS: u16 = 1;
@@ -119,7 +123,7 @@ async fn execute(
 ) -> Response {
     let document = match document(&body.query) {
         Ok(document) => document,
-        Err(error) => return answer(headers, &error, None),
+        Err(error) => return answer(headers, &error, None, None),
     };
     let mut operations = document.operations.iter();
     if !types.is_empty() && operations.any(|(_, of)| !types.contains(&of.node.ty)) {
@@ -143,11 +147,13 @@ async fn execute(
                 BodyError::TooLarge | BodyError::TooManyValues => ErrorCode::LimitExceeded,
                 BodyError::BadEvent(_) => ErrorCode::BadInput,
             };
-            return answer(headers, &failed(code, error.to_string()), name);
+            return answer(headers, &failed(code, error.to_string()), name, None);
         }
     };
-    let response = coded(graphql::execute(&web.schema, &web.api, request).await);
-    answer(headers, &response, name)
+    let room = Arc::new(web.api.store().allowance());
+    let executed = graphql::execute(&web.schema, &web.api, request, Arc::clone(&room));
+    let response = coded(executed.await);
+    answer(headers, &response, name, Some(room))
 }
 
 /// Parses a document that the parser can be given.
@@ -232,7 +238,13 @@ pub(super) fn coded(mut answer: Answer) -> Answer {
 
 const RESPONSE_JSON: &str = "application/graphql-response+json";
 
-fn answer(headers: &HeaderMap, answer: &Answer, operation: Option<String>) -> Response {
+/// An answer, with the room that it holds until it is sent.
+fn answer(
+    headers: &HeaderMap,
+    answer: &Answer,
+    operation: Option<String>,
+    room: Option<Arc<Allowance>>,
+) -> Response {
     let accept = headers
         .get(header::ACCEPT)
         .and_then(|value| value.to_str().ok());
@@ -270,6 +282,10 @@ fn answer(headers: &HeaderMap, answer: &Answer, operation: Option<String>) -> Re
             HeaderValue::from_static("nosniff"),
         ),
     ];
+    let body = match room {
+        Some(room) => Held::body(body, room),
+        None => body.into(),
+    };
     let mut response = (status, headers, body).into_response();
     response.extensions_mut().insert(Operation {
         name: operation,

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod graphql;
+mod held;
 mod hosts;
 mod pages;
 mod socket;

@@ -230,7 +230,8 @@ impl Executor for Prepared {
         if guard::is_too_deep(&request.query) {
             return too_deep();
         }
-        coded(graphql::execute(&self.web.schema, &self.web.api, request).await)
+        let allowance = Arc::new(self.web.api.store().allowance());
+        coded(graphql::execute(&self.web.schema, &self.web.api, request, allowance).await)
     }
 
     fn execute_stream(

@@ -50,6 +50,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use allowance::Allowance;
+pub(crate) use allowance::Room;
 pub use append::{AppendError, Appended, Expect, Outcome, Request};
 pub use backup::{BackedUp, BackupError, Restored, backup, restore};
 pub use error::{Cause, StoreError};
@@ -77,7 +78,6 @@ pub(crate) use sql::{Sql, value_in_text};
 use crate::clock::Clock;
 use crate::event::Position;
 use crate::kinds::Kind;
-use allowance::Room;
 use commit::Committer;
 use feed::Feeder;
 use options::READERS_BYTES_MAX;
