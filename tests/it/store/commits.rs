@@ -6,6 +6,7 @@ use entity::job_transitions as transition;
 use homepot_analytics::event::{Cell, NewEvent, Position, Provenance};
 use homepot_analytics::kinds::{Draft, Kind};
 use homepot_analytics::store::{AppendError, Appended};
+use sea_orm::{ConnectionTrait, TransactionTrait};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
@@ -19,6 +20,7 @@ contract![
     a_commit_carries_no_more_jobs_than_their_devices_allow,
     a_large_commit_is_followed_from_any_place_in_it,
     a_large_commit_is_read_whole_however_little_is_asked_for,
+    a_statement_that_changes_many_pages_is_not_refused,
 ];
 
 /// A log whose writer stands before a gate at each user activity.
@@ -147,5 +149,32 @@ async fn a_large_commit_is_read_whole_however_little_is_asked_for(database: Data
         let seen: Vec<i64> = slice.events.iter().map(|event| event.position.0).collect();
         exactly_once(&seen, after.0, slice.upto.0).unwrap();
     }
+    log.close().await;
+}
+
+/// SQLite keeps what a statement changes until it has ended. Beyond the size at which it was told to
+/// put that into a file it wrote nothing and said that the disk was full.
+async fn a_statement_that_changes_many_pages_is_not_refused(database: Database) {
+    let log = database.open().await;
+    let db = database.connect().await;
+    let tx = db.begin().await.unwrap();
+    for sql in [
+        "CREATE TABLE pages (id INTEGER PRIMARY KEY, page TEXT NOT NULL CHECK (page <> ''))",
+        "INSERT INTO pages (id, page) SELECT value, repeat('x', 3000) FROM numbers",
+        "UPDATE pages SET page = repeat('y', 3000)",
+    ] {
+        let sql = if database.is_sqlite() {
+            let numbers = "(WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n \
+                WHERE value < 3000) SELECT value FROM n)";
+            sql.replace("repeat('x', 3000)", "hex(zeroblob(1500))")
+                .replace("repeat('y', 3000)", "hex(zeroblob(1501))")
+                .replace("numbers", numbers)
+        } else {
+            sql.replace("numbers", "generate_series(1, 3000) AS numbers (value)")
+        };
+        tx.execute_unprepared(&sql).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    db.close().await.unwrap();
     log.close().await;
 }
