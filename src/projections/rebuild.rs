@@ -1,4 +1,4 @@
-//! Empties a projection and folds the whole log into it again.
+//! Makes a projection what the whole log folds to.
 
 use std::sync::Arc;
 
@@ -7,12 +7,16 @@ use thiserror::Error;
 
 use super::runner::Runner;
 use crate::event::Position;
-use crate::store::{Doing, Fold, Scratch, Sql, Store, StoreError, fold_in};
+use crate::store::{
+    Differing, Doing, Fold, Scratch, Slice, Sql, Store, StoreError, fold_in, head_of,
+};
 
 /// Events that are read at once.
 const PAGE_EVENTS: usize = 2_000;
-/// Events at most that may be left to be folded while appends wait.
+/// Events at most that may be left to be folded while appends wait, of whatever kind.
 const LAST_EVENTS_MAX: i64 = 10_000;
+/// How often it is looked what differs: the second time it is hardly ever anything.
+const ROUNDS_MAX: usize = 20;
 
 /// Why a projection was not rebuilt.
 #[derive(Debug, Error)]
@@ -33,8 +37,8 @@ pub enum RebuildError {
 /// Rebuilds a projection by its name, and tells how far it has come.
 ///
 /// Servers may run meanwhile. One that follows the log is emptied and then folded again, by this
-/// process or by a server, whoever comes first. One that is folded inside the appends is folded apart
-/// and then takes the place of the old one: appends wait only while what came last is folded.
+/// process or by a server, whoever comes first. One that is folded inside the appends is folded apart,
+/// and then the rows that differ are written a part at a time, so that appends never wait long.
 ///
 /// # Errors
 /// When there is no such projection, or the log cannot be folded.
@@ -49,9 +53,15 @@ pub async fn rebuild(
     }
     if let Some(fold) = named(super::inline()) {
         let scratch = store.scratch(&[Arc::clone(&fold)]).await?;
-        let replaced = fold_apart(store, &*fold, &scratch, progress).await;
+        let apart = Apart {
+            store,
+            fold: &*fold,
+            scratch: &scratch,
+            position: Position::START,
+        };
+        let mended = apart.mend(progress).await;
         scratch.drop().await;
-        return Ok(replaced?);
+        return Ok(mended?);
     }
     let known = super::inline().into_iter().chain(super::following());
     let known = known.map(|fold| fold.name()).collect::<Vec<_>>().join(", ");
@@ -107,44 +117,122 @@ pub(super) async fn empty(tx: &DatabaseTransaction, fold: &dyn Fold) -> Result<(
     Ok(())
 }
 
-/// Folds the log into tables beside those in use, and then puts what came of it into those.
-async fn fold_apart(
-    store: &Store,
-    fold: &dyn Fold,
-    scratch: &Scratch,
-    progress: impl Fn(Position, Position) + Send + Sync,
-) -> Result<(), StoreError> {
-    let mut position = Position::START;
-    loop {
-        let head = store.committed_head().await?;
+/// A projection that is folded apart, into tables beside those in use.
+struct Apart<'a> {
+    store: &'a Store,
+    fold: &'a dyn Fold,
+    scratch: &'a Scratch,
+    /// How far it is folded.
+    position: Position,
+}
+
+impl Apart<'_> {
+    /// Folds the log apart, and then makes the tables in use the same. What differs is found while
+    /// nobody waits, and mended a part at a time: what was appended meanwhile is folded by the appends
+    /// as well, so a row that did not differ before does not now, unless it was folded from one that
+    /// did. Hence it is looked again, until nothing differs.
+    async fn mend(
+        mut self,
+        progress: impl Fn(Position, Position) + Send + Sync,
+    ) -> Result<(), StoreError> {
+        for _ in 0..ROUNDS_MAX {
+            let mut differing = self.compare(&progress).await?;
+            if differing.is_empty() {
+                return Ok(());
+            }
+            while let Some(table) = differing.last_mut() {
+                let tx = self.lock(&progress).await?;
+                self.scratch.mend(&tx, table).await?;
+                tx.commit().await.doing("mend a projection")?;
+                if table.is_empty() {
+                    differing.pop();
+                }
+            }
+        }
+        let what = "the same from the same events";
+        Err(StoreError::Fold { what })
+    }
+
+    /// Folds what others may append meanwhile, without holding anybody up.
+    async fn catch_up(
+        &mut self,
+        progress: &(impl Fn(Position, Position) + Send + Sync),
+    ) -> Result<(), StoreError> {
+        loop {
+            let head = self.store.committed_head().await?;
+            if head.0 - self.position.0 <= LAST_EVENTS_MAX {
+                return Ok(());
+            }
+            while self.position < head {
+                let slice = self.after(self.position).await?;
+                let tx = self.scratch.begin_apart().await?;
+                let step = (self.position, slice.upto);
+                fold_in(&tx, self.fold, &slice.events, step).await?;
+                tx.commit().await.doing("fold events apart")?;
+                self.position = slice.upto;
+                progress(self.position, head);
+            }
+        }
+    }
+
+    /// The tables of which some rows differ at one moment.
+    async fn compare(
+        &mut self,
+        progress: &(impl Fn(Position, Position) + Send + Sync),
+    ) -> Result<Vec<Differing>, StoreError> {
+        self.catch_up(progress).await?;
+        let tx = self.scratch.snapshot().await?;
+        let head = head_of(&tx).await?;
+        let mut differing = Vec::new();
+        self.fold_upto(&tx, head).await?;
+        for table in self.fold.tables() {
+            differing.push(self.scratch.differing(&tx, table).await?);
+        }
+        tx.commit().await.doing("compare a projection")?;
+        self.position = head;
+        progress(head, head);
+        differing.retain(|table| !table.is_empty());
+        Ok(differing)
+    }
+
+    /// A transaction beside which nobody appends, with everything folded that there is.
+    async fn lock(
+        &mut self,
+        progress: &(impl Fn(Position, Position) + Send + Sync),
+    ) -> Result<DatabaseTransaction, StoreError> {
+        let doing = "lock the head";
+        loop {
+            self.catch_up(progress).await?;
+            let tx = self.scratch.begin().await?;
+            let sql = "UPDATE log_head SET position = position WHERE id = 1 RETURNING position";
+            let locked = tx.query_one_raw(Sql::new(sql).statement(tx.get_database_backend()));
+            let head = locked.await.doing(doing)?;
+            let head = head.map(|row| row.try_get_by_index(0)).transpose();
+            let head = Position(head.doing(doing)?.unwrap_or_default());
+            if head.0 - self.position.0 > LAST_EVENTS_MAX {
+                // much was appended while this waited for the lock
+                tx.rollback().await.doing(doing)?;
+                continue;
+            }
+            self.fold_upto(&tx, head).await?;
+            self.position = head;
+            return Ok(tx);
+        }
+    }
+
+    async fn fold_upto(&self, tx: &DatabaseTransaction, head: Position) -> Result<(), StoreError> {
+        let mut position = self.position;
         while position < head {
-            let slice = store.after_of(position, PAGE_EVENTS, fold.kinds()).await?;
-            let tx = scratch.begin_apart().await?;
-            fold_in(&tx, fold, &slice.events, (position, slice.upto)).await?;
-            tx.commit().await.doing("fold events apart")?;
-            position = slice.upto;
-            progress(position, head);
+            let slice = self.after(position).await?;
+            let upto = slice.upto.min(head);
+            fold_in(tx, self.fold, &slice.events, (position, upto)).await?;
+            position = upto;
         }
-        // while this was folded more has come: the lock is for little
-        if store.committed_head().await?.0 - position.0 <= LAST_EVENTS_MAX {
-            break;
-        }
+        Ok(())
     }
-    let tx = scratch.begin().await?;
-    let sql = Sql::new("UPDATE log_head SET position = position WHERE id = 1 RETURNING position");
-    let locked = tx.query_one_raw(sql.statement(tx.get_database_backend()));
-    let head = locked.await.doing("lock the head")?;
-    let head = head.map(|row| row.try_get_by_index(0)).transpose();
-    let head = Position(head.doing("lock the head")?.unwrap_or_default());
-    while position < head {
-        let slice = store.after_of(position, PAGE_EVENTS, fold.kinds()).await?;
-        fold_in(&tx, fold, &slice.events, (position, slice.upto)).await?;
-        position = slice.upto;
+
+    async fn after(&self, position: Position) -> Result<Slice, StoreError> {
+        let kinds = self.fold.kinds();
+        self.store.after_of(position, PAGE_EVENTS, kinds).await
     }
-    for table in fold.tables() {
-        scratch.replace(&tx, table).await?;
-    }
-    tx.commit().await.doing("replace a projection")?;
-    progress(position, head);
-    Ok(())
 }

@@ -18,6 +18,7 @@ mod fold;
 mod identity;
 mod insert;
 mod lists;
+mod mending;
 mod metrics;
 mod migrations;
 mod names;
@@ -71,7 +72,9 @@ pub use tail::Tail;
 pub use verify::{Check, Finding, Folds, OnProgress, Progress, Verified, verify};
 
 pub(crate) use error::Doing;
+pub(crate) use feed::head_of;
 pub(crate) use lists::{List, is_among};
+pub(crate) use mending::Differing;
 pub(crate) use scratch::{Scratch, fold_in};
 pub(crate) use sql::{Sql, value_in_text};
 
@@ -148,7 +151,7 @@ impl Store {
         let identity = identity::identity(db).await?;
         let names = Arc::new(Names::default());
         names.load(db).await?;
-        let head = feed::head_of(db).await?;
+        let head = head_of(db).await?;
         let limits = options.limits;
         let ring = Arc::new(Ring::new(
             head,
@@ -367,7 +370,7 @@ impl Store {
     /// # Errors
     /// When the tables cannot be read.
     pub async fn committed_head(&self) -> Result<Position, StoreError> {
-        feed::head_of(self.readers()).await
+        head_of(self.readers()).await
     }
 
     /// Tells of every change of the head.

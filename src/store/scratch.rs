@@ -1,5 +1,5 @@
 //! Tables beside those of a fold, under the same names, that one connection alone sees: what the log
-//! folds to, made apart from what is in use, to replace it or to be compared with it.
+//! folds to, made apart from what is in use, to mend it or to be compared with it.
 //!
 //! A temporary table stands before the one of its name on either database, so a fold writes into it
 //! without knowing. They are gone when the connection is.
@@ -26,7 +26,7 @@ use crate::kinds::Kind;
 pub(crate) struct Scratch {
     db: DatabaseConnection,
     /// Where the tables in use are.
-    schema: String,
+    pub(super) schema: String,
 }
 
 /// How many rows of a table differ.
@@ -94,24 +94,6 @@ impl Scratch {
         self.db.begin().await.doing("fold events apart")
     }
 
-    /// Replaces what is in a table in use.
-    pub(crate) async fn replace(
-        &self,
-        tx: &DatabaseTransaction,
-        table: &str,
-    ) -> Result<(), StoreError> {
-        let (schema, temporary) = (&self.schema, self.temporary());
-        for sql in [
-            format!("DELETE FROM {schema}.{table}"),
-            format!("INSERT INTO {schema}.{table} SELECT * FROM {temporary}.{table}"),
-        ] {
-            tx.execute_unprepared(&sql)
-                .await
-                .doing("replace a projection")?;
-        }
-        Ok(())
-    }
-
     /// Compares a table in use with the one beside it.
     pub(crate) async fn compare(
         &self,
@@ -135,7 +117,7 @@ impl Scratch {
         let _ = self.db.close().await;
     }
 
-    fn temporary(&self) -> &'static str {
+    pub(super) fn temporary(&self) -> &'static str {
         if self.db.get_database_backend() == DbBackend::Postgres {
             "pg_temp"
         } else {
@@ -182,7 +164,7 @@ pub(crate) async fn fold_in(
     fold.apply(tx, &wanted).await
 }
 
-async fn text(db: &impl ConnectionTrait, sql: Sql) -> Result<String, StoreError> {
+pub(super) async fn text(db: &impl ConnectionTrait, sql: Sql) -> Result<String, StoreError> {
     let doing = "read the catalogue";
     let row = db.query_one_raw(sql.statement(db.get_database_backend()));
     let row = row.await.doing(doing)?.ok_or(StoreError::Row {

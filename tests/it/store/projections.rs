@@ -24,6 +24,8 @@ contract![
     a_checkpoint_of_another_epoch_begins_anew,
     who_is_overtaken_keeps_nothing_and_goes_on,
     a_registry_is_rebuilt_beside_appends,
+    a_rebuild_writes_only_what_differs,
+    a_rebuild_mends_a_part_at_a_time_beside_another_process,
     what_is_folded_at_once_is_bounded_in_bytes,
 ];
 
@@ -277,5 +279,84 @@ async fn what_is_folded_at_once_is_bounded_in_bytes(database: Database) {
     assert_eq!(scales.events.load(Ordering::SeqCst), 12);
     let heaviest = scales.heaviest_bytes.load(Ordering::SeqCst);
     assert!(heaviest < 16 << 20 && 16 << 20 < 12 * weight, "{heaviest}");
+    log.close().await;
+}
+
+/// Has the database note each row of a table that is written.
+async fn note_writes(database: &Database, table: &str, key: &str) {
+    database
+        .execute("CREATE TABLE written (k TEXT NOT NULL)")
+        .await;
+    for (event, row) in [("INSERT", "NEW"), ("UPDATE", "NEW"), ("DELETE", "OLD")] {
+        let note = format!("INSERT INTO written (k) VALUES (CAST({row}.{key} AS TEXT))");
+        let sql = if database.is_sqlite() {
+            format!("CREATE TRIGGER note_{event} AFTER {event} ON {table} BEGIN {note}; END")
+        } else {
+            format!(
+                "CREATE FUNCTION note_{event}() RETURNS trigger LANGUAGE plpgsql AS \
+                 $$ BEGIN {note}; RETURN NULL; END $$; CREATE TRIGGER note_{event} \
+                 AFTER {event} ON {table} FOR EACH ROW EXECUTE FUNCTION note_{event}()"
+            )
+        };
+        database.execute(&sql).await;
+    }
+}
+
+async fn a_rebuild_writes_only_what_differs(database: Database) {
+    let log = database.open().await.with_fleet().await;
+    record(&log, events(4), 4).await;
+    record(&log, jobs(4), 4).await;
+    let folded = state(&database, "").await;
+    note_writes(&database, "devices", "device_id").await;
+    let rebuild = async || {
+        let rebuilt = projections::rebuild(&log.handle(), "registry", |_, _| {}).await;
+        rebuilt.unwrap();
+    };
+    rebuild().await;
+    let written = "SELECT count(DISTINCT k) FROM written";
+    assert_eq!(database.number(written).await, 0);
+    let harm = "DELETE FROM devices WHERE device_id = 'd1'; \
+        UPDATE devices SET name = 'wrong' WHERE device_id = 'd2'; DELETE FROM written";
+    database.execute(harm).await;
+    rebuild().await;
+    assert_eq!(database.number(written).await, 2);
+    assert_eq!(state(&database, "").await, folded);
+    log.close().await;
+}
+
+async fn a_rebuild_mends_a_part_at_a_time_beside_another_process(database: Database) {
+    let log = database.open().await.with_fleet().await;
+    let devices = (0..5_000).map(|ordinal| crate::support::device(&format!("x{ordinal}"), "s1"));
+    let devices: Vec<NewEvent> = devices.collect();
+    for request in devices.chunks(1_000) {
+        log.record(request.to_vec()).await;
+    }
+    let other = database.open().await;
+    database.execute("DELETE FROM devices").await;
+    let (rebuilt, mut appended) = (tokio::sync::Notify::new(), 0);
+    let rebuilding = async {
+        let done = projections::rebuild(&log.handle(), "registry", |_, _| {}).await;
+        rebuilt.notify_one();
+        done.unwrap();
+    };
+    let appending = async {
+        let mut ended = std::pin::pin!(rebuilt.notified());
+        while futures_util::poll!(&mut ended).is_pending() {
+            let id = format!("new-{appended}");
+            let outcomes = other.record(vec![crate::support::device(&id, "s1")]).await;
+            assert!(matches!(outcomes[..], [Outcome::Recorded(_)]));
+            appended += 1;
+        }
+    };
+    futures_util::future::join(rebuilding, appending).await;
+    assert!(appended > 0);
+    if !database.is_sqlite() {
+        let most = "SELECT max(rows) FROM (SELECT count(*) AS rows FROM devices \
+            GROUP BY CAST(xmin AS TEXT)) AS of_transactions";
+        assert!(database.number(most).await <= 2_000);
+    }
+    let verified = log.verify(&projections::all(), &|_| {}).await.unwrap();
+    assert_eq!(verified.findings, []);
+    other.close().await;
     log.close().await;
 }
