@@ -436,7 +436,7 @@ async fn job_payload(
         Ok(()) => None,
         Err(JobError::Unknown) => Some(("jobId", UserErrorCode::NotFound)),
         Err(JobError::Ended { .. }) => Some(("jobId", UserErrorCode::WrongState)),
-        Err(JobError::Contended) => Some(("jobId", UserErrorCode::Conflict)),
+        Err(JobError::Contended | JobError::Taken) => Some(("jobId", UserErrorCode::Conflict)),
         Err(JobError::NoTarget | JobError::TooManyTargets { .. }) => {
             Some(("deviceIds", UserErrorCode::Invalid))
         }

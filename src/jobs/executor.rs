@@ -104,8 +104,10 @@ impl Executor {
     ) -> Result<(), StoreError> {
         let store = self.ingest.store();
         for target in jobs::targets(store, &job.job_id).await? {
-            let (None, Some(device_id)) = (target.status, store.names().id(target.device_key))
-            else {
+            if target.status.is_some() {
+                continue;
+            }
+            let Some(device_id) = store.id(target.device_key).await? else {
                 continue;
             };
             let now = self.ingest.clock().now();

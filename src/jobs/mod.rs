@@ -3,10 +3,12 @@
 //! A job is made, ends on each of its devices, and ends as a whole. On a device it ends with the
 //! first outcome that is recorded while the job runs, whoever records it; as a whole it ends when it
 //! has on all devices ([`Reconciler`]) or when somebody cancels it. Who moves a job decides on the
-//! version that was read, so that of two who decide at once one wins.
+//! version that was read, so that of two who decide at once one wins; who cancels it decides on what
+//! its devices had reported.
 
 mod executor;
 mod reconciler;
+mod steps;
 
 use entity::{job_outcomes as outcome, job_transitions as transition};
 use serde_json::Value as Json;
@@ -17,7 +19,9 @@ use crate::event::{Cell, Fact, Instant, NewEvent, Position, Provenance};
 use crate::history::jobs::{self, JobRow, TargetRow};
 use crate::ingest::Ingest;
 use crate::kinds::{Draft, Kind, Refusal};
-use crate::store::{AppendError, Appended, EntityType, Expect, Outcome, Store, StoreError};
+use crate::projections::jobs::{entity_of, outcomes_of};
+use crate::store::{AppendError, EntityType, Expect, Outcome, Store, StoreError};
+use steps::{duration, moved, of_job, step_id};
 
 pub use executor::{Executor, Run};
 pub use reconciler::Reconciler;
@@ -51,6 +55,9 @@ pub enum JobError {
     /// Others moved it each time that it was read.
     #[error("the job was moved by others at the same time; try again")]
     Contended,
+    /// Other events have the ids of its steps, also those that are taken in their place.
+    #[error("other events have the ids under which its steps are recorded")]
+    Taken,
     /// The key was used before for another job.
     #[error("the idempotency key was used before for another job")]
     OtherRepeat,
@@ -166,8 +173,14 @@ pub async fn cancel(
     by: &str,
     reason: Option<&str>,
 ) -> Result<(), JobError> {
+    let store = ingest.store();
     for _ in 0..DECISIONS_MAX {
-        let standing = Standing::read(ingest.store(), job_id).await?;
+        // the version first: what is read after it is at least as new
+        let expect = Expect {
+            entity: outcomes_of(job_id),
+            version: store.version(&outcomes_of(job_id)).await?,
+        };
+        let standing = Standing::read(store, job_id).await?;
         if standing.job.state == CANCELLED {
             return reconciler::reconcile(ingest, job_id).await;
         }
@@ -186,7 +199,8 @@ pub async fn cancel(
         }
         let now = ingest.clock().now();
         let cancelled = moved(&standing.job, CANCELLED, (by, reason), now)?;
-        standing.append(ingest, vec![cancelled]).await?;
+        // the server moves it to its end only after an outcome; that it runs is no hindrance
+        steps::record(ingest, job_id, vec![cancelled], Some(expect)).await?;
     }
     Err(JobError::Contended)
 }
@@ -205,7 +219,7 @@ pub async fn complete_device(
 ) -> Result<(), JobError> {
     let store = ingest.store();
     let standing = Standing::read(store, job_id).await?;
-    let device_key = store.names().key(EntityType::Device, device_id);
+    let device_key = store.key(EntityType::Device, device_id).await?;
     let mut targets = standing.targets.iter();
     let target = targets.find(|target| Some(target.device_key) == device_key);
     let target = target.ok_or(JobError::NoTarget)?;
@@ -228,7 +242,7 @@ pub async fn complete_device(
             result.error_message.as_deref(),
         );
     let event = of_job(draft, &standing.job).finish()?;
-    refusal_of(ingest.command(vec![event], None).await?)
+    steps::record(ingest, job_id, vec![event], None).await
 }
 
 /// State of a job that was stopped, and of the devices that had not ended it.
@@ -265,20 +279,8 @@ impl Standing {
             entity: entity_of(&self.job.job_id),
             version: self.version,
         };
-        match ingest.command(events, Some(expect)).await {
-            Err(AppendError::Stale { .. }) => Ok(()),
-            appended => refusal_of(appended?),
-        }
+        steps::record(ingest, &self.job.job_id, events, Some(expect)).await
     }
-}
-
-fn refusal_of(appended: Appended) -> Result<(), JobError> {
-    for outcome in appended.outcomes {
-        if let Outcome::Rejected(refusal) = outcome {
-            return Err(refusal.into());
-        }
-    }
-    Ok(())
 }
 
 /// The devices that a job is for: those named, and those at the sites named that are not retired,
@@ -295,13 +297,13 @@ pub async fn resolve_targets(
     let store = ingest.store();
     let mut targets = std::collections::BTreeSet::new();
     for device in devices {
-        if store.names().key(EntityType::Device, device).is_none() {
+        if store.key(EntityType::Device, device).await?.is_none() {
             return Ok(Err(device.clone()));
         }
         targets.insert(device.clone());
     }
     for site in sites {
-        let Some(site_key) = store.names().key(EntityType::Site, site) else {
+        let Some(site_key) = store.key(EntityType::Site, site).await? else {
             return Ok(Err(site.clone()));
         };
         let filter = DeviceFilter {
@@ -319,44 +321,4 @@ pub async fn resolve_targets(
         }
     }
     Ok(Ok(targets.into_iter().collect()))
-}
-
-fn entity_of(job_id: &str) -> String {
-    format!("job/{job_id}")
-}
-
-/// Namespace of the ids of a job's events.
-const STEPS: Uuid = Uuid::from_u128(0x2f0d_61de_51c1_4e0e_9ac2_70c8_6f0c_88aa);
-
-fn step_id(job_id: &str, step: &str, device_id: &str) -> Uuid {
-    Uuid::new_v5(&STEPS, format!("{job_id}/{step}/{device_id}").as_bytes())
-}
-
-fn of_job(draft: Draft, job: &JobRow) -> Draft {
-    draft
-        .set(outcome::Column::JobId, job.job_id.as_str())
-        .set(outcome::Column::JobType, job.job_type.as_str())
-        .set(outcome::Column::InitiatedBy, job.created_by.as_deref())
-}
-
-/// A duration as an outcome says it: one that is longer than it can say is absent, not cut.
-fn duration(ms: i64) -> Cell {
-    let within = (0..=i64::from(i32::MAX)).contains(&ms);
-    within.then_some(ms).into()
-}
-
-fn moved(
-    job: &JobRow,
-    state: &str,
-    (by, reason): (&str, Option<&str>),
-    at: Instant,
-) -> Result<NewEvent, Refusal> {
-    Draft::new(Kind::JobTransition, at, Provenance::Real)
-        .event_id(step_id(&job.job_id, state, ""))
-        .set(transition::Column::JobId, job.job_id.as_str())
-        .set(transition::Column::JobType, job.job_type.as_str())
-        .set(transition::Column::State, state)
-        .set(transition::Column::ChangedBy, by)
-        .given(transition::Column::Reason, reason)
-        .finish()
 }

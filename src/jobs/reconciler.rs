@@ -13,9 +13,8 @@ use entity::job_outcomes::{Column, Model as OutcomeRow};
 use entity::job_transitions::Column as TransitionColumn;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    CANCELLED, DECISIONS_MAX, JobError, Standing, duration, moved, of_job, refusal_of, step_id,
-};
+use super::steps::{self, duration, moved, of_job, step_id};
+use super::{CANCELLED, DECISIONS_MAX, JobError, Standing};
 use crate::event::{Cell, Event, Instant, NewEvent, Provenance};
 use crate::history::fleet;
 use crate::history::jobs::{self, JobRow};
@@ -33,22 +32,30 @@ const UNMARKED_MAX: i64 = 10_000;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Who moves a job that its devices have ended.
 const BY: &str = "server";
+/// What it calls itself where faults are told.
+const SOURCE: &str = "the jobs";
+/// Jobs at most of which it knows that it has told that they cannot end.
+const TOLD_MAX: usize = 1_000;
 
 /// Follows the outcomes of jobs and moves the jobs.
 #[derive(Debug)]
 pub struct Reconciler {
     ingest: Ingest,
+    /// Jobs of which it has told that they cannot end.
+    told: BTreeSet<String>,
 }
 
 impl Reconciler {
     /// One that records through a door.
     #[must_use]
     pub const fn new(ingest: Ingest) -> Self {
-        Self { ingest }
+        let told = BTreeSet::new();
+        Self { ingest, told }
     }
 
-    /// Follows until it is told to stop. After a failure it goes on from its checkpoint.
-    pub async fn run(self, stop: CancellationToken) {
+    /// Follows until it is told to stop. After a failure of the log it goes on from its checkpoint;
+    /// a job that cannot end holds no other up.
+    pub async fn run(mut self, stop: CancellationToken) {
         loop {
             let Err(error) = tokio::select! {
                 () = stop.cancelled() => return,
@@ -57,7 +64,7 @@ impl Reconciler {
             let error = chain(&error).to_string();
             tracing::warn!(error, "jobs are not moved, will go on from the checkpoint");
             let store = self.ingest.store();
-            store.faults().tell("the jobs", store.clock().now(), error);
+            store.faults().tell(SOURCE, store.clock().now(), error);
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(RETRY_AFTER) => {}
@@ -65,8 +72,8 @@ impl Reconciler {
         }
     }
 
-    async fn follow(&self) -> Result<Infallible, JobError> {
-        let store = self.ingest.store();
+    async fn follow(&mut self) -> Result<Infallible, JobError> {
+        let store = &self.ingest.store().clone();
         let mut marked = checkpoint::position(store, CHECKPOINT).await?;
         let kinds = &[Kind::JobTransition, Kind::JobOutcome];
         let mut tail = store.tail(marked, Some(kinds));
@@ -81,19 +88,29 @@ impl Reconciler {
     }
 
     /// Outcomes are also recorded of jobs that others run: those are none of ours.
-    async fn reconcile_all(&self, job_ids: &[String]) -> Result<(), JobError> {
+    async fn reconcile_all(&mut self, job_ids: &[String]) -> Result<(), JobError> {
         for job in jobs::by_ids(self.ingest.store(), job_ids).await? {
             match reconcile(&self.ingest, &job.job_id).await {
                 Ok(()) => {}
-                Err(error @ (JobError::Store(_) | JobError::Append(_) | JobError::Contended)) => {
-                    return Err(error);
-                }
-                Err(error) => {
-                    tracing::error!(job.id = job.job_id, error = %chain(&error), "a job cannot end");
-                }
+                Err(error @ (JobError::Store(_) | JobError::Append(_))) => return Err(error),
+                Err(error) => self.cannot_end(&job.job_id, &error),
             }
         }
         Ok(())
+    }
+
+    /// Tells it once of each job, which may be concerned again and again.
+    fn cannot_end(&mut self, job_id: &str, error: &JobError) {
+        if self.told.len() >= TOLD_MAX {
+            self.told.clear();
+        }
+        if self.told.insert(job_id.to_owned()) {
+            let error = chain(error).to_string();
+            tracing::error!(job.id = job_id, error, "a job cannot end");
+            let store = self.ingest.store();
+            let message = format!("job {job_id} cannot end: {error}");
+            store.faults().tell(SOURCE, store.clock().now(), message);
+        }
     }
 }
 
@@ -119,7 +136,7 @@ pub(super) async fn reconcile(ingest: &Ingest, job_id: &str) -> Result<(), JobEr
         let standing = Standing::read(store, job_id).await?;
         if standing.job.state == CANCELLED {
             let events = cancelled(store, &standing).await?;
-            return refusal_of(ingest.command(events, None).await?);
+            return steps::record(ingest, job_id, events, None).await;
         }
         if !standing.runs() {
             return Ok(());
@@ -178,7 +195,10 @@ async fn cancelled(store: &Store, standing: &Standing) -> Result<Vec<NewEvent>, 
     let mut events = Vec::new();
     for target in &standing.targets {
         let open = target.status.as_deref() == Some(CANCELLED) && target.outcome_position.is_none();
-        let (true, Some(device_id)) = (open, store.names().id(target.device_key)) else {
+        if !open {
+            continue;
+        }
+        let Some(device_id) = store.id(target.device_key).await? else {
             continue;
         };
         let provenance = provenances.get(&target.device_key).copied();

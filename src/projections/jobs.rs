@@ -11,7 +11,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
 use serde_json::Value as Json;
 
 use super::upsert::{in_groups, upsert};
-use crate::event::{Cell, Event};
+use crate::event::{Cell, Event, Fact};
 use crate::kinds::Kind;
 use crate::store::{Doing, Fold, Sql, StoreError, value_in_text};
 
@@ -32,6 +32,16 @@ impl Fold for Jobs {
         &["jobs", "job_targets"]
     }
 
+    fn changes(&self, fact: &Fact) -> Option<String> {
+        if fact.kind == Kind::JobTransition {
+            let job_id = fact.cell(transition::Column::JobId).text();
+            return job_id.map(entity_of);
+        }
+        let on_a_device = fact.cell(outcome::Column::Scope).text() == Some("DEVICE");
+        let job_id = fact.cell(outcome::Column::JobId).text();
+        job_id.filter(|_| on_a_device).map(outcomes_of)
+    }
+
     fn apply<'a>(
         &'a self,
         tx: &'a DatabaseTransaction,
@@ -50,6 +60,17 @@ impl Fold for Jobs {
             waiting.write_outcomes(tx).await
         })
     }
+}
+
+/// Name of a job, for those who expect that nobody moves it.
+pub(crate) fn entity_of(job_id: &str) -> String {
+    format!("job/{job_id}")
+}
+
+/// Name of what a job came to on its devices, for those who expect that no device ends it. It is
+/// apart from the job, so that those who move it are not held up by the devices that report.
+pub(crate) fn outcomes_of(job_id: &str) -> String {
+    format!("job/{job_id}/outcomes")
 }
 
 /// Rows that wait to be written together. No job has both steps and outcomes among them: what comes

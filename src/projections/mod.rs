@@ -7,7 +7,7 @@
 pub(crate) mod checkpoint;
 pub(crate) mod configuration;
 mod counters;
-mod jobs;
+pub(crate) mod jobs;
 mod rebuild;
 mod registry;
 mod runner;

@@ -252,7 +252,7 @@ impl<'t> Look<'t> {
 
 /// Fills a list up to a size of the grid by repeating its last item, so that few texts of
 /// statements serve all sizes.
-fn padded<T: Clone>(mut items: Vec<T>) -> Vec<T> {
+pub(super) fn padded<T: Clone>(mut items: Vec<T>) -> Vec<T> {
     if let Some(last) = items.last().cloned() {
         items.resize(on_grid(items.len()), last);
     }

@@ -18,6 +18,7 @@ mod fold;
 mod identity;
 mod insert;
 mod lists;
+mod lookup;
 mod mending;
 mod metrics;
 mod migrations;

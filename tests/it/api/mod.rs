@@ -17,6 +17,7 @@ mod fleet;
 mod hostile;
 mod inputs;
 mod job_pages;
+mod job_steps;
 mod jobs;
 mod nodes;
 mod paging;

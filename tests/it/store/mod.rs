@@ -15,6 +15,7 @@ mod derived;
 mod duplicates;
 mod filters;
 mod foreign;
+mod jobs;
 mod overload;
 mod projections;
 mod reports;

@@ -1,0 +1,72 @@
+//! Looks up in the database what this process has not met: names that another process registered a
+//! moment ago, and events by their ids.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sea_orm::{ConnectionTrait, Value};
+use uuid::Uuid;
+
+use super::Store;
+use super::duplicates::padded;
+use super::error::{Doing, StoreError};
+use super::names::EntityType;
+use super::sql::Sql;
+use crate::event::Position;
+
+/// Ids at most in one statement.
+const IDS_MAX: usize = 512;
+
+impl Store {
+    /// The key of a site or device; `None` when it is registered nowhere. Commands ask here, not
+    /// [`Store::names`]: what another node has just registered is there too.
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub async fn key(&self, entity: EntityType, id: &str) -> Result<Option<i64>, StoreError> {
+        let names = self.names();
+        let known = names.key(entity, id);
+        // no id has U+0000, and PostgreSQL takes no such text
+        if known.is_some() || id.contains('\0') {
+            return Ok(known);
+        }
+        let ids = [Arc::from(id)];
+        names.look_up(self.readers(), entity, &ids).await?;
+        Ok(names.key(entity, id))
+    }
+
+    /// The id of a key; `None` when nothing has it.
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub async fn id(&self, key: i64) -> Result<Option<Arc<str>>, StoreError> {
+        let names = self.names();
+        if let Some(id) = names.id(key) {
+            return Ok(Some(id));
+        }
+        names.look_up_keys(self.readers(), &[key]).await?;
+        Ok(names.id(key))
+    }
+
+    /// The positions of the events that have some ids; those that there are.
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub async fn positions(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Position>, StoreError> {
+        let doing = "look for events by their ids";
+        let mut positions = HashMap::new();
+        for ids in ids.chunks(IDS_MAX) {
+            let mut sql = Sql::new("SELECT event_id, position FROM event_keys WHERE event_id IN ");
+            sql.bind_list(padded(ids.to_vec()).into_iter().map(Value::from));
+            let found = self
+                .readers()
+                .query_all_raw(sql.statement(self.backend()))
+                .await;
+            for row in found.doing(doing)? {
+                let position = Position(row.try_get_by_index(1).doing(doing)?);
+                positions.insert(row.try_get_by_index(0).doing(doing)?, position);
+            }
+        }
+        Ok(positions)
+    }
+}

@@ -1,0 +1,141 @@
+//! The steps of jobs beside events that others record.
+
+use futures_util::future::join_all;
+use homepot_analytics::ingest::Patience;
+use homepot_analytics::kinds::{Kind, parse_any};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::app::{TestApp, on_each_database, texts};
+use super::jobs::{created, outcome, progress};
+
+/// Namespace of the ids of a job's events.
+const STEPS: Uuid = Uuid::from_u128(0x2f0d_61de_51c1_4e0e_9ac2_70c8_6f0c_88aa);
+
+/// Records an event that is no step of a job under the id of one.
+async fn take(app: &TestApp, job: &str, step: &str) -> i64 {
+    let id = Uuid::new_v5(&STEPS, format!("{job}/{step}").as_bytes());
+    let event = json!({ "errorLog": { "eventId": id, "category": "API", "severity": "INFO",
+        "errorMessage": "in the way" } });
+    app.record(json!([event])).await[0]
+}
+
+async fn end(app: &TestApp, job: &str) {
+    app.record(json!([
+        outcome(job, "till-1", "COMPLETED"),
+        outcome(job, "till-2", "COMPLETED")
+    ]))
+    .await;
+}
+
+#[tokio::test]
+async fn a_job_ends_also_when_other_events_have_the_ids_of_its_steps() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let job = created(app).await;
+        for step in ["RUNNING/", "COMPLETED/", "JOB/"] {
+            take(app, &job, step).await;
+        }
+        end(app, &job).await;
+        assert_eq!(progress(app, &job).await.last().unwrap(), "COMPLETED 2+0");
+        let data = app
+            .data(
+                "{ jobTransitions(order: FIRST_RECORDED_FIRST) { nodes { state } }
+                jobOutcomes(filter: { scope: { eq: JOB } }) { nodes { status } } }",
+            )
+            .await;
+        let states = texts(&data["jobTransitions"]["nodes"], "state");
+        assert_eq!(states, ["QUEUED", "RUNNING", "COMPLETED"]);
+        assert_eq!(
+            data["jobOutcomes"]["nodes"],
+            json!([{ "status": "COMPLETED" }])
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_job_is_cancelled_also_when_other_events_have_the_ids_of_its_steps() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let job = created(app).await;
+        for step in ["CANCELLED/", "CANCELLED/till-1", "JOB/"] {
+            take(app, &job, step).await;
+        }
+        let cancel = "mutation($id: ID!) { cancelJob(input: { jobId: $id }) { job { state } userErrors { code } } }";
+        let data = app.data_with(cancel, json!({ "id": job })).await;
+        let answer = json!({ "job": { "state": "CANCELLED" }, "userErrors": [] });
+        assert_eq!(data["cancelJob"], answer);
+        let data = app.data("{ jobOutcomes { nodes { scope status } } }").await;
+        let scopes = texts(&data["jobOutcomes"]["nodes"], "scope");
+        assert_eq!(scopes, ["JOB", "DEVICE", "DEVICE"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_job_that_cannot_end_is_told_and_holds_no_other_up() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let (stuck, job) = (created(app).await, created(app).await);
+        let mut step = "RUNNING/".to_owned();
+        for _ in 0..8 {
+            let position = take(app, &stuck, &step).await;
+            step = format!("BESIDE/{position}");
+        }
+        let after = app.head().await;
+        end(app, &stuck).await;
+        end(app, &job).await;
+        assert_eq!(progress(app, &job).await.last().unwrap(), "COMPLETED 2+0");
+        let mut socket = app.socket().await;
+        let document = "subscription($a: String) { errorLogs(after: $a) { errorMessage } }";
+        let id = socket.subscribe(document, json!({ "a": after })).await;
+        let told = socket.data(&id).await["errorLogs"]["errorMessage"].take();
+        let expected = format!(
+            "the jobs: job {stuck} cannot end: other events have the ids under \
+            which its steps are recorded"
+        );
+        assert_eq!(told, expected.as_str());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_job_whose_devices_all_report_at_once_ends() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let devices: Vec<String> = (0..900).map(|n| format!("many-{n}")).collect();
+        let registered = |id: &String| {
+            json!({ "deviceRegistration": { "deviceId": id,
+            "siteId": "market", "deviceType": "POS_TERMINAL" } })
+        };
+        app.record(devices.iter().map(registered).collect()).await;
+        let create =
+            "mutation($ids: [ID!]!) { createJob(input: { jobType: \"RESTART\", deviceIds: $ids }) {
+            job { jobId } } }";
+        let data = app.data_with(create, json!({ "ids": devices })).await;
+        let job = data["createJob"]["job"]["jobId"].as_str().unwrap();
+        let ingest = &app.app().ingest;
+        let mut tail = ingest
+            .store()
+            .tail(ingest.store().head(), Some(&[Kind::JobTransition]));
+        let reports = devices.iter().map(async |device| {
+            let event = parse_any(&outcome(job, device, "COMPLETED"), app.clock.now());
+            let given = vec![(Some(Kind::JobOutcome), event)];
+            ingest
+                .record(given, None, Patience::Unlimited)
+                .await
+                .unwrap();
+        });
+        join_all(reports).await;
+        let mut states: Vec<Value> = Vec::new();
+        while states.last() != Some(&json!("COMPLETED")) {
+            for event in tail.next().await.unwrap() {
+                let state = event.fact.cell(entity::job_transitions::Column::State);
+                states.push(json!(state.text()));
+            }
+        }
+        assert_eq!(states, [json!("RUNNING"), json!("COMPLETED")]);
+    })
+    .await;
+}
