@@ -80,7 +80,7 @@ pub const SYSTEM: &str = "system";
 /// When there is no such thing, a value is out of bounds, or the change cannot be recorded.
 pub async fn set(ingest: &Ingest, change: Change) -> Result<Outcome, ConfigurationError> {
     let store = ingest.store();
-    let id = id_of(store, &change)?;
+    let id = id_of(store, &change).await?;
     // before anything is read by what it says
     draft(&change, id, ingest.clock().now())
         .finish()
@@ -117,7 +117,7 @@ pub async fn set(ingest: &Ingest, change: Change) -> Result<Outcome, Configurati
 }
 
 /// The id of what is configured, which must be there.
-fn id_of<'a>(store: &Store, change: &'a Change) -> Result<&'a str, ConfigurationError> {
+async fn id_of<'a>(store: &Store, change: &'a Change) -> Result<&'a str, ConfigurationError> {
     let (entity, what) = match change.entity_type.as_str() {
         "DEVICE" => (EntityType::Device, "device"),
         "SITE" => (EntityType::Site, "site"),
@@ -130,7 +130,7 @@ fn id_of<'a>(store: &Store, change: &'a Change) -> Result<&'a str, Configuration
     };
     let id = change.entity_id.as_deref();
     let id = id.ok_or(ConfigurationError::Unnamed { what })?;
-    if store.names().key(entity, id).is_none() {
+    if store.key(entity, id).await?.is_none() {
         let id = id.to_owned();
         return Err(ConfigurationError::Unknown { what, id });
     }

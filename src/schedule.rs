@@ -58,7 +58,7 @@ pub async fn set(
             version: store.version(&entity_of(&site, &day)).await?,
         };
         // a site that is not registered has no hours, and is refused as the event is placed
-        let since = match store.names().key(EntityType::Site, &site) {
+        let since = match store.key(EntityType::Site, &site).await? {
             Some(key) => fleet::scheduled(store, key, &day).await?,
             None => None,
         };

@@ -354,10 +354,10 @@ pub(super) async fn devices(
     at_site: Option<i64>,
     arguments: &PageArguments,
 ) -> Result<Option<InOrder<ConnectionOf<Device>>>, Error> {
-    let filter = filter
-        .map(|filter| condition(ctx, filter))
-        .transpose()?
-        .unwrap_or_default();
+    let filter = match filter {
+        Some(filter) => condition(ctx, filter).await?,
+        None => DeviceFilter::default(),
+    };
     page_of(ctx, filter, at_site, arguments).await
 }
 
@@ -366,8 +366,7 @@ const IDS_MAX: usize = 500;
 /// Characters at most of a text that is searched for: no name is longer.
 const SEARCH_CHARACTERS_MAX: usize = 255;
 
-fn condition(ctx: &Context<'_>, filter: DeviceFilterInput) -> Result<DeviceFilter, Error> {
-    let names = api(ctx).store().names();
+async fn condition(ctx: &Context<'_>, filter: DeviceFilterInput) -> Result<DeviceFilter, Error> {
     let device_ids = given("deviceIds", filter.device_ids)?;
     if device_ids.as_ref().is_some_and(|ids| ids.len() > IDS_MAX) {
         let message = format!("filter.deviceIds has at most {IDS_MAX} values");
@@ -379,10 +378,17 @@ fn condition(ctx: &Context<'_>, filter: DeviceFilterInput) -> Result<DeviceFilte
         let message = format!("filter.search has at most {SEARCH_CHARACTERS_MAX} characters");
         return Err(error(ErrorCode::LimitExceeded, message));
     }
+    let site_key = match given("siteId", filter.site_id)? {
+        Some(id) => {
+            let key = api(ctx).store().key(EntityType::Site, &id).await;
+            let key = key.map_err(|error| of_failed(api(ctx), &error))?;
+            // a site that nobody has registered has no devices
+            Some(key.unwrap_or(-1))
+        }
+        None => None,
+    };
     Ok(DeviceFilter {
-        // a site that nobody has registered has no devices
-        site_key: given("siteId", filter.site_id)?
-            .map(|id| names.key(EntityType::Site, &id).unwrap_or(-1)),
+        site_key,
         device_ids: device_ids.map(|ids| ids.into_iter().map(|id| id.0).collect()),
         states: words("currentState", filter.current_state)?,
         types: words("deviceType", filter.device_type)?,

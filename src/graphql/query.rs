@@ -47,12 +47,27 @@ impl ContainerType for Events {
     }
 }
 
+async fn site_of(ctx: &Context<'_>, id: &str) -> Result<Option<Site>, Error> {
+    let key = api(ctx).store().key(EntityType::Site, id).await;
+    match key.map_err(|error| of_failed(api(ctx), &error))? {
+        Some(key) => Site::load(ctx, key).await,
+        None => Ok(None),
+    }
+}
+
+async fn device_of(ctx: &Context<'_>, id: &str) -> Result<Option<Device>, Error> {
+    let key = api(ctx).store().key(EntityType::Device, id).await;
+    match key.map_err(|error| of_failed(api(ctx), &error))? {
+        Some(key) => Device::load(ctx, key).await,
+        None => Ok(None),
+    }
+}
+
 async fn node(ctx: &Context<'_>) -> ServerResult<Value> {
     let id = ctx.param_value::<ID>("id", None)?.1;
     let failed = |error: Error| ctx.set_error_path(error.into_server_error(ctx.item.pos));
     let set = ctx.with_selection_set(&ctx.item.node.selection_set);
     let named = ids::read(&id).ok_or_else(|| failed(bad_input("not an id of this API")))?;
-    let key = |entity, id: &str| api(ctx).store().names().key(entity, id).unwrap_or(-1);
     match named {
         Named::Event(kind, place) => {
             let key = EventKey(kind, place, rows::columns(&set, kind));
@@ -63,11 +78,11 @@ async fn node(ctx: &Context<'_>) -> ServerResult<Value> {
             Ok(rows.into_iter().next().unwrap_or_default())
         }
         Named::Site(id) => {
-            let site = Site::load(ctx, key(EntityType::Site, &id)).await;
+            let site = site_of(ctx, &id).await;
             OutputType::resolve(&site, &set, ctx.item).await
         }
         Named::Device(id) => {
-            let device = Device::load(ctx, key(EntityType::Device, &id)).await;
+            let device = device_of(ctx, &id).await;
             OutputType::resolve(&device, &set, ctx.item).await
         }
         Named::Job(id) => {
@@ -171,10 +186,7 @@ impl Fleet {
         ctx: &Context<'_>,
         #[graphql(desc = "Id that its operator gave it.")] site_id: ID,
     ) -> Result<Option<Site>, Error> {
-        match api(ctx).store().names().key(EntityType::Site, &site_id) {
-            Some(key) => Site::load(ctx, key).await,
-            None => Ok(None),
-        }
+        site_of(ctx, &site_id).await
     }
 
     /// A device by its id.
@@ -183,10 +195,7 @@ impl Fleet {
         ctx: &Context<'_>,
         #[graphql(desc = "Id that its operator gave it.")] device_id: ID,
     ) -> Result<Option<Device>, Error> {
-        match api(ctx).store().names().key(EntityType::Device, &device_id) {
-            Some(key) => Device::load(ctx, key).await,
-            None => Ok(None),
-        }
+        device_of(ctx, &device_id).await
     }
 
     /// All sites, by their ids.

@@ -1,5 +1,6 @@
-//! Commands that are given at the same time.
+//! Commands that are given at the same time, and on another node.
 
+use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
 use super::app::on_each_database;
@@ -28,6 +29,56 @@ async fn of_changes_made_at_once_each_knows_the_value_before_it() {
             before = row["newValue"].clone();
         }
         assert_ne!(before, Value::Null);
+    })
+    .await;
+}
+
+/// Registers a site `far-N` with a device of the same name as another node does that has not told
+/// this one of its commit yet: no event comes with it.
+fn registered_elsewhere(name: &str) -> String {
+    format!(
+        "INSERT INTO entity_keys (entity_type, entity_id) VALUES ('SITE', '{name}'), ('DEVICE', '{name}');
+        INSERT INTO sites (site_key, site_id, name, time_zone, registered_at, position)
+            SELECT entity_key, '{name}', 'Far shop', 'UTC', 0, 1
+            FROM entity_keys WHERE entity_type = 'SITE' AND entity_id = '{name}';
+        INSERT INTO devices
+            (device_key, device_id, site_key, device_type, lifecycle, registered_at, position)
+            SELECT d.entity_key, '{name}', s.entity_key, 'POS_TERMINAL', 'ACTIVE', 0, 1
+            FROM entity_keys d, entity_keys s WHERE d.entity_id = '{name}' AND s.entity_id = '{name}'
+            AND d.entity_type = 'DEVICE' AND s.entity_type = 'SITE'"
+    )
+}
+
+#[tokio::test]
+async fn what_another_node_has_just_registered_is_known_at_once() {
+    on_each_database(async |app| {
+        let elsewhere = app.database().await;
+        for (n, document) in [
+            "mutation { answer: setConfiguration(input: { entityType: DEVICE, entityId: \"far\",
+                parameterName: \"p\", value: 1 }) { change { deviceId } } }",
+            "mutation { answer: createJob(input: { jobType: \"RESTART\", deviceIds: [\"far\"] }) {
+                job { targets { device { deviceId } } } } }",
+            "mutation { answer: createJob(input: { jobType: \"RESTART\", siteIds: [\"far\"] }) {
+                job { targets { device { deviceId } } } } }",
+            "mutation { answer: setSiteSchedule(input: { siteId: \"far\", dayOfWeek: MONDAY,
+                isClosed: true }) { schedule { siteId } } }",
+            "{ answer: device(deviceId: \"far\") { deviceId } }",
+            "{ answer: site(siteId: \"far\") { siteId } }",
+            "{ answer: devices(filter: { siteId: \"far\" }) { nodes { deviceId } } }",
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let name = format!("far-{n}");
+            let registered = registered_elsewhere(&name);
+            elsewhere.execute_unprepared(&registered).await.unwrap();
+            let answer = app.data(&document.replace("far", &name)).await;
+            assert!(
+                answer["answer"].to_string().contains(&name),
+                "{document}: {answer}"
+            );
+        }
+        elsewhere.close().await.unwrap();
     })
     .await;
 }
