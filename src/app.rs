@@ -277,7 +277,8 @@ impl Parts {
             stop_background: CancellationToken::new(),
         };
         parts.tracker.spawn(runner.run(parts.stop.clone()));
-        let health = Health::new(ingest.clone(), limits.offline_after_seconds);
+        let folded = parts.api.folded.clone();
+        let health = Health::new(ingest.clone(), folded, limits.offline_after_seconds);
         parts.tracker.spawn(health.run(parts.stop.clone()));
         let reconciler = Reconciler::new(ingest.clone());
         parts.tracker.spawn(reconciler.run(parts.stop.clone()));

@@ -236,7 +236,10 @@ impl OutputType for Device {
                 field(
                     "currentState",
                     "DeviceState!",
-                    "The newest state reported; UNKNOWN if none was.",
+                    "The newest state that was reported, by it or of it; UNKNOWN if none was. Of a \
+                     device that reports live the server sees to it: ONLINE when it is heard of, \
+                     OFFLINE when it is silent. Of one whose history was imported it is the last \
+                     that the history tells, and says nothing of now: see `lastSeenAt`.",
                 ),
                 field(
                     "currentStateSince",

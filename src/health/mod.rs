@@ -1,5 +1,6 @@
-//! Sees to it that silence becomes a state: a device that is not heard of any more is OFFLINE, and
-//! ONLINE when it returns. A state is recorded only when it really changes.
+//! Sees to it that life and silence become states: a device that reports and of which no state was
+//! ever told is ONLINE; one that is not heard of any more is OFFLINE, and ONLINE when it returns. A
+//! state is recorded only when it really changes.
 //!
 //! Only devices that report live are watched: history that is imported says nothing of now. While
 //! the log cannot be read or written, what was found waits and is tried again; nothing is lost.
@@ -10,14 +11,18 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use entity::device_status;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter};
+use tokio::sync::watch as channel;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::event::{Instant, Position};
+use crate::event::{Event, Instant, Position};
 use crate::ingest::{FUTURE_MAX_MS, Ingest, Patience};
-use crate::kinds::Kind;
-use crate::store::{AppendError, Appended, Columns, Doing, EVENTS_MAX, Outcome, Place, StoreError};
+use crate::kinds::{Filter, Kind, Operand};
+use crate::store::{
+    AppendError, Appended, Columns, Doing, EVENTS_MAX, Order, Outcome, PageQuery, Place, Scope,
+    Store, StoreError,
+};
 use crate::telemetry::chain;
 use watch::{Known, Watch};
 
@@ -25,7 +30,8 @@ use watch::{Known, Watch};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long after a failed read it is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Devices that were heard of this long before a start are watched from it on.
+/// Devices that were heard of this long before a start are watched from it on; those that are not
+/// OFFLINE, however long ago that was.
 const REMEMBERED_MS: i64 = 7 * 24 * 3_600 * 1_000;
 /// What the health check calls itself where faults are told.
 const SOURCE: &str = "the health check";
@@ -35,6 +41,8 @@ const SOURCE: &str = "the health check";
 pub struct Health {
     ingest: Ingest,
     watch: Watch,
+    /// How far the projections have folded the log.
+    folded: channel::Receiver<Position>,
     /// Changes that are recorded at once: fewer after a failure, so that one that cannot be
     /// recorded is found and the others are not held up by it.
     at_once: usize,
@@ -45,10 +53,16 @@ pub struct Health {
 }
 
 impl Health {
-    /// Watches through a door; a device is silent after this many seconds at least.
+    /// Watches through a door; a device is silent after this many seconds at least. It begins when
+    /// the projections have folded what the log holds then.
     #[must_use]
-    pub fn new(ingest: Ingest, offline_after_seconds: u32) -> Self {
+    pub fn new(
+        ingest: Ingest,
+        folded: channel::Receiver<Position>,
+        offline_after_seconds: u32,
+    ) -> Self {
         Self {
+            folded,
             ingest,
             watch: Watch::new(i64::from(offline_after_seconds) * 1_000),
             at_once: EVENTS_MAX,
@@ -68,6 +82,15 @@ impl Health {
     async fn watch(&mut self) {
         let store = self.ingest.store().clone();
         let head = store.head();
+        if self
+            .folded
+            .wait_for(|folded| *folded >= head)
+            .await
+            .is_err()
+        {
+            // nobody folds any more, since the server stops
+            return;
+        }
         while let Err(error) = self.remember().await {
             self.failed(&error).await;
         }
@@ -87,6 +110,9 @@ impl Health {
             // silence is judged when all that was recorded until then has been heard
             let looked = look.take_if(|(_, head)| tail.position() >= *head);
             if let Some((now, _)) = looked {
+                if let Err(error) = self.meet(now).await {
+                    self.failed(&error).await;
+                }
                 self.watch.look(now);
             }
             if looked.is_some() || !self.failing {
@@ -103,13 +129,29 @@ impl Health {
         sleep(RETRY_AFTER).await;
     }
 
-    /// Begins with the devices that were alive not long ago.
+    /// Reads what states were reported of the devices that are new.
+    async fn meet(&mut self, now: Instant) -> Result<(), StoreError> {
+        loop {
+            let keys = self.watch.new_ones(now, EVENTS_MAX);
+            if keys.is_empty() {
+                return Ok(());
+            }
+            let reported = newest_states(self.ingest.store(), &keys).await?;
+            self.watch.know(keys.len(), &reported);
+        }
+    }
+
+    /// Begins with the devices that were alive not long ago, or are taken to be.
     async fn remember(&mut self) -> Result<(), StoreError> {
         let store = self.ingest.store().clone();
         let now = self.ingest.clock().now();
         let since = now.plus_ms(-REMEMBERED_MS).0;
         let rows = device_status::Entity::find()
-            .filter(device_status::Column::LastSeenAt.gt(since))
+            .filter(
+                Condition::any()
+                    .add(device_status::Column::LastSeenAt.gt(since))
+                    .add(device_status::Column::State.ne("OFFLINE")),
+            )
             .all(store.readers())
             .await;
         let rows = rows.doing("read the state of devices")?;
@@ -124,7 +166,7 @@ impl Health {
                 };
                 let known = Known {
                     heard_at: row.last_seen_at.map_or(now, Instant),
-                    offline: row.state.as_deref() == Some("OFFLINE"),
+                    state: row.state.as_deref(),
                     state_at: row.state_at.map_or(Instant::OLDEST, Instant),
                 };
                 self.watch.remember(&event, known, now);
@@ -133,7 +175,7 @@ impl Health {
         Ok(())
     }
 
-    fn hear(&mut self, events: &[std::sync::Arc<crate::event::Event>]) {
+    fn hear(&mut self, events: &[std::sync::Arc<Event>]) {
         let now = self.ingest.clock().now();
         for event in events {
             self.watch.hear(event, now);
@@ -194,6 +236,26 @@ impl Health {
             self.watch.put_first_last();
         }
     }
+}
+
+/// The newest state that was reported of each of some devices, by the log itself: projections may
+/// be behind.
+async fn newest_states(store: &Store, keys: &[i64]) -> Result<HashMap<i64, Event>, StoreError> {
+    let query = PageQuery {
+        kind: Kind::DeviceStateChange,
+        filter: Filter::default(),
+        order: Order::NewestFirst,
+        after: None,
+        before: None,
+        upto: None,
+        scope: Scope::All,
+        columns: Columns::NONE,
+        limit: 1,
+    };
+    let parents = (Operand::Device, keys);
+    let pages = store.pages(&query, parents, &store.allowance()).await?;
+    let newest = |(key, page): (i64, Vec<Event>)| Some((key, page.into_iter().next()?));
+    Ok(pages.into_iter().filter_map(newest).collect())
 }
 
 /// The newest metrics of a device.

@@ -3,13 +3,16 @@
 //! It does no I/O and reads no clock. What it decides stands in a queue until it is recorded, so
 //! nothing is lost while the log cannot be written; a device has at most two changes in it, that it
 //! fell silent and that it returned.
+//!
+//! Of a device that is heard of for the first time it does not know the state: it asks for that
+//! after a while, in which the device may say itself what state it is in.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use entity::{device_metrics, device_state_history as states};
 use uuid::Uuid;
 
-use crate::event::{Event, Instant, NewEvent, Provenance};
+use crate::event::{Event, Instant, NewEvent, Position, Provenance};
 use crate::kinds::{Draft, Kind, Refusal};
 
 /// A report this much older than its recording is history, not a sign of life.
@@ -19,13 +22,41 @@ const INTERVALS_MAX: i64 = 3;
 /// A clock that goes back by more than this has been set.
 const CLOCK_SET_MS: i64 = 1_000;
 
+/// How long a device that is new has to say itself what state it is in.
+const OWN_WORD_MS: i64 = 5_000;
+
+/// What is known of the state of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// It was heard of for the first time, since this instant; its state is yet to be read.
+    New(Instant),
+    /// None was ever reported.
+    Never,
+    Offline,
+    /// Any other.
+    Other,
+}
+
+impl State {
+    fn of(word: Option<&str>) -> Self {
+        match word {
+            None => Self::Never,
+            Some("OFFLINE") => Self::Offline,
+            Some(_) => Self::Other,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Watched {
     device_id: String,
+    /// The last sign of life: where it is recorded, when it happened, and when it was heard.
+    position: Position,
+    occurred_at: Instant,
     heard_at: Instant,
     due_at: Instant,
     provenance: Provenance,
-    offline: bool,
+    state: State,
     /// When the state that it is in began.
     state_at: Instant,
     /// Changes of it that are not recorded yet.
@@ -34,9 +65,9 @@ struct Watched {
 
 /// What is known of a device when the watch over it begins.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Known {
+pub(super) struct Known<'a> {
     pub(super) heard_at: Instant,
-    pub(super) offline: bool,
+    pub(super) state: Option<&'a str>,
     pub(super) state_at: Instant,
 }
 
@@ -52,6 +83,8 @@ pub(super) struct Watch {
     silence_ms: i64,
     devices: HashMap<i64, Watched>,
     due: BTreeSet<(Instant, i64)>,
+    /// Devices that are new, with when they were heard of first.
+    new: VecDeque<(Instant, i64)>,
     unrecorded: VecDeque<Change>,
     clock_at: Instant,
 }
@@ -63,20 +96,21 @@ impl Watch {
             silence_ms,
             devices: HashMap::new(),
             due: BTreeSet::new(),
+            new: VecDeque::new(),
             unrecorded: VecDeque::new(),
             clock_at: Instant::OLDEST,
         }
     }
 
-    /// Begins with a device that was alive not long ago: it has its whole time from now.
-    pub(super) fn remember(&mut self, event: &Event, known: Known, now: Instant) {
+    /// Begins with a device that was alive when it was last heard of: it has its whole time from now.
+    pub(super) fn remember(&mut self, event: &Event, known: Known<'_>, now: Instant) {
         self.follow_clock(now);
-        let Some(key) = event.fact.cell(device_metrics::Column::DeviceKey).int() else {
+        let Some(key) = key_of(event).filter(|_| is_live(event, event.recorded_at)) else {
             return;
         };
         let mut watched = self.watched(event, now);
         watched.heard_at = known.heard_at.min(now);
-        watched.offline = known.offline;
+        watched.state = State::of(known.state);
         watched.state_at = known.state_at;
         self.put(key, watched);
     }
@@ -90,26 +124,71 @@ impl Watch {
         }
         // of a log that was written by a wrong clock, the times of recording may be ahead of all
         let heard = event.recorded_at.min(now);
-        let at = event.fact.occurred_at;
-        let key = event.fact.cell(device_metrics::Column::DeviceKey).int();
-        let Some(key) = key.filter(|_| at >= heard.plus_ms(-LIVE_MS)) else {
+        let Some(key) = key_of(event).filter(|_| is_live(event, heard)) else {
             return;
         };
         let mut watched = self.watched(event, heard);
+        let mut state = State::Never;
         if let Some(before) = self.devices.get(&key) {
+            state = before.state;
             watched.state_at = before.state_at;
             watched.unrecorded = before.unrecorded;
-            if before.offline {
-                let back_at = if at > before.state_at {
-                    at.min(heard)
-                } else {
-                    heard
-                };
-                watched.state_at = back_at;
-                self.change(key, &mut watched, ("ONLINE", back_at), "heard of again");
+        }
+        match state {
+            State::Never => {
+                watched.state = State::New(watched.occurred_at.min(heard));
+                self.new.push_back((heard, key));
             }
+            State::Offline => self.come_back(key, &mut watched),
+            State::New(_) | State::Other => watched.state = state,
         }
         self.put(key, watched);
+    }
+
+    /// A device that was OFFLINE is heard of again: since its last sign of life, unless that is
+    /// older than its silence.
+    fn come_back(&mut self, key: i64, watched: &mut Watched) {
+        let back_at = if watched.occurred_at > watched.state_at {
+            watched.occurred_at.min(watched.heard_at)
+        } else {
+            watched.heard_at
+        };
+        watched.state = State::Other;
+        watched.state_at = back_at;
+        self.change(key, watched, ("ONLINE", back_at), "heard of again");
+    }
+
+    /// The devices that are new and had their time to say what state they are in.
+    pub(super) fn new_ones(&self, now: Instant, max: usize) -> Vec<i64> {
+        let first = self.new.iter().take(max);
+        let due = first.take_while(|(heard_at, _)| heard_at.plus_ms(OWN_WORD_MS) <= now);
+        due.map(|(_, key)| *key).collect()
+    }
+
+    /// Takes the newest states that were reported of the devices that have waited longest to be
+    /// known. One of which none was is ONLINE since it was heard of.
+    pub(super) fn know(&mut self, count: usize, reported: &HashMap<i64, Event>) {
+        let known: Vec<(Instant, i64)> = self.new.drain(..count.min(self.new.len())).collect();
+        for (_, key) in known {
+            let Some(mut watched) = self.devices.get(&key).cloned() else {
+                continue;
+            };
+            let State::New(since) = watched.state else {
+                continue;
+            };
+            if let Some(event) = reported.get(&key) {
+                watched.state = State::of(event.fact.cell(states::Column::NewState).text());
+                watched.state_at = event.fact.occurred_at;
+                if watched.state == State::Offline && event.position < watched.position {
+                    self.come_back(key, &mut watched);
+                }
+            } else {
+                watched.state = State::Other;
+                watched.state_at = since;
+                self.change(key, &mut watched, ("ONLINE", since), "first heard of");
+            }
+            self.put(key, watched);
+        }
     }
 
     fn watched(&self, event: &Event, heard: Instant) -> Watched {
@@ -119,17 +198,19 @@ impl Watch {
         let id = cell(device_metrics::Column::DeviceKey).text();
         Watched {
             device_id: id.unwrap_or_default().to_owned(),
+            position: event.position,
+            occurred_at: event.fact.occurred_at,
             heard_at: heard,
             due_at: heard.plus_ms(own_ms.max(self.silence_ms)),
             provenance: event.fact.provenance,
-            offline: false,
+            state: State::Other,
             state_at: Instant::OLDEST,
             unrecorded: 0,
         }
     }
 
     fn put(&mut self, key: i64, watched: Watched) {
-        let (due_at, offline) = (watched.due_at, watched.offline);
+        let (due_at, offline) = (watched.due_at, watched.state == State::Offline);
         if let Some(before) = self.devices.insert(key, watched) {
             self.due.remove(&(before.due_at, key));
         }
@@ -145,12 +226,13 @@ impl Watch {
         else {
             return;
         };
-        if event.fact.occurred_at < watched.state_at {
+        // of one that is new, the newest is yet to be read
+        if matches!(watched.state, State::New(_)) || event.fact.occurred_at < watched.state_at {
             return;
         }
         watched.state_at = event.fact.occurred_at;
-        watched.offline = event.fact.cell(states::Column::NewState).text() == Some("OFFLINE");
-        if watched.offline {
+        watched.state = State::of(event.fact.cell(states::Column::NewState).text());
+        if watched.state == State::Offline {
             self.due.remove(&(watched.due_at, key));
         } else {
             self.due.insert((watched.due_at, key));
@@ -158,7 +240,7 @@ impl Watch {
     }
 
     /// Finds the devices whose time has passed. One with changes that are not recorded yet has to
-    /// wait: they come first.
+    /// wait: they come first. So has one whose state is not known yet.
     pub(super) fn look(&mut self, now: Instant) {
         self.follow_clock(now);
         let due = self.due.iter().take_while(|(due_at, _)| *due_at <= now);
@@ -166,12 +248,12 @@ impl Watch {
             let Some(mut watched) = self.devices.get(&key).cloned() else {
                 continue;
             };
-            if watched.unrecorded > 0 {
+            if watched.unrecorded > 0 || matches!(watched.state, State::New(_)) {
                 continue;
             }
             let seconds = (due_at.0 - watched.heard_at.0) / 1_000_000;
             let reason = format!("not heard of for {seconds} s");
-            watched.offline = true;
+            watched.state = State::Offline;
             watched.state_at = due_at;
             self.change(key, &mut watched, ("OFFLINE", due_at), &reason);
             self.put(key, watched);
@@ -197,11 +279,14 @@ impl Watch {
         if !set_back {
             return;
         }
+        for (heard_at, _) in &mut self.new {
+            *heard_at = (*heard_at).min(now);
+        }
         self.due.clear();
         for (key, watched) in &mut self.devices {
             watched.due_at.0 -= back;
             watched.heard_at = watched.heard_at.min(now);
-            if !watched.offline {
+            if watched.state != State::Offline {
                 self.due.insert((watched.due_at, *key));
             }
         }
@@ -230,6 +315,15 @@ impl Watch {
     }
 }
 
+fn key_of(event: &Event) -> Option<i64> {
+    event.fact.cell(device_metrics::Column::DeviceKey).int()
+}
+
+/// Whether a report was a sign of life when it was heard, and not history.
+fn is_live(event: &Event, heard: Instant) -> bool {
+    event.fact.occurred_at >= heard.plus_ms(-LIVE_MS)
+}
+
 /// Namespace of the ids of these changes: two nodes that see the same silence record it once, and
 /// so does one that tries again.
 const CHANGES: Uuid = Uuid::from_u128(0x7b1d_35a2_90f4_4c86_b6a4_1ad0_59e3_5f13);
@@ -247,167 +341,5 @@ fn change(of: &Watched, (state, at): (&str, Instant), reason: &str) -> Result<Ne
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::event::{Cell, Fact, Position, Reference};
-
-    const NOON: Instant = Instant(1_800_000_000_000_000);
-    const SILENCE_MS: i64 = 90_000;
-
-    fn at(seconds: i64) -> Instant {
-        NOON.plus_ms(seconds * 1_000)
-    }
-
-    fn event(kind: Kind, device: i64, occurred: i64, recorded: i64) -> Event {
-        let draft = Draft::new(kind, at(occurred), Provenance::Real);
-        let draft = if kind == Kind::DeviceStateChange {
-            draft
-                .set(states::Column::DeviceKey, "till")
-                .set(states::Column::NewState, "OFFLINE")
-        } else {
-            draft.set(device_metrics::Column::DeviceKey, "till")
-        };
-        let mut fact = draft.finish().unwrap().fact;
-        let index = fact.spec().device_index().unwrap();
-        fact.cells[index] = Cell::Reference(Reference {
-            key: device,
-            id: format!("till-{device}").into(),
-        });
-        Event {
-            position: Position(1),
-            recorded_at: at(recorded),
-            fact,
-        }
-    }
-
-    fn heard(watch: &mut Watch, device: i64, seconds: i64) {
-        let metrics = event(Kind::DeviceMetrics, device, seconds, seconds);
-        watch.hear(&metrics, at(seconds));
-    }
-
-    /// States that wait to be recorded, with the seconds after noon at which they began.
-    fn waiting(watch: &Watch) -> Vec<(String, i64)> {
-        let shown = |event: NewEvent| {
-            let state = event.fact.cell(states::Column::NewState).text();
-            let seconds = (event.fact.occurred_at.0 - NOON.0) / 1_000_000;
-            (state.unwrap().to_owned(), seconds)
-        };
-        watch
-            .unrecorded(usize::MAX)
-            .into_iter()
-            .map(shown)
-            .collect()
-    }
-
-    fn recorded(watch: &mut Watch) -> Vec<(String, i64)> {
-        let shown = waiting(watch);
-        watch.recorded(shown.len());
-        shown
-    }
-
-    fn states_of(pairs: &[(&str, i64)]) -> Vec<(String, i64)> {
-        let owned = |(state, at): &(&str, i64)| ((*state).to_owned(), *at);
-        pairs.iter().map(owned).collect()
-    }
-
-    #[test]
-    fn what_is_not_recorded_waits_and_is_the_same_when_tried_again() {
-        let mut watch = Watch::new(SILENCE_MS);
-        heard(&mut watch, 1, 0);
-        watch.look(at(91));
-        let facts = |watch: &Watch| -> Vec<Fact> {
-            let first = watch.unrecorded(1).into_iter();
-            first.map(|event| event.fact).collect()
-        };
-        let first = facts(&watch);
-        watch.look(at(95));
-        heard(&mut watch, 1, 100);
-        assert_eq!(facts(&watch), first);
-        // silent again, which waits until the two before it are recorded
-        watch.look(at(300));
-        assert_eq!(
-            recorded(&mut watch),
-            states_of(&[("OFFLINE", 90), ("ONLINE", 100)])
-        );
-        watch.look(at(301));
-        assert_eq!(recorded(&mut watch), states_of(&[("OFFLINE", 190)]));
-        watch.look(at(999));
-        assert_eq!(recorded(&mut watch), []);
-    }
-
-    #[test]
-    fn a_log_whose_times_are_ahead_does_not_hide_signs_of_life() {
-        let mut watch = Watch::new(SILENCE_MS);
-        let day = 86_400;
-        watch.hear(&event(Kind::DeviceMetrics, 1, 0, day), at(0));
-        watch.look(at(89));
-        assert_eq!(recorded(&mut watch), []);
-        watch.look(at(90));
-        assert_eq!(recorded(&mut watch), states_of(&[("OFFLINE", 90)]));
-        watch.hear(&event(Kind::DeviceMetrics, 1, 120, day), at(120));
-        assert_eq!(recorded(&mut watch), states_of(&[("ONLINE", 120)]));
-    }
-
-    #[test]
-    fn timers_go_back_with_a_clock_that_is_set_back() {
-        let mut watch = Watch::new(SILENCE_MS);
-        let day = 86_400;
-        heard(&mut watch, 1, day);
-        heard(&mut watch, 2, day);
-        watch.hear(&event(Kind::DeviceMetrics, 2, 10, day), at(10));
-        watch.look(at(99));
-        assert_eq!(recorded(&mut watch), []);
-        watch.look(at(100));
-        assert_eq!(
-            recorded(&mut watch),
-            states_of(&[("OFFLINE", 100), ("OFFLINE", 100)])
-        );
-    }
-
-    #[test]
-    fn a_late_report_of_a_silent_device_is_a_sign_of_life_from_when_it_came() {
-        let mut watch = Watch::new(SILENCE_MS);
-        heard(&mut watch, 1, 0);
-        watch.look(at(90));
-        watch.hear(&event(Kind::DeviceMetrics, 1, 30, 200), at(200));
-        assert_eq!(
-            recorded(&mut watch),
-            states_of(&[("OFFLINE", 90), ("ONLINE", 200)])
-        );
-        // what is older than ten minutes is history
-        watch.look(at(290));
-        watch.hear(&event(Kind::DeviceMetrics, 1, 299, 900), at(900));
-        assert_eq!(recorded(&mut watch), states_of(&[("OFFLINE", 290)]));
-    }
-
-    #[test]
-    fn the_echo_of_an_older_state_changes_nothing() {
-        let mut watch = Watch::new(SILENCE_MS);
-        heard(&mut watch, 1, 0);
-        watch.look(at(90));
-        heard(&mut watch, 1, 100);
-        watch.hear(&event(Kind::DeviceStateChange, 1, 90, 91), at(101));
-        recorded(&mut watch);
-        heard(&mut watch, 1, 130);
-        assert_eq!(recorded(&mut watch), []);
-        // but a newer one from somebody else holds until the device is heard of again
-        watch.hear(&event(Kind::DeviceStateChange, 1, 140, 140), at(140));
-        watch.look(at(500));
-        assert_eq!(recorded(&mut watch), []);
-        heard(&mut watch, 1, 510);
-        assert_eq!(recorded(&mut watch), states_of(&[("ONLINE", 510)]));
-    }
-
-    #[test]
-    fn one_that_cannot_be_recorded_lets_the_others_go_first() {
-        let mut watch = Watch::new(SILENCE_MS);
-        heard(&mut watch, 1, 0);
-        heard(&mut watch, 2, 1);
-        watch.look(at(100));
-        watch.put_first_last();
-        assert_eq!(
-            waiting(&watch),
-            states_of(&[("OFFLINE", 91), ("OFFLINE", 90)])
-        );
-    }
-}
+#[path = "watch_tests.rs"]
+mod tests;
