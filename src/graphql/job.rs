@@ -136,6 +136,7 @@ impl Job {
     }
 
     /// What the devices are given to do it with.
+    #[expect(clippy::unused_async, reason = "resolvers are asynchronous")]
     async fn payload(&self, ctx: &Context<'_>) -> Result<Option<JsonScalar>, Error> {
         let payload = self.row.payload.as_deref();
         let payload = payload.and_then(|text| serde_json::from_str(text).ok());
