@@ -92,6 +92,44 @@ pub fn of_syntax(mut error: ServerError) -> ServerError {
     error
 }
 
+/// Scalars with the form of their values.
+const FORMS: [(&str, &str); 11] = [
+    (
+        "DateTime",
+        "an RFC 3339 time such as \"2026-11-23T20:01:56Z\"",
+    ),
+    ("Date", "a date such as \"2026-12-25\""),
+    ("LocalTime", "a time of day such as \"08:30\" or \"24:00\""),
+    (
+        "TimeZone",
+        "the name of an IANA time zone such as \"Europe/London\"",
+    ),
+    ("UUID", "such as \"01931a9f-4d5c-7c3e-9b1a-2f6d8e0c4b7a\""),
+    (
+        "Decimal",
+        "a decimal with at most four places such as \"1249.90\"",
+    ),
+    ("Long", "a whole number of 64 bits such as \"12\""),
+    ("Int", "a whole number of 32 bits such as 12"),
+    ("Float", "a number such as 12.5"),
+    ("Boolean", "true or false"),
+    ("String", "a text"),
+];
+
+/// Tells of values that have not the form of their scalar what that is. The library names the place
+/// and the type.
+pub(super) fn with_forms(errors: &mut [ServerError]) {
+    for error in errors {
+        let expected = error.message.strip_suffix('"');
+        let name = expected.and_then(|text| Some(text.rsplit_once("expected type \"")?.1));
+        let form = name.and_then(|name| FORMS.iter().find(|(scalar, _)| *scalar == name));
+        if let Some((_, form)) = form {
+            error.message.push_str(": ");
+            error.message.push_str(form);
+        }
+    }
+}
+
 /// What a failed read is to the caller. A fault of ours is recorded with an id that both can name.
 pub(super) fn of_store(
     background: &Background,

@@ -129,6 +129,7 @@ pub async fn execute(
             let request = request.data(Loaders::new(api.store(), allowance));
             let mut answer = schema.execute(request).await;
             keys.arrange(&mut answer.data);
+            error::with_forms(&mut answer.errors);
             answer
         }
         Err(error) => Response::from_errors(vec![error]),
@@ -153,6 +154,7 @@ pub fn execute_stream(
             )
             .map(move |mut answer| {
                 keys.arrange(&mut answer.data);
+                error::with_forms(&mut answer.errors);
                 answer
             })
             .boxed(),

@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::{Code, Field, Origin, Refusal, Type};
+use super::{Code, Field, Origin, Refusal, Type, View, form};
 use crate::event::{Cell, Fact};
 
 /// Bytes at most of `extra`, written without spaces.
@@ -59,7 +59,9 @@ fn check_field(field: &Field, cell: &Cell) -> Result<(), Refusal> {
             }
             Ok(())
         }
-        (Cell::Int(_) | Cell::Float(_) | Cell::Reference(_), _) => Err(wrong_form(name)),
+        (Cell::Int(_) | Cell::Float(_) | Cell::Reference(_), ty) => {
+            Err(form::wrong(name, &form::shown_cell(cell), &form::of(ty)))
+        }
     }
 }
 
@@ -79,35 +81,23 @@ fn within(
     ))
 }
 
-fn wrong_form(name: &'static str) -> Refusal {
-    Refusal::of(name, Code::Invalid, format!("{name} is not of its type"))
-}
-
 fn check_text(name: &'static str, text: &str, ty: Type) -> Result<(), Refusal> {
-    let invalid = |what: &str| Refusal::of(name, Code::Invalid, format!("{name} is not {what}"));
-    match ty {
-        Type::Text { max } => text_length(name, text, max),
-        Type::Enum(set) if set.values.iter().any(|(word, _)| *word == text) => Ok(()),
-        Type::Enum(set) => {
-            let words: Vec<_> = set.values.iter().map(|(word, _)| *word).collect();
-            Err(invalid(&format!("one of {}", words.join(", "))))
-        }
-        Type::Date if super::wire::date(text).is_some() => Ok(()),
-        Type::Date => Err(invalid("a date such as 2026-12-25")),
-        Type::LocalTime if super::wire::time_of_day(text).is_some() => Ok(()),
-        Type::LocalTime => Err(invalid("a time of day such as 08:30, 08:30:00 or 24:00")),
-        Type::TimeZone if text.parse::<chrono_tz::Tz>().is_ok() => Ok(()),
-        Type::TimeZone => Err(invalid(
-            "the name of an IANA time zone such as Europe/London",
-        )),
-        Type::Currency if text.len() == 3 && text.bytes().all(|b| b.is_ascii_uppercase()) => Ok(()),
-        Type::Currency => Err(invalid("an ISO 4217 code such as EUR")),
-        Type::Device | Type::Site | Type::NewDevice | Type::NewSite | Type::Float { .. } => {
-            Err(wrong_form(name))
-        }
-        Type::Int { .. } | Type::Long { .. } | Type::Money | Type::Bool => Err(wrong_form(name)),
-        Type::Json { .. } | Type::Windows | Type::Services | Type::Tags => Err(wrong_form(name)),
+    let has_form = match ty {
+        Type::Text { max } => return text_length(name, text, max),
+        Type::Enum(set) => set.values.iter().any(|(word, _)| *word == text),
+        Type::Date => super::wire::date(text).is_some(),
+        Type::LocalTime => super::wire::time_of_day(text).is_some(),
+        Type::TimeZone => text.parse::<chrono_tz::Tz>().is_ok(),
+        Type::Currency => text.len() == 3 && text.bytes().all(|b| b.is_ascii_uppercase()),
+        Type::Device | Type::Site | Type::NewDevice | Type::NewSite | Type::Float { .. } => false,
+        Type::Int { .. } | Type::Long { .. } | Type::Money | Type::Bool => false,
+        Type::Json { .. } | Type::Windows | Type::Services | Type::Tags => false,
+    };
+    if has_form {
+        return Ok(());
     }
+    let given = form::shown(View::Text(text));
+    Err(form::wrong(name, &given, &form::of(ty)))
 }
 
 fn text_length(name: &'static str, text: &str, max: usize) -> Result<(), Refusal> {
@@ -135,18 +125,13 @@ fn check_json(name: &'static str, json: &Json, ty: Type) -> Result<(), Refusal> 
                     && matches!(state.as_str(), Some("UP" | "DOWN"))
             };
             count(name, services.len(), SERVICES_MAX)?;
-            services.iter().all(valid).then_some(()).ok_or_else(|| {
-                Refusal::of(
-                    name,
-                    Code::Invalid,
-                    format!("{name} is not names to UP or DOWN"),
-                )
-            })
+            let all = services.iter().all(valid);
+            all.then_some(()).ok_or_else(|| wrong_items(name, ty))
         }
         (Type::Tags, Json::Array(tags)) => {
             count(name, tags.len(), TAGS_MAX)?;
             let texts: Option<Vec<&str>> = tags.iter().map(Json::as_str).collect();
-            let texts = texts.ok_or_else(|| wrong_form(name))?;
+            let texts = texts.ok_or_else(|| wrong_items(name, ty))?;
             texts
                 .into_iter()
                 .try_for_each(|tag| text_length(name, tag, TAG_CHARACTERS_MAX))
@@ -165,13 +150,18 @@ fn check_json(name: &'static str, json: &Json, ty: Type) -> Result<(), Refusal> 
                 .iter()
                 .all(|w| two(w) && time(w, "start") && time(w, "end"))
                 .then_some(())
-                .ok_or_else(|| {
-                    let message = format!("{name} is not a list of {{start, end}}, times of day");
-                    Refusal::of(name, Code::Invalid, message)
-                })
+                .ok_or_else(|| wrong_items(name, ty))
         }
-        _ => Err(wrong_form(name)),
+        _ => Err(form::wrong(name, "a list or an object", &form::of(ty))),
     }
+}
+
+fn wrong_items(name: &'static str, ty: Type) -> Refusal {
+    Refusal::of(
+        name,
+        Code::Invalid,
+        format!("{name} is not {}", form::of(ty)),
+    )
 }
 
 fn count(name: &'static str, items: usize, max: usize) -> Result<(), Refusal> {

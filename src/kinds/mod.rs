@@ -14,6 +14,7 @@ mod draft;
 pub mod enums;
 mod error_log;
 mod filter;
+mod form;
 mod job_outcome;
 mod job_transition;
 mod refusal;

@@ -87,7 +87,8 @@ pub struct Refusal {
     pub field: Option<Cow<'static, str>>,
     /// What is wrong, for programs.
     pub code: Code,
-    /// What is wrong, for people: it names the limit, never the value.
+    /// What is wrong, for people: it names the limit, and shows the beginning of a value that has not
+    /// the form of its field.
     pub message: String,
 }
 

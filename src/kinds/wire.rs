@@ -8,7 +8,7 @@ use chrono::NaiveDate;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
-use super::{Code, Field, Kind, Origin, Refusal, Spec, Type};
+use super::{Code, Field, Kind, Origin, Refusal, Spec, Type, form};
 use crate::event::{Cell, Event, Fact, Instant, Money, NewEvent, Provenance};
 
 /// A value of the wire, as far as its form goes.
@@ -177,21 +177,18 @@ fn shown(name: &str) -> String {
 
 fn uuid<V: WireValue>(value: &V) -> Result<Uuid, Refusal> {
     let parsed = text_of(value).and_then(|text| Uuid::parse_str(text).ok());
-    parsed.ok_or_else(|| Refusal::of("eventId", Code::Invalid, "eventId is not a UUID"))
+    parsed.ok_or_else(|| form::wrong("eventId", &form::shown(value.view()), form::UUID))
 }
 
 fn instant<V: WireValue>(value: &V) -> Result<Instant, Refusal> {
     let parsed = text_of(value).and_then(Instant::parse);
-    parsed.ok_or_else(|| {
-        let message = "occurredAt is not an RFC 3339 time such as 2026-11-23T08:30:00Z";
-        Refusal::of("occurredAt", Code::Invalid, message)
-    })
+    parsed.ok_or_else(|| form::wrong("occurredAt", &form::shown(value.view()), form::INSTANT))
 }
 
 fn provenance<V: WireValue>(value: &V) -> Result<Provenance, Refusal> {
     text_of(value).and_then(Provenance::of_word).ok_or_else(|| {
-        let message = "provenance is not one of REAL, CONTROLLED, SIMULATED";
-        Refusal::of("provenance", Code::Invalid, message)
+        let words = "one of REAL, CONTROLLED, SIMULATED";
+        form::wrong("provenance", &form::shown(value.view()), words)
     })
 }
 
@@ -224,10 +221,7 @@ fn read<V: WireValue>(field: &Field, value: &V) -> Result<Cell, Refusal> {
         (Type::Services | Type::Tags, View::Nested) => Some(Cell::Json(value.json())),
         _ => None,
     };
-    cell.ok_or_else(|| {
-        let message = format!("{} is not of its type", field.name);
-        Refusal::of(field.name, Code::Invalid, message)
-    })
+    cell.ok_or_else(|| form::wrong(field.name, &form::shown(value.view()), &form::of(field.ty)))
 }
 
 /// A whole number as a float, exactly.

@@ -159,3 +159,26 @@ async fn a_text_with_the_character_that_no_database_keeps_is_bad_input() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_value_of_another_form_is_told_with_an_example() {
+    on_each_database(async |app| {
+        for (document, message) in [
+            (
+                "{ errorLogs(filter: { occurredAt: { gte: \"last week\" } }) { totalCount } }",
+                "Invalid value for argument \"filter.occurredAt.gte\", expected type \"DateTime\": \
+                an RFC 3339 time such as \"2026-11-23T20:01:56Z\"",
+            ),
+            (
+                "{ deviceMetrics(filter: { cpuPercent: { gte: \"a lot\" } }) { totalCount } }",
+                "Invalid value for argument \"filter.cpuPercent.gte\", expected type \"Float\": \
+                a number such as 12.5",
+            ),
+        ] {
+            let answer = app.query(json!({ "query": document })).await;
+            assert_eq!(answer["errors"][0]["message"], message);
+            assert_eq!(answer["errors"][0]["extensions"]["code"], "BAD_INPUT");
+        }
+    })
+    .await;
+}
