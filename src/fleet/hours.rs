@@ -61,9 +61,13 @@ pub(super) struct Row {
 
 impl Row {
     fn weekday(day: Weekday, open: u16, close: u16) -> Self {
+        Self::open(day, Hours::whole_hours(open, close))
+    }
+
+    fn open(day: Weekday, hours: Hours) -> Self {
         Self {
             day: RowDay::Weekday(day),
-            hours: Some(Hours::whole_hours(open, close)),
+            hours: Some(hours),
             notes: None,
         }
     }
@@ -105,6 +109,16 @@ fn weekday_name(day: Weekday) -> &'static str {
     }
 }
 
+const WEEK: [Weekday; 7] = [
+    Weekday::Mon,
+    Weekday::Tue,
+    Weekday::Wed,
+    Weekday::Thu,
+    Weekday::Fri,
+    Weekday::Sat,
+    Weekday::Sun,
+];
+
 /// The week of a site.
 #[derive(Clone, Debug)]
 pub(super) struct Week {
@@ -115,10 +129,10 @@ pub(super) struct Week {
 impl Week {
     /// The week of the site with this index.
     ///
-    /// The first three sites have seven rows together; any further site has two. `today` is the
-    /// day on which the simulation starts: the row for a date lies in the week after it.
+    /// Each site has a row for every day of the week; the third also has one for a date. `today` is
+    /// the day on which the simulation starts: the row for a date lies in the week after it.
     pub(super) fn of_site(index: usize, today: NaiveDate) -> Self {
-        let (usual, rows) = match index {
+        let (usual, mut rows) = match index {
             0 => (
                 Hours::whole_hours(8, 20),
                 vec![
@@ -146,6 +160,11 @@ impl Week {
                 ],
             ),
         };
+        for day in WEEK {
+            if !rows.iter().any(|row| row.day == RowDay::Weekday(day)) {
+                rows.push(Row::open(day, usual));
+            }
+        }
         Self { usual, rows }
     }
 
@@ -194,9 +213,17 @@ mod tests {
     }
 
     #[test]
-    fn three_sites_have_seven_rows() {
-        let rows = |index| Week::of_site(index, monday()).rows().len();
-        assert_eq!(rows(0) + rows(1) + rows(2), 7);
+    fn every_site_has_a_row_for_every_day_of_the_week() {
+        for index in 0..5 {
+            let week = Week::of_site(index, monday());
+            for day in WEEK {
+                let of_day = week
+                    .rows()
+                    .iter()
+                    .filter(|row| row.day == RowDay::Weekday(day));
+                assert_eq!(of_day.count(), 1, "{day} of site {index}");
+            }
+        }
     }
 
     #[test]

@@ -136,12 +136,13 @@ fn keys_of_events_are_unique_and_all_events_are_simulated() {
 }
 
 #[test]
-fn default_fleet_registers_three_sites_seven_schedules_and_twelve_tills() {
+fn default_fleet_registers_three_sites_with_their_weeks_and_twelve_tills() {
     let fleet = Fleet::new(FleetOptions::default(), instant(MONDAY));
     let events = fleet.registrations();
     let count = |kind| of_kind(&events, kind).len();
     let counts = ["siteRegistration", "siteSchedule", "deviceRegistration"].map(count);
-    assert_eq!(counts, [3, 7, 12]);
+    // one site has filed hours for a date too
+    assert_eq!(counts, [3, 3 * 7 + 1, 12]);
     let zones: BTreeSet<&str> = of_kind(&events, "siteRegistration")
         .into_iter()
         .map(|site| text(site, "timeZone"))
