@@ -447,7 +447,11 @@ fn nothing_more(_: &mut Fact) -> Result<(), Refusal> {
 }
 
 /// Sets a field that is absent.
-fn default_to(fact: &mut Fact, column: impl ColumnName + Copy, value: &str) {
+fn default_to(
+    fact: &mut Fact,
+    column: impl ColumnName + Copy,
+    value: impl Into<crate::event::Cell>,
+) {
     let index = fact.spec().index_of_column(column.name());
     if let Some(cell) = index
         .and_then(|index| fact.cells.get_mut(index))

@@ -2,7 +2,7 @@
 
 use entity::site_operating_schedules::Column;
 
-use super::{Code, Field, Identity, Kind, Refusal, Source, Spec, Type, enums};
+use super::{Code, Field, Identity, Kind, Refusal, Source, Spec, Type, default_to, enums};
 use crate::event::{Cell, Fact};
 
 /// The hours of a site on a day of the week, or on one date, were set.
@@ -50,7 +50,12 @@ pub(super) static SPEC: Spec = Spec {
             "When it closes, in the site's time; earlier than `openTime` means after midnight.",
         )
         .not_filtered(),
-        Field::optional("isClosed", &Column::IsClosed, Type::Bool, "Closed all day."),
+        Field::optional(
+            "isClosed",
+            &Column::IsClosed,
+            Type::Bool,
+            "Closed all day; false when it is left out and there are hours.",
+        ),
         Field::optional(
             "peakHours",
             &Column::PeakHours,
@@ -85,7 +90,8 @@ pub(super) static SPEC: Spec = Spec {
     finish,
 };
 
-/// A row is for a day of the week or for a date, and says either hours or that it is closed.
+/// A row is for a day of the week or for a date, and says either hours or that it is closed. One
+/// with hours that does not say so is open.
 fn finish(fact: &mut Fact) -> Result<(), Refusal> {
     let given = |column: Column| !fact.cell(column).is_null();
     match (given(Column::DayOfWeek), given(Column::Date)) {
@@ -112,5 +118,6 @@ fn finish(fact: &mut Fact) -> Result<(), Refusal> {
             return Err(Refusal::of(name, Code::Missing, message));
         }
     }
+    default_to(fact, Column::IsClosed, Cell::Int(0));
     Ok(())
 }

@@ -65,8 +65,20 @@ fn device_of(fact: &Fact) -> Option<&Cell> {
 }
 
 /// Whether an event says the same as one that is stored. An instant that the source left out is
-/// stamped anew on every try and does not count, nor does the id of an event with a natural key.
+/// stamped anew on every try and does not count, nor does the id of an event with a natural key. What
+/// its kind fills in by now of what a source leaves out is filled in for the comparison, since the one
+/// that is stored may be of a time when it was not.
 pub(crate) fn says_the_same(stored: &Fact, new: &NewEvent) -> bool {
+    if is_said_alike(stored, new) {
+        return true;
+    }
+    let mut filled_in = stored.clone();
+    (stored.spec().finish)(&mut filled_in).is_ok()
+        && filled_in != *stored
+        && is_said_alike(&filled_in, new)
+}
+
+fn is_said_alike(stored: &Fact, new: &NewEvent) -> bool {
     let fact = &new.fact;
     stored.kind == fact.kind
         && stored.provenance == fact.provenance

@@ -8,9 +8,10 @@ use homepot_analytics::app;
 use homepot_analytics::clock::Clock;
 use homepot_analytics::config::LimitArgs;
 use homepot_analytics::event::{Position, Provenance};
-use homepot_analytics::kinds::to_json;
+use homepot_analytics::ingest::{Ingest, Patience};
+use homepot_analytics::kinds::{parse_any, to_json};
 use homepot_analytics::projections;
-use homepot_analytics::store::{Location, Store, restore, verify};
+use homepot_analytics::store::{Location, Outcome, Store, restore, verify};
 
 /// Events of `events.jsonl`.
 const EVENTS: i64 = 12;
@@ -51,7 +52,7 @@ async fn holds_the_golden_events(location: Location) {
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     assert_eq!(i64::try_from(slice.events.len()).unwrap(), EVENTS);
-    for (event, wanted) in slice.events.iter().zip(wanted) {
+    for (event, wanted) in slice.events.iter().zip(&wanted) {
         let shown = to_json(event);
         let (kind, fields) = wanted.as_object().unwrap().iter().next().unwrap();
         for (name, value) in fields.as_object().unwrap() {
@@ -61,12 +62,28 @@ async fn holds_the_golden_events(location: Location) {
             }
         }
     }
+    takes_them_as_repeats(&store, &wanted).await;
     records_on(&store).await;
     tasks.stop().await;
     let verified = verify(&location, &projections::all(), &|_| ())
         .await
         .unwrap();
     assert!(verified.is_sound(), "{:?}", verified.findings);
+}
+
+/// Also when a kind fills in by now what it did not then.
+async fn takes_them_as_repeats(store: &Store, golden: &[serde_json::Value]) {
+    let ingest = Ingest::new(store.clone());
+    let given = golden
+        .iter()
+        .map(|event| (None, parse_any(event, store.clock().now())));
+    let appended = ingest
+        .record(given.collect(), None, Patience::None)
+        .await
+        .unwrap();
+    for (position, (outcome, event)) in (1..).zip(appended.outcomes.iter().zip(golden)) {
+        assert_eq!(*outcome, Outcome::Duplicate(Position(position)), "{event}");
+    }
 }
 
 async fn records_on(store: &Store) {
@@ -81,7 +98,7 @@ async fn records_on(store: &Store) {
         expect: None,
     };
     let appended = store.append(request).await.unwrap();
-    let next = homepot_analytics::store::Outcome::Recorded(Position(EVENTS + 1));
+    let next = Outcome::Recorded(Position(EVENTS + 1));
     assert_eq!(appended.outcomes, [next]);
 }
 

@@ -196,7 +196,7 @@ async fn a_schedule_shows_the_row_of_each_day_that_was_set_last() {
             .data("{ site(siteId: \"harbour\") { schedule { dayOfWeek date openTime isClosed peakHours { start end } } } }")
             .await;
         insta::allow_duplicates! {
-            insta::assert_snapshot!(data["site"]["schedule"], @r#"[{"date":null,"dayOfWeek":"MONDAY","isClosed":null,"openTime":"08:00:00","peakHours":[{"end":"13:30:00","start":"12:00:00"}]},{"date":null,"dayOfWeek":"SUNDAY","isClosed":null,"openTime":"10:00:00","peakHours":[{"end":"13:30:00","start":"12:00:00"}]},{"date":"2026-12-25","dayOfWeek":null,"isClosed":true,"openTime":null,"peakHours":null}]"#);
+            insta::assert_snapshot!(data["site"]["schedule"], @r#"[{"date":null,"dayOfWeek":"MONDAY","isClosed":false,"openTime":"08:00:00","peakHours":[{"end":"13:30:00","start":"12:00:00"}]},{"date":null,"dayOfWeek":"SUNDAY","isClosed":false,"openTime":"10:00:00","peakHours":[{"end":"13:30:00","start":"12:00:00"}]},{"date":"2026-12-25","dayOfWeek":null,"isClosed":true,"openTime":null,"peakHours":null}]"#);
         }
     })
     .await;
@@ -250,6 +250,22 @@ async fn a_search_finds_a_name_with_letters_beyond_ascii_as_it_is_written() {
                 "{search}"
             );
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_day_with_hours_is_open_also_when_that_is_left_out() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let hours = |day: &str| json!({ "siteSchedule": { "siteId": "market", "dayOfWeek": day,
+            "openTime": "08:00", "closeTime": "20:00" } });
+        let closed = json!({ "siteSchedule": { "siteId": "market", "dayOfWeek": "SUNDAY", "isClosed": true } });
+        app.record(json!([hours("MONDAY"), hours("TUESDAY"), closed])).await;
+        let data = app
+            .data("{ siteOperatingSchedules(filter: { isClosed: { eq: false } }) { totalCount } }")
+            .await;
+        assert_eq!(data["siteOperatingSchedules"]["totalCount"], "2");
     })
     .await;
 }
