@@ -42,7 +42,7 @@ pub enum AppError {
     )]
     NotLoopback(SocketAddr),
     /// The address is taken or not ours.
-    #[error("cannot listen on {address}")]
+    #[error("cannot listen on {address}{}", instead(.address, .source))]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -52,6 +52,16 @@ pub enum AppError {
     /// Serving ended with a failure.
     #[error("cannot serve")]
     Serve(#[source] std::io::Error),
+}
+
+/// What to do when another program listens on an address.
+fn instead(address: &SocketAddr, source: &std::io::Error) -> String {
+    if source.kind() != std::io::ErrorKind::AddrInUse {
+        return String::new();
+    }
+    let (ip, port) = (address.ip(), address.port().checked_add(1).unwrap_or(8_080));
+    let other = SocketAddr::new(ip, port);
+    format!(", where another program does; stop that or give another address, --listen {other}")
 }
 
 /// What a running server is made of.

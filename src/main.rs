@@ -1,12 +1,25 @@
 //! Parses the command line, starts telemetry, and calls the command.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
 use homepot_analytics::{cli, config::Cli, telemetry};
 
+/// The command line. `help --help` asks for the help of `help`, which the library does not take.
+fn arguments() -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    if let [_, help, flag] = arguments.as_mut_slice()
+        && help == "help"
+        && (flag == "--help" || flag == "-h")
+    {
+        help.clone_into(flag);
+    }
+    arguments
+}
+
 fn main() -> ExitCode {
-    let arguments = Cli::parse();
+    let arguments = Cli::parse_from(arguments());
     if let Err(error) = telemetry::start(&arguments.log, arguments.log_format) {
         cli::complain(&error);
         return ExitCode::from(2);

@@ -71,7 +71,7 @@ pub(super) async fn restore(arguments: RestoreArgs) -> anyhow::Result<()> {
     let done = done.with_context(|| format!("cannot restore {}", arguments.file.display()))?;
     let (rows, head, epoch) = (done.rows, done.head, done.identity.epoch);
     print(&format!(
-        "restored {rows} rows, head {head}; the epoch is now {epoch}"
+        "restored {rows} rows, head {head}; cursors from before it are refused from now on (epoch {epoch})"
     ));
     Ok(())
 }

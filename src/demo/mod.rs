@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
-use crate::event::{Position, Provenance};
+use crate::event::{Instant, Position, Provenance};
 use crate::fleet::{Fleet, FleetOptions};
 use crate::ingest::Ingest;
 use crate::jobs::{DeviceResult, Executor, Run};
@@ -117,7 +117,12 @@ impl Simulated {
         let mut commands = past.commands().await?.into_iter().peekable();
         let mut fleet = Fleet::new(options, start);
         recorder.record(&fleet.registrations(), None).await;
-        tracing::info!(from = %start, "making the history of the simulated fleet");
+        if began.is_none() {
+            tracing::info!(from = %start, "making the history of the simulated fleet");
+        } else {
+            let from = told.unwrap_or(Instant::of(start));
+            tracing::info!(%from, "the simulated fleet goes on from where it was");
+        }
         let mut at = start;
         while at < now && !recorder.stop.is_cancelled() {
             let due = commands.peek().map_or(now, |commanded| commanded.at);

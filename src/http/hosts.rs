@@ -53,7 +53,8 @@ impl Hosts {
             _ => {
                 let message =
                     "this server is not reached under that name; allow it with --allowed-host";
-                let error = json!({ "message": message, "extensions": { "code": "BAD_REQUEST" } });
+                let extensions = json!({ "code": "BAD_REQUEST", "retryable": false });
+                let error = json!({ "message": message, "extensions": extensions });
                 let body = axum::Json(json!({ "errors": [error] }));
                 (StatusCode::MISDIRECTED_REQUEST, body).into_response()
             }

@@ -96,15 +96,15 @@ impl Runner {
 
     fn stopped(&self, error: &StoreError) {
         let told = crate::telemetry::chain(error).to_string();
-        tracing::warn!(
-            error = told,
-            "projections stopped, will go on from their checkpoints"
-        );
-        // of several processes that fold the same log, one is the first; that is no fault
-        if !matches!(error, StoreError::Overtaken { .. }) {
-            let now = self.store.clock().now();
-            self.store.faults().tell("the projections", now, told);
+        let message = "projections stopped, will go on from their checkpoints";
+        if matches!(error, StoreError::Overtaken { .. }) {
+            // of several processes that fold the same log, one is the first; that is no fault
+            tracing::debug!(error = told, "{message}");
+            return;
         }
+        tracing::warn!(error = told, "{message}");
+        let now = self.store.clock().now();
+        self.store.faults().tell("the projections", now, told);
     }
 
     /// Folds everything up to a position, or without end.

@@ -1,4 +1,6 @@
-//! Until there are access keys, only this machine may reach the server.
+//! Until there are access keys, only this machine may reach the server. And the help.
+
+use std::process::Command;
 
 use super::api::Api;
 use super::database::Database;
@@ -26,7 +28,20 @@ async fn a_foreign_host_header_is_refused() {
         "/healthz",
     ] {
         let url = format!("{address}{path}");
-        assert_eq!(api.get(&url, Some("evil.example")).await.0, 421, "{path}");
+        let (status, answer) = api.get(&url, Some("evil.example")).await;
+        assert_eq!(status, 421, "{path}");
+        assert!(answer.contains("\"retryable\":false"), "{answer}");
         assert_eq!(api.get(&url, Some("localhost:1234")).await.0, 200, "{path}");
+    }
+}
+
+#[test]
+fn the_help_of_help_is_help() {
+    for arguments in [&["help", "--help"][..], &["help", "-h"], &["--help"]] {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_homepot-analytics"));
+        let ended = program.args(arguments).output().unwrap();
+        assert!(ended.status.success(), "{ended:?}");
+        let told = String::from_utf8(ended.stdout).unwrap();
+        assert!(told.contains("Usage:"), "{told}");
     }
 }

@@ -51,7 +51,10 @@ async fn a_demo_that_runs_is_left_as_it_is() {
         .refused(&["is in use by another process"]);
     let listen = address.strip_prefix("http://").unwrap();
     let same_address = ["demo", "--reset", "--listen", listen];
-    database.run(&same_address).refused(&["cannot listen on"]);
+    database.run(&same_address).refused(&[
+        "cannot listen on",
+        "stop that or give another address, --listen 127.0.0.1:",
+    ]);
     let query = "{ site(siteId: \"berlin\") { name } }";
     let data = api.data(&address, query, json!({})).await;
     assert_eq!(data["site"]["name"], "Berlin");
