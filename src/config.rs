@@ -51,9 +51,10 @@ pub enum Command {
     ///
     /// A line that is refused does not hold up the others: it is written to a file with its number,
     /// its code and its reason, and counted in the summary. The exit code is 0 when every line was
-    /// read and either stored or written there, and 1 when the source could not be read to its end
-    /// or the database could not be written; what came before is kept, and the same command goes on
-    /// from there without repeating anything. A line has at most 1 MiB.
+    /// read and either stored or written there, and 1 when there were lines and each was refused,
+    /// when the source could not be read to its end, or when the database could not be written; what
+    /// came before is kept, and the same command goes on from there without repeating anything. A
+    /// line has at most 1 MiB.
     Import(ImportArgs),
     /// Report this machine's own metrics to a server.
     Agent(crate::agent::AgentArgs),
@@ -142,10 +143,11 @@ pub struct HttpArgs {
     #[arg(long, env = "HOMEPOT_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
     /// A further name under which browsers may reach this server; others are refused, so that no
-    /// page elsewhere can reach it under a name of its own (DNS rebinding). May be repeated.
+    /// page elsewhere can reach it under a name of its own (DNS rebinding). May be repeated; in the
+    /// environment, names are parted by commas.
     #[arg(
         long = "allowed-host",
-        env = "HOMEPOT_ALLOWED_HOSTS",
+        env = "HOMEPOT_ALLOWED_HOST",
         value_delimiter = ','
     )]
     pub allowed_hosts: Vec<String>,
@@ -168,7 +170,8 @@ pub struct ServeArgs {
 /// Arguments of `demo`.
 #[derive(Clone, Debug, Args)]
 pub struct DemoArgs {
-    /// Where the log of the demo is kept.
+    /// Where the log of the demo is kept. `HOMEPOT_DATABASE` does not count here, so that no fleet
+    /// is simulated into a log that is in use.
     #[arg(
         long,
         env = "HOMEPOT_DEMO_DATABASE",
@@ -339,5 +342,39 @@ impl DatabaseArgs {
             readers_max,
             create,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn a_flag_and_its_environment_variable_have_one_name() {
+        let program = Cli::command();
+        for command in program.get_subcommands().chain([&program]) {
+            // no fleet is to be simulated into a log that is in use, nor one to be emptied
+            let own =
+                |flag: &str| command.get_name() == "demo" && ["database", "reset"].contains(&flag);
+            for argument in command.get_arguments() {
+                let (Some(flag), Some(variable)) = (argument.get_long(), argument.get_env()) else {
+                    continue;
+                };
+                let prefix = if own(flag) {
+                    "HOMEPOT_DEMO_"
+                } else {
+                    "HOMEPOT_"
+                };
+                let name = format!("{prefix}{}", flag.to_uppercase().replace('-', "_"));
+                assert_eq!(
+                    variable,
+                    name.as_str(),
+                    "--{flag} of {}",
+                    command.get_name()
+                );
+            }
+        }
     }
 }

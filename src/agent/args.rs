@@ -37,7 +37,7 @@ pub struct AgentArgs {
     /// Time zone of the site, if the server does not know it yet (IANA name)
     #[arg(
         long,
-        env = "HOMEPOT_SITE_TIME_ZONE",
+        env = "HOMEPOT_TIME_ZONE",
         default_value = "UTC",
         value_parser = time_zone
     )]

@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant as Stopwatch;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use indicatif::HumanCount;
 
 use super::{bar, location, print};
@@ -21,6 +21,7 @@ pub(super) async fn import(arguments: ImportArgs) -> anyhow::Result<()> {
     let (store, tasks) = app::open(location, &limits, Clock::system()).await?;
     let ingest = Ingest::new(store.clone());
     let mut done = Ok(());
+    let (mut lines, mut taken) = (0, 0);
     // one for all files: a second one would overwrite what the first has refused
     let mut common = arguments.refused.map(LazyFile::new);
     for file in &arguments.files {
@@ -28,7 +29,11 @@ pub(super) async fn import(arguments: ImportArgs) -> anyhow::Result<()> {
         let mut own = LazyFile::new(beside(file));
         let refused = common.as_mut().unwrap_or(&mut own);
         match import_one(&ingest, file, refused).await {
-            Ok(tally) => print(&format!("{name}: {}", told(&tally))),
+            Ok(tally) => {
+                print(&format!("{name}: {}", told(&tally)));
+                lines += tally.lines;
+                taken += tally.recorded + tally.duplicates;
+            }
             Err(error) => {
                 done = Err(error.context(format!(
                     "cannot import {name}; what came before is kept, run it again to go on"
@@ -47,7 +52,11 @@ pub(super) async fn import(arguments: ImportArgs) -> anyhow::Result<()> {
     }
     ingest.refusals().write(&store).await?;
     tasks.stop().await;
-    done
+    done?;
+    if lines > 0 && taken == 0 {
+        bail!("every line was refused; nothing is stored")
+    }
+    Ok(())
 }
 
 fn told(tally: &Tally) -> String {

@@ -169,3 +169,23 @@ fn a_live_pipe_is_recorded_while_it_lives_and_in_bounded_memory() {
     let ended = import.end();
     assert!(ended.stdout.contains("152 lines: 2 recorded"), "{ended:?}");
 }
+
+/// Takes that an import ends with a code when its lines are these.
+fn ends_with(database: &Database, code: i32, lines: &str) {
+    let file = database.folder().join("lines.jsonl");
+    std::fs::write(&file, lines).unwrap();
+    let ended = database.run(&["import", file.to_str().unwrap()]);
+    assert_eq!(ended.status.code(), Some(code), "{ended:?}");
+}
+
+#[test]
+fn an_import_of_which_no_line_is_taken_has_failed() {
+    let database = Database::sqlite();
+    let good = "{\"siteRegistration\": {\"siteId\": \"s\", \"name\": \"S\"}}\n";
+    let bad = "{\"siteRegistration\": {\"siteId\": \"t\"}}\n";
+    ends_with(&database, 1, bad);
+    ends_with(&database, 0, &format!("{bad}{good}"));
+    // the good one is a repeat by now
+    ends_with(&database, 0, &format!("{good}{bad}"));
+    ends_with(&database, 0, "");
+}
