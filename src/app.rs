@@ -17,7 +17,7 @@ use crate::event::Position;
 use crate::graphql::{self, Api};
 use crate::health::Health;
 use crate::http::{self, Hosts, Monitor, Web};
-use crate::ingest::{Background, Ingest, RequestLog, record_faults};
+use crate::ingest::{Background, Ingest, Peer, RequestLog, record_faults};
 use crate::jobs::Reconciler;
 use crate::projections::{self, Runner};
 use crate::store::{Location, OpenError, Options, Store, Tasks};
@@ -170,10 +170,10 @@ impl App {
             places: http::Places::new(usize::try_from(start.limits.sockets_max).unwrap_or(1)),
         };
         let router = http::router(web, Hosts::new(address, &start.allowed_hosts), log);
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        let service = router.into_make_service_with_connect_info::<Peer>();
         let draining = drain.clone().cancelled_owned();
         let serving = async move {
-            axum::serve(listener, service)
+            axum::serve(http::Listening::new(listener), service)
                 .with_graceful_shutdown(draining)
                 .await
         };

@@ -1,4 +1,5 @@
-//! What names a site itself is found by it: the history of a site is read from an index.
+//! The history of a site is read from indexes: of what names the site itself, and, of each of its
+//! devices, of what does not.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::ConnectionTrait;
@@ -22,6 +23,13 @@ impl MigrationTrait for Migration {
             );
             db.execute_unprepared(&sql).await?;
         }
+        for table in ALSO_OF_DEVICES {
+            let sql = format!(
+                "CREATE INDEX {table}_device ON {table} (device_key, occurred_at) \
+                 WHERE site_key IS NULL"
+            );
+            db.execute_unprepared(&sql).await?;
+        }
         Ok(())
     }
 }
@@ -32,3 +40,6 @@ const TABLES: [&str; 3] = [
     "job_outcomes",
     "configuration_history",
 ];
+
+/// Their events may name a device with its site or without.
+const ALSO_OF_DEVICES: [&str; 2] = ["job_outcomes", "configuration_history"];

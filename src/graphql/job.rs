@@ -124,15 +124,9 @@ impl Job {
         &self.row.job_type
     }
 
-    /// Its state. It is RUNNING as soon as it has ended on one of its devices.
+    /// Its state. It moves a moment after the outcome of a device that moves it.
     async fn state(&self) -> Word<JobStates> {
-        let begun = self.targets.iter().any(|target| target.status.is_some());
-        if begun && self.row.state == "QUEUED" {
-            // the step is recorded a moment after the outcome that it follows from
-            Word::known("RUNNING")
-        } else {
-            Word::known(&self.row.state)
-        }
+        Word::known(&self.row.state)
     }
 
     /// What the devices are given to do it with.
@@ -221,6 +215,8 @@ impl JobStreams {
             let mut ended = has_ended(&first);
             if after.is_none() || ended {
                 yield Ok(JobProgress { cursor: cursor_at(&api, head), job: InOrder(first) });
+                // it has been rendered when the next is asked for
+                loaders.begin();
             }
             let mut tail = api.store().tail(from, Some(&[Kind::JobTransition, Kind::JobOutcome]));
             while !ended {
@@ -237,8 +233,8 @@ impl JobStreams {
                 match Job::read(&api, &job_id).await {
                     Ok(Some(job)) => {
                         ended = has_ended(&job);
-                        loaders.begin();
                         yield Ok(JobProgress { cursor: cursor_at(&api, tail.position()), job: InOrder(job) });
+                        loaders.begin();
                     }
                     Ok(None) => break,
                     Err(error) => {

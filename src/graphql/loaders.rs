@@ -75,7 +75,7 @@ impl Loaders {
         Ok(())
     }
 
-    /// Counts from the beginning: another item of a stream is answered.
+    /// Counts from the beginning: the next item of a stream is another answer.
     pub(super) fn begin(&self) {
         self.rows.store(0, Ordering::Relaxed);
         self.allowance.renew();

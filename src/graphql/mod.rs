@@ -142,14 +142,14 @@ pub fn execute_stream(
     schema: &ApiSchema,
     api: &Api,
     mut request: Request,
-    session: Arc<Data>,
+    (session, allowance): (Arc<Data>, Arc<Allowance>),
 ) -> BoxStream<'static, Response> {
     let checked = document::check(&mut request);
     let opened = checked.and_then(|keys| document::open_root(&mut request).map(|()| keys));
     match opened {
         Ok(keys) => schema
             .execute_stream_with_session_data(
-                request.data(Loaders::new(api.store(), Arc::new(api.store().allowance()))),
+                request.data(Loaders::new(api.store(), allowance)),
                 session,
             )
             .map(move |mut answer| {

@@ -227,11 +227,21 @@ pub(super) async fn render(
 pub(super) fn weight_bytes(value: &Value) -> usize {
     VALUE_BYTES
         + match value {
-            Value::String(text) => text.len(),
+            Value::String(text) => written_bytes(text),
             Value::List(items) => items.iter().map(weight_bytes).sum(),
             Value::Object(entries) => entries.values().map(weight_bytes).sum(),
             _ => 0,
         }
+}
+
+/// Bytes of a text as it is written in JSON, apart from its quotes.
+fn written_bytes(text: &str) -> usize {
+    let more = text.bytes().map(|byte| match byte {
+        0..=0x1f => 5,
+        b'"' | b'\\' => 1,
+        _ => 0,
+    });
+    text.len() + more.sum::<usize>()
 }
 
 /// A value in an object: itself, its key, its hash and its place among the others.

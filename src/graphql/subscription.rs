@@ -197,15 +197,20 @@ fn items<'a>(ctx: &'a Context<'_>, mut wanted: Wanted) -> impl Stream<Item = Res
             wanted.renew(&store);
             for event in events {
                 if wanted.passes(&store, &event) {
-                    yield item(ctx, ctx.item, event).await;
+                    let (item, is_whole) = item(ctx, ctx.item, event).await;
+                    yield item;
+                    // the next would bear a cursor behind what was not delivered
+                    if !is_whole {
+                        return;
+                    }
                 }
             }
         }
     }
 }
 
-async fn item(ctx: &Context<'_>, field: &Positioned<Field>, event: Arc<Event>) -> Response {
-    super::loaders(ctx).begin();
+/// An item, and whether it is one: what cannot be rendered is an error in its place.
+async fn item(ctx: &Context<'_>, field: &Positioned<Field>, event: Arc<Event>) -> (Response, bool) {
     let key = &field.node.response_key().node;
     let path = QueryPathNode {
         parent: None,
@@ -215,15 +220,18 @@ async fn item(ctx: &Context<'_>, field: &Positioned<Field>, event: Arc<Event>) -
     let item = ctx
         .query_env
         .create_context(ctx.schema_env, Some(path), set, None);
-    let mut response = match rows::render(&item, rows::Stand::Alone, &[event]).await {
+    let (mut response, is_whole) = match rows::render(&item, rows::Stand::Alone, &[event]).await {
         Ok(mut values) => {
             let value = values.pop().unwrap_or_default();
-            Response::new(Value::Object(IndexMap::from([(key.clone(), value)])))
+            let item = Value::Object(IndexMap::from([(key.clone(), value)]));
+            (Response::new(item), true)
         }
-        Err(error) => Response::from_errors(vec![error]),
+        Err(error) => (Response::from_errors(vec![error]), false),
     };
     response.errors.extend(taken(ctx));
-    response
+    // until the next comes it holds nothing of the room of all readers
+    super::loaders(ctx).begin();
+    (response, is_whole)
 }
 
 /// Errors that were put aside while an item was resolved.

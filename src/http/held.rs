@@ -61,22 +61,25 @@ mod tests {
     use super::*;
     use crate::store::Room;
 
+    /// What a small answer takes outside of the room.
+    const FREE_BYTES: usize = 64 * 1024;
+
     #[tokio::test]
     async fn an_answer_is_sent_whole_and_holds_its_room_until_then() {
         let room = Room::new(1 << 20);
-        let allowance = Arc::new(room.allow(1 << 20));
-        allowance.take(1 << 20).unwrap();
+        let allowance = Arc::new(room.allow(2 << 20));
+        allowance.take((1 << 20) + FREE_BYTES).unwrap();
         let sent: Vec<u8> = (0..=u8::MAX).cycle().take(PIECE_BYTES * 2 + 9).collect();
         let mut body = Held::body(sent.clone(), allowance);
         assert_eq!(body.size_hint().exact(), u64::try_from(sent.len()).ok());
         let mut received = Vec::new();
         while let Some(frame) = next(&mut body).await {
-            assert!(room.allow(1).take(1).is_err());
+            assert!(room.allow(1 << 20).take(FREE_BYTES + 1).is_err());
             received.extend_from_slice(&frame);
         }
         assert_eq!(received, sent);
         drop(body);
-        room.allow(1).take(1).unwrap();
+        room.allow(1 << 20).take(FREE_BYTES + 1).unwrap();
     }
 
     async fn next(body: &mut Body) -> Option<Bytes> {

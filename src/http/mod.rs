@@ -4,6 +4,7 @@ mod bodies;
 mod graphql;
 mod held;
 mod hosts;
+mod listening;
 mod pages;
 mod socket;
 mod status;
@@ -21,6 +22,7 @@ use crate::ingest::RequestLog;
 
 pub use bodies::Bodies;
 pub use hosts::Hosts;
+pub use listening::Listening;
 pub use socket::Places;
 pub use status::Monitor;
 

@@ -6,6 +6,7 @@
 //! refused is answered with an error of its own; the socket and its other operations go on.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,7 +17,7 @@ use axum::extract::WebSocketUpgrade;
 use axum::extract::ws::{Message, WebSocket};
 use axum::http::StatusCode;
 use axum::response::Response;
-use futures_util::{SinkExt, Stream, StreamExt};
+use futures_util::{SinkExt, Stream, StreamExt, stream};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -27,6 +28,7 @@ use super::bodies::Bodies;
 use super::graphql::{coded, error, failed, refused, too_deep};
 use crate::graphql::bulk::VALUES_MAX;
 use crate::graphql::{self, ErrorCode, guard};
+use crate::store::Allowance;
 
 /// Bytes at most of a message on a socket.
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
@@ -93,12 +95,21 @@ async fn serve(web: Web, socket: WebSocket, protocol: GraphQLProtocol) {
     // when the server drains, the stream ends and with it the socket
     let stream = admitted(Arc::clone(&gate), stream, answers.clone()).take_until(drained);
     let answers = PollSender::new(answers);
-    let executor = Prepared { web, gate };
+    let unsent = Arc::default();
+    let executor = Prepared {
+        web,
+        gate,
+        unsent: Arc::clone(&unsent),
+    };
     let serving = GraphQLWebSocket::new_with_pair(answers, stream, executor, protocol).serve();
     let mut sending = pin!(async move {
         while let Some(message) = answered.recv().await {
+            let is_item = is_item(&message);
             if sink.send(message).await.is_err() {
                 return;
+            }
+            if is_item {
+                unsent.sent();
             }
         }
     });
@@ -107,6 +118,51 @@ async fn serve(web: Web, socket: WebSocket, protocol: GraphQLProtocol) {
         () = serving => {}
     }
     sending.await;
+}
+
+/// What items hold of the room of readers that wait to be sent, in their order. One who does not
+/// read keeps them waiting, and that is counted.
+#[derive(Debug, Default)]
+struct Unsent(Mutex<VecDeque<Arc<Allowance>>>);
+
+impl Unsent {
+    fn items(&self) -> std::sync::MutexGuard<'_, VecDeque<Arc<Allowance>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, room: Arc<Allowance>) {
+        self.items().push_back(room);
+    }
+
+    fn sent(&self) {
+        self.items().pop_front();
+    }
+}
+
+/// Whether a message bears an item of an operation: all others are small.
+fn is_item(message: &Message) -> bool {
+    let item = |text: &str| ITEMS.iter().any(|start| text.starts_with(start));
+    matches!(message, Message::Text(text) if item(text))
+}
+
+/// How the library begins the messages that bear items, in either protocol.
+const ITEMS: [&str; 2] = [r#"{"type":"next""#, r#"{"type":"data""#];
+
+/// Runs an operation apart from its socket: what it holds while it reads, such as a connection to the
+/// database, must not wait for a client. It ends when nobody takes its items any more.
+async fn run<T>(mut answers: BoxStream<'static, Answer>, items: mpsc::Sender<Answer>, held: T) {
+    let taken = async {
+        while let Some(answer) = answers.next().await {
+            if items.send(answer).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = items.closed() => {}
+        () = taken => {}
+    }
+    drop(held);
 }
 
 /// The messages that the library is to read. Others are answered here, or end the socket.
@@ -223,6 +279,7 @@ impl Gate {
 struct Prepared {
     web: Web,
     gate: Arc<Gate>,
+    unsent: Arc<Unsent>,
 }
 
 impl Executor for Prepared {
@@ -239,7 +296,7 @@ impl Executor for Prepared {
         request: Request,
         session: Option<Arc<Data>>,
     ) -> BoxStream<'static, Answer> {
-        let one = |answer| futures_util::stream::iter([answer]).boxed();
+        let one = |answer| stream::iter([answer]).boxed();
         let Some(held) = self.gate.take() else {
             let message = "the message is none that begins an operation".to_owned();
             return one(failed(ErrorCode::BadRequest, message));
@@ -247,12 +304,17 @@ impl Executor for Prepared {
         if guard::is_too_deep(&request.query) {
             return one(too_deep());
         }
-        let session = session.unwrap_or_default();
-        let running = (self.web.monitor.operation(), held);
-        let answers = graphql::execute_stream(&self.web.schema, &self.web.api, request, session);
-        answers
+        let Web { schema, api, .. } = &self.web;
+        let room = Arc::new(api.store().allowance());
+        let with = (session.unwrap_or_default(), Arc::clone(&room));
+        let answers = graphql::execute_stream(schema, api, request, with);
+        let (items, mut taken) = mpsc::channel(1);
+        let held = (self.web.monitor.operation(), held);
+        self.web.sockets.spawn(run(answers, items, held));
+        let unsent = Arc::clone(&self.unsent);
+        stream::poll_fn(move |context| taken.poll_recv(context))
             .map(move |answer| {
-                let _ = &running;
+                unsent.add(Arc::clone(&room));
                 coded(answer)
             })
             .boxed()

@@ -59,6 +59,10 @@ impl RequestLog {
     }
 }
 
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
 /// A request that is being answered. The server drops it when its client goes away; then that is
 /// recorded.
 struct Asked {
@@ -73,8 +77,8 @@ impl Asked {
         let route = request.extensions().get::<MatchedPath>();
         // what has no route is recorded under one name: raw paths have no end
         let endpoint = route.map_or("(no route)", MatchedPath::as_str);
-        let address = request.extensions().get::<ConnectInfo<SocketAddr>>();
-        let address = address.map(|info| truncated(info.0.ip()));
+        let address = request.extensions().get::<ConnectInfo<Peer>>();
+        let address = address.map(|info| truncated(info.0.0.ip()));
         let agent = text(request.headers(), &header::USER_AGENT);
         let draft = Draft::new(Kind::ApiRequest, log.clock.now(), Provenance::Real)
             .set(Column::Endpoint, endpoint)

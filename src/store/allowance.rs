@@ -10,7 +10,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::StoreError;
 
-/// In what pieces an allowance draws on the room of all.
+/// In what pieces an allowance draws on the room of all. The first is outside of it: whatever large
+/// answers are being made, there is room for a small one.
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// The room of all readers together.
@@ -74,7 +75,7 @@ impl Allowance {
         let Some(room) = &self.room else {
             return Ok(());
         };
-        let lacking = drawn.bytes.saturating_sub(drawn.held_bytes);
+        let lacking = drawn.bytes.saturating_sub(PIECE_BYTES + drawn.held_bytes);
         let pieces = lacking.div_ceil(PIECE_BYTES);
         if pieces > 0 {
             let count = u32::try_from(pieces).map_err(|_| StoreError::Crowded)?;
@@ -103,11 +104,13 @@ mod tests {
     #[test]
     fn a_reader_is_stopped_at_its_own_bound_and_at_that_of_all() {
         let room = Room::new(4 * PIECE_BYTES);
-        let (first, second) = (room.allow(3 * PIECE_BYTES), room.allow(3 * PIECE_BYTES));
-        first.take(3 * PIECE_BYTES).unwrap();
+        let (first, second) = (room.allow(4 * PIECE_BYTES), room.allow(4 * PIECE_BYTES));
+        first.take(4 * PIECE_BYTES).unwrap();
         assert!(matches!(first.take(1), Err(StoreError::TooLarge { .. })));
-        second.take(PIECE_BYTES).unwrap();
+        // one piece is left, and the first of each is its own
+        second.take(2 * PIECE_BYTES).unwrap();
         assert!(matches!(second.take(1), Err(StoreError::Crowded)));
+        room.allow(PIECE_BYTES).take(PIECE_BYTES).unwrap();
         drop(first);
         second.take(PIECE_BYTES).unwrap();
         second.renew();

@@ -33,6 +33,9 @@ impl EntityType {
     }
 }
 
+/// At which site each device is registered, and which registration said so.
+const PLACES: &str = "SELECT device_key, site_key, registered_at, position FROM devices";
+
 #[derive(Debug, Default)]
 struct Maps {
     sites: HashMap<Arc<str>, i64>,
@@ -58,11 +61,12 @@ impl Names {
 
     /// Reads at which site each device is registered.
     pub(crate) async fn load_places(&self, db: &impl ConnectionTrait) -> Result<(), StoreError> {
-        let statement =
-            Sql::new("SELECT device_key, site_key, registered_at, position FROM devices")
-                .statement(db.get_database_backend());
+        self.learn_places(db, Sql::new(PLACES)).await
+    }
+
+    async fn learn_places(&self, db: &impl ConnectionTrait, sql: Sql) -> Result<(), StoreError> {
         let rows = db
-            .query_all_raw(statement)
+            .query_all_raw(sql.statement(db.get_database_backend()))
             .await
             .doing("read the devices")?;
         for row in rows {
@@ -101,6 +105,18 @@ impl Names {
         maps.site_of_device.get(&device_key).map(|(site, _)| *site)
     }
 
+    /// How many devices are registered at each of some sites.
+    pub(crate) fn devices_at(&self, sites: &[i64]) -> HashMap<i64, usize> {
+        let mut devices: HashMap<i64, usize> = sites.iter().map(|site| (*site, 0)).collect();
+        let maps = self.maps.read().unwrap_or_else(PoisonError::into_inner);
+        for (site, _) in maps.site_of_device.values() {
+            if let Some(devices) = devices.get_mut(site) {
+                *devices += 1;
+            }
+        }
+        devices
+    }
+
     /// Looks ids up in the database that this process has not met.
     pub(crate) async fn look_up(
         &self,
@@ -115,7 +131,8 @@ impl Names {
             let ids = ids.iter().map(ToString::to_string).collect();
             sql.bind(entity.word()).push(" AND ");
             sql.among("entity_id", List::Text(ids));
-            self.learn(db, sql).await?;
+            let learnt = self.learn(db, sql).await?;
+            self.load_places_of(db, &learnt).await?;
         }
         Ok(())
     }
@@ -141,18 +158,22 @@ impl Names {
         keys: &[i64],
     ) -> Result<(), StoreError> {
         if keys.is_empty() {
-            Ok(())
-        } else {
-            self.load_places(db).await
+            return Ok(());
         }
+        let mut sql = Sql::new(PLACES);
+        sql.push(" WHERE ")
+            .among("device_key", List::Int(keys.to_vec()));
+        self.learn_places(db, sql).await
     }
 
-    async fn learn(&self, db: &impl ConnectionTrait, sql: Sql) -> Result<(), StoreError> {
+    /// Learns names, and answers their keys.
+    async fn learn(&self, db: &impl ConnectionTrait, sql: Sql) -> Result<Vec<i64>, StoreError> {
         let backend: DbBackend = db.get_database_backend();
         let rows = db
             .query_all_raw(sql.statement(backend))
             .await
             .doing("read the keys")?;
+        let mut learnt = Vec::with_capacity(rows.len());
         for row in rows {
             let key: i64 = row.try_get_by_index(0).doing("read a key")?;
             let word: String = row.try_get_by_index(1).doing("read a key")?;
@@ -163,8 +184,9 @@ impl Names {
                 EntityType::Device
             };
             self.add(entity, &Arc::from(id), key);
+            learnt.push(key);
         }
-        Ok(())
+        Ok(learnt)
     }
 
     /// Remembers a name that is in the database.

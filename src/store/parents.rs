@@ -8,17 +8,39 @@
 
 use sea_orm::DbBackend;
 
+use super::lists::List;
 use super::read::{PageQuery, conditions, ordered};
 use super::rows::{self, Reading};
 use super::sql::{Sql, device_of, site_of};
 use crate::event::Cell;
 use crate::kinds::{Filter, Operand, Operator, Spec};
 
-/// Rows at most that are read to find a page of several devices or sites.
-const NARROWED_ROWS_MAX: usize = 50_000;
+/// Rows at most that are read to find the pages of several devices or sites. Beyond, the pages are
+/// found by time: of a large part of the fleet the newest events are soon met.
+const FOUND_ROWS_MAX: usize = 50_000;
 
-/// A page whose filter names some devices or sites, as the pages of these: the query without that
-/// condition, and the keys. Otherwise all their events would be sorted for the newest few.
+/// How a page of a device or site is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// From the index of each device.
+    Devices,
+    /// From that of time, with the devices as a condition.
+    Time,
+}
+
+impl Reach {
+    /// The cheaper one for pages of so many devices.
+    pub(super) fn of(devices: usize, query: &PageQuery) -> Self {
+        if devices.saturating_mul(query.limit) <= FOUND_ROWS_MAX {
+            Self::Devices
+        } else {
+            Self::Time
+        }
+    }
+}
+
+/// What a filter names: the query without that condition, and the keys. Otherwise all events of
+/// several devices would be sorted for the newest few.
 pub(super) fn narrowed(query: &PageQuery) -> Option<(PageQuery, Operand, Vec<i64>)> {
     let conditions = match &query.filter {
         Filter::And(filters) => filters.clone(),
@@ -35,15 +57,13 @@ pub(super) fn narrowed(query: &PageQuery) -> Option<(PageQuery, Operand, Vec<i64
     let mut keys: Vec<i64> = cells.iter().filter_map(Cell::int).collect();
     keys.sort_unstable();
     keys.dedup();
-    // of one device the index gives the page as it is
-    let needed = operand == Operand::Site || keys.len() > 1;
-    let few = keys.len().saturating_mul(query.limit) <= NARROWED_ROWS_MAX;
     let filter = Filter::And(rest);
     let query = PageQuery {
         filter,
         ..query.clone()
     };
-    (needed && few).then_some((query, operand, keys))
+    // of one device the index gives the page as it is
+    (operand == Operand::Site || keys.len() > 1).then_some((query, operand, keys))
 }
 
 fn named(condition: &Filter, spec: &Spec) -> bool {
@@ -58,89 +78,174 @@ fn named(condition: &Filter, spec: &Spec) -> bool {
     has && !cells.is_empty()
 }
 
-/// The rows of the pages of some parents, with the key of the parent behind the columns.
-pub(super) fn pages(
-    query: &PageQuery,
-    parent: Operand,
-    (backend, keys): (DbBackend, &[i64]),
-) -> Sql {
+/// What a page carries until it is known which rows are in it.
+const PLACE: &str = "t.position, t.occurred_at";
+
+/// Pages of devices or sites on a database.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parents<'a> {
+    pub(super) query: &'a PageQuery,
+    pub(super) parent: Operand,
+    pub(super) reach: Reach,
+    pub(super) backend: DbBackend,
+}
+
+impl Parents<'_> {
+    /// The rows of the pages of some parents, with the key of the parent behind the columns.
+    pub(super) fn pages(&self, keys: &[i64]) -> Sql {
+        let (table, columns) = (self.table(), self.columns());
+        if self.backend == DbBackend::Postgres {
+            let mut sql = Sql::new(format!("SELECT {columns}, page.k FROM ("));
+            sql.add(self.places(keys));
+            self.rows_of(&mut sql);
+            return sql;
+        }
+        let mut sql = Sql::new(format!("SELECT {columns}, k.value FROM "));
+        sql.each(keys)
+            .push(&format!(" CROSS JOIN {table} t WHERE t.position IN ("))
+            .push("SELECT found.position FROM (")
+            .add(self.page())
+            .push(") AS found)");
+        sql
+    }
+
+    /// The rows of one page over some parents.
+    pub(super) fn merged(&self, keys: &[i64]) -> Sql {
+        let columns = self.columns();
+        let mut sql = Sql::new(format!(
+            "SELECT {columns} FROM (SELECT every.position, every.occurred_at FROM ("
+        ));
+        sql.add(self.places(keys)).push(") AS every");
+        ordered(&mut sql, self.query, "every");
+        self.rows_of(&mut sql);
+        ordered(&mut sql, self.query, "t");
+        sql
+    }
+
+    fn table(&self) -> &'static str {
+        self.query.kind.spec().table
+    }
+
+    fn columns(&self) -> String {
+        let spec = self.query.kind.spec();
+        rows::columns(spec, Reading::Whole, self.query.columns)
+    }
+
+    /// Ends a selection from places with the rows at these.
+    fn rows_of(&self, sql: &mut Sql) {
+        let table = self.table();
+        sql.push(&format!(
+            ") AS page CROSS JOIN {table} t WHERE t.position = page.position \
+             AND t.occurred_at = page.occurred_at"
+        ));
+    }
+
+    /// The places of the pages of some parents, each with the key of its parent as `k`.
+    fn places(&self, keys: &[i64]) -> Sql {
+        let mut sql = Sql::new("SELECT found.position, found.occurred_at, k.value AS k FROM ");
+        sql.each(keys);
+        self.each_of(&mut sql, self.page());
+        sql
+    }
+
+    /// Joins what stands before with a page that depends on it, as `found`.
+    fn each_of(&self, sql: &mut Sql, page: Sql) {
+        if self.backend == DbBackend::Postgres {
+            sql.push(" CROSS JOIN LATERAL (")
+                .add(page)
+                .push(") AS found");
+            return;
+        }
+        let table = self.table();
+        sql.push(&format!(" CROSS JOIN {table} found ON found.position IN ("))
+            .push("SELECT one.position FROM (")
+            .add(page)
+            .push(") AS one)");
+    }
+
+    /// The places of the page of the parent `k.value`.
+    fn page(&self) -> Sql {
+        let spec = self.query.kind.spec();
+        match (self.parent, device_of(spec), site_of(spec)) {
+            (Operand::Site, Some(device), site) if self.reach == Reach::Devices => {
+                self.of_devices(&device, site.as_deref())
+            }
+            (Operand::Site, Some(device), site) => {
+                let at_site = format!(
+                    "+{device} IN (SELECT d.device_key FROM devices d WHERE d.site_key = k.value)"
+                );
+                self.part(&match site {
+                    Some(site) => {
+                        format!("(+{site} = k.value OR +{site} IS NULL AND {at_site})")
+                    }
+                    None => at_site,
+                })
+            }
+            (Operand::Site, None, Some(column)) | (Operand::Device, Some(column), _) => {
+                self.part(&format!("{column} = k.value"))
+            }
+            _ => self.part("FALSE"),
+        }
+    }
+
+    /// The newest of the pages of all devices of the site `k.value`, and of what names it itself.
+    fn of_devices(&self, device: &str, site: Option<&str>) -> Sql {
+        let mut of_device = format!("{device} = d.device_key");
+        if let Some(site) = site {
+            of_device.push_str(&format!(" AND {site} IS NULL"));
+        }
+        let mut sql = Sql::new("SELECT every.* FROM (SELECT found.position, found.occurred_at");
+        sql.push(" FROM (SELECT device_key FROM devices WHERE site_key = k.value) AS d");
+        self.each_of(&mut sql, self.part(&of_device));
+        if let Some(site) = site {
+            sql.push(" UNION ALL SELECT * FROM (")
+                .add(self.part(&format!("{site} = k.value")))
+                .push(") AS own");
+        }
+        sql.push(") AS every");
+        ordered(&mut sql, self.query, "every");
+        sql
+    }
+
+    /// The places of the page of what fits a condition.
+    fn part(&self, condition: &str) -> Sql {
+        let table = self.table();
+        let mut sql = Sql::new(format!(
+            "SELECT {PLACE} FROM {table} t WHERE {condition} AND "
+        ));
+        conditions(&mut sql, self.query);
+        ordered(&mut sql, self.query, "t");
+        sql
+    }
+}
+
+/// The rows of one page over many devices or sites, by time: what names them is a condition that is
+/// no use to an index.
+pub(super) fn by_time(query: &PageQuery, parent: Operand, keys: &[i64]) -> Sql {
     let spec = query.kind.spec();
     let columns = rows::columns(spec, Reading::Whole, query.columns);
-    if backend == DbBackend::Postgres {
-        let mut sql = Sql::new("SELECT page.*, k.value FROM ");
-        sql.each(keys).push(" CROSS JOIN LATERAL (");
-        sql.add(page(query, parent, &columns, backend));
-        sql.push(") AS page");
-        return sql;
-    }
-    let mut sql = Sql::new(format!("SELECT {columns}, k.value FROM "));
-    sql.each(keys).push(&format!(
-        " CROSS JOIN {} t WHERE t.position IN (",
-        spec.table
-    ));
-    if parent == Operand::Site {
-        sql.push("SELECT page.position FROM (")
-            .add(page(query, parent, "t.position, t.occurred_at", backend))
-            .push(") AS page");
-    } else {
-        sql.add(page(query, parent, "t.position", backend));
-    }
-    sql.push(")");
-    sql
-}
-
-/// The page of the parent `k.value`.
-fn page(query: &PageQuery, parent: Operand, columns: &str, backend: DbBackend) -> Sql {
-    let spec = query.kind.spec();
-    let (device, site) = (device_of(spec), site_of(spec));
-    match (parent, device, site) {
+    let mut sql = Sql::new(format!("SELECT {columns} FROM {} t WHERE ", spec.table));
+    let keys = || List::Int(keys.to_vec());
+    match (parent, device_of(spec), site_of(spec)) {
         (Operand::Site, Some(device), site) => {
-            let alone = site
-                .as_ref()
-                .map_or(String::new(), |site| format!(" AND {site} IS NULL"));
-            let of_device = format!("{device} = d.device_key{alone}");
-            let mut sql = of_devices(query, &of_device, columns, backend);
+            sql.push("(");
             if let Some(site) = site {
-                sql.push(" UNION ALL SELECT * FROM (")
-                    .add(part(query, &format!("{site} = k.value"), columns))
-                    .push(") AS own");
+                sql.among(&format!("+{site}"), keys())
+                    .push(&format!(" OR +{site} IS NULL AND "));
             }
-            let mut all = Sql::new("SELECT every.* FROM (");
-            all.add(sql).push(") AS every");
-            ordered(&mut all, query, "every");
-            all
+            sql.push(&format!(
+                "+{device} IN (SELECT d.device_key FROM devices d WHERE "
+            ));
+            sql.among("d.site_key", keys()).push("))");
         }
         (Operand::Site, None, Some(column)) | (Operand::Device, Some(column), _) => {
-            part(query, &format!("{column} = k.value"), columns)
+            sql.among(&format!("+{column}"), keys());
         }
-        _ => part(query, "FALSE", columns),
+        _ => {
+            sql.push("FALSE");
+        }
     }
-}
-
-/// The pages of all devices of the site `k.value`.
-fn of_devices(query: &PageQuery, of_device: &str, columns: &str, backend: DbBackend) -> Sql {
-    let mut sql = Sql::new("");
-    if backend == DbBackend::Postgres {
-        sql.push("SELECT one.* FROM devices d CROSS JOIN LATERAL (")
-            .add(part(query, of_device, columns))
-            .push(") AS one WHERE d.site_key = k.value");
-        return sql;
-    }
-    let table = query.kind.spec().table;
-    sql.push(&format!(
-        "SELECT s.position, s.occurred_at FROM devices d CROSS JOIN {table} s \
-         WHERE d.site_key = k.value AND s.position IN ("
-    ));
-    sql.add(part(query, of_device, "t.position")).push(")");
-    sql
-}
-
-/// The page of what fits a condition.
-fn part(query: &PageQuery, condition: &str, columns: &str) -> Sql {
-    let table = query.kind.spec().table;
-    let mut sql = Sql::new(format!(
-        "SELECT {columns} FROM {table} t WHERE {condition} AND "
-    ));
+    sql.push(" AND ");
     conditions(&mut sql, query);
     ordered(&mut sql, query, "t");
     sql
@@ -214,10 +319,20 @@ mod tests {
         let db = Database::connect("sqlite::memory:").await.unwrap();
         Migrator::up(&db, None).await.unwrap();
         for kind in Kind::all() {
-            for parent in [Operand::Device, Operand::Site] {
+            let (device, site) = (kind.spec().device_index(), kind.spec().site_index());
+            let of_device = device.map(|_| Operand::Device);
+            let of_site = device.or(site).map(|_| Operand::Site);
+            for parent in of_device.into_iter().chain(of_site) {
                 let query = query(kind, Order::NewestFirst);
+                let parents = Parents {
+                    query: &query,
+                    parent,
+                    reach: Reach::Devices,
+                    backend: DbBackend::Sqlite,
+                };
                 let texts = [
-                    pages(&query, parent, (DbBackend::Sqlite, &[1, 2])),
+                    parents.pages(&[1, 2]),
+                    parents.merged(&[1, 2]),
                     counts(&query, parent, &[1, 2]),
                 ];
                 for sql in texts {
@@ -228,12 +343,12 @@ mod tests {
                         Statement::from_sql_and_values(DbBackend::Sqlite, explain, values);
                     for row in db.query_all_raw(explain).await.unwrap() {
                         let step: String = row.try_get_by_index(3).unwrap();
-                        let named = kind.spec().device_index().or(kind.spec().site_index());
-                        let reads_all = ["SCAN t", "SCAN s", "SCAN d", "SCAN p"].contains(&&*step);
-                        assert!(
-                            !reads_all || named.is_none(),
-                            "{kind:?} {parent:?}: {step}\n{sql}"
-                        );
+                        // of a scan is nothing left but those of the parents and of what was found
+                        let table = step.strip_prefix("SCAN ").unwrap_or_default();
+                        let table = table.split(' ').next().unwrap_or_default();
+                        let reads_all =
+                            !["", "k", "page", "every", "own", "one", "CONSTANT"].contains(&table);
+                        assert!(!reads_all, "{kind:?} {parent:?}: {step}\n{sql}");
                     }
                 }
             }
@@ -248,8 +363,13 @@ mod tests {
                 filter: Filter::Is(Operand::Device, Operator::In(of)),
                 ..query(Kind::ErrorLog, Order::OldestFirst)
             };
-            let sql = pages(&query, Operand::Site, (DbBackend::Postgres, keys));
-            sql.statement(DbBackend::Postgres).sql
+            let parents = Parents {
+                query: &query,
+                parent: Operand::Site,
+                reach: Reach::Devices,
+                backend: DbBackend::Postgres,
+            };
+            parents.pages(keys).statement(DbBackend::Postgres).sql
         };
         assert_eq!(text(&[1], 2), text(&[1, 2, 3], 500));
     }

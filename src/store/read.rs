@@ -10,7 +10,7 @@ use super::allowance::Allowance;
 use super::error::{Doing, StoreError};
 use super::lists::List;
 use super::names::Names;
-use super::parents;
+use super::parents::{self, Parents, Reach};
 use super::rows::{self, Columns, Reading};
 use super::sql::{Polarity, Sql};
 use crate::event::{Event, Instant, Position};
@@ -285,11 +285,13 @@ impl Tables {
         allowance: &Allowance,
     ) -> Result<Vec<Event>, StoreError> {
         if let Some((query, parent, keys)) = parents::narrowed(query) {
-            let pages = self.pages(&query, (parent, &keys), allowance).await?;
-            let mut events: Vec<Event> = pages.into_values().flatten().collect();
-            events.sort_by(|left, right| query.order.compare(&Place::of(left), &Place::of(right)));
-            events.truncate(query.limit);
-            return Ok(events);
+            let devices = self.devices(parent, &keys).into_values().sum();
+            let reach = Reach::of(devices, &query);
+            let sql = match reach {
+                Reach::Devices => self.parents(&query, parent, reach).merged(&keys),
+                Reach::Time => parents::by_time(&query, parent, &keys),
+            };
+            return rows::read(&self.db, &self.names, query.kind, (sql, allowance)).await;
         }
         let spec = query.kind.spec();
         let columns = rows::columns(spec, Reading::Whole, query.columns);
@@ -317,7 +319,25 @@ impl Tables {
         row.try_get_by_index(0).doing("count events")
     }
 
-    /// The same page for each of some devices or sites, in one statement.
+    fn parents<'q>(&self, query: &'q PageQuery, parent: Operand, reach: Reach) -> Parents<'q> {
+        Parents {
+            query,
+            parent,
+            reach,
+            backend: self.db.get_database_backend(),
+        }
+    }
+
+    /// How many devices each of some parents stands for.
+    fn devices(&self, parent: Operand, keys: &[i64]) -> HashMap<i64, usize> {
+        if parent == Operand::Site {
+            return self.names.devices_at(keys);
+        }
+        keys.iter().map(|key| (*key, 1)).collect()
+    }
+
+    /// The same page for each of some devices or sites, in one statement, or in two if some of the
+    /// sites are large.
     pub(crate) async fn pages(
         &self,
         query: &PageQuery,
@@ -325,10 +345,21 @@ impl Tables {
         allowance: &Allowance,
     ) -> Result<HashMap<i64, Vec<Event>>, StoreError> {
         let mut pages: HashMap<i64, Vec<Event>> = HashMap::new();
-        let sql = parents::pages(query, parent, (self.db.get_database_backend(), keys));
-        let read = rows::read_keyed(&self.db, &self.names, query.kind, (sql, allowance));
-        for (key, event) in read.await? {
-            pages.entry(key).or_default().push(event);
+        let devices = self.devices(parent, keys);
+        let is_small = |key: &i64| {
+            let devices = devices.get(key).copied().unwrap_or_default();
+            Reach::of(devices, query) == Reach::Devices
+        };
+        let (small, large): (Vec<i64>, Vec<i64>) = keys.iter().partition(|key| is_small(key));
+        for (keys, reach) in [(small, Reach::Devices), (large, Reach::Time)] {
+            if keys.is_empty() {
+                continue;
+            }
+            let sql = self.parents(query, parent, reach).pages(&keys);
+            let read = rows::read_keyed(&self.db, &self.names, query.kind, (sql, allowance));
+            for (key, event) in read.await? {
+                pages.entry(key).or_default().push(event);
+            }
         }
         for page in pages.values_mut() {
             page.sort_by(|left, right| query.order.compare(&Place::of(left), &Place::of(right)));

@@ -30,6 +30,12 @@ impl Store {
         self.shared.room.allow(READ_BYTES_MAX)
     }
 
+    /// An allowance for what this server itself has to read, whatever its clients do.
+    #[must_use]
+    pub(crate) fn own_allowance(&self) -> Allowance {
+        Allowance::of(READ_BYTES_MAX)
+    }
+
     /// A page of one kind.
     ///
     /// # Errors

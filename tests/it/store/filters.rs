@@ -259,7 +259,7 @@ async fn pages_of_several_devices_and_sites_are_what_passes_in_memory(database: 
     for (kind, (operand, keys)) in Kind::all().flat_map(|kind| parents.map(|p| (kind, p))) {
         for (order, limit) in ORDERS
             .into_iter()
-            .flat_map(|order| [(order, 3), (order, 100)])
+            .flat_map(|order| [(order, 3), (order, 100), (order, 60_000)])
         {
             let query = PageQuery {
                 order,
@@ -269,6 +269,15 @@ async fn pages_of_several_devices_and_sites_are_what_passes_in_memory(database: 
             let pages = log.pages(&query, (operand, keys), &log.allowance()).await;
             let (pages, counts) = (pages.unwrap(), log.counts(&query, (operand, keys)).await);
             let counts = counts.unwrap();
+            let of_all = keys.iter().copied().map(Cell::Int).collect();
+            let over_all = PageQuery {
+                filter: Filter::Is(operand, Operator::In(of_all)),
+                ..query.clone()
+            };
+            let mut expected = passing(&log, &events, &over_all);
+            expected.truncate(limit);
+            let page = log.page(&over_all, &log.allowance()).await.unwrap();
+            assert!(page.iter().eq(expected), "{kind:?} {operand:?} {order:?}");
             for key in keys {
                 let of_parent = Filter::Is(operand, Operator::In(vec![Cell::Int(*key)]));
                 let filtered = PageQuery {
