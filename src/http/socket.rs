@@ -150,7 +150,7 @@ const ITEMS: [&str; 2] = [r#"{"type":"next""#, r#"{"type":"data""#];
 
 /// Runs an operation apart from its socket: what it holds while it reads, such as a connection to the
 /// database, must not wait for a client. It ends when nobody takes its items any more.
-async fn run<T>(mut answers: BoxStream<'static, Answer>, items: mpsc::Sender<Answer>, held: T) {
+async fn run(mut answers: BoxStream<'static, Answer>, items: mpsc::Sender<Answer>) {
     let taken = async {
         while let Some(answer) = answers.next().await {
             if items.send(answer).await.is_err() {
@@ -162,7 +162,6 @@ async fn run<T>(mut answers: BoxStream<'static, Answer>, items: mpsc::Sender<Ans
         () = items.closed() => {}
         () = taken => {}
     }
-    drop(held);
 }
 
 /// The messages that the library is to read. Others are answered here, or end the socket.
@@ -310,10 +309,11 @@ impl Executor for Prepared {
         let answers = graphql::execute_stream(schema, api, request, with);
         let (items, mut taken) = mpsc::channel(1);
         let held = (self.web.monitor.operation(), held);
-        self.web.sockets.spawn(run(answers, items, held));
+        self.web.sockets.spawn(run(answers, items));
         let unsent = Arc::clone(&self.unsent);
         stream::poll_fn(move |context| taken.poll_recv(context))
             .map(move |answer| {
+                let _ = &held;
                 unsent.add(Arc::clone(&room));
                 coded(answer)
             })

@@ -116,3 +116,27 @@ async fn one_socket_more_than_there_may_be_is_refused_until_another_closes() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_socket_that_is_not_read_keeps_nobody_from_reading() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let large = "x".repeat(60_000);
+        let error = |n: usize| {
+            json!({ "errorLog": { "category": "SYSTEM", "severity": "ERROR",
+                "errorMessage": n.to_string(), "stackTrace": large } })
+        };
+        app.record((0..100).map(error).collect()).await;
+        let mut unread = app.socket().await;
+        for first in 30..90 {
+            let document = format!("{{ errorLogs(first: {first}) {{ nodes {{ stackTrace }} }} }}");
+            unread.subscribe(&document, json!({})).await;
+        }
+        for _ in 0..20 {
+            app.data("{ sites { nodes { siteId } } errorLogs(first: 5) { nodes { severity } } }")
+                .await;
+        }
+        drop(unread);
+    })
+    .await;
+}
