@@ -140,7 +140,7 @@ impl Past<'_> {
                 limit: 1,
                 ..self.query(kind, Provenance::Simulated)
             };
-            let page = self.store.page(&query, &self.store.own_allowance()).await?;
+            let page = self.store.page(&query, &Store::own_allowance()).await?;
             newest = newest.max(page.first().map(|event| event.fact.occurred_at));
         }
         Ok(newest)
@@ -181,7 +181,7 @@ impl Past<'_> {
     ) -> Result<(), StoreError> {
         let mut query = self.query(kind, provenance);
         loop {
-            let page = self.store.page(&query, &self.store.own_allowance()).await?;
+            let page = self.store.page(&query, &Store::own_allowance()).await?;
             let Some(last) = page.last() else {
                 return Ok(());
             };

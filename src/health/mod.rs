@@ -160,7 +160,7 @@ impl Health {
             let placed: HashMap<Place, &device_status::Model> = placed.collect();
             let places: Vec<Place> = placed.keys().copied().collect();
             let kind = (Kind::DeviceMetrics, Columns::NONE);
-            for event in store.at(kind, &places, &store.own_allowance()).await? {
+            for event in store.at(kind, &places, &Store::own_allowance()).await? {
                 let Some(row) = placed.get(&Place::of(&event)) else {
                     continue;
                 };
@@ -253,7 +253,9 @@ async fn newest_states(store: &Store, keys: &[i64]) -> Result<HashMap<i64, Event
         limit: 1,
     };
     let parents = (Operand::Device, keys);
-    let pages = store.pages(&query, parents, &store.own_allowance()).await?;
+    let pages = store
+        .pages(&query, parents, &Store::own_allowance())
+        .await?;
     let newest = |(key, page): (i64, Vec<Event>)| Some((key, page.into_iter().next()?));
     Ok(pages.into_iter().filter_map(newest).collect())
 }

@@ -78,7 +78,7 @@ pub async fn provenances(
         (Kind::DeviceMetrics, measured),
     ] {
         let device = kind.spec().device_index();
-        let allowance = store.own_allowance();
+        let allowance = Store::own_allowance();
         let read = store.at((kind, Columns::NONE), &places, &allowance);
         for event in read.await? {
             let key = device.and_then(|index| event.fact.cells.get(index)?.int());

@@ -1,11 +1,12 @@
 //! Refuses requests for names that are not this server's, so that a page elsewhere cannot reach a
-//! server on this machine by having its own name point here (DNS rebinding).
+//! server on this machine by having its own name point here (DNS rebinding), and requests that a page
+//! of another origin makes: a browser lets any page open a socket to anywhere.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -48,18 +49,31 @@ impl Hosts {
                 .authority()
                 .map(axum::http::uri::Authority::as_str)
         });
-        match host.map(name_of) {
-            Some(name) if hosts.names.contains(&name) => next.run(request).await,
-            _ => {
-                let message =
-                    "this server is not reached under that name; allow it with --allowed-host";
-                let extensions = json!({ "code": "BAD_REQUEST", "retryable": false });
-                let error = json!({ "message": message, "extensions": extensions });
-                let body = axum::Json(json!({ "errors": [error] }));
-                (StatusCode::MISDIRECTED_REQUEST, body).into_response()
-            }
+        let Some(host) = host.filter(|host| hosts.names.contains(&name_of(host))) else {
+            let message =
+                "this server is not reached under that name; allow it with --allowed-host";
+            return refused(StatusCode::MISDIRECTED_REQUEST, message);
+        };
+        let origin = request.headers().get(header::ORIGIN);
+        if origin.is_some_and(|origin| !is_of(origin, host)) {
+            let message = "a page of another origin may not use this server";
+            return refused(StatusCode::FORBIDDEN, message);
         }
+        next.run(request).await
     }
+}
+
+fn refused(status: StatusCode, message: &str) -> Response {
+    let extensions = json!({ "code": "BAD_REQUEST", "retryable": false });
+    let error = json!({ "message": message, "extensions": extensions });
+    (status, axum::Json(json!({ "errors": [error] }))).into_response()
+}
+
+/// Whether an origin is that of the pages of a host. Only browsers name one.
+fn is_of(origin: &HeaderValue, host: &str) -> bool {
+    let origin = origin.to_str().unwrap_or_default();
+    let page = origin.split_once("://").map(|(_, page)| page);
+    page.is_some_and(|page| page.eq_ignore_ascii_case(host))
 }
 
 /// The name in a Host header, without the port.
@@ -73,7 +87,25 @@ fn name_of(host: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Hosts, name_of};
+    use axum::http::HeaderValue;
+
+    use super::{Hosts, is_of, name_of};
+
+    #[test]
+    fn a_page_of_another_host_port_or_of_none_is_of_another_origin() {
+        for (origin, same) in [
+            ("http://127.0.0.1:8080", true),
+            ("https://127.0.0.1:8080", true),
+            ("http://127.0.0.1:3000", false),
+            ("http://localhost:8080", false),
+            ("http://evil.example", false),
+            ("null", false),
+            ("", false),
+        ] {
+            let origin = HeaderValue::from_static(origin);
+            assert_eq!(is_of(&origin, "127.0.0.1:8080"), same, "{origin:?}");
+        }
+    }
 
     #[test]
     fn a_further_name_may_be_given_with_a_port_and_an_empty_one_is_none() {

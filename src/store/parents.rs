@@ -190,10 +190,10 @@ impl Parents<'_> {
 
     /// The newest of the pages of all devices of the site `k.value`, and of what names it itself.
     fn of_devices(&self, device: &str, site: Option<&str>) -> Sql {
-        let mut of_device = format!("{device} = d.device_key");
-        if let Some(site) = site {
-            of_device.push_str(&format!(" AND {site} IS NULL"));
-        }
+        let of_device = match site {
+            Some(site) => format!("{device} = d.device_key AND {site} IS NULL"),
+            None => format!("{device} = d.device_key"),
+        };
         let mut sql = Sql::new("SELECT every.* FROM (SELECT found.position, found.occurred_at");
         sql.push(" FROM (SELECT device_key FROM devices WHERE site_key = k.value) AS d");
         self.each_of(&mut sql, self.part(&of_device));

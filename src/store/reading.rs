@@ -32,7 +32,7 @@ impl Store {
 
     /// An allowance for what this server itself has to read, whatever its clients do.
     #[must_use]
-    pub(crate) fn own_allowance(&self) -> Allowance {
+    pub(crate) fn own_allowance() -> Allowance {
         Allowance::of(READ_BYTES_MAX)
     }
 

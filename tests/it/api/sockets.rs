@@ -140,3 +140,27 @@ async fn a_socket_that_is_not_read_keeps_nobody_from_reading() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_page_of_another_origin_opens_no_socket() {
+    on_each_database(async |app| {
+        let own = app.address("").trim_end_matches('/').to_owned();
+        for (origin, status) in [
+            (own.as_str(), 101),
+            ("http://evil.example", 403),
+            ("null", 403),
+        ] {
+            let opening = app
+                .client()
+                .get(app.address("/graphql"))
+                .header("Connection", "Upgrade")
+                .header("Upgrade", "websocket")
+                .header("Sec-WebSocket-Version", "13")
+                .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+                .header("Sec-WebSocket-Protocol", "graphql-transport-ws")
+                .header("Origin", origin);
+            assert_eq!(opening.send().await.unwrap().status(), status, "{origin}");
+        }
+    })
+    .await;
+}
