@@ -132,10 +132,12 @@ pub(crate) struct Look<'t> {
 /// Bytes at most of stored events that are read at once.
 const STORED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// A stored event; without its values if it says something else than all new ones of its key. It may
-/// be much larger than these, and that it differs is all there is to know of it.
+/// A stored event; without its values if it is larger than all new ones of its key and says something
+/// else: then that it differs is all there is to know of it.
 fn unless_it_differs(mut stored: Event, news: &[&NewEvent]) -> Event {
-    if !news.iter().any(|new| says_the_same(&stored.fact, new)) {
+    let bytes = stored.fact.weight_bytes();
+    let is_larger = news.iter().all(|new| bytes > new.fact.weight_bytes());
+    if is_larger && !news.iter().any(|new| says_the_same(&stored.fact, new)) {
         stored.fact.cells = Box::default();
         stored.fact.extra = Cell::Null;
     }
