@@ -1,13 +1,13 @@
 //! The one table of error codes, and the only place where errors of ours become codes.
 
-use async_graphql::{Error, ErrorExtensions, ServerError, Value};
+use async_graphql::{Error, ErrorExtensions, ServerError};
 use uuid::Uuid;
 
 use crate::ingest::{Background, internal_error};
 use crate::store::{AppendError, Cause, StoreError};
 use crate::telemetry;
 
-/// How long a caller is asked to wait when the queue is full.
+/// How long a caller is asked to wait for room.
 const RETRY_AFTER_MS: u64 = 250;
 
 /// Code of an error, in `extensions.code`.
@@ -69,6 +69,12 @@ pub(super) fn error(code: ErrorCode, message: impl Into<String>) -> Error {
         extensions.set("code", code.word());
         extensions.set("retryable", code.is_retryable());
     })
+}
+
+/// Others take what there is, for a moment.
+fn overloaded(message: &str) -> Error {
+    error(ErrorCode::Overloaded, message)
+        .extend_with(|_, extensions| extensions.set("retryAfterMs", RETRY_AFTER_MS))
 }
 
 /// A value given is out of its bounds.
@@ -147,8 +153,7 @@ pub(super) fn of_store(
         }
         StoreError::Crowded => {
             let message = "too many large answers are being made at once; try again";
-            return error(ErrorCode::Overloaded, message)
-                .extend_with(|_, e| e.set("retryAfterMs", Value::from(RETRY_AFTER_MS)));
+            return overloaded(message);
         }
         StoreError::Database { .. } | StoreError::Row { .. } | StoreError::Hole { .. } => {}
         StoreError::WentBack { .. } | StoreError::Overtaken { .. } | StoreError::Closed => {}
@@ -202,8 +207,7 @@ pub(super) fn of_append(
     match failed {
         AppendError::Overloaded => {
             let message = "the queue of the log is full; nothing was recorded, try again";
-            error(ErrorCode::Overloaded, message)
-                .extend_with(|_, e| e.set("retryAfterMs", Value::from(RETRY_AFTER_MS)))
+            overloaded(message)
         }
         AppendError::TooLarge { .. } => error(ErrorCode::LimitExceeded, failed.to_string()),
         AppendError::Stale { .. } => error(ErrorCode::Conflict, failed.to_string()),

@@ -11,6 +11,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use super::graphql::error;
+use crate::graphql::ErrorCode;
+
 /// The names under which this server may be reached.
 #[derive(Clone, Debug)]
 pub struct Hosts {
@@ -64,8 +67,7 @@ impl Hosts {
 }
 
 fn refused(status: StatusCode, message: &str) -> Response {
-    let extensions = json!({ "code": "BAD_REQUEST", "retryable": false });
-    let error = json!({ "message": message, "extensions": extensions });
+    let error = error(ErrorCode::BadRequest, message);
     (status, axum::Json(json!({ "errors": [error] }))).into_response()
 }
 
