@@ -262,25 +262,14 @@ async fn listen(pool: &PgPool) -> Option<PgListener> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ring::tests::event_with;
     use super::*;
-    use crate::event::{Cell, Fact, Instant, Provenance};
-    use crate::kinds::Kind;
+    use crate::event::Cell;
 
     /// An event of rather more than a mebibyte.
     fn large(position: i64) -> Arc<Event> {
-        let fact = Fact {
-            kind: Kind::ErrorLog,
-            event_id: None,
-            occurred_at: Instant(position),
-            provenance: Provenance::Real,
-            cells: Box::new([Cell::from("x".repeat(1024 * 1024).as_str())]),
-            extra: Cell::Null,
-        };
-        Arc::new(Event {
-            position: Position(position),
-            recorded_at: Instant(position),
-            fact,
-        })
+        let text = "x".repeat(1024 * 1024);
+        event_with(position, Box::new([Cell::from(text.as_str())]))
     }
 
     #[test]

@@ -127,18 +127,23 @@ impl Ring {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::event::{Cell, Fact, Instant, Provenance};
     use crate::kinds::Kind;
 
     fn event(position: i64) -> Arc<Event> {
+        event_with(position, Box::default())
+    }
+
+    /// An event that says nothing but these.
+    pub(in crate::store) fn event_with(position: i64, cells: Box<[Cell]>) -> Arc<Event> {
         let fact = Fact {
             kind: Kind::ErrorLog,
             event_id: None,
             occurred_at: Instant(position),
             provenance: Provenance::Real,
-            cells: Box::default(),
+            cells,
             extra: Cell::Null,
         };
         Arc::new(Event {

@@ -30,6 +30,14 @@ async fn state(socket: &mut Socket, id: &str) -> Value {
     socket.data(id).await["deviceStateChanges"].take()
 }
 
+/// Follows the states of devices from now on.
+async fn follow(app: &TestApp) -> (Socket, String) {
+    let mut socket = app.socket().await;
+    let after = json!({ "a": app.head().await });
+    let id = socket.subscribe(STATES, after).await;
+    (socket, id)
+}
+
 /// Takes it that a device is heard of for the first time.
 async fn first_heard_of(socket: &mut Socket, id: &str) {
     assert_eq!(state(socket, id).await["reason"], "first heard of");
@@ -39,8 +47,7 @@ async fn first_heard_of(socket: &mut Socket, id: &str) {
 async fn a_device_that_falls_silent_is_offline_and_online_when_it_returns() {
     on_each_database(async |app| {
         app.fleet().await;
-        let mut socket = app.socket().await;
-        let id = socket.subscribe(STATES, json!({ "a": app.head().await })).await;
+        let (mut socket, id) = follow(app).await;
         heard(app, None).await;
         app.clock.advance_ms(91_000);
         first_heard_of(&mut socket, &id).await;
@@ -62,10 +69,7 @@ async fn a_device_that_falls_silent_is_offline_and_online_when_it_returns() {
 async fn a_device_that_reports_rarely_is_given_three_of_its_intervals() {
     on_each_database(async |app| {
         app.fleet().await;
-        let mut socket = app.socket().await;
-        let id = socket
-            .subscribe(STATES, json!({ "a": app.head().await }))
-            .await;
+        let (mut socket, id) = follow(app).await;
         heard(app, Some(600)).await;
         app.clock.advance_ms(1_801_000);
         first_heard_of(&mut socket, &id).await;
@@ -109,8 +113,7 @@ async fn states(app: &TestApp) -> (String, Value) {
 async fn a_device_that_only_measures_itself_is_online_since_it_was_heard_of_first() {
     on_each_database(async |app| {
         app.fleet().await;
-        let mut socket = app.socket().await;
-        let id = socket.subscribe(STATES, json!({ "a": app.head().await })).await;
+        let (mut socket, id) = follow(app).await;
         heard(app, None).await;
         app.clock.advance_ms(30_000);
         let online = state(&mut socket, &id).await;
@@ -122,8 +125,7 @@ async fn a_device_that_only_measures_itself_is_online_since_it_was_heard_of_firs
         app.restart().await;
         app.clock.advance_ms(10_000);
         let next = ["till-1", "till-2"].map(|device| metrics(device, app.clock.now(), None));
-        let mut socket = app.socket().await;
-        let id = socket.subscribe(STATES, json!({ "a": app.head().await })).await;
+        let (mut socket, id) = follow(app).await;
         app.record(json!(next)).await;
         app.clock.advance_ms(6_000);
         assert_eq!(state(&mut socket, &id).await["deviceId"], "till-2");
@@ -170,10 +172,7 @@ async fn history_says_nothing_of_now_also_after_a_restart() {
         ]))
         .await;
         app.restart().await;
-        let mut socket = app.socket().await;
-        let id = socket
-            .subscribe(STATES, json!({ "a": app.head().await }))
-            .await;
+        let (mut socket, id) = follow(app).await;
         app.record(json!([metrics("till-2", now, None)])).await;
         app.clock.advance_ms(91_000);
         first_heard_of(&mut socket, &id).await;
@@ -192,10 +191,7 @@ async fn a_device_that_was_offline_long_before_the_start_is_online_when_it_retur
             "occurredAt": past } });
         app.record(json!([offline])).await;
         app.restart().await;
-        let mut socket = app.socket().await;
-        let id = socket
-            .subscribe(STATES, json!({ "a": app.head().await }))
-            .await;
+        let (mut socket, id) = follow(app).await;
         heard(app, None).await;
         app.clock.advance_ms(6_000);
         let online = state(&mut socket, &id).await;
@@ -263,10 +259,7 @@ async fn more_devices_than_a_request_takes_fall_silent_at_once() {
             app.record(half.clone().map(device).collect()).await;
             app.record(half.map(metrics).collect()).await;
         }
-        let mut socket = app.socket().await;
-        let id = socket
-            .subscribe(STATES, json!({ "a": app.head().await }))
-            .await;
+        let (mut socket, id) = follow(app).await;
         app.clock.advance_ms(91_000);
         let (mut online, mut offline) = (HashSet::new(), HashSet::new());
         for _ in 0..2_400 {
@@ -288,10 +281,7 @@ async fn more_devices_than_a_request_takes_fall_silent_at_once() {
 async fn a_silence_that_cannot_be_recorded_is_told_and_recorded_later_as_of_when_it_was() {
     on_each_database(async |app| {
         app.fleet().await;
-        let mut socket = app.socket().await;
-        let id = socket
-            .subscribe(STATES, json!({ "a": app.head().await }))
-            .await;
+        let (mut socket, id) = follow(app).await;
         heard(app, None).await;
         app.clock.advance_ms(6_000);
         first_heard_of(&mut socket, &id).await;
@@ -316,10 +306,7 @@ async fn a_silence_that_cannot_be_recorded_is_told_and_recorded_later_as_of_when
 async fn the_health_check_outlives_a_failed_read() {
     on_each_database(async |app| {
         app.fleet().await;
-        let mut socket = app.socket().await;
-        let id = socket
-            .subscribe(STATES, json!({ "a": app.head().await }))
-            .await;
+        let (mut socket, id) = follow(app).await;
         heard(app, None).await;
         app.clock.advance_ms(91_000);
         first_heard_of(&mut socket, &id).await;
@@ -348,10 +335,7 @@ async fn the_health_check_outlives_a_failed_read() {
 async fn a_clock_that_was_wrong_once_does_not_hide_that_a_device_returns() {
     on_each_database(async |app| {
         app.fleet().await;
-        let mut socket = app.socket().await;
-        let id = socket
-            .subscribe(STATES, json!({ "a": app.head().await }))
-            .await;
+        let (mut socket, id) = follow(app).await;
         heard(app, None).await;
         app.clock.advance_ms(91_000);
         first_heard_of(&mut socket, &id).await;
