@@ -8,7 +8,7 @@ use futures_util::TryStreamExt;
 use sea_orm::sea_query::{Expr, LikeExpr, Query};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, ExprTrait, PaginatorTrait,
-    QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait,
+    QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait, Select,
 };
 
 use crate::event::{Instant, Position, Provenance};
@@ -27,9 +27,6 @@ pub struct DeviceRow {
     pub status: Option<device_status::Model>,
 }
 
-/// Keys at most in one statement.
-const KEYS_MAX: usize = 1_000;
-
 /// Devices by their keys.
 ///
 /// # Errors
@@ -38,17 +35,17 @@ pub async fn devices_by_key(
     store: &Store,
     keys: &[i64],
 ) -> Result<HashMap<i64, Arc<DeviceRow>>, StoreError> {
-    let mut found = HashMap::with_capacity(keys.len());
-    for keys in keys.chunks(KEYS_MAX) {
-        let query = devices::Entity::find().find_also_related(device_status::Entity);
-        let keys = List::Int(keys.to_vec());
-        let among = is_among(devices::Column::DeviceKey, keys, store.backend());
-        let rows = query.filter(among).all(store.readers()).await;
-        for (device, status) in rows.doing("read devices")? {
-            found.insert(device.device_key, Arc::new(DeviceRow { device, status }));
-        }
+    if keys.is_empty() {
+        return Ok(HashMap::new());
     }
-    Ok(found)
+    let keys = List::Int(keys.to_vec());
+    let among = is_among(devices::Column::DeviceKey, keys, store.backend());
+    let query = devices::Entity::find().find_also_related(device_status::Entity);
+    let rows = query.filter(among).all(store.readers()).await;
+    let keyed = |(device, status): (devices::Model, _)| {
+        (device.device_key, Arc::new(DeviceRow { device, status }))
+    };
+    Ok(rows.doing("read devices")?.into_iter().map(keyed).collect())
 }
 
 /// Where the newest reading of each device comes from, or its registration when there is none.
@@ -96,16 +93,12 @@ pub async fn sites_by_key(
     store: &Store,
     keys: &[i64],
 ) -> Result<HashMap<i64, Arc<SiteRow>>, StoreError> {
-    let mut found = HashMap::with_capacity(keys.len());
-    for keys in keys.chunks(KEYS_MAX) {
-        let keys = List::Int(keys.to_vec());
-        let among = is_among(sites::Column::SiteKey, keys, store.backend());
-        let query = sites::Entity::find().filter(among);
-        for site in query.all(store.readers()).await.doing("read sites")? {
-            found.insert(site.site_key, Arc::new(site));
-        }
-    }
-    Ok(found)
+    let keys = List::Int(keys.to_vec());
+    let among = is_among(sites::Column::SiteKey, keys, store.backend());
+    let query = sites::Entity::find().filter(among);
+    let rows = query.all(store.readers()).await.doing("read sites")?;
+    let keyed = |site: SiteRow| (site.site_key, Arc::new(site));
+    Ok(rows.into_iter().map(keyed).collect())
 }
 
 /// Which part of a list ordered by id.
@@ -351,14 +344,24 @@ pub async fn current_schedules(
     let keys = List::Int(site_keys.to_vec());
     let among = is_among(current_schedules::Column::SiteKey, keys, store.backend());
     let query = current_schedules::Entity::find().filter(among);
-    let rows = query.stream(store.readers()).await;
-    let mut rows = rows.doing("read schedules")?;
-    let mut schedules = Vec::new();
-    while let Some(row) = rows.try_next().await.doing("read schedules")? {
-        allowance.take(size_of_val(&row) + row.day.len())?;
-        schedules.push(row);
+    let weight_bytes = |row: &current_schedules::Model| size_of_val(row) + row.day.len();
+    gathered(store, query, (allowance, weight_bytes), "read schedules").await
+}
+
+/// The rows of a query, as long as the allowance lasts.
+async fn gathered<E: EntityTrait>(
+    store: &Store,
+    query: Select<E>,
+    (allowance, weight_bytes): (&Allowance, impl Fn(&E::Model) -> usize),
+    doing: &'static str,
+) -> Result<Vec<E::Model>, StoreError> {
+    let mut rows = query.stream(store.readers()).await.doing(doing)?;
+    let mut gathered = Vec::new();
+    while let Some(row) = rows.try_next().await.doing(doing)? {
+        allowance.take(weight_bytes(&row))?;
+        gathered.push(row);
     }
-    Ok(schedules)
+    Ok(gathered)
 }
 
 /// The row of a site's schedule that holds now on a day.
@@ -408,12 +411,14 @@ pub async fn configurations(
         .filter(configuration_values::Column::EntityType.eq(entity_type))
         .filter(is_among(id, List::Text(ids), store.backend()))
         .order_by_asc(configuration_values::Column::ParameterName);
-    let rows = query.stream(store.readers()).await;
-    let mut rows = rows.doing("read configurations")?;
-    let mut values = Vec::new();
-    while let Some(row) = rows.try_next().await.doing("read configurations")? {
-        allowance.take(size_of_val(&row) + row.parameter_name.len() + row.value.len())?;
-        values.push(row);
-    }
-    Ok(values)
+    let weight_bytes = |row: &configuration_values::Model| {
+        size_of_val(row) + row.parameter_name.len() + row.value.len()
+    };
+    gathered(
+        store,
+        query,
+        (allowance, weight_bytes),
+        "read configurations",
+    )
+    .await
 }

@@ -6,15 +6,12 @@ use sea_orm::{
     QuerySelect, Select,
 };
 
-use crate::store::{Doing, Store, StoreError};
+use crate::store::{Doing, List, Store, StoreError, is_among};
 
 /// A job.
 pub type JobRow = jobs::Model;
 /// A device that a job is meant for.
 pub type TargetRow = job_targets::Model;
-
-/// Keys at most in one statement.
-const KEYS_MAX: usize = 1_000;
 
 /// A job by its id.
 ///
@@ -32,13 +29,13 @@ pub async fn job(store: &Store, job_id: &str) -> Result<Option<JobRow>, StoreErr
 /// # Errors
 /// When the tables cannot be read.
 pub async fn by_ids(store: &Store, job_ids: &[String]) -> Result<Vec<JobRow>, StoreError> {
-    let mut found = Vec::new();
-    for ids in job_ids.chunks(KEYS_MAX) {
-        let ids = ids.iter().map(String::as_str);
-        let query = jobs::Entity::find().filter(jobs::Column::JobId.is_in(ids));
-        found.extend(query.all(store.readers()).await.doing("read jobs")?);
+    if job_ids.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(found)
+    let ids = List::Text(job_ids.to_vec());
+    let among = is_among(jobs::Column::JobId, ids, store.backend());
+    let query = jobs::Entity::find().filter(among);
+    query.all(store.readers()).await.doing("read jobs")
 }
 
 /// Outcomes by their positions, in the order of these.
@@ -49,16 +46,15 @@ pub async fn outcomes(
     store: &Store,
     positions: &[i64],
 ) -> Result<Vec<job_outcomes::Model>, StoreError> {
-    let mut found = Vec::with_capacity(positions.len());
-    for positions in positions.chunks(KEYS_MAX) {
-        let positions = positions.iter().copied();
-        let query = job_outcomes::Entity::find()
-            .filter(job_outcomes::Column::Position.is_in(positions))
-            .order_by_asc(job_outcomes::Column::Position);
-        found.extend(query.all(store.readers()).await.doing("read outcomes")?);
+    if positions.is_empty() {
+        return Ok(Vec::new());
     }
-    found.sort_by_key(|outcome| outcome.position);
-    Ok(found)
+    let position = job_outcomes::Column::Position;
+    let among = is_among(position, List::Int(positions.to_vec()), store.backend());
+    let query = job_outcomes::Entity::find()
+        .filter(among)
+        .order_by_asc(position);
+    query.all(store.readers()).await.doing("read outcomes")
 }
 
 /// Place of a job in their list: when it was made, and its id.
@@ -143,7 +139,11 @@ pub async fn targets(store: &Store, job_id: &str) -> Result<Vec<TargetRow>, Stor
 /// When the tables cannot be read.
 pub async fn targets_of(store: &Store, job_ids: &[&str]) -> Result<Vec<TargetRow>, StoreError> {
     let query = job_targets::Entity::find()
-        .filter(job_targets::Column::JobId.is_in(job_ids.iter().copied()))
+        .filter(is_among(
+            job_targets::Column::JobId,
+            List::Text(job_ids.iter().map(ToString::to_string).collect()),
+            store.backend(),
+        ))
         .order_by_asc(job_targets::Column::DeviceKey);
     query
         .all(store.readers())

@@ -127,11 +127,6 @@ impl Operand {
             },
         }
     }
-
-    /// The key of the device or site that an event has here.
-    pub fn key_of(self, event: &Event, site_of: &dyn Fn(i64) -> Option<i64>) -> Option<i64> {
-        self.of(event, site_of).int()
-    }
 }
 
 impl Operator {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
 
 use crate::event::Event;
-use crate::store::{Doing, Sql, StoreError};
+use crate::store::{Doing, Sql, StoreError, group_sizes};
 
 /// Rows at most in one statement.
 const ROWS_MAX: usize = 256;
@@ -22,18 +22,16 @@ pub(super) async fn upsert(
 }
 
 /// Runs a statement for rows, which stand in it between two texts, each value as of its type when the
-/// types are told. Groups of rows are powers of two, so that few prepared statements serve all sizes.
+/// types are told.
 pub(super) async fn in_groups(
     tx: &DatabaseTransaction,
     (before, after): (&str, &str),
     types: &[&str],
     rows: Vec<Vec<Value>>,
 ) -> Result<(), StoreError> {
-    let mut left = rows.len();
+    let sizes = group_sizes(rows.len(), ROWS_MAX);
     let mut rows = rows.into_iter();
-    while left > 0 {
-        let size = (1 << left.ilog2()).min(ROWS_MAX);
-        left -= size;
+    for size in sizes {
         let mut sql = Sql::new(before);
         for (ordinal, row) in rows.by_ref().take(size).enumerate() {
             sql.push(if ordinal > 0 { ", " } else { "" });

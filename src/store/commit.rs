@@ -19,7 +19,7 @@ use super::read::Place;
 use super::ring::Ring;
 use super::rows;
 use super::script::Script;
-use super::sql::Sql;
+use super::sql::{Sql, group_sizes};
 use super::writer::Statements;
 use super::{insert, partitions::Partitions};
 use crate::clock::Clock;
@@ -269,18 +269,15 @@ pub(crate) async fn version(db: &impl ConnectionTrait, entity: &str) -> Result<i
     }
 }
 
-/// Things whose versions are raised in one statement; groups are powers of two, so that few prepared
-/// statements serve all sizes.
+/// Things at most whose versions are raised in one statement.
 const VERSIONS_MAX: usize = 256;
 
 async fn raise_versions(
     tx: &DatabaseTransaction,
     raised: &BTreeMap<String, i64>,
 ) -> Result<(), StoreError> {
-    let (mut left, mut raised) = (raised.len(), raised.iter());
-    while left > 0 {
-        let size = (1 << left.ilog2()).min(VERSIONS_MAX);
-        left -= size;
+    let (sizes, mut raised) = (group_sizes(raised.len(), VERSIONS_MAX), raised.iter());
+    for size in sizes {
         let mut sql = Sql::new("INSERT INTO entity_versions (entity, version) VALUES ");
         for (ordinal, (entity, version)) in raised.by_ref().take(size).enumerate() {
             sql.push(if ordinal > 0 { ", " } else { "" });

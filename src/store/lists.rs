@@ -39,12 +39,12 @@ pub(super) fn written(text: &str, backend: DbBackend) -> String {
 /// The condition that a column is one of some values, for a query of the library.
 pub(crate) fn is_among(column: impl ColumnTrait, list: List, backend: DbBackend) -> Expr {
     let name = format!("{}.{}", column.entity_name(), column.as_str());
-    let (condition, value) = if backend == DbBackend::Postgres {
-        (format!("{name} = ANY($1)"), list.array())
+    let (place, value) = if backend == DbBackend::Postgres {
+        ("$1", list.array())
     } else {
-        let condition = format!("{name} IN (SELECT value FROM json_each(?))");
-        (condition, as_json(list.array()))
+        ("?", as_json(list.array()))
     };
+    let condition = written(&format!("{name}{AMONG}{place}{END}"), backend);
     Expr::cust_with_values(condition, [value])
 }
 

@@ -33,6 +33,8 @@ impl EntityType {
     }
 }
 
+/// The key of each site and device.
+const NAMES: &str = "SELECT entity_key, entity_type, entity_id FROM entity_keys";
 /// At which site each device is registered, and which registration said so.
 const PLACES: &str = "SELECT device_key, site_key, registered_at, position FROM devices";
 
@@ -54,8 +56,7 @@ pub struct Names {
 impl Names {
     /// Reads all names of the database.
     pub(crate) async fn load(&self, db: &impl ConnectionTrait) -> Result<(), StoreError> {
-        let sql = "SELECT entity_key, entity_type, entity_id FROM entity_keys";
-        self.learn(db, Sql::new(sql)).await?;
+        self.learn(db, Sql::new(NAMES)).await?;
         self.load_places(db).await
     }
 
@@ -124,17 +125,15 @@ impl Names {
         entity: EntityType,
         ids: &[Arc<str>],
     ) -> Result<(), StoreError> {
-        for ids in ids.chunks(500) {
-            let mut sql = Sql::new(
-                "SELECT entity_key, entity_type, entity_id FROM entity_keys WHERE entity_type = ",
-            );
-            let ids = ids.iter().map(ToString::to_string).collect();
-            sql.bind(entity.word()).push(" AND ");
-            sql.among("entity_id", List::Text(ids));
-            let learnt = self.learn(db, sql).await?;
-            self.load_places_of(db, &learnt).await?;
+        if ids.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let mut sql = Sql::new(NAMES);
+        let ids = ids.iter().map(ToString::to_string).collect();
+        sql.push(" WHERE entity_type = ").bind(entity.word());
+        sql.push(" AND ").among("entity_id", List::Text(ids));
+        let learnt = self.learn(db, sql).await?;
+        self.load_places_of(db, &learnt).await
     }
 
     /// Looks keys up in the database that this process has not met.
@@ -143,12 +142,13 @@ impl Names {
         db: &impl ConnectionTrait,
         keys: &[i64],
     ) -> Result<(), StoreError> {
-        for keys in keys.chunks(500) {
-            let mut sql =
-                Sql::new("SELECT entity_key, entity_type, entity_id FROM entity_keys WHERE ");
-            sql.among("entity_key", List::Int(keys.to_vec()));
-            self.learn(db, sql).await?;
+        if keys.is_empty() {
+            return Ok(());
         }
+        let mut sql = Sql::new(NAMES);
+        sql.push(" WHERE ")
+            .among("entity_key", List::Int(keys.to_vec()));
+        self.learn(db, sql).await?;
         self.load_places_of(db, keys).await
     }
 

@@ -3,8 +3,8 @@
 //!
 //! Each page is read from the index of its device, and ends when it is full. A site has no index of
 //! its devices' events: its page is the newest of the pages of its devices, and of the events that
-//! name the site themselves. On SQLite, which knows no `LATERAL`, the positions of the pages are found
-//! first, and their rows by these.
+//! name the site themselves; of a site of very many devices it is found by time. The places of the rows
+//! are found first, and the rows by these.
 
 use sea_orm::DbBackend;
 
@@ -190,10 +190,7 @@ impl Parents<'_> {
 
     /// The newest of the pages of all devices of the site `k.value`, and of what names it itself.
     fn of_devices(&self, device: &str, site: Option<&str>) -> Sql {
-        let of_device = match site {
-            Some(site) => format!("{device} = d.device_key AND {site} IS NULL"),
-            None => format!("{device} = d.device_key"),
-        };
+        let of_device = of_device(device, site);
         let mut sql = Sql::new("SELECT every.* FROM (SELECT found.position, found.occurred_at");
         sql.push(" FROM (SELECT device_key FROM devices WHERE site_key = k.value) AS d");
         self.each_of(&mut sql, self.part(&of_device));
@@ -219,6 +216,14 @@ impl Parents<'_> {
     }
 }
 
+/// The condition that an event names the device `d` and no site of its own.
+fn of_device(device: &str, site: Option<&str>) -> String {
+    match site {
+        Some(site) => format!("{device} = d.device_key AND {site} IS NULL"),
+        None => format!("{device} = d.device_key"),
+    }
+}
+
 /// The rows of one page over many devices or sites, by time: what names them is a condition that is
 /// no use to an index.
 pub(super) fn by_time(query: &PageQuery, parent: Operand, keys: &[i64]) -> Sql {
@@ -228,15 +233,8 @@ pub(super) fn by_time(query: &PageQuery, parent: Operand, keys: &[i64]) -> Sql {
     let keys = || List::Int(keys.to_vec());
     match (parent, device_of(spec), site_of(spec)) {
         (Operand::Site, Some(device), site) => {
-            sql.push("(");
-            if let Some(site) = site {
-                sql.among(&format!("+{site}"), keys())
-                    .push(&format!(" OR +{site} IS NULL AND "));
-            }
-            sql.push(&format!(
-                "+{device} IN (SELECT d.device_key FROM devices d WHERE "
-            ));
-            sql.among("d.site_key", keys()).push("))");
+            let site = site.map(|site| format!("+{site}"));
+            sql.at_sites(site.as_deref(), &format!("+{device}"), &keys);
         }
         (Operand::Site, None, Some(column)) | (Operand::Device, Some(column), _) => {
             sql.among(&format!("+{column}"), keys());
@@ -258,10 +256,8 @@ pub(super) fn counts(query: &PageQuery, parent: Operand, keys: &[i64]) -> Sql {
     let mut sql = Sql::new("SELECT k.value, ");
     match (parent, device, site) {
         (Operand::Site, Some(device), site) => {
-            let alone = site
-                .as_ref()
-                .map_or(String::new(), |site| format!(" AND {site} IS NULL"));
-            let of_devices = format!("d.site_key = k.value AND {device} = d.device_key{alone}");
+            let of_device = of_device(&device, site.as_deref());
+            let of_devices = format!("d.site_key = k.value AND {of_device}");
             sql.add(count(query, ("devices d CROSS JOIN ", &of_devices)));
             if let Some(site) = site {
                 sql.push(" + ")

@@ -20,6 +20,16 @@ pub(crate) fn on_grid(size: usize) -> usize {
     size.next_multiple_of(step)
 }
 
+/// The sizes of groups of rows that are written in statements of their own, each at most so large:
+/// powers of two, where a list may not be filled up.
+pub(crate) fn group_sizes(mut rows: usize, max: usize) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let size = (1 << rows.checked_ilog2()?).min(max);
+        rows -= size;
+        Some(size)
+    })
+}
+
 /// A statement in the making.
 #[derive(Debug)]
 pub(crate) struct Sql {
@@ -226,14 +236,19 @@ impl Sql {
             self.push("FALSE");
             return;
         }
+        self.at_sites(site, device, &|| List::of(cells));
+    }
+
+    /// Adds the condition that an event names one of some sites, or none and a device at one of them.
+    pub(super) fn at_sites(&mut self, site: Option<&str>, device: &str, sites: &dyn Fn() -> List) {
         self.push("(");
         if let Some(site) = site {
-            self.among(site, List::of(cells));
+            self.among(site, sites());
             self.push(" OR ").push(site).push(" IS NULL AND ");
         }
         self.push(device)
             .push(" IN (SELECT d.device_key FROM devices d WHERE ");
-        self.among("d.site_key", List::of(cells)).push("))");
+        self.among("d.site_key", sites()).push("))");
     }
 }
 
