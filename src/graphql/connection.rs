@@ -8,7 +8,7 @@ use async_graphql::parser::types::Field;
 use async_graphql::{Context, ContextSelectionSet, Error, Name, Positioned, ServerResult, Value};
 
 use super::error::bad_input;
-use super::filters::{self, Reader};
+use super::filters;
 use super::loaders::{CountKey, PageKey};
 use super::order::or_null;
 use super::rows::{self, Stand, put, render, selected};
@@ -41,7 +41,9 @@ pub(super) async fn resolve(
     let api = api(ctx);
     let arguments: IndexMap<Name, Value> = ctx.field().arguments()?.into_iter().collect();
     let asked = asked(api, &arguments).map_err(at)?;
-    let queries = queries(api, kind, &asked, arguments.get("filter")).map_err(at)?;
+    let kinds: Vec<Kind> = kind.map_or_else(|| Kind::all().collect(), |kind| vec![kind]);
+    let filters = filters::read(api, &kinds, arguments.get("filter")).await;
+    let queries = queries(kind, &asked, filters.map_err(at)?);
     let type_name = kind.map_or("Event", |kind| kind.spec().type_name);
     let connection = Connection {
         ctx,
@@ -112,17 +114,10 @@ fn order_of(name: &str) -> Order {
 
 /// One query for each kind that can have rows. A page from the end is read the other way round, and
 /// one row more than asked for tells whether there are more.
-fn queries(
-    api: &Api,
-    kind: Option<Kind>,
-    asked: &Asked,
-    filter: Option<&Value>,
-) -> Result<Vec<PageQuery>, Error> {
+fn queries(kind: Option<Kind>, asked: &Asked, filters: Vec<(Kind, Filter)>) -> Vec<PageQuery> {
     let over_all = kind.is_none();
-    let kinds: Vec<Kind> = kind.map_or_else(|| Kind::all().collect(), |kind| vec![kind]);
-    let mut queries = Vec::with_capacity(kinds.len());
-    for kind in kinds {
-        let filter: Filter = Reader::new(api.store().names()).read(kind.spec(), filter)?;
+    let mut queries = Vec::with_capacity(filters.len());
+    for (kind, filter) in filters {
         let (after, before) = if asked.from_end {
             (asked.before, asked.after)
         } else {
@@ -150,7 +145,7 @@ fn queries(
             });
         }
     }
-    Ok(queries)
+    queries
 }
 
 struct Connection<'a> {

@@ -1,11 +1,16 @@
 //! Reads filters: a tree of conditions whose form the schema has already checked.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use async_graphql::indexmap::IndexMap;
 use async_graphql::{Error, Name, Value};
 
 use super::error::{ErrorCode, bad_input, error};
+use super::{Api, of_failed};
 use crate::event::{Cell, Instant, Money, Provenance};
-use crate::kinds::{Envelope, Field, Filter, Operand, Operator, Spec, Type};
+use crate::kinds::{Envelope, Field, Filter, Kind, Operand, Operator, Spec, Type};
 use crate::store::{EntityType, Names};
 
 /// Conditions at most in a filter.
@@ -22,35 +27,70 @@ const DEPTH_MAX: usize = 10;
 
 /// Reads the filters of one request.
 #[derive(Debug)]
-pub(super) struct Reader<'a> {
+struct Reader<'a> {
     names: &'a Names,
     conditions: usize,
     parts: usize,
     values: usize,
-    unknown: std::cell::Cell<bool>,
+    unknown: RefCell<HashSet<(EntityType, Arc<str>)>>,
 }
 
 type Entries = IndexMap<Name, Value>;
 
+/// The filter of each kind, and the devices and sites that it names and this process has not met.
+pub(super) type Read = (Vec<(Kind, Filter)>, HashSet<(EntityType, Arc<str>)>);
+
+/// Reads the filter of each of some kinds.
+pub(super) fn read_known(
+    names: &Names,
+    kinds: &[Kind],
+    value: Option<&Value>,
+) -> Result<Read, Error> {
+    let (mut filters, mut unknown) = (Vec::with_capacity(kinds.len()), HashSet::new());
+    for kind in kinds {
+        let mut reader = Reader::new(names);
+        filters.push((*kind, reader.read(kind.spec(), value)?));
+        unknown.extend(reader.unknown());
+    }
+    Ok((filters, unknown))
+}
+
+/// Reads the filter of each of some kinds. What it names and this process has not met may have been
+/// registered through another just now, so that is looked up.
+pub(super) async fn read(
+    api: &Api,
+    kinds: &[Kind],
+    value: Option<&Value>,
+) -> Result<Vec<(Kind, Filter)>, Error> {
+    let names = api.store().names();
+    let (filters, unknown) = read_known(names, kinds, value)?;
+    if unknown.is_empty() {
+        return Ok(filters);
+    }
+    let met = api.store().meet(unknown).await;
+    met.map_err(|error| of_failed(api, &error))?;
+    Ok(read_known(names, kinds, value)?.0)
+}
+
 impl<'a> Reader<'a> {
     /// A reader that looks ids up in these names.
-    pub(super) fn new(names: &'a Names) -> Self {
+    fn new(names: &'a Names) -> Self {
         Self {
             names,
             conditions: 0,
             parts: 0,
             values: 0,
-            unknown: std::cell::Cell::default(),
+            unknown: RefCell::default(),
         }
     }
 
-    /// Whether a filter that was read names a device or site that nobody has registered.
-    pub(super) fn names_unknown(&self) -> bool {
-        self.unknown.get()
+    /// The devices and sites that the filters name and this process has not met.
+    fn unknown(self) -> HashSet<(EntityType, Arc<str>)> {
+        self.unknown.into_inner()
     }
 
     /// Reads the filter of a kind.
-    pub(super) fn read(&mut self, spec: &Spec, value: Option<&Value>) -> Result<Filter, Error> {
+    fn read(&mut self, spec: &Spec, value: Option<&Value>) -> Result<Filter, Error> {
         match value {
             None | Some(Value::Null) => Ok(Filter::default()),
             Some(Value::Object(entries)) => self.object(spec, entries, 0),
@@ -151,7 +191,7 @@ impl<'a> Reader<'a> {
                 .ok_or_else(|| bad_input(format!("filter.{name}.{operator} has a wrong value")))
         };
         let text = |value: &Value| match value {
-            Value::String(text) => Ok(std::sync::Arc::from(text.as_str())),
+            Value::String(text) => Ok(Arc::from(text.as_str())),
             _ => Err(bad_input(format!("filter.{name}.{operator} is not a text"))),
         };
         let operator = match (operator, value) {
@@ -203,10 +243,12 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// The key of an id. One that nobody has registered is that of no event.
+    /// The key of an id. One that this process has not met is that of no event.
     fn key(&self, entity: EntityType, id: &str) -> Cell {
         let key = self.names.key(entity, id);
-        self.unknown.set(self.unknown.get() || key.is_none());
+        if key.is_none() {
+            self.unknown.borrow_mut().insert((entity, Arc::from(id)));
+        }
         Cell::Int(key.unwrap_or(-1))
     }
 

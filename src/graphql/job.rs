@@ -1,6 +1,7 @@
 //! Jobs as objects, and their progress as a stream.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use async_graphql::{Context, Error, ID, Object, SimpleObject, Subscription};
 use entity::{job_outcomes, job_transitions};
@@ -15,12 +16,16 @@ use super::{Api, api, cursor, ids, of_failed};
 use crate::event::{Event, Instant, Position, json_bytes};
 use crate::history::jobs::{self, JobPlace, JobRow, TargetRow};
 use crate::kinds::Kind;
+use crate::store::Allowance;
+
+/// What a device of a job takes when it is rendered, roughly.
+const TARGET_BYTES: usize = 256;
 
 /// A job.
 #[derive(Clone, Debug)]
 pub(super) struct Job {
-    row: JobRow,
-    targets: Vec<TargetRow>,
+    row: Arc<JobRow>,
+    targets: Arc<[TargetRow]>,
 }
 
 impl Job {
@@ -42,15 +47,19 @@ impl Job {
     pub(super) async fn with_targets(api: &Api, row: JobRow) -> Result<Self, Error> {
         let targets = jobs::targets(api.store(), &row.job_id).await;
         Ok(Self {
-            targets: targets.map_err(|error| of_failed(api, &error))?,
-            row,
+            targets: targets.map_err(|error| of_failed(api, &error))?.into(),
+            row: Arc::new(row),
         })
     }
 
     /// Jobs with their devices, which are read at once.
-    pub(super) async fn all_with_targets(api: &Api, rows: Vec<JobRow>) -> Result<Vec<Self>, Error> {
+    pub(super) async fn all_with_targets(
+        api: &Api,
+        rows: Vec<JobRow>,
+        allowance: &Allowance,
+    ) -> Result<Vec<Self>, Error> {
         let ids: Vec<&str> = rows.iter().map(|row| row.job_id.as_str()).collect();
-        let targets = jobs::targets_of(api.store(), &ids).await;
+        let targets = jobs::targets_of(api.store(), &ids, allowance).await;
         let mut of_jobs: HashMap<String, Vec<TargetRow>> = HashMap::new();
         for target in targets.map_err(|error| of_failed(api, &error))? {
             of_jobs
@@ -59,8 +68,8 @@ impl Job {
                 .push(target);
         }
         let job = |row: JobRow| Self {
-            targets: of_jobs.remove(&row.job_id).unwrap_or_default(),
-            row,
+            targets: of_jobs.remove(&row.job_id).unwrap_or_default().into(),
+            row: Arc::new(row),
         };
         Ok(rows.into_iter().map(job).collect())
     }
@@ -68,13 +77,6 @@ impl Job {
     /// Its place in the list of jobs.
     pub(super) fn place(&self) -> JobPlace {
         (self.row.created_at, self.row.job_id.clone())
-    }
-
-    /// Bytes that it takes with its devices, roughly.
-    pub(super) fn weight_bytes(&self) -> usize {
-        let payload = self.row.payload.as_ref().map_or(0, String::len);
-        let target = size_of::<TargetRow>() + self.row.job_id.len();
-        size_of::<Self>() + payload + self.targets.len() * target
     }
 
     fn count(&self, of: impl Fn(Option<&str>) -> bool) -> i32 {
@@ -174,9 +176,13 @@ impl Job {
     }
 
     /// The devices that it is for.
-    async fn targets(&self) -> Vec<InOrder<JobTarget>> {
+    #[expect(clippy::unused_async, reason = "resolvers are asynchronous")]
+    async fn targets(&self, ctx: &Context<'_>) -> Result<Option<Vec<InOrder<JobTarget>>>, Error> {
+        super::loaders(ctx).count(self.targets.len())?;
+        super::take(ctx, self.targets.len() * TARGET_BYTES)?;
         let targets = self.targets.iter().cloned();
-        targets.map(|target| InOrder(JobTarget(target))).collect()
+        let targets = targets.map(|target| InOrder(JobTarget(target)));
+        Ok(Some(targets.collect()))
     }
 }
 

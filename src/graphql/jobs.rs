@@ -15,7 +15,7 @@ use super::meta::{Entries, input, input_object};
 use super::order::InOrder;
 use super::pages::PageInfo;
 use super::scalars::Long;
-use super::{Api, api, of_failed};
+use super::{api, of_failed};
 use crate::history::jobs::{self, JobPlace, JobsPage};
 use crate::kinds::enums;
 
@@ -66,17 +66,17 @@ impl Jobs {
             from_end,
         };
         let api = api(ctx);
+        let allowance = super::loaders(ctx).allowance();
         let limit = u64::try_from(rows + 1).unwrap_or(u64::MAX);
-        let found = jobs::jobs_page(api.store(), &page, limit).await;
+        let found = jobs::jobs_page(api.store(), &page, limit, allowance).await;
         let mut found = found.map_err(|error| of_failed(api, &error))?;
         let more = found.len() > rows;
         if from_end && more {
             found.remove(0);
         }
         found.truncate(rows);
-        let jobs = Job::all_with_targets(api, found).await?;
+        let jobs = Job::all_with_targets(api, found, allowance).await?;
         super::loaders(ctx).count(jobs.len())?;
-        super::take(ctx, jobs.iter().map(Job::weight_bytes).sum())?;
         let mut connection = JobConnection {
             jobs,
             page,
@@ -84,7 +84,7 @@ impl Jobs {
             other: false,
         };
         if ctx.look_ahead().field("pageInfo").exists() {
-            connection.other = connection.is_more_on_the_other_side(api).await?;
+            connection.other = connection.is_more_on_the_other_side(ctx).await?;
         }
         Ok(Some(InOrder(connection)))
     }
@@ -184,7 +184,7 @@ impl JobConnection {
 impl JobConnection {
     /// Whether there are jobs on the side from which the page was read. A page without rows has all
     /// there are on that side, when it has a place at all.
-    async fn is_more_on_the_other_side(&self, api: &Api) -> Result<bool, Error> {
+    async fn is_more_on_the_other_side(&self, ctx: &Context<'_>) -> Result<bool, Error> {
         let page = &self.page;
         let mut beyond = JobsPage {
             states: page.states.clone(),
@@ -203,7 +203,8 @@ impl JobConnection {
         if begins_at.is_none() {
             return Ok(false);
         }
-        let found = jobs::jobs_page(api.store(), &beyond, 1).await;
+        let (api, allowance) = (api(ctx), super::loaders(ctx).allowance());
+        let found = jobs::jobs_page(api.store(), &beyond, 1, allowance).await;
         let found = found.map_err(|error| of_failed(api, &error))?;
         Ok(!found.is_empty())
     }

@@ -232,7 +232,8 @@ impl BatchFn<DeviceKey, Loaded<Option<Arc<DeviceRow>>>> for Reads {
         keys: &[DeviceKey],
     ) -> HashMap<DeviceKey, Loaded<Option<Arc<DeviceRow>>>> {
         let wanted: Vec<i64> = keys.iter().map(|key| key.0).collect();
-        let read = devices_by_key(&self.store, &wanted).await.map_err(Arc::new);
+        let read = devices_by_key(&self.store, &wanted, &self.allowance).await;
+        let read = read.map_err(Arc::new);
         answers(keys, &read, |rows, key| rows.get(&key.0).map(Arc::clone))
     }
 }
@@ -240,7 +241,8 @@ impl BatchFn<DeviceKey, Loaded<Option<Arc<DeviceRow>>>> for Reads {
 impl BatchFn<SiteKey, Loaded<Option<Arc<SiteRow>>>> for Reads {
     async fn load(&mut self, keys: &[SiteKey]) -> HashMap<SiteKey, Loaded<Option<Arc<SiteRow>>>> {
         let wanted: Vec<i64> = keys.iter().map(|key| key.0).collect();
-        let read = sites_by_key(&self.store, &wanted).await.map_err(Arc::new);
+        let read = sites_by_key(&self.store, &wanted, &self.allowance).await;
+        let read = read.map_err(Arc::new);
         answers(keys, &read, |rows, key| rows.get(&key.0).map(Arc::clone))
     }
 }
@@ -286,7 +288,8 @@ impl BatchFn<SiteDevicesKey, Loaded<Vec<Arc<DeviceRow>>>> for Reads {
     ) -> HashMap<SiteDevicesKey, Loaded<Vec<Arc<DeviceRow>>>> {
         let mut loaded = HashMap::with_capacity(keys.len());
         for (asked, sites) in of_sites(keys) {
-            let read = fleet::devices_pages(&self.store, &asked.0, &asked.1, &sites).await;
+            let within = (sites.as_slice(), self.allowance.as_ref());
+            let read = fleet::devices_pages(&self.store, &asked.0, &asked.1, within).await;
             let read = read.map_err(Arc::new);
             for site in sites {
                 let rows = match &read {

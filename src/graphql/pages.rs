@@ -127,7 +127,8 @@ impl TypedEdge for Device {
                 .load(SiteDevicesKey(site, asked));
             rows.await.map_err(|error| of_failed(api, &error))?
         } else {
-            let rows = fleet::devices_page(api.store(), filter, page).await;
+            let allowance = super::loaders(ctx).allowance();
+            let rows = fleet::devices_page(api.store(), filter, page, allowance).await;
             rows.map_err(|error| of_failed(api, &error))?
         };
         Ok(rows.into_iter().map(Device).collect())
@@ -163,7 +164,8 @@ impl TypedEdge for Site {
         page: &IdPage,
     ) -> Result<Vec<Self>, Error> {
         let api = api(ctx);
-        let rows = fleet::sites_page(api.store(), page).await;
+        let allowance = super::loaders(ctx).allowance();
+        let rows = fleet::sites_page(api.store(), page, allowance).await;
         let rows = rows.map_err(|error| of_failed(api, &error))?;
         Ok(rows.into_iter().map(Site).collect())
     }

@@ -12,13 +12,17 @@ use async_graphql::{
 };
 use futures_util::{Stream, StreamExt};
 
-use super::filters::Reader;
+use super::filters;
 use super::meta::{field_with, input, object_type};
 use super::types::{filter_name, scope_argument};
 use super::{api, cursor, of_failed, rows};
 use crate::event::Event;
 use crate::kinds::{Filter, Kind};
 use crate::store::Store;
+
+/// Bytes at most that a stream holds of what is not delivered yet, unless one event has more: its
+/// subscriber may read slowly, or not at all.
+const SLICE_BYTES_MAX: usize = 64 * 1024;
 
 /// The streams of all kinds.
 #[derive(Debug)]
@@ -86,19 +90,15 @@ struct Wanted {
 /// The filter of each kind that is wanted.
 struct Filters {
     of: Vec<(Kind, Filter)>,
-    /// Whether one names a device or site that nobody has registered.
+    /// Whether one names a device or site that this process has not met.
     names_unknown: bool,
 }
 
 impl Filters {
     fn read(store: &Store, kind: Option<Kind>, filter: Option<&Value>) -> Result<Self, Error> {
         let asked: Vec<Kind> = kind.map_or_else(|| Kind::all().collect(), |kind| vec![kind]);
-        let (mut of, mut names_unknown) = (Vec::with_capacity(asked.len()), false);
-        for kind in asked {
-            let mut reader = Reader::new(store.names());
-            of.push((kind, reader.read(kind.spec(), filter)?));
-            names_unknown |= reader.names_unknown();
-        }
+        let (of, unknown) = filters::read_known(store.names(), &asked, filter)?;
+        let names_unknown = !unknown.is_empty();
         Ok(Self { of, names_unknown })
     }
 }
@@ -180,7 +180,7 @@ fn items<'a>(ctx: &'a Context<'_>, mut wanted: Wanted) -> impl Stream<Item = Res
             None => store.committed_head().await.map_err(|error| of_failed(api(ctx), &error)),
         };
         let mut tail = match from {
-            Ok(from) => store.tail(from, wanted.kinds),
+            Ok(from) => store.tail(from, wanted.kinds).in_slices_of(SLICE_BYTES_MAX),
             Err(error) => {
                 yield failed(error);
                 return;

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use entity::{configuration_values, current_schedules, device_status, devices, sites};
-use futures_util::TryStreamExt;
+use futures_util::{Stream, TryStreamExt};
 use sea_orm::sea_query::{Expr, LikeExpr, Query};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, ExprTrait, PaginatorTrait,
-    QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait, Select,
+    ColumnTrait, Condition, DbBackend, DbErr, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter,
+    QueryOrder, QueryResult, QuerySelect, QueryTrait, Select, StreamTrait,
 };
+
+use super::gathered;
 
 use crate::event::{Instant, Position, Provenance};
 use crate::kinds::Kind;
@@ -27,13 +29,37 @@ pub struct DeviceRow {
     pub status: Option<device_status::Model>,
 }
 
+impl DeviceRow {
+    /// Bytes that it takes in memory, roughly.
+    fn weight_bytes(&self) -> usize {
+        let device = &self.device;
+        let texts = [
+            &device.name,
+            &device.model,
+            &device.firmware,
+            &device.os,
+            &device.tags,
+        ];
+        let texts = texts.into_iter().flatten().map(String::len);
+        size_of::<Self>() + device.device_id.len() + texts.sum::<usize>()
+    }
+}
+
+/// Bytes that a site takes in memory, roughly.
+fn site_weight_bytes(site: &Arc<SiteRow>) -> usize {
+    let texts = [Some(&site.name), site.address.as_ref(), site.tags.as_ref()];
+    let texts = texts.into_iter().flatten().map(String::len);
+    size_of::<SiteRow>() + site.site_id.len() + texts.sum::<usize>()
+}
+
 /// Devices by their keys.
 ///
 /// # Errors
-/// When the tables cannot be read.
+/// When the tables cannot be read, or the allowance does not suffice.
 pub async fn devices_by_key(
     store: &Store,
     keys: &[i64],
+    allowance: &Allowance,
 ) -> Result<HashMap<i64, Arc<DeviceRow>>, StoreError> {
     if keys.is_empty() {
         return Ok(HashMap::new());
@@ -41,11 +67,19 @@ pub async fn devices_by_key(
     let keys = List::Int(keys.to_vec());
     let among = is_among(devices::Column::DeviceKey, keys, store.backend());
     let query = devices::Entity::find().find_also_related(device_status::Entity);
-    let rows = query.filter(among).all(store.readers()).await;
-    let keyed = |(device, status): (devices::Model, _)| {
-        (device.device_key, Arc::new(DeviceRow { device, status }))
-    };
-    Ok(rows.doing("read devices")?.into_iter().map(keyed).collect())
+    let rows = query.filter(among).stream(store.readers()).await;
+    let rows = gathered_devices(rows.doing("read devices")?, allowance).await?;
+    let keyed = |row: Arc<DeviceRow>| (row.device.device_key, row);
+    Ok(rows.into_iter().map(keyed).collect())
+}
+
+async fn gathered_devices(
+    rows: impl Stream<Item = Result<(devices::Model, Option<device_status::Model>), DbErr>>,
+    allowance: &Allowance,
+) -> Result<Vec<Arc<DeviceRow>>, StoreError> {
+    let rows = rows.map_ok(|(device, status)| Arc::new(DeviceRow { device, status }));
+    let weight_bytes = |row: &Arc<DeviceRow>| row.weight_bytes();
+    gathered(rows, (allowance, weight_bytes), "read devices").await
 }
 
 /// Where the newest reading of each device comes from, or its registration when there is none.
@@ -56,8 +90,9 @@ pub async fn provenances(
     store: &Store,
     keys: &[i64],
 ) -> Result<HashMap<i64, Provenance>, StoreError> {
+    let allowance = Store::own_allowance();
     let (mut registered, mut measured) = (Vec::new(), Vec::new());
-    for row in devices_by_key(store, keys).await?.values() {
+    for row in devices_by_key(store, keys, &allowance).await?.values() {
         registered.push(Place {
             position: Position(row.device.position),
             occurred_at: Instant(row.device.registered_at),
@@ -75,7 +110,6 @@ pub async fn provenances(
         (Kind::DeviceMetrics, measured),
     ] {
         let device = kind.spec().device_index();
-        let allowance = Store::own_allowance();
         let read = store.at((kind, Columns::NONE), &places, &allowance);
         for event in read.await? {
             let key = device.and_then(|index| event.fact.cells.get(index)?.int());
@@ -92,13 +126,24 @@ pub async fn provenances(
 pub async fn sites_by_key(
     store: &Store,
     keys: &[i64],
+    allowance: &Allowance,
 ) -> Result<HashMap<i64, Arc<SiteRow>>, StoreError> {
     let keys = List::Int(keys.to_vec());
     let among = is_among(sites::Column::SiteKey, keys, store.backend());
     let query = sites::Entity::find().filter(among);
-    let rows = query.all(store.readers()).await.doing("read sites")?;
-    let keyed = |site: SiteRow| (site.site_key, Arc::new(site));
+    let rows = gathered_sites(store, query, allowance).await?;
+    let keyed = |site: Arc<SiteRow>| (site.site_key, site);
     Ok(rows.into_iter().map(keyed).collect())
+}
+
+async fn gathered_sites(
+    store: &Store,
+    query: Select<sites::Entity>,
+    allowance: &Allowance,
+) -> Result<Vec<Arc<SiteRow>>, StoreError> {
+    let rows = query.stream(store.readers()).await.doing("read sites")?;
+    let rows = rows.map_ok(Arc::new);
+    gathered(rows, (allowance, site_weight_bytes), "read sites").await
 }
 
 /// Which part of a list ordered by id.
@@ -177,6 +222,7 @@ pub async fn devices_page(
     store: &Store,
     filter: &DeviceFilter,
     page: &IdPage,
+    allowance: &Allowance,
 ) -> Result<Vec<Arc<DeviceRow>>, StoreError> {
     let column = devices::Column::DeviceId;
     let query = devices::Entity::find()
@@ -189,11 +235,8 @@ pub async fn devices_page(
     } else {
         query.order_by_asc(column)
     };
-    let rows = query.all(store.readers()).await.doing("read devices")?;
-    Ok(rows
-        .into_iter()
-        .map(|(device, status)| Arc::new(DeviceRow { device, status }))
-        .collect())
+    let rows = query.stream(store.readers()).await.doing("read devices")?;
+    gathered_devices(rows, allowance).await
 }
 
 /// The same page of devices for each of some sites, in two statements.
@@ -204,7 +247,7 @@ pub async fn devices_pages(
     store: &Store,
     filter: &DeviceFilter,
     page: &IdPage,
-    site_keys: &[i64],
+    (site_keys, allowance): (&[i64], &Allowance),
 ) -> Result<HashMap<i64, Vec<Arc<DeviceRow>>>, StoreError> {
     let way = if page.from_end { "DESC" } else { "ASC" };
     // a number within each site, since a limit would hold for all of them together
@@ -225,12 +268,17 @@ pub async fn devices_pages(
         .from_subquery(query.into_query(), "numbered")
         .and_where(Expr::col("ordinal").lte(limit))
         .to_owned();
-    let found = store.readers().query_all(&within).await;
+    let found = store
+        .readers()
+        .stream(&within)
+        .await
+        .doing("read devices")?;
     let key = |row: QueryResult| row.try_get_by_index(0);
-    let keys: Result<Vec<i64>, _> = found.doing("read devices")?.into_iter().map(key).collect();
-    let keys = keys.doing("read devices")?;
+    let found = found.and_then(|row| std::future::ready(key(row)));
+    let weight_bytes = |_: &i64| size_of::<i64>();
+    let keys = gathered(found, (allowance, weight_bytes), "read devices").await?;
     let mut pages: HashMap<i64, Vec<Arc<DeviceRow>>> = HashMap::new();
-    for row in devices_by_key(store, &keys).await?.into_values() {
+    for row in devices_by_key(store, &keys, allowance).await?.into_values() {
         pages.entry(row.device.site_key).or_default().push(row);
     }
     for rows in pages.values_mut() {
@@ -285,7 +333,11 @@ pub async fn devices_count(store: &Store, filter: &DeviceFilter) -> Result<u64, 
 ///
 /// # Errors
 /// When the tables cannot be read.
-pub async fn sites_page(store: &Store, page: &IdPage) -> Result<Vec<Arc<SiteRow>>, StoreError> {
+pub async fn sites_page(
+    store: &Store,
+    page: &IdPage,
+    allowance: &Allowance,
+) -> Result<Vec<Arc<SiteRow>>, StoreError> {
     let column = sites::Column::SiteId;
     let query = sites::Entity::find()
         .filter(bounds(column, page))
@@ -295,8 +347,7 @@ pub async fn sites_page(store: &Store, page: &IdPage) -> Result<Vec<Arc<SiteRow>
     } else {
         query.order_by_asc(column)
     };
-    let rows = query.all(store.readers()).await.doing("read sites")?;
-    Ok(rows.into_iter().map(Arc::new).collect())
+    gathered_sites(store, query, allowance).await
 }
 
 /// How many sites there are.
@@ -345,23 +396,11 @@ pub async fn current_schedules(
     let among = is_among(current_schedules::Column::SiteKey, keys, store.backend());
     let query = current_schedules::Entity::find().filter(among);
     let weight_bytes = |row: &current_schedules::Model| size_of_val(row) + row.day.len();
-    gathered(store, query, (allowance, weight_bytes), "read schedules").await
-}
-
-/// The rows of a query, as long as the allowance lasts.
-async fn gathered<E: EntityTrait>(
-    store: &Store,
-    query: Select<E>,
-    (allowance, weight_bytes): (&Allowance, impl Fn(&E::Model) -> usize),
-    doing: &'static str,
-) -> Result<Vec<E::Model>, StoreError> {
-    let mut rows = query.stream(store.readers()).await.doing(doing)?;
-    let mut gathered = Vec::new();
-    while let Some(row) = rows.try_next().await.doing(doing)? {
-        allowance.take(weight_bytes(&row))?;
-        gathered.push(row);
-    }
-    Ok(gathered)
+    let rows = query
+        .stream(store.readers())
+        .await
+        .doing("read schedules")?;
+    gathered(rows, (allowance, weight_bytes), "read schedules").await
 }
 
 /// The row of a site's schedule that holds now on a day.
@@ -414,11 +453,7 @@ pub async fn configurations(
     let weight_bytes = |row: &configuration_values::Model| {
         size_of_val(row) + row.parameter_name.len() + row.value.len()
     };
-    gathered(
-        store,
-        query,
-        (allowance, weight_bytes),
-        "read configurations",
-    )
-    .await
+    let rows = query.stream(store.readers()).await;
+    let rows = rows.doing("read configurations")?;
+    gathered(rows, (allowance, weight_bytes), "read configurations").await
 }

@@ -6,7 +6,8 @@ use sea_orm::{
     QuerySelect, Select,
 };
 
-use crate::store::{Doing, List, Store, StoreError, is_among};
+use super::gathered;
+use crate::store::{Allowance, Doing, List, Store, StoreError, is_among};
 
 /// A job.
 pub type JobRow = jobs::Model;
@@ -81,6 +82,7 @@ pub async fn jobs_page(
     store: &Store,
     page: &JobsPage,
     limit: u64,
+    allowance: &Allowance,
 ) -> Result<Vec<JobRow>, StoreError> {
     let order = if page.from_end {
         Order::Asc
@@ -101,7 +103,12 @@ pub async fn jobs_page(
         .order_by(at, order.clone())
         .order_by(id, order)
         .limit(limit);
-    let mut rows = query.all(store.readers()).await.doing("read jobs")?;
+    let weight_bytes = |row: &JobRow| {
+        let payload_bytes = row.payload.as_ref().map_or(0, String::len);
+        size_of::<JobRow>() + row.job_id.len() + payload_bytes
+    };
+    let rows = query.stream(store.readers()).await.doing("read jobs")?;
+    let mut rows = gathered(rows, (allowance, weight_bytes), "read jobs").await?;
     if page.from_end {
         rows.reverse();
     }
@@ -130,14 +137,18 @@ fn in_states(page: &JobsPage) -> Select<jobs::Entity> {
 /// # Errors
 /// When the tables cannot be read.
 pub async fn targets(store: &Store, job_id: &str) -> Result<Vec<TargetRow>, StoreError> {
-    targets_of(store, &[job_id]).await
+    targets_of(store, &[job_id], &Store::own_allowance()).await
 }
 
 /// The devices of some jobs.
 ///
 /// # Errors
-/// When the tables cannot be read.
-pub async fn targets_of(store: &Store, job_ids: &[&str]) -> Result<Vec<TargetRow>, StoreError> {
+/// When the tables cannot be read, or the allowance does not suffice.
+pub async fn targets_of(
+    store: &Store,
+    job_ids: &[&str],
+    allowance: &Allowance,
+) -> Result<Vec<TargetRow>, StoreError> {
     let query = job_targets::Entity::find()
         .filter(is_among(
             job_targets::Column::JobId,
@@ -145,10 +156,13 @@ pub async fn targets_of(store: &Store, job_ids: &[&str]) -> Result<Vec<TargetRow
             store.backend(),
         ))
         .order_by_asc(job_targets::Column::DeviceKey);
-    query
-        .all(store.readers())
-        .await
-        .doing("read the devices of jobs")
+    let weight_bytes = |row: &TargetRow| {
+        let status_bytes = row.status.as_ref().map_or(0, String::len);
+        size_of::<TargetRow>() + row.job_id.len() + status_bytes
+    };
+    let doing = "read the devices of jobs";
+    let rows = query.stream(store.readers()).await.doing(doing)?;
+    gathered(rows, (allowance, weight_bytes), doing).await
 }
 
 /// Jobs that are not done: what an executor that starts has to go on with.

@@ -316,7 +316,7 @@ pub async fn resolve_targets(
             limit,
             ..IdPage::default()
         };
-        for row in devices_page(store, &filter, &page).await? {
+        for row in devices_page(store, &filter, &page, &Store::own_allowance()).await? {
             targets.insert(row.device.device_id.clone());
         }
     }

@@ -20,6 +20,7 @@ use super::names::Names;
 use super::options::Limits;
 use super::read::Tables;
 use super::ring::Ring;
+use super::slice::Extent;
 use super::sql::Sql;
 use super::standing::Seen;
 use crate::clock::Clock;
@@ -178,7 +179,7 @@ impl Feeder {
         while self.ring.head() < to {
             let slice = self
                 .tables
-                .after(self.ring.head(), PAGE_EVENTS, None)
+                .after(self.ring.head(), Extent::of_events(PAGE_EVENTS), None)
                 .await?;
             if slice.events.is_empty() {
                 break;

@@ -26,13 +26,34 @@ impl Store {
     pub async fn key(&self, entity: EntityType, id: &str) -> Result<Option<i64>, StoreError> {
         let names = self.names();
         let known = names.key(entity, id);
-        // no id has U+0000, and PostgreSQL takes no such text
-        if known.is_some() || id.contains('\0') {
+        if known.is_some() {
             return Ok(known);
         }
-        let ids = [Arc::from(id)];
-        names.look_up(self.readers(), entity, &ids).await?;
+        self.meet([(entity, Arc::from(id))]).await?;
         Ok(names.key(entity, id))
+    }
+
+    /// Meets devices and sites by their ids: those of them that are registered are known to
+    /// [`Store::names`] from now on.
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub(crate) async fn meet(
+        &self,
+        ids: impl IntoIterator<Item = (EntityType, Arc<str>)>,
+    ) -> Result<(), StoreError> {
+        let (mut sites, mut devices) = (Vec::new(), Vec::new());
+        // no id has U+0000, and PostgreSQL takes no such text
+        for (entity, id) in ids.into_iter().filter(|(_, id)| !id.contains('\0')) {
+            match entity {
+                EntityType::Site => sites.push(id),
+                EntityType::Device => devices.push(id),
+            }
+        }
+        for (entity, ids) in [(EntityType::Site, sites), (EntityType::Device, devices)] {
+            self.names().look_up(self.readers(), entity, &ids).await?;
+        }
+        Ok(())
     }
 
     /// The id of a key; `None` when nothing has it.

@@ -35,6 +35,7 @@ mod ring;
 mod rows;
 mod scratch;
 mod script;
+mod slice;
 mod sql;
 mod standing;
 mod tail;
@@ -65,9 +66,10 @@ pub use names::{EntityType, Names};
 pub use open::{Location, OpenError};
 pub(crate) use options::{COMMIT_BYTES_MAX, commit_events_max};
 pub use options::{EVENTS_MAX, Limits, Options};
-pub use read::{Order, PageQuery, Place, Scope, Slice};
+pub use read::{Order, PageQuery, Place, Scope};
 pub use reset::{ResetError, reset};
 pub use rows::Columns;
+pub use slice::Slice;
 pub use standing::Standing;
 pub use tail::Tail;
 pub use verify::{Check, Finding, Folds, OnProgress, Progress, Verified, verify};
@@ -88,6 +90,7 @@ use options::READERS_BYTES_MAX;
 use partitions::Partitions;
 use read::Tables;
 use ring::Ring;
+use slice::Extent;
 use standing::Seen;
 use wal::Wal;
 use writer::{Job, Pending, Statements, Writer};
@@ -357,7 +360,8 @@ impl Store {
     pub fn tail(&self, from: Position, kinds: Option<&'static [Kind]>) -> Tail {
         let shared = &self.shared;
         let (tables, ring) = (shared.tables.clone(), Arc::clone(&shared.ring));
-        Tail::new(tables, ring, from, kinds, shared.limits.page_events)
+        let extent = Extent::of_events(shared.limits.page_events);
+        Tail::new(tables, ring, from, kinds, extent)
     }
 
     /// The newest position that followers have been told of.

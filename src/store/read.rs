@@ -1,7 +1,7 @@
-//! Bounded reads of the tables: by position, and by time with a filter. Always by key, never by
-//! offset, so that a page costs the same wherever it is.
+//! Bounded reads of the tables by time or position, with a filter. Always by key, never by offset, so
+//! that a page costs the same wherever it is.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection};
@@ -19,17 +19,8 @@ use crate::kinds::{Filter, Kind, Operand, Spec};
 /// Reads tables on the connections for readers.
 #[derive(Clone, Debug)]
 pub(crate) struct Tables {
-    db: DatabaseConnection,
-    names: Arc<Names>,
-}
-
-/// Events after a position, and how far they were looked for.
-#[derive(Debug)]
-pub struct Slice {
-    /// The events, in order of positions.
-    pub events: Vec<Arc<Event>>,
-    /// The last position that was looked at: the next slice begins after it.
-    pub upto: Position,
+    pub(super) db: DatabaseConnection,
+    pub(super) names: Arc<Names>,
 }
 
 /// Order of a page.
@@ -148,136 +139,6 @@ impl Tables {
         Arc::clone(&self.names)
     }
 
-    /// Whole commits after a position: at least one, and no more once there are `events_min` or they
-    /// have come to some mebibytes. The commits say how many events of each kind there must be; fewer
-    /// are a hole, never silence.
-    pub(crate) async fn after(
-        &self,
-        position: Position,
-        events_min: usize,
-        kinds: Option<&[Kind]>,
-    ) -> Result<Slice, StoreError> {
-        let mut commits = self.commits_after(position, events_min).await?;
-        let asked = |commit: &Commit| {
-            let of = |(kind, count): &(Kind, i64)| {
-                let asked = kinds.is_none_or(|kinds| kinds.contains(kind));
-                if asked { *count } else { 0 }
-            };
-            commit.counts.iter().map(of).sum::<i64>()
-        };
-        let wanted = i64::try_from(events_min).unwrap_or(i64::MAX);
-        let mut total = 0;
-        commits.retain(|commit| {
-            let before = total;
-            total += asked(commit);
-            before < wanted
-        });
-        loop {
-            // one alone is of a size that could be appended
-            let bytes_max = if commits.len() > 1 {
-                SLICE_BYTES_MAX
-            } else {
-                usize::MAX
-            };
-            match self.whole(position, &commits, (kinds, bytes_max)).await {
-                Err(StoreError::TooLarge { .. }) => commits.truncate(commits.len().div_ceil(2)),
-                slice => return slice,
-            }
-        }
-    }
-
-    async fn whole(
-        &self,
-        position: Position,
-        commits: &[Commit],
-        (kinds, bytes_max): (Option<&[Kind]>, usize),
-    ) -> Result<Slice, StoreError> {
-        let mut counts: BTreeMap<Kind, i64> = BTreeMap::new();
-        for (kind, count) in commits.iter().flat_map(|commit| &commit.counts) {
-            *counts.entry(*kind).or_default() += count;
-        }
-        // a cursor inside a commit: the commit is read whole, and its first part passed over
-        let from = commits
-            .first()
-            .map_or(position.next(), |commit| commit.first);
-        let upto = commits.last().map_or(position, |commit| commit.last);
-        let allowance = Allowance::of(bytes_max);
-        let mut events = Vec::new();
-        for (kind, count) in counts {
-            if kinds.is_none_or(|kinds| kinds.contains(&kind)) {
-                let mut sql = Sql::new(rows::select(kind.spec(), Reading::AsAppended));
-                sql.push(" WHERE t.position >= ").bind(from.0);
-                sql.push(" AND t.position <= ")
-                    .bind(upto.0)
-                    .push(" ORDER BY t.position");
-                let read = rows::read(&self.db, &self.names, kind, (sql, &allowance)).await?;
-                if i64::try_from(read.len()) != Ok(count) {
-                    return Err(StoreError::Hole { missing: from });
-                }
-                events.extend(read);
-            }
-        }
-        events.retain(|event| event.position > position);
-        events.sort_unstable_by_key(|event| event.position);
-        Ok(Slice {
-            events: events.into_iter().map(Arc::new).collect(),
-            upto,
-        })
-    }
-
-    /// The event at a position; `None` beyond the head.
-    pub(crate) async fn event(&self, position: Position) -> Result<Option<Event>, StoreError> {
-        let before = Position(position.0.saturating_sub(1));
-        let Some(commit) = self.commits_after(before, 1).await?.into_iter().next() else {
-            return Ok(None);
-        };
-        if position < commit.first {
-            return Ok(None);
-        }
-        for (kind, _) in commit.counts {
-            let mut sql = Sql::new(rows::select(kind.spec(), Reading::AsAppended));
-            sql.push(" WHERE t.position = ").bind(position.0);
-            let allowance = Allowance::of(usize::MAX);
-            let read = rows::read(&self.db, &self.names, kind, (sql, &allowance)).await?;
-            if let Some(event) = read.into_iter().next() {
-                return Ok(Some(event));
-            }
-        }
-        Err(StoreError::Hole { missing: position })
-    }
-
-    async fn commits_after(
-        &self,
-        position: Position,
-        commits_max: usize,
-    ) -> Result<Vec<Commit>, StoreError> {
-        let mut sql = Sql::new(
-            "SELECT first_position, last_position, counts FROM commits WHERE first_position >= \
-             coalesce((SELECT max(first_position) FROM commits WHERE first_position <= ",
-        );
-        sql.bind(position.next().0)
-            .push("), 0) AND last_position > ")
-            .bind(position.0);
-        sql.push(" ORDER BY first_position LIMIT ");
-        sql.bind(i64::try_from(commits_max.clamp(1, 1_000)).unwrap_or(1_000));
-        let statement = sql.statement(self.db.get_database_backend());
-        let rows = self
-            .db
-            .query_all_raw(statement)
-            .await
-            .doing("read commits")?;
-        rows.iter()
-            .map(|row| {
-                let counts: String = row.try_get_by_index(2).doing("read a commit")?;
-                Ok(Commit {
-                    first: Position(row.try_get_by_index(0).doing("read a commit")?),
-                    last: Position(row.try_get_by_index(1).doing("read a commit")?),
-                    counts: counts_of(&counts)?,
-                })
-            })
-            .collect()
-    }
-
     /// A page of one kind.
     pub(crate) async fn page(
         &self,
@@ -310,6 +171,11 @@ impl Tables {
         let table = query.kind.spec().table;
         let mut sql = Sql::new(format!("SELECT count(*) FROM {table} t WHERE "));
         conditions(&mut sql, query);
+        self.counted(sql, table).await
+    }
+
+    /// The number that a statement over a table comes to.
+    pub(super) async fn counted(&self, sql: Sql, table: &'static str) -> Result<i64, StoreError> {
         let statement = sql.statement(self.db.get_database_backend());
         let row = self.db.query_one_raw(statement).await;
         let row = row.doing("count events")?.ok_or(StoreError::Row {
@@ -403,28 +269,6 @@ impl Tables {
         }
         rows::read(&self.db, &self.names, kind, (sql, allowance)).await
     }
-}
-
-/// Bytes at most of a slice of several commits.
-const SLICE_BYTES_MAX: usize = 8 * 1024 * 1024;
-
-struct Commit {
-    first: Position,
-    last: Position,
-    counts: Vec<(Kind, i64)>,
-}
-
-/// Reads `kind:events` pairs.
-pub(crate) fn counts_of(text: &str) -> Result<Vec<(Kind, i64)>, StoreError> {
-    let pair = |pair: &str| {
-        let (kind, count) = pair.split_once(':')?;
-        Some((Kind::of_code(kind.parse().ok()?)?, count.parse().ok()?))
-    };
-    let pairs: Option<Vec<_>> = text.split(' ').map(pair).collect();
-    pairs.ok_or(StoreError::Row {
-        table: "commits",
-        column: "counts",
-    })
 }
 
 /// What a page asks of its rows.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::options::READ_BYTES_MAX;
+use super::slice::Extent;
 use super::{Allowance, Columns, PageQuery, Place, Slice, Store, StoreError, commit};
 use crate::event::{Event, Position};
 use crate::kinds::{Kind, Operand};
@@ -13,7 +14,8 @@ impl Store {
     /// # Errors
     /// When the tables cannot be read or lack an event.
     pub async fn after(&self, position: Position, events_min: usize) -> Result<Slice, StoreError> {
-        self.shared.tables.after(position, events_min, None).await
+        let extent = Extent::of_events(events_min);
+        self.shared.tables.after(position, extent, None).await
     }
 
     /// The event at a position; `None` beyond the head.

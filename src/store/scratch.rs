@@ -16,7 +16,7 @@ use super::commit::begin;
 use super::error::{Doing, StoreError};
 use super::fold::Fold;
 use super::open::Connections;
-use super::read::Slice;
+use super::slice::{Extent, Slice};
 use super::sql::Sql;
 use crate::event::{Event, Position};
 use crate::kinds::Kind;
@@ -135,7 +135,8 @@ impl Store {
         kinds: &[Kind],
     ) -> Result<Slice, StoreError> {
         let tables = &self.shared.tables;
-        tables.after(position, events_min, Some(kinds)).await
+        let extent = Extent::of_events(events_min);
+        tables.after(position, extent, Some(kinds)).await
     }
 
     /// Empty tables of a fold, on a connection that writes.

@@ -7,12 +7,15 @@ use tokio::sync::watch;
 use super::error::StoreError;
 use super::read::Tables;
 use super::ring::{Next, Ring};
+use super::slice::{Extent, Slice};
 use crate::event::{Event, Position};
 use crate::kinds::Kind;
 
 /// Events and bytes at most that are handed over at once from the ring: a slow follower keeps them when
 /// they have long left it.
 const AT_ONCE_MAX: (usize, usize) = (1_000, 1024 * 1024);
+/// Events that are read from the tables at least, where few of them have the bytes of a small slice.
+const EVENTS_MIN: usize = 16;
 
 /// A reader that follows the log. It neither loses nor repeats, and slows no other.
 #[derive(Debug)]
@@ -22,7 +25,9 @@ pub struct Tail {
     head: watch::Receiver<Position>,
     position: Position,
     kinds: Option<&'static [Kind]>,
-    page_events: usize,
+    extent: Extent,
+    /// Events that are read from the tables next.
+    events_next: usize,
 }
 
 impl Tail {
@@ -31,7 +36,7 @@ impl Tail {
         ring: Arc<Ring>,
         from: Position,
         kinds: Option<&'static [Kind]>,
-        page_events: usize,
+        extent: Extent,
     ) -> Self {
         let head = ring.watch();
         Self {
@@ -40,8 +45,17 @@ impl Tail {
             head,
             position: from,
             kinds,
-            page_events,
+            extent,
+            events_next: extent.events_min,
         }
+    }
+
+    /// The same, but no more is handed over at once than so many bytes, or one event: for one who may
+    /// keep it for long.
+    #[must_use]
+    pub const fn in_slices_of(mut self, bytes_max: usize) -> Self {
+        self.extent.bytes_max = bytes_max;
+        self
     }
 
     /// The last position that was looked at: everything up to it has been handed over.
@@ -72,16 +86,15 @@ impl Tail {
         loop {
             // marked as seen before the ring is asked, so that what comes meanwhile wakes us
             self.head.borrow_and_update();
-            match self.ring.after(self.position, AT_ONCE_MAX) {
+            let (events_max, bytes_max) = AT_ONCE_MAX;
+            let at_once = (events_max, bytes_max.min(self.extent.bytes_max));
+            match self.ring.after(self.position, at_once) {
                 Next::Events(events) => {
                     self.position = events.last().map_or(self.position, |event| event.position);
                     return Ok(self.of_kinds(events));
                 }
                 Next::Gone => {
-                    let slice = self
-                        .tables
-                        .after(self.position, self.page_events, self.kinds)
-                        .await?;
+                    let slice = self.read().await?;
                     if slice.upto > self.position {
                         self.position = slice.upto;
                         return Ok(slice.events);
@@ -93,6 +106,24 @@ impl Tail {
                 return Err(StoreError::Closed);
             }
         }
+    }
+
+    async fn read(&mut self) -> Result<Slice, StoreError> {
+        let extent = Extent {
+            events_min: self.events_next,
+            ..self.extent
+        };
+        let read = self.tables.after(self.position, extent, self.kinds).await;
+        let slice = read?;
+        // what does not fit is read in vain, so no more is read next than has just fitted
+        let bytes: usize = slice.events.iter().map(|e| e.fact.weight_bytes()).sum();
+        let next = if bytes > self.extent.bytes_max / 2 {
+            slice.events.len().max(EVENTS_MIN)
+        } else {
+            self.events_next.saturating_mul(2)
+        };
+        self.events_next = next.min(self.extent.events_min);
+        Ok(slice)
     }
 
     fn of_kinds(&self, mut events: Vec<Arc<Event>>) -> Vec<Arc<Event>> {

@@ -14,6 +14,7 @@ use crate::store::names::Names;
 use crate::store::open::Connections;
 use crate::store::read::Tables;
 use crate::store::scratch::{Scratch, fold_in};
+use crate::store::slice::Extent;
 use crate::store::sql::Sql;
 
 /// Events that are folded at once.
@@ -59,7 +60,9 @@ impl Verifier<'_> {
         // most of it while nothing is held, so that only the rest is folded in a snapshot
         look(self.db, all).await?;
         while let Some((after, upto)) = rest(all) {
-            let events = tables.after(after, PAGE_EVENTS, None).await?;
+            let events = tables
+                .after(after, Extent::of_events(PAGE_EVENTS), None)
+                .await?;
             let upto = upto.min(events.upto);
             let tx = scratch.begin_apart().await?;
             for one in all.iter_mut() {
@@ -71,7 +74,9 @@ impl Verifier<'_> {
         let tx = scratch.snapshot().await?;
         look(&tx, all).await?;
         while let Some((after, upto)) = rest(all) {
-            let events = tables.after(after, PAGE_EVENTS, None).await?;
+            let events = tables
+                .after(after, Extent::of_events(PAGE_EVENTS), None)
+                .await?;
             let upto = upto.min(events.upto);
             for one in all.iter_mut() {
                 one.fold_in(&tx, &events.events, upto).await?;

@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 use super::{Check, Verifier};
 use crate::kinds::{Identity, Kind, Spec};
 use crate::store::error::{Doing, StoreError};
-use crate::store::read::counts_of;
+use crate::store::slice::counts_of;
 use crate::store::sql::Sql;
 
 /// Positions that are looked at together.

@@ -34,7 +34,7 @@ async fn of_changes_made_at_once_each_knows_the_value_before_it() {
 }
 
 /// Registers a site `far-N` with a device of the same name as another node does that has not told
-/// this one of its commit yet: no event comes with it.
+/// this one of its commit yet, and an error of the device.
 fn registered_elsewhere(name: &str) -> String {
     format!(
         "INSERT INTO entity_keys (entity_type, entity_id) VALUES ('SITE', '{name}'), ('DEVICE', '{name}');
@@ -45,7 +45,11 @@ fn registered_elsewhere(name: &str) -> String {
             (device_key, device_id, site_key, device_type, lifecycle, registered_at, position)
             SELECT d.entity_key, '{name}', s.entity_key, 'POS_TERMINAL', 'ACTIVE', 0, 1
             FROM entity_keys d, entity_keys s WHERE d.entity_id = '{name}' AND s.entity_id = '{name}'
-            AND d.entity_type = 'DEVICE' AND s.entity_type = 'SITE'"
+            AND d.entity_type = 'DEVICE' AND s.entity_type = 'SITE';
+        INSERT INTO error_logs (position, occurred_at, recorded_at, provenance, category, severity,
+                error_message, device_key)
+            SELECT 1000 + entity_key, 1000000000000000, 1000000000000000, 1, 'API', 'ERROR', 'far', entity_key
+            FROM entity_keys WHERE entity_id = '{name}' AND entity_type = 'DEVICE'"
     )
 }
 
@@ -64,6 +68,8 @@ async fn what_another_node_has_just_registered_is_known_at_once() {
                 isClosed: true }) { schedule { siteId } } }",
             "{ answer: device(deviceId: \"far\") { deviceId } }",
             "{ answer: site(siteId: \"far\") { siteId } }",
+            "{ answer: errorLogs(filter: { deviceId: { eq: \"far\" } }) { nodes { deviceId } } }",
+            "{ answer: errorLogs(filter: { or: [{ siteId: { eq: \"far\" } }] }) { nodes { deviceId } } }",
             "{ answer: devices(filter: { siteId: \"far\" }) { nodes { deviceId } } }",
         ]
         .into_iter()

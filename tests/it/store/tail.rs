@@ -2,7 +2,8 @@
 
 use homepot_analytics::event::Position;
 use homepot_analytics::kinds::Kind;
-use homepot_analytics::store::Store;
+use homepot_analytics::store::{Store, StoreError};
+use sea_orm::ConnectionTrait;
 
 use crate::support::{
     Database, FLEET_EVENTS, TestLog, contract, error, exactly_once, metrics, recorded, request,
@@ -15,6 +16,8 @@ contract![
     a_follower_that_looks_on_passes_over_other_kinds,
     a_follower_waits_until_something_comes,
     the_ring_and_the_tables_tell_the_same,
+    what_is_handed_over_at_once_has_a_size,
+    a_hole_is_seen_when_its_commit_is_read_in_parts,
     what_another_process_appends_is_brought_in_by_the_next_look,
 ];
 
@@ -148,6 +151,49 @@ async fn the_ring_and_the_tables_tell_the_same(database: Database) {
     }
     let read = log.after(Position(0), 100).await.unwrap().events;
     assert_eq!(live, read);
+    log.close().await;
+}
+
+async fn what_is_handed_over_at_once_has_a_size(database: Database) {
+    const SLICE_BYTES_MAX: usize = 8_192;
+    for ring in [0, 1_000] {
+        let log = open(&database, ring, 100).await;
+        let from = log.head();
+        // one commit of many slices, then small ones, then an event larger than a slice
+        let long = "x".repeat(500);
+        log.record(vec![error(&long); 100]).await;
+        append_many(log.handle(), 20).await;
+        log.record(vec![error(&"x".repeat(10_000)), error("e")])
+            .await;
+        for kinds in [None, Some([Kind::ErrorLog].as_slice())] {
+            let mut tail = log.tail(from, kinds).in_slices_of(SLICE_BYTES_MAX);
+            let (mut seen, mut slices) = (Vec::new(), 0);
+            while tail.position() < log.head() {
+                let slice = tail.next().await.unwrap();
+                let bytes: usize = slice.iter().map(|event| event.fact.weight_bytes()).sum();
+                assert!(slice.len() == 1 || bytes <= SLICE_BYTES_MAX, "{bytes}");
+                seen.extend(slice.iter().map(|event| event.position.0));
+                slices += 1;
+            }
+            exactly_once(&seen, from.0, log.head().0).unwrap();
+            assert!((10..40).contains(&slices), "{slices}");
+        }
+        log.close().await;
+    }
+}
+
+async fn a_hole_is_seen_when_its_commit_is_read_in_parts(database: Database) {
+    let log = open(&database, 0, 100).await;
+    let from = log.head();
+    log.record(vec![error(&"x".repeat(500)); 100]).await;
+    let missing = from.0 + 90;
+    let raw = database.connect().await;
+    let sql = format!("DELETE FROM error_logs WHERE position = {missing}");
+    raw.execute_unprepared(&sql).await.unwrap();
+    raw.close().await.unwrap();
+    let mut tail = log.tail(from, Some(&[Kind::ErrorLog])).in_slices_of(8_192);
+    let read = tail.next().await;
+    assert!(matches!(read, Err(StoreError::Hole { .. })), "{read:?}");
     log.close().await;
 }
 
