@@ -1,13 +1,14 @@
 //! The command line and every limit, with its unit, its default and its reason. The only reader of
 //! the environment.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::store::{Limits, Location};
 
@@ -23,12 +24,58 @@ pub struct Cli {
         long,
         global = true,
         env = "HOMEPOT_LOG",
-        default_value = "info,sea_orm_migration=warn"
+        default_value = "info,sea_orm_migration=warn,sqlx=warn"
     )]
     pub log: String,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// Reads a command line. A value that is refused and was not given there is told with the
+    /// variable that it comes from.
+    ///
+    /// # Errors
+    /// When it cannot be followed, or asks for help.
+    pub fn read(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
+        Self::try_parse_from(arguments).map_err(|mut error| {
+            if let Some(variable) = variable_of(&error) {
+                let told = format!("the value is that of the environment variable {variable}");
+                let told = ContextValue::StyledStrs(vec![told.into()]);
+                error.insert(ContextKind::Suggested, told);
+            }
+            error
+        })
+    }
+}
+
+/// The environment variable with the value that an error refuses.
+fn variable_of(error: &clap::Error) -> Option<String> {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text),
+        _ => None,
+    };
+    let argument = text(ContextKind::InvalidArg)?;
+    let value = text(ContextKind::InvalidValue)?;
+    let mut program = Cli::command();
+    program.build();
+    let mut arguments = program
+        .get_subcommands()
+        .chain([&program])
+        .flat_map(clap::Command::get_arguments)
+        .filter(|known| known.to_string() == *argument);
+    let is_its_value = |variable: &std::ffi::OsStr| {
+        let set = std::env::var_os(variable);
+        set.is_some_and(|set| set.to_string_lossy().contains(value.as_str()))
+    };
+    let variable = arguments.find_map(|known| known.get_env().filter(|v| is_its_value(v)));
+    Some(variable?.to_string_lossy().into_owned())
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let of = "it is not of the form of 127.0.0.1:8081, an address and a port";
+    text.parse().map_err(|_| of.to_owned())
 }
 
 /// Form of the logs.
@@ -139,8 +186,8 @@ impl FromArgMatches for DatabaseArgs {
 /// How the API is served.
 #[derive(Clone, Debug, Args)]
 pub struct HttpArgs {
-    /// Address to listen on. Until access keys exist only a loopback address is allowed.
-    #[arg(long, env = "HOMEPOT_LISTEN", default_value = "127.0.0.1:8080")]
+    /// Address to listen on, such as `127.0.0.1:8081`. Until access keys exist only a loopback address is allowed.
+    #[arg(long, env = "HOMEPOT_LISTEN", default_value = "127.0.0.1:8080", value_parser = address)]
     pub listen: SocketAddr,
     /// A further name under which browsers may reach this server; others are refused, so that no
     /// page elsewhere can reach it under a name of its own (DNS rebinding). May be repeated; in the
@@ -181,7 +228,8 @@ pub struct DemoArgs {
     /// Begin anew with an empty log; only a file that `demo` made is emptied, and none in use.
     #[arg(long, env = "HOMEPOT_DEMO_RESET")]
     pub reset: bool,
-    /// Seed of the simulated fleet: the same seed gives the same fleet.
+    /// Seed of the simulated fleet: the same seed gives the same sites, tills and habits; what it
+    /// lives through also depends on when it is begun.
     #[arg(long, env = "HOMEPOT_SEED", default_value_t = 1)]
     pub seed: u64,
     /// Hours of history that the fleet has when the demo is first started (0 to 720).
@@ -251,7 +299,7 @@ pub struct MigrateArgs {
 /// What `migrate` can do.
 #[derive(Clone, Debug, Subcommand)]
 pub enum MigrateAction {
-    /// Say which migrations the database lacks.
+    /// Say which migrations the database lacks; the exit code is 1 when it lacks any.
     Status(DatabaseArgs),
     /// Run the migrations that the database lacks.
     Up(DatabaseArgs),
@@ -347,8 +395,6 @@ impl DatabaseArgs {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
 use homepot_analytics::{cli, config::Cli, telemetry};
 
 /// The command line. `help --help` asks for the help of `help`, which the library does not take.
@@ -19,7 +18,10 @@ fn arguments() -> Vec<OsString> {
 }
 
 fn main() -> ExitCode {
-    let arguments = Cli::parse_from(arguments());
+    let arguments = match Cli::read(arguments()) {
+        Ok(arguments) => arguments,
+        Err(error) => error.exit(),
+    };
     if let Err(error) = telemetry::start(&arguments.log, arguments.log_format) {
         cli::complain(&error);
         return ExitCode::from(2);

@@ -12,7 +12,7 @@ use super::{bar, location, print};
 use crate::app;
 use crate::clock::Clock;
 use crate::config::{ImportArgs, LimitArgs};
-use crate::ingest::{Import, Ingest, Progress, Tally};
+use crate::ingest::{Import, ImportError, Ingest, Progress, Tally};
 use crate::projections::{self, Runner};
 
 pub(super) async fn import(arguments: ImportArgs) -> anyhow::Result<()> {
@@ -35,9 +35,7 @@ pub(super) async fn import(arguments: ImportArgs) -> anyhow::Result<()> {
                 taken += tally.recorded + tally.duplicates;
             }
             Err(error) => {
-                done = Err(error.context(format!(
-                    "cannot import {name}; what came before is kept, run it again to go on"
-                )));
+                done = Err(error.context(format!("cannot import {name}")));
                 break;
             }
         }
@@ -117,7 +115,15 @@ async fn import_one(ingest: &Ingest, file: &Path, refused: &mut LazyFile) -> any
         refused,
         progress: &progress,
     };
-    let tally = import.run(source).await?;
+    let imported = import.run(source).await;
+    let tally = imported.map_err(|error| {
+        let advice = match &error {
+            ImportError::Read { .. } => "mend the source, and import it again to go on",
+            ImportError::Refused(_) => "give another file with --refused, and import it again",
+            ImportError::Append { .. } => "import it again to go on",
+        };
+        anyhow::Error::new(error).context(format!("what came before is kept; {advice}"))
+    })?;
     bar.finish_and_clear();
     if tally.refused() > 0 {
         let (count, path) = (tally.refused(), refused_path.display());

@@ -92,9 +92,13 @@ pub(super) async fn rebuild(arguments: RebuildArgs) -> anyhow::Result<()> {
     })
     .await;
     bar.finish_and_clear();
+    let head = store.head();
     tasks.stop().await;
     done?;
-    print(&format!("{} is rebuilt", arguments.projection));
+    print(&format!(
+        "{} is rebuilt from the events up to position {}",
+        arguments.projection, head.0
+    ));
     Ok(())
 }
 

@@ -99,6 +99,14 @@ async fn serve(arguments: ServeArgs) -> anyhow::Result<()> {
 }
 
 fn greet(app: &App) {
+    let store = app.ingest.store();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        address = %app.address,
+        database = store.address(),
+        head = store.head().0,
+        "serving"
+    );
     let at = format!("http://{}", app.address);
     print(&format!("Listening on {at}"));
     print(&format!("  GraphiQL  {at}/graphiql"));
@@ -159,6 +167,13 @@ async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
     };
     let app = App::start_on(listener, start).await?;
     let ingest = app.ingest.clone();
+    let _claim = match demo::claim(&ingest).await {
+        Ok(claim) => claim,
+        Err(error) => {
+            app.stop().await?;
+            return Err(error.into());
+        }
+    };
     if ingest.store().head() == Position(0) {
         ingest.store().mark_as_throwaway().await?;
     }

@@ -17,7 +17,7 @@ use crate::fleet::{Fleet, FleetOptions};
 use crate::ingest::Ingest;
 use crate::jobs::{DeviceResult, Executor, Run};
 use crate::kinds::Kind;
-use crate::store::StoreError;
+use crate::store::{Claim, ClaimError, StoreError};
 use crate::telemetry::chain;
 use past::{Commanded, Past};
 use recorder::Recorder;
@@ -67,6 +67,32 @@ pub enum DemoError {
         "the log holds another simulated fleet: start with the --seed that it was begun with, or anew with --reset"
     )]
     OtherFleet,
+    /// Another demo plays its fleet into the same log.
+    #[error(
+        "another demo plays its fleet into this log: stop that, or give this one another --database"
+    )]
+    Played,
+    /// It cannot be found out whether one does.
+    #[error("cannot find out whether another demo plays its fleet into this log")]
+    Claim(#[source] ClaimError),
+}
+
+impl From<ClaimError> for DemoError {
+    fn from(error: ClaimError) -> Self {
+        match error {
+            ClaimError::Taken => Self::Played,
+            ClaimError::File { .. } | ClaimError::Store(_) => Self::Claim(error),
+        }
+    }
+}
+
+/// Claims a log for one demo: two would tell of the same tills at the same time. It is held as long
+/// as the demo runs.
+///
+/// # Errors
+/// When another demo plays its fleet into it.
+pub async fn claim(ingest: &Ingest) -> Result<Claim, DemoError> {
+    Ok(ingest.store().claim("demo").await?)
 }
 
 /// Plays a fleet until it is told to stop: gives it its history, lives on, and does its jobs. What

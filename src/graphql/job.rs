@@ -22,7 +22,7 @@ use crate::store::Allowance;
 const TARGET_BYTES: usize = 256;
 
 /// A job.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Job {
     row: Arc<JobRow>,
     targets: Arc<[TargetRow]>,
@@ -219,7 +219,9 @@ impl JobStreams {
         let first = first.ok_or_else(|| error(ErrorCode::NotFound, "there is no such job"))?;
         Ok(async_stream::stream! {
             let mut ended = has_ended(&first);
+            let mut told = None;
             if after.is_none() || ended {
+                told = Some(first.clone());
                 yield Ok(JobProgress { cursor: cursor_at(&api, head), job: InOrder(first) });
                 // it has been rendered when the next is asked for
                 loaders.begin();
@@ -237,7 +239,10 @@ impl JobStreams {
                     continue;
                 }
                 match Job::read(&api, &job_id).await {
+                    // what moved it may have been read with what came before
+                    Ok(Some(job)) if told.as_ref() == Some(&job) => {}
                     Ok(Some(job)) => {
+                        told = Some(job.clone());
                         ended = has_ended(&job);
                         yield Ok(JobProgress { cursor: cursor_at(&api, tail.position()), job: InOrder(job) });
                         loaders.begin();

@@ -18,8 +18,9 @@ use crate::store::{AppendError, Fault};
 
 /// How often it looks for faults.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long it waits at most after an attempt that failed; it waits twice as long each time.
-const RETRY_AFTER_MAX: Duration = Duration::from_mins(1);
+/// How long it waits at most after an attempt that failed; it waits twice as long each time. Where
+/// nobody else records anything, this attempt is what finds out that appends succeed again.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
 
 /// Records faults until it is told to stop, and once more then.
 pub async fn record_faults(ingest: Ingest, stop: CancellationToken) {

@@ -118,6 +118,10 @@ fn finish(fact: &mut Fact) -> Result<(), Refusal> {
             return Err(Refusal::of(name, Code::Missing, message));
         }
     }
+    if given(Column::OpenTime) != given(Column::CloseTime) {
+        let message = "of openTime and closeTime one is given, a day has both or none";
+        return Err(Refusal::of("openTime", Code::Invalid, message));
+    }
     default_to(fact, Column::IsClosed, Cell::Int(0));
     Ok(())
 }

@@ -17,6 +17,7 @@ use super::error::{Doing, StoreError};
 use super::faults::Faults;
 use super::metrics::Metrics;
 use super::names::Names;
+use super::open::Connections;
 use super::options::Limits;
 use super::read::Tables;
 use super::ring::Ring;
@@ -65,6 +66,7 @@ impl Feed {
 pub(crate) struct Feeder {
     batches: mpsc::Receiver<Waiting>,
     db: DatabaseConnection,
+    connections: Connections,
     tables: Tables,
     names: Arc<Names>,
     ring: Arc<Ring>,
@@ -78,7 +80,7 @@ pub(crate) struct Feeder {
 impl Feeder {
     /// The two ends: one for the writer, one to be run as a task.
     pub(crate) fn new(
-        db: DatabaseConnection,
+        (db, connections): (DatabaseConnection, Connections),
         tables: Tables,
         (ring, metrics, seen): (Arc<Ring>, Arc<Metrics>, Arc<Seen>),
         limits: &Limits,
@@ -96,6 +98,7 @@ impl Feeder {
             Self {
                 batches,
                 db,
+                connections,
                 tables,
                 names,
                 ring,
@@ -136,7 +139,13 @@ impl Feeder {
             };
             self.metrics.head(self.ring.head());
             if let Err(error) = done {
-                let error = crate::telemetry::chain(&error).to_string();
+                // a pool of connections whose time is over does not say why
+                let reason = self.connections.refused().await;
+                let reason = reason
+                    .as_ref()
+                    .map(|reason| crate::telemetry::chain(reason));
+                let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+                let error = format!("{}{reason}", crate::telemetry::chain(&error));
                 tracing::warn!(error, "cannot follow the log, will try again");
                 faults.tell("the follower of the log", clock.now(), error);
             }

@@ -9,6 +9,7 @@
 mod allowance;
 mod append;
 mod backup;
+mod claim;
 mod commit;
 mod duplicates;
 mod error;
@@ -56,6 +57,7 @@ pub use allowance::Allowance;
 pub(crate) use allowance::Room;
 pub use append::{AppendError, Appended, Expect, Outcome, Request};
 pub use backup::{BackedUp, BackupError, Restored, backup, restore};
+pub use claim::{Claim, ClaimError};
 pub use error::{Cause, StoreError};
 pub use faults::{Fault, Faults};
 pub use fold::Fold;
@@ -213,7 +215,7 @@ impl Store {
     ) -> Tasks {
         let shared = &self.shared;
         let (feed, feeder) = Feeder::new(
-            feeding.clone(),
+            (feeding.clone(), shared.connections.clone()),
             Tables::new(feeding.clone(), Arc::clone(&shared.names)),
             (
                 Arc::clone(&shared.ring),
@@ -418,6 +420,12 @@ impl Store {
     #[must_use]
     pub fn file(&self) -> Option<PathBuf> {
         self.shared.connections.file.clone()
+    }
+
+    /// Where it is kept, without a password.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.shared.connections.address
     }
 
     /// The clock of the log.

@@ -188,6 +188,14 @@ impl Connections {
         }
     }
 
+    /// Why PostgreSQL lets no further connection in; `None` if it does.
+    pub(crate) async fn refused(&self) -> Option<SqlxError> {
+        let Alone::Postgres(options) = &self.alone else {
+            return None;
+        };
+        probe(options).await.err()
+    }
+
     /// Closes all of them. The last to close a SQLite file puts its write-ahead log back into it, so
     /// the writer comes last.
     pub(crate) async fn close(&self) {
@@ -388,14 +396,7 @@ async fn postgres(location: &Location) -> Result<Connections, OpenError> {
         }
     };
     // a pool tries again until its time is over, and then does not say why
-    let probe = tokio::time::timeout(LOCK_WAIT, PgConnection::connect_with(&options)).await;
-    let silent = |_| sqlx_silent();
-    let probe = probe
-        .map_err(silent)
-        .and_then(|probe| probe)
-        .map_err(failed)?;
-    // it was only tried
-    let _ = probe.close().await;
+    probe(&options).await.map_err(failed)?;
     let writing = options.clone().options(UNLESS_FROZEN);
     let writer = pool(3)
         .connect_with(writing.clone())
@@ -412,10 +413,17 @@ async fn postgres(location: &Location) -> Result<Connections, OpenError> {
     })
 }
 
-/// A server that accepted the connection and said nothing in time.
-fn sqlx_silent() -> SqlxError {
-    let message = "it did not answer in time";
-    std::io::Error::new(std::io::ErrorKind::TimedOut, message).into()
+/// Tries to connect once.
+async fn probe(options: &PgConnectOptions) -> Result<(), SqlxError> {
+    let silent = |_| {
+        let message = "it did not answer in time";
+        SqlxError::from(std::io::Error::new(std::io::ErrorKind::TimedOut, message))
+    };
+    let connected = tokio::time::timeout(LOCK_WAIT, PgConnection::connect_with(options)).await;
+    let connection = connected.map_err(silent)??;
+    // it was only tried
+    let _ = connection.close().await;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -266,6 +266,9 @@ async fn a_day_with_hours_is_open_also_when_that_is_left_out() {
             .data("{ siteOperatingSchedules(filter: { isClosed: { eq: false } }) { totalCount } }")
             .await;
         assert_eq!(data["siteOperatingSchedules"]["totalCount"], "2");
+        let half = json!([{ "siteSchedule": { "siteId": "market", "dayOfWeek": "SUNDAY",
+            "isClosed": true, "openTime": "08:00" } }]);
+        assert_eq!(app.outcomes(half).await[0]["code"], "INVALID");
     })
     .await;
 }

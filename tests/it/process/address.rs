@@ -36,6 +36,26 @@ async fn a_foreign_host_header_is_refused() {
 }
 
 #[test]
+fn a_value_that_is_refused_is_told_with_the_variable_that_it_comes_from() {
+    for (arguments, variable, value) in [
+        (&["serve"][..], "HOMEPOT_LISTEN", "8081"),
+        (&["demo"], "HOMEPOT_DEMO_RESET", "yes"),
+        (&["serve"], "HOMEPOT_QUEUE_EVENTS_MAX", "5"),
+    ] {
+        let mut program = super::program::command(arguments.iter().copied());
+        let ended = program.env(variable, value).output().unwrap();
+        let told = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(2), "{told}");
+        assert!(told.contains(variable), "{told}");
+    }
+    let mut program = super::program::command(["serve", "--listen", "8081"]);
+    let ended = program.env("HOMEPOT_LISTEN", "8082").output().unwrap();
+    let told = String::from_utf8(ended.stderr).unwrap();
+    assert!(told.contains("of the form of 127.0.0.1:8081"), "{told}");
+    assert!(!told.contains("HOMEPOT_LISTEN"), "{told}");
+}
+
+#[test]
 fn the_help_of_help_is_help() {
     for arguments in [&["help", "--help"][..], &["help", "-h"], &["--help"]] {
         let mut program = Command::new(env!("CARGO_BIN_EXE_homepot-analytics"));

@@ -55,6 +55,9 @@ async fn a_demo_that_runs_is_left_as_it_is() {
         "cannot listen on",
         "stop that or give another address, --listen 127.0.0.1:",
     ]);
+    database
+        .run(&DEMO)
+        .refused(&["another demo plays its fleet into this log"]);
     let query = "{ site(siteId: \"berlin\") { name } }";
     let data = api.data(&address, query, json!({})).await;
     assert_eq!(data["site"]["name"], "Berlin");
@@ -72,6 +75,9 @@ async fn a_demo_that_has_ended_is_emptied() {
     let ended = running.end();
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
     let (_running, address) = started(&database, &reset());
+    database
+        .run(&DEMO)
+        .refused(&["another demo plays its fleet into this log"]);
     let query = "{ site(siteId: \"berlin\") { name } }";
     let data = api.data(&address, query, json!({})).await;
     assert_eq!(data["site"], json!(null));

@@ -189,3 +189,16 @@ fn an_import_of_which_no_line_is_taken_has_failed() {
     ends_with(&database, 0, &format!("{good}{bad}"));
     ends_with(&database, 0, "");
 }
+
+#[test]
+fn a_source_that_cannot_be_read_is_told_with_what_to_do() {
+    let database = Database::sqlite();
+    let missing = database.run(&["import", "nowhere.jsonl"]);
+    missing.refused(&["cannot import nowhere.jsonl: cannot open it: No such file"]);
+    assert!(!missing.stderr.contains("again"), "{missing:?}");
+    let whole = std::fs::read("tests/data/till.jsonl.gz").unwrap();
+    let part = database.folder().join("part.jsonl.gz");
+    std::fs::write(&part, &whole[..whole.len() / 2]).unwrap();
+    let cut_off = database.run(&["import", part.to_str().unwrap()]);
+    cut_off.refused(&["what came before is kept; mend the source"]);
+}

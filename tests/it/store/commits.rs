@@ -5,7 +5,7 @@ use std::sync::Arc;
 use entity::job_transitions as transition;
 use homepot_analytics::event::{Cell, NewEvent, Position, Provenance};
 use homepot_analytics::kinds::{Draft, Kind};
-use homepot_analytics::store::{AppendError, Appended};
+use homepot_analytics::store::{AppendError, Appended, ClaimError};
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -16,6 +16,7 @@ use crate::support::{
 };
 
 contract![
+    what_one_process_has_claimed_no_other_gets,
     one_bad_request_among_many_costs_few_commits,
     a_commit_carries_no_more_jobs_than_their_devices_allow,
     a_large_commit_is_followed_from_any_place_in_it,
@@ -150,6 +151,17 @@ async fn a_large_commit_is_read_whole_however_little_is_asked_for(database: Data
         exactly_once(&seen, after.0, slice.upto.0).unwrap();
     }
     log.close().await;
+}
+
+async fn what_one_process_has_claimed_no_other_gets(database: Database) {
+    let (one, other) = (database.open().await, database.open().await);
+    let claim = one.claim("demo").await.unwrap();
+    let refused = other.claim("demo").await;
+    assert!(matches!(refused, Err(ClaimError::Taken)), "{refused:?}");
+    let of_another_name = other.claim("else").await.unwrap();
+    drop((claim, of_another_name));
+    one.close().await;
+    other.close().await;
 }
 
 /// SQLite keeps what a statement changes until it has ended. Beyond the size at which it was told to
