@@ -38,9 +38,9 @@ impl Cli {
     ///
     /// # Errors
     /// When it cannot be followed, or asks for help.
-    pub fn read(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
+    pub fn read(arguments: &[OsString]) -> Result<Self, clap::Error> {
         Self::try_parse_from(arguments).map_err(|mut error| {
-            if let Some(variable) = variable_of(&error) {
+            if let Some(variable) = variable_of(&error, arguments) {
                 let told = format!("the value is that of the environment variable {variable}");
                 let told = ContextValue::StyledStrs(vec![told.into()]);
                 error.insert(ContextKind::Suggested, told);
@@ -51,13 +51,12 @@ impl Cli {
 }
 
 /// The environment variable with the value that an error refuses.
-fn variable_of(error: &clap::Error) -> Option<String> {
+fn variable_of(error: &clap::Error, given: &[OsString]) -> Option<String> {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text),
         _ => None,
     };
     let argument = text(ContextKind::InvalidArg)?;
-    let value = text(ContextKind::InvalidValue)?;
     let mut program = Cli::command();
     program.build();
     let mut arguments = program
@@ -65,12 +64,16 @@ fn variable_of(error: &clap::Error) -> Option<String> {
         .chain([&program])
         .flat_map(clap::Command::get_arguments)
         .filter(|known| known.to_string() == *argument);
-    let is_its_value = |variable: &std::ffi::OsStr| {
-        let set = std::env::var_os(variable);
-        set.is_some_and(|set| set.to_string_lossy().contains(value.as_str()))
+    let argument = arguments.next()?;
+    let flag = format!("--{}", argument.get_long()?);
+    let is_given = |text: &OsString| {
+        let text = text.to_string_lossy();
+        text.split('=').next() == Some(flag.as_str())
     };
-    let variable = arguments.find_map(|known| known.get_env().filter(|v| is_its_value(v)));
-    Some(variable?.to_string_lossy().into_owned())
+    let variable = argument.get_env()?;
+    let is_set = std::env::var_os(variable).is_some();
+    let is_its_value = is_set && !given.iter().any(is_given);
+    is_its_value.then(|| variable.to_string_lossy().into_owned())
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {

@@ -18,7 +18,7 @@ fn arguments() -> Vec<OsString> {
 }
 
 fn main() -> ExitCode {
-    let arguments = match Cli::read(arguments()) {
+    let arguments = match Cli::read(&arguments()) {
         Ok(arguments) => arguments,
         Err(error) => error.exit(),
     };

@@ -42,7 +42,7 @@ pub(super) async fn resolve(
     let arguments: IndexMap<Name, Value> = ctx.field().arguments()?.into_iter().collect();
     let asked = asked(api, &arguments).map_err(at)?;
     let kinds: Vec<Kind> = kind.map_or_else(|| Kind::all().collect(), |kind| vec![kind]);
-    let filters = filters::read(api, &kinds, arguments.get("filter")).await;
+    let filters = filters::read(ctx, &kinds, arguments.get("filter")).await;
     let queries = queries(kind, &asked, filters.map_err(at)?);
     let type_name = kind.map_or("Event", |kind| kind.spec().type_name);
     let connection = Connection {

@@ -5,10 +5,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_graphql::indexmap::IndexMap;
-use async_graphql::{Error, Name, Value};
+use async_graphql::{Context, Error, Name, Value};
 
 use super::error::{ErrorCode, bad_input, error};
-use super::{Api, of_failed};
+use super::loaders::NameKey;
+use super::{api, loaders, of_failed};
 use crate::event::{Cell, Instant, Money, Provenance};
 use crate::kinds::{Envelope, Field, Filter, Kind, Operand, Operator, Spec, Type};
 use crate::store::{EntityType, Names};
@@ -32,21 +33,21 @@ struct Reader<'a> {
     conditions: usize,
     parts: usize,
     values: usize,
-    unknown: RefCell<HashSet<(EntityType, Arc<str>)>>,
+    unknown: RefCell<Unknown>,
 }
 
 type Entries = IndexMap<Name, Value>;
 
-/// The filter of each kind, and the devices and sites that it names and this process has not met.
-pub(super) type Read = (Vec<(Kind, Filter)>, HashSet<(EntityType, Arc<str>)>);
+/// Devices and sites that filters name and this process has not met.
+pub(super) type Unknown = HashSet<(EntityType, Arc<str>)>;
 
-/// Reads the filter of each of some kinds.
+/// Reads the filter of each of some kinds, and tells what of their names this process has not met.
 pub(super) fn read_known(
     names: &Names,
     kinds: &[Kind],
     value: Option<&Value>,
-) -> Result<Read, Error> {
-    let (mut filters, mut unknown) = (Vec::with_capacity(kinds.len()), HashSet::new());
+) -> Result<(Vec<(Kind, Filter)>, Unknown), Error> {
+    let (mut filters, mut unknown) = (Vec::with_capacity(kinds.len()), Unknown::new());
     for kind in kinds {
         let mut reader = Reader::new(names);
         filters.push((*kind, reader.read(kind.spec(), value)?));
@@ -58,17 +59,21 @@ pub(super) fn read_known(
 /// Reads the filter of each of some kinds. What it names and this process has not met may have been
 /// registered through another just now, so that is looked up.
 pub(super) async fn read(
-    api: &Api,
+    ctx: &Context<'_>,
     kinds: &[Kind],
     value: Option<&Value>,
 ) -> Result<Vec<(Kind, Filter)>, Error> {
+    let api = api(ctx);
     let names = api.store().names();
     let (filters, unknown) = read_known(names, kinds, value)?;
     if unknown.is_empty() {
         return Ok(filters);
     }
-    let met = api.store().meet(unknown).await;
-    met.map_err(|error| of_failed(api, &error))?;
+    let keys = unknown.into_iter().map(|(ty, id)| NameKey(ty, id));
+    let met = loaders(ctx).names.load_many(keys.collect()).await;
+    for met in met.into_values() {
+        met.map_err(|error| of_failed(api, &error))?;
+    }
     Ok(read_known(names, kinds, value)?.0)
 }
 
@@ -85,7 +90,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The devices and sites that the filters name and this process has not met.
-    fn unknown(self) -> HashSet<(EntityType, Arc<str>)> {
+    fn unknown(self) -> Unknown {
         self.unknown.into_inner()
     }
 

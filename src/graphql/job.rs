@@ -11,6 +11,7 @@ use super::error::{ErrorCode, error};
 use super::fleet::Device;
 use super::order::InOrder;
 use super::scalars::{DateTime, JsonScalar};
+use super::subscription::SLICE_BYTES_MAX;
 use super::words::{JobStates, JobStatuses, Word};
 use super::{Api, api, cursor, ids, of_failed};
 use crate::event::{Event, Instant, Position, json_bytes};
@@ -22,7 +23,7 @@ use crate::store::Allowance;
 const TARGET_BYTES: usize = 256;
 
 /// A job.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) struct Job {
     row: Arc<JobRow>,
     targets: Arc<[TargetRow]>,
@@ -77,6 +78,12 @@ impl Job {
     /// Its place in the list of jobs.
     pub(super) fn place(&self) -> JobPlace {
         (self.row.created_at, self.row.job_id.clone())
+    }
+
+    /// What changes whenever it moves: its last transition, and how many devices have ended it.
+    fn moves(&self) -> (i64, usize) {
+        let ended = self.targets.iter().filter(|target| target.status.is_some());
+        (self.row.position, ended.count())
     }
 
     fn count(&self, of: impl Fn(Option<&str>) -> bool) -> i32 {
@@ -221,12 +228,13 @@ impl JobStreams {
             let mut ended = has_ended(&first);
             let mut told = None;
             if after.is_none() || ended {
-                told = Some(first.clone());
+                told = Some(first.moves());
                 yield Ok(JobProgress { cursor: cursor_at(&api, head), job: InOrder(first) });
                 // it has been rendered when the next is asked for
                 loaders.begin();
             }
-            let mut tail = api.store().tail(from, Some(&[Kind::JobTransition, Kind::JobOutcome]));
+            let kinds = &[Kind::JobTransition, Kind::JobOutcome];
+            let mut tail = api.store().tail(from, Some(kinds)).in_slices_of(SLICE_BYTES_MAX);
             while !ended {
                 let events = match tail.next().await {
                     Ok(events) => events,
@@ -235,14 +243,17 @@ impl JobStreams {
                         break;
                     }
                 };
-                if !events.iter().any(|event| is_of(event, &job_id)) {
+                let is_meant = events.iter().any(|event| is_of(event, &job_id));
+                // nothing of them is held while the job is read and delivered
+                drop(events);
+                if !is_meant {
                     continue;
                 }
                 match Job::read(&api, &job_id).await {
                     // what moved it may have been read with what came before
-                    Ok(Some(job)) if told.as_ref() == Some(&job) => {}
+                    Ok(Some(job)) if told == Some(job.moves()) => {}
                     Ok(Some(job)) => {
-                        told = Some(job.clone());
+                        told = Some(job.moves());
                         ended = has_ended(&job);
                         yield Ok(JobProgress { cursor: cursor_at(&api, tail.position()), job: InOrder(job) });
                         loaders.begin();

@@ -15,7 +15,7 @@ use super::fleet::{DeviceRow, SiteRow, devices_by_key, sites_by_key};
 use crate::event::{Event, Instant, Position};
 use crate::history::fleet::{self, DeviceFilter, IdPage};
 use crate::kinds::{Kind, Operand};
-use crate::store::{Allowance, Columns, PageQuery, Place, Store, StoreError};
+use crate::store::{Allowance, Columns, EntityType, PageQuery, Place, Store, StoreError};
 
 type Loaded<T> = Result<T, Arc<StoreError>>;
 
@@ -30,6 +30,7 @@ pub(super) struct Loaders {
     pub(super) site_counts: Loader<SiteDevicesKey, Loaded<u64>, Reads>,
     pub(super) schedules: Loader<ScheduleKey, Loaded<Vec<Arc<Event>>>, Reads>,
     pub(super) configurations: Loader<ConfigurationKey, Loaded<Vec<ValueRow>>, Reads>,
+    pub(super) names: Loader<NameKey, Loaded<()>, Reads>,
     rows: AtomicUsize,
     allowance: Arc<Allowance>,
 }
@@ -51,6 +52,7 @@ impl Loaders {
             site_counts: Loader::new(reads()).with_max_batch_size(1_000),
             schedules: Loader::new(reads()).with_max_batch_size(1_000),
             configurations: Loader::new(reads()).with_max_batch_size(1_000),
+            names: Loader::new(reads()).with_max_batch_size(1_000),
             rows: AtomicUsize::new(0),
             allowance,
         }
@@ -145,6 +147,10 @@ pub(super) struct ScheduleKey(pub(super) i64);
 /// The configuration of a thing, by its type and id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ConfigurationKey(pub(super) &'static str, pub(super) String);
+
+/// A device or site by its id, that this process has not met.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct NameKey(pub(super) EntityType, pub(super) Arc<str>);
 
 /// A parameter and its value now.
 pub(super) type ValueRow = entity::configuration_values::Model;
@@ -394,6 +400,14 @@ impl BatchFn<ConfigurationKey, Loaded<Vec<ValueRow>>> for Reads {
             }
         }
         loaded
+    }
+}
+
+impl BatchFn<NameKey, Loaded<()>> for Reads {
+    async fn load(&mut self, keys: &[NameKey]) -> HashMap<NameKey, Loaded<()>> {
+        let names = keys.iter().map(|NameKey(ty, id)| (*ty, Arc::clone(id)));
+        let met = self.store.meet(names).await.map_err(Arc::new);
+        keys.iter().map(|key| (key.clone(), met.clone())).collect()
     }
 }
 

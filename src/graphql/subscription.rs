@@ -12,17 +12,17 @@ use async_graphql::{
 };
 use futures_util::{Stream, StreamExt};
 
-use super::filters;
+use super::filters::{self, Unknown};
 use super::meta::{field_with, input, object_type};
 use super::types::{filter_name, scope_argument};
 use super::{api, cursor, of_failed, rows};
 use crate::event::Event;
 use crate::kinds::{Filter, Kind};
-use crate::store::Store;
+use crate::store::{EntityType, Store};
 
 /// Bytes at most that a stream holds of what is not delivered yet, unless one event has more: its
 /// subscriber may read slowly, or not at all.
-const SLICE_BYTES_MAX: usize = 64 * 1024;
+pub(super) const SLICE_BYTES_MAX: usize = 64 * 1024;
 
 /// The streams of all kinds.
 #[derive(Debug)]
@@ -90,16 +90,29 @@ struct Wanted {
 /// The filter of each kind that is wanted.
 struct Filters {
     of: Vec<(Kind, Filter)>,
-    /// Whether one names a device or site that this process has not met.
-    names_unknown: bool,
+    /// What they name and this process had not met.
+    unknown: Unknown,
+    /// How many names it had met.
+    names: usize,
 }
 
 impl Filters {
     fn read(store: &Store, kind: Option<Kind>, filter: Option<&Value>) -> Result<Self, Error> {
         let asked: Vec<Kind> = kind.map_or_else(|| Kind::all().collect(), |kind| vec![kind]);
+        // before they are read: what is met meanwhile is looked for again
+        let names = store.names().count();
         let (of, unknown) = filters::read_known(store.names(), &asked, filter)?;
-        let names_unknown = !unknown.is_empty();
-        Ok(Self { of, names_unknown })
+        Ok(Self { of, unknown, names })
+    }
+
+    /// Whether something is met by now that they name.
+    fn are_outdated(&mut self, store: &Store) -> bool {
+        if self.unknown.is_empty() {
+            return false;
+        }
+        let before = std::mem::replace(&mut self.names, store.names().count());
+        let is_met = |(ty, id): &(EntityType, Arc<str>)| store.names().key(*ty, id).is_some();
+        before != self.names && self.unknown.iter().any(is_met)
     }
 }
 
@@ -130,11 +143,11 @@ impl Wanted {
         })
     }
 
-    /// Reads the filters again as long as they name what nobody has registered: it may have been
-    /// since. Events come after the registration of what they name, and what they name is known
-    /// before they come.
+    /// Reads the filters again when something is met that they name. Events come after the
+    /// registration of what they name, and devices and their sites are met before an event of theirs
+    /// is handed over.
     fn renew(&mut self, store: &Store) {
-        if self.filters.names_unknown {
+        if self.filters.are_outdated(store) {
             let kind = self.kinds.and_then(|kinds| kinds.first().copied());
             if let Ok(filters) = Filters::read(store, kind, self.filter.as_ref()) {
                 self.filters = filters;

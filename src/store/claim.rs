@@ -1,7 +1,7 @@
 //! Claims: what only one process at a time may do with a log.
 //!
 //! A claim ends with the process that holds it, however that ends: it is a lock on a file beside the
-//! one of SQLite, and one of the session on PostgreSQL.
+//! one of SQLite. On PostgreSQL it is a lock of a session, and also ends when the server ends that.
 
 use std::fs::{File, TryLockError};
 use std::path::PathBuf;
@@ -57,10 +57,10 @@ impl Store {
     pub async fn claim(&self, what: &'static str) -> Result<Claim, ClaimError> {
         let connections = &self.shared.connections;
         let held = match self.file() {
-            Some(file) => locked(file.into_os_string(), what)?,
-            None if self.backend() == DbBackend::Postgres => session(connections, what).await?,
-            // a log in memory is that of one process
-            None => Held::Nothing,
+            // a log in memory has the name of a file that is not there
+            Some(file) if file.exists() => locked(file.into_os_string(), what)?,
+            _ if self.backend() == DbBackend::Postgres => session(connections, what).await?,
+            _ => Held::Nothing,
         };
         Ok(Claim { _held: held })
     }

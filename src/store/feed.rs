@@ -13,7 +13,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::error::{Doing, StoreError};
+use super::error::{Cause, Doing, StoreError};
 use super::faults::Faults;
 use super::metrics::Metrics;
 use super::names::Names;
@@ -139,16 +139,25 @@ impl Feeder {
             };
             self.metrics.head(self.ring.head());
             if let Err(error) = done {
-                // a pool of connections whose time is over does not say why
-                let reason = self.connections.refused().await;
-                let reason = reason
-                    .as_ref()
-                    .map(|reason| crate::telemetry::chain(reason));
-                let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
-                let error = format!("{}{reason}", crate::telemetry::chain(&error));
+                let error = tokio::select! {
+                    () = stop.cancelled() => break,
+                    told = self.told(&error) => told,
+                };
                 tracing::warn!(error, "cannot follow the log, will try again");
                 faults.tell("the follower of the log", clock.now(), error);
             }
+        }
+    }
+
+    /// What a failure says. A pool whose time for a connection is over does not say why there is none.
+    async fn told(&self, error: &StoreError) -> String {
+        let told = crate::telemetry::chain(error).to_string();
+        if !matches!(error.cause(), Cause::Busy | Cause::Unreachable) {
+            return told;
+        }
+        match self.connections.refused().await {
+            Some(reason) => format!("{told}: {}", crate::telemetry::chain(&reason)),
+            None => told,
         }
     }
 
@@ -196,7 +205,9 @@ impl Feeder {
             for event in &slice.events {
                 super::commit::learn_place(&self.names, event);
             }
-            let _ = self.ring.push(slice.events);
+            if self.ring.push(slice.events).is_err() {
+                break;
+            }
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! A key never changes and is never given again, so what is known here stays true; what is not
 //! known here is looked up in the database, since another process may have registered it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use sea_orm::{ConnectionTrait, DbBackend};
@@ -62,14 +62,20 @@ impl Names {
 
     /// Reads at which site each device is registered.
     pub(crate) async fn load_places(&self, db: &impl ConnectionTrait) -> Result<(), StoreError> {
-        self.learn_places(db, Sql::new(PLACES)).await
+        self.learn_places(db, Sql::new(PLACES)).await.map(drop)
     }
 
-    async fn learn_places(&self, db: &impl ConnectionTrait, sql: Sql) -> Result<(), StoreError> {
+    /// Learns at which sites devices are, and answers the keys of these.
+    async fn learn_places(
+        &self,
+        db: &impl ConnectionTrait,
+        sql: Sql,
+    ) -> Result<HashSet<i64>, StoreError> {
         let rows = db
             .query_all_raw(sql.statement(db.get_database_backend()))
             .await
             .doing("read the devices")?;
+        let mut sites = HashSet::new();
         for row in rows {
             let device = row.try_get_by_index(0).doing("read a device")?;
             let site = row.try_get_by_index(1).doing("read a device")?;
@@ -78,8 +84,9 @@ impl Names {
                 position: Position(row.try_get_by_index(3).doing("read a device")?),
             };
             self.place(device, site, registered);
+            sites.insert(site);
         }
-        Ok(())
+        Ok(sites)
     }
 
     /// The key of an id, if this process has met it.
@@ -90,6 +97,13 @@ impl Names {
             EntityType::Site => maps.sites.get(id).copied(),
             EntityType::Device => maps.devices.get(id).copied(),
         }
+    }
+
+    /// How many names this process has met: it grows with each.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        let maps = self.maps.read().unwrap_or_else(PoisonError::into_inner);
+        maps.ids.len()
     }
 
     /// The id of a key, if this process has met it.
@@ -163,7 +177,16 @@ impl Names {
         let mut sql = Sql::new(PLACES);
         sql.push(" WHERE ")
             .among("device_key", List::Int(keys.to_vec()));
-        self.learn_places(db, sql).await
+        let mut sites = self.learn_places(db, sql).await?;
+        // an event may name a device alone, and be looked for by its site
+        sites.retain(|site| self.id(*site).is_none());
+        if sites.is_empty() {
+            return Ok(());
+        }
+        let mut sql = Sql::new(NAMES);
+        let sites = sites.into_iter().collect();
+        sql.push(" WHERE ").among("entity_key", List::Int(sites));
+        self.learn(db, sql).await.map(drop)
     }
 
     /// Learns names, and answers their keys.

@@ -9,7 +9,8 @@ use crate::event::{Event, Position};
 use crate::kinds::{Kind, Operand};
 
 impl Store {
-    /// Whole commits after a position, until there are at least so many events.
+    /// Commits after a position, until there are at least so many events or some mebibytes; of one that
+    /// is larger, a part.
     ///
     /// # Errors
     /// When the tables cannot be read or lack an event.

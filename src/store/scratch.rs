@@ -127,7 +127,7 @@ impl Scratch {
 }
 
 impl Store {
-    /// Whole commits after a position, as [`Store::after`], with the events of some kinds only.
+    /// Commits after a position, as [`Store::after`], with the events of some kinds only.
     pub(crate) async fn after_of(
         &self,
         position: Position,

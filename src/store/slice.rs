@@ -29,6 +29,8 @@ pub struct Slice {
 pub(crate) struct Extent {
     /// Events: no further commit is read once there are so many.
     pub(crate) events_min: usize,
+    /// Positions at most, of whatever kinds.
+    pub(crate) positions_max: i64,
     /// Bytes at most, unless one event has more.
     pub(crate) bytes_max: usize,
 }
@@ -39,10 +41,10 @@ impl Extent {
 
     /// Whole commits, unless one is very large.
     pub(crate) const fn of_events(events_min: usize) -> Self {
-        let bytes_max = Self::BYTES_MAX;
         Self {
             events_min,
-            bytes_max,
+            positions_max: i64::MAX,
+            bytes_max: Self::BYTES_MAX,
         }
     }
 }
@@ -74,7 +76,16 @@ impl Tables {
             before < wanted
         });
         let from = position.next();
+        let mut expected = from;
+        for commit in &commits {
+            if commit.first > expected {
+                return Err(StoreError::Hole { missing: expected });
+            }
+            expected = commit.last.next();
+        }
         let mut upto = commits.last().map_or(position, |commit| commit.last);
+        upto.0 = upto.0.min(position.0.saturating_add(extent.positions_max));
+        commits.retain(|commit| commit.first <= upto);
         loop {
             // one event alone is of a size that could be appended
             let is_one = upto == from;

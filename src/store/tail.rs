@@ -14,8 +14,8 @@ use crate::kinds::Kind;
 /// Events and bytes at most that are handed over at once from the ring: a slow follower keeps them when
 /// they have long left it.
 const AT_ONCE_MAX: (usize, usize) = (1_000, 1024 * 1024);
-/// Events that are read from the tables at least, where few of them have the bytes of a small slice.
-const EVENTS_MIN: usize = 16;
+/// Positions that are looked at in the tables at least, and at first where slices are to be small.
+const POSITIONS: (i64, i64) = (16, 256);
 
 /// A reader that follows the log. It neither loses nor repeats, and slows no other.
 #[derive(Debug)]
@@ -26,8 +26,6 @@ pub struct Tail {
     position: Position,
     kinds: Option<&'static [Kind]>,
     extent: Extent,
-    /// Events that are read from the tables next.
-    events_next: usize,
 }
 
 impl Tail {
@@ -46,7 +44,6 @@ impl Tail {
             position: from,
             kinds,
             extent,
-            events_next: extent.events_min,
         }
     }
 
@@ -55,6 +52,7 @@ impl Tail {
     #[must_use]
     pub const fn in_slices_of(mut self, bytes_max: usize) -> Self {
         self.extent.bytes_max = bytes_max;
+        self.extent.positions_max = POSITIONS.1;
         self
     }
 
@@ -109,20 +107,15 @@ impl Tail {
     }
 
     async fn read(&mut self) -> Result<Slice, StoreError> {
-        let extent = Extent {
-            events_min: self.events_next,
-            ..self.extent
-        };
-        let read = self.tables.after(self.position, extent, self.kinds).await;
-        let slice = read?;
-        // what does not fit is read in vain, so no more is read next than has just fitted
+        let (extent, kinds) = (&mut self.extent, self.kinds);
+        let slice = self.tables.after(self.position, *extent, kinds).await?;
+        // what does not fit is read in vain, so next no more is looked at than has just fitted
         let bytes: usize = slice.events.iter().map(|e| e.fact.weight_bytes()).sum();
-        let next = if bytes > self.extent.bytes_max / 2 {
-            slice.events.len().max(EVENTS_MIN)
+        extent.positions_max = if bytes > extent.bytes_max / 2 {
+            (slice.upto.0 - self.position.0).max(POSITIONS.0)
         } else {
-            self.events_next.saturating_mul(2)
+            extent.positions_max.saturating_mul(2)
         };
-        self.events_next = next.min(self.extent.events_min);
         Ok(slice)
     }
 

@@ -78,6 +78,13 @@ async fn whatever_is_nested_costs_the_same_for_one_parent_and_for_twenty() {
             ("devices", "currentStateSince", 2),
             ("devices", "configuration { value }", 2),
             ("devices", "errorLogs { totalCount }", 2),
+            // what a filter names and nobody has registered is looked up once
+            (
+                "devices",
+                "a: errorLogs(filter: { deviceId: { eq: \"nobody\" } }) { totalCount }
+                b: errorLogs(filter: { deviceId: { in: [\"nobody\", \"none\"] } }) { totalCount }",
+                4,
+            ),
             ("devices", "site { schedule { dayOfWeek } }", 4),
             ("devices", "site { devices(first: 3) { nodes { deviceId } } }", 4),
             ("sites", "schedule { dayOfWeek }", 3),

@@ -48,11 +48,17 @@ fn a_value_that_is_refused_is_told_with_the_variable_that_it_comes_from() {
         assert_eq!(ended.status.code(), Some(2), "{told}");
         assert!(told.contains(variable), "{told}");
     }
-    let mut program = super::program::command(["serve", "--listen", "8081"]);
-    let ended = program.env("HOMEPOT_LISTEN", "8082").output().unwrap();
-    let told = String::from_utf8(ended.stderr).unwrap();
-    assert!(told.contains("of the form of 127.0.0.1:8081"), "{told}");
-    assert!(!told.contains("HOMEPOT_LISTEN"), "{told}");
+    for given in [&["--listen", "8081"][..], &["--listen=8081"]] {
+        let mut program = super::program::command(["serve"]);
+        let ended = program
+            .args(given)
+            .env("HOMEPOT_LISTEN", "127.0.0.1:8081")
+            .output()
+            .unwrap();
+        let told = String::from_utf8(ended.stderr).unwrap();
+        assert!(told.contains("of the form of 127.0.0.1:8081"), "{told}");
+        assert!(!told.contains("HOMEPOT_LISTEN"), "{told}");
+    }
 }
 
 #[test]

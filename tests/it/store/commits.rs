@@ -160,6 +160,10 @@ async fn what_one_process_has_claimed_no_other_gets(database: Database) {
     assert!(matches!(refused, Err(ClaimError::Taken)), "{refused:?}");
     let of_another_name = other.claim("else").await.unwrap();
     drop((claim, of_another_name));
+    // PostgreSQL hears of it a moment later
+    if database.is_sqlite() {
+        other.claim("demo").await.unwrap();
+    }
     one.close().await;
     other.close().await;
 }

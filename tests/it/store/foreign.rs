@@ -1,7 +1,9 @@
 //! What another process commits is seen, and a reader that does not follow the log loses events.
 
+use std::time::Duration;
+
 use homepot_analytics::event::Position;
-use homepot_analytics::store::{Outcome, Tail};
+use homepot_analytics::store::{EntityType, Outcome, Tail};
 use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
 
 use crate::support::{
@@ -13,6 +15,7 @@ contract![
     two_processes_share_one_sequence,
     a_device_registered_elsewhere_is_known,
     a_device_moved_elsewhere_is_at_its_new_site,
+    with_an_event_of_a_device_its_site_is_known,
     a_late_move_does_not_count,
     a_follower_sees_each_event_once,
     a_naive_reader_loses_events_in_the_same_test,
@@ -40,6 +43,26 @@ async fn followers_see_what_another_process_commits(database: Database) {
     }
     exactly_once(&seen, 2, 2_102).unwrap();
     one.close().await;
+    other.close().await;
+}
+
+/// Whoever follows events of a site filters them by its key.
+async fn with_an_event_of_a_device_its_site_is_known(database: Database) {
+    let here = TestLog::open_with(&database, |opening| {
+        // it is not to see the registrations
+        opening.limits.tail_poll = Duration::from_hours(1);
+        opening.limits.ring_events_max = 0;
+    })
+    .await;
+    let other = database.open().await.with_fleet().await;
+    other.record(vec![metrics("d3", 0, 0.5)]).await;
+    let read = here.after(Position(FLEET_EVENTS), 1).await.unwrap();
+    assert_eq!(read.events.len(), 1);
+    let names = here.names();
+    let site = names.key(EntityType::Site, "s2").unwrap();
+    let device = names.key(EntityType::Device, "d3").unwrap();
+    assert_eq!(names.site_of_device(device), Some(site));
+    here.close().await;
     other.close().await;
 }
 

@@ -1,6 +1,8 @@
 //! Following the log: each position once, in order, whatever the reader does.
 
-use homepot_analytics::event::Position;
+use std::sync::Arc;
+
+use homepot_analytics::event::{Event, Position};
 use homepot_analytics::kinds::Kind;
 use homepot_analytics::store::{Store, StoreError};
 use sea_orm::ConnectionTrait;
@@ -18,6 +20,7 @@ contract![
     the_ring_and_the_tables_tell_the_same,
     what_is_handed_over_at_once_has_a_size,
     a_hole_is_seen_when_its_commit_is_read_in_parts,
+    a_commit_that_is_missing_is_a_hole,
     what_another_process_appends_is_brought_in_by_the_next_look,
 ];
 
@@ -156,44 +159,88 @@ async fn the_ring_and_the_tables_tell_the_same(database: Database) {
 
 async fn what_is_handed_over_at_once_has_a_size(database: Database) {
     const SLICE_BYTES_MAX: usize = 8_192;
+    const KINDS: [Kind; 3] = [Kind::ErrorLog, Kind::DeviceMetrics, Kind::DeviceStateChange];
     for ring in [0, 1_000] {
-        let log = open(&database, ring, 100).await;
+        let log = open(&database, ring, 100).await.with_fleet().await;
         let from = log.head();
-        // one commit of many slices, then small ones, then an event larger than a slice
-        let long = "x".repeat(500);
-        log.record(vec![error(&long); 100]).await;
+        // one commit of two kinds and many slices, then small ones, then an event larger than a slice
+        let mut mixed = Vec::new();
+        for ordinal in 0..100 {
+            mixed.push(error(&"x".repeat(500)));
+            mixed.push(metrics("d1", from.0 + ordinal, 0.1));
+        }
+        log.record(mixed).await;
         append_many(log.handle(), 20).await;
-        log.record(vec![error(&"x".repeat(10_000)), error("e")])
-            .await;
-        for kinds in [None, Some([Kind::ErrorLog].as_slice())] {
+        let large = error(&"x".repeat(10_000));
+        log.record(vec![large, error("e")]).await;
+        let all = log.after(from, 10_000).await.unwrap().events;
+        exactly_once(&positions(&all), from.0, log.head().0).unwrap();
+        for kinds in [
+            None,
+            Some(&KINDS[..1]),
+            Some(&KINDS[1..]),
+            Some(&KINDS[2..]),
+        ] {
             let mut tail = log.tail(from, kinds).in_slices_of(SLICE_BYTES_MAX);
             let (mut seen, mut slices) = (Vec::new(), 0);
             while tail.position() < log.head() {
-                let slice = tail.next().await.unwrap();
+                let slice = tail.next_looked_at().await.unwrap();
                 let bytes: usize = slice.iter().map(|event| event.fact.weight_bytes()).sum();
-                assert!(slice.len() == 1 || bytes <= SLICE_BYTES_MAX, "{bytes}");
-                seen.extend(slice.iter().map(|event| event.position.0));
+                assert!(slice.len() <= 1 || bytes <= SLICE_BYTES_MAX, "{bytes}");
+                seen.extend(slice);
                 slices += 1;
             }
-            exactly_once(&seen, from.0, log.head().0).unwrap();
-            assert!((10..40).contains(&slices), "{slices}");
+            let asked = |event: &Arc<Event>| kinds.is_none_or(|k| k.contains(&event.fact.kind));
+            let expected: Vec<_> = all.iter().filter(|event| asked(event)).cloned().collect();
+            assert_eq!(seen, expected, "{kinds:?}");
+            assert!(slices < 60, "{slices} slices of {kinds:?}");
         }
         log.close().await;
     }
 }
 
+fn positions(events: &[Arc<Event>]) -> Vec<i64> {
+    events.iter().map(|event| event.position.0).collect()
+}
+
 async fn a_hole_is_seen_when_its_commit_is_read_in_parts(database: Database) {
     let log = open(&database, 0, 100).await;
-    let from = log.head();
+    let from = log.head().0;
     log.record(vec![error(&"x".repeat(500)); 100]).await;
-    let missing = from.0 + 90;
     let raw = database.connect().await;
-    let sql = format!("DELETE FROM error_logs WHERE position = {missing}");
-    raw.execute_unprepared(&sql).await.unwrap();
+    // before, in and behind the part that is read
+    for (missing, after) in [(3, 40), (42, 40), (90, 40)] {
+        let missing = from + missing;
+        for kinds in [None, Some([Kind::ErrorLog].as_slice())] {
+            let tail = || log.tail(Position(from + after), kinds);
+            tail().in_slices_of(8_192).next().await.unwrap();
+            let moved =
+                |to, of| format!("UPDATE error_logs SET position = {to} WHERE position = {of}");
+            let taken_out = moved(missing + 1_000_000, missing);
+            raw.execute_unprepared(&taken_out).await.unwrap();
+            let read = tail().in_slices_of(8_192).next().await;
+            assert!(matches!(read, Err(StoreError::Hole { .. })), "{read:?}");
+            let put_back = moved(missing, missing + 1_000_000);
+            raw.execute_unprepared(&put_back).await.unwrap();
+        }
+    }
     raw.close().await.unwrap();
-    let mut tail = log.tail(from, Some(&[Kind::ErrorLog])).in_slices_of(8_192);
-    let read = tail.next().await;
-    assert!(matches!(read, Err(StoreError::Hole { .. })), "{read:?}");
+    log.close().await;
+}
+
+async fn a_commit_that_is_missing_is_a_hole(database: Database) {
+    let log = open(&database, 0, 100).await;
+    let from = log.head();
+    append_many(log.handle(), 10).await;
+    let raw = database.connect().await;
+    let sql = "DELETE FROM commits WHERE first_position = (SELECT min(first_position) FROM commits \
+        WHERE first_position > 4)";
+    raw.execute_unprepared(sql).await.unwrap();
+    raw.close().await.unwrap();
+    for after in [from, Position(6)] {
+        let read = log.tail(after, None).next().await;
+        assert!(matches!(read, Err(StoreError::Hole { .. })), "{read:?}");
+    }
     log.close().await;
 }
 
