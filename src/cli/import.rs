@@ -16,6 +16,10 @@ use crate::ingest::{Import, ImportError, Ingest, Progress, Tally};
 use crate::projections::{self, Runner};
 
 pub(super) async fn import(arguments: ImportArgs) -> anyhow::Result<()> {
+    // before anything is made or written
+    for file in arguments.files.iter().filter(|file| !is_stdin(file)) {
+        File::open(file).with_context(|| format!("cannot open {}", file.display()))?;
+    }
     let limits = LimitArgs::default();
     let location = location(&arguments.database, true)?;
     let (store, tasks) = app::open(location, &limits, Clock::system()).await?;
@@ -90,7 +94,7 @@ async fn import_one(ingest: &Ingest, file: &Path, refused: &mut LazyFile) -> any
     let (source, bytes): (Box<dyn std::io::Read + Send>, Option<u64>) = if is_stdin(file) {
         (Box::new(std::io::stdin()), None)
     } else {
-        let opened = File::open(file).context("cannot open it")?;
+        let opened = File::open(file).context("it cannot be opened")?;
         let bytes = opened.metadata().ok().map(|metadata| metadata.len());
         (Box::new(opened), bytes)
     };
@@ -116,13 +120,19 @@ async fn import_one(ingest: &Ingest, file: &Path, refused: &mut LazyFile) -> any
         progress: &progress,
     };
     let imported = import.run(source).await;
+    let path = refused_path.display();
     let tally = imported.map_err(|error| {
         let advice = match &error {
             ImportError::Read { .. } => "mend the source, and import it again to go on",
             ImportError::Refused(_) => "give another file with --refused, and import it again",
             ImportError::Append { .. } => "import it again to go on",
         };
-        anyhow::Error::new(error).context(format!("what came before is kept; {advice}"))
+        let error = match error {
+            ImportError::Refused(source) => anyhow::Error::new(source)
+                .context(format!("cannot write the file of refused lines, {path}")),
+            error @ (ImportError::Read { .. } | ImportError::Append { .. }) => error.into(),
+        };
+        error.context(format!("what came before is kept; {advice}"))
     })?;
     bar.finish_and_clear();
     if tally.refused() > 0 {

@@ -15,7 +15,6 @@ use crate::app::{self, App, Start};
 use crate::clock::Clock;
 use crate::config::{Cli, Command, DatabaseArgs, DemoArgs, ServeArgs};
 use crate::demo::{self, Beginning, Stage};
-use crate::event::Position;
 use crate::store::{self, Location};
 
 /// Tells people what went wrong, on one line, and what to do if that is known.
@@ -167,19 +166,16 @@ async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
     };
     let app = App::start_on(listener, start).await?;
     let ingest = app.ingest.clone();
-    let _claim = match demo::claim(&ingest).await {
+    let beginning = Beginning {
+        seed: arguments.seed,
+        history_hours: arguments.history_hours,
+    };
+    let _claim = match demo::claim(&ingest, beginning).await {
         Ok(claim) => claim,
         Err(error) => {
             app.stop().await?;
             return Err(error.into());
         }
-    };
-    if ingest.store().head() == Position(0) {
-        ingest.store().mark_as_throwaway().await?;
-    }
-    let beginning = Beginning {
-        seed: arguments.seed,
-        history_hours: arguments.history_hours,
     };
     app.spawn(
         "the simulated fleet",

@@ -67,6 +67,11 @@ pub enum DemoError {
         "the log holds another simulated fleet: start with the --seed that it was begun with, or anew with --reset"
     )]
     OtherFleet,
+    /// The log was not made by a demo.
+    #[error(
+        "{0} has events and no simulated fleet: give the demo a database of its own, with --database"
+    )]
+    NotItsOwn(String),
     /// Another demo plays its fleet into the same log.
     #[error(
         "another demo plays its fleet into this log: stop that, or give this one another --database"
@@ -87,12 +92,31 @@ impl From<ClaimError> for DemoError {
 }
 
 /// Claims a log for one demo: two would tell of the same tills at the same time. It is held as long
-/// as the demo runs.
+/// as the demo runs. A new log is marked as one that may be thrown away; one that others have written
+/// is left as it is.
 ///
 /// # Errors
-/// When another demo plays its fleet into it.
-pub async fn claim(ingest: &Ingest) -> Result<Claim, DemoError> {
-    Ok(ingest.store().claim("demo").await?)
+/// When another demo plays its fleet into it, or it is no demo's.
+pub async fn claim(ingest: &Ingest, beginning: Beginning) -> Result<Claim, DemoError> {
+    let store = ingest.store();
+    let claim = store.claim("demo").await?;
+    let upto = store.head();
+    if upto == Position(0) {
+        store.mark_as_throwaway().await?;
+    } else if !store.is_throwaway().await? {
+        let began = Past { store, upto }.began(beginning.fleet()).await?;
+        began.ok_or_else(|| DemoError::NotItsOwn(store.address().to_owned()))?;
+    }
+    Ok(claim)
+}
+
+impl Beginning {
+    fn fleet(self) -> FleetOptions {
+        FleetOptions {
+            seed: self.seed,
+            ..FleetOptions::default()
+        }
+    }
 }
 
 /// Plays a fleet until it is told to stop: gives it its history, lives on, and does its jobs. What
@@ -125,10 +149,7 @@ impl Simulated {
     ) -> Result<Self, DemoError> {
         let store = recorder.ingest.store();
         let now = recorder.ingest.clock().now().date_time();
-        let options = FleetOptions {
-            seed: beginning.seed,
-            ..FleetOptions::default()
-        };
+        let options = beginning.fleet();
         let past = Past {
             store,
             upto: store.head(),

@@ -14,7 +14,7 @@ use async_graphql::futures_util::stream::BoxStream;
 use async_graphql::{Data, Executor, Request, Response as Answer};
 use async_graphql_axum::{GraphQLProtocol, GraphQLWebSocket};
 use axum::extract::WebSocketUpgrade;
-use axum::extract::ws::{Message, WebSocket};
+use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use axum::http::StatusCode;
 use axum::response::Response;
 use futures_util::{SinkExt, Stream, StreamExt, stream};
@@ -91,6 +91,7 @@ async fn serve(web: Web, socket: WebSocket, protocol: GraphQLProtocol) {
     // of the library and of the gate; neither goes on before the client has taken what came before
     let (answers, mut answered) = mpsc::channel(1);
     let gate = Arc::new(Gate::new(web.places.room.clone()));
+    let draining = web.drain.clone();
     let drained = web.drain.clone().cancelled_owned();
     // when the server drains, the stream ends and with it the socket
     let stream = admitted(Arc::clone(&gate), stream, answers.clone()).take_until(drained);
@@ -106,18 +107,28 @@ async fn serve(web: Web, socket: WebSocket, protocol: GraphQLProtocol) {
         while let Some(message) = answered.recv().await {
             let is_item = is_item(&message);
             if sink.send(message).await.is_err() {
-                return;
+                return None;
             }
             if is_item {
                 unsent.sent();
             }
         }
+        Some(sink)
     });
     tokio::select! {
-        () = &mut sending => return,
+        _ = &mut sending => return,
         () = serving => {}
     }
-    sending.await;
+    let sink = sending.await.filter(|_| draining.is_cancelled());
+    if let Some(mut sink) = sink {
+        let reason = "the server stops; go on with the last cursor when it is back".into();
+        let frame = CloseFrame {
+            code: close_code::RESTART,
+            reason,
+        };
+        // the client may have gone already
+        let _ = sink.send(Message::Close(Some(frame))).await;
+    }
 }
 
 /// What items hold of the room of readers that wait to be sent, in their order. One who does not

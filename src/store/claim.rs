@@ -58,7 +58,11 @@ impl Store {
         let connections = &self.shared.connections;
         let held = match self.file() {
             // a log in memory has the name of a file that is not there
-            Some(file) if file.exists() => locked(file.into_os_string(), what)?,
+            Some(file) if file.exists() => {
+                // whatever name it was opened under
+                let file = file.canonicalize().unwrap_or(file);
+                locked(file.into_os_string(), what)?
+            }
             _ if self.backend() == DbBackend::Postgres => session(connections, what).await?,
             _ => Held::Nothing,
         };

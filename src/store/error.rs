@@ -166,6 +166,8 @@ fn cause_of_postgres(code: &str) -> Cause {
         "53100" => Cause::Full,
         "25006" => Cause::ReadOnly,
         "3D000" => Cause::NoDatabase,
+        // it lets nobody in at the moment
+        "55000" => Cause::Unreachable,
         _ if code.starts_with("28") => Cause::Denied,
         "XX001" | "XX002" => Cause::Corrupt,
         _ if code.starts_with("23") => Cause::Constraint,

@@ -5,7 +5,7 @@
 //! tables. A message that was dropped, or came twice, is mended by arithmetic on positions.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sea_orm::sqlx::PgPool;
 use sea_orm::sqlx::postgres::PgListener;
@@ -33,6 +33,8 @@ const WAITING_MAX: usize = 64;
 const WAITING_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Events at most that are read from the tables at once.
 const PAGE_EVENTS: usize = 2_000;
+/// How often it is logged that the log cannot be followed.
+const WARN_EVERY: Duration = Duration::from_secs(10);
 /// Channel of the doorbell on PostgreSQL.
 const DOORBELL: &str = "homepot_head";
 
@@ -123,6 +125,7 @@ impl Feeder {
         stop: CancellationToken,
     ) {
         let bell = self.bell();
+        let mut warned = None;
         let mut ticks = tokio::time::interval(self.poll);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -143,7 +146,11 @@ impl Feeder {
                     () = stop.cancelled() => break,
                     told = self.told(&error) => told,
                 };
-                tracing::warn!(error, "cannot follow the log, will try again");
+                // it is tried several times a second
+                if warned.is_none_or(|at: Instant| at.elapsed() >= WARN_EVERY) {
+                    warned = Some(Instant::now());
+                    tracing::warn!(error, "cannot follow the log, will try again");
+                }
                 faults.tell("the follower of the log", clock.now(), error);
             }
         }
@@ -156,7 +163,14 @@ impl Feeder {
             return told;
         }
         match self.connections.refused().await {
-            Some(reason) => format!("{told}: {}", crate::telemetry::chain(&reason)),
+            Some(reason) => {
+                let reason = crate::telemetry::chain(&reason).to_string();
+                if told.ends_with(&reason) {
+                    told
+                } else {
+                    format!("{told}: {reason}")
+                }
+            }
             None => told,
         }
     }

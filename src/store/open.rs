@@ -123,7 +123,9 @@ fn hint(cause: Cause) -> &'static str {
         Cause::Full => ": the disk is full; make room and try again",
         Cause::ReadOnly => ": it is read-only; check the rights of the file and its folder",
         Cause::Corrupt => ": the file is damaged or no database; restore a backup",
-        Cause::Unreachable => ": it cannot be reached; check the address, and that it runs",
+        Cause::Unreachable => {
+            ": it cannot be reached; check the address, that it runs, and that it has connections left"
+        }
         Cause::Unopened => {
             ": the file cannot be opened; check that its folder exists, that it is no folder itself, and that both may be written"
         }

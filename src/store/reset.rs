@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use super::error::{Doing, StoreError};
 use super::open::{APPLICATION_ID, check_header};
+use super::sql::Sql;
 use super::{DbBackend, Store};
 
 /// Marks a log that may be thrown away: `DEMO`.
@@ -69,6 +70,26 @@ impl Store {
             })
         })
         .await
+    }
+}
+
+impl Store {
+    /// Whether this log is marked as one that [`reset`] may remove.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn is_throwaway(&self) -> Result<bool, StoreError> {
+        if self.backend() != DbBackend::Sqlite {
+            return Ok(false);
+        }
+        let doing = "look whether the log is a demo's";
+        let sql = Sql::new("PRAGMA user_version");
+        let row = self
+            .readers()
+            .query_one_raw(sql.statement(DbBackend::Sqlite));
+        let row = row.await.doing(doing)?;
+        let mark = row.map(|row| row.try_get_by_index::<i32>(0)).transpose();
+        Ok(mark.doing(doing)?.map(i64::from) == Some(THROWAWAY))
     }
 }
 

@@ -91,6 +91,16 @@ impl Socket {
         payload["data"].take()
     }
 
+    /// The code with which the server closes the socket.
+    pub(super) async fn closed(&mut self) -> u16 {
+        loop {
+            let message = self.stream.next().await.expect("a closing frame comes");
+            if let Message::Close(Some(frame)) = message.unwrap() {
+                return frame.code.into();
+            }
+        }
+    }
+
     async fn await_next(&mut self, id: &str) -> Option<Value> {
         loop {
             let held = self.held.get_mut(id).and_then(VecDeque::pop_front);

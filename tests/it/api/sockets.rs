@@ -164,3 +164,18 @@ async fn a_page_of_another_origin_opens_no_socket() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_server_that_stops_tells_its_clients_to_come_back() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let variables = json!({ "after": app.head().await });
+        let (mut idle, mut follower) = (app.socket().await, app.socket().await);
+        let id = follower.subscribe(FOLLOW, variables).await;
+        is_served(app, &mut follower, &id).await;
+        app.restart().await;
+        assert_eq!(idle.closed().await, 1012);
+        assert_eq!(follower.closed().await, 1012);
+    })
+    .await;
+}

@@ -40,6 +40,18 @@ fn a_log_that_a_server_made_is_left_as_it_is() {
 }
 
 #[tokio::test]
+async fn no_fleet_is_played_into_a_log_of_others() {
+    let database = Database::sqlite();
+    let till = database.run(&["import", "tests/data/till.jsonl.gz"]);
+    assert!(till.status.success(), "{till:?}");
+    let registered = "SELECT count(*), 0 FROM site_registrations";
+    let before = database.rows(registered).await;
+    let words = ["has events and no simulated fleet", "a database of its own"];
+    database.run(&DEMO).refused(&words);
+    assert_eq!(database.rows(registered).await, before);
+}
+
+#[tokio::test]
 async fn a_demo_that_runs_is_left_as_it_is() {
     let database = Database::sqlite();
     let (_running, address) = started(&database, &DEMO);
@@ -55,9 +67,14 @@ async fn a_demo_that_runs_is_left_as_it_is() {
         "cannot listen on",
         "stop that or give another address, --listen 127.0.0.1:",
     ]);
-    database
-        .run(&DEMO)
-        .refused(&["another demo plays its fleet into this log"]);
+    let link = database.folder().join("link.db");
+    std::os::unix::fs::symlink(database.file(), &link).unwrap();
+    let by_link = format!("sqlite://{}", link.display());
+    for url in [&database.url, &by_link] {
+        let demo = [&DEMO[..], &["--database", url]].concat();
+        Program::run(database.folder(), &demo)
+            .refused(&["another demo plays its fleet into this log"]);
+    }
     let query = "{ site(siteId: \"berlin\") { name } }";
     let data = api.data(&address, query, json!({})).await;
     assert_eq!(data["site"]["name"], "Berlin");
@@ -75,9 +92,14 @@ async fn a_demo_that_has_ended_is_emptied() {
     let ended = running.end();
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
     let (_running, address) = started(&database, &reset());
-    database
-        .run(&DEMO)
-        .refused(&["another demo plays its fleet into this log"]);
+    let link = database.folder().join("link.db");
+    std::os::unix::fs::symlink(database.file(), &link).unwrap();
+    let by_link = format!("sqlite://{}", link.display());
+    for url in [&database.url, &by_link] {
+        let demo = [&DEMO[..], &["--database", url]].concat();
+        Program::run(database.folder(), &demo)
+            .refused(&["another demo plays its fleet into this log"]);
+    }
     let query = "{ site(siteId: \"berlin\") { name } }";
     let data = api.data(&address, query, json!({})).await;
     assert_eq!(data["site"], json!(null));

@@ -194,7 +194,8 @@ fn an_import_of_which_no_line_is_taken_has_failed() {
 fn a_source_that_cannot_be_read_is_told_with_what_to_do() {
     let database = Database::sqlite();
     let missing = database.run(&["import", "nowhere.jsonl"]);
-    missing.refused(&["cannot import nowhere.jsonl: cannot open it: No such file"]);
+    missing.refused(&["cannot open nowhere.jsonl: No such file"]);
+    assert!(!database.file().exists(), "nothing was made");
     assert!(!missing.stderr.contains("again"), "{missing:?}");
     let whole = std::fs::read("tests/data/till.jsonl.gz").unwrap();
     let part = database.folder().join("part.jsonl.gz");
