@@ -334,12 +334,20 @@ async fn events_of_all_kinds_are_asked_for_by_kind_device_site_time_and_provenan
             let events: Vec<Value> = (0..5).map(|row| varied(spec, row)).collect();
             app.record(json!(events)).await;
         }
-        let whole = "query($f: EventFilter) { events(filter: $f, first: 1000) { totalCount nodes {
-            position kind occurredAt recordedAt provenance
-            ... on DeviceMetrics { deviceId site { siteId } } ... on JobOutcome { deviceId site { siteId } }
-            ... on DeviceStateChange { deviceId site { siteId } } ... on ErrorLog { deviceId site { siteId } }
-            ... on ConfigurationChange { deviceId site { siteId } } ... on SiteSchedule { site { siteId } }
-            ... on SiteRegistration { site { siteId } } ... on DeviceRegistration { deviceId site { siteId } } } } }";
+        let place = |spec: &Spec| {
+            let ty = spec.type_name;
+            match (spec.device_index(), spec.site_index()) {
+                (Some(_), _) => format!("... on {ty} {{ deviceId site {{ siteId }} }}"),
+                (None, Some(_)) => format!("... on {ty} {{ site {{ siteId }} }}"),
+                (None, None) => String::new(),
+            }
+        };
+        let places: Vec<String> = Kind::all().map(|kind| place(kind.spec())).collect();
+        let whole = &format!(
+            "query($f: EventFilter) {{ events(filter: $f, first: 1000) {{ totalCount nodes {{
+            position kind occurredAt recordedAt provenance {} }} }} }}",
+            places.join(" ")
+        );
         // what this server records of itself meanwhile is none of it
         let before = json!({ "occurredAt": { "lt": at(-9) } });
         let data = app.data_with(whole, json!({ "f": before })).await;
