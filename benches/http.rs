@@ -67,6 +67,7 @@ async fn main() -> anyhow::Result<()> {
             create: true,
         },
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        documents: homepot_analytics::http::Documents::default(),
         allowed_hosts: Vec::new(),
         limits: LimitArgs::default(),
         clock: Clock::system(),

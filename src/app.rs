@@ -17,7 +17,7 @@ use crate::event::Position;
 use crate::graphql::{self, Api};
 use crate::health::Health;
 use crate::http::{self, Hosts, Monitor, Web};
-use crate::ingest::{Background, Ingest, Peer, RequestLog, record_faults};
+use crate::ingest::{Background, Ingest, RequestLog, record_faults};
 use crate::jobs::Reconciler;
 use crate::projections::{self, Runner};
 use crate::store::{Location, OpenError, Options, Store, Tasks};
@@ -93,6 +93,8 @@ pub struct Start {
     pub listen: SocketAddr,
     /// Further names under which it may be reached.
     pub allowed_hosts: Vec<String>,
+    /// The documents that are known by a name.
+    pub documents: http::Documents,
     /// Limits.
     pub limits: LimitArgs,
     /// The clock.
@@ -167,16 +169,17 @@ impl App {
             sockets: sockets.clone(),
             drain: drain.clone(),
             bodies: http::Bodies::default(),
+            documents: start.documents,
+            request_within: Duration::from_secs(u64::from(start.limits.request_seconds_max)),
             places: http::Places::new(usize::try_from(start.limits.sockets_max).unwrap_or(1)),
         };
         let router = http::router(web, Hosts::new(address, &start.allowed_hosts), log);
-        let service = router.into_make_service_with_connect_info::<Peer>();
-        let draining = drain.clone().cancelled_owned();
-        let serving = async move {
-            axum::serve(http::Listening::new(listener), service)
-                .with_graceful_shutdown(draining)
-                .await
+        let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        let connections = http::Connections {
+            connections_max: size(start.limits.connections_max),
+            per_address_max: size(start.limits.connections_per_address_max),
         };
+        let serving = http::serve(listener, router, connections, drain.clone());
         let server = parts.tracker.spawn(serving);
         Ok(Self {
             address,

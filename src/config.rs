@@ -201,6 +201,10 @@ pub struct HttpArgs {
         value_delimiter = ','
     )]
     pub allowed_hosts: Vec<String>,
+    /// A JSON file with the documents that alone are executed, by names that clients may send in their
+    /// place; without it any document is executed.
+    #[arg(long, env = "HOMEPOT_DOCUMENTS")]
+    pub documents: Option<PathBuf>,
 }
 
 /// Arguments of `serve`.
@@ -326,10 +330,19 @@ pub struct LimitArgs {
     /// Sockets that may be open (1 to 1000000); more are refused as OVERLOADED.
     #[arg(long, env = "HOMEPOT_SOCKETS_MAX", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub sockets_max: u32,
+    /// Connections that may be open (10 to 1000000); one more is closed at once.
+    #[arg(long, env = "HOMEPOT_CONNECTIONS_MAX", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
+    pub connections_max: u32,
+    /// Connections that may be open from one address (10 to 1000000), save from loopback.
+    #[arg(long, env = "HOMEPOT_CONNECTIONS_PER_ADDRESS_MAX", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
+    pub connections_per_address_max: u32,
     /// Seconds within which a device is expected to be heard of, at least (5 to 86400); after three
     /// of its own intervals, and not before this, it is OFFLINE.
     #[arg(long, env = "HOMEPOT_OFFLINE_AFTER_SECONDS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(5..=86_400))]
     pub offline_after_seconds: u32,
+    /// Seconds that a request may take to be executed (1 to 3600).
+    #[arg(long, env = "HOMEPOT_REQUEST_SECONDS_MAX", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    pub request_seconds_max: u32,
     /// Seconds that requests have to end when the server is told to stop (0 to 600).
     #[arg(long, env = "HOMEPOT_DRAIN_SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=600))]
     pub drain_seconds: u32,
@@ -371,7 +384,10 @@ impl Default for LimitArgs {
             ring_events_max: 50_000,
             readers_max: 8,
             sockets_max: 10_000,
+            connections_max: 20_000,
+            connections_per_address_max: 1_000,
             offline_after_seconds: 90,
+            request_seconds_max: 30,
             drain_seconds: 10,
         }
     }

@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{self, App, Start};
 use crate::clock::Clock;
-use crate::config::{Cli, Command, DatabaseArgs, DemoArgs, ServeArgs};
+use crate::config::{Cli, Command, DatabaseArgs, DemoArgs, HttpArgs, ServeArgs};
 use crate::demo::{self, Beginning, Stage};
+use crate::http::Documents;
 use crate::store::{self, Location};
 
 /// Tells people what went wrong, on one line, and what to do if that is known.
@@ -88,6 +89,7 @@ async fn serve(arguments: ServeArgs) -> anyhow::Result<()> {
     let app = App::start(Start {
         location: location(&arguments.database, true)?,
         listen: arguments.http.listen,
+        documents: documents(&arguments.http)?,
         allowed_hosts: arguments.http.allowed_hosts,
         limits: arguments.limits,
         clock: Clock::system(),
@@ -95,6 +97,12 @@ async fn serve(arguments: ServeArgs) -> anyhow::Result<()> {
     .await?;
     greet(&app);
     until_told(app).await
+}
+
+/// The documents that alone are executed, if they are given.
+fn documents(arguments: &HttpArgs) -> anyhow::Result<Documents> {
+    let file = arguments.documents.as_deref();
+    file.map_or_else(|| Ok(Documents::default()), Documents::registered)
 }
 
 fn greet(app: &App) {
@@ -160,6 +168,7 @@ async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
             create: true,
         },
         listen: arguments.http.listen,
+        documents: documents(&arguments.http)?,
         allowed_hosts: arguments.http.allowed_hosts,
         limits: arguments.limits,
         clock: Clock::system(),

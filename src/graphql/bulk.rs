@@ -61,14 +61,48 @@ pub enum BodyError {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Body<'a> {
-    /// The document.
-    #[serde(borrow)]
+    /// The document; empty when it is known by a name.
+    #[serde(borrow, default, deserialize_with = "text")]
     pub query: Cow<'a, str>,
+    /// Name of a registered document.
+    pub document_id: Option<String>,
     /// Which of its operations.
     pub operation_name: Option<String>,
     /// Values of its variables.
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "object")]
     pub variables: Option<&'a RawValue>,
+    /// What extends the protocol.
+    pub extensions: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// A text, or nothing.
+fn text<'de: 'a, 'a, D: Deserializer<'de>>(source: D) -> Result<Cow<'a, str>, D::Error> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    let given: Option<Text<'a>> = Deserialize::deserialize(source)?;
+    Ok(given.map(|text| text.0).unwrap_or_default())
+}
+
+/// An object as it is written, or nothing.
+fn object<'de, D: Deserializer<'de>>(source: D) -> Result<Option<&'de RawValue>, D::Error> {
+    let given: Option<&RawValue> = Deserialize::deserialize(source)?;
+    match given.filter(|raw| raw.get() != "null") {
+        Some(raw) if !raw.get().starts_with('{') => {
+            Err(serde::de::Error::custom("variables are no object"))
+        }
+        given => Ok(given),
+    }
+}
+
+/// Variables that are given as a text of their own.
+///
+/// # Errors
+/// When they are no JSON object.
+pub fn variables(text: &str) -> Result<Option<&RawValue>, serde_json::Error> {
+    let mut source = serde_json::Deserializer::from_str(text);
+    let variables = object(&mut source)?;
+    source.end()?;
+    Ok(variables)
 }
 
 /// Where in the variables the events are.
@@ -89,20 +123,20 @@ impl Prepared {
     }
 }
 
-/// Makes the request of a body whose document is parsed.
+/// Makes the request of a body whose document, given or known, is parsed.
 ///
 /// # Errors
 /// [`BodyError`]; nothing was recorded.
 pub fn request(
-    body: &Body<'_>,
+    (body, text): (&Body<'_>, &str),
     document: ExecutableDocument,
     now: Instant,
 ) -> Result<Request, BodyError> {
     let place = place(&document, body.operation_name.as_deref());
-    let mut request = Request::new(body.query.as_ref());
+    let mut request = Request::new(text);
     request.operation_name.clone_from(&body.operation_name);
     request.set_parsed_query(document);
-    let Some(raw) = body.variables.filter(|raw| raw.get() != "null") else {
+    let Some(raw) = body.variables else {
         return Ok(request);
     };
     if let Some(place) = place

@@ -7,11 +7,11 @@ use async_graphql::parser::types::{
     DocumentOperations, ExecutableDocument, Field, OperationDefinition, OperationType, Selection,
     SelectionSet,
 };
-use async_graphql::{Name, Positioned, Request, ServerError, Variables};
+use async_graphql::{Name, Pos, Positioned, Request, ServerError, Variables};
 
-use super::budget;
 use super::error::{ErrorCode, bad_input, error, of_syntax};
 use super::order::Keys;
+use super::{budget, measure};
 
 /// Name of the root of subscriptions.
 const SUBSCRIPTION: &str = "Subscription";
@@ -21,7 +21,11 @@ pub(super) fn check(request: &mut Request) -> Result<Keys, ServerError> {
     let variables = std::mem::take(&mut request.variables);
     let name = request.operation_name.clone();
     let document = request.parsed_query().map_err(of_syntax);
-    let keys = document.and_then(|document| look(document, name.as_deref(), &variables));
+    let keys = document.and_then(|document| {
+        let measured = measure::check(document);
+        measured.map_err(|error| error.into_server_error(Pos::default()))?;
+        look(document, name.as_deref(), &variables)
+    });
     request.variables = variables;
     keys
 }
@@ -47,6 +51,16 @@ fn look(
         return Err(at(error(ErrorCode::ValidationFailed, message)));
     }
     Ok(Keys::of(document, &operation.node))
+}
+
+/// Whether a request follows something, and so may last for ever.
+pub(super) fn is_subscription(request: &mut Request) -> bool {
+    let name = request.operation_name.clone();
+    let Ok(document) = request.parsed_query() else {
+        return false;
+    };
+    let operation = chosen(document, name.as_deref());
+    operation.is_some_and(|operation| operation.node.ty == OperationType::Subscription)
 }
 
 /// A variable that must be given and is not.

@@ -21,6 +21,10 @@ pub enum ErrorCode {
     ValidationFailed,
     /// A value given is out of its bounds.
     BadInput,
+    /// The caller may not do this.
+    Forbidden,
+    /// A document that is named by its hash is not known here; it is to be sent along once.
+    PersistedQueryNotFound,
     /// There is no such thing.
     NotFound,
     /// What was decided on has changed.
@@ -31,6 +35,8 @@ pub enum ErrorCode {
     LimitExceeded,
     /// The queue is full.
     Overloaded,
+    /// It took longer than a request may.
+    Timeout,
     /// The database cannot be used at the moment.
     Unavailable,
     /// A fault of ours.
@@ -46,11 +52,14 @@ impl ErrorCode {
             Self::ParseFailed => "PARSE_FAILED",
             Self::ValidationFailed => "VALIDATION_FAILED",
             Self::BadInput => "BAD_INPUT",
+            Self::Forbidden => "FORBIDDEN",
+            Self::PersistedQueryNotFound => "PERSISTED_QUERY_NOT_FOUND",
             Self::NotFound => "NOT_FOUND",
             Self::Conflict => "CONFLICT",
             Self::CursorExpired => "CURSOR_EXPIRED",
             Self::LimitExceeded => "LIMIT_EXCEEDED",
             Self::Overloaded => "OVERLOADED",
+            Self::Timeout => "TIMEOUT",
             Self::Unavailable => "UNAVAILABLE",
             Self::Internal => "INTERNAL",
         }
@@ -59,7 +68,7 @@ impl ErrorCode {
     /// Whether the same request may succeed later.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
-        matches!(self, Self::Overloaded | Self::Unavailable)
+        matches!(self, Self::Overloaded | Self::Unavailable | Self::Timeout)
     }
 }
 
@@ -185,17 +194,25 @@ pub(super) fn of_store(
             error(ErrorCode::Unavailable, message)
         }
         Cause::Corrupt | Cause::Constraint | Cause::Other => {
-            let incident = Uuid::now_v7();
             let cause = telemetry::chain(failed).to_string();
-            tracing::error!(%incident, error = cause, "a request failed");
-            internal_error(background, at, incident, ("DATABASE", &cause), None);
-            error(
-                ErrorCode::Internal,
-                format!("internal error, incident {incident}"),
-            )
-            .extend_with(|_, extensions| extensions.set("incident", incident.to_string()))
+            internal(background, at, ("DATABASE", &cause))
         }
     }
+}
+
+/// A fault of ours, with its category and cause: it is recorded with an id that both can name, and the
+/// caller is told no more than that.
+pub(super) fn internal(
+    background: &Background,
+    at: crate::event::Instant,
+    what: (&'static str, &str),
+) -> Error {
+    let incident = Uuid::now_v7();
+    tracing::error!(%incident, error = what.1, "a request failed");
+    internal_error(background, at, incident, what, None);
+    let message = format!("internal error, incident {incident}");
+    error(ErrorCode::Internal, message)
+        .extend_with(|_, extensions| extensions.set("incident", incident.to_string()))
 }
 
 /// What a failed append is to the caller.

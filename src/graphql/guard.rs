@@ -1,26 +1,54 @@
 //! What a document is looked at for before anything parses it.
 //!
 //! The parser calls itself for each bracket in a bracket and has no limit of its own: a few kilobytes
-//! of them end the stack, and with it the process. One pass over the text, without a stack, refuses
-//! them first.
+//! of them end the stack, and with it the process. It also takes its time with each token. One pass over
+//! the text, without a stack, refuses what is too large first.
+
+use thiserror::Error;
 
 /// Brackets at most in each other: a document of 15 levels with the deepest values allowed has fewer.
 pub const BRACKETS_MAX: usize = 96;
+/// Tokens at most of a document, as far as they can be told apart without reading it.
+pub const TOKENS_MAX: usize = 20_000;
 
-/// Whether a document has more brackets in each other than anybody needs. What it says of strings and
-/// comments is what the language says; of a document that is none it may say anything.
-#[must_use]
-pub fn is_too_deep(document: &str) -> bool {
+/// Why a document is not parsed.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum TooLarge {
+    /// It has more brackets in each other than anybody needs.
+    #[error("the document has more than {BRACKETS_MAX} brackets in each other")]
+    Brackets,
+    /// It is longer than anybody writes.
+    #[error("the document has more than {TOKENS_MAX} tokens; give values as variables")]
+    Tokens,
+}
+
+/// Refuses a document that is too large to be parsed. What it says of strings and comments is what
+/// the language says; of a document that is none it may say anything.
+///
+/// # Errors
+/// When it is too large.
+pub fn check(document: &str) -> Result<(), TooLarge> {
     let mut rest = document.as_bytes();
-    let mut open = 0_usize;
+    let (mut open, mut tokens, mut in_word) = (0_usize, 0_usize, false);
     while let Some((&byte, after)) = rest.split_first() {
+        let is_word = byte == b'_' || byte.is_ascii_alphanumeric();
+        let begins = match byte {
+            b'#' | b',' => false,
+            _ if is_word => !in_word,
+            _ => !byte.is_ascii_whitespace(),
+        };
+        in_word = is_word;
+        tokens += usize::from(begins);
+        if tokens > TOKENS_MAX {
+            return Err(TooLarge::Tokens);
+        }
         rest = match byte {
             b'#' => after_line(after),
             b'"' => after_string(rest),
             b'{' | b'[' | b'(' => {
                 open += 1;
                 if open > BRACKETS_MAX {
-                    return true;
+                    return Err(TooLarge::Brackets);
                 }
                 after
             }
@@ -31,7 +59,7 @@ pub fn is_too_deep(document: &str) -> bool {
             _ => after,
         };
     }
-    false
+    Ok(())
 }
 
 /// How many values a text of JSON has at most.
@@ -93,6 +121,10 @@ fn after_block(text: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
 
+    fn is_too_deep(document: &str) -> bool {
+        check(document) == Err(TooLarge::Brackets)
+    }
+
     fn nested(levels: usize) -> String {
         format!("{{a(b:{}{})}}", "[".repeat(levels), "]".repeat(levels))
     }
@@ -102,6 +134,21 @@ mod tests {
         assert!(!is_too_deep(&nested(BRACKETS_MAX - 2)));
         assert!(is_too_deep(&nested(BRACKETS_MAX - 1)));
         assert!(!is_too_deep(&format!("{{{}}}", "a(b:[{}]) ".repeat(1_000))));
+    }
+
+    #[test]
+    fn tokens_are_counted() {
+        for (document, tokens) in [
+            ("{ a }", 3),
+            ("{a,bc,  d(e:\"f g h\", i: 12)}", 13),
+            ("{ ...f } # and not this", 6),
+        ] {
+            let repeated = |times| format!("{document}\n").repeat(times);
+            let most = TOKENS_MAX / tokens;
+            assert_eq!(check(&repeated(most)), Ok(()), "{document}");
+            let refused = check(&repeated(most + 1));
+            assert_eq!(refused, Err(TooLarge::Tokens), "{document}");
+        }
     }
 
     #[test]

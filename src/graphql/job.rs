@@ -11,7 +11,7 @@ use super::error::{ErrorCode, error};
 use super::fleet::Device;
 use super::order::InOrder;
 use super::scalars::{DateTime, JsonScalar};
-use super::subscription::SLICE_BYTES_MAX;
+use super::subscription::{SLICE_BYTES_MAX, resumed};
 use super::words::{JobStates, JobStatuses, Word};
 use super::{Api, api, cursor, ids, of_failed};
 use crate::event::{Event, Instant, Position, json_bytes};
@@ -218,6 +218,7 @@ impl JobStreams {
         let api = api(ctx).clone();
         let loaders = super::loaders(ctx);
         let head = api.store().head();
+        let after = resumed(ctx, after.as_deref()).map(str::to_owned);
         let from = match after.as_deref() {
             Some(text) => cursor::read_to_follow(&api, text).await?,
             None => head,

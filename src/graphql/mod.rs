@@ -18,6 +18,7 @@ mod ids;
 mod job;
 mod jobs;
 mod loaders;
+mod measure;
 mod meta;
 mod nested;
 mod order;
@@ -35,8 +36,8 @@ use std::sync::Arc;
 
 use async_graphql::futures_util::stream::BoxStream;
 use async_graphql::{
-    ContextBase, Data, Error, MergedObject, MergedSubscription, Request, Response,
-    SDLExportOptions, Schema,
+    ContextBase, Error, MergedObject, MergedSubscription, Pos, Request, Response, SDLExportOptions,
+    Schema,
 };
 use futures_util::StreamExt;
 use tokio::sync::watch;
@@ -83,19 +84,10 @@ pub struct Subscription(job::JobStreams, subscription::Streams);
 /// The schema with its resolvers.
 pub type ApiSchema = Schema<InOrder<Query>, InOrder<Mutation>, Subscription>;
 
-/// Levels at most of a document.
-const DEPTH_MAX: usize = 15;
-/// Fields at most of a document, each counted as often as it is selected.
-const FIELDS_MAX: usize = 2_000;
-
 /// Builds the schema.
 #[must_use]
 pub fn schema(api: Api) -> ApiSchema {
-    builder()
-        .data(api)
-        .limit_depth(DEPTH_MAX)
-        .limit_complexity(FIELDS_MAX)
-        .finish()
+    builder().data(api).finish()
 }
 
 type Builder = async_graphql::SchemaBuilder<InOrder<Query>, InOrder<Mutation>, Subscription>;
@@ -117,6 +109,12 @@ pub fn sdl() -> String {
     builder().finish().sdl_with_options(options)
 }
 
+/// Whether a request follows something, and so may last for ever.
+#[must_use]
+pub fn is_subscription(request: &mut Request) -> bool {
+    document::is_subscription(request)
+}
+
 /// Executes a query or mutation, for which so much may be read and rendered.
 pub async fn execute(
     schema: &ApiSchema,
@@ -136,33 +134,45 @@ pub async fn execute(
     }
 }
 
-/// Executes any operation on a socket: a subscription answers as often as something comes.
+/// Where a subscription goes on, whatever its document says: after a cursor that the client has kept.
+#[derive(Debug)]
+pub struct ResumeAfter(pub String);
+
+/// Executes any operation: a subscription answers as often as something comes. An item of a
+/// subscription comes with its place in the log.
 #[must_use]
 pub fn execute_stream(
     schema: &ApiSchema,
     api: &Api,
     mut request: Request,
-    (session, allowance): (Arc<Data>, Arc<Allowance>),
-) -> BoxStream<'static, Response> {
+    allowance: Arc<Allowance>,
+) -> BoxStream<'static, (Response, Option<String>)> {
     let checked = document::check(&mut request);
     let opened = checked.and_then(|keys| document::open_root(&mut request).map(|()| keys));
     match opened {
         Ok(keys) => schema
-            .execute_stream_with_session_data(
-                request.data(Loaders::new(api.store(), allowance)),
-                session,
-            )
+            .execute_stream(request.data(Loaders::new(api.store(), allowance)))
             .map(move |mut answer| {
                 keys.arrange(&mut answer.data);
                 error::with_forms(&mut answer.errors);
-                answer
+                let cursor = subscription::take_cursor(&mut answer);
+                (answer, cursor)
             })
             .boxed(),
         Err(error) => {
             let answer = Response::from_errors(vec![error]);
-            futures_util::stream::iter([answer]).boxed()
+            futures_util::stream::iter([(answer, None)]).boxed()
         }
     }
+}
+
+/// The answer to a request whose execution panicked; what it said is in the log of the process.
+#[must_use]
+pub fn panicked(api: &Api) -> Response {
+    let now = api.ingest.clock().now();
+    let what = ("SYSTEM", "the execution of a request panicked");
+    let error = error::internal(&api.background, now, what);
+    Response::from_errors(vec![error.into_server_error(Pos::default())])
 }
 
 /// What resolvers work with.

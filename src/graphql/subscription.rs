@@ -15,10 +15,10 @@ use futures_util::{Stream, StreamExt};
 use super::filters::{self, Unknown};
 use super::meta::{field_with, input, object_type};
 use super::types::{filter_name, scope_argument};
-use super::{api, cursor, of_failed, rows};
+use super::{ResumeAfter, api, cursor, of_failed, rows};
 use crate::event::Event;
 use crate::kinds::{Filter, Kind};
-use crate::store::{EntityType, Store};
+use crate::store::{EntityType, Place, Store};
 
 /// Bytes at most that a stream holds of what is not delivered yet, unless one event has more: its
 /// subscriber may read slowly, or not at all.
@@ -77,6 +77,30 @@ impl SubscriptionType for Streams {
     }
 }
 
+/// After which place a stream begins, of one that was asked for so.
+pub(super) fn resumed<'a>(ctx: &'a Context<'_>, after: Option<&'a str>) -> Option<&'a str> {
+    let kept = ctx.data_opt::<ResumeAfter>();
+    kept.map(|kept| kept.0.as_str()).or(after)
+}
+
+/// Under which name an answer bears the place of its item until it is taken from it.
+const CURSOR: &str = "cursor";
+
+/// Puts the place of its item beside an answer.
+pub(super) fn with_cursor(answer: Response, cursor: String) -> Response {
+    answer.extension(CURSOR, Value::String(cursor))
+}
+
+/// Takes the place of its item from an answer.
+pub(super) fn take_cursor(answer: &mut Response) -> Option<String> {
+    let cursor = answer.extensions.remove(CURSOR)?;
+    if let Value::String(cursor) = cursor {
+        Some(cursor)
+    } else {
+        None
+    }
+}
+
 /// What a subscriber wants.
 struct Wanted {
     /// The cursor after which to begin; `None` at the head.
@@ -125,9 +149,10 @@ impl Wanted {
             .map_err(|e| super::error::bad_input(e.message))?;
         let arguments: IndexMap<Name, Value> = arguments.into_iter().collect();
         let after = match arguments.get("after") {
-            Some(Value::String(text)) => Some(text.clone()),
+            Some(Value::String(text)) => Some(text.as_str()),
             _ => None,
         };
+        let after = resumed(ctx, after).map(str::to_owned);
         let kinds: Option<&'static [Kind]> = kind
             .and_then(|kind| Kind::ALL.iter().position(|k| *k == kind))
             .and_then(|i| Kind::ALL.get(i..=i));
@@ -233,11 +258,13 @@ async fn item(ctx: &Context<'_>, field: &Positioned<Field>, event: Arc<Event>) -
     let item = ctx
         .query_env
         .create_context(ctx.schema_env, Some(path), set, None);
+    let place = Place::of(&event);
     let (mut response, is_whole) = match rows::render(&item, rows::Stand::Alone, &[event]).await {
         Ok(mut values) => {
             let value = values.pop().unwrap_or_default();
             let item = Value::Object(IndexMap::from([(key.clone(), value)]));
-            (Response::new(item), true)
+            let cursor = cursor::write(api(ctx).store().identity(), place);
+            (with_cursor(Response::new(item), cursor), true)
         }
         Err(error) => (Response::from_errors(vec![error]), false),
     };

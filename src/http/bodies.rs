@@ -3,16 +3,23 @@
 //! What arrives is counted as it arrives, so that a slow sender holds only what it has sent.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use futures_util::StreamExt;
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 
 use super::BODY_BYTES_MAX;
 
 /// Bytes at most of all bodies that are being received or worked on.
 const BODIES_BYTES_MAX: usize = 4 * BODY_BYTES_MAX;
+
+/// How long a body may take to come, and how much longer for each byte of it that has come: a sender
+/// must keep up at least 32 KiB a second.
+const BODY_WITHIN: Duration = Duration::from_secs(15);
+const TIME_PER_BYTE: Duration = Duration::from_nanos(1_000_000_000 / (32 * 1024));
 
 /// Why a body was not taken.
 #[derive(Debug, Error)]
@@ -23,6 +30,9 @@ pub(super) enum TakeError {
     /// Others take all the room.
     #[error("too many large requests at once; nothing was done, try again")]
     Full,
+    /// It came too slowly.
+    #[error("the body did not come in time")]
+    Slow,
     /// It broke off.
     #[error("the body broke off")]
     Broken,
@@ -55,7 +65,15 @@ impl Bodies {
     pub(super) async fn take(&self, body: Body) -> Result<Taken, TakeError> {
         let mut chunks = body.into_data_stream();
         let (mut bytes, mut room) = (Vec::new(), None::<OwnedSemaphorePermit>);
-        while let Some(chunk) = chunks.next().await {
+        let began = Instant::now();
+        loop {
+            // whoever sends slowly holds a place as long as it takes
+            let bytes_so_far = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            let until = began + BODY_WITHIN + bytes_so_far * TIME_PER_BYTE;
+            let next = timeout_at(until, chunks.next()).await;
+            let Some(chunk) = next.map_err(|_| TakeError::Slow)? else {
+                break;
+            };
             let chunk = chunk.map_err(|_| TakeError::Broken)?;
             if bytes.len() + chunk.len() > BODY_BYTES_MAX {
                 return Err(TakeError::TooLarge);

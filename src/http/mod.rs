@@ -1,28 +1,35 @@
 //! HTTP: the routes, what stands around all of them, and the GraphQL transport.
 
+mod accept;
 mod bodies;
 mod graphql;
 mod held;
 mod hosts;
-mod listening;
+mod operation;
 mod pages;
+mod persisted;
+mod server;
 mod socket;
+mod sse;
 mod status;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower_http::compression::CompressionLayer;
 
 use crate::graphql::{Api, ApiSchema};
 use crate::ingest::RequestLog;
 
 pub use bodies::Bodies;
 pub use hosts::Hosts;
-pub use listening::Listening;
+pub use persisted::Documents;
+pub use server::{Connections, serve};
 pub use socket::Places;
 pub use status::Monitor;
 
@@ -46,6 +53,10 @@ pub struct Web {
     pub bodies: Bodies,
     /// Places for sockets, and room for what is asked on them.
     pub places: Places,
+    /// The documents that are known by a name.
+    pub documents: Documents,
+    /// How long a request may take to be executed.
+    pub request_within: Duration,
 }
 
 impl std::fmt::Debug for Web {
@@ -63,12 +74,21 @@ pub fn router(web: Web, hosts: Hosts, log: RequestLog) -> Router {
         .route("/home.css", get(pages::home_style))
         .route("/graphiql", get(pages::graphiql))
         .route("/graphiql/{file}", get(pages::graphiql_file))
-        .route("/graphql", get(graphql::get).post(graphql::post))
+        .route(
+            "/graphql",
+            get(graphql::get)
+                .post(graphql::post)
+                .fallback(graphql::other_method),
+        )
         .route("/healthz", get(status::healthz))
         .route("/readyz", get(status::readyz))
         .route("/metrics", get(status::metrics))
-        .with_state(web)
+        .fallback(status::nothing)
+        .with_state(web.clone())
+        .layer(from_fn_with_state(web, status::panics))
+        .layer(from_fn(status::kept_nowhere))
         .layer(from_fn_with_state(hosts, Hosts::layer))
         .layer(from_fn_with_state(log, RequestLog::layer))
+        .layer(CompressionLayer::new().gzip(true))
         .layer(from_fn(status::trace))
 }

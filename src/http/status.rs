@@ -1,6 +1,7 @@
 //! What the server tells of itself: whether it lives, whether it is ready, its metrics, and a trace
 //! of each request.
 
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -8,6 +9,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -18,6 +20,8 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::Web;
+use super::graphql::refused;
+use crate::graphql::ErrorCode;
 use crate::store::Standing;
 
 /// Events that the projections may be behind before the server is not ready.
@@ -174,6 +178,36 @@ pub(super) async fn metrics(State(web): State<Web>) -> Response {
         }
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
+}
+
+/// There is nothing at the address.
+pub(super) async fn nothing() -> Response {
+    let message = "there is nothing here; GraphQL is at /graphql";
+    refused(StatusCode::NOT_FOUND, ErrorCode::NotFound, message)
+}
+
+/// Answers a request also when what serves it panics; what it said is in the log of the process.
+pub(super) async fn panics(State(web): State<Web>, request: Request, next: Next) -> Response {
+    let served = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    served.unwrap_or_else(|_| {
+        let body = json!({ "errors": crate::graphql::panicked(&web.api).errors });
+        (StatusCode::INTERNAL_SERVER_ERROR, axum::Json(body)).into_response()
+    })
+}
+
+/// What is answered is kept nowhere on its way, and taken for nothing but what it says it is.
+pub(super) async fn kept_nowhere(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        let headers = response.headers_mut();
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
+    }
+    response
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -90,6 +90,7 @@ async fn start_with(url: &str, clock: Clock, limits: LimitArgs) -> App {
     let start = Start {
         location: location(url),
         listen: "127.0.0.1:0".parse().unwrap(),
+        documents: homepot_analytics::http::Documents::default(),
         allowed_hosts: Vec::new(),
         limits: LimitArgs {
             drain_seconds: 1,

@@ -276,3 +276,54 @@ async fn a_request_whose_client_gives_up_is_recorded() {
     let told = fact.cell(Column::ErrorMessage).text();
     assert_eq!(told, Some("the client gave up before the answer"));
 }
+
+#[tokio::test]
+async fn a_document_may_be_named_by_its_hash_on_every_transport() {
+    on_each_database(async |app| {
+        const TYPENAME: &str = "ecf4edb46db40b5132295c0291d62fb65d6759a9eedfa4d5d612dd5ec54a6b38";
+        let named = json!({ "persistedQuery": { "version": 1, "sha256Hash": TYPENAME } });
+        let unknown = app.query(json!({ "extensions": named })).await;
+        let error = &unknown["errors"][0];
+        assert_eq!(error["message"], "PersistedQueryNotFound", "{unknown}");
+        assert_eq!(error["extensions"]["code"], "PERSISTED_QUERY_NOT_FOUND");
+        let both = json!({ "query": "{__typename}", "extensions": named });
+        let expected = json!({ "data": { "__typename": "Query" } });
+        assert_eq!(app.query(both).await, expected);
+        assert_eq!(app.query(json!({ "extensions": named })).await, expected);
+        let extensions = named.to_string().replace('"', "%22").replace('{', "%7B");
+        let address = app.address(&format!("/graphql?extensions={extensions}"));
+        let answer = app.client().get(address).send().await.unwrap();
+        assert_eq!(answer.json::<Value>().await.unwrap(), expected);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_is_compressed_for_who_takes_that_and_kept_nowhere() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let query = "{ __schema { types { name description } } }";
+        let post = app.client().post(app.address("/graphql"));
+        let post = post
+            .header("accept-encoding", "gzip")
+            .json(&json!({ "query": query }));
+        let answer = post.send().await.unwrap();
+        assert_eq!(answer.headers()["content-encoding"], "gzip");
+        let packed = answer.bytes().await.unwrap();
+        let plain = app.text(json!({ "query": query })).await;
+        let mut unpacked = String::new();
+        let mut reader = flate2::read::GzDecoder::new(packed.as_ref());
+        std::io::Read::read_to_string(&mut reader, &mut unpacked).unwrap();
+        assert_eq!(unpacked, plain);
+        for path in ["/healthz", "/nothing", "/graphql"] {
+            let answer = app.client().get(app.address(path)).send().await.unwrap();
+            assert_eq!(answer.headers()["cache-control"], "no-store", "{path}");
+            assert_eq!(
+                answer.headers()["x-content-type-options"],
+                "nosniff",
+                "{path}"
+            );
+        }
+    })
+    .await;
+}

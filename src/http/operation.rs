@@ -1,0 +1,185 @@
+//! An operation that may answer more than once: it runs apart from the connection, and hands over one
+//! item at a time.
+//!
+//! What it holds while it reads, such as a connection to the database, does not wait for a client; and
+//! what it has rendered is counted until the client has it.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use async_graphql::{Request, Response as Answer};
+use futures_util::{FutureExt, StreamExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::Web;
+use super::bodies::Bodies;
+use super::graphql::{coded, is_unexecuted};
+use crate::graphql::bulk::VALUES_MAX;
+use crate::graphql::{self, ErrorCode, guard};
+use crate::store::Allowance;
+
+/// Bytes that a value takes at least once it is read.
+const VALUE_BYTES: usize = size_of::<async_graphql::Value>();
+
+/// An operation that lives; when it is dropped it ends.
+#[derive(Debug)]
+pub(super) struct Operation {
+    /// Its number on the connection: another may have its name when it has ended.
+    pub(super) number: u64,
+    _stop: DropGuard,
+    _room: OwnedSemaphorePermit,
+}
+
+/// What an operation hands over.
+pub(super) struct Item {
+    /// The name of the operation.
+    pub(super) id: Arc<str>,
+    /// Its number.
+    pub(super) number: u64,
+    /// How it is told, unless it cannot be written.
+    pub(super) text: Option<String>,
+    /// Whether the operation has ended with it.
+    pub(super) is_last: bool,
+    /// What it holds until it has been sent: its turn, and its part of the room of readers.
+    _held: (OwnedSemaphorePermit, Arc<Allowance>),
+}
+
+/// What comes of an operation.
+pub(super) enum Output<'a> {
+    /// An item, and its place in the log if it has one.
+    Next(&'a Answer, Option<&'a str>),
+    /// It cannot be executed, and has ended.
+    Refused(&'a Answer),
+    /// It has ended.
+    Complete,
+}
+
+/// How the output of an operation with a name is told.
+pub(super) type Write = fn(&str, &Output<'_>) -> Option<String>;
+
+/// Why an operation does not begin.
+pub(super) struct Refusal {
+    pub(super) code: ErrorCode,
+    pub(super) message: String,
+}
+
+/// Room for an operation: its request, as it lies in memory.
+pub(super) fn room(bodies: &Bodies, text: &[u8]) -> Result<OwnedSemaphorePermit, Refusal> {
+    let values = guard::json_values(text);
+    if values > VALUES_MAX {
+        return Err(Refusal {
+            code: ErrorCode::LimitExceeded,
+            message: format!("the request of an operation has at most {VALUES_MAX} values"),
+        });
+    }
+    let room = bodies.reserve(text.len() + VALUE_BYTES * values);
+    room.ok_or_else(|| Refusal {
+        code: ErrorCode::Overloaded,
+        message: "too much is asked on sockets and streams at once; nothing was done, try again"
+            .to_owned(),
+    })
+}
+
+/// Begins an operation whose items go to a connection.
+pub(super) fn begin(
+    web: &Web,
+    (id, number): (Arc<str>, u64),
+    (request, room): (Result<Request, Box<Answer>>, OwnedSemaphorePermit),
+    (items, write, execution): (mpsc::Sender<Item>, Write, Arc<Semaphore>),
+) -> Operation {
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    let web = web.clone();
+    let tracked = web.sockets.clone();
+    tracked.spawn(async move {
+        let counted = web.monitor.operation();
+        let running = Running {
+            id,
+            number,
+            items,
+            write,
+            execution,
+            turn: Arc::new(Semaphore::new(1)),
+            room: Arc::new(web.api.store().allowance()),
+        };
+        tokio::select! {
+            () = stopped.cancelled() => {}
+            () = running.run(&web, request) => {}
+        }
+        drop(counted);
+    });
+    Operation {
+        number,
+        _stop: stop.drop_guard(),
+        _room: room,
+    }
+}
+
+struct Running {
+    id: Arc<str>,
+    number: u64,
+    items: mpsc::Sender<Item>,
+    write: Write,
+    /// Those of a connection that are executed at once, save those that follow something.
+    execution: Arc<Semaphore>,
+    /// One item at a time: the next is asked for when the last has been sent.
+    turn: Arc<Semaphore>,
+    room: Arc<Allowance>,
+}
+
+impl Running {
+    async fn run(self, web: &Web, request: Result<Request, Box<Answer>>) {
+        let mut request = match request {
+            Ok(request) => request,
+            Err(refused) => return self.refuse(&refused).await,
+        };
+        let mut executed = None;
+        if !graphql::is_subscription(&mut request) {
+            executed = Arc::clone(&self.execution).acquire_owned().await.ok();
+        }
+        let Web { schema, api, .. } = web;
+        let room = Arc::clone(&self.room);
+        let mut answers = graphql::execute_stream(schema, api, request, room);
+        let mut is_first = true;
+        loop {
+            let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else {
+                return;
+            };
+            let next = AssertUnwindSafe(answers.next()).catch_unwind().await;
+            executed.take();
+            let (answer, cursor) = match next {
+                Ok(Some((answer, cursor))) => (coded(answer), cursor),
+                Ok(None) => return self.hand(&Output::Complete, turn).await,
+                Err(_) => {
+                    let panicked = graphql::panicked(api);
+                    return self.hand(&Output::Refused(&panicked), turn).await;
+                }
+            };
+            if is_first && is_unexecuted(&answer) {
+                return self.hand(&Output::Refused(&answer), turn).await;
+            }
+            is_first = false;
+            let next = Output::Next(&answer, cursor.as_deref());
+            self.hand(&next, turn).await;
+        }
+    }
+
+    async fn refuse(&self, refused: &Answer) {
+        if let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await {
+            self.hand(&Output::Refused(refused), turn).await;
+        }
+    }
+
+    async fn hand(&self, output: &Output<'_>, turn: OwnedSemaphorePermit) {
+        let item = Item {
+            id: Arc::clone(&self.id),
+            number: self.number,
+            text: (self.write)(&self.id, output),
+            is_last: !matches!(output, Output::Next(..)),
+            _held: (turn, Arc::clone(&self.room)),
+        };
+        // a connection that is gone takes nothing any more
+        let _ = self.items.send(item).await;
+    }
+}

@@ -1,0 +1,266 @@
+//! Documents that are known by a name: clients send that in place of the text.
+//!
+//! Automatic ones are known by the SHA-256 of their text, from the first request that brings both
+//! (extension `persistedQuery`, as Apollo Client speaks it). Registered ones are given to the server
+//! in a file; where there is one, no other document is executed.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context as _;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use crate::graphql::ErrorCode;
+use crate::graphql::bulk::Body;
+
+/// Automatic documents at most in each half of those that are remembered: when the younger half is
+/// full, the older is forgotten.
+const HALF_MAX: usize = 500;
+/// Bytes at most of an automatic document.
+const DOCUMENT_BYTES_MAX: usize = 32 * 1024;
+
+/// The documents that are known by a name.
+#[derive(Clone, Debug, Default)]
+pub struct Documents {
+    /// Those that alone are executed, by their names; `None` when others are too.
+    registered: Option<Arc<HashMap<String, Arc<str>>>>,
+    automatic: Arc<Mutex<Automatic>>,
+}
+
+#[derive(Debug, Default)]
+struct Automatic {
+    younger: HashMap<[u8; 32], Arc<str>>,
+    older: HashMap<[u8; 32], Arc<str>>,
+}
+
+/// Why a request has no document.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub(super) enum Undocumented {
+    /// It has none, and no name of one.
+    #[error("the request has no document: give `query`")]
+    Missing,
+    /// Nobody has brought it yet; the message is what clients look for.
+    #[error("PersistedQueryNotFound")]
+    NotFound,
+    /// The name is not that of the text.
+    #[error("the sha256Hash is not that of the document")]
+    OtherHash,
+    /// The name is none.
+    #[error("the extension persistedQuery has version 1 and a sha256Hash of 64 hexadecimal digits")]
+    NoHash,
+    /// Only registered documents are executed.
+    #[error("only registered documents are executed here, and this is none of them")]
+    Unregistered,
+}
+
+impl Undocumented {
+    pub(super) const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Missing | Self::NoHash | Self::OtherHash => ErrorCode::BadRequest,
+            Self::NotFound => ErrorCode::PersistedQueryNotFound,
+            Self::Unregistered => ErrorCode::Forbidden,
+        }
+    }
+}
+
+impl Documents {
+    /// The documents of a file: a JSON object from names to texts, as code generators write it.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is no such object.
+    pub fn registered(file: &Path) -> anyhow::Result<Self> {
+        let shown = file.display();
+        let text = std::fs::read(file).with_context(|| format!("cannot read {shown}"))?;
+        let registered: HashMap<String, Arc<str>> = serde_json::from_slice(&text)
+            .with_context(|| format!("{shown} is no JSON object of names and documents"))?;
+        Ok(Self {
+            registered: Some(Arc::new(registered)),
+            ..Self::default()
+        })
+    }
+
+    /// The document of a request.
+    pub(super) fn of<'a>(&self, body: &'a Body<'_>) -> Result<Document<'a>, Undocumented> {
+        let text = body.query.as_ref();
+        if let Some(registered) = &self.registered {
+            let named = body.document_id.as_deref().or_else(|| hash_of(body));
+            let found = match named {
+                Some(name) => registered.get(name),
+                None => registered.values().find(|known| known.as_ref() == text),
+            };
+            let found = found.ok_or(Undocumented::Unregistered)?;
+            return Ok(Document::Known(Arc::clone(found)));
+        }
+        let Some(persisted) = extension(body) else {
+            return match text {
+                "" => Err(Undocumented::Missing),
+                text => Ok(Document::Given(text)),
+            };
+        };
+        let is_version = persisted.get("version") == Some(&Value::from(1));
+        let hash = hash_of(body).and_then(digest).filter(|_| is_version);
+        let hash = hash.ok_or(Undocumented::NoHash)?;
+        let mut automatic = self
+            .automatic
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if text.is_empty() {
+            let known = automatic.get(&hash).ok_or(Undocumented::NotFound)?;
+            return Ok(Document::Known(known));
+        }
+        if <[u8; 32]>::from(Sha256::digest(text)) != hash {
+            return Err(Undocumented::OtherHash);
+        }
+        if text.len() <= DOCUMENT_BYTES_MAX {
+            automatic.add(hash, Arc::from(text));
+        }
+        Ok(Document::Given(text))
+    }
+}
+
+/// A document, as it came or as it is known.
+#[derive(Debug)]
+pub(super) enum Document<'a> {
+    /// It came with the request.
+    Given(&'a str),
+    /// The request named it.
+    Known(Arc<str>),
+}
+
+impl Document<'_> {
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Self::Given(text) => text,
+            Self::Known(text) => text,
+        }
+    }
+}
+
+impl Automatic {
+    fn get(&mut self, hash: &[u8; 32]) -> Option<Arc<str>> {
+        if let Some(known) = self.younger.get(hash) {
+            return Some(Arc::clone(known));
+        }
+        let known = self.older.remove(hash)?;
+        self.add(*hash, Arc::clone(&known));
+        Some(known)
+    }
+
+    fn add(&mut self, hash: [u8; 32], document: Arc<str>) {
+        if self.younger.len() >= HALF_MAX {
+            self.older = std::mem::take(&mut self.younger);
+        }
+        self.younger.insert(hash, document);
+    }
+}
+
+fn extension<'a>(body: &'a Body<'_>) -> Option<&'a Value> {
+    let extensions = body.extensions.as_ref()?;
+    extensions
+        .get("persistedQuery")
+        .filter(|value| !value.is_null())
+}
+
+fn hash_of<'a>(body: &'a Body<'_>) -> Option<&'a str> {
+    extension(body)?.get("sha256Hash")?.as_str()
+}
+
+/// The bytes of 64 hexadecimal digits.
+fn digest(text: &str) -> Option<[u8; 32]> {
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    let mut digest = [0; 32];
+    for (index, byte) in digest.iter_mut().enumerate() {
+        let digits = text.get(2 * index..2 * index + 2)?;
+        *byte = u8::from_str_radix(digits, 16).ok()?;
+    }
+    Some(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn body(query: &str, extensions: &Value) -> Body<'static> {
+        let text = json!({ "query": query, "extensions": extensions }).to_string();
+        serde_json::from_str(Box::leak(text.into_boxed_str())).unwrap()
+    }
+
+    fn of(documents: &Documents, query: &str, hash: &str) -> Result<String, Undocumented> {
+        let named = json!({ "persistedQuery": { "version": 1, "sha256Hash": hash } });
+        let body = body(query, &named);
+        documents
+            .of(&body)
+            .map(|document| document.text().to_owned())
+    }
+
+    fn hash(query: &str) -> String {
+        use std::fmt::Write as _;
+        let mut hash = String::new();
+        for byte in Sha256::digest(query) {
+            write!(hash, "{byte:02x}").unwrap();
+        }
+        hash
+    }
+
+    #[test]
+    fn a_document_is_known_by_its_hash_from_the_request_that_brings_both() {
+        let documents = Documents::default();
+        let query = "{ a }";
+        let name = hash(query);
+        assert_eq!(of(&documents, "", &name), Err(Undocumented::NotFound));
+        assert_eq!(of(&documents, "{ b }", &name), Err(Undocumented::OtherHash));
+        assert_eq!(of(&documents, "", &name), Err(Undocumented::NotFound));
+        assert_eq!(of(&documents, query, &name).unwrap(), query);
+        assert_eq!(of(&documents, "", &name).unwrap(), query);
+        assert_eq!(of(&documents, "", "xyz"), Err(Undocumented::NoHash));
+        let missing = documents.of(&body("", &json!({}))).map(|_| ());
+        assert_eq!(missing, Err(Undocumented::Missing));
+    }
+
+    #[test]
+    fn of_many_documents_those_that_are_used_are_remembered() {
+        let documents = Documents::default();
+        let query = |n: usize| format!("{{ a{n} }}");
+        for n in 0..4 * HALF_MAX {
+            let text = query(n);
+            of(&documents, &text, &hash(&text)).unwrap();
+            assert!(of(&documents, "", &hash(&query(0))).is_ok(), "{n}");
+        }
+        assert!(of(&documents, "", &hash(&query(1))).is_err());
+        let automatic = documents.automatic.lock().unwrap();
+        assert!(automatic.younger.len() + automatic.older.len() <= 2 * HALF_MAX);
+    }
+
+    #[test]
+    fn where_documents_are_registered_no_other_is_executed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("documents.json");
+        std::fs::write(&file, json!({ "one": "{ a }" }).to_string()).unwrap();
+        let documents = Documents::registered(&file).unwrap();
+        let text = |body: &Body<'_>| {
+            documents
+                .of(body)
+                .map(|document| document.text().to_owned())
+        };
+        assert_eq!(text(&body("{ a }", &json!({}))).unwrap(), "{ a }");
+        assert_eq!(
+            text(&body("{ b }", &json!({}))),
+            Err(Undocumented::Unregistered)
+        );
+        assert_eq!(of(&documents, "", "one").unwrap(), "{ a }");
+        let by_name = Body {
+            document_id: Some("one".to_owned()),
+            ..body("", &json!({}))
+        };
+        assert_eq!(text(&by_name).unwrap(), "{ a }");
+        std::fs::write(&file, "[]").unwrap();
+        assert!(Documents::registered(&file).is_err());
+    }
+}

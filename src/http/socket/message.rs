@@ -1,0 +1,191 @@
+//! The messages of `graphql-transport-ws`, as they are read and written, and the codes with which a
+//! socket is closed (github.com/enisdenjo/graphql-ws, PROTOCOL.md).
+
+use std::borrow::Cow;
+
+use async_graphql::{Response as Answer, ServerError};
+use axum::extract::ws::{CloseFrame, Message};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::super::operation::Output;
+
+/// Name of the protocol.
+pub(super) const PROTOCOL: &str = "graphql-transport-ws";
+
+/// Bytes at most of the reason in a closing frame (RFC 6455, 5.5: 125 with the code).
+const REASON_BYTES_MAX: usize = 123;
+
+/// What a client says.
+#[derive(Debug)]
+pub(super) enum Said<'a> {
+    /// It greets.
+    Init,
+    /// It asks whether we live; the answer has the same payload.
+    Ping(Option<&'a RawValue>),
+    /// It lives.
+    Pong,
+    /// It begins an operation.
+    Subscribe {
+        /// The name that it gives it.
+        id: Cow<'a, str>,
+        /// The request.
+        payload: &'a RawValue,
+    },
+    /// It ends an operation.
+    Complete {
+        /// The name of the operation.
+        id: Cow<'a, str>,
+    },
+}
+
+#[derive(Deserialize)]
+struct Form<'a> {
+    #[serde(borrow, rename = "type")]
+    ty: Cow<'a, str>,
+    #[serde(borrow)]
+    id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    payload: Option<&'a RawValue>,
+}
+
+impl<'a> Said<'a> {
+    /// Reads a message.
+    pub(super) fn read(text: &'a str) -> Result<Self, Closing> {
+        let form: Form<'a> = serde_json::from_str(text)
+            .map_err(|error| Closing::BadMessage(format!("no message of {PROTOCOL}: {error}")))?;
+        let lacks = |what: &str| Closing::BadMessage(format!("the message has no {what}"));
+        let id =
+            |id: Option<Cow<'a, str>>| id.filter(|id| !id.is_empty()).ok_or_else(|| lacks("id"));
+        match form.ty.as_ref() {
+            "connection_init" => Ok(Self::Init),
+            "ping" => Ok(Self::Ping(form.payload)),
+            "pong" => Ok(Self::Pong),
+            "subscribe" => Ok(Self::Subscribe {
+                id: id(form.id)?,
+                payload: form.payload.ok_or_else(|| lacks("payload"))?,
+            }),
+            "complete" => Ok(Self::Complete { id: id(form.id)? }),
+            ty => Err(Closing::BadMessage(format!(
+                "there is no message of type {ty}"
+            ))),
+        }
+    }
+}
+
+/// What the server says.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Saying<'a> {
+    /// The greeting is answered.
+    ConnectionAck,
+    /// The client was heard.
+    Pong {
+        /// What it gave with its ping.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        payload: Option<&'a RawValue>,
+    },
+    /// An item of an operation.
+    Next {
+        /// Its name.
+        id: &'a str,
+        /// The item.
+        payload: &'a Answer,
+    },
+    /// An operation cannot be executed, and has ended.
+    Error {
+        /// Its name.
+        id: &'a str,
+        /// Why.
+        payload: &'a [ServerError],
+    },
+    /// An operation is not begun.
+    #[serde(rename = "error")]
+    Refused {
+        /// Its name.
+        id: &'a str,
+        /// Why.
+        payload: [serde_json::Value; 1],
+    },
+    /// An operation has ended.
+    Complete {
+        /// Its name.
+        id: &'a str,
+    },
+}
+
+/// How the output of an operation is said.
+pub(super) fn write(id: &str, output: &Output<'_>) -> Option<String> {
+    let saying = match output {
+        Output::Next(payload, _) => Saying::Next { id, payload },
+        Output::Refused(refused) => Saying::Error {
+            id,
+            payload: &refused.errors,
+        },
+        Output::Complete => Saying::Complete { id },
+    };
+    serde_json::to_string(&saying).ok()
+}
+
+impl Saying<'_> {
+    /// The message; `None` if it cannot be written.
+    pub(super) fn message(&self) -> Option<Message> {
+        serde_json::to_string(self).ok().map(Message::text)
+    }
+}
+
+/// Why the server closes a socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Closing {
+    /// A message is none of the protocol.
+    BadMessage(String),
+    /// An operation before the greeting.
+    Unauthorized,
+    /// No protocol that is spoken here.
+    UnknownProtocol,
+    /// The client did not greet in time.
+    InitTimeout,
+    /// An operation with the name of one that lives.
+    Exists(String),
+    /// A second greeting.
+    TooManyInits,
+    /// The client is not heard of.
+    Silent,
+    /// The server stops; another may be there soon.
+    Restart,
+}
+
+impl Closing {
+    /// The code.
+    pub(super) const fn code(&self) -> u16 {
+        match self {
+            Self::BadMessage(_) => 4400,
+            Self::Unauthorized => 4401,
+            Self::UnknownProtocol => 4406,
+            Self::InitTimeout => 4408,
+            Self::Exists(_) => 4409,
+            Self::TooManyInits => 4429,
+            Self::Silent => 4499,
+            Self::Restart => 1012,
+        }
+    }
+
+    /// The frame that says it.
+    pub(super) fn frame(&self) -> Message {
+        let reason = match self {
+            Self::BadMessage(reason) => reason.clone(),
+            Self::Unauthorized => "Unauthorized".to_owned(),
+            Self::UnknownProtocol => "Subprotocol not acceptable".to_owned(),
+            Self::InitTimeout => "Connection initialisation timeout".to_owned(),
+            Self::Exists(id) => format!("Subscriber for {id} already exists"),
+            Self::TooManyInits => "Too many initialisation requests".to_owned(),
+            Self::Silent => "Not heard of".to_owned(),
+            Self::Restart => "Service restart".to_owned(),
+        };
+        let cut = reason.floor_char_boundary(REASON_BYTES_MAX);
+        Message::Close(Some(CloseFrame {
+            code: self.code(),
+            reason: reason.get(..cut).unwrap_or_default().into(),
+        }))
+    }
+}

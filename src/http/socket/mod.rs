@@ -1,0 +1,75 @@
+//! GraphQL over a socket: `graphql-transport-ws`, how many sockets there may be, and what may be asked
+//! on each.
+//!
+//! A message is looked at before it is read as a request. What holds for a body holds for it: it has at
+//! most so many bytes and values, and what it takes is counted as long as its operation lives. Room for
+//! that is apart from the room for bodies, since a subscription may live for days. An operation that is
+//! refused is answered with an error of its own; the socket and its other operations go on.
+
+mod message;
+mod session;
+
+use std::sync::Arc;
+
+use axum::extract::WebSocketUpgrade;
+use axum::http::StatusCode;
+use axum::response::Response;
+use tokio::sync::Semaphore;
+
+use super::Web;
+use super::bodies::Bodies;
+use super::graphql::refused;
+use crate::graphql::ErrorCode;
+use message::PROTOCOL;
+
+/// Bytes at most of a message on a socket.
+const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of the buffers of a socket, which it has also while nothing comes: those of the library are
+/// 128 KiB, more than a gigabyte for as many sockets as there may be.
+const BUFFER_BYTES: usize = 4 * 1024;
+
+/// Places for sockets and streams, and room for the operations on all of them.
+#[derive(Clone, Debug)]
+pub struct Places {
+    pub(super) sockets: Arc<Semaphore>,
+    pub(super) room: Bodies,
+}
+
+impl Places {
+    /// Places for so many sockets.
+    #[must_use]
+    pub fn new(sockets_max: usize) -> Self {
+        Self {
+            sockets: Arc::new(Semaphore::new(sockets_max)),
+            room: Bodies::default(),
+        }
+    }
+}
+
+/// Opens a socket, if there is a place for it. One on which nobody speaks the protocol is closed with
+/// the code that says so: a refusal before it is open is not shown to the pages of a browser.
+pub(super) fn open(web: Web, upgrade: WebSocketUpgrade) -> Response {
+    let Ok(place) = Arc::clone(&web.places.sockets).try_acquire_owned() else {
+        let message = "too many sockets are open; try again";
+        return refused(
+            StatusCode::SERVICE_UNAVAILABLE,
+            ErrorCode::Overloaded,
+            message,
+        );
+    };
+    upgrade
+        .protocols([PROTOCOL])
+        .max_message_size(MESSAGE_BYTES_MAX)
+        .max_frame_size(MESSAGE_BYTES_MAX)
+        .read_buffer_size(BUFFER_BYTES)
+        .write_buffer_size(BUFFER_BYTES)
+        .on_upgrade(move |socket| {
+            web.sockets.clone().track_future(async move {
+                web.monitor.sockets.inc();
+                let monitor = Arc::clone(&web.monitor);
+                session::serve(web, socket).await;
+                monitor.sockets.dec();
+                drop(place);
+            })
+        })
+}

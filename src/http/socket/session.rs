@@ -1,0 +1,199 @@
+//! The course of a socket: the greeting, its operations side by side, pings, and its end.
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::ws::{Message, WebSocket};
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::value::RawValue;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
+
+use super::super::Web;
+use super::super::graphql::{error, prepared};
+use super::super::operation::{self, Item, Operation, Refusal};
+use super::message::{self, Closing, Said, Saying};
+use crate::graphql::ErrorCode;
+use crate::graphql::bulk::Body;
+
+/// How long a client may take to greet.
+const INIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a client is asked whether it lives; one that says nothing until the next time is gone.
+const PING_EVERY: Duration = Duration::from_secs(20);
+/// How long a client may take to hear that the socket is closed. What it has sent meanwhile is read and
+/// dropped: were it left, the system would break the connection off before the client has read why.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+/// Operations at most that live on a socket.
+const OPERATIONS_MAX: usize = 100;
+/// Queries and mutations of a socket that are executed at once: fewer than there are connections for
+/// readers, so that one client leaves some to the others.
+const EXECUTED_MAX: usize = 4;
+
+/// Serves a socket until its client or the server ends it.
+pub(super) async fn serve(web: Web, socket: WebSocket) {
+    let is_spoken = socket.protocol().is_some();
+    let (mut sink, mut messages) = socket.split();
+    let closing = if is_spoken {
+        Session::new(web).run(&mut sink, &mut messages).await
+    } else {
+        Some(Closing::UnknownProtocol)
+    };
+    let Some(closing) = closing else { return };
+    if sink.send(closing.frame()).await.is_ok() {
+        let heard = async { while let Some(Ok(_)) = messages.next().await {} };
+        let _ = timeout(CLOSE_WITHIN, heard).await;
+    }
+}
+
+struct Session {
+    web: Web,
+    is_greeted: bool,
+    operations: HashMap<Arc<str>, Operation>,
+    /// Operations that were begun so far.
+    begun: u64,
+    execution: Arc<Semaphore>,
+    items: mpsc::Sender<Item>,
+    handed: mpsc::Receiver<Item>,
+}
+
+impl Session {
+    fn new(web: Web) -> Self {
+        // operations wait for their turns in the order in which they come, so none starves another
+        let (items, handed) = mpsc::channel(1);
+        Self {
+            web,
+            is_greeted: false,
+            operations: HashMap::new(),
+            begun: 0,
+            execution: Arc::new(Semaphore::new(EXECUTED_MAX)),
+            items,
+            handed,
+        }
+    }
+
+    /// Runs until the socket is to be closed; `None` when the client has gone.
+    async fn run(
+        mut self,
+        sink: &mut SplitSink<WebSocket, Message>,
+        messages: &mut SplitStream<WebSocket>,
+    ) -> Option<Closing> {
+        let drain = self.web.drain.clone();
+        let mut greeting = pin!(sleep(INIT_TIMEOUT));
+        let mut pings = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut is_heard = true;
+        loop {
+            // what an item holds is held until it has been sent
+            let mut sent = None;
+            let message = tokio::select! {
+                () = drain.cancelled() => return Some(Closing::Restart),
+                () = &mut greeting, if !self.is_greeted => return Some(Closing::InitTimeout),
+                _ = pings.tick() => {
+                    if !std::mem::take(&mut is_heard) {
+                        return Some(Closing::Silent);
+                    }
+                    Some(Message::Ping(Bytes::new()))
+                }
+                Some(mut item) = self.handed.recv() => {
+                    let text = item.text.take().filter(|_| self.is_alive(&item));
+                    sent = Some(item);
+                    text.map(Message::text)
+                }
+                message = messages.next() => {
+                    is_heard = true;
+                    let message = match message {
+                        None => return None,
+                        Some(Ok(message)) => message,
+                        Some(Err(error)) => return Some(Closing::BadMessage(error.to_string())),
+                    };
+                    match self.take(&message) {
+                        Ok(answer) => answer,
+                        Err(closing) => return Some(closing),
+                    }
+                }
+            };
+            if let Some(message) = message
+                && sink.send(message).await.is_err()
+            {
+                return None;
+            }
+            drop(sent);
+        }
+    }
+
+    /// Whether an item is of an operation that lives; the last one ends it.
+    fn is_alive(&mut self, item: &Item) -> bool {
+        let operation = self.operations.get(&item.id);
+        let is_alive = operation.is_some_and(|operation| operation.number == item.number);
+        if is_alive && item.is_last {
+            self.operations.remove(&item.id);
+        }
+        is_alive
+    }
+
+    /// Takes a message; what it answers is sent at once.
+    fn take(&mut self, message: &Message) -> Result<Option<Message>, Closing> {
+        let text = match message {
+            Message::Text(text) => text.as_str(),
+            Message::Binary(_) => {
+                let reason = "messages are texts".to_owned();
+                return Err(Closing::BadMessage(reason));
+            }
+            Message::Ping(_) | Message::Pong(_) | Message::Close(_) => return Ok(None),
+        };
+        match Said::read(text)? {
+            Said::Init if self.is_greeted => Err(Closing::TooManyInits),
+            Said::Init => {
+                self.is_greeted = true;
+                Ok(Saying::ConnectionAck.message())
+            }
+            Said::Ping(payload) => Ok(Saying::Pong { payload }.message()),
+            Said::Pong => Ok(None),
+            Said::Subscribe { .. } if !self.is_greeted => Err(Closing::Unauthorized),
+            Said::Subscribe { id, payload } => self.begin(&id, payload),
+            Said::Complete { id } => {
+                self.operations.remove(id.as_ref());
+                Ok(None)
+            }
+        }
+    }
+
+    /// Begins an operation; one that is refused is answered with an error of its own.
+    fn begin(&mut self, id: &str, payload: &RawValue) -> Result<Option<Message>, Closing> {
+        if self.operations.contains_key(id) {
+            return Err(Closing::Exists(id.to_owned()));
+        }
+        let refused = |refusal: &Refusal| {
+            let error = error(refusal.code, &refusal.message);
+            Ok(Saying::Refused {
+                id,
+                payload: [error],
+            }
+            .message())
+        };
+        if self.operations.len() >= OPERATIONS_MAX {
+            return refused(&Refusal {
+                code: ErrorCode::LimitExceeded,
+                message: format!("a socket has at most {OPERATIONS_MAX} operations at once"),
+            });
+        }
+        let room = match operation::room(&self.web.places.room, payload.get().as_bytes()) {
+            Ok(room) => room,
+            Err(refusal) => return refused(&refusal),
+        };
+        let body: Body<'_> = serde_json::from_str(payload.get())
+            .map_err(|error| Closing::BadMessage(format!("no GraphQL request: {error}")))?;
+        self.begun += 1;
+        let (id, number) = (Arc::<str>::from(id), self.begun);
+        let request = (prepared(&self.web, &body), room);
+        let execution = Arc::clone(&self.execution);
+        let to: (_, operation::Write, _) = (self.items.clone(), message::write, execution);
+        let operation = operation::begin(&self.web, (Arc::clone(&id), number), request, to);
+        self.operations.insert(id, operation);
+        Ok(None)
+    }
+}

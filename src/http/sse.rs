@@ -1,0 +1,121 @@
+//! Operations as server-sent events (github.com/enisdenjo/graphql-sse, PROTOCOL.md, "distinct connections
+//! mode"): what cannot open a socket follows by an ordinary request.
+//!
+//! Each item of a subscription bears its place in the log as the id of its event, so that a browser
+//! which has lost the connection goes on there by itself (`Last-Event-ID`).
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_graphql::{Request, Response as Answer};
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Instant, interval_at};
+
+use super::Web;
+use super::accept::Form;
+use super::graphql::refused;
+use super::operation::{self, Output};
+use crate::graphql::{ErrorCode, ResumeAfter};
+
+/// How often something is sent where nothing happens, so that nobody between takes it for dead.
+const BEAT_EVERY: Duration = Duration::from_secs(12);
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Has a request go on after the last event that its client has seen.
+pub(super) fn resumed(request: Request, headers: &HeaderMap) -> Request {
+    let last = headers.get(LAST_EVENT_ID);
+    let last = last.and_then(|value| value.to_str().ok());
+    match last.filter(|last| !last.is_empty()) {
+        Some(last) => request.data(ResumeAfter(last.to_owned())),
+        None => request,
+    }
+}
+
+/// Answers with what comes of an operation, until it ends or the server stops.
+pub(super) fn open(web: &Web, request: Result<Request, Box<Answer>>, text: &[u8]) -> Response {
+    let Ok(place) = Arc::clone(&web.places.sockets).try_acquire_owned() else {
+        let message = "too many sockets and streams are open; try again";
+        return refused(
+            StatusCode::SERVICE_UNAVAILABLE,
+            ErrorCode::Overloaded,
+            message,
+        );
+    };
+    let room = match operation::room(&web.places.room, text) {
+        Ok(room) => room,
+        Err(refusal) => {
+            let status = if refusal.code == ErrorCode::Overloaded {
+                StatusCode::SERVICE_UNAVAILABLE
+            } else {
+                StatusCode::PAYLOAD_TOO_LARGE
+            };
+            return refused(status, refusal.code, &refusal.message);
+        }
+    };
+    let (items, mut handed) = mpsc::channel(1);
+    let name = (Arc::from(""), 0);
+    let to: (_, operation::Write, _) = (items, write, Arc::new(Semaphore::new(1)));
+    let operation = operation::begin(web, name, (request, room), to);
+    let drain = web.drain.clone();
+    let events = async_stream::stream! {
+        let _held = (place, operation);
+        let mut beats = interval_at(Instant::now() + BEAT_EVERY, BEAT_EVERY);
+        loop {
+            tokio::select! {
+                () = drain.cancelled() => break,
+                _ = beats.tick() => yield Ok::<_, Infallible>(Bytes::from_static(b":\n\n")),
+                Some(mut item) = handed.recv() => {
+                    if let Some(text) = item.text.take() {
+                        yield Ok(Bytes::from(text));
+                    }
+                    // the next is asked for when this one has been sent
+                    if item.is_last {
+                        break;
+                    }
+                }
+            }
+        }
+    };
+    let headers = [
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(Form::EventStream.content_type()),
+        ),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ),
+        (
+            HeaderName::from_static("x-accel-buffering"),
+            HeaderValue::from_static("no"),
+        ),
+    ];
+    (headers, Body::from_stream(events)).into_response()
+}
+
+/// The last event of an operation; browsers pass over one without data.
+const COMPLETE: &str = "event: complete\ndata:\n\n";
+
+/// How the output of an operation is told. JSON has no line breaks of its own.
+fn write(_: &str, output: &Output<'_>) -> Option<String> {
+    let next = |answer: &Answer, cursor: Option<&str>| {
+        let id = cursor.map_or_else(String::new, |cursor| format!("id: {cursor}\n"));
+        let data = serde_json::to_string(answer).ok()?;
+        Some(format!("event: next\n{id}data: {data}\n\n"))
+    };
+    match output {
+        Output::Next(answer, cursor) => next(answer, *cursor),
+        Output::Refused(refused) => {
+            let mut text = next(refused, None)?;
+            text.push_str(COMPLETE);
+            Some(text)
+        }
+        Output::Complete => Some(COMPLETE.to_owned()),
+    }
+}
