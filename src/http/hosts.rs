@@ -11,7 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::graphql::error;
+use super::answer::error;
 use crate::graphql::ErrorCode;
 
 /// The names under which this server may be reached.

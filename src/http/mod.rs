@@ -1,6 +1,7 @@
 //! HTTP: the routes, what stands around all of them, and the GraphQL transport.
 
 mod accept;
+mod answer;
 mod bodies;
 mod graphql;
 mod held;
@@ -8,6 +9,7 @@ mod hosts;
 mod operation;
 mod pages;
 mod persisted;
+mod prepared;
 mod server;
 mod socket;
 mod sse;

@@ -13,8 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Web;
+use super::answer::{coded, is_unexecuted};
 use super::bodies::Bodies;
-use super::graphql::{coded, is_unexecuted};
 use crate::graphql::bulk::VALUES_MAX;
 use crate::graphql::{self, ErrorCode, guard};
 use crate::store::Allowance;

@@ -17,7 +17,7 @@ use tokio::time::{Instant, interval_at};
 
 use super::Web;
 use super::accept::Form;
-use super::graphql::refused;
+use super::answer::refused;
 use super::operation::{self, Output};
 use crate::graphql::{ErrorCode, ResumeAfter};
 
@@ -38,13 +38,9 @@ pub(super) fn resumed(request: Request, headers: &HeaderMap) -> Request {
 
 /// Answers with what comes of an operation, until it ends or the server stops.
 pub(super) fn open(web: &Web, request: Result<Request, Box<Answer>>, text: &[u8]) -> Response {
-    let Ok(place) = Arc::clone(&web.places.sockets).try_acquire_owned() else {
-        let message = "too many sockets and streams are open; try again";
-        return refused(
-            StatusCode::SERVICE_UNAVAILABLE,
-            ErrorCode::Overloaded,
-            message,
-        );
+    let place = match web.places.take() {
+        Ok(place) => place,
+        Err(refused) => return *refused,
     };
     let room = match operation::room(&web.places.room, text) {
         Ok(room) => room,

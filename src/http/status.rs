@@ -20,7 +20,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::Web;
-use super::graphql::refused;
+use super::answer::refused;
 use crate::graphql::ErrorCode;
 use crate::store::Standing;
 

@@ -14,11 +14,11 @@ use std::sync::Arc;
 use axum::extract::WebSocketUpgrade;
 use axum::http::StatusCode;
 use axum::response::Response;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Web;
+use super::answer::refused;
 use super::bodies::Bodies;
-use super::graphql::refused;
 use crate::graphql::ErrorCode;
 use message::PROTOCOL;
 
@@ -31,7 +31,7 @@ const BUFFER_BYTES: usize = 4 * 1024;
 /// Places for sockets and streams, and room for the operations on all of them.
 #[derive(Clone, Debug)]
 pub struct Places {
-    pub(super) sockets: Arc<Semaphore>,
+    sockets: Arc<Semaphore>,
     pub(super) room: Bodies,
 }
 
@@ -44,18 +44,24 @@ impl Places {
             room: Bodies::default(),
         }
     }
+
+    /// A place until it is dropped, or how it is refused.
+    pub(super) fn take(&self) -> Result<OwnedSemaphorePermit, Box<Response>> {
+        let place = Arc::clone(&self.sockets).try_acquire_owned();
+        place.map_err(|_| {
+            let message = "too many sockets and streams are open; try again";
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            Box::new(refused(status, ErrorCode::Overloaded, message))
+        })
+    }
 }
 
 /// Opens a socket, if there is a place for it. One on which nobody speaks the protocol is closed with
 /// the code that says so: a refusal before it is open is not shown to the pages of a browser.
 pub(super) fn open(web: Web, upgrade: WebSocketUpgrade) -> Response {
-    let Ok(place) = Arc::clone(&web.places.sockets).try_acquire_owned() else {
-        let message = "too many sockets are open; try again";
-        return refused(
-            StatusCode::SERVICE_UNAVAILABLE,
-            ErrorCode::Overloaded,
-            message,
-        );
+    let place = match web.places.take() {
+        Ok(place) => place,
+        Err(refused) => return *refused,
     };
     upgrade
         .protocols([PROTOCOL])

@@ -14,8 +14,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
 use super::super::Web;
-use super::super::graphql::{error, prepared};
+use super::super::answer::error;
 use super::super::operation::{self, Item, Operation, Refusal};
+use super::super::prepared::prepared;
 use super::message::{self, Closing, Said, Saying};
 use crate::graphql::ErrorCode;
 use crate::graphql::bulk::Body;

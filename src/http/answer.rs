@@ -1,0 +1,139 @@
+//! Answers as they are sent: their codes, statuses and headers.
+
+use std::sync::Arc;
+
+use async_graphql::{Response as Answer, ServerError, Value};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::accept::Form;
+use super::held::Held;
+use crate::graphql::ErrorCode;
+use crate::ingest::Operation;
+use crate::store::Allowance;
+
+/// How long a caller is asked to wait who finds no room.
+const RETRY_AFTER_SECONDS: u16 = 1;
+
+/// The answer to a request that is refused before it is executed.
+pub(super) fn failed(code: ErrorCode, message: String) -> Answer {
+    let mut error = ServerError::new(message, None);
+    let extensions = error.extensions.get_or_insert_default();
+    extensions.set("code", code.word());
+    extensions.set("retryable", code.is_retryable());
+    Answer::from_errors(vec![error])
+}
+
+/// Gives every error a code. What the library refuses before it executes has none of its own: a
+/// value of the wrong form is `BAD_INPUT`, and anything else does not fit the schema.
+pub(super) fn coded(mut answer: Answer) -> Answer {
+    for error in &mut answer.errors {
+        let given = error
+            .extensions
+            .as_ref()
+            .is_some_and(|e| e.get("code").is_some());
+        if given {
+            continue;
+        }
+        let input = !error.path.is_empty()
+            || error.message.starts_with("Invalid value for argument")
+            || error.message.starts_with("Failed to parse");
+        let code = if input {
+            ErrorCode::BadInput
+        } else {
+            ErrorCode::ValidationFailed
+        };
+        let extensions = error.extensions.get_or_insert_default();
+        extensions.set("code", code.word());
+        extensions.set("retryable", code.is_retryable());
+    }
+    answer
+}
+
+/// Whether a request failed before anything of it was executed.
+pub(super) fn is_unexecuted(answer: &Answer) -> bool {
+    let is_of_request = |error: &ServerError| error.path.is_empty();
+    answer.is_err() && answer.data == Value::Null && answer.errors.iter().all(is_of_request)
+}
+
+/// An answer, with the room that it holds until it is sent.
+pub(super) fn answer(
+    form: Form,
+    answer: &Answer,
+    operation: Option<String>,
+    room: Option<Arc<Allowance>>,
+) -> Response {
+    let unexecuted = is_unexecuted(answer);
+    let status = match form {
+        Form::GraphqlResponse if unexecuted => StatusCode::BAD_REQUEST,
+        Form::GraphqlResponse | Form::Json | Form::EventStream => StatusCode::OK,
+    };
+    let ty = form.content_type();
+    let error = answer.errors.first().map(|error| error.message.clone());
+    let body = if unexecuted {
+        serde_json::to_vec(&serde_json::json!({ "errors": answer.errors }))
+    } else {
+        serde_json::to_vec(answer)
+    };
+    let Ok(body) = body else {
+        let message = "the answer could not be written";
+        return refused(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            ErrorCode::Internal,
+            message,
+        );
+    };
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(ty)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ),
+    ];
+    let body = match room {
+        Some(room) => Held::body(body, room),
+        None => body.into(),
+    };
+    let mut response = (status, headers, body).into_response();
+    response.extensions_mut().insert(Operation {
+        name: operation,
+        error,
+    });
+    response
+}
+
+/// An error of the transport.
+pub(super) fn error(code: ErrorCode, message: &str) -> serde_json::Value {
+    let mut extensions = serde_json::json!({
+        "code": code.word(),
+        "retryable": code.is_retryable(),
+    });
+    if code == ErrorCode::Overloaded {
+        extensions["retryAfterMs"] = (RETRY_AFTER_SECONDS * 1_000).into();
+    }
+    serde_json::json!({ "message": message, "extensions": extensions })
+}
+
+pub(super) fn refused(status: StatusCode, code: ErrorCode, message: &str) -> Response {
+    let body = serde_json::json!({ "errors": [error(code, message)] });
+    let mut response = (status, axum::Json(body)).into_response();
+    if code == ErrorCode::Overloaded {
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+    }
+    let error = Some(message.to_owned());
+    response
+        .extensions_mut()
+        .insert(Operation { name: None, error });
+    response
+}
+
+/// Refuses a method, and says which are taken.
+pub(super) fn not_allowed(message: &str, allowed: &'static str) -> Response {
+    let status = StatusCode::METHOD_NOT_ALLOWED;
+    let mut response = refused(status, ErrorCode::BadRequest, message);
+    let allowed = HeaderValue::from_static(allowed);
+    response.headers_mut().insert(header::ALLOW, allowed);
+    response
+}
