@@ -61,9 +61,9 @@ pub enum BodyError {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Body<'a> {
-    /// The document; empty when it is known by a name.
+    /// The document, unless it is known by a name.
     #[serde(borrow, default, deserialize_with = "text")]
-    pub query: Cow<'a, str>,
+    pub query: Option<Cow<'a, str>>,
     /// Name of a registered document.
     pub document_id: Option<String>,
     /// Which of its operations.
@@ -76,11 +76,11 @@ pub struct Body<'a> {
 }
 
 /// A text, or nothing.
-fn text<'de: 'a, 'a, D: Deserializer<'de>>(source: D) -> Result<Cow<'a, str>, D::Error> {
+fn text<'de: 'a, 'a, D: Deserializer<'de>>(source: D) -> Result<Option<Cow<'a, str>>, D::Error> {
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
     let given: Option<Text<'a>> = Deserialize::deserialize(source)?;
-    Ok(given.map(|text| text.0).unwrap_or_default())
+    Ok(given.map(|text| text.0))
 }
 
 /// An object as it is written, or nothing.

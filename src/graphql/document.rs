@@ -23,11 +23,18 @@ pub(super) fn check(request: &mut Request) -> Result<Keys, ServerError> {
     let document = request.parsed_query().map_err(of_syntax);
     let keys = document.and_then(|document| {
         let measured = measure::check(document);
-        measured.map_err(|error| error.into_server_error(Pos::default()))?;
+        measured.map_err(of_request)?;
         look(document, name.as_deref(), &variables)
     });
     request.variables = variables;
     keys
+}
+
+/// An error of a request as a whole: it has no place in the document.
+pub(super) fn of_request(error: async_graphql::Error) -> ServerError {
+    let mut error = error.into_server_error(Pos::default());
+    error.locations.clear();
+    error
 }
 
 fn look(

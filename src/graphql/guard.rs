@@ -8,6 +8,8 @@ use thiserror::Error;
 
 /// Brackets at most in each other: a document of 15 levels with the deepest values allowed has fewer.
 pub const BRACKETS_MAX: usize = 96;
+/// Bytes at most of a document: the parser looks at each several times.
+pub const DOCUMENT_BYTES_MAX: usize = 128 * 1024;
 /// Tokens at most of a document, as far as they can be told apart without reading it.
 pub const TOKENS_MAX: usize = 20_000;
 
@@ -18,6 +20,9 @@ pub enum TooLarge {
     #[error("the document has more than {BRACKETS_MAX} brackets in each other")]
     Brackets,
     /// It is longer than anybody writes.
+    #[error("the document has more than {DOCUMENT_BYTES_MAX} bytes; give values as variables")]
+    Bytes,
+    /// It has more parts than anybody writes.
     #[error("the document has more than {TOKENS_MAX} tokens; give values as variables")]
     Tokens,
 }
@@ -28,6 +33,9 @@ pub enum TooLarge {
 /// # Errors
 /// When it is too large.
 pub fn check(document: &str) -> Result<(), TooLarge> {
+    if document.len() > DOCUMENT_BYTES_MAX {
+        return Err(TooLarge::Bytes);
+    }
     let mut rest = document.as_bytes();
     let (mut open, mut tokens, mut in_word) = (0_usize, 0_usize, false);
     while let Some((&byte, after)) = rest.split_first() {
@@ -134,6 +142,13 @@ mod tests {
         assert!(!is_too_deep(&nested(BRACKETS_MAX - 2)));
         assert!(is_too_deep(&nested(BRACKETS_MAX - 1)));
         assert!(!is_too_deep(&format!("{{{}}}", "a(b:[{}]) ".repeat(1_000))));
+    }
+
+    #[test]
+    fn a_document_has_a_length() {
+        let long = |bytes: usize| format!("{{a(b:\"{}\")}}", "x".repeat(bytes - 9));
+        assert_eq!(check(&long(DOCUMENT_BYTES_MAX)), Ok(()));
+        assert_eq!(check(&long(DOCUMENT_BYTES_MAX + 1)), Err(TooLarge::Bytes));
     }
 
     #[test]

@@ -36,7 +36,7 @@ use std::sync::Arc;
 
 use async_graphql::futures_util::stream::BoxStream;
 use async_graphql::{
-    ContextBase, Error, MergedObject, MergedSubscription, Pos, Request, Response, SDLExportOptions,
+    ContextBase, Error, MergedObject, MergedSubscription, Request, Response, SDLExportOptions,
     Schema,
 };
 use futures_util::StreamExt;
@@ -172,7 +172,7 @@ pub fn panicked(api: &Api) -> Response {
     let now = api.ingest.clock().now();
     let what = ("SYSTEM", "the execution of a request panicked");
     let error = error::internal(&api.background, now, what);
-    Response::from_errors(vec![error.into_server_error(Pos::default())])
+    Response::from_errors(vec![document::of_request(error)])
 }
 
 /// What resolvers work with.

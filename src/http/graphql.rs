@@ -86,8 +86,7 @@ pub(super) async fn get(
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Given {
-    #[serde(default)]
-    query: String,
+    query: Option<String>,
     document_id: Option<String>,
     operation_name: Option<String>,
     variables: Option<String>,
@@ -100,7 +99,7 @@ impl Given {
         let variables = self.variables.as_deref().filter(given);
         let extensions = self.extensions.as_deref().filter(given);
         Ok(Body {
-            query: self.query.as_str().into(),
+            query: self.query.as_deref().map(Into::into),
             document_id: self.document_id.clone(),
             operation_name: self.operation_name.clone(),
             variables: variables.map(bulk::variables).transpose()?.flatten(),
