@@ -71,8 +71,26 @@ pub struct Body<'a> {
     /// Values of its variables.
     #[serde(borrow, default, deserialize_with = "object")]
     pub variables: Option<&'a RawValue>,
-    /// What extends the protocol.
-    pub extensions: Option<serde_json::Map<String, serde_json::Value>>,
+    /// What extends the protocol; what nobody here knows is passed over.
+    pub extensions: Option<Extensions>,
+}
+
+/// What extends the protocol.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Extensions {
+    /// The document, by its hash.
+    pub persisted_query: Option<PersistedQuery>,
+}
+
+/// A document by its hash.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PersistedQuery {
+    /// Version of the extension.
+    pub version: i64,
+    /// SHA-256 of the document, in hexadecimal digits.
+    pub sha256_hash: String,
 }
 
 /// A text, or nothing.

@@ -15,6 +15,8 @@ use super::error::{ErrorCode, error};
 const DEPTH_MAX: usize = 15;
 /// Fields at most, each counted as often as it is selected.
 const FIELDS_MAX: usize = 2_000;
+/// Selections at most in each other, with fragments and what is asked about the schema.
+const LEVELS_MAX: usize = 100;
 /// Levels at most of what is asked about the schema: as many as explorers ask for, and some.
 const SCHEMA_DEPTH_MAX: usize = 24;
 /// Lists of the schema at most in each other, below the list of types: with more of them a short
@@ -47,12 +49,14 @@ pub(super) fn check(document: &ExecutableDocument) -> Result<(), Error> {
     for name in document.fragments.keys() {
         measure.fragment(name);
     }
+    measure.is_within()?;
     for (_, operation) in document.operations.iter() {
         let operation = &operation.node;
         let variables = operation.variable_definitions.len();
         within(variables, VARIABLES_MAX, "variables")?;
         measure.directives += operation.directives.len();
         let size = measure.set(&operation.selection_set.node);
+        measure.is_within()?;
         within(size.fields, FIELDS_MAX, "fields")?;
         within(size.depth, DEPTH_MAX, "levels")?;
         let schema = size.schema;
@@ -112,6 +116,9 @@ struct Measure<'a> {
     fragments: HashMap<&'a Name, Size>,
     spreads: usize,
     directives: usize,
+    /// Selections in each other that are being measured.
+    level: usize,
+    is_too_deep: bool,
 }
 
 impl<'a> Measure<'a> {
@@ -121,11 +128,28 @@ impl<'a> Measure<'a> {
             fragments: HashMap::new(),
             spreads: 0,
             directives: 0,
+            level: 0,
+            is_too_deep: false,
         }
+    }
+
+    fn is_within(&self) -> Result<(), Error> {
+        if self.is_too_deep {
+            let message =
+                format!("the document has more than {LEVELS_MAX} selections in each other");
+            return Err(error(ErrorCode::LimitExceeded, message));
+        }
+        Ok(())
     }
 
     fn set(&mut self, set: &'a SelectionSet) -> Size {
         let mut size = Size::default();
+        // this calls itself, and the stack has an end
+        if self.level >= LEVELS_MAX {
+            self.is_too_deep = true;
+            return size;
+        }
+        self.level += 1;
         for selection in &set.items {
             size.beside(match &selection.node {
                 Selection::Field(field) => self.field(&field.node),
@@ -140,6 +164,7 @@ impl<'a> Measure<'a> {
                 }
             });
         }
+        self.level -= 1;
         size
     }
 
@@ -224,6 +249,19 @@ mod tests {
         let unused = format!("{{ a }} {} fragment f300 on T {{ a }}", chain.join(" "));
         assert!(refused(&unused).contains("301 fragments"));
         taken("{ ...a } fragment a on T { ...b } fragment b on T { ...a c }");
+    }
+
+    #[test]
+    fn a_chain_of_deep_fragments_is_walked_no_further_than_the_stack_goes() {
+        let deep = |inner: &str| format!("{{ {}{inner}{} }}", "a { ".repeat(40), " }".repeat(40));
+        let fragment = |n: usize| {
+            let spread = format!("...f{}", n + 1);
+            format!("fragment f{n} on T {}", deep(&spread))
+        };
+        let fragments: Vec<String> = (0..60).map(fragment).collect();
+        let last = format!("fragment f60 on T {}", deep("b"));
+        let document = format!("{{ ...f0 }} {} {last}", fragments.join(" "));
+        assert!(refused(&document).contains("selections in each other"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use async_graphql::{Response as Answer, ServerError, Value};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::Web;
 use super::accept::Form;
 use super::held::Held;
 use crate::graphql::ErrorCode;
@@ -136,4 +137,14 @@ pub(super) fn not_allowed(message: &str, allowed: &'static str) -> Response {
     let allowed = HeaderValue::from_static(allowed);
     response.headers_mut().insert(header::ALLOW, allowed);
     response
+}
+
+/// The answer to a request that was given up.
+pub(super) fn timed_out(web: &Web) -> Answer {
+    let seconds = web.request_within.as_secs();
+    let message = format!(
+        "the request took longer than {seconds} s and was given up; ask for less at once. What it was \
+         to record may have been recorded: send it again with the same ids"
+    );
+    failed(ErrorCode::Timeout, message)
 }

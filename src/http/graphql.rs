@@ -3,7 +3,6 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use async_graphql::Response as Answer;
 use async_graphql::parser::types::OperationType;
 use axum::extract::{FromRequestParts, Query, State, WebSocketUpgrade};
 use axum::http::{HeaderMap, StatusCode};
@@ -14,7 +13,7 @@ use tokio::time::timeout;
 
 use super::Web;
 use super::accept::{self, Form};
-use super::answer::{answer, coded, failed, not_allowed, refused};
+use super::answer::{answer, coded, failed, not_allowed, refused, timed_out};
 use super::bodies::TakeError;
 use super::persisted::Undocumented;
 use super::prepared::{document, name_of, request};
@@ -175,16 +174,6 @@ async fn execute(
     let mut response = answer(form, &failed, name, None);
     *response.status_mut() = status;
     response
-}
-
-/// The answer to a request that was given up.
-fn timed_out(web: &Web) -> Answer {
-    let seconds = web.request_within.as_secs();
-    let message = format!(
-        "the request took longer than {seconds} s and was given up; ask for less at once. What it was \
-         to record may have been recorded: send it again with the same ids"
-    );
-    failed(ErrorCode::Timeout, message)
 }
 
 /// Refuses all methods but those of GraphQL.

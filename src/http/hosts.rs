@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -62,9 +62,22 @@ impl Hosts {
             let message = "a page of another origin may not use this server";
             return refused(StatusCode::FORBIDDEN, message);
         }
+        // what a page elsewhere asks without being shown the answer bears no origin
+        let site = request.headers().get(FETCH_SITE);
+        let is_elsewhere =
+            site.is_some_and(|site| ["cross-site", "same-site"].iter().any(|s| site == s));
+        let mode = request.headers().get(FETCH_MODE);
+        if is_elsewhere && mode.is_none_or(|mode| mode != "navigate") {
+            let message = "a page of another origin may not use this server";
+            return refused(StatusCode::FORBIDDEN, message);
+        }
         next.run(request).await
     }
 }
+
+/// What browsers say of where a request comes from, and of what for (W3C Fetch Metadata).
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 fn refused(status: StatusCode, message: &str) -> Response {
     let error = error(ErrorCode::BadRequest, message);

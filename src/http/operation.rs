@@ -6,14 +6,16 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_graphql::{Request, Response as Answer};
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Web;
-use super::answer::{coded, is_unexecuted};
+use super::answer::{coded, is_unexecuted, timed_out};
 use super::bodies::Bodies;
 use crate::graphql::bulk::VALUES_MAX;
 use crate::graphql::{self, ErrorCode, guard};
@@ -103,9 +105,13 @@ pub(super) fn begin(
             turn: Arc::new(Semaphore::new(1)),
             room: Arc::new(web.api.store().allowance()),
         };
+        let ran = AssertUnwindSafe(running.run(&web, request)).catch_unwind();
         tokio::select! {
             () = stopped.cancelled() => {}
-            () = running.run(&web, request) => {}
+            ran = ran => if ran.is_err() {
+                running.turn.close();
+                running.fail(&web).await;
+            },
         }
         drop(counted);
     });
@@ -129,7 +135,7 @@ struct Running {
 }
 
 impl Running {
-    async fn run(self, web: &Web, request: Result<Request, Box<Answer>>) {
+    async fn run(&self, web: &Web, request: Result<Request, Box<Answer>>) {
         let mut request = match request {
             Ok(request) => request,
             Err(refused) => return self.refuse(&refused).await,
@@ -146,15 +152,18 @@ impl Running {
             let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else {
                 return;
             };
-            let next = AssertUnwindSafe(answers.next()).catch_unwind().await;
-            executed.take();
+            let within = match executed.take() {
+                Some(_) => web.request_within,
+                // it follows something
+                None => Duration::MAX,
+            };
+            let next = timeout(within, answers.next()).await;
+            let Ok(next) = next else {
+                return self.hand(&Output::Refused(&timed_out(web)), turn).await;
+            };
             let (answer, cursor) = match next {
-                Ok(Some((answer, cursor))) => (coded(answer), cursor),
-                Ok(None) => return self.hand(&Output::Complete, turn).await,
-                Err(_) => {
-                    let panicked = graphql::panicked(api);
-                    return self.hand(&Output::Refused(&panicked), turn).await;
-                }
+                Some((answer, cursor)) => (coded(answer), cursor),
+                None => return self.hand(&Output::Complete, turn).await,
             };
             if is_first && is_unexecuted(&answer) {
                 return self.hand(&Output::Refused(&answer), turn).await;
@@ -162,6 +171,15 @@ impl Running {
             is_first = false;
             let next = Output::Next(&answer, cursor.as_deref());
             self.hand(&next, turn).await;
+        }
+    }
+
+    /// Tells that it panicked; its turn may be lost, so none is waited for.
+    async fn fail(&self, web: &Web) {
+        let turn = Arc::new(Semaphore::new(1)).acquire_owned().await;
+        if let Ok(turn) = turn {
+            let panicked = graphql::panicked(&web.api);
+            self.hand(&Output::Refused(&panicked), turn).await;
         }
     }
 

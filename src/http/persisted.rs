@@ -9,12 +9,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::graphql::ErrorCode;
-use crate::graphql::bulk::Body;
+use crate::graphql::bulk::{Body, PersistedQuery};
 
 /// Automatic documents at most in each half of those that are remembered: when the younger half is
 /// full, the older is forgotten.
@@ -86,21 +85,18 @@ impl Documents {
     pub(super) fn of<'a>(&self, body: &'a Body<'_>) -> Result<Document<'a>, Undocumented> {
         let text = body.query.as_deref();
         if let Some(registered) = &self.registered {
-            let named = body.document_id.as_deref().or_else(|| hash_of(body));
-            let found = match named {
-                Some(name) => registered.get(name),
-                None => registered
-                    .values()
-                    .find(|known| Some(known.as_ref()) == text),
-            };
+            let hash = || Some(extension(body)?.sha256_hash.as_str());
+            let named = body.document_id.as_deref().or_else(hash);
+            let found = named.and_then(|name| registered.get(name));
+            let is_text = |known: &&Arc<str>| text == Some(known.as_ref());
+            let found = found.or_else(|| registered.values().find(is_text));
             let found = found.ok_or(Undocumented::Unregistered)?;
             return Ok(Document::Known(Arc::clone(found)));
         }
         let Some(persisted) = extension(body) else {
             return text.map(Document::Given).ok_or(Undocumented::Missing);
         };
-        let is_version = persisted.get("version") == Some(&Value::from(1));
-        let hash = hash_of(body).and_then(digest).filter(|_| is_version);
+        let hash = digest(&persisted.sha256_hash).filter(|_| persisted.version == 1);
         let hash = hash.ok_or(Undocumented::NoHash)?;
         let mut automatic = self
             .automatic
@@ -156,15 +152,8 @@ impl Automatic {
     }
 }
 
-fn extension<'a>(body: &'a Body<'_>) -> Option<&'a Value> {
-    let extensions = body.extensions.as_ref()?;
-    extensions
-        .get("persistedQuery")
-        .filter(|value| !value.is_null())
-}
-
-fn hash_of<'a>(body: &'a Body<'_>) -> Option<&'a str> {
-    extension(body)?.get("sha256Hash")?.as_str()
+fn extension<'a>(body: &'a Body<'_>) -> Option<&'a PersistedQuery> {
+    body.extensions.as_ref()?.persisted_query.as_ref()
 }
 
 /// The bytes of 64 hexadecimal digits.
@@ -182,7 +171,7 @@ fn digest(text: &str) -> Option<[u8; 32]> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

@@ -19,6 +19,7 @@ use super::Web;
 use super::accept::Form;
 use super::answer::refused;
 use super::operation::{self, Output};
+use super::socket::MESSAGE_BYTES_MAX;
 use crate::graphql::{ErrorCode, ResumeAfter};
 
 /// How often something is sent where nothing happens, so that nobody between takes it for dead.
@@ -42,6 +43,11 @@ pub(super) fn open(web: &Web, request: Result<Request, Box<Answer>>, text: &[u8]
         Ok(place) => place,
         Err(refused) => return *refused,
     };
+    if text.len() > MESSAGE_BYTES_MAX {
+        let message = format!("the request of a stream has at most {MESSAGE_BYTES_MAX} bytes");
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        return refused(status, ErrorCode::LimitExceeded, &message);
+    }
     let room = match operation::room(&web.places.room, text) {
         Ok(room) => room,
         Err(refusal) => {
@@ -65,7 +71,8 @@ pub(super) fn open(web: &Web, request: Result<Request, Box<Answer>>, text: &[u8]
             tokio::select! {
                 () = drain.cancelled() => break,
                 _ = beats.tick() => yield Ok::<_, Infallible>(Bytes::from_static(b":\n\n")),
-                Some(mut item) = handed.recv() => {
+                item = handed.recv() => {
+                    let Some(mut item) = item else { break };
                     if let Some(text) = item.text.take() {
                         yield Ok(Bytes::from(text));
                     }
@@ -108,9 +115,8 @@ fn write(_: &str, output: &Output<'_>) -> Option<String> {
     match output {
         Output::Next(answer, cursor) => next(answer, *cursor),
         Output::Refused(refused) => {
-            let mut text = next(refused, None)?;
-            text.push_str(COMPLETE);
-            Some(text)
+            let errors = serde_json::json!({ "errors": refused.errors });
+            Some(format!("event: next\ndata: {errors}\n\n{COMPLETE}"))
         }
         Output::Complete => Some(COMPLETE.to_owned()),
     }

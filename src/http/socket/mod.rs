@@ -23,7 +23,7 @@ use crate::graphql::ErrorCode;
 use message::PROTOCOL;
 
 /// Bytes at most of a message on a socket.
-const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+pub(super) const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of the buffers of a socket, which it has also while nothing comes: those of the library are
 /// 128 KiB, more than a gigabyte for as many sockets as there may be.
 const BUFFER_BYTES: usize = 4 * 1024;

@@ -117,12 +117,15 @@ impl Session {
                     }
                 }
             };
+            let began = Instant::now();
             if let Some(message) = message
                 && sink.send(message).await.is_err()
             {
                 return None;
             }
             drop(sent);
+            // whoever has taken it lives, and had no time to be heard if that took long
+            is_heard |= began.elapsed() >= PING_EVERY / 4;
         }
     }
 

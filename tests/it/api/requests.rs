@@ -327,3 +327,37 @@ async fn an_answer_is_compressed_for_who_takes_that_and_kept_nowhere() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_page_of_another_site_asks_nothing_that_it_is_not_shown() {
+    on_each_database(async |app| {
+        for (site, mode, status) in [
+            ("cross-site", "no-cors", 403),
+            ("same-site", "cors", 403),
+            ("cross-site", "navigate", 200),
+            ("same-origin", "cors", 200),
+            ("none", "navigate", 200),
+        ] {
+            let get = app
+                .client()
+                .get(app.address("/graphql?query=%7B__typename%7D"));
+            let get = get
+                .header("sec-fetch-site", site)
+                .header("sec-fetch-mode", mode);
+            assert_eq!(get.send().await.unwrap().status(), status, "{site} {mode}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn extensions_that_nobody_knows_are_passed_over_however_large_they_are() {
+    on_each_database(async |app| {
+        let extensions = json!({ "tracing": vec![0; 1_000_000] });
+        let answer = app
+            .query(json!({ "query": "{ __typename }", "extensions": extensions }))
+            .await;
+        assert_eq!(answer, json!({ "data": { "__typename": "Query" } }));
+    })
+    .await;
+}
