@@ -122,15 +122,17 @@ async fn import_one(ingest: &Ingest, file: &Path, refused: &mut LazyFile) -> any
     let imported = import.run(source).await;
     let path = refused_path.display();
     let tally = imported.map_err(|error| {
-        let advice = match &error {
-            ImportError::Read { .. } => "mend the source, and import it again to go on",
-            ImportError::Refused(_) => "give another file with --refused, and import it again",
-            ImportError::Append { .. } => "import it again to go on",
-        };
-        let error = match error {
-            ImportError::Refused(source) => anyhow::Error::new(source)
-                .context(format!("cannot write the file of refused lines, {path}")),
-            error @ (ImportError::Read { .. } | ImportError::Append { .. }) => error.into(),
+        let (error, advice) = match error {
+            ImportError::Refused(source) => {
+                let what = format!("cannot write the file of refused lines, {path}");
+                let advice = "give another file with --refused, and import it again";
+                (anyhow::Error::new(source).context(what), advice)
+            }
+            error @ ImportError::Read { .. } => {
+                let advice = "mend the source, and import it again to go on";
+                (error.into(), advice)
+            }
+            error @ ImportError::Append { .. } => (error.into(), "import it again to go on"),
         };
         error.context(format!("what came before is kept; {advice}"))
     })?;

@@ -12,7 +12,6 @@ use sea_orm::{
 };
 
 use super::gathered;
-
 use crate::event::{Instant, Position, Provenance};
 use crate::kinds::Kind;
 use crate::store::{Allowance, Columns, Doing, List, Place, Store, StoreError, is_among};

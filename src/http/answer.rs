@@ -84,14 +84,7 @@ pub(super) fn answer(
             message,
         );
     };
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(ty)),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (
-            header::X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        ),
-    ];
+    let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(ty))];
     let body = match room {
         Some(room) => Held::body(body, room),
         None => body.into(),

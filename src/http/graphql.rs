@@ -3,6 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use async_graphql::Response as Answer;
 use async_graphql::parser::types::OperationType;
 use axum::extract::{FromRequestParts, Query, State, WebSocketUpgrade};
 use axum::http::{HeaderMap, StatusCode};
@@ -122,11 +123,16 @@ async fn execute(
             text/event-stream; accept one of them";
         return refused(StatusCode::NOT_ACCEPTABLE, ErrorCode::BadRequest, message);
     };
+    // what cannot be executed is told in the form that is wanted
+    let told = |error: Box<Answer>, name| match form {
+        Form::EventStream => sse::open(web, Err(error), text),
+        Form::Json | Form::GraphqlResponse => answer(form, &error, name, None),
+    };
     let known = match web.documents.of(body) {
         Ok(known) => known,
         Err(error) if error == Undocumented::NotFound => {
-            let answered = failed(error.code(), error.to_string());
-            return answer(form, &answered, None, None);
+            let error = failed(error.code(), error.to_string());
+            return told(Box::new(error), None);
         }
         Err(error) => {
             let status = if error == Undocumented::Unregistered {
@@ -139,8 +145,7 @@ async fn execute(
     };
     let document = match document(known.text()) {
         Ok(document) => document,
-        Err(error) if form == Form::EventStream => return sse::open(web, Err(error), text),
-        Err(error) => return answer(form, &error, None, None),
+        Err(error) => return told(error, None),
     };
     let mut operations = document.operations.iter();
     if !types.is_empty() && operations.any(|(_, of)| !types.contains(&of.node.ty)) {

@@ -44,7 +44,7 @@ pub(super) struct Item {
     /// Whether the operation has ended with it.
     pub(super) is_last: bool,
     /// What it holds until it has been sent: its turn, and its part of the room of readers.
-    _held: (OwnedSemaphorePermit, Arc<Allowance>),
+    _held: (Option<OwnedSemaphorePermit>, Arc<Allowance>),
 }
 
 /// What comes of an operation.
@@ -109,8 +109,8 @@ pub(super) fn begin(
         tokio::select! {
             () = stopped.cancelled() => {}
             ran = ran => if ran.is_err() {
-                running.turn.close();
-                running.fail(&web).await;
+                let panicked = graphql::panicked(&web.api);
+                running.hand(&Output::Refused(&panicked), None).await;
             },
         }
         drop(counted);
@@ -138,7 +138,7 @@ impl Running {
     async fn run(&self, web: &Web, request: Result<Request, Box<Answer>>) {
         let mut request = match request {
             Ok(request) => request,
-            Err(refused) => return self.refuse(&refused).await,
+            Err(refused) => return self.hand(&Output::Refused(&refused), None).await,
         };
         let mut executed = None;
         if !graphql::is_subscription(&mut request) {
@@ -152,12 +152,16 @@ impl Running {
             let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else {
                 return;
             };
-            let within = match executed.take() {
-                Some(_) => web.request_within,
+            let executing = executed.take();
+            let within = if executing.is_some() {
+                web.request_within
+            } else {
                 // it follows something
-                None => Duration::MAX,
+                Duration::MAX
             };
             let next = timeout(within, answers.next()).await;
+            drop(executing);
+            let turn = Some(turn);
             let Ok(next) = next else {
                 return self.hand(&Output::Refused(&timed_out(web)), turn).await;
             };
@@ -174,22 +178,8 @@ impl Running {
         }
     }
 
-    /// Tells that it panicked; its turn may be lost, so none is waited for.
-    async fn fail(&self, web: &Web) {
-        let turn = Arc::new(Semaphore::new(1)).acquire_owned().await;
-        if let Ok(turn) = turn {
-            let panicked = graphql::panicked(&web.api);
-            self.hand(&Output::Refused(&panicked), turn).await;
-        }
-    }
-
-    async fn refuse(&self, refused: &Answer) {
-        if let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await {
-            self.hand(&Output::Refused(refused), turn).await;
-        }
-    }
-
-    async fn hand(&self, output: &Output<'_>, turn: OwnedSemaphorePermit) {
+    /// Hands over, with its turn if another item comes after it.
+    async fn hand(&self, output: &Output<'_>, turn: Option<OwnedSemaphorePermit>) {
         let item = Item {
             id: Arc::clone(&self.id),
             number: self.number,

@@ -89,11 +89,6 @@ pub(super) fn open(web: &Web, request: Result<Request, Box<Answer>>, text: &[u8]
             header::CONTENT_TYPE,
             HeaderValue::from_static(Form::EventStream.content_type()),
         ),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (
-            header::X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        ),
         (
             HeaderName::from_static("x-accel-buffering"),
             HeaderValue::from_static("no"),

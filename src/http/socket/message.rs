@@ -124,13 +124,17 @@ pub(super) fn write(id: &str, output: &Output<'_>) -> Option<String> {
         },
         Output::Complete => Saying::Complete { id },
     };
-    serde_json::to_string(&saying).ok()
+    saying.text()
 }
 
 impl Saying<'_> {
+    fn text(&self) -> Option<String> {
+        serde_json::to_string(self).ok()
+    }
+
     /// The message; `None` if it cannot be written.
     pub(super) fn message(&self) -> Option<Message> {
-        serde_json::to_string(self).ok().map(Message::text)
+        self.text().map(Message::text)
     }
 }
 

@@ -292,8 +292,19 @@ async fn a_document_may_be_named_by_its_hash_on_every_transport() {
         assert_eq!(app.query(json!({ "extensions": named })).await, expected);
         let extensions = named.to_string().replace('"', "%22").replace('{', "%7B");
         let address = app.address(&format!("/graphql?extensions={extensions}"));
-        let answer = app.client().get(address).send().await.unwrap();
+        let answer = app.client().get(&address).send().await.unwrap();
         assert_eq!(answer.json::<Value>().await.unwrap(), expected);
+        let unknown = address.replace("ecf4", "ecf5");
+        let stream = app
+            .client()
+            .get(unknown)
+            .header("accept", "text/event-stream");
+        let events = stream.send().await.unwrap().text().await.unwrap();
+        assert!(
+            events.starts_with("event: next\ndata: {\"errors\":[{"),
+            "{events}"
+        );
+        assert!(events.contains("PersistedQueryNotFound"), "{events}");
     })
     .await;
 }
