@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::time::Instant as Stopwatch;
 
 use clap::Parser;
-use homepot_analytics::app::{App, Start};
+use homepot_analytics::app::{Access, App, Start};
 use homepot_analytics::clock::Clock;
 use homepot_analytics::config::LimitArgs;
 use homepot_analytics::event::{Event, Instant, NewEvent, Position};
@@ -61,6 +61,7 @@ async fn main() -> anyhow::Result<()> {
     let folder = tempfile::tempdir_in(&arguments.folder)?;
     let (rounds, part) = if arguments.quick { (1, 10) } else { (5, 1) };
     let start = Start {
+        access: Access::Open,
         location: Location {
             url: format!("sqlite://{}", folder.path().join("http.db").display()),
             readers_max: 8,

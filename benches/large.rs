@@ -217,7 +217,7 @@ impl Server {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let started = Stopwatch::now();
         let child = Command::new(env!("CARGO_BIN_EXE_homepot-analytics"))
-            .args(["serve", "--database", &url_of(file)])
+            .args(["serve", "--no-authentication", "--database", &url_of(file)])
             .args(["--listen", &address.to_string()])
             .stdout(Stdio::null())
             .stderr(Stdio::null())

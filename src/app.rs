@@ -17,10 +17,11 @@ use crate::event::Position;
 use crate::graphql::{self, Api};
 use crate::health::Health;
 use crate::http::{self, Hosts, Monitor, Web};
+use crate::identity::{Authority, Keys, RefusedSignIns};
 use crate::ingest::{Background, Ingest, RequestLog, record_faults};
 use crate::jobs::Reconciler;
 use crate::projections::{self, Runner};
-use crate::store::{Location, OpenError, Options, Store, Tasks};
+use crate::store::{Location, OpenError, Options, Store, StoreError, Tasks};
 use crate::telemetry::chain;
 
 /// How long a server that stops may take to append what it has accepted: longer than the writer
@@ -36,9 +37,9 @@ pub enum AppError {
     /// The log cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// Only loopback is allowed until callers can prove who they are.
+    /// Only loopback is listened on where nobody proves who they are.
     #[error(
-        "{0} can be reached from other machines, and there are no access keys yet: listen on 127.0.0.1 or [::1]"
+        "{0} can be reached from other machines, where nobody would have to prove who they are: listen on 127.0.0.1 or [::1], or serve without --no-authentication"
     )]
     NotLoopback(SocketAddr),
     /// The address is taken or not ours.
@@ -49,6 +50,9 @@ pub enum AppError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The access keys cannot be read.
+    #[error("cannot read the access keys")]
+    Keys(#[source] StoreError),
     /// Serving ended with a failure.
     #[error("cannot serve")]
     Serve(#[source] std::io::Error),
@@ -73,6 +77,8 @@ pub struct App {
     pub ingest: Ingest,
     /// How far the projections have folded the log.
     pub folded: tokio::sync::watch::Receiver<Position>,
+    /// The access keys that hold.
+    pub keys: Arc<Keys>,
     stop: CancellationToken,
     drain: CancellationToken,
     tracker: TaskTracker,
@@ -91,6 +97,8 @@ pub struct Start {
     pub location: Location,
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Whether everybody is let in, as on a machine of one's own.
+    pub access: Access,
     /// Further names under which it may be reached.
     pub allowed_hosts: Vec<String>,
     /// The documents that are known by a name.
@@ -99,6 +107,15 @@ pub struct Start {
     pub limits: LimitArgs,
     /// The clock.
     pub clock: Clock,
+}
+
+/// Who is let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody who reaches the server: only loopback addresses are listened on.
+    Open,
+    /// Whoever has an access key or a token.
+    Closed,
 }
 
 /// Opens a log with everything that is folded inside its appends.
@@ -123,8 +140,8 @@ pub async fn open(
 ///
 /// # Errors
 /// When other machines can reach it, or it cannot be had.
-pub async fn listen(address: SocketAddr) -> Result<TcpListener, AppError> {
-    if !address.ip().is_loopback() {
+pub async fn listen(address: SocketAddr, access: Access) -> Result<TcpListener, AppError> {
+    if access == Access::Open && !address.ip().is_loopback() {
         return Err(AppError::NotLoopback(address));
     }
     let listener = TcpListener::bind(address).await;
@@ -137,7 +154,7 @@ impl App {
     /// # Errors
     /// When the log cannot be opened, or the address cannot be listened on.
     pub async fn start(start: Start) -> Result<Self, AppError> {
-        let listener = listen(start.listen).await?;
+        let listener = listen(start.listen, start.access).await?;
         Self::start_on(listener, start).await
     }
 
@@ -156,7 +173,7 @@ impl App {
             ..start.location
         };
         let (store, tasks) = open(location, &start.limits, start.clock).await?;
-        let parts = Parts::start(&store, &start.limits);
+        let parts = Parts::start(&store, &start.limits).await?;
         let log = RequestLog {
             background: parts.api.background.clone(),
             clock: store.clock().clone(),
@@ -170,6 +187,13 @@ impl App {
             drain: drain.clone(),
             bodies: http::Bodies::default(),
             documents: start.documents,
+            authority: match start.access {
+                Access::Open => Authority::Open,
+                Access::Closed => Authority::Closed {
+                    keys: Arc::clone(&parts.api.keys),
+                    refused: Arc::clone(&parts.refused),
+                },
+            },
             request_within: Duration::from_secs(u64::from(start.limits.request_seconds_max)),
             places: http::Places::new(usize::try_from(start.limits.sockets_max).unwrap_or(1)),
         };
@@ -185,6 +209,7 @@ impl App {
             address,
             ingest: parts.api.ingest,
             folded: parts.api.folded,
+            keys: parts.api.keys,
             stop: parts.stop,
             drain,
             tracker: parts.tracker,
@@ -265,10 +290,13 @@ struct Parts {
     /// Tasks that outlive the others, since those still speak of themselves when they stop.
     background: TaskTracker,
     stop_background: CancellationToken,
+    /// Those who were not let in.
+    refused: Arc<RefusedSignIns>,
 }
 
 impl Parts {
-    fn start(store: &Store, limits: &LimitArgs) -> Self {
+    async fn start(store: &Store, limits: &LimitArgs) -> Result<Self, AppError> {
+        let keys = Keys::load(store).await.map_err(AppError::Keys)?;
         let ingest = Ingest::new(store.clone());
         let runner = Runner::new(store.clone(), projections::following());
         let (background, queue) = Background::new(BACKGROUND_EVENTS_MAX);
@@ -280,6 +308,7 @@ impl Parts {
             ingest: ingest.clone(),
             background,
             folded: runner.folded(),
+            keys: Arc::new(keys),
         };
         let parts = Self {
             api,
@@ -288,7 +317,17 @@ impl Parts {
             stop: CancellationToken::new(),
             background: TaskTracker::new(),
             stop_background: CancellationToken::new(),
+            refused: Arc::default(),
         };
+        let keys = Arc::clone(&parts.api.keys);
+        parts
+            .tracker
+            .spawn(keys.run(store.clone(), parts.stop.clone()));
+        let (refused, told) = (Arc::clone(&parts.refused), ingest.clone());
+        let stop = parts.stop_background.clone();
+        parts
+            .background
+            .spawn(async move { refused.run(told, stop).await });
         parts.tracker.spawn(runner.run(parts.stop.clone()));
         let folded = parts.api.folded.clone();
         let health = Health::new(ingest.clone(), folded, limits.offline_after_seconds);
@@ -309,7 +348,7 @@ impl Parts {
             .spawn(async move { refusals.run(store, stop).await });
         let stop = parts.stop_background.clone();
         parts.background.spawn(record_faults(ingest, stop));
-        parts
+        Ok(parts)
     }
 }
 

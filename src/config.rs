@@ -110,6 +110,8 @@ pub enum Command {
     Agent(crate::agent::AgentArgs),
     /// Play a fleet that reports to a server over its public API.
     Simulate(crate::simulate::SimulateArgs),
+    /// Make, list and revoke access keys; also beside a running server.
+    Key(crate::cli::KeyArgs),
     /// Check that the log keeps its promises; also beside a running server.
     Verify(DatabaseArgs),
     /// Back the log up into one file, also beside a running server.
@@ -189,7 +191,7 @@ impl FromArgMatches for DatabaseArgs {
 /// How the API is served.
 #[derive(Clone, Debug, Args)]
 pub struct HttpArgs {
-    /// Address to listen on, such as `127.0.0.1:8081`. Until access keys exist only a loopback address is allowed.
+    /// Address to listen on, such as `127.0.0.1:8081`. Where nobody proves who they are, only a loopback address is allowed.
     #[arg(long, env = "HOMEPOT_LISTEN", default_value = "127.0.0.1:8080", value_parser = address)]
     pub listen: SocketAddr,
     /// A further name under which browsers may reach this server; others are refused, so that no
@@ -210,6 +212,10 @@ pub struct HttpArgs {
 /// Arguments of `serve`.
 #[derive(Clone, Debug, Args)]
 pub struct ServeArgs {
+    /// Let everybody on this machine do everything, without an access key. Only a loopback address is
+    /// listened on then.
+    #[arg(long, env = "HOMEPOT_NO_AUTHENTICATION")]
+    pub no_authentication: bool,
     /// Which database.
     #[command(flatten)]
     pub database: DatabaseArgs,

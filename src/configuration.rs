@@ -35,6 +35,12 @@ pub enum ConfigurationError {
     /// Others set it each time that it was read.
     #[error("the parameter was set by others at the same time; try again")]
     Contended,
+    /// It is not what the caller has read.
+    #[error("the parameter has changed: its version is {version}")]
+    Stale {
+        /// Position of the change that holds now; 0 for none.
+        version: i64,
+    },
     /// The key was used before for another change.
     #[error("the idempotency key was used before for another change")]
     OtherRepeat,
@@ -66,6 +72,8 @@ pub struct Change {
     pub reason: Option<String>,
     /// Key under which a repeat is known.
     pub event_id: Option<Uuid>,
+    /// Position of the change that holds now, as the caller has read it; 0 for none.
+    pub expected: Option<i64>,
 }
 
 /// How often a change is made anew when somebody else has changed the parameter meanwhile.
@@ -90,6 +98,11 @@ pub async fn set(ingest: &Ingest, change: Change) -> Result<Outcome, Configurati
         let version = store.version(&entity).await?;
         let kind = change.entity_type.as_str();
         let old = fleet::configured(store, (kind, id), &change.parameter).await?;
+        let holds = old.as_ref().map_or(0, |row| row.position);
+        let is_stale = change.expected.is_some_and(|expected| expected != holds);
+        if is_stale && !is_of(store, holds, change.event_id).await? {
+            return Err(ConfigurationError::Stale { version: holds });
+        }
         let since = old.as_ref().map_or(0, |row| row.occurred_at + 1);
         let at = ingest.clock().now().max(Instant(since));
         let old = old.and_then(|row| serde_json::from_str::<Json>(&row.value).ok());
@@ -135,6 +148,19 @@ async fn id_of<'a>(store: &Store, change: &'a Change) -> Result<&'a str, Configu
         return Err(ConfigurationError::Unknown { what, id });
     }
     Ok(id)
+}
+
+/// Whether the event at a position bears an id: what a command has changed is no change by others.
+pub(crate) async fn is_of(
+    store: &Store,
+    position: i64,
+    event_id: Option<Uuid>,
+) -> Result<bool, StoreError> {
+    if event_id.is_none() || position == 0 {
+        return Ok(false);
+    }
+    let event = store.event(Position(position)).await?;
+    Ok(event.is_some_and(|event| event.fact.event_id == event_id))
 }
 
 fn draft(change: &Change, id: &str, at: Instant) -> Draft {

@@ -20,6 +20,10 @@
 //! and keep what is newest of each device, and the counts; [`jobs`] follow with it too and end when
 //! their devices have.
 //!
+//! **Who asks** is found out before anything else ([`identity`]): by an access key, whose caller has a
+//! role and reaches the whole fleet, some sites or one device. What is out of reach is as if it were not
+//! there, and every command and every refused key is an event too.
+//!
 //! ```text
 //!  GraphQL · import · demo · requests · errors · health
 //!                      │
@@ -54,6 +58,7 @@
 //! - [`graphql`] begins no transaction.
 //! - Nobody but [`ingest`], and the commands through it, appends.
 //! - Nobody but [`config`] reads the environment, and nobody but [`clock`] the time.
+//! - Nothing at the root of the schema is answered to whoever has no rule that allows it.
 //! - No state lives in statics.
 
 pub mod agent;
@@ -70,6 +75,7 @@ pub mod graphql;
 pub mod health;
 pub mod history;
 pub mod http;
+pub mod identity;
 pub mod ingest;
 pub mod jobs;
 pub mod kinds;

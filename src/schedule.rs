@@ -4,6 +4,7 @@ use entity::site_operating_schedules::Column;
 use thiserror::Error;
 use uuid::Uuid;
 
+use crate::configuration::is_of;
 use crate::event::{Instant, NewEvent};
 use crate::history::fleet;
 use crate::ingest::Ingest;
@@ -20,6 +21,12 @@ pub enum ScheduleError {
     /// Others set them each time that they were read.
     #[error("the hours of that day were set by others at the same time; try again")]
     Contended,
+    /// They are not what the caller has read.
+    #[error("the hours of that day have changed: their version is {version}")]
+    Stale {
+        /// Position of the row that holds now; 0 for none.
+        version: i64,
+    },
     /// The key was used before for other hours.
     #[error("the idempotency key was used before for other hours")]
     OtherRepeat,
@@ -42,7 +49,7 @@ pub enum ScheduleError {
 pub async fn set(
     ingest: &Ingest,
     mut hours: NewEvent,
-    event_id: Option<Uuid>,
+    (event_id, expected): (Option<Uuid>, Option<i64>),
 ) -> Result<Outcome, ScheduleError> {
     check(&mut hours.fact).map_err(ScheduleError::Refused)?;
     hours.fact.event_id = event_id;
@@ -62,6 +69,11 @@ pub async fn set(
             Some(key) => fleet::scheduled(store, key, &day).await?,
             None => None,
         };
+        let holds = since.as_ref().map_or(0, |row| row.position);
+        let is_stale = expected.is_some_and(|expected| expected != holds);
+        if is_stale && !is_of(store, holds, event_id).await? {
+            return Err(ScheduleError::Stale { version: holds });
+        }
         let since = since.map_or(0, |row| row.occurred_at + 1);
         hours.fact.occurred_at = ingest.clock().now().max(Instant(since));
         let appended = match ingest.command(vec![hours.clone()], Some(expect)).await {

@@ -2,7 +2,10 @@
 
 use sea_orm::IdenStatic;
 
+pub mod access_key_usage;
+pub mod access_keys;
 pub mod api_request_logs;
+pub mod audit_log;
 pub mod checkpoints;
 pub mod collection_counters;
 pub mod commits;

@@ -13,6 +13,7 @@ mod m0001_records;
 mod m0002_state;
 mod m0003_bytewise_ids;
 mod m0004_site_indexes;
+mod m0005_access;
 mod tables;
 
 /// All migrations, in the order in which they run.
@@ -26,6 +27,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_state::Migration),
             Box::new(m0003_bytewise_ids::Migration),
             Box::new(m0004_site_indexes::Migration),
+            Box::new(m0005_access::Migration),
         ]
     }
 }

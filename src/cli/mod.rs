@@ -1,7 +1,10 @@
 //! The commands, each from its arguments to its end.
 
 mod import;
+mod key;
 mod maintain;
+
+pub use key::KeyArgs;
 
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -11,7 +14,7 @@ use clap::CommandFactory;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{self, App, Start};
+use crate::app::{self, Access, App, Start};
 use crate::clock::Clock;
 use crate::config::{Cli, Command, DatabaseArgs, DemoArgs, HttpArgs, ServeArgs};
 use crate::demo::{self, Beginning, Stage};
@@ -65,6 +68,7 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         Command::Restore(arguments) => maintain::restore(arguments).await,
         Command::Rebuild(arguments) => maintain::rebuild(arguments).await,
         Command::Migrate(arguments) => maintain::migrate(arguments.action).await,
+        Command::Key(arguments) => key::key(arguments).await,
         Command::Schema => {
             print(crate::graphql::sdl().trim_end());
             Ok(())
@@ -86,7 +90,13 @@ fn location(arguments: &DatabaseArgs, create: bool) -> anyhow::Result<Location> 
 }
 
 async fn serve(arguments: ServeArgs) -> anyhow::Result<()> {
+    let access = if arguments.no_authentication {
+        Access::Open
+    } else {
+        Access::Closed
+    };
     let app = App::start(Start {
+        access,
         location: location(&arguments.database, true)?,
         listen: arguments.http.listen,
         documents: documents(&arguments.http)?,
@@ -96,6 +106,17 @@ async fn serve(arguments: ServeArgs) -> anyhow::Result<()> {
     })
     .await?;
     greet(&app);
+    if access == Access::Open {
+        print(
+            "  Nobody needs to prove who they are: whoever is on this machine may do everything.",
+        );
+    } else if app.keys.is_empty() {
+        print(
+            "  There is no access key yet, so nobody is let in. Make the first, also while this runs:",
+        );
+        print("    homepot-analytics key create --role ADMIN --name me");
+        print("  on the same database; then send it as `Authorization: Bearer …`.");
+    }
     until_told(app).await
 }
 
@@ -156,12 +177,13 @@ fn shutdown_on_signal() -> CancellationToken {
 
 async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
     // first of all, so that a demo that runs there already is left alone
-    let listener = app::listen(arguments.http.listen).await?;
+    let listener = app::listen(arguments.http.listen, Access::Open).await?;
     if arguments.reset {
         store::reset(&arguments.database).await?;
     }
     let readers_max = arguments.limits.readers_max;
     let start = Start {
+        access: Access::Open,
         location: Location {
             url: arguments.database,
             readers_max,

@@ -5,22 +5,26 @@ use std::sync::Arc;
 
 use async_graphql::registry::{MetaTypeId, Registry};
 use async_graphql::{
-    Context, ContextSelectionSet, Enum, Error, ID, InputObject, Object, OutputType, Positioned,
+    Context, ContextSelectionSet, Error, ID, InputObject, Object, OutputType, Positioned,
     ServerResult, SimpleObject, Value, parser::types::Field,
 };
 use serde_json::json;
-use uuid::Uuid as RawUuid;
 
+use super::command::{
+    UserError, UserErrorCode, door, keyed_id, reaches_all, reaches_device, reaches_site,
+    tell_refused,
+};
 use super::error::of_append;
 use super::job::Job;
 use super::order::InOrder;
 use super::rows::Stand;
-use super::scalars::{DateTime, JsonScalar};
+use super::scalars::{DateTime, JsonScalar, Long};
 use super::schedule_input::SetSiteScheduleInput;
 use super::words::{ConfigurationEntities, DeviceLifecycles, DeviceStates, DeviceTypes, Word};
-use super::{Api, api, of_failed};
+use super::{Api, access, api, of_failed};
 use crate::configuration::{self, Change, ConfigurationError};
 use crate::event::{Event, Instant, json_bytes};
+use crate::history::Within;
 use crate::jobs::{self, JobError, NewJob};
 use crate::kinds::{self, Code, Kind, Refusal};
 use crate::schedule::{self, ScheduleError};
@@ -33,9 +37,6 @@ pub(super) type DeviceType = Word<DeviceTypes>;
 /// Lifecycle of a device, as input.
 pub(super) type DeviceLifecycle = Word<DeviceLifecycles>;
 
-/// Who commands, until callers have names.
-const OPERATOR: &str = "operator";
-
 /// A parameter and its value now.
 #[derive(Clone, Debug, SimpleObject)]
 pub(super) struct ConfigurationValue {
@@ -45,6 +46,8 @@ pub(super) struct ConfigurationValue {
     value: JsonScalar,
     /// Since when it has it.
     changed_at: DateTime,
+    /// Position of the change that set it, for `expectedVersion`.
+    version: Long,
 }
 
 impl From<entity::configuration_values::Model> for ConfigurationValue {
@@ -54,6 +57,7 @@ impl From<entity::configuration_values::Model> for ConfigurationValue {
             parameter_name: row.parameter_name,
             value: JsonScalar(value),
             changed_at: DateTime(Instant(row.occurred_at)),
+            version: Long(row.position),
         }
     }
 }
@@ -62,53 +66,6 @@ impl ConfigurationValue {
     /// Bytes that it takes, roughly.
     pub(super) fn weight_bytes(&self) -> usize {
         size_of::<Self>() + self.parameter_name.len() + json_bytes(&self.value.0)
-    }
-}
-
-/// Why a command was refused, for programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-pub(super) enum UserErrorCode {
-    /// Something that it names does not exist.
-    NotFound,
-    /// A value is out of its bounds.
-    Invalid,
-    /// It cannot be done in the state that the thing is in.
-    WrongState,
-    /// Somebody else changed the thing at the same time.
-    Conflict,
-}
-
-/// Why a command was refused.
-#[derive(Clone, Debug, SimpleObject)]
-pub(super) struct UserError {
-    /// The input field at fault.
-    field: Option<String>,
-    /// Why, for people.
-    message: String,
-    /// Why, for programs.
-    code: UserErrorCode,
-}
-
-impl UserError {
-    pub(super) fn new(field: &str, code: UserErrorCode, message: impl Into<String>) -> Self {
-        Self {
-            field: Some(field.to_owned()),
-            message: message.into(),
-            code,
-        }
-    }
-
-    fn of(refusal: Refusal) -> Self {
-        let field = refusal.field.map(Cow::into_owned);
-        Self {
-            field,
-            message: refusal.message,
-            code: if matches!(refusal.code, Code::UnknownDevice | Code::UnknownSite) {
-                UserErrorCode::NotFound
-            } else {
-                UserErrorCode::Invalid
-            },
-        }
     }
 }
 
@@ -137,6 +94,8 @@ pub(super) struct CancelJobInput {
     job_id: ID,
     /// Why.
     reason: Option<String>,
+    /// Refused as CONFLICT when the job has another `version`.
+    expected_version: Option<Long>,
 }
 
 /// The answer to a command on a job.
@@ -164,6 +123,8 @@ pub(super) struct SetConfigurationInput {
     /// A repeat with the same key records no second change; 1 to 255 characters.
     #[graphql(validator(min_length = 1, max_length = 255))]
     idempotency_key: Option<String>,
+    /// Refused as CONFLICT when the parameter has another `version`; "0" for one that was never set.
+    expected_version: Option<Long>,
 }
 
 /// The event that a command ended in.
@@ -235,7 +196,8 @@ impl Commands {
         let api = api(ctx);
         let strings = |ids: Vec<ID>| ids.into_iter().map(|id| id.0).collect::<Vec<_>>();
         let (devices, sites) = (strings(input.device_ids), strings(input.site_ids));
-        let targets = jobs::resolve_targets(&api.ingest, &devices, &sites).await;
+        let (caller, within) = (access::caller(ctx), access::within(ctx).await?);
+        let targets = jobs::resolve_targets(&api.ingest, &within, (&devices, &sites)).await;
         let targets = match targets.map_err(|error| of_failed(api, &error))? {
             Ok(targets) => targets,
             Err(id) => {
@@ -245,18 +207,16 @@ impl Commands {
                     "siteIds"
                 };
                 let message = format!("{id} is not registered");
-                return Ok(refused(UserError::new(
-                    field,
-                    UserErrorCode::NotFound,
-                    message,
-                )));
+                let error = UserError::new(field, UserErrorCode::NotFound, message);
+                return refused(ctx, ("createJob", None), error).await;
             }
         };
         let asked = || json!({ "deviceIds": devices, "siteIds": sites });
         let asked = (!sites.is_empty()).then(asked);
-        let job_id = keyed_id(input.idempotency_key.as_deref(), "job");
+        let job_id = keyed_id(caller, input.idempotency_key.as_deref(), "job");
+        let deed = ("createJob", Some(job_id.to_string()));
         let payload = input.payload.map(|json| json.0);
-        let created_by = OPERATOR.to_owned();
+        let created_by = caller.name.to_string();
         let job = NewJob {
             job_id,
             job_type: input.job_type,
@@ -265,8 +225,8 @@ impl Commands {
             targets,
             created_by,
         };
-        let made = jobs::create(&api.ingest, job).await;
-        job_payload(api, &job_id.to_string(), made).await
+        let made = jobs::create(&door(ctx, &deed), job).await;
+        job_payload(ctx, deed, made).await
     }
 
     /// Stops a job: devices that have not ended it are CANCELLED. Stopping it again changes nothing.
@@ -275,15 +235,17 @@ impl Commands {
         ctx: &Context<'_>,
         #[graphql(desc = "Which job, and why.")] input: CancelJobInput,
     ) -> Result<JobPayload, Error> {
-        let api = api(ctx);
-        let done = jobs::cancel(
-            &api.ingest,
-            &input.job_id,
-            OPERATOR,
-            input.reason.as_deref(),
-        )
-        .await;
-        job_payload(api, &input.job_id, done).await
+        let deed = ("cancelJob", Some(input.job_id.to_string()));
+        let by = (&*access::caller(ctx).name, input.reason.as_deref());
+        let within = access::within(ctx).await?;
+        let door = door(ctx, &deed);
+        let which = (input.job_id.as_str(), input.expected_version.map(|v| v.0));
+        let done = if reaches_all(ctx, &within, &input.job_id).await? {
+            jobs::cancel(&door, which, by).await
+        } else {
+            Err(JobError::Unknown)
+        };
+        job_payload(ctx, deed, done).await
     }
 
     /// Sets a parameter of a device, a site or the system; the value before is recorded with it.
@@ -292,25 +254,32 @@ impl Commands {
         ctx: &Context<'_>,
         #[graphql(desc = "The parameter and its value.")] input: SetConfigurationInput,
     ) -> Result<SetConfigurationPayload, Error> {
-        let api = api(ctx);
+        let (api, caller, key) = (api(ctx), access::caller(ctx), input.idempotency_key);
         let change = Change {
             entity_type: input.entity_type.word(),
             entity_id: input.entity_id.map(|id| id.0),
             parameter: input.parameter_name,
             value: input.value.0,
-            changed_by: OPERATOR.to_owned(),
+            changed_by: caller.name.to_string(),
             reason: input.reason,
-            event_id: input
-                .idempotency_key
-                .map(|key| keyed_id(Some(&key), "configuration")),
+            event_id: key.map(|key| keyed_id(caller, Some(&key), "configuration")),
+            expected: input.expected_version.map(|version| version.0),
         };
-        let refused = |error| {
+        let target = change.entity_id.as_deref().unwrap_or(configuration::SYSTEM);
+        let target = format!("{} {target} {}", change.entity_type, change.parameter);
+        let deed = ("setConfiguration", Some(target));
+        let set = match out_of_reach(ctx, &change).await? {
+            Some(unknown) => Err(unknown),
+            None => configuration::set(&door(ctx, &deed), change).await,
+        };
+        let refused = async |error| {
+            tell_refused(ctx, &deed, std::slice::from_ref(&error)).await?;
             Ok(SetConfigurationPayload {
                 change: None,
                 user_errors: vec![error],
             })
         };
-        match configuration::set(&api.ingest, change).await {
+        match set {
             Ok(outcome) => {
                 let change = recorded(api, Kind::ConfigurationChange, &outcome).await?;
                 Ok(SetConfigurationPayload {
@@ -318,40 +287,11 @@ impl Commands {
                     user_errors: Vec::new(),
                 })
             }
-            Err(error @ ConfigurationError::Unknown { .. }) => refused(UserError::new(
-                "entityId",
-                UserErrorCode::NotFound,
-                error.to_string(),
-            )),
-            Err(
-                error @ (ConfigurationError::Unnamed { .. } | ConfigurationError::NotTheSystem),
-            ) => refused(UserError::new(
-                "entityId",
-                UserErrorCode::Invalid,
-                error.to_string(),
-            )),
-            Err(ConfigurationError::Refused(refusal)) => {
-                let mut error = UserError::of(refusal);
-                // the input calls it otherwise than the event
-                if error.field.as_deref() == Some("newValue") {
-                    error.field = Some("value".to_owned());
-                }
-                refused(error)
-            }
-            Err(error @ ConfigurationError::OtherRepeat) => refused(UserError::new(
-                "idempotencyKey",
-                UserErrorCode::Conflict,
-                error.to_string(),
-            )),
-            Err(error @ ConfigurationError::Contended) => refused(UserError::new(
-                "value",
-                UserErrorCode::Conflict,
-                error.to_string(),
-            )),
             Err(ConfigurationError::Store(error)) => Err(of_failed(api, &error)),
             Err(ConfigurationError::Append(error)) => {
                 Err(of_append(&api.background, api.ingest.clock().now(), &error))
             }
+            Err(error) => refused(of_configuration(error)).await,
         }
     }
 
@@ -361,17 +301,32 @@ impl Commands {
         ctx: &Context<'_>,
         #[graphql(desc = "The hours.")] input: SetSiteScheduleInput,
     ) -> Result<SetSiteSchedulePayload, Error> {
-        let api = api(ctx);
+        let (api, caller) = (api(ctx), access::caller(ctx));
         let now = api.ingest.clock().now();
-        let event_id = input.key.map(|key| keyed_id(Some(&key), "schedule"));
-        let refused = |error| {
-            Ok(SetSiteSchedulePayload {
-                schedule: None,
-                user_errors: vec![error],
-            })
+        let event_id = input.key;
+        let event_id = event_id.map(|key| keyed_id(caller, Some(&key), "schedule"));
+        let hours = kinds::parse(Kind::SiteSchedule, &input.hours, now);
+        let site = hours.as_ref().ok().and_then(|hours| {
+            let site = hours
+                .fact
+                .cell(entity::site_operating_schedules::Column::SiteKey);
+            site.text().map(str::to_owned)
+        });
+        let is_reached = match &site {
+            Some(site) => reaches_site(ctx, site).await?,
+            None => true,
         };
-        let set = match kinds::parse(Kind::SiteSchedule, &input.hours, now) {
-            Ok(hours) => schedule::set(&api.ingest, hours, event_id).await,
+        let deed = ("setSiteSchedule", site);
+        let set = match hours {
+            Ok(_) if !is_reached => Err(ScheduleError::Refused(Refusal::of(
+                "siteId",
+                Code::UnknownSite,
+                "siteId names no registered site",
+            ))),
+            Ok(hours) => {
+                let ids = (event_id, input.expected_version);
+                schedule::set(&door(ctx, &deed), hours, ids).await
+            }
             Err(refusal) => Err(ScheduleError::Refused(refusal)),
         };
         match set {
@@ -382,33 +337,71 @@ impl Commands {
                     user_errors: Vec::new(),
                 })
             }
-            Err(ScheduleError::Refused(refusal)) => refused(UserError::of(refusal)),
-            Err(error @ ScheduleError::OtherRepeat) => refused(UserError::new(
-                "idempotencyKey",
-                UserErrorCode::Conflict,
-                error.to_string(),
-            )),
-            Err(error @ ScheduleError::Contended) => {
-                let field = "dayOfWeek";
-                refused(UserError::new(
-                    field,
-                    UserErrorCode::Conflict,
-                    error.to_string(),
-                ))
-            }
             Err(ScheduleError::Store(error)) => Err(of_failed(api, &error)),
             Err(ScheduleError::Append(error)) => Err(of_append(&api.background, now, &error)),
+            Err(error) => {
+                let error = of_schedule(error);
+                tell_refused(ctx, &deed, std::slice::from_ref(&error)).await?;
+                Ok(SetSiteSchedulePayload {
+                    schedule: None,
+                    user_errors: vec![error],
+                })
+            }
         }
     }
 }
 
-/// Namespace of the ids that follow from idempotency keys of commands.
-const KEYS: RawUuid = RawUuid::from_u128(0x63a9_9c22_14ee_4fd5_a9cb_6d6f_3a5c_10e7);
+fn of_configuration(error: ConfigurationError) -> UserError {
+    let told = error.to_string();
+    let (field, code) = match error {
+        ConfigurationError::Unknown { .. } => ("entityId", UserErrorCode::NotFound),
+        ConfigurationError::Unnamed { .. } | ConfigurationError::NotTheSystem => {
+            ("entityId", UserErrorCode::Invalid)
+        }
+        ConfigurationError::Refused(refusal) => {
+            let mut error = UserError::of(refusal);
+            // the input calls it otherwise than the event
+            if error.field.as_deref() == Some("newValue") {
+                error.field = Some("value".to_owned());
+            }
+            return error;
+        }
+        ConfigurationError::OtherRepeat => ("idempotencyKey", UserErrorCode::Conflict),
+        ConfigurationError::Stale { .. } => ("expectedVersion", UserErrorCode::Conflict),
+        ConfigurationError::Contended
+        | ConfigurationError::Store(_)
+        | ConfigurationError::Append(_) => ("value", UserErrorCode::Conflict),
+    };
+    UserError::new(field, code, told)
+}
 
-fn keyed_id(key: Option<&str>, what: &str) -> RawUuid {
-    key.map_or_else(RawUuid::now_v7, |key| {
-        RawUuid::new_v5(&KEYS, format!("{what}/{key}").as_bytes())
-    })
+fn of_schedule(error: ScheduleError) -> UserError {
+    let told = error.to_string();
+    let field = match error {
+        ScheduleError::Refused(refusal) => return UserError::of(refusal),
+        ScheduleError::OtherRepeat => "idempotencyKey",
+        ScheduleError::Stale { .. } => "expectedVersion",
+        ScheduleError::Contended | ScheduleError::Store(_) | ScheduleError::Append(_) => {
+            "dayOfWeek"
+        }
+    };
+    UserError::new(field, UserErrorCode::Conflict, told)
+}
+
+/// What is said of a thing that is to be configured and is out of the caller's reach.
+async fn out_of_reach(
+    ctx: &Context<'_>,
+    change: &Change,
+) -> Result<Option<ConfigurationError>, Error> {
+    let id = change.entity_id.as_deref();
+    let (is_reached, what) = match (change.entity_type.as_str(), id) {
+        ("DEVICE", Some(id)) => (reaches_device(ctx, id).await?, "device"),
+        ("SITE", Some(id)) => (reaches_site(ctx, id).await?, "site"),
+        ("DEVICE" | "SITE", None) => return Ok(None),
+        _ => (access::within(ctx).await? == Within::Whole, "system"),
+    };
+    let id = id.unwrap_or(configuration::SYSTEM).to_owned();
+    Ok((!is_reached).then_some(ConfigurationError::Unknown { what, id }))
 }
 
 async fn recorded(api: &Api, kind: Kind, outcome: &Outcome) -> Result<Option<Arc<Event>>, Error> {
@@ -420,45 +413,55 @@ async fn recorded(api: &Api, kind: Kind, outcome: &Outcome) -> Result<Option<Arc
     Ok(event.filter(|event| event.fact.kind == kind).map(Arc::new))
 }
 
-fn refused(error: UserError) -> JobPayload {
-    JobPayload {
+/// The answer to a command on a job that was refused.
+async fn refused(
+    ctx: &Context<'_>,
+    deed: (&str, Option<String>),
+    error: UserError,
+) -> Result<JobPayload, Error> {
+    tell_refused(ctx, &deed, std::slice::from_ref(&error)).await?;
+    Ok(JobPayload {
         job: None,
         user_errors: vec![error],
-    }
+    })
 }
 
 async fn job_payload(
-    api: &Api,
-    job_id: &str,
+    ctx: &Context<'_>,
+    deed: (&str, Option<String>),
     done: Result<(), JobError>,
 ) -> Result<JobPayload, Error> {
-    let code = match &done {
-        Ok(()) => None,
-        Err(JobError::Unknown) => Some(("jobId", UserErrorCode::NotFound)),
-        Err(JobError::Ended { .. }) => Some(("jobId", UserErrorCode::WrongState)),
-        Err(JobError::Contended | JobError::Taken) => Some(("jobId", UserErrorCode::Conflict)),
+    let api = api(ctx);
+    let told = done.as_ref().err().map(ToString::to_string);
+    let (field, code) = match done {
+        Ok(()) => ("", UserErrorCode::Invalid),
+        Err(JobError::Unknown) => ("jobId", UserErrorCode::NotFound),
+        Err(JobError::Ended { .. }) => ("jobId", UserErrorCode::WrongState),
+        Err(JobError::Contended | JobError::Taken) => ("jobId", UserErrorCode::Conflict),
+        Err(JobError::Stale { .. }) => ("expectedVersion", UserErrorCode::Conflict),
         Err(JobError::NoTarget | JobError::TooManyTargets { .. }) => {
-            Some(("deviceIds", UserErrorCode::Invalid))
+            ("deviceIds", UserErrorCode::Invalid)
         }
-        Err(JobError::OtherRepeat) => {
+        Err(error @ JobError::OtherRepeat) => {
             let field = "idempotencyKey";
-            let message = JobError::OtherRepeat.to_string();
-            return Ok(refused(UserError::new(
-                field,
-                UserErrorCode::Conflict,
-                message,
-            )));
+            let error = UserError::new(field, UserErrorCode::Conflict, error.to_string());
+            return refused(ctx, deed, error).await;
         }
-        Err(JobError::Refused(refusal)) => return Ok(refused(UserError::of(refusal.clone()))),
-        Err(JobError::Store(error)) => return Err(of_failed(api, error)),
+        Err(JobError::Refused(refusal)) => {
+            return refused(ctx, deed, UserError::of(refusal)).await;
+        }
+        Err(JobError::Store(error)) => return Err(of_failed(api, &error)),
         Err(JobError::Append(error)) => {
-            return Err(of_append(&api.background, api.ingest.clock().now(), error));
+            let now = api.ingest.clock().now();
+            return Err(of_append(&api.background, now, &error));
         }
     };
-    let user_errors = match (code, done) {
-        (Some((field, code)), Err(error)) => vec![UserError::new(field, code, error.to_string())],
-        _ => Vec::new(),
-    };
-    let job = Job::read(api, job_id).await?.map(InOrder);
+    let user_errors: Vec<UserError> = told
+        .map(|told| UserError::new(field, code, told))
+        .into_iter()
+        .collect();
+    tell_refused(ctx, &deed, &user_errors).await?;
+    let job_id = deed.1.unwrap_or_default();
+    let job = Job::of(ctx, &job_id).await?.map(InOrder);
     Ok(JobPayload { job, user_errors })
 }

@@ -11,20 +11,21 @@ use async_graphql::{Name, Pos, Positioned, Request, ServerError, Variables};
 
 use super::error::{ErrorCode, bad_input, error, of_syntax};
 use super::order::Keys;
-use super::{budget, measure};
+use super::{access, budget, measure};
+use crate::identity::Caller;
 
 /// Name of the root of subscriptions.
 const SUBSCRIPTION: &str = "Subscription";
 
-/// Reads the document of a request and answers with the keys of its root fields in their order.
-pub(super) fn check(request: &mut Request) -> Result<Keys, ServerError> {
+/// Reads the document of a request of a caller and answers with the keys of its root fields in their order.
+pub(super) fn check(request: &mut Request, caller: &Caller) -> Result<Keys, ServerError> {
     let variables = std::mem::take(&mut request.variables);
     let name = request.operation_name.clone();
     let document = request.parsed_query().map_err(of_syntax);
     let keys = document.and_then(|document| {
         let measured = measure::check(document);
         measured.map_err(of_request)?;
-        look(document, name.as_deref(), &variables)
+        look(document, name.as_deref(), (&variables, caller))
     });
     request.variables = variables;
     keys
@@ -40,12 +41,13 @@ pub(super) fn of_request(error: async_graphql::Error) -> ServerError {
 fn look(
     document: &ExecutableDocument,
     name: Option<&str>,
-    variables: &Variables,
+    (variables, caller): (&Variables, &Caller),
 ) -> Result<Keys, ServerError> {
     // without an operation there is nothing to look at; the library says what is wrong
     let Some(operation) = chosen(document, name) else {
         return Ok(Keys::default());
     };
+    access::check(document, &operation.node, caller)?;
     let at = |error: async_graphql::Error| error.into_server_error(operation.pos);
     // an event with such a text has an outcome of its own
     let asks = operation.node.ty != OperationType::Mutation;

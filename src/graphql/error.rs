@@ -21,6 +21,8 @@ pub enum ErrorCode {
     ValidationFailed,
     /// A value given is out of its bounds.
     BadInput,
+    /// The caller has not proved who they are.
+    Unauthenticated,
     /// The caller may not do this.
     Forbidden,
     /// A document that is named by its hash is not known here; it is to be sent along once.
@@ -52,6 +54,7 @@ impl ErrorCode {
             Self::ParseFailed => "PARSE_FAILED",
             Self::ValidationFailed => "VALIDATION_FAILED",
             Self::BadInput => "BAD_INPUT",
+            Self::Unauthenticated => "UNAUTHENTICATED",
             Self::Forbidden => "FORBIDDEN",
             Self::PersistedQueryNotFound => "PERSISTED_QUERY_NOT_FOUND",
             Self::NotFound => "NOT_FOUND",

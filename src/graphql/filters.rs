@@ -9,7 +9,7 @@ use async_graphql::{Context, Error, Name, Value};
 
 use super::error::{ErrorCode, bad_input, error};
 use super::loaders::NameKey;
-use super::{api, loaders, of_failed};
+use super::{access, api, loaders, of_failed};
 use crate::event::{Cell, Instant, Money, Provenance};
 use crate::kinds::{Envelope, Field, Filter, Kind, Operand, Operator, Spec, Type};
 use crate::store::{EntityType, Names};
@@ -56,7 +56,7 @@ pub(super) fn read_known(
     Ok((filters, unknown))
 }
 
-/// Reads the filter of each of some kinds. What it names and this process has not met may have been
+/// Reads the filter of each of some kinds, for what the caller may see. What it names and this process has not met may have been
 /// registered through another just now, so that is looked up.
 pub(super) async fn read(
     ctx: &Context<'_>,
@@ -67,14 +67,27 @@ pub(super) async fn read(
     let names = api.store().names();
     let (filters, unknown) = read_known(names, kinds, value)?;
     if unknown.is_empty() {
-        return Ok(filters);
+        return seen(ctx, filters).await;
     }
     let keys = unknown.into_iter().map(|(ty, id)| NameKey(ty, id));
     let met = loaders(ctx).names.load_many(keys.collect()).await;
     for met in met.into_values() {
         met.map_err(|error| of_failed(api, &error))?;
     }
-    Ok(read_known(names, kinds, value)?.0)
+    seen(ctx, read_known(names, kinds, value)?.0).await
+}
+
+/// Filters that let through only what the caller may see.
+async fn seen(
+    ctx: &Context<'_>,
+    filters: Vec<(Kind, Filter)>,
+) -> Result<Vec<(Kind, Filter)>, Error> {
+    let (caller, within) = (access::caller(ctx), access::within(ctx).await?);
+    let seen = |(kind, filter): (Kind, Filter)| {
+        let seen = access::filter(caller, &within, kind);
+        (kind, seen.and(filter))
+    };
+    Ok(filters.into_iter().map(seen).collect())
 }
 
 impl<'a> Reader<'a> {

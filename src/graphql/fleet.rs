@@ -16,7 +16,7 @@ use super::order::{self, or_null};
 use super::pages::{ConnectionOf, DevicePages};
 use super::rows::{self, Stand, render};
 use super::types::connection_field;
-use super::{api, connection, ids, loaders, of_failed, take};
+use super::{access, api, connection, ids, loaders, of_failed, take};
 use crate::event::{Event, Instant, Position};
 use crate::kinds::{Filter, Kind, Operand, Spec};
 use crate::store::{Columns, Order, PageQuery, Place, Scope};
@@ -32,23 +32,30 @@ pub(super) struct Device(pub(super) Arc<DeviceRow>);
 pub(super) struct Site(pub(super) Arc<SiteRow>);
 
 impl Device {
-    /// The device of a key, together with the others that the request asks for.
+    /// The device of a key, together with the others that the request asks for; none if the caller may
+    /// not see it.
     pub(super) async fn load<T: Send + Sync>(
         ctx: &async_graphql::ContextBase<'_, T>,
         key: i64,
     ) -> Result<Option<Self>, Error> {
         let row = loaders(ctx).devices.load(DeviceKey(key)).await;
-        row.map(|row| row.map(Self))
-            .map_err(|error| of_failed(api(ctx), &error))
+        let row = row.map_err(|error| of_failed(api(ctx), &error))?;
+        let within = access::within(ctx).await?;
+        let is_within = |row: &Arc<DeviceRow>| within.has_device(key, Some(row.device.site_key));
+        Ok(row.filter(is_within).map(Self))
     }
 }
 
 impl Site {
-    /// The site of a key, together with the others that the request asks for.
+    /// The site of a key, together with the others that the request asks for; none if the caller may
+    /// not see it.
     pub(super) async fn load<T: Send + Sync>(
         ctx: &async_graphql::ContextBase<'_, T>,
         key: i64,
     ) -> Result<Option<Self>, Error> {
+        if !access::within(ctx).await?.has_site(key) {
+            return Ok(None);
+        }
         let row = loaders(ctx).sites.load(SiteKey(key)).await;
         row.map(|row| row.map(Self))
             .map_err(|error| of_failed(api(ctx), &error))

@@ -10,14 +10,15 @@ use futures_util::Stream;
 use super::error::{ErrorCode, error};
 use super::fleet::Device;
 use super::order::InOrder;
-use super::scalars::{DateTime, JsonScalar};
+use super::scalars::{DateTime, JsonScalar, Long};
 use super::subscription::{SLICE_BYTES_MAX, resumed};
 use super::words::{JobStates, JobStatuses, Word};
-use super::{Api, api, cursor, ids, of_failed};
+use super::{Api, access, api, cursor, ids, of_failed};
 use crate::event::{Event, Instant, Position, json_bytes};
+use crate::history::Within;
 use crate::history::jobs::{self, JobPlace, JobRow, TargetRow};
 use crate::kinds::Kind;
-use crate::store::Allowance;
+use crate::store::{Allowance, Store};
 
 /// What a device of a job takes when it is rendered, roughly.
 const TARGET_BYTES: usize = 256;
@@ -30,39 +31,50 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) async fn read(api: &Api, job_id: &str) -> Result<Option<Self>, Error> {
+    /// A job with those of its devices that the caller may see; none if that is none of them.
+    pub(super) async fn of(ctx: &Context<'_>, job_id: &str) -> Result<Option<Self>, Error> {
+        let within = access::within(ctx).await?;
+        Self::read(api(ctx), &within, job_id).await
+    }
+
+    /// A job with those of its devices that are within; none if that is none of them.
+    pub(super) async fn read(
+        api: &Api,
+        within: &Within,
+        job_id: &str,
+    ) -> Result<Option<Self>, Error> {
         let store = api.store();
         if job_id.contains('\0') {
             // no id has it, and PostgreSQL takes no such text
             return Ok(None);
         }
-        let row = jobs::job(store, job_id)
-            .await
-            .map_err(|error| of_failed(api, &error))?;
-        match row {
-            Some(row) => Self::with_targets(api, row).await.map(Some),
-            None => Ok(None),
-        }
-    }
-
-    pub(super) async fn with_targets(api: &Api, row: JobRow) -> Result<Self, Error> {
-        let targets = jobs::targets(api.store(), &row.job_id).await;
-        Ok(Self {
-            targets: targets.map_err(|error| of_failed(api, &error))?.into(),
+        let row = jobs::job(store, job_id).await;
+        let Some(row) = row.map_err(|error| of_failed(api, &error))? else {
+            return Ok(None);
+        };
+        let targets = jobs::targets(store, &row.job_id).await;
+        let mut targets = targets.map_err(|error| of_failed(api, &error))?;
+        targets.retain(|target| has_target(store, within, target));
+        let is_seen = *within == Within::Whole || !targets.is_empty();
+        Ok(is_seen.then(|| Self {
+            targets: targets.into(),
             row: Arc::new(row),
-        })
+        }))
     }
 
-    /// Jobs with their devices, which are read at once.
+    /// Jobs with those of their devices that are within, which are read at once.
     pub(super) async fn all_with_targets(
         api: &Api,
         rows: Vec<JobRow>,
-        allowance: &Allowance,
+        (within, allowance): (&Within, &Allowance),
     ) -> Result<Vec<Self>, Error> {
+        let store = api.store();
         let ids: Vec<&str> = rows.iter().map(|row| row.job_id.as_str()).collect();
-        let targets = jobs::targets_of(api.store(), &ids, allowance).await;
+        let targets = jobs::targets_of(store, &ids, allowance).await;
+        let mut targets = targets.map_err(|error| of_failed(api, &error))?;
+        targets.retain(|target| has_target(store, within, target));
         let mut of_jobs: HashMap<String, Vec<TargetRow>> = HashMap::new();
-        for target in targets.map_err(|error| of_failed(api, &error))? {
+        for target in targets {
             of_jobs
                 .entry(target.job_id.clone())
                 .or_default()
@@ -94,6 +106,11 @@ impl Job {
             .count();
         i32::try_from(count).unwrap_or(i32::MAX)
     }
+}
+
+fn has_target(store: &Store, within: &Within, target: &TargetRow) -> bool {
+    let key = target.device_key;
+    within.has_device(key, store.names().site_of_device(key))
 }
 
 /// A device that a job is meant for.
@@ -136,6 +153,11 @@ impl Job {
     /// Its state. It moves a moment after the outcome of a device that moves it.
     async fn state(&self) -> Word<JobStates> {
         Word::known(&self.row.state)
+    }
+
+    /// Position of its last step, for `expectedVersion`.
+    async fn version(&self) -> Long {
+        Long(self.row.position)
     }
 
     /// What the devices are given to do it with.
@@ -223,7 +245,8 @@ impl JobStreams {
             Some(text) => cursor::read_to_follow(&api, text).await?,
             None => head,
         };
-        let first = Job::read(&api, &job_id).await?;
+        let within = access::within(ctx).await?;
+        let first = Job::read(&api, &within, &job_id).await?;
         let first = first.ok_or_else(|| error(ErrorCode::NotFound, "there is no such job"))?;
         Ok(async_stream::stream! {
             let mut ended = has_ended(&first);
@@ -250,7 +273,7 @@ impl JobStreams {
                 if !is_meant {
                     continue;
                 }
-                match Job::read(&api, &job_id).await {
+                match Job::read(&api, &within, &job_id).await {
                     // what moved it may have been read with what came before
                     Ok(Some(job)) if told == Some(job.moves()) => {}
                     Ok(Some(job)) => {

@@ -15,7 +15,7 @@ use super::meta::{Entries, input, input_object};
 use super::order::InOrder;
 use super::pages::PageInfo;
 use super::scalars::Long;
-use super::{api, of_failed};
+use super::{access, api, of_failed};
 use crate::history::jobs::{self, JobPlace, JobsPage};
 use crate::kinds::enums;
 
@@ -36,7 +36,7 @@ impl Jobs {
         ctx: &Context<'_>,
         #[graphql(desc = "Its id.")] job_id: ID,
     ) -> Result<Option<InOrder<Job>>, Error> {
-        let job = Job::read(api(ctx), &job_id).await?;
+        let job = Job::of(ctx, &job_id).await?;
         Ok(job.map(InOrder))
     }
 
@@ -60,6 +60,7 @@ impl Jobs {
         let place = |text: Option<String>| text.as_deref().map(read_cursor).transpose();
         let (rows, from_end) = size(first, last)?;
         let page = JobsPage {
+            within: access::within(ctx).await?,
             states: filter.and_then(|filter| filter.states),
             after: place(after)?,
             before: place(before)?,
@@ -75,7 +76,7 @@ impl Jobs {
             found.remove(0);
         }
         found.truncate(rows);
-        let jobs = Job::all_with_targets(api, found, allowance).await?;
+        let jobs = Job::all_with_targets(api, found, (&page.within, allowance)).await?;
         super::loaders(ctx).count(jobs.len())?;
         let mut connection = JobConnection {
             jobs,
@@ -187,6 +188,7 @@ impl JobConnection {
     async fn is_more_on_the_other_side(&self, ctx: &Context<'_>) -> Result<bool, Error> {
         let page = &self.page;
         let mut beyond = JobsPage {
+            within: page.within.clone(),
             states: page.states.clone(),
             ..JobsPage::default()
         };

@@ -3,9 +3,12 @@
 //! What is the same for all kinds (types, filters, connections, streams) is made from what the kinds
 //! say of themselves; the rest is written by hand, by area. No transaction begins here.
 
+mod access;
+mod access_keys;
 mod budget;
 pub mod bulk;
 mod collection;
+mod command;
 mod commands;
 mod connection;
 mod cursor;
@@ -25,6 +28,7 @@ mod order;
 mod pages;
 mod query;
 mod record;
+mod recordable;
 mod rows;
 mod scalars;
 mod schedule_input;
@@ -43,6 +47,7 @@ use futures_util::StreamExt;
 use tokio::sync::watch;
 
 use crate::event::Position;
+use crate::identity::{Caller, Keys};
 use crate::ingest::{Background, Ingest};
 use crate::store::{Allowance, Store, StoreError};
 use loaders::Loaders;
@@ -59,6 +64,8 @@ pub struct Api {
     pub background: Background,
     /// How far the projections have folded the log.
     pub folded: watch::Receiver<Position>,
+    /// The access keys that hold.
+    pub keys: Arc<Keys>,
 }
 
 impl Api {
@@ -75,7 +82,11 @@ pub struct Query(query::Fleet, jobs::Jobs, query::Events);
 
 /// The root of mutations.
 #[derive(Debug, MergedObject)]
-pub struct Mutation(CanFail<commands::Commands>, record::Record);
+pub struct Mutation(
+    CanFail<commands::Commands>,
+    CanFail<access_keys::KeyCommands>,
+    record::Record,
+);
 
 /// The root of subscriptions.
 #[derive(Debug, MergedSubscription)]
@@ -94,7 +105,11 @@ type Builder = async_graphql::SchemaBuilder<InOrder<Query>, InOrder<Mutation>, S
 
 fn builder() -> Builder {
     let query = InOrder(Query(query::Fleet, jobs::Jobs, query::Events));
-    let mutation = InOrder(Mutation(CanFail(commands::Commands), record::Record));
+    let mutation = InOrder(Mutation(
+        CanFail(commands::Commands),
+        CanFail(access_keys::KeyCommands),
+        record::Record,
+    ));
     let subscription = Subscription(job::JobStreams, subscription::Streams);
     Schema::build(query, mutation, subscription)
 }
@@ -115,16 +130,17 @@ pub fn is_subscription(request: &mut Request) -> bool {
     document::is_subscription(request)
 }
 
-/// Executes a query or mutation, for which so much may be read and rendered.
+/// Executes a query or mutation of a caller, for which so much may be read and rendered.
 pub async fn execute(
     schema: &ApiSchema,
     api: &Api,
     mut request: Request,
-    allowance: Arc<Allowance>,
+    (caller, allowance): (Caller, Arc<Allowance>),
 ) -> Response {
-    match document::check(&mut request) {
+    match document::check(&mut request, &caller) {
         Ok(keys) => {
-            let request = request.data(Loaders::new(api.store(), allowance));
+            let loaders = Loaders::new(api.store(), allowance);
+            let request = request.data(loaders).data(caller);
             let mut answer = schema.execute(request).await;
             keys.arrange(&mut answer.data);
             error::with_forms(&mut answer.errors);
@@ -138,20 +154,24 @@ pub async fn execute(
 #[derive(Debug)]
 pub struct ResumeAfter(pub String);
 
-/// Executes any operation: a subscription answers as often as something comes. An item of a
+/// Executes any operation of a caller: a subscription answers as often as something comes. An item of a
 /// subscription comes with its place in the log.
 #[must_use]
 pub fn execute_stream(
     schema: &ApiSchema,
     api: &Api,
     mut request: Request,
-    allowance: Arc<Allowance>,
+    (caller, allowance): (Caller, Arc<Allowance>),
 ) -> BoxStream<'static, (Response, Option<String>)> {
-    let checked = document::check(&mut request);
+    let checked = document::check(&mut request, &caller);
     let opened = checked.and_then(|keys| document::open_root(&mut request).map(|()| keys));
     match opened {
         Ok(keys) => schema
-            .execute_stream(request.data(Loaders::new(api.store(), allowance)))
+            .execute_stream(
+                request
+                    .data(Loaders::new(api.store(), allowance))
+                    .data(caller),
+            )
             .map(move |mut answer| {
                 keys.arrange(&mut answer.data);
                 error::with_forms(&mut answer.errors);

@@ -10,6 +10,7 @@ use async_graphql::{
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::access_keys::AccessKey;
 use super::commands::{DeviceLifecycle, DeviceState, DeviceType};
 use super::error::{ErrorCode, bad_input, error};
 use super::fleet::{Device, Site};
@@ -19,7 +20,8 @@ use super::order::InOrder;
 use super::scalars::Long;
 use super::types::{PAGE_DEFAULT, PAGE_MAX};
 use super::words::Word;
-use super::{api, of_failed};
+use super::{access, api, of_failed};
+use crate::history::Within;
 use crate::history::fleet::{self, DeviceFilter, IdPage};
 use crate::store::EntityType;
 
@@ -148,24 +150,25 @@ impl TypedEdge for Site {
 
     async fn count(
         ctx: &Context<'_>,
-        _filter: &DeviceFilter,
+        filter: &DeviceFilter,
         _at_site: Option<i64>,
     ) -> Result<u64, Error> {
         let api = api(ctx);
-        fleet::sites_count(api.store())
+        fleet::sites_count(api.store(), &filter.within)
             .await
             .map_err(|error| of_failed(api, &error))
     }
 
     async fn rows(
         ctx: &Context<'_>,
-        _filter: &DeviceFilter,
+        filter: &DeviceFilter,
         _at_site: Option<i64>,
         page: &IdPage,
     ) -> Result<Vec<Self>, Error> {
         let api = api(ctx);
         let allowance = super::loaders(ctx).allowance();
-        let rows = fleet::sites_page(api.store(), page, allowance).await;
+        let within = (&filter.within, allowance);
+        let rows = fleet::sites_page(api.store(), page, within).await;
         let rows = rows.map_err(|error| of_failed(api, &error))?;
         Ok(rows.into_iter().map(Site).collect())
     }
@@ -346,6 +349,18 @@ pub(super) async fn sites(
     ctx: &Context<'_>,
     arguments: &PageArguments,
 ) -> Result<Option<InOrder<ConnectionOf<Site>>>, Error> {
+    let filter = DeviceFilter {
+        within: access::within(ctx).await?,
+        ..DeviceFilter::default()
+    };
+    page_of(ctx, filter, None, arguments).await
+}
+
+/// A page of access keys.
+pub(super) async fn access_keys(
+    ctx: &Context<'_>,
+    arguments: &PageArguments,
+) -> Result<Option<InOrder<ConnectionOf<AccessKey>>>, Error> {
     page_of(ctx, DeviceFilter::default(), None, arguments).await
 }
 
@@ -356,10 +371,11 @@ pub(super) async fn devices(
     at_site: Option<i64>,
     arguments: &PageArguments,
 ) -> Result<Option<InOrder<ConnectionOf<Device>>>, Error> {
-    let filter = match filter {
+    let mut filter = match filter {
         Some(filter) => condition(ctx, filter).await?,
         None => DeviceFilter::default(),
     };
+    filter.within = access::within(ctx).await?;
     page_of(ctx, filter, at_site, arguments).await
 }
 
@@ -390,6 +406,7 @@ async fn condition(ctx: &Context<'_>, filter: DeviceFilterInput) -> Result<Devic
         None => None,
     };
     Ok(DeviceFilter {
+        within: Within::Whole,
         site_key,
         device_ids: device_ids.map(|ids| ids.into_iter().map(|id| id.0).collect()),
         states: words("currentState", filter.current_state)?,

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use async_graphql::registry::{MetaTypeId, Registry};
 use async_graphql::{
-    ContainerType, Context, ContextSelectionSet, Enum, Error, ID, Object, ObjectType, OutputType,
+    ContainerType, Context, ContextSelectionSet, Error, ID, Object, ObjectType, OutputType,
     Positioned, ServerResult, SimpleObject, Value, parser::types::Field,
 };
 
+use super::access_keys::{AccessKey, Viewer};
 use super::collection::CollectionStatus;
 use super::commands::ConfigurationValue;
 use super::error::bad_input;
@@ -21,7 +22,7 @@ use super::pages::{ConnectionOf, DeviceFilterInput, PageArguments};
 use super::rows::Stand;
 use super::scalars::Long;
 use super::types::{connection_field, page_arguments};
-use super::{api, connection, loaders, of_failed, pages, rows, types};
+use super::{access, api, connection, loaders, of_failed, pages, rows, types};
 use crate::configuration;
 use crate::event::{Event, Instant};
 use crate::kinds::Kind;
@@ -73,7 +74,9 @@ async fn node(ctx: &Context<'_>) -> ServerResult<Value> {
             let key = EventKey(kind, place, rows::columns(&set, kind));
             let event = loaders(ctx).events.load(key).await;
             let event = event.map_err(|error| failed(of_failed(api(ctx), &error)))?;
-            let events: Vec<Arc<Event>> = event.into_iter().collect();
+            let names = api(ctx).store().names();
+            let seen = event.filter(|event| access::sees(access::caller(ctx), names, event));
+            let events: Vec<Arc<Event>> = seen.into_iter().collect();
             let rows = rows::render(&set, Stand::Alone, &events).await?;
             Ok(rows.into_iter().next().unwrap_or_default())
         }
@@ -86,7 +89,7 @@ async fn node(ctx: &Context<'_>) -> ServerResult<Value> {
             OutputType::resolve(&device, &set, ctx.item).await
         }
         Named::Job(id) => {
-            let job = Job::read(api(ctx), &id).await;
+            let job = Job::of(ctx, &id).await;
             let job = job.map(|job| job.map(InOrder));
             OutputType::resolve(&job, &set, ctx.item).await
         }
@@ -129,22 +132,6 @@ impl OutputType for Events {
 
 impl ObjectType for Events {}
 
-/// What a caller may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-enum Role {
-    /// Everything.
-    Admin,
-}
-
-/// Who asks.
-#[derive(Debug, SimpleObject)]
-struct Viewer {
-    /// Name of the caller.
-    name: String,
-    /// What the caller may do.
-    role: Role,
-}
-
 /// How the log stands.
 #[derive(Debug, SimpleObject)]
 struct StoreHealth {
@@ -173,11 +160,33 @@ pub(super) struct Fleet;
 #[Object]
 impl Fleet {
     /// Who asks.
-    async fn viewer(&self) -> Viewer {
-        Viewer {
-            name: "local".to_owned(),
-            role: Role::Admin,
-        }
+    async fn viewer(&self, ctx: &Context<'_>) -> InOrder<Viewer> {
+        InOrder(Viewer::of(access::caller(ctx)))
+    }
+
+    /// The access keys, by their ids.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are those of every connection"
+    )]
+    async fn access_keys(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Rows at most, from the beginning.")] first: Option<i32>,
+        #[graphql(desc = "Begins after this place.")] after: Option<String>,
+        #[graphql(desc = "Rows at most, from the end.")] last: Option<i32>,
+        #[graphql(desc = "Ends before this place.")] before: Option<String>,
+    ) -> Result<Option<InOrder<ConnectionOf<AccessKey>>>, Error> {
+        pages::access_keys(
+            ctx,
+            &PageArguments {
+                first,
+                after,
+                last,
+                before,
+            },
+        )
+        .await
     }
 
     /// A site by its id.

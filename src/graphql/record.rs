@@ -17,8 +17,9 @@ use super::error::{ErrorCode, bad_input, error, of_append};
 use super::meta::{
     Entries, enumeration, field, field_with, input, input_object, object, object_type,
 };
+use super::recordable::recordable;
 use super::rows::{put, selected};
-use super::{api, cursor};
+use super::{access, api, cursor};
 use crate::event::{Instant, Position};
 use crate::ingest::{Given, Patience};
 use crate::kinds::{self, Code, Kind, Refusal, View, WireValue};
@@ -86,6 +87,8 @@ async fn record(ctx: &Context<'_>) -> Result<Value, Error> {
         None => read_all(&input, now)?,
     };
     at_most_max(given.len())?;
+    let given = recordable(ctx, given).await?;
+    let key = key.map(|key| access::caller(ctx).reach.own(&key));
     let appended = api
         .ingest
         .record(given, key.as_deref(), Patience::None)

@@ -15,8 +15,9 @@ use futures_util::{Stream, StreamExt};
 use super::filters::{self, Unknown};
 use super::meta::{field_with, input, object_type};
 use super::types::{filter_name, scope_argument};
-use super::{ResumeAfter, api, cursor, of_failed, rows};
+use super::{ResumeAfter, access, api, cursor, of_failed, rows};
 use crate::event::Event;
+use crate::identity::Caller;
 use crate::kinds::{Filter, Kind};
 use crate::store::{EntityType, Place, Store};
 
@@ -180,7 +181,10 @@ impl Wanted {
         }
     }
 
-    fn passes(&self, store: &Store, event: &Event) -> bool {
+    fn passes(&self, caller: &Caller, store: &Store, event: &Event) -> bool {
+        if !access::sees(caller, store.names(), event) {
+            return false;
+        }
         let filter = self
             .filters
             .of
@@ -206,7 +210,7 @@ fn is_change(event: &Event) -> bool {
 }
 
 fn items<'a>(ctx: &'a Context<'_>, mut wanted: Wanted) -> impl Stream<Item = Response> + Send + 'a {
-    let store = api(ctx).store().clone();
+    let (store, caller) = (api(ctx).store().clone(), access::caller(ctx));
     let failed = |error: Error| {
         let error = error.into_server_error(ctx.item.pos);
         Response::from_errors(vec![ctx.set_error_path(error)])
@@ -234,7 +238,7 @@ fn items<'a>(ctx: &'a Context<'_>, mut wanted: Wanted) -> impl Stream<Item = Res
             };
             wanted.renew(&store);
             for event in events {
-                if wanted.passes(&store, &event) {
+                if wanted.passes(caller, &store, &event) {
                     let (item, is_whole) = item(ctx, ctx.item, event).await;
                     yield item;
                     // the next would bear a cursor behind what was not delivered

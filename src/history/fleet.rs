@@ -11,7 +11,7 @@ use sea_orm::{
     QueryOrder, QueryResult, QuerySelect, QueryTrait, Select, StreamTrait,
 };
 
-use super::gathered;
+use super::{Within, gathered};
 use crate::event::{Instant, Position, Provenance};
 use crate::kinds::Kind;
 use crate::store::{Allowance, Columns, Doing, List, Place, Store, StoreError, is_among};
@@ -165,6 +165,8 @@ pub struct IdPage {
 /// Which devices.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct DeviceFilter {
+    /// Of this part of the fleet.
+    pub within: Within,
     /// At this site.
     pub site_key: Option<i64>,
     /// Of these ids.
@@ -204,6 +206,7 @@ impl DeviceFilter {
                 .add_option(unknown.then(|| device_status::Column::State.is_null()))
         });
         Condition::all()
+            .add(self.within.of_devices(backend))
             .add_option(self.site_key.map(|key| devices::Column::SiteKey.eq(key)))
             .add_option(one_of(devices::Column::DeviceId, &self.device_ids))
             .add_option(one_of(devices::Column::DeviceType, &self.types))
@@ -335,10 +338,11 @@ pub async fn devices_count(store: &Store, filter: &DeviceFilter) -> Result<u64, 
 pub async fn sites_page(
     store: &Store,
     page: &IdPage,
-    allowance: &Allowance,
+    (within, allowance): (&Within, &Allowance),
 ) -> Result<Vec<Arc<SiteRow>>, StoreError> {
     let column = sites::Column::SiteId;
     let query = sites::Entity::find()
+        .filter(within.of_sites(store.backend()))
         .filter(bounds(column, page))
         .limit(page.limit);
     let query = if page.from_end {
@@ -353,8 +357,9 @@ pub async fn sites_page(
 ///
 /// # Errors
 /// When the tables cannot be read.
-pub async fn sites_count(store: &Store) -> Result<u64, StoreError> {
+pub async fn sites_count(store: &Store, within: &Within) -> Result<u64, StoreError> {
     sites::Entity::find()
+        .filter(within.of_sites(store.backend()))
         .count(store.readers())
         .await
         .doing("count sites")
@@ -374,7 +379,7 @@ fn pattern(text: &str) -> LikeExpr {
     LikeExpr::new(pattern).escape('\\')
 }
 
-fn bounds(column: impl ColumnTrait, page: &IdPage) -> Condition {
+pub(super) fn bounds(column: impl ColumnTrait, page: &IdPage) -> Condition {
     Condition::all()
         .add_option(page.after.as_ref().map(|id| column.gt(id.as_str())))
         .add_option(page.before.as_ref().map(|id| column.lt(id.as_str())))

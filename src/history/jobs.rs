@@ -6,7 +6,7 @@ use sea_orm::{
     QuerySelect, Select,
 };
 
-use super::gathered;
+use super::{Within, gathered};
 use crate::store::{Allowance, Doing, List, Store, StoreError, is_among};
 
 /// A job.
@@ -64,6 +64,8 @@ pub type JobPlace = (i64, String);
 /// Which part of the list of jobs, the newest first.
 #[derive(Clone, Debug, Default)]
 pub struct JobsPage {
+    /// Of this part of the fleet.
+    pub within: Within,
     /// In one of these states.
     pub states: Option<Vec<String>>,
     /// After this place.
@@ -98,7 +100,7 @@ pub async fn jobs_page(
         let same = at.eq(*created_at).and(id.gt(job_id.as_str()));
         at.gt(*created_at).or(same)
     });
-    let query = in_states(page)
+    let query = in_states(store, page)
         .filter(Condition::all().add_option(after).add_option(before))
         .order_by(at, order.clone())
         .order_by(id, order)
@@ -120,12 +122,12 @@ pub async fn jobs_page(
 /// # Errors
 /// When the tables cannot be read.
 pub async fn jobs_count(store: &Store, page: &JobsPage) -> Result<u64, StoreError> {
-    let count = in_states(page).count(store.readers()).await;
+    let count = in_states(store, page).count(store.readers()).await;
     count.doing("count jobs")
 }
 
-fn in_states(page: &JobsPage) -> Select<jobs::Entity> {
-    let query = jobs::Entity::find();
+fn in_states(store: &Store, page: &JobsPage) -> Select<jobs::Entity> {
+    let query = jobs::Entity::find().filter(page.within.of_jobs(store.backend()));
     match &page.states {
         Some(states) => query.filter(jobs::Column::State.is_in(states.clone())),
         None => query,

@@ -8,6 +8,10 @@ use crate::store::{Allowance, Doing, StoreError};
 pub mod collection;
 pub mod fleet;
 pub mod jobs;
+pub mod keys;
+mod within;
+
+pub use within::Within;
 
 /// The rows of a query as they arrive, as long as the allowance lasts.
 async fn gathered<R>(

@@ -57,6 +57,19 @@ pub(super) fn is_unexecuted(answer: &Answer) -> bool {
     answer.is_err() && answer.data == Value::Null && answer.errors.iter().all(is_of_request)
 }
 
+/// Whether a request failed since its caller may not make it.
+fn is_forbidden(answer: &Answer) -> bool {
+    let code = Value::from(ErrorCode::Forbidden.word());
+    let is_so = |error: &ServerError| {
+        let given = error
+            .extensions
+            .as_ref()
+            .and_then(|given| given.get("code"));
+        given == Some(&code)
+    };
+    answer.errors.iter().any(is_so)
+}
+
 /// An answer, with the room that it holds until it is sent.
 pub(super) fn answer(
     form: Form,
@@ -66,6 +79,7 @@ pub(super) fn answer(
 ) -> Response {
     let unexecuted = is_unexecuted(answer);
     let status = match form {
+        Form::GraphqlResponse if unexecuted && is_forbidden(answer) => StatusCode::FORBIDDEN,
         Form::GraphqlResponse if unexecuted => StatusCode::BAD_REQUEST,
         Form::GraphqlResponse | Form::Json | Form::EventStream => StatusCode::OK,
     };

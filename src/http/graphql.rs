@@ -6,7 +6,8 @@ use std::sync::Arc;
 use async_graphql::Response as Answer;
 use async_graphql::parser::types::OperationType;
 use axum::extract::{FromRequestParts, Query, State, WebSocketUpgrade};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::Response;
 use futures_util::FutureExt;
 use serde::Deserialize;
@@ -18,9 +19,12 @@ use super::answer::{answer, coded, failed, not_allowed, refused, timed_out};
 use super::bodies::TakeError;
 use super::persisted::Undocumented;
 use super::prepared::{document, name_of, request};
+use super::sign_in::{self, Asker};
+use super::socket::By;
 use super::{socket, sse};
 use crate::graphql::bulk::{self, Body};
 use crate::graphql::{self, ErrorCode};
+use crate::identity::{Caller, SignInError};
 use crate::ingest::Operation;
 
 /// Answers a request whose document is in the body.
@@ -47,7 +51,7 @@ pub(super) async fn post(State(web): State<Web>, request: axum::extract::Request
         }
     };
     match serde_json::from_slice::<Body<'_>>(&taken.bytes) {
-        Ok(body) => execute(&web, &parts.headers, (&body, &taken.bytes), &[]).await,
+        Ok(body) => execute(&web, &parts, (&body, &taken.bytes), &[]).await,
         Err(error) => {
             let message = format!("the body is no GraphQL request: {error}");
             refused(StatusCode::BAD_REQUEST, ErrorCode::BadRequest, &message)
@@ -56,14 +60,14 @@ pub(super) async fn post(State(web): State<Web>, request: axum::extract::Request
 }
 
 /// Answers a query given in the address, or opens a socket.
-pub(super) async fn get(
-    State(web): State<Web>,
-    headers: HeaderMap,
-    request: axum::extract::Request,
-) -> Response {
+pub(super) async fn get(State(web): State<Web>, request: axum::extract::Request) -> Response {
     let (mut parts, _) = request.into_parts();
     if let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, &web).await {
-        return socket::open(web, upgrade);
+        let by = By {
+            caller: asker(&parts).ok(),
+            network: sign_in::network(&parts.extensions),
+        };
+        return socket::open(web, upgrade, by);
     }
     let wrong = || {
         let message = "give the document as the parameter `query`, and `variables` and `extensions` \
@@ -76,7 +80,7 @@ pub(super) async fn get(
     match given.body() {
         Ok(body) => {
             let text = parts.uri.query().unwrap_or_default().as_bytes();
-            execute(&web, &headers, (&body, text), &READS).await
+            execute(&web, &parts, (&body, text), &READS).await
         }
         Err(_) => wrong(),
     }
@@ -114,10 +118,15 @@ const READS: [OperationType; 2] = [OperationType::Query, OperationType::Subscrip
 /// Executes a request whose operations are of these types, or of any when there are none.
 async fn execute(
     web: &Web,
-    headers: &HeaderMap,
+    parts: &Parts,
     (body, text): (&Body<'_>, &[u8]),
     types: &[OperationType],
 ) -> Response {
+    let caller = match asker(parts) {
+        Ok(caller) => caller,
+        Err(refused) => return *refused,
+    };
+    let headers = &parts.headers;
     let Some(form) = accept::wanted(headers) else {
         let message = "an answer is application/graphql-response+json, application/json or \
             text/event-stream; accept one of them";
@@ -125,7 +134,7 @@ async fn execute(
     };
     // what cannot be executed is told in the form that is wanted
     let told = |error: Box<Answer>, name| match form {
-        Form::EventStream => sse::open(web, Err(error), text),
+        Form::EventStream => sse::open(web, Err(error), (&caller, text)),
         Form::Json | Form::GraphqlResponse => answer(form, &error, name, None),
     };
     let known = match web.documents.of(body) {
@@ -156,7 +165,7 @@ async fn execute(
     let request = request(web, (body, known.text()), document);
     if form == Form::EventStream {
         let request = request.map(|request| sse::resumed(request, headers));
-        let mut response = sse::open(web, request, text);
+        let mut response = sse::open(web, request, (&caller, text));
         let operation = Operation { name, error: None };
         response.extensions_mut().insert(operation);
         return response;
@@ -166,7 +175,7 @@ async fn execute(
         Err(error) => return answer(form, &error, name, None),
     };
     let room = Arc::new(web.api.store().allowance());
-    let executed = graphql::execute(&web.schema, &web.api, request, Arc::clone(&room));
+    let executed = graphql::execute(&web.schema, &web.api, request, (caller, Arc::clone(&room)));
     let executed = AssertUnwindSafe(executed).catch_unwind();
     let (failed, status) = match timeout(web.request_within, executed).await {
         Ok(Ok(executed)) => return answer(form, &coded(executed), name, Some(room)),
@@ -179,6 +188,14 @@ async fn execute(
     let mut response = answer(form, &failed, name, None);
     *response.status_mut() = status;
     response
+}
+
+/// Who made a request.
+fn asker(parts: &Parts) -> Result<Caller, Box<Response>> {
+    let asker = parts.extensions.get::<Asker>();
+    asker
+        .map(|Asker(caller)| caller.clone())
+        .ok_or_else(|| Box::new(sign_in::unauthenticated(&SignInError::Missing)))
 }
 
 /// Refuses all methods but those of GraphQL.

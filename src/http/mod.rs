@@ -11,6 +11,7 @@ mod pages;
 mod persisted;
 mod prepared;
 mod server;
+mod sign_in;
 mod socket;
 mod sse;
 mod status;
@@ -26,6 +27,7 @@ use tokio_util::task::TaskTracker;
 use tower_http::compression::CompressionLayer;
 
 use crate::graphql::{Api, ApiSchema};
+use crate::identity::Authority;
 use crate::ingest::RequestLog;
 
 pub use bodies::Bodies;
@@ -57,6 +59,8 @@ pub struct Web {
     pub places: Places,
     /// The documents that are known by a name.
     pub documents: Documents,
+    /// Where it is found out who asks.
+    pub authority: Authority,
     /// How long a request may take to be executed.
     pub request_within: Duration,
 }
@@ -87,6 +91,7 @@ pub fn router(web: Web, hosts: Hosts, log: RequestLog) -> Router {
         .route("/metrics", get(status::metrics))
         .fallback(status::nothing)
         .with_state(web.clone())
+        .layer(from_fn_with_state(web.clone(), sign_in::layer))
         .layer(from_fn_with_state(web, status::panics))
         .layer(from_fn(status::kept_nowhere))
         .layer(from_fn_with_state(hosts, Hosts::layer))

@@ -19,6 +19,7 @@ use super::answer::{coded, is_unexecuted, timed_out};
 use super::bodies::Bodies;
 use crate::graphql::bulk::VALUES_MAX;
 use crate::graphql::{self, ErrorCode, guard};
+use crate::identity::Caller;
 use crate::store::Allowance;
 
 /// Bytes that a value takes at least once it is read.
@@ -87,7 +88,7 @@ pub(super) fn room(bodies: &Bodies, text: &[u8]) -> Result<OwnedSemaphorePermit,
 pub(super) fn begin(
     web: &Web,
     (id, number): (Arc<str>, u64),
-    (request, room): (Result<Request, Box<Answer>>, OwnedSemaphorePermit),
+    (request, caller, room): (Result<Request, Box<Answer>>, Caller, OwnedSemaphorePermit),
     (items, write, execution): (mpsc::Sender<Item>, Write, Arc<Semaphore>),
 ) -> Operation {
     let stop = CancellationToken::new();
@@ -105,7 +106,7 @@ pub(super) fn begin(
             turn: Arc::new(Semaphore::new(1)),
             room: Arc::new(web.api.store().allowance()),
         };
-        let ran = AssertUnwindSafe(running.run(&web, request)).catch_unwind();
+        let ran = AssertUnwindSafe(running.run(&web, (request, caller))).catch_unwind();
         tokio::select! {
             () = stopped.cancelled() => {}
             ran = ran => if ran.is_err() {
@@ -135,7 +136,7 @@ struct Running {
 }
 
 impl Running {
-    async fn run(&self, web: &Web, request: Result<Request, Box<Answer>>) {
+    async fn run(&self, web: &Web, (request, caller): (Result<Request, Box<Answer>>, Caller)) {
         let mut request = match request {
             Ok(request) => request,
             Err(refused) => return self.hand(&Output::Refused(&refused), None).await,
@@ -146,7 +147,7 @@ impl Running {
         }
         let Web { schema, api, .. } = web;
         let room = Arc::clone(&self.room);
-        let mut answers = graphql::execute_stream(schema, api, request, room);
+        let mut answers = graphql::execute_stream(schema, api, request, (caller, room));
         let mut is_first = true;
         loop {
             let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else {

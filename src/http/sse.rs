@@ -19,8 +19,10 @@ use super::Web;
 use super::accept::Form;
 use super::answer::refused;
 use super::operation::{self, Output};
+use super::sign_in;
 use super::socket::MESSAGE_BYTES_MAX;
 use crate::graphql::{ErrorCode, ResumeAfter};
+use crate::identity::Caller;
 
 /// How often something is sent where nothing happens, so that nobody between takes it for dead.
 const BEAT_EVERY: Duration = Duration::from_secs(12);
@@ -38,7 +40,11 @@ pub(super) fn resumed(request: Request, headers: &HeaderMap) -> Request {
 }
 
 /// Answers with what comes of an operation, until it ends or the server stops.
-pub(super) fn open(web: &Web, request: Result<Request, Box<Answer>>, text: &[u8]) -> Response {
+pub(super) fn open(
+    web: &Web,
+    request: Result<Request, Box<Answer>>,
+    (caller, text): (&Caller, &[u8]),
+) -> Response {
     let place = match web.places.take() {
         Ok(place) => place,
         Err(refused) => return *refused,
@@ -62,14 +68,17 @@ pub(super) fn open(web: &Web, request: Result<Request, Box<Answer>>, text: &[u8]
     let (items, mut handed) = mpsc::channel(1);
     let name = (Arc::from(""), 0);
     let to: (_, operation::Write, _) = (items, write, Arc::new(Semaphore::new(1)));
-    let operation = operation::begin(web, name, (request, room), to);
+    let operation = operation::begin(web, name, (request, caller.clone(), room), to);
     let drain = web.drain.clone();
+    let (caller, clock) = (caller.clone(), web.api.ingest.clock().clone());
     let events = async_stream::stream! {
         let _held = (place, operation);
         let mut beats = interval_at(Instant::now() + BEAT_EVERY, BEAT_EVERY);
         loop {
             tokio::select! {
                 () = drain.cancelled() => break,
+                // whoever asks again is told why
+                () = sign_in::ended(&caller, &clock) => break,
                 _ = beats.tick() => yield Ok::<_, Infallible>(Bytes::from_static(b":\n\n")),
                 item = handed.recv() => {
                     let Some(mut item) = item else { break };

@@ -22,7 +22,7 @@ pub use errors::internal_error;
 pub use faults::record_faults;
 pub use import::{Import, ImportError, Progress, Tally};
 pub use refusals::Refusals;
-pub use requests::{Operation, Peer, RequestLog};
+pub use requests::{AnsweredTo, Operation, Peer, RequestLog, network_of};
 
 /// How far ahead of our clock the clock of a source may be.
 pub const FUTURE_MAX_MS: i64 = 5 * 60 * 1_000;
@@ -36,6 +36,8 @@ pub type Given = (Option<Kind>, Result<NewEvent, Refusal>);
 pub struct Ingest {
     store: Store,
     refusals: std::sync::Arc<Refusals>,
+    /// What is told in the audit with each command.
+    audit: Option<Box<NewEvent>>,
 }
 
 /// How long a source is ready to wait for a place in the queue.
@@ -54,6 +56,16 @@ impl Ingest {
         Self {
             store,
             refusals: std::sync::Arc::default(),
+            audit: None,
+        }
+    }
+
+    /// The same door, for one command: what it records is told in the audit in the same commit.
+    #[must_use]
+    pub fn audited(&self, entry: Option<NewEvent>) -> Self {
+        Self {
+            audit: entry.map(Box::new),
+            ..self.clone()
         }
     }
 
@@ -148,10 +160,14 @@ impl Ingest {
     /// When the version is stale, the queue is full or the log failed.
     pub async fn command(
         &self,
-        events: Vec<NewEvent>,
+        mut events: Vec<NewEvent>,
         expect: Option<Expect>,
     ) -> Result<Appended, AppendError> {
-        self.store.append(Request { events, expect }).await
+        let asked = events.len();
+        events.extend(self.audit.as_deref().cloned());
+        let mut appended = self.store.append(Request { events, expect }).await?;
+        appended.outcomes.truncate(asked);
+        Ok(appended)
     }
 }
 

@@ -33,6 +33,10 @@ pub struct Operation {
     pub error: Option<String>,
 }
 
+/// Name of the caller to whom was answered, put on the answer by whoever let the caller in.
+#[derive(Clone, Debug)]
+pub struct AnsweredTo(pub std::sync::Arc<str>);
+
 /// Where requests are recorded.
 #[derive(Clone, Debug)]
 pub struct RequestLog {
@@ -78,7 +82,7 @@ impl Asked {
         // what has no route is recorded under one name: raw paths have no end
         let endpoint = route.map_or("(no route)", MatchedPath::as_str);
         let address = request.extensions().get::<ConnectInfo<Peer>>();
-        let address = address.map(|info| truncated(info.0.0.ip()));
+        let address = address.map(|info| network_of(info.0.0.ip()));
         let agent = text(request.headers(), &header::USER_AGENT);
         let draft = Draft::new(Kind::ApiRequest, log.clock.now(), Provenance::Real)
             .set(Column::Endpoint, endpoint)
@@ -97,9 +101,12 @@ impl Asked {
         let operation = response.extensions().get::<Operation>().cloned();
         let (name, error) = operation.map_or((None, None), |o| (o.name, o.error));
         let status = i64::from(response.status().as_u16());
+        let caller = response.extensions().get::<AnsweredTo>().cloned();
+        let caller = caller.as_ref().map(|AnsweredTo(name)| &**name);
         self.end(|draft| {
             draft
                 .set(Column::StatusCode, status)
+                .set(Column::UserId, caller)
                 .set(Column::OperationName, name.as_deref())
                 .set(Column::ResponseBytes, body_length(response.body()))
                 .set(Column::ErrorMessage, error.as_deref())
@@ -150,9 +157,10 @@ fn body_length(body: &Body) -> Cell {
         .into()
 }
 
-/// An address names a household, not a person: the last byte of IPv4 and all but the first three
-/// groups of IPv6 are left out.
-fn truncated(address: IpAddr) -> String {
+/// What is told of an address: it names a household, not a person, so the last byte of IPv4 and all but
+/// the first three groups of IPv6 are left out.
+#[must_use]
+pub fn network_of(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V4(address) => {
             let [a, b, c, _] = address.octets();
@@ -161,6 +169,22 @@ fn truncated(address: IpAddr) -> String {
         IpAddr::V6(address) => {
             let [a, b, c, ..] = address.segments();
             format!("{a:x}:{b:x}:{c:x}::/48")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_told_without_its_last_part() {
+        for (address, told) in [
+            ("203.0.113.77", "203.0.113.0/24"),
+            ("2001:db8:85a3:8d3:1319:8a2e:370:7348", "2001:db8:85a3::/48"),
+            ("::ffff:203.0.113.77", "203.0.113.0/24"),
+        ] {
+            assert_eq!(network_of(address.parse().unwrap()), told);
         }
     }
 }

@@ -16,6 +16,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::event::{Cell, Fact, Instant, NewEvent, Position, Provenance};
+use crate::history::Within;
 use crate::history::jobs::{self, JobRow, TargetRow};
 use crate::ingest::Ingest;
 use crate::kinds::{Draft, Kind, Refusal};
@@ -55,6 +56,12 @@ pub enum JobError {
     /// Others moved it each time that it was read.
     #[error("the job was moved by others at the same time; try again")]
     Contended,
+    /// It is not what the caller has read.
+    #[error("the job has moved: its version is {version}")]
+    Stale {
+        /// Position of its last step.
+        version: i64,
+    },
     /// Other events have the ids of its steps, also those that are taken in their place.
     #[error("other events have the ids under which its steps are recorded")]
     Taken,
@@ -169,9 +176,8 @@ async fn repeated(store: &Store, first: Position, asked: &Fact) -> Result<(), Jo
 /// When there is no such job, it has ended otherwise, or cannot be recorded.
 pub async fn cancel(
     ingest: &Ingest,
-    job_id: &str,
-    by: &str,
-    reason: Option<&str>,
+    (job_id, expected): (&str, Option<i64>),
+    (by, reason): (&str, Option<&str>),
 ) -> Result<(), JobError> {
     let store = ingest.store();
     for _ in 0..DECISIONS_MAX {
@@ -181,6 +187,10 @@ pub async fn cancel(
             version: store.version(&outcomes_of(job_id)).await?,
         };
         let standing = Standing::read(store, job_id).await?;
+        let version = standing.job.position;
+        if expected.is_some_and(|expected| expected != version) {
+            return Err(JobError::Stale { version });
+        }
         if standing.job.state == CANCELLED {
             return reconciler::reconcile(ingest, job_id).await;
         }
@@ -284,26 +294,29 @@ impl Standing {
 }
 
 /// The devices that a job is for: those named, and those at the sites named that are not retired,
-/// in order of their ids.
+/// in order of their ids; all of them within a part of the fleet.
 ///
 /// # Errors
-/// The first id that is not registered.
+/// The first id that is not registered, or not within.
 pub async fn resolve_targets(
     ingest: &Ingest,
-    devices: &[String],
-    sites: &[String],
+    within: &Within,
+    (devices, sites): (&[String], &[String]),
 ) -> Result<Result<Vec<String>, String>, StoreError> {
     use crate::history::fleet::{DeviceFilter, IdPage, devices_page};
     let store = ingest.store();
     let mut targets = std::collections::BTreeSet::new();
     for device in devices {
-        if store.key(EntityType::Device, device).await?.is_none() {
+        let key = store.key(EntityType::Device, device).await?;
+        let site = |key| store.names().site_of_device(key);
+        if !key.is_some_and(|key| within.has_device(key, site(key))) {
             return Ok(Err(device.clone()));
         }
         targets.insert(device.clone());
     }
     for site in sites {
-        let Some(site_key) = store.key(EntityType::Site, site).await? else {
+        let key = store.key(EntityType::Site, site).await?;
+        let Some(site_key) = key.filter(|key| within.has_site(*key)) else {
             return Ok(Err(site.clone()));
         };
         let filter = DeviceFilter {

@@ -2,7 +2,7 @@
 
 use entity::api_request_logs::Column;
 
-use super::{Field, Identity, Kind, Source, Spec, Type, enums};
+use super::{Audience, Field, Identity, Kind, Source, Spec, Type, enums};
 
 /// A request to an API was answered.
 pub(super) static SPEC: Spec = Spec {
@@ -15,6 +15,7 @@ pub(super) static SPEC: Spec = Spec {
     description: "A request to an API was answered.",
     identity: Identity::EventId,
     recordable: true,
+    audience: Audience::Readers,
     source: Some(Source {
         expected_interval_seconds: None,
         method: "this server and others log their requests",

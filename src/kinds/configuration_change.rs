@@ -2,7 +2,9 @@
 
 use entity::configuration_history::Column;
 
-use super::{Field, Identity, Kind, Refusal, Source, Spec, Type, default_to, enums, fill_in};
+use super::{
+    Audience, Field, Identity, Kind, Refusal, Source, Spec, Type, default_to, enums, fill_in,
+};
 use crate::event::{Cell, Fact};
 
 /// A configuration parameter got a new value.
@@ -16,6 +18,7 @@ pub(super) static SPEC: Spec = Spec {
     description: "A configuration parameter got a new value.",
     identity: Identity::EventId,
     recordable: true,
+    audience: Audience::Readers,
     source: Some(Source {
         expected_interval_seconds: None,
         method: "recorded when a parameter is set",

@@ -2,7 +2,7 @@
 
 use entity::device_metrics::Column;
 
-use super::{Field, Identity, Kind, Source, Spec, Type};
+use super::{Audience, Field, Identity, Kind, Source, Spec, Type};
 
 /// What a device measured of itself at one instant.
 pub(super) static SPEC: Spec = Spec {
@@ -15,6 +15,7 @@ pub(super) static SPEC: Spec = Spec {
     description: "What a device measured of itself at one instant.",
     identity: Identity::DeviceAndTime,
     recordable: true,
+    audience: Audience::Readers,
     source: Some(Source {
         expected_interval_seconds: Some(30),
         method: "agents report every 30 s",

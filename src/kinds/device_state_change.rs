@@ -2,7 +2,7 @@
 
 use entity::device_state_history::Column;
 
-use super::{Derived, Field, Identity, Kind, Source, Spec, Type, enums};
+use super::{Audience, Derived, Field, Identity, Kind, Source, Spec, Type, enums};
 
 /// A device was seen in a state.
 pub(super) static SPEC: Spec = Spec {
@@ -15,6 +15,7 @@ pub(super) static SPEC: Spec = Spec {
     description: "A device was seen in a state.",
     identity: Identity::EventId,
     recordable: true,
+    audience: Audience::Readers,
     source: Some(Source {
         expected_interval_seconds: None,
         method: "health checks and agents",

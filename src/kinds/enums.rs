@@ -167,3 +167,22 @@ pub static JOB_STATE: EnumSpec = EnumSpec {
         ("CANCELLED", "Stopped before all devices were done."),
     ],
 };
+
+/// Values of `AuditAction`.
+pub static AUDIT_ACTION: EnumSpec = EnumSpec {
+    name: "AuditAction",
+    description: "What somebody did.",
+    values: &[
+        ("KEY_CREATED", "An access key was made."),
+        ("KEY_REVOKED", "An access key was revoked."),
+        ("COMMAND", "A mutation was executed."),
+        ("SIGN_IN", "Somebody was to prove who they are."),
+    ],
+};
+
+/// Values of `AuditOutcome`.
+pub static AUDIT_OUTCOME: EnumSpec = EnumSpec {
+    name: "AuditOutcome",
+    description: "Whether something was done.",
+    values: &[("DONE", "It was done."), ("REFUSED", "It was refused.")],
+};

@@ -2,7 +2,7 @@
 
 use entity::error_logs::Column;
 
-use super::{Field, Identity, Kind, Source, Spec, Type, enums};
+use super::{Audience, Field, Identity, Kind, Source, Spec, Type, enums};
 
 /// Something went wrong, on a device, in a service or in this server.
 pub(super) static SPEC: Spec = Spec {
@@ -15,6 +15,7 @@ pub(super) static SPEC: Spec = Spec {
     description: "Something went wrong, on a device, in a service or in this server.",
     identity: Identity::EventId,
     recordable: true,
+    audience: Audience::Readers,
     source: Some(Source {
         expected_interval_seconds: None,
         method: "agents, services and this server",

@@ -2,7 +2,7 @@
 
 use entity::job_outcomes::Column;
 
-use super::{Field, Identity, Kind, Refusal, Source, Spec, Type, default_to, enums};
+use super::{Audience, Field, Identity, Kind, Refusal, Source, Spec, Type, default_to, enums};
 use crate::event::Fact;
 
 /// A job ended, on one device or as a whole.
@@ -16,6 +16,7 @@ pub(super) static SPEC: Spec = Spec {
     description: "A job ended, on one device or as a whole.",
     identity: Identity::EventId,
     recordable: true,
+    audience: Audience::Readers,
     source: Some(Source {
         expected_interval_seconds: None,
         method: "recorded when a job ends",

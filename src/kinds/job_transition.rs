@@ -2,7 +2,7 @@
 
 use entity::job_transitions::Column;
 
-use super::{Field, Identity, Kind, Spec, Type, enums};
+use super::{Audience, Field, Identity, Kind, Spec, Type, enums};
 
 /// A job passed from one state to the next.
 pub(super) static SPEC: Spec = Spec {
@@ -15,6 +15,7 @@ pub(super) static SPEC: Spec = Spec {
     description: "A job passed from one state to the next.",
     identity: Identity::EventId,
     recordable: false,
+    audience: Audience::Readers,
     source: None,
     derived: None,
     fields: &[

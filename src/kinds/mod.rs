@@ -5,6 +5,7 @@
 //! here, a line in this one, its entity and its migration. Nothing here does I/O or reads a clock.
 
 mod api_request;
+mod audit_entry;
 mod check;
 mod configuration_change;
 mod device_metrics;
@@ -92,6 +93,8 @@ kinds! {
     ApiRequest = 10 in api_request,
     /// A job passed from one state to the next.
     JobTransition = 11 in job_transition,
+    /// Somebody was refused, gave a command, or was given an access key or lost it.
+    AuditEntry = 12 in audit_entry,
 }
 
 impl Kind {
@@ -131,6 +134,15 @@ pub enum Identity {
     EventId,
     /// By its device and instant, so that `occurredAt` must be given.
     DeviceAndTime,
+}
+
+/// Who may read events of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Whoever may read what is recorded.
+    Readers,
+    /// Administrators alone.
+    Administrators,
 }
 
 /// A set of words.
@@ -393,6 +405,8 @@ pub struct Spec {
     pub identity: Identity,
     /// Whether sources may record it; if not, only this server does.
     pub recordable: bool,
+    /// Who may read it.
+    pub audience: Audience,
     /// How it is collected, if it is a source of its own.
     pub source: Option<Source>,
     /// A state that a device passes through: history shows its changes, not each report.

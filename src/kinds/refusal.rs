@@ -27,13 +27,15 @@ pub enum Code {
     UnknownField,
     /// There is no such kind, or sources may not record it.
     UnknownKind,
+    /// Whoever records it may not record this.
+    NotAllowed,
     /// The same key was recorded with another body, or an expected version is stale.
     Conflict,
 }
 
 impl Code {
     /// All codes, each with what it means.
-    pub const ALL: [(Self, &'static str); 12] = [
+    pub const ALL: [(Self, &'static str); 13] = [
         (Self::Missing, "A field that must be given is not."),
         (Self::Empty, "A text that must be given has no character."),
         (Self::OutOfRange, "A number is outside its bounds."),
@@ -57,6 +59,11 @@ impl Code {
             Self::UnknownKind,
             "There is no such kind, or sources may not record it.",
         ),
+        (
+            Self::NotAllowed,
+            "The caller may not record this: it is of no site or device that it reaches, or of a \
+             kind that it does not report.",
+        ),
         (Self::Conflict, "The key was recorded with another body."),
     ];
 
@@ -75,6 +82,7 @@ impl Code {
             Self::TooOld => "TOO_OLD",
             Self::UnknownField => "UNKNOWN_FIELD",
             Self::UnknownKind => "UNKNOWN_KIND",
+            Self::NotAllowed => "NOT_ALLOWED",
             Self::Conflict => "CONFLICT",
         }
     }

@@ -2,7 +2,7 @@
 
 use entity::site_registrations::Column;
 
-use super::{Field, Identity, Kind, Refusal, Spec, Type, default_to};
+use super::{Audience, Field, Identity, Kind, Refusal, Spec, Type, default_to};
 use crate::event::Fact;
 
 /// A site was registered, or what is known of it changed.
@@ -16,6 +16,7 @@ pub(super) static SPEC: Spec = Spec {
     description: "A site was registered, or what is known of it changed.",
     identity: Identity::EventId,
     recordable: true,
+    audience: Audience::Readers,
     source: None,
     derived: None,
     fields: &[

@@ -2,7 +2,9 @@
 
 use entity::site_operating_schedules::Column;
 
-use super::{Code, Field, Identity, Kind, Refusal, Source, Spec, Type, default_to, enums};
+use super::{
+    Audience, Code, Field, Identity, Kind, Refusal, Source, Spec, Type, default_to, enums,
+};
 use crate::event::{Cell, Fact};
 
 /// The hours of a site on a day of the week, or on one date, were set.
@@ -16,6 +18,7 @@ pub(super) static SPEC: Spec = Spec {
     description: "The hours of a site on a day of the week, or on one date, were set.",
     identity: Identity::EventId,
     recordable: true,
+    audience: Audience::Readers,
     source: Some(Source {
         expected_interval_seconds: None,
         method: "filed by operators",

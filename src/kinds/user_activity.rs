@@ -2,7 +2,7 @@
 
 use entity::user_activity::Column;
 
-use super::{Code, Field, Identity, Kind, Refusal, Source, Spec, Type, enums};
+use super::{Audience, Code, Field, Identity, Kind, Refusal, Source, Spec, Type, enums};
 use crate::event::Fact;
 
 /// Somebody did something in a console or an app.
@@ -16,6 +16,7 @@ pub(super) static SPEC: Spec = Spec {
     description: "Somebody did something in a console or an app.",
     identity: Identity::EventId,
     recordable: true,
+    audience: Audience::Readers,
     source: Some(Source {
         expected_interval_seconds: None,
         method: "consoles and apps",

@@ -8,6 +8,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod configuration;
 mod counters;
 pub(crate) mod jobs;
+pub(crate) mod keys;
 mod rebuild;
 mod registry;
 mod runner;
@@ -30,6 +31,7 @@ pub fn inline() -> Vec<Arc<dyn Fold>> {
         Arc::new(configuration::Configuration),
         Arc::new(schedules::Schedules),
         Arc::new(jobs::Jobs),
+        Arc::new(keys::Keys),
     ]
 }
 

@@ -290,8 +290,13 @@ fn arrows_go_one_way() {
                 "crate::http",
                 "crate::app",
                 "crate::history",
+                "crate::identity",
                 "crate::projections",
             ],
+        ),
+        (
+            "src/identity",
+            &["crate::graphql", "crate::http", "crate::app", "crate::cli"],
         ),
         (
             "src/projections",

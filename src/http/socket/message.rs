@@ -19,8 +19,11 @@ const REASON_BYTES_MAX: usize = 123;
 /// What a client says.
 #[derive(Debug)]
 pub(super) enum Said<'a> {
-    /// It greets.
-    Init,
+    /// It greets, and may say who it is.
+    Init {
+        /// Its credential.
+        authorization: Option<String>,
+    },
     /// It asks whether we live; the answer has the same payload.
     Ping(Option<&'a RawValue>),
     /// It lives.
@@ -58,7 +61,9 @@ impl<'a> Said<'a> {
         let id =
             |id: Option<Cow<'a, str>>| id.filter(|id| !id.is_empty()).ok_or_else(|| lacks("id"));
         match form.ty.as_ref() {
-            "connection_init" => Ok(Self::Init),
+            "connection_init" => Ok(Self::Init {
+                authorization: authorization(form.payload)?,
+            }),
             "ping" => Ok(Self::Ping(form.payload)),
             "pong" => Ok(Self::Pong),
             "subscribe" => Ok(Self::Subscribe {
@@ -70,6 +75,23 @@ impl<'a> Said<'a> {
                 "there is no message of type {ty}"
             ))),
         }
+    }
+}
+
+/// The credential in the payload of a greeting, under the name of the header in letters of either case.
+fn authorization(payload: Option<&RawValue>) -> Result<Option<String>, Closing> {
+    let Some(payload) = payload else {
+        return Ok(None);
+    };
+    let payload: Option<serde_json::Map<String, serde_json::Value>> =
+        serde_json::from_str(payload.get())
+            .map_err(|_| Closing::BadMessage("the payload is no object".to_owned()))?;
+    let mut entries = payload.unwrap_or_default().into_iter();
+    let found = entries.find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+    match found {
+        None | Some((_, serde_json::Value::Null)) => Ok(None),
+        Some((_, serde_json::Value::String(text))) => Ok(Some(text)),
+        Some(_) => Err(Closing::BadMessage("authorization is no text".to_owned())),
     }
 }
 
@@ -145,6 +167,8 @@ pub(super) enum Closing {
     BadMessage(String),
     /// An operation before the greeting.
     Unauthorized,
+    /// Nobody is proved by what was given, or no more.
+    Forbidden(String),
     /// No protocol that is spoken here.
     UnknownProtocol,
     /// The client did not greet in time.
@@ -165,6 +189,7 @@ impl Closing {
         match self {
             Self::BadMessage(_) => 4400,
             Self::Unauthorized => 4401,
+            Self::Forbidden(_) => 4403,
             Self::UnknownProtocol => 4406,
             Self::InitTimeout => 4408,
             Self::Exists(_) => 4409,
@@ -179,6 +204,7 @@ impl Closing {
         let reason = match self {
             Self::BadMessage(reason) => reason.clone(),
             Self::Unauthorized => "Unauthorized".to_owned(),
+            Self::Forbidden(why) => format!("Forbidden: {why}"),
             Self::UnknownProtocol => "Subprotocol not acceptable".to_owned(),
             Self::InitTimeout => "Connection initialisation timeout".to_owned(),
             Self::Exists(id) => format!("Subscriber for {id} already exists"),

@@ -20,6 +20,7 @@ use super::Web;
 use super::answer::refused;
 use super::bodies::Bodies;
 use crate::graphql::ErrorCode;
+use crate::identity::Caller;
 use message::PROTOCOL;
 
 /// Bytes at most of a message on a socket.
@@ -56,9 +57,18 @@ impl Places {
     }
 }
 
+/// Who opens a socket: what is known of them before they greet.
+#[derive(Debug)]
+pub(super) struct By {
+    /// The caller, if one was proved by a header.
+    pub(super) caller: Option<Caller>,
+    /// From where: an address without its last part.
+    pub(super) network: Option<String>,
+}
+
 /// Opens a socket, if there is a place for it. One on which nobody speaks the protocol is closed with
 /// the code that says so: a refusal before it is open is not shown to the pages of a browser.
-pub(super) fn open(web: Web, upgrade: WebSocketUpgrade) -> Response {
+pub(super) fn open(web: Web, upgrade: WebSocketUpgrade, by: By) -> Response {
     let place = match web.places.take() {
         Ok(place) => place,
         Err(refused) => return *refused,
@@ -73,7 +83,7 @@ pub(super) fn open(web: Web, upgrade: WebSocketUpgrade) -> Response {
             web.sockets.clone().track_future(async move {
                 web.monitor.sockets.inc();
                 let monitor = Arc::clone(&web.monitor);
-                session::serve(web, socket).await;
+                session::serve(web, by, socket).await;
                 monitor.sockets.dec();
                 drop(place);
             })

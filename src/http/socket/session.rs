@@ -17,9 +17,13 @@ use super::super::Web;
 use super::super::answer::error;
 use super::super::operation::{self, Item, Operation, Refusal};
 use super::super::prepared::prepared;
+use super::super::sign_in;
+use super::By;
 use super::message::{self, Closing, Said, Saying};
+use crate::clock::Clock;
 use crate::graphql::ErrorCode;
 use crate::graphql::bulk::Body;
+use crate::identity::Caller;
 
 /// How long a client may take to greet.
 const INIT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,11 +39,11 @@ const OPERATIONS_MAX: usize = 100;
 const EXECUTED_MAX: usize = 4;
 
 /// Serves a socket until its client or the server ends it.
-pub(super) async fn serve(web: Web, socket: WebSocket) {
+pub(super) async fn serve(web: Web, by: By, socket: WebSocket) {
     let is_spoken = socket.protocol().is_some();
     let (mut sink, mut messages) = socket.split();
     let closing = if is_spoken {
-        Session::new(web).run(&mut sink, &mut messages).await
+        Session::new(web, by).run(&mut sink, &mut messages).await
     } else {
         Some(Closing::UnknownProtocol)
     };
@@ -52,7 +56,9 @@ pub(super) async fn serve(web: Web, socket: WebSocket) {
 
 struct Session {
     web: Web,
-    is_greeted: bool,
+    by: By,
+    /// Who has greeted.
+    caller: Option<Caller>,
     operations: HashMap<Arc<str>, Operation>,
     /// Operations that were begun so far.
     begun: u64,
@@ -62,12 +68,13 @@ struct Session {
 }
 
 impl Session {
-    fn new(web: Web) -> Self {
+    fn new(web: Web, by: By) -> Self {
         // operations wait for their turns in the order in which they come, so none starves another
         let (items, handed) = mpsc::channel(1);
         Self {
             web,
-            is_greeted: false,
+            by,
+            caller: None,
             operations: HashMap::new(),
             begun: 0,
             execution: Arc::new(Semaphore::new(EXECUTED_MAX)),
@@ -83,6 +90,7 @@ impl Session {
         messages: &mut SplitStream<WebSocket>,
     ) -> Option<Closing> {
         let drain = self.web.drain.clone();
+        let clock = self.web.api.ingest.clock().clone();
         let mut greeting = pin!(sleep(INIT_TIMEOUT));
         let mut pings = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -92,7 +100,11 @@ impl Session {
             let mut sent = None;
             let message = tokio::select! {
                 () = drain.cancelled() => return Some(Closing::Restart),
-                () = &mut greeting, if !self.is_greeted => return Some(Closing::InitTimeout),
+                () = ended(self.caller.as_ref(), &clock) => {
+                    let why = "the credential has expired or was revoked";
+                    return Some(Closing::Forbidden(why.to_owned()));
+                }
+                () = &mut greeting, if self.caller.is_none() => return Some(Closing::InitTimeout),
                 _ = pings.tick() => {
                     if !std::mem::take(&mut is_heard) {
                         return Some(Closing::Silent);
@@ -150,15 +162,17 @@ impl Session {
             Message::Ping(_) | Message::Pong(_) | Message::Close(_) => return Ok(None),
         };
         match Said::read(text)? {
-            Said::Init if self.is_greeted => Err(Closing::TooManyInits),
-            Said::Init => {
-                self.is_greeted = true;
+            Said::Init { .. } if self.caller.is_some() => Err(Closing::TooManyInits),
+            Said::Init { authorization } => {
+                self.caller = Some(self.greeted(authorization.as_deref())?);
                 Ok(Saying::ConnectionAck.message())
             }
             Said::Ping(payload) => Ok(Saying::Pong { payload }.message()),
             Said::Pong => Ok(None),
-            Said::Subscribe { .. } if !self.is_greeted => Err(Closing::Unauthorized),
-            Said::Subscribe { id, payload } => self.begin(&id, payload),
+            Said::Subscribe { id, payload } => match self.caller.clone() {
+                Some(caller) => self.begin(&id, payload, caller),
+                None => Err(Closing::Unauthorized),
+            },
             Said::Complete { id } => {
                 self.operations.remove(id.as_ref());
                 Ok(None)
@@ -166,8 +180,26 @@ impl Session {
         }
     }
 
+    /// Who greets with a credential, or was proved before.
+    fn greeted(&mut self, authorization: Option<&str>) -> Result<Caller, Closing> {
+        if authorization.is_none()
+            && let Some(caller) = self.by.caller.take()
+        {
+            return Ok(caller);
+        }
+        let now = self.web.api.ingest.clock().now();
+        let network = self.by.network.as_deref();
+        let caller = self.web.authority.caller(authorization, network, now);
+        caller.map_err(|why| Closing::Forbidden(why.to_string()))
+    }
+
     /// Begins an operation; one that is refused is answered with an error of its own.
-    fn begin(&mut self, id: &str, payload: &RawValue) -> Result<Option<Message>, Closing> {
+    fn begin(
+        &mut self,
+        id: &str,
+        payload: &RawValue,
+        caller: Caller,
+    ) -> Result<Option<Message>, Closing> {
         if self.operations.contains_key(id) {
             return Err(Closing::Exists(id.to_owned()));
         }
@@ -193,11 +225,19 @@ impl Session {
             .map_err(|error| Closing::BadMessage(format!("no GraphQL request: {error}")))?;
         self.begun += 1;
         let (id, number) = (Arc::<str>::from(id), self.begun);
-        let request = (prepared(&self.web, &body), room);
+        let request = (prepared(&self.web, &body), caller, room);
         let execution = Arc::clone(&self.execution);
         let to: (_, operation::Write, _) = (self.items.clone(), message::write, execution);
         let operation = operation::begin(&self.web, (Arc::clone(&id), number), request, to);
         self.operations.insert(id, operation);
         Ok(None)
+    }
+}
+
+/// Waits until the proof of whoever has greeted holds no more.
+async fn ended(caller: Option<&Caller>, clock: &Clock) {
+    match caller {
+        Some(caller) => sign_in::ended(caller, clock).await,
+        None => std::future::pending().await,
     }
 }

@@ -4,7 +4,7 @@
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
-use homepot_analytics::app::{App, Start};
+use homepot_analytics::app::{Access, App, Start};
 use homepot_analytics::clock::Clock;
 use homepot_analytics::config::LimitArgs;
 use homepot_analytics::event::Instant;
@@ -87,7 +87,12 @@ pub(super) async fn start(url: &str, clock: Clock) -> App {
 }
 
 async fn start_with(url: &str, clock: Clock, limits: LimitArgs) -> App {
+    start_for(Access::Open, url, clock, limits).await
+}
+
+async fn start_for(access: Access, url: &str, clock: Clock, limits: LimitArgs) -> App {
     let start = Start {
+        access,
         location: location(url),
         listen: "127.0.0.1:0".parse().unwrap(),
         documents: homepot_analytics::http::Documents::default(),
@@ -111,6 +116,13 @@ impl TestApp {
     pub(super) async fn restart_with(&mut self, limits: LimitArgs) {
         self.app.take().unwrap().stop().await.unwrap();
         self.app = Some(start_with(&self.url, self.clock.clone(), limits).await);
+    }
+
+    /// Stops the server and starts it again so that it lets in only who has a key.
+    pub(super) async fn close_to_strangers(&mut self) {
+        self.app.take().unwrap().stop().await.unwrap();
+        let (clock, limits) = (self.clock.clone(), LimitArgs::default());
+        self.app = Some(start_for(Access::Closed, &self.url, clock, limits).await);
     }
 
     /// Stops the server, writes to its log as a server would that died thereafter, and starts it.

@@ -43,7 +43,7 @@ async fn a_change_records_the_value_before() {
         let mut change = answer["change"].clone();
         change["position"] = json!(change["position"].is_string());
         insta::allow_duplicates! {
-            insta::assert_snapshot!(change, @r#"{"changeType":"MANUAL","changedBy":"operator","deviceId":"till-1","entityId":"till-1","entityType":"DEVICE","newValue":9,"oldValue":3,"parameterName":"volume","position":true,"reason":"market day","siteId":null}"#);
+            insta::assert_snapshot!(change, @r#"{"changeType":"MANUAL","changedBy":"local","deviceId":"till-1","entityId":"till-1","entityType":"DEVICE","newValue":9,"oldValue":3,"parameterName":"volume","position":true,"reason":"market day","siteId":null}"#);
         }
         assert_eq!(changes(app).await, ["null>3", "3>9"]);
     })

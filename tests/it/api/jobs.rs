@@ -92,7 +92,7 @@ async fn a_job_is_for_devices_and_for_all_devices_of_sites() {
         let mut answer = create(app, input).await;
         answer["job"]["jobId"] = json!(answer["job"]["jobId"].is_string());
         insta::allow_duplicates! {
-            insta::assert_snapshot!(answer, @r#"{"job":{"createdBy":"operator","devicesPending":3,"devicesTargeted":3,"jobId":true,"jobType":"FIRMWARE_UPDATE","payload":{"version":"2.1"},"state":"QUEUED","targets":[{"device":{"deviceId":"till-1"},"status":null},{"device":{"deviceId":"till-2"},"status":null},{"device":{"deviceId":"till-3"},"status":null}]},"userErrors":[]}"#);
+            insta::assert_snapshot!(answer, @r#"{"job":{"createdBy":"local","devicesPending":3,"devicesTargeted":3,"jobId":true,"jobType":"FIRMWARE_UPDATE","payload":{"version":"2.1"},"state":"QUEUED","targets":[{"device":{"deviceId":"till-1"},"status":null},{"device":{"deviceId":"till-2"},"status":null},{"device":{"deviceId":"till-3"},"status":null}]},"userErrors":[]}"#);
         }
     })
     .await;

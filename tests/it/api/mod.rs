@@ -5,6 +5,7 @@
     reason = "a test runs on one thread, and what it does not name it treats alike"
 )]
 
+mod access;
 mod app;
 mod bounds;
 mod budget;

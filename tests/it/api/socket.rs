@@ -32,6 +32,30 @@ impl Socket {
 
     /// Opens a socket and greets, or gives back how the server refuses.
     pub(super) async fn try_open(address: SocketAddr) -> Result<Self, Box<Response<Value>>> {
+        let mut socket = Self::try_connect(address).await?;
+        socket.send(json!({ "type": "connection_init" })).await;
+        assert_eq!(socket.receive().await["type"], "connection_ack");
+        Ok(socket)
+    }
+
+    /// Opens a socket and greets with a credential.
+    pub(super) async fn open_as(address: SocketAddr, key: &str) -> Self {
+        let mut socket = Self::try_connect(address).await.unwrap();
+        socket
+            .greet(json!({ "authorization": format!("Bearer {key}") }))
+            .await;
+        assert_eq!(socket.receive().await["type"], "connection_ack");
+        socket
+    }
+
+    /// Greets with a payload.
+    pub(super) async fn greet(&mut self, payload: Value) {
+        let message = json!({ "type": "connection_init", "payload": payload });
+        self.send(message).await;
+    }
+
+    /// Opens a socket, or gives back how the server refuses.
+    pub(super) async fn try_connect(address: SocketAddr) -> Result<Self, Box<Response<Value>>> {
         let url = format!("ws://{address}/graphql");
         let mut request = url.into_client_request().unwrap();
         let protocol = "graphql-transport-ws".parse().unwrap();
@@ -45,14 +69,11 @@ impl Socket {
             }
             Err(error) => panic!("{error}"),
         };
-        let mut socket = Self {
+        Ok(Self {
             stream,
             held: HashMap::new(),
             made: 0,
-        };
-        socket.send(json!({ "type": "connection_init" })).await;
-        assert_eq!(socket.receive().await["type"], "connection_ack");
-        Ok(socket)
+        })
     }
 
     /// Subscribes, and answers with the name of the subscription.

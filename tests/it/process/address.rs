@@ -9,7 +9,7 @@ use super::database::Database;
 fn an_address_that_others_can_reach_is_refused() {
     let database = Database::sqlite();
     for address in ["0.0.0.0:0", "[::]:0"] {
-        let ended = database.run(&["serve", "--listen", address]);
+        let ended = database.run(&["serve", "--no-authentication", "--listen", address]);
         ended.refused(&["can be reached from other machines", "listen on 127.0.0.1"]);
     }
     assert!(!database.file().exists(), "nothing was made");

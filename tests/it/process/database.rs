@@ -92,7 +92,7 @@ impl Database {
 
     /// Starts a server on a free port; it and its address.
     pub(super) fn serve(&self) -> (Program, String) {
-        let mut server = self.start(&["serve", "--listen", "127.0.0.1:0"]);
+        let mut server = self.start(&["serve", "--no-authentication", "--listen", "127.0.0.1:0"]);
         let address = server.address();
         (server, address.expect("it serves"))
     }

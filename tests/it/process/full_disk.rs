@@ -57,7 +57,8 @@ async fn a_disk_that_fills_refuses_events_and_goes_on_when_there_is_room() {
         return;
     };
     let url = format!("sqlite://{}/log.db", disk.folder.display());
-    let serve = ["serve", "--listen", "127.0.0.1:0", "--database", &url];
+    let listen = ["serve", "--no-authentication", "--listen", "127.0.0.1:0"];
+    let serve = [&listen[..], &["--database", &url]].concat();
     let mut server = Program::start(database.folder(), &serve);
     let address = server.address().unwrap();
     let api = Api::new();

@@ -153,7 +153,9 @@ impl Harness {
     /// Starts the server again; now and then it is killed while it starts.
     fn restart(&mut self) {
         if self.rng.random_range(0..3) == 0 {
-            let mut starting = self.database.start(&["serve", "--listen", "127.0.0.1:0"]);
+            let mut starting =
+                self.database
+                    .start(&["serve", "--no-authentication", "--listen", "127.0.0.1:0"]);
             let moment = Duration::from_micros(self.rng.random_range(0..100_000));
             std::thread::sleep(moment);
             starting.kill();

@@ -51,7 +51,7 @@ async fn an_agent_reports_this_machine_and_loses_nothing_while_the_server_is_awa
         .unwrap()
         .port();
     let listen = format!("127.0.0.1:{port}");
-    let serve = ["serve", "--listen", &listen];
+    let serve = ["serve", "--no-authentication", "--listen", &listen];
     let mut server = database.start(&serve);
     let address = server.address().unwrap();
     let api = Api::new();

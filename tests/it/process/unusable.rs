@@ -8,7 +8,7 @@ use sqlx::{Connection, SqliteConnection};
 
 use super::database::Database;
 
-const SERVE: [&str; 3] = ["serve", "--listen", "127.0.0.1:0"];
+const SERVE: [&str; 4] = ["serve", "--no-authentication", "--listen", "127.0.0.1:0"];
 
 fn refused_at(database: &Database, url: &str, words: &[&str]) {
     let arguments = [&SERVE[..], &["--database", url]].concat();

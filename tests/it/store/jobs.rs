@@ -45,7 +45,7 @@ async fn a_job_that_its_last_device_ends_while_it_is_cancelled_is_not_cancelled(
     };
     let cancelled = async {
         queued(2).await;
-        cancel(&ingest, &job_id, "operator", None).await
+        cancel(&ingest, (&job_id, None), ("operator", None)).await
     };
     let let_go = async {
         queued(3).await;

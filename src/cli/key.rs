@@ -1,0 +1,272 @@
+//! `key`: access keys are made, listed and revoked, beside a running server or before there is one.
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+
+use super::{location, print, say};
+use crate::app;
+use crate::clock::Clock;
+use crate::config::{DatabaseArgs, LimitArgs};
+use crate::event::Instant;
+use crate::history::fleet::IdPage;
+use crate::history::keys::{KeyRow, keys_page, usage};
+use crate::identity::{self, Grant, Made, Role, Secret};
+use crate::ingest::Ingest;
+use crate::store::Store;
+
+/// Keys that are listed at once.
+const PAGE: u64 = 1_000;
+/// Characters at least of the beginning of an id or key that names one.
+const BEGINNING_MIN: usize = 6;
+
+/// Arguments of `key`.
+#[derive(Clone, Debug, Args)]
+pub struct KeyArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: KeyAction,
+}
+
+/// What `key` can do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum KeyAction {
+    /// Make an access key and print it: it is shown once and kept nowhere.
+    Create(CreateArgs),
+    /// List the access keys.
+    List(DatabaseArgs),
+    /// Revoke an access key: it holds no more, and what its holder has open is closed.
+    Revoke(RevokeArgs),
+}
+
+/// Arguments of `key create`.
+#[derive(Clone, Debug, Args)]
+pub struct CreateArgs {
+    /// Name for people, such as that of the program that is to have it (1 to 100 characters).
+    #[arg(long)]
+    pub name: String,
+    /// What its holder may do: VIEWER reads, OPERATOR also gives commands, ADMIN may do everything,
+    /// DEVICE is one device, INGEST records and reads nothing.
+    #[arg(long, value_parser = role)]
+    pub role: Role,
+    /// Bind its holder to a site; may be repeated (VIEWER, OPERATOR, INGEST).
+    #[arg(long = "site", value_name = "SITE_ID")]
+    pub sites: Vec<String>,
+    /// The device that its holder is (DEVICE).
+    #[arg(long, value_name = "DEVICE_ID")]
+    pub device: Option<String>,
+    /// How long it holds, such as 12h or 90d; until it is revoked when left out.
+    #[arg(long, value_parser = lifetime)]
+    pub expires_in: Option<Lifetime>,
+    /// Write the key to a new file that its owner alone can read, instead of printing it.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Which database.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+}
+
+/// Arguments of `key revoke`.
+#[derive(Clone, Debug, Args)]
+pub struct RevokeArgs {
+    /// Its id or its beginning as `key list` shows them; at least 6 characters.
+    pub key: String,
+    /// Why.
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Which database.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+}
+
+/// How long a key holds, in hours.
+#[derive(Clone, Copy, Debug)]
+pub struct Lifetime(i64);
+
+fn role(text: &str) -> Result<Role, String> {
+    let words: Vec<&str> = Role::ALL.iter().map(|role| role.word()).collect();
+    Role::of_word(text).ok_or_else(|| format!("it is none of {}", words.join(", ")))
+}
+
+fn lifetime(text: &str) -> Result<Lifetime, String> {
+    let hours = || {
+        let (number, hours) = match text.strip_suffix('d') {
+            Some(days) => (days, 24),
+            None => (text.strip_suffix('h')?, 1),
+        };
+        let number: i64 = number.parse().ok().filter(|n| (1..=36_500).contains(n))?;
+        Some(Lifetime(number * hours))
+    };
+    hours().ok_or_else(|| "it is not of the form of 12h or 90d".to_owned())
+}
+
+/// Who makes and revokes keys here.
+const MADE: Made<'_> = Made {
+    actor: "command line",
+    operation: "",
+    network: None,
+    keys: None,
+};
+
+/// Runs `key`.
+pub(super) async fn key(arguments: KeyArgs) -> anyhow::Result<()> {
+    match arguments.action {
+        KeyAction::Create(arguments) => create(arguments).await,
+        KeyAction::List(database) => list(database).await,
+        KeyAction::Revoke(arguments) => revoke(arguments).await,
+    }
+}
+
+async fn create(arguments: CreateArgs) -> anyhow::Result<()> {
+    let now = Clock::system().now();
+    let grant = Grant {
+        name: arguments.name,
+        prefix: String::new(),
+        role: arguments.role,
+        site_ids: arguments.sites,
+        device_id: arguments.device,
+        expires_at: arguments
+            .expires_in
+            .map(|Lifetime(hours)| now.plus_ms(hours * 3_600_000)),
+    };
+    // before a key is made that nobody would see
+    let mut file = arguments.out.as_deref().map(new_file).transpose()?;
+    let location = location(&arguments.database, true)?;
+    let (store, tasks) = app::open(location, &LimitArgs::default(), Clock::system()).await?;
+    let made = Made {
+        operation: "key create",
+        ..MADE
+    };
+    let created = identity::create(&Ingest::new(store), grant, (made, None)).await;
+    tasks.stop().await;
+    let created = created.context("cannot make the access key");
+    if created.is_err()
+        && let Some(path) = &arguments.out
+    {
+        let _ = std::fs::remove_file(path);
+    }
+    let created = created?;
+    let secret = created.secret.as_ref().map_or("", Secret::reveal);
+    match &mut file {
+        Some(file) => writeln!(file, "{secret}").context("cannot write the access key")?,
+        None => print(secret),
+    }
+    let told = format!(
+        "id {}; the key is shown this once and kept nowhere",
+        created.key_id
+    );
+    say(&mut std::io::stderr(), &told);
+    Ok(())
+}
+
+fn new_file(path: &Path) -> anyhow::Result<std::fs::File> {
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(0o600).open(path);
+    file.with_context(|| format!("cannot make the file {}", path.display()))
+}
+
+async fn list(database: DatabaseArgs) -> anyhow::Result<()> {
+    let location = location(&database, false)?;
+    let (store, tasks) = app::open(location, &LimitArgs::default(), Clock::system()).await?;
+    let keys = all(&store).await;
+    tasks.stop().await;
+    let keys = keys?;
+    if keys.is_empty() {
+        say(
+            &mut std::io::stderr(),
+            "there are no access keys; make one with `key create`",
+        );
+        return Ok(());
+    }
+    print("ID                                BEGINNING  ROLE      NAME, REACH, STATE");
+    let now = Clock::system().now();
+    for (row, grant, used_at) in keys {
+        let role = grant.role.word();
+        let told = told(&row, &grant, (used_at, now));
+        print(&format!(
+            "{}  {:<9}  {role:<8}  {told}",
+            row.key_id, grant.prefix
+        ));
+    }
+    Ok(())
+}
+
+type Listed = (KeyRow, Grant, Option<Instant>);
+
+async fn all(store: &Store) -> anyhow::Result<Vec<Listed>> {
+    let mut keys: Vec<Listed> = Vec::new();
+    loop {
+        let page = IdPage {
+            after: keys.last().map(|(row, ..)| row.key_id.clone()),
+            limit: PAGE,
+            ..IdPage::default()
+        };
+        let rows = keys_page(store, &page, &Store::own_allowance()).await?;
+        if rows.is_empty() {
+            return Ok(keys);
+        }
+        let ids: Vec<String> = rows.iter().map(|row| row.key_id.clone()).collect();
+        let used = usage(store, &ids).await?;
+        for row in rows {
+            let grant = row.key_grant.as_deref().unwrap_or_default();
+            let grant = serde_json::from_str(grant).context("a key cannot be read")?;
+            let used_at = used.get(&row.key_id).copied().map(Instant);
+            keys.push((row, grant, used_at));
+        }
+    }
+}
+
+fn told(row: &KeyRow, grant: &Grant, (used_at, now): (Option<Instant>, Instant)) -> String {
+    let device = grant.device_id.as_ref();
+    let sites = Some(grant.site_ids.join(" ")).filter(|sites| !sites.is_empty());
+    let state = match (row.revoked_at, grant.expires_at) {
+        (Some(at), _) => Some(format!("revoked {}", Instant(at))),
+        (None, Some(end)) if end <= now => Some(format!("expired {end}")),
+        (None, Some(end)) => Some(format!("holds until {end}")),
+        (None, None) => None,
+    };
+    let used = used_at.map_or("not used yet".to_owned(), |at| format!("last used {at}"));
+    let parts = [
+        Some(grant.name.clone()),
+        device.map(|device| format!("device {device}")),
+        sites.map(|sites| format!("sites {sites}")),
+        state,
+        Some(used),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+async fn revoke(arguments: RevokeArgs) -> anyhow::Result<()> {
+    let location = location(&arguments.database, false)?;
+    let (store, tasks) = app::open(location, &LimitArgs::default(), Clock::system()).await?;
+    let revoked = revoke_in(store, &arguments).await;
+    tasks.stop().await;
+    print(&format!("revoked {}", revoked?));
+    Ok(())
+}
+
+async fn revoke_in(store: Store, arguments: &RevokeArgs) -> anyhow::Result<String> {
+    let beginning = arguments.key.trim_end_matches('…');
+    if beginning.len() < BEGINNING_MIN {
+        bail!("give at least {BEGINNING_MIN} characters of the id or of the key");
+    }
+    let mut keys = all(&store).await?;
+    keys.retain(|(row, grant, _)| {
+        row.key_id.starts_with(beginning) || grant.prefix.starts_with(beginning)
+    });
+    let key_id = match keys.as_slice() {
+        [(row, ..)] => row.key_id.clone(),
+        [] => bail!("there is no access key that begins with {beginning}"),
+        _ => bail!("several access keys begin with {beginning}; give more of the id"),
+    };
+    let made = Made {
+        operation: "key revoke",
+        ..MADE
+    };
+    let why = (made, arguments.reason.as_deref());
+    identity::revoke(&Ingest::new(store), (&key_id, None), why).await?;
+    Ok(key_id)
+}

@@ -1,0 +1,218 @@
+//! What each caller may ask, and what of it is answered.
+//!
+//! Everything at the root of the schema has a [`rule`]; what has none is refused to everybody. A caller
+//! that is bound to sites or to a device is answered as if there were nothing else.
+
+use std::sync::Arc;
+
+use async_graphql::parser::types::{
+    ExecutableDocument, OperationDefinition, OperationType, Selection, SelectionSet,
+};
+use async_graphql::{ContextBase, Error, ServerError};
+
+use super::error::{ErrorCode, error};
+use super::{api, of_failed};
+use crate::event::{Cell, Event};
+use crate::history::Within;
+use crate::identity::{Caller, Permission, Reach};
+use crate::kinds::{Audience, Filter, Kind, Operand, Operator, Spec};
+use crate::store::{EntityType, Names, Store, StoreError};
+
+/// What may ask for a field at the root; `None` for one that nobody may.
+#[must_use]
+pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
+    let of_kind = |name: fn(&Spec) -> &str| {
+        let kind = Kind::all().find(|kind| name(kind.spec()) == field)?;
+        Some(match kind.spec().audience {
+            Audience::Readers => Permission::Read,
+            Audience::Administrators => Permission::Administer,
+        })
+    };
+    match root {
+        OperationType::Query => match field {
+            "viewer" | "__typename" | "__schema" | "__type" => Some(Permission::BeKnown),
+            "node" | "site" | "device" | "sites" | "devices" | "job" | "jobs" | "events" => {
+                Some(Permission::Read)
+            }
+            "systemConfiguration" | "collectionStatus" | "storeHealth" => {
+                Some(Permission::ReadWhole)
+            }
+            "accessKeys" => Some(Permission::Administer),
+            _ => of_kind(|spec| spec.list),
+        },
+        OperationType::Mutation => match field {
+            "__typename" => Some(Permission::BeKnown),
+            "recordEvents" => Some(Permission::Record),
+            "createJob" | "cancelJob" | "setConfiguration" | "setSiteSchedule" => {
+                Some(Permission::Command)
+            }
+            "createAccessKey" | "revokeAccessKey" => Some(Permission::Administer),
+            _ => None,
+        },
+        OperationType::Subscription => match field {
+            "__typename" => Some(Permission::BeKnown),
+            "events" | "jobProgress" => Some(Permission::Read),
+            _ => of_kind(|spec| spec.stream),
+        },
+    }
+}
+
+/// Refuses an operation if its caller may not ask for one of the fields at its root.
+pub(super) fn check(
+    document: &ExecutableDocument,
+    operation: &OperationDefinition,
+    caller: &Caller,
+) -> Result<(), ServerError> {
+    let mut reader = Reader {
+        document,
+        root: operation.ty,
+        caller,
+        fragments: Vec::new(),
+    };
+    reader.set(&operation.selection_set.node)
+}
+
+struct Reader<'a> {
+    document: &'a ExecutableDocument,
+    root: OperationType,
+    caller: &'a Caller,
+    /// Those that were looked at.
+    fragments: Vec<&'a str>,
+}
+
+impl<'a> Reader<'a> {
+    fn set(&mut self, set: &'a SelectionSet) -> Result<(), ServerError> {
+        for selection in &set.items {
+            match &selection.node {
+                Selection::Field(field) => {
+                    let name = field.node.name.node.as_str();
+                    if let Some(error) = self.refused(name) {
+                        return Err(error.into_server_error(field.pos));
+                    }
+                }
+                Selection::InlineFragment(fragment) => {
+                    self.set(&fragment.node.selection_set.node)?;
+                }
+                Selection::FragmentSpread(spread) => {
+                    let name = &spread.node.fragment_name.node;
+                    let fragment = self.document.fragments.get(name);
+                    if let Some(fragment) = fragment
+                        && !self.fragments.contains(&name.as_str())
+                    {
+                        self.fragments.push(name.as_str());
+                        self.set(&fragment.node.selection_set.node)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn refused(&self, field: &str) -> Option<Error> {
+        let role = self.caller.role.word();
+        let forbidden = |message: String| Some(error(ErrorCode::Forbidden, message));
+        match rule(self.root, field) {
+            Some(permission) if self.caller.may(permission) => None,
+            Some(Permission::ReadWhole) if self.caller.may(Permission::Read) => forbidden(format!(
+                "{field} is of the whole fleet: whoever is bound to sites or to a device may not ask \
+                 for it"
+            )),
+            Some(_) => forbidden(format!("the role {role} may not ask for {field}")),
+            // closed unless stated: to everybody it is as if there were no such field
+            None => {
+                let root = self.root;
+                let message = format!("Unknown field \"{field}\" on the root of a {root}.");
+                Some(error(ErrorCode::ValidationFailed, message))
+            }
+        }
+    }
+}
+
+/// Who asks.
+pub(super) fn caller<'a, T>(ctx: &ContextBase<'a, T>) -> &'a Caller {
+    ctx.data_unchecked::<Caller>()
+}
+
+/// What of the fleet the caller reads.
+pub(super) async fn within<T: Sync>(ctx: &ContextBase<'_, T>) -> Result<Within, Error> {
+    let store = api(ctx).store();
+    let found = of_reach(store, &caller(ctx).reach).await;
+    found.map_err(|error| of_failed(api(ctx), &error))
+}
+
+/// What is within reach, by keys.
+pub(super) async fn of_reach(store: &Store, reach: &Reach) -> Result<Within, StoreError> {
+    match reach {
+        Reach::Whole => Ok(Within::Whole),
+        Reach::Sites(sites) => {
+            let mut keys = Vec::with_capacity(sites.len());
+            for site in sites.iter() {
+                keys.extend(store.key(EntityType::Site, site).await?);
+            }
+            Ok(Within::Sites(keys))
+        }
+        Reach::Device(device) => {
+            let device_key = store.key(EntityType::Device, device).await?;
+            let site_key = device_key.and_then(|key| store.names().site_of_device(key));
+            Ok(Within::Device {
+                device_key: device_key.unwrap_or(NONE),
+                site_key: site_key.unwrap_or(NONE),
+            })
+        }
+    }
+}
+
+/// A key that nothing has.
+const NONE: i64 = -1;
+
+/// The condition on events of a kind that leaves those that the caller may read.
+pub(super) fn filter(caller: &Caller, within: &Within, kind: Kind) -> Filter {
+    let spec = kind.spec();
+    let nothing = || Filter::Or(Vec::new());
+    if !reads(caller, kind) {
+        return nothing();
+    }
+    let has_place = spec.device_index().is_some() || spec.site_index().is_some();
+    match within {
+        Within::Whole => Filter::default(),
+        Within::Sites(keys) if has_place => {
+            let keys = keys.iter().copied().map(Cell::Int).collect();
+            Filter::Is(Operand::Site, Operator::In(keys))
+        }
+        Within::Device { device_key, .. } if spec.device_index().is_some() => {
+            let key = vec![Cell::Int(*device_key)];
+            Filter::Is(Operand::Device, Operator::In(key))
+        }
+        Within::Sites(_) | Within::Device { .. } => nothing(),
+    }
+}
+
+fn reads(caller: &Caller, kind: Kind) -> bool {
+    match kind.spec().audience {
+        Audience::Readers => caller.may(Permission::Read),
+        Audience::Administrators => caller.may(Permission::Administer),
+    }
+}
+
+/// Whether the caller may read an event: the same as [`filter`], of an event in memory.
+pub(super) fn sees(caller: &Caller, names: &Names, event: &Event) -> bool {
+    if !reads(caller, event.fact.kind) {
+        return false;
+    }
+    let spec = event.fact.spec();
+    let cell = |index: Option<usize>| index.and_then(|index| event.fact.cells.get(index));
+    match &caller.reach {
+        Reach::Whole => true,
+        Reach::Sites(sites) => {
+            let named = cell(spec.site_index()).and_then(Cell::int);
+            let device = cell(spec.device_index()).and_then(Cell::int);
+            let site = named.or_else(|| device.and_then(|device| names.site_of_device(device)));
+            let id: Option<Arc<str>> = site.and_then(|site| names.id(site));
+            id.is_some_and(|id| sites.contains(&id))
+        }
+        Reach::Device(id) => {
+            let device = cell(spec.device_index()).and_then(Cell::text);
+            device == Some(&**id)
+        }
+    }
+}

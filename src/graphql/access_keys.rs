@@ -1,0 +1,342 @@
+//! Who asks, and the access keys: listed, made and revoked.
+
+use std::sync::Arc;
+
+use async_graphql::{Context, Enum, Error, ID, InputObject, Object, SimpleObject};
+
+use super::command::{UserError, UserErrorCode, keyed_id, tell_refused};
+use super::error::of_append;
+use super::order::InOrder;
+use super::pages::TypedEdge;
+use super::scalars::{DateTime, Long};
+use super::{access, api, loaders, of_failed};
+use crate::event::Instant;
+use crate::history::fleet::{DeviceFilter, IdPage};
+use crate::history::keys;
+use crate::identity::{self, Caller, Grant, KeyError, Made, Reach, Role};
+
+/// What a caller is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(name = "Role", remote = "Role")]
+pub(super) enum RoleWord {
+    /// Reads what is recorded.
+    Viewer,
+    /// Reads, and gives commands: jobs, configuration, schedules.
+    Operator,
+    /// Everything: also records, gives out access keys and reads the audit.
+    Admin,
+    /// One device: records and reads what is its own.
+    Device,
+    /// Records, and reads nothing.
+    Ingest,
+}
+
+/// Who asks.
+#[derive(Clone, Debug, SimpleObject)]
+pub(super) struct Viewer {
+    /// Name of the caller: of an access key with its beginning, or of whoever a token is for.
+    name: String,
+    /// What the caller may do.
+    role: RoleWord,
+    /// The sites that the caller is bound to; null for one who is bound to none.
+    site_ids: Option<Vec<String>>,
+    /// The device that the caller is; null for one who is none.
+    device_id: Option<String>,
+    /// From when on the caller is to prove anew who they are; null when that is never.
+    expires_at: Option<DateTime>,
+}
+
+impl Viewer {
+    /// What a caller is told of themselves.
+    pub(super) fn of(caller: &Caller) -> Self {
+        let (site_ids, device_id) = match &caller.reach {
+            Reach::Whole => (None, None),
+            Reach::Sites(ids) => (Some(ids.iter().map(ToString::to_string).collect()), None),
+            Reach::Device(id) => (None, Some(id.to_string())),
+        };
+        Self {
+            name: caller.name.to_string(),
+            role: caller.role.into(),
+            site_ids,
+            device_id,
+            expires_at: caller.expires_at.map(DateTime),
+        }
+    }
+}
+
+/// An access key; the key itself is kept nowhere and was shown when it was made.
+#[derive(Clone, Debug)]
+pub(super) struct AccessKey {
+    row: Arc<keys::KeyRow>,
+    grant: Arc<Grant>,
+    used_at: Option<Instant>,
+}
+
+/// An access key: by it a program proves who it is. The key itself is kept nowhere; it was shown when it
+/// was made.
+#[Object]
+impl AccessKey {
+    /// Its id, for `revokeAccessKey`.
+    async fn id(&self) -> ID {
+        ID(self.row.key_id.clone())
+    }
+
+    /// Its beginning, by which its holder can tell which it is.
+    async fn prefix(&self) -> &str {
+        &self.grant.prefix
+    }
+
+    /// Name for people.
+    async fn name(&self) -> &str {
+        &self.grant.name
+    }
+
+    /// What its holder may do.
+    async fn role(&self) -> RoleWord {
+        self.grant.role.into()
+    }
+
+    /// The sites that its holder is bound to; null when that is none.
+    async fn site_ids(&self) -> Option<&[String]> {
+        let ids = self.grant.site_ids.as_slice();
+        (!ids.is_empty()).then_some(ids)
+    }
+
+    /// The device that its holder is; null when that is none.
+    async fn device_id(&self) -> Option<&str> {
+        self.grant.device_id.as_deref()
+    }
+
+    /// When it was made.
+    async fn created_at(&self) -> DateTime {
+        DateTime(Instant(self.row.created_at.unwrap_or_default()))
+    }
+
+    /// Who made it.
+    async fn created_by(&self) -> &str {
+        self.row.created_by.as_deref().unwrap_or_default()
+    }
+
+    /// From when on it holds no more; null when that is never.
+    async fn expires_at(&self) -> Option<DateTime> {
+        self.grant.expires_at.map(DateTime)
+    }
+
+    /// When it was revoked; null while it is not.
+    async fn revoked_at(&self) -> Option<DateTime> {
+        self.row.revoked_at.map(|at| DateTime(Instant(at)))
+    }
+
+    /// Who revoked it.
+    async fn revoked_by(&self) -> Option<&str> {
+        self.row.revoked_by.as_deref()
+    }
+
+    /// When it was last used, to about a minute; null when it never was.
+    async fn last_used_at(&self) -> Option<DateTime> {
+        self.used_at.map(DateTime)
+    }
+
+    /// Position of the event that changed it last, for `expectedVersion`.
+    async fn version(&self) -> Long {
+        Long(self.row.position)
+    }
+}
+
+impl AccessKey {
+    async fn all(ctx: &Context<'_>, rows: Vec<keys::KeyRow>) -> Result<Vec<Self>, Error> {
+        let api = api(ctx);
+        let ids: Vec<String> = rows.iter().map(|row| row.key_id.clone()).collect();
+        let written = keys::usage(api.store(), &ids).await;
+        let written = written.map_err(|error| of_failed(api, &error))?;
+        let key = |row: keys::KeyRow| {
+            let grant = serde_json::from_str(row.key_grant.as_deref()?).ok()?;
+            let there = written.get(&row.key_id).copied().map(Instant);
+            Some(Self {
+                used_at: api.keys.used_at(&row.key_id).max(there),
+                row: Arc::new(row),
+                grant: Arc::new(grant),
+            })
+        };
+        Ok(rows.into_iter().filter_map(key).collect())
+    }
+
+    async fn of(ctx: &Context<'_>, key_id: &str) -> Result<Option<Self>, Error> {
+        let row = keys::key(api(ctx).store(), key_id).await;
+        let row = row.map_err(|error| of_failed(api(ctx), &error))?;
+        Ok(Self::all(ctx, row.into_iter().collect()).await?.pop())
+    }
+}
+
+impl TypedEdge for AccessKey {
+    const NAME: &'static str = "AccessKey";
+
+    fn id(&self) -> &str {
+        &self.row.key_id
+    }
+
+    fn weight_bytes(&self) -> usize {
+        2 * self.row.key_grant.as_ref().map_or(0, String::len) + size_of::<keys::KeyRow>()
+    }
+
+    async fn count(
+        ctx: &Context<'_>,
+        _filter: &DeviceFilter,
+        _at_site: Option<i64>,
+    ) -> Result<u64, Error> {
+        let count = keys::keys_count(api(ctx).store()).await;
+        count.map_err(|error| of_failed(api(ctx), &error))
+    }
+
+    async fn rows(
+        ctx: &Context<'_>,
+        _filter: &DeviceFilter,
+        _at_site: Option<i64>,
+        page: &IdPage,
+    ) -> Result<Vec<Self>, Error> {
+        let allowance = loaders(ctx).allowance();
+        let rows = keys::keys_page(api(ctx).store(), page, allowance).await;
+        let rows = rows.map_err(|error| of_failed(api(ctx), &error))?;
+        Self::all(ctx, rows).await
+    }
+}
+
+/// An access key to be made.
+#[derive(Debug, InputObject)]
+struct CreateAccessKeyInput {
+    /// Name for people, such as that of the program that is to have it; 1 to 100 characters.
+    name: String,
+    /// What its holder may do.
+    role: RoleWord,
+    /// Binds its holder to these sites, at most 100; for VIEWER, OPERATOR and INGEST.
+    #[graphql(default)]
+    site_ids: Vec<ID>,
+    /// The device that its holder is; for DEVICE, and for no other.
+    device_id: Option<ID>,
+    /// From when on it holds no more; left out, it holds until it is revoked.
+    expires_at: Option<DateTime>,
+    /// A repeat with the same key makes no second access key, and does not show the first again; 1 to
+    /// 255 characters.
+    #[graphql(validator(min_length = 1, max_length = 255))]
+    idempotency_key: Option<String>,
+}
+
+/// An access key to be revoked.
+#[derive(Debug, InputObject)]
+struct RevokeAccessKeyInput {
+    /// Its id.
+    id: ID,
+    /// Why.
+    reason: Option<String>,
+    /// Refused as CONFLICT when the key has another `version`.
+    expected_version: Option<Long>,
+}
+
+/// The answer to `createAccessKey`.
+#[derive(Debug, SimpleObject)]
+struct CreateAccessKeyPayload {
+    /// The key as it is listed.
+    access_key: Option<InOrder<AccessKey>>,
+    /// The key itself, to be sent as `Authorization: Bearer …`. It is shown now and never again; null
+    /// when the request repeats one that was answered.
+    secret: Option<String>,
+    /// Why the command was refused; empty when it was not.
+    user_errors: Vec<UserError>,
+}
+
+/// The answer to `revokeAccessKey`.
+#[derive(Debug, SimpleObject)]
+struct RevokeAccessKeyPayload {
+    /// The key as it is listed.
+    access_key: Option<InOrder<AccessKey>>,
+    /// Why the command was refused; empty when it was not.
+    user_errors: Vec<UserError>,
+}
+
+/// The commands on access keys.
+#[derive(Debug)]
+pub(super) struct KeyCommands;
+
+#[Object]
+impl KeyCommands {
+    /// Makes an access key.
+    async fn create_access_key(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The key.")] input: CreateAccessKeyInput,
+    ) -> Result<CreateAccessKeyPayload, Error> {
+        let grant = Grant {
+            name: input.name,
+            prefix: String::new(),
+            role: input.role.into(),
+            site_ids: input.site_ids.into_iter().map(|id| id.0).collect(),
+            device_id: input.device_id.map(|id| id.0),
+            expires_at: input.expires_at.map(|at| at.0),
+        };
+        let event_id = input.idempotency_key;
+        let event_id = event_id.map(|key| keyed_id(access::caller(ctx), Some(&key), "access key"));
+        let made = made(ctx, "createAccessKey");
+        let made = identity::create(&api(ctx).ingest, grant, (made, event_id)).await;
+        match made {
+            Ok(created) => Ok(CreateAccessKeyPayload {
+                access_key: AccessKey::of(ctx, &created.key_id).await?.map(InOrder),
+                secret: created.secret.map(|secret| secret.reveal().to_owned()),
+                user_errors: Vec::new(),
+            }),
+            Err(error) => Ok(CreateAccessKeyPayload {
+                access_key: None,
+                secret: None,
+                user_errors: vec![refused(ctx, "createAccessKey", error).await?],
+            }),
+        }
+    }
+
+    /// Revokes an access key: it holds no more, and what its holder has open is closed. Revoking it again
+    /// changes nothing.
+    async fn revoke_access_key(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which key, and why.")] input: RevokeAccessKeyInput,
+    ) -> Result<RevokeAccessKeyPayload, Error> {
+        let which = (input.id.as_str(), input.expected_version.map(|v| v.0));
+        let why = (made(ctx, "revokeAccessKey"), input.reason.as_deref());
+        let revoked = identity::revoke(&api(ctx).ingest, which, why).await;
+        let user_errors = match revoked {
+            Ok(()) => Vec::new(),
+            Err(error) => vec![refused(ctx, "revokeAccessKey", error).await?],
+        };
+        Ok(RevokeAccessKeyPayload {
+            access_key: AccessKey::of(ctx, &input.id).await?.map(InOrder),
+            user_errors,
+        })
+    }
+}
+
+fn made<'a>(ctx: &'a Context<'_>, operation: &'a str) -> Made<'a> {
+    let caller = access::caller(ctx);
+    Made {
+        actor: &caller.name,
+        operation,
+        network: caller.network.as_deref(),
+        keys: Some(&api(ctx).keys),
+    }
+}
+
+/// What a command was refused for, which is told in the audit too; or its failure.
+async fn refused(ctx: &Context<'_>, operation: &str, error: KeyError) -> Result<UserError, Error> {
+    let (field, code) = match &error {
+        KeyError::Grant(error) => (error.field(), UserErrorCode::Invalid),
+        KeyError::NotRegistered { field, .. } => (*field, UserErrorCode::NotFound),
+        KeyError::OtherRepeat => ("idempotencyKey", UserErrorCode::Conflict),
+        KeyError::Unknown => ("id", UserErrorCode::NotFound),
+        KeyError::Stale { .. } => ("expectedVersion", UserErrorCode::Conflict),
+        KeyError::Store(error) => return Err(of_failed(api(ctx), error)),
+        KeyError::Append(error) => {
+            let now = api(ctx).ingest.clock().now();
+            return Err(of_append(&api(ctx).background, now, error));
+        }
+    };
+    let refused = UserError::new(field, code, error.to_string());
+    tell_refused(ctx, &(operation, None), std::slice::from_ref(&refused)).await?;
+    Ok(refused)
+}

@@ -1,0 +1,149 @@
+//! What is the same for all commands: that they are told in the audit, what they are refused for, what is
+//! within the reach of who gives them, and that a repeat does nothing.
+
+use std::borrow::Cow;
+
+use async_graphql::{Context, Enum, Error, SimpleObject};
+use uuid::Uuid;
+
+use super::error::of_append;
+use super::{access, api, of_failed};
+use crate::history::{Within, jobs};
+use crate::identity::{Caller, Deed};
+use crate::ingest::Ingest;
+use crate::kinds::{Code, Refusal};
+use crate::store::EntityType;
+
+/// Why a command was refused, for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+pub(super) enum UserErrorCode {
+    /// Something that it names does not exist.
+    NotFound,
+    /// A value is out of its bounds.
+    Invalid,
+    /// It cannot be done in the state that the thing is in.
+    WrongState,
+    /// Somebody else changed the thing at the same time.
+    Conflict,
+}
+
+/// Why a command was refused.
+#[derive(Clone, Debug, SimpleObject)]
+pub(super) struct UserError {
+    /// The input field at fault.
+    pub(super) field: Option<String>,
+    /// Why, for people.
+    message: String,
+    /// Why, for programs.
+    code: UserErrorCode,
+}
+
+impl UserError {
+    pub(super) fn new(field: &str, code: UserErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            field: Some(field.to_owned()),
+            message: message.into(),
+            code,
+        }
+    }
+
+    pub(super) fn of(refusal: Refusal) -> Self {
+        let field = refusal.field.map(Cow::into_owned);
+        Self {
+            field,
+            message: refusal.message,
+            code: if matches!(refusal.code, Code::UnknownDevice | Code::UnknownSite) {
+                UserErrorCode::NotFound
+            } else {
+                UserErrorCode::Invalid
+            },
+        }
+    }
+}
+
+/// A command, and what it is given on.
+pub(super) type What<'a> = (&'a str, Option<String>);
+
+fn deed(ctx: &Context<'_>, (operation, target): &What<'_>) -> Deed {
+    let (caller, now) = (access::caller(ctx), api(ctx).ingest.clock().now());
+    let deed = Deed::command(caller, operation, now).from(caller.network.as_deref());
+    match target {
+        Some(target) => deed.to(target),
+        None => deed,
+    }
+}
+
+/// The door for a command: what it records is told in the audit in the same commit, and once.
+pub(super) fn door(ctx: &Context<'_>, what: &What<'_>) -> Ingest {
+    let entry = deed(ctx, what).entry().map(|mut entry| {
+        entry.fact.event_id = Some(Uuid::now_v7());
+        entry
+    });
+    api(ctx).ingest.audited(entry)
+}
+
+/// Tells in the audit for what a command was refused, if it was.
+pub(super) async fn tell_refused(
+    ctx: &Context<'_>,
+    what: &What<'_>,
+    errors: &[UserError],
+) -> Result<(), Error> {
+    let Some(error) = errors.first() else {
+        return Ok(());
+    };
+    let entry = deed(ctx, what).refused(&error.message).entry();
+    let ingest = &api(ctx).ingest;
+    let told = ingest.command(entry.into_iter().collect(), None).await;
+    told.map(drop)
+        .map_err(|error| of_append(&api(ctx).background, ingest.clock().now(), &error))
+}
+
+/// Namespace of the ids that follow from idempotency keys of commands.
+const KEYS: Uuid = Uuid::from_u128(0x63a9_9c22_14ee_4fd5_a9cb_6d6f_3a5c_10e7);
+
+/// The id of what a command makes: of the same key of the same caller it is the same.
+pub(super) fn keyed_id(caller: &Caller, key: Option<&str>, what: &str) -> Uuid {
+    key.map_or_else(Uuid::now_v7, |key| {
+        let key = caller.reach.own(key);
+        Uuid::new_v5(&KEYS, format!("{what}/{key}").as_bytes())
+    })
+}
+
+/// Whether the caller reaches a site, if there is such a one.
+pub(super) async fn reaches_site(ctx: &Context<'_>, id: &str) -> Result<bool, Error> {
+    let within = access::within(ctx).await?;
+    if within == Within::Whole {
+        return Ok(true);
+    }
+    let key = api(ctx).store().key(EntityType::Site, id).await;
+    let key = key.map_err(|error| of_failed(api(ctx), &error))?;
+    Ok(key.is_some_and(|key| within.has_site(key)))
+}
+
+/// Whether the caller reaches a device, if there is such a one.
+pub(super) async fn reaches_device(ctx: &Context<'_>, id: &str) -> Result<bool, Error> {
+    let within = access::within(ctx).await?;
+    if within == Within::Whole {
+        return Ok(true);
+    }
+    let store = api(ctx).store();
+    let key = store.key(EntityType::Device, id).await;
+    let key = key.map_err(|error| of_failed(api(ctx), &error))?;
+    Ok(key.is_some_and(|key| within.has_device(key, store.names().site_of_device(key))))
+}
+
+/// Whether all devices of a job are within: a job is commanded wholly or not at all.
+pub(super) async fn reaches_all(
+    ctx: &Context<'_>,
+    within: &Within,
+    job_id: &str,
+) -> Result<bool, Error> {
+    if *within == Within::Whole || job_id.contains('\0') {
+        return Ok(true);
+    }
+    let store = api(ctx).store();
+    let targets = jobs::targets(store, job_id).await;
+    let targets = targets.map_err(|error| of_failed(api(ctx), &error))?;
+    let mut keys = targets.iter().map(|target| target.device_key);
+    Ok(keys.all(|key| within.has_device(key, store.names().site_of_device(key))))
+}

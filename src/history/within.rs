@@ -1,0 +1,94 @@
+//! What of the fleet somebody reads: all of it, what is at some sites now, or one device.
+
+use entity::{devices, job_targets, jobs, sites};
+use sea_orm::sea_query::{Expr, Query};
+use sea_orm::{ColumnTrait, Condition, DbBackend, ExprTrait};
+
+use crate::store::{List, is_among};
+
+/// What of the fleet is read, by keys; a key that is in no table reads nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Within {
+    /// All of it.
+    #[default]
+    Whole,
+    /// These sites, and the devices that are registered there.
+    Sites(Vec<i64>),
+    /// One device, and of the site at which it is registered what is of the site itself.
+    Device {
+        /// The device.
+        device_key: i64,
+        /// Its site.
+        site_key: i64,
+    },
+}
+
+impl Within {
+    /// Whether a device that is registered at a site is within.
+    #[must_use]
+    pub fn has_device(&self, key: i64, site: Option<i64>) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::Sites(sites) => site.is_some_and(|site| sites.contains(&site)),
+            Self::Device { device_key, .. } => *device_key == key,
+        }
+    }
+
+    /// Whether a site is within.
+    #[must_use]
+    pub fn has_site(&self, key: i64) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::Sites(sites) => sites.contains(&key),
+            Self::Device { site_key, .. } => *site_key == key,
+        }
+    }
+
+    /// The condition on devices.
+    pub(super) fn of_devices(&self, backend: DbBackend) -> Condition {
+        let condition = match self {
+            Self::Whole => None,
+            Self::Sites(keys) => {
+                let keys = List::Int(keys.clone());
+                Some(is_among(devices::Column::SiteKey, keys, backend))
+            }
+            Self::Device { device_key, .. } => Some(devices::Column::DeviceKey.eq(*device_key)),
+        };
+        Condition::all().add_option(condition)
+    }
+
+    /// The condition on sites.
+    pub(super) fn of_sites(&self, backend: DbBackend) -> Condition {
+        let condition = match self {
+            Self::Whole => None,
+            Self::Sites(keys) => {
+                let keys = List::Int(keys.clone());
+                Some(is_among(sites::Column::SiteKey, keys, backend))
+            }
+            Self::Device { site_key, .. } => Some(sites::Column::SiteKey.eq(*site_key)),
+        };
+        Condition::all().add_option(condition)
+    }
+
+    /// The condition on jobs: one of their devices at least is within.
+    pub(super) fn of_jobs(&self, backend: DbBackend) -> Condition {
+        if *self == Self::Whole {
+            return Condition::all();
+        }
+        let devices = Query::select()
+            .column(devices::Column::DeviceKey)
+            .from(devices::Entity)
+            .cond_where(self.of_devices(backend))
+            .to_owned();
+        let targets = Query::select()
+            .expr(Expr::cust("1"))
+            .from(job_targets::Entity)
+            .and_where(
+                Expr::col((job_targets::Entity, job_targets::Column::JobId))
+                    .equals((jobs::Entity, jobs::Column::JobId)),
+            )
+            .and_where(job_targets::Column::DeviceKey.in_subquery(devices))
+            .to_owned();
+        Condition::all().add(Expr::exists(targets))
+    }
+}

@@ -1,0 +1,123 @@
+//! Finds out who makes a request, before anything else of it is read.
+//!
+//! A credential comes in the header `Authorization`; never in an address, which is written down in too
+//! many places. A socket may also give one in its greeting, since the pages of browsers can set no
+//! headers there. What a caller has open ends when the proof does.
+
+use std::time::Duration;
+
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use tokio::time::sleep;
+
+use super::Web;
+use super::answer::refused;
+use crate::clock::Clock;
+use crate::graphql::ErrorCode;
+use crate::identity::{Caller, Permission, SignInError};
+use crate::ingest::{AnsweredTo, Peer, network_of};
+
+/// Who made a request.
+#[derive(Clone, Debug)]
+pub(super) struct Asker(pub(super) Caller);
+
+/// From where a request comes: an address without its last part.
+pub(super) fn network(extensions: &Extensions) -> Option<String> {
+    let peer = extensions.get::<ConnectInfo<Peer>>();
+    peer.map(|peer| network_of(peer.0.0.ip()))
+}
+
+/// The credential of a request.
+pub(super) fn credential(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::AUTHORIZATION)?.to_str().ok()
+}
+
+/// What a route asks of whoever asks for it.
+enum Asks {
+    /// Nothing: it says nothing of anybody.
+    Nothing,
+    /// That the caller is known; what they may do is for the schema.
+    Caller,
+    /// That the caller may do something of a sort.
+    Permission(Permission),
+}
+
+fn asked_of(route: Option<&str>) -> Asks {
+    match route {
+        Some("/" | "/home.css" | "/graphiql" | "/graphiql/{file}") => Asks::Nothing,
+        Some("/healthz" | "/readyz") => Asks::Nothing,
+        Some("/graphql") => Asks::Caller,
+        Some("/metrics") => Asks::Permission(Permission::ReadWhole),
+        // closed unless stated
+        Some(_) => Asks::Permission(Permission::Administer),
+        None => Asks::Nothing,
+    }
+}
+
+/// Lets a request pass if its route is open, or if its caller may ask for it.
+pub(super) async fn layer(State(web): State<Web>, mut request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>();
+    let asks = asked_of(route.map(MatchedPath::as_str));
+    if matches!(asks, Asks::Nothing) {
+        return next.run(request).await;
+    }
+    let network = network(request.extensions());
+    let now = web.api.ingest.clock().now();
+    let given = credential(request.headers());
+    let is_socket = request.headers().contains_key(header::UPGRADE);
+    let caller = match web.authority.caller(given, network.as_deref(), now) {
+        Ok(caller) => caller,
+        // it may say who it is when it greets
+        Err(SignInError::Missing) if is_socket => return next.run(request).await,
+        Err(why) => return unauthenticated(&why),
+    };
+    if let Asks::Permission(permission) = asks
+        && !caller.may(permission)
+    {
+        let message = format!("the role {} may not ask for this", caller.role.word());
+        return refused(StatusCode::FORBIDDEN, ErrorCode::Forbidden, &message);
+    }
+    request.extensions_mut().insert(Asker(caller.clone()));
+    let mut response = next.run(request).await;
+    response.extensions_mut().insert(AnsweredTo(caller.name));
+    response
+}
+
+pub(super) fn unauthenticated(why: &SignInError) -> Response {
+    let message = why.to_string();
+    let status = StatusCode::UNAUTHORIZED;
+    let mut response = refused(status, ErrorCode::Unauthenticated, &message);
+    let challenge = HeaderValue::from_static("Bearer realm=\"homepot\"");
+    let headers = response.headers_mut();
+    headers.insert(header::WWW_AUTHENTICATE, challenge);
+    response
+}
+
+/// How often it is looked whether a proof has expired, by the clock of the server.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Waits until a caller's proof holds no more: until it expires, or is taken back.
+pub(super) async fn ended(caller: &Caller, clock: &Clock) {
+    loop {
+        let until = caller.expires_at.map(|end| {
+            let left = end.0.saturating_sub(clock.now().0).max(0);
+            Duration::from_micros(left.unsigned_abs())
+        });
+        if until.is_some_and(|left| left.is_zero()) {
+            return;
+        }
+        let look = async {
+            match until {
+                // a clock may be set, so it is looked at again
+                Some(left) => sleep(left.min(LOOK_EVERY)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = caller.revoked.cancelled() => return,
+            () = look => {}
+        }
+    }
+}

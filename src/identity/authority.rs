@@ -1,0 +1,94 @@
+//! Finds out who asks.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::{Caller, Keys, RefusedSignIns, Secret};
+use crate::event::Instant;
+
+/// Bytes at most of a credential.
+const CREDENTIAL_BYTES_MAX: usize = 8 * 1024;
+
+/// Why somebody was not let in. What is wrong with a key is told to nobody who tries keys: one that was
+/// revoked is as unknown as one that never was.
+#[derive(Clone, Debug, Error, PartialEq, Eq, Hash)]
+pub enum SignInError {
+    /// Nothing was given.
+    #[error(
+        "no credential was given; send an access key or a token as `Authorization: Bearer …`, on a \
+         socket as `authorization` in the payload of connection_init"
+    )]
+    Missing,
+    /// It is neither a key nor a token.
+    #[error("the credential is of no known form; it is `Bearer` and an access key or a token")]
+    Malformed,
+    /// It is a key that does not hold.
+    #[error("the access key does not hold: it is unknown, revoked or expired")]
+    Key,
+}
+
+/// Where it is found out who asks.
+#[derive(Clone, Debug)]
+pub enum Authority {
+    /// Everybody is let in as the caller of this machine: where only this machine can ask.
+    Open,
+    /// Whoever has a key or a token.
+    Closed {
+        /// The keys.
+        keys: Arc<Keys>,
+        /// Those who were refused.
+        refused: Arc<RefusedSignIns>,
+    },
+}
+
+impl Authority {
+    /// Whether everybody is let in.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        matches!(self, Self::Open)
+    }
+
+    /// Who gives a credential, from a network.
+    ///
+    /// # Errors
+    /// When nobody is proved by it.
+    pub fn caller(
+        &self,
+        credential: Option<&str>,
+        network: Option<&str>,
+        now: Instant,
+    ) -> Result<Caller, SignInError> {
+        let caller = match self {
+            Self::Open => Ok(Caller::local()),
+            Self::Closed { keys, refused } => {
+                let proved = proved(keys, credential, now);
+                // whoever says nothing yet tries nothing: a browser asks so first
+                if let Err(why @ (SignInError::Malformed | SignInError::Key)) = &proved {
+                    refused.count(network, why);
+                }
+                proved
+            }
+        };
+        caller.map(|caller| Caller {
+            network: network.map(Arc::from),
+            ..caller
+        })
+    }
+}
+
+fn proved(keys: &Keys, credential: Option<&str>, now: Instant) -> Result<Caller, SignInError> {
+    let credential = credential.ok_or(SignInError::Missing)?;
+    if credential.len() > CREDENTIAL_BYTES_MAX {
+        return Err(SignInError::Malformed);
+    }
+    let (scheme, given) = credential
+        .trim()
+        .split_once(' ')
+        .ok_or(SignInError::Malformed)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(SignInError::Malformed);
+    }
+    let key = Secret::read(given.trim()).ok_or(SignInError::Malformed)?;
+    keys.holder(&key, now).ok_or(SignInError::Key)
+}

@@ -1,0 +1,191 @@
+//! Access keys are made and revoked.
+
+use thiserror::Error;
+use uuid::Uuid;
+
+use super::{Deed, Grant, GrantError, Keys, Secret};
+use crate::event::Position;
+use crate::history::keys::key;
+use crate::ingest::Ingest;
+use crate::projections::keys::entity_of;
+use crate::store::{AppendError, EntityType, Expect, Outcome, Store, StoreError};
+
+/// Why a key was not made or revoked.
+#[derive(Debug, Error)]
+pub enum KeyError {
+    /// It cannot be granted.
+    #[error(transparent)]
+    Grant(#[from] GrantError),
+    /// A site or device that it names is not registered.
+    #[error("{id} is not registered")]
+    NotRegistered {
+        /// The field that names it.
+        field: &'static str,
+        /// Its id.
+        id: String,
+    },
+    /// The idempotency key was used before for another key.
+    #[error("the idempotency key was used before for another access key")]
+    OtherRepeat,
+    /// There is no such key.
+    #[error("there is no such access key")]
+    Unknown,
+    /// The key has changed meanwhile.
+    #[error("the access key has changed: its version is {version}")]
+    Stale {
+        /// Its version.
+        version: i64,
+    },
+    /// The log cannot be read.
+    #[error("cannot read the access keys")]
+    Store(#[from] StoreError),
+    /// The log cannot be written.
+    #[error("cannot record the access key")]
+    Append(#[from] AppendError),
+}
+
+/// A key that was made, with the key itself unless it had been made before.
+#[derive(Debug)]
+pub struct Created {
+    /// Its id.
+    pub key_id: String,
+    /// The key itself. It is told once.
+    pub secret: Option<Secret>,
+}
+
+/// Makes a key. A repeat with the same id of its event makes no second one.
+///
+/// # Errors
+/// When it cannot be granted or recorded.
+pub async fn create(
+    ingest: &Ingest,
+    mut grant: Grant,
+    (deed, event_id): (Made<'_>, Option<Uuid>),
+) -> Result<Created, KeyError> {
+    let now = ingest.clock().now();
+    grant.check(now)?;
+    are_registered(ingest.store(), &grant).await?;
+    let secret = Secret::random();
+    grant.prefix = secret.prefix().to_owned();
+    let key_id = secret.id();
+    let entry = Deed::new("KEY_CREATED", deed.actor, now)
+        .by(deed.operation)
+        .to(&key_id)
+        .from(deed.network)
+        .of_key(&key_id, serde_json::to_value(&grant).unwrap_or_default())
+        .entry();
+    let mut entry = entry.ok_or(KeyError::Grant(GrantError::TooManySites))?;
+    entry.fact.event_id = event_id;
+    let appended = ingest.command(vec![entry], None).await?;
+    let secret = Some(secret);
+    match appended.outcomes.into_iter().next() {
+        Some(Outcome::Recorded(position)) => {
+            deed.known(position).await;
+            Ok(Created { key_id, secret })
+        }
+        // the same command makes another key each time, so that a repeat is never the same event
+        Some(Outcome::Conflict(first) | Outcome::Duplicate(first)) => {
+            let key_id = repeated(ingest.store(), first, &grant).await?;
+            Ok(Created {
+                key_id,
+                secret: None,
+            })
+        }
+        Some(Outcome::Rejected(_)) | None => Err(KeyError::Store(StoreError::Closed)),
+    }
+}
+
+/// By whom and how a key is made or revoked.
+#[derive(Clone, Copy, Debug)]
+pub struct Made<'a> {
+    /// Who does it.
+    pub actor: &'a str,
+    /// By which mutation or command.
+    pub operation: &'a str,
+    /// From where.
+    pub network: Option<&'a str>,
+    /// Whose keys are to know it at once.
+    pub keys: Option<&'a Keys>,
+}
+
+impl Made<'_> {
+    async fn known(&self, position: Position) {
+        if let Some(keys) = self.keys {
+            keys.know(position).await;
+        }
+    }
+}
+
+async fn are_registered(store: &Store, grant: &Grant) -> Result<(), KeyError> {
+    let sites = grant
+        .site_ids
+        .iter()
+        .map(|id| (EntityType::Site, "siteIds", id));
+    let device = grant.device_id.iter();
+    let device = device.map(|id| (EntityType::Device, "deviceId", id));
+    for (ty, field, id) in sites.chain(device) {
+        if store.key(ty, id).await?.is_none() {
+            let id = id.clone();
+            return Err(KeyError::NotRegistered { field, id });
+        }
+    }
+    Ok(())
+}
+
+/// The id of the key that was made first, if it gives the same.
+async fn repeated(store: &Store, first: Position, asked: &Grant) -> Result<String, KeyError> {
+    use entity::audit_log::Column as Audit;
+    let made = store.event(first).await?.ok_or(KeyError::OtherRepeat)?;
+    let text = |column| made.fact.cell(column).text();
+    let grant = Grant::of_cell(made.fact.cell(Audit::KeyGrant));
+    let is_same = grant.is_some_and(|grant| {
+        let prefix = grant.prefix.clone();
+        grant
+            == Grant {
+                prefix,
+                ..asked.clone()
+            }
+    });
+    let key_id = text(Audit::KeyId).filter(|_| is_same);
+    key_id.map(str::to_owned).ok_or(KeyError::OtherRepeat)
+}
+
+/// Revokes a key, if it is of a version. Revoking it again changes nothing.
+///
+/// # Errors
+/// When there is no such key, it has another version, or it cannot be recorded.
+pub async fn revoke(
+    ingest: &Ingest,
+    (key_id, version): (&str, Option<i64>),
+    (deed, reason): (Made<'_>, Option<&str>),
+) -> Result<(), KeyError> {
+    let store = ingest.store();
+    // the version first: what is read after it is at least as new
+    let found = store.version(&entity_of(key_id)).await?;
+    let row = key(store, key_id).await?.ok_or(KeyError::Unknown)?;
+    if version.is_some_and(|version| version != row.position) {
+        let version = row.position;
+        return Err(KeyError::Stale { version });
+    }
+    if row.revoked_at.is_some() {
+        return Ok(());
+    }
+    let now = ingest.clock().now();
+    let entry = Deed::new("KEY_REVOKED", deed.actor, now)
+        .by(deed.operation)
+        .to(key_id)
+        .from(deed.network)
+        .because(reason)
+        .of_key(key_id, crate::event::Cell::Null)
+        .entry();
+    let expect = Expect {
+        entity: entity_of(key_id),
+        version: found,
+    };
+    let entries: Vec<_> = entry.into_iter().collect();
+    let appended = ingest.command(entries, Some(expect)).await?;
+    if let Some(Outcome::Recorded(position)) = appended.outcomes.into_iter().next() {
+        deed.known(position).await;
+    }
+    Ok(())
+}

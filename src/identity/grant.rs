@@ -1,0 +1,224 @@
+//! What a key or a token gives its holder.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::{Reach, Role};
+use crate::event::{Cell, Instant};
+
+/// Characters at most of a name.
+const NAME_CHARACTERS_MAX: usize = 100;
+/// Sites at most of a grant.
+pub(super) const SITES_MAX: usize = 100;
+/// Characters at most of an id.
+const ID_CHARACTERS_MAX: usize = 255;
+
+/// What somebody is given, as it stands in the audit and in tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Grant {
+    /// Name for people.
+    pub name: String,
+    /// By which people know the key; it is its beginning.
+    #[serde(default)]
+    pub prefix: String,
+    /// What its holder is.
+    pub role: Role,
+    /// The sites that its holder reaches; all when there are none, and no device either.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub site_ids: Vec<String>,
+    /// The device that its holder is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_id: Option<String>,
+    /// From when on it holds no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Instant>,
+}
+
+/// Why something cannot be granted.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum GrantError {
+    /// The name is none.
+    #[error("a name has 1 to {NAME_CHARACTERS_MAX} characters, none of them a control character")]
+    Name,
+    /// A device is the holder of no other role.
+    #[error("deviceId is given for the role DEVICE, and for no other")]
+    Device,
+    /// A device or an administrator is bound to no site.
+    #[error(
+        "siteIds are for the roles VIEWER, OPERATOR and INGEST: an ADMIN reaches all sites, a DEVICE itself alone"
+    )]
+    Sites,
+    /// There are too many sites.
+    #[error("siteIds has at most {SITES_MAX} ids")]
+    TooManySites,
+    /// An id is none.
+    #[error("an id has 1 to {ID_CHARACTERS_MAX} characters")]
+    Id,
+    /// It would never hold.
+    #[error("expiresAt is not in the future")]
+    Expired,
+}
+
+impl GrantError {
+    /// The field of the input that is at fault.
+    #[must_use]
+    pub const fn field(&self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Device => "deviceId",
+            Self::Sites | Self::TooManySites | Self::Id => "siteIds",
+            Self::Expired => "expiresAt",
+        }
+    }
+}
+
+impl Grant {
+    /// What an entry of the audit says was granted.
+    pub(super) fn of_cell(cell: &Cell) -> Option<Self> {
+        let Cell::Json(json) = cell else { return None };
+        Self::deserialize(&**json).ok()
+    }
+
+    /// Checks that it can be given.
+    ///
+    /// # Errors
+    /// What of it cannot.
+    pub fn check(&self, now: Instant) -> Result<(), GrantError> {
+        let characters = self.name.chars().count();
+        let is_name = (1..=NAME_CHARACTERS_MAX).contains(&characters)
+            && !self.name.chars().any(char::is_control);
+        let is_id = |id: &String| (1..=ID_CHARACTERS_MAX).contains(&id.chars().count());
+        let bound = matches!(self.role, Role::Viewer | Role::Operator | Role::Ingest);
+        if !is_name {
+            return Err(GrantError::Name);
+        }
+        if (self.role == Role::Device) != self.device_id.is_some() {
+            return Err(GrantError::Device);
+        }
+        if !self.site_ids.is_empty() && !bound {
+            return Err(GrantError::Sites);
+        }
+        if self.site_ids.len() > SITES_MAX {
+            return Err(GrantError::TooManySites);
+        }
+        if !self.site_ids.iter().chain(&self.device_id).all(is_id) {
+            return Err(GrantError::Id);
+        }
+        if self.expires_at.is_some_and(|end| end <= now) {
+            return Err(GrantError::Expired);
+        }
+        Ok(())
+    }
+
+    /// What of the fleet its holder sees and touches.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        if let Some(device) = &self.device_id {
+            return Reach::Device(Arc::from(device.as_str()));
+        }
+        if self.site_ids.is_empty() {
+            return Reach::Whole;
+        }
+        let sites = self.site_ids.iter();
+        Reach::Sites(Arc::new(sites.map(|id| Arc::from(id.as_str())).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant(role: Role) -> Grant {
+        Grant {
+            name: "till".to_owned(),
+            prefix: String::new(),
+            role,
+            site_ids: Vec::new(),
+            device_id: (role == Role::Device).then(|| "till-1".to_owned()),
+            expires_at: None,
+        }
+    }
+
+    #[test]
+    fn an_administrator_and_a_device_are_bound_to_no_site() {
+        for role in Role::ALL {
+            let free = grant(role);
+            assert_eq!(free.check(Instant(0)), Ok(()));
+            let bound = Grant {
+                site_ids: vec!["harbour".to_owned()],
+                ..free
+            };
+            let refused = matches!(role, Role::Admin | Role::Device);
+            assert_eq!(bound.check(Instant(0)).is_err(), refused, "{role:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_hold_is_not_granted() {
+        let refused = |grant: Grant| grant.check(Instant(10)).unwrap_err();
+        let of = || grant(Role::Viewer);
+        assert_eq!(
+            refused(Grant {
+                name: String::new(),
+                ..of()
+            }),
+            GrantError::Name
+        );
+        assert_eq!(
+            refused(Grant {
+                name: "a\nb".to_owned(),
+                ..of()
+            }),
+            GrantError::Name
+        );
+        assert_eq!(
+            refused(Grant {
+                device_id: Some("t".to_owned()),
+                ..of()
+            }),
+            GrantError::Device
+        );
+        assert_eq!(
+            refused(Grant {
+                device_id: None,
+                ..grant(Role::Device)
+            }),
+            GrantError::Device
+        );
+        assert_eq!(
+            refused(Grant {
+                site_ids: vec![String::new()],
+                ..of()
+            }),
+            GrantError::Id
+        );
+        assert_eq!(
+            refused(Grant {
+                expires_at: Some(Instant(10)),
+                ..of()
+            }),
+            GrantError::Expired
+        );
+        let many = vec!["s".to_owned(); SITES_MAX + 1];
+        assert_eq!(
+            refused(Grant {
+                site_ids: many,
+                ..of()
+            }),
+            GrantError::TooManySites
+        );
+    }
+
+    #[test]
+    fn a_grant_reads_as_it_was_written() {
+        let grant = Grant {
+            expires_at: Some(Instant(1_000_000)),
+            ..grant(Role::Device)
+        };
+        let text = serde_json::to_string(&grant).unwrap();
+        assert_eq!(serde_json::from_str::<Grant>(&text).unwrap(), grant);
+    }
+}

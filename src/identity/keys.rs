@@ -1,0 +1,233 @@
+//! The access keys that hold now, as this server knows them.
+//!
+//! They are in memory, so that proving who one is costs a hash and a look into a map. The log tells what
+//! is made and revoked, on this server and on others: a key holds within a quarter of a second
+//! everywhere, and what its holder has open is cut as fast when it is revoked.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use entity::{access_keys, audit_log};
+use futures_util::TryStreamExt;
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::{Caller, Grant, Secret};
+use crate::event::{Event, Instant, Position};
+use crate::kinds::Kind;
+use crate::store::{Doing, Sql, Store, StoreError, Tail};
+
+/// How often it is written when keys were last used, which is told to this.
+const WRITE_EVERY: Duration = Duration::from_mins(1);
+/// How long it takes until the log is read again after that failed.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// A key that holds.
+#[derive(Debug)]
+struct Known {
+    grant: Grant,
+    /// As its holder is called.
+    name: Arc<str>,
+    revoked: CancellationToken,
+    /// When it was last used since that was last written; 0 when it was not.
+    used_at: AtomicI64,
+}
+
+/// The keys that hold now.
+#[derive(Debug)]
+pub struct Keys {
+    known: RwLock<HashMap<String, Arc<Known>>>,
+    read: watch::Sender<Position>,
+}
+
+impl Keys {
+    /// Reads the keys of a log.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn load(store: &Store) -> Result<Self, StoreError> {
+        // the head first: what is read after it is at least as new
+        let head = store.committed_head().await?;
+        let keys = Self {
+            known: RwLock::default(),
+            read: watch::Sender::new(head),
+        };
+        let held = access_keys::Entity::find()
+            .filter(access_keys::Column::RevokedAt.is_null())
+            .filter(access_keys::Column::KeyGrant.is_not_null())
+            .stream(store.readers())
+            .await
+            .doing("read the access keys")?;
+        let add = |row: access_keys::Model| {
+            let grant = row.key_grant.as_deref().unwrap_or_default();
+            keys.add(&row.key_id, serde_json::from_str(grant).ok());
+            std::future::ready(Ok(()))
+        };
+        let all = held.try_for_each(add).await;
+        all.doing("read the access keys")?;
+        Ok(keys)
+    }
+
+    /// Whether there is no key that holds.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.is_empty()
+    }
+
+    /// Who holds a key, if it holds.
+    pub(super) fn holder(&self, key: &Secret, now: Instant) -> Option<Caller> {
+        let known = {
+            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(known.get(&key.id())?)
+        };
+        if known.grant.expires_at.is_some_and(|end| end <= now) {
+            return None;
+        }
+        known.used_at.fetch_max(now.0, Ordering::Relaxed);
+        Some(Caller {
+            name: Arc::clone(&known.name),
+            role: known.grant.role,
+            reach: known.grant.reach(),
+            expires_at: known.grant.expires_at,
+            revoked: known.revoked.clone(),
+            account: Arc::clone(&known.name),
+            network: None,
+        })
+    }
+
+    /// When a key was last used on this server, if that is not written yet.
+    #[must_use]
+    pub fn used_at(&self, key_id: &str) -> Option<Instant> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let used_at = known.get(key_id)?.used_at.load(Ordering::Relaxed);
+        (used_at > 0).then_some(Instant(used_at))
+    }
+
+    /// Waits until this server knows what the log says up to a position.
+    pub(super) async fn know(&self, position: Position) {
+        let mut read = self.read.subscribe();
+        // whoever stops the server stops this too
+        let _ = read.wait_for(|read| *read >= position).await;
+    }
+
+    fn add(&self, key_id: &str, grant: Option<Grant>) {
+        let Some(grant) = grant else {
+            tracing::error!(
+                key.id = key_id,
+                "an access key cannot be read and does not hold"
+            );
+            return;
+        };
+        let known = Arc::new(Known {
+            name: Arc::from(called(&grant)),
+            grant,
+            revoked: CancellationToken::new(),
+            used_at: AtomicI64::new(0),
+        });
+        let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        all.entry(key_id.to_owned()).or_insert(known);
+    }
+
+    fn remove(&self, key_id: &str) {
+        let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = all.remove(key_id) {
+            known.revoked.cancel();
+        }
+    }
+
+    fn take(&self, event: &Event) {
+        let text = |column| event.fact.cell(column).text();
+        let Some(key_id) = text(audit_log::Column::KeyId) else {
+            return;
+        };
+        match text(audit_log::Column::Action) {
+            Some("KEY_CREATED") => {
+                self.add(
+                    key_id,
+                    Grant::of_cell(event.fact.cell(audit_log::Column::KeyGrant)),
+                );
+            }
+            Some("KEY_REVOKED") => self.remove(key_id),
+            _ => {}
+        }
+    }
+
+    /// Follows the log, and writes when keys were used, until it is told to stop.
+    pub async fn run(self: Arc<Self>, store: Store, stop: CancellationToken) {
+        let mut writes = interval(WRITE_EVERY);
+        writes.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tail = self.tail(&store);
+        loop {
+            tokio::select! {
+                           () = stop.cancelled() => break,
+                           _ = writes.tick() => self.write(&store).await,
+                           events = tail.next_looked_at() => match events {
+                               Ok(events) => {
+                                   for event in &events {
+            self.take(event);
+            }
+                                   self.read.send_replace(tail.position());
+                               }
+                               Err(error) => {
+                                   let error = crate::telemetry::chain(&error).to_string();
+                                   tracing::error!(error, "cannot read which access keys hold; trying again");
+                                   tokio::time::sleep(AGAIN_AFTER).await;
+                                   tail = self.tail(&store);
+                               }
+                           },
+                       }
+        }
+        self.write(&store).await;
+    }
+
+    fn tail(&self, store: &Store) -> Tail {
+        store.tail(*self.read.borrow(), Some(&[Kind::AuditEntry]))
+    }
+
+    /// Writes when keys were last used. What cannot be written is told anew with the next use.
+    async fn write(&self, store: &Store) {
+        let used: Vec<(String, i64)> = {
+            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+            let used = known
+                .iter()
+                .map(|(id, known)| (id.clone(), known.used_at.swap(0, Ordering::Relaxed)));
+            used.filter(|(_, at)| *at > 0).collect()
+        };
+        if used.is_empty() {
+            return;
+        }
+        let written = store
+            .transact(move |tx| Box::pin(async move { note(tx, used).await }))
+            .await;
+        if let Err(error) = written {
+            let error = crate::telemetry::chain(&error).to_string();
+            tracing::warn!(error, "cannot write when access keys were used");
+        }
+    }
+}
+
+async fn note(
+    tx: &sea_orm::DatabaseTransaction,
+    used: Vec<(String, i64)>,
+) -> Result<(), StoreError> {
+    for (key_id, at) in used {
+        let mut sql = Sql::new("INSERT INTO access_key_usage (key_id, last_used_at) VALUES ");
+        sql.bind_list([key_id.into(), at.into()]);
+        sql.push(" ON CONFLICT (key_id) DO UPDATE SET last_used_at = excluded.last_used_at ");
+        sql.push("WHERE excluded.last_used_at > access_key_usage.last_used_at");
+        tx.execute_raw(sql.statement(tx.get_database_backend()))
+            .await
+            .doing("note the use of access keys")?;
+    }
+    Ok(())
+}
+
+/// As the holder of a key is called: by its name, and by what tells two of one name apart.
+pub(super) fn called(grant: &Grant) -> String {
+    format!("{} ({}…)", grant.name, grant.prefix)
+}

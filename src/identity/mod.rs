@@ -1,0 +1,186 @@
+//! Who asks, and what they may do.
+//!
+//! A caller is proved by an access key or a token ([`Authority`]), has one [`Role`], and reaches the
+//! whole fleet, some sites, or one device ([`Reach`]). What is not given to a role is refused, and what
+//! is out of reach is as if it were not there.
+
+mod audit;
+mod authority;
+mod commands;
+mod grant;
+mod keys;
+mod secret;
+mod sign_in;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::event::Instant;
+
+pub use audit::Deed;
+pub use authority::{Authority, SignInError};
+pub use commands::{Created, KeyError, Made, create, revoke};
+pub use grant::{Grant, GrantError};
+pub use keys::Keys;
+pub use secret::Secret;
+pub use sign_in::RefusedSignIns;
+
+/// What a caller is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Role {
+    /// Reads what is recorded.
+    Viewer,
+    /// Reads, and gives commands: jobs, configuration, schedules.
+    Operator,
+    /// Everything: also records, gives out keys and reads the audit.
+    Admin,
+    /// One device: records and reads what is its own.
+    Device,
+    /// Records, and reads nothing.
+    Ingest,
+}
+
+impl Role {
+    /// All roles.
+    pub const ALL: [Self; 5] = [
+        Self::Viewer,
+        Self::Operator,
+        Self::Admin,
+        Self::Device,
+        Self::Ingest,
+    ];
+
+    /// The word of the wire.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Viewer => "VIEWER",
+            Self::Operator => "OPERATOR",
+            Self::Admin => "ADMIN",
+            Self::Device => "DEVICE",
+            Self::Ingest => "INGEST",
+        }
+    }
+
+    /// The role of a word, in letters of either case.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|role| role.word().eq_ignore_ascii_case(word))
+    }
+}
+
+/// What may be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Permission {
+    /// Ask who one is.
+    BeKnown,
+    /// Read what is recorded and is within reach.
+    Read,
+    /// Read what is of no site: the server itself, and what it counts over the whole fleet.
+    ReadWhole,
+    /// Record events of what is within reach.
+    Record,
+    /// Give commands on what is within reach.
+    Command,
+    /// Give out access keys and take them back, and read the audit.
+    Administer,
+}
+
+/// What of the fleet somebody sees and touches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// All of it.
+    Whole,
+    /// These sites, and the devices that are registered there now.
+    Sites(Arc<BTreeSet<Arc<str>>>),
+    /// One device.
+    Device(Arc<str>),
+}
+
+impl Reach {
+    /// An idempotency key, so that it is another than the same key of somebody with another reach: none
+    /// is answered with what is not theirs.
+    #[must_use]
+    pub fn own(&self, key: &str) -> String {
+        match self {
+            Self::Whole => key.to_owned(),
+            Self::Sites(sites) => {
+                let sites: Vec<&str> = sites.iter().map(AsRef::as_ref).collect();
+                format!("sites/{}/{key}", sites.join("/"))
+            }
+            Self::Device(device) => format!("device/{device}/{key}"),
+        }
+    }
+}
+
+/// Somebody who has proved who they are.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Name for people, in the audit and beside what is changed.
+    pub name: Arc<str>,
+    /// What the caller is.
+    pub role: Role,
+    /// What the caller sees and touches.
+    pub reach: Reach,
+    /// From when on the proof holds no more.
+    pub expires_at: Option<Instant>,
+    /// Told when the proof is taken back before that.
+    pub revoked: CancellationToken,
+    /// Under which name what is spent is counted.
+    pub account: Arc<str>,
+    /// From where: an address without its last part.
+    pub network: Option<Arc<str>>,
+}
+
+impl Caller {
+    /// Whoever is on this machine, where nobody needs to prove anything.
+    #[must_use]
+    pub fn local() -> Self {
+        Self {
+            name: Arc::from("local"),
+            role: Role::Admin,
+            reach: Reach::Whole,
+            expires_at: None,
+            revoked: CancellationToken::new(),
+            account: Arc::from("local"),
+            network: None,
+        }
+    }
+
+    /// Whether the caller may do something of a sort.
+    #[must_use]
+    pub fn may(&self, permission: Permission) -> bool {
+        let is_one_of = |roles: &[Role]| roles.contains(&self.role);
+        match permission {
+            Permission::BeKnown => true,
+            Permission::Read => {
+                is_one_of(&[Role::Viewer, Role::Operator, Role::Admin, Role::Device])
+            }
+            Permission::ReadWhole => self.may(Permission::Read) && self.reach == Reach::Whole,
+            Permission::Record => is_one_of(&[Role::Admin, Role::Device, Role::Ingest]),
+            Permission::Command => is_one_of(&[Role::Operator, Role::Admin]),
+            Permission::Administer => is_one_of(&[Role::Admin]),
+        }
+    }
+
+    /// Whether the proof still holds.
+    #[must_use]
+    pub fn is_valid(&self, now: Instant) -> bool {
+        !self.revoked.is_cancelled() && self.expires_at.is_none_or(|end| now < end)
+    }
+
+    /// Whether a device is within reach that is registered at a site.
+    #[must_use]
+    pub fn reaches_device(&self, device_id: &str, site_id: Option<&str>) -> bool {
+        match &self.reach {
+            Reach::Whole => true,
+            Reach::Sites(sites) => site_id.is_some_and(|site| sites.contains(site)),
+            Reach::Device(device) => **device == *device_id,
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! The matrix of permissions: what each caller is answered at its own site and at another. Every field at
+//! the root of the schema has a row, so that one without a rule fails here; every cell is asserted.
+
+use std::collections::BTreeSet;
+
+use homepot_analytics::identity::Role;
+use homepot_analytics::kinds::{Audience, Kind, Spec};
+use serde_json::{Value, json};
+
+use super::super::app::{TestApp, on_each_database};
+use super::super::inputs::minimal;
+use super::{ask, grant, key};
+
+/// The columns: who asks. `@` are those who are bound to the site `harbour`, with the devices `till-1` and
+/// `till-2`; the device is `till-1`.
+const CALLERS: [(Role, &[&str]); 8] = [
+    (Role::Viewer, &[]),
+    (Role::Viewer, &["harbour"]),
+    (Role::Operator, &[]),
+    (Role::Operator, &["harbour"]),
+    (Role::Admin, &[]),
+    (Role::Device, &[]),
+    (Role::Ingest, &[]),
+    (Role::Ingest, &["harbour"]),
+];
+
+/// The rows: a field of the root, the document that asks for it, and for each caller two letters, of its
+/// own site and of another. `Y` is answered, `-` as if there were none, `F` forbidden. `SITE`, `DEVICE` and
+/// `JOB` stand for one of the site asked for; `EVENT` for the id of one of its events.
+const ROWS: &[(&str, &str, &str)] = &[
+    //                                                                VIEW @    OPER @    ADM DEV ING @
+    ("viewer", "{ viewer { role } }",                                 "YY YY YY YY YY YY YY YY"),
+    ("node", "{ node(id: \"EVENT\") { id } }",                        "YY Y- YY Y- YY Y- FF FF"),
+    ("site", "{ site(siteId: \"SITE\") { siteId } }",                 "YY Y- YY Y- YY Y- FF FF"),
+    ("device", "{ device(deviceId: \"DEVICE\") { deviceId } }",       "YY Y- YY Y- YY Y- FF FF"),
+    ("sites", "{ sites { nodes { siteId } totalCount } }",            "YY YY YY YY YY YY FF FF"),
+    ("devices", "{ devices(filter: { siteId: \"SITE\" }) { nodes { deviceId } totalCount } }",
+                                                                      "YY Y- YY Y- YY Y- FF FF"),
+    ("events", "{ events(filter: { siteId: { eq: \"SITE\" } }) { nodes { position } totalCount } }",
+                                                                      "YY Y- YY Y- YY Y- FF FF"),
+    ("job", "{ job(jobId: \"JOB\") { jobId } }",                      "YY Y- YY Y- YY Y- FF FF"),
+    ("jobs", "{ jobs { nodes { jobId } totalCount } }",               "YY YY YY YY YY YY FF FF"),
+    ("systemConfiguration", "{ systemConfiguration { value } }",      "YY FF YY FF YY FF FF FF"),
+    ("collectionStatus", "{ collectionStatus { asOf } }",             "YY FF YY FF YY FF FF FF"),
+    ("storeHealth", "{ storeHealth { head } }",                       "YY FF YY FF YY FF FF FF"),
+    ("accessKeys", "{ accessKeys { nodes { id } } }",                 "FF FF FF FF YY FF FF FF"),
+    ("recordEvents", "mutation { recordEvents(input: { events: [{ errorLog: { category: DEVICE,
+        severity: ERROR, errorMessage: \"e\", deviceId: \"DEVICE\" } }] }) { outcomes { status } } }",
+                                                                      "FF FF FF FF YY Y- YY Y-"),
+    ("createJob", "mutation { createJob(input: { jobType: \"T\", deviceIds: [\"DEVICE\"] }) {
+        job { jobId } userErrors { code } } }",                       "FF FF YY Y- YY FF FF FF"),
+    ("cancelJob", "mutation { cancelJob(input: { jobId: \"JOB\" }) {
+        job { state } userErrors { code } } }",                       "FF FF YY Y- YY FF FF FF"),
+    ("setConfiguration", "mutation { setConfiguration(input: { entityType: DEVICE, entityId: \"DEVICE\",
+        parameterName: \"p\", value: 1 }) { change { position } userErrors { code } } }",
+                                                                      "FF FF YY Y- YY FF FF FF"),
+    ("setSiteSchedule", "mutation { setSiteSchedule(input: { siteId: \"SITE\", dayOfWeek: SUNDAY,
+        isClosed: true }) { schedule { position } userErrors { code } } }",
+                                                                      "FF FF YY Y- YY FF FF FF"),
+    ("createAccessKey", "mutation { createAccessKey(input: { name: \"k\", role: VIEWER,
+        siteIds: [\"SITE\"] }) { secret userErrors { code } } }",     "FF FF FF FF YY FF FF FF"),
+    ("revokeAccessKey", "mutation { revokeAccessKey(input: { id: \"none\" }) {
+        accessKey { id } userErrors { code } } }",                    "FF FF FF FF -- FF FF FF"),
+];
+
+/// Rows of lists of kinds, by what their events name.
+const OF_DEVICES: &str = "YY Y- YY Y- YY Y- FF FF";
+const OF_SITES: &str = "YY Y- YY Y- YY -- FF FF";
+const OF_NOTHING: &str = "YY -- YY -- YY -- FF FF";
+const OF_ADMINISTRATORS: &str = "FF FF FF FF YY FF FF FF";
+/// Rows of subscriptions: whether one may subscribe; what comes is told elsewhere.
+const STREAMS: &str = "YY YY YY YY YY YY FF FF";
+
+fn of_kind(spec: &Spec) -> &'static str {
+    if spec.audience == Audience::Administrators {
+        return OF_ADMINISTRATORS;
+    }
+    match (spec.device_index(), spec.site_index()) {
+        (Some(_), _) => OF_DEVICES,
+        (None, Some(_)) => OF_SITES,
+        (None, None) => OF_NOTHING,
+    }
+}
+
+/// One of the two sites that are asked for.
+struct Place {
+    site: &'static str,
+    device: &'static str,
+    event: String,
+}
+
+#[tokio::test]
+async fn everybody_is_answered_what_the_matrix_says() {
+    on_each_database(async |app| {
+        let places = furnished(app).await;
+        app.close_to_strangers().await;
+        let admin = key(app, grant(Role::Admin, &[])).await;
+        let mut rows: Vec<(String, String, &str)> = ROWS
+            .iter()
+            .map(|(field, document, cells)| (field.to_string(), document.to_string(), *cells))
+            .collect();
+        for spec in Kind::ALL.iter().map(|kind| kind.spec()) {
+            let list = spec.list;
+            let filter = match (spec.device_index(), spec.site_index()) {
+                (Some(_), _) => "(filter: { deviceId: { eq: \"DEVICE\" } })",
+                (None, Some(_)) => "(filter: { siteId: { eq: \"SITE\" } })",
+                (None, None) => "",
+            };
+            let document = format!("{{ {list}{filter} {{ nodes {{ position }} totalCount }} }}");
+            rows.push((list.to_owned(), document, of_kind(spec)));
+        }
+        let mut wrong = Vec::new();
+        for (column, (role, sites)) in CALLERS.iter().enumerate() {
+            let key = key(app, grant(*role, sites)).await;
+            for (field, document, cells) in &rows {
+                let cell = cells.split(' ').nth(column).unwrap();
+                let mut found = String::new();
+                for place in &places {
+                    let document = filled(app, &admin, document, place).await;
+                    let (_, answer) = ask(app, &key, json!({ "query": document })).await;
+                    found.push(letter(&answer, field));
+                }
+                if found != cell {
+                    wrong.push(format!("{role:?} {sites:?} {field}: {found}, not {cell}"));
+                }
+            }
+        }
+        assert_eq!(wrong, [""; 0]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_field_of_the_roots_has_a_row() {
+    on_each_database(async |app| {
+        let document =
+            "{ __schema { queryType { fields { name } } mutationType { fields { name } } } }";
+        let data = app.data(document).await;
+        let names = |root: &str| {
+            let fields = data["__schema"][root]["fields"].as_array().unwrap().iter();
+            fields
+                .map(|field| field["name"].as_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
+        let asked: BTreeSet<String> = [names("queryType"), names("mutationType")]
+            .concat()
+            .into_iter()
+            .collect();
+        let rows = ROWS.iter().map(|(field, ..)| *field);
+        let lists = Kind::ALL.iter().map(|kind| kind.spec().list);
+        let told: BTreeSet<String> = rows.chain(lists).map(str::to_owned).collect();
+        assert_eq!(told, asked);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_follows_what_they_may_not_read() {
+    on_each_database(async |app| {
+        furnished(app).await;
+        app.close_to_strangers().await;
+        let data = app_schema(app).await;
+        let fields = data["__schema"]["subscriptionType"]["fields"]
+            .as_array()
+            .unwrap();
+        let mut wrong = Vec::new();
+        for (column, (role, sites)) in CALLERS.iter().enumerate() {
+            let key = key(app, grant(*role, sites)).await;
+            for field in fields.iter().map(|field| field["name"].as_str().unwrap()) {
+                let kind = Kind::ALL.iter().find(|kind| kind.spec().stream == field);
+                let administrators =
+                    kind.is_some_and(|kind| kind.spec().audience == Audience::Administrators);
+                let cells = if administrators {
+                    OF_ADMINISTRATORS
+                } else {
+                    STREAMS
+                };
+                let cell = cells.split(' ').nth(column).unwrap();
+                let job = if field == "jobProgress" {
+                    "jobId: \"none\", "
+                } else {
+                    ""
+                };
+                // whoever may follow is told at once that this is no cursor
+                let document =
+                    format!("subscription {{ {field}({job}after: \"none\") {{ cursor }} }}");
+                let post = app.client().post(app.address("/graphql")).bearer_auth(&key);
+                let post = post.header("accept", "text/event-stream");
+                let answer = post
+                    .json(&json!({ "query": document }))
+                    .send()
+                    .await
+                    .unwrap();
+                let said = answer.text().await.unwrap();
+                let is_forbidden = said.contains("FORBIDDEN");
+                assert!(is_forbidden || said.contains("BAD_INPUT"), "{said}");
+                if is_forbidden != cell.contains('F') {
+                    wrong.push(format!("{role:?} {sites:?} {field}: {said:?}"));
+                }
+            }
+        }
+        assert_eq!(wrong, [""; 0]);
+    })
+    .await;
+}
+
+async fn app_schema(app: &TestApp) -> Value {
+    let viewer = key(app, grant(Role::Viewer, &[])).await;
+    super::data(
+        app,
+        &viewer,
+        "{ __schema { subscriptionType { fields { name } } } }",
+    )
+    .await
+}
+
+/// Two sites with an event of every kind at each, and a parameter of the system.
+async fn furnished(app: &TestApp) -> [Place; 2] {
+    app.fleet().await;
+    let mut places = Vec::new();
+    for (site, device, ordinal) in [("harbour", "till-1", 1), ("market", "till-3", 2)] {
+        for spec in Kind::ALL
+            .iter()
+            .map(|kind| kind.spec())
+            .filter(|spec| spec.recordable)
+        {
+            let mut body = minimal(spec, ordinal);
+            if spec.kind == Kind::ConfigurationChange {
+                body.insert("entityId".to_owned(), json!(device));
+            } else if let Some(index) = spec.device_index() {
+                body.insert(spec.fields[index].name.to_owned(), json!(device));
+            }
+            let is_of_site = spec.device_index().is_none() || spec.kind == Kind::DeviceRegistration;
+            if let Some(index) = spec.site_index().filter(|_| is_of_site) {
+                body.insert(spec.fields[index].name.to_owned(), json!(site));
+            }
+            app.record(json!([{ spec.wire: body }])).await;
+        }
+        let data = app
+            .data(&format!("{{ device(deviceId: \"{device}\") {{ errorLogs(first: 1) {{ nodes {{ id }} }} }} }}"))
+            .await;
+        let event = data["device"]["errorLogs"]["nodes"][0]["id"]
+            .as_str()
+            .unwrap();
+        places.push(Place {
+            site,
+            device,
+            event: event.to_owned(),
+        });
+        job(app, "", device).await;
+    }
+    app.data("mutation { setConfiguration(input: { entityType: SYSTEM, parameterName: \"p\", value: 1 }) { userErrors { code } } }")
+        .await;
+    places.try_into().ok().unwrap()
+}
+
+/// Makes a job for a device.
+async fn job(app: &TestApp, admin: &str, device: &str) -> String {
+    let document = format!(
+        "mutation {{ createJob(input: {{ jobType: \"T\", deviceIds: [\"{device}\"] }}) {{ job {{ jobId }} }} }}"
+    );
+    let (_, answer) = ask(app, admin, json!({ "query": document })).await;
+    let id = answer["data"]["createJob"]["job"]["jobId"].as_str();
+    id.unwrap_or_else(|| panic!("{answer:#}")).to_owned()
+}
+
+async fn filled(app: &TestApp, admin: &str, document: &str, place: &Place) -> String {
+    let mut document = document
+        .replace("SITE", place.site)
+        .replace("\"DEVICE\"", &format!("\"{}\"", place.device))
+        .replace("EVENT", &place.event);
+    if document.contains("JOB") {
+        document = document.replace("JOB", &job(app, admin, place.device).await);
+    }
+    document
+}
+
+/// What an answer comes to.
+fn letter(answer: &Value, field: &str) -> char {
+    if answer["errors"][0]["extensions"]["code"] == "FORBIDDEN" {
+        return 'F';
+    }
+    let value = &answer["data"][field];
+    let is_empty = |list: &Value| list.as_array().is_some_and(Vec::is_empty);
+    let is_none = value.is_null()
+        || is_empty(&value["nodes"])
+        || value["outcomes"][0]["status"] == "REJECTED"
+        || value["userErrors"][0]["code"] == "NOT_FOUND";
+    // what is not listed is not counted
+    let counted = value["totalCount"].as_str();
+    assert!(
+        counted.is_none_or(|count| (count == "0") == is_none),
+        "{field}: {answer:#}"
+    );
+    if is_none { '-' } else { 'Y' }
+}

@@ -1,0 +1,241 @@
+//! Whoever is bound to sites or to a device sees and touches nothing else: in what is nested, counted,
+//! followed, named by an id, and in what errors say.
+
+use homepot_analytics::identity::Role;
+use serde_json::{Value, json};
+
+use super::super::app::{TestApp, at, on_each_database};
+use super::super::socket::Socket;
+use super::{ask, data, grant, key, recorded};
+
+fn metrics(device: &str, minutes: i64) -> Value {
+    json!({ "deviceMetrics": { "deviceId": device, "cpuPercent": 5, "occurredAt": at(minutes) } })
+}
+
+fn registration(device: &str, site: &str) -> Value {
+    json!({ "deviceRegistration": { "deviceId": device, "siteId": site, "deviceType": "GATEWAY" } })
+}
+
+async fn bound(app: &mut TestApp, role: Role) -> String {
+    app.fleet().await;
+    app.close_to_strangers().await;
+    let sites: &[&str] = if role == Role::Device {
+        &[]
+    } else {
+        &["harbour"]
+    };
+    key(app, grant(role, sites)).await
+}
+
+#[tokio::test]
+async fn a_job_for_several_sites_is_shown_with_the_devices_within_reach() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let made = app
+            .data("mutation { createJob(input: { jobType: \"T\", siteIds: [\"harbour\", \"market\"] }) { job { jobId } } }")
+            .await;
+        let id = made["createJob"]["job"]["jobId"].as_str().unwrap().to_owned();
+        let viewer = bound(app, Role::Operator).await;
+        let document = format!("{{ job(jobId: \"{id}\") {{ devicesTargeted devicesPending targets {{ device {{ deviceId }} }} }}
+            jobs {{ nodes {{ devicesTargeted }} totalCount }} }}");
+        let seen = data(app, &viewer, &document).await;
+        let targets = json!([{ "device": { "deviceId": "till-1" } }, { "device": { "deviceId": "till-2" } }]);
+        assert_eq!(seen["job"], json!({ "devicesTargeted": 2, "devicesPending": 2, "targets": targets }));
+        assert_eq!(seen["jobs"], json!({ "nodes": [{ "devicesTargeted": 2 }], "totalCount": "1" }));
+        // it is for others too, so it is not theirs to stop
+        let cancel = format!("mutation {{ cancelJob(input: {{ jobId: \"{id}\" }}) {{ userErrors {{ code }} job {{ state }} }} }}");
+        let refused = data(app, &viewer, &cancel).await;
+        assert_eq!(refused["cancelJob"]["userErrors"], json!([{ "code": "NOT_FOUND" }]));
+        assert_eq!(refused["cancelJob"]["job"]["state"], "QUEUED");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_nested_ends_at_the_reach_of_the_caller() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.record(json!([
+            metrics("till-1", -1), metrics("till-2", -1), metrics("till-3", -1),
+            { "jobOutcome": { "jobId": "j", "jobType": "T", "status": "FAILED", "deviceId": "till-1", "siteId": "market" } },
+        ]))
+        .await;
+        let device = bound(app, Role::Device).await;
+        let seen = data(app, &device, "{ device(deviceId: \"till-1\") { deviceMetrics { totalCount }
+            site { siteId devices { nodes { deviceId } totalCount } deviceMetrics { totalCount nodes { device { deviceId } } } } } }").await;
+        assert_eq!(seen["device"], json!({ "deviceMetrics": { "totalCount": "1" }, "site": {
+            "siteId": "harbour", "devices": { "nodes": [{ "deviceId": "till-1" }], "totalCount": "1" },
+            "deviceMetrics": { "totalCount": "1", "nodes": [{ "device": { "deviceId": "till-1" } }] } } }));
+        let viewer = key(app, grant(Role::Viewer, &["market"])).await;
+        // the outcome says that it happened at the market; its device stands elsewhere
+        let seen = data(app, &viewer, "{ jobOutcomes { nodes { jobId siteId device { deviceId } } } }").await;
+        assert_eq!(seen["jobOutcomes"]["nodes"], json!([{ "jobId": "j", "siteId": "market", "device": null }]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_follows_hears_of_what_is_within_reach_alone() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let head = app.head().await;
+        let viewer = bound(app, Role::Viewer).await;
+        let admin = key(app, grant(Role::Admin, &[])).await;
+        let device = key(app, grant(Role::Device, &[])).await;
+        let document = "subscription($after: String) { errorLogs(after: $after) { errorMessage } }";
+        let mut sockets = Vec::new();
+        for holder in [&viewer, &device] {
+            let mut socket = Socket::open_as(app.app().address, holder).await;
+            let id = socket.subscribe(document, json!({ "after": head })).await;
+            sockets.push((socket, id));
+        }
+        let error = |device: Value, message: &str| {
+            json!({ "errorLog": { "category": "DEVICE",
+            "severity": "ERROR", "errorMessage": message, "deviceId": device } })
+        };
+        let events = json!([
+            error(json!(null), "of nobody"),
+            error(json!("till-3"), "elsewhere"),
+            error(json!("till-2"), "beside"),
+            error(json!("till-1"), "own"),
+        ]);
+        recorded(app, &admin, events).await;
+        let (socket, id) = &mut sockets[0];
+        for expected in ["beside", "own"] {
+            assert_eq!(socket.data(id).await["errorLogs"]["errorMessage"], expected);
+        }
+        let (socket, id) = &mut sockets[1];
+        assert_eq!(socket.data(id).await["errorLogs"]["errorMessage"], "own");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_device_that_moves_takes_what_is_its_own_along() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.record(json!([metrics("till-3", -1)])).await;
+        let viewer = bound(app, Role::Viewer).await;
+        let admin = key(app, grant(Role::Admin, &[])).await;
+        let count = "{ deviceMetrics { totalCount } devices { totalCount } }";
+        let before = data(app, &viewer, count).await;
+        assert_eq!(
+            before,
+            json!({ "deviceMetrics": { "totalCount": "0" }, "devices": { "totalCount": "2" } })
+        );
+        recorded(app, &admin, json!([registration("till-3", "harbour")])).await;
+        let after = data(app, &viewer, count).await;
+        assert_eq!(
+            after,
+            json!({ "deviceMetrics": { "totalCount": "1" }, "devices": { "totalCount": "3" } })
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_out_of_reach_is_spoken_of_as_what_is_not_there() {
+    on_each_database(async |app| {
+        let operator = bound(app, Role::Operator).await;
+        let alike = async |document: &str| {
+            let mut told = Vec::new();
+            for id in ["till-3", "till-9", "market", "nowhere"] {
+                let document = document.replace("ID", id);
+                let (status, answer) = ask(app, &operator, json!({ "query": document })).await;
+                told.push(format!("{status} {answer}").replace(id, "ID"));
+            }
+            assert_eq!(told[0], told[1], "{document}");
+            assert_eq!(told[2], told[3], "{document}");
+        };
+        alike("{ device(deviceId: \"ID\") { deviceId } site(siteId: \"ID\") { siteId } }").await;
+        alike("{ errorLogs(filter: { deviceId: { eq: \"ID\" } }) { totalCount } }").await;
+        alike("mutation { createJob(input: { jobType: \"T\", deviceIds: [\"ID\"] }) { userErrors { field message code } } }").await;
+        alike("mutation { createJob(input: { jobType: \"T\", siteIds: [\"ID\"] }) { userErrors { field message code } } }").await;
+        alike("mutation { setConfiguration(input: { entityType: DEVICE, entityId: \"ID\", parameterName: \"p\", value: 1 }) { userErrors { field message code } } }").await;
+        alike("mutation { setConfiguration(input: { entityType: SITE, entityId: \"ID\", parameterName: \"p\", value: 1 }) { userErrors { field message code } } }").await;
+        alike("mutation { setSiteSchedule(input: { siteId: \"ID\", dayOfWeek: MONDAY, isClosed: true }) { userErrors { field message code } } }").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_ingestion_key_of_a_site_records_what_is_of_that_site() {
+    on_each_database(async |app| {
+        let ingest = bound(app, Role::Ingest).await;
+        let site = |id: &str| json!({ "siteRegistration": { "siteId": id, "name": "n" } });
+        let events = json!([
+            metrics("till-1", -1), metrics("till-3", -1), metrics("till-9", -1),
+            registration("till-4", "harbour"), metrics("till-4", -1), metrics("till-5", -1),
+            registration("till-3", "harbour"), registration("till-6", "market"),
+            site("market"), site("another"),
+            { "userActivity": { "activityType": "PAGE_VIEW" } },
+            { "configurationChange": { "entityType": "SYSTEM", "entityId": "system", "parameterName": "p", "newValue": 1, "changedBy": "x" } },
+            { "configurationChange": { "entityType": "DEVICE", "entityId": "till-1", "parameterName": "p", "newValue": 1, "changedBy": "x" } },
+            { "configurationChange": { "entityType": "DEVICE", "entityId": "till-3", "parameterName": "p", "newValue": 1, "changedBy": "x" } },
+            { "jobOutcome": { "jobId": "j", "jobType": "T", "status": "FAILED", "deviceId": "till-1", "siteId": "market" } },
+        ]);
+        assert_eq!(recorded(app, &ingest, events).await, [
+            "RECORDED", "REJECTED UNKNOWN_DEVICE", "REJECTED UNKNOWN_DEVICE",
+            "RECORDED", "RECORDED", "REJECTED UNKNOWN_DEVICE",
+            "REJECTED NOT_ALLOWED", "REJECTED UNKNOWN_SITE",
+            "REJECTED UNKNOWN_SITE", "REJECTED UNKNOWN_SITE",
+            "REJECTED NOT_ALLOWED", "REJECTED NOT_ALLOWED",
+            "RECORDED", "REJECTED UNKNOWN_DEVICE", "REJECTED UNKNOWN_SITE",
+        ]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_device_records_what_is_its_own() {
+    on_each_database(async |app| {
+        let device = bound(app, Role::Device).await;
+        let events = json!([
+            metrics("till-1", -1), metrics("till-2", -1), metrics("till-9", -1),
+            registration("till-1", "harbour"), registration("till-1", "market"),
+            { "siteRegistration": { "siteId": "harbour", "name": "n" } },
+            { "errorLog": { "category": "API", "severity": "ERROR", "errorMessage": "e" } },
+            { "deviceStateChange": { "deviceId": "till-1", "newState": "ONLINE" } },
+        ]);
+        assert_eq!(
+            recorded(app, &device, events).await,
+            [
+                "RECORDED",
+                "REJECTED NOT_ALLOWED",
+                "REJECTED NOT_ALLOWED",
+                "RECORDED",
+                "REJECTED NOT_ALLOWED",
+                "REJECTED NOT_ALLOWED",
+                "REJECTED NOT_ALLOWED",
+                "RECORDED",
+            ]
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_idempotency_key_is_its_callers_own() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.close_to_strangers().await;
+        let document = "mutation($input: RecordEventsInput!) { recordEvents(input: $input) { outcomes { status position } } }";
+        let mut positions = std::collections::BTreeSet::new();
+        for site in ["harbour", "market"] {
+            let holder = key(app, grant(Role::Ingest, &[site])).await;
+            let device = if site == "harbour" { "till-1" } else { "till-3" };
+            let event = json!({ "errorLog": { "category": "API", "severity": "ERROR",
+                "errorMessage": "e", "deviceId": device, "occurredAt": at(-1) } });
+            for expected in ["RECORDED", "DUPLICATE"] {
+                let input = json!({ "events": [event], "idempotencyKey": "k" });
+                let request = json!({ "query": document, "variables": { "input": input } });
+                let (_, answer) = ask(app, &holder, request).await;
+                let outcome = &answer["data"]["recordEvents"]["outcomes"][0];
+                assert_eq!(outcome["status"], expected, "{answer:#}");
+                positions.insert(outcome["position"].to_string());
+            }
+        }
+        assert_eq!(positions.len(), 2);
+    })
+    .await;
+}
