@@ -4,10 +4,14 @@
 //   npm install --no-package-lock
 //   node graphiql.mjs http://127.0.0.1:8080
 //
-// Prints a line per check; exits 0 only if every check passed. CHROMIUM names another browser,
-// SCREENSHOT a file for a picture of the page.
+// Prints a line per check; exits 0 only if every check passed. HOMEPOT_TEST_CHROMIUM names another
+// browser, SCREENSHOT a file for a picture of the page.
 
 import { chromium } from 'playwright-core';
+
+import * as checks from '../checks.mjs';
+
+const { assert } = checks;
 
 const PAGE_LIMIT_MS = 30_000;
 const STREAM_LIMIT_MS = 90_000; // devices report every 30 s
@@ -30,27 +34,12 @@ if (!URL.canParse(address)) {
 }
 const origin = new URL(address).origin;
 
-const tally = { passed: 0, failed: 0 };
-
-/** Runs one check: passed if `body` returns, failed if it throws. */
-async function check(name, body) {
-  try {
-    const detail = await body();
-    tally.passed += 1;
-    console.log(`ok - ${name}${detail ? ` (${detail})` : ''}`);
-  } catch (error) {
-    tally.failed += 1;
-    console.log(`not ok - ${name}: ${reason(error)}`);
-  }
-}
+/** Runs one check, and tells the reason alone of one that failed. */
+const check = (name, body) => checks.check(name, body, reason);
 
 /** The message of an error, without Playwright's log of the call. */
 function reason(error) {
   return error.message.split('\nCall log:')[0];
-}
-
-function assert(condition, message) {
-  if (!condition) throw new Error(message);
 }
 
 function assertNone(complaints) {
@@ -276,16 +265,16 @@ async function main(browser) {
 }
 
 const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  executablePath: process.env.HOMEPOT_TEST_CHROMIUM ?? '/usr/bin/chromium',
   args: CHROMIUM_FLAGS,
 });
 try {
   await main(browser);
 } catch (error) {
-  tally.failed += 1;
-  console.log(`not ok - the run ended early: ${reason(error)}`);
+  await check('the run comes to its end', () => {
+    throw error;
+  });
 } finally {
   await browser.close();
 }
-console.log(`${tally.passed} passed, ${tally.failed} failed`);
-process.exitCode = tally.failed === 0 ? 0 : 1;
+process.exitCode = checks.summary();

@@ -1,13 +1,14 @@
-// Runs the public audit of GraphQL over HTTP, and clients that people use, against the server.
+// Runs the public audit of GraphQL over HTTP, clients that people use, and operations that are made up,
+// against the server. From the root of the project:
 //
-//   npm install --no-package-lock
-//   node clients.mjs target/debug/homepot-analytics 8090
+//   (cd tests/clients && npm install --no-package-lock)
+//   python3 -m venv target/python && target/python/bin/pip install -r tests/clients/requirements.txt
+//   node tests/clients/clients.mjs target/debug/homepot-analytics 8090 target/python/bin/python
 //
-// The first argument is the program, the second a free port. The program is started on a log of its
-// own in a temporary folder, killed, started again and stopped. Prints a line per check; exits 0 only
-// if every check passed.
+// The arguments are the program, a free port, and a Python that has what requirements.txt names. The
+// program is started on logs of its own in a temporary folder, killed, started again and stopped. Prints
+// a line per check; exits 0 only if every check passed.
 
-import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -20,102 +21,39 @@ import { auditServer } from 'graphql-http';
 import { createClient } from 'graphql-ws';
 import WebSocket from 'ws';
 
-const READY_LIMIT_MS = 60_000;
-const ANSWER_LIMIT_MS = 30_000;
+import { assert, assertEqual, check, soon, summary } from '../checks.mjs';
+import { codeGenerator } from './codegen.mjs';
+import { pythonGql } from './python.mjs';
+import { relayRuntime } from './relay.mjs';
+import { FOLLOW, HEADERS, QUERY, Server } from './server.mjs';
+import { graphqlSse, graphqlSseResumed } from './sse.mjs';
 
-const [program, port] = process.argv.slice(2);
-if (!program || !/^\d+$/.test(port ?? '')) {
-  console.error('usage: node clients.mjs PROGRAM PORT');
+const SCHEMA = resolve('schema.graphql');
+
+const [program, port, python] = process.argv.slice(2);
+if (!program || !/^\d+$/.test(port ?? '') || !python) {
+  console.error('usage: node clients.mjs PROGRAM PORT PYTHON');
   process.exit(2);
 }
-const http = `http://127.0.0.1:${port}/graphql`;
-const socket = `ws://127.0.0.1:${port}/graphql`;
 const folder = await mkdtemp(join(tmpdir(), 'clients-'));
+const server = new Server(program, port, folder, 'clients');
 
-const tally = { passed: 0, failed: 0 };
-
-/** Runs one check: passed if `body` returns, failed if it throws. */
-async function check(name, body) {
-  try {
-    const detail = await body();
-    tally.passed += 1;
-    console.log(`ok - ${name}${detail ? ` (${detail})` : ''}`);
-  } catch (error) {
-    tally.failed += 1;
-    console.log(`not ok - ${name}: ${error?.stack ?? JSON.stringify(error)}`);
-  }
-}
-
-function assertEqual(given, expected) {
-  const [left, right] = [given, expected].map((value) => JSON.stringify(value));
-  if (left !== right) throw new Error(`${left} instead of ${right}`);
-}
-
-/** What a promise comes to, unless it takes too long. */
-function soon(promise, what) {
-  let timer;
-  const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no ${what} in time`)), ANSWER_LIMIT_MS);
+/** A client of sockets that is told so, with these options. */
+const socketClient = (options) =>
+  createClient({
+    url: server.socket,
+    webSocketImpl: WebSocket,
+    connectionParams: HEADERS,
+    ...options,
   });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
-}
-
-// ---- the server ---------------------------------------------------------------------------------
-
-let server;
-
-/** Starts the server, and waits until it says where it listens. */
-async function start() {
-  const database = `sqlite://${join(folder, 'log.db')}`;
-  const given = ['serve', '--database', database, '--listen', `127.0.0.1:${port}`];
-  server = spawn(resolve(program), given, { stdio: ['ignore', 'pipe', 'inherit'] });
-  const listening = new Promise((listens, reject) => {
-    server.stdout.on('data', (text) => text.includes('Listening on') && listens());
-    server.on('exit', (code) => reject(new Error(`the server ended with ${code}`)));
-    setTimeout(() => reject(new Error('the server is not ready')), READY_LIMIT_MS).unref();
-  });
-  await listening;
-}
-
-/** Ends the server by a signal; the code with which it ended. */
-function end(signal) {
-  const ended = new Promise((exits) => server.on('exit', (code) => exits(code)));
-  server.kill(signal);
-  return ended;
-}
-
-/** Records errors with these messages, as any script would. */
-async function record(...messages) {
-  const events = messages.map((errorMessage) => ({
-    errorLog: { category: 'API', severity: 'INFO', errorMessage },
-  }));
-  const query =
-    'mutation($input: RecordEventsInput!) { recordEvents(input: $input) { outcomes { status } } }';
-  const answer = await fetch(http, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ query, variables: { input: { events } } }),
-  });
-  const { data } = await answer.json();
-  for (const outcome of data.recordEvents.outcomes) assertEqual(outcome, { status: 'RECORDED' });
-}
-
-const QUERY =
-  'query Newest($first: Int!) { errorLogs(first: $first) { nodes { errorMessage } } }';
-const FOLLOW =
-  'subscription Follow($after: String) { errorLogs(after: $after) { cursor errorMessage } }';
-const HEAD = '{ errorLogs(first: 0) { liveCursor } }';
-
-/** Where what comes from now on begins. */
-async function head() {
-  const answer = await fetch(`${http}?query=${encodeURIComponent(HEAD)}`);
-  return (await answer.json()).data.errorLogs.liveCursor;
-}
 
 // ---- the checks ---------------------------------------------------------------------------------
 
+const withHeaders = (url, request) =>
+  fetch(url, { ...request, headers: { ...request?.headers, ...HEADERS } });
+
 async function audit() {
-  const results = await auditServer({ url: http });
+  const results = await auditServer({ url: server.http, fetchFn: withHeaders });
   const missed = results.filter((result) => result.status !== 'ok');
   if (missed.length > 0) {
     const told = missed.map(({ id, name, status, reason }) => `${id} ${name}: ${status}, ${reason}`);
@@ -129,7 +67,7 @@ async function follow(client, after, count) {
   const items = [];
   const stream = client.iterate({ query: FOLLOW, variables: { after } });
   for await (const { data, errors } of stream) {
-    if (errors) throw new Error(JSON.stringify(errors));
+    assert(!errors, JSON.stringify(errors));
     items.push(data.errorLogs);
     if (items.length === count) break;
   }
@@ -137,27 +75,25 @@ async function follow(client, after, count) {
 }
 
 async function graphqlWs() {
-  const client = createClient({ url: socket, webSocketImpl: WebSocket, retryAttempts: 0 });
-  const after = await head();
-  await record('one', 'two');
+  const client = socketClient({ retryAttempts: 0 });
+  const after = await server.head();
+  await server.record('one', 'two');
   const query = client.iterate({ query: QUERY, variables: { first: 1 } });
   const { value } = await soon(query.next(), 'answer');
   assertEqual(value.data.errorLogs.nodes, [{ errorMessage: 'two' }]);
   const history = await soon(follow(client, after, 2), 'history');
   assertEqual(history.map((item) => item.errorMessage), ['one', 'two']);
   const live = follow(client, history[1].cursor, 1);
-  await record('three');
+  await server.record('three');
   assertEqual((await soon(live, 'item'))[0].errorMessage, 'three');
   await client.dispose();
 }
 
 /** A client that comes back by itself goes on where it was when the server is killed. */
 async function resumed() {
-  let after = await head();
+  let after = await server.head();
   const seen = [];
-  const client = createClient({
-    url: socket,
-    webSocketImpl: WebSocket,
+  const client = socketClient({
     retryAttempts: 100,
     retryWait: () => new Promise((wait) => setTimeout(wait, 50)),
     shouldRetry: () => true,
@@ -179,26 +115,26 @@ async function resumed() {
     };
     again();
   });
-  await record('a', 'b');
-  await end('SIGKILL');
-  await start();
-  await record('c', 'd');
-  assertEqual(await end('SIGTERM'), 0);
-  await start();
-  await record('e', 'f');
+  await server.record('a', 'b');
+  await server.end('SIGKILL');
+  await server.start();
+  await server.record('c', 'd');
+  assertEqual(await server.end('SIGTERM'), 0);
+  await server.start();
+  await server.record('e', 'f');
   await soon(all, 'rest');
   assertEqual(seen, ['a', 'b', 'c', 'd', 'e', 'f']);
   await client.dispose();
 }
 
 async function apollo() {
-  const ws = createClient({ url: socket, webSocketImpl: WebSocket });
+  const ws = socketClient();
   const isSubscription = ({ query }) =>
     getMainDefinition(query).operation === 'subscription';
-  const link = ApolloLink.split(isSubscription, new GraphQLWsLink(ws), new HttpLink({ uri: http }));
+  const link = ApolloLink.split(isSubscription, new GraphQLWsLink(ws), new HttpLink({ uri: server.http, headers: HEADERS }));
   const client = new ApolloClient({ link, cache: new InMemoryCache() });
-  const after = await head();
-  await record('by Apollo');
+  const after = await server.head();
+  await server.record('by Apollo');
   const { data } = await soon(client.query({ query: gql(QUERY), variables: { first: 1 } }), 'answer');
   assertEqual(data.errorLogs.nodes[0].errorMessage, 'by Apollo');
   const item = new Promise((next, error) => {
@@ -214,7 +150,7 @@ async function apollo() {
 }
 
 async function urql() {
-  const ws = createClient({ url: socket, webSocketImpl: WebSocket });
+  const ws = socketClient();
   const subscriptions = subscriptionExchange({
     forwardSubscription: ({ query, variables }) => ({
       subscribe: (sink) => ({
@@ -224,9 +160,10 @@ async function urql() {
   });
   for (const preferGetMethod of [false, 'force']) {
     const exchanges = [cacheExchange, fetchExchange, subscriptions];
-    const client = new Client({ url: http, exchanges, preferGetMethod });
-    const after = await head();
-    await record('by urql');
+    const fetchOptions = { headers: HEADERS };
+    const client = new Client({ url: server.http, exchanges, preferGetMethod, fetchOptions });
+    const after = await server.head();
+    await server.record('by urql');
     const { data, error } = await soon(client.query(QUERY, { first: 1 }).toPromise(), 'answer');
     if (error) throw error;
     assertEqual(data.errorLogs.nodes[0].errorMessage, 'by urql');
@@ -240,19 +177,31 @@ async function urql() {
   await ws.dispose();
 }
 
+const CHECKS = {
+  'the audit of GraphQL over HTTP passes': audit,
+  'graphql-ws asks and follows': graphqlWs,
+  'graphql-ws goes on where it was after a kill and after a stop': resumed,
+  'graphql-sse asks, follows, and is told what is wrong': () => graphqlSse(server),
+  'graphql-sse goes on where it was after a kill': () => graphqlSseResumed(server),
+  'Apollo Client asks, follows, and is told what is wrong': apollo,
+  'urql asks and follows, by POST and by GET': urql,
+  'Relay compiles, pages, refetches, commands, follows, and is told what is wrong': () =>
+    relayRuntime(server, SCHEMA, join(folder, 'relay')),
+  'GraphQL Code Generator makes types that compile': () =>
+    codeGenerator(SCHEMA, join(folder, 'codegen')),
+  'gql of Python validates, asks, records, follows, and is told what is wrong': () =>
+    pythonGql(server, python),
+  'the server stops when it is told to': async () => assertEqual(await server.end('SIGTERM'), 0),
+};
+
+let code = 1;
 try {
-  await start();
-  await check('the audit of GraphQL over HTTP passes', audit);
-  await check('graphql-ws asks and follows', graphqlWs);
-  await check('graphql-ws goes on where it was after a kill and after a stop', resumed);
-  await check('Apollo Client asks, follows, and is told what is wrong', apollo);
-  await check('urql asks and follows, by POST and by GET', urql);
-  await check('the server stops when it is told to', async () => {
-    assertEqual(await end('SIGTERM'), 0);
-  });
+  await server.start();
+  for (const [name, body] of Object.entries(CHECKS)) await check(name, body);
+  code = summary();
+  if (code !== 0) console.error(server.lastLines());
 } finally {
-  server?.kill('SIGKILL');
+  if (server.lives()) server.process.kill('SIGKILL');
   await rm(folder, { recursive: true, force: true });
 }
-console.log(`${tally.passed} passed, ${tally.failed} failed`);
-process.exit(tally.failed === 0 ? 0 : 1);
+process.exit(code);
