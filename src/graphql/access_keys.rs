@@ -241,7 +241,7 @@ struct CreateAccessKeyPayload {
     /// when the request repeats one that was answered.
     secret: Option<String>,
     /// Why the command was refused; empty when it was not.
-    user_errors: Vec<UserError>,
+    user_errors: Vec<InOrder<UserError>>,
 }
 
 /// The answer to `revokeAccessKey`.
@@ -250,7 +250,7 @@ struct RevokeAccessKeyPayload {
     /// The key as it is listed.
     access_key: Option<InOrder<AccessKey>>,
     /// Why the command was refused; empty when it was not.
-    user_errors: Vec<UserError>,
+    user_errors: Vec<InOrder<UserError>>,
 }
 
 /// The commands on access keys.
@@ -264,7 +264,7 @@ impl KeyCommands {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The key.")] input: CreateAccessKeyInput,
-    ) -> Result<CreateAccessKeyPayload, Error> {
+    ) -> Result<InOrder<CreateAccessKeyPayload>, Error> {
         let grant = Grant {
             name: input.name,
             prefix: String::new(),
@@ -277,18 +277,18 @@ impl KeyCommands {
         let event_id = event_id.map(|key| keyed_id(access::caller(ctx), Some(&key), "access key"));
         let made = made(ctx, "createAccessKey");
         let made = identity::create(&api(ctx).ingest, grant, (made, event_id)).await;
-        match made {
-            Ok(created) => Ok(CreateAccessKeyPayload {
+        Ok(InOrder(match made {
+            Ok(created) => CreateAccessKeyPayload {
                 access_key: AccessKey::of(ctx, &created.key_id).await?.map(InOrder),
                 secret: created.secret.map(|secret| secret.reveal().to_owned()),
                 user_errors: Vec::new(),
-            }),
-            Err(error) => Ok(CreateAccessKeyPayload {
+            },
+            Err(error) => CreateAccessKeyPayload {
                 access_key: None,
                 secret: None,
-                user_errors: vec![refused(ctx, "createAccessKey", error).await?],
-            }),
-        }
+                user_errors: vec![InOrder(refused(ctx, "createAccessKey", error).await?)],
+            },
+        }))
     }
 
     /// Revokes an access key: it holds no more, and what its holder has open is closed. Revoking it again
@@ -297,18 +297,18 @@ impl KeyCommands {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Which key, and why.")] input: RevokeAccessKeyInput,
-    ) -> Result<RevokeAccessKeyPayload, Error> {
+    ) -> Result<InOrder<RevokeAccessKeyPayload>, Error> {
         let which = (input.id.as_str(), input.expected_version.map(|v| v.0));
         let why = (made(ctx, "revokeAccessKey"), input.reason.as_deref());
         let revoked = identity::revoke(&api(ctx).ingest, which, why).await;
         let user_errors = match revoked {
             Ok(()) => Vec::new(),
-            Err(error) => vec![refused(ctx, "revokeAccessKey", error).await?],
+            Err(error) => vec![InOrder(refused(ctx, "revokeAccessKey", error).await?)],
         };
-        Ok(RevokeAccessKeyPayload {
+        Ok(InOrder(RevokeAccessKeyPayload {
             access_key: AccessKey::of(ctx, &input.id).await?.map(InOrder),
             user_errors,
-        })
+        }))
     }
 }
 

@@ -3,6 +3,7 @@
 use async_graphql::{Enum, Error, SimpleObject};
 use entity::{collection_counters, refusals};
 
+use super::order::InOrder;
 use super::scalars::{DateTime, Long};
 use super::words::{EventKinds, OutcomeCodes, Shown};
 use super::{Api, of_failed};
@@ -79,7 +80,7 @@ struct SourceState {
     /// What it is collected for.
     purpose: &'static str,
     /// What was refused.
-    refused: Vec<RefusedCount>,
+    refused: Vec<InOrder<RefusedCount>>,
 }
 
 /// What is collected, and whether it is.
@@ -88,9 +89,9 @@ pub(super) struct CollectionStatus {
     /// When this was read.
     as_of: DateTime,
     /// One for each kind of record.
-    sources: Vec<SourceState>,
+    sources: Vec<InOrder<SourceState>>,
     /// What was refused of no source: registrations, and events of no known kind.
-    otherwise_refused: Vec<RefusedCount>,
+    otherwise_refused: Vec<InOrder<RefusedCount>>,
 }
 
 impl CollectionStatus {
@@ -114,11 +115,11 @@ impl CollectionStatus {
                 }
                 None => None,
             };
-            sources.push(SourceState {
+            sources.push(InOrder(SourceState {
                 gaps: silent.map(|silent| i32::try_from(silent).unwrap_or(i32::MAX)),
-                refused: of_kind_refused.map(RefusedCount::of).collect(),
+                refused: of_kind_refused.map(RefusedCount::of).map(InOrder).collect(),
                 ..SourceState::of(kind, &of_kind, now)
-            });
+            }));
         }
         let is_source = |row: &refusals::Model| {
             let kind = Kind::of_wire(&row.kind);
@@ -128,7 +129,7 @@ impl CollectionStatus {
         Ok(Self {
             as_of: DateTime(now),
             sources,
-            otherwise_refused: otherwise.map(RefusedCount::of).collect(),
+            otherwise_refused: otherwise.map(RefusedCount::of).map(InOrder).collect(),
         })
     }
 }

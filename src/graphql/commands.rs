@@ -104,7 +104,7 @@ pub(super) struct JobPayload {
     /// The job as it stands now.
     job: Option<InOrder<Job>>,
     /// Why the command was refused; empty when it was not.
-    user_errors: Vec<UserError>,
+    user_errors: Vec<InOrder<UserError>>,
 }
 
 /// A parameter to be set.
@@ -169,7 +169,7 @@ pub(super) struct SetConfigurationPayload {
     /// The change as it was recorded.
     change: Option<EventOf<CONFIGURATION_CHANGE>>,
     /// Why the command was refused; empty when it was not.
-    user_errors: Vec<UserError>,
+    user_errors: Vec<InOrder<UserError>>,
 }
 
 /// The answer to `setSiteSchedule`.
@@ -178,7 +178,7 @@ pub(super) struct SetSiteSchedulePayload {
     /// The row as it was recorded.
     schedule: Option<EventOf<SITE_SCHEDULE>>,
     /// Why the command was refused; empty when it was not.
-    user_errors: Vec<UserError>,
+    user_errors: Vec<InOrder<UserError>>,
 }
 
 /// The commands.
@@ -192,7 +192,7 @@ impl Commands {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The job.")] input: CreateJobInput,
-    ) -> Result<JobPayload, Error> {
+    ) -> Result<InOrder<JobPayload>, Error> {
         let api = api(ctx);
         let strings = |ids: Vec<ID>| ids.into_iter().map(|id| id.0).collect::<Vec<_>>();
         let (devices, sites) = (strings(input.device_ids), strings(input.site_ids));
@@ -234,7 +234,7 @@ impl Commands {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Which job, and why.")] input: CancelJobInput,
-    ) -> Result<JobPayload, Error> {
+    ) -> Result<InOrder<JobPayload>, Error> {
         let deed = ("cancelJob", Some(input.job_id.to_string()));
         let by = (&*access::caller(ctx).name, input.reason.as_deref());
         let within = access::within(ctx).await?;
@@ -253,7 +253,7 @@ impl Commands {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The parameter and its value.")] input: SetConfigurationInput,
-    ) -> Result<SetConfigurationPayload, Error> {
+    ) -> Result<InOrder<SetConfigurationPayload>, Error> {
         let (api, caller, key) = (api(ctx), access::caller(ctx), input.idempotency_key);
         let change = Change {
             entity_type: input.entity_type.word(),
@@ -274,18 +274,18 @@ impl Commands {
         };
         let refused = async |error| {
             tell_refused(ctx, &deed, std::slice::from_ref(&error)).await?;
-            Ok(SetConfigurationPayload {
+            Ok(InOrder(SetConfigurationPayload {
                 change: None,
-                user_errors: vec![error],
-            })
+                user_errors: vec![InOrder(error)],
+            }))
         };
         match set {
             Ok(outcome) => {
                 let change = recorded(api, Kind::ConfigurationChange, &outcome).await?;
-                Ok(SetConfigurationPayload {
+                Ok(InOrder(SetConfigurationPayload {
                     change: change.map(EventOf),
                     user_errors: Vec::new(),
-                })
+                }))
             }
             Err(ConfigurationError::Store(error)) => Err(of_failed(api, &error)),
             Err(ConfigurationError::Append(error)) => {
@@ -300,7 +300,7 @@ impl Commands {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The hours.")] input: SetSiteScheduleInput,
-    ) -> Result<SetSiteSchedulePayload, Error> {
+    ) -> Result<InOrder<SetSiteSchedulePayload>, Error> {
         let (api, caller) = (api(ctx), access::caller(ctx));
         let now = api.ingest.clock().now();
         let event_id = input.key;
@@ -332,20 +332,20 @@ impl Commands {
         match set {
             Ok(outcome) => {
                 let schedule = recorded(api, Kind::SiteSchedule, &outcome).await?;
-                Ok(SetSiteSchedulePayload {
+                Ok(InOrder(SetSiteSchedulePayload {
                     schedule: schedule.map(EventOf),
                     user_errors: Vec::new(),
-                })
+                }))
             }
             Err(ScheduleError::Store(error)) => Err(of_failed(api, &error)),
             Err(ScheduleError::Append(error)) => Err(of_append(&api.background, now, &error)),
             Err(error) => {
                 let error = of_schedule(error);
                 tell_refused(ctx, &deed, std::slice::from_ref(&error)).await?;
-                Ok(SetSiteSchedulePayload {
+                Ok(InOrder(SetSiteSchedulePayload {
                     schedule: None,
-                    user_errors: vec![error],
-                })
+                    user_errors: vec![InOrder(error)],
+                }))
             }
         }
     }
@@ -418,19 +418,19 @@ async fn refused(
     ctx: &Context<'_>,
     deed: (&str, Option<String>),
     error: UserError,
-) -> Result<JobPayload, Error> {
+) -> Result<InOrder<JobPayload>, Error> {
     tell_refused(ctx, &deed, std::slice::from_ref(&error)).await?;
-    Ok(JobPayload {
+    Ok(InOrder(JobPayload {
         job: None,
-        user_errors: vec![error],
-    })
+        user_errors: vec![InOrder(error)],
+    }))
 }
 
 async fn job_payload(
     ctx: &Context<'_>,
     deed: (&str, Option<String>),
     done: Result<(), JobError>,
-) -> Result<JobPayload, Error> {
+) -> Result<InOrder<JobPayload>, Error> {
     let api = api(ctx);
     let told = done.as_ref().err().map(ToString::to_string);
     let (field, code) = match done {
@@ -463,5 +463,6 @@ async fn job_payload(
     tell_refused(ctx, &deed, &user_errors).await?;
     let job_id = deed.1.unwrap_or_default();
     let job = Job::of(ctx, &job_id).await?.map(InOrder);
-    Ok(JobPayload { job, user_errors })
+    let user_errors = user_errors.into_iter().map(InOrder).collect();
+    Ok(InOrder(JobPayload { job, user_errors }))
 }

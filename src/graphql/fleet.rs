@@ -12,6 +12,7 @@ use serde_json::Value as Json;
 use super::commands::ConfigurationValue;
 use super::loaders::{ConfigurationKey, DeviceKey, EventKey, PageKey, ScheduleKey, SiteKey};
 use super::meta::{field, field_with, input, object_type};
+use super::order::InOrder;
 use super::order::{self, or_null};
 use super::pages::{ConnectionOf, DevicePages};
 use super::rows::{self, Stand, render};
@@ -206,14 +207,14 @@ pub(super) async fn configured(
     ctx: &Context<'_>,
     entity: &'static str,
     id: &str,
-) -> Result<Vec<ConfigurationValue>, Error> {
+) -> Result<Vec<InOrder<ConfigurationValue>>, Error> {
     let key = ConfigurationKey(entity, id.to_owned());
     let rows = loaders(ctx).configurations.load(key).await;
     let rows = rows.map_err(|error| of_failed(api(ctx), &error))?;
     loaders(ctx).count(rows.len())?;
     let value = |row| {
         let value = ConfigurationValue::from(row);
-        take(ctx, value.weight_bytes()).map(|()| value)
+        take(ctx, value.weight_bytes()).map(|()| InOrder(value))
     };
     rows.into_iter().map(value).collect()
 }

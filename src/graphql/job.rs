@@ -236,7 +236,7 @@ impl JobStreams {
         ctx: &Context<'_>,
         #[graphql(desc = "The job.")] job_id: ID,
         #[graphql(desc = "Begins after this place.")] after: Option<String>,
-    ) -> Result<impl Stream<Item = Result<JobProgress, Error>>, Error> {
+    ) -> Result<impl Stream<Item = Result<InOrder<JobProgress>, Error>>, Error> {
         let api = api(ctx).clone();
         let loaders = super::loaders(ctx);
         let head = api.store().head();
@@ -253,7 +253,8 @@ impl JobStreams {
             let mut told = None;
             if after.is_none() || ended {
                 told = Some(first.moves());
-                yield Ok(JobProgress { cursor: cursor_at(&api, head), job: InOrder(first) });
+                let job = InOrder(first);
+                yield Ok(InOrder(JobProgress { cursor: cursor_at(&api, head), job }));
                 // it has been rendered when the next is asked for
                 loaders.begin();
             }
@@ -279,7 +280,8 @@ impl JobStreams {
                     Ok(Some(job)) => {
                         told = Some(job.moves());
                         ended = has_ended(&job);
-                        yield Ok(JobProgress { cursor: cursor_at(&api, tail.position()), job: InOrder(job) });
+                        let (cursor, job) = (cursor_at(&api, tail.position()), InOrder(job));
+                        yield Ok(InOrder(JobProgress { cursor, job }));
                         loaders.begin();
                     }
                     Ok(None) => break,

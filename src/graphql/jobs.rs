@@ -158,19 +158,19 @@ impl JobConnection {
     }
 
     /// Where the page stands among the others.
-    async fn page_info(&self) -> PageInfo {
+    async fn page_info(&self) -> InOrder<PageInfo> {
         let (has_next_page, has_previous_page) = if self.page.from_end {
             (self.other, self.more)
         } else {
             (self.more, self.other)
         };
         let cursor = |job: Option<&Job>| job.map(|job| write_cursor(&job.place()));
-        PageInfo {
+        InOrder(PageInfo {
             has_next_page,
             has_previous_page,
             start_cursor: cursor(self.jobs.first()),
             end_cursor: cursor(self.jobs.last()),
-        }
+        })
     }
 
     /// How many jobs there are on all pages; counted only when asked for.

@@ -142,7 +142,7 @@ pub async fn execute(
             let loaders = Loaders::new(api.store(), allowance);
             let request = request.data(loaders).data(caller);
             let mut answer = schema.execute(request).await;
-            keys.arrange(&mut answer.data);
+            keys.arrange_answer(&mut answer);
             error::with_forms(&mut answer.errors);
             answer
         }
@@ -173,7 +173,7 @@ pub fn execute_stream(
                     .data(caller),
             )
             .map(move |mut answer| {
-                keys.arrange(&mut answer.data);
+                keys.arrange_answer(&mut answer);
                 error::with_forms(&mut answer.errors);
                 let cursor = subscription::take_cursor(&mut answer);
                 (answer, cursor)

@@ -1,8 +1,9 @@
 //! Objects as the language has them: their fields stand in the order in which they are asked for,
 //! and one that fails is null, with its error beside the data.
 //!
-//! The library answers fields in the order in which they are ready, and leaves out those that fail.
-//! Every field that can fail is therefore nullable in the schema.
+//! The library answers fields in the order in which they are ready, leaves out those that fail, and
+//! answers null for an object of which nothing is selected. So objects are told here, and every field that
+//! can fail is nullable in the schema.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -14,7 +15,7 @@ use async_graphql::parser::types::{
 use async_graphql::registry::{MetaType, Registry};
 use async_graphql::{
     ContainerType, Context, ContextSelectionSet, Name, ObjectType, OutputType, Positioned,
-    ServerResult, Value,
+    Response, ServerResult, Value,
 };
 
 use futures_util::future::BoxFuture;
@@ -140,8 +141,16 @@ impl Keys {
         }
     }
 
-    /// Puts the fields of an answer into this order.
-    pub(super) fn arrange(&self, data: &mut Value) {
+    /// Puts the fields of an answer into this order. Data of which everything is left out is an object
+    /// too.
+    pub(super) fn arrange_answer(&self, answer: &mut Response) {
+        if answer.errors.is_empty() && answer.data == Value::Null {
+            answer.data = Value::Object(IndexMap::new());
+        }
+        self.arrange(&mut answer.data);
+    }
+
+    fn arrange(&self, data: &mut Value) {
         if let Value::Object(fields) = data {
             let mut held = std::mem::take(fields);
             for key in &self.keys {

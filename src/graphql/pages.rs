@@ -57,7 +57,7 @@ pub(super) struct ConnectionOf<T: OutputType + TypedEdge> {
     /// The rows.
     nodes: Vec<T>,
     /// Where the page stands among the others.
-    page_info: PageInfo,
+    page_info: InOrder<PageInfo>,
     #[graphql(skip)]
     filter: DeviceFilter,
     #[graphql(skip)]
@@ -323,12 +323,12 @@ async fn page_of<T: OutputType + TypedEdge>(
         })
         .await?;
     }
-    let page_info = PageInfo {
+    let page_info = InOrder(PageInfo {
         has_next_page,
         has_previous_page,
         start_cursor: rows.first().map(cursor),
         end_cursor: rows.last().map(cursor),
-    };
+    });
     let edge = |row: &T| {
         InOrder(EdgeOf {
             cursor: cursor(row),

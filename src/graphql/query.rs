@@ -264,7 +264,7 @@ impl Fleet {
     async fn system_configuration(
         &self,
         ctx: &Context<'_>,
-    ) -> Result<Option<Vec<ConfigurationValue>>, Error> {
+    ) -> Result<Option<Vec<InOrder<ConfigurationValue>>>, Error> {
         super::fleet::configured(ctx, "SYSTEM", configuration::SYSTEM)
             .await
             .map(Some)
@@ -274,13 +274,14 @@ impl Fleet {
     async fn collection_status(
         &self,
         ctx: &Context<'_>,
-    ) -> Result<Option<CollectionStatus>, Error> {
-        CollectionStatus::read(api(ctx)).await.map(Some)
+    ) -> Result<Option<InOrder<CollectionStatus>>, Error> {
+        let status = CollectionStatus::read(api(ctx)).await?;
+        Ok(Some(InOrder(status)))
     }
 
     /// How the log stands.
     #[expect(clippy::unused_async, reason = "resolvers are asynchronous")]
-    async fn store_health(&self, ctx: &Context<'_>) -> Result<StoreHealth, Error> {
+    async fn store_health(&self, ctx: &Context<'_>) -> Result<InOrder<StoreHealth>, Error> {
         let api = api(ctx);
         let store = api.store();
         let (identity, head) = (store.identity(), store.head());
@@ -289,7 +290,7 @@ impl Fleet {
             occurred_at: Instant::default(),
         };
         let dropped = api.background.metrics().dropped();
-        Ok(StoreHealth {
+        Ok(InOrder(StoreHealth {
             database: if store.file().is_some() {
                 "SQLite"
             } else {
@@ -302,6 +303,6 @@ impl Fleet {
             queued_events: i32::try_from(store.queued_events()).unwrap_or(i32::MAX),
             projection_lag_events: Long((head.0 - api.folded.borrow().0).max(0)),
             dropped_events: Long(i64::try_from(dropped).unwrap_or(i64::MAX)),
-        })
+        }))
     }
 }

@@ -70,6 +70,40 @@ async fn skip_and_include_leave_out_at_every_level() {
     .await;
 }
 
+/// A client that knows the schema takes no null for a field that has none.
+#[tokio::test]
+async fn an_object_of_which_everything_is_left_out_is_empty() {
+    on_each_database(async |app| {
+        one_error(app).await;
+        let document = "query($no: Boolean!) { viewer { name @include(if: $no) } storeHealth { ...H @include(if: $no) }
+            collectionStatus { asOf @include(if: $no) }
+            counted: collectionStatus { sources { records @include(if: $no) } }
+            devices(first: 0) { pageInfo { endCursor @include(if: $no) } } jobs { pageInfo { endCursor @include(if: $no) } }
+            errorLogs { pageInfo { endCursor @include(if: $no) } nodes { id @include(if: $no) } } }
+          fragment H on StoreHealth { head }";
+        let data = app.data_with(document, json!({ "no": false })).await;
+        let counted = data["counted"]["sources"].as_array().unwrap();
+        assert!(counted.iter().all(|source| *source == json!({})), "{counted:?}");
+        let page = json!({ "pageInfo": {} });
+        for (key, empty) in [
+            ("viewer", json!({})),
+            ("storeHealth", json!({})),
+            ("collectionStatus", json!({})),
+            ("devices", page.clone()),
+            ("jobs", page),
+            ("errorLogs", json!({ "pageInfo": {}, "nodes": [{}] })),
+        ] {
+            assert_eq!(data[key], empty, "{key}");
+        }
+        let nothing = "mutation($no: Boolean!) { cancelJob(input: { jobId: \"none\" }) { job @include(if: $no) { id } } }";
+        let data = app.data_with(nothing, json!({ "no": false })).await;
+        assert_eq!(data, json!({ "cancelJob": {} }));
+        let data = app.data("{ viewer @skip(if: true) { name } }").await;
+        assert_eq!(data, json!({}));
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn fields_selected_twice_are_merged() {
     on_each_database(async |app| {
