@@ -1,5 +1,5 @@
 //! What is seen to before a document is executed: that it can be read, that it does not ask for too
-//! much, and that the fragments at the root of a subscription are opened.
+//! much, that objects are given where they must be, and that the fragments at the root of a subscription are opened.
 
 use std::collections::HashSet;
 
@@ -11,6 +11,7 @@ use async_graphql::{Name, Pos, Positioned, Request, ServerError, Variables};
 
 use super::error::{ErrorCode, bad_input, error, of_syntax};
 use super::order::Keys;
+use super::shapes::Types;
 use super::{access, budget, measure};
 use crate::identity::Caller;
 
@@ -18,14 +19,18 @@ use crate::identity::Caller;
 const SUBSCRIPTION: &str = "Subscription";
 
 /// Reads the document of a request of a caller and answers with the keys of its root fields in their order.
-pub(super) fn check(request: &mut Request, caller: &Caller) -> Result<Keys, ServerError> {
+pub(super) fn check(
+    request: &mut Request,
+    caller: &Caller,
+    types: &Types,
+) -> Result<Keys, ServerError> {
     let variables = std::mem::take(&mut request.variables);
     let name = request.operation_name.clone();
     let document = request.parsed_query().map_err(of_syntax);
     let keys = document.and_then(|document| {
         let measured = measure::check(document);
         measured.map_err(of_request)?;
-        look(document, name.as_deref(), (&variables, caller))
+        look(document, name.as_deref(), (&variables, caller, types))
     });
     request.variables = variables;
     keys
@@ -41,7 +46,7 @@ pub(super) fn of_request(error: async_graphql::Error) -> ServerError {
 fn look(
     document: &ExecutableDocument,
     name: Option<&str>,
-    (variables, caller): (&Variables, &Caller),
+    (variables, caller, types): (&Variables, &Caller, &Types),
 ) -> Result<Keys, ServerError> {
     // without an operation there is nothing to look at; the library says what is wrong
     let Some(operation) = chosen(document, name) else {
@@ -59,6 +64,7 @@ fn look(
         let message = format!("variable ${name} is required");
         return Err(at(error(ErrorCode::ValidationFailed, message)));
     }
+    types.check(document, &operation.node, variables)?;
     Ok(Keys::of(document, &operation.node))
 }
 

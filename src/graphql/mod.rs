@@ -32,6 +32,7 @@ mod recordable;
 mod rows;
 mod scalars;
 mod schedule_input;
+mod shapes;
 mod subscription;
 mod types;
 mod words;
@@ -51,6 +52,7 @@ use crate::identity::{Caller, Keys};
 use crate::ingest::{Background, Ingest};
 use crate::store::{Allowance, Store, StoreError};
 use loaders::Loaders;
+use shapes::Types;
 
 pub use error::{ErrorCode, of_syntax};
 pub use order::{CanFail, InOrder};
@@ -93,12 +95,25 @@ pub struct Mutation(
 pub struct Subscription(job::JobStreams, subscription::Streams);
 
 /// The schema with its resolvers.
-pub type ApiSchema = Schema<InOrder<Query>, InOrder<Mutation>, Subscription>;
+#[derive(Clone)]
+pub struct ApiSchema {
+    schema: Schema<InOrder<Query>, InOrder<Mutation>, Subscription>,
+    types: Arc<Types>,
+}
+
+impl std::fmt::Debug for ApiSchema {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiSchema").finish_non_exhaustive()
+    }
+}
 
 /// Builds the schema.
 #[must_use]
 pub fn schema(api: Api) -> ApiSchema {
-    builder().data(api).finish()
+    ApiSchema {
+        schema: builder().data(api).finish(),
+        types: Arc::new(Types::new()),
+    }
 }
 
 type Builder = async_graphql::SchemaBuilder<InOrder<Query>, InOrder<Mutation>, Subscription>;
@@ -137,11 +152,11 @@ pub async fn execute(
     mut request: Request,
     (caller, allowance): (Caller, Arc<Allowance>),
 ) -> Response {
-    match document::check(&mut request, &caller) {
+    match document::check(&mut request, &caller, &schema.types) {
         Ok(keys) => {
             let loaders = Loaders::new(api.store(), allowance);
             let request = request.data(loaders).data(caller);
-            let mut answer = schema.execute(request).await;
+            let mut answer = schema.schema.execute(request).await;
             keys.arrange_answer(&mut answer);
             error::with_forms(&mut answer.errors);
             answer
@@ -163,10 +178,11 @@ pub fn execute_stream(
     mut request: Request,
     (caller, allowance): (Caller, Arc<Allowance>),
 ) -> BoxStream<'static, (Response, Option<String>)> {
-    let checked = document::check(&mut request, &caller);
+    let checked = document::check(&mut request, &caller, &schema.types);
     let opened = checked.and_then(|keys| document::open_root(&mut request).map(|()| keys));
     match opened {
         Ok(keys) => schema
+            .schema
             .execute_stream(
                 request
                     .data(Loaders::new(api.store(), allowance))

@@ -182,3 +182,45 @@ async fn a_value_of_another_form_is_told_with_an_example() {
     })
     .await;
 }
+
+/// The library finds it when it comes to the field: then what stands before it is done.
+#[tokio::test]
+async fn what_is_no_object_fails_the_request_before_anything_of_it_is_done() {
+    on_each_database(async |app| {
+        let record = "one: recordEvents(input: { events: [{ errorLog: { category: API, severity: INFO,
+            errorMessage: \"e\" } }] }) { outcomes { status } }";
+        let cancel = "two: cancelJob(input: $x) { job { id } }";
+        let written = |value: &str| format!("mutation {{ {record} {} }}", cancel.replace("$x", value));
+        let given = format!("mutation($x: CancelJobInput!) {{ {record} {cancel} }}");
+        let usual = format!("mutation($x: CancelJobInput = 1) {{ {record} {cancel} }}");
+        let nested = "query($x: ErrorLogFilter) { devices(first: 0) { nodes { errorLogs(filter: $x) { totalCount } } } }";
+        let in_fragment = "{ devices(first: 0) { nodes { ...F } } }
+            fragment F on Device { errorLogs(filter: { and: [{ severity: [] }] }) { totalCount } }";
+        let absent = &format!(
+            "mutation($why: String) {{ {record} two: cancelJob(input: {{ jobId: 1.5, reason: $why }}) {{ job {{ id }} }} }}"
+        );
+        for (document, variables) in [
+            (written("1").as_str(), json!({})),
+            (&written("[[]]"), json!({})),
+            (&given, json!({ "x": "none" })),
+            (&given, json!({ "x": null })),
+            (&usual, json!({})),
+            (nested, json!({ "x": { "or": [{ "severity": "INFO" }] } })),
+            (in_fragment, json!({})),
+            // nothing of an argument is looked at by the library that has a variable which is not given
+            (absent, json!({})),
+            ("query($x: Int!) { errorLogs(first: $x) { totalCount } }", json!({ "x": null })),
+        ] {
+            let request = json!({ "query": document, "variables": variables });
+            let answer = app.query(request).await;
+            let code = &answer["errors"][0]["extensions"]["code"];
+            assert_eq!(code, "BAD_INPUT", "{document}: {answer}");
+            assert_eq!(answer.get("data"), None, "{document}: {answer}");
+        }
+        let data = app.data("{ errorLogs { totalCount } }").await;
+        assert_eq!(data["errorLogs"]["totalCount"], "0");
+        let none = json!({ "x": { "and": { "severity": { "eq": "INFO" } }, "or": null } });
+        app.data_with(nested, none).await;
+    })
+    .await;
+}
