@@ -38,6 +38,9 @@ pub(super) fn coded(mut answer: Answer) -> Answer {
         }
         let input = !error.path.is_empty()
             || error.message.starts_with("Invalid value for argument")
+            || error
+                .message
+                .starts_with("Invalid default value for argument")
             || error.message.starts_with("Failed to parse");
         let code = if input {
             ErrorCode::BadInput

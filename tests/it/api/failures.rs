@@ -224,3 +224,14 @@ async fn what_is_no_object_fails_the_request_before_anything_of_it_is_done() {
     })
     .await;
 }
+
+/// A wrong value is `BAD_INPUT` wherever it stands.
+#[tokio::test]
+async fn a_default_of_the_wrong_form_is_bad_input() {
+    on_each_database(async |app| {
+        let document = "query($from: DateTime = \"yesterday\") {
+            errorLogs(filter: { occurredAt: { gte: $from } }) { totalCount } }";
+        assert_eq!(app.code(document).await, "BAD_INPUT");
+    })
+    .await;
+}
