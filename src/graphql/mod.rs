@@ -157,7 +157,7 @@ pub async fn execute(
             let loaders = Loaders::new(api.store(), allowance);
             let request = request.data(loaders).data(caller);
             let mut answer = schema.schema.execute(request).await;
-            keys.arrange_answer(&mut answer);
+            keys.arrange(&mut answer);
             error::with_forms(&mut answer.errors);
             answer
         }
@@ -189,7 +189,7 @@ pub fn execute_stream(
                     .data(caller),
             )
             .map(move |mut answer| {
-                keys.arrange_answer(&mut answer);
+                keys.arrange(&mut answer);
                 error::with_forms(&mut answer.errors);
                 let cursor = subscription::take_cursor(&mut answer);
                 (answer, cursor)

@@ -6,11 +6,11 @@
 //! can fail is nullable in the schema.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use async_graphql::indexmap::IndexMap;
 use async_graphql::parser::types::{
-    ExecutableDocument, Field, OperationDefinition, OperationType, Selection, SelectionSet,
+    ExecutableDocument, Field, OperationDefinition, Selection, SelectionSet,
 };
 use async_graphql::registry::{MetaType, Registry};
 use async_graphql::{
@@ -108,11 +108,7 @@ fn resolve_field<'a, T: ContainerType>(
 /// The keys of the root fields of an operation, in the order in which they are asked for. The root
 /// itself is an object of the library.
 #[derive(Debug, Default)]
-pub(super) struct Keys {
-    keys: Vec<Name>,
-    /// The keys of what commands answer with, which are objects of the library too.
-    of_answers: HashMap<Name, Self>,
-}
+pub(super) struct Keys(Vec<Name>);
 
 impl Keys {
     /// The keys of an operation.
@@ -120,44 +116,20 @@ impl Keys {
         let mut fields = Vec::new();
         let set = &operation.selection_set.node;
         open(document, set, &mut HashSet::new(), &mut fields);
-        let mut keys = Self::of_fields(&fields);
-        if operation.ty == OperationType::Mutation {
-            for field in fields {
-                let mut answered = Vec::new();
-                let set = &field.selection_set.node;
-                open(document, set, &mut HashSet::new(), &mut answered);
-                let key = field.response_key().node.clone();
-                keys.of_answers.insert(key, Self::of_fields(&answered));
-            }
-        }
-        keys
-    }
-
-    fn of_fields(fields: &[&Field]) -> Self {
         let keys = fields.iter().map(|field| field.response_key().node.clone());
-        Self {
-            keys: keys.collect(),
-            of_answers: HashMap::new(),
-        }
+        Self(keys.collect())
     }
 
     /// Puts the fields of an answer into this order. Data of which everything is left out is an object
     /// too.
-    pub(super) fn arrange_answer(&self, answer: &mut Response) {
+    pub(super) fn arrange(&self, answer: &mut Response) {
         if answer.errors.is_empty() && answer.data == Value::Null {
             answer.data = Value::Object(IndexMap::new());
         }
-        self.arrange(&mut answer.data);
-    }
-
-    fn arrange(&self, data: &mut Value) {
-        if let Value::Object(fields) = data {
+        if let Value::Object(fields) = &mut answer.data {
             let mut held = std::mem::take(fields);
-            for key in &self.keys {
-                if let Some((key, mut value)) = held.swap_remove_entry(key) {
-                    if let Some(keys) = self.of_answers.get(&key) {
-                        keys.arrange(&mut value);
-                    }
+            for key in &self.0 {
+                if let Some((key, value)) = held.swap_remove_entry(key) {
                     fields.insert(key, value);
                 }
             }

@@ -195,3 +195,17 @@ async fn fields_stand_in_the_order_in_which_they_are_asked_for() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_field_that_is_left_out_where_it_stands_first_has_its_place_where_it_stands_next() {
+    on_each_database(async |app| {
+        let document = "mutation { recordEvents(input: { events: [], clientMutationId: \"a\" }) {
+            outcomes @skip(if: true) { index } clientMutationId outcomes { index } }
+            cancelJob(input: { jobId: \"none\" }) { userErrors @skip(if: true) { code } job { id } userErrors { code } } }";
+        let text = app.text(json!({ "query": document })).await;
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(text, @r#"{"data":{"recordEvents":{"clientMutationId":"a","outcomes":[]},"cancelJob":{"job":null,"userErrors":[{"code":"NOT_FOUND"}]}}}"#);
+        }
+    })
+    .await;
+}
