@@ -23,12 +23,14 @@ import WebSocket from 'ws';
 
 import { assert, assertEqual, check, soon, summary } from '../checks.mjs';
 import { codeGenerator } from './codegen.mjs';
+import { fuzz } from './fuzz/fuzz.mjs';
 import { pythonGql } from './python.mjs';
 import { relayRuntime } from './relay.mjs';
 import { FOLLOW, HEADERS, QUERY, Server } from './server.mjs';
 import { graphqlSse, graphqlSseResumed } from './sse.mjs';
 
-const SCHEMA = resolve('schema.graphql');
+const [SCHEMA, README] = ['schema.graphql', 'README.md'].map((name) => resolve(name));
+const FUZZ_OPERATIONS = process.env.HOMEPOT_TEST_LONG === '1' ? 3_000 : 300;
 
 const [program, port, python] = process.argv.slice(2);
 if (!program || !/^\d+$/.test(port ?? '') || !python) {
@@ -194,14 +196,16 @@ const CHECKS = {
   'the server stops when it is told to': async () => assertEqual(await server.end('SIGTERM'), 0),
 };
 
+const demo = new Server(program, port, folder, 'demo');
 let code = 1;
 try {
   await server.start();
   for (const [name, body] of Object.entries(CHECKS)) await check(name, body);
+  await fuzz(demo, FUZZ_OPERATIONS, README);
   code = summary();
-  if (code !== 0) console.error(server.lastLines());
+  if (code !== 0) console.error(`${server.lastLines()}\n${demo.lastLines()}`);
 } finally {
-  if (server.lives()) server.process.kill('SIGKILL');
+  for (const one of [server, demo]) if (one.lives()) one.process.kill('SIGKILL');
   await rm(folder, { recursive: true, force: true });
 }
 process.exit(code);

@@ -1,8 +1,9 @@
 // A server of our own on a log of its own, and what any script would ask of it.
 
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { openSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
 
 import { assert, assertEqual, soon } from '../checks.mjs';
 
@@ -29,8 +30,8 @@ export class Server {
     this.http = `${this.origin}/graphql`;
     this.socket = `ws://127.0.0.1:${port}/graphql`;
     this.logFile = join(folder, `${name}.log`);
-    const database = `sqlite://${join(folder, `${name}.db`)}`;
-    this.options = ['--database', database, '--listen', `127.0.0.1:${port}`];
+    this.database = ['--database', `sqlite://${join(folder, `${name}.db`)}`];
+    this.options = [...this.database, '--listen', `127.0.0.1:${port}`];
   }
 
   /** Starts it by this command, and waits until it is ready. */
@@ -61,6 +62,11 @@ export class Server {
   end(signal) {
     this.process.kill(signal);
     return this.ended;
+  }
+
+  /** Has its log checked. */
+  async verify() {
+    await promisify(execFile)(this.program, ['verify', ...this.database]);
   }
 
   /** All that it has logged since it was first started. */
