@@ -13,6 +13,7 @@ const LOG_LINES = 40;
 
 /** What every client sends along with a request, and as the parameters of a socket's greeting. */
 export const HEADERS = {};
+const SERVE = ['serve', '--no-authentication'];
 
 export const QUERY =
   'query Newest($first: Int!) { errorLogs(first: $first) { nodes { errorMessage } } }';
@@ -35,9 +36,9 @@ export class Server {
   }
 
   /** Starts it by this command, and waits until it is ready. */
-  async start(command = 'serve', ...options) {
+  async start(command = SERVE) {
     const log = openSync(this.logFile, 'a');
-    const given = [command, ...this.options, ...options];
+    const given = [...command, ...this.options];
     this.process = spawn(this.program, given, { stdio: ['ignore', log, log] });
     this.ended = new Promise((exits) => this.process.on('exit', exits));
     await soon(this.#ready(), 'ready server', READY_LIMIT_MS);

@@ -86,7 +86,7 @@ export class Fuzz {
 /** Runs so many operations against a demo of its own, and looks at what it leaves. */
 export async function fuzz(server, operations, readme) {
   const made = new Fuzz(server, process.env.HOMEPOT_TEST_FUZZ_SEED);
-  await server.start('demo', '--history-hours', '6');
+  await server.start(['demo', '--history-hours', '6']);
   await made.begin(readme);
   const name = `${operations} made up operations are answered (HOMEPOT_TEST_FUZZ_SEED=${made.seed})`;
   await check(name, () => made.run(operations));
