@@ -7,7 +7,8 @@ import { HEADERS } from '../server.mjs';
 const LIMIT_MS = 40_000; // what a request may take, and some
 const STREAM_MS = 250;
 const ITEMS_MAX = 3;
-const GET_CHARACTERS_MAX = 12_000;
+const GET_BYTES_MAX = 10_000; // a byte takes up to three in an address
+const MESSAGE_BYTES_MAX = 1_000_000; // the server hangs up at what is longer
 
 const JSON_TYPE = 'application/json';
 const RESPONSE_TYPE = 'application/graphql-response+json';
@@ -175,16 +176,14 @@ function wrong(random) {
 
 /** A way for an operation, with its name. */
 export function wayOf(random, operation) {
-  const ways = [
-    ['a socket', socket],
-    ['events', events],
-  ];
+  const bytes = Buffer.byteLength(bodyOf(operation));
+  const ways = [['events', events]];
+  if (bytes < MESSAGE_BYTES_MAX) ways.push(['a socket', socket]);
   if (operation.kind !== 'Subscription') {
     const posted = ['a POST', post(JSON_TYPE)];
     ways.push(posted, posted, posted, ['a POST of the newer type', post(RESPONSE_TYPE)]);
   }
-  const length = operation.document.length + operation.variables.length;
-  if (operation.kind === 'Query' && length < GET_CHARACTERS_MAX) ways.push(['a GET', get]);
+  if (operation.kind === 'Query' && bytes < GET_BYTES_MAX) ways.push(['a GET', get]);
   const taken = random.pick(ways);
   return random.chance(0.04) ? ['a wrong request', wrong(random)] : taken;
 }
