@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use entity::{job_outcomes as outcome, job_transitions as transition};
+use entity::{audit_log as audit, job_outcomes as outcome, job_transitions as transition};
 use homepot_analytics::event::{Cell, NewEvent, Position, Provenance};
 use homepot_analytics::kinds::{Draft, Kind};
 use homepot_analytics::projections::{self, Runner};
@@ -39,15 +39,44 @@ fn events(seed: u64) -> Vec<NewEvent> {
     let mut random = StdRng::seed_from_u64(seed);
     let mut events = Vec::new();
     for (kind, seed) in Kind::all().zip(seed..) {
-        if !matches!(kind, Kind::JobTransition | Kind::JobOutcome) {
+        let is_told_apart = matches!(
+            kind,
+            Kind::JobTransition | Kind::JobOutcome | Kind::AuditEntry
+        );
+        if !is_told_apart {
             events.extend(samples(kind, 6, seed));
         }
     }
+    events.extend(keys());
     events.shuffle(&mut random);
     for (ordinal, event) in (0..).zip(&mut events) {
         event.fact.occurred_at = at("2026-11-22T08:00:00Z").plus_ms(ordinal * 1_000);
     }
     events
+}
+
+/// Access keys are made and revoked, some twice, and some are heard of in the wrong order.
+fn keys() -> impl Iterator<Item = NewEvent> {
+    let deeds = ["KEY_CREATED", "KEY_REVOKED", "KEY_CREATED", "COMMAND"];
+    let all = (0..12).map(move |ordinal: usize| {
+        Draft::new(
+            Kind::AuditEntry,
+            at("2026-11-22T08:00:00Z"),
+            Provenance::Real,
+        )
+        .set(audit::Column::Action, deeds[ordinal % 4])
+        .set(audit::Column::Outcome, "DONE")
+        .set(audit::Column::Actor, format!("actor {ordinal}").as_str())
+        .set(
+            audit::Column::KeyId,
+            format!("key {}", ordinal % 5).as_str(),
+        )
+        .set(
+            audit::Column::KeyGrant,
+            Cell::from(json!({ "grant": ordinal })),
+        )
+    });
+    all.map(|draft| draft.finish().unwrap())
 }
 
 /// The steps of a few jobs with the outcomes on their devices, as commands record them.
