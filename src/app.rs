@@ -17,7 +17,7 @@ use crate::event::Position;
 use crate::graphql::{self, Api};
 use crate::health::Health;
 use crate::http::{self, Hosts, Monitor, Web};
-use crate::identity::{Authority, Keys, RefusedSignIns};
+use crate::identity::{Authority, Keys, RefusedSignIns, Spending};
 use crate::ingest::{Background, Ingest, RequestLog, record_faults};
 use crate::jobs::Reconciler;
 use crate::projections::{self, Runner};
@@ -173,7 +173,7 @@ impl App {
             ..start.location
         };
         let (store, tasks) = open(location, &start.limits, start.clock).await?;
-        let parts = Parts::start(&store, &start.limits).await?;
+        let parts = Parts::start(&store, &start.limits, start.access).await?;
         let log = RequestLog {
             background: parts.api.background.clone(),
             clock: store.clock().clone(),
@@ -295,7 +295,7 @@ struct Parts {
 }
 
 impl Parts {
-    async fn start(store: &Store, limits: &LimitArgs) -> Result<Self, AppError> {
+    async fn start(store: &Store, limits: &LimitArgs, access: Access) -> Result<Self, AppError> {
         let keys = Keys::load(store).await.map_err(AppError::Keys)?;
         let ingest = Ingest::new(store.clone());
         let runner = Runner::new(store.clone(), projections::following());
@@ -309,6 +309,7 @@ impl Parts {
             background,
             folded: runner.folded(),
             keys: Arc::new(keys),
+            spending: (access == Access::Closed).then(|| Arc::new(Spending::new(limits.rates()))),
         };
         let parts = Self {
             api,

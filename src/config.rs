@@ -10,6 +10,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use crate::identity::Rates;
 use crate::store::{Limits, Location};
 
 /// Records everything a fleet of payment terminals does, and answers over GraphQL.
@@ -346,6 +347,15 @@ pub struct LimitArgs {
     /// of its own intervals, and not before this, it is OFFLINE.
     #[arg(long, env = "HOMEPOT_OFFLINE_AFTER_SECONDS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(5..=86_400))]
     pub offline_after_seconds: u32,
+    /// Points of cost that each caller may spend in a second, and ten seconds of them at once (0 to
+    /// 1000000000; 0 is no limit). A point is a value that a request may be answered with; a device has a
+    /// hundredth.
+    #[arg(long, env = "HOMEPOT_COST_PER_SECOND_MAX", default_value_t = 500_000, value_parser = clap::value_parser!(u32).range(0..=1_000_000_000))]
+    pub cost_per_second_max: u32,
+    /// Events that each caller may record in a second, and ten seconds of them at once (0 to 1000000000; 0
+    /// is no limit); a device a hundredth.
+    #[arg(long, env = "HOMEPOT_EVENTS_PER_SECOND_MAX", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(0..=1_000_000_000))]
+    pub events_per_second_max: u32,
     /// Seconds that a request may take to be executed (1 to 3600).
     #[arg(long, env = "HOMEPOT_REQUEST_SECONDS_MAX", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3_600))]
     pub request_seconds_max: u32,
@@ -382,6 +392,17 @@ impl LimitArgs {
     }
 }
 
+impl LimitArgs {
+    /// What callers may spend.
+    #[must_use]
+    pub fn rates(&self) -> Rates {
+        Rates {
+            cost_per_second: i64::from(self.cost_per_second_max),
+            events_per_second: i64::from(self.events_per_second_max),
+        }
+    }
+}
+
 impl Default for LimitArgs {
     fn default() -> Self {
         Self {
@@ -393,6 +414,8 @@ impl Default for LimitArgs {
             connections_max: 20_000,
             connections_per_address_max: 1_000,
             offline_after_seconds: 90,
+            cost_per_second_max: 500_000,
+            events_per_second_max: 100_000,
             request_seconds_max: 30,
             drain_seconds: 10,
         }

@@ -43,12 +43,13 @@ impl Cost {
     }
 }
 
-/// Refuses an operation that asks for too much.
+/// Refuses an operation that asks for too much, and answers with its cost: the values that it may be
+/// answered with. Each field is one, and what is in a page as many as the page may have rows.
 pub(super) fn check(
     document: &ExecutableDocument,
     operation: &OperationDefinition,
     variables: &Variables,
-) -> Result<(), Error> {
+) -> Result<usize, Error> {
     let mut reader = Reader {
         document,
         operation,
@@ -73,7 +74,7 @@ pub(super) fn check(
             return Err(error(ErrorCode::LimitExceeded, message));
         }
     }
-    Ok(())
+    Ok(cost.values)
 }
 
 /// Why a text with U+0000 is refused.

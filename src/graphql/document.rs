@@ -18,22 +18,31 @@ use crate::identity::Caller;
 /// Name of the root of subscriptions.
 const SUBSCRIPTION: &str = "Subscription";
 
-/// Reads the document of a request of a caller and answers with the keys of its root fields in their order.
+/// What is known of a request before it is executed.
+#[derive(Default)]
+pub(super) struct Checked {
+    /// The keys of its root fields in their order.
+    pub(super) keys: Keys,
+    /// The values that it may be answered with.
+    pub(super) cost: usize,
+}
+
+/// Reads the document of a request of a caller.
 pub(super) fn check(
     request: &mut Request,
     caller: &Caller,
     types: &Types,
-) -> Result<Keys, ServerError> {
+) -> Result<Checked, ServerError> {
     let variables = std::mem::take(&mut request.variables);
     let name = request.operation_name.clone();
     let document = request.parsed_query().map_err(of_syntax);
-    let keys = document.and_then(|document| {
+    let checked = document.and_then(|document| {
         let measured = measure::check(document);
         measured.map_err(of_request)?;
         look(document, name.as_deref(), (&variables, caller, types))
     });
     request.variables = variables;
-    keys
+    checked
 }
 
 /// An error of a request as a whole: it has no place in the document.
@@ -47,10 +56,10 @@ fn look(
     document: &ExecutableDocument,
     name: Option<&str>,
     (variables, caller, types): (&Variables, &Caller, &Types),
-) -> Result<Keys, ServerError> {
+) -> Result<Checked, ServerError> {
     // without an operation there is nothing to look at; the library says what is wrong
     let Some(operation) = chosen(document, name) else {
-        return Ok(Keys::default());
+        return Ok(Checked::default());
     };
     access::check(document, &operation.node, caller)?;
     let at = |error: async_graphql::Error| error.into_server_error(operation.pos);
@@ -59,13 +68,14 @@ fn look(
     if asks && variables.values().any(budget::has_nul) {
         return Err(at(bad_input(budget::NUL)));
     }
-    budget::check(document, &operation.node, variables).map_err(at)?;
+    let cost = budget::check(document, &operation.node, variables).map_err(at)?;
     if let Some(name) = missing(&operation.node, variables) {
         let message = format!("variable ${name} is required");
         return Err(at(error(ErrorCode::ValidationFailed, message)));
     }
     types.check(document, &operation.node, variables)?;
-    Ok(Keys::of(document, &operation.node))
+    let keys = Keys::of(document, &operation.node);
+    Ok(Checked { keys, cost })
 }
 
 /// Whether a request follows something, and so may last for ever.

@@ -35,6 +35,8 @@ pub enum ErrorCode {
     CursorExpired,
     /// Something asked for is more than may be asked for at once.
     LimitExceeded,
+    /// The caller has spent what it may for now.
+    RateLimited,
     /// The queue is full.
     Overloaded,
     /// It took longer than a request may.
@@ -61,6 +63,7 @@ impl ErrorCode {
             Self::Conflict => "CONFLICT",
             Self::CursorExpired => "CURSOR_EXPIRED",
             Self::LimitExceeded => "LIMIT_EXCEEDED",
+            Self::RateLimited => "RATE_LIMITED",
             Self::Overloaded => "OVERLOADED",
             Self::Timeout => "TIMEOUT",
             Self::Unavailable => "UNAVAILABLE",
@@ -71,7 +74,10 @@ impl ErrorCode {
     /// Whether the same request may succeed later.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
-        matches!(self, Self::Overloaded | Self::Unavailable | Self::Timeout)
+        matches!(
+            self,
+            Self::RateLimited | Self::Overloaded | Self::Unavailable | Self::Timeout
+        )
     }
 }
 

@@ -33,6 +33,7 @@ mod rows;
 mod scalars;
 mod schedule_input;
 mod shapes;
+mod spending;
 mod subscription;
 mod types;
 mod words;
@@ -48,7 +49,7 @@ use futures_util::StreamExt;
 use tokio::sync::watch;
 
 use crate::event::Position;
-use crate::identity::{Caller, Keys};
+use crate::identity::{Caller, Keys, Spending};
 use crate::ingest::{Background, Ingest};
 use crate::store::{Allowance, Store, StoreError};
 use loaders::Loaders;
@@ -68,6 +69,8 @@ pub struct Api {
     pub folded: watch::Receiver<Position>,
     /// The access keys that hold.
     pub keys: Arc<Keys>,
+    /// What callers spend; `None` where nobody needs to say who they are.
+    pub spending: Option<Arc<Spending>>,
 }
 
 impl Api {
@@ -152,14 +155,16 @@ pub async fn execute(
     mut request: Request,
     (caller, allowance): (Caller, Arc<Allowance>),
 ) -> Response {
-    match document::check(&mut request, &caller, &schema.types) {
-        Ok(keys) => {
+    let checked = document::check(&mut request, &caller, &schema.types);
+    let checked = checked.and_then(|checked| spending::spend(api, &caller, checked));
+    match checked {
+        Ok((keys, balance)) => {
             let loaders = Loaders::new(api.store(), allowance);
             let request = request.data(loaders).data(caller);
             let mut answer = schema.schema.execute(request).await;
             keys.arrange(&mut answer);
             error::with_forms(&mut answer.errors);
-            answer
+            spending::told(answer, balance)
         }
         Err(error) => Response::from_errors(vec![error]),
     }
@@ -179,9 +184,12 @@ pub fn execute_stream(
     (caller, allowance): (Caller, Arc<Allowance>),
 ) -> BoxStream<'static, (Response, Option<String>)> {
     let checked = document::check(&mut request, &caller, &schema.types);
-    let opened = checked.and_then(|keys| document::open_root(&mut request).map(|()| keys));
+    let opened = checked.and_then(|checked| {
+        document::open_root(&mut request)?;
+        spending::spend(api, &caller, checked)
+    });
     match opened {
-        Ok(keys) => schema
+        Ok((keys, mut balance)) => schema
             .schema
             .execute_stream(
                 request
@@ -192,7 +200,7 @@ pub fn execute_stream(
                 keys.arrange(&mut answer);
                 error::with_forms(&mut answer.errors);
                 let cursor = subscription::take_cursor(&mut answer);
-                (answer, cursor)
+                (spending::told(answer, balance.take()), cursor)
             })
             .boxed(),
         Err(error) => {

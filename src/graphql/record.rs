@@ -19,6 +19,7 @@ use super::meta::{
 };
 use super::recordable::recordable;
 use super::rows::{put, selected};
+use super::spending::spend_events;
 use super::{access, api, cursor};
 use crate::event::{Instant, Position};
 use crate::ingest::{Given, Patience};
@@ -87,6 +88,7 @@ async fn record(ctx: &Context<'_>) -> Result<Value, Error> {
         None => read_all(&input, now)?,
     };
     at_most_max(given.len())?;
+    spend_events(api, access::caller(ctx), given.len())?;
     let given = recordable(ctx, given).await?;
     let key = key.map(|key| access::caller(ctx).reach.own(&key));
     let appended = api

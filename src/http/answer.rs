@@ -81,7 +81,9 @@ pub(super) fn answer(
     room: Option<Arc<Allowance>>,
 ) -> Response {
     let unexecuted = is_unexecuted(answer);
+    let wait = rate_limited(answer);
     let status = match form {
+        Form::Json | Form::GraphqlResponse if wait.is_some() => StatusCode::TOO_MANY_REQUESTS,
         Form::GraphqlResponse if unexecuted && is_forbidden(answer) => StatusCode::FORBIDDEN,
         Form::GraphqlResponse if unexecuted => StatusCode::BAD_REQUEST,
         Form::GraphqlResponse | Form::Json | Form::EventStream => StatusCode::OK,
@@ -107,11 +109,38 @@ pub(super) fn answer(
         None => body.into(),
     };
     let mut response = (status, headers, body).into_response();
+    if let Some(seconds) = wait {
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, seconds.into());
+    }
     response.extensions_mut().insert(Operation {
         name: operation,
         error,
     });
     response
+}
+
+/// After how many seconds a request is to be sent again of which nothing was done, since its caller has
+/// spent too much.
+fn rate_limited(answer: &Answer) -> Option<u64> {
+    let is_empty = match &answer.data {
+        Value::Null => true,
+        Value::Object(fields) => fields.values().all(|field| *field == Value::Null),
+        Value::Number(_) | Value::String(_) | Value::Boolean(_) => false,
+        Value::Binary(_) | Value::Enum(_) | Value::List(_) => false,
+    };
+    let limited = Value::from(ErrorCode::RateLimited.word());
+    let wait = |error: &ServerError| {
+        let given = error.extensions.as_ref()?;
+        let ms = given
+            .get("retryAfterMs")
+            .filter(|_| given.get("code") == Some(&limited))?;
+        let Value::Number(ms) = ms else { return None };
+        ms.as_u64()
+    };
+    let waits: Option<Vec<u64>> = answer.errors.iter().map(wait).collect();
+    let longest = waits.filter(|_| is_empty)?.into_iter().max()?;
+    Some(longest.div_ceil(1_000))
 }
 
 /// An error of the transport.

@@ -81,9 +81,10 @@ impl Keys {
 
     /// Who holds a key, if it holds.
     pub(super) fn holder(&self, key: &Secret, now: Instant) -> Option<Caller> {
+        let key_id = key.id();
         let known = {
             let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(known.get(&key.id())?)
+            Arc::clone(known.get(&key_id)?)
         };
         if known.grant.expires_at.is_some_and(|end| end <= now) {
             return None;
@@ -95,7 +96,7 @@ impl Keys {
             reach: known.grant.reach(),
             expires_at: known.grant.expires_at,
             revoked: known.revoked.clone(),
-            account: Arc::clone(&known.name),
+            account: Arc::from(key_id),
             network: None,
         })
     }

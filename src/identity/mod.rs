@@ -11,6 +11,7 @@ mod grant;
 mod keys;
 mod secret;
 mod sign_in;
+mod spending;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub use grant::{Grant, GrantError};
 pub use keys::Keys;
 pub use secret::Secret;
 pub use sign_in::RefusedSignIns;
+pub use spending::{Balance, Exceeded, Rates, Spending, Spent};
 
 /// What a caller is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -120,8 +120,13 @@ impl TestApp {
 
     /// Stops the server and starts it again so that it lets in only who has a key.
     pub(super) async fn close_to_strangers(&mut self) {
+        self.close_with(LimitArgs::default()).await;
+    }
+
+    /// The same, with other limits.
+    pub(super) async fn close_with(&mut self, limits: LimitArgs) {
         self.app.take().unwrap().stop().await.unwrap();
-        let (clock, limits) = (self.clock.clone(), LimitArgs::default());
+        let clock = self.clock.clone();
         self.app = Some(start_for(Access::Closed, &self.url, clock, limits).await);
     }
 

@@ -5,6 +5,7 @@ mod keys;
 mod matrix;
 mod reach;
 mod sign_in;
+mod spending;
 
 use homepot_analytics::identity::{self, Grant, Made, Role};
 use reqwest::StatusCode;

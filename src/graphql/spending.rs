@@ -1,0 +1,73 @@
+//! Has callers spend what they ask for and record, and tells them what is left.
+
+use async_graphql::indexmap::IndexMap;
+use async_graphql::{Error, ErrorExtensions, Name, Response, ServerError, Value};
+
+use super::Api;
+use super::document::{Checked, of_request};
+use super::error::{ErrorCode, error};
+use super::order::Keys;
+use crate::identity::{Balance, Caller, Exceeded, Spent};
+
+/// Spends what a request costs.
+pub(super) fn spend(
+    api: &Api,
+    caller: &Caller,
+    checked: Checked,
+) -> Result<(Keys, Option<Balance>), ServerError> {
+    let Checked { keys, cost } = checked;
+    let cost = i64::try_from(cost).unwrap_or(i64::MAX);
+    let balance = take(api, caller, (Spent::Cost, cost)).map_err(of_request)?;
+    Ok((keys, balance))
+}
+
+/// Spends events that are to be recorded.
+pub(super) fn spend_events(api: &Api, caller: &Caller, events: usize) -> Result<(), Error> {
+    let events = i64::try_from(events).unwrap_or(i64::MAX);
+    take(api, caller, (Spent::Events, events)).map(drop)
+}
+
+fn take(api: &Api, caller: &Caller, what: (Spent, i64)) -> Result<Option<Balance>, Error> {
+    let Some(spending) = &api.spending else {
+        return Ok(None);
+    };
+    let now = api.ingest.clock().now();
+    spending.spend(caller, what, now).map_err(exceeded)
+}
+
+fn exceeded(exceeded: Exceeded) -> Error {
+    let Exceeded {
+        what,
+        per_second,
+        retry_after_ms,
+    } = exceeded;
+    let (unit, flag) = match what {
+        Spent::Cost => ("points of cost", "--cost-per-second-max"),
+        Spent::Events => ("events", "--events-per-second-max"),
+    };
+    let message = format!(
+        "a caller may spend {per_second} {unit} a second, for ten seconds at once ({flag}); nothing was \
+         done, come back in {retry_after_ms} ms"
+    );
+    error(ErrorCode::RateLimited, message).extend_with(|_, extensions| {
+        extensions.set("limit", what.word());
+        extensions.set("retryAfterMs", retry_after_ms);
+    })
+}
+
+/// An answer that tells what it has cost and what is left.
+pub(super) fn told(answer: Response, balance: Option<Balance>) -> Response {
+    let Some(balance) = balance else {
+        return answer;
+    };
+    let cost = IndexMap::from([
+        (Name::new("requested"), Value::from(balance.requested)),
+        (Name::new("limit"), Value::from(balance.limit)),
+        (Name::new("remaining"), Value::from(balance.remaining)),
+        (
+            Name::new("resetAt"),
+            Value::from(balance.reset_at.to_string()),
+        ),
+    ]);
+    answer.extension("cost", Value::Object(cost))
+}
