@@ -69,6 +69,7 @@ async fn main() -> anyhow::Result<()> {
         },
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         documents: homepot_analytics::http::Documents::default(),
+        tls: None,
         allowed_hosts: Vec::new(),
         limits: LimitArgs::default(),
         clock: Clock::system(),
@@ -88,7 +89,7 @@ async fn main() -> anyhow::Result<()> {
         let load = (clients, (requests / part).max(2), events);
         measure(app.address, &mut fleet, (name, rounds), load, bar).await?;
     }
-    app.stop().await?;
+    app.stop().await;
     Ok(())
 }
 

@@ -53,9 +53,6 @@ pub enum AppError {
     /// The access keys cannot be read.
     #[error("cannot read the access keys")]
     Keys(#[source] StoreError),
-    /// Serving ended with a failure.
-    #[error("cannot serve")]
-    Serve(#[source] std::io::Error),
 }
 
 /// What to do when another program listens on an address.
@@ -73,6 +70,8 @@ fn instead(address: &SocketAddr, source: &std::io::Error) -> String {
 pub struct App {
     /// Where it listens.
     pub address: SocketAddr,
+    /// `https` when connections are encrypted, and else `http`.
+    pub scheme: &'static str,
     /// The one door.
     pub ingest: Ingest,
     /// How far the projections have folded the log.
@@ -85,7 +84,7 @@ pub struct App {
     background: TaskTracker,
     sockets: TaskTracker,
     stop_background: CancellationToken,
-    server: tokio::task::JoinHandle<Result<(), std::io::Error>>,
+    server: tokio::task::JoinHandle<()>,
     tasks: Tasks,
     drain_for: Duration,
 }
@@ -99,6 +98,8 @@ pub struct Start {
     pub listen: SocketAddr,
     /// Whether everybody is let in, as on a machine of one's own.
     pub access: Access,
+    /// The certificate, if connections are to be encrypted.
+    pub tls: Option<http::Tls>,
     /// Further names under which it may be reached.
     pub allowed_hosts: Vec<String>,
     /// The documents that are known by a name.
@@ -203,10 +204,13 @@ impl App {
             connections_max: size(start.limits.connections_max),
             per_address_max: size(start.limits.connections_per_address_max),
         };
-        let serving = http::serve(listener, router, connections, drain.clone());
+        let connections = connections.within_files(size(start.limits.readers_max));
+        let scheme = if start.tls.is_some() { "https" } else { "http" };
+        let serving = http::serve(listener, router, connections, start.tls, drain.clone());
         let server = parts.tracker.spawn(serving);
         Ok(Self {
             address,
+            scheme,
             ingest: parts.api.ingest,
             folded: parts.api.folded,
             keys: parts.api.keys,
@@ -241,16 +245,13 @@ impl App {
     /// Stops: no new requests; those that run have their time to end; what was accepted is
     /// appended. If the database does not answer, that is given up after a while and told; none of
     /// it was acknowledged.
-    ///
-    /// # Errors
-    /// When serving had ended with a failure.
-    pub async fn stop(self) -> Result<(), AppError> {
+    pub async fn stop(self) {
         self.drain.cancel();
         self.sockets.close();
         let drained = async {
-            let served = self.server.await;
+            // what panics there is in the log of the process
+            let _ = self.server.await;
             self.sockets.wait().await;
-            served
         };
         let served = tokio::time::timeout(self.drain_for, drained).await;
         if served.is_err() {
@@ -273,10 +274,6 @@ impl App {
                 waiting_events = store.queued_events(),
                 "the database did not answer in time: what it was still to take is given up"
             );
-        }
-        match served {
-            Ok(Ok(Err(error))) => Err(AppError::Serve(error)),
-            Ok(Ok(Ok(())) | Err(_)) | Err(_) => Ok(()),
         }
     }
 }

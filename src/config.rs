@@ -208,6 +208,23 @@ pub struct HttpArgs {
     /// place; without it any document is executed.
     #[arg(long, env = "HOMEPOT_DOCUMENTS")]
     pub documents: Option<PathBuf>,
+    /// The certificate with which connections are encrypted (TLS 1.2 and 1.3): a PEM file with the
+    /// chain, that of the server first. It is read again within a minute when it is renewed.
+    #[arg(
+        long,
+        env = "HOMEPOT_TLS_CERTIFICATE",
+        value_name = "FILE",
+        requires = "tls_key"
+    )]
+    pub tls_certificate: Option<PathBuf>,
+    /// The private key of that certificate: a PEM file, not encrypted.
+    #[arg(
+        long,
+        env = "HOMEPOT_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_certificate"
+    )]
+    pub tls_key: Option<PathBuf>,
 }
 
 /// Arguments of `serve`.

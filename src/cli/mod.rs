@@ -18,7 +18,7 @@ use crate::app::{self, Access, App, Start};
 use crate::clock::Clock;
 use crate::config::{Cli, Command, DatabaseArgs, DemoArgs, HttpArgs, ServeArgs};
 use crate::demo::{self, Beginning, Stage};
-use crate::http::Documents;
+use crate::http::{Documents, Tls, TlsError};
 use crate::store::{self, Location};
 
 /// Tells people what went wrong, on one line, and what to do if that is known.
@@ -100,6 +100,7 @@ async fn serve(arguments: ServeArgs) -> anyhow::Result<()> {
         location: location(&arguments.database, true)?,
         listen: arguments.http.listen,
         documents: documents(&arguments.http)?,
+        tls: tls(&arguments.http)?,
         allowed_hosts: arguments.http.allowed_hosts,
         limits: arguments.limits,
         clock: Clock::system(),
@@ -126,6 +127,15 @@ fn documents(arguments: &HttpArgs) -> anyhow::Result<Documents> {
     file.map_or_else(|| Ok(Documents::default()), Documents::registered)
 }
 
+/// The certificate, if one is given.
+fn tls(arguments: &HttpArgs) -> Result<Option<Tls>, TlsError> {
+    let files = arguments.tls_certificate.clone();
+    let files = files.zip(arguments.tls_key.clone());
+    files
+        .map(|(certificate, key)| Tls::read(certificate, key))
+        .transpose()
+}
+
 fn greet(app: &App) {
     let store = app.ingest.store();
     tracing::info!(
@@ -135,7 +145,7 @@ fn greet(app: &App) {
         head = store.head().0,
         "serving"
     );
-    let at = format!("http://{}", app.address);
+    let at = format!("{}://{}", app.scheme, app.address);
     print(&format!("Listening on {at}"));
     print(&format!("  GraphiQL  {at}/graphiql"));
     print(&format!("  API       {at}/graphql"));
@@ -144,7 +154,7 @@ fn greet(app: &App) {
 async fn until_told(app: App) -> anyhow::Result<()> {
     stop_signal().await?;
     tracing::info!("stopping");
-    app.stop().await?;
+    app.stop().await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -176,6 +186,7 @@ fn shutdown_on_signal() -> CancellationToken {
 }
 
 async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
+    let tls = tls(&arguments.http)?;
     // first of all, so that a demo that runs there already is left alone
     let listener = app::listen(arguments.http.listen, Access::Open).await?;
     if arguments.reset {
@@ -191,6 +202,7 @@ async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
         },
         listen: arguments.http.listen,
         documents: documents(&arguments.http)?,
+        tls,
         allowed_hosts: arguments.http.allowed_hosts,
         limits: arguments.limits,
         clock: Clock::system(),
@@ -204,7 +216,7 @@ async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
     let _claim = match demo::claim(&ingest, beginning).await {
         Ok(claim) => claim,
         Err(error) => {
-            app.stop().await?;
+            app.stop().await;
             return Err(error.into());
         }
     };

@@ -17,6 +17,7 @@ use super::Web;
 use super::accept::{self, Form};
 use super::answer::{answer, coded, failed, not_allowed, refused, timed_out};
 use super::bodies::TakeError;
+use super::connections::Place;
 use super::persisted::Undocumented;
 use super::prepared::{document, name_of, request};
 use super::sign_in::{self, Asker};
@@ -67,7 +68,8 @@ pub(super) async fn get(State(web): State<Web>, request: axum::extract::Request)
             caller: asker(&parts).ok(),
             network: sign_in::network(&parts.extensions),
         };
-        return socket::open(web, upgrade, by);
+        let place = parts.extensions.remove::<Arc<Place>>();
+        return socket::open(web, upgrade, by, place);
     }
     let wrong = || {
         let message = "give the document as the parameter `query`, and `variables` and `extensions` \

@@ -14,6 +14,10 @@ use serde_json::json;
 use super::answer::error;
 use crate::graphql::ErrorCode;
 
+/// Stands on a request that came encrypted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Encrypted;
+
 /// The names under which this server may be reached.
 #[derive(Clone, Debug)]
 pub struct Hosts {
@@ -57,8 +61,9 @@ impl Hosts {
                 "this server is not reached under that name; allow it with --allowed-host";
             return refused(StatusCode::MISDIRECTED_REQUEST, message);
         };
+        let encrypted = request.extensions().get::<Encrypted>().copied();
         let origin = request.headers().get(header::ORIGIN);
-        if origin.is_some_and(|origin| !is_of(origin, host)) {
+        if origin.is_some_and(|origin| !is_of(origin, host, encrypted)) {
             let message = "a page of another origin may not use this server";
             return refused(StatusCode::FORBIDDEN, message);
         }
@@ -84,11 +89,23 @@ fn refused(status: StatusCode, message: &str) -> Response {
     (status, axum::Json(json!({ "errors": [error] }))).into_response()
 }
 
-/// Whether an origin is that of the pages of a host. Only browsers name one.
-fn is_of(origin: &HeaderValue, host: &str) -> bool {
+/// Whether an origin is that of the pages of a host. Only browsers name one. A page that came
+/// unencrypted may be anybody's, and is of another origin than a server that is asked encrypted; a
+/// server that is not may stand behind one that is.
+fn is_of(origin: &HeaderValue, host: &str, encrypted: Option<Encrypted>) -> bool {
     let origin = origin.to_str().unwrap_or_default();
-    let page = origin.split_once("://").map(|(_, page)| page);
-    page.is_some_and(|page| page.eq_ignore_ascii_case(host))
+    let Some((scheme, page)) = origin.split_once("://") else {
+        return false;
+    };
+    let port = match scheme {
+        "https" => ":443",
+        "http" if encrypted.is_none() => ":80",
+        _ => return false,
+    };
+    // browsers leave the usual port out, and others may not
+    let host = host.strip_suffix(port).unwrap_or(host);
+    let page = page.strip_suffix(port).unwrap_or(page);
+    page.eq_ignore_ascii_case(host)
 }
 
 /// The name in a Host header, without the port.
@@ -104,7 +121,7 @@ fn name_of(host: &str) -> String {
 mod tests {
     use axum::http::HeaderValue;
 
-    use super::{Hosts, is_of, name_of};
+    use super::{Encrypted, Hosts, is_of, name_of};
 
     #[test]
     fn a_page_of_another_host_port_or_of_none_is_of_another_origin() {
@@ -118,7 +135,23 @@ mod tests {
             ("", false),
         ] {
             let origin = HeaderValue::from_static(origin);
-            assert_eq!(is_of(&origin, "127.0.0.1:8080"), same, "{origin:?}");
+            assert_eq!(is_of(&origin, "127.0.0.1:8080", None), same, "{origin:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_that_came_unencrypted_is_of_another_origin_than_an_encrypted_server() {
+        for (origin, host, same) in [
+            ("https://shop.example", "shop.example", true),
+            ("https://shop.example", "Shop.example:443", true),
+            ("https://shop.example:8443", "shop.example:8443", true),
+            ("http://shop.example", "shop.example", false),
+            ("http://shop.example:8443", "shop.example:8443", false),
+            ("https://shop.example", "shop.example:8443", false),
+        ] {
+            let origin = HeaderValue::from_static(origin);
+            let is_same = is_of(&origin, host, Some(Encrypted));
+            assert_eq!(is_same, same, "{origin:?} {host}");
         }
     }
 

@@ -1,12 +1,15 @@
 //! HTTP: the routes, what stands around all of them, and the GraphQL transport.
 
 mod accept;
+mod activity;
 mod answer;
 mod bodies;
+mod connections;
 mod graphql;
 mod held;
 mod hosts;
 mod operation;
+mod pace;
 mod pages;
 mod persisted;
 mod prepared;
@@ -15,6 +18,7 @@ mod sign_in;
 mod socket;
 mod sse;
 mod status;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,11 +35,13 @@ use crate::identity::Authority;
 use crate::ingest::RequestLog;
 
 pub use bodies::Bodies;
+pub use connections::Connections;
 pub use hosts::Hosts;
 pub use persisted::Documents;
-pub use server::{Connections, serve};
+pub use server::serve;
 pub use socket::Places;
 pub use status::Monitor;
+pub use tls::{Tls, TlsError};
 
 /// Bytes at most of a request's body.
 pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -1,65 +1,80 @@
-//! The loop that accepts connections: how many there may be and from whom, and how long a client may
-//! take for what.
+//! The loop that accepts connections, and how long a client may take for what.
 //!
-//! A client that sends slowly, or takes slowly, holds memory and a place. So a head has to come within
-//! a time, a connection on which nothing is asked is closed, and so is one whose client takes nothing
-//! of what is there for it; a body has its own clock (see [`super::bodies`]).
+//! A client that sends slowly, or takes slowly, holds memory and a place. So a handshake and a head
+//! have to come within a time, a connection on which nothing is asked is closed, and so is one whose
+//! client takes too little of what is there for it (see [`super::pace`]); a body has its own clock (see
+//! [`super::bodies`]). Each connection is a task of its own, so none of that keeps another waiting.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::connect_info::ConnectInfo;
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio_io_timeout::TimeoutStream;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
+use super::activity::{Activity, Busy};
+use super::connections::{Connections, Place, Places};
+use super::hosts::Encrypted;
+use super::pace::Paced;
+use super::tls::Tls;
 use crate::ingest::Peer;
 
 /// How long a client may take to send a head, and may ask nothing between two requests.
 const HEAD_WITHIN: Duration = Duration::from_secs(20);
-/// How long a client may take nothing of what is there for it.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a head may still take to come when the server stops.
+const HEAD_AT_STOP_WITHIN: Duration = Duration::from_millis(500);
 /// Bytes at most of a head; an answer is written through a buffer of this size too.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Headers at most of a request.
 const HEADERS_MAX: usize = 100;
 /// How soon it is tried again to accept connections when the system has no room for one.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
+/// Bytes that the system takes ahead of what a client has room for: with more, it would take them in
+/// lumps, between which a client that takes its time would seem to take nothing.
+#[cfg(target_os = "linux")]
+const UNSENT_BYTES_MAX: u32 = 128 * 1024;
+/// Browsers that have reached this server encrypted ask it in no other way, for a year.
+const ENCRYPTED_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
-/// How many connections there may be.
-#[derive(Clone, Copy, Debug)]
-pub struct Connections {
-    /// In all.
-    pub connections_max: usize,
-    /// From one address; loopback is a proxy on this machine, and has no limit of its own.
-    pub per_address_max: usize,
+/// Why a connection broke off.
+#[derive(Debug, Error)]
+enum ConnectionError {
+    #[error("the handshake failed")]
+    Handshake(#[source] io::Error),
+    #[error("it could not be served")]
+    Http(#[source] hyper::Error),
 }
 
-/// Accepts connections and serves each until it is told to drain; returns when all have ended.
-///
-/// # Errors
-/// Never; what fails is of one connection.
+/// Accepts connections and serves each until it is told to drain; returns when all have ended. With a
+/// certificate they are encrypted, and no others are served.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     connections: Connections,
+    tls: Option<Tls>,
     drain: CancellationToken,
-) -> io::Result<()> {
+) {
     let places = Places::new(connections);
     let served = TaskTracker::new();
+    if let Some(tls) = &tls {
+        served.spawn(tls.clone().keep_current(drain.clone()));
+    }
     loop {
         let accepted = tokio::select! {
             () = drain.cancelled() => break,
@@ -70,7 +85,7 @@ pub async fn serve(
             Err(error) if is_of_client(&error) => continue,
             Err(error) => {
                 tracing::error!(%error, "cannot accept a connection, will try again");
-                tokio::time::sleep(ACCEPT_AGAIN).await;
+                sleep(ACCEPT_AGAIN).await;
                 continue;
             }
         };
@@ -79,18 +94,24 @@ pub async fn serve(
             tracing::debug!(%address, "there are too many connections");
             continue;
         };
-        let (router, drain) = (router.clone(), drain.clone());
+        let connection = Connection {
+            address,
+            router: router.clone(),
+            place: Arc::new(place),
+            drain: drain.clone(),
+            activity: Arc::default(),
+            encrypted: None,
+        };
+        let tls = tls.clone();
         served.spawn(async move {
-            if let Err(error) = connection(stream, address, router, drain).await {
+            if let Err(error) = connection.begin(stream, tls).await {
                 tracing::debug!(%address, error = %crate::telemetry::chain(&error), "a connection broke off");
             }
-            drop(place);
         });
     }
     drop(listener);
     served.close();
     served.wait().await;
-    Ok(())
 }
 
 /// Whether accepting failed because of the one who connected.
@@ -102,115 +123,96 @@ fn is_of_client(error: &io::Error) -> bool {
     )
 }
 
-async fn connection(
-    stream: TcpStream,
+/// What a connection is served with.
+struct Connection {
     address: SocketAddr,
     router: Router,
+    /// Each request has it too, so that one which becomes a socket keeps it.
+    place: Arc<Place>,
     drain: CancellationToken,
-) -> Result<(), hyper::Error> {
-    // items of streams are small, and each is to go at once
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection holds back small messages");
+    activity: Arc<Activity>,
+    encrypted: Option<Encrypted>,
+}
+
+impl Connection {
+    /// Serves a connection, after the handshake if there is to be one.
+    async fn begin(mut self, stream: TcpStream, tls: Option<Tls>) -> Result<(), ConnectionError> {
+        prepare(&stream);
+        let stream = Paced::new(stream, Arc::clone(&self.activity));
+        let Some(tls) = tls else {
+            return self.serve(stream).await;
+        };
+        let stream = tokio::select! {
+            accepted = tls.accept(stream) => accepted.map_err(ConnectionError::Handshake)?,
+            () = self.drain.cancelled() => return Ok(()),
+        };
+        self.encrypted = Some(Encrypted);
+        self.serve(stream).await
     }
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(WRITE_TIMEOUT));
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(ConnectInfo(Peer(address)));
-        router.clone().call(request)
-    });
-    let serving = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_WITHIN)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(Box::pin(stream)), service)
-        .with_upgrades();
-    let mut serving = pin!(serving);
-    tokio::select! {
-        served = &mut serving => return served,
-        () = drain.cancelled() => serving.as_mut().graceful_shutdown(),
-    }
-    serving.await
-}
 
-/// Places for connections.
-#[derive(Clone, Debug)]
-struct Places {
-    all: Arc<Semaphore>,
-    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    per_address_max: usize,
-}
-
-/// A place that is free again when it is dropped.
-#[derive(Debug)]
-struct Place {
-    _of_all: tokio::sync::OwnedSemaphorePermit,
-    address: IpAddr,
-    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-impl Places {
-    fn new(connections: Connections) -> Self {
-        Self {
-            all: Arc::new(Semaphore::new(connections.connections_max)),
-            taken: Arc::default(),
-            per_address_max: connections.per_address_max,
+    async fn serve<S>(self, stream: S) -> Result<(), ConnectionError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (drain, activity) = (self.drain.clone(), Arc::clone(&self.activity));
+        let service = service_fn(move |request| self.answer(request));
+        let serving = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_WITHIN)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .max_headers(HEADERS_MAX)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        let mut serving = pin!(serving);
+        tokio::select! {
+            served = &mut serving => return served.map_err(ConnectionError::Http),
+            () = drain.cancelled() => serving.as_mut().graceful_shutdown(),
         }
-    }
-
-    fn take(&self, address: IpAddr) -> Option<Place> {
-        let place = Arc::clone(&self.all).try_acquire_owned().ok()?;
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = taken.entry(address).or_default();
-        if *count >= self.per_address_max && !address.is_loopback() {
-            return None;
-        }
-        *count += 1;
-        Some(Place {
-            _of_all: place,
-            address,
-            taken: Arc::clone(&self.taken),
-        })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = taken.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                taken.remove(&self.address);
+        loop {
+            tokio::select! {
+                served = &mut serving => return served.map_err(ConnectionError::Http),
+                // what has begun is answered; nobody waits for a head that does not come
+                () = sleep(HEAD_AT_STOP_WITHIN) => if activity.is_idle() {
+                    return Ok(());
+                },
             }
         }
     }
+
+    fn answer(
+        &self,
+        request: hyper::Request<Incoming>,
+    ) -> impl Future<Output = Result<Response, std::convert::Infallible>> + Send + use<> {
+        let mut request = request.map(Body::new);
+        let extensions = request.extensions_mut();
+        extensions.insert(ConnectInfo(Peer(self.address)));
+        extensions.insert(Arc::clone(&self.place));
+        if let Some(encrypted) = self.encrypted {
+            extensions.insert(encrypted);
+        }
+        let (busy, encrypted) = (self.activity.begin(), self.encrypted);
+        let answered = self.router.clone().call(request);
+        async move { Ok(sent(answered.await?, busy, encrypted)) }
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// An answer as it goes over its connection.
+fn sent(mut response: Response, busy: Busy, encrypted: Option<Encrypted>) -> Response {
+    if encrypted.is_some() {
+        let headers = response.headers_mut();
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, ENCRYPTED_ONLY);
+    }
+    response.map(|body| busy.with(body))
+}
 
-    #[test]
-    fn there_are_so_many_places_and_so_many_for_one_address() {
-        let places = Places::new(Connections {
-            connections_max: 4,
-            per_address_max: 2,
-        });
-        let (one, other): (IpAddr, IpAddr) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
-        let first = places.take(one).unwrap();
-        let _second = places.take(one).unwrap();
-        assert!(places.take(one).is_none());
-        let _third = places.take(other).unwrap();
-        drop(first);
-        let _fourth = places.take(one).unwrap();
-        let local: IpAddr = [127, 0, 0, 1].into();
-        let last = places.take(local).unwrap();
-        assert!(places.take(local).is_none());
-        drop(last);
-        for _ in 0..2 {
-            assert!(places.take(local).is_some());
-        }
-        assert_eq!(places.taken.lock().unwrap().len(), 2);
+/// Has the system hold nothing back, neither small messages nor lumps of large ones: items of streams
+/// are small, and each is to go at once.
+fn prepare(stream: &TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection holds back small messages");
+    }
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX) {
+        tracing::debug!(%error, "a connection takes large answers in lumps");
     }
 }

@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::Web;
 use super::answer::refused;
 use super::bodies::Bodies;
+use super::connections::Place;
 use crate::graphql::ErrorCode;
 use crate::identity::Caller;
 use message::PROTOCOL;
@@ -67,8 +68,14 @@ pub(super) struct By {
 }
 
 /// Opens a socket, if there is a place for it. One on which nobody speaks the protocol is closed with
-/// the code that says so: a refusal before it is open is not shown to the pages of a browser.
-pub(super) fn open(web: Web, upgrade: WebSocketUpgrade, by: By) -> Response {
+/// the code that says so: a refusal before it is open is not shown to the pages of a browser. It keeps
+/// the place of the connection that it was.
+pub(super) fn open(
+    web: Web,
+    upgrade: WebSocketUpgrade,
+    by: By,
+    connection: Option<Arc<Place>>,
+) -> Response {
     let place = match web.places.take() {
         Ok(place) => place,
         Err(refused) => return *refused,
@@ -85,7 +92,7 @@ pub(super) fn open(web: Web, upgrade: WebSocketUpgrade, by: By) -> Response {
                 let monitor = Arc::clone(&web.monitor);
                 session::serve(web, by, socket).await;
                 monitor.sockets.dec();
-                drop(place);
+                drop((place, connection));
             })
         })
 }

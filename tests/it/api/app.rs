@@ -70,10 +70,12 @@ async fn run(url: &str, test: impl AsyncFn(&mut TestApp)) {
         client: reqwest::Client::builder().no_proxy().build().unwrap(),
     };
     test(&mut app).await;
-    app.app.take().unwrap().stop().await.unwrap();
+    if let Some(app) = app.app.take() {
+        app.stop().await;
+    }
 }
 
-fn location(url: &str) -> Location {
+pub(super) fn location(url: &str) -> Location {
     Location {
         url: url.to_owned(),
         readers_max: 4,
@@ -83,10 +85,14 @@ fn location(url: &str) -> Location {
 
 /// Starts a server on a database.
 pub(super) async fn start(url: &str, clock: Clock) -> App {
-    start_with(url, clock, LimitArgs::default()).await
+    let limits = LimitArgs {
+        drain_seconds: 1,
+        ..LimitArgs::default()
+    };
+    start_with(url, clock, limits).await
 }
 
-async fn start_with(url: &str, clock: Clock, limits: LimitArgs) -> App {
+pub(super) async fn start_with(url: &str, clock: Clock, limits: LimitArgs) -> App {
     start_for(Access::Open, url, clock, limits).await
 }
 
@@ -96,11 +102,9 @@ async fn start_for(access: Access, url: &str, clock: Clock, limits: LimitArgs) -
         location: location(url),
         listen: "127.0.0.1:0".parse().unwrap(),
         documents: homepot_analytics::http::Documents::default(),
+        tls: None,
         allowed_hosts: Vec::new(),
-        limits: LimitArgs {
-            drain_seconds: 1,
-            ..limits
-        },
+        limits,
         clock,
     };
     App::start(start).await.unwrap()
@@ -109,12 +113,18 @@ async fn start_for(access: Access, url: &str, clock: Clock, limits: LimitArgs) -
 impl TestApp {
     /// Stops the server and starts it again on the same database.
     pub(super) async fn restart(&mut self) {
-        self.restart_with(LimitArgs::default()).await;
+        self.stop().await;
+        self.app = Some(start(&self.url, self.clock.clone()).await);
+    }
+
+    /// Stops the server.
+    pub(super) async fn stop(&mut self) {
+        self.app.take().unwrap().stop().await;
     }
 
     /// Stops the server and starts it again with other limits.
     pub(super) async fn restart_with(&mut self, limits: LimitArgs) {
-        self.app.take().unwrap().stop().await.unwrap();
+        self.stop().await;
         self.app = Some(start_with(&self.url, self.clock.clone(), limits).await);
     }
 
@@ -125,14 +135,14 @@ impl TestApp {
 
     /// The same, with other limits.
     pub(super) async fn close_with(&mut self, limits: LimitArgs) {
-        self.app.take().unwrap().stop().await.unwrap();
+        self.stop().await;
         let clock = self.clock.clone();
         self.app = Some(start_for(Access::Closed, &self.url, clock, limits).await);
     }
 
     /// Stops the server, writes to its log as a server would that died thereafter, and starts it.
     pub(super) async fn restart_after(&mut self, write: impl AsyncFnOnce(Ingest)) {
-        self.app.take().unwrap().stop().await.unwrap();
+        self.stop().await;
         let limits = LimitArgs::default();
         let opened = homepot_analytics::app::open(location(&self.url), &limits, self.clock.clone());
         let (store, tasks) = opened.await.unwrap();

@@ -36,3 +36,4 @@ mod statements;
 mod states;
 mod stop;
 mod streams;
+mod tls;

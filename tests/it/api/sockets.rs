@@ -2,6 +2,8 @@
 
 use homepot_analytics::config::LimitArgs;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::app::{TestApp, on_each_database};
 use super::inputs::error;
@@ -113,6 +115,33 @@ async fn one_socket_more_than_there_may_be_is_refused_until_another_closes() {
         drop(first);
         // the server hears of it when it is told by the system
         while Socket::try_open(address).await.is_err() {}
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_socket_keeps_the_place_of_its_connection_until_it_closes() {
+    on_each_database(async |app| {
+        let limits = LimitArgs {
+            connections_max: 2,
+            ..LimitArgs::default()
+        };
+        app.restart_with(limits).await;
+        let address = app.app().address;
+        let (first, _second) = (app.socket().await, app.socket().await);
+        let health = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        let ask = async || {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let mut said = Vec::new();
+            // it may be closed before anything is asked
+            let _ = stream.write_all(health).await;
+            let _ = stream.read_to_end(&mut said).await;
+            said
+        };
+        assert_eq!(ask().await, b"");
+        drop(first);
+        // the server hears of it when it is told by the system
+        while ask().await.is_empty() {}
     })
     .await;
 }

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use homepot_analytics::config::LimitArgs;
 use homepot_analytics::event::Provenance;
 use homepot_analytics::ingest::Patience;
 use homepot_analytics::kinds::{Draft, Kind};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use super::app::{on_each_database, start};
+use super::app::{on_each_database, start, start_with};
 
 /// How long the stop may take on a busy machine; unbounded it would take for ever.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -64,8 +66,26 @@ async fn a_database_that_does_not_answer_does_not_hold_up_the_stop() {
         let append =
             tokio::spawn(async move { ingest.record(given, None, Patience::Unlimited).await });
         let stopped = tokio::time::timeout(PATIENCE, server.stop()).await;
-        stopped.expect("it stops").unwrap();
+        stopped.expect("it stops");
         append.abort();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_come_does_not_hold_up_the_stop() {
+    on_each_database(async |app| {
+        let server = start_with(app.url(), app.clock.clone(), LimitArgs::default()).await;
+        let mut begun = TcpStream::connect(server.address).await.unwrap();
+        begun
+            .write_all(b"GET /healthz HTTP/1.1\r\nHo")
+            .await
+            .unwrap();
+        let began = std::time::Instant::now();
+        server.stop().await;
+        let drain = u64::from(LimitArgs::default().drain_seconds);
+        assert!(began.elapsed() < Duration::from_secs(drain));
+        drop(begun);
     })
     .await;
 }

@@ -20,6 +20,7 @@ mod malformed;
 mod migrating;
 mod program;
 mod rebuild;
+mod serving;
 mod shutdown;
 mod sources;
 mod unusable;

@@ -1,0 +1,83 @@
+//! How the server is served: certificates that cannot be used, and how many files there may be.
+
+use std::process::Command;
+
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+
+use super::api::Api;
+use super::database::Database;
+use super::program::{Program, command};
+
+const SERVE: [&str; 4] = ["serve", "--no-authentication", "--listen", "127.0.0.1:0"];
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_told_before_anything_is_made() {
+    let database = Database::sqlite();
+    let pair = || {
+        let made = generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let CertifiedKey { cert, signing_key } = made;
+        (cert.pem(), signing_key.serialize_pem())
+    };
+    let write = |name: &str, text: &str| {
+        let path = database.folder().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (one, other) = (pair(), pair());
+    let (certificate, key) = (write("certificate", &one.0), write("key", &one.1));
+    let other = write("other", &other.1);
+    let empty = write("empty", "");
+    for (certificate, key, words) in [
+        ("/nowhere", key.as_str(), ["/nowhere", "No such file"]),
+        (&empty, &key, [empty.as_str(), "holds no certificate"]),
+        (
+            &certificate,
+            &empty,
+            [empty.as_str(), "holds no private key"],
+        ),
+        (&certificate, &other, [other.as_str(), "does not fit"]),
+    ] {
+        let given = ["--tls-certificate", certificate, "--tls-key", key];
+        let arguments = [&SERVE[..], &given].concat();
+        database.run(&arguments).refused(&words);
+    }
+    assert!(!database.file().exists(), "nothing was made");
+    let alone = [&SERVE[..], &["--tls-certificate", &certificate]].concat();
+    let ended = database.run(&alone);
+    assert_eq!(ended.status.code(), Some(2), "{ended:?}");
+    assert!(ended.stderr.contains("--tls-key"), "{ended:?}");
+    let given = ["--tls-certificate", &certificate, "--tls-key", &key];
+    let mut server = database.start(&[&SERVE[..], &given].concat());
+    let address = server.address().expect("it serves");
+    assert!(address.starts_with("https://127.0.0.1:"), "{address}");
+}
+
+/// The server where the shell has set a limit of open files, and what it has warned of.
+async fn warned(limit: &str, connections_max: &str) -> String {
+    let database = Database::sqlite();
+    let given = ["--connections-max", connections_max];
+    let given = [&SERVE[..], &["--database", &database.url], &given].concat();
+    let program = command(given);
+    let mut shell = Command::new("sh");
+    for (name, _) in program.get_envs() {
+        shell.env_remove(name);
+    }
+    let script = format!("ulimit {limit} && exec \"$0\" \"$@\"");
+    shell.args(["-c", &script]).arg(program.get_program());
+    shell.args(program.get_args());
+    let mut server = Program::spawn(database.folder(), shell);
+    let address = server.address().expect("it serves");
+    let (status, _) = Api::new().get(&format!("{address}/healthz"), None).await;
+    assert_eq!(status, 200);
+    server.stderr()
+}
+
+#[tokio::test]
+async fn where_the_system_allows_few_files_there_are_fewer_connections_and_that_is_told() {
+    let told = warned("-n 200", "20000").await;
+    assert_eq!(told.matches("too few open files").count(), 1, "{told}");
+    assert!(told.contains("ulimit -n"), "{told}");
+    // what it may have beyond what it has is taken
+    let told = warned("-Sn 200", "1000").await;
+    assert!(!told.contains("too few open files"), "{told}");
+}
