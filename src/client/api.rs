@@ -8,7 +8,7 @@ use std::time::{Duration, Instant as Moment};
 
 use reqwest::header::{AUTHORIZATION, DATE, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Response, Url};
+use reqwest::{Certificate, Response, Url};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
@@ -35,6 +35,9 @@ pub type Line = Box<RawValue>;
 pub struct ClientConfig {
     /// Address such as `http://127.0.0.1:8080`; a path in it is kept.
     pub server: String,
+    /// Certificates of the authorities that alone may vouch for the server, in PEM; without them those
+    /// that the machine trusts.
+    pub ca: Option<Vec<u8>>,
     /// Access key, if the server asks for one.
     pub key: Option<String>,
     /// Longest time to reach the server.
@@ -57,6 +60,9 @@ pub enum ClientError {
     /// The key has signs that no key has.
     #[error("the access key has characters that a header cannot carry")]
     Key,
+    /// What should be certificates of authorities is none.
+    #[error("the file with the certificates of authorities holds none in PEM")]
+    Authority,
     /// The library did not start.
     #[error("cannot start the HTTP client")]
     Start(#[source] reqwest::Error),
@@ -227,7 +233,9 @@ fn http(base: &Url, config: &ClientConfig) -> Result<reqwest::Client, ClientErro
         .connect_timeout(config.connect_timeout)
         .timeout(config.timeout)
         .pool_max_idle_per_host(2);
-    if base.scheme() == "http" {
+    if let Some(ca) = &config.ca {
+        http = http.tls_certs_only(authorities(ca)?);
+    } else if base.scheme() == "http" {
         // So that a machine without certificates of authorities can speak plain HTTP.
         http = http.tls_certs_only([]);
     }
@@ -235,6 +243,14 @@ fn http(base: &Url, config: &ClientConfig) -> Result<reqwest::Client, ClientErro
         http = http.no_proxy();
     }
     http.build().map_err(ClientError::Start)
+}
+
+fn authorities(pem: &[u8]) -> Result<Vec<Certificate>, ClientError> {
+    let found = Certificate::from_pem_bundle(pem).map_err(|_| ClientError::Authority)?;
+    if found.is_empty() {
+        return Err(ClientError::Authority);
+    }
+    Ok(found)
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -265,6 +281,7 @@ mod tests {
     fn client(server: &str, key: Option<&str>) -> Result<Client, ClientError> {
         let config = ClientConfig {
             server: server.to_owned(),
+            ca: None,
             key: key.map(str::to_owned),
             connect_timeout: Duration::from_secs(1),
             timeout: Duration::from_secs(1),

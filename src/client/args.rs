@@ -29,6 +29,11 @@ pub struct ServerArgs {
     #[arg(long, env = "HOMEPOT_KEY", hide = true, hide_env_values = true)]
     pub key: Option<String>,
 
+    /// PEM file with the certificates of the authorities that alone may vouch for the server; without
+    /// it those that this machine trusts
+    #[arg(long, env = "HOMEPOT_CA_CERTIFICATE", value_name = "FILE")]
+    pub ca_certificate: Option<PathBuf>,
+
     /// Longest time for a request with its answer, in seconds (1 to 600)
     #[arg(
         long,
@@ -45,6 +50,7 @@ impl std::fmt::Debug for ServerArgs {
             .field("server", &self.server)
             .field("key_file", &self.key_file)
             .field("key", &self.key.as_ref().map(|_| "…"))
+            .field("ca_certificate", &self.ca_certificate)
             .field("request_timeout_seconds", &self.request_timeout_seconds)
             .finish()
     }
@@ -56,6 +62,14 @@ pub enum ArgsError {
     /// The key file cannot be read.
     #[error("cannot read the key file {path}")]
     KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file with the certificates of authorities cannot be read.
+    #[error("cannot read the certificates in {path}")]
+    Authorities {
         /// The file.
         path: PathBuf,
         /// Why.
@@ -73,19 +87,28 @@ impl ServerArgs {
     /// What a client needs to know. The key file goes before a key from the environment.
     ///
     /// # Errors
-    /// When the key file cannot be read.
+    /// When a file cannot be read.
     pub fn config(&self) -> Result<ClientConfig, ArgsError> {
         let key = match &self.key_file {
             Some(path) => Some(read_key(path)?),
             None => self.key.clone().filter(|key| !key.trim().is_empty()),
         };
+        let ca = self.ca_certificate.as_deref().map(read_authorities);
         Ok(ClientConfig {
             server: self.server.clone(),
+            ca: ca.transpose()?,
             key,
             connect_timeout: CONNECT_TIMEOUT,
             timeout: Duration::from_secs(self.request_timeout_seconds),
         })
     }
+}
+
+fn read_authorities(path: &std::path::Path) -> Result<Vec<u8>, ArgsError> {
+    std::fs::read(path).map_err(|source| ArgsError::Authorities {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn read_key(path: &std::path::Path) -> Result<String, ArgsError> {
@@ -117,6 +140,7 @@ mod tests {
             server: "http://127.0.0.1:8080".to_owned(),
             key_file,
             key: key.map(str::to_owned),
+            ca_certificate: None,
             request_timeout_seconds: 30,
         }
     }

@@ -41,6 +41,7 @@ impl Running {
     fn start(server: &str, backlog: Backlog, preamble: Preamble, config: SenderConfig) -> Self {
         let client = ClientConfig {
             server: server.to_owned(),
+            ca: None,
             key: Some("k-1".to_owned()),
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(5),

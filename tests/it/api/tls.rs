@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use homepot_analytics::app::{Access, App, Start};
+use homepot_analytics::client::{Client, ClientConfig, ClientError, Status};
 use homepot_analytics::clock::Clock;
 use homepot_analytics::config::LimitArgs;
 use homepot_analytics::event::Instant;
@@ -14,6 +15,7 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig as TlsConfig, RootCertStore};
+use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -227,4 +229,27 @@ async fn a_handshake_that_stalls_does_not_hold_up_the_stop() {
     let drain = Duration::from_secs(u64::from(LimitArgs::default().drain_seconds));
     assert!(began.elapsed() < drain, "{:?}", began.elapsed());
     drop(stalled);
+}
+
+#[tokio::test]
+async fn events_are_reported_to_a_server_whose_authority_is_given() {
+    let server = Encrypted::start().await;
+    let config = |ca: Option<&str>| ClientConfig {
+        server: server.address("/"),
+        ca: ca.map(|ca| ca.as_bytes().to_vec()),
+        key: None,
+        connect_timeout: PATIENCE,
+        timeout: PATIENCE,
+    };
+    let known = Client::new(&config(Some(&server.certificate)), Clock::system()).unwrap();
+    let event = to_raw_value(&event()).unwrap();
+    let outcomes = known.record(&[event]).await.unwrap();
+    let [outcome] = outcomes.as_slice() else {
+        panic!("one outcome");
+    };
+    assert_eq!(outcome.status, Status::Recorded, "{outcome:?}");
+    assert!(known.latency(PATIENCE).await.is_some());
+    let none = Client::new(&config(Some("nothing")), Clock::system());
+    assert!(matches!(none, Err(ClientError::Authority)));
+    server.app.stop().await;
 }
