@@ -28,6 +28,9 @@ use crate::telemetry::chain;
 /// waits for a lock. After it, a database that does not answer holds the stop up no more.
 const APPEND_FOR: Duration = Duration::from_secs(10);
 
+/// How long sockets whose time is over have to tell their clients so.
+const CUT_WITHIN: Duration = Duration::from_secs(1);
+
 /// Events of this server about itself that may wait.
 const BACKGROUND_EVENTS_MAX: usize = 10_000;
 
@@ -186,6 +189,7 @@ impl App {
             monitor: Arc::new(Monitor::new(parts.registry, store.file())),
             sockets: sockets.clone(),
             drain: drain.clone(),
+            cut: parts.stop.clone(),
             bodies: http::Bodies::default(),
             documents: start.documents,
             authority: match start.access {
@@ -258,6 +262,9 @@ impl App {
             tracing::warn!("requests that did not end in time were cut off");
         }
         self.stop.cancel();
+        if served.is_err() {
+            let _ = tokio::time::timeout(CUT_WITHIN, self.sockets.wait()).await;
+        }
         self.tracker.close();
         let store = self.ingest.store().clone();
         let appended = async {

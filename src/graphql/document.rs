@@ -88,6 +88,14 @@ pub(super) fn is_subscription(request: &mut Request) -> bool {
     operation.is_some_and(|operation| operation.node.ty == OperationType::Subscription)
 }
 
+/// What the operation that would be executed does; `None` when there is none to choose.
+pub(crate) fn operation_type(
+    document: &ExecutableDocument,
+    name: Option<&str>,
+) -> Option<OperationType> {
+    chosen(document, name).map(|operation| operation.node.ty)
+}
+
 /// A variable that must be given and is not.
 fn missing<'a>(operation: &'a OperationDefinition, variables: &Variables) -> Option<&'a Name> {
     let definitions = operation.variable_definitions.iter();

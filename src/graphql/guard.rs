@@ -33,6 +33,16 @@ pub enum TooLarge {
 /// # Errors
 /// When it is too large.
 pub fn check(document: &str) -> Result<(), TooLarge> {
+    counted(document).map(|_| ())
+}
+
+/// How many tokens a document has; of one that is too large, the most that one may have.
+#[must_use]
+pub fn tokens(document: &str) -> usize {
+    counted(document).unwrap_or(TOKENS_MAX)
+}
+
+fn counted(document: &str) -> Result<usize, TooLarge> {
     if document.len() > DOCUMENT_BYTES_MAX {
         return Err(TooLarge::Bytes);
     }
@@ -67,7 +77,7 @@ pub fn check(document: &str) -> Result<(), TooLarge> {
             _ => after,
         };
     }
-    Ok(())
+    Ok(tokens)
 }
 
 /// How many values a text of JSON has at most.
@@ -158,6 +168,7 @@ mod tests {
             ("{a,bc,  d(e:\"f g h\", i: 12)}", 13),
             ("{ ...f } # and not this", 6),
         ] {
+            assert_eq!(super::tokens(document), tokens, "{document}");
             let repeated = |times| format!("{document}\n").repeat(times);
             let most = TOKENS_MAX / tokens;
             assert_eq!(check(&repeated(most)), Ok(()), "{document}");

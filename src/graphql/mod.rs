@@ -55,6 +55,7 @@ use crate::store::{Allowance, Store, StoreError};
 use loaders::Loaders;
 use shapes::Types;
 
+pub(crate) use document::operation_type;
 pub use error::{ErrorCode, of_syntax};
 pub use order::{CanFail, InOrder};
 
@@ -173,6 +174,15 @@ pub async fn execute(
 /// Where a subscription goes on, whatever its document says: after a cursor that the client has kept.
 #[derive(Debug)]
 pub struct ResumeAfter(pub String);
+
+/// Why nothing will ever be followed after a cursor. What may pass, such as a database that does not
+/// answer, is none of that.
+pub async fn unfollowable(api: &Api, after: &str) -> Option<Response> {
+    let error = cursor::read_to_follow(api, after).await.err()?;
+    let extensions = error.extensions.as_ref()?;
+    let is_final = extensions.get("retryable") == Some(&async_graphql::Value::Boolean(false));
+    is_final.then(|| Response::from_errors(vec![document::of_request(error)]))
+}
 
 /// Executes any operation of a caller: a subscription answers as often as something comes. An item of a
 /// subscription comes with its place in the log.

@@ -22,6 +22,9 @@ pub(super) fn failed(code: ErrorCode, message: String) -> Answer {
     let extensions = error.extensions.get_or_insert_default();
     extensions.set("code", code.word());
     extensions.set("retryable", code.is_retryable());
+    if code == ErrorCode::Overloaded {
+        extensions.set("retryAfterMs", RETRY_AFTER_SECONDS * 1_000);
+    }
     Answer::from_errors(vec![error])
 }
 

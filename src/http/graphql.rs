@@ -3,8 +3,8 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use async_graphql::Response as Answer;
 use async_graphql::parser::types::OperationType;
+use async_graphql::{Request, Response as Answer};
 use axum::extract::{FromRequestParts, Query, State, WebSocketUpgrade};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
@@ -136,7 +136,7 @@ async fn execute(
     };
     // what cannot be executed is told in the form that is wanted
     let told = |error: Box<Answer>, name| match form {
-        Form::EventStream => sse::open(web, Err(error), (&caller, text)),
+        Form::EventStream => sse::open(web, Err(error), &caller, (text, "")),
         Form::Json | Form::GraphqlResponse => answer(form, &error, name, None),
     };
     let known = match web.documents.of(body) {
@@ -158,24 +158,37 @@ async fn execute(
         Ok(document) => document,
         Err(error) => return told(error, None),
     };
-    let mut operations = document.operations.iter();
-    if !types.is_empty() && operations.any(|(_, of)| !types.contains(&of.node.ty)) {
-        let message = "a mutation is not executed by GET; post it";
-        return not_allowed(message, "POST");
+    let ty = graphql::operation_type(&document, body.operation_name.as_deref());
+    if let Some(refused) = unanswered(ty, form, types) {
+        return refused;
     }
     let name = name_of(&document, body.operation_name.as_deref());
     let request = request(web, (body, known.text()), document);
     if form == Form::EventStream {
+        if ty == Some(OperationType::Subscription)
+            && let Some(refused) = sse::unresumable(web, headers).await
+        {
+            return refused;
+        }
         let request = request.map(|request| sse::resumed(request, headers));
-        let mut response = sse::open(web, request, (&caller, text));
+        let mut response = sse::open(web, request, &caller, (text, known.text()));
         let operation = Operation { name, error: None };
         response.extensions_mut().insert(operation);
         return response;
     }
-    let request = match request {
-        Ok(request) => request,
-        Err(error) => return answer(form, &error, name, None),
-    };
+    match request {
+        Ok(request) => executed(web, (request, caller), form, name).await,
+        Err(error) => answer(form, &error, name, None),
+    }
+}
+
+/// Executes a query or mutation, within the time that a request has.
+async fn executed(
+    web: &Web,
+    (request, caller): (Request, Caller),
+    form: Form,
+    name: Option<String>,
+) -> Response {
     let room = Arc::new(web.api.store().allowance());
     let executed = graphql::execute(&web.schema, &web.api, request, (caller, Arc::clone(&room)));
     let executed = AssertUnwindSafe(executed).catch_unwind();
@@ -198,6 +211,23 @@ fn asker(parts: &Parts) -> Result<Caller, Box<Response>> {
     asker
         .map(|Asker(caller)| caller.clone())
         .ok_or_else(|| Box::new(sign_in::unauthenticated(&SignInError::Missing)))
+}
+
+/// Refuses an operation that is not answered so: by a method for other types, or once where it follows
+/// something. Where there is no operation to choose, its execution says so.
+fn unanswered(ty: Option<OperationType>, form: Form, types: &[OperationType]) -> Option<Response> {
+    let ty = ty?;
+    if !types.is_empty() && !types.contains(&ty) {
+        let message = "a mutation is not executed by GET; post it";
+        return Some(not_allowed(message, "POST"));
+    }
+    if ty == OperationType::Subscription && form != Form::EventStream {
+        let message = "a subscription is answered as events: accept text/event-stream, or open a \
+            socket with the protocol graphql-transport-ws";
+        let status = StatusCode::NOT_ACCEPTABLE;
+        return Some(refused(status, ErrorCode::BadRequest, message));
+    }
+    None
 }
 
 /// Refuses all methods but those of GraphQL.

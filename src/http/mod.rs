@@ -13,6 +13,7 @@ mod pace;
 mod pages;
 mod persisted;
 mod prepared;
+mod room;
 mod server;
 mod sign_in;
 mod socket;
@@ -59,6 +60,8 @@ pub struct Web {
     pub sockets: TaskTracker,
     /// Tells open sockets to close.
     pub drain: CancellationToken,
+    /// Tells them that their time to end what is executed on them is over.
+    pub cut: CancellationToken,
     /// The room for bodies of requests.
     pub bodies: Bodies,
     /// Places for sockets, and room for what is asked on them.

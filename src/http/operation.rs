@@ -16,22 +16,20 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Web;
 use super::answer::{coded, is_unexecuted, timed_out};
-use super::bodies::Bodies;
-use crate::graphql::bulk::VALUES_MAX;
-use crate::graphql::{self, ErrorCode, guard};
+use super::room::Taken;
+use crate::graphql;
 use crate::identity::Caller;
 use crate::store::Allowance;
-
-/// Bytes that a value takes at least once it is read.
-const VALUE_BYTES: usize = size_of::<async_graphql::Value>();
 
 /// An operation that lives; when it is dropped it ends.
 #[derive(Debug)]
 pub(super) struct Operation {
     /// Its number on the connection: another may have its name when it has ended.
     pub(super) number: u64,
+    /// Whether it follows something, and so ends when the server stops; what is executed is let end.
+    pub(super) is_following: bool,
     _stop: DropGuard,
-    _room: OwnedSemaphorePermit,
+    _room: Taken,
 }
 
 /// What an operation hands over.
@@ -61,36 +59,14 @@ pub(super) enum Output<'a> {
 /// How the output of an operation with a name is told.
 pub(super) type Write = fn(&str, &Output<'_>) -> Option<String>;
 
-/// Why an operation does not begin.
-pub(super) struct Refusal {
-    pub(super) code: ErrorCode,
-    pub(super) message: String,
-}
-
-/// Room for an operation: its request, as it lies in memory.
-pub(super) fn room(bodies: &Bodies, text: &[u8]) -> Result<OwnedSemaphorePermit, Refusal> {
-    let values = guard::json_values(text);
-    if values > VALUES_MAX {
-        return Err(Refusal {
-            code: ErrorCode::LimitExceeded,
-            message: format!("the request of an operation has at most {VALUES_MAX} values"),
-        });
-    }
-    let room = bodies.reserve(text.len() + VALUE_BYTES * values);
-    room.ok_or_else(|| Refusal {
-        code: ErrorCode::Overloaded,
-        message: "too much is asked on sockets and streams at once; nothing was done, try again"
-            .to_owned(),
-    })
-}
-
 /// Begins an operation whose items go to a connection.
 pub(super) fn begin(
     web: &Web,
     (id, number): (Arc<str>, u64),
-    (request, caller, room): (Result<Request, Box<Answer>>, Caller, OwnedSemaphorePermit),
+    (mut request, caller, room): (Result<Request, Box<Answer>>, Caller, Taken),
     (items, write, execution): (mpsc::Sender<Item>, Write, Arc<Semaphore>),
 ) -> Operation {
+    let is_following = request.as_mut().is_ok_and(graphql::is_subscription);
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     let web = web.clone();
@@ -118,6 +94,7 @@ pub(super) fn begin(
     });
     Operation {
         number,
+        is_following,
         _stop: stop.drop_guard(),
         _room: room,
     }

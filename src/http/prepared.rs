@@ -6,13 +6,20 @@ use async_graphql::{Request, Response as Answer, ServerError};
 
 use super::Web;
 use super::answer::failed;
+use super::room::{Share, Taken};
 use crate::graphql::bulk::{self, Body, BodyError};
 use crate::graphql::{self, ErrorCode, guard};
 
-/// The request of a body, with its document parsed.
-pub(super) fn prepared(web: &Web, body: &Body<'_>) -> Result<Request, Box<Answer>> {
+/// The request of a body, with its document parsed once there is room for that.
+pub(super) fn prepared(
+    web: &Web,
+    body: &Body<'_>,
+    (share, taken): (&Share, &mut Taken),
+) -> Result<Request, Box<Answer>> {
     let known = web.documents.of(body);
     let known = known.map_err(|error| Box::new(failed(error.code(), error.to_string())))?;
+    let room = share.document(taken, known.text());
+    room.map_err(|refusal| Box::new(failed(refusal.code, refusal.message)))?;
     request(web, (body, known.text()), document(known.text())?)
 }
 

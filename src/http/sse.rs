@@ -17,11 +17,11 @@ use tokio::time::{Instant, interval_at};
 
 use super::Web;
 use super::accept::Form;
-use super::answer::refused;
+use super::answer::{answer, refused};
 use super::operation::{self, Output};
 use super::sign_in;
 use super::socket::MESSAGE_BYTES_MAX;
-use crate::graphql::{ErrorCode, ResumeAfter};
+use crate::graphql::{self, ErrorCode, ResumeAfter};
 use crate::identity::Caller;
 
 /// How often something is sent where nothing happens, so that nobody between takes it for dead.
@@ -29,21 +29,43 @@ const BEAT_EVERY: Duration = Duration::from_secs(12);
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
+/// The last event that a client has seen.
+pub(super) fn last_seen(headers: &HeaderMap) -> Option<&str> {
+    let last = headers.get(LAST_EVENT_ID)?.to_str().ok()?;
+    Some(last).filter(|last| !last.is_empty())
+}
+
 /// Has a request go on after the last event that its client has seen.
 pub(super) fn resumed(request: Request, headers: &HeaderMap) -> Request {
-    let last = headers.get(LAST_EVENT_ID);
-    let last = last.and_then(|value| value.to_str().ok());
-    match last.filter(|last| !last.is_empty()) {
+    match last_seen(headers) {
         Some(last) => request.data(ResumeAfter(last.to_owned())),
         None => request,
     }
 }
 
-/// Answers with what comes of an operation, until it ends or the server stops.
+/// Refuses to go on after an event of another log, or of one that was restored since. A browser comes
+/// back with the same one for ever where a stream ends, and gives up where the status is no 200; so it
+/// is not told as other faults of an operation are. Clients of the protocol give the cursor as `after`.
+pub(super) async fn unresumable(web: &Web, headers: &HeaderMap) -> Option<Response> {
+    let refused = graphql::unfollowable(&web.api, last_seen(headers)?).await?;
+    let code = refused.errors.first()?.extensions.as_ref()?.get("code");
+    let is_expired = code == Some(&ErrorCode::CursorExpired.word().into());
+    let mut response = answer(Form::Json, &refused, None, None);
+    *response.status_mut() = if is_expired {
+        StatusCode::GONE
+    } else {
+        StatusCode::BAD_REQUEST
+    };
+    Some(response)
+}
+
+/// Answers with what comes of an operation, until it ends or the server stops. It takes room for the
+/// text that asks for it, and for its document if that is known.
 pub(super) fn open(
     web: &Web,
     request: Result<Request, Box<Answer>>,
-    (caller, text): (&Caller, &[u8]),
+    caller: &Caller,
+    (text, document): (&[u8], &str),
 ) -> Response {
     let place = match web.places.take() {
         Ok(place) => place,
@@ -54,7 +76,12 @@ pub(super) fn open(
         let status = StatusCode::PAYLOAD_TOO_LARGE;
         return refused(status, ErrorCode::LimitExceeded, &message);
     }
-    let room = match operation::room(&web.places.room, text) {
+    let share = web.places.room.share();
+    let room = share.request(text).and_then(|mut room| {
+        share.document(&mut room, document)?;
+        Ok(room)
+    });
+    let room = match room {
         Ok(room) => room,
         Err(refusal) => {
             let status = if refusal.code == ErrorCode::Overloaded {
@@ -69,14 +96,18 @@ pub(super) fn open(
     let name = (Arc::from(""), 0);
     let to: (_, operation::Write, _) = (items, write, Arc::new(Semaphore::new(1)));
     let operation = operation::begin(web, name, (request, caller.clone(), room), to);
-    let drain = web.drain.clone();
+    let ended = if operation.is_following {
+        web.drain.clone()
+    } else {
+        web.cut.clone()
+    };
     let (caller, clock) = (caller.clone(), web.api.ingest.clock().clone());
     let events = async_stream::stream! {
         let _held = (place, operation);
         let mut beats = interval_at(Instant::now() + BEAT_EVERY, BEAT_EVERY);
         loop {
             tokio::select! {
-                () = drain.cancelled() => break,
+                () = ended.cancelled() => break,
                 // whoever asks again is told why
                 () = sign_in::ended(&caller, &clock) => break,
                 _ = beats.tick() => yield Ok::<_, Infallible>(Bytes::from_static(b":\n\n")),

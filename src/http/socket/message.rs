@@ -184,37 +184,27 @@ pub(super) enum Closing {
 }
 
 impl Closing {
-    /// The code.
-    pub(super) const fn code(&self) -> u16 {
+    /// The code, and what is said with it.
+    fn told(&self) -> (u16, Cow<'_, str>) {
         match self {
-            Self::BadMessage(_) => 4400,
-            Self::Unauthorized => 4401,
-            Self::Forbidden(_) => 4403,
-            Self::UnknownProtocol => 4406,
-            Self::InitTimeout => 4408,
-            Self::Exists(_) => 4409,
-            Self::TooManyInits => 4429,
-            Self::Silent => 4499,
-            Self::Restart => 1012,
+            Self::BadMessage(reason) => (4400, reason.into()),
+            Self::Unauthorized => (4401, "Unauthorized".into()),
+            Self::Forbidden(why) => (4403, format!("Forbidden: {why}").into()),
+            Self::UnknownProtocol => (4406, "Subprotocol not acceptable".into()),
+            Self::InitTimeout => (4408, "Connection initialisation timeout".into()),
+            Self::Exists(id) => (4409, format!("Subscriber for {id} already exists").into()),
+            Self::TooManyInits => (4429, "Too many initialisation requests".into()),
+            Self::Silent => (4499, "Not heard of".into()),
+            Self::Restart => (1012, "Service restart".into()),
         }
     }
 
     /// The frame that says it.
     pub(super) fn frame(&self) -> Message {
-        let reason = match self {
-            Self::BadMessage(reason) => reason.clone(),
-            Self::Unauthorized => "Unauthorized".to_owned(),
-            Self::Forbidden(why) => format!("Forbidden: {why}"),
-            Self::UnknownProtocol => "Subprotocol not acceptable".to_owned(),
-            Self::InitTimeout => "Connection initialisation timeout".to_owned(),
-            Self::Exists(id) => format!("Subscriber for {id} already exists"),
-            Self::TooManyInits => "Too many initialisation requests".to_owned(),
-            Self::Silent => "Not heard of".to_owned(),
-            Self::Restart => "Service restart".to_owned(),
-        };
+        let (code, reason) = self.told();
         let cut = reason.floor_char_boundary(REASON_BYTES_MAX);
         Message::Close(Some(CloseFrame {
-            code: self.code(),
+            code,
             reason: reason.get(..cut).unwrap_or_default().into(),
         }))
     }

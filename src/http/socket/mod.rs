@@ -18,14 +18,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Web;
 use super::answer::refused;
-use super::bodies::Bodies;
 use super::connections::Place;
+use super::room::Room;
 use crate::graphql::ErrorCode;
 use crate::identity::Caller;
 use message::PROTOCOL;
 
-/// Bytes at most of a message on a socket.
-pub(super) const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes at most of a message on a socket. What has come of a message is counted nowhere before it is
+/// whole, so each socket there may be is good for so many; what is recorded in bulk is posted.
+pub(super) const MESSAGE_BYTES_MAX: usize = 128 * 1024;
 /// Bytes of the buffers of a socket, which it has also while nothing comes: those of the library are
 /// 128 KiB, more than a gigabyte for as many sockets as there may be.
 const BUFFER_BYTES: usize = 4 * 1024;
@@ -34,7 +35,7 @@ const BUFFER_BYTES: usize = 4 * 1024;
 #[derive(Clone, Debug)]
 pub struct Places {
     sockets: Arc<Semaphore>,
-    pub(super) room: Bodies,
+    pub(super) room: Room,
 }
 
 impl Places {
@@ -43,7 +44,7 @@ impl Places {
     pub fn new(sockets_max: usize) -> Self {
         Self {
             sockets: Arc::new(Semaphore::new(sockets_max)),
-            room: Bodies::default(),
+            room: Room::default(),
         }
     }
 

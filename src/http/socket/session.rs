@@ -15,8 +15,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
 use super::super::Web;
 use super::super::answer::error;
-use super::super::operation::{self, Item, Operation, Refusal};
+use super::super::operation::{self, Item, Operation};
 use super::super::prepared::prepared;
+use super::super::room::{Refusal, Share};
 use super::super::sign_in;
 use super::By;
 use super::message::{self, Closing, Said, Saying};
@@ -59,6 +60,9 @@ struct Session {
     by: By,
     /// Who has greeted.
     caller: Option<Caller>,
+    /// Whether the server stops: nothing more is begun, and what is executed is let end.
+    is_stopping: bool,
+    share: Share,
     operations: HashMap<Arc<str>, Operation>,
     /// Operations that were begun so far.
     begun: u64,
@@ -72,9 +76,11 @@ impl Session {
         // operations wait for their turns in the order in which they come, so none starves another
         let (items, handed) = mpsc::channel(1);
         Self {
+            share: web.places.room.share(),
             web,
             by,
             caller: None,
+            is_stopping: false,
             operations: HashMap::new(),
             begun: 0,
             execution: Arc::new(Semaphore::new(EXECUTED_MAX)),
@@ -89,17 +95,25 @@ impl Session {
         sink: &mut SplitSink<WebSocket, Message>,
         messages: &mut SplitStream<WebSocket>,
     ) -> Option<Closing> {
-        let drain = self.web.drain.clone();
+        let (drain, cut) = (self.web.drain.clone(), self.web.cut.clone());
         let clock = self.web.api.ingest.clock().clone();
         let mut greeting = pin!(sleep(INIT_TIMEOUT));
         let mut pings = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_heard = true;
         loop {
+            if self.is_stopping && self.operations.is_empty() {
+                return Some(Closing::Restart);
+            }
             // what an item holds is held until it has been sent
             let mut sent = None;
             let message = tokio::select! {
-                () = drain.cancelled() => return Some(Closing::Restart),
+                () = cut.cancelled() => return Some(Closing::Restart),
+                () = drain.cancelled(), if !self.is_stopping => {
+                    self.is_stopping = true;
+                    self.operations.retain(|_, operation| !operation.is_following);
+                    None
+                }
                 () = ended(self.caller.as_ref(), &clock) => {
                     let why = "the credential has expired or was revoked";
                     return Some(Closing::Forbidden(why.to_owned()));
@@ -211,13 +225,19 @@ impl Session {
             }
             .message())
         };
+        if self.is_stopping {
+            return refused(&Refusal {
+                code: ErrorCode::Unavailable,
+                message: "the server stops; nothing was done, ask again".to_owned(),
+            });
+        }
         if self.operations.len() >= OPERATIONS_MAX {
             return refused(&Refusal {
                 code: ErrorCode::LimitExceeded,
                 message: format!("a socket has at most {OPERATIONS_MAX} operations at once"),
             });
         }
-        let room = match operation::room(&self.web.places.room, payload.get().as_bytes()) {
+        let mut room = match self.share.request(payload.get().as_bytes()) {
             Ok(room) => room,
             Err(refusal) => return refused(&refusal),
         };
@@ -225,7 +245,8 @@ impl Session {
             .map_err(|error| Closing::BadMessage(format!("no GraphQL request: {error}")))?;
         self.begun += 1;
         let (id, number) = (Arc::<str>::from(id), self.begun);
-        let request = (prepared(&self.web, &body), caller, room);
+        let request = prepared(&self.web, &body, (&self.share, &mut room));
+        let request = (request, caller, room);
         let execution = Arc::clone(&self.execution);
         let to: (_, operation::Write, _) = (self.items.clone(), message::write, execution);
         let operation = operation::begin(&self.web, (Arc::clone(&id), number), request, to);

@@ -8,7 +8,7 @@ const LIMIT_MS = 40_000; // what a request may take, and some
 const STREAM_MS = 250;
 const ITEMS_MAX = 3;
 const GET_BYTES_MAX = 10_000; // a byte takes up to three in an address
-const MESSAGE_BYTES_MAX = 1_000_000; // the server hangs up at what is longer
+const MESSAGE_BYTES_MAX = 120_000; // a message has at most 128 KiB, and its envelope some
 
 const JSON_TYPE = 'application/json';
 const RESPONSE_TYPE = 'application/graphql-response+json';

@@ -69,18 +69,29 @@ async fn what_lives_on_sockets_takes_room_and_gives_it_back() {
     on_each_database(async |app| {
         app.fleet().await;
         let after = app.head().await;
-        let (mut socket, mut other) = (app.socket().await, app.socket().await);
-        let mut ids = Vec::new();
-        // each takes more than three MiB of 64, as values and not as text
-        for _ in 0..21 {
-            ids.push(socket.subscribe(FOLLOW, many(&after, 49_000)).await);
+        let mut sockets = Vec::new();
+        // each operation takes more than three MiB, as values and not as text: of 32 on a socket, and
+        // of 128 on all
+        for _ in 0..4 {
+            let mut socket = app.socket().await;
+            let mut ids = Vec::new();
+            for _ in 0..11 {
+                ids.push(socket.subscribe(FOLLOW, many(&after, 49_000)).await);
+            }
+            let last = ids.pop().unwrap();
+            assert_eq!(refused(&mut socket, &last).await, "LIMIT_EXCEEDED");
+            sockets.push((socket, ids));
         }
-        let last = ids.pop().unwrap();
-        assert_eq!(refused(&mut socket, &last).await, "OVERLOADED");
-        let beyond = other.subscribe(FOLLOW, many(&after, 49_000)).await;
-        assert_eq!(refused(&mut other, &beyond).await, "OVERLOADED");
+        let mut other = app.socket().await;
+        let mut beyond = Vec::new();
+        for _ in 0..9 {
+            beyond.push(other.subscribe(FOLLOW, many(&after, 49_000)).await);
+        }
+        let last = beyond.pop().unwrap();
+        assert_eq!(refused(&mut other, &last).await, "OVERLOADED");
         // what is posted has room of its own
         app.record(json!([error("still here", "INFO")])).await;
+        let (mut socket, ids) = sockets.pop().unwrap();
         for id in &ids {
             socket.unsubscribe(id).await;
         }
@@ -115,6 +126,19 @@ async fn one_socket_more_than_there_may_be_is_refused_until_another_closes() {
         drop(first);
         // the server hears of it when it is told by the system
         while Socket::try_open(address).await.is_err() {}
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_message_has_a_hundred_and_twenty_eight_kibibytes() {
+    on_each_database(async |app| {
+        let text = |bytes: usize| json!({ "unused": "x".repeat(bytes) });
+        let mut socket = app.socket().await;
+        let id = socket.subscribe("{ __typename }", text(127 * 1024)).await;
+        assert_eq!(socket.data(&id).await["__typename"], "Query");
+        socket.subscribe("{ __typename }", text(129 * 1024)).await;
+        assert_eq!(socket.closed().await, 4400);
     })
     .await;
 }
