@@ -65,6 +65,7 @@ async fn main() -> anyhow::Result<()> {
         location: Location {
             url: format!("sqlite://{}", folder.path().join("http.db").display()),
             readers_max: 8,
+            reads_within: None,
             create: true,
         },
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),

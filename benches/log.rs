@@ -55,6 +55,7 @@ impl Log {
         let location = Location {
             url: url.to_owned(),
             readers_max: 4,
+            reads_within: None,
             create: true,
         };
         let (store, tasks) = app::open(location, &LimitArgs::default(), Clock::system()).await?;

@@ -28,6 +28,10 @@ use crate::telemetry::chain;
 /// waits for a lock. After it, a database that does not answer holds the stop up no more.
 const APPEND_FOR: Duration = Duration::from_secs(10);
 
+/// How much longer than a request a statement of a reader may take: it is stopped when nobody can wait
+/// for it any more, so that nobody hears of it.
+const READ_BEYOND: Duration = Duration::from_secs(5);
+
 /// How long sockets whose time is over have to tell their clients so.
 const CUT_WITHIN: Duration = Duration::from_secs(1);
 
@@ -172,8 +176,10 @@ impl App {
             source,
         };
         let address = listener.local_addr().map_err(failed)?;
+        let request_within = Duration::from_secs(u64::from(start.limits.request_seconds_max));
         let location = Location {
             readers_max: start.limits.readers_max,
+            reads_within: Some(request_within + READ_BEYOND),
             ..start.location
         };
         let (store, tasks) = open(location, &start.limits, start.clock).await?;
@@ -199,7 +205,7 @@ impl App {
                     refused: Arc::clone(&parts.refused),
                 },
             },
-            request_within: Duration::from_secs(u64::from(start.limits.request_seconds_max)),
+            request_within,
             places: http::Places::new(usize::try_from(start.limits.sockets_max).unwrap_or(1)),
         };
         let router = http::router(web, Hosts::new(address, &start.allowed_hosts), log);

@@ -453,6 +453,7 @@ impl DatabaseArgs {
         Ok(Location {
             url,
             readers_max,
+            reads_within: None,
             create,
         })
     }

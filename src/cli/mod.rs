@@ -198,6 +198,7 @@ async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
         location: Location {
             url: arguments.database,
             readers_max,
+            reads_within: None,
             create: true,
         },
         listen: arguments.http.listen,

@@ -42,6 +42,7 @@ mod standing;
 mod tail;
 mod verify;
 mod wal;
+mod within;
 mod writer;
 
 use std::path::PathBuf;

@@ -19,9 +19,9 @@ use sea_orm::{
 use thiserror::Error;
 
 use super::error::{Cause, StoreError, cause_of, cause_of_sqlx};
-use super::migrations;
 use super::sql::Sql;
 use super::wal::WAL_BYTES_MAX;
+use super::{migrations, within};
 
 /// Pages that the writer of SQLite keeps in memory. A commit of a fleet changes a page of the index of
 /// devices for each device: with the usual 2 MiB these are written and read again inside one commit.
@@ -62,6 +62,8 @@ pub struct Location {
     pub url: String,
     /// Connections for readers at most.
     pub readers_max: u32,
+    /// How long a statement of a reader may take; `None` where somebody waits for as long as it takes.
+    pub reads_within: Option<Duration>,
     /// Whether a file that is not there is made.
     pub create: bool,
 }
@@ -289,7 +291,8 @@ async fn sqlite(location: &Location) -> Result<Connections, OpenError> {
     let writer = writer.map_err(connect_error)?;
     let readers = SqlitePoolOptions::new()
         .max_connections(location.readers_max)
-        .idle_timeout(Some(Duration::from_mins(1)))
+        .idle_timeout(Some(Duration::from_mins(1)));
+    let readers = within::sqlite(readers, location.reads_within)
         .connect_lazy_with(options.clone().pragma("query_only", "ON"));
     let writer = SqlxSqliteConnector::from_sqlx_sqlite_pool(writer);
     check_sqlite(&writer)
@@ -404,7 +407,8 @@ async fn postgres(location: &Location) -> Result<Connections, OpenError> {
         .connect_with(writing.clone())
         .await
         .map_err(failed)?;
-    let readers = pool(location.readers_max).connect_lazy_with(options);
+    let reading = within::postgres(options, location.reads_within);
+    let readers = pool(location.readers_max).connect_lazy_with(reading);
     Ok(Connections {
         postgres: Some(writer.clone()),
         writer: SqlxPostgresConnector::from_sqlx_postgres_pool(writer),

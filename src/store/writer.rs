@@ -266,6 +266,7 @@ mod tests {
             location: Location {
                 url: format!("sqlite://{}", dir.join("log.db").display()),
                 readers_max: 1,
+                reads_within: None,
                 create: true,
             },
             limits: Limits {

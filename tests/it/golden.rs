@@ -35,6 +35,7 @@ fn at(file: &Path) -> Location {
     Location {
         url: format!("sqlite://{}", file.display()),
         readers_max: 2,
+        reads_within: None,
         create: true,
     }
 }

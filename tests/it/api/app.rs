@@ -79,6 +79,7 @@ pub(super) fn location(url: &str) -> Location {
     Location {
         url: url.to_owned(),
         readers_max: 4,
+        reads_within: None,
         create: true,
     }
 }

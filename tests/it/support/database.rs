@@ -115,6 +115,7 @@ impl Database {
         Location {
             url: self.url.clone(),
             readers_max: 4,
+            reads_within: None,
             create: true,
         }
     }

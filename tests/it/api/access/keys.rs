@@ -175,6 +175,7 @@ async fn a_key_itself_is_kept_nowhere() {
         let location = Location {
             url: app.url().to_owned(),
             readers_max: 2,
+            reads_within: None,
             create: false,
         };
         homepot_analytics::store::backup(&location, &file, &|_| {})
