@@ -46,9 +46,10 @@ const HEADERS_MAX: usize = 100;
 /// How soon it is tried again to accept connections when the system has no room for one.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
 /// Bytes that the system takes ahead of what a client has room for: with more, it would take them in
-/// lumps, between which a client that takes its time would seem to take nothing.
+/// lumps, between which a client that takes its time would seem to take nothing. More is taken when half
+/// of it is sent.
 #[cfg(target_os = "linux")]
-const UNSENT_BYTES_MAX: u32 = 128 * 1024;
+const UNSENT_BYTES_MAX: u32 = 64 * 1024;
 /// Browsers that have reached this server encrypted ask it in no other way, for a year.
 const ENCRYPTED_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
