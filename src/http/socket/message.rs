@@ -165,6 +165,8 @@ impl Saying<'_> {
 pub(super) enum Closing {
     /// A message is none of the protocol.
     BadMessage(String),
+    /// What comes is no message, or one that is too large; the rest of it is not read.
+    Unreadable(String),
     /// An operation before the greeting.
     Unauthorized,
     /// Nobody is proved by what was given, or no more.
@@ -187,7 +189,7 @@ impl Closing {
     /// The code, and what is said with it.
     fn told(&self) -> (u16, Cow<'_, str>) {
         match self {
-            Self::BadMessage(reason) => (4400, reason.into()),
+            Self::BadMessage(reason) | Self::Unreadable(reason) => (4400, reason.into()),
             Self::Unauthorized => (4401, "Unauthorized".into()),
             Self::Forbidden(why) => (4403, format!("Forbidden: {why}").into()),
             Self::UnknownProtocol => (4406, "Subprotocol not acceptable".into()),

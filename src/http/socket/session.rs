@@ -50,7 +50,13 @@ pub(super) async fn serve(web: Web, by: By, socket: WebSocket) {
     };
     let Some(closing) = closing else { return };
     if sink.send(closing.frame()).await.is_ok() {
-        let heard = async { while let Some(Ok(_)) = messages.next().await {} };
+        let heard = async {
+            while let Some(Ok(_)) = messages.next().await {}
+            if matches!(closing, Closing::Unreadable(_)) {
+                // what is left of it cannot be dropped
+                std::future::pending::<()>().await;
+            }
+        };
         let _ = timeout(CLOSE_WITHIN, heard).await;
     }
 }
@@ -135,7 +141,7 @@ impl Session {
                     let message = match message {
                         None => return None,
                         Some(Ok(message)) => message,
-                        Some(Err(error)) => return Some(Closing::BadMessage(error.to_string())),
+                        Some(Err(error)) => return Some(Closing::Unreadable(error.to_string())),
                     };
                     match self.take(&message) {
                         Ok(answer) => answer,
