@@ -17,7 +17,8 @@ use super::activity::Activity;
 
 /// How long bytes may wait for a client beyond what it is given for those that it takes.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Bytes that a client has to take in that time.
+/// Bytes that a client has to take in that time. The system tells of up to twice as many at once, so
+/// whoever takes 64 KiB in that time is never let go.
 const PACE_BYTES: u32 = 32 * 1024;
 
 /// A connection that breaks off when its client is too slow.

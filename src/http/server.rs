@@ -47,7 +47,7 @@ const HEADERS_MAX: usize = 100;
 const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
 /// Bytes that the system takes ahead of what a client has room for: with more, it would take them in
 /// lumps, between which a client that takes its time would seem to take nothing. More is taken when half
-/// of it is sent.
+/// of it is sent and what lies in one piece of the system's is acknowledged.
 #[cfg(target_os = "linux")]
 const UNSENT_BYTES_MAX: u32 = 64 * 1024;
 /// Browsers that have reached this server encrypted ask it in no other way, for a year.
