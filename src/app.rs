@@ -183,7 +183,7 @@ impl App {
             ..start.location
         };
         let (store, tasks) = open(location, &start.limits, start.clock).await?;
-        let parts = Parts::start(&store, &start.limits, start.access).await?;
+        let mut parts = Parts::start(&store, &start.limits, start.access).await?;
         let log = RequestLog {
             background: parts.api.background.clone(),
             clock: store.clock().clone(),
@@ -192,6 +192,7 @@ impl App {
         let web = Web {
             schema: graphql::schema(parts.api.clone()),
             api: parts.api.clone(),
+            topics: http::Topics::new(&mut parts.registry),
             monitor: Arc::new(Monitor::new(parts.registry, store.file())),
             sockets: sockets.clone(),
             drain: drain.clone(),

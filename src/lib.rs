@@ -16,7 +16,7 @@
 //!
 //! It **comes out** three ways. [`graphql`] pages the tables by key, newest first as a rule, and
 //! batches what is nested. Subscriptions follow the log with a tail: from the tables until it meets
-//! the ring of newest events in memory, then from that. [`projections`] follow with the same tail
+//! the ring of newest events in memory, then from that; what many follow alike is executed once for all. [`projections`] follow with the same tail
 //! and keep what is newest of each device, and the counts; [`jobs`] follow with it too and end when
 //! their devices have.
 //!

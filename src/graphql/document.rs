@@ -106,7 +106,7 @@ fn missing<'a>(operation: &'a OperationDefinition, variables: &Variables) -> Opt
     names.find(|name| !variables.contains_key(*name))
 }
 
-fn chosen<'a>(
+pub(super) fn chosen<'a>(
     document: &'a ExecutableDocument,
     name: Option<&str>,
 ) -> Option<&'a Positioned<OperationDefinition>> {

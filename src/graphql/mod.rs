@@ -20,6 +20,7 @@ pub mod guard;
 mod ids;
 mod job;
 mod jobs;
+mod live;
 mod loaders;
 mod measure;
 mod meta;
@@ -57,6 +58,7 @@ use shapes::Types;
 
 pub(crate) use document::operation_type;
 pub use error::{ErrorCode, of_syntax};
+pub use live::{Following, Items, Sameness, Turned, head, turn};
 pub use order::{CanFail, InOrder};
 
 /// What resolvers work with.
@@ -184,6 +186,10 @@ pub async fn unfollowable(api: &Api, after: &str) -> Option<Response> {
     is_final.then(|| Response::from_errors(vec![document::of_request(error)]))
 }
 
+/// Up to where a subscription to events goes, that then ends.
+#[derive(Debug)]
+pub(super) struct Until(Position);
+
 /// Executes any operation of a caller: a subscription answers as often as something comes. An item of a
 /// subscription comes with its place in the log.
 #[must_use]
@@ -199,25 +205,31 @@ pub fn execute_stream(
         spending::spend(api, &caller, checked)
     });
     match opened {
-        Ok((keys, mut balance)) => schema
-            .schema
-            .execute_stream(
-                request
-                    .data(Loaders::new(api.store(), allowance))
-                    .data(caller),
-            )
-            .map(move |mut answer| {
-                keys.arrange(&mut answer);
-                error::with_forms(&mut answer.errors);
-                let cursor = subscription::take_cursor(&mut answer);
-                (spending::told(answer, balance.take()), cursor)
-            })
-            .boxed(),
+        Ok((keys, _)) => run_stream(schema, api, (request, Arc::new(keys)), (caller, allowance)),
         Err(error) => {
             let answer = Response::from_errors(vec![error]);
             futures_util::stream::iter([(answer, None)]).boxed()
         }
     }
+}
+
+/// Executes an operation that was checked.
+fn run_stream(
+    schema: &ApiSchema,
+    api: &Api,
+    (request, keys): (Request, Arc<order::Keys>),
+    (caller, allowance): (Caller, Arc<Allowance>),
+) -> BoxStream<'static, (Response, Option<String>)> {
+    let request = request.data(Loaders::new(api.store(), allowance));
+    let answers = schema.schema.execute_stream(request.data(caller));
+    answers
+        .map(move |mut answer| {
+            keys.arrange(&mut answer);
+            error::with_forms(&mut answer.errors);
+            let cursor = subscription::take_cursor(&mut answer);
+            (answer, cursor)
+        })
+        .boxed()
 }
 
 /// The answer to a request whose execution panicked; what it said is in the log of the process.

@@ -15,7 +15,7 @@ use futures_util::{Stream, StreamExt};
 use super::filters::{self, Unknown};
 use super::meta::{field_with, input, object_type};
 use super::types::{filter_name, scope_argument};
-use super::{ResumeAfter, access, api, cursor, of_failed, rows};
+use super::{ResumeAfter, Until, access, api, cursor, of_failed, rows};
 use crate::event::Event;
 use crate::identity::Caller;
 use crate::kinds::{Filter, Kind};
@@ -228,8 +228,16 @@ fn items<'a>(ctx: &'a Context<'_>, mut wanted: Wanted) -> impl Stream<Item = Res
                 return;
             }
         };
+        let until = ctx.data_opt::<Until>().map(|until| until.0);
         loop {
-            let events = match tail.next().await {
+            // without looking further than it is to go
+            let next = async {
+                match until {
+                    Some(_) => tail.next_looked_at().await,
+                    None => tail.next().await,
+                }
+            };
+            let events = match next.await {
                 Ok(events) => events,
                 Err(error) => {
                     yield failed(of_failed(api(ctx), &error));
@@ -238,6 +246,9 @@ fn items<'a>(ctx: &'a Context<'_>, mut wanted: Wanted) -> impl Stream<Item = Res
             };
             wanted.renew(&store);
             for event in events {
+                if until.is_some_and(|until| event.position > until) {
+                    return;
+                }
                 if wanted.passes(caller, &store, &event) {
                     let (item, is_whole) = item(ctx, ctx.item, event).await;
                     yield item;
@@ -246,6 +257,9 @@ fn items<'a>(ctx: &'a Context<'_>, mut wanted: Wanted) -> impl Stream<Item = Res
                         return;
                     }
                 }
+            }
+            if until.is_some_and(|until| tail.position() >= until) {
+                return;
             }
         }
     }

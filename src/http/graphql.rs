@@ -136,7 +136,7 @@ async fn execute(
     };
     // what cannot be executed is told in the form that is wanted
     let told = |error: Box<Answer>, name| match form {
-        Form::EventStream => sse::open(web, Err(error), &caller, (text, "")),
+        Form::EventStream => sse::open(web, (Err(error), None), &caller, (text, "")),
         Form::Json | Form::GraphqlResponse => answer(form, &error, name, None),
     };
     let known = match web.documents.of(body) {
@@ -170,7 +170,7 @@ async fn execute(
         {
             return refused;
         }
-        let request = request.map(|request| sse::resumed(request, headers));
+        let request = (request, sse::last_seen(headers));
         let mut response = sse::open(web, request, &caller, (text, known.text()));
         let operation = Operation { name, error: None };
         response.extensions_mut().insert(operation);

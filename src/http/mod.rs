@@ -8,6 +8,7 @@ mod connections;
 mod graphql;
 mod held;
 mod hosts;
+mod live;
 mod operation;
 mod pace;
 mod pages;
@@ -38,6 +39,7 @@ use crate::ingest::RequestLog;
 pub use bodies::Bodies;
 pub use connections::Connections;
 pub use hosts::Hosts;
+pub use live::Topics;
 pub use persisted::Documents;
 pub use server::serve;
 pub use socket::Places;
@@ -66,6 +68,8 @@ pub struct Web {
     pub bodies: Bodies,
     /// Places for sockets, and room for what is asked on them.
     pub places: Places,
+    /// What is being followed.
+    pub topics: Topics,
     /// The documents that are known by a name.
     pub documents: Documents,
     /// Where it is found out who asks.

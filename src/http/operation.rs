@@ -5,19 +5,23 @@
 //! what it has rendered is counted until the client has it.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_graphql::{Request, Response as Answer};
-use futures_util::{FutureExt, StreamExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use futures_util::{FutureExt, Stream, StreamExt};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Web;
 use super::answer::{coded, is_unexecuted, timed_out};
+use super::live::{News, Written};
 use super::room::Taken;
-use crate::graphql;
+use crate::event::Position;
+use crate::graphql::{self, Following, Turned};
 use crate::identity::Caller;
 use crate::store::Allowance;
 
@@ -50,6 +54,8 @@ pub(super) struct Item {
 pub(super) enum Output<'a> {
     /// An item, and its place in the log if it has one.
     Next(&'a Answer, Option<&'a str>),
+    /// The same, as it is written for many.
+    Written(&'a Written),
     /// It cannot be executed, and has ended.
     Refused(&'a Answer),
     /// It has ended.
@@ -63,10 +69,10 @@ pub(super) type Write = fn(&str, &Output<'_>) -> Option<String>;
 pub(super) fn begin(
     web: &Web,
     (id, number): (Arc<str>, u64),
-    (mut request, caller, room): (Result<Request, Box<Answer>>, Caller, Taken),
+    (mut asked, room): (Asked, Taken),
     (items, write, execution): (mpsc::Sender<Item>, Write, Arc<Semaphore>),
 ) -> Operation {
-    let is_following = request.as_mut().is_ok_and(graphql::is_subscription);
+    let is_following = asked.0.as_mut().is_ok_and(graphql::is_subscription);
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     let web = web.clone();
@@ -82,7 +88,7 @@ pub(super) fn begin(
             turn: Arc::new(Semaphore::new(1)),
             room: Arc::new(web.api.store().allowance()),
         };
-        let ran = AssertUnwindSafe(running.run(&web, (request, caller))).catch_unwind();
+        let ran = AssertUnwindSafe(running.run(&web, asked)).catch_unwind();
         tokio::select! {
             () = stopped.cancelled() => {}
             ran = ran => if ran.is_err() {
@@ -100,6 +106,31 @@ pub(super) fn begin(
     }
 }
 
+/// What is asked, after which place of the log that its client has kept, and by whom.
+pub(super) type Asked = (Result<Request, Box<Answer>>, Option<String>, Caller);
+
+/// An answer with its cursor and position.
+type Told = (Answer, Option<String>, Option<Position>);
+
+/// How an operation has ended.
+#[derive(PartialEq, Eq)]
+enum Ended {
+    /// By itself, which is not said yet.
+    Itself,
+    /// It is said how.
+    Told,
+}
+
+/// Why a topic is not listened to any more.
+enum Heard {
+    /// It has said more than it holds.
+    Behind,
+    /// It has an item at a position that it does not hold.
+    Large(Position),
+    /// It has ended.
+    End,
+}
+
 struct Running {
     id: Arc<str>,
     number: u64,
@@ -113,22 +144,42 @@ struct Running {
 }
 
 impl Running {
-    async fn run(&self, web: &Web, (request, caller): (Result<Request, Box<Answer>>, Caller)) {
-        let mut request = match request {
+    async fn run(&self, web: &Web, (request, last, caller): Asked) {
+        let request = match request {
             Ok(request) => request,
             Err(refused) => return self.hand(&Output::Refused(&refused), None).await,
+        };
+        let Web { schema, api, .. } = web;
+        let mut request = match graphql::turn(schema, api, (request, last.as_deref()), &caller) {
+            Turned::Alone(request) => *request,
+            Turned::Following(following) => return self.follow(web, *following).await,
+            Turned::Refused(refused) => {
+                return self.hand(&Output::Refused(&refused), None).await;
+            }
         };
         let mut executed = None;
         if !graphql::is_subscription(&mut request) {
             executed = Arc::clone(&self.execution).acquire_owned().await.ok();
         }
-        let Web { schema, api, .. } = web;
         let room = Arc::clone(&self.room);
-        let mut answers = graphql::execute_stream(schema, api, request, (caller, room));
+        let answers = graphql::execute_stream(schema, api, request, (caller, room));
+        let mut answers = pin!(answers.map(|(answer, cursor)| (answer, cursor, None)));
+        if self.tell(web, &mut answers, executed).await == Ended::Itself {
+            self.hand(&Output::Complete, None).await;
+        }
+    }
+
+    /// Hands over what comes of an operation for its caller alone.
+    async fn tell(
+        &self,
+        web: &Web,
+        answers: &mut (impl Stream<Item = Told> + Unpin),
+        mut executed: Option<OwnedSemaphorePermit>,
+    ) -> Ended {
         let mut is_first = true;
         loop {
             let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else {
-                return;
+                return Ended::Told;
             };
             let executing = executed.take();
             let within = if executing.is_some() {
@@ -141,18 +192,87 @@ impl Running {
             drop(executing);
             let turn = Some(turn);
             let Ok(next) = next else {
-                return self.hand(&Output::Refused(&timed_out(web)), turn).await;
+                self.hand(&Output::Refused(&timed_out(web)), turn).await;
+                return Ended::Told;
             };
-            let (answer, cursor) = match next {
-                Some((answer, cursor)) => (coded(answer), cursor),
-                None => return self.hand(&Output::Complete, turn).await,
+            let Some((answer, cursor, _)) = next else {
+                return Ended::Itself;
             };
+            let answer = coded(answer);
             if is_first && is_unexecuted(&answer) {
-                return self.hand(&Output::Refused(&answer), turn).await;
+                self.hand(&Output::Refused(&answer), turn).await;
+                return Ended::Told;
             }
             is_first = false;
             let next = Output::Next(&answer, cursor.as_deref());
             self.hand(&next, turn).await;
+        }
+    }
+
+    /// Follows events together with whoever follows the same.
+    async fn follow(&self, web: &Web, following: Following) {
+        let Web { schema, api, .. } = web;
+        let room = || Arc::clone(&self.room);
+        let shared = match following.begins(api).await {
+            Ok(begins) => web
+                .topics
+                .join(web, &following)
+                .await
+                .map(|topic| (topic, begins)),
+            Err(_) => None,
+        };
+        let Some((topic, mut at)) = shared else {
+            // also what cannot be begun is said in its own words
+            let mut items = following.alone(schema, api, room());
+            if self.tell(web, &mut items, None).await == Ended::Itself {
+                self.hand(&Output::Complete, None).await;
+            }
+            return;
+        };
+        let (mut news, mut upto) = topic.listen();
+        loop {
+            if at < upto {
+                let mut items = following.between(schema, api, (at, Some(upto)), room());
+                if self.tell(web, &mut items, None).await == Ended::Told {
+                    return;
+                }
+                at = upto;
+            }
+            match self.listen(&mut news, &mut at).await {
+                Heard::Behind => (news, upto) = topic.listen(),
+                Heard::Large(position) => upto = position,
+                Heard::End => return,
+            }
+        }
+    }
+
+    /// Hands over what a topic says of what comes after a position.
+    async fn listen(&self, news: &mut broadcast::Receiver<News>, at: &mut Position) -> Heard {
+        loop {
+            let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else {
+                return Heard::End;
+            };
+            let turn = Some(turn);
+            match news.recv().await {
+                Ok(News::Item(item)) => match item.position {
+                    Some(position) if position <= *at => {}
+                    position => {
+                        self.hand(&Output::Written(&item), turn).await;
+                        *at = position.unwrap_or(*at);
+                    }
+                },
+                Ok(News::Large(position)) if position > *at => return Heard::Large(position),
+                Ok(News::Large(_)) => {}
+                Err(RecvError::Lagged(_)) => return Heard::Behind,
+                Ok(News::Refused(refused)) => {
+                    self.hand(&Output::Refused(&refused), turn).await;
+                    return Heard::End;
+                }
+                Ok(News::Complete) | Err(RecvError::Closed) => {
+                    self.hand(&Output::Complete, turn).await;
+                    return Heard::End;
+                }
+            }
         }
     }
 
@@ -162,7 +282,7 @@ impl Running {
             id: Arc::clone(&self.id),
             number: self.number,
             text: (self.write)(&self.id, output),
-            is_last: !matches!(output, Output::Next(..)),
+            is_last: !matches!(output, Output::Next(..) | Output::Written(_)),
             _held: (turn, Arc::clone(&self.room)),
         };
         // a connection that is gone takes nothing any more

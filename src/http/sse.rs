@@ -21,7 +21,7 @@ use super::answer::{answer, refused};
 use super::operation::{self, Output};
 use super::sign_in;
 use super::socket::MESSAGE_BYTES_MAX;
-use crate::graphql::{self, ErrorCode, ResumeAfter};
+use crate::graphql::{self, ErrorCode};
 use crate::identity::Caller;
 
 /// How often something is sent where nothing happens, so that nobody between takes it for dead.
@@ -33,14 +33,6 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 pub(super) fn last_seen(headers: &HeaderMap) -> Option<&str> {
     let last = headers.get(LAST_EVENT_ID)?.to_str().ok()?;
     Some(last).filter(|last| !last.is_empty())
-}
-
-/// Has a request go on after the last event that its client has seen.
-pub(super) fn resumed(request: Request, headers: &HeaderMap) -> Request {
-    match last_seen(headers) {
-        Some(last) => request.data(ResumeAfter(last.to_owned())),
-        None => request,
-    }
 }
 
 /// Refuses to go on after an event of another log, or of one that was restored since. A browser comes
@@ -63,7 +55,7 @@ pub(super) async fn unresumable(web: &Web, headers: &HeaderMap) -> Option<Respon
 /// text that asks for it, and for its document if that is known.
 pub(super) fn open(
     web: &Web,
-    request: Result<Request, Box<Answer>>,
+    (request, last): (Result<Request, Box<Answer>>, Option<&str>),
     caller: &Caller,
     (text, document): (&[u8], &str),
 ) -> Response {
@@ -93,9 +85,10 @@ pub(super) fn open(
         }
     };
     let (items, mut handed) = mpsc::channel(1);
+    let asked = (request, last.map(str::to_owned), caller.clone());
     let name = (Arc::from(""), 0);
     let to: (_, operation::Write, _) = (items, write, Arc::new(Semaphore::new(1)));
-    let operation = operation::begin(web, name, (request, caller.clone(), room), to);
+    let operation = operation::begin(web, name, (asked, room), to);
     let ended = if operation.is_following {
         web.drain.clone()
     } else {
@@ -142,13 +135,16 @@ const COMPLETE: &str = "event: complete\ndata:\n\n";
 
 /// How the output of an operation is told. JSON has no line breaks of its own.
 fn write(_: &str, output: &Output<'_>) -> Option<String> {
-    let next = |answer: &Answer, cursor: Option<&str>| {
+    let next = |data: &str, cursor: Option<&str>| {
         let id = cursor.map_or_else(String::new, |cursor| format!("id: {cursor}\n"));
-        let data = serde_json::to_string(answer).ok()?;
-        Some(format!("event: next\n{id}data: {data}\n\n"))
+        format!("event: next\n{id}data: {data}\n\n")
     };
     match output {
-        Output::Next(answer, cursor) => next(answer, *cursor),
+        Output::Next(answer, cursor) => {
+            let data = serde_json::to_string(answer).ok()?;
+            Some(next(&data, *cursor))
+        }
+        Output::Written(item) => Some(next(&item.json, item.cursor.as_deref())),
         Output::Refused(refused) => {
             let errors = serde_json::json!({ "errors": refused.errors });
             Some(format!("event: next\ndata: {errors}\n\n{COMPLETE}"))

@@ -139,6 +139,11 @@ pub(super) enum Saying<'a> {
 /// How the output of an operation is said.
 pub(super) fn write(id: &str, output: &Output<'_>) -> Option<String> {
     let saying = match output {
+        Output::Written(item) => {
+            let id = serde_json::to_string(id).ok()?;
+            let json = &item.json;
+            return Some(format!(r#"{{"type":"next","id":{id},"payload":{json}}}"#));
+        }
         Output::Next(payload, _) => Saying::Next { id, payload },
         Output::Refused(refused) => Saying::Error {
             id,

@@ -252,7 +252,7 @@ impl Session {
         self.begun += 1;
         let (id, number) = (Arc::<str>::from(id), self.begun);
         let request = prepared(&self.web, &body, (&self.share, &mut room));
-        let request = (request, caller, room);
+        let request = ((request, None, caller), room);
         let execution = Arc::clone(&self.execution);
         let to: (_, operation::Write, _) = (self.items.clone(), message::write, execution);
         let operation = operation::begin(&self.web, (Arc::clone(&id), number), request, to);

@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod alike;
 mod app;
 mod bounds;
 mod budget;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::app::TestApp;
 
 /// What is granted to somebody who is bound to some sites, or to the device `till-1`.
-fn grant(role: Role, sites: &[&str]) -> Grant {
+pub(super) fn grant(role: Role, sites: &[&str]) -> Grant {
     Grant {
         name: role.word().to_lowercase(),
         prefix: String::new(),
@@ -26,7 +26,7 @@ fn grant(role: Role, sites: &[&str]) -> Grant {
 }
 
 /// Makes a key, which holds when this returns.
-async fn key(app: &TestApp, grant: Grant) -> String {
+pub(super) async fn key(app: &TestApp, grant: Grant) -> String {
     let made = Made {
         actor: "test",
         operation: "key",
@@ -56,7 +56,7 @@ async fn data(app: &TestApp, key: &str, document: &str) -> Value {
 }
 
 /// The outcomes of events that somebody records: the status of each, with its code when it has one.
-async fn recorded(app: &TestApp, key: &str, events: Value) -> Vec<String> {
+pub(super) async fn recorded(app: &TestApp, key: &str, events: Value) -> Vec<String> {
     let document = "mutation($input: RecordEventsInput!) { recordEvents(input: $input) {
         outcomes { status code } } }";
     let request = json!({ "query": document, "variables": { "input": { "events": events } } });

@@ -1,0 +1,273 @@
+//! Subscriptions that many make alike: those to events, apart from where they begin.
+//!
+//! Whoever asks the same and may see the same is answered the same, so that it is executed once for all
+//! of them. What a subscription is, for that, follows from its document, its variables and what its caller
+//! may see; its place in the log does not count.
+
+use async_graphql::futures_util::stream::BoxStream;
+use async_graphql::parser::types::{ExecutableDocument, Field, OperationDefinition, Selection};
+use async_graphql::{Error, Name, Request, Response, Value, Variables};
+use async_graphql_value::Value as Given;
+use futures_util::StreamExt;
+use sha2::{Digest, Sha256};
+
+use super::order::Keys;
+use super::{Api, ApiSchema, ResumeAfter, Until, cursor, document, run_stream, spending};
+use crate::event::{Instant, Position};
+use crate::identity::{Caller, Permission};
+use crate::kinds::Kind;
+use crate::store::{Allowance, Place};
+
+use std::sync::Arc;
+
+/// What a subscription to events is, whoever makes it and wherever it begins.
+pub type Sameness = [u8; 32];
+
+/// Name of the argument that says where a stream begins.
+const AFTER: &str = "after";
+
+/// A subscription to events that may be executed for several callers at once.
+#[derive(Clone, Debug)]
+pub struct Following {
+    document: Arc<ExecutableDocument>,
+    variables: Variables,
+    operation: Option<String>,
+    keys: Arc<Keys>,
+    caller: Caller,
+    /// The cursor after which it begins; none for what comes from now on.
+    after: Option<String>,
+    /// What it is.
+    pub same: Sameness,
+}
+
+/// What a request of a caller turns out to be.
+#[derive(Debug)]
+pub enum Turned {
+    /// A subscription to events.
+    Following(Box<Following>),
+    /// Something that is executed for its caller alone.
+    Alone(Box<Request>),
+    /// Nothing that is executed.
+    Refused(Box<Response>),
+}
+
+/// Looks whether a request makes a subscription to events, and if so spends what it costs. `last` is the
+/// cursor that its client has kept, if that is not in the document.
+#[must_use]
+pub fn turn(
+    schema: &ApiSchema,
+    api: &Api,
+    (mut request, last): (Request, Option<&str>),
+    caller: &Caller,
+) -> Turned {
+    let alone = |request: Request| {
+        let request = match last {
+            Some(last) => request.data(ResumeAfter(last.to_owned())),
+            None => request,
+        };
+        Turned::Alone(Box::new(request))
+    };
+    if !document::is_subscription(&mut request) {
+        return alone(request);
+    }
+    let checked = document::check(&mut request, caller, &schema.types)
+        .and_then(|checked| document::open_root(&mut request).map(|()| checked));
+    let refused = |error| Turned::Refused(Box::new(Response::from_errors(vec![error])));
+    let checked = match checked {
+        Ok(checked) => checked,
+        Err(error) => return refused(error),
+    };
+    let name = request.operation_name.clone();
+    let Ok(document) = request.parsed_query().cloned() else {
+        return alone(request);
+    };
+    let chosen = document::chosen(&document, name.as_deref());
+    let Some((operation, root)) = chosen.and_then(|of| Some((&of.node, root_of(&of.node)?))) else {
+        return alone(request);
+    };
+    let keys = match spending::spend(api, caller, checked) {
+        Ok((keys, _)) => Arc::new(keys),
+        Err(error) => return refused(error),
+    };
+    let variables = std::mem::take(&mut request.variables);
+    let given = after_of(operation, root, &variables);
+    let same = sameness(
+        (&request.query, name.as_deref()),
+        &document,
+        root,
+        &variables,
+    );
+    let same = seen_by(same, caller);
+    Turned::Following(Box::new(Following {
+        after: last.map(str::to_owned).or(given),
+        document: Arc::new(document),
+        variables,
+        operation: name,
+        keys,
+        caller: caller.clone(),
+        same,
+    }))
+}
+
+/// The field at the root, if it is a stream of events.
+fn root_of(operation: &OperationDefinition) -> Option<&Field> {
+    let [selection] = operation.selection_set.node.items.as_slice() else {
+        return None;
+    };
+    let Selection::Field(field) = &selection.node else {
+        return None;
+    };
+    let name = field.node.name.node.as_str();
+    let is_stream = name == "events" || Kind::all().any(|kind| kind.spec().stream == name);
+    // what its directives say is for the library
+    (is_stream && field.node.directives.is_empty()).then_some(&field.node)
+}
+
+/// The variable that says where a stream begins.
+fn variable_of(root: &Field) -> Option<&Name> {
+    match &root.get_argument(AFTER)?.node {
+        Given::Variable(name) => Some(name),
+        Given::Null | Given::Number(_) | Given::String(_) | Given::Boolean(_) => None,
+        Given::Binary(_) | Given::Enum(_) | Given::List(_) | Given::Object(_) => None,
+    }
+}
+
+/// The cursor after which a stream begins.
+fn after_of(operation: &OperationDefinition, root: &Field, given: &Variables) -> Option<String> {
+    let argument = root.get_argument(AFTER)?.node.clone();
+    let value = argument.into_const_with(|name| {
+        let definitions = operation.variable_definitions.iter();
+        let mut of_name = definitions.filter(|definition| definition.node.name.node == name);
+        let default = of_name
+            .next()
+            .and_then(|of| of.node.default_value().cloned());
+        given.get(&name).cloned().or(default).ok_or(())
+    });
+    match value {
+        Ok(Value::String(text)) => Some(text),
+        _ => None,
+    }
+}
+
+/// What a document with variables is, but for where it begins: that is left out if it is a variable that
+/// stands nowhere else.
+fn sameness(
+    (text, name): (&str, Option<&str>),
+    document: &ExecutableDocument,
+    root: &Field,
+    variables: &Variables,
+) -> Sha256 {
+    let mut hash = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        hash.update(bytes.len().to_be_bytes());
+        hash.update(bytes);
+    };
+    part(text.as_bytes());
+    part(name.unwrap_or_default().as_bytes());
+    let own = variable_of(root).filter(|name| is_used_once(document, text, name));
+    for (name, value) in variables.iter() {
+        if Some(name) != own {
+            part(name.as_bytes());
+            part(value.to_string().as_bytes());
+        }
+    }
+    hash
+}
+
+/// Whether a variable is defined once and used once. Where its name stands in a text it may stand for
+/// something else; then it counts as used again, and no harm is done.
+fn is_used_once(document: &ExecutableDocument, text: &str, name: &Name) -> bool {
+    let is_end = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    let mut places = text.split('$').skip(1);
+    let used = places.by_ref().filter(|rest| {
+        let after = rest.trim_start().strip_prefix(name.as_str());
+        after.is_some_and(is_end)
+    });
+    used.count() == 2 && document.operations.iter().count() == 1
+}
+
+/// The same for whoever may see the same.
+fn seen_by(mut hash: Sha256, caller: &Caller) -> Sameness {
+    let may = |permission| u8::from(caller.may(permission));
+    hash.update([may(Permission::Read), may(Permission::Administer)]);
+    hash.update(caller.reach.own("").as_bytes());
+    hash.finalize().into()
+}
+
+impl Following {
+    /// After which position it begins.
+    ///
+    /// # Errors
+    /// When its cursor is none, or nothing can be read.
+    pub async fn begins(&self, api: &Api) -> Result<Position, Error> {
+        match &self.after {
+            Some(after) => cursor::read_to_follow(api, after).await,
+            None => head(api).await,
+        }
+    }
+
+    /// What comes of it for one caller alone, wherever it was to begin.
+    #[must_use]
+    pub fn alone(&self, schema: &ApiSchema, api: &Api, room: Arc<Allowance>) -> Items {
+        let request = match &self.after {
+            Some(after) => self.request().data(ResumeAfter(after.clone())),
+            None => self.request(),
+        };
+        self.run(schema, api, request, room)
+    }
+
+    /// What comes of it after a position and up to another one, or without end.
+    #[must_use]
+    pub fn between(
+        &self,
+        schema: &ApiSchema,
+        api: &Api,
+        (after, upto): (Position, Option<Position>),
+        room: Arc<Allowance>,
+    ) -> Items {
+        let place = Place {
+            position: after,
+            occurred_at: Instant::default(),
+        };
+        let after = cursor::write(api.store().identity(), place);
+        let mut request = self.request().data(ResumeAfter(after));
+        if let Some(upto) = upto {
+            request = request.data(Until(upto));
+        }
+        self.run(schema, api, request, room)
+    }
+
+    fn request(&self) -> Request {
+        let mut request = Request::new("").variables(self.variables.clone());
+        request.operation_name.clone_from(&self.operation);
+        request.set_parsed_query((*self.document).clone());
+        request
+    }
+
+    fn run(&self, schema: &ApiSchema, api: &Api, request: Request, room: Arc<Allowance>) -> Items {
+        let keys = Arc::clone(&self.keys);
+        let identity = api.store().identity();
+        run_stream(schema, api, (request, keys), (self.caller.clone(), room))
+            .map(move |(answer, cursor)| {
+                let place = cursor
+                    .as_deref()
+                    .map(|cursor| cursor::read(identity, cursor));
+                let position = place.and_then(Result::ok).map(|place| place.position);
+                (answer, cursor, position)
+            })
+            .boxed()
+    }
+}
+
+/// Items of a subscription to events, each with its cursor and position; what has failed has none.
+pub type Items = BoxStream<'static, (Response, Option<String>, Option<Position>)>;
+
+/// Where a subscription begins that is to have what comes from now on: what any node has acknowledged by
+/// now is history, whether or not this one has heard of it.
+///
+/// # Errors
+/// When the log cannot be read.
+pub async fn head(api: &Api) -> Result<Position, Error> {
+    let head = api.store().committed_head().await;
+    head.map_err(|error| super::of_failed(api, &error))
+}
