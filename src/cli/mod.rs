@@ -95,6 +95,13 @@ async fn serve(arguments: ServeArgs) -> anyhow::Result<()> {
     } else {
         Access::Closed
     };
+    let is_plain = arguments.http.tls_certificate.is_none();
+    if access == Access::Closed && is_plain && !arguments.http.listen.ip().is_loopback() {
+        tracing::warn!(
+            "access keys cross the network for everybody to read: give --tls-certificate and --tls-key, \
+             or listen on loopback behind a proxy that speaks TLS"
+        );
+    }
     let app = App::start(Start {
         access,
         location: location(&arguments.database, true)?,
@@ -108,15 +115,14 @@ async fn serve(arguments: ServeArgs) -> anyhow::Result<()> {
     .await?;
     greet(&app);
     if access == Access::Open {
-        print(
-            "  Nobody needs to prove who they are: whoever is on this machine may do everything.",
-        );
+        print("  Nobody has to prove who they are: whoever is on this machine may do everything.");
     } else if app.keys.is_empty() {
-        print(
-            "  There is no access key yet, so nobody is let in. Make the first, also while this runs:",
-        );
+        let database = app.ingest.store().address();
+        print("  No access key holds, so nobody is let in. Make the first, also while this runs:");
         print("    homepot-analytics key create --role ADMIN --name me");
-        print("  on the same database; then send it as `Authorization: Bearer …`.");
+        print(&format!(
+            "  with the database {database}, and send it as `Authorization: Bearer …`."
+        ));
     }
     until_told(app).await
 }

@@ -11,7 +11,7 @@ use async_graphql::parser::types::{
 use async_graphql::{ContextBase, Error, ServerError};
 
 use super::error::{ErrorCode, error};
-use super::{api, of_failed};
+use super::{api, loaders, of_failed};
 use crate::event::{Cell, Event};
 use crate::history::Within;
 use crate::identity::{Caller, Permission, Reach};
@@ -135,8 +135,8 @@ pub(super) fn caller<'a, T>(ctx: &ContextBase<'a, T>) -> &'a Caller {
 
 /// What of the fleet the caller reads.
 pub(super) async fn within<T: Sync>(ctx: &ContextBase<'_, T>) -> Result<Within, Error> {
-    let store = api(ctx).store();
-    let found = of_reach(store, &caller(ctx).reach).await;
+    let look_up = of_reach(api(ctx).store(), &caller(ctx).reach);
+    let found = loaders(ctx).within(look_up).await;
     found.map_err(|error| of_failed(api(ctx), &error))
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_graphql::Error;
 use dataloader::BatchFn;
@@ -13,6 +13,7 @@ use super::budget::ROWS_MAX;
 use super::error::{ErrorCode, error};
 use super::fleet::{DeviceRow, SiteRow, devices_by_key, sites_by_key};
 use crate::event::{Event, Instant, Position};
+use crate::history::Within;
 use crate::history::fleet::{self, DeviceFilter, IdPage};
 use crate::kinds::{Kind, Operand};
 use crate::store::{Allowance, Columns, EntityType, PageQuery, Place, Store, StoreError};
@@ -33,6 +34,8 @@ pub(super) struct Loaders {
     pub(super) names: Loader<NameKey, Loaded<()>, Reads>,
     rows: AtomicUsize,
     allowance: Arc<Allowance>,
+    /// What of the fleet the caller reads, once it was looked up.
+    within: Mutex<Option<Within>>,
 }
 
 impl Loaders {
@@ -55,12 +58,31 @@ impl Loaders {
             names: Loader::new(reads()).with_max_batch_size(1_000),
             rows: AtomicUsize::new(0),
             allowance,
+            within: Mutex::default(),
         }
     }
 
     /// Bytes that may be read and rendered for this request.
     pub(super) fn allowance(&self) -> &Allowance {
         &self.allowance
+    }
+
+    /// What of the fleet the caller reads, as `look_up` finds it the first time.
+    pub(super) async fn within<E>(
+        &self,
+        look_up: impl Future<Output = Result<Within, E>>,
+    ) -> Result<Within, E> {
+        let held = self.held_within().clone();
+        if let Some(within) = held {
+            return Ok(within);
+        }
+        let within = look_up.await?;
+        *self.held_within() = Some(within.clone());
+        Ok(within)
+    }
+
+    fn held_within(&self) -> MutexGuard<'_, Option<Within>> {
+        self.within.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts rows that are answered, and refuses more than may be at once: what is beneath the
@@ -81,6 +103,8 @@ impl Loaders {
     pub(super) fn begin(&self) {
         self.rows.store(0, Ordering::Relaxed);
         self.allowance.renew();
+        // a device may have moved meanwhile
+        *self.held_within() = None;
     }
 }
 

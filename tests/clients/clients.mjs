@@ -22,6 +22,7 @@ import { createClient } from 'graphql-ws';
 import WebSocket from 'ws';
 
 import { assert, assertEqual, check, soon, summary } from '../checks.mjs';
+import { schemaCare } from './care.mjs';
 import { codeGenerator } from './codegen.mjs';
 import { fuzz } from './fuzz/fuzz.mjs';
 import { pythonGql } from './python.mjs';
@@ -180,6 +181,7 @@ async function urql() {
 }
 
 const CHECKS = {
+  'the schema breaks no client of the last release': () => schemaCare(SCHEMA),
   'the audit of GraphQL over HTTP passes': audit,
   'graphql-ws asks and follows': graphqlWs,
   'graphql-ws goes on where it was after a kill and after a stop': resumed,

@@ -13,6 +13,7 @@ mod database;
 mod demo;
 mod full_disk;
 mod import;
+mod keys;
 mod kill;
 mod ledger;
 mod logs;
