@@ -16,7 +16,7 @@ use crate::config::LimitArgs;
 use crate::event::Position;
 use crate::graphql::{self, Api};
 use crate::health::Health;
-use crate::http::{self, Hosts, Monitor, Web};
+use crate::http::{self, EdgeArgs, Hosts, Monitor, Peers, Web};
 use crate::identity::{Authority, Keys, RefusedSignIns, Spending};
 use crate::ingest::{Background, Ingest, RequestLog, record_faults};
 use crate::jobs::Reconciler;
@@ -107,6 +107,8 @@ pub struct Start {
     pub access: Access,
     /// The certificate, if connections are to be encrypted.
     pub tls: Option<http::Tls>,
+    /// What stands between clients and this server.
+    pub edge: EdgeArgs,
     /// Further names under which it may be reached.
     pub allowed_hosts: Vec<String>,
     /// The documents that are known by a name.
@@ -188,6 +190,7 @@ impl App {
             background: parts.api.background.clone(),
             clock: store.clock().clone(),
         };
+        let authority = parts.authority(start.access);
         let (drain, sockets) = (CancellationToken::new(), TaskTracker::new());
         let web = Web {
             schema: graphql::schema(parts.api.clone()),
@@ -199,23 +202,14 @@ impl App {
             cut: parts.stop.clone(),
             bodies: http::Bodies::default(),
             documents: start.documents,
-            authority: match start.access {
-                Access::Open => Authority::Open,
-                Access::Closed => Authority::Closed {
-                    keys: Arc::clone(&parts.api.keys),
-                    refused: Arc::clone(&parts.refused),
-                },
-            },
+            authority,
             request_within,
             places: http::Places::new(usize::try_from(start.limits.sockets_max).unwrap_or(1)),
         };
-        let router = http::router(web, Hosts::new(address, &start.allowed_hosts), log);
-        let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
-        let connections = http::Connections {
-            connections_max: size(start.limits.connections_max),
-            per_address_max: size(start.limits.connections_per_address_max),
-        };
-        let connections = connections.within_files(size(start.limits.readers_max));
+        let hosts = Hosts::new(address, &start.allowed_hosts).with_origins(&start.edge);
+        let peers = Peers::new(&start.edge);
+        let router = http::router(web, (hosts, peers.clone()), log);
+        let connections = connections(&start.limits, peers);
         let scheme = if start.tls.is_some() { "https" } else { "http" };
         let serving = http::serve(listener, router, connections, start.tls, drain.clone());
         let server = parts.tracker.spawn(serving);
@@ -292,6 +286,17 @@ impl App {
     }
 }
 
+/// How many connections there may be by the limits.
+fn connections(limits: &LimitArgs, peers: Peers) -> http::Connections {
+    let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    let connections = http::Connections {
+        connections_max: size(limits.connections_max),
+        per_address_max: size(limits.connections_per_address_max),
+        peers,
+    };
+    connections.within_files(size(limits.readers_max))
+}
+
 /// What runs behind the routes.
 struct Parts {
     api: Api,
@@ -306,6 +311,17 @@ struct Parts {
 }
 
 impl Parts {
+    /// Where it is found out who asks.
+    fn authority(&self, access: Access) -> Authority {
+        if access == Access::Open {
+            return Authority::Open;
+        }
+        Authority::Closed {
+            keys: Arc::clone(&self.api.keys),
+            refused: Arc::clone(&self.refused),
+        }
+    }
+
     async fn start(store: &Store, limits: &LimitArgs, access: Access) -> Result<Self, AppError> {
         let keys = Keys::load(store).await.map_err(AppError::Keys)?;
         let ingest = Ingest::new(store.clone());

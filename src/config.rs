@@ -225,6 +225,9 @@ pub struct HttpArgs {
         requires = "tls_certificate"
     )]
     pub tls_key: Option<PathBuf>,
+    /// What stands between clients and this server.
+    #[command(flatten)]
+    pub edge: crate::http::EdgeArgs,
 }
 
 /// Arguments of `serve`.

@@ -104,6 +104,7 @@ async fn serve(arguments: ServeArgs) -> anyhow::Result<()> {
     }
     let app = App::start(Start {
         access,
+        edge: arguments.http.edge.clone(),
         location: location(&arguments.database, true)?,
         listen: arguments.http.listen,
         documents: documents(&arguments.http)?,
@@ -201,6 +202,7 @@ async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
     let readers_max = arguments.limits.readers_max;
     let start = Start {
         access: Access::Open,
+        edge: arguments.http.edge.clone(),
         location: Location {
             url: arguments.database,
             readers_max,

@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::peers::Peers;
+
 /// Files that are not connections of clients: the log, the terminal, those of the runtime, the pages.
 const FILES_KEPT: usize = 64;
 /// Files of a connection to the database: on SQLite the log, its journal, its index and one that is
@@ -19,12 +21,14 @@ const FILES_OF_READER: usize = 4;
 const CONNECTIONS_MIN: usize = 10;
 
 /// How many connections there may be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Connections {
     /// In all.
     pub connections_max: usize,
     /// From one address; loopback is a proxy on this machine, and has no limit of its own.
     pub per_address_max: usize,
+    /// The proxies that are trusted, which have none either.
+    pub peers: Peers,
 }
 
 impl Connections {
@@ -34,7 +38,7 @@ impl Connections {
     pub fn within_files(self, readers_max: usize) -> Self {
         let wanted = self.connections_max;
         let files = files_max();
-        let connections_max = self.among(files, readers_max).connections_max;
+        let connections_max = self.clone().among(files, readers_max).connections_max;
         if connections_max < wanted {
             tracing::warn!(
                 files,
@@ -81,6 +85,7 @@ pub(super) struct Places {
     all: Arc<Semaphore>,
     taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
     per_address_max: usize,
+    peers: Peers,
 }
 
 /// A place that is free again when it is dropped.
@@ -97,6 +102,7 @@ impl Places {
             all: Arc::new(Semaphore::new(connections.connections_max)),
             taken: Arc::default(),
             per_address_max: connections.per_address_max,
+            peers: connections.peers,
         }
     }
 
@@ -104,7 +110,8 @@ impl Places {
         let place = Arc::clone(&self.all).try_acquire_owned().ok()?;
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let count = taken.entry(address).or_default();
-        if *count >= self.per_address_max && !address.is_loopback() {
+        let is_proxy = address.is_loopback() || self.peers.trusts(address);
+        if *count >= self.per_address_max && !is_proxy {
             return None;
         }
         *count += 1;
@@ -130,6 +137,9 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
+    use ipnet::IpNet;
+
+    use super::super::args::EdgeArgs;
     use super::*;
 
     #[test]
@@ -137,10 +147,14 @@ mod tests {
         let places = Places::new(Connections {
             connections_max: 4,
             per_address_max: 2,
+            peers: Peers::new(&EdgeArgs {
+                trusted_proxies: vec![IpNet::from(IpAddr::from([10, 0, 0, 3]))],
+                ..EdgeArgs::default()
+            }),
         });
         let (one, other): (IpAddr, IpAddr) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
         let first = places.take(one).unwrap();
-        let _second = places.take(one).unwrap();
+        let second = places.take(one).unwrap();
         assert!(places.take(one).is_none());
         let _third = places.take(other).unwrap();
         drop(first);
@@ -152,7 +166,10 @@ mod tests {
         for _ in 0..2 {
             assert!(places.take(local).is_some());
         }
-        assert_eq!(places.taken.lock().unwrap().len(), 2);
+        drop(second);
+        let proxy: IpAddr = [10, 0, 0, 3].into();
+        let _both = (places.take(proxy).unwrap(), places.take(proxy).unwrap());
+        assert_eq!(places.taken.lock().unwrap().len(), 3);
     }
 
     #[test]
@@ -160,6 +177,7 @@ mod tests {
         let wanted = Connections {
             connections_max: 1_000,
             per_address_max: 5,
+            peers: Peers::new(&EdgeArgs::default()),
         };
         for (files, connections) in [
             (None, 1_000),
@@ -167,7 +185,8 @@ mod tests {
             (Some(1_024), 1_024 - 64 - 32),
             (Some(20), 10),
         ] {
-            assert_eq!(wanted.among(files, 8).connections_max, connections);
+            let wanted = wanted.clone().among(files, 8);
+            assert_eq!(wanted.connections_max, connections);
         }
     }
 }

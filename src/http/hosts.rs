@@ -6,22 +6,30 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::answer::error;
+use super::args::EdgeArgs;
+use super::origins::{Origins, is_preflight};
 use crate::graphql::ErrorCode;
 
 /// Stands on a request that came encrypted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Encrypted;
 
+/// Stands on a request that came to a trusted proxy: under which name.
+#[derive(Clone, Debug)]
+pub(super) struct AskedHost(pub(super) Arc<str>);
+
 /// The names under which this server may be reached.
 #[derive(Clone, Debug)]
 pub struct Hosts {
     names: Arc<[String]>,
+    origins: Origins,
 }
 
 impl Hosts {
@@ -41,21 +49,23 @@ impl Hosts {
         names.extend(further.filter(|name| !name.is_empty()));
         Self {
             names: names.into(),
+            origins: Origins::default(),
         }
     }
 
-    /// Passes requests for these names and refuses others.
+    /// The same, and pages of further origins may use the API.
+    #[must_use]
+    pub fn with_origins(self, edge: &EdgeArgs) -> Self {
+        Self {
+            origins: Origins::new(&edge.cors_origins),
+            ..self
+        }
+    }
+
+    /// Passes requests for these names, of pages of this server or of origins that are allowed, and
+    /// refuses others.
     pub async fn layer(State(hosts): State<Self>, request: Request, next: Next) -> Response {
-        let header = request
-            .headers()
-            .get(header::HOST)
-            .and_then(|host| host.to_str().ok());
-        let host = header.or_else(|| {
-            request
-                .uri()
-                .authority()
-                .map(axum::http::uri::Authority::as_str)
-        });
+        let host = host_of(&request);
         let Some(host) = host.filter(|host| hosts.names.contains(&name_of(host))) else {
             let message =
                 "this server is not reached under that name; allow it with --allowed-host";
@@ -63,21 +73,48 @@ impl Hosts {
         };
         let encrypted = request.extensions().get::<Encrypted>().copied();
         let origin = request.headers().get(header::ORIGIN);
-        if origin.is_some_and(|origin| !is_of(origin, host, encrypted)) {
-            let message = "a page of another origin may not use this server";
-            return refused(StatusCode::FORBIDDEN, message);
+        let other = origin.filter(|origin| !is_of(origin, host, encrypted));
+        let Some(other) = other.cloned() else {
+            if is_elsewhere(request.headers()) {
+                return hosts
+                    .origins
+                    .told(refused(StatusCode::FORBIDDEN, ELSEWHERE));
+            }
+            return hosts.origins.told(next.run(request).await);
+        };
+        if !hosts.origins.allow(&other, request.uri().path()) {
+            hosts
+                .origins
+                .told(refused(StatusCode::FORBIDDEN, ELSEWHERE))
+        } else if is_preflight(&request) {
+            hosts.origins.preflight(other)
+        } else {
+            let response = next.run(request).await;
+            hosts.origins.shown(response, other)
         }
-        // what a page elsewhere asks without being shown the answer bears no origin
-        let site = request.headers().get(FETCH_SITE);
-        let is_elsewhere =
-            site.is_some_and(|site| ["cross-site", "same-site"].iter().any(|s| site == s));
-        let mode = request.headers().get(FETCH_MODE);
-        if is_elsewhere && mode.is_none_or(|mode| mode != "navigate") {
-            let message = "a page of another origin may not use this server";
-            return refused(StatusCode::FORBIDDEN, message);
-        }
-        next.run(request).await
     }
+}
+
+const ELSEWHERE: &str = "a page of another origin may not use this server; the pages of an origin may use \
+    /graphql when it is allowed with --cors-origin";
+
+/// The name under which a request was made: to the proxy that is trusted, or to this server.
+fn host_of(request: &Request) -> Option<&str> {
+    if let Some(AskedHost(host)) = request.extensions().get() {
+        return Some(host);
+    }
+    let header = request.headers().get(header::HOST);
+    let header = header.and_then(|host| host.to_str().ok());
+    let of_address = || request.uri().authority().map(Authority::as_str);
+    header.or_else(of_address)
+}
+
+/// Whether a page elsewhere asks without being shown the answer: it bears no origin then.
+fn is_elsewhere(headers: &HeaderMap) -> bool {
+    let site = headers.get(FETCH_SITE);
+    let mode = headers.get(FETCH_MODE);
+    site.is_some_and(|site| ["cross-site", "same-site"].iter().any(|of| site == of))
+        && mode.is_none_or(|mode| mode != "navigate")
 }
 
 /// What browsers say of where a request comes from, and of what for (W3C Fetch Metadata).

@@ -3,6 +3,7 @@
 mod accept;
 mod activity;
 mod answer;
+mod args;
 mod bodies;
 mod connections;
 mod graphql;
@@ -10,8 +11,10 @@ mod held;
 mod hosts;
 mod live;
 mod operation;
+mod origins;
 mod pace;
 mod pages;
+mod peers;
 mod persisted;
 mod prepared;
 mod room;
@@ -36,10 +39,13 @@ use crate::graphql::{Api, ApiSchema};
 use crate::identity::Authority;
 use crate::ingest::RequestLog;
 
+pub use args::EdgeArgs;
 pub use bodies::Bodies;
 pub use connections::Connections;
 pub use hosts::Hosts;
 pub use live::Topics;
+pub use origins::{Origin, OriginError};
+pub use peers::{NetworkError, Peers};
 pub use persisted::Documents;
 pub use server::serve;
 pub use socket::Places;
@@ -86,8 +92,8 @@ impl std::fmt::Debug for Web {
     }
 }
 
-/// The routes of the server.
-pub fn router(web: Web, hosts: Hosts, log: RequestLog) -> Router {
+/// The routes of the server, and who reaches them under which name.
+pub fn router(web: Web, (hosts, peers): (Hosts, Peers), log: RequestLog) -> Router {
     Router::new()
         .route("/", get(pages::home))
         .route("/home.css", get(pages::home_style))
@@ -109,6 +115,7 @@ pub fn router(web: Web, hosts: Hosts, log: RequestLog) -> Router {
         .layer(from_fn(status::kept_nowhere))
         .layer(from_fn_with_state(hosts, Hosts::layer))
         .layer(from_fn_with_state(log, RequestLog::layer))
+        .layer(from_fn_with_state(peers, Peers::layer))
         .layer(CompressionLayer::new().gzip(true))
         .layer(from_fn(status::trace))
 }

@@ -51,7 +51,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
 #[cfg(target_os = "linux")]
 const UNSENT_BYTES_MAX: u32 = 64 * 1024;
 /// Browsers that have reached this server encrypted ask it in no other way, for a year.
-const ENCRYPTED_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
+pub(super) const ENCRYPTED_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// Why a connection broke off.
 #[derive(Debug, Error)]

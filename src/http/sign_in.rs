@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -17,16 +17,16 @@ use super::answer::refused;
 use crate::clock::Clock;
 use crate::graphql::ErrorCode;
 use crate::identity::{Caller, Permission, SignInError};
-use crate::ingest::{AnsweredTo, Peer, network_of};
+use crate::ingest::{AnsweredTo, AskedFrom};
 
 /// Who made a request.
 #[derive(Clone, Debug)]
 pub(super) struct Asker(pub(super) Caller);
 
-/// From where a request comes: an address without its last part.
+/// From where a request comes, as it is told of it.
 pub(super) fn network(extensions: &Extensions) -> Option<String> {
-    let peer = extensions.get::<ConnectInfo<Peer>>();
-    peer.map(|peer| network_of(peer.0.0.ip()))
+    let from = extensions.get::<AskedFrom>();
+    from.map(|AskedFrom(from)| from.to_string())
 }
 
 /// The credential of a request.

@@ -22,7 +22,7 @@ pub use errors::internal_error;
 pub use faults::record_faults;
 pub use import::{Import, ImportError, Progress, Tally};
 pub use refusals::Refusals;
-pub use requests::{AnsweredTo, Operation, Peer, RequestLog, network_of};
+pub use requests::{AnsweredTo, AskedFrom, Operation, Peer, RequestLog};
 
 /// How far ahead of our clock the clock of a source may be.
 pub const FUTURE_MAX_MS: i64 = 5 * 60 * 1_000;

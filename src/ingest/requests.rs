@@ -5,11 +5,12 @@
 //! for what this server says of itself, and is dropped and counted when that is full. Recording is
 //! no request, so nothing logs itself in a loop.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant as Stopwatch;
 
 use axum::body::{Body, HttpBody};
-use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -35,7 +36,11 @@ pub struct Operation {
 
 /// Name of the caller to whom was answered, put on the answer by whoever let the caller in.
 #[derive(Clone, Debug)]
-pub struct AnsweredTo(pub std::sync::Arc<str>);
+pub struct AnsweredTo(pub Arc<str>);
+
+/// From where a request comes, as it is told of it; put on the request by whoever found that out.
+#[derive(Clone, Debug)]
+pub struct AskedFrom(pub Arc<str>);
 
 /// Where requests are recorded.
 #[derive(Clone, Debug)]
@@ -81,13 +86,13 @@ impl Asked {
         let route = request.extensions().get::<MatchedPath>();
         // what has no route is recorded under one name: raw paths have no end
         let endpoint = route.map_or("(no route)", MatchedPath::as_str);
-        let address = request.extensions().get::<ConnectInfo<Peer>>();
-        let address = address.map(|info| network_of(info.0.0.ip()));
+        let address = request.extensions().get::<AskedFrom>();
+        let address = address.map(|AskedFrom(from)| &**from);
         let agent = text(request.headers(), &header::USER_AGENT);
         let draft = Draft::new(Kind::ApiRequest, log.clock.now(), Provenance::Real)
             .set(Column::Endpoint, endpoint)
             .set(Column::Method, request.method().as_str())
-            .set(Column::IpAddress, address.as_deref())
+            .set(Column::IpAddress, address)
             .set(Column::UserAgent, agent.as_deref())
             .set(Column::RequestBytes, length(request.headers()));
         Self {
@@ -155,36 +160,4 @@ fn body_length(body: &Body) -> Cell {
         .exact()
         .and_then(|bytes| i64::try_from(bytes).ok())
         .into()
-}
-
-/// What is told of an address: it names a household, not a person, so the last byte of IPv4 and all but
-/// the first three groups of IPv6 are left out.
-#[must_use]
-pub fn network_of(address: IpAddr) -> String {
-    match address.to_canonical() {
-        IpAddr::V4(address) => {
-            let [a, b, c, _] = address.octets();
-            format!("{a}.{b}.{c}.0/24")
-        }
-        IpAddr::V6(address) => {
-            let [a, b, c, ..] = address.segments();
-            format!("{a:x}:{b:x}:{c:x}::/48")
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_told_without_its_last_part() {
-        for (address, told) in [
-            ("203.0.113.77", "203.0.113.0/24"),
-            ("2001:db8:85a3:8d3:1319:8a2e:370:7348", "2001:db8:85a3::/48"),
-            ("::ffff:203.0.113.77", "203.0.113.0/24"),
-        ] {
-            assert_eq!(network_of(address.parse().unwrap()), told);
-        }
-    }
 }

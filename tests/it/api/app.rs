@@ -99,16 +99,27 @@ pub(super) async fn start_with(url: &str, clock: Clock, limits: LimitArgs) -> Ap
 
 async fn start_for(access: Access, url: &str, clock: Clock, limits: LimitArgs) -> App {
     let start = Start {
+        limits,
+        ..beginning(access, url, clock)
+    };
+    App::start(start).await.unwrap()
+}
+
+fn beginning(access: Access, url: &str, clock: Clock) -> Start {
+    Start {
         access,
         location: location(url),
         listen: "127.0.0.1:0".parse().unwrap(),
         documents: homepot_analytics::http::Documents::default(),
+        edge: homepot_analytics::http::EdgeArgs::default(),
         tls: None,
         allowed_hosts: Vec::new(),
-        limits,
+        limits: LimitArgs {
+            drain_seconds: 1,
+            ..LimitArgs::default()
+        },
         clock,
-    };
-    App::start(start).await.unwrap()
+    }
 }
 
 impl TestApp {
@@ -139,6 +150,14 @@ impl TestApp {
         self.stop().await;
         let clock = self.clock.clone();
         self.app = Some(start_for(Access::Closed, &self.url, clock, limits).await);
+    }
+
+    /// Stops the server and starts it again with something else about it, closed to strangers.
+    pub(super) async fn restart_as(&mut self, change: impl FnOnce(&mut Start)) {
+        self.stop().await;
+        let mut start = beginning(Access::Closed, &self.url, self.clock.clone());
+        change(&mut start);
+        self.app = Some(App::start(start).await.unwrap());
     }
 
     /// Stops the server, writes to its log as a server would that died thereafter, and starts it.

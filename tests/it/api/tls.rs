@@ -58,6 +58,7 @@ impl Encrypted {
             access: Access::Open,
             documents: Documents::default(),
             tls: Some(Tls::read(path("certificate"), path("key")).unwrap()),
+            edge: homepot_analytics::http::EdgeArgs::default(),
             allowed_hosts: Vec::new(),
             limits: LimitArgs::default(),
             clock: Clock::by_hand(Instant::parse(NOON).unwrap()),
