@@ -71,6 +71,7 @@ async fn main() -> anyhow::Result<()> {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         documents: homepot_analytics::http::Documents::default(),
         tls: None,
+        tokens: homepot_analytics::identity::TokenArgs::default(),
         edge: homepot_analytics::http::EdgeArgs::default(),
         allowed_hosts: Vec::new(),
         limits: LimitArgs::default(),

@@ -17,7 +17,7 @@ use crate::event::Position;
 use crate::graphql::{self, Api};
 use crate::health::Health;
 use crate::http::{self, EdgeArgs, Hosts, Monitor, Peers, Web};
-use crate::identity::{Authority, Keys, RefusedSignIns, Spending};
+use crate::identity::{Authority, Keys, RefusedSignIns, Spending, TokenArgs, Tokens, TokensError};
 use crate::ingest::{Background, Ingest, RequestLog, record_faults};
 use crate::jobs::Reconciler;
 use crate::projections::{self, Runner};
@@ -60,6 +60,9 @@ pub enum AppError {
     /// The access keys cannot be read.
     #[error("cannot read the access keys")]
     Keys(#[source] StoreError),
+    /// The tokens that are to be taken cannot be proved.
+    #[error(transparent)]
+    Tokens(#[from] TokensError),
 }
 
 /// What to do when another program listens on an address.
@@ -107,6 +110,8 @@ pub struct Start {
     pub access: Access,
     /// The certificate, if connections are to be encrypted.
     pub tls: Option<http::Tls>,
+    /// Which tokens are taken beside access keys.
+    pub tokens: TokenArgs,
     /// What stands between clients and this server.
     pub edge: EdgeArgs,
     /// Further names under which it may be reached.
@@ -184,13 +189,14 @@ impl App {
             reads_within: Some(request_within + READ_BEYOND),
             ..start.location
         };
+        let tokens = Tokens::open(&start.tokens).await?;
         let (store, tasks) = open(location, &start.limits, start.clock).await?;
         let mut parts = Parts::start(&store, &start.limits, start.access).await?;
         let log = RequestLog {
             background: parts.api.background.clone(),
             clock: store.clock().clone(),
         };
-        let authority = parts.authority(start.access);
+        let authority = parts.authority(start.access, tokens);
         let (drain, sockets) = (CancellationToken::new(), TaskTracker::new());
         let web = Web {
             schema: graphql::schema(parts.api.clone()),
@@ -311,13 +317,17 @@ struct Parts {
 }
 
 impl Parts {
-    /// Where it is found out who asks.
-    fn authority(&self, access: Access) -> Authority {
+    /// Where it is found out who asks. Keys of tokens are followed as they change.
+    fn authority(&self, access: Access, tokens: Option<Arc<Tokens>>) -> Authority {
         if access == Access::Open {
             return Authority::Open;
         }
+        if let Some(tokens) = tokens.clone() {
+            self.tracker.spawn(tokens.run(self.stop.clone()));
+        }
         Authority::Closed {
             keys: Arc::clone(&self.api.keys),
+            tokens,
             refused: Arc::clone(&self.refused),
         }
     }

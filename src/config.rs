@@ -237,6 +237,9 @@ pub struct ServeArgs {
     /// listened on then.
     #[arg(long, env = "HOMEPOT_NO_AUTHENTICATION")]
     pub no_authentication: bool,
+    /// Which tokens are taken.
+    #[command(flatten)]
+    pub tokens: crate::identity::TokenArgs,
     /// Which database.
     #[command(flatten)]
     pub database: DatabaseArgs,

@@ -20,8 +20,8 @@
 //! and keep what is newest of each device, and the counts; [`jobs`] follow with it too and end when
 //! their devices have.
 //!
-//! **Who asks** is found out before anything else ([`identity`]): by an access key, whose caller has a
-//! role and reaches the whole fleet, some sites or one device. What is out of reach is as if it were not
+//! **Who asks** is found out before anything else ([`identity`]): by an access key or a token of an issuer
+//! of one's own, whose caller has a role and reaches the whole fleet, some sites or one device. What is out of reach is as if it were not
 //! there, and every command and every refused key is an event too.
 //!
 //! ```text

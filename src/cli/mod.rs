@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::config::{Cli, Command, DatabaseArgs, DemoArgs, HttpArgs, ServeArgs};
 use crate::demo::{self, Beginning, Stage};
 use crate::http::{Documents, Tls, TlsError};
+use crate::identity::TokenArgs;
 use crate::store::{self, Location};
 
 /// Tells people what went wrong, on one line, and what to do if that is known.
@@ -102,8 +103,11 @@ async fn serve(arguments: ServeArgs) -> anyhow::Result<()> {
              or listen on loopback behind a proxy that speaks TLS"
         );
     }
+    let is_for_keys_alone =
+        arguments.tokens.jwks.is_none() && arguments.tokens.jwt_secret_file.is_none();
     let app = App::start(Start {
         access,
+        tokens: arguments.tokens,
         edge: arguments.http.edge.clone(),
         location: location(&arguments.database, true)?,
         listen: arguments.http.listen,
@@ -117,7 +121,7 @@ async fn serve(arguments: ServeArgs) -> anyhow::Result<()> {
     greet(&app);
     if access == Access::Open {
         print("  Nobody has to prove who they are: whoever is on this machine may do everything.");
-    } else if app.keys.is_empty() {
+    } else if app.keys.is_empty() && is_for_keys_alone {
         let database = app.ingest.store().address();
         print("  No access key holds, so nobody is let in. Make the first, also while this runs:");
         print("    homepot-analytics key create --role ADMIN --name me");
@@ -202,6 +206,7 @@ async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
     let readers_max = arguments.limits.readers_max;
     let start = Start {
         access: Access::Open,
+        tokens: TokenArgs::default(),
         edge: arguments.http.edge.clone(),
         location: Location {
             url: arguments.database,

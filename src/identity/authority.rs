@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::{Caller, Keys, RefusedSignIns, Secret};
+use super::{Caller, Keys, RefusedSignIns, Secret, Tokens};
 use crate::event::Instant;
 
 /// Bytes at most of a credential.
 const CREDENTIAL_BYTES_MAX: usize = 8 * 1024;
 
 /// Why somebody was not let in. What is wrong with a key is told to nobody who tries keys: one that was
-/// revoked is as unknown as one that never was.
+/// revoked is as unknown as one that never was. What is wrong with a token is told only of one that a
+/// known key has signed, and never what is in it.
 #[derive(Clone, Debug, Error, PartialEq, Eq, Hash)]
 pub enum SignInError {
     /// Nothing was given.
@@ -26,6 +27,27 @@ pub enum SignInError {
     /// It is a key that does not hold.
     #[error("the access key does not hold: it is unknown, revoked or expired")]
     Key,
+    /// It is a token, and none are taken.
+    #[error("tokens are not taken here; send an access key")]
+    NoTokens,
+    /// It is a token that nobody has signed who is known.
+    #[error("the token does not hold: it is signed by no key that is known here")]
+    Token,
+    /// It is a token whose time is over.
+    #[error("the token has expired")]
+    Expired,
+    /// It is a token whose time has not come.
+    #[error("the token does not hold yet")]
+    Early,
+    /// It is a token of somebody else, or for somebody else.
+    #[error("the token is of another issuer or for another audience")]
+    Elsewhere,
+    /// It is a token that does not say what its holder is, or not so that it can be given.
+    #[error(
+        "the claims of the token give nothing here: they are to have `sub`, `exp`, and `homepot` with a \
+         role and what belongs to it"
+    )]
+    Claims,
 }
 
 /// Where it is found out who asks.
@@ -37,6 +59,8 @@ pub enum Authority {
     Closed {
         /// The keys.
         keys: Arc<Keys>,
+        /// The tokens that are taken, if any are.
+        tokens: Option<Arc<Tokens>>,
         /// Those who were refused.
         refused: Arc<RefusedSignIns>,
     },
@@ -61,10 +85,16 @@ impl Authority {
     ) -> Result<Caller, SignInError> {
         let caller = match self {
             Self::Open => Ok(Caller::local()),
-            Self::Closed { keys, refused } => {
-                let proved = proved(keys, credential, now);
+            Self::Closed {
+                keys,
+                tokens,
+                refused,
+            } => {
+                let proved = proved(keys, tokens.as_deref(), credential, now);
                 // whoever says nothing yet tries nothing: a browser asks so first
-                if let Err(why @ (SignInError::Malformed | SignInError::Key)) = &proved {
+                if let Err(why) = &proved
+                    && *why != SignInError::Missing
+                {
                     refused.count(network, why);
                 }
                 proved
@@ -77,7 +107,12 @@ impl Authority {
     }
 }
 
-fn proved(keys: &Keys, credential: Option<&str>, now: Instant) -> Result<Caller, SignInError> {
+fn proved(
+    keys: &Keys,
+    tokens: Option<&Tokens>,
+    credential: Option<&str>,
+    now: Instant,
+) -> Result<Caller, SignInError> {
     let credential = credential.ok_or(SignInError::Missing)?;
     if credential.len() > CREDENTIAL_BYTES_MAX {
         return Err(SignInError::Malformed);
@@ -89,6 +124,11 @@ fn proved(keys: &Keys, credential: Option<&str>, now: Instant) -> Result<Caller,
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(SignInError::Malformed);
     }
-    let key = Secret::read(given.trim()).ok_or(SignInError::Malformed)?;
+    let given = given.trim();
+    if !Secret::is_marked(given) && Tokens::is_one(given) {
+        let tokens = tokens.ok_or(SignInError::NoTokens)?;
+        return tokens.holder(given, now);
+    }
+    let key = Secret::read(given).ok_or(SignInError::Malformed)?;
     keys.holder(&key, now).ok_or(SignInError::Key)
 }

@@ -12,6 +12,7 @@ mod keys;
 mod secret;
 mod sign_in;
 mod spending;
+mod tokens;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub use keys::Keys;
 pub use secret::Secret;
 pub use sign_in::RefusedSignIns;
 pub use spending::{Balance, Exceeded, Rates, Spending, Spent};
+pub use tokens::{SetError, TokenArgs, Tokens, TokensError};
 
 /// What a caller is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -37,10 +37,16 @@ impl Secret {
         Self(format!("{MARK}{}", URL_SAFE_NO_PAD.encode(bytes)))
     }
 
+    /// Whether a text begins as every key does.
+    #[must_use]
+    pub fn is_marked(text: &str) -> bool {
+        text.starts_with(MARK)
+    }
+
     /// A text that has the form of a key.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
-        let is_key = text.len() == CHARACTERS && text.is_ascii() && text.starts_with(MARK);
+        let is_key = text.len() == CHARACTERS && text.is_ascii() && Self::is_marked(text);
         is_key.then(|| Self(text.to_owned()))
     }
 

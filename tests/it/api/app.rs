@@ -111,6 +111,7 @@ fn beginning(access: Access, url: &str, clock: Clock) -> Start {
         location: location(url),
         listen: "127.0.0.1:0".parse().unwrap(),
         documents: homepot_analytics::http::Documents::default(),
+        tokens: homepot_analytics::identity::TokenArgs::default(),
         edge: homepot_analytics::http::EdgeArgs::default(),
         tls: None,
         allowed_hosts: Vec::new(),

@@ -58,6 +58,7 @@ impl Encrypted {
             access: Access::Open,
             documents: Documents::default(),
             tls: Some(Tls::read(path("certificate"), path("key")).unwrap()),
+            tokens: homepot_analytics::identity::TokenArgs::default(),
             edge: homepot_analytics::http::EdgeArgs::default(),
             allowed_hosts: Vec::new(),
             limits: LimitArgs::default(),

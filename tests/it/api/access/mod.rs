@@ -1,11 +1,14 @@
 //! Who is let in, and what they see and do.
 
 mod audit;
+mod issuer;
 mod keys;
 mod matrix;
 mod reach;
 mod sign_in;
 mod spending;
+mod token_keys;
+mod tokens;
 
 use homepot_analytics::identity::{self, Grant, Made, Role};
 use reqwest::StatusCode;
