@@ -7,25 +7,14 @@
 // Prints a line per check; exits 0 only if every check passed. HOMEPOT_TEST_CHROMIUM names another
 // browser, SCREENSHOT a file for a picture of the page.
 
-import { chromium } from 'playwright-core';
-
 import * as checks from '../checks.mjs';
+import { launch, reason, run, shownAnswer, stop } from './browser.mjs';
 
 const { assert } = checks;
 
 const PAGE_LIMIT_MS = 30_000;
 const STREAM_LIMIT_MS = 90_000; // devices report every 30 s
 const COMPLAINT_CHARACTERS_MAX = 400; // a blocked data: address is printed whole otherwise
-const CHROMIUM_FLAGS = [
-  '--headless',
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
 
 const address = process.argv[2];
 if (!URL.canParse(address)) {
@@ -36,11 +25,6 @@ const origin = new URL(address).origin;
 
 /** Runs one check, and tells the reason alone of one that failed. */
 const check = (name, body) => checks.check(name, body, reason);
-
-/** The message of an error, without Playwright's log of the call. */
-function reason(error) {
-  return error.message.split('\nCall log:')[0];
-}
 
 function assertNone(complaints) {
   const lines = [...new Set(complaints)].map((line) => line.slice(0, COMPLAINT_CHARACTERS_MAX));
@@ -136,25 +120,6 @@ function rowsOf(answer) {
   return root?.nodes ?? root?.edges ?? [];
 }
 
-/**
- * The answer in the result pane, once there is one that is not `unlike`. An answer that has
- * errors ends the wait too.
- */
-async function shownAnswer(page, limit_ms, unlike) {
-  const handle = await page.waitForFunction(
-    (unlike) => {
-      const pane = document.querySelector('.graphiql-response .CodeMirror');
-      const text = pane?.CodeMirror.getValue() ?? '';
-      return text !== '' && text !== unlike && text;
-    },
-    unlike ?? '',
-    { timeout: limit_ms, polling: 'raf' },
-  );
-  const text = await handle.jsonValue();
-  assert(text.startsWith('{'), `the result pane shows: ${text}`);
-  return { text, ...JSON.parse(text) };
-}
-
 async function openTab(page, name) {
   await page.locator(`.graphiql-tab-button[title="${name}"]`).click();
   await page.waitForFunction(
@@ -165,15 +130,6 @@ async function openTab(page, name) {
     name,
     { timeout: PAGE_LIMIT_MS },
   );
-}
-
-async function run(page) {
-  await page.getByRole('button', { name: /^Execute query/ }).click();
-}
-
-async function stop(page) {
-  await page.getByRole('button', { name: /^Stop query/ }).click();
-  await page.getByRole('button', { name: /^Execute query/ }).waitFor();
 }
 
 async function checkPage(page, examples) {
@@ -264,10 +220,7 @@ async function main(browser) {
   await check('the browser console shows no error', () => assertNone(seen.errors));
 }
 
-const browser = await chromium.launch({
-  executablePath: process.env.HOMEPOT_TEST_CHROMIUM ?? '/usr/bin/chromium',
-  args: CHROMIUM_FLAGS,
-});
+const browser = await launch();
 try {
   await main(browser);
 } catch (error) {

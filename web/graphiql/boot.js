@@ -1,8 +1,9 @@
 // Starts GraphiQL on this page, after the vendored scripts have run.
 //
 // Queries and mutations go to /graphql over HTTP, subscriptions to the same address over a
-// WebSocket (graphql-transport-ws). What is typed under "Headers" goes with both: as headers
-// of the request, and as the payload of connection_init.
+// WebSocket (graphql-transport-ws). What is typed under "Headers" goes with both, and with the
+// request for the schema: as headers of the request, and as the payload of connection_init. It is
+// kept nowhere, so a key is typed again after the page was loaded again.
 
 import { examples } from '/graphiql/examples.js';
 
@@ -14,6 +15,42 @@ const RETRY_WAIT_MAX_MS = 10_000;
 const FORBIDDEN = 4403;
 
 let headers = {};
+
+// A server that asks who one is says so in its answer; the page says where to type it.
+const notice = document.getElementById('notice');
+const INVITATION =
+  'This server asks who you are. Type {"Authorization": "Bearer …"} with an access key or a token under ' +
+  '“Headers”, below the query, and run it again.';
+let isSchemaMissing = false;
+
+function showRefusal(isRefused, why) {
+  const isTyped = Object.keys(headers).some((name) => name.toLowerCase() === 'authorization');
+  const refusal = isTyped ? `The server does not let you in: ${why}. ` : '';
+  notice.textContent = isRefused ? refusal + INVITATION : '';
+  notice.hidden = !isRefused;
+}
+
+// Whoever was let in after a refusal still lacks the schema.
+function loadMissingSchema() {
+  if (!isSchemaMissing) return;
+  isSchemaMissing = false;
+  document.querySelector('[aria-label="Re-fetch GraphQL schema"]')?.click();
+}
+
+async function fetchNoting(address, options) {
+  const response = await fetch(address, options);
+  const isRefused = response.status === 401;
+  const answer = isRefused ? await response.clone().json().catch(() => undefined) : undefined;
+  showRefusal(isRefused, answer?.errors?.[0]?.message);
+  return response;
+}
+
+// A socket that is closed says why in its closing frame, which is no error that GraphiQL can show.
+function told(error) {
+  if (!(error instanceof CloseEvent)) return error;
+  if (error.code === FORBIDDEN) showRefusal(true, error.reason);
+  return new Error(`the socket was closed with ${error.code}: ${error.reason}`);
+}
 
 const socket = graphqlWs.createClient({
   url: Object.assign(new URL('/graphql', location.href), {
@@ -34,10 +71,11 @@ const socket = graphqlWs.createClient({
 const resumingSocket = {
   ...socket,
   subscribe(request, sink) {
-    if (!/\$after\b/.test(request.query)) return socket.subscribe(request, sink);
+    const telling = { ...sink, error: (error) => sink.error(told(error)) };
+    if (!/\$after\b/.test(request.query)) return socket.subscribe(request, telling);
     const resumed = { ...request, variables: { ...request.variables } };
     return socket.subscribe(resumed, {
-      ...sink,
+      ...telling,
       next(result) {
         const cursor = Object.values(result.data ?? {})[0]?.cursor;
         if (cursor) resumed.variables.after = cursor;
@@ -49,6 +87,7 @@ const resumingSocket = {
 
 const send = GraphiQL.createFetcher({
   url: '/graphql',
+  fetch: fetchNoting,
   headers: { accept: 'application/graphql-response+json, application/json;q=0.9' },
   enableIncrementalDelivery: false,
   wsClient: resumingSocket,
@@ -68,9 +107,20 @@ function currentOperation(request, options) {
   }
 }
 
+const isForSchema = (request) => request.operationName === 'IntrospectionQuery';
+
 function fetcher(request, options) {
   headers = options?.headers ?? {};
-  return send(...currentOperation(request, options));
+  const answer = send(...currentOperation(request, options));
+  if (isForSchema(request)) return noteSchema(answer);
+  if (answer instanceof Promise) answer.then(({ data }) => data && loadMissingSchema(), () => {});
+  return answer;
+}
+
+async function noteSchema(answering) {
+  const answer = await answering;
+  isSchemaMissing = !answer.data;
+  return answer;
 }
 
 const tabs = examples.map(({ query, variables }) => ({
@@ -137,6 +187,19 @@ function showDocumentationIfAsked() {
   asked = false;
 }
 
+// The history of GraphiQL would keep what is typed under "Headers", and so keys, in the browser.
+const storage = GraphiQL.createLocalStorage({ namespace: 'homepot' });
+const keep = storage.setItem;
+storage.setItem = (name, text) => keep(name, withoutHeaders(text));
+
+function withoutHeaders(text) {
+  try {
+    return JSON.stringify(JSON.parse(text), (name, value) => (name === 'headers' ? undefined : value));
+  } catch {
+    return text; // it is no JSON, and holds no headers
+  }
+}
+
 ReactDOM.createRoot(document.getElementById('graphiql')).render(
   createElement(
     GraphiQL,
@@ -146,7 +209,8 @@ ReactDOM.createRoot(document.getElementById('graphiql')).render(
       defaultEditorToolsVisibility: 'variables',
       inputValueDeprecation: true,
       schemaDescription: true,
-      storage: GraphiQL.createLocalStorage({ namespace: 'homepot' }),
+      storage,
+      shouldPersistHeaders: false,
       plugins: [
         GraphiQLPluginExplorer.explorerPlugin(),
         { title: 'Examples', icon: ExamplesIcon, content: Examples },
