@@ -111,6 +111,7 @@ async fn make(arguments: &Arguments) -> anyhow::Result<()> {
             let request = Request {
                 events,
                 expect: None,
+                told: None,
             };
             waiting.push_back(size);
             appends.spawn(async move { store.append_patiently(request).await });

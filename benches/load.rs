@@ -40,6 +40,7 @@ impl Append for Store {
         let request = Request {
             events,
             expect: None,
+            told: None,
         };
         let appended = self.append_patiently(request).await?;
         let recorded = |outcome: &Outcome| matches!(outcome, Outcome::Recorded(_));

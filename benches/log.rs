@@ -78,6 +78,7 @@ impl Log {
             let request = Request {
                 events: events.to_vec(),
                 expect: None,
+                told: None,
             };
             self.store.append_patiently(request).await?;
         }

@@ -18,7 +18,7 @@ use crate::graphql::{self, Api};
 use crate::health::Health;
 use crate::http::{self, EdgeArgs, Hosts, Monitor, Peers, Web};
 use crate::identity::{Authority, Keys, RefusedSignIns, Spending, TokenArgs, Tokens, TokensError};
-use crate::ingest::{Background, Ingest, RequestLog, record_faults};
+use crate::ingest::{Background, Ingest, RequestLog, Strangers, record_faults};
 use crate::jobs::Reconciler;
 use crate::projections::{self, Runner};
 use crate::store::{Location, OpenError, Options, Store, StoreError, Tasks};
@@ -195,6 +195,7 @@ impl App {
         let log = RequestLog {
             background: parts.api.background.clone(),
             clock: store.clock().clone(),
+            strangers: parts.strangers(start.access),
         };
         let authority = parts.authority(start.access, tokens);
         let (drain, sockets) = (CancellationToken::new(), TaskTracker::new());
@@ -332,7 +333,18 @@ impl Parts {
         }
     }
 
+    /// What is recorded of those who prove nothing: all where nobody does.
+    fn strangers(&mut self, access: Access) -> Strangers {
+        let strangers = match access {
+            Access::Open => Strangers::default(),
+            Access::Closed => Strangers::few(),
+        };
+        strangers.register(&mut self.registry);
+        strangers
+    }
+
     async fn start(store: &Store, limits: &LimitArgs, access: Access) -> Result<Self, AppError> {
+        let refused: Arc<RefusedSignIns> = Arc::default();
         let keys = Keys::load(store).await.map_err(AppError::Keys)?;
         let ingest = Ingest::new(store.clone());
         let runner = Runner::new(store.clone(), projections::following());
@@ -346,6 +358,7 @@ impl Parts {
             background,
             folded: runner.folded(),
             keys: Arc::new(keys),
+            refused: Arc::clone(&refused),
             spending: (access == Access::Closed).then(|| Arc::new(Spending::new(limits.rates()))),
         };
         let parts = Self {
@@ -355,9 +368,11 @@ impl Parts {
             stop: CancellationToken::new(),
             background: TaskTracker::new(),
             stop_background: CancellationToken::new(),
-            refused: Arc::default(),
+            refused: Arc::clone(&refused),
         };
         let keys = Arc::clone(&parts.api.keys);
+        let noted = Arc::clone(&keys).note(store.clone(), parts.stop_background.clone());
+        parts.background.spawn(noted);
         parts
             .tracker
             .spawn(keys.run(store.clone(), parts.stop.clone()));

@@ -23,6 +23,9 @@ impl MigrationTrait for Migration {
             let sql = typed(backend, table) + strict(backend);
             db.execute_unprepared(&sql).await?;
         }
+        // lists of jobs are in this order, whoever asks
+        let index = "CREATE INDEX jobs_created ON jobs (created_at, job_id)";
+        db.execute_unprepared(index).await?;
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::config::{DatabaseArgs, LimitArgs};
 use crate::event::Instant;
 use crate::history::fleet::IdPage;
-use crate::history::keys::{KeyRow, keys_page, usage};
+use crate::history::keys::{KeyRow, key as key_by_id, keys_page, usage};
 use crate::identity::{self, Grant, Made, Role, Secret};
 use crate::ingest::Ingest;
 use crate::store::Store;
@@ -22,6 +22,8 @@ use crate::store::Store;
 const PAGE: u64 = 1_000;
 /// Characters at least of the beginning of an id or key that names one.
 const BEGINNING_MIN: usize = 6;
+/// Characters at most that are shown of what was given: it may be a key.
+const SHOWN_CHARACTERS: usize = 9;
 
 /// Arguments of `key`.
 #[derive(Clone, Debug, Args)]
@@ -197,10 +199,10 @@ async fn list(database: DatabaseArgs) -> anyhow::Result<()> {
 type Listed = (KeyRow, Grant, Option<Instant>);
 
 async fn all(store: &Store) -> anyhow::Result<Vec<Listed>> {
-    let mut keys: Vec<Listed> = Vec::new();
+    let (mut keys, mut last): (Vec<Listed>, Option<String>) = (Vec::new(), None);
     loop {
         let page = IdPage {
-            after: keys.last().map(|(row, ..)| row.key_id.clone()),
+            after: last.clone(),
             limit: PAGE,
             ..IdPage::default()
         };
@@ -212,8 +214,14 @@ async fn all(store: &Store) -> anyhow::Result<Vec<Listed>> {
         let used = usage(store, &ids).await?;
         for row in rows {
             let grant = row.key_grant.as_deref().unwrap_or_default();
-            let grant = serde_json::from_str(grant).context("a key cannot be read")?;
+            let Ok(grant) = serde_json::from_str(grant) else {
+                let told = format!("the key {} cannot be read and does not hold", row.key_id);
+                say(&mut std::io::stderr(), &told);
+                last = Some(row.key_id);
+                continue;
+            };
             let used_at = used.get(&row.key_id).copied().map(Instant);
+            last = Some(row.key_id.clone());
             keys.push((row, grant, used_at));
         }
     }
@@ -248,20 +256,34 @@ async fn revoke(arguments: RevokeArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn revoke_in(store: Store, arguments: &RevokeArgs) -> anyhow::Result<String> {
-    let beginning = arguments.key.trim_end_matches('…');
-    if beginning.len() < BEGINNING_MIN {
+/// The id of the key that is meant: by the key itself, or by its beginning or that of its id.
+async fn named(store: &Store, given: &str) -> anyhow::Result<String> {
+    if let Some(secret) = Secret::read(given) {
+        let row = key_by_id(store, &secret.id()).await?;
+        let prefix = secret.prefix();
+        let row = row.with_context(|| format!("there is no access key {prefix}…"))?;
+        return Ok(row.key_id);
+    }
+    if given.len() < BEGINNING_MIN {
         bail!("give at least {BEGINNING_MIN} characters of the id or of the key");
     }
-    let mut keys = all(&store).await?;
+    let mut keys = all(store).await?;
     keys.retain(|(row, grant, _)| {
-        row.key_id.starts_with(beginning) || grant.prefix.starts_with(beginning)
+        // more of a key than is known here may be given
+        let is_its = !grant.prefix.is_empty() && given.starts_with(&grant.prefix);
+        row.key_id.starts_with(given) || grant.prefix.starts_with(given) || is_its
     });
-    let key_id = match keys.as_slice() {
-        [(row, ..)] => row.key_id.clone(),
-        [] => bail!("there is no access key that begins with {beginning}"),
-        _ => bail!("several access keys begin with {beginning}; give more of the id"),
-    };
+    // a whole key may have been given, with a slip
+    let shown: String = given.chars().take(SHOWN_CHARACTERS).collect();
+    match keys.as_slice() {
+        [(row, ..)] => Ok(row.key_id.clone()),
+        [] => bail!("there is no access key that begins with {shown}"),
+        _ => bail!("several access keys begin with {shown}; give more of the id"),
+    }
+}
+
+async fn revoke_in(store: Store, arguments: &RevokeArgs) -> anyhow::Result<String> {
+    let key_id = named(&store, arguments.key.trim_end_matches('…')).await?;
     let made = Made {
         operation: "key revoke",
         ..MADE

@@ -208,9 +208,9 @@ struct CreateAccessKeyInput {
     name: String,
     /// What its holder may do.
     role: RoleWord,
-    /// Binds its holder to these sites, at most 100; for VIEWER, OPERATOR and INGEST.
-    #[graphql(default)]
-    site_ids: Vec<ID>,
+    /// Binds its holder to these sites, 1 to 100; for VIEWER, OPERATOR and INGEST. Left out or null, it is
+    /// bound to none.
+    site_ids: Option<Vec<ID>>,
     /// The device that its holder is; for DEVICE, and for no other.
     device_id: Option<ID>,
     /// From when on it holds no more; left out, it holds until it is revoked.
@@ -265,11 +265,27 @@ impl KeyCommands {
         ctx: &Context<'_>,
         #[graphql(desc = "The key.")] input: CreateAccessKeyInput,
     ) -> Result<InOrder<CreateAccessKeyPayload>, Error> {
+        if input.site_ids.as_ref().is_some_and(Vec::is_empty) {
+            let message = "siteIds is empty: leave it out for a key that is bound to no site";
+            let error = UserError::new("siteIds", UserErrorCode::Invalid, message);
+            tell_refused(
+                ctx,
+                &("createAccessKey", None),
+                std::slice::from_ref(&error),
+            )
+            .await?;
+            return Ok(InOrder(CreateAccessKeyPayload {
+                access_key: None,
+                secret: None,
+                user_errors: vec![InOrder(error)],
+            }));
+        }
+        let site_ids = input.site_ids.unwrap_or_default();
         let grant = Grant {
             name: input.name,
             prefix: String::new(),
             role: input.role.into(),
-            site_ids: input.site_ids.into_iter().map(|id| id.0).collect(),
+            site_ids: site_ids.into_iter().map(|id| id.0).collect(),
             device_id: input.device_id.map(|id| id.0),
             expires_at: input.expires_at.map(|at| at.0),
         };
@@ -329,6 +345,7 @@ async fn refused(ctx: &Context<'_>, operation: &str, error: KeyError) -> Result<
         KeyError::NotRegistered { field, .. } => (*field, UserErrorCode::NotFound),
         KeyError::OtherRepeat => ("idempotencyKey", UserErrorCode::Conflict),
         KeyError::Unknown => ("id", UserErrorCode::NotFound),
+        KeyError::Contended => ("id", UserErrorCode::Conflict),
         KeyError::Stale { .. } => ("expectedVersion", UserErrorCode::Conflict),
         KeyError::Store(error) => return Err(of_failed(api(ctx), error)),
         KeyError::Append(error) => {

@@ -132,18 +132,41 @@ pub(super) async fn reaches_device(ctx: &Context<'_>, id: &str) -> Result<bool, 
     Ok(key.is_some_and(|key| within.has_device(key, store.names().site_of_device(key))))
 }
 
-/// Whether all devices of a job are within: a job is commanded wholly or not at all.
-pub(super) async fn reaches_all(
+/// How much of a job is within reach of the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// All of it.
+    Wholly,
+    /// Some of its devices, which is all that the caller sees of it.
+    Partly,
+    /// Nothing, or there is no such job.
+    Not,
+}
+
+/// How much of a job is within: it is commanded wholly or not at all.
+pub(super) async fn reached(
     ctx: &Context<'_>,
     within: &Within,
     job_id: &str,
-) -> Result<bool, Error> {
-    if *within == Within::Whole || job_id.contains('\0') {
-        return Ok(true);
+) -> Result<Reached, Error> {
+    if job_id.contains('\0') {
+        // no id has it, and PostgreSQL takes no such text
+        return Ok(Reached::Not);
+    }
+    if *within == Within::Whole {
+        return Ok(Reached::Wholly);
     }
     let store = api(ctx).store();
     let targets = jobs::targets(store, job_id).await;
     let targets = targets.map_err(|error| of_failed(api(ctx), &error))?;
-    let mut keys = targets.iter().map(|target| target.device_key);
-    Ok(keys.all(|key| within.has_device(key, store.names().site_of_device(key))))
+    let has = |key| within.has_device(key, store.names().site_of_device(key));
+    let reached = targets
+        .iter()
+        .filter(|target| has(target.device_key))
+        .count();
+    Ok(match reached {
+        0 => Reached::Not,
+        all if all == targets.len() => Reached::Wholly,
+        _ => Reached::Partly,
+    })
 }

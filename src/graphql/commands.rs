@@ -11,7 +11,7 @@ use async_graphql::{
 use serde_json::json;
 
 use super::command::{
-    UserError, UserErrorCode, door, keyed_id, reaches_all, reaches_device, reaches_site,
+    Reached, UserError, UserErrorCode, door, keyed_id, reached, reaches_device, reaches_site,
     tell_refused,
 };
 use super::error::of_append;
@@ -240,10 +240,10 @@ impl Commands {
         let within = access::within(ctx).await?;
         let door = door(ctx, &deed);
         let which = (input.job_id.as_str(), input.expected_version.map(|v| v.0));
-        let done = if reaches_all(ctx, &within, &input.job_id).await? {
-            jobs::cancel(&door, which, by).await
-        } else {
-            Err(JobError::Unknown)
+        let done = match reached(ctx, &within, &input.job_id).await? {
+            Reached::Wholly => jobs::cancel(&door, which, by).await,
+            Reached::Partly => Err(JobError::Shared),
+            Reached::Not => Err(JobError::Unknown),
         };
         job_payload(ctx, deed, done).await
     }
@@ -436,7 +436,7 @@ async fn job_payload(
     let (field, code) = match done {
         Ok(()) => ("", UserErrorCode::Invalid),
         Err(JobError::Unknown) => ("jobId", UserErrorCode::NotFound),
-        Err(JobError::Ended { .. }) => ("jobId", UserErrorCode::WrongState),
+        Err(JobError::Ended { .. } | JobError::Shared) => ("jobId", UserErrorCode::WrongState),
         Err(JobError::Contended | JobError::Taken) => ("jobId", UserErrorCode::Conflict),
         Err(JobError::Stale { .. }) => ("expectedVersion", UserErrorCode::Conflict),
         Err(JobError::NoTarget | JobError::TooManyTargets { .. }) => {

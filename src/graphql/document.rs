@@ -12,7 +12,7 @@ use async_graphql::{Name, Pos, Positioned, Request, ServerError, Variables};
 use super::error::{ErrorCode, bad_input, error, of_syntax};
 use super::order::Keys;
 use super::shapes::Types;
-use super::{access, budget, measure};
+use super::{Api, access, budget, measure};
 use crate::identity::Caller;
 
 /// Name of the root of subscriptions.
@@ -30,8 +30,8 @@ pub(super) struct Checked {
 /// Reads the document of a request of a caller.
 pub(super) fn check(
     request: &mut Request,
-    caller: &Caller,
-    types: &Types,
+    api: &Api,
+    (caller, types): (&Caller, &Types),
 ) -> Result<Checked, ServerError> {
     let variables = std::mem::take(&mut request.variables);
     let name = request.operation_name.clone();
@@ -42,7 +42,20 @@ pub(super) fn check(
         look(document, name.as_deref(), (&variables, caller, types))
     });
     request.variables = variables;
+    if let Err(error) = &checked
+        && is_forbidden(error)
+    {
+        api.refused.count_forbidden(caller, &error.message);
+    }
     checked
+}
+
+fn is_forbidden(error: &ServerError) -> bool {
+    let code = error
+        .extensions
+        .as_ref()
+        .and_then(|given| given.get("code"));
+    code == Some(&ErrorCode::Forbidden.word().into())
 }
 
 /// An error of a request as a whole: it has no place in the document.

@@ -14,11 +14,12 @@ use sha2::{Digest, Sha256};
 use super::order::Keys;
 use super::{Api, ApiSchema, ResumeAfter, Until, cursor, document, run_stream, spending};
 use crate::event::{Instant, Position};
-use crate::identity::{Caller, Permission};
+use crate::identity::{Caller, Permission, Spending, Spent};
 use crate::kinds::Kind;
 use crate::store::{Allowance, Place};
 
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a subscription to events is, whoever makes it and wherever it begins.
 pub type Sameness = [u8; 32];
@@ -36,6 +37,8 @@ pub struct Following {
     caller: Caller,
     /// The cursor after which it begins; none for what comes from now on.
     after: Option<String>,
+    /// Points that an item of it costs.
+    cost: i64,
     /// What it is.
     pub same: Sameness,
 }
@@ -70,7 +73,7 @@ pub fn turn(
     if !document::is_subscription(&mut request) {
         return alone(request);
     }
-    let checked = document::check(&mut request, caller, &schema.types)
+    let checked = document::check(&mut request, api, (caller, &schema.types))
         .and_then(|checked| document::open_root(&mut request).map(|()| checked));
     let refused = |error| Turned::Refused(Box::new(Response::from_errors(vec![error])));
     let checked = match checked {
@@ -85,6 +88,7 @@ pub fn turn(
     let Some((operation, root)) = chosen.and_then(|of| Some((&of.node, root_of(&of.node)?))) else {
         return alone(request);
     };
+    let cost = i64::try_from(checked.cost).unwrap_or(i64::MAX);
     let keys = match spending::spend(api, caller, checked) {
         Ok((keys, _)) => Arc::new(keys),
         Err(error) => return refused(error),
@@ -105,6 +109,7 @@ pub fn turn(
         operation: name,
         keys,
         caller: caller.clone(),
+        cost,
         same,
     }))
 }
@@ -235,6 +240,31 @@ impl Following {
             request = request.data(Until(upto));
         }
         self.run(schema, api, request, room)
+    }
+
+    /// How long its caller waits for the next item, having spent what one costs; nothing where there is no
+    /// limit. What is followed is never refused for its cost, only slowed down.
+    #[must_use]
+    pub fn pay(&self, api: &Api) -> Option<Duration> {
+        let spending = api.spending.as_ref()?;
+        self.pay_as(&self.caller, spending, api.ingest.clock().now())
+    }
+
+    /// The same for an item that is made for all who follow it: that has an account of its own.
+    #[must_use]
+    pub fn pay_for_all(&self, api: &Api) -> Option<Duration> {
+        let spending = api.spending.as_ref()?;
+        let caller = Caller {
+            account: Arc::from(format!("topic {:?}", self.same)),
+            ..self.caller.clone()
+        };
+        self.pay_as(&caller, spending, api.ingest.clock().now())
+    }
+
+    fn pay_as(&self, caller: &Caller, spending: &Spending, now: Instant) -> Option<Duration> {
+        let paid = spending.spend(caller, (Spent::Cost, self.cost), now);
+        let wait = paid.err()?.retry_after_ms;
+        Some(Duration::from_millis(wait.unsigned_abs()))
     }
 
     fn request(&self) -> Request {

@@ -50,7 +50,7 @@ use futures_util::StreamExt;
 use tokio::sync::watch;
 
 use crate::event::Position;
-use crate::identity::{Caller, Keys, Spending};
+use crate::identity::{Caller, Keys, RefusedSignIns, Spending};
 use crate::ingest::{Background, Ingest};
 use crate::store::{Allowance, Store, StoreError};
 use loaders::Loaders;
@@ -72,6 +72,8 @@ pub struct Api {
     pub folded: watch::Receiver<Position>,
     /// The access keys that hold.
     pub keys: Arc<Keys>,
+    /// Those who were refused.
+    pub refused: Arc<RefusedSignIns>,
     /// What callers spend; `None` where nobody needs to say who they are.
     pub spending: Option<Arc<Spending>>,
 }
@@ -158,7 +160,7 @@ pub async fn execute(
     mut request: Request,
     (caller, allowance): (Caller, Arc<Allowance>),
 ) -> Response {
-    let checked = document::check(&mut request, &caller, &schema.types);
+    let checked = document::check(&mut request, api, (&caller, &schema.types));
     let checked = checked.and_then(|checked| spending::spend(api, &caller, checked));
     match checked {
         Ok((keys, balance)) => {
@@ -199,7 +201,7 @@ pub fn execute_stream(
     mut request: Request,
     (caller, allowance): (Caller, Arc<Allowance>),
 ) -> BoxStream<'static, (Response, Option<String>)> {
-    let checked = document::check(&mut request, &caller, &schema.types);
+    let checked = document::check(&mut request, api, (&caller, &schema.types));
     let opened = checked.and_then(|checked| {
         document::open_root(&mut request)?;
         spending::spend(api, &caller, checked)

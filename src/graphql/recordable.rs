@@ -1,13 +1,15 @@
 //! Which events a caller may record: those of the sites or the device that it reaches.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use async_graphql::{Context, Error};
+use entity::{device_registrations, job_outcomes};
 
-use super::{access, api, of_failed};
-use crate::event::{Cell, NewEvent};
-use crate::identity::Reach;
+use super::{access, api, loaders, of_failed};
+use crate::event::{Cell, Instant, NewEvent};
+use crate::history::{fleet, jobs};
+use crate::identity::{Permission, Reach};
 use crate::ingest::Given;
 use crate::kinds::{Code, Kind, Refusal, check};
 use crate::store::{EntityType, Names};
@@ -15,11 +17,16 @@ use crate::store::{EntityType, Names};
 /// The same events; each that the caller may not record is refused in its place. Of what is out of reach
 /// it is said what is said of what is not registered.
 pub(super) async fn recordable(ctx: &Context<'_>, given: Vec<Given>) -> Result<Vec<Given>, Error> {
-    let reach = &access::caller(ctx).reach;
+    let (caller, store) = (access::caller(ctx), api(ctx).store());
+    let reach = &caller.reach;
+    let given = if caller.may(Permission::Command) {
+        given
+    } else {
+        given.into_iter().map(uncommanded).collect()
+    };
     if *reach == Reach::Whole {
         return Ok(given);
     }
-    let store = api(ctx).store();
     let checked = |(kind, event): Given| {
         let event = event.and_then(|mut event| check(&mut event.fact).map(|()| event));
         (kind, event)
@@ -36,21 +43,94 @@ pub(super) async fn recordable(ctx: &Context<'_>, given: Vec<Given>) -> Result<V
     met.map_err(|error| of_failed(api(ctx), &error))?;
     let mut door = Door {
         names: store.names(),
+        now: api(ctx).ingest.clock().now(),
         registered: HashSet::new(),
+        lifecycles: lifecycles(ctx, &given).await?,
+        jobs: jobs_of(ctx, &given).await?,
     };
     let pass = |(kind, event): Given| {
-        let event = event.and_then(|event| match reach {
-            Reach::Whole => Ok(event),
-            Reach::Sites(sites) => door.of_sites(sites, event),
-            Reach::Device(device) => door.of_device(device, event),
-        });
+        let event = event
+            .and_then(|event| match reach {
+                Reach::Whole => Ok(event),
+                Reach::Sites(sites) => door.of_sites(sites, event),
+                Reach::Device(device) => door.of_device(device, event),
+            })
+            .and_then(|event| door.of_job(event))
+            .and_then(|event| door.registering(event));
         (kind, event)
     };
     Ok(given.into_iter().map(pass).collect())
 }
 
+/// Refuses what says what is to hold: that is for those who give commands, and are named in the audit.
+fn uncommanded((kind, event): Given) -> Given {
+    let event = event.and_then(|event| {
+        if event.fact.spec().commanded {
+            let message =
+                "it says what is to hold, which is for the roles OPERATOR and ADMIN to command";
+            return Err(Refusal::of_event(Code::NotAllowed, message));
+        }
+        Ok(event)
+    });
+    (kind, event)
+}
+
+/// Keys of devices that events of a kind name.
+fn devices_in<'a>(
+    names: &'a Names,
+    given: &'a [Given],
+    kind: Kind,
+) -> impl Iterator<Item = i64> + 'a {
+    let events = given.iter().filter_map(|(_, event)| event.as_ref().ok());
+    let of_kind = events.filter(move |event| event.fact.kind == kind);
+    of_kind.filter_map(|event| names.key(EntityType::Device, device_of(event)?))
+}
+
+/// The lifecycles of the devices that are registered anew.
+async fn lifecycles(ctx: &Context<'_>, given: &[Given]) -> Result<HashMap<String, String>, Error> {
+    let store = api(ctx).store();
+    let keys: Vec<i64> = devices_in(store.names(), given, Kind::DeviceRegistration).collect();
+    let rows = fleet::devices_by_key(store, &keys, loaders(ctx).allowance()).await;
+    let rows = rows.map_err(|error| of_failed(api(ctx), &error))?;
+    let lifecycle =
+        |row: &Arc<fleet::DeviceRow>| (row.device.device_id.clone(), row.device.lifecycle.clone());
+    Ok(rows.values().map(lifecycle).collect())
+}
+
+/// The devices of the jobs of which outcomes are told; of a job that is not known here none.
+async fn jobs_of(ctx: &Context<'_>, given: &[Given]) -> Result<HashMap<String, Vec<i64>>, Error> {
+    let events = given.iter().filter_map(|(_, event)| event.as_ref().ok());
+    let ids: BTreeSet<&str> = events.filter_map(job_of).collect();
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let ids: Vec<&str> = ids.into_iter().collect();
+    let (store, allowance) = (api(ctx).store(), loaders(ctx).allowance());
+    let targets = jobs::targets_of(store, &ids, allowance).await;
+    let targets = targets.map_err(|error| of_failed(api(ctx), &error))?;
+    let mut of_jobs: HashMap<String, Vec<i64>> = HashMap::new();
+    for target in targets {
+        let devices = of_jobs.entry(target.job_id).or_default();
+        devices.push(target.device_key);
+    }
+    Ok(of_jobs)
+}
+
+/// The job of which an event tells an outcome.
+fn job_of(event: &NewEvent) -> Option<&str> {
+    let is_outcome = event.fact.kind == Kind::JobOutcome;
+    event
+        .fact
+        .cell(job_outcomes::Column::JobId)
+        .text()
+        .filter(|_| is_outcome)
+}
+
 struct Door<'a> {
     names: &'a Names,
+    now: Instant,
+    lifecycles: HashMap<String, String>,
+    jobs: HashMap<String, Vec<i64>>,
     /// Devices that events before this one register within reach.
     registered: HashSet<String>,
 }
@@ -96,6 +176,47 @@ impl Door<'_> {
             let message = "the device is registered at another site";
             return Err(Refusal::of("siteId", Code::NotAllowed, message));
         }
+        Ok(event)
+    }
+
+    /// Refuses what is told of a job as a whole, and of one that is not for the device.
+    fn of_job(&self, event: NewEvent) -> Result<NewEvent, Refusal> {
+        let Some(job) = job_of(&event) else {
+            return Ok(event);
+        };
+        let scope = event.fact.cell(job_outcomes::Column::Scope).text();
+        let device = device_of(&event).and_then(|id| self.names.key(EntityType::Device, id));
+        let is_meant = match (self.jobs.get(job), device) {
+            (Some(devices), Some(device)) => devices.contains(&device),
+            (Some(_), None) => false,
+            (None, _) => true,
+        };
+        if scope == Some("JOB") || !is_meant {
+            let message = "an outcome is of one device, for which the job is";
+            return Err(Refusal::of_event(Code::NotAllowed, message));
+        }
+        Ok(event)
+    }
+
+    /// A device is registered as of now at the latest, so that whoever moves it later has the last word,
+    /// and keeps the lifecycle that those who run the fleet have given it.
+    fn registering(&self, mut event: NewEvent) -> Result<NewEvent, Refusal> {
+        if event.fact.kind != Kind::DeviceRegistration {
+            return Ok(event);
+        }
+        let given = event
+            .fact
+            .cell(device_registrations::Column::Lifecycle)
+            .text();
+        let held = device_of(&event).and_then(|id| self.lifecycles.get(id));
+        if let Some(held) = held
+            && given.unwrap_or("ACTIVE") != held
+        {
+            let message =
+                format!("the lifecycle of the device is {held}: whoever runs the fleet sets it");
+            return Err(Refusal::of("lifecycle", Code::NotAllowed, message));
+        }
+        event.fact.occurred_at = event.fact.occurred_at.min(self.now);
         Ok(event)
     }
 

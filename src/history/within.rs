@@ -1,8 +1,8 @@
 //! What of the fleet somebody reads: all of it, what is at some sites now, or one device.
 
 use entity::{devices, job_targets, jobs, sites};
-use sea_orm::sea_query::{Expr, Query};
-use sea_orm::{ColumnTrait, Condition, DbBackend, ExprTrait};
+use sea_orm::sea_query::Query;
+use sea_orm::{ColumnTrait, Condition, DbBackend};
 
 use crate::store::{List, is_among};
 
@@ -81,14 +81,10 @@ impl Within {
             .cond_where(self.of_devices(backend))
             .to_owned();
         let targets = Query::select()
-            .expr(Expr::cust("1"))
+            .column(job_targets::Column::JobId)
             .from(job_targets::Entity)
-            .and_where(
-                Expr::col((job_targets::Entity, job_targets::Column::JobId))
-                    .equals((jobs::Entity, jobs::Column::JobId)),
-            )
             .and_where(job_targets::Column::DeviceKey.in_subquery(devices))
             .to_owned();
-        Condition::all().add(Expr::exists(targets))
+        Condition::all().add(jobs::Column::JobId.in_subquery(targets))
     }
 }

@@ -31,6 +31,9 @@ use crate::ingest::Operation;
 /// Answers a request whose document is in the body.
 pub(super) async fn post(State(web): State<Web>, request: axum::extract::Request) -> Response {
     let (parts, body) = request.into_parts();
+    if let Err(refused) = asker(&web, &parts) {
+        return *refused;
+    }
     if !accept::is_json(&parts.headers) {
         let message = "send the request as application/json in UTF-8";
         return refused(
@@ -65,7 +68,7 @@ pub(super) async fn get(State(web): State<Web>, request: axum::extract::Request)
     let (mut parts, _) = request.into_parts();
     if let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, &web).await {
         let by = By {
-            caller: asker(&parts).ok(),
+            caller: asker(&web, &parts).ok(),
             network: sign_in::network(&parts.extensions),
         };
         let place = parts.extensions.remove::<Arc<Place>>();
@@ -124,7 +127,7 @@ async fn execute(
     (body, text): (&Body<'_>, &[u8]),
     types: &[OperationType],
 ) -> Response {
-    let caller = match asker(parts) {
+    let caller = match asker(web, parts) {
         Ok(caller) => caller,
         Err(refused) => return *refused,
     };
@@ -205,12 +208,14 @@ async fn executed(
     response
 }
 
-/// Who made a request.
-fn asker(parts: &Parts) -> Result<Caller, Box<Response>> {
-    let asker = parts.extensions.get::<Asker>();
-    asker
-        .map(|Asker(caller)| caller.clone())
-        .ok_or_else(|| Box::new(sign_in::unauthenticated(&SignInError::Missing)))
+/// Who made a request, if that is still proved: a body may take minutes.
+fn asker(web: &Web, parts: &Parts) -> Result<Caller, Box<Response>> {
+    let refused = |why| Err(Box::new(sign_in::unauthenticated(&why)));
+    match parts.extensions.get::<Asker>() {
+        Some(Asker(caller)) if caller.is_valid(web.api.ingest.clock().now()) => Ok(caller.clone()),
+        Some(_) => refused(SignInError::Ended),
+        None => refused(SignInError::Missing),
+    }
 }
 
 /// Refuses an operation that is not answered so: by a method for other types, or once where it follows

@@ -14,6 +14,7 @@ use futures_util::{FutureExt, StreamExt};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio::sync::broadcast;
+use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Web;
@@ -195,6 +196,9 @@ async fn tell(web: &Web, following: &Following, (course, from): (&Course, Positi
             return News::Refused(Arc::new(answer));
         }
         is_first = false;
+        while let Some(wait) = following.pay_for_all(api) {
+            sleep(wait).await;
+        }
         let Ok(json) = serde_json::to_string(&answer) else {
             return News::Complete;
         };

@@ -13,7 +13,7 @@ use async_graphql::{Request, Response as Answer};
 use futures_util::{FutureExt, Stream, StreamExt};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Web;
@@ -164,7 +164,7 @@ impl Running {
         let room = Arc::clone(&self.room);
         let answers = graphql::execute_stream(schema, api, request, (caller, room));
         let mut answers = pin!(answers.map(|(answer, cursor)| (answer, cursor, None)));
-        if self.tell(web, &mut answers, executed).await == Ended::Itself {
+        if self.tell(web, &mut answers, (executed, None)).await == Ended::Itself {
             self.hand(&Output::Complete, None).await;
         }
     }
@@ -174,7 +174,7 @@ impl Running {
         &self,
         web: &Web,
         answers: &mut (impl Stream<Item = Told> + Unpin),
-        mut executed: Option<OwnedSemaphorePermit>,
+        (mut executed, following): (Option<OwnedSemaphorePermit>, Option<&Following>),
     ) -> Ended {
         let mut is_first = true;
         loop {
@@ -206,6 +206,7 @@ impl Running {
             is_first = false;
             let next = Output::Next(&answer, cursor.as_deref());
             self.hand(&next, turn).await;
+            pay(web, following).await;
         }
     }
 
@@ -224,7 +225,7 @@ impl Running {
         let Some((topic, mut at)) = shared else {
             // also what cannot be begun is said in its own words
             let mut items = following.alone(schema, api, room());
-            if self.tell(web, &mut items, None).await == Ended::Itself {
+            if self.tell(web, &mut items, (None, Some(&following))).await == Ended::Itself {
                 self.hand(&Output::Complete, None).await;
             }
             return;
@@ -233,12 +234,12 @@ impl Running {
         loop {
             if at < upto {
                 let mut items = following.between(schema, api, (at, Some(upto)), room());
-                if self.tell(web, &mut items, None).await == Ended::Told {
+                if self.tell(web, &mut items, (None, Some(&following))).await == Ended::Told {
                     return;
                 }
                 at = upto;
             }
-            match self.listen(&mut news, &mut at).await {
+            match self.listen((web, &following), &mut news, &mut at).await {
                 Heard::Behind => (news, upto) = topic.listen(),
                 Heard::Large(position) => upto = position,
                 Heard::End => return,
@@ -247,7 +248,12 @@ impl Running {
     }
 
     /// Hands over what a topic says of what comes after a position.
-    async fn listen(&self, news: &mut broadcast::Receiver<News>, at: &mut Position) -> Heard {
+    async fn listen(
+        &self,
+        (web, following): (&Web, &Following),
+        news: &mut broadcast::Receiver<News>,
+        at: &mut Position,
+    ) -> Heard {
         loop {
             let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else {
                 return Heard::End;
@@ -259,6 +265,7 @@ impl Running {
                     position => {
                         self.hand(&Output::Written(&item), turn).await;
                         *at = position.unwrap_or(*at);
+                        pay(web, Some(following)).await;
                     }
                 },
                 Ok(News::Large(position)) if position > *at => return Heard::Large(position),
@@ -287,5 +294,13 @@ impl Running {
         };
         // a connection that is gone takes nothing any more
         let _ = self.items.send(item).await;
+    }
+}
+
+/// Waits until the caller of a subscription may have the next item.
+async fn pay(web: &Web, following: Option<&Following>) {
+    let Some(following) = following else { return };
+    while let Some(wait) = following.pay(&web.api) {
+        sleep(wait).await;
     }
 }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use tokio::time::sleep;
@@ -66,11 +66,11 @@ pub(super) async fn layer(State(web): State<Web>, mut request: Request, next: Ne
     let network = network(request.extensions());
     let now = web.api.ingest.clock().now();
     let given = credential(request.headers());
-    let is_socket = request.headers().contains_key(header::UPGRADE);
+    let greets = matches!(asks, Asks::Caller) && is_socket(&request);
     let caller = match web.authority.caller(given, network.as_deref(), now) {
         Ok(caller) => caller,
         // it may say who it is when it greets
-        Err(SignInError::Missing) if is_socket => return next.run(request).await,
+        Err(SignInError::Missing) if greets => return next.run(request).await,
         Err(why) => return unauthenticated(&why),
     };
     if let Asks::Permission(permission) = asks
@@ -83,6 +83,13 @@ pub(super) async fn layer(State(web): State<Web>, mut request: Request, next: Ne
     let mut response = next.run(request).await;
     response.extensions_mut().insert(AnsweredTo(caller.name));
     response
+}
+
+/// Whether a request asks for a socket, and for nothing else.
+fn is_socket(request: &Request) -> bool {
+    let upgrade = request.headers().get(header::UPGRADE);
+    let is_socket = upgrade.is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    is_socket && request.method() == Method::GET
 }
 
 pub(super) fn unauthenticated(why: &SignInError) -> Response {

@@ -27,6 +27,9 @@ pub enum SignInError {
     /// It is a key that does not hold.
     #[error("the access key does not hold: it is unknown, revoked or expired")]
     Key,
+    /// It was proved, and is no more.
+    #[error("the credential has expired or was revoked")]
+    Ended,
     /// It is a token, and none are taken.
     #[error("tokens are not taken here; send an access key")]
     NoTokens,

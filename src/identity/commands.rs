@@ -10,6 +10,9 @@ use crate::ingest::Ingest;
 use crate::projections::keys::entity_of;
 use crate::store::{AppendError, EntityType, Expect, Outcome, Store, StoreError};
 
+/// How often a decision is made anew when somebody else has decided meanwhile.
+const DECISIONS_MAX: usize = 8;
+
 /// Why a key was not made or revoked.
 #[derive(Debug, Error)]
 pub enum KeyError {
@@ -30,6 +33,9 @@ pub enum KeyError {
     /// There is no such key.
     #[error("there is no such access key")]
     Unknown,
+    /// Others changed it each time that it was read.
+    #[error("the access key was changed by others at the same time; try again")]
+    Contended,
     /// The key has changed meanwhile.
     #[error("the access key has changed: its version is {version}")]
     Stale {
@@ -160,32 +166,43 @@ pub async fn revoke(
     (deed, reason): (Made<'_>, Option<&str>),
 ) -> Result<(), KeyError> {
     let store = ingest.store();
-    // the version first: what is read after it is at least as new
-    let found = store.version(&entity_of(key_id)).await?;
-    let row = key(store, key_id).await?.ok_or(KeyError::Unknown)?;
-    if version.is_some_and(|version| version != row.position) {
-        let version = row.position;
-        return Err(KeyError::Stale { version });
+    if key_id.contains('\0') {
+        // no id has it, and PostgreSQL takes no such text
+        return Err(KeyError::Unknown);
     }
-    if row.revoked_at.is_some() {
+    for _ in 0..DECISIONS_MAX {
+        // the version first: what is read after it is at least as new
+        let found = store.version(&entity_of(key_id)).await?;
+        let row = key(store, key_id).await?.ok_or(KeyError::Unknown)?;
+        if version.is_some_and(|version| version != row.position) {
+            let version = row.position;
+            return Err(KeyError::Stale { version });
+        }
+        if row.revoked_at.is_some() {
+            return Ok(());
+        }
+        let entry = Deed::new("KEY_REVOKED", deed.actor, ingest.clock().now())
+            .by(deed.operation)
+            .to(key_id)
+            .from(deed.network)
+            .because(reason)
+            .of_key(key_id, crate::event::Cell::Null)
+            .entry();
+        let expect = Expect {
+            entity: entity_of(key_id),
+            version: found,
+        };
+        let appended = match ingest
+            .command(entry.into_iter().collect(), Some(expect))
+            .await
+        {
+            Err(AppendError::Stale { .. }) => continue,
+            appended => appended?,
+        };
+        if let Some(Outcome::Recorded(position)) = appended.outcomes.into_iter().next() {
+            deed.known(position).await;
+        }
         return Ok(());
     }
-    let now = ingest.clock().now();
-    let entry = Deed::new("KEY_REVOKED", deed.actor, now)
-        .by(deed.operation)
-        .to(key_id)
-        .from(deed.network)
-        .because(reason)
-        .of_key(key_id, crate::event::Cell::Null)
-        .entry();
-    let expect = Expect {
-        entity: entity_of(key_id),
-        version: found,
-    };
-    let entries: Vec<_> = entry.into_iter().collect();
-    let appended = ingest.command(entries, Some(expect)).await?;
-    if let Some(Outcome::Recorded(position)) = appended.outcomes.into_iter().next() {
-        deed.known(position).await;
-    }
-    Ok(())
+    Err(KeyError::Contended)
 }

@@ -13,7 +13,6 @@ use entity::{access_keys, audit_log};
 use futures_util::TryStreamExt;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::{Caller, Grant, Secret};
@@ -158,74 +157,104 @@ impl Keys {
         }
     }
 
-    /// Follows the log, and writes when keys were used, until it is told to stop.
+    /// Follows the log until it is told to stop.
     pub async fn run(self: Arc<Self>, store: Store, stop: CancellationToken) {
-        let mut writes = interval(WRITE_EVERY);
-        writes.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut tail = self.tail(&store);
         loop {
-            tokio::select! {
-                           () = stop.cancelled() => break,
-                           _ = writes.tick() => self.write(&store).await,
-                           events = tail.next_looked_at() => match events {
-                               Ok(events) => {
-                                   for event in &events {
-            self.take(event);
+            let events = tokio::select! {
+                () = stop.cancelled() => return,
+                events = tail.next_looked_at() => events,
+            };
+            match events {
+                Ok(events) => {
+                    for event in &events {
+                        self.take(event);
+                    }
+                    self.read.send_replace(tail.position());
+                }
+                Err(error) => {
+                    let error = crate::telemetry::chain(&error).to_string();
+                    tracing::error!(error, "cannot read which access keys hold; trying again");
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = tokio::time::sleep(AGAIN_AFTER) => {}
+                    }
+                    tail = self.tail(&store);
+                }
             }
-                                   self.read.send_replace(tail.position());
-                               }
-                               Err(error) => {
-                                   let error = crate::telemetry::chain(&error).to_string();
-                                   tracing::error!(error, "cannot read which access keys hold; trying again");
-                                   tokio::time::sleep(AGAIN_AFTER).await;
-                                   tail = self.tail(&store);
-                               }
-                           },
-                       }
         }
-        self.write(&store).await;
+    }
+
+    /// Writes every so often when keys were used, until it is told to stop, and once more then. It runs
+    /// apart, so that a revocation is heard while a database takes its time.
+    pub async fn note(self: Arc<Self>, store: Store, stop: CancellationToken) {
+        loop {
+            let is_stopping = tokio::select! {
+                () = stop.cancelled() => true,
+                () = tokio::time::sleep(WRITE_EVERY) => false,
+            };
+            self.write(&store).await;
+            if is_stopping {
+                return;
+            }
+        }
     }
 
     fn tail(&self, store: &Store) -> Tail {
         store.tail(*self.read.borrow(), Some(&[Kind::AuditEntry]))
     }
 
-    /// Writes when keys were last used. What cannot be written is told anew with the next use.
+    /// Writes when keys were last used, in the order of their ids, so that two servers that do so never
+    /// wait for each other. What cannot be written is written the next time.
     async fn write(&self, store: &Store) {
-        let used: Vec<(String, i64)> = {
+        let mut used: Vec<(String, i64)> = {
             let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
             let used = known
                 .iter()
                 .map(|(id, known)| (id.clone(), known.used_at.swap(0, Ordering::Relaxed)));
             used.filter(|(_, at)| *at > 0).collect()
         };
-        if used.is_empty() {
-            return;
+        used.sort();
+        for some in used.chunks(WRITTEN_AT_ONCE) {
+            let rows = some.to_vec();
+            let written = store
+                .transact(move |tx| Box::pin(async move { note(tx, rows).await }))
+                .await;
+            if let Err(error) = written {
+                let error = crate::telemetry::chain(&error).to_string();
+                tracing::warn!(error, "cannot write when access keys were used");
+                self.put_back(some);
+            }
         }
-        let written = store
-            .transact(move |tx| Box::pin(async move { note(tx, used).await }))
-            .await;
-        if let Err(error) = written {
-            let error = crate::telemetry::chain(&error).to_string();
-            tracing::warn!(error, "cannot write when access keys were used");
+    }
+
+    fn put_back(&self, used: &[(String, i64)]) {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        for (id, at) in used {
+            if let Some(known) = known.get(id) {
+                known.used_at.fetch_max(*at, Ordering::Relaxed);
+            }
         }
     }
 }
+
+/// Keys of which it is written at once when they were used: others append in between.
+const WRITTEN_AT_ONCE: usize = 500;
 
 async fn note(
     tx: &sea_orm::DatabaseTransaction,
     used: Vec<(String, i64)>,
 ) -> Result<(), StoreError> {
-    for (key_id, at) in used {
-        let mut sql = Sql::new("INSERT INTO access_key_usage (key_id, last_used_at) VALUES ");
+    let mut sql = Sql::new("INSERT INTO access_key_usage (key_id, last_used_at) VALUES ");
+    for (ordinal, (key_id, at)) in used.into_iter().enumerate() {
+        sql.push(if ordinal > 0 { ", " } else { "" });
         sql.bind_list([key_id.into(), at.into()]);
-        sql.push(" ON CONFLICT (key_id) DO UPDATE SET last_used_at = excluded.last_used_at ");
-        sql.push("WHERE excluded.last_used_at > access_key_usage.last_used_at");
-        tx.execute_raw(sql.statement(tx.get_database_backend()))
-            .await
-            .doing("note the use of access keys")?;
     }
-    Ok(())
+    sql.push(" ON CONFLICT (key_id) DO UPDATE SET last_used_at = excluded.last_used_at ");
+    sql.push("WHERE excluded.last_used_at > access_key_usage.last_used_at");
+    let statement = sql.statement(tx.get_database_backend());
+    let noted = tx.execute_raw(statement).await;
+    noted.doing("note the use of access keys").map(drop)
 }
 
 /// As the holder of a key is called: by its name, and by what tells two of one name apart.

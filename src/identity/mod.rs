@@ -107,17 +107,19 @@ pub enum Reach {
 }
 
 impl Reach {
-    /// An idempotency key, so that it is another than the same key of somebody with another reach: none
-    /// is answered with what is not theirs.
+    /// A key of somebody's own: no two who reach something else come to the same, whatever their keys and
+    /// ids are. So nobody is answered with what is not theirs.
     #[must_use]
     pub fn own(&self, key: &str) -> String {
         match self {
-            Self::Whole => key.to_owned(),
+            Self::Whole => format!("whole/{key}"),
             Self::Sites(sites) => {
-                let sites: Vec<&str> = sites.iter().map(AsRef::as_ref).collect();
-                format!("sites/{}/{key}", sites.join("/"))
+                // with their number and lengths, since an id may have any sign
+                let ids = sites.iter().map(|id| format!("{}:{id}", id.len()));
+                let ids: Vec<String> = ids.collect();
+                format!("sites/{}/{}/{key}", ids.len(), ids.join("/"))
             }
-            Self::Device(device) => format!("device/{device}/{key}"),
+            Self::Device(device) => format!("device/{}:{device}/{key}", device.len()),
         }
     }
 }
@@ -186,5 +188,32 @@ impl Caller {
             Reach::Sites(sites) => site_id.is_some_and(|site| sites.contains(site)),
             Reach::Device(device) => **device == *device_id,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_different_reaches_never_meet() {
+        let sites = |ids: &[&str]| {
+            let ids = ids.iter().map(|id| Arc::from(*id));
+            Reach::Sites(Arc::new(ids.collect()))
+        };
+        let all = [
+            Reach::Whole.own("sites/1/1:a/k"),
+            Reach::Whole.own("k"),
+            sites(&["a"]).own("k"),
+            sites(&["a"]).own("1:b/k"),
+            sites(&["a", "b"]).own("k"),
+            sites(&["a/1:b"]).own("k"),
+            sites(&["a/b"]).own("k"),
+            Reach::Device(Arc::from("a")).own("k"),
+            Reach::Device(Arc::from("a/k")).own(""),
+            Reach::Device(Arc::from("a")).own("k/"),
+        ];
+        let different: BTreeSet<&String> = all.iter().collect();
+        assert_eq!(different.len(), all.len());
     }
 }

@@ -1,4 +1,5 @@
-//! Counts refused sign-ins until they are told in the audit.
+//! Counts those who are refused until they are told in the audit: sign-ins, and what a role or a reach does
+//! not allow.
 //!
 //! Whoever tries keys by the thousand does not fill the log: alike refusals of a moment, from one
 //! network and for one reason, are one entry that says how many they were.
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Deed, SignInError};
+use super::{Caller, Deed, SignInError};
 use crate::ingest::{Given, Ingest, Patience};
 use crate::kinds::Kind;
 
@@ -21,16 +22,45 @@ const APART_MAX: usize = 100;
 /// Refused sign-ins that are not told yet.
 #[derive(Debug, Default)]
 pub struct RefusedSignIns {
-    counts: Mutex<HashMap<(Option<String>, SignInError), u32>>,
+    counts: Mutex<HashMap<(Option<String>, Refused), u32>>,
+}
+
+/// What was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Refused {
+    SignIn(SignInError),
+    /// Somebody who is known asked for what they may not, and why they may not.
+    Asking {
+        actor: String,
+        why: String,
+    },
 }
 
 impl RefusedSignIns {
     /// Counts one, from a network.
     pub fn count(&self, network: Option<&str>, why: &SignInError) {
+        self.add(network, Refused::SignIn(why.clone()));
+    }
+
+    /// Counts that a caller was not allowed something.
+    pub fn count_forbidden(&self, caller: &Caller, why: &str) {
+        let actor = caller.name.to_string();
+        let why = why.to_owned();
+        self.add(caller.network.as_deref(), Refused::Asking { actor, why });
+    }
+
+    fn add(&self, network: Option<&str>, what: Refused) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (network.map(str::to_owned), why.clone());
+        let key = (network.map(str::to_owned), what);
         let is_apart = counts.len() < APART_MAX || counts.contains_key(&key);
-        let key = if is_apart { key } else { (None, key.1) };
+        let key = match key {
+            key if is_apart => key,
+            (_, Refused::SignIn(why)) => (None, Refused::SignIn(why)),
+            (_, Refused::Asking { why, .. }) => {
+                let actor = "several".to_owned();
+                (None, Refused::Asking { actor, why })
+            }
+        };
         let count = counts.entry(key).or_insert(0);
         *count = count.saturating_add(1);
     }
@@ -59,10 +89,14 @@ impl RefusedSignIns {
             return;
         }
         let now = ingest.clock().now();
-        let entry = |((network, why), times): (&(Option<String>, SignInError), &u32)| {
-            let deed = Deed::new("SIGN_IN", "nobody", now)
-                .from(network.as_deref())
-                .refused(&why.to_string());
+        let entry = |((network, what), times): (&(Option<String>, Refused), &u32)| {
+            let deed = match what {
+                Refused::SignIn(why) => {
+                    Deed::new("SIGN_IN", "nobody", now).refused(&why.to_string())
+                }
+                Refused::Asking { actor, why } => Deed::new("COMMAND", actor, now).refused(why),
+            };
+            let deed = deed.from(network.as_deref());
             let entry = deed.times(*times).entry()?;
             Some((Some(Kind::AuditEntry), Ok(entry)))
         };

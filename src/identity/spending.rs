@@ -15,7 +15,7 @@ use crate::event::Instant;
 const BURST_SECONDS: i64 = 10;
 /// A device has this part of what others have.
 const DEVICE_PART: i64 = 100;
-/// Accounts that are kept at most; beyond it those that owe nothing are forgotten.
+/// Accounts from which on those that owe nothing are forgotten: there are no more than there are keys.
 const ACCOUNTS_MAX: usize = 10_000;
 
 /// What is spent.
@@ -75,7 +75,27 @@ pub struct Exceeded {
 #[derive(Debug)]
 pub struct Spending {
     rates: Rates,
-    buckets: Mutex<HashMap<(Arc<str>, Spent), Bucket>>,
+    accounts: Mutex<Accounts>,
+}
+
+#[derive(Debug, Default)]
+struct Accounts {
+    buckets: HashMap<(Arc<str>, Spent), Bucket>,
+    swept_at: Instant,
+}
+
+impl Accounts {
+    /// Forgets those that owe nothing, when there are many; once a second, since it looks at all.
+    fn sweep(&mut self, now: Instant) {
+        if self.buckets.len() < ACCOUNTS_MAX || now < self.swept_at.plus_ms(1_000) {
+            return;
+        }
+        self.swept_at = now;
+        self.buckets.retain(|_, bucket| {
+            bucket.leak(now);
+            bucket.owed_millionths > 0
+        });
+    }
 }
 
 /// What is owed, in millionths, at an instant.
@@ -83,15 +103,16 @@ pub struct Spending {
 struct Bucket {
     owed_millionths: i128,
     at: Instant,
+    rate: i64,
 }
 
 const MILLION: i128 = 1_000_000;
 
 impl Bucket {
-    fn leak(&mut self, rate: i64, now: Instant) {
+    fn leak(&mut self, now: Instant) {
         // millionths a second are units a microsecond
         let micros = i128::from(now.0.saturating_sub(self.at.0).max(0));
-        self.owed_millionths = (self.owed_millionths - micros * i128::from(rate)).max(0);
+        self.owed_millionths = (self.owed_millionths - micros * i128::from(self.rate)).max(0);
         self.at = self.at.max(now);
     }
 }
@@ -102,7 +123,7 @@ impl Spending {
     pub fn new(rates: Rates) -> Self {
         Self {
             rates,
-            buckets: Mutex::default(),
+            accounts: Mutex::default(),
         }
     }
 
@@ -133,20 +154,15 @@ impl Spending {
             return Ok(None);
         }
         let limit = rate.saturating_mul(BURST_SECONDS);
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        if buckets.len() >= ACCOUNTS_MAX {
-            let owes = |bucket: &mut Bucket| {
-                bucket.leak(rate, now);
-                bucket.owed_millionths > 0
-            };
-            buckets.retain(|_, bucket| owes(bucket));
-        }
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        accounts.sweep(now);
         let key = (Arc::clone(&caller.account), what);
-        let bucket = buckets.entry(key).or_insert(Bucket {
+        let bucket = accounts.buckets.entry(key).or_insert(Bucket {
             owed_millionths: 0,
             at: now,
+            rate,
         });
-        bucket.leak(rate, now);
+        bucket.leak(now);
         let owed = bucket.owed_millionths + i128::from(amount) * MILLION;
         let over = owed - i128::from(limit) * MILLION;
         if over > 0 && bucket.owed_millionths > 0 {

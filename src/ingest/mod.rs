@@ -9,6 +9,7 @@ mod faults;
 mod import;
 mod refusals;
 mod requests;
+mod strangers;
 
 use uuid::Uuid;
 
@@ -23,6 +24,7 @@ pub use faults::record_faults;
 pub use import::{Import, ImportError, Progress, Tally};
 pub use refusals::Refusals;
 pub use requests::{AnsweredTo, AskedFrom, Operation, Peer, RequestLog};
+pub use strangers::Strangers;
 
 /// How far ahead of our clock the clock of a source may be.
 pub const FUTURE_MAX_MS: i64 = 5 * 60 * 1_000;
@@ -114,6 +116,7 @@ impl Ingest {
         let request = Request {
             events,
             expect: None,
+            told: None,
         };
         let appended = match patience {
             _ if request.events.is_empty() => Appended::default(),
@@ -160,14 +163,16 @@ impl Ingest {
     /// When the version is stale, the queue is full or the log failed.
     pub async fn command(
         &self,
-        mut events: Vec<NewEvent>,
+        events: Vec<NewEvent>,
         expect: Option<Expect>,
     ) -> Result<Appended, AppendError> {
-        let asked = events.len();
-        events.extend(self.audit.as_deref().cloned());
-        let mut appended = self.store.append(Request { events, expect }).await?;
-        appended.outcomes.truncate(asked);
-        Ok(appended)
+        let told = self.audit.clone();
+        let request = Request {
+            events,
+            expect,
+            told,
+        };
+        self.store.append(request).await
     }
 }
 

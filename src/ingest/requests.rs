@@ -16,7 +16,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use entity::api_request_logs::Column;
 
-use super::Background;
+use super::{Background, Strangers};
 use crate::clock::Clock;
 use crate::event::{Cell, Provenance};
 use crate::kinds::{Draft, Kind};
@@ -49,6 +49,8 @@ pub struct RequestLog {
     pub background: Background,
     /// When they came.
     pub clock: Clock,
+    /// What is recorded of those who prove nothing.
+    pub strangers: Strangers,
 }
 
 /// Status of a request whose client gave up before it was answered, as proxies record it.
@@ -71,6 +73,15 @@ impl RequestLog {
 /// The other end of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
+
+/// Whose request it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// Of a caller who was proved.
+    ACaller,
+    /// Of nobody who is known.
+    AStranger,
+}
 
 /// A request that is being answered. The server drops it when its client goes away; then that is
 /// recorded.
@@ -108,7 +119,8 @@ impl Asked {
         let status = i64::from(response.status().as_u16());
         let caller = response.extensions().get::<AnsweredTo>().cloned();
         let caller = caller.as_ref().map(|AnsweredTo(name)| &**name);
-        self.end(|draft| {
+        let whose = caller.map_or(Whose::AStranger, |_| Whose::ACaller);
+        self.end(whose, |draft| {
             draft
                 .set(Column::StatusCode, status)
                 .set(Column::UserId, caller)
@@ -118,10 +130,14 @@ impl Asked {
         });
     }
 
-    fn end(&mut self, complete: impl FnOnce(Draft) -> Draft) {
+    fn end(&mut self, whose: Whose, complete: impl FnOnce(Draft) -> Draft) {
         let Some(draft) = self.draft.take() else {
             return;
         };
+        let log = &self.log;
+        if whose == Whose::AStranger && !log.strangers.may_say_more(log.clock.now()) {
+            return;
+        }
         let took_ms = self.began.elapsed().as_secs_f64() * 1_000.0;
         let drafted = complete(draft)
             .set(Column::ResponseTimeMs, took_ms)
@@ -134,7 +150,7 @@ impl Asked {
 
 impl Drop for Asked {
     fn drop(&mut self) {
-        self.end(|draft| {
+        self.end(Whose::AStranger, |draft| {
             draft
                 .set(Column::StatusCode, CLIENT_GAVE_UP)
                 .set(Column::ErrorMessage, "the client gave up before the answer")

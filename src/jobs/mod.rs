@@ -38,6 +38,11 @@ pub enum JobError {
     /// There is no such job.
     #[error("there is no such job")]
     Unknown,
+    /// It is also for devices that whoever commands it does not reach.
+    #[error(
+        "the job is for devices of other sites too, and is stopped by whoever reaches all of them"
+    )]
+    Shared,
     /// It has ended.
     #[error("the job has ended: it is {state}")]
     Ended {

@@ -16,6 +16,7 @@ pub(super) static SPEC: Spec = Spec {
     identity: Identity::EventId,
     recordable: true,
     audience: Audience::Readers,
+    commanded: false,
     source: Some(Source {
         expected_interval_seconds: None,
         method: "this server and others log their requests",

@@ -19,6 +19,7 @@ pub(super) static SPEC: Spec = Spec {
     identity: Identity::EventId,
     recordable: true,
     audience: Audience::Readers,
+    commanded: true,
     source: Some(Source {
         expected_interval_seconds: None,
         method: "recorded when a parameter is set",

@@ -16,6 +16,7 @@ pub(super) static SPEC: Spec = Spec {
     identity: Identity::DeviceAndTime,
     recordable: true,
     audience: Audience::Readers,
+    commanded: false,
     source: Some(Source {
         expected_interval_seconds: Some(30),
         method: "agents report every 30 s",

@@ -16,6 +16,7 @@ pub(super) static SPEC: Spec = Spec {
     identity: Identity::EventId,
     recordable: false,
     audience: Audience::Readers,
+    commanded: false,
     source: None,
     derived: None,
     fields: &[

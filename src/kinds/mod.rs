@@ -407,6 +407,8 @@ pub struct Spec {
     pub recordable: bool,
     /// Who may read it.
     pub audience: Audience,
+    /// Whether recording it is a command: it says what is to hold, not what was seen.
+    pub commanded: bool,
     /// How it is collected, if it is a source of its own.
     pub source: Option<Source>,
     /// A state that a device passes through: history shows its changes, not each report.

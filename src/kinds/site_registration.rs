@@ -17,6 +17,7 @@ pub(super) static SPEC: Spec = Spec {
     identity: Identity::EventId,
     recordable: true,
     audience: Audience::Readers,
+    commanded: false,
     source: None,
     derived: None,
     fields: &[

@@ -13,19 +13,26 @@ pub struct Request {
     pub events: Vec<NewEvent>,
     /// What must not have changed meanwhile.
     pub expect: Option<Expect>,
+    /// What is told of the others, and appended after them if one of them is.
+    pub told: Option<Box<NewEvent>>,
 }
 
 impl Request {
+    /// All that may be appended.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &NewEvent> {
+        self.events.iter().chain(self.told.as_deref())
+    }
+
     /// Bytes of memory that the request takes while it waits.
     pub(crate) fn weight_bytes(&self) -> Result<usize, AppendError> {
-        let events = self.events.len();
+        let events = self.all().count();
         if events > super::EVENTS_MAX {
             return Err(AppendError::TooLarge {
                 events,
                 max: super::EVENTS_MAX,
             });
         }
-        let weights = self.events.iter().map(|event| event.fact.weight_bytes());
+        let weights = self.all().map(|event| event.fact.weight_bytes());
         Ok(weights.sum())
     }
 }

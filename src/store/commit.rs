@@ -103,7 +103,7 @@ impl Committer {
     /// Appends the events of some requests as one commit.
     pub(crate) async fn commit(&mut self, requests: &[&Request]) -> Result<Committed, Failed> {
         self.sync_commits().await?;
-        let events = requests.iter().flat_map(|request| &request.events);
+        let events = requests.iter().flat_map(|request| request.all());
         let times = events.map(|event| (event.fact.kind, event.fact.occurred_at));
         let now = self.clock.now();
         self.partitions.ensure(&self.db, times, now).await?;

@@ -302,7 +302,7 @@ impl Store {
     /// it has its turn when nothing else waits.
     fn places(&self, request: &Request, bytes: usize) -> (u32, u32) {
         let limits = &self.shared.limits;
-        let events = request.events.len().max(1).min(limits.queue_events_max);
+        let events = request.all().count().max(1).min(limits.queue_events_max);
         let bytes = bytes.min(limits.queue_bytes_max);
         let permits = |count| u32::try_from(count).unwrap_or(u32::MAX);
         (permits(events), permits(bytes))

@@ -96,6 +96,11 @@ impl<'a> Placing<'a> {
         for new in &request.events {
             outcomes.push(self.place_event(new).await?);
         }
+        if let Some(told) = request.told.as_deref()
+            && self.placed.events.len() > before
+        {
+            self.place_event(told).await?;
+        }
         if let Some(expect) = &request.expect
             && self.placed.events.len() > before
         {
@@ -213,7 +218,7 @@ fn changed<'f>(folds: &'f [Arc<dyn Fold>], fact: &'f Fact) -> impl Iterator<Item
 }
 
 fn events_of<'r>(requests: &'r [&Request]) -> impl Iterator<Item = &'r NewEvent> {
-    requests.iter().flat_map(|request| &request.events)
+    requests.iter().flat_map(|request| request.all())
 }
 
 fn registers(field: &Field) -> bool {

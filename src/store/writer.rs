@@ -123,11 +123,11 @@ impl Writer {
     async fn append(&mut self, first: Pending) {
         // those who were just answered may ask again before the batch is closed
         tokio::task::yield_now().await;
-        let (mut events, mut bytes) = (first.request.events.len(), first.bytes);
+        let (mut events, mut bytes) = (first.request.all().count(), first.bytes);
         let events_max = commit_events_max(self.committer.db.get_database_backend());
         let mut batch = vec![first];
         while let Ok(next) = self.appends.try_recv() {
-            events += next.request.events.len();
+            events += next.request.all().count();
             bytes += next.bytes;
             if events > events_max || bytes > COMMIT_BYTES_MAX {
                 self.held_over = Some(next);
@@ -313,6 +313,7 @@ mod tests {
         let request = Request {
             events: vec![event()?; EVENTS_MAX],
             expect: None,
+            told: None,
         };
         let before = answered_before_a_transaction(Vec::new(), vec![request; 40]).await?;
         assert!(before < 24);
@@ -325,6 +326,7 @@ mod tests {
         let request = Request {
             events: vec![event()?],
             expect: None,
+            told: None,
         };
         let folds: Vec<Arc<dyn Fold>> = vec![Arc::new(Failing)];
         let before = answered_before_a_transaction(folds, vec![request; 64]).await?;

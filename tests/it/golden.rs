@@ -97,6 +97,7 @@ async fn records_on(store: &Store) {
     let request = homepot_analytics::store::Request {
         events,
         expect: None,
+        told: None,
     };
     let appended = store.append(request).await.unwrap();
     let next = Outcome::Recorded(Position(EVENTS + 1));

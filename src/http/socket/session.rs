@@ -24,7 +24,7 @@ use super::message::{self, Closing, Said, Saying};
 use crate::clock::Clock;
 use crate::graphql::ErrorCode;
 use crate::graphql::bulk::Body;
-use crate::identity::Caller;
+use crate::identity::{Caller, SignInError};
 
 /// How long a client may take to greet.
 const INIT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -121,8 +121,7 @@ impl Session {
                     None
                 }
                 () = ended(self.caller.as_ref(), &clock) => {
-                    let why = "the credential has expired or was revoked";
-                    return Some(Closing::Forbidden(why.to_owned()));
+                    return Some(Closing::Forbidden(SignInError::Ended.to_string()));
                 }
                 () = &mut greeting, if self.caller.is_none() => return Some(Closing::InitTimeout),
                 _ = pings.tick() => {
@@ -220,6 +219,9 @@ impl Session {
         payload: &RawValue,
         caller: Caller,
     ) -> Result<Option<Message>, Closing> {
+        if !caller.is_valid(self.web.api.ingest.clock().now()) {
+            return Err(Closing::Forbidden(SignInError::Ended.to_string()));
+        }
         if self.operations.contains_key(id) {
             return Err(Closing::Exists(id.to_owned()));
         }

@@ -249,3 +249,42 @@ async fn what_cannot_be_executed_is_said_to_each_who_asks() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn sites_whose_ids_are_written_alike_are_told_apart() {
+    on_each_database(async |app| {
+        let site = |id: &str| json!({ "siteRegistration": { "siteId": id, "name": id } });
+        let device = |id: &str, site: &str| {
+            json!({ "deviceRegistration": {
+            "deviceId": id, "siteId": site, "deviceType": "GATEWAY" } })
+        };
+        app.record(json!([
+            site("a"),
+            site("b"),
+            site("a/b"),
+            device("da", "a"),
+            device("dab", "a/b")
+        ]))
+        .await;
+        let head = app.head().await;
+        app.close_to_strangers().await;
+        let admin = key(app, grant(Role::Admin, &[])).await;
+        let document = "subscription($after: String) { errorLogs(after: $after) { deviceId } }";
+        let mut followers = Vec::new();
+        for sites in [&["a/b"][..], &["a", "b"]] {
+            let holder = key(app, grant(Role::Viewer, sites)).await;
+            let mut socket = Socket::open_as(app.app().address, &holder).await;
+            let id = socket.subscribe(document, json!({ "after": head })).await;
+            followers.push((socket, id));
+        }
+        let of = |device: &str| {
+            json!({ "errorLog": { "category": "DEVICE", "severity": "ERROR",
+            "errorMessage": "e", "deviceId": device } })
+        };
+        super::access::recorded(app, &admin, json!([of("da"), of("dab")])).await;
+        for ((socket, id), device) in followers.iter_mut().zip(["dab", "da"]) {
+            assert_eq!(socket.data(id).await["errorLogs"]["deviceId"], device);
+        }
+    })
+    .await;
+}

@@ -251,6 +251,7 @@ async fn a_request_whose_client_gives_up_is_recorded() {
     let log = RequestLog {
         background,
         clock: Clock::system(),
+        strangers: homepot_analytics::ingest::Strangers::default(),
     };
     let (begun, mut begins) = mpsc::channel::<()>(1);
     let slow = async move || {

@@ -18,7 +18,11 @@ contract![
 fn change(version: i64, events: Vec<homepot_analytics::event::NewEvent>) -> Request {
     let entity = "job/1".to_owned();
     let expect = Some(Expect { entity, version });
-    Request { events, expect }
+    Request {
+        events,
+        expect,
+        told: None,
+    }
 }
 
 async fn a_stale_version_appends_nothing(database: Database) {
@@ -98,7 +102,13 @@ async fn an_event_raises_the_version_of_what_it_changes(database: Database) {
             version: 0,
         });
         let events = vec![error("a")];
-        let stale = log.append(Request { events, expect }).await;
+        let stale = log
+            .append(Request {
+                events,
+                expect,
+                told: None,
+            })
+            .await;
         assert!(matches!(stale, Err(AppendError::Stale { version: 1, .. })));
     }
     log.close().await;

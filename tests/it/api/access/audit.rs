@@ -110,3 +110,47 @@ async fn the_log_of_requests_names_who_asked() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_command_that_was_refused_is_not_told_as_done() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let make = |kind: &str| {
+            format!("mutation {{ createJob(input: {{ jobType: \"{kind}\", deviceIds: [\"till-1\"], idempotencyKey: \"k\" }}) {{ userErrors {{ code }} }} }}")
+        };
+        for kind in ["A", "A", "B"] {
+            app.data(&make(kind)).await;
+        }
+        let told = app
+            .data("{ auditLog(order: FIRST_RECORDED_FIRST) { nodes { outcome } } }")
+            .await;
+        let told = super::super::app::texts(&told["auditLog"]["nodes"], "outcome");
+        assert_eq!(told, ["DONE", "REFUSED"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_asks_for_what_a_role_may_not_is_told() {
+    on_each_database(async |app| {
+        app.close_to_strangers().await;
+        let admin = key(app, grant(Role::Admin, &[])).await;
+        let viewer = key(app, grant(Role::Viewer, &[])).await;
+        let head = data(app, &admin, "{ storeHealth { cursor } }").await;
+        let mut socket = Socket::open_as(app.app().address, &admin).await;
+        let document = "subscription($after: String) { auditEntries(after: $after) {
+            action outcome actor reason occurrences } }";
+        let after = json!({ "after": head["storeHealth"]["cursor"] });
+        let id = socket.subscribe(document, after).await;
+        let document =
+            "mutation { createAccessKey(input: { name: \"a\", role: ADMIN }) { secret } }";
+        let (status, _) = ask(app, &viewer, json!({ "query": document })).await;
+        assert_eq!(status, 403);
+        let told = &socket.data(&id).await["auditEntries"];
+        let expected = json!({ "action": "COMMAND", "outcome": "REFUSED", "occurrences": 1,
+            "actor": format!("viewer ({}…)", &viewer[..9]),
+            "reason": "the role VIEWER may not ask for createAccessKey" });
+        assert_eq!(*told, expected);
+    })
+    .await;
+}

@@ -88,6 +88,11 @@ async fn what_cannot_be_granted_is_told_as_a_user_error() {
                 "NOT_FOUND",
             ),
             (
+                json!({ "name": "a", "role": "OPERATOR", "siteIds": [] }),
+                "siteIds",
+                "INVALID",
+            ),
+            (
                 json!({ "name": "a", "role": "ADMIN", "siteIds": ["harbour"] }),
                 "siteIds",
                 "INVALID",

@@ -3,6 +3,8 @@
 use homepot_analytics::event::Instant;
 use homepot_analytics::identity::{Grant, Role};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::super::app::{NOON, on_each_database};
 use super::super::socket::Socket;
@@ -184,6 +186,65 @@ async fn a_key_that_expires_lets_in_no_more_and_what_is_open_is_closed() {
         assert_eq!(socket.closed().await, 4403);
         let (status, _) = ask(app, &key, json!({ "query": "{ viewer { name } }" })).await;
         assert_eq!(status, 401);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_only_says_that_it_wants_a_socket_is_let_in_nowhere() {
+    on_each_database(async |app| {
+        app.close_to_strangers().await;
+        for upgrade in ["x", "websocket"] {
+            let get = app.client().get(app.address("/metrics"));
+            let status = get
+                .header("upgrade", upgrade)
+                .send()
+                .await
+                .unwrap()
+                .status();
+            assert_eq!(status, 401, "{upgrade}");
+            let post = app.client().post(app.address("/graphql"));
+            let post = post.header("upgrade", upgrade);
+            let answer = post.json(&json!({ "query": "{ viewer { name } }" }));
+            assert_eq!(answer.send().await.unwrap().status(), 401, "{upgrade}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_key_that_ends_while_its_request_comes_does_nothing_any_more() {
+    on_each_database(async |app| {
+        app.close_to_strangers().await;
+        let expires_at = Some(Instant::parse(NOON).unwrap().plus_ms(60_000));
+        let short = Grant {
+            expires_at,
+            ..grant(Role::Admin, &[])
+        };
+        let key = key(app, short).await;
+        let document =
+            "mutation { createAccessKey(input: { name: \\\"a\\\", role: ADMIN }) { secret } }";
+        let body = format!("{{\"query\":\"{document}\"}}");
+        let address = app.app().address;
+        let head = format!(
+            "POST /graphql HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {key}\r\n\
+             content-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let (begin, end) = body.split_at(10);
+        stream
+            .write_all(format!("{head}{begin}").as_bytes())
+            .await
+            .unwrap();
+        let (status, _) = ask(app, &key, json!({ "query": "{ viewer { name } }" })).await;
+        assert_eq!(status, 200);
+        app.clock.advance_ms(60_000);
+        stream.write_all(end.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        assert!(text.starts_with("HTTP/1.1 401"), "{text}");
+        assert!(!text.contains("secret"), "{text}");
     })
     .await;
 }
