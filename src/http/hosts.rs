@@ -62,11 +62,25 @@ impl Hosts {
         }
     }
 
+    /// The name under which a request was made, if it is one of these: to the proxy that is trusted, or
+    /// to this server. Behind a proxy it is asked of both, since some proxies hand on what clients say of
+    /// the first.
+    fn host_of<'a>(&self, request: &'a Request) -> Option<&'a str> {
+        let is_ours = |host: &&str| self.names.contains(&name_of(host));
+        let header = request.headers().get(header::HOST);
+        let header = header.and_then(|host| host.to_str().ok());
+        let of_address = || request.uri().authority().map(Authority::as_str);
+        let host = header.or_else(of_address).filter(is_ours)?;
+        match request.extensions().get() {
+            Some(AskedHost(asked)) => Some(&**asked).filter(is_ours),
+            None => Some(host),
+        }
+    }
+
     /// Passes requests for these names, of pages of this server or of origins that are allowed, and
     /// refuses others.
     pub async fn layer(State(hosts): State<Self>, request: Request, next: Next) -> Response {
-        let host = host_of(&request);
-        let Some(host) = host.filter(|host| hosts.names.contains(&name_of(host))) else {
+        let Some(host) = hosts.host_of(&request) else {
             let message =
                 "this server is not reached under that name; allow it with --allowed-host";
             return refused(StatusCode::MISDIRECTED_REQUEST, message);
@@ -97,17 +111,6 @@ impl Hosts {
 
 const ELSEWHERE: &str = "a page of another origin may not use this server; the pages of an origin may use \
     /graphql when it is allowed with --cors-origin";
-
-/// The name under which a request was made: to the proxy that is trusted, or to this server.
-fn host_of(request: &Request) -> Option<&str> {
-    if let Some(AskedHost(host)) = request.extensions().get() {
-        return Some(host);
-    }
-    let header = request.headers().get(header::HOST);
-    let header = header.and_then(|host| host.to_str().ok());
-    let of_address = || request.uri().authority().map(Authority::as_str);
-    header.or_else(of_address)
-}
 
 /// Whether a page elsewhere asks without being shown the answer: it bears no origin then.
 fn is_elsewhere(headers: &HeaderMap) -> bool {

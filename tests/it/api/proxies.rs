@@ -110,6 +110,12 @@ async fn a_trusted_proxy_says_under_which_name_and_how_it_was_asked() {
             status("evil.example", "https", "https://evil.example").await,
             421
         );
+        // a proxy that hands both on is asked under another name
+        let rebound = [
+            ("host", "evil.example"),
+            ("x-forwarded-host", "shop.example"),
+        ];
+        assert_eq!(ask(app, &rebound, "{ viewer { name } }").await.0, 421);
         let year = Some("max-age=31536000".to_owned());
         let encrypted = [("x-forwarded-proto", "https")];
         assert_eq!(
