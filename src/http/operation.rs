@@ -13,7 +13,7 @@ use async_graphql::{Request, Response as Answer};
 use futures_util::{FutureExt, Stream, StreamExt};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Web;
@@ -23,6 +23,7 @@ use super::room::Taken;
 use crate::event::Position;
 use crate::graphql::{self, Following, Turned};
 use crate::identity::Caller;
+use crate::ingest::{OnSocket, record_on_socket};
 use crate::store::Allowance;
 
 /// An operation that lives; when it is dropped it ends.
@@ -161,10 +162,22 @@ impl Running {
         if !graphql::is_subscription(&mut request) {
             executed = Arc::clone(&self.execution).acquire_owned().await.ok();
         }
-        let room = Arc::clone(&self.room);
+        let (room, began) = (Arc::clone(&self.room), Instant::now());
+        let is_told = executed.is_some() && !self.id.is_empty();
+        let (by, name) = (caller.clone(), request.operation_name.clone());
         let answers = graphql::execute_stream(schema, api, request, (caller, room));
         let mut answers = pin!(answers.map(|(answer, cursor)| (answer, cursor, None)));
-        if self.tell(web, &mut answers, (executed, None)).await == Ended::Itself {
+        let ended = self.tell(web, &mut answers, (executed, None)).await;
+        if is_told {
+            let done = OnSocket {
+                caller: &by.name,
+                from: by.network.as_deref(),
+                operation: name.as_deref(),
+                took_ms: began.elapsed().as_secs_f64() * 1_000.0,
+            };
+            record_on_socket(&api.background, api.ingest.clock(), &done);
+        }
+        if ended == Ended::Itself {
             self.hand(&Output::Complete, None).await;
         }
     }

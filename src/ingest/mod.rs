@@ -23,7 +23,9 @@ pub use errors::internal_error;
 pub use faults::record_faults;
 pub use import::{Import, ImportError, Progress, Tally};
 pub use refusals::Refusals;
-pub use requests::{AnsweredTo, AskedFrom, Operation, Peer, RequestLog};
+pub use requests::{
+    AnsweredTo, AskedFrom, OnSocket, Operation, Peer, RequestLog, record_on_socket,
+};
 pub use strangers::Strangers;
 
 /// How far ahead of our clock the clock of a source may be.

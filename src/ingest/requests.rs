@@ -70,6 +70,36 @@ impl RequestLog {
     }
 }
 
+/// An operation that was executed on a socket.
+#[derive(Debug)]
+pub struct OnSocket<'a> {
+    /// Name of the caller.
+    pub caller: &'a str,
+    /// From where it came.
+    pub from: Option<&'a str>,
+    /// Name of the operation, if it has one.
+    pub operation: Option<&'a str>,
+    /// How long it took, in milliseconds.
+    pub took_ms: f64,
+}
+
+/// Records an operation on a socket as a request of its own: of the socket no more is told than that it
+/// was opened.
+pub fn record_on_socket(background: &Background, clock: &Clock, done: &OnSocket<'_>) {
+    let drafted = Draft::new(Kind::ApiRequest, clock.now(), Provenance::Real)
+        .set(Column::Endpoint, "/graphql")
+        .set(Column::Method, "GET")
+        .set(Column::StatusCode, 200)
+        .set(Column::ResponseTimeMs, done.took_ms)
+        .set(Column::OperationName, done.operation)
+        .set(Column::UserId, Some(done.caller))
+        .set(Column::IpAddress, done.from)
+        .finish();
+    if let Ok(event) = drafted {
+        background.offer(event);
+    }
+}
+
 /// The other end of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);

@@ -86,6 +86,16 @@ impl Socket {
         id
     }
 
+    /// Asks by an operation with a name.
+    pub(super) async fn ask(&mut self, name: &str, document: &str) -> String {
+        self.made += 1;
+        let id = self.made.to_string();
+        let payload = json!({ "query": document, "operationName": name });
+        let message = json!({ "type": "subscribe", "id": id, "payload": payload });
+        self.send(message).await;
+        id
+    }
+
     /// Ends a subscription.
     pub(super) async fn unsubscribe(&mut self, id: &str) {
         self.send(json!({ "type": "complete", "id": id })).await;

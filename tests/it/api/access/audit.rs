@@ -104,6 +104,10 @@ async fn the_log_of_requests_names_who_asked() {
         let id = socket.subscribe(document, after).await;
         data(app, &admin, "query Mine { viewer { name } }").await;
         let entry: Value = socket.data(&id).await["apiRequests"].take();
+        let mine = socket.ask("Mine", "query Mine { viewer { name } }").await;
+        socket.data(&mine).await;
+        let again: Value = socket.data(&id).await["apiRequests"].take();
+        assert_eq!(entry, again, "on a socket too");
         let expected =
             json!({ "userId": format!("admin ({}…)", &admin[..9]), "ipAddress": "127.0.0.0/24" });
         assert_eq!(entry, expected);
