@@ -23,6 +23,9 @@ pub enum ConfigurationError {
         /// The id.
         id: String,
     },
+    /// The system is for those who reach all of it.
+    #[error("the system is configured by whoever is bound to no site")]
+    Bound,
     /// It is not said which device or site.
     #[error("entityId is missing: it says which {what}")]
     Unnamed {

@@ -138,6 +138,7 @@ async fn create(arguments: CreateArgs) -> anyhow::Result<()> {
     let mut file = arguments.out.as_deref().map(new_file).transpose()?;
     let location = location(&arguments.database, true)?;
     let (store, tasks) = app::open(location, &LimitArgs::default(), Clock::system()).await?;
+    let database = store.address().to_owned();
     let made = Made {
         operation: "key create",
         ..MADE
@@ -157,7 +158,7 @@ async fn create(arguments: CreateArgs) -> anyhow::Result<()> {
         None => print(secret),
     }
     let told = format!(
-        "id {}; the key is shown this once and kept nowhere",
+        "id {}, in {database}; the key is shown this once and kept nowhere",
         created.key_id
     );
     say(&mut std::io::stderr(), &told);

@@ -73,6 +73,9 @@ pub(super) async fn restore(arguments: RestoreArgs) -> anyhow::Result<()> {
     print(&format!(
         "restored {rows} rows, head {head}; cursors from before it are refused from now on (epoch {epoch})"
     ));
+    print(
+        "access keys hold as they did when the backup was made: see `key list`, and revoke what was since",
+    );
     Ok(())
 }
 

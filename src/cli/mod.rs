@@ -124,10 +124,9 @@ async fn serve(arguments: ServeArgs) -> anyhow::Result<()> {
     } else if app.keys.is_empty() && is_for_keys_alone {
         let database = app.ingest.store().address();
         print("  No access key holds, so nobody is let in. Make the first, also while this runs:");
-        print("    homepot-analytics key create --role ADMIN --name me");
-        print(&format!(
-            "  with the database {database}, and send it as `Authorization: Bearer …`."
-        ));
+        let create = "homepot-analytics key create --role ADMIN --name me --out me.key";
+        print(&format!("    {create} --database {database}"));
+        print("  and send it as `Authorization: Bearer …`.");
     }
     until_told(app).await
 }

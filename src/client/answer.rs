@@ -44,6 +44,12 @@ impl Outcome {
         self.status == Status::Rejected && matches!(code, Some("UNKNOWN_DEVICE" | "UNKNOWN_SITE"))
     }
 
+    /// Whether the event was refused because the key of this program may not record it.
+    #[must_use]
+    pub fn is_not_allowed(&self) -> bool {
+        self.status == Status::Rejected && self.code.as_deref() == Some("NOT_ALLOWED")
+    }
+
     /// Whether the event was refused because the server's clock has not reached it yet.
     #[must_use]
     pub fn is_early(&self) -> bool {

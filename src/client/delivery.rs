@@ -173,6 +173,13 @@ impl Delivery {
 
     async fn settle(&mut self, batch: Batch, outcomes: &[Outcome]) -> Next {
         self.server_answered();
+        if !outcomes.is_empty() && outcomes.iter().all(Outcome::is_not_allowed) {
+            warn!(
+                "the access key may not record these events: they are kept; is it the key of this \
+                 device (--device, --site)?"
+            );
+            return Next::Wait(self.config.backoff.most);
+        }
         let mut answered = outcomes;
         let forgotten = outcomes.iter().position(Outcome::is_of_unknown_place);
         if let (Registration::Settled, Some(first)) = (self.registration, forgotten) {

@@ -355,6 +355,7 @@ fn of_configuration(error: ConfigurationError) -> UserError {
     let told = error.to_string();
     let (field, code) = match error {
         ConfigurationError::Unknown { .. } => ("entityId", UserErrorCode::NotFound),
+        ConfigurationError::Bound => ("entityType", UserErrorCode::NotFound),
         ConfigurationError::Unnamed { .. } | ConfigurationError::NotTheSystem => {
             ("entityId", UserErrorCode::Invalid)
         }
@@ -398,7 +399,10 @@ async fn out_of_reach(
         ("DEVICE", Some(id)) => (reaches_device(ctx, id).await?, "device"),
         ("SITE", Some(id)) => (reaches_site(ctx, id).await?, "site"),
         ("DEVICE" | "SITE", None) => return Ok(None),
-        _ => (access::within(ctx).await? == Within::Whole, "system"),
+        _ => {
+            let is_bound = access::within(ctx).await? != Within::Whole;
+            return Ok(is_bound.then_some(ConfigurationError::Bound));
+        }
     };
     let id = id.unwrap_or(configuration::SYSTEM).to_owned();
     Ok((!is_reached).then_some(ConfigurationError::Unknown { what, id }))

@@ -54,6 +54,11 @@ pub(super) async fn post(State(web): State<Web>, request: axum::extract::Request
             return refused(status, code, &error.to_string());
         }
     };
+    // the form of an object could also be read from a list
+    if taken.bytes.trim_ascii_start().starts_with(b"[") {
+        let message = "several requests in one body are not taken; send each apart";
+        return refused(StatusCode::BAD_REQUEST, ErrorCode::BadRequest, message);
+    }
     match serde_json::from_slice::<Body<'_>>(&taken.bytes) {
         Ok(body) => execute(&web, &parts, (&body, &taken.bytes), &[]).await,
         Err(error) => {

@@ -16,7 +16,7 @@ use super::Web;
 use super::answer::refused;
 use crate::clock::Clock;
 use crate::graphql::ErrorCode;
-use crate::identity::{Caller, Permission, SignInError};
+use crate::identity::{Caller, Permission, Reach, SignInError};
 use crate::ingest::{AnsweredTo, AskedFrom};
 
 /// Who made a request.
@@ -76,7 +76,13 @@ pub(super) async fn layer(State(web): State<Web>, mut request: Request, next: Ne
     if let Asks::Permission(permission) = asks
         && !caller.may(permission)
     {
-        let message = format!("the role {} may not ask for this", caller.role.word());
+        let role = caller.role.word();
+        let bound = if caller.reach == Reach::Whole {
+            ""
+        } else {
+            " that is bound to sites or to a device"
+        };
+        let message = format!("a caller of the role {role}{bound} may not ask for this");
         return refused(StatusCode::FORBIDDEN, ErrorCode::Forbidden, &message);
     }
     request.extensions_mut().insert(Asker(caller.clone()));

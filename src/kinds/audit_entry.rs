@@ -66,7 +66,7 @@ pub(super) static SPEC: Spec = Spec {
                 min: 1,
                 max: 2_147_483_647,
             },
-            "How many alike this entry stands for: refusals of a minute are one.",
+            "How many alike this entry stands for: alike refusals of two seconds are one.",
         ),
         Field::optional(
             "keyId",

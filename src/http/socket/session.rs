@@ -209,7 +209,16 @@ impl Session {
         let now = self.web.api.ingest.clock().now();
         let network = self.by.network.as_deref();
         let caller = self.web.authority.caller(authorization, network, now);
-        caller.map_err(|why| Closing::Forbidden(why.to_string()))
+        caller.map_err(|why| {
+            // a reason on a socket is short
+            let missing = "give `authorization: Bearer …` in the payload of connection_init";
+            let is_missing = why == SignInError::Missing;
+            Closing::Forbidden(if is_missing {
+                missing.to_owned()
+            } else {
+                why.to_string()
+            })
+        })
     }
 
     /// Begins an operation; one that is refused is answered with an error of its own.
@@ -249,6 +258,9 @@ impl Session {
             Ok(room) => room,
             Err(refusal) => return refused(&refusal),
         };
+        if payload.get().starts_with('[') {
+            return Err(Closing::BadMessage("the payload is no object".to_owned()));
+        }
         let body: Body<'_> = serde_json::from_str(payload.get())
             .map_err(|error| Closing::BadMessage(format!("no GraphQL request: {error}")))?;
         self.begun += 1;

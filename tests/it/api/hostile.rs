@@ -236,3 +236,20 @@ async fn events_in_a_variable_are_read_alike_wherever_the_variable_stands() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_list_is_no_request_even_where_its_items_would_make_one() {
+    on_each_database(async |app| {
+        for body in [
+            "[]",
+            "[\"{ viewer { name } }\", null, null, null, null]",
+            " [{\"query\":\"{ viewer { name } }\"}]",
+        ] {
+            let post = app.client().post(app.address("/graphql"));
+            let post = post.header("content-type", "application/json");
+            let answer = post.body(body).send().await.unwrap();
+            assert_eq!(answer.status(), 400, "{body}");
+        }
+    })
+    .await;
+}

@@ -133,7 +133,7 @@ fn a_server_without_a_key_says_how_to_make_the_first() {
     server.terminate();
     let said = done(server.end());
     assert!(
-        said.contains("homepot-analytics key create --role ADMIN --name me"),
+        said.contains("homepot-analytics key create --role ADMIN --name me --out me.key"),
         "{said}"
     );
 }
