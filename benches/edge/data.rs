@@ -2,7 +2,8 @@
 
 use std::time::Instant as Stopwatch;
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use homepot_analytics::clock::Clock;
+use homepot_analytics::event::Instant;
 use serde_json::{Value, json};
 
 use crate::door::Door;
@@ -41,11 +42,11 @@ pub(crate) async fn seed(server: &Server, metrics: usize) -> anyhow::Result<()> 
             "name": "A till", "deviceType": "POS_TERMINAL"
         } })
     }));
-    let now = Utc::now();
+    let now = Clock::system().now();
     for number in 0..metrics * DEVICES {
         let round = number / DEVICES;
-        let ago = i64::try_from(metrics - round)? * 30;
-        events.push(metric(number, now - TimeDelta::seconds(ago)));
+        let ago = i64::try_from(metrics - round)? * 30_000;
+        events.push(metric(number, now.plus_ms(-ago)));
         if events.len() >= BATCH {
             recorded(&mut door, &events).await?;
             events.clear();
@@ -62,20 +63,16 @@ pub(crate) async fn recorded(door: &mut Door, events: &[Value]) -> anyhow::Resul
     Ok(())
 }
 
-fn metric(number: usize, at: DateTime<Utc>) -> Value {
+fn metric(number: usize, at: Instant) -> Value {
     let tenths = |factor: usize| {
         f64::from(u16::try_from(number * factor % 1_000).unwrap_or_default()) / 10.0
     };
     json!({ "deviceMetrics": {
-        "deviceId": device(number), "occurredAt": stamp(at), "cpuPercent": tenths(7),
+        "deviceId": device(number), "occurredAt": at.to_string(), "cpuPercent": tenths(7),
         "memoryPercent": tenths(11), "diskPercent": tenths(13), "networkLatencyMs": tenths(17),
         "transactionCount": number % 300, "transactionVolume": "1234.50",
         "uptimeSeconds": 100_000 + number / DEVICES * 30, "queueDepth": number % 10
     } })
-}
-
-fn stamp(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
 /// Microseconds since it began.
@@ -87,7 +84,7 @@ pub(crate) fn since(began: Stopwatch) -> u64 {
 /// is.
 pub(crate) fn stamped(number: usize, which: usize, began: Stopwatch) -> Value {
     json!({ "deviceMetrics": {
-        "deviceId": device(number), "occurredAt": stamp(Utc::now()), "cpuPercent": 50.0,
+        "deviceId": device(number), "occurredAt": Clock::system().now().to_string(), "cpuPercent": 50.0,
         "transactionCount": since(began), "uptimeSeconds": which
     } })
 }

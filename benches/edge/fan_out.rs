@@ -154,7 +154,7 @@ async fn opened(
     server: &Server,
     side: Side,
     count: usize,
-    variables: impl Fn(usize) -> Value,
+    variables: impl Fn(usize) -> Value + Send + Sync,
 ) -> anyhow::Result<Vec<Socket>> {
     let mut sockets = Vec::with_capacity(count);
     let numbers: Vec<usize> = (0..count).collect();

@@ -78,7 +78,7 @@ fn attacks() -> Vec<Attack> {
         body,
         ends: Ends::Refused,
     };
-    let asks = |name, document: String| refused(name, asking(&document, json!({})));
+    let asks = |name, document: String| refused(name, asking(&document));
     let mut attacks = vec![
         asks("fragments that double, 24 levels", doubling()),
         asks("5,000 unused fragments in a chain", chain()),
@@ -172,10 +172,8 @@ fn in_variables() -> Vec<Attack> {
     ]
 }
 
-fn asking(document: &str, variables: serde_json::Value) -> Vec<u8> {
-    json!({ "query": document, "variables": variables })
-        .to_string()
-        .into_bytes()
+fn asking(document: &str) -> Vec<u8> {
+    json!({ "query": document }).to_string().into_bytes()
 }
 
 /// A page by way of 2²⁴ spreads.

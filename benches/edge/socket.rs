@@ -164,7 +164,7 @@ impl Socket {
         match u8::try_from(payload.len()) {
             Ok(length) if length < 126 => frame.push(0x80 | length),
             _ => {
-                frame.push(0x80 | 126);
+                frame.push(0xfe);
                 let length = u16::try_from(payload.len()).context("a long message")?;
                 frame.extend_from_slice(&length.to_be_bytes());
             }
