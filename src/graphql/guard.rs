@@ -13,6 +13,10 @@ pub const DOCUMENT_BYTES_MAX: usize = 128 * 1024;
 /// Tokens at most of a document, as far as they can be told apart without reading it.
 pub const TOKENS_MAX: usize = 20_000;
 
+/// Names at most outside of arguments: a document has at most 2,000 fields, each with an alias perhaps, and
+/// a few hundred of everything else. Of them the parser takes its time with each.
+pub const NAMES_MAX: usize = 5_000;
+
 /// Why a document is not parsed.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum TooLarge {
@@ -25,6 +29,9 @@ pub enum TooLarge {
     /// It has more parts than anybody writes.
     #[error("the document has more than {TOKENS_MAX} tokens; give values as variables")]
     Tokens,
+    /// It asks for more than is ever answered.
+    #[error("the document has more than {NAMES_MAX} names of fields, aliases and fragments")]
+    Names,
 }
 
 /// Refuses a document that is too large to be parsed. What it says of strings and comments is what
@@ -48,6 +55,7 @@ fn counted(document: &str) -> Result<usize, TooLarge> {
     }
     let mut rest = document.as_bytes();
     let (mut open, mut tokens, mut in_word) = (0_usize, 0_usize, false);
+    let (mut arguments, mut names) = (0_usize, 0_usize);
     while let Some((&byte, after)) = rest.split_first() {
         let is_word = byte == b'_' || byte.is_ascii_alphanumeric();
         let begins = match byte {
@@ -60,6 +68,15 @@ fn counted(document: &str) -> Result<usize, TooLarge> {
         if tokens > TOKENS_MAX {
             return Err(TooLarge::Tokens);
         }
+        names += usize::from(begins && is_word && arguments == 0);
+        if names > NAMES_MAX {
+            return Err(TooLarge::Names);
+        }
+        arguments = match byte {
+            b'(' => arguments + 1,
+            b')' => arguments.saturating_sub(1),
+            _ => arguments,
+        };
         rest = match byte {
             b'#' => after_line(after),
             b'"' => after_string(rest),
@@ -169,12 +186,24 @@ mod tests {
             ("{ ...f } # and not this", 6),
         ] {
             assert_eq!(super::tokens(document), tokens, "{document}");
-            let repeated = |times| format!("{document}\n").repeat(times);
-            let most = TOKENS_MAX / tokens;
-            assert_eq!(check(&repeated(most)), Ok(()), "{document}");
-            let refused = check(&repeated(most + 1));
-            assert_eq!(refused, Err(TooLarge::Tokens), "{document}");
         }
+        let values = |values: usize| format!("{{ a(b: [{}]) }}", "1 ".repeat(values));
+        assert_eq!(check(&values(TOKENS_MAX - 9)), Ok(()));
+        assert_eq!(check(&values(TOKENS_MAX - 8)), Err(TooLarge::Tokens));
+    }
+
+    #[test]
+    fn names_are_counted_outside_of_arguments() {
+        let fields = |fields: usize| format!("{{ {} }}", "a(b: {c: d}) ".repeat(fields));
+        let bare = |fields: usize| format!("{{ {} }}", "a ".repeat(fields));
+        assert_eq!(check(&fields(1_500)), Ok(()));
+        assert_eq!(check(&bare(NAMES_MAX)), Ok(()));
+        assert_eq!(check(&bare(NAMES_MAX + 1)), Err(TooLarge::Names));
+        // what closes more than it opened hides nothing
+        assert_eq!(
+            check(&format!("))){}", bare(NAMES_MAX + 1))),
+            Err(TooLarge::Names)
+        );
     }
 
     #[test]
