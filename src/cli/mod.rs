@@ -91,6 +91,7 @@ fn location(arguments: &DatabaseArgs, create: bool) -> anyhow::Result<Location> 
 }
 
 async fn serve(arguments: ServeArgs) -> anyhow::Result<()> {
+    let stop = StopSignal::listen()?;
     let access = if arguments.no_authentication {
         Access::Open
     } else {
@@ -128,7 +129,7 @@ async fn serve(arguments: ServeArgs) -> anyhow::Result<()> {
         print(&format!("    {create} --database {database}"));
         print("  and send it as `Authorization: Bearer …`.");
     }
-    until_told(app).await
+    until_told(app, stop).await
 }
 
 /// The documents that alone are executed, if they are given.
@@ -161,21 +162,36 @@ fn greet(app: &App) {
     print(&format!("  API       {at}/graphql"));
 }
 
-async fn until_told(app: App) -> anyhow::Result<()> {
-    stop_signal().await?;
+async fn until_told(app: App, stop: StopSignal) -> anyhow::Result<()> {
+    stop.wait().await;
     tracing::info!("stopping");
     app.stop().await;
     tracing::info!("stopped");
     Ok(())
 }
 
-/// Waits until the process is told to end.
-async fn stop_signal() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot listen for signals"),
-        _ = terminate.recv() => Ok(()),
+/// That the process is told to end. It is listened for from when this is made: before anybody is told
+/// that there is something to end.
+struct StopSignal {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl StopSignal {
+    fn listen() -> anyhow::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let failed = "cannot listen for signals";
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context(failed)?,
+            interrupt: signal(SignalKind::interrupt()).context(failed)?,
+        })
+    }
+
+    async fn wait(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 
@@ -187,8 +203,10 @@ async fn stop_signal() -> anyhow::Result<()> {
 fn shutdown_on_signal() -> CancellationToken {
     let token = CancellationToken::new();
     let cancelled = token.clone();
+    let stop = StopSignal::listen();
     tokio::spawn(async move {
-        if stop_signal().await.is_ok() {
+        if let Ok(stop) = stop {
+            stop.wait().await;
             cancelled.cancel();
         }
     });
@@ -196,6 +214,7 @@ fn shutdown_on_signal() -> CancellationToken {
 }
 
 async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
+    let stop = StopSignal::listen()?;
     let tls = tls(&arguments.http)?;
     // first of all, so that a demo that runs there already is left alone
     let listener = app::listen(arguments.http.listen, Access::Open).await?;
@@ -238,7 +257,7 @@ async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
         demo::run(ingest, beginning, app.stopping(), demo_progress()),
     );
     greet(&app);
-    until_told(app).await
+    until_told(app, stop).await
 }
 
 /// Shows the making of history on a terminal, and says when the fleet lives.
