@@ -16,6 +16,8 @@ use crate::event::Position;
 
 /// Ids at most in one statement.
 const IDS_MAX: usize = 512;
+/// Bytes of the longest id of a site or device: 255 characters.
+const ID_BYTES_MAX: usize = 255 * 4;
 
 impl Store {
     /// The key of a site or device; `None` when it is registered nowhere. Commands ask here, not
@@ -43,8 +45,7 @@ impl Store {
         ids: impl IntoIterator<Item = (EntityType, Arc<str>)>,
     ) -> Result<(), StoreError> {
         let (mut sites, mut devices) = (Vec::new(), Vec::new());
-        // no id has U+0000, and PostgreSQL takes no such text
-        for (entity, id) in ids.into_iter().filter(|(_, id)| !id.contains('\0')) {
+        for (entity, id) in ids.into_iter().filter(|(_, id)| may_be_id(id)) {
             match entity {
                 EntityType::Site => sites.push(id),
                 EntityType::Device => devices.push(id),
@@ -89,5 +90,23 @@ impl Store {
             }
         }
         Ok(positions)
+    }
+}
+
+/// Whether a site or device may have this id: none is longer or has U+0000, and PostgreSQL takes no such
+/// text.
+fn may_be_id(text: &str) -> bool {
+    text.len() <= ID_BYTES_MAX && !text.contains('\0')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_be_id;
+
+    #[test]
+    fn what_is_longer_than_any_id_is_not_looked_up() {
+        assert!(may_be_id(&"\u{1d54f}".repeat(255)));
+        assert!(!may_be_id(&"\u{1d54f}".repeat(256)));
+        assert!(!may_be_id("pos\0"));
     }
 }
