@@ -4,6 +4,7 @@
 //! many places. A socket may also give one in its greeting, since the pages of browsers can set no
 //! headers there. What a caller has open ends when the proof does.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -24,9 +25,9 @@ use crate::ingest::{AnsweredTo, AskedFrom};
 pub(super) struct Asker(pub(super) Caller);
 
 /// From where a request comes, as it is told of it.
-pub(super) fn network(extensions: &Extensions) -> Option<String> {
+pub(super) fn network(extensions: &Extensions) -> Option<Arc<str>> {
     let from = extensions.get::<AskedFrom>();
-    from.map(|AskedFrom(from)| from.to_string())
+    from.map(|AskedFrom(from)| Arc::clone(from))
 }
 
 /// The credential of a request.
@@ -67,7 +68,7 @@ pub(super) async fn layer(State(web): State<Web>, mut request: Request, next: Ne
     let now = web.api.ingest.clock().now();
     let given = credential(request.headers());
     let greets = matches!(asks, Asks::Caller) && is_socket(&request);
-    let caller = match web.authority.caller(given, network.as_deref(), now) {
+    let caller = match web.authority.caller(given, network.as_ref(), now) {
         Ok(caller) => caller,
         // it may say who it is when it greets
         Err(SignInError::Missing) if greets => return next.run(request).await,

@@ -70,12 +70,6 @@ pub enum Authority {
 }
 
 impl Authority {
-    /// Whether everybody is let in.
-    #[must_use]
-    pub const fn is_open(&self) -> bool {
-        matches!(self, Self::Open)
-    }
-
     /// Who gives a credential, from a network.
     ///
     /// # Errors
@@ -83,7 +77,7 @@ impl Authority {
     pub fn caller(
         &self,
         credential: Option<&str>,
-        network: Option<&str>,
+        network: Option<&Arc<str>>,
         now: Instant,
     ) -> Result<Caller, SignInError> {
         let caller = match self {
@@ -98,13 +92,13 @@ impl Authority {
                 if let Err(why) = &proved
                     && *why != SignInError::Missing
                 {
-                    refused.count(network, why);
+                    refused.count(network.map(|network| &**network), why);
                 }
                 proved
             }
         };
         caller.map(|caller| Caller {
-            network: network.map(Arc::from),
+            network: network.map(Arc::clone),
             ..caller
         })
     }

@@ -15,7 +15,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Caller, Grant, Secret};
+use super::{Caller, Grant, Reach, Role, Secret};
 use crate::event::{Event, Instant, Position};
 use crate::kinds::Kind;
 use crate::store::{Doing, Sql, Store, StoreError, Tail};
@@ -28,7 +28,9 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// A key that holds.
 #[derive(Debug)]
 struct Known {
-    grant: Grant,
+    role: Role,
+    reach: Reach,
+    expires_at: Option<Instant>,
     /// As its holder is called.
     name: Arc<str>,
     revoked: CancellationToken,
@@ -85,15 +87,15 @@ impl Keys {
             let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(known.get(&key_id)?)
         };
-        if known.grant.expires_at.is_some_and(|end| end <= now) {
+        if known.expires_at.is_some_and(|end| end <= now) {
             return None;
         }
         known.used_at.fetch_max(now.0, Ordering::Relaxed);
         Some(Caller {
             name: Arc::clone(&known.name),
-            role: known.grant.role,
-            reach: known.grant.reach(),
-            expires_at: known.grant.expires_at,
+            role: known.role,
+            reach: known.reach.clone(),
+            expires_at: known.expires_at,
             revoked: known.revoked.clone(),
             account: Arc::from(key_id),
             network: None,
@@ -125,7 +127,9 @@ impl Keys {
         };
         let known = Arc::new(Known {
             name: Arc::from(called(&grant)),
-            grant,
+            role: grant.role,
+            reach: grant.reach(),
+            expires_at: grant.expires_at,
             revoked: CancellationToken::new(),
             used_at: AtomicI64::new(0),
         });

@@ -179,16 +179,6 @@ impl Caller {
     pub fn is_valid(&self, now: Instant) -> bool {
         !self.revoked.is_cancelled() && self.expires_at.is_none_or(|end| now < end)
     }
-
-    /// Whether a device is within reach that is registered at a site.
-    #[must_use]
-    pub fn reaches_device(&self, device_id: &str, site_id: Option<&str>) -> bool {
-        match &self.reach {
-            Reach::Whole => true,
-            Reach::Sites(sites) => site_id.is_some_and(|site| sites.contains(site)),
-            Reach::Device(device) => **device == *device_id,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ pub(super) struct By {
     /// The caller, if one was proved by a header.
     pub(super) caller: Option<Caller>,
     /// From where: an address without its last part.
-    pub(super) network: Option<String>,
+    pub(super) network: Option<Arc<str>>,
 }
 
 /// Opens a socket, if there is a place for it. One on which nobody speaks the protocol is closed with

@@ -207,7 +207,7 @@ impl Session {
             return Ok(caller);
         }
         let now = self.web.api.ingest.clock().now();
-        let network = self.by.network.as_deref();
+        let network = self.by.network.as_ref();
         let caller = self.web.authority.caller(authorization, network, now);
         caller.map_err(|why| {
             // a reason on a socket is short
