@@ -43,19 +43,11 @@ pub(super) fn check(
     });
     request.variables = variables;
     if let Err(error) = &checked
-        && is_forbidden(error)
+        && ErrorCode::Forbidden.is_of(error)
     {
         api.refused.count_forbidden(caller, &error.message);
     }
     checked
-}
-
-fn is_forbidden(error: &ServerError) -> bool {
-    let code = error
-        .extensions
-        .as_ref()
-        .and_then(|given| given.get("code"));
-    code == Some(&ErrorCode::Forbidden.word().into())
 }
 
 /// An error of a request as a whole: it has no place in the document.

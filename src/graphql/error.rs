@@ -1,6 +1,6 @@
 //! The one table of error codes, and the only place where errors of ours become codes.
 
-use async_graphql::{Error, ErrorExtensions, ServerError};
+use async_graphql::{Error, ErrorExtensionValues, ErrorExtensions, ServerError, Value};
 use uuid::Uuid;
 
 use crate::ingest::{Background, internal_error};
@@ -81,12 +81,33 @@ impl ErrorCode {
     }
 }
 
+impl ErrorCode {
+    /// Puts the code on an error.
+    pub fn mark(self, error: &mut ServerError) {
+        self.set(error.extensions.get_or_insert_default());
+    }
+
+    fn set(self, extensions: &mut ErrorExtensionValues) {
+        extensions.set("code", self.word());
+        extensions.set("retryable", self.is_retryable());
+    }
+
+    /// Whether an error has this code.
+    #[must_use]
+    pub fn is_of(self, error: &ServerError) -> bool {
+        code_of(error) == Some(&Value::from(self.word()))
+    }
+}
+
+/// The code of an error, if it has one.
+#[must_use]
+pub fn code_of(error: &ServerError) -> Option<&Value> {
+    error.extensions.as_ref()?.get("code")
+}
+
 /// An error with a code.
 pub(super) fn error(code: ErrorCode, message: impl Into<String>) -> Error {
-    Error::new(message).extend_with(|_, extensions| {
-        extensions.set("code", code.word());
-        extensions.set("retryable", code.is_retryable());
-    })
+    Error::new(message).extend_with(|_, extensions| code.set(extensions))
 }
 
 /// Others take what there is, for a moment.
@@ -110,9 +131,7 @@ pub fn of_syntax(mut error: ServerError) -> ServerError {
         Some(place) => format!("{reason}, at {}:{}", place.line, place.column),
         None => reason.to_owned(),
     };
-    let extensions = error.extensions.get_or_insert_default();
-    extensions.set("code", ErrorCode::ParseFailed.word());
-    extensions.set("retryable", false);
+    ErrorCode::ParseFailed.mark(&mut error);
     error
 }
 

@@ -57,7 +57,7 @@ use loaders::Loaders;
 use shapes::Types;
 
 pub(crate) use document::operation_type;
-pub use error::{ErrorCode, of_syntax};
+pub use error::{ErrorCode, code_of, of_syntax};
 pub use live::{Following, Items, Sameness, Turned, head, turn};
 pub use order::{CanFail, InOrder};
 

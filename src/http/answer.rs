@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use super::Web;
 use super::accept::Form;
 use super::held::Held;
-use crate::graphql::ErrorCode;
+use crate::graphql::{ErrorCode, code_of};
 use crate::ingest::Operation;
 use crate::store::Allowance;
 
@@ -19,10 +19,9 @@ const RETRY_AFTER_SECONDS: u16 = 1;
 /// The answer to a request that is refused before it is executed.
 pub(super) fn failed(code: ErrorCode, message: String) -> Answer {
     let mut error = ServerError::new(message, None);
-    let extensions = error.extensions.get_or_insert_default();
-    extensions.set("code", code.word());
-    extensions.set("retryable", code.is_retryable());
+    code.mark(&mut error);
     if code == ErrorCode::Overloaded {
+        let extensions = error.extensions.get_or_insert_default();
         extensions.set("retryAfterMs", RETRY_AFTER_SECONDS * 1_000);
     }
     Answer::from_errors(vec![error])
@@ -32,11 +31,7 @@ pub(super) fn failed(code: ErrorCode, message: String) -> Answer {
 /// value of the wrong form is `BAD_INPUT`, and anything else does not fit the schema.
 pub(super) fn coded(mut answer: Answer) -> Answer {
     for error in &mut answer.errors {
-        let given = error
-            .extensions
-            .as_ref()
-            .is_some_and(|e| e.get("code").is_some());
-        if given {
+        if code_of(error).is_some() {
             continue;
         }
         let input = !error.path.is_empty()
@@ -50,9 +45,7 @@ pub(super) fn coded(mut answer: Answer) -> Answer {
         } else {
             ErrorCode::ValidationFailed
         };
-        let extensions = error.extensions.get_or_insert_default();
-        extensions.set("code", code.word());
-        extensions.set("retryable", code.is_retryable());
+        code.mark(error);
     }
     answer
 }
@@ -63,19 +56,6 @@ pub(super) fn is_unexecuted(answer: &Answer) -> bool {
     answer.is_err() && answer.data == Value::Null && answer.errors.iter().all(is_of_request)
 }
 
-/// Whether a request failed since its caller may not make it.
-fn is_forbidden(answer: &Answer) -> bool {
-    let code = Value::from(ErrorCode::Forbidden.word());
-    let is_so = |error: &ServerError| {
-        let given = error
-            .extensions
-            .as_ref()
-            .and_then(|given| given.get("code"));
-        given == Some(&code)
-    };
-    answer.errors.iter().any(is_so)
-}
-
 /// An answer, with the room that it holds until it is sent.
 pub(super) fn answer(
     form: Form,
@@ -84,10 +64,11 @@ pub(super) fn answer(
     room: Option<Arc<Allowance>>,
 ) -> Response {
     let unexecuted = is_unexecuted(answer);
+    let is_forbidden = answer.errors.iter().any(|e| ErrorCode::Forbidden.is_of(e));
     let wait = rate_limited(answer);
     let status = match form {
         Form::Json | Form::GraphqlResponse if wait.is_some() => StatusCode::TOO_MANY_REQUESTS,
-        Form::GraphqlResponse if unexecuted && is_forbidden(answer) => StatusCode::FORBIDDEN,
+        Form::GraphqlResponse if unexecuted && is_forbidden => StatusCode::FORBIDDEN,
         Form::GraphqlResponse if unexecuted => StatusCode::BAD_REQUEST,
         Form::GraphqlResponse | Form::Json | Form::EventStream => StatusCode::OK,
     };
@@ -132,12 +113,9 @@ fn rate_limited(answer: &Answer) -> Option<u64> {
         Value::Number(_) | Value::String(_) | Value::Boolean(_) => false,
         Value::Binary(_) | Value::Enum(_) | Value::List(_) => false,
     };
-    let limited = Value::from(ErrorCode::RateLimited.word());
     let wait = |error: &ServerError| {
-        let given = error.extensions.as_ref()?;
-        let ms = given
-            .get("retryAfterMs")
-            .filter(|_| given.get("code") == Some(&limited))?;
+        let ms = error.extensions.as_ref()?.get("retryAfterMs");
+        let ms = ms.filter(|_| ErrorCode::RateLimited.is_of(error))?;
         let Value::Number(ms) = ms else { return None };
         ms.as_u64()
     };

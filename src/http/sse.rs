@@ -40,8 +40,7 @@ pub(super) fn last_seen(headers: &HeaderMap) -> Option<&str> {
 /// is not told as other faults of an operation are. Clients of the protocol give the cursor as `after`.
 pub(super) async fn unresumable(web: &Web, headers: &HeaderMap) -> Option<Response> {
     let refused = graphql::unfollowable(&web.api, last_seen(headers)?).await?;
-    let code = refused.errors.first()?.extensions.as_ref()?.get("code");
-    let is_expired = code == Some(&ErrorCode::CursorExpired.word().into());
+    let is_expired = ErrorCode::CursorExpired.is_of(refused.errors.first()?);
     let mut response = answer(Form::Json, &refused, None, None);
     *response.status_mut() = if is_expired {
         StatusCode::GONE
