@@ -22,11 +22,8 @@ use crate::store::{EntityType, Names, Store, StoreError};
 #[must_use]
 pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
     let of_kind = |name: fn(&Spec) -> &str| {
-        let kind = Kind::all().find(|kind| name(kind.spec()) == field)?;
-        Some(match kind.spec().audience {
-            Audience::Readers => Permission::Read,
-            Audience::Administrators => Permission::Administer,
-        })
+        let kind = Kind::all().find(|kind| name(kind.spec()) == field);
+        kind.map(reading)
     };
     match root {
         OperationType::Query => match field {
@@ -54,6 +51,14 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
             "events" | "jobProgress" => Some(Permission::Read),
             _ => of_kind(|spec| spec.stream),
         },
+    }
+}
+
+/// What reads events of a kind.
+fn reading(kind: Kind) -> Permission {
+    match kind.spec().audience {
+        Audience::Readers => Permission::Read,
+        Audience::Administrators => Permission::Administer,
     }
 }
 
@@ -169,7 +174,7 @@ const NONE: i64 = -1;
 pub(super) fn filter(caller: &Caller, within: &Within, kind: Kind) -> Filter {
     let spec = kind.spec();
     let nothing = || Filter::Or(Vec::new());
-    if !reads(caller, kind) {
+    if !caller.may(reading(kind)) {
         return nothing();
     }
     let has_place = spec.device_index().is_some() || spec.site_index().is_some();
@@ -187,16 +192,9 @@ pub(super) fn filter(caller: &Caller, within: &Within, kind: Kind) -> Filter {
     }
 }
 
-fn reads(caller: &Caller, kind: Kind) -> bool {
-    match kind.spec().audience {
-        Audience::Readers => caller.may(Permission::Read),
-        Audience::Administrators => caller.may(Permission::Administer),
-    }
-}
-
 /// Whether the caller may read an event: the same as [`filter`], of an event in memory.
 pub(super) fn sees(caller: &Caller, names: &Names, event: &Event) -> bool {
-    if !reads(caller, event.fact.kind) {
+    if !caller.may(reading(event.fact.kind)) {
         return false;
     }
     let spec = event.fact.spec();

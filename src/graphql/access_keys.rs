@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use async_graphql::{Context, Enum, Error, ID, InputObject, Object, SimpleObject};
 
-use super::command::{UserError, UserErrorCode, keyed_id, tell_refused};
-use super::error::of_append;
+use super::command::{UserError, UserErrorCode, keyed_id, tell_refused, unappended};
 use super::order::InOrder;
 use super::pages::TypedEdge;
 use super::scalars::{DateTime, Long};
@@ -268,12 +267,7 @@ impl KeyCommands {
         if input.site_ids.as_ref().is_some_and(Vec::is_empty) {
             let message = "siteIds is empty: leave it out for a key that is bound to no site";
             let error = UserError::new("siteIds", UserErrorCode::Invalid, message);
-            tell_refused(
-                ctx,
-                &("createAccessKey", None),
-                std::slice::from_ref(&error),
-            )
-            .await?;
+            tell_refused(ctx, &("createAccessKey", None), &error).await?;
             return Ok(InOrder(CreateAccessKeyPayload {
                 access_key: None,
                 secret: None,
@@ -348,12 +342,9 @@ async fn refused(ctx: &Context<'_>, operation: &str, error: KeyError) -> Result<
         KeyError::Contended => ("id", UserErrorCode::Conflict),
         KeyError::Stale { .. } => ("expectedVersion", UserErrorCode::Conflict),
         KeyError::Store(error) => return Err(of_failed(api(ctx), error)),
-        KeyError::Append(error) => {
-            let now = api(ctx).ingest.clock().now();
-            return Err(of_append(&api(ctx).background, now, error));
-        }
+        KeyError::Append(error) => return Err(unappended(api(ctx), error)),
     };
     let refused = UserError::new(field, code, error.to_string());
-    tell_refused(ctx, &(operation, None), std::slice::from_ref(&refused)).await?;
+    tell_refused(ctx, &(operation, None), &refused).await?;
     Ok(refused)
 }

@@ -7,12 +7,12 @@ use async_graphql::{Context, Enum, Error, SimpleObject};
 use uuid::Uuid;
 
 use super::error::of_append;
-use super::{access, api, of_failed};
+use super::{Api, access, api, of_failed};
 use crate::history::{Within, jobs};
 use crate::identity::{Caller, Deed};
 use crate::ingest::Ingest;
 use crate::kinds::{Code, Refusal};
-use crate::store::EntityType;
+use crate::store::{AppendError, EntityType};
 
 /// Why a command was refused, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -82,20 +82,21 @@ pub(super) fn door(ctx: &Context<'_>, what: &What<'_>) -> Ingest {
     api(ctx).ingest.audited(entry)
 }
 
-/// Tells in the audit for what a command was refused, if it was.
+/// Tells in the audit for what a command was refused.
 pub(super) async fn tell_refused(
     ctx: &Context<'_>,
     what: &What<'_>,
-    errors: &[UserError],
+    error: &UserError,
 ) -> Result<(), Error> {
-    let Some(error) = errors.first() else {
-        return Ok(());
-    };
     let entry = deed(ctx, what).refused(&error.message).entry();
     let ingest = &api(ctx).ingest;
     let told = ingest.command(entry.into_iter().collect(), None).await;
-    told.map(drop)
-        .map_err(|error| of_append(&api(ctx).background, ingest.clock().now(), &error))
+    told.map(drop).map_err(|error| unappended(api(ctx), &error))
+}
+
+/// What is said of a command that could not be appended.
+pub(super) fn unappended(api: &Api, error: &AppendError) -> Error {
+    of_append(&api.background, api.ingest.clock().now(), error)
 }
 
 /// Namespace of the ids that follow from idempotency keys of commands.
@@ -129,7 +130,7 @@ pub(super) async fn reaches_device(ctx: &Context<'_>, id: &str) -> Result<bool, 
     let store = api(ctx).store();
     let key = store.key(EntityType::Device, id).await;
     let key = key.map_err(|error| of_failed(api(ctx), &error))?;
-    Ok(key.is_some_and(|key| within.has_device(key, store.names().site_of_device(key))))
+    Ok(key.is_some_and(|key| within.reaches_device(store.names(), key)))
 }
 
 /// How much of a job is within reach of the caller.
@@ -159,11 +160,9 @@ pub(super) async fn reached(
     let store = api(ctx).store();
     let targets = jobs::targets(store, job_id).await;
     let targets = targets.map_err(|error| of_failed(api(ctx), &error))?;
-    let has = |key| within.has_device(key, store.names().site_of_device(key));
-    let reached = targets
-        .iter()
-        .filter(|target| has(target.device_key))
-        .count();
+    let reaches =
+        |target: &&jobs::TargetRow| within.reaches_device(store.names(), target.device_key);
+    let reached = targets.iter().filter(reaches).count();
     Ok(match reached {
         0 => Reached::Not,
         all if all == targets.len() => Reached::Wholly,

@@ -11,10 +11,9 @@ use async_graphql::{
 use serde_json::json;
 
 use super::command::{
-    Reached, UserError, UserErrorCode, door, keyed_id, reached, reaches_device, reaches_site,
-    tell_refused,
+    Reached, UserError, UserErrorCode, What, door, keyed_id, reached, reaches_device, reaches_site,
+    tell_refused, unappended,
 };
-use super::error::of_append;
 use super::job::Job;
 use super::order::InOrder;
 use super::rows::Stand;
@@ -272,13 +271,6 @@ impl Commands {
             Some(unknown) => Err(unknown),
             None => configuration::set(&door(ctx, &deed), change).await,
         };
-        let refused = async |error| {
-            tell_refused(ctx, &deed, std::slice::from_ref(&error)).await?;
-            Ok(InOrder(SetConfigurationPayload {
-                change: None,
-                user_errors: vec![InOrder(error)],
-            }))
-        };
         match set {
             Ok(outcome) => {
                 let change = recorded(api, Kind::ConfigurationChange, &outcome).await?;
@@ -287,11 +279,14 @@ impl Commands {
                     user_errors: Vec::new(),
                 }))
             }
-            Err(ConfigurationError::Store(error)) => Err(of_failed(api, &error)),
-            Err(ConfigurationError::Append(error)) => {
-                Err(of_append(&api.background, api.ingest.clock().now(), &error))
+            Err(error) => {
+                let error = of_configuration(api, error)?;
+                tell_refused(ctx, &deed, &error).await?;
+                Ok(InOrder(SetConfigurationPayload {
+                    change: None,
+                    user_errors: vec![InOrder(error)],
+                }))
             }
-            Err(error) => refused(of_configuration(error)).await,
         }
     }
 
@@ -337,11 +332,9 @@ impl Commands {
                     user_errors: Vec::new(),
                 }))
             }
-            Err(ScheduleError::Store(error)) => Err(of_failed(api, &error)),
-            Err(ScheduleError::Append(error)) => Err(of_append(&api.background, now, &error)),
             Err(error) => {
-                let error = of_schedule(error);
-                tell_refused(ctx, &deed, std::slice::from_ref(&error)).await?;
+                let error = of_schedule(api, error)?;
+                tell_refused(ctx, &deed, &error).await?;
                 Ok(InOrder(SetSiteSchedulePayload {
                     schedule: None,
                     user_errors: vec![InOrder(error)],
@@ -351,7 +344,8 @@ impl Commands {
     }
 }
 
-fn of_configuration(error: ConfigurationError) -> UserError {
+/// For what a parameter was not set, unless that failed.
+fn of_configuration(api: &Api, error: ConfigurationError) -> Result<UserError, Error> {
     let told = error.to_string();
     let (field, code) = match error {
         ConfigurationError::Unknown { .. } => ("entityId", UserErrorCode::NotFound),
@@ -365,28 +359,29 @@ fn of_configuration(error: ConfigurationError) -> UserError {
             if error.field.as_deref() == Some("newValue") {
                 error.field = Some("value".to_owned());
             }
-            return error;
+            return Ok(error);
         }
         ConfigurationError::OtherRepeat => ("idempotencyKey", UserErrorCode::Conflict),
         ConfigurationError::Stale { .. } => ("expectedVersion", UserErrorCode::Conflict),
-        ConfigurationError::Contended
-        | ConfigurationError::Store(_)
-        | ConfigurationError::Append(_) => ("value", UserErrorCode::Conflict),
+        ConfigurationError::Contended => ("value", UserErrorCode::Conflict),
+        ConfigurationError::Store(error) => return Err(of_failed(api, &error)),
+        ConfigurationError::Append(error) => return Err(unappended(api, &error)),
     };
-    UserError::new(field, code, told)
+    Ok(UserError::new(field, code, told))
 }
 
-fn of_schedule(error: ScheduleError) -> UserError {
+/// For what hours were not set, unless that failed.
+fn of_schedule(api: &Api, error: ScheduleError) -> Result<UserError, Error> {
     let told = error.to_string();
     let field = match error {
-        ScheduleError::Refused(refusal) => return UserError::of(refusal),
+        ScheduleError::Refused(refusal) => return Ok(UserError::of(refusal)),
         ScheduleError::OtherRepeat => "idempotencyKey",
         ScheduleError::Stale { .. } => "expectedVersion",
-        ScheduleError::Contended | ScheduleError::Store(_) | ScheduleError::Append(_) => {
-            "dayOfWeek"
-        }
+        ScheduleError::Contended => "dayOfWeek",
+        ScheduleError::Store(error) => return Err(of_failed(api, &error)),
+        ScheduleError::Append(error) => return Err(unappended(api, &error)),
     };
-    UserError::new(field, UserErrorCode::Conflict, told)
+    Ok(UserError::new(field, UserErrorCode::Conflict, told))
 }
 
 /// What is said of a thing that is to be configured and is out of the caller's reach.
@@ -394,17 +389,16 @@ async fn out_of_reach(
     ctx: &Context<'_>,
     change: &Change,
 ) -> Result<Option<ConfigurationError>, Error> {
-    let id = change.entity_id.as_deref();
-    let (is_reached, what) = match (change.entity_type.as_str(), id) {
-        ("DEVICE", Some(id)) => (reaches_device(ctx, id).await?, "device"),
-        ("SITE", Some(id)) => (reaches_site(ctx, id).await?, "site"),
+    let (is_reached, what, id) = match (change.entity_type.as_str(), change.entity_id.as_deref()) {
+        ("DEVICE", Some(id)) => (reaches_device(ctx, id).await?, "device", id),
+        ("SITE", Some(id)) => (reaches_site(ctx, id).await?, "site", id),
         ("DEVICE" | "SITE", None) => return Ok(None),
         _ => {
             let is_bound = access::within(ctx).await? != Within::Whole;
             return Ok(is_bound.then_some(ConfigurationError::Bound));
         }
     };
-    let id = id.unwrap_or(configuration::SYSTEM).to_owned();
+    let id = id.to_owned();
     Ok((!is_reached).then_some(ConfigurationError::Unknown { what, id }))
 }
 
@@ -420,10 +414,10 @@ async fn recorded(api: &Api, kind: Kind, outcome: &Outcome) -> Result<Option<Arc
 /// The answer to a command on a job that was refused.
 async fn refused(
     ctx: &Context<'_>,
-    deed: (&str, Option<String>),
+    deed: What<'_>,
     error: UserError,
 ) -> Result<InOrder<JobPayload>, Error> {
-    tell_refused(ctx, &deed, std::slice::from_ref(&error)).await?;
+    tell_refused(ctx, &deed, &error).await?;
     Ok(InOrder(JobPayload {
         job: None,
         user_errors: vec![InOrder(error)],
@@ -432,41 +426,39 @@ async fn refused(
 
 async fn job_payload(
     ctx: &Context<'_>,
-    deed: (&str, Option<String>),
+    deed: What<'_>,
     done: Result<(), JobError>,
 ) -> Result<InOrder<JobPayload>, Error> {
-    let api = api(ctx);
-    let told = done.as_ref().err().map(ToString::to_string);
-    let (field, code) = match done {
-        Ok(()) => ("", UserErrorCode::Invalid),
-        Err(JobError::Unknown) => ("jobId", UserErrorCode::NotFound),
-        Err(JobError::Ended { .. } | JobError::Shared) => ("jobId", UserErrorCode::WrongState),
-        Err(JobError::Contended | JobError::Taken) => ("jobId", UserErrorCode::Conflict),
-        Err(JobError::Stale { .. }) => ("expectedVersion", UserErrorCode::Conflict),
-        Err(JobError::NoTarget | JobError::TooManyTargets { .. }) => {
-            ("deviceIds", UserErrorCode::Invalid)
-        }
-        Err(error @ JobError::OtherRepeat) => {
-            let field = "idempotencyKey";
-            let error = UserError::new(field, UserErrorCode::Conflict, error.to_string());
+    let mut user_errors = Vec::new();
+    if let Err(error) = done {
+        let shows_job = !matches!(error, JobError::OtherRepeat | JobError::Refused(_));
+        let error = of_job(api(ctx), error)?;
+        if !shows_job {
             return refused(ctx, deed, error).await;
         }
-        Err(JobError::Refused(refusal)) => {
-            return refused(ctx, deed, UserError::of(refusal)).await;
-        }
-        Err(JobError::Store(error)) => return Err(of_failed(api, &error)),
-        Err(JobError::Append(error)) => {
-            let now = api.ingest.clock().now();
-            return Err(of_append(&api.background, now, &error));
-        }
-    };
-    let user_errors: Vec<UserError> = told
-        .map(|told| UserError::new(field, code, told))
-        .into_iter()
-        .collect();
-    tell_refused(ctx, &deed, &user_errors).await?;
+        tell_refused(ctx, &deed, &error).await?;
+        user_errors.push(InOrder(error));
+    }
     let job_id = deed.1.unwrap_or_default();
     let job = Job::of(ctx, &job_id).await?.map(InOrder);
-    let user_errors = user_errors.into_iter().map(InOrder).collect();
     Ok(InOrder(JobPayload { job, user_errors }))
+}
+
+/// For what a command on a job was refused, unless it failed.
+fn of_job(api: &Api, error: JobError) -> Result<UserError, Error> {
+    let told = error.to_string();
+    let (field, code) = match error {
+        JobError::Unknown => ("jobId", UserErrorCode::NotFound),
+        JobError::Ended { .. } | JobError::Shared => ("jobId", UserErrorCode::WrongState),
+        JobError::Contended | JobError::Taken => ("jobId", UserErrorCode::Conflict),
+        JobError::Stale { .. } => ("expectedVersion", UserErrorCode::Conflict),
+        JobError::NoTarget | JobError::TooManyTargets { .. } => {
+            ("deviceIds", UserErrorCode::Invalid)
+        }
+        JobError::OtherRepeat => ("idempotencyKey", UserErrorCode::Conflict),
+        JobError::Refused(refusal) => return Ok(UserError::of(refusal)),
+        JobError::Store(error) => return Err(of_failed(api, &error)),
+        JobError::Append(error) => return Err(unappended(api, &error)),
+    };
+    Ok(UserError::new(field, code, told))
 }

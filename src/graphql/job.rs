@@ -18,7 +18,7 @@ use crate::event::{Event, Instant, Position, json_bytes};
 use crate::history::Within;
 use crate::history::jobs::{self, JobPlace, JobRow, TargetRow};
 use crate::kinds::Kind;
-use crate::store::{Allowance, Store};
+use crate::store::Allowance;
 
 /// What a device of a job takes when it is rendered, roughly.
 const TARGET_BYTES: usize = 256;
@@ -54,7 +54,7 @@ impl Job {
         };
         let targets = jobs::targets(store, &row.job_id).await;
         let mut targets = targets.map_err(|error| of_failed(api, &error))?;
-        targets.retain(|target| has_target(store, within, target));
+        targets.retain(|target| within.reaches_device(store.names(), target.device_key));
         let is_seen = *within == Within::Whole || !targets.is_empty();
         Ok(is_seen.then(|| Self {
             targets: targets.into(),
@@ -72,7 +72,7 @@ impl Job {
         let ids: Vec<&str> = rows.iter().map(|row| row.job_id.as_str()).collect();
         let targets = jobs::targets_of(store, &ids, allowance).await;
         let mut targets = targets.map_err(|error| of_failed(api, &error))?;
-        targets.retain(|target| has_target(store, within, target));
+        targets.retain(|target| within.reaches_device(store.names(), target.device_key));
         let mut of_jobs: HashMap<String, Vec<TargetRow>> = HashMap::new();
         for target in targets {
             of_jobs
@@ -106,11 +106,6 @@ impl Job {
             .count();
         i32::try_from(count).unwrap_or(i32::MAX)
     }
-}
-
-fn has_target(store: &Store, within: &Within, target: &TargetRow) -> bool {
-    let key = target.device_key;
-    within.has_device(key, store.names().site_of_device(key))
 }
 
 /// A device that a job is meant for.

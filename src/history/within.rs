@@ -4,7 +4,7 @@ use entity::{devices, job_targets, jobs, sites};
 use sea_orm::sea_query::Query;
 use sea_orm::{ColumnTrait, Condition, DbBackend};
 
-use crate::store::{List, is_among};
+use crate::store::{List, Names, is_among};
 
 /// What of the fleet is read, by keys; a key that is in no table reads nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -32,6 +32,12 @@ impl Within {
             Self::Sites(sites) => site.is_some_and(|site| sites.contains(&site)),
             Self::Device { device_key, .. } => *device_key == key,
         }
+    }
+
+    /// Whether a device is within, where it is registered now.
+    #[must_use]
+    pub fn reaches_device(&self, names: &Names, key: i64) -> bool {
+        self.has_device(key, names.site_of_device(key))
     }
 
     /// Whether a site is within.

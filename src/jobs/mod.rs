@@ -313,8 +313,7 @@ pub async fn resolve_targets(
     let mut targets = std::collections::BTreeSet::new();
     for device in devices {
         let key = store.key(EntityType::Device, device).await?;
-        let site = |key| store.names().site_of_device(key);
-        if !key.is_some_and(|key| within.has_device(key, site(key))) {
+        if !key.is_some_and(|key| within.reaches_device(store.names(), key)) {
             return Ok(Err(device.clone()));
         }
         targets.insert(device.clone());
