@@ -4,22 +4,23 @@
 //! of them. What a subscription is, for that, follows from its document, its variables and what its caller
 //! may see; its place in the log does not count.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use async_graphql::futures_util::stream::BoxStream;
 use async_graphql::parser::types::{ExecutableDocument, Field, OperationDefinition, Selection};
 use async_graphql::{Error, Name, Request, Response, Value, Variables};
 use async_graphql_value::Value as Given;
 use futures_util::StreamExt;
 use sha2::{Digest, Sha256};
+use tokio::time::sleep;
 
 use super::order::Keys;
 use super::{Api, ApiSchema, ResumeAfter, Until, cursor, document, run_stream, spending};
 use crate::event::{Instant, Position};
-use crate::identity::{Caller, Permission, Spending, Spent};
+use crate::identity::{Caller, Permission, Spent};
 use crate::kinds::Kind;
 use crate::store::{Allowance, Place};
-
-use std::sync::Arc;
-use std::time::Duration;
 
 /// What a subscription to events is, whoever makes it and wherever it begins.
 pub type Sameness = [u8; 32];
@@ -183,8 +184,7 @@ fn sameness(
 /// something else; then it counts as used again, and no harm is done.
 fn is_used_once(document: &ExecutableDocument, text: &str, name: &Name) -> bool {
     let is_end = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
-    let mut places = text.split('$').skip(1);
-    let used = places.by_ref().filter(|rest| {
+    let used = text.split('$').skip(1).filter(|rest| {
         let after = rest.trim_start().strip_prefix(name.as_str());
         after.is_some_and(is_end)
     });
@@ -242,29 +242,35 @@ impl Following {
         self.run(schema, api, request, room)
     }
 
-    /// How long its caller waits for the next item, having spent what one costs; nothing where there is no
-    /// limit. What is followed is never refused for its cost, only slowed down.
+    /// The same as it is made for all who follow it, with an account of its own.
     #[must_use]
-    pub fn pay(&self, api: &Api) -> Option<Duration> {
-        let spending = api.spending.as_ref()?;
-        self.pay_as(&self.caller, spending, api.ingest.clock().now())
-    }
-
-    /// The same for an item that is made for all who follow it: that has an account of its own.
-    #[must_use]
-    pub fn pay_for_all(&self, api: &Api) -> Option<Duration> {
-        let spending = api.spending.as_ref()?;
+    pub fn for_all(&self) -> Self {
         let caller = Caller {
             account: Arc::from(format!("topic {:?}", self.same)),
             ..self.caller.clone()
         };
-        self.pay_as(&caller, spending, api.ingest.clock().now())
+        Self {
+            caller,
+            ..self.clone()
+        }
     }
 
-    fn pay_as(&self, caller: &Caller, spending: &Spending, now: Instant) -> Option<Duration> {
-        let paid = spending.spend(caller, (Spent::Cost, self.cost), now);
-        let wait = paid.err()?.retry_after_ms;
-        Some(Duration::from_millis(wait.unsigned_abs()))
+    /// Has its caller spend what an item costs, as soon as there is room for that. What is followed is
+    /// never refused for its cost, only slowed down.
+    pub async fn pay(&self, api: &Api) {
+        let Some(spending) = &api.spending else {
+            return;
+        };
+        let spend = || {
+            let now = api.ingest.clock().now();
+            spending.spend(&self.caller, (Spent::Cost, self.cost), now)
+        };
+        while let Err(exceeded) = spend() {
+            sleep(Duration::from_millis(
+                exceeded.retry_after_ms.unsigned_abs(),
+            ))
+            .await;
+        }
     }
 
     fn request(&self) -> Request {

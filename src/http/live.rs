@@ -14,7 +14,6 @@ use futures_util::{FutureExt, StreamExt};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio::sync::broadcast;
-use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Web;
@@ -155,7 +154,7 @@ impl Topics {
         });
         open.insert(following.same, Arc::downgrade(&topic));
         self.count.inc();
-        let (topics, web, following) = (self.clone(), web.clone(), following.clone());
+        let (topics, web, following) = (self.clone(), web.clone(), following.for_all());
         let tracked = web.sockets.clone();
         tracked.spawn(async move {
             let told = tell(&web, &following, (&course, head));
@@ -196,9 +195,7 @@ async fn tell(web: &Web, following: &Following, (course, from): (&Course, Positi
             return News::Refused(Arc::new(answer));
         }
         is_first = false;
-        while let Some(wait) = following.pay_for_all(api) {
-            sleep(wait).await;
-        }
+        following.pay(api).await;
         let Ok(json) = serde_json::to_string(&answer) else {
             return News::Complete;
         };

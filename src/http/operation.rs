@@ -13,7 +13,7 @@ use async_graphql::{Request, Response as Answer};
 use futures_util::{FutureExt, Stream, StreamExt};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Web;
@@ -219,7 +219,9 @@ impl Running {
             is_first = false;
             let next = Output::Next(&answer, cursor.as_deref());
             self.hand(&next, turn).await;
-            pay(web, following).await;
+            if let Some(following) = following {
+                following.pay(&web.api).await;
+            }
         }
     }
 
@@ -278,7 +280,7 @@ impl Running {
                     position => {
                         self.hand(&Output::Written(&item), turn).await;
                         *at = position.unwrap_or(*at);
-                        pay(web, Some(following)).await;
+                        following.pay(&web.api).await;
                     }
                 },
                 Ok(News::Large(position)) if position > *at => return Heard::Large(position),
@@ -307,13 +309,5 @@ impl Running {
         };
         // a connection that is gone takes nothing any more
         let _ = self.items.send(item).await;
-    }
-}
-
-/// Waits until the caller of a subscription may have the next item.
-async fn pay(web: &Web, following: Option<&Following>) {
-    let Some(following) = following else { return };
-    while let Some(wait) = following.pay(&web.api) {
-        sleep(wait).await;
     }
 }
