@@ -17,7 +17,7 @@ use crate::event::Position;
 use crate::graphql::{self, Api};
 use crate::health::Health;
 use crate::http::{self, EdgeArgs, Hosts, Monitor, Peers, Web};
-use crate::identity::{Authority, Keys, RefusedSignIns, Spending, TokenArgs, Tokens, TokensError};
+use crate::identity::{Authority, Denials, Keys, Spending, TokenArgs, Tokens, TokensError};
 use crate::ingest::{Background, Ingest, RequestLog, Strangers, record_faults};
 use crate::jobs::Reconciler;
 use crate::projections::{self, Runner};
@@ -314,7 +314,7 @@ struct Parts {
     background: TaskTracker,
     stop_background: CancellationToken,
     /// Those who were not let in.
-    refused: Arc<RefusedSignIns>,
+    refused: Arc<Denials>,
 }
 
 impl Parts {
@@ -344,7 +344,7 @@ impl Parts {
     }
 
     async fn start(store: &Store, limits: &LimitArgs, access: Access) -> Result<Self, AppError> {
-        let refused: Arc<RefusedSignIns> = Arc::default();
+        let refused: Arc<Denials> = Arc::default();
         let keys = Keys::load(store).await.map_err(AppError::Keys)?;
         let ingest = Ingest::new(store.clone());
         let runner = Runner::new(store.clone(), projections::following());

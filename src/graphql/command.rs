@@ -79,7 +79,7 @@ pub(super) fn door(ctx: &Context<'_>, what: &What<'_>) -> Ingest {
         entry.fact.event_id = Some(Uuid::now_v7());
         entry
     });
-    api(ctx).ingest.audited(entry)
+    api(ctx).ingest.audited(entry.ok())
 }
 
 /// Tells in the audit for what a command was refused.

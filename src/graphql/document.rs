@@ -45,7 +45,7 @@ pub(super) fn check(
     if let Err(error) = &checked
         && ErrorCode::Forbidden.is_of(error)
     {
-        api.refused.count_forbidden(caller, &error.message);
+        api.refused.forbidden(caller, &error.message);
     }
     checked
 }

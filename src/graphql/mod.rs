@@ -50,7 +50,7 @@ use futures_util::StreamExt;
 use tokio::sync::watch;
 
 use crate::event::Position;
-use crate::identity::{Caller, Keys, RefusedSignIns, Spending};
+use crate::identity::{Caller, Denials, Keys, Spending};
 use crate::ingest::{Background, Ingest};
 use crate::store::{Allowance, Store, StoreError};
 use loaders::Loaders;
@@ -73,7 +73,7 @@ pub struct Api {
     /// The access keys that hold.
     pub keys: Arc<Keys>,
     /// Those who were refused.
-    pub refused: Arc<RefusedSignIns>,
+    pub refused: Arc<Denials>,
     /// What callers spend; `None` where nobody needs to say who they are.
     pub spending: Option<Arc<Spending>>,
 }

@@ -4,7 +4,7 @@ use entity::audit_log::Column;
 
 use super::Caller;
 use crate::event::{Cell, Instant, NewEvent, Provenance};
-use crate::kinds::{Draft, Kind};
+use crate::kinds::{Draft, Kind, Refusal};
 
 /// Something that somebody does, or is refused.
 #[derive(Debug)]
@@ -70,9 +70,8 @@ impl Deed {
     /// The entry of the audit.
     ///
     /// # Errors
-    /// Never but by a fault of ours: what does not fit is cut.
-    #[must_use]
-    pub fn entry(self) -> Option<NewEvent> {
-        self.0.finish().ok()
+    /// When what a key is to give is too much for it; all else is cut until it fits.
+    pub fn entry(self) -> Result<NewEvent, Refusal> {
+        self.0.finish()
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::{Caller, Keys, RefusedSignIns, Secret, Tokens};
+use super::{Caller, Denials, Keys, Secret, Tokens};
 use crate::event::Instant;
 
 /// Bytes at most of a credential.
@@ -65,7 +65,7 @@ pub enum Authority {
         /// The tokens that are taken, if any are.
         tokens: Option<Arc<Tokens>>,
         /// Those who were refused.
-        refused: Arc<RefusedSignIns>,
+        refused: Arc<Denials>,
     },
 }
 
@@ -92,7 +92,7 @@ impl Authority {
                 if let Err(why) = &proved
                     && *why != SignInError::Missing
                 {
-                    refused.count(network.map(|network| &**network), why);
+                    refused.sign_in(network.map(|network| &**network), why);
                 }
                 proved
             }

@@ -80,7 +80,8 @@ pub async fn create(
         .from(deed.network)
         .of_key(&key_id, serde_json::to_value(&grant).unwrap_or_default())
         .entry();
-    let mut entry = entry.ok_or(KeyError::Grant(GrantError::TooManySites))?;
+    // the ids of all its sites may be longer than an entry
+    let mut entry = entry.map_err(|_| GrantError::TooManySites)?;
     entry.fact.event_id = event_id;
     let appended = ingest.command(vec![entry], None).await?;
     let secret = Some(secret);
@@ -187,15 +188,13 @@ pub async fn revoke(
             .from(deed.network)
             .because(reason)
             .of_key(key_id, crate::event::Cell::Null)
-            .entry();
+            .entry()
+            .map_err(|_| KeyError::Unknown)?;
         let expect = Expect {
             entity: entity_of(key_id),
             version: found,
         };
-        let appended = match ingest
-            .command(entry.into_iter().collect(), Some(expect))
-            .await
-        {
+        let appended = match ingest.command(vec![entry], Some(expect)).await {
             Err(AppendError::Stale { .. }) => continue,
             appended => appended?,
         };

@@ -19,15 +19,15 @@ const TELL_EVERY: Duration = Duration::from_secs(2);
 /// Networks and reasons told apart at most between two tellings.
 const APART_MAX: usize = 100;
 
-/// Refused sign-ins that are not told yet.
+/// Denials that are not told yet.
 #[derive(Debug, Default)]
-pub struct RefusedSignIns {
-    counts: Mutex<HashMap<(Option<String>, Refused), u32>>,
+pub struct Denials {
+    counts: Mutex<HashMap<(Option<String>, Denied), u32>>,
 }
 
 /// What was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Refused {
+enum Denied {
     SignIn(SignInError),
     /// Somebody who is known asked for what they may not, and why they may not.
     Asking {
@@ -36,29 +36,29 @@ enum Refused {
     },
 }
 
-impl RefusedSignIns {
-    /// Counts one, from a network.
-    pub fn count(&self, network: Option<&str>, why: &SignInError) {
-        self.add(network, Refused::SignIn(why.clone()));
+impl Denials {
+    /// Counts a refused sign-in, from a network.
+    pub fn sign_in(&self, network: Option<&str>, why: &SignInError) {
+        self.add(network, Denied::SignIn(why.clone()));
     }
 
     /// Counts that a caller was not allowed something.
-    pub fn count_forbidden(&self, caller: &Caller, why: &str) {
+    pub fn forbidden(&self, caller: &Caller, why: &str) {
         let actor = caller.name.to_string();
         let why = why.to_owned();
-        self.add(caller.network.as_deref(), Refused::Asking { actor, why });
+        self.add(caller.network.as_deref(), Denied::Asking { actor, why });
     }
 
-    fn add(&self, network: Option<&str>, what: Refused) {
+    fn add(&self, network: Option<&str>, what: Denied) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (network.map(str::to_owned), what);
         let is_apart = counts.len() < APART_MAX || counts.contains_key(&key);
         let key = match key {
             key if is_apart => key,
-            (_, Refused::SignIn(why)) => (None, Refused::SignIn(why)),
-            (_, Refused::Asking { why, .. }) => {
+            (_, Denied::SignIn(why)) => (None, Denied::SignIn(why)),
+            (_, Denied::Asking { why, .. }) => {
                 let actor = "several".to_owned();
-                (None, Refused::Asking { actor, why })
+                (None, Denied::Asking { actor, why })
             }
         };
         let count = counts.entry(key).or_insert(0);
@@ -89,21 +89,20 @@ impl RefusedSignIns {
             return;
         }
         let now = ingest.clock().now();
-        let entry = |((network, what), times): (&(Option<String>, Refused), &u32)| {
+        let entry = |((network, what), times): (&(Option<String>, Denied), &u32)| {
             let deed = match what {
-                Refused::SignIn(why) => {
+                Denied::SignIn(why) => {
                     Deed::new("SIGN_IN", "nobody", now).refused(&why.to_string())
                 }
-                Refused::Asking { actor, why } => Deed::new("COMMAND", actor, now).refused(why),
+                Denied::Asking { actor, why } => Deed::new("COMMAND", actor, now).refused(why),
             };
             let deed = deed.from(network.as_deref());
-            let entry = deed.times(*times).entry()?;
-            Some((Some(Kind::AuditEntry), Ok(entry)))
+            (Some(Kind::AuditEntry), deed.times(*times).entry())
         };
-        let entries: Vec<Given> = taken.iter().filter_map(entry).collect();
+        let entries: Vec<Given> = taken.iter().map(entry).collect();
         if let Err(error) = ingest.record(entries, None, Patience::Unlimited).await {
             let error = crate::telemetry::chain(&error).to_string();
-            tracing::warn!(error, "cannot record refused sign-ins; trying again");
+            tracing::warn!(error, "cannot record who was refused; trying again");
             let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
             for (key, times) in taken {
                 let count = counts.entry(key).or_insert(0);

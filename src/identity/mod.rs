@@ -7,10 +7,10 @@
 mod audit;
 mod authority;
 mod commands;
+mod denials;
 mod grant;
 mod keys;
 mod secret;
-mod sign_in;
 mod spending;
 mod tokens;
 
@@ -25,10 +25,10 @@ use crate::event::Instant;
 pub use audit::Deed;
 pub use authority::{Authority, SignInError};
 pub use commands::{Created, KeyError, Made, create, revoke};
+pub use denials::Denials;
 pub use grant::{Grant, GrantError};
 pub use keys::Keys;
 pub use secret::Secret;
-pub use sign_in::RefusedSignIns;
 pub use spending::{Balance, Exceeded, Rates, Spending, Spent};
 pub use tokens::{SetError, TokenArgs, Tokens, TokensError};
 
