@@ -11,8 +11,9 @@ use super::error::bad_input;
 use super::filters;
 use super::loaders::{CountKey, PageKey};
 use super::order::or_null;
-use super::rows::{self, Stand, put, render, selected};
+use super::rows::{self, Stand, render, selected};
 use super::types::{PAGE_DEFAULT, PAGE_MAX};
+use super::written::put;
 use super::{Api, api, cursor, of_failed};
 use crate::event::{Event, Position};
 use crate::kinds::{Filter, Kind, Operand};
@@ -188,7 +189,7 @@ fn sides(set: &ContextSelectionSet<'_>, fields: &[&Positioned<Field>]) -> Sides 
     sides
 }
 
-/// Which large fields are asked for of the rows of a page.
+/// What is asked for of the rows of a page.
 fn columns(set: &ContextSelectionSet<'_>, fields: &[&Positioned<Field>], kind: Kind) -> Columns {
     let mut columns = Columns::NONE;
     let mut add = |node: &Positioned<Field>| {

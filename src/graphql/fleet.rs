@@ -147,7 +147,7 @@ impl Device {
             before: None,
             upto: None,
             scope: Scope::Changes,
-            columns: Columns::NONE,
+            columns: Columns::SMALL,
             limit: 1,
         };
         let key = self.0.device.device_key;

@@ -38,6 +38,24 @@ pub(super) struct Loaders {
     within: Mutex<Option<Within>>,
 }
 
+/// Keys at most that are read at once.
+const BATCH_MAX: usize = 1_000;
+/// How often a loader lets others go first before it reads. The fields of a request are polled in turn, so
+/// that once is enough for those that stand side by side; the ten times of the library have all of them
+/// polled ten times.
+const YIELDS: usize = 2;
+
+fn loader<K, V>(reads: Reads) -> Loader<K, V, Reads>
+where
+    K: Clone + std::fmt::Debug + Eq + Hash,
+    V: Clone,
+    Reads: BatchFn<K, V>,
+{
+    Loader::new(reads)
+        .with_max_batch_size(BATCH_MAX)
+        .with_yield_count(YIELDS)
+}
+
 impl Loaders {
     /// Loaders that read a log as long as the allowance lasts.
     pub(super) fn new(store: &Store, allowance: Arc<Allowance>) -> Self {
@@ -46,16 +64,16 @@ impl Loaders {
             allowance: Arc::clone(&allowance),
         };
         Self {
-            pages: Loader::new(reads()).with_max_batch_size(1_000),
-            counts: Loader::new(reads()).with_max_batch_size(1_000),
-            devices: Loader::new(reads()).with_max_batch_size(1_000),
-            sites: Loader::new(reads()).with_max_batch_size(1_000),
-            events: Loader::new(reads()).with_max_batch_size(1_000),
-            site_devices: Loader::new(reads()).with_max_batch_size(1_000),
-            site_counts: Loader::new(reads()).with_max_batch_size(1_000),
-            schedules: Loader::new(reads()).with_max_batch_size(1_000),
-            configurations: Loader::new(reads()).with_max_batch_size(1_000),
-            names: Loader::new(reads()).with_max_batch_size(1_000),
+            pages: loader(reads()),
+            counts: loader(reads()),
+            devices: loader(reads()),
+            sites: loader(reads()),
+            events: loader(reads()),
+            site_devices: loader(reads()),
+            site_counts: loader(reads()),
+            schedules: loader(reads()),
+            configurations: loader(reads()),
+            names: loader(reads()),
             rows: AtomicUsize::new(0),
             allowance,
             within: Mutex::default(),
@@ -156,7 +174,7 @@ pub(super) struct DeviceKey(pub(super) i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct SiteKey(pub(super) i64);
 
-/// An event, by its kind and place, with some of its large fields.
+/// An event, by its kind and place, with some of its fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct EventKey(pub(super) Kind, pub(super) Place, pub(super) Columns);
 

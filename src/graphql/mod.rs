@@ -38,6 +38,7 @@ mod spending;
 mod subscription;
 mod types;
 mod words;
+mod written;
 
 use std::sync::Arc;
 
@@ -60,6 +61,7 @@ pub(crate) use document::operation_type;
 pub use error::{ErrorCode, code_of, of_syntax};
 pub use live::{Following, Items, Sameness, Turned, head, turn};
 pub use order::{CanFail, InOrder};
+pub use written::json;
 
 /// What resolvers work with.
 #[derive(Clone, Debug)]
@@ -165,7 +167,10 @@ pub async fn execute(
     match checked {
         Ok((keys, balance)) => {
             let loaders = Loaders::new(api.store(), allowance);
-            let request = request.data(loaders).data(caller);
+            let mut request = request.data(loaders).data(caller);
+            if keys.has_twice() {
+                request = request.data(Merging);
+            }
             let mut answer = schema.schema.execute(request).await;
             keys.arrange(&mut answer);
             error::with_forms(&mut answer.errors);
@@ -187,6 +192,10 @@ pub async fn unfollowable(api: &Api, after: &str) -> Option<Response> {
     let is_final = extensions.get("retryable") == Some(&async_graphql::Value::Boolean(false));
     is_final.then(|| Response::from_errors(vec![document::of_request(error)]))
 }
+
+/// What the library merges: the values of a root field that is asked for more than once. It knows objects, and
+/// no rows that are text.
+struct Merging;
 
 /// Up to where a subscription to events goes, that then ends.
 #[derive(Debug)]
@@ -222,7 +231,10 @@ fn run_stream(
     (request, keys): (Request, Arc<order::Keys>),
     (caller, allowance): (Caller, Arc<Allowance>),
 ) -> BoxStream<'static, (Response, Option<String>)> {
-    let request = request.data(Loaders::new(api.store(), allowance));
+    let mut request = request.data(Loaders::new(api.store(), allowance));
+    if keys.has_twice() {
+        request = request.data(Merging);
+    }
     let answers = schema.schema.execute_stream(request.data(caller));
     answers
         .map(move |mut answer| {

@@ -5,10 +5,12 @@ use std::collections::HashMap;
 
 use async_graphql::parser::types::Field;
 use async_graphql::{ContextSelectionSet, OutputType, Positioned, ServerResult, Value};
+use bytes::Bytes;
 
 use super::fleet::{Device, Site};
 use super::order::or_null;
 use super::rows::Stand;
+use super::written;
 
 /// A field of a document and a key of a device or site.
 type Place = (usize, i64);
@@ -59,14 +61,25 @@ fn address(field: &Positioned<Field>) -> usize {
 /// The values of nested devices and sites.
 #[derive(Default)]
 pub(super) struct Nested {
-    values: HashMap<Place, Value>,
+    values: HashMap<Place, Bytes>,
 }
 
 impl Nested {
-    /// The value of a field for a key.
-    pub(super) fn get(&self, field: &Positioned<Field>, key: Option<i64>) -> Value {
-        let value = key.and_then(|key| self.values.get(&(address(field), key)));
-        value.cloned().unwrap_or_default()
+    /// Writes the value of a field for a key, or of several fields that stand under one key.
+    pub(super) fn write(
+        &self,
+        text: &mut Vec<u8>,
+        fields: &[&Positioned<Field>],
+        key: Option<i64>,
+    ) {
+        let value = |field: &&Positioned<Field>| self.values.get(&(address(field), key?));
+        let mut values = fields.iter().filter_map(value);
+        let Some(first) = values.next() else {
+            return written::value(text, &Value::Null);
+        };
+        let mut merged = Value::Binary(first.clone());
+        values.for_each(|more| written::merge(&mut merged, Value::Binary(more.clone())));
+        written::value(text, &merged);
     }
 
     /// Resolves what rows want.
@@ -93,7 +106,9 @@ impl Nested {
                 ctx.set_error_path(error.into_server_error(asked.field.pos))
             };
             counted.map_err(at)?;
-            ServerResult::Ok((place, value))
+            let mut text = Vec::new();
+            written::value(&mut text, &value);
+            ServerResult::Ok((place, Bytes::from(text)))
         });
         let values = futures_util::future::try_join_all(resolved).await?;
         Ok(Self {

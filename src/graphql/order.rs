@@ -20,7 +20,8 @@ use async_graphql::{
 
 use futures_util::future::BoxFuture;
 
-use super::rows::{put, selected};
+use super::rows::selected;
+use super::written::put;
 
 /// An object whose fields stand in the order in which they are asked for.
 #[derive(Clone, Debug)]
@@ -118,6 +119,12 @@ impl Keys {
         open(document, set, &mut HashSet::new(), &mut fields);
         let keys = fields.iter().map(|field| field.response_key().node.clone());
         Self(keys.collect())
+    }
+
+    /// Whether one of them is asked for more than once.
+    pub(super) fn has_twice(&self) -> bool {
+        let mut met = HashSet::new();
+        !self.0.iter().all(|key| met.insert(key))
     }
 
     /// Puts the fields of an answer into this order. Data of which everything is left out is an object

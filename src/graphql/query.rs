@@ -71,7 +71,9 @@ async fn node(ctx: &Context<'_>) -> ServerResult<Value> {
     let named = ids::read(&id).ok_or_else(|| failed(bad_input("not an id of this API")))?;
     match named {
         Named::Event(kind, place) => {
-            let key = EventKey(kind, place, rows::columns(&set, kind));
+            // whether the caller sees it is told by what it names
+            let columns = rows::columns(&set, kind).with_subject(kind.spec());
+            let key = EventKey(kind, place, columns);
             let event = loaders(ctx).events.load(key).await;
             let event = event.map_err(|error| failed(of_failed(api(ctx), &error)))?;
             let names = api(ctx).store().names();

@@ -18,8 +18,9 @@ use super::meta::{
     Entries, enumeration, field, field_with, input, input_object, object, object_type,
 };
 use super::recordable::recordable;
-use super::rows::{put, selected};
+use super::rows::selected;
 use super::spending::spend_events;
+use super::written::put;
 use super::{access, api, cursor};
 use crate::event::{Instant, Position};
 use crate::ingest::{Given, Patience};

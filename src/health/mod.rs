@@ -159,7 +159,7 @@ impl Health {
             let placed = rows.iter().filter_map(|row| Some((place(row)?, row)));
             let placed: HashMap<Place, &device_status::Model> = placed.collect();
             let places: Vec<Place> = placed.keys().copied().collect();
-            let kind = (Kind::DeviceMetrics, Columns::NONE);
+            let kind = (Kind::DeviceMetrics, Columns::SMALL);
             for event in store.at(kind, &places, &Store::own_allowance()).await? {
                 let Some(row) = placed.get(&Place::of(&event)) else {
                     continue;
@@ -249,7 +249,7 @@ async fn newest_states(store: &Store, keys: &[i64]) -> Result<HashMap<i64, Event
         before: None,
         upto: None,
         scope: Scope::All,
-        columns: Columns::NONE,
+        columns: Columns::SMALL,
         limit: 1,
     };
     let parents = (Operand::Device, keys);

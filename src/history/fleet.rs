@@ -109,7 +109,7 @@ pub async fn provenances(
         (Kind::DeviceMetrics, measured),
     ] {
         let device = kind.spec().device_index();
-        let read = store.at((kind, Columns::NONE), &places, &allowance);
+        let read = store.at((kind, Columns::SMALL), &places, &allowance);
         for event in read.await? {
             let key = device.and_then(|index| event.fact.cells.get(index)?.int());
             provenances.extend(key.map(|key| (key, event.fact.provenance)));

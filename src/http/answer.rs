@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use super::Web;
 use super::accept::Form;
 use super::held::Held;
-use crate::graphql::{ErrorCode, code_of};
+use crate::graphql::{self, ErrorCode, code_of};
 use crate::ingest::Operation;
 use crate::store::Allowance;
 
@@ -75,21 +75,13 @@ pub(super) fn answer(
     let ty = form.content_type();
     let error = answer.errors.first().map(|error| error.message.clone());
     let body = if unexecuted {
-        serde_json::to_vec(&serde_json::json!({ "errors": answer.errors }))
+        serde_json::json!({ "errors": answer.errors }).to_string()
     } else {
-        serde_json::to_vec(answer)
-    };
-    let Ok(body) = body else {
-        let message = "the answer could not be written";
-        return refused(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            ErrorCode::Internal,
-            message,
-        );
+        graphql::json(answer)
     };
     let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(ty))];
     let body = match room {
-        Some(room) => Held::body(body, room),
+        Some(room) => Held::body(body.into_bytes(), room),
         None => body.into(),
     };
     let mut response = (status, headers, body).into_response();

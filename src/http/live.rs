@@ -196,9 +196,7 @@ async fn tell(web: &Web, following: &Following, (course, from): (&Course, Positi
         }
         is_first = false;
         following.pay(api).await;
-        let Ok(json) = serde_json::to_string(&answer) else {
-            return News::Complete;
-        };
+        let json = graphql::json(&answer);
         match position {
             Some(position) if json.len() > ITEM_BYTES_MAX => course.say(News::Large(position)),
             _ => course.say(News::Item(Arc::new(Written {

@@ -133,21 +133,18 @@ pub(super) fn open(
 const COMPLETE: &str = "event: complete\ndata:\n\n";
 
 /// How the output of an operation is told. JSON has no line breaks of its own.
-fn write(_: &str, output: &Output<'_>) -> Option<String> {
+fn write(_: &str, output: &Output<'_>) -> String {
     let next = |data: &str, cursor: Option<&str>| {
         let id = cursor.map_or_else(String::new, |cursor| format!("id: {cursor}\n"));
         format!("event: next\n{id}data: {data}\n\n")
     };
     match output {
-        Output::Next(answer, cursor) => {
-            let data = serde_json::to_string(answer).ok()?;
-            Some(next(&data, *cursor))
-        }
-        Output::Written(item) => Some(next(&item.json, item.cursor.as_deref())),
+        Output::Next(answer, cursor) => next(&graphql::json(answer), *cursor),
+        Output::Written(item) => next(&item.json, item.cursor.as_deref()),
         Output::Refused(refused) => {
             let errors = serde_json::json!({ "errors": refused.errors });
-            Some(format!("event: next\ndata: {errors}\n\n{COMPLETE}"))
+            format!("event: next\ndata: {errors}\n\n{COMPLETE}")
         }
-        Output::Complete => Some(COMPLETE.to_owned()),
+        Output::Complete => COMPLETE.to_owned(),
     }
 }

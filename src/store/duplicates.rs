@@ -12,7 +12,7 @@ use super::allowance::Allowance;
 use super::error::{Doing, StoreError};
 use super::lists::List;
 use super::names::Names;
-use super::rows::{self, Reading};
+use super::rows::{self, Columns, Reading};
 use super::sql::{Sql, on_grid};
 use crate::event::{Cell, Event, Fact, Instant, NewEvent, Position};
 use crate::kinds::{Identity, Kind};
@@ -218,6 +218,7 @@ impl<'t> Look<'t> {
         let mut sql = Sql::new(rows::select(kind.spec(), Reading::Reported));
         sql.push(" WHERE ");
         sql.among("t.position", List::Int(positions.to_vec()));
+        let kind = (kind, Columns::ALL);
         rows::read(self.tx, names, kind, (sql, &Allowance::of(bytes_max))).await
     }
 

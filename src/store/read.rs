@@ -112,7 +112,7 @@ pub struct PageQuery {
     pub upto: Option<Position>,
     /// Of a kind that derives states: only changes, not each report.
     pub scope: Scope,
-    /// Which of its large fields.
+    /// What of them.
     pub columns: Columns,
     /// Events at most.
     pub limit: usize,
@@ -152,14 +152,16 @@ impl Tables {
                 Reach::Devices => self.parents(&query, parent, reach).merged(&keys),
                 Reach::Time => parents::by_time(&query, parent, &keys),
             };
-            return rows::read(&self.db, &self.names, query.kind, (sql, allowance)).await;
+            let kind = (query.kind, query.columns);
+            return rows::read(&self.db, &self.names, kind, (sql, allowance)).await;
         }
         let spec = query.kind.spec();
         let columns = rows::columns(spec, Reading::Whole, query.columns);
         let mut sql = Sql::new(format!("SELECT {columns} FROM {} t WHERE ", spec.table));
         conditions(&mut sql, query);
         ordered(&mut sql, query, "t");
-        rows::read(&self.db, &self.names, query.kind, (sql, allowance)).await
+        let kind = (query.kind, query.columns);
+        rows::read(&self.db, &self.names, kind, (sql, allowance)).await
     }
 
     /// How many events a page would have without a limit.
@@ -222,7 +224,8 @@ impl Tables {
                 continue;
             }
             let sql = self.parents(query, parent, reach).pages(&keys);
-            let read = rows::read_keyed(&self.db, &self.names, query.kind, (sql, allowance));
+            let kind = (query.kind, query.columns);
+            let read = rows::read_keyed(&self.db, &self.names, kind, (sql, allowance));
             for (key, event) in read.await? {
                 pages.entry(key).or_default().push(event);
             }
@@ -253,12 +256,12 @@ impl Tables {
     /// Events by their positions, in one statement; the instants let PostgreSQL pick its partitions.
     pub(crate) async fn at(
         &self,
-        (kind, columns): (Kind, Columns),
+        kind: (Kind, Columns),
         places: &[Place],
         allowance: &Allowance,
     ) -> Result<Vec<Event>, StoreError> {
-        let spec = kind.spec();
-        let columns = rows::columns(spec, Reading::Whole, columns);
+        let spec = kind.0.spec();
+        let columns = rows::columns(spec, Reading::Whole, kind.1);
         let mut sql = Sql::new(format!("SELECT {columns} FROM {} t WHERE ", spec.table));
         let positions = places.iter().map(|place| place.position.0).collect();
         sql.among("t.position", List::Int(positions));
@@ -327,6 +330,7 @@ pub(super) fn ordered(sql: &mut Sql, query: &PageQuery, table: &str) {
         sql.push(&format!("{table}.occurred_at{direction}, "));
     }
     sql.push(&format!("{table}.position{direction}"));
-    sql.push(" LIMIT ")
+    // a number that is bound alone has SQLite prepare the statement anew each time it is run
+    sql.push(" LIMIT 0 + ")
         .bind(i64::try_from(query.limit).unwrap_or(i64::MAX));
 }

@@ -10,7 +10,7 @@ use sea_orm::ConnectionTrait;
 use super::allowance::Allowance;
 use super::error::{Doing, StoreError};
 use super::read::Tables;
-use super::rows::{self, Reading};
+use super::rows::{self, Columns, Reading};
 use super::sql::Sql;
 use crate::event::{Event, Position};
 use crate::kinds::Kind;
@@ -122,7 +122,13 @@ impl Tables {
             let mut sql = Sql::new(rows::select(kind.spec(), Reading::AsAppended));
             within(&mut sql, (from, upto));
             sql.push(" ORDER BY t.position");
-            let read = rows::read(&self.db, &self.names, kind, (sql, &allowance)).await?;
+            let read = rows::read(
+                &self.db,
+                &self.names,
+                (kind, Columns::ALL),
+                (sql, &allowance),
+            )
+            .await?;
             // the rest of a commit that is not read whole
             let before = self.count_within(kind, (first, Position(from.0 - 1)));
             let behind = self.count_within(kind, (upto.next(), last));
@@ -163,7 +169,13 @@ impl Tables {
             let mut sql = Sql::new(rows::select(kind.spec(), Reading::AsAppended));
             within(&mut sql, (position, position));
             let allowance = Allowance::of(usize::MAX);
-            let read = rows::read(&self.db, &self.names, kind, (sql, &allowance)).await?;
+            let read = rows::read(
+                &self.db,
+                &self.names,
+                (kind, Columns::ALL),
+                (sql, &allowance),
+            )
+            .await?;
             if let Some(event) = read.into_iter().next() {
                 return Ok(Some(event));
             }
@@ -183,7 +195,7 @@ impl Tables {
         sql.bind(position.next().0)
             .push("), 0) AND last_position > ")
             .bind(position.0);
-        sql.push(" ORDER BY first_position LIMIT ");
+        sql.push(" ORDER BY first_position LIMIT 0 + ");
         sql.bind(i64::try_from(commits_max.clamp(1, 1_000)).unwrap_or(1_000));
         let statement = sql.statement(self.db.get_database_backend());
         let rows = self

@@ -3,12 +3,13 @@
 
 use std::borrow::Cow;
 
-use async_graphql::{Response as Answer, ServerError};
+use async_graphql::ServerError;
 use axum::extract::ws::{CloseFrame, Message};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::super::operation::Output;
+use crate::graphql;
 
 /// Name of the protocol.
 pub(super) const PROTOCOL: &str = "graphql-transport-ws";
@@ -107,13 +108,6 @@ pub(super) enum Saying<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         payload: Option<&'a RawValue>,
     },
-    /// An item of an operation.
-    Next {
-        /// Its name.
-        id: &'a str,
-        /// The item.
-        payload: &'a Answer,
-    },
     /// An operation cannot be executed, and has ended.
     Error {
         /// Its name.
@@ -137,21 +131,21 @@ pub(super) enum Saying<'a> {
 }
 
 /// How the output of an operation is said.
-pub(super) fn write(id: &str, output: &Output<'_>) -> Option<String> {
+pub(super) fn write(id: &str, output: &Output<'_>) -> String {
+    let next = |json: &str| {
+        let id = serde_json::Value::from(id);
+        format!(r#"{{"type":"next","id":{id},"payload":{json}}}"#)
+    };
     let saying = match output {
-        Output::Written(item) => {
-            let id = serde_json::to_string(id).ok()?;
-            let json = &item.json;
-            return Some(format!(r#"{{"type":"next","id":{id},"payload":{json}}}"#));
-        }
-        Output::Next(payload, _) => Saying::Next { id, payload },
+        Output::Written(item) => return next(&item.json),
+        Output::Next(answer, _) => return next(&graphql::json(answer)),
         Output::Refused(refused) => Saying::Error {
             id,
             payload: &refused.errors,
         },
         Output::Complete => Saying::Complete { id },
     };
-    saying.text()
+    saying.text().unwrap_or_default()
 }
 
 impl Saying<'_> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use homepot_analytics::event::{Cell, Event};
+use homepot_analytics::event::{Cell, Event, Instant};
 use homepot_analytics::kinds::{Envelope, Filter, Kind, Operand, Operator, Spec, Type};
 use homepot_analytics::store::{
     Columns, EntityType, Order, PageQuery, Place, Scope, Store, StoreError,
@@ -301,7 +301,7 @@ async fn large_fields_are_read_only_where_they_are_asked_for(database: Database)
     let spec = Kind::ErrorLog.spec();
     let index = |name| spec.index_of(name).unwrap();
     let query = PageQuery {
-        columns: Columns::NONE.with(index("stackTrace")),
+        columns: Columns::SMALL.with(index("stackTrace")),
         ..all_of(Kind::ErrorLog)
     };
     let page = log.page(&query, &log.allowance()).await.unwrap();
@@ -315,6 +315,32 @@ async fn large_fields_are_read_only_where_they_are_asked_for(database: Database)
         event.fact.extra = Cell::Null;
     }
     assert_eq!(page, expected);
+    let few = PageQuery {
+        columns: Columns::NONE.with(index("severity")),
+        ..query
+    };
+    for (event, whole) in log
+        .page(&few, &log.allowance())
+        .await
+        .unwrap()
+        .iter()
+        .zip(&expected)
+    {
+        assert_eq!(Place::of(event), Place::of(whole));
+        for (at, cell) in event.fact.cells.iter().enumerate() {
+            let is_asked = at == index("severity");
+            let expected = if is_asked {
+                &whole.fact.cells[at]
+            } else {
+                &Cell::Null
+            };
+            assert_eq!(cell, expected);
+        }
+        assert_eq!(
+            (event.fact.event_id, event.recorded_at),
+            (None, Instant::default())
+        );
+    }
     log.close().await;
 }
 
