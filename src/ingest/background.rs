@@ -1,9 +1,12 @@
 //! Takes what this server says of itself (its requests, its errors) without ever making the one who
 //! says it wait: what does not fit into the queue is dropped and counted.
 
+use std::time::Duration;
+
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{Ingest, Patience};
@@ -11,6 +14,11 @@ use crate::event::NewEvent;
 
 /// Events at most that are appended at once.
 const BATCH_MAX: usize = 500;
+
+/// What comes sooner after the last append is gathered: each commit costs all readers the pages that they
+/// keep, and a busy server would make one of every few requests. (Measured with 32 clients on SQLite: a third
+/// more pages a second.)
+const GATHERED_FOR: Duration = Duration::from_millis(100);
 
 /// Counters of the queue.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +91,7 @@ impl Background {
                     continue;
                 }
             }
+            let began = Instant::now();
             let count = events.len();
             let given = events
                 .into_iter()
@@ -98,6 +107,12 @@ impl Background {
                     count,
                     "cannot record what this server says of itself"
                 );
+            }
+            if queue.len() < BATCH_MAX {
+                tokio::select! {
+                    () = sleep_until(began + GATHERED_FOR) => {}
+                    () = stop.cancelled() => {}
+                }
             }
         }
     }

@@ -51,6 +51,11 @@ const UNLESS_FROZEN: [(&str, &str); 5] = [
 /// Statements that a connection keeps prepared. A reader's are small, and of few forms; the writer has
 /// one for each number of rows in which commits come, of up to 2 MiB.
 const STATEMENTS_KEPT: usize = 128;
+/// Bytes of the file that a reader has mapped into memory. Each commit of the writer makes a reader forget
+/// its pages, which it then would copy from the cache of the system again.
+const MAPPED_BYTES_MAX: u64 = 1 << 40;
+/// How long a connection to PostgreSQL that was just used is taken for alive.
+const ALIVE_FOR: Duration = Duration::from_millis(500);
 /// Rows that the thread of an SQLite connection may be ahead of their reader: of the largest, 50 MiB.
 /// With the 50 that the library has the two wake each other all the time.
 const ROWS_AHEAD: usize = 256;
@@ -292,8 +297,12 @@ async fn sqlite(location: &Location) -> Result<Connections, OpenError> {
     let readers = SqlitePoolOptions::new()
         .max_connections(location.readers_max)
         .idle_timeout(Some(Duration::from_mins(1)));
-    let readers = within::sqlite(readers, location.reads_within)
-        .connect_lazy_with(options.clone().pragma("query_only", "ON"));
+    let readers = within::sqlite(readers, location.reads_within).connect_lazy_with(
+        options
+            .clone()
+            .pragma("mmap_size", MAPPED_BYTES_MAX.to_string())
+            .pragma("query_only", "ON"),
+    );
     let writer = SqlxSqliteConnector::from_sqlx_sqlite_pool(writer);
     check_sqlite(&writer)
         .await
@@ -391,6 +400,16 @@ async fn postgres(location: &Location) -> Result<Connections, OpenError> {
             .max_connections(connections)
             .acquire_timeout(LOCK_WAIT)
             .idle_timeout(Some(Duration::from_mins(1)))
+            // to ask before each statement whether the server is there would cost as much as a small one
+            .test_before_acquire(false)
+            .before_acquire(|connection, used| {
+                Box::pin(async move {
+                    if used.idle_for > ALIVE_FOR {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
     };
     let failed = |error| {
         let source = DbErr::Conn(sea_orm::RuntimeErr::SqlxError(Arc::new(error)));

@@ -94,6 +94,15 @@ impl Parents<'_> {
     /// The rows of the pages of some parents, with the key of the parent behind the columns.
     pub(super) fn pages(&self, keys: &[i64]) -> Sql {
         let (table, columns) = (self.table(), self.columns());
+        if let (DbBackend::Postgres, Some(condition)) = (self.backend, self.alone()) {
+            // its index has them as they are
+            let mut sql = Sql::new(format!("SELECT {columns}, k.value FROM "));
+            sql.each(keys)
+                .push(" CROSS JOIN LATERAL (")
+                .add(self.part("t.*", &condition))
+                .push(") AS t");
+            return sql;
+        }
         if self.backend == DbBackend::Postgres {
             let mut sql = Sql::new(format!("SELECT {columns}, page.k FROM ("));
             sql.add(self.places(keys));
@@ -163,8 +172,22 @@ impl Parents<'_> {
             .push(") AS one)");
     }
 
+    /// The condition that an event is of the parent `k.value`, where one column says so.
+    fn alone(&self) -> Option<String> {
+        let spec = self.query.kind.spec();
+        match (self.parent, device_of(spec), site_of(spec)) {
+            (Operand::Site, None, Some(column)) | (Operand::Device, Some(column), _) => {
+                Some(format!("{column} = k.value"))
+            }
+            _ => None,
+        }
+    }
+
     /// The places of the page of the parent `k.value`.
     fn page(&self) -> Sql {
+        if let Some(condition) = self.alone() {
+            return self.part(PLACE, &condition);
+        }
         let spec = self.query.kind.spec();
         match (self.parent, device_of(spec), site_of(spec)) {
             (Operand::Site, Some(device), site) if self.reach == Reach::Devices => {
@@ -174,17 +197,15 @@ impl Parents<'_> {
                 let at_site = format!(
                     "+{device} IN (SELECT d.device_key FROM devices d WHERE d.site_key = k.value)"
                 );
-                self.part(&match site {
+                let named = match site {
                     Some(site) => {
                         format!("(+{site} = k.value OR +{site} IS NULL AND {at_site})")
                     }
                     None => at_site,
-                })
+                };
+                self.part(PLACE, &named)
             }
-            (Operand::Site, None, Some(column)) | (Operand::Device, Some(column), _) => {
-                self.part(&format!("{column} = k.value"))
-            }
-            _ => self.part("FALSE"),
+            _ => self.part(PLACE, "FALSE"),
         }
     }
 
@@ -193,10 +214,10 @@ impl Parents<'_> {
         let of_device = of_device(device, site);
         let mut sql = Sql::new("SELECT every.* FROM (SELECT found.position, found.occurred_at");
         sql.push(" FROM (SELECT device_key FROM devices WHERE site_key = k.value) AS d");
-        self.each_of(&mut sql, self.part(&of_device));
+        self.each_of(&mut sql, self.part(PLACE, &of_device));
         if let Some(site) = site {
             sql.push(" UNION ALL SELECT * FROM (")
-                .add(self.part(&format!("{site} = k.value")))
+                .add(self.part(PLACE, &format!("{site} = k.value")))
                 .push(") AS own");
         }
         sql.push(") AS every");
@@ -204,11 +225,11 @@ impl Parents<'_> {
         sql
     }
 
-    /// The places of the page of what fits a condition.
-    fn part(&self, condition: &str) -> Sql {
+    /// The page of what fits a condition.
+    fn part(&self, columns: &str, condition: &str) -> Sql {
         let table = self.table();
         let mut sql = Sql::new(format!(
-            "SELECT {PLACE} FROM {table} t WHERE {condition} AND "
+            "SELECT {columns} FROM {table} t WHERE {condition} AND "
         ));
         conditions(&mut sql, self.query);
         ordered(&mut sql, self.query, "t");
