@@ -43,7 +43,7 @@ pub(super) struct Item {
     pub(super) id: Arc<str>,
     /// Its number.
     pub(super) number: u64,
-    /// How it is told, unless it cannot be written.
+    /// How it is told, until it is.
     pub(super) text: Option<String>,
     /// Whether the operation has ended with it.
     pub(super) is_last: bool,
@@ -64,14 +64,14 @@ pub(super) enum Output<'a> {
 }
 
 /// How the output of an operation with a name is told.
-pub(super) type Write = fn(&str, &Output<'_>) -> Option<String>;
+pub(super) type Write = fn(&str, &Output<'_>) -> String;
 
 /// Begins an operation whose items go to a connection.
 pub(super) fn begin(
     web: &Web,
     (id, number): (Arc<str>, u64),
     (mut asked, room): (Asked, Taken),
-    (items, write, execution): (mpsc::Sender<Item>, Write, Arc<Semaphore>),
+    (items, write, execution): (mpsc::Sender<Box<Item>>, Write, Arc<Semaphore>),
 ) -> Operation {
     let is_following = asked.0.as_mut().is_ok_and(graphql::is_subscription);
     let stop = CancellationToken::new();
@@ -135,7 +135,7 @@ enum Heard {
 struct Running {
     id: Arc<str>,
     number: u64,
-    items: mpsc::Sender<Item>,
+    items: mpsc::Sender<Box<Item>>,
     write: Write,
     /// Those of a connection that are executed at once, save those that follow something.
     execution: Arc<Semaphore>,
@@ -151,13 +151,16 @@ impl Running {
             Err(refused) => return self.hand(&Output::Refused(&refused), None).await,
         };
         let Web { schema, api, .. } = web;
-        let mut request = match graphql::turn(schema, api, (request, last.as_deref()), &caller) {
-            Turned::Alone(request) => *request,
-            Turned::Following(following) => return self.follow(web, *following).await,
-            Turned::Refused(refused) => {
-                return self.hand(&Output::Refused(&refused), None).await;
-            }
-        };
+        match graphql::turn(schema, api, (request, last.as_deref()), &caller) {
+            Turned::Alone(request) => Box::pin(self.execute(web, (request, caller))).await,
+            Turned::Following(following) => self.follow(web, following).await,
+            Turned::Refused(refused) => self.hand(&Output::Refused(&refused), None).await,
+        }
+    }
+
+    /// Executes what is answered to its caller alone.
+    async fn execute(&self, web: &Web, (mut request, caller): (Box<Request>, Caller)) {
+        let Web { schema, api, .. } = web;
         let mut executed = None;
         if !graphql::is_subscription(&mut request) {
             executed = Arc::clone(&self.execution).acquire_owned().await.ok();
@@ -165,7 +168,7 @@ impl Running {
         let (room, began) = (Arc::clone(&self.room), Instant::now());
         let is_told = executed.is_some() && !self.id.is_empty();
         let (by, name) = (caller.clone(), request.operation_name.clone());
-        let answers = graphql::execute_stream(schema, api, request, (caller, room));
+        let answers = graphql::execute_stream(schema, api, *request, (caller, room));
         let mut answers = pin!(answers.map(|(answer, cursor)| (answer, cursor, None)));
         let ended = self.tell(web, &mut answers, (executed, None)).await;
         if is_told {
@@ -226,7 +229,7 @@ impl Running {
     }
 
     /// Follows events together with whoever follows the same.
-    async fn follow(&self, web: &Web, following: Following) {
+    async fn follow(&self, web: &Web, following: Box<Following>) {
         let Web { schema, api, .. } = web;
         let room = || Arc::clone(&self.room);
         let shared = match following.begins(api).await {
@@ -240,7 +243,8 @@ impl Running {
         let Some((topic, mut at)) = shared else {
             // also what cannot be begun is said in its own words
             let mut items = following.alone(schema, api, room());
-            if self.tell(web, &mut items, (None, Some(&following))).await == Ended::Itself {
+            let told = Box::pin(self.tell(web, &mut items, (None, Some(&following))));
+            if told.await == Ended::Itself {
                 self.hand(&Output::Complete, None).await;
             }
             return;
@@ -249,7 +253,9 @@ impl Running {
         loop {
             if at < upto {
                 let mut items = following.between(schema, api, (at, Some(upto)), room());
-                if self.tell(web, &mut items, (None, Some(&following))).await == Ended::Told {
+                // most of its time it only listens, and then has no need of the room for this
+                let told = Box::pin(self.tell(web, &mut items, (None, Some(&following))));
+                if told.await == Ended::Told {
                     return;
                 }
                 at = upto;
@@ -300,13 +306,13 @@ impl Running {
 
     /// Hands over, with its turn if another item comes after it.
     async fn hand(&self, output: &Output<'_>, turn: Option<OwnedSemaphorePermit>) {
-        let item = Item {
+        let item = Box::new(Item {
             id: Arc::clone(&self.id),
             number: self.number,
-            text: (self.write)(&self.id, output),
+            text: Some((self.write)(&self.id, output)),
             is_last: !matches!(output, Output::Next(..) | Output::Written(_)),
             _held: (turn, Arc::clone(&self.room)),
-        };
+        });
         // a connection that is gone takes nothing any more
         let _ = self.items.send(item).await;
     }

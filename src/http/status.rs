@@ -60,10 +60,14 @@ impl Monitor {
         }
     }
 
+    /// Counts a socket until what is returned is dropped.
+    pub(super) fn socket(&self) -> Counted {
+        Counted::on(&self.sockets)
+    }
+
     /// Counts an operation of a socket until what is returned is dropped.
-    pub(super) fn operation(&self) -> Running {
-        self.operations.inc();
-        Running(self.operations.clone())
+    pub(super) fn operation(&self) -> Counted {
+        Counted::on(&self.operations)
     }
 
     fn text(&self) -> Result<String, std::fmt::Error> {
@@ -73,11 +77,18 @@ impl Monitor {
     }
 }
 
-/// An operation of a socket that has not ended.
+/// What is counted as long as it lives.
 #[derive(Debug)]
-pub(super) struct Running(Gauge);
+pub(super) struct Counted(Gauge);
 
-impl Drop for Running {
+impl Counted {
+    fn on(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
     }

@@ -20,6 +20,7 @@ use super::Web;
 use super::answer::refused;
 use super::connections::Place;
 use super::room::Room;
+use super::status::Counted;
 use crate::graphql::ErrorCode;
 use crate::identity::Caller;
 use message::PROTOCOL;
@@ -28,8 +29,8 @@ use message::PROTOCOL;
 /// whole, so each socket there may be is good for so many; what is recorded in bulk is posted.
 pub(super) const MESSAGE_BYTES_MAX: usize = 128 * 1024;
 /// Bytes of the buffers of a socket, which it has also while nothing comes: those of the library are
-/// 128 KiB, more than a gigabyte for as many sockets as there may be.
-const BUFFER_BYTES: usize = 4 * 1024;
+/// 128 KiB, more than a gigabyte for as many sockets as there may be. What clients say is short.
+const BUFFER_BYTES: usize = 512;
 
 /// Places for sockets and streams, and room for the operations on all of them.
 #[derive(Clone, Debug)]
@@ -88,12 +89,20 @@ pub(super) fn open(
         .read_buffer_size(BUFFER_BYTES)
         .write_buffer_size(BUFFER_BYTES)
         .on_upgrade(move |socket| {
-            web.sockets.clone().track_future(async move {
-                web.monitor.sockets.inc();
-                let monitor = Arc::clone(&web.monitor);
-                session::serve(web, by, socket).await;
-                monitor.sockets.dec();
-                drop((place, connection));
-            })
+            let counted = web.monitor.socket();
+            let held = Held {
+                _place: place,
+                _connection: connection,
+                _counted: counted,
+            };
+            let served = session::serve(web.clone(), (by, held), socket);
+            web.sockets.track_future(served)
         })
+}
+
+/// What a socket holds as long as it is open.
+struct Held {
+    _place: OwnedSemaphorePermit,
+    _connection: Option<Arc<Place>>,
+    _counted: Counted,
 }

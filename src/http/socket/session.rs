@@ -19,8 +19,8 @@ use super::super::operation::{self, Item, Operation};
 use super::super::prepared::prepared;
 use super::super::room::{Refusal, Share};
 use super::super::sign_in;
-use super::By;
 use super::message::{self, Closing, Said, Saying};
+use super::{By, Held};
 use crate::clock::Clock;
 use crate::graphql::ErrorCode;
 use crate::graphql::bulk::Body;
@@ -39,12 +39,26 @@ const OPERATIONS_MAX: usize = 100;
 /// readers, so that one client leaves some to the others.
 const EXECUTED_MAX: usize = 4;
 
-/// Serves a socket until its client or the server ends it.
-pub(super) async fn serve(web: Web, by: By, socket: WebSocket) {
+/// Serves a socket until its client or the server ends it. What is needed at its beginning alone is not in the
+/// future, of which each socket has one.
+pub(super) fn serve(
+    web: Web,
+    (by, held): (By, Held),
+    socket: WebSocket,
+) -> impl Future<Output = ()> + use<> {
     let is_spoken = socket.protocol().is_some();
-    let (mut sink, mut messages) = socket.split();
+    let (sink, messages) = socket.split();
+    let session = Session::new(web, by, held);
+    run(session, is_spoken, (sink, messages))
+}
+
+async fn run(
+    mut session: Session,
+    is_spoken: bool,
+    (mut sink, mut messages): (SplitSink<WebSocket, Message>, SplitStream<WebSocket>),
+) {
     let closing = if is_spoken {
-        Session::new(web, by).run(&mut sink, &mut messages).await
+        session.run(&mut sink, &mut messages).await
     } else {
         Some(Closing::UnknownProtocol)
     };
@@ -73,12 +87,13 @@ struct Session {
     /// Operations that were begun so far.
     begun: u64,
     execution: Arc<Semaphore>,
-    items: mpsc::Sender<Item>,
-    handed: mpsc::Receiver<Item>,
+    items: mpsc::Sender<Box<Item>>,
+    handed: mpsc::Receiver<Box<Item>>,
+    _held: Held,
 }
 
 impl Session {
-    fn new(web: Web, by: By) -> Self {
+    fn new(web: Web, by: By, held: Held) -> Self {
         // operations wait for their turns in the order in which they come, so none starves another
         let (items, handed) = mpsc::channel(1);
         Self {
@@ -92,12 +107,13 @@ impl Session {
             execution: Arc::new(Semaphore::new(EXECUTED_MAX)),
             items,
             handed,
+            _held: held,
         }
     }
 
     /// Runs until the socket is to be closed; `None` when the client has gone.
     async fn run(
-        mut self,
+        &mut self,
         sink: &mut SplitSink<WebSocket, Message>,
         messages: &mut SplitStream<WebSocket>,
     ) -> Option<Closing> {
