@@ -96,11 +96,11 @@ impl Parents<'_> {
         let (table, columns) = (self.table(), self.columns());
         if let (DbBackend::Postgres, Some(condition)) = (self.backend, self.alone()) {
             // its index has them as they are
-            let mut sql = Sql::new(format!("SELECT {columns}, k.value FROM "));
+            let mut sql = Sql::new("SELECT page.*, k.value FROM ");
             sql.each(keys)
                 .push(" CROSS JOIN LATERAL (")
-                .add(self.part("t.*", &condition))
-                .push(") AS t");
+                .add(self.part(&columns, &condition))
+                .push(") AS page");
             return sql;
         }
         if self.backend == DbBackend::Postgres {

@@ -330,7 +330,6 @@ pub(super) fn ordered(sql: &mut Sql, query: &PageQuery, table: &str) {
         sql.push(&format!("{table}.occurred_at{direction}, "));
     }
     sql.push(&format!("{table}.position{direction}"));
-    // a number that is bound alone has SQLite prepare the statement anew each time it is run
-    sql.push(" LIMIT 0 + ")
-        .bind(i64::try_from(query.limit).unwrap_or(i64::MAX));
+    // were it bound, SQLite would prepare the statement anew each time it is run, and PostgreSQL plan it
+    sql.push(&format!(" LIMIT {}", query.limit));
 }
