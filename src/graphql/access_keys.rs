@@ -167,15 +167,15 @@ impl AccessKey {
     }
 }
 
-impl TypedEdge for AccessKey {
+impl TypedEdge for InOrder<AccessKey> {
     const NAME: &'static str = "AccessKey";
 
     fn id(&self) -> &str {
-        &self.row.key_id
+        &self.0.row.key_id
     }
 
     fn weight_bytes(&self) -> usize {
-        2 * self.row.key_grant.as_ref().map_or(0, String::len) + size_of::<keys::KeyRow>()
+        2 * self.0.row.key_grant.as_ref().map_or(0, String::len) + size_of::<keys::KeyRow>()
     }
 
     async fn count(
@@ -196,7 +196,8 @@ impl TypedEdge for AccessKey {
         let allowance = loaders(ctx).allowance();
         let rows = keys::keys_page(api(ctx).store(), page, allowance).await;
         let rows = rows.map_err(|error| of_failed(api(ctx), &error))?;
-        Self::all(ctx, rows).await
+        let keys = AccessKey::all(ctx, rows).await?;
+        Ok(keys.into_iter().map(InOrder).collect())
     }
 }
 

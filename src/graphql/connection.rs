@@ -9,21 +9,21 @@ use async_graphql::{Context, ContextSelectionSet, Error, Name, Positioned, Serve
 
 use super::error::bad_input;
 use super::filters;
-use super::loaders::{CountKey, PageKey};
 use super::order::or_null;
+use super::page_keys::{CountKey, PageKey, PageShape};
 use super::rows::{self, Stand, render, selected};
 use super::types::{PAGE_DEFAULT, PAGE_MAX};
 use super::written::put;
-use super::{Api, api, cursor, of_failed};
+use super::{Api, api, cursor, loaders, of_failed};
 use crate::event::{Event, Position};
 use crate::kinds::{Filter, Kind, Operand};
-use crate::store::{Columns, Order, PageQuery, Place, Scope, StoreError};
+use crate::store::{Columns, Order, PageQuery, Place, Scope, Store, StoreError};
 
 /// The device or site under which a connection stands.
 pub(super) type Parent = Option<(Operand, i64)>;
 
 /// What a page was asked for.
-struct Asked {
+struct Arguments {
     order: Order,
     after: Option<Place>,
     before: Option<Place>,
@@ -32,31 +32,88 @@ struct Asked {
     scope: Scope,
 }
 
+/// What a connection is asked for: the same under each parent under which it stands.
+pub(super) struct Asked {
+    arguments: Arguments,
+    pages: Vec<PageShape>,
+    /// Up to where it is read.
+    head: Position,
+}
+
 /// Resolves a connection of one kind, or of all when there is no kind.
 pub(super) async fn resolve(
     ctx: &Context<'_>,
     kind: Option<Kind>,
     parent: Parent,
 ) -> ServerResult<Option<Value>> {
-    let at = |error: Error| ctx.set_error_path(error.into_server_error(ctx.item.pos));
-    let api = api(ctx);
-    let arguments: IndexMap<Name, Value> = ctx.field().arguments()?.into_iter().collect();
-    let asked = asked(api, &arguments).map_err(at)?;
-    let kinds: Vec<Kind> = kind.map_or_else(|| Kind::all().collect(), |kind| vec![kind]);
-    let filters = filters::read(ctx, &kinds, arguments.get("filter")).await;
-    let queries = queries(kind, &asked, filters.map_err(at)?);
-    let type_name = kind.map_or("Event", |kind| kind.spec().type_name);
+    let known = loaders(ctx).asked(ctx.item.pos);
+    let asked = if let Some(asked) = known.filter(|_| parent.is_some()) {
+        asked
+    } else {
+        let asked = asked(ctx, kind).await;
+        let at = |error: Error| ctx.set_error_path(error.into_server_error(ctx.item.pos));
+        let asked = Arc::new(asked.map_err(at)?);
+        loaders(ctx).keep_asked(ctx.item.pos, &asked);
+        asked
+    };
     let connection = Connection {
         ctx,
-        type_name,
+        type_name: type_name(kind),
         asked,
-        queries,
         parent,
     };
     connection.render().await.map(Some)
 }
 
-fn asked(api: &Api, arguments: &IndexMap<Name, Value>) -> Result<Asked, Error> {
+fn type_name(kind: Option<Kind>) -> &'static str {
+    kind.map_or("Event", |kind| kind.spec().type_name)
+}
+
+/// What the connection of a field is asked for.
+async fn asked(ctx: &Context<'_>, kind: Option<Kind>) -> Result<Asked, Error> {
+    let api = api(ctx);
+    let given = ctx.field().arguments().map_err(|e| bad_input(e.message))?;
+    let given: IndexMap<Name, Value> = given.into_iter().collect();
+    let arguments = arguments(api, &given)?;
+    let kinds: Vec<Kind> = kind.map_or_else(|| Kind::all().collect(), |kind| vec![kind]);
+    let filters = filters::read(ctx, &kinds, given.get("filter")).await?;
+    let mut queries = queries(kind, &arguments, filters);
+    let head = head(api.store(), queries.len()).await;
+    let head = head.map_err(|error| of_failed(api, &error))?;
+    let set = ctx.with_selection_set(&ctx.item.node.selection_set);
+    let fields = fields(&set, kind);
+    let is_live = fields
+        .iter()
+        .any(|field| field.node.name.node == "liveCursor");
+    let upto = (is_live || queries.len() > 1).then_some(head);
+    for query in &mut queries {
+        query.upto = upto;
+        query.columns = columns(&set, &fields, query.kind);
+    }
+    Ok(Asked {
+        arguments,
+        pages: queries.into_iter().map(PageShape::new).collect(),
+        head,
+    })
+}
+
+/// Up to where it is read. Several kinds are read one after the other while others append; without
+/// a common end a page would pass over what its first kinds did not have yet.
+async fn head(store: &Store, kinds: usize) -> Result<Position, StoreError> {
+    if kinds > 1 {
+        store.committed_head().await
+    } else {
+        Ok(store.head())
+    }
+}
+
+/// What is selected of a connection.
+fn fields<'a>(ctx: &ContextSelectionSet<'a>, kind: Option<Kind>) -> Vec<&'a Positioned<Field>> {
+    let name = format!("{}Connection", type_name(kind));
+    selected(ctx, &ctx.item.node, &|ty| ty == name)
+}
+
+fn arguments(api: &Api, arguments: &IndexMap<Name, Value>) -> Result<Arguments, Error> {
     let number = |name: &str| match arguments.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Number(number)) => {
@@ -94,7 +151,7 @@ fn asked(api: &Api, arguments: &IndexMap<Name, Value>) -> Result<Asked, Error> {
                        ordered as recorded";
         return Err(bad_input(message));
     }
-    Ok(Asked {
+    Ok(Arguments {
         order,
         after,
         before,
@@ -115,7 +172,7 @@ fn order_of(name: &str) -> Order {
 
 /// One query for each kind that can have rows. A page from the end is read the other way round, and
 /// one row more than asked for tells whether there are more.
-fn queries(kind: Option<Kind>, asked: &Asked, filters: Vec<(Kind, Filter)>) -> Vec<PageQuery> {
+fn queries(kind: Option<Kind>, asked: &Arguments, filters: Vec<(Kind, Filter)>) -> Vec<PageQuery> {
     let over_all = kind.is_none();
     let mut queries = Vec::with_capacity(filters.len());
     for (kind, filter) in filters {
@@ -152,8 +209,7 @@ fn queries(kind: Option<Kind>, asked: &Asked, filters: Vec<(Kind, Filter)>) -> V
 struct Connection<'a> {
     ctx: &'a Context<'a>,
     type_name: &'static str,
-    asked: Asked,
-    queries: Vec<PageQuery>,
+    asked: Arc<Asked>,
     parent: Parent,
 }
 
@@ -168,7 +224,6 @@ struct Page {
     events: Vec<Arc<Event>>,
     has_next: bool,
     has_previous: bool,
-    head: Position,
 }
 
 /// Which sides `pageInfo` is asked about: what is on the other side of a place costs a statement.
@@ -214,26 +269,14 @@ fn columns(set: &ContextSelectionSet<'_>, fields: &[&Positioned<Field>], kind: K
 }
 
 impl Connection<'_> {
-    async fn render(mut self) -> ServerResult<Value> {
+    async fn render(self) -> ServerResult<Value> {
         let ctx = self.ctx;
         let set = ctx.with_selection_set(&ctx.item.node.selection_set);
         let name = format!("{}Connection", self.type_name);
-        let fields = selected(&set, &ctx.item.node.selection_set.node, &|ty| ty == name);
+        let fields = selected(&set, &set.item.node, &|ty| ty == name);
         let named = |wanted: &str| fields.iter().any(|field| field.node.name.node == wanted);
-        let head = self.head().await.map_err(|error| {
-            let error = of_failed(api(ctx), &error);
-            ctx.set_error_path(error.into_server_error(ctx.item.pos))
-        })?;
-        if named("liveCursor") || self.queries.len() > 1 {
-            for query in &mut self.queries {
-                query.upto = Some(head);
-            }
-        }
-        for query in &mut self.queries {
-            query.columns = columns(&set, &fields, query.kind);
-        }
         let page = if named("edges") || named("nodes") || named("pageInfo") {
-            self.page(head, sides(&set, &fields))
+            self.page(sides(&set, &fields))
                 .await
                 .map_err(|error| ctx.set_error_path(error.into_server_error(ctx.item.pos)))?
         } else {
@@ -241,7 +284,6 @@ impl Connection<'_> {
                 events: Vec::new(),
                 has_next: false,
                 has_previous: false,
-                head,
             }
         };
         let mut object = IndexMap::with_capacity(fields.len());
@@ -250,17 +292,6 @@ impl Connection<'_> {
             put(&mut object, field.node.response_key().node.clone(), value);
         }
         Ok(Value::Object(object))
-    }
-
-    /// Up to where it is read. Several kinds are read one after the other while others append; without
-    /// a common end a page would pass over what its first kinds did not have yet.
-    async fn head(&self) -> Result<Position, StoreError> {
-        let store = api(self.ctx).store();
-        if self.queries.len() > 1 {
-            store.committed_head().await
-        } else {
-            Ok(store.head())
-        }
     }
 
     async fn field(&self, field: &Positioned<Field>, page: &Page) -> ServerResult<Value> {
@@ -280,7 +311,7 @@ impl Connection<'_> {
             "liveCursor" => {
                 let occurred_at = crate::event::Instant::default();
                 let place = Place {
-                    position: page.head,
+                    position: self.asked.head,
                     occurred_at,
                 };
                 Ok(Value::from(cursor::write(identity, place)))
@@ -348,38 +379,37 @@ impl Connection<'_> {
         Value::Object(object)
     }
 
-    async fn page(&self, head: Position, sides: Sides) -> Result<Page, Error> {
-        let reads = self.queries.iter().map(|query| self.read(query));
+    async fn page(&self, sides: Sides) -> Result<Page, Error> {
+        let asked = &self.asked.arguments;
+        let reads = self.asked.pages.iter().map(|page| self.read(page));
         let mut events: Vec<Arc<Event>> = futures_util::future::try_join_all(reads)
             .await?
             .into_iter()
             .flatten()
             .collect();
-        let order = if self.asked.from_end {
-            self.asked.order.reversed()
+        let order = if asked.from_end {
+            asked.order.reversed()
         } else {
-            self.asked.order
+            asked.order
         };
-        if self.queries.len() > 1 {
+        if self.asked.pages.len() > 1 {
             events.sort_by(|left, right| order.compare(&Place::of(left), &Place::of(right)));
         }
-        let more = events.len() > self.asked.rows;
-        events.truncate(self.asked.rows);
-        if self.asked.from_end {
+        let more = events.len() > asked.rows;
+        events.truncate(asked.rows);
+        if asked.from_end {
             events.reverse();
         }
-        let order = self.asked.order;
-        let before = self.asked.after.filter(|_| sides.previous);
-        let after = self.asked.before.filter(|_| sides.next);
-        let (more_next, more_previous) =
-            (more && !self.asked.from_end, more && self.asked.from_end);
+        let order = asked.order;
+        let before = asked.after.filter(|_| sides.previous);
+        let after = asked.before.filter(|_| sides.next);
+        let (more_next, more_previous) = (more && !asked.from_end, more && asked.from_end);
         let has_previous = more_previous || self.any_upto(before, order).await?;
         let has_next = more_next || self.any_upto(after, order.reversed()).await?;
         Ok(Page {
             events,
             has_next,
             has_previous,
-            head,
         })
     }
 
@@ -400,24 +430,27 @@ impl Connection<'_> {
             limit: 1,
             ..query.clone()
         };
-        let queries: Vec<PageQuery> = self.queries.iter().map(query).collect();
-        let reads = queries.iter().map(|query| self.read(query));
+        let pages = self.asked.pages.iter();
+        let pages: Vec<PageShape> = pages
+            .map(|page| PageShape::new(query(page.query())))
+            .collect();
+        let reads = pages.iter().map(|page| self.read(page));
         let found = futures_util::future::try_join_all(reads).await?;
         Ok(found.iter().any(|events| !events.is_empty()))
     }
 
-    async fn read(&self, query: &PageQuery) -> Result<Vec<Arc<Event>>, Error> {
+    async fn read(&self, page: &PageShape) -> Result<Vec<Arc<Event>>, Error> {
         let api = api(self.ctx);
         match self.parent {
             None => {
-                let allowance = super::loaders(self.ctx).allowance();
-                let events = api.store().page(query, allowance).await;
+                let allowance = loaders(self.ctx).allowance();
+                let events = api.store().page(page.query(), allowance).await;
                 let events = events.map_err(|e| of_failed(api, &e))?;
                 Ok(events.into_iter().map(Arc::new).collect())
             }
             Some((operand, key)) => {
-                let key = PageKey::new(operand, key, query);
-                super::loaders(self.ctx)
+                let key = PageKey::new(operand, key, page);
+                loaders(self.ctx)
                     .pages
                     .load(key)
                     .await
@@ -429,8 +462,8 @@ impl Connection<'_> {
     async fn count(&self) -> Result<i64, Error> {
         let api = api(self.ctx);
         let mut total = 0;
-        for query in &self.queries {
-            let mut query = query.clone();
+        for page in &self.asked.pages {
+            let mut query = page.query().clone();
             (query.after, query.before) = (None, None);
             total += match self.parent {
                 None => api
@@ -439,8 +472,8 @@ impl Connection<'_> {
                     .await
                     .map_err(|e| of_failed(api, &e))?,
                 Some((operand, key)) => {
-                    let key = CountKey(PageKey::new(operand, key, &query));
-                    let loaders = super::loaders(self.ctx);
+                    let key = CountKey(PageKey::new(operand, key, &PageShape::new(query)));
+                    let loaders = loaders(self.ctx);
                     loaders
                         .counts
                         .load(key)

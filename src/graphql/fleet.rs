@@ -10,10 +10,11 @@ use async_graphql::{
 use serde_json::Value as Json;
 
 use super::commands::ConfigurationValue;
-use super::loaders::{ConfigurationKey, DeviceKey, EventKey, PageKey, ScheduleKey, SiteKey};
+use super::loaders::{ConfigurationKey, DeviceKey, EventKey, ScheduleKey, SiteKey};
 use super::meta::{field, field_with, input, object_type};
 use super::order::InOrder;
 use super::order::{self, or_null};
+use super::page_keys::{PageKey, PageShape};
 use super::pages::{ConnectionOf, DevicePages};
 use super::rows::{self, Stand, render};
 use super::types::connection_field;
@@ -151,7 +152,7 @@ impl Device {
             limit: 1,
         };
         let key = self.0.device.device_key;
-        let key = PageKey::new(Operand::Device, key, &query);
+        let key = PageKey::new(Operand::Device, key, &PageShape::new(query));
         let events = loaders(ctx)
             .pages
             .load(key)

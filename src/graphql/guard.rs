@@ -115,7 +115,7 @@ pub fn json_values(json: &[u8]) -> usize {
     values
 }
 
-fn after_line(text: &[u8]) -> &[u8] {
+pub(super) fn after_line(text: &[u8]) -> &[u8] {
     let end = text.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
     end.and_then(|end| text.get(end..)).unwrap_or_default()
 }
@@ -138,7 +138,7 @@ fn after_string(text: &[u8]) -> &[u8] {
     rest
 }
 
-fn after_block(text: &[u8]) -> &[u8] {
+pub(super) fn after_block(text: &[u8]) -> &[u8] {
     let mut rest = text;
     while !rest.is_empty() {
         if let Some(after) = rest.strip_prefix(b"\\\"\"\"") {

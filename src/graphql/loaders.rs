@@ -1,22 +1,24 @@
 //! Batches the reads of one request, so that what is nested costs one statement for all parents.
 
 use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
+use std::hash::Hash;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use async_graphql::Error;
+use async_graphql::{Error, Pos};
 use dataloader::BatchFn;
 use dataloader::non_cached::Loader;
 
 use super::budget::ROWS_MAX;
+use super::connection::Asked;
 use super::error::{ErrorCode, error};
 use super::fleet::{DeviceRow, SiteRow, devices_by_key, sites_by_key};
+use super::page_keys::{CountKey, PageKey, grouped};
 use crate::event::{Event, Instant, Position};
 use crate::history::Within;
 use crate::history::fleet::{self, DeviceFilter, IdPage};
-use crate::kinds::{Kind, Operand};
-use crate::store::{Allowance, Columns, EntityType, PageQuery, Place, Store, StoreError};
+use crate::kinds::Kind;
+use crate::store::{Allowance, Columns, EntityType, Place, Store, StoreError};
 
 type Loaded<T> = Result<T, Arc<StoreError>>;
 
@@ -36,6 +38,8 @@ pub(super) struct Loaders {
     allowance: Arc<Allowance>,
     /// What of the fleet the caller reads, once it was looked up.
     within: Mutex<Option<Within>>,
+    /// What connections under devices and sites are asked for, by their fields.
+    asked: Mutex<HashMap<Pos, Arc<Asked>>>,
 }
 
 /// Keys at most that are read at once.
@@ -77,6 +81,7 @@ impl Loaders {
             rows: AtomicUsize::new(0),
             allowance,
             within: Mutex::default(),
+            asked: Mutex::default(),
         }
     }
 
@@ -103,6 +108,20 @@ impl Loaders {
         self.within.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What the connection of a field was found to be asked for.
+    pub(super) fn asked(&self, field: Pos) -> Option<Arc<Asked>> {
+        self.held_asked().get(&field).map(Arc::clone)
+    }
+
+    /// Keeps what the connection of a field is asked for: it is the same under each parent.
+    pub(super) fn keep_asked(&self, field: Pos, asked: &Arc<Asked>) {
+        self.held_asked().insert(field, Arc::clone(asked));
+    }
+
+    fn held_asked(&self) -> MutexGuard<'_, HashMap<Pos, Arc<Asked>>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Counts rows that are answered, and refuses more than may be at once: what is beneath the
     /// devices of a job is not bounded by the sizes of pages alone.
     pub(super) fn count(&self, rows: usize) -> Result<(), Error> {
@@ -123,48 +142,9 @@ impl Loaders {
         self.allowance.renew();
         // a device may have moved meanwhile
         *self.held_within() = None;
+        self.held_asked().clear();
     }
 }
-
-/// A page under a device or site. Pages of one field under many parents are asked for alike.
-#[derive(Clone, Debug)]
-pub(super) struct PageKey {
-    operand: Operand,
-    parent: i64,
-    query: Arc<PageQuery>,
-    text: Arc<str>,
-}
-
-impl PageKey {
-    pub(super) fn new(operand: Operand, parent: i64, query: &PageQuery) -> Self {
-        let text = Arc::from(format!("{operand:?} {query:?}"));
-        Self {
-            operand,
-            parent,
-            query: Arc::new(query.clone()),
-            text,
-        }
-    }
-}
-
-impl PartialEq for PageKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.parent == other.parent && self.text == other.text
-    }
-}
-
-impl Eq for PageKey {}
-
-impl Hash for PageKey {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.parent.hash(state);
-        self.text.hash(state);
-    }
-}
-
-/// The number of rows of all pages under a device or site.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct CountKey(pub(super) PageKey);
 
 /// A device, by its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -203,26 +183,13 @@ pub(super) struct Reads {
     allowance: Arc<Allowance>,
 }
 
-/// Keys that ask for the same page, with the parents for which they ask.
-fn grouped<'k>(keys: impl Iterator<Item = &'k PageKey>) -> Vec<(&'k PageKey, Vec<i64>)> {
-    let mut groups: HashMap<&Arc<str>, (&PageKey, Vec<i64>)> = HashMap::new();
-    for key in keys {
-        groups
-            .entry(&key.text)
-            .or_insert((key, Vec::new()))
-            .1
-            .push(key.parent);
-    }
-    groups.into_values().collect()
-}
-
 impl BatchFn<PageKey, Loaded<Vec<Arc<Event>>>> for Reads {
     async fn load(&mut self, keys: &[PageKey]) -> HashMap<PageKey, Loaded<Vec<Arc<Event>>>> {
         let mut loaded = HashMap::with_capacity(keys.len());
         for (of, parents) in grouped(keys.iter()) {
             let read = self
                 .store
-                .pages(&of.query, (of.operand, &parents), &self.allowance)
+                .pages(of.shape.query(), (of.operand, &parents), &self.allowance)
                 .await
                 .map_err(Arc::new);
             let (mut pages, failed) = match read {
@@ -253,7 +220,7 @@ impl BatchFn<CountKey, Loaded<i64>> for Reads {
         for (of, parents) in grouped(keys.iter().map(|CountKey(key)| key)) {
             let read = self
                 .store
-                .counts(&of.query, (of.operand, &parents))
+                .counts(of.shape.query(), (of.operand, &parents))
                 .await
                 .map_err(Arc::new);
             for parent in parents {

@@ -360,7 +360,7 @@ pub(super) async fn sites(
 pub(super) async fn access_keys(
     ctx: &Context<'_>,
     arguments: &PageArguments,
-) -> Result<Option<InOrder<ConnectionOf<AccessKey>>>, Error> {
+) -> Result<Option<InOrder<ConnectionOf<InOrder<AccessKey>>>>, Error> {
     page_of(ctx, DeviceFilter::default(), None, arguments).await
 }
 

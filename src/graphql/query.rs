@@ -178,7 +178,7 @@ impl Fleet {
         #[graphql(desc = "Begins after this place.")] after: Option<String>,
         #[graphql(desc = "Rows at most, from the end.")] last: Option<i32>,
         #[graphql(desc = "Ends before this place.")] before: Option<String>,
-    ) -> Result<Option<InOrder<ConnectionOf<AccessKey>>>, Error> {
+    ) -> Result<Option<InOrder<ConnectionOf<InOrder<AccessKey>>>>, Error> {
         pages::access_keys(
             ctx,
             &PageArguments {

@@ -97,13 +97,10 @@ pub(super) fn put(object: &mut IndexMap<Name, Value>, key: Name, value: Value) {
 
 /// Merges the values of fields that stand under one key.
 pub(super) fn merge(held: &mut Value, more: Value) {
-    if let (Value::Binary(_), Value::Binary(_)) = (&*held, &more) {
-        let mut merged = opened(std::mem::take(held));
-        merge(&mut merged, opened(more));
-        *held = merged;
-        return;
+    if let Value::Binary(_) = held {
+        *held = opened(std::mem::take(held));
     }
-    match (held, more) {
+    match (held, opened(more)) {
         (Value::Object(held), Value::Object(more)) => {
             for (key, value) in more {
                 put(held, key, value);
@@ -155,7 +152,8 @@ mod tests {
         value(&mut text, &Value::Object(object.clone()));
         assert_eq!(text, br#"{"nodes":[{"a":1,"in":{"b":2}},null]}"#);
         put(&mut object, name("nodes"), nodes(r#"{"in":{"c":3},"a":1}"#));
-        let merged = json!({ "nodes": [{ "a": 1, "in": { "b": 2, "c": 3 } }, null] });
+        put(&mut object, name("nodes"), nodes(r#"{"d":4}"#));
+        let merged = json!({ "nodes": [{ "a": 1, "in": { "b": 2, "c": 3 }, "d": 4 }, null] });
         assert_eq!(Value::Object(object).into_json().unwrap(), merged);
     }
 }

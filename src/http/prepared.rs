@@ -8,7 +8,7 @@ use super::Web;
 use super::answer::failed;
 use super::room::{Share, Taken};
 use crate::graphql::bulk::{self, Body, BodyError};
-use crate::graphql::{self, ErrorCode, guard};
+use crate::graphql::{self, ErrorCode, escapes, guard};
 
 /// The request of a body, with its document parsed once there is room for that.
 pub(super) fn prepared(
@@ -44,7 +44,7 @@ pub(super) fn request(
 pub(super) fn document(text: &str) -> Result<ExecutableDocument, Box<Answer>> {
     let looked = guard::check(text);
     looked.map_err(|refused| Box::new(failed(ErrorCode::LimitExceeded, refused.to_string())))?;
-    parse_query(text).map_err(|error| {
+    parse_query(escapes::opened(text)).map_err(|error| {
         let error = graphql::of_syntax(ServerError::from(error));
         Box::new(Answer::from_errors(vec![error]))
     })

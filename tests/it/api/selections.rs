@@ -79,11 +79,16 @@ async fn an_object_of_which_everything_is_left_out_is_empty() {
             collectionStatus { asOf @include(if: $no) }
             counted: collectionStatus { sources { records @include(if: $no) } }
             devices(first: 0) { pageInfo { endCursor @include(if: $no) } } jobs { pageInfo { endCursor @include(if: $no) } }
+            accessKeys { nodes { id @include(if: $no) } edges { node { id @include(if: $no) } } }
             errorLogs { pageInfo { endCursor @include(if: $no) } nodes { id @include(if: $no) } } }
           fragment H on StoreHealth { head }";
         let data = app.data_with(document, json!({ "no": false })).await;
         let counted = data["counted"]["sources"].as_array().unwrap();
         assert!(counted.iter().all(|source| *source == json!({})), "{counted:?}");
+        let keys = &data["accessKeys"];
+        let nodes = keys["nodes"].as_array().unwrap().len();
+        let empty = json!({ "nodes": vec![json!({}); nodes], "edges": vec![json!({ "node": {} }); nodes] });
+        assert_eq!(*keys, empty);
         let page = json!({ "pageInfo": {} });
         for (key, empty) in [
             ("viewer", json!({})),
@@ -116,6 +121,50 @@ async fn fields_selected_twice_are_merged() {
         insta::allow_duplicates! {
             insta::assert_snapshot!(data, @r#"{"errorLogs":{"edges":[{"node":{"category":"DEVICE","severity":"WARNING"}}],"nodes":[{"device":{"deviceId":"till-1","name":"Till till-1"},"errorMessage":"paper is out","severity":"WARNING"}],"pageInfo":{"hasNextPage":false,"hasPreviousPage":false},"totalCount":"1"}}"#);
         }
+    })
+    .await;
+}
+
+/// However often a field stands under one key, and wherever: in one object, in fragments, at the root.
+#[tokio::test]
+async fn fields_selected_many_times_are_merged() {
+    on_each_database(async |app| {
+        one_error(app).await;
+        let document = "{ errorLogs { edges { node { severity } ...E } nodes { device { deviceId } ...D } nodes { device { name } } }
+                errorLogs { nodes { category device { lifecycle } } }
+                errorLogs { nodes { endpoint } edges { node { endpoint } } } }
+              fragment E on ErrorLogEdge { node { category } ... on ErrorLogEdge { node { errorMessage } } }
+              fragment D on ErrorLog { device { site { siteId } } ... on Event { ... on ErrorLog { device { site { name } } } } }";
+        let data = app.data(document).await;
+        let edge = json!({ "node": {
+            "severity": "WARNING", "category": "DEVICE", "errorMessage": "paper is out", "endpoint": null
+        } });
+        let site = json!({ "siteId": "harbour", "name": "Harbour shop" });
+        let device = json!({ "deviceId": "till-1", "site": site, "name": "Till till-1", "lifecycle": "ACTIVE" });
+        let node = json!({ "device": device, "category": "DEVICE", "endpoint": null });
+        assert_eq!(data["errorLogs"], json!({ "edges": [edge], "nodes": [node] }));
+    })
+    .await;
+}
+
+/// The parser of the library knows neither form of them.
+#[tokio::test]
+async fn a_character_of_a_string_may_be_two_escapes_or_one_in_braces() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let till = "\u{1F600}";
+        app.record(json!([{ "deviceRegistration": {
+        "deviceId": till, "siteId": "harbour", "deviceType": "POS_TERMINAL", "name": "A till"
+    } }]))
+        .await;
+        for written in [r"\uD83D\uDE00", r"\u{1F600}", r"\u{1f600}", till] {
+            let document = format!("{{ device(deviceId: \"{written}\") {{ deviceId }} }}");
+            let data = app.data(&document).await;
+            assert_eq!(data["device"]["deviceId"], till, "{written}");
+        }
+        let halves = r#"{ device(deviceId: "\uDE00\uD83D") { deviceId } }"#;
+        let refused = app.query(json!({ "query": halves })).await;
+        assert_eq!(refused["errors"][0]["extensions"]["code"], "PARSE_FAILED");
     })
     .await;
 }

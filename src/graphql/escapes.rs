@@ -1,0 +1,129 @@
+//! Escapes in the strings of a document that the parser does not know: characters beyond the first 65,536,
+//! as two halves (`\uD83D\uDE00`) or in braces (`\u{1F600}`).
+
+use std::borrow::Cow;
+
+use super::guard::{after_block, after_line};
+
+/// The document with such escapes opened; what is none is left for the parser to refuse.
+#[must_use]
+pub fn opened(document: &str) -> Cow<'_, str> {
+    let mut opened = String::new();
+    let (mut rest, mut is_string) = (document, false);
+    let mut copied = document;
+    while let Some(byte) = rest.bytes().next() {
+        let after = if is_string {
+            match byte {
+                b'"' | b'\n' | b'\r' => {
+                    is_string = false;
+                    behind(rest, 1)
+                }
+                b'\\' => {
+                    if let Some((character, after)) = escape(rest) {
+                        opened.push_str(before(copied, rest));
+                        push(&mut opened, character);
+                        copied = after;
+                        after
+                    } else {
+                        // with what it escapes, which may be a quote
+                        let escaped = behind(rest, 1);
+                        let width = escaped.chars().next().map_or(0, char::len_utf8);
+                        behind(escaped, width)
+                    }
+                }
+                _ => behind(rest, rest.chars().next().map_or(1, char::len_utf8)),
+            }
+        } else {
+            match byte {
+                b'#' => tail(rest, after_line(rest.as_bytes())),
+                b'"' => {
+                    if let Some(block) = rest.strip_prefix("\"\"\"") {
+                        tail(block, after_block(block.as_bytes()))
+                    } else {
+                        is_string = true;
+                        behind(rest, 1)
+                    }
+                }
+                _ => behind(rest, rest.chars().next().map_or(1, char::len_utf8)),
+            }
+        };
+        rest = after;
+    }
+    if opened.is_empty() {
+        return Cow::Borrowed(document);
+    }
+    opened.push_str(copied);
+    Cow::Owned(opened)
+}
+
+fn behind(text: &str, bytes: usize) -> &str {
+    text.get(bytes..).unwrap_or_default()
+}
+
+/// The end of a text that is as long as another.
+fn tail<'a>(text: &'a str, end: &[u8]) -> &'a str {
+    behind(text, text.len() - end.len())
+}
+
+/// The beginning of a text up to an end of it.
+fn before<'a>(text: &'a str, end: &str) -> &'a str {
+    text.get(..text.len() - end.len()).unwrap_or_default()
+}
+
+/// The character of an escape that the parser does not know, and what follows it.
+fn escape(text: &str) -> Option<(char, &str)> {
+    let escaped = text.strip_prefix("\\u")?;
+    if let Some(braced) = escaped.strip_prefix('{') {
+        let (digits, after) = braced.split_once('}')?;
+        return Some((char::from_u32(number(digits)?)?, after));
+    }
+    let (high, after) = half(escaped, 0xD800..0xDC00)?;
+    let (low, after) = half(after.strip_prefix("\\u")?, 0xDC00..0xE000)?;
+    let code = 0x1_0000 + ((high - 0xD800) << 10) + (low - 0xDC00);
+    Some((char::from_u32(code)?, after))
+}
+
+fn half(text: &str, within: std::ops::Range<u32>) -> Option<(u32, &str)> {
+    let (digits, after) = text.split_at_checked(4)?;
+    let half = number(digits).filter(|half| within.contains(half))?;
+    Some((half, after))
+}
+
+fn number(digits: &str) -> Option<u32> {
+    let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    u32::from_str_radix(digits, 16).ok().filter(|_| is_hex)
+}
+
+/// Adds a character so that it ends no string and begins no escape.
+fn push(text: &mut String, character: char) {
+    match u32::from(character) {
+        code @ ..0x80 => text.extend(format!("\\u{code:04X}").chars()),
+        _ => text.push(character),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_are_opened_in_strings_alone() {
+        for (document, expected) in [
+            (r#"{ a(b: "\uD83D\uDE00.") }"#, "{ a(b: \"😀.\") }"),
+            (r#"{ a(b: "\u{1F600}\n\u{e9}") }"#, "{ a(b: \"😀\\né\") }"),
+            // a quote stays one that is escaped
+            (r#"{ a(b: "\u{22}") c }"#, r#"{ a(b: "\u0022") c }"#),
+        ] {
+            assert_eq!(opened(document), expected);
+        }
+        for same in [
+            r#"{ a(b: "\\uD83D\\uDE00 \" \u00e9") }"#,
+            r#"{ a(b: "\uD83D") c(d: "\uDE00\uD83D") e(f: "\u{110000}" g: "\u{}" h: "\u{+41}") }"#,
+            r#"{ a(b: """\uD83D\uDE00 "\uD83D\uDE00" """) }"#,
+            "{ a } # \"\\uD83D\\uDE00\"\n",
+            "{ a(b: \"open\n\\uD83D\\uDE00\") }",
+        ] {
+            assert_eq!(opened(same), same);
+        }
+    }
+}
