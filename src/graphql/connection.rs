@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use async_graphql::indexmap::IndexMap;
-use async_graphql::parser::types::Field;
+use async_graphql::parser::types::{Field, OperationType};
 use async_graphql::{Context, ContextSelectionSet, Error, Name, Positioned, ServerResult, Value};
 
 use super::error::bad_input;
@@ -46,8 +46,10 @@ pub(super) async fn resolve(
     kind: Option<Kind>,
     parent: Parent,
 ) -> ServerResult<Option<Value>> {
+    // each field of a mutation sees what the one before it has changed
+    let is_query = ctx.query_env.operation.node.ty == OperationType::Query;
     let known = loaders(ctx).asked(ctx.item.pos);
-    let asked = if let Some(asked) = known.filter(|_| parent.is_some()) {
+    let asked = if let Some(asked) = known.filter(|_| parent.is_some() && is_query) {
         asked
     } else {
         let asked = asked(ctx, kind).await;

@@ -5,6 +5,9 @@ use std::borrow::Cow;
 
 use super::guard::{after_block, after_line};
 
+/// Digits at most in braces, the zeros before the others among them.
+const BRACED_DIGITS_MAX: usize = 16;
+
 /// The document with such escapes opened; what is none is left for the parser to refuse.
 #[must_use]
 pub fn opened(document: &str) -> Cow<'_, str> {
@@ -74,7 +77,11 @@ fn before<'a>(text: &'a str, end: &str) -> &'a str {
 fn escape(text: &str) -> Option<(char, &str)> {
     let escaped = text.strip_prefix("\\u")?;
     if let Some(braced) = escaped.strip_prefix('{') {
-        let (digits, after) = braced.split_once('}')?;
+        let end = braced
+            .bytes()
+            .take(BRACED_DIGITS_MAX + 1)
+            .position(|byte| byte == b'}')?;
+        let (digits, after) = (braced.get(..end)?, behind(braced, end + 1));
         return Some((char::from_u32(number(digits)?)?, after));
     }
     let (high, after) = half(escaped, 0xD800..0xDC00)?;
@@ -120,6 +127,7 @@ mod tests {
             r#"{ a(b: "\\uD83D\\uDE00 \" \u00e9") }"#,
             r#"{ a(b: "\uD83D") c(d: "\uDE00\uD83D") e(f: "\u{110000}" g: "\u{}" h: "\u{+41}") }"#,
             r#"{ a(b: """\uD83D\uDE00 "\uD83D\uDE00" """) }"#,
+            r#"{ a(b: "\u{00000000000000041}") }"#,
             "{ a } # \"\\uD83D\\uDE00\"\n",
             "{ a(b: \"open\n\\uD83D\\uDE00\") }",
         ] {

@@ -170,7 +170,7 @@ pub async fn execute(
         Ok((keys, balance)) => {
             let loaders = Loaders::new(api.store(), allowance);
             let mut request = request.data(loaders).data(caller);
-            if keys.has_twice() {
+            if keys.are_merged() {
                 request = request.data(Merging);
             }
             let mut answer = schema.schema.execute(request).await;
@@ -234,7 +234,7 @@ fn run_stream(
     (caller, allowance): (Caller, Arc<Allowance>),
 ) -> BoxStream<'static, (Response, Option<String>)> {
     let mut request = request.data(Loaders::new(api.store(), allowance));
-    if keys.has_twice() {
+    if keys.are_merged() {
         request = request.data(Merging);
     }
     let answers = schema.schema.execute_stream(request.data(caller));

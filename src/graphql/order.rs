@@ -109,7 +109,10 @@ fn resolve_field<'a, T: ContainerType>(
 /// The keys of the root fields of an operation, in the order in which they are asked for. The root
 /// itself is an object of the library.
 #[derive(Debug, Default)]
-pub(super) struct Keys(Vec<Name>);
+pub(super) struct Keys {
+    keys: Vec<Name>,
+    is_merged: bool,
+}
 
 impl Keys {
     /// The keys of an operation.
@@ -117,14 +120,22 @@ impl Keys {
         let mut fields = Vec::new();
         let set = &operation.selection_set.node;
         open(document, set, &mut HashSet::new(), &mut fields);
+        let objects = fields
+            .iter()
+            .filter(|field| !field.selection_set.node.items.is_empty());
+        let mut met = HashSet::new();
+        let mut once = objects.map(|field| met.insert(&field.response_key().node));
+        let is_merged = once.any(|once| !once);
         let keys = fields.iter().map(|field| field.response_key().node.clone());
-        Self(keys.collect())
+        Self {
+            keys: keys.collect(),
+            is_merged,
+        }
     }
 
-    /// Whether one of them is asked for more than once.
-    pub(super) fn has_twice(&self) -> bool {
-        let mut met = HashSet::new();
-        !self.0.iter().all(|key| met.insert(key))
+    /// Whether an object is asked for more than once under one of them.
+    pub(super) const fn are_merged(&self) -> bool {
+        self.is_merged
     }
 
     /// Puts the fields of an answer into this order. Data of which everything is left out is an object
@@ -135,7 +146,7 @@ impl Keys {
         }
         if let Value::Object(fields) = &mut answer.data {
             let mut held = std::mem::take(fields);
-            for key in &self.0 {
+            for key in &self.keys {
                 if let Some((key, value)) = held.swap_remove_entry(key) {
                     fields.insert(key, value);
                 }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::cursor;
 use super::ids;
 use super::nested::{Nested, Wanted};
-use super::written::{opened, plain, quoted};
+use super::written::{OPENED_BYTES, opened, plain, quoted};
 use super::{Merging, written};
 use crate::event::{Cell, Event, Money};
 use crate::kinds::{Kind, Spec, Type, cell_json};
@@ -226,9 +226,15 @@ pub(super) async fn render(
         super::take(ctx, text.len() - begin).map_err(|error| failed(ctx, error))?;
         rows.push(begin..text.len());
     }
+    let is_merged = ctx.data_opt::<Merging>().is_some();
+    if is_merged {
+        let bytes = text.len().saturating_mul(OPENED_BYTES);
+        super::take(ctx, bytes).map_err(|error| failed(ctx, error))?;
+    }
     let text = Bytes::from(text);
-    let rows = rows.into_iter().map(|row| Value::Binary(text.slice(row)));
-    Ok(if ctx.data_opt::<Merging>().is_some() {
+    let row = |row| Value::Binary(text.slice(row));
+    let rows = rows.into_iter().map(row);
+    Ok(if is_merged {
         rows.map(opened).collect()
     } else {
         rows.collect()

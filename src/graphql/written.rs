@@ -4,11 +4,13 @@
 //!
 //! To the library such a text is a value of the type `Binary`, which no scalar of this schema is.
 
+use std::borrow::Cow;
 use std::io::Write;
 
 use async_graphql::indexmap::IndexMap;
 use async_graphql::{Name, Response, Value};
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 /// The text of an answer, as JSON.
 #[must_use]
@@ -78,7 +80,10 @@ pub(super) fn quoted(text: &mut Vec<u8>, of: impl std::fmt::Display) {
     let _ = write!(text, "\"{of}\"");
 }
 
-/// A row, of which something else than its text is needed.
+/// Bytes that an opened row takes for each byte of its text at most: a list of digits has one in two.
+pub(super) const OPENED_BYTES: usize = 40;
+
+/// A row as the objects that it is made of.
 pub(super) fn opened(row: Value) -> Value {
     let Value::Binary(text) = row else { return row };
     let json = serde_json::from_slice(&text).unwrap_or_default();
@@ -97,10 +102,16 @@ pub(super) fn put(object: &mut IndexMap<Name, Value>, key: Name, value: Value) {
 
 /// Merges the values of fields that stand under one key.
 pub(super) fn merge(held: &mut Value, more: Value) {
-    if let Value::Binary(_) = held {
-        *held = opened(std::mem::take(held));
-    }
-    match (held, opened(more)) {
+    match (held, more) {
+        (Value::Binary(held), Value::Binary(more)) => {
+            let mut text = String::with_capacity(held.len() + more.len());
+            merge_texts(
+                &mut text,
+                &String::from_utf8_lossy(held),
+                &String::from_utf8_lossy(&more),
+            );
+            *held = text.into();
+        }
         (Value::Object(held), Value::Object(more)) => {
             for (key, value) in more {
                 put(held, key, value);
@@ -114,6 +125,50 @@ pub(super) fn merge(held: &mut Value, more: Value) {
         // one field, asked for twice
         _ => {}
     }
+}
+
+/// The entries of an object as they are written, none of them read further.
+type Entries<'a> = IndexMap<Cow<'a, str>, &'a RawValue>;
+
+/// Merges two rows, or what stands in them, as texts: of each no more is read than what differs.
+fn merge_texts(into: &mut String, held: &str, more: &str) {
+    if held == more {
+        return into.push_str(held);
+    }
+    let objects = (
+        serde_json::from_str::<Entries<'_>>(held),
+        serde_json::from_str(more),
+    );
+    if let (Ok(held), Ok(more)) = objects {
+        let more: Entries<'_> = more;
+        let added = more.iter().filter(|(key, _)| !held.contains_key(*key));
+        for (at, (key, value)) in held.iter().chain(added).enumerate() {
+            into.push(if at == 0 { '{' } else { ',' });
+            into.push_str(&serde_json::Value::from(key.as_ref()).to_string());
+            into.push(':');
+            match more.get(key) {
+                Some(more) => merge_texts(into, value.get(), more.get()),
+                None => into.push_str(value.get()),
+            }
+        }
+        return into.push('}');
+    }
+    let lists = (
+        serde_json::from_str::<Vec<&RawValue>>(held),
+        serde_json::from_str::<Vec<&RawValue>>(more),
+    );
+    let (Ok(held), Ok(more)) = lists else {
+        // one field, asked for twice
+        return into.push_str(held);
+    };
+    into.push('[');
+    for (at, (held, more)) in held.iter().zip(more).enumerate() {
+        if at > 0 {
+            into.push(',');
+        }
+        merge_texts(into, held.get(), more.get());
+    }
+    into.push(']');
 }
 
 #[cfg(test)]
@@ -153,7 +208,16 @@ mod tests {
         assert_eq!(text, br#"{"nodes":[{"a":1,"in":{"b":2}},null]}"#);
         put(&mut object, name("nodes"), nodes(r#"{"in":{"c":3},"a":1}"#));
         put(&mut object, name("nodes"), nodes(r#"{"d":4}"#));
-        let merged = json!({ "nodes": [{ "a": 1, "in": { "b": 2, "c": 3 }, "d": 4 }, null] });
-        assert_eq!(Value::Object(object).into_json().unwrap(), merged);
+        let mut text = Vec::new();
+        value(&mut text, &Value::Object(object));
+        let merged = r#"{"nodes":[{"a":1,"in":{"b":2,"c":3},"d":4},null]}"#;
+        assert_eq!(String::from_utf8(text).unwrap(), merged);
+        let mut text = String::new();
+        merge_texts(
+            &mut text,
+            r#"{"l":[{"a":[1]},{}],"n":null}"#,
+            r#"{"l":[{"b":2},{"c":3}],"n":null}"#,
+        );
+        assert_eq!(text, r#"{"l":[{"a":[1],"b":2},{"c":3}],"n":null}"#);
     }
 }

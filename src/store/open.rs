@@ -52,8 +52,8 @@ const UNLESS_FROZEN: [(&str, &str); 5] = [
 /// one for each number of rows in which commits come, of up to 2 MiB.
 const STATEMENTS_KEPT: usize = 128;
 /// Bytes of the file that a reader has mapped into memory. Each commit of the writer makes a reader forget
-/// its pages, which it then would copy from the cache of the system again.
-const MAPPED_BYTES_MAX: u64 = 1 << 40;
+/// its pages, which it then would copy from the cache of the system again. SQLite maps no more.
+const MAPPED_BYTES_MAX: u64 = 0x7fff_0000;
 /// How long a connection to PostgreSQL that was just used is taken for alive.
 const ALIVE_FOR: Duration = Duration::from_millis(500);
 /// Rows that the thread of an SQLite connection may be ahead of their reader: of the largest, 50 MiB.
@@ -400,16 +400,6 @@ async fn postgres(location: &Location) -> Result<Connections, OpenError> {
             .max_connections(connections)
             .acquire_timeout(LOCK_WAIT)
             .idle_timeout(Some(Duration::from_mins(1)))
-            // to ask before each statement whether the server is there would cost as much as a small one
-            .test_before_acquire(false)
-            .before_acquire(|connection, used| {
-                Box::pin(async move {
-                    if used.idle_for > ALIVE_FOR {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
     };
     let failed = |error| {
         let source = DbErr::Conn(sea_orm::RuntimeErr::SqlxError(Arc::new(error)));
@@ -427,7 +417,18 @@ async fn postgres(location: &Location) -> Result<Connections, OpenError> {
         .await
         .map_err(failed)?;
     let reading = within::postgres(options, location.reads_within);
-    let readers = pool(location.readers_max).connect_lazy_with(reading);
+    // to ask before each statement whether the server is there would cost as much as a small one
+    let readers = pool(location.readers_max)
+        .test_before_acquire(false)
+        .before_acquire(|connection, used| {
+            Box::pin(async move {
+                if used.idle_for > ALIVE_FOR {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .connect_lazy_with(reading);
     Ok(Connections {
         postgres: Some(writer.clone()),
         writer: SqlxPostgresConnector::from_sqlx_postgres_pool(writer),

@@ -41,7 +41,7 @@ impl Columns {
     /// Nothing.
     pub const NONE: Self = Self(0);
     /// Everything but what may be large.
-    pub const SMALL: Self = Self(1 << 61 | 1 << 62);
+    pub const SMALL: Self = Self(Self::SMALL_FIELDS | Self::SOURCE);
     /// Above the bits of fields.
     const SMALL_FIELDS: u64 = 1 << 61;
     const SOURCE: u64 = 1 << 62;
