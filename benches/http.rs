@@ -6,7 +6,7 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
-mod client;
+mod door;
 #[expect(dead_code, reason = "other benchmarks use the rest")]
 mod figures;
 #[expect(dead_code, reason = "other benchmarks use the rest")]
@@ -26,7 +26,7 @@ use homepot_analytics::store::Location;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use client::Client;
+use door::Door;
 use figures::{Bar, float, heading, judged, median, milliseconds, percentile, shown};
 use metrics::Fleet;
 
@@ -148,11 +148,11 @@ async fn run(
 }
 
 async fn post_all(address: SocketAddr, bodies: Vec<String>) -> anyhow::Result<Vec<f64>> {
-    let mut client = Client::connect(address).await?;
+    let mut client = Door::connect(address, "/graphql", None).await?;
     let mut times = Vec::with_capacity(bodies.len());
     for body in bodies {
         let started = Stopwatch::now();
-        let answer = client.post(&body).await?;
+        let answer = client.good(body.as_bytes()).await?;
         times.push(milliseconds(started.elapsed()));
         let refused = answer.windows(8).any(|eight| eight == b"REJECTED");
         anyhow::ensure!(!refused, "an event was refused");

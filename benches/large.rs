@@ -6,7 +6,7 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
-mod client;
+mod door;
 #[expect(dead_code, reason = "other benchmarks use the rest")]
 mod figures;
 mod log;
@@ -25,7 +25,7 @@ use homepot_analytics::store::{Columns, EntityType, Order, PageQuery, Request, S
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use client::Client;
+use door::Door;
 use figures::{Bar, heading, judged, milliseconds, percentile, shown};
 use log::{Log, url_of};
 use metrics::Fleet;
@@ -170,7 +170,7 @@ async fn inside(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 async fn over_http(server: &Server) -> anyhow::Result<()> {
-    let mut client = Client::connect(server.address).await?;
+    let mut client = Door::connect(server.address, "/graphql", None).await?;
     let mut newest = Vec::new();
     for page in 0..PAGES {
         let variables = json!({ "device": Fleet::device_id(page * 7 % DEVICES) });
@@ -199,10 +199,10 @@ async fn over_http(server: &Server) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn timed(client: &mut Client, request: &serde_json::Value) -> anyhow::Result<f64> {
+async fn timed(client: &mut Door, request: &serde_json::Value) -> anyhow::Result<f64> {
     let body = request.to_string();
     let started = Stopwatch::now();
-    client.post(&body).await?;
+    client.good(body.as_bytes()).await?;
     Ok(milliseconds(started.elapsed()))
 }
 

@@ -10,6 +10,7 @@
 
 mod bare;
 mod data;
+#[path = "../door.rs"]
 mod door;
 mod fan_out;
 #[expect(dead_code, reason = "other benchmarks use the rest")]

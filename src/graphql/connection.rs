@@ -48,14 +48,17 @@ pub(super) async fn resolve(
 ) -> ServerResult<Option<Value>> {
     // each field of a mutation sees what the one before it has changed
     let is_query = ctx.query_env.operation.node.ty == OperationType::Query;
-    let known = loaders(ctx).asked(ctx.item.pos);
-    let asked = if let Some(asked) = known.filter(|_| parent.is_some() && is_query) {
+    let is_shared = parent.is_some() && is_query;
+    let known = is_shared.then(|| loaders(ctx).asked(ctx.item.pos));
+    let asked = if let Some(asked) = known.flatten() {
         asked
     } else {
         let asked = asked(ctx, kind).await;
         let at = |error: Error| ctx.set_error_path(error.into_server_error(ctx.item.pos));
         let asked = Arc::new(asked.map_err(at)?);
-        loaders(ctx).keep_asked(ctx.item.pos, &asked);
+        if is_shared {
+            loaders(ctx).keep_asked(ctx.item.pos, &asked);
+        }
         asked
     };
     let connection = Connection {
@@ -83,7 +86,7 @@ async fn asked(ctx: &Context<'_>, kind: Option<Kind>) -> Result<Asked, Error> {
     let head = head(api.store(), queries.len()).await;
     let head = head.map_err(|error| of_failed(api, &error))?;
     let set = ctx.with_selection_set(&ctx.item.node.selection_set);
-    let fields = fields(&set, kind);
+    let fields = fields(&set, type_name(kind));
     let is_live = fields
         .iter()
         .any(|field| field.node.name.node == "liveCursor");
@@ -110,8 +113,8 @@ async fn head(store: &Store, kinds: usize) -> Result<Position, StoreError> {
 }
 
 /// What is selected of a connection.
-fn fields<'a>(ctx: &ContextSelectionSet<'a>, kind: Option<Kind>) -> Vec<&'a Positioned<Field>> {
-    let name = format!("{}Connection", type_name(kind));
+fn fields<'a>(ctx: &ContextSelectionSet<'a>, type_name: &str) -> Vec<&'a Positioned<Field>> {
+    let name = format!("{type_name}Connection");
     selected(ctx, &ctx.item.node, &|ty| ty == name)
 }
 
@@ -274,8 +277,7 @@ impl Connection<'_> {
     async fn render(self) -> ServerResult<Value> {
         let ctx = self.ctx;
         let set = ctx.with_selection_set(&ctx.item.node.selection_set);
-        let name = format!("{}Connection", self.type_name);
-        let fields = selected(&set, &set.item.node, &|ty| ty == name);
+        let fields = fields(&set, self.type_name);
         let named = |wanted: &str| fields.iter().any(|field| field.node.name.node == wanted);
         let page = if named("edges") || named("nodes") || named("pageInfo") {
             self.page(sides(&set, &fields))

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::guard::{after_block, after_line};
+use super::guard::{after_line, after_string};
 
 /// Digits at most in braces, the zeros before the others among them.
 const BRACED_DIGITS_MAX: usize = 16;
@@ -11,66 +11,47 @@ const BRACED_DIGITS_MAX: usize = 16;
 /// The document with such escapes opened; what is none is left for the parser to refuse.
 #[must_use]
 pub fn opened(document: &str) -> Cow<'_, str> {
-    let mut opened = String::new();
-    let (mut rest, mut is_string) = (document, false);
-    let mut copied = document;
-    while let Some(byte) = rest.bytes().next() {
-        let after = if is_string {
-            match byte {
-                b'"' | b'\n' | b'\r' => {
-                    is_string = false;
-                    behind(rest, 1)
-                }
-                b'\\' => {
-                    if let Some((character, after)) = escape(rest) {
-                        opened.push_str(before(copied, rest));
-                        push(&mut opened, character);
-                        copied = after;
-                        after
-                    } else {
-                        // with what it escapes, which may be a quote
-                        let escaped = behind(rest, 1);
-                        let width = escaped.chars().next().map_or(0, char::len_utf8);
-                        behind(escaped, width)
-                    }
-                }
-                _ => behind(rest, rest.chars().next().map_or(1, char::len_utf8)),
-            }
-        } else {
-            match byte {
-                b'#' => tail(rest, after_line(rest.as_bytes())),
-                b'"' => {
-                    if let Some(block) = rest.strip_prefix("\"\"\"") {
-                        tail(block, after_block(block.as_bytes()))
-                    } else {
-                        is_string = true;
-                        behind(rest, 1)
-                    }
-                }
-                _ => behind(rest, rest.chars().next().map_or(1, char::len_utf8)),
-            }
-        };
-        rest = after;
-    }
-    if opened.is_empty() {
+    if !document.contains("\\u") {
         return Cow::Borrowed(document);
     }
-    opened.push_str(copied);
-    Cow::Owned(opened)
+    let mut text = String::with_capacity(document.len());
+    let mut rest = document;
+    while let Some(at) = rest.find(['#', '"']) {
+        let (before, begun) = rest.split_at(at);
+        let after = match begun.strip_prefix('#') {
+            Some(comment) => after_line(comment.as_bytes()),
+            None => after_string(begun.as_bytes()),
+        };
+        let (token, after) = begun.split_at(begun.len() - after.len());
+        text.push_str(before);
+        // nothing is escaped so in a comment or a block
+        if token.starts_with('#') || token.starts_with("\"\"\"") {
+            text.push_str(token);
+        } else {
+            push_string(&mut text, token);
+        }
+        rest = after;
+    }
+    text.push_str(rest);
+    Cow::Owned(text)
 }
 
-fn behind(text: &str, bytes: usize) -> &str {
-    text.get(bytes..).unwrap_or_default()
-}
-
-/// The end of a text that is as long as another.
-fn tail<'a>(text: &'a str, end: &[u8]) -> &'a str {
-    behind(text, text.len() - end.len())
-}
-
-/// The beginning of a text up to an end of it.
-fn before<'a>(text: &'a str, end: &str) -> &'a str {
-    text.get(..text.len() - end.len()).unwrap_or_default()
+fn push_string(text: &mut String, mut string: &str) {
+    while let Some(at) = string.find('\\') {
+        let (before, escaped) = string.split_at(at);
+        text.push_str(before);
+        if let Some((character, after)) = escape(escaped) {
+            push(text, character);
+            string = after;
+        } else {
+            // with what it escapes, which may be another of its kind
+            let width = escaped.chars().take(2).map(char::len_utf8).sum();
+            let (kept, after) = escaped.split_at(width);
+            text.push_str(kept);
+            string = after;
+        }
+    }
+    text.push_str(string);
 }
 
 /// The character of an escape that the parser does not know, and what follows it.
@@ -81,7 +62,7 @@ fn escape(text: &str) -> Option<(char, &str)> {
             .bytes()
             .take(BRACED_DIGITS_MAX + 1)
             .position(|byte| byte == b'}')?;
-        let (digits, after) = (braced.get(..end)?, behind(braced, end + 1));
+        let (digits, after) = (braced.get(..end)?, braced.get(end + 1..)?);
         return Some((char::from_u32(number(digits)?)?, after));
     }
     let (high, after) = half(escaped, 0xD800..0xDC00)?;

@@ -122,7 +122,7 @@ pub(super) fn after_line(text: &[u8]) -> &[u8] {
 
 /// What follows a string that begins here. One that does not end on its line is no string to the
 /// parser either, so nothing is hidden behind it.
-fn after_string(text: &[u8]) -> &[u8] {
+pub(super) fn after_string(text: &[u8]) -> &[u8] {
     if let Some(block) = text.strip_prefix(b"\"\"\"") {
         return after_block(block);
     }
@@ -138,7 +138,7 @@ fn after_string(text: &[u8]) -> &[u8] {
     rest
 }
 
-pub(super) fn after_block(text: &[u8]) -> &[u8] {
+fn after_block(text: &[u8]) -> &[u8] {
     let mut rest = text;
     while !rest.is_empty() {
         if let Some(after) = rest.strip_prefix(b"\\\"\"\"") {

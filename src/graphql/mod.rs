@@ -168,17 +168,28 @@ pub async fn execute(
     let checked = checked.and_then(|checked| spending::spend(api, &caller, checked));
     match checked {
         Ok((keys, balance)) => {
-            let loaders = Loaders::new(api.store(), allowance);
-            let mut request = request.data(loaders).data(caller);
-            if keys.are_merged() {
-                request = request.data(Merging);
-            }
+            let request = with_data(api, (request, &keys), (caller, allowance));
             let mut answer = schema.schema.execute(request).await;
             keys.arrange(&mut answer);
             error::with_forms(&mut answer.errors);
             spending::told(answer, balance)
         }
         Err(error) => Response::from_errors(vec![error]),
+    }
+}
+
+/// A request with what its resolvers work with.
+fn with_data(
+    api: &Api,
+    (request, keys): (Request, &order::Keys),
+    (caller, allowance): (Caller, Arc<Allowance>),
+) -> Request {
+    let loaders = Loaders::new(api.store(), allowance);
+    let request = request.data(loaders).data(caller);
+    if keys.are_merged() {
+        request.data(Merging)
+    } else {
+        request
     }
 }
 
@@ -233,11 +244,8 @@ fn run_stream(
     (request, keys): (Request, Arc<order::Keys>),
     (caller, allowance): (Caller, Arc<Allowance>),
 ) -> BoxStream<'static, (Response, Option<String>)> {
-    let mut request = request.data(Loaders::new(api.store(), allowance));
-    if keys.are_merged() {
-        request = request.data(Merging);
-    }
-    let answers = schema.schema.execute_stream(request.data(caller));
+    let request = with_data(api, (request, &keys), (caller, allowance));
+    let answers = schema.schema.execute_stream(request);
     answers
         .map(move |mut answer| {
             keys.arrange(&mut answer);

@@ -1,6 +1,6 @@
 //! Answers as text. The rows of a page stand in an answer as the text that they are sent as: it is written
-//! once, straight from the events, and not a tree of values first. (Measured on pages of 100 rows by 8 fields:
-//! a quarter of the time.)
+//! once, straight from the events, and not a tree of values first. (Measured on pages of 100 rows by 8 fields of
+//! SQLite, together with reading no more columns than are asked for: a fifth less of the processors.)
 //!
 //! To the library such a text is a value of the type `Binary`, which no scalar of this schema is.
 

@@ -16,7 +16,7 @@ use crate::event::NewEvent;
 const BATCH_MAX: usize = 500;
 
 /// What comes sooner after the last append is gathered: each commit costs all readers the pages that they
-/// keep, and a busy server would make one of every few requests. (Measured with 32 clients on SQLite: a third
+/// keep, and a busy server would make one of every few requests. (Measured with 32 clients on SQLite: a sixth
 /// more pages a second.)
 const GATHERED_FOR: Duration = Duration::from_millis(100);
 

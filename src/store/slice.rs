@@ -119,16 +119,7 @@ impl Tables {
         let allowance = Allowance::of(bytes_max);
         let mut events = Vec::new();
         for (kind, count) in counts {
-            let mut sql = Sql::new(rows::select(kind.spec(), Reading::AsAppended));
-            within(&mut sql, (from, upto));
-            sql.push(" ORDER BY t.position");
-            let read = rows::read(
-                &self.db,
-                &self.names,
-                (kind, Columns::ALL),
-                (sql, &allowance),
-            )
-            .await?;
+            let read = self.appended(kind, (from, upto), &allowance).await?;
             // the rest of a commit that is not read whole
             let before = self.count_within(kind, (first, Position(from.0 - 1)));
             let behind = self.count_within(kind, (upto.next(), last));
@@ -140,6 +131,20 @@ impl Tables {
         }
         events.sort_unstable_by_key(|event| event.position);
         Ok(Slice { events, upto })
+    }
+
+    /// The events of a kind between two positions, as they were appended.
+    async fn appended(
+        &self,
+        kind: Kind,
+        places: (Position, Position),
+        allowance: &Allowance,
+    ) -> Result<Vec<Event>, StoreError> {
+        let mut sql = Sql::new(rows::select(kind.spec(), Reading::AsAppended));
+        within(&mut sql, places);
+        sql.push(" ORDER BY t.position");
+        let kind = (kind, Columns::ALL);
+        rows::read(&self.db, &self.names, kind, (sql, allowance)).await
     }
 
     async fn count_within(
@@ -166,16 +171,10 @@ impl Tables {
             return Ok(None);
         }
         for (kind, _) in commit.counts {
-            let mut sql = Sql::new(rows::select(kind.spec(), Reading::AsAppended));
-            within(&mut sql, (position, position));
             let allowance = Allowance::of(usize::MAX);
-            let read = rows::read(
-                &self.db,
-                &self.names,
-                (kind, Columns::ALL),
-                (sql, &allowance),
-            )
-            .await?;
+            let read = self
+                .appended(kind, (position, position), &allowance)
+                .await?;
             if let Some(event) = read.into_iter().next() {
                 return Ok(Some(event));
             }
@@ -195,8 +194,8 @@ impl Tables {
         sql.bind(position.next().0)
             .push("), 0) AND last_position > ")
             .bind(position.0);
-        sql.push(" ORDER BY first_position LIMIT 0 + ");
-        sql.bind(i64::try_from(commits_max.clamp(1, 1_000)).unwrap_or(1_000));
+        let limit = commits_max.clamp(1, 1_000);
+        sql.push(&format!(" ORDER BY first_position LIMIT {limit}"));
         let statement = sql.statement(self.db.get_database_backend());
         let rows = self
             .db
