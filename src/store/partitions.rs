@@ -71,33 +71,63 @@ impl Partitions {
         times: impl Iterator<Item = (Kind, Instant)>,
         now: Instant,
     ) -> Result<(), StoreError> {
-        if self.known.is_empty() {
-            return Ok(());
-        }
-        let missing: Vec<(Kind, i64)> = times
-            .map(|(kind, occurred_at)| (kind, occurred_at.0))
-            .filter(|(kind, at)| self.lacks(*kind, *at))
-            .collect();
+        let missing = self.missing(times);
         if missing.is_empty() {
             return Ok(());
         }
         let tx = begin(db).await?;
+        let found = Self::make(&tx, missing, now).await?;
+        tx.commit().await.doing("make a partition")?;
+        *self = found;
+        Ok(())
+    }
+
+    /// The same within a transaction that has written to the tables: it would not see what another
+    /// attaches to them meanwhile.
+    pub(crate) async fn ensure_within(
+        &mut self,
+        tx: &DatabaseTransaction,
+        times: impl Iterator<Item = (Kind, Instant)>,
+        now: Instant,
+    ) -> Result<(), StoreError> {
+        let missing = self.missing(times);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        *self = Self::make(tx, missing, now).await?;
+        Ok(())
+    }
+
+    fn missing(&self, times: impl Iterator<Item = (Kind, Instant)>) -> Vec<(Kind, i64)> {
+        if self.known.is_empty() {
+            return Vec::new();
+        }
+        times
+            .map(|(kind, occurred_at)| (kind, occurred_at.0))
+            .filter(|(kind, at)| self.lacks(*kind, *at))
+            .collect()
+    }
+
+    /// Makes partitions, and tells which there are then.
+    async fn make(
+        tx: &DatabaseTransaction,
+        missing: Vec<(Kind, i64)>,
+        now: Instant,
+    ) -> Result<Self, StoreError> {
         tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({LOCK})"))
             .await
             .doing("make a partition")?;
         // another may have made some meanwhile
-        let mut found = Self::load(&tx).await?;
+        let mut found = Self::load(tx).await?;
         for (kind, at) in missing {
             if found.lacks(kind, at) {
                 let range = found.range_for(kind, at, month_of(now));
-                create(&tx, kind.spec().table, &range).await?;
+                create(tx, kind.spec().table, &range).await?;
                 let ranges = found.known.entry(kind).or_default();
                 ranges.insert(start_of(range.start), start_of(range.end));
             }
         }
-        tx.commit().await.doing("make a partition")?;
-        *self = found;
-        Ok(())
+        Ok(found)
     }
 
     /// Whether a table is partitioned and has no partition for an instant.

@@ -207,7 +207,7 @@ impl Restoring<'_> {
             Some((kind, Instant(*at)))
         });
         self.partitions
-            .ensure(&self.connections.writer, times, Clock::system().now())
+            .ensure_within(self.tx, times, Clock::system().now())
             .await
     }
 

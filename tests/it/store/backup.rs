@@ -15,6 +15,7 @@ use crate::support::{
 contract![
     a_backup_restores_to_the_same_log,
     a_backup_restores_to_the_other_database,
+    a_backup_of_many_months_is_restored,
     a_backup_under_load_is_sound_and_has_what_was_acknowledged,
     a_restore_raises_the_epoch,
     two_restores_of_one_backup_are_told_apart,
@@ -95,6 +96,32 @@ async fn a_backup_restores_to_the_other_database(database: Database) {
     copy.close().await;
     log.close().await;
     other.remove().await;
+}
+
+/// On PostgreSQL their partitions are made while it is restored, after the first rows of the table: one for
+/// each of the last months, and one for the years before.
+async fn a_backup_of_many_months_is_restored(database: Database) {
+    let log = database.open().await.with_fleet().await;
+    // one month alone, since a server that hears of many partitions at once looks at them of itself
+    let month = 30 * 86_400;
+    let ages = (0..1_999).chain((3..120).map(|ago| ago * month));
+    let measured: Vec<_> = ages.map(|ago| metrics("d1", -ago, 50.0)).collect();
+    let mut head = FLEET_EVENTS;
+    for some in measured.chunks(1_000) {
+        let outcomes = log.record(some.to_vec()).await;
+        head += i64::try_from(some.len()).unwrap();
+        assert_eq!(outcomes.last(), Some(&Outcome::Recorded(Position(head))));
+    }
+    let file = back_up(&database).await;
+    for backend in [Backend::Sqlite, Backend::Postgres] {
+        let Some(other) = Database::make(backend).await else {
+            continue;
+        };
+        restore(&file, &other.location(), &|_| {}).await.unwrap();
+        assert_sound(&other.location()).await;
+        other.remove().await;
+    }
+    log.close().await;
 }
 
 async fn a_backup_under_load_is_sound_and_has_what_was_acknowledged(database: Database) {
