@@ -10,7 +10,7 @@ use async_graphql::parser::types::{
 use async_graphql::{Name, Pos, Positioned, Request, ServerError, Variables};
 
 use super::error::{ErrorCode, bad_input, error, of_syntax};
-use super::order::Keys;
+use super::root::{Keys, RootFields};
 use super::shapes::Types;
 use super::{Api, access, budget, measure};
 use crate::identity::Caller;
@@ -25,23 +25,31 @@ pub(super) struct Checked {
     pub(super) keys: Keys,
     /// The values that it may be answered with.
     pub(super) cost: usize,
+    /// Its document with each key once at the root, if it has one there twice.
+    merged: Option<ExecutableDocument>,
 }
 
-/// Reads the document of a request of a caller.
+/// Reads the document of a request of a caller, and merges what stands at its root under one key.
 pub(super) fn check(
     request: &mut Request,
     api: &Api,
     (caller, types): (&Caller, &Types),
 ) -> Result<Checked, ServerError> {
-    let variables = std::mem::take(&mut request.variables);
+    let mut variables = std::mem::take(&mut request.variables);
     let name = request.operation_name.clone();
     let document = request.parsed_query().map_err(of_syntax);
-    let checked = document.and_then(|document| {
+    let mut checked = document.and_then(|document| {
         let measured = measure::check(document);
         measured.map_err(of_request)?;
+        add_defaults(document, name.as_deref(), &mut variables);
         look(document, name.as_deref(), (&variables, caller, types))
     });
     request.variables = variables;
+    if let Ok(checked) = &mut checked
+        && let Some(document) = checked.merged.take()
+    {
+        request.set_parsed_query(document);
+    }
     if let Err(error) = &checked
         && ErrorCode::Forbidden.is_of(error)
     {
@@ -79,8 +87,15 @@ fn look(
         return Err(at(error(ErrorCode::ValidationFailed, message)));
     }
     types.check(document, &operation.node, variables)?;
-    let keys = Keys::of(document, &operation.node);
-    Ok(Checked { keys, cost })
+    let root = RootFields::of(document, &operation.node, variables);
+    let merged = if operation.node.ty == OperationType::Subscription {
+        // it has one field, which is found when its root is opened
+        None
+    } else {
+        root.merged(document, name, variables)?
+    };
+    let keys = root.keys();
+    Ok(Checked { keys, cost, merged })
 }
 
 /// Whether a request follows something, and so may last for ever.
@@ -99,6 +114,23 @@ pub(crate) fn operation_type(
     name: Option<&str>,
 ) -> Option<OperationType> {
     chosen(document, name).map(|operation| operation.node.ty)
+}
+
+/// Gives variables that are not given their defaults, which the library does not look for where a
+/// directive asks for a variable.
+fn add_defaults(document: &ExecutableDocument, name: Option<&str>, variables: &mut Variables) {
+    let Some(operation) = chosen(document, name) else {
+        return;
+    };
+    for definition in &operation.node.variable_definitions {
+        let definition = &definition.node;
+        let name = &definition.name.node;
+        if let Some(usual) = definition.default_value()
+            && !variables.contains_key(name)
+        {
+            variables.insert(name.clone(), usual.clone());
+        }
+    }
 }
 
 /// A variable that must be given and is not.
@@ -124,6 +156,20 @@ pub(super) fn chosen<'a>(
         }
         None if operations.len() == 1 => operations.next().map(|(_, operation)| operation),
         None => None,
+    }
+}
+
+/// The operation that would be executed, to be changed.
+pub(super) fn chosen_mut<'a>(
+    document: &'a mut ExecutableDocument,
+    name: Option<&str>,
+) -> Option<&'a mut Positioned<OperationDefinition>> {
+    match &mut document.operations {
+        DocumentOperations::Single(operation) => Some(operation),
+        DocumentOperations::Multiple(operations) => match name {
+            Some(name) => operations.get_mut(name),
+            None => operations.values_mut().next(),
+        },
     }
 }
 
@@ -153,14 +199,7 @@ pub(super) fn open_root(request: &mut Request) -> Result<(), ServerError> {
     }
     let Root { fields, opened } = root;
     document.fragments.retain(|name, _| !opened.contains(name));
-    let operation = match &mut document.operations {
-        DocumentOperations::Single(operation) => Some(operation),
-        DocumentOperations::Multiple(operations) => match name {
-            Some(name) => operations.get_mut(name.as_str()),
-            None => operations.values_mut().next(),
-        },
-    };
-    if let Some(operation) = operation {
+    if let Some(operation) = chosen_mut(&mut document, name.as_deref()) {
         let field = |field: Positioned<Field>| {
             let pos = field.pos;
             Positioned::new(Selection::Field(field), pos)

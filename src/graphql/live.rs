@@ -15,7 +15,7 @@ use futures_util::StreamExt;
 use sha2::{Digest, Sha256};
 use tokio::time::sleep;
 
-use super::order::Keys;
+use super::root::Keys;
 use super::{Api, ApiSchema, ResumeAfter, Until, cursor, document, run_stream, spending};
 use crate::event::{Instant, Position};
 use crate::identity::{Caller, Permission, Spent};

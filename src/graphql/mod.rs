@@ -32,6 +32,7 @@ mod pages;
 mod query;
 mod record;
 mod recordable;
+mod root;
 mod rows;
 mod scalars;
 mod schedule_input;
@@ -168,7 +169,7 @@ pub async fn execute(
     let checked = checked.and_then(|checked| spending::spend(api, &caller, checked));
     match checked {
         Ok((keys, balance)) => {
-            let request = with_data(api, (request, &keys), (caller, allowance));
+            let request = with_data(api, request, (caller, allowance));
             let mut answer = schema.schema.execute(request).await;
             keys.arrange(&mut answer);
             error::with_forms(&mut answer.errors);
@@ -181,16 +182,11 @@ pub async fn execute(
 /// A request with what its resolvers work with.
 fn with_data(
     api: &Api,
-    (request, keys): (Request, &order::Keys),
+    request: Request,
     (caller, allowance): (Caller, Arc<Allowance>),
 ) -> Request {
     let loaders = Loaders::new(api.store(), allowance);
-    let request = request.data(loaders).data(caller);
-    if keys.are_merged() {
-        request.data(Merging)
-    } else {
-        request
-    }
+    request.data(loaders).data(caller)
 }
 
 /// Where a subscription goes on, whatever its document says: after a cursor that the client has kept.
@@ -205,10 +201,6 @@ pub async fn unfollowable(api: &Api, after: &str) -> Option<Response> {
     let is_final = extensions.get("retryable") == Some(&async_graphql::Value::Boolean(false));
     is_final.then(|| Response::from_errors(vec![document::of_request(error)]))
 }
-
-/// What the library merges: the values of a root field that is asked for more than once. It knows objects, and
-/// no rows that are text.
-struct Merging;
 
 /// Up to where a subscription to events goes, that then ends.
 #[derive(Debug)]
@@ -241,10 +233,10 @@ pub fn execute_stream(
 fn run_stream(
     schema: &ApiSchema,
     api: &Api,
-    (request, keys): (Request, Arc<order::Keys>),
+    (request, keys): (Request, Arc<root::Keys>),
     (caller, allowance): (Caller, Arc<Allowance>),
 ) -> BoxStream<'static, (Response, Option<String>)> {
-    let request = with_data(api, (request, &keys), (caller, allowance));
+    let request = with_data(api, request, (caller, allowance));
     let answers = schema.schema.execute_stream(request);
     answers
         .map(move |mut answer| {

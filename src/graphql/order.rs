@@ -6,16 +6,13 @@
 //! can fail is nullable in the schema.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 
 use async_graphql::indexmap::IndexMap;
-use async_graphql::parser::types::{
-    ExecutableDocument, Field, OperationDefinition, Selection, SelectionSet,
-};
+use async_graphql::parser::types::Field;
 use async_graphql::registry::{MetaType, Registry};
 use async_graphql::{
     ContainerType, Context, ContextSelectionSet, Name, ObjectType, OutputType, Positioned,
-    Response, ServerResult, Value,
+    ServerResult, Value,
 };
 
 use futures_util::future::BoxFuture;
@@ -104,81 +101,6 @@ fn resolve_field<'a, T: ContainerType>(
         let value = object.resolve_field(&ctx.with_field(field)).await?;
         Ok((key, value.unwrap_or_default()))
     })
-}
-
-/// The keys of the root fields of an operation, in the order in which they are asked for. The root
-/// itself is an object of the library.
-#[derive(Debug, Default)]
-pub(super) struct Keys {
-    keys: Vec<Name>,
-    is_merged: bool,
-}
-
-impl Keys {
-    /// The keys of an operation.
-    pub(super) fn of(document: &ExecutableDocument, operation: &OperationDefinition) -> Self {
-        let mut fields = Vec::new();
-        let set = &operation.selection_set.node;
-        open(document, set, &mut HashSet::new(), &mut fields);
-        let objects = fields
-            .iter()
-            .filter(|field| !field.selection_set.node.items.is_empty());
-        let mut met = HashSet::new();
-        let mut once = objects.map(|field| met.insert(&field.response_key().node));
-        let is_merged = once.any(|once| !once);
-        let keys = fields.iter().map(|field| field.response_key().node.clone());
-        Self {
-            keys: keys.collect(),
-            is_merged,
-        }
-    }
-
-    /// Whether an object is asked for more than once under one of them.
-    pub(super) const fn are_merged(&self) -> bool {
-        self.is_merged
-    }
-
-    /// Puts the fields of an answer into this order. Data of which everything is left out is an object
-    /// too.
-    pub(super) fn arrange(&self, answer: &mut Response) {
-        if answer.errors.is_empty() && answer.data == Value::Null {
-            answer.data = Value::Object(IndexMap::new());
-        }
-        if let Value::Object(fields) = &mut answer.data {
-            let mut held = std::mem::take(fields);
-            for key in &self.keys {
-                if let Some((key, value)) = held.swap_remove_entry(key) {
-                    fields.insert(key, value);
-                }
-            }
-            fields.extend(held);
-        }
-    }
-}
-
-/// The fields of a selection on an object that is of no interface, fragments opened.
-fn open<'a>(
-    document: &'a ExecutableDocument,
-    set: &'a SelectionSet,
-    opened: &mut HashSet<&'a Name>,
-    fields: &mut Vec<&'a Field>,
-) {
-    for selection in &set.items {
-        match &selection.node {
-            Selection::Field(field) => fields.push(&field.node),
-            Selection::InlineFragment(fragment) => {
-                open(document, &fragment.node.selection_set.node, opened, fields);
-            }
-            Selection::FragmentSpread(spread) => {
-                let name = &spread.node.fragment_name.node;
-                if let Some(fragment) = document.fragments.get(name)
-                    && opened.insert(name)
-                {
-                    open(document, &fragment.node.selection_set.node, opened, fields);
-                }
-            }
-        }
-    }
 }
 
 /// A part of a root whose fields can all fail, and are therefore nullable.

@@ -13,8 +13,7 @@ use bytes::Bytes;
 use super::cursor;
 use super::ids;
 use super::nested::{Nested, Wanted};
-use super::written::{OPENED_BYTES, opened, plain, quoted};
-use super::{Merging, written};
+use super::written::{self, plain, quoted};
 use crate::event::{Cell, Event, Money};
 use crate::kinds::{Kind, Spec, Type, cell_json};
 use crate::store::{Columns, Identity, Names};
@@ -226,19 +225,9 @@ pub(super) async fn render(
         super::take(ctx, text.len() - begin).map_err(|error| failed(ctx, error))?;
         rows.push(begin..text.len());
     }
-    let is_merged = ctx.data_opt::<Merging>().is_some();
-    if is_merged {
-        let bytes = text.len().saturating_mul(OPENED_BYTES);
-        super::take(ctx, bytes).map_err(|error| failed(ctx, error))?;
-    }
     let text = Bytes::from(text);
     let row = |row| Value::Binary(text.slice(row));
-    let rows = rows.into_iter().map(row);
-    Ok(if is_merged {
-        rows.map(opened).collect()
-    } else {
-        rows.collect()
-    })
+    Ok(rows.into_iter().map(row).collect())
 }
 
 fn failed(ctx: &ContextSelectionSet<'_>, error: Error) -> async_graphql::ServerError {

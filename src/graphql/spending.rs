@@ -6,7 +6,7 @@ use async_graphql::{Error, ErrorExtensions, Name, Response, ServerError, Value};
 use super::Api;
 use super::document::{Checked, of_request};
 use super::error::{ErrorCode, error};
-use super::order::Keys;
+use super::root::Keys;
 use crate::identity::{Balance, Caller, Exceeded, Spent};
 
 /// Spends what a request costs.
@@ -15,7 +15,7 @@ pub(super) fn spend(
     caller: &Caller,
     checked: Checked,
 ) -> Result<(Keys, Option<Balance>), ServerError> {
-    let Checked { keys, cost } = checked;
+    let Checked { keys, cost, .. } = checked;
     let cost = i64::try_from(cost).unwrap_or(i64::MAX);
     let balance = take(api, caller, (Spent::Cost, cost)).map_err(of_request)?;
     Ok((keys, balance))

@@ -80,16 +80,6 @@ pub(super) fn quoted(text: &mut Vec<u8>, of: impl std::fmt::Display) {
     let _ = write!(text, "\"{of}\"");
 }
 
-/// Bytes that an opened row takes for each byte of its text at most: a list of digits has one in two.
-pub(super) const OPENED_BYTES: usize = 40;
-
-/// A row as the objects that it is made of.
-pub(super) fn opened(row: Value) -> Value {
-    let Value::Binary(text) = row else { return row };
-    let json = serde_json::from_slice(&text).unwrap_or_default();
-    Value::from_json(json).unwrap_or_default()
-}
-
 /// Adds a value under a key; objects of the same key are merged, as the language has it.
 pub(super) fn put(object: &mut IndexMap<Name, Value>, key: Name, value: Value) {
     match object.get_mut(&key) {

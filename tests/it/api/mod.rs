@@ -28,6 +28,7 @@ mod protocol;
 mod proxies;
 mod record;
 mod requests;
+mod roots;
 mod schema;
 mod selections;
 mod silence;
