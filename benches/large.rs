@@ -110,7 +110,7 @@ async fn make(arguments: &Arguments) -> anyhow::Result<()> {
             let (store, events) = (log.store.clone(), fleet.batch(size)?);
             let request = Request {
                 events,
-                expect: None,
+                expect: Vec::new(),
                 told: None,
             };
             waiting.push_back(size);

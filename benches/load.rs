@@ -39,7 +39,7 @@ impl Append for Store {
     async fn append(&self, events: Vec<NewEvent>) -> anyhow::Result<()> {
         let request = Request {
             events,
-            expect: None,
+            expect: Vec::new(),
             told: None,
         };
         let appended = self.append_patiently(request).await?;

@@ -77,7 +77,7 @@ impl Log {
         for events in fleet.registrations()?.chunks(1_000) {
             let request = Request {
                 events: events.to_vec(),
-                expect: None,
+                expect: Vec::new(),
                 told: None,
             };
             self.store.append_patiently(request).await?;

@@ -28,9 +28,8 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
     match root {
         OperationType::Query => match field {
             "viewer" | "__typename" | "__schema" | "__type" => Some(Permission::BeKnown),
-            "node" | "site" | "device" | "sites" | "devices" | "job" | "jobs" | "events" => {
-                Some(Permission::Read)
-            }
+            "node" | "site" | "device" | "sites" | "devices" | "job" | "jobs" | "events"
+            | "siteStatus" | "operatingHours" => Some(Permission::Read),
             "systemConfiguration" | "collectionStatus" | "storeHealth" => {
                 Some(Permission::ReadWhole)
             }
@@ -40,9 +39,8 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
         OperationType::Mutation => match field {
             "__typename" => Some(Permission::BeKnown),
             "recordEvents" => Some(Permission::Record),
-            "createJob" | "cancelJob" | "setConfiguration" | "setSiteSchedule" => {
-                Some(Permission::Command)
-            }
+            "createJob" | "cancelJob" | "setConfiguration" | "setSiteSchedule"
+            | "setSiteSchedules" => Some(Permission::Command),
             "createAccessKey" | "revokeAccessKey" => Some(Permission::Administer),
             _ => None,
         },

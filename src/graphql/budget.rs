@@ -14,13 +14,21 @@ use async_graphql_value::Value as Given;
 
 use super::error::{ErrorCode, bad_input, error};
 use super::types::{PAGE_DEFAULT, PAGE_MAX};
+use crate::event::Instant;
 use crate::jobs::TARGETS_MAX;
 use crate::kinds::Kind;
+use crate::schedule::RANGE_DAYS_MAX;
 
 /// Rows at most of all pages together.
 pub(super) const ROWS_MAX: usize = 50_000;
 /// Values at most of all rows together.
 const VALUES_MAX: usize = 1_000_000;
+
+/// Values as which a status of a site counts.
+const STATUS_VALUES: usize = 20;
+/// Hours of a site on a day, as they are counted beforehand: when it is open, two peaks, a window.
+const DAY_ROWS: usize = 4;
+const DAY_MICROS: i64 = 86_400_000_000;
 
 /// What a selection comes to.
 #[derive(Clone, Copy, Debug, Default)]
@@ -130,10 +138,14 @@ impl<'a> Reader<'a> {
         let inner = self.set(&field.selection_set.node, of_page);
         match page {
             Some(rows) if name == "nodes" || name == "edges" => inner.of_rows(rows),
+            _ if name == "operatingHours" => inner.of_rows(self.hours_rows(field)),
+            // its calendar is looked through for the next change
+            _ if matches!(name, "status" | "siteStatus") && is_object(field) => Cost {
+                rows: inner.rows,
+                values: inner.values.saturating_add(STATUS_VALUES),
+            },
             // the devices of a job are a list without pages; of an event they are one value
-            _ if name == "targets" && !field.selection_set.node.items.is_empty() => {
-                inner.of_rows(TARGETS_MAX)
-            }
+            _ if name == "targets" && is_object(field) => inner.of_rows(TARGETS_MAX),
             _ => Cost {
                 rows: inner.rows,
                 values: inner.values.saturating_add(1),
@@ -142,18 +154,33 @@ impl<'a> Reader<'a> {
     }
 
     fn page_size(&self, field: &Field) -> usize {
-        let size = |name: &str| {
-            let (_, value) = field.arguments.iter().find(|(n, _)| n.node == name)?;
-            let value = value.node.clone();
-            match value.into_const_with(|name| self.variable(&name).ok_or(())) {
-                Ok(Value::Null) => None,
-                Ok(Value::Number(size)) => size.as_u64().and_then(|size| size.try_into().ok()),
-                // it is refused when it is read
-                _ => Some(PAGE_MAX),
-            }
+        let size = |name: &str| match self.argument(field, name)? {
+            Ok(Value::Null) => None,
+            Ok(Value::Number(size)) => size.as_u64().and_then(|size| size.try_into().ok()),
+            // it is refused when it is read
+            _ => Some(PAGE_MAX),
         };
         let given = size("first").or_else(|| size("last"));
         given.unwrap_or(PAGE_DEFAULT).min(PAGE_MAX)
+    }
+
+    /// The hours that the range of a field has as a rule; a range that cannot be read is refused when it is.
+    fn hours_rows(&self, field: &Field) -> usize {
+        let instant = |name: &str| match self.argument(field, name)? {
+            Ok(Value::String(text)) => Instant::parse(&text),
+            _ => None,
+        };
+        let range = instant("from").zip(instant("to"));
+        let days = range.map(|(from, to)| to.0.saturating_sub(from.0) / DAY_MICROS + 1);
+        let days = days.unwrap_or(RANGE_DAYS_MAX).clamp(1, RANGE_DAYS_MAX + 1);
+        usize::try_from(days).map_or(ROWS_MAX, |days| days * DAY_ROWS)
+    }
+
+    /// The value of an argument that is given, if it can be known.
+    fn argument(&self, field: &Field, name: &str) -> Option<Result<Value, ()>> {
+        let (_, value) = field.arguments.iter().find(|(n, _)| n.node == name)?;
+        let value = value.node.clone();
+        Some(value.into_const_with(|name| self.variable(&name).ok_or(())))
     }
 
     fn variable(&self, name: &Name) -> Option<Value> {
@@ -162,6 +189,10 @@ impl<'a> Reader<'a> {
         let value = self.variables.get(name);
         value.or(definition?.node.default_value()).cloned()
     }
+}
+
+fn is_object(field: &Field) -> bool {
+    !field.selection_set.node.items.is_empty()
 }
 
 fn is_connection(name: &str) -> bool {

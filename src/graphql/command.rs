@@ -33,7 +33,7 @@ pub(super) struct UserError {
     /// The input field at fault.
     pub(super) field: Option<String>,
     /// Why, for people.
-    message: String,
+    pub(super) message: String,
     /// Why, for programs.
     code: UserErrorCode,
 }
@@ -45,6 +45,16 @@ impl UserError {
             message: message.into(),
             code,
         }
+    }
+
+    /// Of one of the rows that a command is given.
+    pub(super) fn of_row(index: usize, refusal: Refusal) -> Self {
+        let mut error = Self::of(refusal);
+        error.field = Some(match error.field {
+            Some(field) => format!("rows.{index}.{field}"),
+            None => format!("rows.{index}"),
+        });
+        error
     }
 
     pub(super) fn of(refusal: Refusal) -> Self {

@@ -25,7 +25,7 @@ use crate::configuration::{self, Change, ConfigurationError};
 use crate::event::{Event, Instant, json_bytes};
 use crate::history::Within;
 use crate::jobs::{self, JobError, NewJob};
-use crate::kinds::{self, Code, Kind, Refusal};
+use crate::kinds::{self, Kind};
 use crate::schedule::{self, ScheduleError};
 use crate::store::Outcome;
 
@@ -128,7 +128,7 @@ pub(super) struct SetConfigurationInput {
 
 /// The event that a command ended in.
 #[derive(Debug)]
-pub(super) struct EventOf<const KIND: u8>(Arc<Event>);
+pub(super) struct EventOf<const KIND: u8>(pub(super) Arc<Event>);
 
 impl<const KIND: u8> EventOf<KIND> {
     fn kind() -> Option<Kind> {
@@ -160,7 +160,7 @@ impl<const KIND: u8> OutputType for EventOf<KIND> {
 /// Code of configuration changes in the tables.
 const CONFIGURATION_CHANGE: u8 = 7;
 /// Code of schedules in the tables.
-const SITE_SCHEDULE: u8 = 8;
+pub(super) const SITE_SCHEDULE: u8 = 8;
 
 /// The answer to `setConfiguration`.
 #[derive(Debug, SimpleObject)]
@@ -313,11 +313,7 @@ impl Commands {
         };
         let deed = ("setSiteSchedule", site);
         let set = match hours {
-            Ok(_) if !is_reached => Err(ScheduleError::Refused(Refusal::of(
-                "siteId",
-                Code::UnknownSite,
-                "siteId names no registered site",
-            ))),
+            Ok(_) if !is_reached => Err(ScheduleError::Refused(schedule::unknown_site())),
             Ok(hours) => {
                 let ids = (event_id, input.expected_version);
                 schedule::set(&door(ctx, &deed), hours, ids).await
@@ -371,7 +367,7 @@ fn of_configuration(api: &Api, error: ConfigurationError) -> Result<UserError, E
 }
 
 /// For what hours were not set, unless that failed.
-fn of_schedule(api: &Api, error: ScheduleError) -> Result<UserError, Error> {
+pub(super) fn of_schedule(api: &Api, error: ScheduleError) -> Result<UserError, Error> {
     let told = error.to_string();
     let field = match error {
         ScheduleError::Refused(refusal) => return Ok(UserError::of(refusal)),

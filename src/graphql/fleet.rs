@@ -18,7 +18,7 @@ use super::page_keys::{PageKey, PageShape};
 use super::pages::{ConnectionOf, DevicePages};
 use super::rows::{self, Stand, render};
 use super::types::connection_field;
-use super::{access, api, connection, ids, loaders, of_failed, take};
+use super::{access, api, connection, hours, ids, loaders, of_failed, take};
 use crate::event::{Event, Instant, Position};
 use crate::kinds::{Filter, Kind, Operand, Spec};
 use crate::store::{Columns, Order, PageQuery, Place, Scope};
@@ -304,6 +304,8 @@ impl Site {
             "registeredAt" => instant(Some(site.registered_at)),
             "configuration" => configuration(ctx, "SITE", &site.site_id).await?,
             "schedule" => self.schedule(ctx).await?,
+            "status" => return hours::resolve_status(ctx, self).await.map(Some),
+            "operatingHours" => return hours::resolve_hours(ctx, self).await.map(Some),
             "devices" => return DevicePages::at(site.site_key).resolve(ctx).await,
             name => match of_sites().find(|spec| spec.list == name) {
                 Some(spec) => {
@@ -383,6 +385,8 @@ impl OutputType for Site {
                     "[SiteSchedule!]",
                     "The hours that hold now: days of the week, then dates.",
                 ),
+                hours::status_field(registry),
+                hours::hours_field(registry),
                 field_with(
                     "devices",
                     &devices,

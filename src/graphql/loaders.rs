@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_graphql::{Error, Pos};
@@ -14,9 +14,11 @@ use super::connection::Asked;
 use super::error::{ErrorCode, error};
 use super::fleet::{DeviceRow, SiteRow, devices_by_key, sites_by_key};
 use super::page_keys::{CountKey, PageKey, grouped};
-use crate::event::{Event, Instant, Position};
+use crate::clock::Clock;
+use crate::event::{Event, Instant};
 use crate::history::Within;
 use crate::history::fleet::{self, DeviceFilter, IdPage};
+use crate::history::schedules;
 use crate::kinds::Kind;
 use crate::store::{Allowance, Columns, EntityType, Place, Store, StoreError};
 
@@ -35,6 +37,9 @@ pub(super) struct Loaders {
     pub(super) configurations: Loader<ConfigurationKey, Loaded<Vec<ValueRow>>, Reads>,
     pub(super) names: Loader<NameKey, Loaded<()>, Reads>,
     rows: AtomicUsize,
+    /// When it was asked, in microseconds since 1970: "now" is the same everywhere in an answer.
+    now: AtomicI64,
+    clock: Clock,
     allowance: Arc<Allowance>,
     /// What of the fleet the caller reads, once it was looked up.
     within: Mutex<Option<Within>>,
@@ -79,10 +84,17 @@ impl Loaders {
             configurations: loader(reads()),
             names: loader(reads()),
             rows: AtomicUsize::new(0),
+            now: AtomicI64::new(store.clock().now().0),
+            clock: store.clock().clone(),
             allowance,
             within: Mutex::default(),
             asked: Mutex::default(),
         }
+    }
+
+    /// When the request was asked, or the item of a stream begun.
+    pub(super) fn now(&self) -> Instant {
+        Instant(self.now.load(Ordering::Relaxed))
     }
 
     /// Bytes that may be read and rendered for this request.
@@ -139,6 +151,7 @@ impl Loaders {
     /// Counts from the beginning: the next item of a stream is another answer.
     pub(super) fn begin(&self) {
         self.rows.store(0, Ordering::Relaxed);
+        self.now.store(self.clock.now().0, Ordering::Relaxed);
         self.allowance.renew();
         // a device may have moved meanwhile
         *self.held_within() = None;
@@ -341,38 +354,14 @@ impl BatchFn<ScheduleKey, Loaded<Vec<Arc<Event>>>> for Reads {
         &mut self,
         keys: &[ScheduleKey],
     ) -> HashMap<ScheduleKey, Loaded<Vec<Arc<Event>>>> {
-        let read = self.schedules(keys).await.map_err(Arc::new);
+        let sites: Vec<i64> = keys.iter().map(|key| key.0).collect();
+        let read = schedules::current(&self.store, &sites, &self.allowance).await;
+        let read = read.map_err(Arc::new);
         let of = |key: &ScheduleKey| match &read {
             Ok(schedules) => Ok(schedules.get(&key.0).cloned().unwrap_or_default()),
             Err(error) => Err(Arc::clone(error)),
         };
         keys.iter().map(|key| (*key, of(key))).collect()
-    }
-}
-
-impl Reads {
-    /// The events that say the hours that hold now, by their sites.
-    async fn schedules(
-        &self,
-        keys: &[ScheduleKey],
-    ) -> Result<HashMap<i64, Vec<Arc<Event>>>, StoreError> {
-        let keys: Vec<i64> = keys.iter().map(|key| key.0).collect();
-        let rows = fleet::current_schedules(&self.store, &keys, &self.allowance).await?;
-        let place = |row: &entity::current_schedules::Model| Place {
-            position: Position(row.position),
-            occurred_at: Instant(row.occurred_at),
-        };
-        let places: Vec<Place> = rows.iter().map(place).collect();
-        let sites: HashMap<i64, i64> = rows.iter().map(|r| (r.position, r.site_key)).collect();
-        let mut schedules: HashMap<i64, Vec<Arc<Event>>> = HashMap::new();
-        let kind = (Kind::SiteSchedule, Columns::ALL);
-        let read = self.store.at(kind, &places, &self.allowance).await?;
-        for event in read {
-            if let Some(site) = sites.get(&event.position.0) {
-                schedules.entry(*site).or_default().push(Arc::new(event));
-            }
-        }
-        Ok(schedules)
     }
 }
 

@@ -18,6 +18,7 @@ pub mod escapes;
 mod filters;
 mod fleet;
 pub mod guard;
+mod hours;
 mod ids;
 mod job;
 mod jobs;
@@ -36,6 +37,7 @@ mod root;
 mod rows;
 mod scalars;
 mod schedule_input;
+mod schedules;
 mod shapes;
 mod spending;
 mod subscription;
@@ -93,12 +95,13 @@ impl Api {
 
 /// The root of queries.
 #[derive(Debug, MergedObject)]
-pub struct Query(query::Fleet, jobs::Jobs, query::Events);
+pub struct Query(query::Fleet, hours::SiteHours, jobs::Jobs, query::Events);
 
 /// The root of mutations.
 #[derive(Debug, MergedObject)]
 pub struct Mutation(
     CanFail<commands::Commands>,
+    CanFail<schedules::ScheduleCommands>,
     CanFail<access_keys::KeyCommands>,
     record::Record,
 );
@@ -132,9 +135,15 @@ pub fn schema(api: Api) -> ApiSchema {
 type Builder = async_graphql::SchemaBuilder<InOrder<Query>, InOrder<Mutation>, Subscription>;
 
 fn builder() -> Builder {
-    let query = InOrder(Query(query::Fleet, jobs::Jobs, query::Events));
+    let query = InOrder(Query(
+        query::Fleet,
+        hours::SiteHours,
+        jobs::Jobs,
+        query::Events,
+    ));
     let mutation = InOrder(Mutation(
         CanFail(commands::Commands),
+        CanFail(schedules::ScheduleCommands),
         CanFail(access_keys::KeyCommands),
         record::Record,
     ));

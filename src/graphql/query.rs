@@ -48,7 +48,7 @@ impl ContainerType for Events {
     }
 }
 
-async fn site_of(ctx: &Context<'_>, id: &str) -> Result<Option<Site>, Error> {
+pub(super) async fn site_of(ctx: &Context<'_>, id: &str) -> Result<Option<Site>, Error> {
     let key = api(ctx).store().key(EntityType::Site, id).await;
     match key.map_err(|error| of_failed(api(ctx), &error))? {
         Some(key) => Site::load(ctx, key).await,

@@ -3,8 +3,9 @@
 
 use std::borrow::Cow;
 
-use async_graphql::registry::Registry;
-use async_graphql::{InputType, InputValueError, InputValueResult, ScalarType, Value};
+use async_graphql::indexmap::IndexMap;
+use async_graphql::registry::{MetaInputValue, Registry};
+use async_graphql::{InputType, InputValueError, InputValueResult, Name, ScalarType, Value};
 
 use super::meta::{Entries, input, input_object};
 use super::scalars::Long;
@@ -27,6 +28,35 @@ pub(super) struct SetSiteScheduleInput {
     pub(super) expected_version: Option<i64>,
 }
 
+/// The entries of an input object.
+pub(super) type Given = IndexMap<Name, Value>;
+
+/// Takes the idempotency key out of an input.
+pub(super) fn key_of(given: &mut Given) -> Result<Option<String>, &'static str> {
+    match given.shift_remove(KEY) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(key)) if (1..=KEY_CHARACTERS_MAX).contains(&key.chars().count()) => {
+            Ok(Some(key))
+        }
+        Some(_) => Err("idempotencyKey is not a text of 1 to 255 characters"),
+    }
+}
+
+/// Refuses an input with an entry that is no field of the kind.
+pub(super) fn all_known(given: &Given) -> Result<(), String> {
+    let spec = Kind::SiteSchedule.spec();
+    match given.keys().find(|name| spec.index_of(name).is_none()) {
+        Some(name) => Err(format!("there is no field {name}")),
+        None => Ok(()),
+    }
+}
+
+/// The description of the idempotency key.
+pub(super) fn key_input() -> MetaInputValue {
+    let description = "A repeat with the same key records nothing further; 1 to 255 characters.";
+    input(KEY, "String", description)
+}
+
 impl InputType for SetSiteScheduleInput {
     type RawValueType = Self;
 
@@ -36,9 +66,7 @@ impl InputType for SetSiteScheduleInput {
 
     fn create_type_info(registry: &mut Registry) -> String {
         let mut fields = inputs_of_fields(Kind::SiteSchedule.spec());
-        let description =
-            "A repeat with the same key records nothing further; 1 to 255 characters.";
-        fields.push(input(KEY, "String", description));
+        fields.push(key_input());
         let description = "Refused as CONFLICT when the row that holds now has another `position`; \"0\" \
             where none holds.";
         fields.push(input(VERSION, "Long", description));
@@ -51,16 +79,7 @@ impl InputType for SetSiteScheduleInput {
         let Some(Value::Object(mut hours)) = value else {
             return Err(InputValueError::expected_type(value.unwrap_or_default()));
         };
-        let key = match hours.shift_remove(KEY) {
-            None | Some(Value::Null) => None,
-            Some(Value::String(key)) if (1..=KEY_CHARACTERS_MAX).contains(&key.chars().count()) => {
-                Some(key)
-            }
-            Some(_) => {
-                let message = "idempotencyKey is not a text of 1 to 255 characters";
-                return Err(InputValueError::custom(message));
-            }
-        };
+        let key = key_of(&mut hours).map_err(InputValueError::custom)?;
         let expected_version = match hours.shift_remove(VERSION) {
             None | Some(Value::Null) => None,
             Some(version) => {
@@ -68,11 +87,7 @@ impl InputType for SetSiteScheduleInput {
                 Some(version.map_err(InputValueError::propagate)?.0)
             }
         };
-        let spec = Kind::SiteSchedule.spec();
-        if let Some(name) = hours.keys().find(|name| spec.index_of(name).is_none()) {
-            let message = format!("there is no field {name}");
-            return Err(InputValueError::custom(message));
-        }
+        all_known(&hours).map_err(InputValueError::custom)?;
         let hours = Value::Object(hours);
         Ok(Self {
             hours,

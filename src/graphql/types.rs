@@ -108,7 +108,7 @@ fn register_shared(registry: &mut Registry) {
     let window = |start: &str, end: &str| (start.to_owned(), end.to_owned());
     let (start, end) = window(
         "When it begins.",
-        "When it ends; earlier than `start` means after midnight.",
+        "When it ends; earlier than `start` means after midnight, the same means a day later.",
     );
     let fields = vec![
         field("start", "LocalTime!", &start),

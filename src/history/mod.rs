@@ -9,6 +9,7 @@ pub mod collection;
 pub mod fleet;
 pub mod jobs;
 pub mod keys;
+pub mod schedules;
 mod within;
 
 pub use within::Within;

@@ -117,7 +117,7 @@ impl Ingest {
         }
         let request = Request {
             events,
-            expect: None,
+            expect: Vec::new(),
             told: None,
         };
         let appended = match patience {
@@ -158,17 +158,18 @@ impl Ingest {
         }
     }
 
-    /// Records what a command has decided: all of it, on the version that it was decided on, or
+    /// Records what a command has decided: all of it, on the versions that it was decided on, or
     /// nothing.
     ///
     /// # Errors
-    /// When the version is stale, the queue is full or the log failed.
+    /// When a version is stale, the queue is full or the log failed.
     pub async fn command(
         &self,
         events: Vec<NewEvent>,
-        expect: Option<Expect>,
+        expect: impl IntoIterator<Item = Expect>,
     ) -> Result<Appended, AppendError> {
         let told = self.audit.clone();
+        let expect = expect.into_iter().collect();
         let request = Request {
             events,
             expect,

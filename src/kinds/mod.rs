@@ -35,7 +35,7 @@ pub use filter::{Envelope, Filter, Operand, Operator};
 pub use refusal::{Code, Refusal};
 pub use tree::Tree;
 pub use wire::{View, WireValue, is_date, is_time_of_day, parse, parse_any, to_json};
-pub(crate) use wire::{cell_json, number_view};
+pub(crate) use wire::{cell_json, number_view, time_of_day};
 
 /// Makes [`Kind`] from one line for each kind: its name, its code in the tables, which is never
 /// used again for another, and its module. A registration comes before what refers to it.

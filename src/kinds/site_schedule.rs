@@ -51,7 +51,8 @@ pub(super) static SPEC: Spec = Spec {
             "closeTime",
             &Column::CloseTime,
             Type::LocalTime,
-            "When it closes, in the site's time; earlier than `openTime` means after midnight.",
+            "When it closes, in the site's time; earlier than `openTime` means after midnight, the same \
+             means a day later.",
         )
         .not_filtered(),
         Field::optional(

@@ -11,8 +11,8 @@ use crate::kinds::Refusal;
 pub struct Request {
     /// The events, at most [`EVENTS_MAX`](super::EVENTS_MAX).
     pub events: Vec<NewEvent>,
-    /// What must not have changed meanwhile.
-    pub expect: Option<Expect>,
+    /// What must not have changed meanwhile: all of these.
+    pub expect: Vec<Expect>,
     /// What is told of the others, and appended after them if one of them is.
     pub told: Option<Box<NewEvent>>,
 }
@@ -25,7 +25,7 @@ impl Request {
 
     /// Bytes of memory that the request takes while it waits.
     pub(crate) fn weight_bytes(&self) -> Result<usize, AppendError> {
-        let events = self.all().count();
+        let events = self.events.len();
         if events > super::EVENTS_MAX {
             return Err(AppendError::TooLarge {
                 events,

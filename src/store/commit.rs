@@ -1,6 +1,6 @@
 //! One append transaction: lock the head, look duplicates up, give positions, insert, fold, commit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use sea_orm::{
 use super::append::{AppendError, Appended, Request};
 use super::error::{Doing, StoreError};
 use super::fold::Fold;
+use super::lists::List;
 use super::names::Names;
 use super::placing::{Placed, Placing};
 use super::read::Place;
@@ -267,6 +268,26 @@ pub(crate) async fn version(db: &impl ConnectionTrait, entity: &str) -> Result<i
         Some(row) => row.try_get_by_index(0).doing("read a version"),
         None => Ok(0),
     }
+}
+
+/// How often things have changed; one that never has is absent.
+pub(crate) async fn versions(
+    db: &impl ConnectionTrait,
+    entities: Vec<String>,
+) -> Result<HashMap<String, i64>, StoreError> {
+    let mut versions = HashMap::new();
+    if entities.is_empty() {
+        return Ok(versions);
+    }
+    let mut sql = Sql::new("SELECT entity, version FROM entity_versions WHERE ");
+    sql.among("entity", List::Text(entities));
+    let statement = sql.statement(db.get_database_backend());
+    for row in db.query_all_raw(statement).await.doing("read versions")? {
+        let entity = row.try_get_by_index(0).doing("read a version")?;
+        let version = row.try_get_by_index(1).doing("read a version")?;
+        versions.insert(entity, version);
+    }
+    Ok(versions)
 }
 
 /// Things at most whose versions are raised in one statement.

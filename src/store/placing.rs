@@ -10,10 +10,10 @@ use std::sync::Arc;
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
 use super::append::{AppendError, Appended, Outcome, Request};
+use super::commit;
 use super::duplicates::{self, Key, Look};
 use super::error::{Doing, StoreError};
 use super::fold::Fold;
-use super::lists::List;
 use super::names::{EntityType, Names};
 use super::sql::Sql;
 use crate::event::{Cell, Event, Fact, Instant, NewEvent, Position};
@@ -84,7 +84,7 @@ impl<'a> Placing<'a> {
         &mut self,
         request: &Request,
     ) -> Result<Result<Appended, AppendError>, StoreError> {
-        if let Some(expect) = &request.expect {
+        for expect in &request.expect {
             let version = self.versions.get(&expect.entity).copied().unwrap_or(0);
             if version != expect.version && !self.repeats(request) {
                 let entity = expect.entity.clone();
@@ -101,10 +101,10 @@ impl<'a> Placing<'a> {
         {
             self.place_event(told).await?;
         }
-        if let Some(expect) = &request.expect
-            && self.placed.events.len() > before
-        {
-            self.raise(expect.entity.clone());
+        if self.placed.events.len() > before {
+            for expect in &request.expect {
+                self.raise(expect.entity.clone());
+            }
         }
         Ok(Ok(Appended {
             outcomes,
@@ -296,22 +296,8 @@ async fn versions(
     folds: &[Arc<dyn Fold>],
     requests: &[&Request],
 ) -> Result<HashMap<String, i64>, StoreError> {
-    let expected = requests
-        .iter()
-        .filter_map(|request| request.expect.as_ref());
+    let expected = requests.iter().flat_map(|request| &request.expect);
     let mut entities: HashSet<String> = expected.map(|expect| expect.entity.clone()).collect();
     entities.extend(events_of(requests).flat_map(|new| changed(folds, &new.fact)));
-    let mut versions = HashMap::new();
-    if entities.is_empty() {
-        return Ok(versions);
-    }
-    let mut sql = Sql::new("SELECT entity, version FROM entity_versions WHERE ");
-    sql.among("entity", List::Text(entities.into_iter().collect()));
-    let statement = sql.statement(tx.get_database_backend());
-    for row in tx.query_all_raw(statement).await.doing("read versions")? {
-        let entity = row.try_get_by_index(0).doing("read a version")?;
-        let version = row.try_get_by_index(1).doing("read a version")?;
-        versions.insert(entity, version);
-    }
-    Ok(versions)
+    commit::versions(tx, entities.into_iter().collect()).await
 }

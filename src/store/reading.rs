@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::options::READ_BYTES_MAX;
 use super::slice::Extent;
 use super::{Allowance, Columns, PageQuery, Place, Slice, Store, StoreError, commit};
-use crate::event::{Event, Position};
+use crate::event::{Event, Instant, Position};
 use crate::kinds::{Kind, Operand};
 
 impl Store {
@@ -90,6 +90,38 @@ impl Store {
     /// When the tables cannot be read.
     pub async fn version(&self, entity: &str) -> Result<i64, StoreError> {
         commit::version(self.readers(), entity).await
+    }
+
+    /// How often things have changed; one that never has is absent.
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub async fn versions(
+        &self,
+        entities: Vec<String>,
+    ) -> Result<HashMap<String, i64>, StoreError> {
+        commit::versions(self.readers(), entities).await
+    }
+
+    /// Events of a kind by their positions, in no order. Of kinds whose tables have partitions it looks into
+    /// all of them.
+    ///
+    /// # Errors
+    /// When the tables cannot be read, or the allowance does not suffice.
+    pub async fn of_positions(
+        &self,
+        kind: (Kind, Columns),
+        positions: &[Position],
+        allowance: &Allowance,
+    ) -> Result<Vec<Event>, StoreError> {
+        let place = |position: &Position, occurred_at: Instant| Place {
+            position: *position,
+            occurred_at,
+        };
+        let oldest = positions.iter().map(|p| place(p, Instant(i64::MIN)));
+        let newest = positions.iter().map(|p| place(p, Instant(i64::MAX)));
+        let places: Vec<Place> = oldest.chain(newest.take(1)).collect();
+        self.at(kind, &places, allowance).await
     }
 
     /// Events by their places.

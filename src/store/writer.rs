@@ -312,7 +312,7 @@ mod tests {
     async fn a_transaction_has_its_turn_among_large_requests() -> Result<(), Box<dyn Error>> {
         let request = Request {
             events: vec![event()?; EVENTS_MAX],
-            expect: None,
+            expect: Vec::new(),
             told: None,
         };
         let before = answered_before_a_transaction(Vec::new(), vec![request; 40]).await?;
@@ -325,7 +325,7 @@ mod tests {
     -> Result<(), Box<dyn Error>> {
         let request = Request {
             events: vec![event()?],
-            expect: None,
+            expect: Vec::new(),
             told: None,
         };
         let folds: Vec<Arc<dyn Fold>> = vec![Arc::new(Failing)];

@@ -8,10 +8,11 @@ use futures_util::future::BoxFuture;
 use homepot_analytics::clock::Clock;
 use homepot_analytics::demo::{self, Beginning, DemoError, Stage};
 use homepot_analytics::event::{Event, Provenance};
+use homepot_analytics::history::schedules;
 use homepot_analytics::ingest::Ingest;
 use homepot_analytics::jobs::{self, DeviceResult, NewJob};
 use homepot_analytics::kinds::Kind;
-use homepot_analytics::store::{Fold, StoreError};
+use homepot_analytics::store::{EntityType, Fold, StoreError};
 use sea_orm::DatabaseTransaction;
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -183,3 +184,42 @@ contract!(
     restarted_fleet_keeps_what_jobs_did_to_it,
     a_log_with_another_fleet_is_refused,
 );
+
+async fn the_sites_of_the_demo_have_a_calendar_for_every_day(database: Database) {
+    let now = at("2026-11-26T18:00:00Z");
+    let log = open_at(&database, "2026-11-26T18:00:00Z").await;
+    play(&log, FLEET).await.unwrap();
+    let mut keys = Vec::new();
+    for n in 1..=3 {
+        let site = log.key(EntityType::Site, &format!("site-0{n}")).await;
+        keys.extend(site.unwrap());
+    }
+    keys.push(-1);
+    let store = log.handle();
+    let calendars = schedules::calendars(&store, &keys, &store.allowance()).await;
+    let calendars = calendars.unwrap();
+    assert_eq!(calendars.len(), 3);
+    for calendar in calendars.values() {
+        for day in 0..14 {
+            let day = now.plus_ms(day * 86_400_000);
+            assert!(calendar.status_at(day).is_known);
+            let window = calendar.next_maintenance(day).unwrap();
+            assert!(window.end.0 - window.start.0 <= 2 * 3_600_000_000);
+            assert!(window.start < day.plus_ms(86_400_000));
+        }
+    }
+    // in London it is six in the evening, in New York one in the afternoon, in Singapore two at night
+    let status = keys[..3].iter().map(|key| calendars[key].status_at(now));
+    let status: Vec<_> = status
+        .map(|s| (s.is_open, s.is_peak, s.in_maintenance))
+        .collect();
+    assert_eq!(
+        status,
+        [
+            (true, true, false),
+            (true, true, false),
+            (false, false, true)
+        ]
+    );
+    log.close().await;
+}

@@ -96,7 +96,7 @@ async fn records_on(store: &Store) {
     let events = vec![event.finish().unwrap()];
     let request = homepot_analytics::store::Request {
         events,
-        expect: None,
+        expect: Vec::new(),
         told: None,
     };
     let appended = store.append(request).await.unwrap();

@@ -8,6 +8,7 @@
 
 mod agent;
 mod api;
+mod calendar;
 mod demo;
 mod faulty_server;
 mod golden;

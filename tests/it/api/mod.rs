@@ -29,6 +29,7 @@ mod proxies;
 mod record;
 mod requests;
 mod roots;
+mod schedules;
 mod schema;
 mod selections;
 mod silence;

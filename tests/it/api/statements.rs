@@ -88,6 +88,12 @@ async fn whatever_is_nested_costs_the_same_for_one_parent_and_for_twenty() {
             ("devices", "site { schedule { dayOfWeek } }", 4),
             ("devices", "site { devices(first: 3) { nodes { deviceId } } }", 4),
             ("sites", "schedule { dayOfWeek }", 3),
+            ("sites", "status { isOpen schedule { dayOfWeek } }", 3),
+            (
+                "sites",
+                "operatingHours(from: \"2026-11-23T00:00:00Z\", to: \"2026-11-30T00:00:00Z\") { start }",
+                3,
+            ),
             ("sites", "configuration { value }", 2),
             ("sites", "devices(first: 3) { nodes { deviceId } }", 3),
             ("sites", "devices(first: 3) { totalCount }", 4),

@@ -13,11 +13,12 @@ contract![
     a_retry_of_a_change_is_a_duplicate_and_not_stale,
     a_repeat_does_not_raise_the_version,
     an_event_raises_the_version_of_what_it_changes,
+    of_several_expectations_each_must_hold_and_each_is_raised,
 ];
 
 fn change(version: i64, events: Vec<homepot_analytics::event::NewEvent>) -> Request {
     let entity = "job/1".to_owned();
-    let expect = Some(Expect { entity, version });
+    let expect = vec![Expect { entity, version }];
     Request {
         events,
         expect,
@@ -97,10 +98,10 @@ async fn an_event_raises_the_version_of_what_it_changes(database: Database) {
         assert_eq!(log.version(entity).await.unwrap(), 0);
         log.append(request(vec![event])).await.unwrap();
         assert_eq!(log.version(entity).await.unwrap(), 1);
-        let expect = Some(Expect {
+        let expect = vec![Expect {
             entity: entity.to_owned(),
             version: 0,
-        });
+        }];
         let events = vec![error("a")];
         let stale = log
             .append(Request {
@@ -111,5 +112,32 @@ async fn an_event_raises_the_version_of_what_it_changes(database: Database) {
             .await;
         assert!(matches!(stale, Err(AppendError::Stale { version: 1, .. })));
     }
+    log.close().await;
+}
+
+async fn of_several_expectations_each_must_hold_and_each_is_raised(database: Database) {
+    let log = database.open().await;
+    let of = |versions: &[(&str, i64)], text: &str| Request {
+        events: vec![error(text)],
+        expect: versions
+            .iter()
+            .map(|(entity, version)| Expect {
+                entity: (*entity).to_owned(),
+                version: *version,
+            })
+            .collect(),
+        told: None,
+    };
+    log.append(of(&[("a", 0), ("b", 0)], "1")).await.unwrap();
+    let stale = log.append(of(&[("c", 0), ("b", 0)], "2")).await;
+    let Err(AppendError::Stale { entity, version }) = stale else {
+        panic!("{stale:?}")
+    };
+    assert_eq!((entity.as_str(), version), ("b", 1));
+    let names = ["a", "b", "c"].map(str::to_owned).to_vec();
+    let versions = log.versions(names).await.unwrap();
+    assert_eq!(versions.len(), 2);
+    assert_eq!((versions["a"], versions["b"]), (1, 1));
+    assert_eq!(database.number("SELECT count(*) FROM error_logs").await, 1);
     log.close().await;
 }

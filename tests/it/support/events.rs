@@ -30,7 +30,7 @@ pub(crate) fn event(wire: &Json) -> NewEvent {
 pub(crate) fn request(events: Vec<NewEvent>) -> Request {
     Request {
         events,
-        expect: None,
+        expect: Vec::new(),
         told: None,
     }
 }

@@ -25,6 +25,8 @@ async fn every_command_is_told_with_its_actor_and_its_end() {
             ("mutation { setConfiguration(input: { entityType: SITE, entityId: \"market\", parameterName: \"p\", value: 1 }) { userErrors { code } } }", "REFUSED", Some("SITE market p")),
             ("mutation { setSiteSchedule(input: { siteId: \"harbour\", dayOfWeek: MONDAY, isClosed: true }) { userErrors { code } } }", "DONE", Some("harbour")),
             ("mutation { setSiteSchedule(input: { siteId: \"market\", dayOfWeek: MONDAY, isClosed: true }) { userErrors { code } } }", "REFUSED", Some("market")),
+            ("mutation { setSiteSchedules(input: { siteId: \"harbour\", rows: [{ dayOfWeek: MONDAY, isClosed: true }] }) { userErrors { code } } }", "DONE", Some("harbour")),
+            ("mutation { setSiteSchedules(input: { siteId: \"market\", rows: [{ dayOfWeek: MONDAY, isClosed: true }] }) { userErrors { code } } }", "REFUSED", None),
         ] {
             data(app, &operator, document).await;
             let log = data(app, &admin, "{ auditLog(first: 1, order: LAST_RECORDED_FIRST) { nodes { action outcome actor operation target ipAddress } } }").await;
@@ -39,7 +41,7 @@ async fn every_command_is_told_with_its_actor_and_its_end() {
             }
         }
         let told = data(app, &admin, ENTRIES).await;
-        assert_eq!(told["auditLog"]["nodes"].as_array().unwrap().len(), 9);
+        assert_eq!(told["auditLog"]["nodes"].as_array().unwrap().len(), 11);
     })
     .await;
 }

@@ -41,7 +41,7 @@ pub(super) async fn key(app: &TestApp, grant: Grant) -> String {
 }
 
 /// The status and the answer to a request of somebody.
-async fn ask(app: &TestApp, key: &str, request: Value) -> (StatusCode, Value) {
+pub(super) async fn ask(app: &TestApp, key: &str, request: Value) -> (StatusCode, Value) {
     let post = app.client().post(app.address("/graphql"));
     let post = post.header("accept", "application/graphql-response+json");
     let answer = post.bearer_auth(key).json(&request).send().await.unwrap();

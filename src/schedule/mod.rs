@@ -1,4 +1,9 @@
-//! Schedules: the hours of a site on a day of the week or on a date are set.
+//! Schedules: the hours of a site on a day of the week or on a date are set, one day at a time or many at
+//! once, and what they mean is read from them as a [`Calendar`].
+
+mod calendar;
+mod local;
+mod many;
 
 use entity::site_operating_schedules::Column;
 use thiserror::Error;
@@ -11,6 +16,12 @@ use crate::ingest::Ingest;
 use crate::kinds::{Refusal, check};
 use crate::projections::schedules::{day_of, entity_of};
 use crate::store::{AppendError, EntityType, Expect, Outcome, StoreError};
+
+pub use calendar::{
+    Applied, Calendar, Hours, Interval, RANGE_DAYS_MAX, RangeError, Status, Window,
+};
+pub(crate) use many::unknown_site;
+pub use many::{ManyError, set_many};
 
 /// How often hours are set anew when somebody else has set them meanwhile.
 const DECISIONS_MAX: usize = 8;
