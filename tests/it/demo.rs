@@ -178,6 +178,7 @@ async fn a_log_with_another_fleet_is_refused(database: Database) {
 }
 
 contract!(
+    the_sites_of_the_demo_have_a_calendar_for_every_day,
     what_cannot_be_recorded_is_tried_again,
     restarted_fleet_is_the_same_whatever_else_is_registered,
     restarted_fleet_keeps_what_people_configured,
