@@ -32,7 +32,6 @@ mod page_keys;
 mod pages;
 mod query;
 mod record;
-mod recordable;
 mod root;
 mod rows;
 mod scalars;
@@ -56,7 +55,7 @@ use futures_util::StreamExt;
 use tokio::sync::watch;
 
 use crate::event::Position;
-use crate::identity::{Caller, Denials, Keys, Spending};
+use crate::identity::{Caller, Denials, Keys, RecordError, Recorder, Spending};
 use crate::ingest::{Background, Ingest};
 use crate::store::{Allowance, Store, StoreError};
 use loaders::Loaders;
@@ -90,6 +89,16 @@ impl Api {
     #[must_use]
     pub const fn store(&self) -> &Store {
         self.ingest.store()
+    }
+
+    /// The door for a caller.
+    #[must_use]
+    pub fn recorder<'a>(&'a self, caller: &'a Caller) -> Recorder<'a> {
+        Recorder {
+            ingest: &self.ingest,
+            spending: self.spending.as_deref(),
+            caller,
+        }
     }
 }
 
@@ -280,6 +289,17 @@ fn loaders<'a, T>(ctx: &ContextBase<'a, T>) -> &'a Loaders {
 fn take<T>(ctx: &ContextBase<'_, T>, bytes: usize) -> Result<(), Error> {
     let taken = loaders(ctx).allowance().take(bytes);
     taken.map_err(|error| of_failed(api(ctx), &error))
+}
+
+/// What a caller is told of whom nothing was recorded.
+#[must_use]
+pub fn of_unrecorded(api: &Api, failed: &RecordError) -> Error {
+    let now = api.ingest.clock().now();
+    match failed {
+        RecordError::Exceeded(exceeded) => spending::exceeded(exceeded),
+        RecordError::Read(failed) => of_failed(api, failed),
+        RecordError::Append(failed) => error::of_append(&api.background, now, failed),
+    }
 }
 
 /// What a failed read is to the caller.

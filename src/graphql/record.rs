@@ -13,22 +13,17 @@ use async_graphql_value::Value as InputValue;
 use serde_json::Value as Json;
 
 use super::bulk::Prepared;
-use super::error::{ErrorCode, bad_input, error, of_append};
+use super::error::{ErrorCode, bad_input, error};
 use super::meta::{
     Entries, enumeration, field, field_with, input, input_object, object, object_type,
 };
-use super::recordable::recordable;
 use super::rows::selected;
-use super::spending::spend_events;
 use super::written::put;
-use super::{access, api, cursor};
+use super::{access, api, cursor, loaders, of_unrecorded};
 use crate::event::{Instant, Position};
-use crate::ingest::{Given, Patience};
-use crate::kinds::{self, Code, Kind, Refusal, View, WireValue};
+use crate::ingest::{Given, REQUEST_KEY_CHARACTERS_MAX, RequestKey};
+use crate::kinds::{self, Code, Kind, View, WireValue};
 use crate::store::{EVENTS_MAX, Identity, Outcome, Place};
-
-/// Characters at most of an idempotency key.
-const KEY_CHARACTERS_MAX: usize = 255;
 
 impl WireValue for Value {
     fn view(&self) -> View<'_> {
@@ -76,8 +71,8 @@ async fn record(ctx: &Context<'_>) -> Result<Value, Error> {
     let api = api(ctx);
     let input = input_of(ctx)?;
     let key = match input.get("idempotencyKey").map(AsRef::as_ref) {
-        Some(Value::String(key)) if key.chars().count() > KEY_CHARACTERS_MAX || key.is_empty() => {
-            let message = format!("idempotencyKey has 1 to {KEY_CHARACTERS_MAX} characters");
+        Some(Value::String(key)) if !RequestKey::is_one(key) => {
+            let message = format!("idempotencyKey has 1 to {REQUEST_KEY_CHARACTERS_MAX} characters");
             return Err(bad_input(message));
         }
         Some(Value::String(key)) => Some(key.clone()),
@@ -89,14 +84,10 @@ async fn record(ctx: &Context<'_>) -> Result<Value, Error> {
         None => read_all(&input, now)?,
     };
     at_most_max(given.len())?;
-    spend_events(api, access::caller(ctx), given.len())?;
-    let given = recordable(ctx, given).await?;
-    let key = key.map(|key| access::caller(ctx).reach.own(&key));
-    let appended = api
-        .ingest
-        .record(given, key.as_deref(), Patience::None)
-        .await;
-    let appended = appended.map_err(|failed| of_append(&api.background, now, &failed))?;
+    let key = key.as_deref().map(RequestKey::of_all);
+    let recorder = api.recorder(access::caller(ctx));
+    let appended = recorder.record(given, key, loaders(ctx).allowance()).await;
+    let appended = appended.map_err(|failed| of_unrecorded(api, &failed))?;
     let id = input.get("clientMutationId").map(AsRef::as_ref);
     Ok(payload(ctx, &appended.outcomes, id.unwrap_or(&Value::Null)))
 }
@@ -214,32 +205,18 @@ fn outcomes_value(ctx: &Context<'_>, field: &Positioned<Field>, outcomes: &[Outc
 }
 
 fn outcome_field(identity: Identity, name: &str, index: usize, outcome: &Outcome) -> Value {
-    let (status, position, refusal) = match outcome {
-        Outcome::Recorded(position) => ("RECORDED", Some(*position), None),
-        Outcome::Duplicate(position) => ("DUPLICATE", Some(*position), None),
-        Outcome::Conflict(position) => ("CONFLICT", Some(*position), None),
-        Outcome::Rejected(refusal) => ("REJECTED", None, Some(refusal)),
-    };
-    let conflict = matches!(outcome, Outcome::Conflict(_));
+    let word = |word: &'static str| Value::Enum(Name::new(word));
+    let position = outcome.position();
     match name {
         "index" => Value::from(index),
-        "status" => Value::Enum(Name::new(status)),
+        "status" => word(outcome.word()),
         "position" => position.map_or(Value::Null, |position| Value::from(position.to_string())),
         "cursor" => position.map_or(Value::Null, |position| {
             Value::from(cursor_of(identity, position))
         }),
-        "code" if conflict => Value::Enum(Name::new(Code::Conflict.word())),
-        "code" => refusal.map_or(Value::Null, |refusal| {
-            Value::Enum(Name::new(refusal.code.word()))
-        }),
-        "field" => {
-            let field = refusal.and_then(|refusal| refusal.field.as_deref());
-            field.map_or(Value::Null, Value::from)
-        }
-        "message" if conflict => Value::from("the same key was recorded before with another body"),
-        "message" => refusal.map_or(Value::Null, |Refusal { message, .. }| {
-            Value::from(message.as_str())
-        }),
+        "code" => outcome.code().map_or(Value::Null, |code| word(code.word())),
+        "field" => outcome.field().map_or(Value::Null, Value::from),
+        "message" => outcome.message().map_or(Value::Null, Value::from),
         _ => Value::from("EventOutcome"),
     }
 }

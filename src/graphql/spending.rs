@@ -21,37 +21,20 @@ pub(super) fn spend(
     Ok((keys, balance))
 }
 
-/// Spends events that are to be recorded.
-pub(super) fn spend_events(api: &Api, caller: &Caller, events: usize) -> Result<(), Error> {
-    let events = i64::try_from(events).unwrap_or(i64::MAX);
-    take(api, caller, (Spent::Events, events)).map(drop)
-}
-
 fn take(api: &Api, caller: &Caller, what: (Spent, i64)) -> Result<Option<Balance>, Error> {
     let Some(spending) = &api.spending else {
         return Ok(None);
     };
     let now = api.ingest.clock().now();
-    spending.spend(caller, what, now).map_err(exceeded)
+    let spent = spending.spend(caller, what, now);
+    spent.map_err(|of| exceeded(&of))
 }
 
-fn exceeded(exceeded: Exceeded) -> Error {
-    let Exceeded {
-        what,
-        per_second,
-        retry_after_ms,
-    } = exceeded;
-    let (unit, flag) = match what {
-        Spent::Cost => ("points of cost", "--cost-per-second-max"),
-        Spent::Events => ("events", "--events-per-second-max"),
-    };
-    let message = format!(
-        "a caller may spend {per_second} {unit} a second, for ten seconds at once ({flag}); nothing was \
-         done, come back in {retry_after_ms} ms"
-    );
-    error(ErrorCode::RateLimited, message).extend_with(|_, extensions| {
-        extensions.set("limit", what.word());
-        extensions.set("retryAfterMs", retry_after_ms);
+/// What a caller is told who has spent too much.
+pub(super) fn exceeded(exceeded: &Exceeded) -> Error {
+    error(ErrorCode::RateLimited, exceeded.to_string()).extend_with(|_, extensions| {
+        extensions.set("limit", exceeded.what.word());
+        extensions.set("retryAfterMs", exceeded.retry_after_ms);
     })
 }
 

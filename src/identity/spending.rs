@@ -8,6 +8,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use thiserror::Error;
+
 use super::{Caller, Role};
 use crate::event::Instant;
 
@@ -36,6 +38,20 @@ impl Spent {
             Self::Events => "EVENTS",
         }
     }
+
+    const fn unit(self) -> &'static str {
+        match self {
+            Self::Cost => "points of cost",
+            Self::Events => "events",
+        }
+    }
+
+    const fn flag(self) -> &'static str {
+        match self {
+            Self::Cost => "--cost-per-second-max",
+            Self::Events => "--events-per-second-max",
+        }
+    }
 }
 
 /// What every caller may spend in a second; 0 is no limit.
@@ -61,7 +77,11 @@ pub struct Balance {
 }
 
 /// Why something is not spent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "a caller may spend {per_second} {} a second, for ten seconds at once ({}); nothing was done, come back \
+     in {retry_after_ms} ms", what.unit(), what.flag()
+)]
 pub struct Exceeded {
     /// Which limit it is.
     pub what: Spent,

@@ -44,6 +44,32 @@ pub struct Ingest {
     audit: Option<Box<NewEvent>>,
 }
 
+/// Characters at most of the key of a request.
+pub const REQUEST_KEY_CHARACTERS_MAX: usize = 255;
+
+/// A key of a whole request, from which the ids of its events follow that have none.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestKey<'a> {
+    /// The key.
+    pub key: &'a str,
+    /// Index in the request of the first event that is recorded.
+    pub first: usize,
+}
+
+impl<'a> RequestKey<'a> {
+    /// The key of a request whose events are recorded at once.
+    #[must_use]
+    pub const fn of_all(key: &'a str) -> Self {
+        Self { key, first: 0 }
+    }
+
+    /// Whether a text may be such a key.
+    #[must_use]
+    pub fn is_one(key: &str) -> bool {
+        (1..=REQUEST_KEY_CHARACTERS_MAX).contains(&key.chars().count())
+    }
+}
+
 /// How long a source is ready to wait for a place in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
@@ -91,15 +117,15 @@ impl Ingest {
         self.store.clock()
     }
 
-    /// Records events and answers each, in their order. With an idempotency key, events without an
-    /// id get one that follows from the key and their index.
+    /// Records events and answers each, in their order. With the key of a request, events without an
+    /// id get one that follows from the key and their index in it.
     ///
     /// # Errors
     /// When nothing was recorded: the queue is full or the log failed.
     pub async fn record(
         &self,
         given: Vec<Given>,
-        idempotency_key: Option<&str>,
+        request_key: Option<RequestKey<'_>>,
         patience: Patience,
     ) -> Result<Appended, AppendError> {
         let now = self.clock().now();
@@ -108,8 +134,8 @@ impl Ingest {
         for (index, (kind, parsed)) in given.into_iter().enumerate() {
             let device = parsed.as_ref().ok().and_then(device_of);
             let verdict = parsed.and_then(|mut event| {
-                if let Some(key) = idempotency_key {
-                    follow_key(&mut event, key, index);
+                if let Some(RequestKey { key, first }) = request_key {
+                    follow_key(&mut event, key, first + index);
                 }
                 checked(event, now)
             });

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use super::error::StoreError;
 use crate::event::{Instant, NewEvent, Position};
-use crate::kinds::Refusal;
+use crate::kinds::{Code, Refusal};
 
 /// Events that are appended together: all in one commit or none.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +57,59 @@ pub enum Outcome {
     Conflict(Position),
     /// It was refused.
     Rejected(Refusal),
+}
+
+impl Outcome {
+    /// The word of the wire.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Recorded(_) => "RECORDED",
+            Self::Duplicate(_) => "DUPLICATE",
+            Self::Conflict(_) => "CONFLICT",
+            Self::Rejected(_) => "REJECTED",
+        }
+    }
+
+    /// The place in the log of the event, or of the first with its key.
+    #[must_use]
+    pub const fn position(&self) -> Option<Position> {
+        match self {
+            Self::Recorded(position) | Self::Duplicate(position) | Self::Conflict(position) => {
+                Some(*position)
+            }
+            Self::Rejected(_) => None,
+        }
+    }
+
+    /// Why it was not recorded, for programs.
+    #[must_use]
+    pub const fn code(&self) -> Option<Code> {
+        match self {
+            Self::Recorded(_) | Self::Duplicate(_) => None,
+            Self::Conflict(_) => Some(Code::Conflict),
+            Self::Rejected(refusal) => Some(refusal.code),
+        }
+    }
+
+    /// The field at fault.
+    #[must_use]
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::Rejected(refusal) => refusal.field.as_deref(),
+            Self::Recorded(_) | Self::Duplicate(_) | Self::Conflict(_) => None,
+        }
+    }
+
+    /// Why it was not recorded, for people.
+    #[must_use]
+    pub fn message(&self) -> Option<&str> {
+        match self {
+            Self::Recorded(_) | Self::Duplicate(_) => None,
+            Self::Conflict(_) => Some("the same key was recorded before with another body"),
+            Self::Rejected(refusal) => Some(&refusal.message),
+        }
+    }
 }
 
 /// The answer to a request.

@@ -3,21 +3,23 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use async_graphql::{Context, Error};
 use entity::{device_registrations, job_outcomes};
 
-use super::{access, api, loaders, of_failed};
+use super::{Caller, Permission, Reach};
 use crate::event::{Cell, Instant, NewEvent};
 use crate::history::{fleet, jobs};
-use crate::identity::{Permission, Reach};
-use crate::ingest::Given;
+use crate::ingest::{Given, Ingest};
 use crate::kinds::{Code, Kind, Refusal, check};
-use crate::store::{EntityType, Names};
+use crate::store::{Allowance, EntityType, Names, Store, StoreError};
 
 /// The same events; each that the caller may not record is refused in its place. Of what is out of reach
 /// it is said what is said of what is not registered.
-pub(super) async fn recordable(ctx: &Context<'_>, given: Vec<Given>) -> Result<Vec<Given>, Error> {
-    let (caller, store) = (access::caller(ctx), api(ctx).store());
+pub(super) async fn recordable(
+    ingest: &Ingest,
+    (caller, allowance): (&Caller, &Allowance),
+    given: Vec<Given>,
+) -> Result<Vec<Given>, StoreError> {
+    let store = ingest.store();
     let reach = &caller.reach;
     let given = if caller.may(Permission::Command) {
         given
@@ -39,14 +41,13 @@ pub(super) async fn recordable(ctx: &Context<'_>, given: Vec<Given>) -> Result<V
         let site = site_of(event).map(|id| (EntityType::Site, Arc::from(id)));
         device.into_iter().chain(site)
     });
-    let met = store.meet(names.collect::<HashSet<_>>()).await;
-    met.map_err(|error| of_failed(api(ctx), &error))?;
+    store.meet(names.collect::<HashSet<_>>()).await?;
     let mut door = Door {
         names: store.names(),
-        now: api(ctx).ingest.clock().now(),
+        now: ingest.clock().now(),
         registered: HashSet::new(),
-        lifecycles: lifecycles(ctx, &given).await?,
-        jobs: jobs_of(ctx, &given).await?,
+        lifecycles: lifecycles((store, allowance), &given).await?,
+        jobs: jobs_of((store, allowance), &given).await?,
     };
     let pass = |(kind, event): Given| {
         let event = event
@@ -87,27 +88,29 @@ fn devices_in<'a>(
 }
 
 /// The lifecycles of the devices that are registered anew.
-async fn lifecycles(ctx: &Context<'_>, given: &[Given]) -> Result<HashMap<String, String>, Error> {
-    let store = api(ctx).store();
+async fn lifecycles(
+    (store, allowance): (&Store, &Allowance),
+    given: &[Given],
+) -> Result<HashMap<String, String>, StoreError> {
     let keys: Vec<i64> = devices_in(store.names(), given, Kind::DeviceRegistration).collect();
-    let rows = fleet::devices_by_key(store, &keys, loaders(ctx).allowance()).await;
-    let rows = rows.map_err(|error| of_failed(api(ctx), &error))?;
+    let rows = fleet::devices_by_key(store, &keys, allowance).await?;
     let lifecycle =
         |row: &Arc<fleet::DeviceRow>| (row.device.device_id.clone(), row.device.lifecycle.clone());
     Ok(rows.values().map(lifecycle).collect())
 }
 
 /// The devices of the jobs of which outcomes are told; of a job that is not known here none.
-async fn jobs_of(ctx: &Context<'_>, given: &[Given]) -> Result<HashMap<String, Vec<i64>>, Error> {
+async fn jobs_of(
+    (store, allowance): (&Store, &Allowance),
+    given: &[Given],
+) -> Result<HashMap<String, Vec<i64>>, StoreError> {
     let events = given.iter().filter_map(|(_, event)| event.as_ref().ok());
     let ids: BTreeSet<&str> = events.filter_map(job_of).collect();
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
     let ids: Vec<&str> = ids.into_iter().collect();
-    let (store, allowance) = (api(ctx).store(), loaders(ctx).allowance());
-    let targets = jobs::targets_of(store, &ids, allowance).await;
-    let targets = targets.map_err(|error| of_failed(api(ctx), &error))?;
+    let targets = jobs::targets_of(store, &ids, allowance).await?;
     let mut of_jobs: HashMap<String, Vec<i64>> = HashMap::new();
     for target in targets {
         let devices = of_jobs.entry(target.job_id).or_default();
