@@ -10,7 +10,7 @@ use async_graphql::{
 use serde_json::Value as Json;
 
 use super::commands::ConfigurationValue;
-use super::loaders::{ConfigurationKey, DeviceKey, EventKey, ScheduleKey, SiteKey};
+use super::loaders::{ConfigurationKey, DeviceKey, ReadingKey, ScheduleKey, SiteKey};
 use super::meta::{field, field_with, input, object_type};
 use super::order::InOrder;
 use super::order::{self, or_null};
@@ -19,9 +19,9 @@ use super::pages::{ConnectionOf, DevicePages};
 use super::rows::{self, Stand, render};
 use super::types::connection_field;
 use super::{access, api, connection, hours, ids, loaders, of_failed, take};
-use crate::event::{Event, Instant, Position};
+use crate::event::{Event, Instant};
 use crate::kinds::{Filter, Kind, Operand, Spec};
-use crate::store::{Columns, Order, PageQuery, Place, Scope};
+use crate::store::{Columns, Order, PageQuery, Scope};
 
 pub(super) use crate::history::fleet::{DeviceRow, SiteRow, devices_by_key, sites_by_key};
 
@@ -165,21 +165,14 @@ impl Device {
 
     async fn latest_metrics(&self, ctx: &Context<'_>) -> ServerResult<Value> {
         let status = self.0.status.as_ref();
-        let place = status.and_then(|status| {
-            let position = Position(status.metrics_position?);
-            Some(Place {
-                position,
-                occurred_at: Instant(status.metrics_at?),
-            })
-        });
-        let Some(place) = place else {
+        let Some(at) = status.and_then(|status| status.metrics_at) else {
             return Ok(Value::Null);
         };
         let set = ctx.with_selection_set(&ctx.item.node.selection_set);
         let columns = rows::columns(&set, Kind::DeviceMetrics);
-        let key = EventKey(Kind::DeviceMetrics, place, columns);
+        let key = ReadingKey(self.0.device.device_key, Instant(at), columns);
         let event = loaders(ctx)
-            .events
+            .readings
             .load(key)
             .await
             .map_err(|error| failed(ctx, &error))?;
@@ -256,7 +249,11 @@ impl OutputType for Device {
                     "When it came into that state.",
                 ),
                 field("lastSeenAt", "DateTime", "When it last measured itself."),
-                field("latestMetrics", "DeviceMetrics", "The newest reading."),
+                field(
+                    "latestMetrics",
+                    "DeviceMetrics",
+                    "The newest reading; of one that came in parts the measures of all of them.",
+                ),
                 field(
                     "configuration",
                     &values,

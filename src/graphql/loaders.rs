@@ -19,6 +19,7 @@ use crate::event::{Event, Instant};
 use crate::history::Within;
 use crate::history::fleet::{self, DeviceFilter, IdPage};
 use crate::history::schedules;
+use crate::history::readings;
 use crate::kinds::Kind;
 use crate::store::{Allowance, Columns, EntityType, Place, Store, StoreError};
 
@@ -31,6 +32,7 @@ pub(super) struct Loaders {
     pub(super) devices: Loader<DeviceKey, Loaded<Option<Arc<DeviceRow>>>, Reads>,
     pub(super) sites: Loader<SiteKey, Loaded<Option<Arc<SiteRow>>>, Reads>,
     pub(super) events: Loader<EventKey, Loaded<Option<Arc<Event>>>, Reads>,
+    pub(super) readings: Loader<ReadingKey, Loaded<Option<Arc<Event>>>, Reads>,
     pub(super) site_devices: Loader<SiteDevicesKey, Loaded<Vec<Arc<DeviceRow>>>, Reads>,
     pub(super) site_counts: Loader<SiteDevicesKey, Loaded<u64>, Reads>,
     pub(super) schedules: Loader<ScheduleKey, Loaded<Vec<Arc<Event>>>, Reads>,
@@ -78,6 +80,7 @@ impl Loaders {
             devices: loader(reads()),
             sites: loader(reads()),
             events: loader(reads()),
+            readings: loader(reads()),
             site_devices: loader(reads()),
             site_counts: loader(reads()),
             schedules: loader(reads()),
@@ -170,6 +173,10 @@ pub(super) struct SiteKey(pub(super) i64);
 /// An event, by its kind and place, with some of its fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct EventKey(pub(super) Kind, pub(super) Place, pub(super) Columns);
+
+/// What a device measured of itself at an instant, with some of its fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ReadingKey(pub(super) i64, pub(super) Instant, pub(super) Columns);
 
 /// Devices under a site: the site, which of its devices, and which page of them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -296,6 +303,36 @@ impl BatchFn<EventKey, Loaded<Option<Arc<Event>>>> for Reads {
         }
         answers(keys, &Ok(events), |events, key| {
             events.get(key).map(Arc::clone)
+        })
+    }
+}
+
+impl BatchFn<ReadingKey, Loaded<Option<Arc<Event>>>> for Reads {
+    async fn load(
+        &mut self,
+        keys: &[ReadingKey],
+    ) -> HashMap<ReadingKey, Loaded<Option<Arc<Event>>>> {
+        let mut groups: HashMap<Columns, Vec<(i64, Instant)>> = HashMap::new();
+        for ReadingKey(device, at, columns) in keys {
+            groups.entry(*columns).or_default().push((*device, *at));
+        }
+        let mut whole = HashMap::new();
+        for (columns, readings) in groups {
+            let kind = (Kind::DeviceMetrics, columns);
+            let read = self.store.together(kind, &readings, &self.allowance);
+            match read.await {
+                Ok(parts) => {
+                    let keyed = |of: (i64, Instant), event| {
+                        (ReadingKey(of.0, of.1, columns), Arc::new(event))
+                    };
+                    let read = readings::merged(parts).into_iter();
+                    whole.extend(read.map(|(of, event)| keyed(of, event)));
+                }
+                Err(error) => return answers(keys, &Err(Arc::new(error)), |(), _| None),
+            }
+        }
+        answers(keys, &Ok(whole), |whole, key| {
+            whole.get(key).map(Arc::clone)
         })
     }
 }

@@ -72,7 +72,8 @@ async fn record(ctx: &Context<'_>) -> Result<Value, Error> {
     let input = input_of(ctx)?;
     let key = match input.get("idempotencyKey").map(AsRef::as_ref) {
         Some(Value::String(key)) if !RequestKey::is_one(key) => {
-            let message = format!("idempotencyKey has 1 to {REQUEST_KEY_CHARACTERS_MAX} characters");
+            let message =
+                format!("idempotencyKey has 1 to {REQUEST_KEY_CHARACTERS_MAX} characters");
             return Err(bad_input(message));
         }
         Some(Value::String(key)) => Some(key.clone()),

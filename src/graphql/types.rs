@@ -167,7 +167,7 @@ fn register_input(registry: &mut Registry, spec: &Spec) {
     let (at, at_description) = if natural {
         (
             "DateTime!",
-            "When it was measured; together with the device it is the key of the event.",
+            "When it was measured; together with the device, and `part`, it is the key of the event.",
         )
     } else {
         ("DateTime", "When it happened; now when absent.")

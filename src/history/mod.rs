@@ -10,6 +10,7 @@ pub mod fleet;
 pub mod jobs;
 pub mod keys;
 pub mod schedules;
+pub mod readings;
 mod within;
 
 pub use within::Within;

@@ -48,7 +48,9 @@ impl Recorder<'_> {
         let given = recordable(self.ingest, (self.caller, allowance), given).await;
         let given = given.map_err(RecordError::Read)?;
         let own = key.map(|of| (self.caller.reach.own(of.key), of.first));
-        let own = own.as_ref().map(|(key, first)| RequestKey { key, first: *first });
+        let own = own
+            .as_ref()
+            .map(|(key, first)| RequestKey { key, first: *first });
         let recorded = self.ingest.record(given, own, Patience::None).await;
         recorded.map_err(RecordError::Append)
     }

@@ -2,7 +2,8 @@
 
 use entity::device_metrics::Column;
 
-use super::{Audience, Field, Identity, Kind, Source, Spec, Type};
+use super::{Audience, Field, Identity, Kind, Refusal, Source, Spec, Type};
+use crate::event::Fact;
 
 /// What a device measured of itself at one instant.
 pub(super) static SPEC: Spec = Spec {
@@ -133,6 +134,28 @@ pub(super) static SPEC: Spec = Spec {
             },
             "How often the device means to report, in seconds.",
         ),
+        Field::optional(
+            "part",
+            &Column::Part,
+            Type::Int {
+                min: 0,
+                max: 2_147_483_647,
+            },
+            "Which part of a reading that comes in parts, each with measures of its own: 0, the default, is a \
+             whole one. A repeat is known by device, `occurredAt` and this. Each part is a row of its own, \
+             but in `latestMetrics`, which puts them together.",
+        )
+        .not_filtered(),
     ],
-    finish: super::nothing_more,
+    finish,
 };
+
+/// A reading that does not say so is no part of another.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the form is that of the kinds that have rules over several fields"
+)]
+fn finish(fact: &mut Fact) -> Result<(), Refusal> {
+    super::default_to(fact, Column::Part, 0);
+    Ok(())
+}

@@ -21,6 +21,7 @@ mod job_transition;
 mod refusal;
 mod site_registration;
 mod site_schedule;
+mod spec;
 mod tree;
 mod user_activity;
 mod wire;
@@ -132,7 +133,7 @@ pub const DAYS: [&str; 7] = [
 pub enum Identity {
     /// By its `eventId`.
     EventId,
-    /// By its device and instant, so that `occurredAt` must be given.
+    /// By its device and instant, so that `occurredAt` must be given, and which part of a reading it is.
     DeviceAndTime,
 }
 
@@ -417,40 +418,6 @@ pub struct Spec {
     pub fields: &'static [Field],
     /// Rules over several fields, and values that follow from others.
     pub finish: fn(&mut Fact) -> Result<(), Refusal>,
-}
-
-impl Spec {
-    /// Index of the field with a name of the wire.
-    #[must_use]
-    pub fn index_of(&self, name: &str) -> Option<usize> {
-        self.fields.iter().position(|field| field.name == name)
-    }
-
-    /// Index of the field with a column.
-    #[must_use]
-    pub fn index_of_column(&self, column: &str) -> Option<usize> {
-        self.fields
-            .iter()
-            .position(|field| field.column.name() == column)
-    }
-
-    /// Index of the field that names a device, if there is one.
-    #[must_use]
-    pub fn device_index(&self) -> Option<usize> {
-        self.fields.iter().position(|field| field.ty.is_device())
-    }
-
-    /// Index of the field that names a site, if there is one.
-    #[must_use]
-    pub fn site_index(&self) -> Option<usize> {
-        self.fields.iter().position(|field| field.ty.is_site())
-    }
-
-    /// Name of the GraphQL input type.
-    #[must_use]
-    pub fn input_name(&self) -> String {
-        format!("{}Input", self.type_name)
-    }
 }
 
 /// The `finish` of a kind without rules over several fields.

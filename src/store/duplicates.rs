@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sea_orm::sea_query::ArrayType;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Value};
 use serde_json::Value as Json;
 use uuid::Uuid;
@@ -25,8 +24,8 @@ const KEYS_MAX: usize = 512;
 pub(crate) enum Key {
     /// Its id.
     Id(Uuid),
-    /// Its device and instant.
-    Natural(Kind, i64, i64),
+    /// Its device, its instant, and which part of a reading it is.
+    Natural(Kind, [i64; 3]),
 }
 
 /// Whether the id of an event is its key.
@@ -40,9 +39,15 @@ pub(crate) fn key_of(fact: &Fact) -> Option<Key> {
         Identity::EventId => fact.event_id.map(Key::Id),
         Identity::DeviceAndTime => {
             let device = device_of(fact).and_then(Cell::int)?;
-            Some(Key::Natural(fact.kind, device, fact.occurred_at.0))
+            Some(natural(fact, device))
         }
     }
+}
+
+fn natural(fact: &Fact, device: i64) -> Key {
+    let part = fact.spec().part_index();
+    let part = part.and_then(|index| fact.cells.get(index)?.int());
+    Key::Natural(fact.kind, [device, fact.occurred_at.0, part.unwrap_or(0)])
 }
 
 /// The key of an event whose device is yet to be looked up; `None` also when it is not known.
@@ -54,7 +59,7 @@ pub(crate) fn key_with(fact: &Fact, device_key: impl Fn(&Arc<str>) -> Option<i64
                 return None;
             };
             let device = device_key(&device.id)?;
-            Some(Key::Natural(fact.kind, device, fact.occurred_at.0))
+            Some(natural(fact, device))
         }
     }
 }
@@ -239,9 +244,9 @@ impl<'t> Look<'t> {
             join = " UNION ALL ";
         }
         for kind in Kind::all().filter(|k| k.spec().identity == Identity::DeviceAndTime) {
-            let pairs = padded(pairs_of(keys, kind));
-            if !pairs.is_empty() {
-                push_pairs(sql.push(join), backend, kind, &pairs);
+            let naturals = padded(naturals_of(keys, kind));
+            if !naturals.is_empty() {
+                push_naturals(sql.push(join), backend, kind, &naturals);
                 join = " UNION ALL ";
             }
         }
@@ -282,37 +287,29 @@ fn ids_of(keys: &[Key]) -> Vec<Uuid> {
     keys.iter().filter_map(id).collect()
 }
 
-fn pairs_of(keys: &[Key], kind: Kind) -> Vec<(i64, i64)> {
-    let pair = |key: &Key| match key {
-        Key::Natural(of, device, at) if *of == kind => Some((*device, *at)),
+fn naturals_of(keys: &[Key], kind: Kind) -> Vec<[i64; 3]> {
+    let natural = |key: &Key| match key {
+        Key::Natural(of, natural) if *of == kind => Some(*natural),
         Key::Natural(..) | Key::Id(_) => None,
     };
-    keys.iter().filter_map(pair).collect()
+    keys.iter().filter_map(natural).collect()
 }
 
-fn push_pairs(sql: &mut Sql, backend: DbBackend, kind: Kind, pairs: &[(i64, i64)]) {
+fn push_naturals(sql: &mut Sql, backend: DbBackend, kind: Kind, naturals: &[[i64; 3]]) {
     let (table, code) = (kind.spec().table, kind.code());
     sql.push(&format!(
         "SELECT m.position, CAST({code} AS BIGINT), 1 FROM "
     ));
-    let devices = pairs.iter().map(|(device, _)| Value::from(*device));
-    let times = pairs.iter().map(|(_, at)| Value::from(*at));
-    if backend == DbBackend::Postgres {
-        let array = |values: Vec<Value>| Value::Array(ArrayType::BigInt, Some(Box::new(values)));
-        sql.push("UNNEST(").bind(array(devices.collect()));
-        sql.push(", ").bind(array(times.collect()));
-        sql.push(") AS v(column1, column2) JOIN ");
+    sql.rows_of(backend, naturals);
+    // in this order: by the key, once for each
+    sql.push(if backend == DbBackend::Postgres {
+        " JOIN "
     } else {
-        sql.push("(VALUES ");
-        for (ordinal, (device, at)) in devices.zip(times).enumerate() {
-            sql.push(if ordinal > 0 { ", " } else { "" })
-                .bind_list([device, at]);
-        }
-        // in this order: by the key, once for each pair
-        sql.push(") v CROSS JOIN ");
-    }
-    sql.push(table)
-        .push(" m ON m.device_key = v.column1 AND m.occurred_at = v.column2 AND m.part = 0");
+        " CROSS JOIN "
+    });
+    sql.push(table).push(
+        " m ON m.device_key = v.column1 AND m.occurred_at = v.column2 AND m.part = v.column3",
+    );
 }
 
 async fn lock_head(tx: &DatabaseTransaction) -> Result<(Position, Instant), StoreError> {

@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sea_orm::{ConnectionTrait, DatabaseConnection};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
 
 use super::allowance::Allowance;
+use super::duplicates::padded;
 use super::error::{Doing, StoreError};
 use super::lists::List;
 use super::names::Names;
@@ -270,6 +271,38 @@ impl Tables {
             sql.push(" AND t.occurred_at >= ").bind(from);
             sql.push(" AND t.occurred_at <= ").bind(to);
         }
+        rows::read(&self.db, &self.names, kind, (sql, allowance)).await
+    }
+}
+
+impl Tables {
+    /// The events of some devices at an instant of each: the parts of their readings. One may come twice.
+    pub(crate) async fn together(
+        &self,
+        kind: (Kind, Columns),
+        readings: &[(i64, Instant)],
+        allowance: &Allowance,
+    ) -> Result<Vec<Event>, StoreError> {
+        let spec = kind.0.spec();
+        let device = spec.device_index().and_then(|index| spec.fields.get(index));
+        let (Some(device), false) = (device, readings.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        let kind = (kind.0, kind.1.with_subject(spec));
+        let columns = rows::columns(spec, Reading::Whole, kind.1);
+        let backend = self.db.get_database_backend();
+        let readings: Vec<[i64; 2]> = readings.iter().map(|(key, at)| [*key, at.0]).collect();
+        let mut sql = Sql::new(format!("SELECT {columns} FROM "));
+        sql.rows_of(backend, &padded(readings));
+        sql.push(if backend == DbBackend::Postgres {
+            " JOIN "
+        } else {
+            " CROSS JOIN "
+        });
+        let (table, device) = (spec.table, device.column.name());
+        sql.push(&format!(
+            "{table} t ON t.{device} = v.column1 AND t.occurred_at = v.column2"
+        ));
         rows::read(&self.db, &self.names, kind, (sql, allowance)).await
     }
 }

@@ -136,4 +136,19 @@ impl Store {
     ) -> Result<Vec<Event>, StoreError> {
         self.shared.tables.at(kind, places, allowance).await
     }
+
+    /// The events of some devices, by key, at an instant of each: readings that came in parts. One may come
+    /// twice, and their order is none.
+    ///
+    /// # Errors
+    /// When the tables cannot be read, or the allowance does not suffice.
+    pub async fn together(
+        &self,
+        kind: (Kind, Columns),
+        readings: &[(i64, Instant)],
+        allowance: &Allowance,
+    ) -> Result<Vec<Event>, StoreError> {
+        let tables = &self.shared.tables;
+        tables.together(kind, readings, allowance).await
+    }
 }

@@ -4,6 +4,7 @@
 //! all kinds are read and written by the same few statements, and since their form decides whether
 //! an index is used. In it a value stands as `?`, which therefore means nothing else.
 
+use sea_orm::sea_query::ArrayType;
 use sea_orm::{DbBackend, Statement, Value};
 
 use super::lists::{self, List};
@@ -86,6 +87,30 @@ impl Sql {
     pub(crate) fn each(&mut self, keys: &[i64]) -> &mut Self {
         let keys = List::Int(keys.to_vec());
         self.push(lists::EACH).bind_array(keys).push(lists::AS_K)
+    }
+
+    /// Adds a table `v` of rows of numbers, with the columns `column1`, `column2` …
+    pub(crate) fn rows_of<const N: usize>(
+        &mut self,
+        backend: DbBackend,
+        rows: &[[i64; N]],
+    ) -> &mut Self {
+        if backend != DbBackend::Postgres {
+            self.push("(VALUES ");
+            for (ordinal, row) in rows.iter().enumerate() {
+                self.push(if ordinal > 0 { ", " } else { "" })
+                    .bind_list(row.iter().map(|number| Value::from(*number)));
+            }
+            return self.push(") v");
+        }
+        let column = |index: usize| {
+            let numbers = rows.iter().filter_map(|row| row.get(index));
+            let numbers = numbers.map(|number| Value::from(*number)).collect();
+            Value::Array(ArrayType::BigInt, Some(Box::new(numbers)))
+        };
+        let names: Vec<String> = (1..=N).map(|index| format!("column{index}")).collect();
+        self.push("UNNEST").bind_list((0..N).map(column));
+        self.push(" AS v(").push(&names.join(", ")).push(")")
     }
 
     fn bind_array(&mut self, list: List) -> &mut Self {

@@ -24,6 +24,7 @@ mod jobs;
 mod nodes;
 mod origins;
 mod paging;
+mod parts;
 mod protocol;
 mod proxies;
 mod record;
