@@ -5,11 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream, Bytes};
 use futures_util::StreamExt;
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use super::BODY_BYTES_MAX;
 
@@ -38,13 +38,24 @@ pub(super) enum TakeError {
     Broken,
 }
 
+/// How many bodies are unpacked at once that are packed in windows of megabytes.
+const UNPACKING_MAX: usize = 16;
+/// How long one waits to be among them.
+const UNPACKING_WITHIN: Duration = Duration::from_secs(5);
+
 /// The room for bodies.
 #[derive(Clone, Debug)]
-pub struct Bodies(Arc<Semaphore>);
+pub struct Bodies {
+    bytes: Arc<Semaphore>,
+    unpacking: Arc<Semaphore>,
+}
 
 impl Default for Bodies {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(BODIES_BYTES_MAX)))
+        Self {
+            bytes: Arc::new(Semaphore::new(BODIES_BYTES_MAX)),
+            unpacking: Arc::new(Semaphore::new(UNPACKING_MAX)),
+        }
     }
 }
 
@@ -58,23 +69,14 @@ impl Bodies {
     /// Room for so many bytes until what is returned is dropped; `None` when others take it.
     pub(super) fn reserve(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let bytes = u32::try_from(bytes).ok()?;
-        Arc::clone(&self.0).try_acquire_many_owned(bytes).ok()
+        Arc::clone(&self.bytes).try_acquire_many_owned(bytes).ok()
     }
 
     /// Receives a body.
     pub(super) async fn take(&self, body: Body) -> Result<Taken, TakeError> {
-        let mut chunks = body.into_data_stream();
+        let mut arriving = Arriving::new(body);
         let (mut bytes, mut room) = (Vec::new(), None::<OwnedSemaphorePermit>);
-        let began = Instant::now();
-        loop {
-            // whoever sends slowly holds a place as long as it takes
-            let bytes_so_far = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-            let until = began + BODY_WITHIN + bytes_so_far * TIME_PER_BYTE;
-            let next = timeout_at(until, chunks.next()).await;
-            let Some(chunk) = next.map_err(|_| TakeError::Slow)? else {
-                break;
-            };
-            let chunk = chunk.map_err(|_| TakeError::Broken)?;
+        while let Some(chunk) = arriving.next().await? {
             if bytes.len() + chunk.len() > BODY_BYTES_MAX {
                 return Err(TakeError::TooLarge);
             }
@@ -86,6 +88,45 @@ impl Bodies {
             bytes.extend_from_slice(&chunk);
         }
         Ok(Taken { bytes, _room: room })
+    }
+
+    /// A place for unpacking what is packed in large windows, once one is free.
+    pub(super) async fn unpacking(&self) -> Result<OwnedSemaphorePermit, TakeError> {
+        let place = Arc::clone(&self.unpacking).acquire_owned();
+        let place = timeout(UNPACKING_WITHIN, place).await;
+        place.ok().and_then(Result::ok).ok_or(TakeError::Full)
+    }
+}
+
+/// A body that is arriving.
+pub(super) struct Arriving {
+    chunks: BodyDataStream,
+    bytes: u64,
+    /// How long it has been waited for.
+    waited: Duration,
+}
+
+impl Arriving {
+    pub(super) fn new(body: Body) -> Self {
+        Self {
+            chunks: body.into_data_stream(),
+            bytes: 0,
+            waited: Duration::ZERO,
+        }
+    }
+
+    /// What comes next, if it comes in time: whoever sends slowly holds a place as long as it takes.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, TakeError> {
+        let bytes_so_far = u32::try_from(self.bytes).unwrap_or(u32::MAX);
+        let within = BODY_WITHIN + bytes_so_far * TIME_PER_BYTE;
+        let began = Instant::now();
+        let next = timeout(within.saturating_sub(self.waited), self.chunks.next()).await;
+        self.waited += began.elapsed();
+        let chunk = next.map_err(|_| TakeError::Slow)?;
+        let chunk = chunk.transpose().map_err(|_| TakeError::Broken)?;
+        let length = chunk.as_ref().map_or(0, Bytes::len);
+        self.bytes += u64::try_from(length).unwrap_or(0);
+        Ok(chunk)
     }
 }
 

@@ -20,18 +20,18 @@ use super::bodies::TakeError;
 use super::connections::Place;
 use super::persisted::Undocumented;
 use super::prepared::{document, name_of, request};
-use super::sign_in::{self, Asker};
+use super::sign_in;
 use super::socket::By;
 use super::{socket, sse};
 use crate::graphql::bulk::{self, Body};
 use crate::graphql::{self, ErrorCode};
-use crate::identity::{Caller, SignInError};
+use crate::identity::Caller;
 use crate::ingest::Operation;
 
 /// Answers a request whose document is in the body.
 pub(super) async fn post(State(web): State<Web>, request: axum::extract::Request) -> Response {
     let (parts, body) = request.into_parts();
-    if let Err(refused) = asker(&web, &parts) {
+    if let Err(refused) = sign_in::asker(&web, &parts.extensions) {
         return *refused;
     }
     if !accept::is_json(&parts.headers) {
@@ -73,7 +73,7 @@ pub(super) async fn get(State(web): State<Web>, request: axum::extract::Request)
     let (mut parts, _) = request.into_parts();
     if let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, &web).await {
         let by = By {
-            caller: asker(&web, &parts).ok(),
+            caller: sign_in::asker(&web, &parts.extensions).ok(),
             network: sign_in::network(&parts.extensions),
         };
         let place = parts.extensions.remove::<Arc<Place>>();
@@ -132,7 +132,7 @@ async fn execute(
     (body, text): (&Body<'_>, &[u8]),
     types: &[OperationType],
 ) -> Response {
-    let caller = match asker(web, parts) {
+    let caller = match sign_in::asker(web, &parts.extensions) {
         Ok(caller) => caller,
         Err(refused) => return *refused,
     };
@@ -211,16 +211,6 @@ async fn executed(
     let mut response = answer(form, &failed, name, None);
     *response.status_mut() = status;
     response
-}
-
-/// Who made a request, if that is still proved: a body may take minutes.
-fn asker(web: &Web, parts: &Parts) -> Result<Caller, Box<Response>> {
-    let refused = |why| Err(Box::new(sign_in::unauthenticated(&why)));
-    match parts.extensions.get::<Asker>() {
-        Some(Asker(caller)) if caller.is_valid(web.api.ingest.clock().now()) => Ok(caller.clone()),
-        Some(_) => refused(SignInError::Ended),
-        None => refused(SignInError::Missing),
-    }
 }
 
 /// Refuses an operation that is not answered so: by a method for other types, or once where it follows

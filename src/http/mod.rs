@@ -9,6 +9,7 @@ mod connections;
 mod graphql;
 mod held;
 mod hosts;
+mod intake;
 mod live;
 mod operation;
 mod origins;
@@ -30,10 +31,11 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate as _};
 
 use crate::graphql::{Api, ApiSchema};
 use crate::identity::Authority;
@@ -94,6 +96,8 @@ impl std::fmt::Debug for Web {
 
 /// The routes of the server, and who reaches them under which name.
 pub fn router(web: Web, (hosts, peers): (Hosts, Peers), log: RequestLog) -> Router {
+    // lines are answers to what is still being sent, and none is held back to be packed with others
+    let packed = DefaultPredicate::new().and(NotForContentType::const_new(intake::LINES));
     Router::new()
         .route("/", get(pages::home))
         .route("/home.css", get(pages::home_style))
@@ -104,6 +108,10 @@ pub fn router(web: Web, (hosts, peers): (Hosts, Peers), log: RequestLog) -> Rout
             get(graphql::get)
                 .post(graphql::post)
                 .fallback(graphql::other_method),
+        )
+        .route(
+            "/v1/ingest",
+            post(intake::ingest).fallback(intake::other_method),
         )
         .route("/healthz", get(status::healthz))
         .route("/readyz", get(status::readyz))
@@ -116,6 +124,6 @@ pub fn router(web: Web, (hosts, peers): (Hosts, Peers), log: RequestLog) -> Rout
         .layer(from_fn_with_state(hosts, Hosts::layer))
         .layer(from_fn_with_state(log, RequestLog::layer))
         .layer(from_fn_with_state(peers, Peers::layer))
-        .layer(CompressionLayer::new().gzip(true))
+        .layer(CompressionLayer::new().gzip(true).compress_when(packed))
         .layer(from_fn(status::trace))
 }

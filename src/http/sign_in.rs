@@ -50,6 +50,7 @@ fn asked_of(route: Option<&str>) -> Asks {
         Some("/" | "/home.css" | "/graphiql" | "/graphiql/{file}") => Asks::Nothing,
         Some("/healthz" | "/readyz") => Asks::Nothing,
         Some("/graphql") => Asks::Caller,
+        Some("/v1/ingest") => Asks::Permission(Permission::Record),
         Some("/metrics") => Asks::Permission(Permission::ReadWhole),
         // closed unless stated
         Some(_) => Asks::Permission(Permission::Administer),
@@ -107,6 +108,16 @@ pub(super) fn unauthenticated(why: &SignInError) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::WWW_AUTHENTICATE, challenge);
     response
+}
+
+/// Who made a request, if that is still proved: a body may take minutes.
+pub(super) fn asker(web: &Web, extensions: &Extensions) -> Result<Caller, Box<Response>> {
+    let refused = |why| Err(Box::new(unauthenticated(&why)));
+    match extensions.get::<Asker>() {
+        Some(Asker(caller)) if caller.is_valid(web.api.ingest.clock().now()) => Ok(caller.clone()),
+        Some(_) => refused(SignInError::Ended),
+        None => refused(SignInError::Missing),
+    }
 }
 
 /// How often it is looked whether a proof has expired, by the clock of the server.

@@ -1,0 +1,27 @@
+//! Ways in for those who do not speak GraphQL: events in their wire shape, and what exporters of
+//! OpenTelemetry send.
+//!
+//! Whatever comes is read piece by piece, counted as it is once unpacked, and recorded at the same door
+//! by the same rules as `recordEvents`.
+
+mod gathered;
+mod ingest;
+mod pieces;
+mod told;
+mod unpacked;
+
+use axum::response::Response;
+
+use super::answer::not_allowed;
+
+pub(super) use ingest::post as ingest;
+
+/// What one answer a line is.
+pub(super) const LINES: &str = "application/x-ndjson";
+/// Bytes at most that are read of one request, once they are unpacked.
+const BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// Refuses all methods but the one by which something is sent.
+pub(super) async fn other_method() -> Response {
+    not_allowed("what is recorded is sent by POST", "POST")
+}
