@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::compression::CompressionLayer;
@@ -98,6 +98,7 @@ impl std::fmt::Debug for Web {
 pub fn router(web: Web, (hosts, peers): (Hosts, Peers), log: RequestLog) -> Router {
     // lines are answers to what is still being sent, and none is held back to be packed with others
     let packed = DefaultPredicate::new().and(NotForContentType::const_new(intake::LINES));
+    let sent_to = |route: MethodRouter<Web>| route.fallback(intake::other_method);
     Router::new()
         .route("/", get(pages::home))
         .route("/home.css", get(pages::home_style))
@@ -109,10 +110,9 @@ pub fn router(web: Web, (hosts, peers): (Hosts, Peers), log: RequestLog) -> Rout
                 .post(graphql::post)
                 .fallback(graphql::other_method),
         )
-        .route(
-            "/v1/ingest",
-            post(intake::ingest).fallback(intake::other_method),
-        )
+        .route("/v1/ingest", sent_to(post(intake::ingest)))
+        .route("/v1/metrics", sent_to(post(intake::metrics)))
+        .route("/v1/logs", sent_to(post(intake::logs)))
         .route("/healthz", get(status::healthz))
         .route("/readyz", get(status::readyz))
         .route("/metrics", get(status::metrics))
@@ -122,6 +122,7 @@ pub fn router(web: Web, (hosts, peers): (Hosts, Peers), log: RequestLog) -> Rout
         .layer(from_fn_with_state(web, status::panics))
         .layer(from_fn(status::kept_nowhere))
         .layer(from_fn_with_state(hosts, Hosts::layer))
+        .layer(from_fn(intake::told_exporters))
         .layer(from_fn_with_state(log, RequestLog::layer))
         .layer(from_fn_with_state(peers, Peers::layer))
         .layer(CompressionLayer::new().gzip(true).compress_when(packed))

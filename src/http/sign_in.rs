@@ -50,7 +50,7 @@ fn asked_of(route: Option<&str>) -> Asks {
         Some("/" | "/home.css" | "/graphiql" | "/graphiql/{file}") => Asks::Nothing,
         Some("/healthz" | "/readyz") => Asks::Nothing,
         Some("/graphql") => Asks::Caller,
-        Some("/v1/ingest") => Asks::Permission(Permission::Record),
+        Some("/v1/ingest" | "/v1/metrics" | "/v1/logs") => Asks::Permission(Permission::Record),
         Some("/metrics") => Asks::Permission(Permission::ReadWhole),
         // closed unless stated
         Some(_) => Asks::Permission(Permission::Administer),

@@ -6,6 +6,7 @@
 
 mod gathered;
 mod ingest;
+mod otlp;
 mod pieces;
 mod told;
 mod unpacked;
@@ -15,6 +16,7 @@ use axum::response::Response;
 use super::answer::not_allowed;
 
 pub(super) use ingest::post as ingest;
+pub(super) use otlp::{layer as told_exporters, logs, metrics};
 
 /// What one answer a line is.
 pub(super) const LINES: &str = "application/x-ndjson";
