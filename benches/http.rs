@@ -51,6 +51,13 @@ struct Arguments {
     bench: bool,
 }
 
+/// By which way events are sent.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Graphql,
+    Lines,
+}
+
 /// Clients, requests of each, events of a request.
 type Load = (usize, usize, usize);
 
@@ -83,21 +90,43 @@ async fn main() -> anyhow::Result<()> {
     for events in registrations.chunks(1_000) {
         app.ingest.command(events.to_vec(), None).await?;
     }
-    println!("recordEvents over HTTP, metrics of ten measures, {DEVICES} devices, medians");
+    println!("events over HTTP, metrics of ten measures, {DEVICES} devices, medians");
     let bars = [
-        ("batches of 1,000, 4 clients", (4, 25, 1_000), 50_000.0),
-        ("one event a request, 64 clients", (64, 300, 1), 5_000.0),
+        (
+            "recordEvents, batches of 1,000, 4 clients",
+            Way::Graphql,
+            (4, 25, 1_000),
+            50_000.0,
+        ),
+        (
+            "recordEvents, one event a request, 64 clients",
+            Way::Graphql,
+            (64, 300, 1),
+            5_000.0,
+        ),
+        (
+            "/v1/ingest, 1,000 lines a request, 4 clients",
+            Way::Lines,
+            (4, 25, 1_000),
+            50_000.0,
+        ),
+        (
+            "/v1/ingest, 10,000 lines a request, 4 clients",
+            Way::Lines,
+            (4, 5, 10_000),
+            50_000.0,
+        ),
     ];
-    for (name, (clients, requests, events), bar) in bars {
+    for (name, way, (clients, requests, events), bar) in bars {
         let load = (clients, (requests / part).max(2), events);
-        measure(app.address, &mut fleet, (name, rounds), load, bar).await?;
+        measure((app.address, way), &mut fleet, (name, rounds), load, bar).await?;
     }
     app.stop().await;
     Ok(())
 }
 
 async fn measure(
-    address: SocketAddr,
+    server: (SocketAddr, Way),
     fleet: &mut Fleet,
     (name, rounds): (&str, usize),
     load: Load,
@@ -105,7 +134,7 @@ async fn measure(
 ) -> anyhow::Result<()> {
     let (mut speeds, mut p50s, mut p99s) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
-        let (speed, times) = run(address, fleet, load).await?;
+        let (speed, times) = run(server, fleet, load).await?;
         speeds.push(speed);
         p50s.push(percentile(&times, 50));
         p99s.push(percentile(&times, 99));
@@ -124,20 +153,20 @@ async fn measure(
 
 /// Events a second, and the time of each request.
 async fn run(
-    address: SocketAddr,
+    (address, way): (SocketAddr, Way),
     fleet: &mut Fleet,
     (clients, requests, events): Load,
 ) -> anyhow::Result<(f64, Vec<f64>)> {
     let mut of_clients = vec![Vec::with_capacity(requests); clients];
     for _ in 0..requests {
         for bodies in &mut of_clients {
-            bodies.push(body(fleet.batch(events)?));
+            bodies.push(body(way, fleet.batch(events)?));
         }
     }
     let mut tasks = JoinSet::new();
     let started = Stopwatch::now();
     for bodies in of_clients {
-        tasks.spawn(post_all(address, bodies));
+        tasks.spawn(post_all((address, way), bodies));
     }
     let mut times = Vec::new();
     while let Some(done) = tasks.join_next().await {
@@ -147,20 +176,28 @@ async fn run(
     Ok((float(clients * requests * events) / seconds, times))
 }
 
-async fn post_all(address: SocketAddr, bodies: Vec<String>) -> anyhow::Result<Vec<f64>> {
-    let mut client = Door::connect(address, "/graphql", None).await?;
+async fn post_all(
+    (address, way): (SocketAddr, Way),
+    bodies: Vec<String>,
+) -> anyhow::Result<Vec<f64>> {
+    let mut client = match way {
+        Way::Graphql => Door::connect(address, "/graphql", None).await?,
+        Way::Lines => Door::connect(address, "/v1/ingest", None).await?.of_lines(),
+    };
     let mut times = Vec::with_capacity(bodies.len());
     for body in bodies {
         let started = Stopwatch::now();
         let answer = client.good(body.as_bytes()).await?;
         times.push(milliseconds(started.elapsed()));
-        let refused = answer.windows(8).any(|eight| eight == b"REJECTED");
+        let refused = answer
+            .windows(8)
+            .any(|eight| eight == b"REJECTED" || eight == b"OVERLOAD");
         anyhow::ensure!(!refused, "an event was refused");
     }
     Ok(times)
 }
 
-fn body(events: Vec<NewEvent>) -> String {
+fn body(way: Way, events: Vec<NewEvent>) -> String {
     let wire = |event: NewEvent| {
         to_json(&Event {
             position: Position::START,
@@ -169,5 +206,8 @@ fn body(events: Vec<NewEvent>) -> String {
         })
     };
     let events: Vec<_> = events.into_iter().map(wire).collect();
+    if matches!(way, Way::Lines) {
+        return events.iter().map(|event| format!("{event}\n")).collect();
+    }
     json!({ "query": RECORD, "variables": { "input": { "events": events } } }).to_string()
 }

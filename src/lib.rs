@@ -3,8 +3,8 @@
 //!
 //! # One page
 //!
-//! A **fact enters** by the one door, [`ingest`]: over GraphQL (`recordEvents`), from a file
-//! ([`ingest::Import`]), from the simulated fleet ([`demo`]), or from this server about itself (its
+//! A **fact enters** by the one door, [`ingest`]: over GraphQL (`recordEvents`), as lines and from exporters
+//! of OpenTelemetry ([`http`]), from a file ([`ingest::Import`]), from the simulated fleet ([`demo`]), or from this server about itself (its
 //! requests, its errors, the silence of devices: [`health`]). Whatever it is, it is one of the
 //! [`kinds`], which say once for each kind what its fields, types, bounds and keys are. The door
 //! checks it, stamps it, and answers each event with an outcome of its own.
@@ -25,7 +25,7 @@
 //! there, and every command and every refused key is an event too.
 //!
 //! ```text
-//!  GraphQL · import · demo · requests · errors · health
+//!  GraphQL · lines · OTLP · import · demo · requests · errors · health
 //!                      │
 //!                   ingest          check → stamp → outcome for each
 //!                      │  bounded queue, OVERLOADED when full

@@ -25,7 +25,7 @@ import { assert, assertEqual, check, soon, summary } from '../checks.mjs';
 import { schemaCare } from './care.mjs';
 import { codeGenerator } from './codegen.mjs';
 import { fuzz } from './fuzz/fuzz.mjs';
-import { pythonGql } from './python.mjs';
+import { pythonGql, pythonOtlp } from './python.mjs';
 import { relayRuntime } from './relay.mjs';
 import { FOLLOW, HEADERS, QUERY, Server } from './server.mjs';
 import { graphqlSse, graphqlSseResumed } from './sse.mjs';
@@ -195,6 +195,8 @@ const CHECKS = {
     codeGenerator(SCHEMA, join(folder, 'codegen')),
   'gql of Python validates, asks, records, follows, and is told what is wrong': () =>
     pythonGql(server, python),
+  'the exporter of OpenTelemetry for Python is taken by its metrics and logs': () =>
+    pythonOtlp(server, python),
   'the server stops when it is told to': async () => assertEqual(await server.end('SIGTERM'), 0),
 };
 

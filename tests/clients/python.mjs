@@ -1,19 +1,49 @@
-// Python's client `gql`, as the program beside this file uses it.
+// Programs of Python that stand beside this file, as people use their libraries: the client `gql`, and the
+// exporter of OpenTelemetry.
 
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
+import { assert, assertEqual } from '../checks.mjs';
 import { HEADERS } from './server.mjs';
 
 const LIMIT_MS = 60_000;
-const PROGRAM = fileURLToPath(new URL('python_gql.py', import.meta.url));
 
-export async function pythonGql(server, python) {
-  const given = [PROGRAM, server.http, server.socket, JSON.stringify(HEADERS)];
-  await new Promise((done, failed) => {
-    execFile(python, given, { timeout: LIMIT_MS }, (error, stdout, stderr) => {
+/** Runs a program to its end, which must be a good one. */
+function run(python, program, ...given) {
+  const path = fileURLToPath(new URL(program, import.meta.url));
+  return new Promise((done, failed) => {
+    execFile(python, [path, ...given], { timeout: LIMIT_MS }, (error, stdout, stderr) => {
       if (error) failed(new Error(`${error.message}\n${stdout}${stderr}`));
       else done();
     });
   });
+}
+
+export const pythonGql = (server, python) =>
+  run(python, 'python_gql.py', server.http, server.socket, JSON.stringify(HEADERS));
+
+const REPORTED = `query Reported($id: ID!) {
+  device(deviceId: $id) {
+    latestMetrics { cpuPercent memoryPercent transactionCount networkLatencyMs provenance }
+    errorLogs(order: FIRST_RECORDED_FIRST) { nodes { severity errorMessage errorCode stackTrace } }
+  }
+}`;
+
+/** What an exporter of OpenTelemetry sends is what the device is shown with. */
+export async function pythonOtlp(server, python) {
+  await server.register('otlp', 1);
+  await run(python, 'python_otlp.py', server.origin, 'otlp-1', JSON.stringify(HEADERS));
+  const { device } = await server.ask(REPORTED, { id: 'otlp-1' });
+  assertEqual(device.latestMetrics, {
+    cpuPercent: 50,
+    memoryPercent: 50,
+    transactionCount: 7,
+    networkLatencyMs: 12.5,
+    provenance: 'REAL',
+  });
+  const [paper, sale] = device.errorLogs.nodes;
+  assertEqual([paper.severity, paper.errorMessage], ['WARNING', 'paper is low']);
+  assertEqual([sale.severity, sale.errorMessage, sale.errorCode], ['ERROR', 'a sale failed', 'ValueError']);
+  assert(sale.stackTrace.includes('card not read'), sale.stackTrace);
 }

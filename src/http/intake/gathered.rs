@@ -141,7 +141,7 @@ impl Gathered {
                 break;
             }
             let read = self.body.read(&mut self.chunk);
-            let read = if batch.given.is_empty() {
+            let read = if batch.given.is_empty() && held_bytes == 0 {
                 read.await
             } else {
                 let Ok(read) = timeout_at(until, read).await else {

@@ -82,17 +82,22 @@ pub(in super::super) async fn post(
         index: 0,
         tally: Tally::default(),
         told: Vec::new(),
+        is_waited_for: false,
         end: None,
     };
     if let Err(told) = taking.begin().await {
         return told.response();
     }
-    let lines = stream::unfold(taking, async |mut taking| {
-        let lines = taking.lines().await?;
-        Some((Ok::<_, std::convert::Infallible>(lines), taking))
-    });
+    let body = if taking.end.is_some() {
+        Body::from(taking.lines().await.unwrap_or_default())
+    } else {
+        Body::from_stream(stream::unfold(taking, async |mut taking| {
+            let lines = taking.lines().await?;
+            Some((Ok::<_, std::convert::Infallible>(lines), taking))
+        }))
+    };
     let ty = HeaderValue::from_static(LINES);
-    let mut response = ([(header::CONTENT_TYPE, ty)], Body::from_stream(lines)).into_response();
+    let mut response = ([(header::CONTENT_TYPE, ty)], body).into_response();
     if answers == Answers::Minimal {
         let applied = HeaderValue::from_static(MINIMAL);
         response.headers_mut().insert(PREFERENCE_APPLIED, applied);
@@ -168,6 +173,8 @@ struct Taking {
     tally: Tally,
     /// Lines that are yet to be sent.
     told: Vec<u8>,
+    /// Whether what comes next has to be waited for.
+    is_waited_for: bool,
     /// Why no more comes.
     end: Option<End>,
 }
@@ -184,13 +191,11 @@ impl Taking {
 
     /// The next lines, as soon as there are some and the client has to be waited for; `None` at the end.
     async fn lines(&mut self) -> Option<Bytes> {
-        let mut is_waited_for = false;
         while self.end.is_none() && self.told.len() < ANSWERS_BYTES_MAX {
-            if is_waited_for && !self.told.is_empty() {
+            if self.is_waited_for && !self.told.is_empty() {
                 break;
             }
             let batch = self.gathered.batch(self.told.len()).await;
-            is_waited_for = batch.is_waited_for;
             let (first, events) = (self.index, batch.given.len());
             if let Err(told) = self.record(batch).await {
                 self.not_taken(first..first + events, &told);
@@ -214,8 +219,9 @@ impl Taking {
 
     /// Records a batch, and answers its events if it was taken.
     async fn record(&mut self, batch: Batch) -> Result<(), Told> {
-        let Batch { given, end, .. } = batch;
-        self.end = end;
+        self.is_waited_for = batch.is_waited_for;
+        self.end = batch.end;
+        let given = batch.given;
         if given.is_empty() {
             return Ok(());
         }
