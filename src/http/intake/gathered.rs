@@ -44,8 +44,6 @@ pub(super) struct Batch {
     pub(super) given: Vec<Given>,
     /// Whether more may come, and if not, why.
     pub(super) end: Option<End>,
-    /// Whether what comes next has to be waited for.
-    pub(super) is_waited_for: bool,
     weight: usize,
 }
 
@@ -112,12 +110,11 @@ impl Gathered {
         }
     }
 
-    /// The next events, when so many bytes of answers to those before are still held.
-    pub(super) async fn batch(&mut self, held_bytes: usize) -> Batch {
+    /// The next events.
+    pub(super) async fn batch(&mut self) -> Batch {
         let mut batch = Batch {
             given: Vec::new(),
             end: None,
-            is_waited_for: false,
             weight: 0,
         };
         // the room of the batch before is free again
@@ -131,24 +128,21 @@ impl Gathered {
             if batch.is_full() || batch.end.is_some() {
                 break;
             }
-            if !self.has_room(held_bytes + batch.weight) {
-                // what is held may be sent first
-                batch.is_waited_for = true;
-                if batch.given.is_empty() && held_bytes == 0 {
+            if !self.has_room(batch.weight) {
+                if batch.given.is_empty() {
                     let full = ReadError::Take(TakeError::Full);
                     batch.end = Some(End::Failed(Told::unread(&full)));
                 }
                 break;
             }
             let read = self.body.read(&mut self.chunk);
-            let read = if batch.given.is_empty() && held_bytes == 0 {
+            let read = if batch.given.is_empty() {
                 read.await
             } else {
-                let Ok(read) = timeout_at(until, read).await else {
-                    batch.is_waited_for = true;
-                    break;
-                };
-                read
+                match timeout_at(until, read).await {
+                    Ok(read) => read,
+                    Err(_) => break,
+                }
             };
             match read {
                 Ok(0) => self.last(&mut batch, now),

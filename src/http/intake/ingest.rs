@@ -11,7 +11,6 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
 use serde_json::{Map, Value as Json, json};
 use tokio::time::timeout;
 
@@ -19,6 +18,7 @@ use super::super::Web;
 use super::super::answer::refused;
 use super::super::sign_in;
 use super::LINES;
+use super::answers::answers;
 use super::gathered::{Batch, End, Gathered};
 use super::pieces::Pieces;
 use super::told::Told;
@@ -29,10 +29,6 @@ use crate::ingest::{REQUEST_KEY_CHARACTERS_MAX, RequestKey};
 use crate::kinds::Code;
 use crate::store::Outcome;
 
-/// Bytes of answers that are held while events come without a pause: most clients read nothing before
-/// they have sent all.
-const ANSWERS_BYTES_MAX: usize = 4 * 1024 * 1024;
-
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -40,7 +36,7 @@ const MINIMAL: &str = "return=minimal";
 
 /// Which events are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answers {
+enum Wanted {
     /// Each.
     All,
     /// Those that are not in the log, and at the end how many are.
@@ -72,17 +68,16 @@ pub(in super::super) async fn post(
         Err(error) => return unread(&error),
     };
     let gathered = Gathered::new(&web, body, pieces);
-    let answers = answers_of(&parts.headers);
+    let wanted = wanted_of(&parts.headers);
     let mut taking = Taking {
         web,
         caller,
         key,
         gathered,
-        answers,
+        wanted,
         index: 0,
         tally: Tally::default(),
         told: Vec::new(),
-        is_waited_for: false,
         end: None,
     };
     if let Err(told) = taking.begin().await {
@@ -91,14 +86,20 @@ pub(in super::super) async fn post(
     let body = if taking.end.is_some() {
         Body::from(taking.lines().await.unwrap_or_default())
     } else {
-        Body::from_stream(stream::unfold(taking, async |mut taking| {
-            let lines = taking.lines().await?;
-            Some((Ok::<_, std::convert::Infallible>(lines), taking))
-        }))
+        let (answers, body) = answers(&taking.web.bodies);
+        let tasks = taking.web.sockets.clone();
+        tasks.spawn(async move {
+            while let Some(lines) = taking.lines().await {
+                if !answers.send(lines).await {
+                    return;
+                }
+            }
+        });
+        body
     };
     let ty = HeaderValue::from_static(LINES);
     let mut response = ([(header::CONTENT_TYPE, ty)], body).into_response();
-    if answers == Answers::Minimal {
+    if wanted == Wanted::Minimal {
         let applied = HeaderValue::from_static(MINIMAL);
         response.headers_mut().insert(PREFERENCE_APPLIED, applied);
     }
@@ -140,14 +141,14 @@ fn key_of(headers: &HeaderMap) -> Result<Option<Arc<str>>, Told> {
     Ok(Some(Arc::from(key)))
 }
 
-fn answers_of(headers: &HeaderMap) -> Answers {
+fn wanted_of(headers: &HeaderMap) -> Wanted {
     let preferences = headers.get_all(PREFER).iter();
     let preferences = preferences.filter_map(|value| value.to_str().ok());
     let mut preferences = preferences.flat_map(|value| value.split([',', ';']));
     if preferences.any(|one| one.trim().eq_ignore_ascii_case(MINIMAL)) {
-        Answers::Minimal
+        Wanted::Minimal
     } else {
-        Answers::All
+        Wanted::All
     }
 }
 
@@ -167,14 +168,12 @@ struct Taking {
     caller: Caller,
     key: Option<Arc<str>>,
     gathered: Gathered,
-    answers: Answers,
+    wanted: Wanted,
     /// Index of the next event.
     index: usize,
     tally: Tally,
     /// Lines that are yet to be sent.
     told: Vec<u8>,
-    /// Whether what comes next has to be waited for.
-    is_waited_for: bool,
     /// Why no more comes.
     end: Option<End>,
 }
@@ -182,20 +181,17 @@ struct Taking {
 impl Taking {
     /// Takes the first events; what fails of them has a status of its own, since nothing is recorded then.
     async fn begin(&mut self) -> Result<(), Told> {
-        let batch = self.gathered.batch(0).await;
+        let batch = self.gathered.batch().await;
         if let (true, Some(End::Failed(told))) = (batch.given.is_empty(), &batch.end) {
             return Err(told.clone());
         }
         self.record(batch).await
     }
 
-    /// The next lines, as soon as there are some and the client has to be waited for; `None` at the end.
+    /// The next lines; `None` at the end.
     async fn lines(&mut self) -> Option<Bytes> {
-        while self.end.is_none() && self.told.len() < ANSWERS_BYTES_MAX {
-            if self.is_waited_for && !self.told.is_empty() {
-                break;
-            }
-            let batch = self.gathered.batch(self.told.len()).await;
+        while self.end.is_none() && self.told.is_empty() {
+            let batch = self.gathered.batch().await;
             let (first, events) = (self.index, batch.given.len());
             if let Err(told) = self.record(batch).await {
                 self.not_taken(first..first + events, &told);
@@ -205,8 +201,8 @@ impl Taking {
             let line = json!({ "error": told.json() });
             self.line(&line);
         }
-        if self.end.is_some() && self.answers == Answers::Minimal {
-            self.answers = Answers::All;
+        if self.end.is_some() && self.wanted == Wanted::Minimal {
+            self.wanted = Wanted::All;
             let tally = self.tally.json();
             self.line(&tally);
         }
@@ -219,7 +215,6 @@ impl Taking {
 
     /// Records a batch, and answers its events if it was taken.
     async fn record(&mut self, batch: Batch) -> Result<(), Told> {
-        self.is_waited_for = batch.is_waited_for;
         self.end = batch.end;
         let given = batch.given;
         if given.is_empty() {
@@ -254,7 +249,7 @@ impl Taking {
             Outcome::Rejected(_) => (&mut self.tally.rejected, false),
         };
         *count += 1;
-        if is_kept && self.answers == Answers::Minimal {
+        if is_kept && self.wanted == Wanted::Minimal {
             return;
         }
         let mut line = Map::new();

@@ -4,6 +4,7 @@
 //! Whatever comes is read piece by piece, counted as it is once unpacked, and recorded at the same door
 //! by the same rules as `recordEvents`.
 
+mod answers;
 mod gathered;
 mod ingest;
 mod otlp;

@@ -13,6 +13,7 @@ mod database;
 mod demo;
 mod full_disk;
 mod import;
+mod ingest;
 mod keys;
 mod kill;
 mod ledger;

@@ -287,6 +287,7 @@ async fn record(
         if batch.is_empty() {
             return Ok(());
         }
+        let devices: Vec<Option<Arc<str>>> = batch.iter().map(device_of).collect();
         let given = batch
             .into_iter()
             .map(|event| (Some(event.fact.kind), Ok(event)));
@@ -297,7 +298,8 @@ async fn record(
         let recorded = recorded.map_err(|_| Told::late(web.request_within))?;
         let recorded =
             recorded.map_err(|failed| Told::of(&graphql::of_unrecorded(&web.api, &failed)))?;
-        for (outcome, points) in recorded.outcomes.iter().zip(points) {
+        let points = points.into_iter().zip(devices);
+        for (outcome, (points, device)) in recorded.outcomes.iter().zip(points) {
             if let Some(message) = outcome.message() {
                 let what = match outcome {
                     Outcome::Conflict(_) => "is in conflict:",
@@ -305,8 +307,15 @@ async fn record(
                         "is refused:"
                     }
                 };
-                refused.add("what was sent", &format!("{what} {message}"), points);
+                let device = device.as_deref().unwrap_or("a record");
+                refused.add(device, &format!("{what} {message}"), points);
             }
         }
     }
+}
+
+/// The device that an event is of.
+fn device_of(event: &NewEvent) -> Option<Arc<str>> {
+    let index = event.fact.spec().device_index()?;
+    event.fact.cells.get(index)?.text().map(Arc::from)
 }
