@@ -11,7 +11,8 @@ use tokio::net::TcpStream;
 #[derive(Debug)]
 pub(crate) struct Door {
     stream: TcpStream,
-    head: String,
+    /// What stands before each body, but for its length.
+    pub(crate) head: String,
     buffer: Vec<u8>,
 }
 
@@ -57,16 +58,6 @@ impl Door {
             head,
             buffer: Vec::new(),
         })
-    }
-
-    /// The same, for bodies of one event a line.
-    #[must_use]
-    #[allow(dead_code, reason = "other benchmarks use the rest")]
-    pub(crate) fn of_lines(self) -> Self {
-        let head = self
-            .head
-            .replace("application/json", "application/x-ndjson");
-        Self { head, ..self }
     }
 
     /// Posts a body.

@@ -180,10 +180,16 @@ async fn post_all(
     (address, way): (SocketAddr, Way),
     bodies: Vec<String>,
 ) -> anyhow::Result<Vec<f64>> {
-    let mut client = match way {
-        Way::Graphql => Door::connect(address, "/graphql", None).await?,
-        Way::Lines => Door::connect(address, "/v1/ingest", None).await?.of_lines(),
+    let path = match way {
+        Way::Graphql => "/graphql",
+        Way::Lines => "/v1/ingest",
     };
+    let mut client = Door::connect(address, path, None).await?;
+    if matches!(way, Way::Lines) {
+        client.head = client
+            .head
+            .replace("application/json", "application/x-ndjson");
+    }
     let mut times = Vec::with_capacity(bodies.len());
     for body in bodies {
         let started = Stopwatch::now();

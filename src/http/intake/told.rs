@@ -21,7 +21,7 @@ pub(super) struct Told {
     pub(super) code: String,
     pub(super) message: String,
     pub(super) retry_after_ms: Option<u64>,
-    extensions: Json,
+    extensions: Box<Json>,
 }
 
 impl Told {
@@ -38,7 +38,7 @@ impl Told {
             code: code.word().to_owned(),
             message: message.to_owned(),
             retry_after_ms,
-            extensions,
+            extensions: Box::new(extensions),
         }
     }
 
@@ -77,7 +77,7 @@ impl Told {
             code,
             message: error.message.clone(),
             retry_after_ms: given.or_else(|| is_down.then_some(RETRY_AFTER_MS)),
-            extensions,
+            extensions: Box::new(extensions),
         }
     }
 

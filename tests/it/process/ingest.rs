@@ -4,7 +4,8 @@
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::database::Database;
@@ -21,22 +22,24 @@ fn event(number: u128) -> String {
     format!("{}\n", json!({ "errorLog": body }))
 }
 
-/// Begins a request with a body without end, and sends the events as fast as they are taken.
-async fn send(address: &str) -> OwnedReadHalf {
+/// Begins a request, and sends the events as fast as they are taken. A client that closes its side would be
+/// taken for one that has gone.
+async fn send(address: &str) -> (OwnedReadHalf, JoinHandle<std::io::Result<OwnedWriteHalf>>) {
     let stream = TcpStream::connect(address).await.unwrap();
     let (answers, mut body) = stream.into_split();
     let head = "POST /v1/ingest HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n\
                 Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
-    tokio::spawn(async move {
+    let sent = tokio::spawn(async move {
         body.write_all(head.as_bytes()).await?;
         for number in 0..EVENTS {
             let line = event(number);
             let chunk = format!("{:x}\r\n{line}\r\n", line.len());
             body.write_all(chunk.as_bytes()).await?;
         }
-        body.write_all(b"0\r\n\r\n").await
+        body.write_all(b"0\r\n\r\n").await?;
+        Ok(body)
     });
-    answers
+    (answers, sent)
 }
 
 /// The answers that come, until there are so many or no more come.
@@ -57,12 +60,14 @@ async fn answers(from: OwnedReadHalf, count: usize) -> Vec<Value> {
 async fn killed(database: Database) {
     let (mut server, address) = database.serve();
     let address = address.trim_start_matches("http://").to_owned();
-    let acknowledged = answers(send(&address).await, ANSWERS).await;
+    let (from, _sent) = send(&address).await;
+    let acknowledged = answers(from, ANSWERS).await;
     server.kill();
     assert_eq!(acknowledged.len(), ANSWERS);
     let (server, address) = database.serve();
     let address = address.trim_start_matches("http://").to_owned();
-    let again = answers(send(&address).await, usize::MAX).await;
+    let (from, _sent) = send(&address).await;
+    let again = answers(from, usize::MAX).await;
     assert_eq!(u128::try_from(again.len()).unwrap(), EVENTS);
     for (first, second) in acknowledged.iter().zip(&again) {
         assert_eq!(first["status"], "RECORDED");

@@ -24,9 +24,7 @@ const OF_DEVICES: [&str; 5] = [
 pub(super) fn text<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
     let attribute = attributes.iter().find(|attribute| attribute.key == key)?;
     match attribute.value.as_ref()?.value.as_ref()? {
-        Value::StringValue(text) => Some(text)
-            .map(String::as_str)
-            .filter(|text| !text.is_empty()),
+        Value::StringValue(text) => Some(text.as_str()).filter(|text| !text.is_empty()),
         Value::BoolValue(_) | Value::IntValue(_) | Value::DoubleValue(_) => None,
         Value::ArrayValue(_) | Value::KvlistValue(_) => None,
         Value::BytesValue(_) | Value::StringValueStrindex(_) => None,

@@ -203,5 +203,9 @@ impl Entry<'_> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits = |byte: u8| {
+        let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or('0');
+        [digit(byte >> 4), digit(byte & 0xf)]
+    };
+    bytes.iter().flat_map(|byte| digits(*byte)).collect()
 }
