@@ -213,7 +213,10 @@ fn body(way: Way, events: Vec<NewEvent>) -> String {
     };
     let events: Vec<_> = events.into_iter().map(wire).collect();
     if matches!(way, Way::Lines) {
-        return events.iter().map(|event| format!("{event}\n")).collect();
+        let lines = events
+            .iter()
+            .flat_map(|event| [event.to_string(), "\n".to_owned()]);
+        return lines.collect();
     }
     json!({ "query": RECORD, "variables": { "input": { "events": events } } }).to_string()
 }

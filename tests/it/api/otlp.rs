@@ -363,11 +363,7 @@ async fn records_become_entries_of_the_error_log_once() {
 async fn exporters_are_told_in_their_own_form_what_was_not_taken() {
     on_each_database(async |app| {
         app.fleet().await;
-        let limits = LimitArgs {
-            events_per_second_max: 1,
-            ..LimitArgs::default()
-        };
-        app.close_with(limits).await;
+        app.close_to_strangers().await;
         let body = request(
             &till("till-1"),
             &[gauge("homepot.cpu.percent", "", 0, &of_one(1.0))],
@@ -415,6 +411,27 @@ async fn exporters_are_told_in_their_own_form_what_was_not_taken() {
         // a small body of very many messages
         let many = [0x0a, 0x00].repeat(200_001);
         assert_eq!(send(proto, many).send().await.unwrap().status(), 413);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_exporter_that_sends_too_much_is_told_when_to_come_back() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let limits = LimitArgs {
+            events_per_second_max: 1,
+            ..LimitArgs::default()
+        };
+        app.close_with(limits).await;
+        let ingest = key(app, grant(Role::Ingest, &[])).await;
+        let json = "application/json";
+        let send = |body: Vec<u8>| {
+            let post = app.client().post(app.address("/v1/metrics"));
+            post.bearer_auth(&ingest)
+                .header("content-type", json)
+                .body(body)
+        };
         let readings = |from: i64| {
             let gauges = (from..from + 10)
                 .map(|s| gauge("homepot.cpu.percent", "", s * 1_000, &of_one(1.0)));
@@ -426,9 +443,9 @@ async fn exporters_are_told_in_their_own_form_what_was_not_taken() {
             .await
             .unwrap();
         packed.shutdown().await.unwrap();
-        let taken = send(json, packed.into_inner()).header("content-encoding", "gzip");
+        let taken = send(packed.into_inner()).header("content-encoding", "gzip");
         assert_eq!(told(taken).await, (200, serde_json::json!({})));
-        let answer = send(json, readings(-10).to_string().into_bytes())
+        let answer = send(readings(-10).to_string().into_bytes())
             .send()
             .await
             .unwrap();

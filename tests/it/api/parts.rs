@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::app::{TestApp, at, on_each_database, texts};
 
-fn part(part: i64, minute: i64, measures: Value) -> Value {
+fn part(part: i64, minute: i64, measures: &Value) -> Value {
     let mut body = json!({ "deviceId": "till-1", "occurredAt": at(minute), "part": part });
     let measures = measures.as_object().unwrap().clone();
     body.as_object_mut().unwrap().extend(measures);
@@ -22,16 +22,16 @@ async fn parts_of_a_reading_are_events_of_their_own_and_each_is_known_again() {
     on_each_database(async |app| {
         app.fleet().await;
         let parts = json!([
-            part(7, 0, json!({ "cpuPercent": 10 })),
-            part(8, 0, json!({ "memoryPercent": 20 })),
-            part(0, 0, json!({ "diskPercent": 30 })),
+            part(7, 0, &json!({ "cpuPercent": 10 })),
+            part(8, 0, &json!({ "memoryPercent": 20 })),
+            part(0, 0, &json!({ "diskPercent": 30 })),
         ]);
         let first = app.record(parts.clone()).await;
         let again = app.outcomes(parts).await;
         assert_eq!(texts(&again, "status"), ["DUPLICATE"; 3]);
         let positions: Vec<String> = first.iter().map(i64::to_string).collect();
         assert_eq!(texts(&again, "position"), positions);
-        let other = json!([part(8, 0, json!({ "memoryPercent": 21 }))]);
+        let other = json!([part(8, 0, &json!({ "memoryPercent": 21 }))]);
         assert_eq!(texts(&app.outcomes(other).await, "status"), ["CONFLICT"]);
         let data = app.data("{ deviceMetrics { nodes { part } } }").await;
         let nodes = &data["deviceMetrics"]["nodes"];
@@ -46,7 +46,7 @@ async fn a_whole_reading_is_the_part_nought() {
         app.fleet().await;
         let body = json!({ "deviceId": "till-1", "occurredAt": at(0), "cpuPercent": 10 });
         app.record(json!([{ "deviceMetrics": body }])).await;
-        let again = json!([part(0, 0, json!({ "cpuPercent": 10 }))]);
+        let again = json!([part(0, 0, &json!({ "cpuPercent": 10 }))]);
         assert_eq!(texts(&app.outcomes(again).await, "status"), ["DUPLICATE"]);
     })
     .await;
@@ -57,14 +57,14 @@ async fn the_newest_reading_has_the_measures_of_all_its_parts() {
     on_each_database(async |app| {
         app.fleet().await;
         app.record(json!([
-            part(7, -1, json!({ "cpuPercent": 99, "queueDepth": 3 })),
-            part(1, 0, json!({ "cpuPercent": 10, "memoryPercent": 15 })),
+            part(7, -1, &json!({ "cpuPercent": 99, "queueDepth": 3 })),
+            part(1, 0, &json!({ "cpuPercent": 10, "memoryPercent": 15 })),
             part(
                 2,
                 0,
-                json!({ "memoryPercent": 20, "extra": { "by": "two" } })
+                &json!({ "memoryPercent": 20, "extra": { "by": "two" } })
             ),
-            part(3, 0, json!({ "services": { "pay": "UP" } })),
+            part(3, 0, &json!({ "services": { "pay": "UP" } })),
         ]))
         .await;
         let whole = latest(
@@ -76,14 +76,14 @@ async fn the_newest_reading_has_the_measures_of_all_its_parts() {
             "services": { "pay": "UP" }, "extra": { "by": "two" }, "occurredAt": at(0) });
         assert_eq!(whole, expected);
         // a part that comes late is of the same reading
-        app.record(json!([part(4, 0, json!({ "queueDepth": 5 }))]))
+        app.record(json!([part(4, 0, &json!({ "queueDepth": 5 }))]))
             .await;
         assert_eq!(
             latest(app, "queueDepth cpuPercent").await,
             json!({ "queueDepth": 5, "cpuPercent": 10.0 })
         );
         // and one of an older reading is not
-        app.record(json!([part(9, -1, json!({ "diskPercent": 5 }))]))
+        app.record(json!([part(9, -1, &json!({ "diskPercent": 5 }))]))
             .await;
         assert_eq!(
             latest(app, "diskPercent").await,

@@ -74,7 +74,7 @@ async fn killed(database: Database) {
         assert_eq!(second["status"], "DUPLICATE");
         assert_eq!(first["position"], second["position"]);
     }
-    let statuses = again
+    let mut statuses = again
         .iter()
         .map(|answer| answer["status"].as_str().unwrap());
     assert!(
@@ -82,7 +82,7 @@ async fn killed(database: Database) {
             .clone()
             .all(|of| ["DUPLICATE", "RECORDED"].contains(&of))
     );
-    assert_eq!(statuses.last(), Some("RECORDED"));
+    assert_eq!(statuses.next_back(), Some("RECORDED"));
     drop(server);
     database.verify();
 }
