@@ -18,8 +18,8 @@ use crate::clock::Clock;
 use crate::event::{Event, Instant};
 use crate::history::Within;
 use crate::history::fleet::{self, DeviceFilter, IdPage};
-use crate::history::schedules;
 use crate::history::readings;
+use crate::history::schedules;
 use crate::kinds::Kind;
 use crate::store::{Allowance, Columns, EntityType, Place, Store, StoreError};
 

@@ -9,8 +9,8 @@ pub mod collection;
 pub mod fleet;
 pub mod jobs;
 pub mod keys;
-pub mod schedules;
 pub mod readings;
+pub mod schedules;
 mod within;
 
 pub use within::Within;
