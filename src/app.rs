@@ -19,7 +19,7 @@ use crate::health::Health;
 use crate::http::{self, EdgeArgs, Hosts, Monitor, Peers, Web};
 use crate::identity::{Authority, Denials, Keys, Spending, TokenArgs, Tokens, TokensError};
 use crate::ingest::{Background, Ingest, RequestLog, Strangers, record_faults};
-use crate::jobs::Reconciler;
+use crate::jobs::{Deliveries, Orchestrator};
 use crate::projections::{self, Runner};
 use crate::store::{Location, OpenError, Options, Store, StoreError, Tasks};
 use crate::telemetry::chain;
@@ -88,6 +88,8 @@ pub struct App {
     pub folded: tokio::sync::watch::Receiver<Position>,
     /// The access keys that hold.
     pub keys: Arc<Keys>,
+    /// Who waits for commands to devices.
+    pub deliveries: Deliveries,
     stop: CancellationToken,
     drain: CancellationToken,
     tracker: TaskTracker,
@@ -226,6 +228,7 @@ impl App {
             ingest: parts.api.ingest,
             folded: parts.api.folded,
             keys: parts.api.keys,
+            deliveries: parts.api.deliveries,
             stop: parts.stop,
             drain,
             tracker: parts.tracker,
@@ -358,6 +361,7 @@ impl Parts {
             background,
             folded: runner.folded(),
             keys: Arc::new(keys),
+            deliveries: Deliveries::default(),
             refused: Arc::clone(&refused),
             spending: (access == Access::Closed).then(|| Arc::new(Spending::new(limits.rates()))),
         };
@@ -385,8 +389,12 @@ impl Parts {
         let folded = parts.api.folded.clone();
         let health = Health::new(ingest.clone(), folded, limits.offline_after_seconds);
         parts.tracker.spawn(health.run(parts.stop.clone()));
-        let reconciler = Reconciler::new(ingest.clone());
-        parts.tracker.spawn(reconciler.run(parts.stop.clone()));
+        let orchestrator = Orchestrator::new(ingest.clone());
+        parts.tracker.spawn(orchestrator.run(parts.stop.clone()));
+        let deliveries = parts.api.deliveries.clone();
+        parts
+            .tracker
+            .spawn(deliveries.run(store.clone(), parts.stop.clone()));
         let metrics = parts.api.background.metrics().clone();
         let stop = parts.stop_background.clone();
         parts.background.spawn(Background::run(

@@ -114,10 +114,7 @@ pub async fn set(ingest: &Ingest, change: Change) -> Result<Outcome, Configurati
             .finish()
             .map_err(ConfigurationError::Refused)?;
         let asked = event.fact.clone();
-        let expect = Expect {
-            entity: entity.clone(),
-            version,
-        };
+        let expect = Expect::changing(entity.clone(), version);
         let appended = match ingest.command(vec![event], Some(expect)).await {
             Err(AppendError::Stale { .. }) => continue,
             appended => appended?,

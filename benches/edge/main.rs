@@ -19,6 +19,7 @@ mod figures;
 mod hostile;
 mod latencies;
 mod memory;
+mod orders;
 mod pages;
 mod server;
 mod soak;
@@ -67,6 +68,8 @@ enum Part {
     Memory,
     /// What must be refused.
     Hostile,
+    /// A job over many devices.
+    Orders,
 }
 
 impl Arguments {
@@ -110,6 +113,15 @@ async fn main() -> anyhow::Result<()> {
     }
     if arguments.measures(Part::Hostile) {
         hostile::measure(&Place::sqlite(folder.path(), "hostile"), arguments.quick).await?;
+    }
+    if arguments.measures(Part::Orders) {
+        let place = Place::sqlite(folder.path(), "orders");
+        orders::measure(&place, ("SQLite", arguments.quick)).await?;
+        if let Some(admin) = &arguments.postgres {
+            let place = Place::postgres(admin).await?;
+            orders::measure(&place, ("PostgreSQL", arguments.quick)).await?;
+            place.remove().await?;
+        }
     }
     if let Some(seconds) = arguments.soak {
         soak::measure(&Place::sqlite(folder.path(), "soak"), seconds).await?;

@@ -126,6 +126,17 @@ impl Socket {
         )?)
     }
 
+    /// Asks for something beside what is followed.
+    pub(crate) async fn ask(
+        &mut self,
+        id: &str,
+        (document, variables): (&str, serde_json::Value),
+    ) -> anyhow::Result<()> {
+        let payload = json!({ "query": document, "variables": variables });
+        let message = json!({ "type": "subscribe", "id": id, "payload": payload });
+        self.send(TEXT, message.to_string().as_bytes()).await
+    }
+
     /// Says that it lives, and reads nothing.
     pub(crate) async fn pong(&mut self) -> anyhow::Result<()> {
         self.send(PONG, b"").await

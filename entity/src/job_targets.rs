@@ -16,10 +16,34 @@ pub struct Model {
     pub status: Option<String>,
     /// The outcome.
     pub outcome_position: Option<i64>,
+    /// Place of the device in the job, from 0.
+    pub ordinal: i64,
+    /// Which command it was given last, from 1; 0 when none yet.
+    pub attempt: i64,
+    /// How far that command is: WAITING (to be given the next), ISSUED or ACKNOWLEDGED.
+    pub step: String,
+    /// Since when: microseconds since 1970, UTC, by the clock of the server.
+    pub step_at: i64,
+    /// Position of the event since which it is so.
+    pub step_position: i64,
 }
 
-/// No relations.
+/// A device of a job is one of its job.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
+pub enum Relation {
+    /// Its job.
+    #[sea_orm(
+        belongs_to = "super::jobs::Entity",
+        from = "Column::JobId",
+        to = "super::jobs::Column::JobId"
+    )]
+    Job,
+}
+
+impl Related<super::jobs::Entity> for Entity {
+    fn to() -> RelationDef {
+        Relation::Job.def()
+    }
+}
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -31,6 +31,10 @@ pub struct Model {
     pub changed_by: Option<String>,
     /// Why.
     pub reason: Option<String>,
+    /// How the job is to be carried out; on the first step only. JSON.
+    pub plan: Option<String>,
+    /// The job that it comes from.
+    pub parent_job_id: Option<String>,
     /// What else the source said, as JSON.
     pub extra: Option<String>,
 }

@@ -23,6 +23,10 @@ pub struct Model {
     pub changed_at: i64,
     /// Its last transition.
     pub position: i64,
+    /// How it is to be carried out, as JSON.
+    pub plan: Option<String>,
+    /// The job that it comes from.
+    pub parent_job_id: Option<String>,
 }
 
 /// No relations.

@@ -8,6 +8,7 @@ pub mod api_request_logs;
 pub mod audit_log;
 pub mod checkpoints;
 pub mod collection_counters;
+pub mod command_transitions;
 pub mod commits;
 pub mod configuration_history;
 pub mod configuration_values;

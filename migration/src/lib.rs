@@ -14,6 +14,7 @@ mod m0002_state;
 mod m0003_bytewise_ids;
 mod m0004_site_indexes;
 mod m0005_access;
+mod m0008_commands;
 mod tables;
 
 /// All migrations, in the order in which they run.
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_bytewise_ids::Migration),
             Box::new(m0004_site_indexes::Migration),
             Box::new(m0005_access::Migration),
+            Box::new(m0008_commands::Migration),
         ]
     }
 }

@@ -254,7 +254,12 @@ async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
     };
     app.spawn(
         "the simulated fleet",
-        demo::run(ingest, beginning, app.stopping(), demo_progress()),
+        demo::run(
+            (ingest, app.deliveries.clone()),
+            beginning,
+            app.stopping(),
+            demo_progress(),
+        ),
     );
     greet(&app);
     until_told(app, stop).await

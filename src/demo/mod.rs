@@ -13,9 +13,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{Instant, Position, Provenance};
-use crate::fleet::{Fleet, FleetOptions};
+use crate::fleet::{Fleet, FleetOptions, JobStatus};
 use crate::ingest::Ingest;
-use crate::jobs::{DeviceResult, Executor, Run};
+use crate::jobs::machine::Ended;
+use crate::jobs::{Answer, Deliveries, Executor, Played, Run};
 use crate::kinds::Kind;
 use crate::store::{Claim, ClaimError, StoreError};
 use crate::telemetry::chain;
@@ -125,7 +126,7 @@ impl Beginning {
 /// # Errors
 /// When the log cannot be read at the start, or holds another fleet.
 pub async fn run(
-    ingest: Ingest,
+    (ingest, deliveries): (Ingest, Deliveries),
     beginning: Beginning,
     stop: CancellationToken,
     mut tell: impl FnMut(Stage) + Send,
@@ -135,7 +136,7 @@ pub async fn run(
     if !recorder.stop.is_cancelled() {
         tell(Stage::Live);
     }
-    let working = simulated.work(&recorder);
+    let working = simulated.work(&recorder, &deliveries);
     tokio::join!(simulated.live(&recorder), working);
     Ok(())
 }
@@ -221,20 +222,20 @@ impl Simulated {
         }
     }
 
-    /// Does the jobs of its devices until it is told to stop.
-    async fn work(&self, recorder: &Recorder) {
+    /// Does what its devices are commanded until it is told to stop.
+    async fn work(&self, recorder: &Recorder, deliveries: &Deliveries) {
         let mut failures = 0;
         loop {
             let player = Player {
                 simulated: self.clone(),
                 ingest: recorder.ingest.clone(),
             };
-            let executor = Executor::new(recorder.ingest.clone());
+            let executor = Executor::new(recorder.ingest.clone(), deliveries.clone());
             let Err(error) = executor.run(player, recorder.stop.clone()).await else {
                 return;
             };
             failures += 1;
-            tracing::warn!(error = %chain(&error), "jobs of the simulated fleet cannot be read; it tries again");
+            tracing::warn!(error = %chain(&error), "commands to the simulated fleet cannot be read; it tries again");
             if !recorder.pause(failures).await {
                 return;
             }
@@ -258,20 +259,29 @@ struct Player {
 }
 
 impl Run for Player {
-    fn run(&mut self, device_id: &str, job_type: &str, job_id: &str) -> Option<DeviceResult> {
+    fn run(&mut self, device_id: &str, job_type: &str, job_id: &str) -> Played {
         let now: DateTime<Utc> = self.ingest.clock().now().date_time();
         self.simulated.with(|fleet| {
             if !fleet.device_ids().any(|id| id == device_id) {
-                return None;
+                return Played::NotPlayed;
             }
             let result = fleet.apply_job(device_id, job_type, job_id, now);
-            Some(DeviceResult {
-                status: result.status.word(),
-                duration_ms: i64::from(result.duration_ms),
+            let ended = match result.status {
+                JobStatus::Completed => Ended::Completed,
+                JobStatus::Failed => Ended::Failed,
+                // it hears of it again when it is back
+                JobStatus::Error => return Played::IsAway,
+                JobStatus::Timeout => return Played::Hangs(Provenance::Simulated),
+            };
+            let answer = Answer {
+                ended,
+                duration_ms: Some(i64::from(result.duration_ms)),
                 error_code: result.error_code.map(str::to_owned),
                 error_message: result.error_message.map(str::to_owned),
+                result: None,
                 provenance: Provenance::Simulated,
-            })
+            };
+            Played::Takes(answer, i64::from(result.duration_ms))
         })
     }
 }

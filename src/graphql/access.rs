@@ -28,8 +28,10 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
     match root {
         OperationType::Query => match field {
             "viewer" | "__typename" | "__schema" | "__type" => Some(Permission::BeKnown),
-            "node" | "site" | "device" | "sites" | "devices" | "job" | "jobs" | "events"
-            | "siteStatus" | "operatingHours" => Some(Permission::Read),
+            "node" | "site" | "device" | "sites" | "devices" | "job" | "jobs" | "jobTypes"
+            | "events" | "siteStatus" | "operatingHours" => Some(Permission::Read),
+            "previewJob" => Some(Permission::Command),
+            "pendingCommands" => Some(Permission::Obey),
             "systemConfiguration" | "collectionStatus" | "storeHealth" => {
                 Some(Permission::ReadWhole)
             }
@@ -39,14 +41,18 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
         OperationType::Mutation => match field {
             "__typename" => Some(Permission::BeKnown),
             "recordEvents" => Some(Permission::Record),
-            "createJob" | "cancelJob" | "setConfiguration" | "setSiteSchedule"
-            | "setSiteSchedules" => Some(Permission::Command),
+            "createJob" | "cancelJob" | "pauseJob" | "resumeJob" | "retryJob"
+            | "setConfiguration" | "setSiteSchedule" | "setSiteSchedules" => {
+                Some(Permission::Command)
+            }
+            "acknowledgeCommand" | "completeCommand" => Some(Permission::Obey),
             "createAccessKey" | "revokeAccessKey" => Some(Permission::Administer),
             _ => None,
         },
         OperationType::Subscription => match field {
             "__typename" => Some(Permission::BeKnown),
             "events" | "jobProgress" => Some(Permission::Read),
+            "deviceCommands" => Some(Permission::Obey),
             _ => of_kind(|spec| spec.stream),
         },
     }

@@ -13,9 +13,9 @@ use async_graphql::{Error, Name, Positioned, Value, Variables};
 use async_graphql_value::Value as Given;
 
 use super::error::{ErrorCode, bad_input, error};
+use super::job::TARGETS_DEFAULT;
 use super::types::{PAGE_DEFAULT, PAGE_MAX};
 use crate::event::Instant;
-use crate::jobs::TARGETS_MAX;
 use crate::kinds::Kind;
 use crate::schedule::RANGE_DAYS_MAX;
 
@@ -144,8 +144,10 @@ impl<'a> Reader<'a> {
                 rows: inner.rows,
                 values: inner.values.saturating_add(STATUS_VALUES),
             },
-            // the devices of a job are a list without pages; of an event they are one value
-            _ if name == "targets" && is_object(field) => inner.of_rows(TARGETS_MAX),
+            // the devices of a job are a list; of an event they are one value
+            _ if name == "targets" && is_object(field) => {
+                inner.of_rows(self.size(field, (TARGETS_DEFAULT, PAGE_MAX)))
+            }
             _ => Cost {
                 rows: inner.rows,
                 values: inner.values.saturating_add(1),
@@ -154,14 +156,19 @@ impl<'a> Reader<'a> {
     }
 
     fn page_size(&self, field: &Field) -> usize {
+        self.size(field, (PAGE_DEFAULT, PAGE_MAX))
+    }
+
+    /// Rows of a page by what a field is given, or so many, and at most so many.
+    fn size(&self, field: &Field, (default, max): (usize, usize)) -> usize {
         let size = |name: &str| match self.argument(field, name)? {
             Ok(Value::Null) => None,
             Ok(Value::Number(size)) => size.as_u64().and_then(|size| size.try_into().ok()),
             // it is refused when it is read
-            _ => Some(PAGE_MAX),
+            _ => Some(max),
         };
         let given = size("first").or_else(|| size("last"));
-        given.unwrap_or(PAGE_DEFAULT).min(PAGE_MAX)
+        given.unwrap_or(default).min(max)
     }
 
     /// The hours that the range of a field has as a rule; a range that cannot be read is refused when it is.

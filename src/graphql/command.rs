@@ -25,6 +25,14 @@ pub(super) enum UserErrorCode {
     WrongState,
     /// Somebody else changed the thing at the same time.
     Conflict,
+    /// It would be for nothing: no device is found.
+    NoTarget,
+    /// It is for more than one command may be for.
+    TooMany,
+    /// It would never begin.
+    NeverStarts,
+    /// It came when its time was over.
+    Expired,
 }
 
 /// Why a command was refused.

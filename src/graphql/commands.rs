@@ -1,4 +1,4 @@
-//! Mutations by which people command the fleet: jobs, configuration, schedules.
+//! Mutations by which people configure the fleet: parameters and schedules.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -8,13 +8,11 @@ use async_graphql::{
     Context, ContextSelectionSet, Error, ID, InputObject, Object, OutputType, Positioned,
     ServerResult, SimpleObject, Value, parser::types::Field,
 };
-use serde_json::json;
 
 use super::command::{
-    Reached, UserError, UserErrorCode, What, door, keyed_id, reached, reaches_device, reaches_site,
-    tell_refused, unappended,
+    UserError, UserErrorCode, door, keyed_id, reaches_device, reaches_site, tell_refused,
+    unappended,
 };
-use super::job::Job;
 use super::order::InOrder;
 use super::rows::Stand;
 use super::scalars::{DateTime, JsonScalar, Long};
@@ -24,7 +22,6 @@ use super::{Api, access, api, of_failed};
 use crate::configuration::{self, Change, ConfigurationError};
 use crate::event::{Event, Instant, json_bytes};
 use crate::history::Within;
-use crate::jobs::{self, JobError, NewJob};
 use crate::kinds::{self, Kind};
 use crate::schedule::{self, ScheduleError};
 use crate::store::Outcome;
@@ -66,44 +63,6 @@ impl ConfigurationValue {
     pub(super) fn weight_bytes(&self) -> usize {
         size_of::<Self>() + self.parameter_name.len() + json_bytes(&self.value.0)
     }
-}
-
-/// A job to be made, and started at once.
-#[derive(Debug, InputObject)]
-pub(super) struct CreateJobInput {
-    /// What kind of job, such as FIRMWARE_UPDATE, RESTART, HEALTH_CHECK or LOG_COLLECTION.
-    job_type: String,
-    /// What the devices are given to do the job with.
-    payload: Option<JsonScalar>,
-    /// Devices to run it on.
-    #[graphql(default)]
-    device_ids: Vec<ID>,
-    /// Sites on all of whose devices to run it, save those that are RETIRED.
-    #[graphql(default)]
-    site_ids: Vec<ID>,
-    /// A repeat with the same key makes no second job; 1 to 255 characters.
-    #[graphql(validator(min_length = 1, max_length = 255))]
-    idempotency_key: Option<String>,
-}
-
-/// A job to be stopped.
-#[derive(Debug, InputObject)]
-pub(super) struct CancelJobInput {
-    /// The job.
-    job_id: ID,
-    /// Why.
-    reason: Option<String>,
-    /// Refused as CONFLICT when the job has another `version`.
-    expected_version: Option<Long>,
-}
-
-/// The answer to a command on a job.
-#[derive(Debug, SimpleObject)]
-pub(super) struct JobPayload {
-    /// The job as it stands now.
-    job: Option<InOrder<Job>>,
-    /// Why the command was refused; empty when it was not.
-    user_errors: Vec<InOrder<UserError>>,
 }
 
 /// A parameter to be set.
@@ -186,67 +145,6 @@ pub(super) struct Commands;
 
 #[Object]
 impl Commands {
-    /// Makes a job for devices or for all devices of sites, and starts it at once.
-    async fn create_job(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "The job.")] input: CreateJobInput,
-    ) -> Result<InOrder<JobPayload>, Error> {
-        let api = api(ctx);
-        let strings = |ids: Vec<ID>| ids.into_iter().map(|id| id.0).collect::<Vec<_>>();
-        let (devices, sites) = (strings(input.device_ids), strings(input.site_ids));
-        let (caller, within) = (access::caller(ctx), access::within(ctx).await?);
-        let targets = jobs::resolve_targets(&api.ingest, &within, (&devices, &sites)).await;
-        let targets = match targets.map_err(|error| of_failed(api, &error))? {
-            Ok(targets) => targets,
-            Err(id) => {
-                let field = if devices.contains(&id) {
-                    "deviceIds"
-                } else {
-                    "siteIds"
-                };
-                let message = format!("{id} is not registered");
-                let error = UserError::new(field, UserErrorCode::NotFound, message);
-                return refused(ctx, ("createJob", None), error).await;
-            }
-        };
-        let asked = || json!({ "deviceIds": devices, "siteIds": sites });
-        let asked = (!sites.is_empty()).then(asked);
-        let job_id = keyed_id(caller, input.idempotency_key.as_deref(), "job");
-        let deed = ("createJob", Some(job_id.to_string()));
-        let payload = input.payload.map(|json| json.0);
-        let created_by = caller.name.to_string();
-        let job = NewJob {
-            job_id,
-            job_type: input.job_type,
-            payload,
-            asked,
-            targets,
-            created_by,
-        };
-        let made = jobs::create(&door(ctx, &deed), job).await;
-        job_payload(ctx, deed, made).await
-    }
-
-    /// Stops a job: devices that have not ended it are CANCELLED. Stopping it again changes nothing.
-    async fn cancel_job(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(desc = "Which job, and why.")] input: CancelJobInput,
-    ) -> Result<InOrder<JobPayload>, Error> {
-        let deed = ("cancelJob", Some(input.job_id.to_string()));
-        let by = (&*access::caller(ctx).name, input.reason.as_deref());
-        let within = access::within(ctx).await?;
-        let door = door(ctx, &deed);
-        let which = (input.job_id.as_str(), input.expected_version.map(|v| v.0));
-        let done = match reached(ctx, &within, &input.job_id).await? {
-            Reached::Wholly => jobs::cancel(&door, which, by).await,
-            Reached::Partly => Err(JobError::Shared),
-            Reached::Not => Err(JobError::Unknown),
-        };
-        job_payload(ctx, deed, done).await
-    }
-
     /// Sets a parameter of a device, a site or the system; the value before is recorded with it.
     async fn set_configuration(
         &self,
@@ -405,56 +303,4 @@ async fn recorded(api: &Api, kind: Kind, outcome: &Outcome) -> Result<Option<Arc
     let event = api.store().event(*position).await;
     let event = event.map_err(|error| of_failed(api, &error))?;
     Ok(event.filter(|event| event.fact.kind == kind).map(Arc::new))
-}
-
-/// The answer to a command on a job that was refused.
-async fn refused(
-    ctx: &Context<'_>,
-    deed: What<'_>,
-    error: UserError,
-) -> Result<InOrder<JobPayload>, Error> {
-    tell_refused(ctx, &deed, &error).await?;
-    Ok(InOrder(JobPayload {
-        job: None,
-        user_errors: vec![InOrder(error)],
-    }))
-}
-
-async fn job_payload(
-    ctx: &Context<'_>,
-    deed: What<'_>,
-    done: Result<(), JobError>,
-) -> Result<InOrder<JobPayload>, Error> {
-    let mut user_errors = Vec::new();
-    if let Err(error) = done {
-        let shows_job = !matches!(error, JobError::OtherRepeat | JobError::Refused(_));
-        let error = of_job(api(ctx), error)?;
-        if !shows_job {
-            return refused(ctx, deed, error).await;
-        }
-        tell_refused(ctx, &deed, &error).await?;
-        user_errors.push(InOrder(error));
-    }
-    let job_id = deed.1.unwrap_or_default();
-    let job = Job::of(ctx, &job_id).await?.map(InOrder);
-    Ok(InOrder(JobPayload { job, user_errors }))
-}
-
-/// For what a command on a job was refused, unless it failed.
-fn of_job(api: &Api, error: JobError) -> Result<UserError, Error> {
-    let told = error.to_string();
-    let (field, code) = match error {
-        JobError::Unknown => ("jobId", UserErrorCode::NotFound),
-        JobError::Ended { .. } | JobError::Shared => ("jobId", UserErrorCode::WrongState),
-        JobError::Contended | JobError::Taken => ("jobId", UserErrorCode::Conflict),
-        JobError::Stale { .. } => ("expectedVersion", UserErrorCode::Conflict),
-        JobError::NoTarget | JobError::TooManyTargets { .. } => {
-            ("deviceIds", UserErrorCode::Invalid)
-        }
-        JobError::OtherRepeat => ("idempotencyKey", UserErrorCode::Conflict),
-        JobError::Refused(refusal) => return Ok(UserError::of(refusal)),
-        JobError::Store(error) => return Err(of_failed(api, &error)),
-        JobError::Append(error) => return Err(unappended(api, &error)),
-    };
-    Ok(UserError::new(field, code, told))
 }

@@ -1,33 +1,35 @@
-//! Jobs as objects, and their progress as a stream.
+//! Jobs as objects.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use async_graphql::{Context, Error, ID, Object, SimpleObject, Subscription};
-use entity::{job_outcomes, job_transitions};
-use futures_util::Stream;
+use async_graphql::{Context, Error, ID, Object, SimpleObject};
 
-use super::error::{ErrorCode, error};
+use super::error::bad_input;
 use super::fleet::Device;
+use super::job_input::JobPriority;
+use super::loaders::TargetsKey;
 use super::order::InOrder;
 use super::scalars::{DateTime, JsonScalar, Long};
-use super::subscription::{SLICE_BYTES_MAX, resumed};
-use super::words::{JobStates, JobStatuses, Word};
-use super::{Api, access, api, cursor, ids, of_failed};
-use crate::event::{Event, Instant, Position, json_bytes};
+use super::types::PAGE_MAX;
+use super::words::{JobStates, JobStatuses, JobSteps, Word};
+use super::{Api, access, api, ids, of_failed};
+use crate::event::{Instant, json_bytes};
 use crate::history::Within;
-use crate::history::jobs::{self, JobPlace, JobRow, TargetRow};
-use crate::kinds::Kind;
-use crate::store::Allowance;
+use crate::history::jobs::{self, Counts, JobPlace, JobRow, TargetRow, TargetsPage};
+use crate::jobs::{Plan, Start};
 
 /// What a device of a job takes when it is rendered, roughly.
 const TARGET_BYTES: usize = 256;
+/// Devices of a job when no number is given.
+pub(super) const TARGETS_DEFAULT: usize = 900;
 
 /// A job.
 #[derive(Clone, Debug)]
 pub(super) struct Job {
     row: Arc<JobRow>,
-    targets: Arc<[TargetRow]>,
+    plan: Arc<Plan>,
+    counts: Arc<Counts>,
 }
 
 impl Job {
@@ -43,45 +45,31 @@ impl Job {
         within: &Within,
         job_id: &str,
     ) -> Result<Option<Self>, Error> {
-        let store = api.store();
         if job_id.contains('\0') {
             // no id has it, and PostgreSQL takes no such text
             return Ok(None);
         }
-        let row = jobs::job(store, job_id).await;
+        let row = jobs::job(api.store(), job_id).await;
         let Some(row) = row.map_err(|error| of_failed(api, &error))? else {
             return Ok(None);
         };
-        let targets = jobs::targets(store, &row.job_id).await;
-        let mut targets = targets.map_err(|error| of_failed(api, &error))?;
-        targets.retain(|target| within.reaches_device(store.names(), target.device_key));
-        let is_seen = *within == Within::Whole || !targets.is_empty();
-        Ok(is_seen.then(|| Self {
-            targets: targets.into(),
-            row: Arc::new(row),
-        }))
+        let job = Self::all(api, vec![row], within).await?.pop();
+        let is_seen = |job: &Self| *within == Within::Whole || job.count(|_, _| true) > 0;
+        Ok(job.filter(is_seen))
     }
 
-    /// Jobs with those of their devices that are within, which are read at once.
-    pub(super) async fn all_with_targets(
+    /// Jobs with how far those of their devices are that are within.
+    pub(super) async fn all(
         api: &Api,
         rows: Vec<JobRow>,
-        (within, allowance): (&Within, &Allowance),
+        within: &Within,
     ) -> Result<Vec<Self>, Error> {
-        let store = api.store();
-        let ids: Vec<&str> = rows.iter().map(|row| row.job_id.as_str()).collect();
-        let targets = jobs::targets_of(store, &ids, allowance).await;
-        let mut targets = targets.map_err(|error| of_failed(api, &error))?;
-        targets.retain(|target| within.reaches_device(store.names(), target.device_key));
-        let mut of_jobs: HashMap<String, Vec<TargetRow>> = HashMap::new();
-        for target in targets {
-            of_jobs
-                .entry(target.job_id.clone())
-                .or_default()
-                .push(target);
-        }
+        let ids: Vec<String> = rows.iter().map(|row| row.job_id.clone()).collect();
+        let counts = jobs::counts_of(api.store(), &ids, within).await;
+        let mut counts: HashMap<String, Counts> = counts.map_err(|error| of_failed(api, &error))?;
         let job = |row: JobRow| Self {
-            targets: of_jobs.remove(&row.job_id).unwrap_or_default().into(),
+            counts: Arc::new(counts.remove(&row.job_id).unwrap_or_default()),
+            plan: Arc::new(Plan::of_text(row.plan.as_deref())),
             row: Arc::new(row),
         };
         Ok(rows.into_iter().map(job).collect())
@@ -92,25 +80,37 @@ impl Job {
         (self.row.created_at, self.row.job_id.clone())
     }
 
-    /// What changes whenever it moves: its last transition, and how many devices have ended it.
-    fn moves(&self) -> (i64, usize) {
-        let ended = self.targets.iter().filter(|target| target.status.is_some());
-        (self.row.position, ended.count())
+    /// Its row.
+    pub(super) fn row(&self) -> &JobRow {
+        &self.row
     }
 
-    fn count(&self, of: impl Fn(Option<&str>) -> bool) -> i32 {
-        let count = self
-            .targets
-            .iter()
-            .filter(|target| of(target.status.as_deref()))
-            .count();
-        i32::try_from(count).unwrap_or(i32::MAX)
+    /// How far its devices are.
+    pub(super) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Whether nothing will move it any more.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(
+            self.row.state.as_str(),
+            "COMPLETED" | "FAILED" | "CANCELLED"
+        )
+    }
+
+    /// Devices of which what they have ended with, and how far they are, is as asked.
+    pub(super) fn count(&self, is_meant: impl Fn(Option<&str>, &str) -> bool) -> i32 {
+        i32::try_from(self.counts.of(is_meant)).unwrap_or(i32::MAX)
+    }
+
+    fn at_step(&self, step: &str) -> i32 {
+        self.count(|status, at| status.is_none() && at == step)
     }
 }
 
 /// A device that a job is meant for.
 #[derive(Clone, Debug)]
-struct JobTarget(TargetRow);
+pub(super) struct JobTarget(pub(super) TargetRow);
 
 /// A device that a job is meant for.
 #[Object]
@@ -120,10 +120,88 @@ impl JobTarget {
         Device::load(ctx, self.0.device_key).await
     }
 
+    /// Its place among the devices of the job, from 0; as `after`: those behind it.
+    async fn ordinal(&self) -> i32 {
+        i32::try_from(self.0.ordinal).unwrap_or(i32::MAX)
+    }
+
     /// How the job ended on it; null while it has not. The first outcome counts that was recorded
     /// while the job ran.
     async fn status(&self) -> Option<Word<JobStatuses>> {
         self.0.status.as_deref().map(Word::known)
+    }
+
+    /// How far the command is that it was given last; null when the job has ended on it.
+    async fn step(&self) -> Option<Word<JobSteps>> {
+        let step = Word::known(&self.0.step);
+        self.0.status.is_none().then_some(step)
+    }
+
+    /// How many commands of the job it was given: 0 when none yet, more than 1 when it was tried again.
+    async fn attempts(&self) -> i32 {
+        i32::try_from(self.0.attempt).unwrap_or(i32::MAX)
+    }
+
+    /// Since when it is so, by the clock of the server; null when it was given nothing yet.
+    async fn changed_at(&self) -> Option<DateTime> {
+        (self.0.step_at > 0).then_some(DateTime(Instant(self.0.step_at)))
+    }
+}
+
+/// How a job is carried out.
+#[derive(Debug, SimpleObject)]
+struct JobPlan {
+    /// In which order a device takes commands of several jobs.
+    priority: JobPriority,
+    /// When it starts, if that was said.
+    start_at: Option<DateTime>,
+    /// Whether it is given to each device while its site has a maintenance window.
+    in_maintenance_window: bool,
+    /// When it recurs, in the time of each site, as a cron expression.
+    cron: Option<String>,
+    /// Devices that have it at once; all of them when it is null.
+    batch_size: Option<i32>,
+    /// Seconds from the end of a batch to the next.
+    batch_pause_seconds: i32,
+    /// Devices that must complete it before any other is given it.
+    canary_devices: i32,
+    /// It is stopped when more devices than this have failed.
+    failures_max: Option<i32>,
+    /// It is stopped when more than this part of its devices has failed, in percent.
+    failures_max_percent: Option<f64>,
+    /// Seconds that a device has to end a command that it has acknowledged.
+    timeout_seconds: i32,
+    /// Seconds that a command waits for its device.
+    time_to_live_seconds: i32,
+    /// How often a device that failed or gave no answer is tried again.
+    retries: i32,
+    /// Seconds before the first retry; doubled with each further one.
+    retry_backoff_seconds: i32,
+}
+
+impl JobPlan {
+    fn of(plan: &Plan) -> Self {
+        let int = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+        let (start_at, cron) = match &plan.start {
+            Start::At(at) => (Some(DateTime(*at)), None),
+            Start::Recurring(cron) => (None, Some(cron.clone())),
+            Start::Now | Start::InMaintenanceWindow => (None, None),
+        };
+        Self {
+            priority: plan.priority.into(),
+            start_at,
+            in_maintenance_window: plan.start == Start::InMaintenanceWindow,
+            cron,
+            batch_size: plan.batch_size.map(int),
+            batch_pause_seconds: int(plan.batch_pause_seconds),
+            canary_devices: int(plan.canary_devices),
+            failures_max: plan.failures_max.map(int),
+            failures_max_percent: plan.failures_max_percent,
+            timeout_seconds: int(plan.timeout_seconds),
+            time_to_live_seconds: int(plan.time_to_live_seconds),
+            retries: int(plan.retries),
+            retry_backoff_seconds: int(plan.retry_backoff_seconds),
+        }
     }
 }
 
@@ -140,12 +218,17 @@ impl Job {
         ID(self.row.job_id.clone())
     }
 
-    /// What kind of job.
+    /// What kind of job; of a CUSTOM one its name.
     async fn job_type(&self) -> &str {
         &self.row.job_type
     }
 
-    /// Its state. It moves a moment after the outcome of a device that moves it.
+    /// What people call it.
+    async fn title(&self) -> Option<&str> {
+        self.plan.title.as_deref()
+    }
+
+    /// Its state. It moves a moment after the answer of a device that moves it.
     async fn state(&self) -> Word<JobStates> {
         Word::known(&self.row.state)
     }
@@ -162,6 +245,16 @@ impl Job {
         let payload = payload.and_then(|text| serde_json::from_str(text).ok());
         super::take(ctx, payload.as_ref().map_or(0, json_bytes))?;
         Ok(payload.map(JsonScalar))
+    }
+
+    /// How it is carried out.
+    async fn plan(&self) -> InOrder<JobPlan> {
+        InOrder(JobPlan::of(&self.plan))
+    }
+
+    /// Id of the job that it comes from: one that recurs, or one whose failed devices it is for.
+    async fn parent_job_id(&self) -> Option<ID> {
+        self.row.parent_job_id.clone().map(ID)
     }
 
     /// Who made it.
@@ -181,130 +274,75 @@ impl Job {
 
     /// Devices that it is for.
     async fn devices_targeted(&self) -> i32 {
-        self.count(|_| true)
+        self.count(|_, _| true)
     }
 
     /// Devices on which it completed.
     async fn devices_succeeded(&self) -> i32 {
-        self.count(|status| status == Some("COMPLETED"))
+        self.count(|status, _| status == Some("COMPLETED"))
     }
 
     /// Devices on which it ended otherwise.
     async fn devices_failed(&self) -> i32 {
-        self.count(|status| status.is_some_and(|status| status != "COMPLETED"))
+        self.count(|status, _| status.is_some_and(|status| status != "COMPLETED"))
     }
 
-    /// Devices that have not ended it.
+    /// Devices that have not ended it: those that wait, were given it, or work on it.
     async fn devices_pending(&self) -> i32 {
-        self.count(|status| status.is_none())
+        self.count(|status, _| status.is_none())
     }
 
-    /// The devices that it is for.
-    #[expect(clippy::unused_async, reason = "resolvers are asynchronous")]
-    async fn targets(&self, ctx: &Context<'_>) -> Result<Option<Vec<InOrder<JobTarget>>>, Error> {
-        super::loaders(ctx).count(self.targets.len())?;
-        super::take(ctx, self.targets.len() * TARGET_BYTES)?;
-        let targets = self.targets.iter().cloned();
-        let targets = targets.map(|target| InOrder(JobTarget(target)));
-        Ok(Some(targets.collect()))
+    /// Of these, devices that are yet to be given it, or to be given it again.
+    async fn devices_waiting(&self) -> i32 {
+        self.at_step("WAITING")
     }
-}
 
-/// A job that has moved.
-#[derive(Clone, Debug, SimpleObject)]
-pub(super) struct JobProgress {
-    /// As `after`: what comes next.
-    cursor: String,
-    /// The job as it stands now.
-    job: InOrder<Job>,
-}
+    /// Of these, devices that were given it and have not acknowledged it.
+    async fn devices_issued(&self) -> i32 {
+        self.at_step("ISSUED")
+    }
 
-/// The streams of jobs.
-#[derive(Debug)]
-pub(super) struct JobStreams;
+    /// Of these, devices that work on it.
+    async fn devices_acknowledged(&self) -> i32 {
+        self.at_step("ACKNOWLEDGED")
+    }
 
-#[Subscription]
-impl JobStreams {
-    /// How a job goes on: first as it stands, then whenever it moves; ends when the job has ended.
-    async fn job_progress(
+    /// The devices that it is for, in the order in which they are given it.
+    async fn targets(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The job.")] job_id: ID,
-        #[graphql(desc = "Begins after this place.")] after: Option<String>,
-    ) -> Result<impl Stream<Item = Result<InOrder<JobProgress>, Error>>, Error> {
-        let api = api(ctx).clone();
-        let loaders = super::loaders(ctx);
-        let head = api.store().head();
-        let after = resumed(ctx, after.as_deref()).map(str::to_owned);
-        let from = match after.as_deref() {
-            Some(text) => cursor::read_to_follow(&api, text).await?,
-            None => head,
+        #[graphql(desc = "Devices at most; 900 when it is left out, 1000 at most.")] first: Option<
+            i32,
+        >,
+        #[graphql(desc = "Those behind this `ordinal`.")] after: Option<i32>,
+        #[graphql(desc = "Those on which it ended so; null stands for those that have not ended.")]
+        statuses: Option<Vec<Option<Word<JobStatuses>>>>,
+    ) -> Result<Option<Vec<InOrder<JobTarget>>>, Error> {
+        let first = match first {
+            None => TARGETS_DEFAULT,
+            Some(first) => {
+                let size = usize::try_from(first).ok().filter(|size| *size <= PAGE_MAX);
+                let message = || format!("first is not between 0 and {PAGE_MAX}");
+                size.ok_or_else(|| bad_input(message()))?
+            }
         };
-        let within = access::within(ctx).await?;
-        let first = Job::read(&api, &within, &job_id).await?;
-        let first = first.ok_or_else(|| error(ErrorCode::NotFound, "there is no such job"))?;
-        Ok(async_stream::stream! {
-            let mut ended = has_ended(&first);
-            let mut told = None;
-            if after.is_none() || ended {
-                told = Some(first.moves());
-                let job = InOrder(first);
-                yield Ok(InOrder(JobProgress { cursor: cursor_at(&api, head), job }));
-                // it has been rendered when the next is asked for
-                loaders.begin();
-            }
-            let kinds = &[Kind::JobTransition, Kind::JobOutcome];
-            let mut tail = api.store().tail(from, Some(kinds)).in_slices_of(SLICE_BYTES_MAX);
-            while !ended {
-                let events = match tail.next().await {
-                    Ok(events) => events,
-                    Err(error) => {
-                        yield Err(of_failed(&api, &error));
-                        break;
-                    }
-                };
-                let is_meant = events.iter().any(|event| is_of(event, &job_id));
-                // nothing of them is held while the job is read and delivered
-                drop(events);
-                if !is_meant {
-                    continue;
-                }
-                match Job::read(&api, &within, &job_id).await {
-                    // what moved it may have been read with what came before
-                    Ok(Some(job)) if told == Some(job.moves()) => {}
-                    Ok(Some(job)) => {
-                        told = Some(job.moves());
-                        ended = has_ended(&job);
-                        let (cursor, job) = (cursor_at(&api, tail.position()), InOrder(job));
-                        yield Ok(InOrder(JobProgress { cursor, job }));
-                        loaders.begin();
-                    }
-                    Ok(None) => break,
-                    Err(error) => {
-                        yield Err(error);
-                        break;
-                    }
-                }
-            }
-        })
+        let ended = statuses.map(|statuses| {
+            let statuses = statuses.into_iter();
+            statuses.map(|status| Some(status?.word())).collect()
+        });
+        let page = TargetsPage {
+            within: access::within(ctx).await?,
+            ended,
+            after: after.map(i64::from),
+            limit: u64::try_from(first).unwrap_or(u64::MAX),
+        };
+        let key = TargetsKey(self.row.job_id.clone(), Arc::new(page));
+        let loaders = super::loaders(ctx);
+        let rows = loaders.targets.load(key).await;
+        let rows = rows.map_err(|error| of_failed(api(ctx), &error))?;
+        loaders.count(rows.len())?;
+        super::take(ctx, rows.len() * TARGET_BYTES)?;
+        let targets = rows.into_iter();
+        Ok(Some(targets.map(|row| InOrder(JobTarget(row))).collect()))
     }
-}
-
-fn cursor_at(api: &Api, position: Position) -> String {
-    let place = crate::store::Place {
-        position,
-        occurred_at: Instant::default(),
-    };
-    cursor::write(api.store().identity(), place)
-}
-
-fn has_ended(job: &Job) -> bool {
-    !matches!(job.row.state.as_str(), "QUEUED" | "RUNNING")
-}
-
-fn is_of(event: &Event, job_id: &str) -> bool {
-    let of = event.fact.cell(job_transitions::Column::JobId);
-    of.text()
-        .or(event.fact.cell(job_outcomes::Column::JobId).text())
-        == Some(job_id)
 }

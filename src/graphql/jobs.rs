@@ -21,7 +21,7 @@ use crate::kinds::enums;
 
 /// Jobs of a page when no number is given.
 const PAGE_DEFAULT: usize = 50;
-/// Jobs of a page at most: each may be for 900 devices, which are read with it.
+/// Jobs of a page at most: the devices of all of them are counted.
 const PAGE_MAX: usize = 100;
 
 /// The queries of jobs.
@@ -76,7 +76,7 @@ impl Jobs {
             found.remove(0);
         }
         found.truncate(rows);
-        let jobs = Job::all_with_targets(api, found, (&page.within, allowance)).await?;
+        let jobs = Job::all(api, found, &page.within).await?;
         super::loaders(ctx).count(jobs.len())?;
         let mut connection = JobConnection {
             jobs,

@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::event::{Event, Instant};
 use crate::history::Within;
 use crate::history::fleet::{self, DeviceFilter, IdPage};
+use crate::history::jobs::{self, TargetRow, TargetsPage};
 use crate::history::readings;
 use crate::history::schedules;
 use crate::kinds::Kind;
@@ -37,6 +38,7 @@ pub(super) struct Loaders {
     pub(super) site_counts: Loader<SiteDevicesKey, Loaded<u64>, Reads>,
     pub(super) schedules: Loader<ScheduleKey, Loaded<Vec<Arc<Event>>>, Reads>,
     pub(super) configurations: Loader<ConfigurationKey, Loaded<Vec<ValueRow>>, Reads>,
+    pub(super) targets: Loader<TargetsKey, Loaded<Vec<TargetRow>>, Reads>,
     pub(super) names: Loader<NameKey, Loaded<()>, Reads>,
     rows: AtomicUsize,
     /// When it was asked, in microseconds since 1970: "now" is the same everywhere in an answer.
@@ -85,6 +87,7 @@ impl Loaders {
             site_counts: loader(reads()),
             schedules: loader(reads()),
             configurations: loader(reads()),
+            targets: loader(reads()),
             names: loader(reads()),
             rows: AtomicUsize::new(0),
             now: AtomicI64::new(store.clock().now().0),
@@ -189,6 +192,10 @@ pub(super) struct ScheduleKey(pub(super) i64);
 /// The configuration of a thing, by its type and id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ConfigurationKey(pub(super) &'static str, pub(super) String);
+
+/// Devices of a job: the job, and which page of its devices.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct TargetsKey(pub(super) String, pub(super) Arc<TargetsPage>);
 
 /// A device or site by its id, that this process has not met.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -432,6 +439,28 @@ impl BatchFn<ConfigurationKey, Loaded<Vec<ValueRow>>> for Reads {
                         *answer = Err(Arc::clone(&error));
                     }
                 }
+            }
+        }
+        loaded
+    }
+}
+
+impl BatchFn<TargetsKey, Loaded<Vec<TargetRow>>> for Reads {
+    async fn load(&mut self, keys: &[TargetsKey]) -> HashMap<TargetsKey, Loaded<Vec<TargetRow>>> {
+        let mut groups: HashMap<&Arc<TargetsPage>, Vec<String>> = HashMap::new();
+        for TargetsKey(job_id, page) in keys {
+            groups.entry(page).or_default().push(job_id.clone());
+        }
+        let mut loaded = HashMap::with_capacity(keys.len());
+        for (page, job_ids) in groups {
+            let read = jobs::targets_pages(&self.store, &job_ids, page, &self.allowance).await;
+            let mut read = read.map_err(Arc::new);
+            for job_id in job_ids {
+                let rows = match &mut read {
+                    Ok(pages) => Ok(pages.remove(&job_id).unwrap_or_default()),
+                    Err(error) => Err(Arc::clone(error)),
+                };
+                loaded.insert(TargetsKey(job_id, Arc::clone(page)), rows);
             }
         }
         loaded

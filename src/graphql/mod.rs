@@ -12,6 +12,7 @@ mod command;
 mod commands;
 mod connection;
 mod cursor;
+mod device_commands;
 mod document;
 mod error;
 pub mod escapes;
@@ -21,6 +22,9 @@ pub mod guard;
 mod hours;
 mod ids;
 mod job;
+mod job_commands;
+mod job_input;
+mod job_progress;
 mod jobs;
 mod live;
 mod loaders;
@@ -57,6 +61,7 @@ use tokio::sync::watch;
 use crate::event::Position;
 use crate::identity::{Caller, Denials, Keys, RecordError, Recorder, Spending};
 use crate::ingest::{Background, Ingest};
+use crate::jobs::Deliveries;
 use crate::store::{Allowance, Store, StoreError};
 use loaders::Loaders;
 use shapes::Types;
@@ -78,6 +83,8 @@ pub struct Api {
     pub folded: watch::Receiver<Position>,
     /// The access keys that hold.
     pub keys: Arc<Keys>,
+    /// Who waits for commands to devices.
+    pub deliveries: Deliveries,
     /// Those who were refused.
     pub refused: Arc<Denials>,
     /// What callers spend; `None` where nobody needs to say who they are.
@@ -104,20 +111,33 @@ impl Api {
 
 /// The root of queries.
 #[derive(Debug, MergedObject)]
-pub struct Query(query::Fleet, hours::SiteHours, jobs::Jobs, query::Events);
+pub struct Query(
+    query::Fleet,
+    hours::SiteHours,
+    jobs::Jobs,
+    job_commands::JobPlans,
+    device_commands::DeviceQueries,
+    query::Events,
+);
 
 /// The root of mutations.
 #[derive(Debug, MergedObject)]
 pub struct Mutation(
     CanFail<commands::Commands>,
     CanFail<schedules::ScheduleCommands>,
+    CanFail<job_commands::JobCommands>,
+    CanFail<device_commands::DeviceAnswers>,
     CanFail<access_keys::KeyCommands>,
     record::Record,
 );
 
 /// The root of subscriptions.
 #[derive(Debug, MergedSubscription)]
-pub struct Subscription(job::JobStreams, subscription::Streams);
+pub struct Subscription(
+    job_progress::JobStreams,
+    device_commands::DeviceStreams,
+    subscription::Streams,
+);
 
 /// The schema with its resolvers.
 #[derive(Clone)]
@@ -148,15 +168,23 @@ fn builder() -> Builder {
         query::Fleet,
         hours::SiteHours,
         jobs::Jobs,
+        job_commands::JobPlans,
+        device_commands::DeviceQueries,
         query::Events,
     ));
     let mutation = InOrder(Mutation(
         CanFail(commands::Commands),
         CanFail(schedules::ScheduleCommands),
+        CanFail(job_commands::JobCommands),
+        CanFail(device_commands::DeviceAnswers),
         CanFail(access_keys::KeyCommands),
         record::Record,
     ));
-    let subscription = Subscription(job::JobStreams, subscription::Streams);
+    let subscription = Subscription(
+        job_progress::JobStreams,
+        device_commands::DeviceStreams,
+        subscription::Streams,
+    );
     Schema::build(query, mutation, subscription)
 }
 

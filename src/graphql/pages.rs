@@ -413,6 +413,7 @@ async fn condition(ctx: &Context<'_>, filter: DeviceFilterInput) -> Result<Devic
         types: words("deviceType", filter.device_type)?,
         lifecycles: words("lifecycle", filter.lifecycle)?,
         search,
+        ..DeviceFilter::default()
     })
 }
 

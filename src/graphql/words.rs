@@ -164,5 +164,8 @@ sets! {
     DeviceLifecycles = DEVICE_LIFECYCLE;
     JobStates = JOB_STATE;
     JobStatuses = JOB_STATUS;
+    JobSteps = JOB_STEP;
+    JobTypes = JOB_TYPE;
+    CommandStates = COMMAND_STATE;
     ConfigurationEntities = CONFIGURATION_ENTITY;
 }

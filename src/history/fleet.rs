@@ -179,6 +179,12 @@ pub struct DeviceFilter {
     pub lifecycles: Option<Vec<String>>,
     /// With this in id or name, upper and lower case of A to Z alike.
     pub search: Option<String>,
+    /// With one of these tags.
+    pub tags: Option<Vec<String>>,
+    /// Of this model.
+    pub model: Option<String>,
+    /// With this firmware.
+    pub firmware: Option<String>,
 }
 
 impl DeviceFilter {
@@ -205,8 +211,15 @@ impl DeviceFilter {
                 .add(device_status::Column::State.is_in(states.clone()))
                 .add_option(unknown.then(|| device_status::Column::State.is_null()))
         });
+        let tagged = self.tags.as_ref().map(|tags| tagged(tags, backend));
+        let is = |column: devices::Column, text: &Option<String>| {
+            text.as_ref().map(|text| column.eq(text.as_str()))
+        };
         Condition::all()
             .add(self.within.of_devices(backend))
+            .add_option(tagged)
+            .add_option(is(devices::Column::Model, &self.model))
+            .add_option(is(devices::Column::Firmware, &self.firmware))
             .add_option(self.site_key.map(|key| devices::Column::SiteKey.eq(key)))
             .add_option(one_of(devices::Column::DeviceId, &self.device_ids))
             .add_option(one_of(devices::Column::DeviceType, &self.types))
@@ -363,6 +376,25 @@ pub async fn sites_count(store: &Store, within: &Within) -> Result<u64, StoreErr
         .count(store.readers())
         .await
         .doing("count sites")
+}
+
+/// Devices with one of some tags. These are a list of texts as JSON without spaces, so that a tag is in
+/// it when it stands there in quotes behind its bracket or a comma.
+fn tagged(tags: &[String], backend: DbBackend) -> Condition {
+    let condition = if backend == DbBackend::Postgres {
+        "strpos(devices.tags, $1) > 0"
+    } else {
+        "instr(devices.tags, ?) > 0"
+    };
+    let texts = tags
+        .iter()
+        .filter_map(|tag| serde_json::to_string(tag).ok());
+    texts.fold(Condition::any(), |any, text| {
+        ["[", ","].into_iter().fold(any, |any, before| {
+            let values = [format!("{before}{text}")];
+            any.add(Expr::cust_with_values(condition, values))
+        })
+    })
 }
 
 /// A text anywhere in another, upper and lower case of A to Z alike: SQLite knows no other, and

@@ -1,9 +1,14 @@
 //! Jobs as they stand.
 
-use entity::{job_outcomes, job_targets, jobs};
+use std::collections::HashMap;
+
+use entity::{device_status, job_outcomes, job_targets, jobs, sites};
+use futures_util::TryStreamExt;
+use sea_orm::sea_query::{Alias, Expr, Query};
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, ExprTrait, Order, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect, Select,
+    ColumnTrait, Condition, EntityTrait, ExprTrait, FromQueryResult, IdenStatic, Iterable, Order,
+    PaginatorTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait, Select,
+    StreamTrait,
 };
 
 use super::{Within, gathered};
@@ -134,46 +139,219 @@ fn in_states(store: &Store, page: &JobsPage) -> Select<jobs::Entity> {
     }
 }
 
-/// The devices of a job.
+/// The devices of a job, in their order.
 ///
 /// # Errors
 /// When the tables cannot be read.
 pub async fn targets(store: &Store, job_id: &str) -> Result<Vec<TargetRow>, StoreError> {
-    targets_of(store, &[job_id], &Store::own_allowance()).await
+    job_targets::Entity::find()
+        .filter(job_targets::Column::JobId.eq(job_id))
+        .order_by_asc(job_targets::Column::Ordinal)
+        .all(store.readers())
+        .await
+        .doing("read the devices of a job")
 }
 
-/// The devices of some jobs.
+/// Which devices of jobs are read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct TargetsPage {
+    /// Of this part of the fleet.
+    pub within: Within,
+    /// On which they ended so, or, for none, on which they have not.
+    pub ended: Option<Vec<Option<String>>>,
+    /// Behind this place.
+    pub after: Option<i64>,
+    /// Devices of each job at most.
+    pub limit: u64,
+}
+
+/// The same page of the devices of each of some jobs, in one statement, in their order.
 ///
 /// # Errors
 /// When the tables cannot be read, or the allowance does not suffice.
-pub async fn targets_of(
+pub async fn targets_pages(
     store: &Store,
-    job_ids: &[&str],
+    job_ids: &[String],
+    page: &TargetsPage,
     allowance: &Allowance,
-) -> Result<Vec<TargetRow>, StoreError> {
-    let query = job_targets::Entity::find()
-        .filter(is_among(
-            job_targets::Column::JobId,
-            List::Text(job_ids.iter().map(ToString::to_string).collect()),
-            store.backend(),
-        ))
-        .order_by_asc(job_targets::Column::DeviceKey);
-    let weight_bytes = |row: &TargetRow| {
-        let status_bytes = row.status.as_ref().map_or(0, String::len);
-        size_of::<TargetRow>() + row.job_id.len() + status_bytes
-    };
+) -> Result<HashMap<String, Vec<TargetRow>>, StoreError> {
     let doing = "read the devices of jobs";
-    let rows = query.stream(store.readers()).await.doing(doing)?;
-    gathered(rows, (allowance, weight_bytes), doing).await
+    // a number within each job, since a limit would hold for all of them together
+    let number = "row_number() OVER (PARTITION BY job_targets.job_id ORDER BY job_targets.ordinal)";
+    let ended = page.ended.as_ref().map(|ends| {
+        ends.iter().fold(Condition::any(), |any, end| match end {
+            Some(status) => any.add(job_targets::Column::Status.eq(status.as_str())),
+            None => any.add(job_targets::Column::Status.is_null()),
+        })
+    });
+    let after = page
+        .after
+        .map(|after| job_targets::Column::Ordinal.gt(after));
+    let query = job_targets::Entity::find()
+        .expr_as(Expr::cust(number), "number")
+        .filter(of_jobs(store, job_ids))
+        .filter(page.within.of_targets(store.backend()))
+        .filter(Condition::all().add_option(ended).add_option(after));
+    let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
+    let columns = job_targets::Column::iter().map(|column| Expr::col(Alias::new(column.as_str())));
+    let numbered = Query::select()
+        .exprs(columns)
+        .from_subquery(query.into_query(), "numbered")
+        .and_where(Expr::col("number").lte(limit))
+        .order_by("ordinal", Order::Asc)
+        .to_owned();
+    let rows = store.readers().stream(&numbered).await.doing(doing)?;
+    let row = |row: QueryResult| TargetRow::from_query_result(&row, "");
+    let rows = rows.and_then(|found| std::future::ready(row(found)));
+    let weight_bytes = |row: &TargetRow| {
+        let texts = row.status.as_ref().map_or(0, String::len) + row.step.len();
+        size_of::<TargetRow>() + row.job_id.len() + texts
+    };
+    let mut pages: HashMap<String, Vec<TargetRow>> = HashMap::new();
+    for row in gathered(rows, (allowance, weight_bytes), doing).await? {
+        pages.entry(row.job_id.clone()).or_default().push(row);
+    }
+    Ok(pages)
 }
 
-/// Jobs that are not done: what an executor that starts has to go on with.
+/// Some devices of some jobs.
 ///
 /// # Errors
 /// When the tables cannot be read.
-pub async fn unfinished(store: &Store) -> Result<Vec<JobRow>, StoreError> {
+pub async fn targets_among(
+    store: &Store,
+    job_ids: &[String],
+    device_keys: &[i64],
+) -> Result<Vec<TargetRow>, StoreError> {
+    let keys = List::Int(device_keys.to_vec());
+    let among = is_among(job_targets::Column::DeviceKey, keys, store.backend());
+    let query = job_targets::Entity::find()
+        .filter(of_jobs(store, job_ids))
+        .filter(among)
+        .order_by_asc(job_targets::Column::Ordinal);
+    query
+        .all(store.readers())
+        .await
+        .doing("read devices of jobs")
+}
+
+/// How many devices of a job have ended it how, and how far the others are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts(Vec<(Option<String>, String, i64)>);
+
+impl Counts {
+    /// Devices of which what they have ended with, and how far they are, is as asked.
+    pub fn of(&self, is_meant: impl Fn(Option<&str>, &str) -> bool) -> i64 {
+        let meant = self.0.iter();
+        let meant = meant.filter(|(status, step, _)| is_meant(status.as_deref(), step));
+        meant.map(|(_, _, count)| count).sum()
+    }
+}
+
+/// The counts of jobs, of their devices within a part of the fleet.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn counts_of(
+    store: &Store,
+    job_ids: &[String],
+    within: &Within,
+) -> Result<HashMap<String, Counts>, StoreError> {
+    let query = job_targets::Entity::find()
+        .select_only()
+        .column(job_targets::Column::JobId)
+        .column(job_targets::Column::Status)
+        .column(job_targets::Column::Step)
+        .column_as(job_targets::Column::DeviceKey.count(), "devices")
+        .filter(of_jobs(store, job_ids))
+        .filter(within.of_targets(store.backend()))
+        .group_by(job_targets::Column::JobId)
+        .group_by(job_targets::Column::Status)
+        .group_by(job_targets::Column::Step)
+        .into_tuple::<(String, Option<String>, String, i64)>();
+    let rows = query
+        .all(store.readers())
+        .await
+        .doing("count devices of jobs")?;
+    let mut counts: HashMap<String, Counts> = HashMap::new();
+    for (job_id, status, step, count) in rows {
+        counts
+            .entry(job_id)
+            .or_default()
+            .0
+            .push((status, step, count));
+    }
+    Ok(counts)
+}
+
+fn of_jobs(store: &Store, job_ids: &[String]) -> Expr {
+    let ids = List::Text(job_ids.to_vec());
+    is_among(job_targets::Column::JobId, ids, store.backend())
+}
+
+/// The open jobs that devices have been given and have not ended, with those jobs, the most urgent
+/// first and then the oldest: of one device, or of all within a part of the fleet.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn commanded(
+    store: &Store,
+    (within, device_key): (&Within, Option<i64>),
+    limit: u64,
+) -> Result<Vec<(TargetRow, JobRow)>, StoreError> {
+    let rows = job_targets::Entity::find()
+        .find_also_related(jobs::Entity)
+        .filter(job_targets::Column::Status.is_null())
+        .filter(job_targets::Column::Step.is_in(["ISSUED", "ACKNOWLEDGED"]))
+        .filter(within.of_targets(store.backend()))
+        .filter(
+            Condition::all()
+                .add_option(device_key.map(|key| job_targets::Column::DeviceKey.eq(key))),
+        )
+        .order_by_asc(job_targets::Column::StepPosition)
+        .limit(limit)
+        .all(store.readers())
+        .await
+        .doing("read commands")?;
+    let found = rows.into_iter();
+    Ok(found
+        .filter_map(|(target, job)| Some((target, job?)))
+        .collect())
+}
+
+/// Jobs that have not ended.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn open(store: &Store) -> Result<Vec<JobRow>, StoreError> {
     let query = jobs::Entity::find()
-        .filter(jobs::Column::State.is_in(["QUEUED", "RUNNING"]))
+        .filter(jobs::Column::State.is_in(["SCHEDULED", "QUEUED", "RUNNING", "PAUSED"]))
         .order_by_asc(jobs::Column::CreatedAt);
     query.all(store.readers()).await.doing("read jobs")
+}
+
+/// The keys of the devices that were last seen OFFLINE.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn offline(store: &Store) -> Result<Vec<i64>, StoreError> {
+    let query = device_status::Entity::find()
+        .select_only()
+        .column(device_status::Column::DeviceKey)
+        .filter(device_status::Column::State.eq("OFFLINE"))
+        .into_tuple();
+    query.all(store.readers()).await.doing("read devices")
+}
+
+/// The time zones of all sites, by the keys of these.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn time_zones(store: &Store) -> Result<Vec<(i64, String)>, StoreError> {
+    let query = sites::Entity::find()
+        .select_only()
+        .column(sites::Column::SiteKey)
+        .column(sites::Column::TimeZone)
+        .into_tuple();
+    query.all(store.readers()).await.doing("read time zones")
 }

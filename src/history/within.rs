@@ -1,7 +1,7 @@
 //! What of the fleet somebody reads: all of it, what is at some sites now, or one device.
 
 use entity::{devices, job_targets, jobs, sites};
-use sea_orm::sea_query::Query;
+use sea_orm::sea_query::{Query, SelectStatement};
 use sea_orm::{ColumnTrait, Condition, DbBackend};
 
 use crate::store::{List, Names, is_among};
@@ -76,20 +76,33 @@ impl Within {
         Condition::all().add_option(condition)
     }
 
+    /// The condition on devices of jobs.
+    pub(super) fn of_targets(&self, backend: DbBackend) -> Condition {
+        let key = job_targets::Column::DeviceKey;
+        match self {
+            Self::Whole => Condition::all(),
+            Self::Sites(_) => Condition::all().add(key.in_subquery(self.devices(backend))),
+            Self::Device { device_key, .. } => Condition::all().add(key.eq(*device_key)),
+        }
+    }
+
+    fn devices(&self, backend: DbBackend) -> SelectStatement {
+        Query::select()
+            .column(devices::Column::DeviceKey)
+            .from(devices::Entity)
+            .cond_where(self.of_devices(backend))
+            .to_owned()
+    }
+
     /// The condition on jobs: one of their devices at least is within.
     pub(super) fn of_jobs(&self, backend: DbBackend) -> Condition {
         if *self == Self::Whole {
             return Condition::all();
         }
-        let devices = Query::select()
-            .column(devices::Column::DeviceKey)
-            .from(devices::Entity)
-            .cond_where(self.of_devices(backend))
-            .to_owned();
         let targets = Query::select()
             .column(job_targets::Column::JobId)
             .from(job_targets::Entity)
-            .and_where(job_targets::Column::DeviceKey.in_subquery(devices))
+            .and_where(job_targets::Column::DeviceKey.in_subquery(self.devices(backend)))
             .to_owned();
         Condition::all().add(jobs::Column::JobId.in_subquery(targets))
     }

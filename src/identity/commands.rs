@@ -190,10 +190,7 @@ pub async fn revoke(
             .of_key(key_id, crate::event::Cell::Null)
             .entry()
             .map_err(|_| KeyError::Unknown)?;
-        let expect = Expect {
-            entity: entity_of(key_id),
-            version: found,
-        };
+        let expect = Expect::changing(entity_of(key_id), found);
         let appended = match ingest.command(vec![entry], Some(expect)).await {
             Err(AppendError::Stale { .. }) => continue,
             appended => appended?,

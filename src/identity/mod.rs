@@ -94,6 +94,8 @@ pub enum Permission {
     Record,
     /// Give commands on what is within reach.
     Command,
+    /// Take the commands to devices within reach, and answer them.
+    Obey,
     /// Give out access keys and take them back, and read the audit.
     Administer,
 }
@@ -172,6 +174,7 @@ impl Caller {
             }
             Permission::ReadWhole => self.may(Permission::Read) && self.reach == Reach::Whole,
             Permission::Record => is_one_of(&[Role::Admin, Role::Device, Role::Ingest]),
+            Permission::Obey => is_one_of(&[Role::Admin, Role::Device]),
             Permission::Command => is_one_of(&[Role::Operator, Role::Admin]),
             Permission::Administer => is_one_of(&[Role::Admin]),
         }

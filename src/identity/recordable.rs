@@ -47,7 +47,7 @@ pub(super) async fn recordable(
         now: ingest.clock().now(),
         registered: HashSet::new(),
         lifecycles: lifecycles((store, allowance), &given).await?,
-        jobs: jobs_of((store, allowance), &given).await?,
+        jobs: jobs_of(store, &given).await?,
     };
     let pass = |(kind, event): Given| {
         let event = event
@@ -99,22 +99,24 @@ async fn lifecycles(
     Ok(rows.values().map(lifecycle).collect())
 }
 
-/// The devices of the jobs of which outcomes are told; of a job that is not known here none.
-async fn jobs_of(
-    (store, allowance): (&Store, &Allowance),
-    given: &[Given],
-) -> Result<HashMap<String, Vec<i64>>, StoreError> {
+/// Of the jobs of which outcomes are told, those that are known here, with the devices among those that
+/// tell of them for which they are.
+async fn jobs_of(store: &Store, given: &[Given]) -> Result<HashMap<String, Vec<i64>>, StoreError> {
     let events = given.iter().filter_map(|(_, event)| event.as_ref().ok());
     let ids: BTreeSet<&str> = events.filter_map(job_of).collect();
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
-    let ids: Vec<&str> = ids.into_iter().collect();
-    let targets = jobs::targets_of(store, &ids, allowance).await?;
-    let mut of_jobs: HashMap<String, Vec<i64>> = HashMap::new();
+    let ids: Vec<String> = ids.into_iter().map(str::to_owned).collect();
+    let keys: Vec<i64> = devices_in(store.names(), given, Kind::JobOutcome).collect();
+    let known = jobs::by_ids(store, &ids).await?;
+    let targets = jobs::targets_among(store, &ids, &keys).await?;
+    let known = known.into_iter().map(|job| (job.job_id, Vec::new()));
+    let mut of_jobs: HashMap<String, Vec<i64>> = known.collect();
     for target in targets {
-        let devices = of_jobs.entry(target.job_id).or_default();
-        devices.push(target.device_key);
+        if let Some(devices) = of_jobs.get_mut(&target.job_id) {
+            devices.push(target.device_key);
+        }
     }
     Ok(of_jobs)
 }

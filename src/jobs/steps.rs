@@ -4,10 +4,13 @@
 //! may have recorded something else under one of them: the event then gets an id that follows from
 //! the position of that, and the job goes on.
 
-use entity::{job_outcomes as outcome, job_transitions as transition};
+use entity::{
+    command_transitions as command, job_outcomes as outcome, job_transitions as transition,
+};
 use uuid::Uuid;
 
-use super::JobError;
+use super::machine::JobState;
+use super::{CommandId, JobError};
 use crate::event::{Cell, Fact, Instant, NewEvent, Provenance};
 use crate::history::jobs::JobRow;
 use crate::ingest::Ingest;
@@ -24,7 +27,7 @@ pub(super) fn step_id(job_id: &str, step: &str, device_id: &str) -> Uuid {
 }
 
 /// Records events of a job that are not recorded yet, on what is expected: if that has changed,
-/// nothing, and who asked reads the job anew.
+/// nothing, and false is told, so that who asked reads the job anew.
 ///
 /// # Errors
 /// When an event is refused, none of its ids is free, or the log fails.
@@ -32,26 +35,23 @@ pub(super) async fn record(
     ingest: &Ingest,
     job_id: &str,
     mut events: Vec<NewEvent>,
-    mut expect: Option<Expect>,
-) -> Result<(), JobError> {
+    expect: Option<Expect>,
+) -> Result<bool, JobError> {
     for _ in 0..IDS_MAX {
         events = unrecorded(ingest.store(), job_id, events).await?;
         if events.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
-        let appended = match ingest.command(events.clone(), expect.take()).await {
-            Err(AppendError::Stale { .. }) => return Ok(()),
+        let appended = match ingest.command(events.clone(), expect.clone()).await {
+            Err(AppendError::Stale { .. }) => return Ok(false),
             appended => appended?,
         };
         let mut conflicts = Vec::new();
         for (event, outcome) in events.into_iter().zip(appended.outcomes) {
             match outcome {
                 Outcome::Rejected(refusal) => return Err(refusal.into()),
-                // somebody was faster; a job is not moved before it is read anew
-                Outcome::Conflict(_) if event.fact.kind == Kind::JobOutcome => {
-                    conflicts.push(event);
-                }
-                Outcome::Conflict(_) | Outcome::Recorded(_) | Outcome::Duplicate(_) => {}
+                Outcome::Conflict(_) => conflicts.push(event),
+                Outcome::Recorded(_) | Outcome::Duplicate(_) => {}
             }
         }
         events = conflicts;
@@ -60,7 +60,7 @@ pub(super) async fn record(
 }
 
 /// The events of a job that are not recorded yet, each under an id that no other event has.
-async fn unrecorded(
+pub(super) async fn unrecorded(
     store: &Store,
     job_id: &str,
     mut events: Vec<NewEvent>,
@@ -88,25 +88,97 @@ async fn unrecorded(
     Err(JobError::Taken)
 }
 
-/// Whether an event is the step of the job that another is, whatever else the two say of it.
+/// Whether an event is the step of the job that another is, whatever else the two say of it. A job and a
+/// command end once, whatever they come to.
 fn is_same_step(stored: &Fact, event: &Fact) -> bool {
     let same = |column: outcome::Column| stored.cell(column).text() == event.cell(column).text();
     let moved = |column: transition::Column| stored.cell(column) == event.cell(column);
+    let told = |column: command::Column| stored.cell(column) == event.cell(column);
+    let is_open = |fact: &Fact| {
+        let state = fact.cell(command::Column::State).text();
+        matches!(state, Some("ISSUED" | "ACKNOWLEDGED"))
+    };
     stored.kind == event.kind
         && if event.kind == Kind::JobOutcome {
             same(outcome::Column::JobId)
                 && same(outcome::Column::Scope)
                 && same(outcome::Column::DeviceKey)
+        } else if event.kind == Kind::CommandTransition {
+            let both_end = !is_open(stored) && !is_open(event);
+            told(command::Column::CommandId) && (both_end || told(command::Column::State))
         } else {
-            moved(transition::Column::JobId) && moved(transition::Column::State)
+            let ends = |fact: &Fact| {
+                let state = fact.cell(transition::Column::State).text();
+                let state = state.and_then(JobState::of_word);
+                state.is_some_and(|state| !state.is_open())
+            };
+            let both_end = ends(stored) && ends(event);
+            moved(transition::Column::JobId) && (both_end || moved(transition::Column::State))
         }
 }
 
-pub(super) fn of_job(draft: Draft, job: &JobRow) -> Draft {
-    draft
-        .set(outcome::Column::JobId, job.job_id.as_str())
-        .set(outcome::Column::JobType, job.job_type.as_str())
-        .set(outcome::Column::InitiatedBy, job.created_by.as_deref())
+/// A step of a command to a device: which of its commands, and what it becomes.
+pub(super) fn commanded(
+    (job_id, job_type): (&str, &str),
+    (device_id, attempt): (&str, u32),
+    state: &str,
+    (at, provenance): (Instant, Provenance),
+) -> Draft {
+    let step = match state {
+        "ISSUED" | "ACKNOWLEDGED" => format!("{state}/{attempt}"),
+        // it ends once
+        _ => format!("COMMAND_ENDED/{attempt}"),
+    };
+    let id = CommandId::of(job_id, attempt, device_id).to_string();
+    Draft::new(Kind::CommandTransition, at, provenance)
+        .event_id(step_id(job_id, &step, device_id))
+        .set(command::Column::CommandId, id.as_str())
+        .set(command::Column::JobId, job_id)
+        .set(command::Column::JobType, job_type)
+        .set(command::Column::DeviceKey, device_id)
+        .set(command::Column::Attempt, i64::from(attempt))
+        .set(command::Column::State, state)
+}
+
+/// The outcome of a job on a device.
+pub(super) fn outcome_of(
+    job: &OfJob<'_>,
+    device_id: &str,
+    status: &str,
+    (at, provenance): (Instant, Provenance),
+) -> Draft {
+    let draft = Draft::new(Kind::JobOutcome, at, provenance)
+        .event_id(step_id(job.job_id, "ENDED", device_id))
+        .set(outcome::Column::Scope, "DEVICE")
+        .set(outcome::Column::Status, status)
+        .set(outcome::Column::DeviceKey, device_id);
+    job.named(draft)
+}
+
+/// What outcomes say of their job.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OfJob<'a> {
+    pub(super) job_id: &'a str,
+    pub(super) job_type: &'a str,
+    pub(super) created_by: Option<&'a str>,
+}
+
+impl<'a> OfJob<'a> {
+    pub(super) fn of(job: &'a JobRow) -> Self {
+        Self {
+            job_id: &job.job_id,
+            job_type: &job.job_type,
+            created_by: job.created_by.as_deref(),
+        }
+    }
+
+    /// An outcome with what it says of the job.
+    pub(super) fn named(&self, draft: Draft) -> Draft {
+        draft
+            .set(outcome::Column::JobId, self.job_id)
+            .set(outcome::Column::JobType, self.job_type)
+            .set(outcome::Column::InitiatedBy, self.created_by)
+    }
 }
 
 /// A duration as an outcome says it: one that is longer than it can say is absent, not cut.
@@ -115,17 +187,25 @@ pub(super) fn duration(ms: i64) -> Cell {
     within.then_some(ms).into()
 }
 
+/// A step of a job. One that is paused and resumed has the same steps again and again, so that their ids
+/// are those of the steps that they follow.
 pub(super) fn moved(
     job: &JobRow,
-    state: &str,
+    state: JobState,
     (by, reason): (&str, Option<&str>),
     at: Instant,
 ) -> Result<NewEvent, Refusal> {
+    let step = if state.is_open() {
+        format!("{}/{}", state.word(), job.position)
+    } else {
+        // a job ends once
+        "JOB_ENDED".to_owned()
+    };
     Draft::new(Kind::JobTransition, at, Provenance::Real)
-        .event_id(step_id(&job.job_id, state, ""))
+        .event_id(step_id(&job.job_id, &step, ""))
         .set(transition::Column::JobId, job.job_id.as_str())
         .set(transition::Column::JobType, job.job_type.as_str())
-        .set(transition::Column::State, state)
+        .set(transition::Column::State, state.word())
         .set(transition::Column::ChangedBy, by)
         .given(transition::Column::Reason, reason)
         .finish()

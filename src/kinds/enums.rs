@@ -160,11 +160,69 @@ pub static JOB_STATE: EnumSpec = EnumSpec {
     name: "JobState",
     description: "State of a job.",
     values: &[
-        ("QUEUED", "Waits for its devices."),
-        ("RUNNING", "At least one device has answered."),
+        (
+            "SCHEDULED",
+            "Waits for its time: an instant, a maintenance window, or, when it recurs, the next time.",
+        ),
+        ("QUEUED", "Is due, and no device has been given it yet."),
+        ("RUNNING", "At least one device has been given it."),
+        (
+            "PAUSED",
+            "No further device is given it; those that have it go on.",
+        ),
         ("COMPLETED", "All devices are done and none failed."),
-        ("FAILED", "All devices are done and at least one failed."),
+        (
+            "FAILED",
+            "All devices are done and at least one failed, or so many failed that the rest was stopped.",
+        ),
         ("CANCELLED", "Stopped before all devices were done."),
+    ],
+};
+
+/// Values of `JobStep`.
+pub static JOB_STEP: EnumSpec = EnumSpec {
+    name: "JobStep",
+    description: "How far a device of a job is that has not ended it.",
+    values: &[
+        ("WAITING", "Is yet to be given it, or to be given it again."),
+        ("ISSUED", "Was given it and has not acknowledged it."),
+        ("ACKNOWLEDGED", "Works on it."),
+    ],
+};
+
+/// Values of `JobType`, of which commands make jobs.
+pub static JOB_TYPE: EnumSpec = EnumSpec {
+    name: "JobType",
+    description: "What a job has devices do.",
+    values: &[
+        (
+            "UPDATE_POS_CONFIG",
+            "Take over values of their configuration.",
+        ),
+        ("FIRMWARE_UPDATE", "Install a version of their firmware."),
+        ("RESTART", "Restart."),
+        ("HEALTH_CHECK", "Check themselves and tell what they found."),
+        ("SECURITY_SCAN", "Scan themselves for what is not secure."),
+        ("LOG_COLLECTION", "Give the newest lines of their logs."),
+        ("CUSTOM", "Something with a name of its own."),
+    ],
+};
+
+/// Values of `CommandState`.
+pub static COMMAND_STATE: EnumSpec = EnumSpec {
+    name: "CommandState",
+    description: "State of a command to a device.",
+    values: &[
+        ("ISSUED", "Waits for the device."),
+        ("ACKNOWLEDGED", "The device has it and works on it."),
+        ("COMPLETED", "The device did it."),
+        ("FAILED", "The device tried and failed."),
+        ("ERROR", "The device cannot do it."),
+        (
+            "TIMEOUT",
+            "The device did not take it, or did not end it, in time.",
+        ),
+        ("CANCELLED", "It was taken back before it ended."),
     ],
 };
 

@@ -57,6 +57,19 @@ pub(super) static SPEC: Spec = Spec {
         ),
         Field::optional("reason", &Column::Reason, Type::Text { max: 1_000 }, "Why.")
             .not_filtered(),
+        Field::optional(
+            "plan",
+            &Column::Plan,
+            Type::Json { max_bytes: 65_536 },
+            "How the job is to be carried out: when, in which batches, how often it is tried; on the first step only.",
+        )
+        .not_filtered(),
+        Field::optional(
+            "parentJobId",
+            &Column::ParentJobId,
+            Type::Text { max: 255 },
+            "The job that it comes from: one that recurs, or one whose failed devices it is for; on the first step only.",
+        ),
     ],
     finish: super::nothing_more,
 };

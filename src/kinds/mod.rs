@@ -7,6 +7,7 @@
 mod api_request;
 mod audit_entry;
 mod check;
+pub(crate) mod command_transition;
 mod configuration_change;
 mod device_metrics;
 mod device_registration;
@@ -15,6 +16,7 @@ mod draft;
 pub mod enums;
 mod error_log;
 mod filter;
+mod finish;
 mod form;
 mod job_outcome;
 mod job_transition;
@@ -33,6 +35,7 @@ use crate::event::Fact;
 pub use check::check;
 pub use draft::Draft;
 pub use filter::{Envelope, Filter, Operand, Operator};
+use finish::{default_to, fill_in, nothing_more};
 pub use refusal::{Code, Refusal};
 pub use tree::Tree;
 pub use wire::{View, WireValue, is_date, is_time_of_day, parse, parse_any, to_json};
@@ -96,6 +99,8 @@ kinds! {
     JobTransition = 11 in job_transition,
     /// Somebody was refused, gave a command, or was given an access key or lost it.
     AuditEntry = 12 in audit_entry,
+    /// A command to a device passed from one state to the next.
+    CommandTransition = 13 in command_transition,
 }
 
 impl Kind {
@@ -418,38 +423,6 @@ pub struct Spec {
     pub fields: &'static [Field],
     /// Rules over several fields, and values that follow from others.
     pub finish: fn(&mut Fact) -> Result<(), Refusal>,
-}
-
-/// The `finish` of a kind without rules over several fields.
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "the form is that of the kinds that have such rules"
-)]
-fn nothing_more(_: &mut Fact) -> Result<(), Refusal> {
-    Ok(())
-}
-
-/// Sets a field that is absent.
-fn default_to(
-    fact: &mut Fact,
-    column: impl ColumnName + Copy,
-    value: impl Into<crate::event::Cell>,
-) {
-    let index = fact.spec().index_of_column(column.name());
-    if let Some(cell) = index
-        .and_then(|index| fact.cells.get_mut(index))
-        .filter(|c| c.is_null())
-    {
-        *cell = value.into();
-    }
-}
-
-/// Sets a field, whatever it was.
-fn fill_in(fact: &mut Fact, column: impl ColumnName + Copy, value: crate::event::Cell) {
-    let index = fact.spec().index_of_column(column.name());
-    if let Some(cell) = index.and_then(|index| fact.cells.get_mut(index)) {
-        *cell = value;
-    }
 }
 
 #[cfg(test)]

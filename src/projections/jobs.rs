@@ -1,21 +1,24 @@
-//! Jobs as they stand: folded from their transitions and from the outcomes on their devices.
+//! Jobs as they stand: folded from their transitions, from those of the commands to their devices, and
+//! from the outcomes on these. What each moves is what the machine of a job has an arrow for.
 //!
-//! On a device a job ends once: the first outcome counts that is recorded while the job runs. A job
-//! that is cancelled ends with that on all devices that have not ended it.
+//! On a device a job ends once: the first outcome counts that is recorded while the job is open. A job
+//! that ends before its devices have ends as CANCELLED on the rest.
 
 use std::collections::BTreeMap;
 
-use entity::{job_outcomes as outcome, job_transitions as transition};
+use entity::{
+    command_transitions as command, job_outcomes as outcome, job_transitions as transition,
+};
 use futures_util::future::BoxFuture;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, QueryResult, Value};
 use serde_json::Value as Json;
 
 use super::upsert::{in_groups, upsert};
 use crate::event::{Cell, Event, Fact};
 use crate::kinds::Kind;
-use crate::store::{Doing, Fold, Sql, StoreError, value_in_text};
+use crate::store::{Doing, Fold, Sql, Store, StoreError, value_in_text};
 
-/// Folds transitions and outcomes into `jobs` and `job_targets`.
+/// Folds transitions, commands and outcomes into `jobs` and `job_targets`.
 #[derive(Debug)]
 pub(super) struct Jobs;
 
@@ -25,7 +28,11 @@ impl Fold for Jobs {
     }
 
     fn kinds(&self) -> &'static [Kind] {
-        &[Kind::JobTransition, Kind::JobOutcome]
+        &[
+            Kind::JobTransition,
+            Kind::CommandTransition,
+            Kind::JobOutcome,
+        ]
     }
 
     fn tables(&self) -> &'static [&'static str] {
@@ -52,12 +59,14 @@ impl Fold for Jobs {
             for event in events {
                 if event.fact.kind == Kind::JobTransition {
                     waiting.transit(tx, event).await?;
+                } else if event.fact.kind == Kind::CommandTransition {
+                    waiting.command(tx, event).await?;
                 } else {
                     waiting.end_target(tx, event).await?;
                 }
             }
             waiting.write_steps(tx).await?;
-            waiting.write_outcomes(tx).await
+            waiting.write_of_devices(tx).await
         })
     }
 }
@@ -73,14 +82,16 @@ pub(crate) fn outcomes_of(job_id: &str) -> String {
     format!("job/{job_id}/outcomes")
 }
 
-/// Rows that wait to be written together. No job has both steps and outcomes among them: what comes
-/// second depends on the first, which is written before it.
+/// Rows that wait to be written together: first those of jobs, then of commands, then of outcomes. What
+/// must not be written in this order is written before.
 #[derive(Default)]
 struct Waiting<'e> {
     /// The row of each job that made a step.
     steps: BTreeMap<&'e str, Vec<Value>>,
     /// Devices of those jobs.
     targets: Vec<Vec<Value>>,
+    /// What each command came to, by job and device.
+    commands: BTreeMap<(&'e str, i64), Vec<Value>>,
     /// What each outcome says, by job and device.
     outcomes: BTreeMap<(&'e str, i64), Vec<Value>>,
 }
@@ -93,36 +104,68 @@ impl<'e> Waiting<'e> {
     ) -> Result<(), StoreError> {
         let cell = |column: transition::Column| event.fact.cell(column);
         let job = cell(transition::Column::JobId).text().unwrap_or_default();
-        if self.has_outcome_of(job) {
-            self.write_outcomes(tx).await?;
+        if has_any_of(&self.outcomes, job) || has_any_of(&self.commands, job) {
+            self.write_of_devices(tx).await?;
         }
-        let state = value_in_text(cell(transition::Column::State));
+        let state = cell(transition::Column::State).text().unwrap_or_default();
         let (at, position) = (event.fact.occurred_at.0, event.position.0);
         let row = self.steps.entry(job).or_insert_with(|| {
             vec![
                 job.into(),
                 value_in_text(cell(transition::Column::JobType)),
                 value_in_text(cell(transition::Column::Payload)),
+                value_in_text(cell(transition::Column::Plan)),
+                value_in_text(cell(transition::Column::ParentJobId)),
                 value_in_text(cell(transition::Column::ChangedBy)),
                 at.into(),
             ]
         });
         row.truncate(FIRST_STEP);
-        row.extend([state, at.into(), position.into()]);
-        let cancelled = cell(transition::Column::State).text() == Some(CANCELLED);
-        if cancelled {
-            self.write_steps(tx).await?;
-            cancel(tx, job).await?;
-        }
+        row.extend([state.into(), at.into(), position.into()]);
         if let Cell::Json(targets) = cell(transition::Column::Targets) {
             let ids = targets.as_array().into_iter().flatten();
-            let ids = ids.filter_map(Json::as_str);
-            let rows = ids.map(|id| vec![job.into(), id.into()]);
+            let ids = ids.filter_map(Json::as_str).zip(0_i64..);
+            let rows = ids.map(|(id, ordinal)| vec![job.into(), id.into(), ordinal.into()]);
             self.targets.extend(rows);
-            if cancelled {
-                self.write_steps(tx).await?;
-            }
         }
+        if ENDS.contains(&state) {
+            self.write_steps(tx).await?;
+            cancel(tx, job, event).await?;
+        }
+        Ok(())
+    }
+
+    async fn command(
+        &mut self,
+        tx: &DatabaseTransaction,
+        event: &'e Event,
+    ) -> Result<(), StoreError> {
+        let cell = |column: command::Column| event.fact.cell(column);
+        let text = |column: command::Column| cell(column).text().unwrap_or_default();
+        let (job, state) = (text(command::Column::JobId), text(command::Column::State));
+        let Some(device) = cell(command::Column::DeviceKey).int() else {
+            return Ok(());
+        };
+        if self.steps.contains_key(job) {
+            self.write_steps(tx).await?;
+        }
+        let key = (job, device);
+        if self.commands.contains_key(&key) || self.outcomes.contains_key(&key) {
+            self.write_of_devices(tx).await?;
+        }
+        let step = match state {
+            "ISSUED" | "ACKNOWLEDGED" => state,
+            _ => "WAITING",
+        };
+        let row = vec![
+            job.into(),
+            device.into(),
+            cell(command::Column::Attempt).int().into(),
+            step.into(),
+            event.recorded_at.0.into(),
+            event.position.0.into(),
+        ];
+        self.commands.insert(key, row);
         Ok(())
     }
 
@@ -145,71 +188,142 @@ impl<'e> Waiting<'e> {
             self.write_steps(tx).await?;
         }
         if self.outcomes.contains_key(&(job, device)) {
-            self.write_outcomes(tx).await?;
+            self.write_of_devices(tx).await?;
         }
         let row = vec![
             job.into(),
             device.into(),
             text(outcome::Column::Status).into(),
             event.position.0.into(),
+            event.recorded_at.0.into(),
         ];
         self.outcomes.insert((job, device), row);
         Ok(())
-    }
-
-    fn has_outcome_of(&self, job: &str) -> bool {
-        let mut from = self.outcomes.range((job, i64::MIN)..);
-        from.next().is_some_and(|((next, _), _)| *next == job)
     }
 
     async fn write_steps(&mut self, tx: &DatabaseTransaction) -> Result<(), StoreError> {
         let steps = std::mem::take(&mut self.steps).into_values();
         upsert(tx, INSERT_JOB, steps.collect(), MERGE_JOB).await?;
         let targets = std::mem::take(&mut self.targets);
-        in_groups(tx, TARGETS, &["TEXT", "TEXT"], targets).await
+        in_groups(tx, TARGETS, &["TEXT", "TEXT", "BIGINT"], targets).await
     }
 
-    async fn write_outcomes(&mut self, tx: &DatabaseTransaction) -> Result<(), StoreError> {
+    async fn write_of_devices(&mut self, tx: &DatabaseTransaction) -> Result<(), StoreError> {
+        let commands = std::mem::take(&mut self.commands).into_values();
+        let types = ["TEXT", "BIGINT", "BIGINT", "TEXT", "BIGINT", "BIGINT"];
+        in_groups(tx, COMMANDS, &types, commands.collect()).await?;
         let outcomes = std::mem::take(&mut self.outcomes).into_values();
-        let types = ["TEXT", "BIGINT", "TEXT", "BIGINT"];
+        let types = ["TEXT", "BIGINT", "TEXT", "BIGINT", "BIGINT"];
         in_groups(tx, OUTCOMES, &types, outcomes.collect()).await
     }
 }
 
-/// State of a job that was stopped, and status of the devices that had not ended it.
-const CANCELLED: &str = "CANCELLED";
+/// Whether rows of devices wait for a job.
+fn has_any_of(rows: &BTreeMap<(&str, i64), Vec<Value>>, job: &str) -> bool {
+    let mut from = rows.range((job, i64::MIN)..);
+    from.next().is_some_and(|((next, _), _)| *next == job)
+}
 
-async fn cancel(tx: &DatabaseTransaction, job: &str) -> Result<(), StoreError> {
-    let mut sql = Sql::new("UPDATE job_targets SET status = ");
-    sql.bind(CANCELLED)
-        .push(" WHERE status IS NULL AND job_id = ")
-        .bind(job);
+/// States with which a job has ended: on the devices that have not ended it, it is CANCELLED.
+const ENDS: [&str; 3] = ["COMPLETED", "FAILED", "CANCELLED"];
+
+async fn cancel(tx: &DatabaseTransaction, job: &str, by: &Event) -> Result<(), StoreError> {
+    let mut sql = Sql::new("UPDATE job_targets SET status = 'CANCELLED', step_at = ");
+    sql.bind(by.recorded_at.0).push(", step_position = ");
+    sql.bind(by.position.0);
+    sql.push(" WHERE status IS NULL AND job_id = ").bind(job);
     let statement = sql.statement(tx.get_database_backend());
     tx.execute_raw(statement).await.doing("fold a job")?;
     Ok(())
 }
 
 /// Values of a job's row that its first step gives; those behind them are of the last.
-const FIRST_STEP: usize = 5;
-const INSERT_JOB: &str = "INSERT INTO jobs (job_id, job_type, payload, created_by, created_at, \
-    state, changed_at, position)";
+const FIRST_STEP: usize = 7;
+const INSERT_JOB: &str = "INSERT INTO jobs (job_id, job_type, payload, plan, parent_job_id, \
+    created_by, created_at, state, changed_at, position)";
 const MERGE_JOB: &str = "ON CONFLICT (job_id) DO UPDATE SET state = excluded.state, \
-    changed_at = excluded.changed_at, position = excluded.position";
+    changed_at = excluded.changed_at, position = excluded.position \
+    WHERE jobs.state NOT IN ('COMPLETED', 'FAILED', 'CANCELLED')";
 
-/// Before and behind pairs of a job and the id of a device. The pairs come first in the join, so that
+/// Before and behind a job, the id of a device and its place. They come first in the join, so that
 /// SQLite looks each device up.
 const TARGETS: (&str, &str) = (
-    "INSERT INTO job_targets (job_id, device_key) SELECT t.column1, k.entity_key FROM (VALUES ",
+    "INSERT INTO job_targets (job_id, device_key, ordinal) \
+     SELECT t.column1, k.entity_key, t.column3 FROM (VALUES ",
     ") AS t CROSS JOIN entity_keys k WHERE k.entity_type = 'DEVICE' AND k.entity_id = t.column2 \
-     ON CONFLICT (job_id, device_key) DO NOTHING",
+     ON CONFLICT DO NOTHING",
 );
 
-/// Before and behind job, device, status and position. The outcome of a device counts while the job
-/// runs, or, as CANCELLED, when the job was cancelled for it before.
+/// Before and behind job, device, attempt, step, instant and position. A command is issued to a device
+/// that waits for its next; it is acknowledged once, and ends once.
+const COMMANDS: (&str, &str) = (
+    "UPDATE job_targets SET attempt = c.column3, step = c.column4, step_at = c.column5, \
+     step_position = c.column6 FROM (VALUES ",
+    ") AS c WHERE job_targets.job_id = c.column1 AND job_targets.device_key = c.column2 AND \
+     job_targets.status IS NULL AND CASE c.column4 \
+     WHEN 'ISSUED' THEN job_targets.step = 'WAITING' AND job_targets.attempt = c.column3 - 1 \
+     WHEN 'ACKNOWLEDGED' THEN job_targets.step = 'ISSUED' AND job_targets.attempt = c.column3 \
+     ELSE job_targets.step <> 'WAITING' AND job_targets.attempt = c.column3 END",
+);
+
+/// Before and behind job, device, status, position and instant. The outcome of a device counts while
+/// the job is open, or, as CANCELLED, when the job was stopped for it before.
 const OUTCOMES: (&str, &str) = (
-    "UPDATE job_targets SET status = o.column3, outcome_position = o.column4 FROM (VALUES ",
+    "UPDATE job_targets SET status = o.column3, outcome_position = o.column4, step_at = CASE WHEN \
+     job_targets.status IS NULL THEN o.column5 ELSE step_at END, step_position = CASE WHEN \
+     job_targets.status IS NULL THEN o.column4 ELSE step_position END FROM (VALUES ",
     ") AS o WHERE job_targets.job_id = o.column1 AND job_targets.device_key = o.column2 AND \
-     (job_targets.status IS NULL AND EXISTS (SELECT 1 FROM jobs WHERE jobs.job_id = o.column1 \
-     AND jobs.state IN ('QUEUED', 'RUNNING')) OR o.column3 = 'CANCELLED' AND \
+     (job_targets.status IS NULL OR o.column3 = 'CANCELLED' AND \
      job_targets.status = 'CANCELLED' AND job_targets.outcome_position IS NULL)",
 );
+
+/// How far a job is on a device, with the version of the job that this was read with.
+#[derive(Debug)]
+pub(crate) struct OnDevice {
+    pub(crate) version: i64,
+    pub(crate) job_type: String,
+    pub(crate) created_by: Option<String>,
+    pub(crate) plan: Option<String>,
+    pub(crate) attempt: i64,
+    pub(crate) step: String,
+    pub(crate) step_at: i64,
+    pub(crate) status: Option<String>,
+}
+
+/// How far a job is on a device; `None` when it is not for it. One statement, since each device asks
+/// twice for each of its commands.
+pub(crate) async fn on_device(
+    store: &Store,
+    job_id: &str,
+    device_key: i64,
+) -> Result<Option<OnDevice>, StoreError> {
+    let doing = "read the job of a device";
+    let mut sql = Sql::new(
+        "SELECT coalesce(v.version, 0), j.job_type, j.created_by, j.plan, t.attempt, \
+         t.step, t.step_at, t.status FROM job_targets t JOIN jobs j ON j.job_id = t.job_id \
+         LEFT JOIN entity_versions v ON v.entity = ",
+    );
+    sql.bind(entity_of(job_id)).push(" WHERE t.job_id = ");
+    sql.bind(job_id)
+        .push(" AND t.device_key = ")
+        .bind(device_key);
+    let statement = sql.statement(store.backend());
+    let row = store
+        .readers()
+        .query_one_raw(statement)
+        .await
+        .doing(doing)?;
+    let read = |row: QueryResult| {
+        Ok(OnDevice {
+            version: row.try_get_by_index(0)?,
+            job_type: row.try_get_by_index(1)?,
+            created_by: row.try_get_by_index(2)?,
+            plan: row.try_get_by_index(3)?,
+            attempt: row.try_get_by_index(4)?,
+            step: row.try_get_by_index(5)?,
+            step_at: row.try_get_by_index(6)?,
+            status: row.try_get_by_index(7)?,
+        })
+    };
+    row.map(read).transpose().doing(doing)
+}

@@ -45,10 +45,7 @@ pub async fn set_many(
 ) -> Result<Vec<Outcome>, ManyError> {
     let store = ingest.store();
     let (mut rows, days) = checked(store, rows, command).await?;
-    let once = command.map(|id| Expect {
-        entity: format!("command/{id}"),
-        version: 0,
-    });
+    let once = command.map(|id| Expect::changing(format!("command/{id}"), 0));
     let names: Vec<String> = days.iter().map(|(_, id, day)| entity_of(id, day)).collect();
     let sites: BTreeSet<i64> = days.iter().map(|(site, ..)| *site).collect();
     let sites: Vec<i64> = sites.into_iter().collect();
@@ -62,9 +59,9 @@ pub async fn set_many(
             let since = since.map_or(0, |occurred_at| occurred_at + 1);
             row.fact.occurred_at = now.max(Instant(since));
         }
-        let expected = names.iter().map(|entity| Expect {
-            entity: entity.clone(),
-            version: versions.get(entity).copied().unwrap_or(0),
+        let expected = names.iter().map(|entity| {
+            let version = versions.get(entity).copied().unwrap_or(0);
+            Expect::changing(entity.clone(), version)
         });
         let expected = once.clone().into_iter().chain(expected);
         let appended = match ingest.command(rows.clone(), expected).await {

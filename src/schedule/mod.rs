@@ -71,10 +71,10 @@ pub async fn set(
     let site = site.unwrap_or_default().to_owned();
     let day = day_of(&hours.fact).to_owned();
     for _ in 0..DECISIONS_MAX {
-        let expect = Expect {
-            entity: entity_of(&site, &day),
-            version: store.version(&entity_of(&site, &day)).await?,
-        };
+        let expect = Expect::changing(
+            entity_of(&site, &day),
+            store.version(&entity_of(&site, &day)).await?,
+        );
         // a site that is not registered has no hours, and is refused as the event is placed
         let since = match store.key(EntityType::Site, &site).await? {
             Some(key) => fleet::scheduled(store, key, &day).await?,

@@ -37,13 +37,47 @@ impl Request {
     }
 }
 
-/// A thing that is changed with an expected version.
+/// A thing that must not have changed meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expect {
     /// Name of the thing, such as `job/…`.
     pub entity: String,
     /// How often it has changed so far; 0 for one that is new.
     pub version: i64,
+    /// What the request does to it.
+    pub effect: Effect,
+}
+
+/// What a request does to the thing that it was decided on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It changes it, whatever its events are: of two who have read the same version one wins.
+    Changes,
+    /// It changes it by its events, if they do: any number who have read the same version win, until
+    /// somebody changes it.
+    Reads,
+}
+
+impl Expect {
+    /// That a thing which the request changes has been changed by nobody else.
+    #[must_use]
+    pub const fn changing(entity: String, version: i64) -> Self {
+        Self {
+            entity,
+            version,
+            effect: Effect::Changes,
+        }
+    }
+
+    /// That a thing which was read is as it was.
+    #[must_use]
+    pub const fn reading(entity: String, version: i64) -> Self {
+        Self {
+            entity,
+            version,
+            effect: Effect::Reads,
+        }
+    }
 }
 
 /// The answer to one event.

@@ -56,7 +56,7 @@ use tokio_util::task::TaskTracker;
 
 pub use allowance::Allowance;
 pub(crate) use allowance::Room;
-pub use append::{AppendError, Appended, Expect, Outcome, Request};
+pub use append::{AppendError, Appended, Effect, Expect, Outcome, Request};
 pub use backup::{BackedUp, BackupError, Restored, backup, restore};
 pub use claim::{Claim, ClaimError};
 pub use error::{Cause, StoreError};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
-use super::append::{AppendError, Appended, Outcome, Request};
+use super::append::{AppendError, Appended, Effect, Outcome, Request};
 use super::commit;
 use super::duplicates::{self, Key, Look};
 use super::error::{Doing, StoreError};
@@ -102,7 +102,8 @@ impl<'a> Placing<'a> {
             self.place_event(told).await?;
         }
         if self.placed.events.len() > before {
-            for expect in &request.expect {
+            let expected = request.expect.iter();
+            for expect in expected.filter(|expect| expect.effect == Effect::Changes) {
                 self.raise(expect.entity.clone());
             }
         }

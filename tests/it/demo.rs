@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use futures_util::future::BoxFuture;
 use homepot_analytics::clock::Clock;
 use homepot_analytics::demo::{self, Beginning, DemoError, Stage};
-use homepot_analytics::event::{Event, Provenance};
+use homepot_analytics::event::Event;
 use homepot_analytics::history::schedules;
 use homepot_analytics::ingest::Ingest;
-use homepot_analytics::jobs::{self, DeviceResult, NewJob};
+use homepot_analytics::jobs::{self, Deliveries, NewJob};
 use homepot_analytics::kinds::Kind;
 use homepot_analytics::store::{EntityType, Fold, StoreError};
 use sea_orm::DatabaseTransaction;
@@ -25,6 +25,10 @@ const FLEET: Beginning = Beginning {
     history_hours: 1,
 };
 
+fn of(log: &TestLog) -> (Ingest, Deliveries) {
+    (Ingest::new(log.handle()), Deliveries::default())
+}
+
 /// Plays until the fleet lives, then stops it.
 async fn play(log: &TestLog, beginning: Beginning) -> Result<(), DemoError> {
     let stop = CancellationToken::new();
@@ -34,7 +38,7 @@ async fn play(log: &TestLog, beginning: Beginning) -> Result<(), DemoError> {
             told.send(()).unwrap();
         }
     };
-    let demo = demo::run(Ingest::new(log.handle()), beginning, stop.clone(), tell);
+    let demo = demo::run(of(log), beginning, stop.clone(), tell);
     let stopping = async {
         lives.recv().await;
         stop.cancel();
@@ -141,23 +145,19 @@ async fn restarted_fleet_keeps_what_jobs_did_to_it(database: Database) {
         job_id: uuid(1),
         job_type: "FIRMWARE_UPDATE".to_owned(),
         payload: None,
-        asked: None,
+        plan: jobs::Plan::default(),
         targets: vec!["pos-01-02".to_owned()],
         created_by: "operator".to_owned(),
+        parent_job_id: None,
     };
     jobs::create(&ingest, job).await.unwrap();
-    let completed = DeviceResult {
-        status: "COMPLETED",
-        duration_ms: 120_000,
-        error_code: None,
-        error_message: None,
-        provenance: Provenance::Simulated,
-    };
-    let ended = (&completed, at("2026-11-23T10:02:00Z"));
     let id = uuid(1).to_string();
-    jobs::complete_device(&ingest, &id, "pos-01-02", ended)
-        .await
-        .unwrap();
+    let completed = event(
+        &json!({ "jobOutcome": { "jobId": id, "jobType": "FIRMWARE_UPDATE",
+        "deviceId": "pos-01-02", "status": "COMPLETED", "durationMs": 120_000,
+        "provenance": "SIMULATED", "occurredAt": "2026-11-23T10:02:00Z" } }),
+    );
+    log.append(request(vec![completed])).await.unwrap();
     log.close().await;
     let log = open_at(&database, "2026-11-23T10:30:00Z").await;
     play(&log, FLEET).await.unwrap();
@@ -172,7 +172,7 @@ async fn a_log_with_another_fleet_is_refused(database: Database) {
     play(&log, FLEET).await.unwrap();
     let other = Beginning { seed: 2, ..FLEET };
     let stop = CancellationToken::new();
-    let refused = demo::run(Ingest::new(log.handle()), other, stop, |_| {}).await;
+    let refused = demo::run(of(&log), other, stop, |_| {}).await;
     assert!(matches!(refused, Err(DemoError::OtherFleet)));
     log.close().await;
 }

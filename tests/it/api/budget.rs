@@ -74,7 +74,7 @@ async fn what_a_document_really_comes_to_is_counted_too() {
     on_each_database(async |app| {
         app.fleet().await;
         app.record(json!(vec![error("one of many", "INFO"); 400])).await;
-        let create = "mutation { createJob(input: { jobType: \"T\", siteIds: [\"harbour\"] }) { job { jobId } } }";
+        let create = "mutation { createJob(input: { jobType: RESTART, siteIds: [\"harbour\"] }) { job { jobId } } }";
         for _ in 0..7 {
             app.data(create).await;
         }

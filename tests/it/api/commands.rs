@@ -60,9 +60,9 @@ async fn what_another_node_has_just_registered_is_known_at_once() {
         for (n, document) in [
             "mutation { answer: setConfiguration(input: { entityType: DEVICE, entityId: \"far\",
                 parameterName: \"p\", value: 1 }) { change { deviceId } } }",
-            "mutation { answer: createJob(input: { jobType: \"RESTART\", deviceIds: [\"far\"] }) {
+            "mutation { answer: createJob(input: { jobType: RESTART, deviceIds: [\"far\"] }) {
                 job { targets { device { deviceId } } } } }",
-            "mutation { answer: createJob(input: { jobType: \"RESTART\", siteIds: [\"far\"] }) {
+            "mutation { answer: createJob(input: { jobType: RESTART, siteIds: [\"far\"] }) {
                 job { targets { device { deviceId } } } } }",
             "mutation { answer: setSiteSchedule(input: { siteId: \"far\", dayOfWeek: MONDAY,
                 isClosed: true }) { schedule { siteId } } }",

@@ -23,7 +23,7 @@ async fn rows(app: &TestApp, spec: &'static Spec) -> Vec<Value> {
         for (job, device) in [("RESTART", "till-1"), ("FIRMWARE_UPDATE", "till-3")] {
             app.clock.advance_ms(1_000);
             let create = format!(
-                "mutation {{ createJob(input: {{ jobType: \"{job}\", deviceIds: [\"{device}\"] }}) {{ job {{ jobId }} }} }}"
+                "mutation {{ createJob(input: {{ jobType: CUSTOM, name: \"{job}\", deviceIds: [\"{device}\"] }}) {{ job {{ jobId }} }} }}"
             );
             app.data(&create).await;
         }

@@ -120,9 +120,9 @@ async fn history_beneath_a_site_is_that_of_its_devices() {
         app.fleet().await;
         app.record(json!([
             metrics("till-1", -1, 1.0), metrics("till-2", -2, 2.0), metrics("till-3", -3, 3.0),
-            { "jobOutcome": { "jobId": "a", "jobType": "T", "status": "ERROR", "siteId": "market", "deviceId": "till-1" } },
-            { "jobOutcome": { "jobId": "b", "jobType": "T", "status": "ERROR", "deviceId": "till-1" } },
-            { "jobOutcome": { "jobId": "c", "jobType": "T", "status": "ERROR", "siteId": "harbour" } },
+            { "jobOutcome": { "jobId": "a", "jobType": "RESTART", "status": "ERROR", "siteId": "market", "deviceId": "till-1" } },
+            { "jobOutcome": { "jobId": "b", "jobType": "RESTART", "status": "ERROR", "deviceId": "till-1" } },
+            { "jobOutcome": { "jobId": "c", "jobType": "RESTART", "status": "ERROR", "siteId": "harbour" } },
         ]))
         .await;
         let data = app

@@ -9,7 +9,7 @@ async fn make(app: &TestApp, jobs: &[&str]) {
     app.fleet().await;
     for (n, job) in jobs.iter().enumerate() {
         let create = format!(
-            "mutation {{ createJob(input: {{ jobType: \"{job}\", deviceIds: [\"till-1\"] }}) {{ job {{ jobId }} }} }}"
+            "mutation {{ createJob(input: {{ jobType: CUSTOM, name: \"{job}\", deviceIds: [\"till-1\"] }}) {{ job {{ jobId }} }} }}"
         );
         let data = app.data(&create).await;
         app.clock.advance_ms(1_000);
@@ -69,7 +69,7 @@ async fn jobs_are_filtered_by_their_state() {
         for (filter, jobs) in [
             ("state: { eq: CANCELLED }", "B"),
             ("state: { in: [QUEUED, RUNNING] }", "C A"),
-            ("state: { in: [QUEUED, CANCELLED], eq: QUEUED }", "C A"),
+            ("state: { in: [QUEUED, CANCELLED], eq: CANCELLED }", "B"),
             ("state: { in: [] }", ""),
             ("state: { isNull: false }", "C B A"),
             ("", "C B A"),

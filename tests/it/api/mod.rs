@@ -13,6 +13,7 @@ mod budget;
 mod collection;
 mod commands;
 mod configuration;
+mod device_commands;
 mod failures;
 mod filters;
 mod fleet;

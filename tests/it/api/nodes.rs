@@ -14,7 +14,7 @@ async fn an_event_of_every_kind_is_found_again_by_its_id() {
             if spec.recordable {
                 app.record(json!([{ spec.wire: minimal(spec, 1) }])).await;
             } else {
-                app.data("mutation { createJob(input: { jobType: \"RESTART\", deviceIds: [\"till-1\"] }) { job { jobId } } }")
+                app.data("mutation { createJob(input: { jobType: RESTART, deviceIds: [\"till-1\"] }) { job { jobId } } }")
                     .await;
             }
             let (list, ty) = (spec.list, spec.type_name);

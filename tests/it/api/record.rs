@@ -268,7 +268,7 @@ async fn a_text_that_must_be_given_has_a_character() {
         app.fleet().await;
         let outcomes = app
             .outcomes(json!([
-                { "jobOutcome": { "jobId": "", "jobType": "T", "status": "COMPLETED" } },
+                { "jobOutcome": { "jobId": "", "jobType": "RESTART", "status": "COMPLETED" } },
                 { "siteRegistration": { "siteId": "s", "name": "" } },
                 { "configurationChange": { "entityType": "SYSTEM", "entityId": "system",
                     "parameterName": "p", "newValue": 1, "changedBy": "" } },

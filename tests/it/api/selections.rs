@@ -222,7 +222,7 @@ async fn parts_of_a_day_are_what_is_selected_of_them() {
 async fn fields_stand_in_the_order_in_which_they_are_asked_for() {
     on_each_database(async |app| {
         one_error(app).await;
-        let create = "mutation { createJob(input: { jobType: \"T\", deviceIds: [\"till-1\"] }) {
+        let create = "mutation { createJob(input: { jobType: RESTART, deviceIds: [\"till-1\"] }) {
             job { targets { device { name } } jobType } userErrors { code } } }";
         let made = app.text(json!({ "query": create })).await;
         insta::allow_duplicates! {

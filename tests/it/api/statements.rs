@@ -20,11 +20,16 @@ async fn statements(app: &TestApp) -> u64 {
     line.unwrap().parse().unwrap()
 }
 
-/// Statements that a document costs.
+/// Statements that a document costs: the least of some times, since the server reads for itself too, now
+/// and then.
 async fn cost(app: &TestApp, document: &str) -> u64 {
-    let before = statements(app).await;
-    app.data(document).await;
-    statements(app).await - before
+    let mut least = u64::MAX;
+    for _ in 0..3 {
+        let before = statements(app).await;
+        app.data(document).await;
+        least = least.min(statements(app).await - before);
+    }
+    least
 }
 
 async fn fleet_of(app: &TestApp, devices: usize) {
@@ -99,7 +104,7 @@ async fn whatever_is_nested_costs_the_same_for_one_parent_and_for_twenty() {
             ("sites", "devices(first: 3) { totalCount }", 4),
             ("sites", "deviceMetrics(first: 3) { totalCount nodes { device { name } } }", 4),
             ("deviceMetrics", "device { name site { name } } site { name }", 4),
-            ("events", "... on DeviceMetrics { device { name } } ... on DeviceStateChange { device { os } }", 13),
+            ("events", "... on DeviceMetrics { device { name } } ... on DeviceStateChange { device { os } }", 14),
         ] {
             for first in [1, 20] {
                 let document = format!("{{ {list}(first: {first}) {{ nodes {{ {nested} }} }} }}");
@@ -116,7 +121,7 @@ async fn the_devices_of_jobs_cost_the_same_for_one_job_and_for_ten() {
     on_each_database(async |app| {
         app.fleet().await;
         for n in 0..10 {
-            let create = format!("mutation {{ createJob(input: {{ jobType: \"J{n}\", siteIds: [\"harbour\"] }}) {{ job {{ jobId }} }} }}");
+            let create = format!("mutation {{ createJob(input: {{ jobType: CUSTOM, name: \"J{n}\", siteIds: [\"harbour\"] }}) {{ job {{ jobId }} }} }}");
             app.data(&create).await;
         }
         let mut costs = Vec::<Value>::new();
@@ -124,7 +129,7 @@ async fn the_devices_of_jobs_cost_the_same_for_one_job_and_for_ten() {
             let document = format!("{{ jobs(first: {first}) {{ nodes {{ devicesTargeted targets {{ device {{ name }} }} }} }} }}");
             costs.push(json!(cost(app, &document).await));
         }
-        assert_eq!(costs, [json!(3), json!(3)]);
+        assert_eq!(costs, [json!(4), json!(4)]);
     })
     .await;
 }

@@ -80,7 +80,7 @@ async fn every_kind_has_its_stream_and_events_has_all_in_order() {
         for spec in Kind::ALL.iter().map(|kind| kind.spec()).filter(|spec| spec.recordable) {
             app.record(json!([{ spec.wire: minimal(spec, 1) }])).await;
         }
-        app.data("mutation { createJob(input: { jobType: \"T\", deviceIds: [\"till-1\"] }) { job { jobId } } }").await;
+        app.data("mutation { createJob(input: { jobType: RESTART, deviceIds: [\"till-1\"] }) { job { jobId } } }").await;
         let mut socket = app.socket().await;
         for spec in Kind::ALL.iter().map(|kind| kind.spec()) {
             let document = format!("subscription($a: String) {{ {}(after: $a) {{ __typename kind position }} }}", spec.stream);

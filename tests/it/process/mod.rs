@@ -14,6 +14,7 @@ mod demo;
 mod full_disk;
 mod import;
 mod ingest;
+mod jobs;
 mod keys;
 mod kill;
 mod ledger;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use homepot_analytics::ingest::Ingest;
-use homepot_analytics::jobs::{JobError, NewJob, cancel, create};
+use homepot_analytics::jobs::{JobError, NewJob, Plan, cancel, create};
 use serde_json::json;
 
 use crate::support::{Database, Gate, TestLog, contract, event, request, uuid};
@@ -23,9 +23,10 @@ async fn a_job_that_its_last_device_ends_while_it_is_cancelled_is_not_cancelled(
         job_id: uuid(7),
         job_type: "RESTART".to_owned(),
         payload: None,
-        asked: None,
+        plan: Plan::default(),
         targets: vec!["d1".to_owned()],
         created_by: "operator".to_owned(),
+        parent_job_id: None,
     };
     let job_id = job.job_id.to_string();
     create(&ingest, job).await.unwrap();
@@ -54,7 +55,7 @@ async fn a_job_that_its_last_device_ends_while_it_is_cancelled_is_not_cancelled(
     let (_, reported, cancelled, ()) =
         futures_util::future::join4(held_up, reported, cancelled, let_go).await;
     reported.unwrap();
-    let Err(JobError::Ended { state }) = cancelled else {
+    let Err(JobError::WrongState { state, .. }) = cancelled else {
         panic!("{cancelled:?}")
     };
     assert_eq!(state, "COMPLETED");

@@ -14,11 +14,12 @@ contract![
     a_repeat_does_not_raise_the_version,
     an_event_raises_the_version_of_what_it_changes,
     of_several_expectations_each_must_hold_and_each_is_raised,
+    any_number_win_who_only_read_what_they_decide_on,
 ];
 
 fn change(version: i64, events: Vec<homepot_analytics::event::NewEvent>) -> Request {
     let entity = "job/1".to_owned();
-    let expect = vec![Expect { entity, version }];
+    let expect = vec![Expect::changing(entity, version)];
     Request {
         events,
         expect,
@@ -98,10 +99,7 @@ async fn an_event_raises_the_version_of_what_it_changes(database: Database) {
         assert_eq!(log.version(entity).await.unwrap(), 0);
         log.append(request(vec![event])).await.unwrap();
         assert_eq!(log.version(entity).await.unwrap(), 1);
-        let expect = vec![Expect {
-            entity: entity.to_owned(),
-            version: 0,
-        }];
+        let expect = vec![Expect::changing(entity.to_owned(), 0)];
         let events = vec![error("a")];
         let stale = log
             .append(Request {
@@ -121,10 +119,7 @@ async fn of_several_expectations_each_must_hold_and_each_is_raised(database: Dat
         events: vec![error(text)],
         expect: versions
             .iter()
-            .map(|(entity, version)| Expect {
-                entity: (*entity).to_owned(),
-                version: *version,
-            })
+            .map(|(entity, version)| Expect::changing((*entity).to_owned(), *version))
             .collect(),
         told: None,
     };
@@ -139,5 +134,22 @@ async fn of_several_expectations_each_must_hold_and_each_is_raised(database: Dat
     assert_eq!(versions.len(), 2);
     assert_eq!((versions["a"], versions["b"]), (1, 1));
     assert_eq!(database.number("SELECT count(*) FROM error_logs").await, 1);
+    log.close().await;
+}
+
+async fn any_number_win_who_only_read_what_they_decide_on(database: Database) {
+    let log = database.open().await;
+    let read = |version| Request {
+        events: vec![error("a")],
+        expect: vec![Expect::reading("job/1".to_owned(), version)],
+        told: None,
+    };
+    for _ in 0..2 {
+        log.append(read(0)).await.unwrap();
+    }
+    log.append(change(0, vec![error("b")])).await.unwrap();
+    let stale = log.append(read(0)).await;
+    assert!(matches!(stale, Err(AppendError::Stale { version: 1, .. })));
+    log.append(read(1)).await.unwrap();
     log.close().await;
 }

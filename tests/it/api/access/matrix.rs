@@ -50,7 +50,7 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("recordEvents", "mutation { recordEvents(input: { events: [{ errorLog: { category: DEVICE,
         severity: ERROR, errorMessage: \"e\", deviceId: \"DEVICE\" } }] }) { outcomes { status } } }",
                                                                       "FF FF FF FF YY Y- YY Y-"),
-    ("createJob", "mutation { createJob(input: { jobType: \"T\", deviceIds: [\"DEVICE\"] }) {
+    ("createJob", "mutation { createJob(input: { jobType: RESTART, deviceIds: [\"DEVICE\"] }) {
         job { jobId } userErrors { code } } }",                       "FF FF YY Y- YY FF FF FF"),
     ("cancelJob", "mutation { cancelJob(input: { jobId: \"JOB\" }) {
         job { state } userErrors { code } } }",                       "FF FF YY Y- YY FF FF FF"),
@@ -263,7 +263,7 @@ async fn furnished(app: &TestApp) -> [Place; 2] {
 /// Makes a job for a device.
 async fn job(app: &TestApp, admin: &str, device: &str) -> String {
     let document = format!(
-        "mutation {{ createJob(input: {{ jobType: \"T\", deviceIds: [\"{device}\"] }}) {{ job {{ jobId }} }} }}"
+        "mutation {{ createJob(input: {{ jobType: RESTART, deviceIds: [\"{device}\"] }}) {{ job {{ jobId }} }} }}"
     );
     let (_, answer) = ask(app, admin, json!({ "query": document })).await;
     let id = answer["data"]["createJob"]["job"]["jobId"].as_str();

@@ -1,0 +1,306 @@
+//! What a device does with a command: it acknowledges it, and tells how it ended.
+//!
+//! A command is delivered at least once. What a device repeats, since it did not hear the answer, is
+//! answered as the first time. An answer counts until the command has ended: with another answer, by
+//! running out of time, or with its job.
+
+use std::fmt;
+
+use entity::{command_transitions as command, job_outcomes as outcome};
+use serde_json::Value as Json;
+use thiserror::Error;
+
+use super::machine::Ended;
+use super::steps::{OfJob, commanded, duration, outcome_of, step_id, unrecorded};
+use super::{DECISIONS_MAX, JobError, Plan};
+use crate::event::{Cell, Instant, NewEvent, Provenance};
+use crate::ingest::Ingest;
+use crate::kinds::{Kind, Refusal};
+use crate::projections::jobs::{OnDevice, entity_of, on_device};
+use crate::store::{AppendError, EntityType, Expect, Outcome, StoreError};
+
+/// Why an answer to a command does not count.
+#[derive(Debug, Error)]
+pub enum CommandError {
+    /// There is no such command.
+    #[error("there is no such command")]
+    Unknown,
+    /// It has ended.
+    #[error("the command has ended: it is {state}")]
+    Over {
+        /// What it came to.
+        state: String,
+    },
+    /// One of the values is out of bounds.
+    #[error("{}", .0.message)]
+    Refused(Refusal),
+    /// Others moved the job each time that it was read.
+    #[error("the job was moved by others at the same time; try again")]
+    Contended,
+    /// The log cannot be read.
+    #[error("cannot read the command")]
+    Store(#[from] StoreError),
+    /// The log cannot be written.
+    #[error("cannot record the answer")]
+    Append(#[from] AppendError),
+    /// The ids of its steps are taken.
+    #[error("cannot record the answer")]
+    Job(#[source] Box<JobError>),
+}
+
+/// The id of a command: its job, which of the job's commands to the device it is, and the device.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CommandId {
+    /// The job.
+    pub job_id: String,
+    /// Which command, from 1.
+    pub attempt: u32,
+    /// The device.
+    pub device_id: String,
+}
+
+impl CommandId {
+    /// The id of a command.
+    #[must_use]
+    pub fn of(job_id: &str, attempt: u32, device_id: &str) -> Self {
+        let [job_id, device_id] = [job_id, device_id].map(str::to_owned);
+        Self {
+            job_id,
+            attempt,
+            device_id,
+        }
+    }
+
+    /// Reads an id; `None` when it is none.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        let (job_id, rest) = text.split_once('.')?;
+        let (attempt, device_id) = rest.split_once('.')?;
+        let attempt = attempt.parse().ok().filter(|attempt| *attempt > 0)?;
+        let is_id = !text.contains('\0') && !job_id.is_empty() && !device_id.is_empty();
+        is_id.then(|| Self::of(job_id, attempt, device_id))
+    }
+}
+
+impl fmt::Display for CommandId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // ids of jobs have no dot, those of devices may
+        write!(f, "{}.{}.{}", self.job_id, self.attempt, self.device_id)
+    }
+}
+
+/// How a device says that a command ended.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// What it came to.
+    pub ended: Ended,
+    /// How long the device worked on it; measured here when it does not say.
+    pub duration_ms: Option<i64>,
+    /// Code of the failure.
+    pub error_code: Option<String>,
+    /// What went wrong.
+    pub error_message: Option<String>,
+    /// What it gives back.
+    pub result: Option<Json>,
+    /// Whether the device is real.
+    pub provenance: Provenance,
+}
+
+/// A device has a command and works on it.
+///
+/// # Errors
+/// When there is no such command, it has ended, or that cannot be recorded.
+pub async fn acknowledge(
+    ingest: &Ingest,
+    id: &CommandId,
+    (by, provenance): (&str, Provenance),
+) -> Result<(), CommandError> {
+    for _ in 0..DECISIONS_MAX {
+        let on = standing(ingest, id).await?;
+        match state_of(&on, id.attempt) {
+            State::Issued => {}
+            State::Acknowledged => return Ok(()),
+            State::Over(state) => return Err(CommandError::Over { state }),
+        }
+        let now = ingest.clock().now();
+        let event = commanded(
+            (&id.job_id, &on.job_type),
+            (&id.device_id, id.attempt),
+            "ACKNOWLEDGED",
+            (now, provenance),
+        );
+        let event = event.set(command::Column::ChangedBy, by).finish();
+        let event = event.map_err(CommandError::Refused)?;
+        if record(ingest, id, vec![event], on.version).await? {
+            return Ok(());
+        }
+    }
+    Err(CommandError::Contended)
+}
+
+/// A device tells how a command ended. If it may be tried again, it will be; if not, the job has ended
+/// on the device, which is recorded with it.
+///
+/// # Errors
+/// When there is no such command, it has ended otherwise, or that cannot be recorded.
+pub async fn complete(
+    ingest: &Ingest,
+    id: &CommandId,
+    (answer, by): (&Answer, &str),
+) -> Result<(), CommandError> {
+    for _ in 0..DECISIONS_MAX {
+        let on = standing(ingest, id).await?;
+        if let State::Over(state) = state_of(&on, id.attempt) {
+            return if is_repeat(ingest, id, answer).await? {
+                Ok(())
+            } else {
+                Err(CommandError::Over { state })
+            };
+        }
+        let now = ingest.clock().now();
+        let events = ended(&on, id, (answer, by), now).map_err(CommandError::Refused)?;
+        if record(ingest, id, events, on.version).await? {
+            return Ok(());
+        }
+    }
+    Err(CommandError::Contended)
+}
+
+async fn standing(ingest: &Ingest, id: &CommandId) -> Result<OnDevice, CommandError> {
+    let store = ingest.store();
+    let key = store.key(EntityType::Device, &id.device_id).await?;
+    let key = key.ok_or(CommandError::Unknown)?;
+    let on = on_device(store, &id.job_id, key).await?;
+    let attempt = i64::from(id.attempt);
+    on.filter(|on| on.attempt >= attempt)
+        .ok_or(CommandError::Unknown)
+}
+
+enum State {
+    Issued,
+    Acknowledged,
+    Over(String),
+}
+
+fn state_of(on: &OnDevice, attempt: u32) -> State {
+    if let Some(status) = &on.status {
+        return State::Over(status.clone());
+    }
+    match on.step.as_str() {
+        "ISSUED" if on.attempt == i64::from(attempt) => State::Issued,
+        "ACKNOWLEDGED" if on.attempt == i64::from(attempt) => State::Acknowledged,
+        // the device is tried again
+        _ => State::Over(Ended::Failed.word().to_owned()),
+    }
+}
+
+/// Whether a command ended with the very answer that is given now.
+async fn is_repeat(ingest: &Ingest, id: &CommandId, answer: &Answer) -> Result<bool, CommandError> {
+    let store = ingest.store();
+    let step = format!("COMMAND_ENDED/{}", id.attempt);
+    let event_id = step_id(&id.job_id, &step, &id.device_id);
+    let position = store.positions(&[event_id]).await?.remove(&event_id);
+    let Some(position) = position else {
+        return Ok(false);
+    };
+    let stored = store.event(position).await?;
+    Ok(stored.is_some_and(|stored| {
+        let text = |column: command::Column| stored.fact.cell(column).text();
+        text(command::Column::CommandId) == Some(&id.to_string())
+            && text(command::Column::State) == Some(answer.ended.word())
+            && text(command::Column::ErrorCode) == answer.error_code.as_deref()
+    }))
+}
+
+/// The end of a command, and of the job on the device if it is not tried again.
+fn ended(
+    on: &OnDevice,
+    id: &CommandId,
+    (answer, by): (&Answer, &str),
+    now: Instant,
+) -> Result<Vec<NewEvent>, Refusal> {
+    let worked_ms = (now.0 - on.step_at) / 1_000;
+    let took = answer
+        .duration_ms
+        .or((on.step == "ACKNOWLEDGED").then_some(worked_ms));
+    let took = took.map_or(Cell::Null, duration);
+    let told = commanded(
+        (&id.job_id, &on.job_type),
+        (&id.device_id, id.attempt),
+        answer.ended.word(),
+        (now, answer.provenance),
+    );
+    let told = told
+        .set(command::Column::DurationMs, took.clone())
+        .given(command::Column::ErrorCode, answer.error_code.as_deref())
+        .given(
+            command::Column::ErrorMessage,
+            answer.error_message.as_deref(),
+        )
+        .set(command::Column::Result, answer.result.clone())
+        .set(command::Column::ChangedBy, by);
+    let mut events = vec![told.finish()?];
+    let plan = Plan::of_text(on.plan.as_deref());
+    if answer.ended.is_retried() && id.attempt <= plan.retries {
+        return Ok(events);
+    }
+    let job = OfJob {
+        job_id: &id.job_id,
+        job_type: &on.job_type,
+        created_by: on.created_by.as_deref(),
+    };
+    let how = (now, answer.provenance);
+    let outcome = outcome_of(&job, &id.device_id, answer.ended.word(), how)
+        .set(outcome::Column::DurationMs, took)
+        .given(outcome::Column::ErrorCode, answer.error_code.as_deref())
+        .given(
+            outcome::Column::ErrorMessage,
+            answer.error_message.as_deref(),
+        )
+        .set(
+            outcome::Column::RetryCount,
+            i64::from(id.attempt.saturating_sub(1)),
+        );
+    events.push(outcome.finish()?);
+    Ok(events)
+}
+
+/// Records steps of a command on the version of its job that they were decided on; false when that has
+/// changed, or somebody else has recorded such a step.
+async fn record(
+    ingest: &Ingest,
+    id: &CommandId,
+    mut events: Vec<NewEvent>,
+    version: i64,
+) -> Result<bool, CommandError> {
+    for _ in 0..DECISIONS_MAX {
+        let expect = Expect::reading(entity_of(&id.job_id), version);
+        let appended = match ingest.command(events.clone(), Some(expect)).await {
+            Err(AppendError::Stale { .. }) => return Ok(false),
+            appended => appended?,
+        };
+        let mut conflicts = Vec::new();
+        for (event, outcome) in events.into_iter().zip(appended.outcomes) {
+            match outcome {
+                Outcome::Rejected(refusal) => return Err(CommandError::Refused(refusal)),
+                Outcome::Conflict(_) => conflicts.push(event),
+                Outcome::Recorded(_) | Outcome::Duplicate(_) => {}
+            }
+        }
+        if conflicts.is_empty() {
+            return Ok(true);
+        }
+        // their ids are taken: by steps of the same command, or by something that is none
+        let is_step = |event: &NewEvent| event.fact.kind == Kind::CommandTransition;
+        let steps = conflicts.iter().filter(|event| is_step(event)).count();
+        let left = unrecorded(ingest.store(), &id.job_id, conflicts).await;
+        events = left.map_err(|error| CommandError::Job(Box::new(error)))?;
+        if events.iter().filter(|event| is_step(event)).count() < steps {
+            return Ok(false);
+        }
+        if events.is_empty() {
+            return Ok(true);
+        }
+    }
+    Err(CommandError::Contended)
+}

@@ -1,0 +1,305 @@
+//! Laws of the machine of a job, under whatever interleaving of devices, people, time and restarts.
+
+use proptest::prelude::*;
+
+use super::machine::{Decision, Ended, JobState, Machine, Moved, Opening, Openings, Step, Target};
+use super::plan::Plan;
+use crate::event::{Instant, Position};
+
+/// All devices may be given commands at all times.
+struct Always;
+
+impl Openings for Always {
+    fn opens(&self, _device_key: i64, _at: Instant) -> Opening {
+        Opening::Open
+    }
+
+    fn is_away(&self, _device_key: i64) -> bool {
+        false
+    }
+}
+
+/// What may happen next.
+#[derive(Clone, Debug)]
+enum Happens {
+    /// The orchestrator decides, and so much of what it decides is recorded before it is killed.
+    Decided(usize),
+    Acknowledged(usize),
+    Answered(usize, Ended),
+    /// Somebody records an outcome without a command.
+    Outcome(usize, Ended),
+    Paused,
+    Resumed,
+    Cancelled,
+    /// Time goes by, in seconds.
+    Passes(i64),
+}
+
+fn happens() -> impl Strategy<Value = Happens> {
+    let device = 0..12_usize;
+    let end = prop_oneof![
+        6 => Just(Ended::Completed),
+        2 => Just(Ended::Failed),
+        1 => Just(Ended::Error),
+    ];
+    prop_oneof![
+        8 => (0..12_usize).prop_map(Happens::Decided),
+        6 => device.clone().prop_map(Happens::Acknowledged),
+        6 => (device.clone(), end.clone()).prop_map(|(d, e)| Happens::Answered(d, e)),
+        1 => (device, end).prop_map(|(d, e)| Happens::Outcome(d, e)),
+        1 => Just(Happens::Paused),
+        2 => Just(Happens::Resumed),
+        1 => (0..40_i32).prop_map(|n| if n == 0 { Happens::Cancelled } else { Happens::Decided(12) }),
+        4 => (1..90_i64).prop_map(Happens::Passes),
+    ]
+}
+
+fn plan() -> impl Strategy<Value = Plan> {
+    let rollout = (
+        proptest::option::of(1..5_u32),
+        0..20_u32,
+        0..4_u32,
+        proptest::option::of(0..4_u32),
+        proptest::option::of(0.0..100.0_f64),
+    );
+    let waits = (5..60_u32, 5..120_u32, 0..3_u32, 0..20_u32);
+    (rollout, waits).prop_map(|((batch, pause, canary, max, percent), waits)| Plan {
+        batch_size: batch,
+        batch_pause_seconds: pause,
+        canary_devices: canary,
+        failures_max: max,
+        failures_max_percent: percent,
+        timeout_seconds: waits.0,
+        time_to_live_seconds: waits.1,
+        retries: waits.2,
+        retry_backoff_seconds: waits.3,
+        ..Plan::default()
+    })
+}
+
+/// A job whose steps are recorded as the log would, and held to the diagram.
+struct Job {
+    machine: Machine,
+    now: Instant,
+    position: i64,
+    /// Commands that each device was given.
+    given: Vec<u32>,
+}
+
+impl Job {
+    fn new(plan: Plan, devices: usize) -> Self {
+        let keys = (0_i64..).take(devices);
+        Self {
+            machine: Machine {
+                state: JobState::Queued,
+                plan,
+                targets: keys.map(Target::new).collect(),
+            },
+            now: Instant(1_000_000_000),
+            position: 1,
+            given: vec![0; devices],
+        }
+    }
+
+    fn when(&mut self) -> (Instant, Position) {
+        self.position += 1;
+        (self.now, Position(self.position))
+    }
+
+    fn transit(&mut self, state: JobState) {
+        let before = self.machine.state;
+        let when = self.when();
+        self.machine.transit(state, when);
+        let after = self.machine.state;
+        assert!(
+            before == after || before.may_become(after),
+            "{before:?} {after:?}"
+        );
+        if !after.is_open() {
+            let targets = &self.machine.targets;
+            assert!(targets.iter().all(|target| target.ended.is_some()));
+        }
+    }
+
+    fn end(&mut self, place: usize, attempt: u32, ended: Ended) {
+        let when = self.when();
+        let is_last = !(ended.is_retried() && attempt <= self.machine.plan.retries);
+        let target = &mut self.machine.targets[place];
+        let counts = target.attempt == attempt && target.step != Step::Waiting;
+        target.command(attempt, Moved::Ended, when);
+        if is_last && counts && self.machine.state.is_open() {
+            self.machine.targets[place].end(ended, when);
+        }
+    }
+
+    /// Records what was decided, up to a number of devices.
+    fn record(&mut self, decision: &Decision, upto: usize) {
+        for place in decision.time_out.iter().take(upto) {
+            let attempt = self.machine.targets[*place].attempt;
+            self.end(*place, attempt, Ended::Timeout);
+        }
+        if let Some((state, _)) = decision.becomes {
+            assert!(decision.time_out.is_empty());
+            if upto > 0 {
+                self.transit(state);
+            }
+            return;
+        }
+        for (ordinal, place) in decision.issue.iter().take(upto).enumerate() {
+            assert_ne!(self.machine.state, JobState::Paused);
+            if ordinal == 0 && self.machine.state != JobState::Running {
+                self.transit(JobState::Running);
+            }
+            let when = self.when();
+            let target = &mut self.machine.targets[*place];
+            assert_eq!((target.step, target.ended), (Step::Waiting, None));
+            let attempt = target.attempt + 1;
+            target.command(attempt, Moved::Issued, when);
+            self.given[*place] += 1;
+            assert_eq!(self.given[*place], attempt);
+            assert!(attempt <= self.machine.plan.retries + 1);
+        }
+    }
+
+    fn decide(&self) -> Decision {
+        let decision = self.machine.decide(self.now, &Always);
+        let plan = &self.machine.plan;
+        if let Some(size) = plan.batch_size {
+            assert!(decision.issue.len() <= usize::try_from(size).unwrap());
+            let works =
+                |target: &Target| target.ended.is_none() && target.step == Step::Acknowledged;
+            assert!(decision.issue.is_empty() || !self.machine.targets.iter().any(works));
+        }
+        let canary = usize::try_from(plan.canary_devices).unwrap();
+        let canary = canary.min(self.machine.targets.len());
+        let all_did = self.machine.targets[..canary]
+            .iter()
+            .all(|target| target.ended == Some(Ended::Completed));
+        assert!(all_did || decision.issue.iter().all(|place| *place < canary));
+        decision
+    }
+
+    fn happens(&mut self, happens: &Happens) {
+        let devices = self.machine.targets.len();
+        match happens {
+            Happens::Decided(upto) => {
+                let decision = self.decide();
+                self.record(&decision, *upto);
+            }
+            Happens::Acknowledged(device) => {
+                let when = self.when();
+                let target = &mut self.machine.targets[device % devices];
+                let attempt = target.attempt;
+                target.command(attempt, Moved::Acknowledged, when);
+            }
+            Happens::Answered(device, ended) => {
+                let place = device % devices;
+                let attempt = self.machine.targets[place].attempt;
+                self.end(place, attempt, *ended);
+            }
+            Happens::Outcome(device, ended) => {
+                let when = self.when();
+                self.machine.targets[device % devices].end(*ended, when);
+            }
+            Happens::Paused => self.transit(JobState::Paused),
+            Happens::Resumed => {
+                if self.machine.state == JobState::Paused {
+                    let begun = self.machine.targets.iter().any(|target| target.attempt > 0);
+                    self.transit(if begun {
+                        JobState::Running
+                    } else {
+                        JobState::Queued
+                    });
+                }
+            }
+            Happens::Cancelled => self.transit(JobState::Cancelled),
+            Happens::Passes(seconds) => self.now = self.now.plus_ms(seconds * 1_000),
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_machine_never_leaves_its_diagram_and_comes_to_its_end(
+        plan in plan(),
+        devices in 1..12_usize,
+        all in proptest::collection::vec(happens(), 0..200),
+    ) {
+        let mut job = Job::new(plan, devices);
+        for one in &all {
+            job.happens(one);
+        }
+        // with nobody answering any more, time alone ends it
+        job.happens(&Happens::Resumed);
+        let mut steps = 0;
+        while job.machine.state.is_open() {
+            let decision = job.decide();
+            let idle = decision.issue.is_empty()
+                && decision.time_out.is_empty()
+                && decision.becomes.is_none();
+            if idle {
+                let at = decision.look_at;
+                prop_assert!(at.is_some_and(|at| at > job.now), "nothing would ever come");
+                job.now = at.unwrap();
+            } else {
+                job.record(&decision, usize::MAX);
+            }
+            steps += 1;
+            prop_assert!(steps < 1_000, "it does not end");
+        }
+    }
+
+    #[test]
+    fn what_is_heard_twice_changes_nothing(
+        plan in plan(),
+        devices in 1..6_usize,
+        all in proptest::collection::vec(happens(), 0..60),
+    ) {
+        let mut job = Job::new(plan, devices);
+        for one in &all {
+            job.happens(one);
+            let before = job.machine.targets.clone();
+            for target in &mut job.machine.targets {
+                let when = (job.now, Position(job.position));
+                for attempt in 1..=target.attempt {
+                    target.command(attempt, Moved::Issued, when);
+                }
+                for attempt in 1..target.attempt {
+                    target.command(attempt, Moved::Acknowledged, when);
+                    target.command(attempt, Moved::Ended, when);
+                }
+            }
+            prop_assert_eq!(&before, &job.machine.targets);
+        }
+    }
+}
+
+fn stopped_by(failed: usize, of: usize, plan: Plan) -> bool {
+    plan.is_stopped_by(failed, of)
+}
+
+#[test]
+fn a_job_is_stopped_when_more_have_failed_than_it_goes_on_with() {
+    let by_number = Plan {
+        failures_max: Some(2),
+        ..Plan::default()
+    };
+    assert!(!stopped_by(2, 100, by_number.clone()));
+    assert!(stopped_by(3, 100, by_number));
+    let by_part = Plan {
+        failures_max_percent: Some(5.0),
+        ..Plan::default()
+    };
+    assert!(!stopped_by(50, 1_000, by_part.clone()));
+    assert!(stopped_by(51, 1_000, by_part));
+}
+
+#[test]
+fn each_retry_waits_twice_as_long_and_a_day_at_most() {
+    let plan = Plan {
+        retry_backoff_seconds: 30,
+        ..Plan::default()
+    };
+    let waits = [1, 2, 3, 10, 40].map(|attempt| plan.retry_at(attempt, Instant(0)).0 / 1_000_000);
+    assert_eq!(waits, [30, 60, 120, 15_360, 86_400]);
+}

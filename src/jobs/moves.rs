@@ -1,0 +1,171 @@
+//! Moves jobs as people ask for it.
+
+use uuid::Uuid;
+
+use super::away::Away;
+use super::machine::{Ended, JobState};
+use super::retold::Retold;
+use super::standing::Standing;
+use super::steps::{self, moved};
+use super::{DECISIONS_MAX, JobError, NewJob, Plan, Start, create};
+use crate::ingest::Ingest;
+use crate::projections::jobs::outcomes_of;
+use crate::store::{Expect, Store};
+
+/// Which job is moved, and its version as the caller has read it.
+type Which<'a> = (&'a str, Option<i64>);
+/// Who moves it, and why.
+type By<'a> = (&'a str, Option<&'a str>);
+
+/// Stops a job: on devices that have not ended it, it ends as CANCELLED. Stopping it again does
+/// nothing. One that all its devices have ended has ended by that, whether or not it was moved yet.
+///
+/// # Errors
+/// When there is no such job, it has ended otherwise, or cannot be recorded.
+pub async fn cancel(
+    ingest: &Ingest,
+    (job_id, expected): Which<'_>,
+    by: By<'_>,
+) -> Result<(), JobError> {
+    let store = ingest.store();
+    for _ in 0..DECISIONS_MAX {
+        // the version first: what is read after it is at least as new
+        let ends = outcomes_of(job_id);
+        let ends = Expect::reading(ends.clone(), store.version(&ends).await?);
+        let mut job = Retold::read(ingest, job_id).await?;
+        let standing = job.standing();
+        let version = standing.job.position;
+        if expected.is_some_and(|expected| expected != version) {
+            return Err(JobError::Stale { version });
+        }
+        let now = ingest.clock().now();
+        if standing.machine.state == JobState::Cancelled {
+            // whoever hears of it finds what became of its devices
+            return job.act((ingest, &Away::default()), now).await;
+        }
+        if job.have_all_ended() {
+            // it has ended, and only has not been moved yet
+            match job.act((ingest, &Away::default()), now).await {
+                Ok(()) | Err(JobError::Contended) => continue,
+                Err(error) => return Err(error),
+            }
+        }
+        if !standing.machine.state.is_open() {
+            let (state, wanted) = (standing.job.state.clone(), JobState::Cancelled.word());
+            return Err(JobError::WrongState { state, wanted });
+        }
+        let step = moved(&standing.job, JobState::Cancelled, by, now)?;
+        // when few are left, the last may end it meanwhile
+        let expect = if job.left() < DECISIONS_MAX {
+            ends
+        } else {
+            standing.unmoved()
+        };
+        steps::record(ingest, job_id, vec![step], Some(expect)).await?;
+    }
+    Err(JobError::Contended)
+}
+
+/// Gives a job to no further device until it is resumed; devices that have it go on with it. Pausing it
+/// again does nothing.
+///
+/// # Errors
+/// When there is no such job, it has ended, or cannot be recorded.
+pub async fn pause(ingest: &Ingest, which: Which<'_>, by: By<'_>) -> Result<(), JobError> {
+    transit(ingest, which, by, |_| JobState::Paused).await
+}
+
+/// Has a job that was paused go on. Resuming one that goes on does nothing.
+///
+/// # Errors
+/// When there is no such job, it has ended, or cannot be recorded.
+pub async fn resume(ingest: &Ingest, which: Which<'_>, by: By<'_>) -> Result<(), JobError> {
+    transit(ingest, which, by, |standing| {
+        let targets = &standing.machine.targets;
+        match standing.machine.plan.start {
+            _ if !standing.machine.state.is_open() => JobState::Running,
+            _ if standing.machine.state != JobState::Paused => standing.machine.state,
+            _ if targets.iter().any(|target| target.attempt > 0) => JobState::Running,
+            Start::Now => JobState::Queued,
+            Start::At(_) | Start::InMaintenanceWindow | Start::Recurring(_) => JobState::Scheduled,
+        }
+    })
+    .await
+}
+
+async fn transit(
+    ingest: &Ingest,
+    (job_id, expected): Which<'_>,
+    by: By<'_>,
+    state: impl Fn(&Standing) -> JobState,
+) -> Result<(), JobError> {
+    for _ in 0..DECISIONS_MAX {
+        let standing = Standing::read(ingest.store(), job_id).await?;
+        let version = standing.job.position;
+        if expected.is_some_and(|expected| expected != version) {
+            return Err(JobError::Stale { version });
+        }
+        let (is, wanted) = (standing.machine.state, state(&standing));
+        if is == wanted {
+            return Ok(());
+        }
+        if !is.may_become(wanted) {
+            let (state, wanted) = (standing.job.state, wanted.word());
+            return Err(JobError::WrongState { state, wanted });
+        }
+        let now = ingest.clock().now();
+        let step = moved(&standing.job, wanted, by, now)?;
+        if steps::record(ingest, job_id, vec![step], Some(standing.unmoved())).await? {
+            return Ok(());
+        }
+    }
+    Err(JobError::Contended)
+}
+
+/// Makes a job of the same kind for the devices on which a job that has ended did not complete.
+///
+/// # Errors
+/// When there is no such job, it has not ended, no device failed, or it cannot be recorded.
+pub async fn retry(
+    ingest: &Ingest,
+    (job_id, expected): Which<'_>,
+    (retry_id, by): (Uuid, &str),
+) -> Result<(), JobError> {
+    let store = ingest.store();
+    let standing = Standing::read(store, job_id).await?;
+    let version = standing.job.position;
+    if expected.is_some_and(|expected| expected != version) {
+        return Err(JobError::Stale { version });
+    }
+    if standing.machine.state.is_open() {
+        let state = standing.job.state;
+        let wanted = "tried again";
+        return Err(JobError::WrongState { state, wanted });
+    }
+    let payload = standing.job.payload.as_deref();
+    let job = NewJob {
+        job_id: retry_id,
+        job_type: standing.job.job_type.clone(),
+        payload: payload.and_then(|text| serde_json::from_str(text).ok()),
+        plan: Plan {
+            start: Start::Now,
+            selection: None,
+            ..standing.machine.plan.clone()
+        },
+        targets: failed(store, &standing).await?,
+        created_by: by.to_owned(),
+        parent_job_id: Some(job_id.to_owned()),
+    };
+    create(ingest, job).await
+}
+
+async fn failed(store: &Store, standing: &Standing) -> Result<Vec<String>, JobError> {
+    let mut failed = Vec::new();
+    for target in &standing.machine.targets {
+        if target.ended != Some(Ended::Completed) {
+            failed.extend(store.id(target.device_key).await?.map(|id| id.to_string()));
+        }
+    }
+    failed.sort_unstable();
+    Ok(failed)
+}

@@ -1,0 +1,454 @@
+//! A job in the memory of the orchestrator: as it was read, moved on by what is recorded since.
+
+use std::collections::HashMap;
+
+use entity::job_outcomes::{Column, Model as OutcomeRow};
+use entity::{command_transitions as command, job_transitions as transition};
+
+use super::JobError;
+use super::away::Away;
+use super::machine::{Decision, Ended, JobState, Moved, Opening, Openings, Reason};
+use super::plan::Start;
+use super::recurrence::recur;
+use super::standing::Standing;
+use super::steps::{self, OfJob, commanded, duration, moved, outcome_of, step_id};
+use crate::event::{Cell, Event, Instant, NewEvent, Position, Provenance};
+use crate::history::{fleet, jobs};
+use crate::ingest::Ingest;
+use crate::kinds::{Draft, Kind};
+
+/// Devices at most whose steps are recorded at once: with their outcomes they are one request.
+const DEVICES_AT_ONCE: usize = 450;
+/// Who moves jobs by itself.
+const BY: &str = "server";
+
+/// A job in memory.
+#[derive(Debug)]
+pub(super) struct Retold {
+    standing: Standing,
+    provenances: HashMap<i64, Provenance>,
+    /// Whether something has moved since it was decided on last.
+    has_moved: bool,
+    /// When it is to be looked at though nothing has moved.
+    look_at: Option<Instant>,
+    /// Nothing is decided before what was recorded of it is known.
+    settled_at: Position,
+    /// Whether all that there is to be told of a job that has ended is told.
+    is_told: bool,
+}
+
+impl Retold {
+    pub(super) async fn read(ingest: &Ingest, job_id: &str) -> Result<Self, JobError> {
+        let store = ingest.store();
+        let standing = Standing::read(store, job_id).await?;
+        let targets = standing.machine.targets.iter();
+        let keys: Vec<i64> = targets.map(|target| target.device_key).collect();
+        Ok(Self {
+            provenances: fleet::provenances(store, &keys).await?,
+            standing,
+            has_moved: true,
+            look_at: None,
+            settled_at: Position(0),
+            is_told: false,
+        })
+    }
+
+    /// Whether nothing remains to be done.
+    pub(super) const fn is_over(&self) -> bool {
+        self.is_told
+    }
+
+    /// The job as it stands.
+    pub(super) const fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// Devices that have not ended it.
+    pub(super) fn left(&self) -> usize {
+        let targets = self.standing.machine.targets.iter();
+        targets.filter(|target| target.ended.is_none()).count()
+    }
+
+    /// Whether it is open, has devices, and all of them have ended it.
+    pub(super) fn have_all_ended(&self) -> bool {
+        let machine = &self.standing.machine;
+        machine.state.is_open() && !machine.targets.is_empty() && self.left() == 0
+    }
+
+    /// Whether it has ended, and something remains to be told of that.
+    pub(super) fn is_ending(&self) -> bool {
+        !self.standing.machine.state.is_open() && !self.is_told
+    }
+
+    /// Whether something may have to be done.
+    pub(super) fn is_due(&self, known: Position, now: Instant) -> bool {
+        let is_time = self.look_at.is_some_and(|at| at <= now);
+        known >= self.settled_at && (self.has_moved || is_time)
+    }
+
+    /// Moves on with an event of the job; one that was known when the job was read changes nothing.
+    pub(super) fn hear(&mut self, event: &Event) {
+        self.has_moved = true;
+        let when = (event.recorded_at, event.position);
+        let fact = &event.fact;
+        if fact.kind == Kind::JobTransition {
+            if event.position.0 > self.standing.job.position {
+                self.transit(event);
+            }
+            return;
+        }
+        let (device, is_command) = if fact.kind == Kind::CommandTransition {
+            (fact.cell(command::Column::DeviceKey), true)
+        } else {
+            (fact.cell(Column::DeviceKey), false)
+        };
+        let place = device
+            .int()
+            .and_then(|key| self.standing.places.get(&key).copied());
+        let Some(place) = place else { return };
+        let Some(target) = self.standing.machine.targets.get_mut(place) else {
+            return;
+        };
+        if is_command {
+            let attempt = fact.cell(command::Column::Attempt).int();
+            let attempt = attempt.and_then(|attempt| u32::try_from(attempt).ok());
+            let moved = match fact.cell(command::Column::State).text() {
+                Some("ISSUED") => Moved::Issued,
+                Some("ACKNOWLEDGED") => Moved::Acknowledged,
+                _ => Moved::Ended,
+            };
+            target.command(attempt.unwrap_or_default(), moved, when);
+        } else if fact.cell(Column::Scope).text() == Some("DEVICE") {
+            let ended = fact.cell(Column::Status).text().and_then(Ended::of_word);
+            let counts = target.ended.is_none() || target.ended == Some(Ended::Cancelled);
+            if let Some(ended) = ended.filter(|_| counts) {
+                target.end(ended, when);
+                if let Some(outcome) = self.standing.outcomes.get_mut(place)
+                    && target.ended == Some(ended)
+                {
+                    outcome.get_or_insert(event.position.0);
+                }
+            }
+        }
+    }
+
+    fn transit(&mut self, event: &Event) {
+        let state = event.fact.cell(transition::Column::State).text();
+        if let Some(state) = state.and_then(JobState::of_word) {
+            let when = (event.recorded_at, event.position);
+            self.standing.machine.transit(state, when);
+            self.standing.job.state = state.word().to_owned();
+        }
+        self.standing.job.changed_at = event.fact.occurred_at.0;
+        self.standing.job.position = event.position.0;
+        self.standing.version += 1;
+    }
+
+    /// Does what is due.
+    ///
+    /// # Errors
+    /// [`JobError::Contended`] when it has moved since it was read: it is to be read anew.
+    pub(super) async fn act(
+        &mut self,
+        (ingest, away): (&Ingest, &Away),
+        now: Instant,
+    ) -> Result<(), JobError> {
+        (self.has_moved, self.look_at) = (false, None);
+        if !self.standing.machine.state.is_open() {
+            self.tell_of_end(ingest).await?;
+            self.is_told = true;
+            return Ok(());
+        }
+        if matches!(self.standing.machine.plan.start, Start::Recurring(_)) {
+            if self.standing.machine.state == JobState::Scheduled {
+                self.look_at = Some(recur(ingest, &self.standing, now).await?);
+            }
+            return Ok(());
+        }
+        let not_before = match self.standing.machine.plan.start {
+            Start::At(at) => at,
+            Start::Now | Start::InMaintenanceWindow | Start::Recurring(_) => Instant(0),
+        };
+        let openings = Fleet { not_before, away };
+        let decision = self.standing.machine.decide(now, &openings);
+        self.look_at = decision.look_at;
+        self.carry_out(ingest, &decision, now).await
+    }
+
+    async fn carry_out(
+        &mut self,
+        ingest: &Ingest,
+        decision: &Decision,
+        now: Instant,
+    ) -> Result<(), JobError> {
+        if !decision.time_out.is_empty() {
+            self.time_out(ingest, &decision.time_out, now).await?;
+        } else if let Some(becomes) = decision.becomes {
+            self.end(ingest, becomes, now).await?;
+        } else if !decision.issue.is_empty() {
+            self.issue(ingest, &decision.issue, now).await?;
+        } else {
+            return Ok(());
+        }
+        self.settled_at = ingest.store().head();
+        Ok(())
+    }
+
+    /// Gives devices their next commands. With the first, the job begins to run.
+    async fn issue(
+        &mut self,
+        ingest: &Ingest,
+        places: &[usize],
+        now: Instant,
+    ) -> Result<(), JobError> {
+        let begins = self.standing.machine.state != JobState::Running;
+        let mut expect = self.standing.unmoved();
+        for (ordinal, places) in places.chunks(DEVICES_AT_ONCE * 2 - 1).enumerate() {
+            let mut events = Vec::with_capacity(places.len() + 1);
+            if begins && ordinal == 0 {
+                let why = (BY, None);
+                events.push(moved(&self.standing.job, JobState::Running, why, now)?);
+            }
+            for place in places {
+                let Some((device_id, attempt, how)) = self.device(ingest, *place, now).await?
+                else {
+                    continue;
+                };
+                let of = self.of_job();
+                let device = (device_id.as_str(), attempt + 1);
+                let draft = commanded((of.job_id, of.job_type), device, "ISSUED", how);
+                events.push(draft.set(command::Column::ChangedBy, BY).finish()?);
+            }
+            self.record(ingest, events, expect.clone()).await?;
+            if begins && ordinal == 0 {
+                expect.version += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends commands that ran out of time, and the job on those devices that are not tried again.
+    async fn time_out(
+        &mut self,
+        ingest: &Ingest,
+        places: &[usize],
+        now: Instant,
+    ) -> Result<(), JobError> {
+        for places in places.chunks(DEVICES_AT_ONCE) {
+            let mut events = Vec::with_capacity(places.len() * 2);
+            for place in places {
+                events.extend(self.timed_out(ingest, *place, now).await?);
+            }
+            self.record(ingest, events, self.standing.unmoved()).await?;
+        }
+        Ok(())
+    }
+
+    async fn timed_out(
+        &self,
+        ingest: &Ingest,
+        place: usize,
+        now: Instant,
+    ) -> Result<Vec<NewEvent>, JobError> {
+        let Some((device_id, attempt, how)) = self.device(ingest, place, now).await? else {
+            return Ok(Vec::new());
+        };
+        let is_acknowledged = self
+            .standing
+            .machine
+            .targets
+            .get(place)
+            .is_some_and(|target| target.step == super::machine::Step::Acknowledged);
+        let (code, message) = if is_acknowledged {
+            ("NO_ANSWER", "The device did not end the command in time")
+        } else {
+            ("NOT_TAKEN", "The device did not take the command in time")
+        };
+        let of = self.of_job();
+        let device = (device_id.as_str(), attempt);
+        let told = commanded((of.job_id, of.job_type), device, "TIMEOUT", how);
+        let told = told
+            .set(command::Column::ErrorCode, code)
+            .set(command::Column::ErrorMessage, message)
+            .set(command::Column::ChangedBy, BY);
+        let mut events = vec![told.finish()?];
+        if attempt > self.standing.machine.plan.retries {
+            let outcome = outcome_of(&of, &device_id, "TIMEOUT", how)
+                .set(Column::ErrorCode, code)
+                .set(Column::ErrorMessage, message)
+                .set(Column::RetryCount, i64::from(attempt.saturating_sub(1)));
+            events.push(outcome.finish()?);
+        }
+        Ok(events)
+    }
+
+    /// Ends the job.
+    async fn end(
+        &mut self,
+        ingest: &Ingest,
+        (state, reason): (JobState, Reason),
+        now: Instant,
+    ) -> Result<(), JobError> {
+        let why = match reason {
+            Reason::Ended => None,
+            Reason::CanaryFailed => Some("a canary failed"),
+            Reason::TooManyFailed => Some("too many devices failed"),
+        };
+        let mut events = vec![moved(&self.standing.job, state, (BY, why), now)?];
+        if reason == Reason::Ended {
+            let outcomes = self.outcomes(ingest).await?;
+            events.push(self.ended(state, &outcomes, now)?);
+        }
+        self.record(ingest, events, self.standing.unmoved()).await
+    }
+
+    /// What remains to be recorded of a job that has ended: what became of the devices for which it was
+    /// stopped, and of the job as a whole.
+    async fn tell_of_end(&self, ingest: &Ingest) -> Result<(), JobError> {
+        let at = Instant(self.standing.job.changed_at);
+        let targets = self
+            .standing
+            .machine
+            .targets
+            .iter()
+            .zip(&self.standing.outcomes);
+        let stopped = |(target, outcome): (&super::machine::Target, &Option<i64>)| {
+            target.ended == Some(Ended::Cancelled) && outcome.is_none()
+        };
+        let places = targets.enumerate().filter(|(_, target)| stopped(*target));
+        let places: Vec<usize> = places.map(|(place, _)| place).collect();
+        for places in places.chunks(DEVICES_AT_ONCE) {
+            let mut events = Vec::with_capacity(places.len() * 2);
+            for place in places {
+                events.extend(self.stopped(ingest, *place, at).await?);
+            }
+            steps::record(ingest, &self.standing.job.job_id, events, None).await?;
+        }
+        let outcomes = self.outcomes(ingest).await?;
+        let ended = self.ended(self.standing.machine.state, &outcomes, at)?;
+        steps::record(ingest, &self.standing.job.job_id, vec![ended], None).await?;
+        Ok(())
+    }
+
+    async fn stopped(
+        &self,
+        ingest: &Ingest,
+        place: usize,
+        at: Instant,
+    ) -> Result<Vec<NewEvent>, JobError> {
+        let Some((device_id, attempt, how)) = self.device(ingest, place, at).await? else {
+            return Ok(Vec::new());
+        };
+        let of = self.of_job();
+        let mut events = Vec::with_capacity(2);
+        let target = self.standing.machine.targets.get(place);
+        if target.is_some_and(|target| target.step != super::machine::Step::Waiting) {
+            let device = (device_id.as_str(), attempt);
+            let told = commanded((of.job_id, of.job_type), device, "CANCELLED", how);
+            events.push(told.set(command::Column::ChangedBy, BY).finish()?);
+        }
+        events.push(outcome_of(&of, &device_id, "CANCELLED", how).finish()?);
+        Ok(events)
+    }
+
+    /// The id of a device, which of its commands it has, and what is said of an event of it.
+    async fn device(
+        &self,
+        ingest: &Ingest,
+        place: usize,
+        at: Instant,
+    ) -> Result<Option<(String, u32, (Instant, Provenance))>, JobError> {
+        let Some(target) = self.standing.machine.targets.get(place) else {
+            return Ok(None);
+        };
+        let id = ingest.store().id(target.device_key).await?;
+        let provenance = self.provenances.get(&target.device_key).copied();
+        let how = (at, provenance.unwrap_or(Provenance::Real));
+        Ok(id.map(|id| (id.to_string(), target.attempt, how)))
+    }
+
+    fn of_job(&self) -> OfJob<'_> {
+        OfJob::of(&self.standing.job)
+    }
+
+    async fn record(
+        &self,
+        ingest: &Ingest,
+        events: Vec<NewEvent>,
+        expect: crate::store::Expect,
+    ) -> Result<(), JobError> {
+        let job_id = &self.standing.job.job_id;
+        if steps::record(ingest, job_id, events, Some(expect)).await? {
+            Ok(())
+        } else {
+            Err(JobError::Contended)
+        }
+    }
+
+    /// The outcomes that count.
+    async fn outcomes(&self, ingest: &Ingest) -> Result<Vec<OutcomeRow>, JobError> {
+        let positions: Vec<i64> = self.standing.outcomes.iter().flatten().copied().collect();
+        Ok(jobs::outcomes(ingest.store(), &positions).await?)
+    }
+
+    /// How the job ended as a whole. It took no less time than the slowest of its devices says it did.
+    fn ended(
+        &self,
+        state: JobState,
+        outcomes: &[OutcomeRow],
+        at: Instant,
+    ) -> Result<NewEvent, JobError> {
+        let targets = &self.standing.machine.targets;
+        let count = |count: usize| Cell::Int(i64::try_from(count).unwrap_or(i64::MAX));
+        let ends = targets.iter().filter_map(|target| target.ended);
+        let succeeded = ends.clone().filter(|end| *end == Ended::Completed).count();
+        let failed = ends.count() - succeeded;
+        let slowest = outcomes
+            .iter()
+            .filter_map(|outcome| outcome.duration_ms)
+            .max();
+        let took_ms = (at.0 - self.standing.job.created_at) / 1_000;
+        let told = outcomes.iter();
+        let told = told.filter_map(|outcome| Provenance::of_code(outcome.provenance));
+        let stopped = targets.iter().filter(|t| t.ended == Some(Ended::Cancelled));
+        let stopped = stopped.filter_map(|t| self.provenances.get(&t.device_key).copied());
+        let draft = Draft::new(Kind::JobOutcome, at, most_real(told.chain(stopped)))
+            .event_id(step_id(&self.standing.job.job_id, "JOB", ""))
+            .set(Column::Scope, "JOB")
+            .set(Column::Status, state.word())
+            .set(
+                Column::DurationMs,
+                duration(took_ms.max(slowest.unwrap_or(0))),
+            )
+            .set(Column::DevicesTargeted, count(targets.len()))
+            .set(Column::DevicesSucceeded, count(succeeded))
+            .set(Column::DevicesFailed, count(failed));
+        Ok(self.of_job().named(draft).finish()?)
+    }
+}
+
+/// What concerns a real device is real, whatever else it concerns.
+fn most_real(provenances: impl Iterator<Item = Provenance>) -> Provenance {
+    let least = provenances.min_by_key(|provenance| provenance.code());
+    least.unwrap_or(Provenance::Real)
+}
+
+/// When devices may be given commands, and which of them are away.
+struct Fleet<'a> {
+    not_before: Instant,
+    away: &'a Away,
+}
+
+impl Openings for Fleet<'_> {
+    fn opens(&self, _device_key: i64, at: Instant) -> Opening {
+        if at < self.not_before {
+            Opening::From(self.not_before)
+        } else {
+            Opening::Open
+        }
+    }
+
+    fn is_away(&self, device_key: i64) -> bool {
+        self.away.has(device_key)
+    }
+}

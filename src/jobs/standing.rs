@@ -1,0 +1,66 @@
+//! A job as it was read, with the version that was read before it.
+
+use std::collections::HashMap;
+
+use super::machine::{Ended, JobState, Machine, Step, Target};
+use super::{JobError, Plan};
+use crate::event::{Instant, Position};
+use crate::history::jobs::{self, JobRow, TargetRow};
+use crate::projections::jobs::entity_of;
+use crate::store::{Expect, Store};
+
+/// A job as it was read.
+#[derive(Debug)]
+pub(super) struct Standing {
+    pub(super) version: i64,
+    pub(super) job: JobRow,
+    pub(super) machine: Machine,
+    /// The outcome of each device, in the order of the devices.
+    pub(super) outcomes: Vec<Option<i64>>,
+    /// Places of the devices by their keys.
+    pub(super) places: HashMap<i64, usize>,
+}
+
+impl Standing {
+    pub(super) async fn read(store: &Store, job_id: &str) -> Result<Self, JobError> {
+        // the version first: what is read after it is at least as new
+        let version = store.version(&entity_of(job_id)).await?;
+        let job = jobs::job(store, job_id).await?.ok_or(JobError::Unknown)?;
+        let targets = jobs::targets(store, job_id).await?;
+        let outcomes = targets.iter().map(|row| row.outcome_position).collect();
+        let places = targets.iter().map(|row| row.device_key).zip(0..).collect();
+        let machine = Machine {
+            state: state_of(&job),
+            plan: Plan::of_text(job.plan.as_deref()),
+            targets: targets.iter().map(target_of).collect(),
+        };
+        Ok(Self {
+            version,
+            job,
+            machine,
+            outcomes,
+            places,
+        })
+    }
+
+    /// That nobody has moved the job since it was read.
+    pub(super) fn unmoved(&self) -> Expect {
+        Expect::reading(entity_of(&self.job.job_id), self.version)
+    }
+}
+
+pub(super) fn state_of(job: &JobRow) -> JobState {
+    // the tables hold no other word
+    JobState::of_word(&job.state).unwrap_or(JobState::Cancelled)
+}
+
+fn target_of(row: &TargetRow) -> Target {
+    Target {
+        device_key: row.device_key,
+        attempt: u32::try_from(row.attempt).unwrap_or(u32::MAX),
+        step: Step::of_word(&row.step).unwrap_or(Step::Waiting),
+        at: Instant(row.step_at),
+        position: Position(row.step_position),
+        ended: row.status.as_deref().and_then(Ended::of_word),
+    }
+}

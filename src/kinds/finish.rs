@@ -1,0 +1,34 @@
+//! What the kinds' rules over several fields are made of.
+
+use entity::ColumnName;
+
+use super::Refusal;
+use crate::event::{Cell, Fact};
+
+/// The `finish` of a kind without rules over several fields.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the form is that of the kinds that have such rules"
+)]
+pub(super) fn nothing_more(_: &mut Fact) -> Result<(), Refusal> {
+    Ok(())
+}
+
+/// Sets a field that is absent.
+pub(super) fn default_to(fact: &mut Fact, column: impl ColumnName + Copy, value: impl Into<Cell>) {
+    let index = fact.spec().index_of_column(column.name());
+    if let Some(cell) = index
+        .and_then(|index| fact.cells.get_mut(index))
+        .filter(|c| c.is_null())
+    {
+        *cell = value.into();
+    }
+}
+
+/// Sets a field, whatever it was.
+pub(super) fn fill_in(fact: &mut Fact, column: impl ColumnName + Copy, value: Cell) {
+    let index = fact.spec().index_of_column(column.name());
+    if let Some(cell) = index.and_then(|index| fact.cells.get_mut(index)) {
+        *cell = value;
+    }
+}
