@@ -53,6 +53,16 @@ pub struct AgentArgs {
     )]
     pub interval_seconds: u32,
 
+    /// A file of whose newest lines it tells when it is commanded to (LOG_COLLECTION). May be repeated; in
+    /// the environment, files are parted by commas
+    #[arg(
+        long = "log-file",
+        env = "HOMEPOT_LOG_FILE",
+        value_name = "FILE",
+        value_delimiter = ','
+    )]
+    pub log_files: Vec<PathBuf>,
+
     /// Folder in which events wait while the server is away; one agent each
     #[arg(
         long,

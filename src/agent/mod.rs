@@ -1,9 +1,12 @@
 //! `homepot-analytics agent`: reports the metrics of this machine over the public API.
 //!
-//! A sample every interval, the first one at once. Each is kept on disk before it is sent, and the
+//! A sample every interval, the first one at once; beside that it does what its device is commanded. Each is kept on disk before it is sent, and the
 //! same path serves a server that is away. Stops on its token: what was kept stays for the next run.
 
 mod args;
+mod commands;
+mod deeds;
+mod ledger;
 mod machine;
 mod registration;
 
@@ -14,12 +17,15 @@ use rand::rngs::StdRng;
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 pub use args::AgentArgs;
+use commands::Commander;
+use ledger::Ledger;
 use machine::{Machine, Measures};
 use registration::{Identity, Registrations};
 
@@ -57,8 +63,8 @@ pub enum AgentError {
     /// The machine has no name and none was given.
     #[error("this machine has no host name: give the device an id with --device")]
     NoName,
-    /// What was registered cannot be noted.
-    #[error("cannot note in {folder} what was registered")]
+    /// What was registered or done cannot be noted.
+    #[error("cannot read or write what is noted in {folder}")]
     Note {
         /// The spool folder.
         folder: PathBuf,
@@ -86,6 +92,7 @@ pub struct Agent {
 /// What the start has found.
 struct Ready {
     spool: Spool,
+    ledger: Ledger,
     machine: Machine,
     identity: Identity,
     registrations: Registrations,
@@ -144,9 +151,20 @@ impl Agent {
             "the agent has started"
         );
         let totals = handle.watch_totals();
+        let interval = Duration::from_secs(u64::from(self.args.interval_seconds));
+        let (configured, interval) = watch::channel(ready.ledger.interval().unwrap_or(interval));
+        let commander = Commander {
+            client: client.clone(),
+            device: ready.identity.device.clone(),
+            log_files: self.args.log_files.clone(),
+            ledger: ready.ledger,
+            interval: configured,
+            tracker: tracker.clone(),
+        };
+        tracker.spawn(commander.run(stop.clone()));
         let sampler = Sampler {
             device: ready.identity.device,
-            interval: Duration::from_secs(u64::from(self.args.interval_seconds)),
+            interval,
             clock: self.clock,
             client,
             tracker: tracker.clone(),
@@ -178,8 +196,13 @@ fn prepare(args: &AgentArgs) -> Result<Ready, AgentError> {
         folder: args.spool.clone(),
         source,
     })?;
+    let ledger = Ledger::open(&args.spool).map_err(|source| AgentError::Note {
+        folder: args.spool.clone(),
+        source,
+    })?;
     Ok(Ready {
         spool,
+        ledger,
         machine,
         identity,
         registrations,
@@ -203,23 +226,30 @@ fn line(event: &Value) -> Option<Line> {
 /// Takes the samples.
 struct Sampler {
     device: String,
-    interval: Duration,
+    interval: watch::Receiver<Duration>,
     clock: Clock,
     client: Client,
     tracker: TaskTracker,
 }
 
 impl Sampler {
-    async fn run(self, mut machine: Machine, handle: Handle, shutdown: &CancellationToken) {
+    async fn run(mut self, mut machine: Machine, handle: Handle, shutdown: &CancellationToken) {
         // The load of the processors is measured between two looks.
         let begin = tokio::time::Instant::now() + sysinfo::MINIMUM_CPU_UPDATE_INTERVAL;
-        let mut ticks = tokio::time::interval_at(begin, self.interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut interval = *self.interval.borrow_and_update();
+        let (mut ticks, mut is_fixed) = (ticks(begin, interval), false);
         loop {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
                 _ = ticks.tick() => {}
+                // it outlives whoever may change it
+                changed = self.interval.changed(), if !is_fixed => {
+                    is_fixed = changed.is_err();
+                    interval = *self.interval.borrow_and_update();
+                    ticks = self::ticks(tokio::time::Instant::now() + interval, interval);
+                    continue;
+                }
             }
             let look = self.tracker.spawn_blocking(move || {
                 let measures = machine.measure();
@@ -232,10 +262,10 @@ impl Sampler {
             let at = self.clock.now();
             let latency = tokio::select! {
                 biased;
-                latency = self.client.latency(LATENCY_TIMEOUT.min(self.interval)) => latency,
+                latency = self.client.latency(LATENCY_TIMEOUT.min(interval)) => latency,
                 () = shutdown.cancelled() => None,
             };
-            let event = self.event(&measures, &at.to_string(), latency);
+            let event = self.event((&measures, interval), &at.to_string(), latency);
             if handle
                 .keep(line(&event).into_iter().collect())
                 .await
@@ -246,16 +276,28 @@ impl Sampler {
         }
     }
 
-    fn event(&self, measures: &Measures, at: &str, latency: Option<Duration>) -> Value {
+    fn event(
+        &self,
+        (measures, interval): (&Measures, Duration),
+        at: &str,
+        latency: Option<Duration>,
+    ) -> Value {
         let mut body = json!(measures);
         body["deviceId"] = Value::from(self.device.as_str());
         body["occurredAt"] = Value::from(at);
         body["provenance"] = Value::from("REAL");
-        body["collectionIntervalSeconds"] = Value::from(self.interval.as_secs());
+        body["collectionIntervalSeconds"] = Value::from(interval.as_secs());
         if let Some(latency) = latency {
             let milliseconds = (latency.as_secs_f64() * 1e6).round() / 1e3;
             body["networkLatencyMs"] = Value::from(milliseconds);
         }
         json!({ "deviceMetrics": body })
     }
+}
+
+/// Ticks from an instant on; those that were missed are left out.
+fn ticks(begin: tokio::time::Instant, interval: Duration) -> tokio::time::Interval {
+    let mut ticks = tokio::time::interval_at(begin, interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticks
 }

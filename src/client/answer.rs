@@ -121,15 +121,22 @@ impl CallError {
 
 /// An answer over HTTP, as far as it matters.
 #[derive(Debug)]
-pub(super) struct Received<'a> {
+pub(super) struct Received {
     pub(super) status: u16,
     pub(super) retry_after: Option<Duration>,
-    pub(super) body: &'a [u8],
+    pub(super) body: Vec<u8>,
 }
 
 #[derive(Deserialize)]
 struct Answer {
     data: Option<Data>,
+    #[serde(default)]
+    errors: Vec<Fault>,
+}
+
+#[derive(Deserialize)]
+struct Anything {
+    data: Option<serde_json::Value>,
     #[serde(default)]
     errors: Vec<Fault>,
 }
@@ -159,13 +166,13 @@ struct Extensions {
     retry_after_ms: Option<u64>,
 }
 
-impl Received<'_> {
+impl Received {
     /// The outcomes of the first events sent, in their order and without a gap; at least one.
     ///
     /// # Errors
     /// When there are none.
     pub(super) fn outcomes(&self, sent: usize) -> Result<Vec<Outcome>, CallError> {
-        let Ok(answer) = serde_json::from_slice::<Answer>(self.body) else {
+        let Ok(answer) = serde_json::from_slice::<Answer>(&self.body) else {
             return Err(self.without_answer());
         };
         if let Some(payload) = answer.data.and_then(|data| data.record_events) {
@@ -179,6 +186,21 @@ impl Received<'_> {
         match answer.errors.into_iter().next() {
             Some(fault) => Err(self.refused(fault.extensions)),
             None => Err(self.without_answer()),
+        }
+    }
+
+    /// The data of an answer without errors.
+    ///
+    /// # Errors
+    /// When there are errors, or there is no data.
+    pub(super) fn data(&self) -> Result<serde_json::Value, CallError> {
+        let Ok(answer) = serde_json::from_slice::<Anything>(&self.body) else {
+            return Err(self.without_answer());
+        };
+        match (answer.errors.into_iter().next(), answer.data) {
+            (Some(fault), _) => Err(self.refused(fault.extensions)),
+            (None, Some(data)) => Ok(data),
+            (None, None) => Err(self.without_answer()),
         }
     }
 
@@ -261,7 +283,7 @@ mod tests {
         let received = Received {
             status,
             retry_after: None,
-            body: body.as_bytes(),
+            body: body.as_bytes().to_vec(),
         };
         received.outcomes(3)
     }
@@ -330,7 +352,7 @@ mod tests {
         let received = |seconds| Received {
             status: 503,
             retry_after: Some(Duration::from_secs(seconds)),
-            body: body.as_bytes(),
+            body: body.as_bytes().to_vec(),
         };
         let remedy = |seconds| received(seconds).outcomes(1).unwrap_err().remedy();
         assert_eq!(remedy(1), Remedy::Retry(Some(Duration::from_millis(1_500))));

@@ -143,7 +143,24 @@ impl Client {
                 input: Input { events },
             },
         };
-        let mut call = self.http.post(self.graphql.clone()).json(&request);
+        self.post(&request).await?.outcomes(events.len())
+    }
+
+    /// Asks for a document with variables, and gives the data of the answer.
+    ///
+    /// # Errors
+    /// When no answer came, or one with errors.
+    pub async fn ask(
+        &self,
+        query: &str,
+        variables: &serde_json::Value,
+    ) -> Result<serde_json::Value, CallError> {
+        let request = serde_json::json!({ "query": query, "variables": variables });
+        self.post(&request).await?.data()
+    }
+
+    async fn post(&self, request: &impl Serialize) -> Result<Received, CallError> {
+        let mut call = self.http.post(self.graphql.clone()).json(request);
         call = call.header(
             "accept",
             "application/graphql-response+json, application/json",
@@ -156,13 +173,11 @@ impl Client {
         let status = response.status().as_u16();
         let retry_after =
             answer::retry_after(response.headers().get(RETRY_AFTER), self.clock.now());
-        let body = body(response).await?;
-        let received = Received {
+        Ok(Received {
             status,
             retry_after,
-            body: &body,
-        };
-        received.outcomes(events.len())
+            body: body(response).await?,
+        })
     }
 
     /// Which instant it is by the clock of the server, as its last answer had it, to the second; by

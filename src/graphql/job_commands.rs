@@ -12,6 +12,7 @@ use super::order::InOrder;
 use super::scalars::{DateTime, JsonScalar, Long};
 use super::words::{JobTypes, Word};
 use super::{Api, access, api, of_failed};
+use crate::event::Instant;
 use crate::identity::Reach;
 use crate::jobs::{self, JobError, NewJob, NotThere, Start, TARGETS_MAX};
 use crate::store::EntityType;
@@ -140,7 +141,7 @@ impl JobCommands {
         };
         let job_id = keyed_id(caller, input.idempotency_key.as_deref(), "job");
         let deed = ("createJob", Some(job_id.to_string()));
-        let (asked, targets) = found;
+        let (asked, targets, _) = found;
         let job = NewJob {
             job_id,
             job_type: asked.job_type,
@@ -249,8 +250,8 @@ impl Command {
     }
 }
 
-/// What is asked of a job, and the devices that it is for.
-type Found = (Asked, Vec<String>);
+/// What is asked of a job, the devices that it is for, and when the first of them is given it.
+type Found = (Asked, Vec<String>, Instant);
 
 async fn find(
     ctx: &Context<'_>,
@@ -283,12 +284,26 @@ async fn find(
     {
         selection.reach = Some(sites.iter().map(ToString::to_string).collect());
     }
-    Ok(Ok((asked, targets)))
+    match starts_at(api, &asked, &targets).await {
+        Ok(starts_at) => Ok(Ok((asked, targets, starts_at))),
+        Err(error) => of_job(api, error).map(Err),
+    }
+}
+
+/// When the first of the devices of a job is given it.
+async fn starts_at(api: &Api, asked: &Asked, targets: &[String]) -> Result<Instant, JobError> {
+    let now = api.ingest.clock().now();
+    match &asked.plan.start {
+        Start::Now => Ok(now),
+        Start::At(at) => Ok(*at),
+        Start::InMaintenanceWindow => jobs::first_window(api.store(), targets, now).await,
+        Start::Recurring(cron) => jobs::first_time(api.store(), cron, targets, now).await,
+    }
 }
 
 async fn preview(ctx: &Context<'_>, input: &CreateJobInput) -> Result<JobPreview, Error> {
     let api = api(ctx);
-    let (asked, targets) = match find(ctx, input).await? {
+    let (asked, targets, starts_at) = match find(ctx, input).await? {
         Ok(found) => found,
         Err(error) => {
             return Ok(JobPreview {
@@ -318,7 +333,6 @@ async fn preview(ctx: &Context<'_>, input: &CreateJobInput) -> Result<JobPreview
     }
     loaders.count(devices.len())?;
     let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
-    let now = api.ingest.clock().now();
     let plan = &asked.plan;
     Ok(JobPreview {
         devices_targeted: count(targets.len()),
@@ -328,11 +342,7 @@ async fn preview(ctx: &Context<'_>, input: &CreateJobInput) -> Result<JobPreview
             let size = usize::try_from(size).unwrap_or(usize::MAX);
             count(targets.len().div_ceil(size))
         }),
-        starts_at: match &plan.start {
-            Start::Now => Some(DateTime(now)),
-            Start::At(at) => Some(DateTime(*at)),
-            Start::InMaintenanceWindow | Start::Recurring(_) => None,
-        },
+        starts_at: Some(DateTime(starts_at)),
         user_errors: Vec::new(),
     })
 }

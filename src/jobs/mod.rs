@@ -25,6 +25,7 @@ mod retold;
 mod selection;
 mod standing;
 mod steps;
+mod windows;
 
 use thiserror::Error;
 
@@ -43,8 +44,9 @@ pub use plan::{
     BACKOFF_SECONDS_MAX, BATCH_MAX, PAUSE_SECONDS_MAX, Plan, Priority, RETRIES_MAX, Start,
     TIME_TO_LIVE_SECONDS_MAX, TIMEOUT_SECONDS_MAX,
 };
-pub use recurrence::read_cron;
+pub use recurrence::{first_time, read_cron};
 pub use selection::{Conditions, NotThere, Selection};
+pub use windows::first_window;
 
 /// Devices at most of a job.
 pub const TARGETS_MAX: usize = 10_000;

@@ -55,6 +55,34 @@ pub(super) fn times(cron: &Cron, zone: Tz, now: Instant) -> (Option<Instant>, Op
     (last.map(instant), next.map(instant))
 }
 
+/// The first time of a job that recurs, in the zones of the sites of some devices.
+///
+/// # Errors
+/// When it never comes, or the tables cannot be read.
+pub async fn first_time(
+    store: &Store,
+    cron: &str,
+    device_ids: &[String],
+    now: Instant,
+) -> Result<Instant, JobError> {
+    let never = |why: String| JobError::NeverStarts { why };
+    let cron = read_cron(cron).map_err(never)?;
+    let names = store.names();
+    let keys = device_ids.iter();
+    let keys = keys.filter_map(|id| names.key(EntityType::Device, id));
+    let sites: HashSet<i64> = keys.filter_map(|key| names.site_of_device(key)).collect();
+    let mut first: Option<Instant> = None;
+    for (zone, of_zone) in zones(store).await? {
+        if of_zone.is_disjoint(&sites) {
+            continue;
+        }
+        if let (_, Some(next)) = times(&cron, zone, now) {
+            first = Some(first.map_or(next, |first| first.min(next)));
+        }
+    }
+    first.ok_or_else(|| never("its time does not come any more".to_owned()))
+}
+
 /// Makes the jobs of a job that recurs whose times have come, and tells when to look again.
 pub(super) async fn recur(
     ingest: &Ingest,

@@ -12,10 +12,12 @@ use super::plan::Start;
 use super::recurrence::recur;
 use super::standing::Standing;
 use super::steps::{self, OfJob, commanded, duration, moved, outcome_of, step_id};
+use super::windows::Windows;
 use crate::event::{Cell, Event, Instant, NewEvent, Position, Provenance};
 use crate::history::{fleet, jobs};
 use crate::ingest::Ingest;
 use crate::kinds::{Draft, Kind};
+use crate::store::{Names, Store};
 
 /// Devices at most whose steps are recorded at once: with their outcomes they are one request.
 const DEVICES_AT_ONCE: usize = 450;
@@ -27,6 +29,7 @@ const BY: &str = "server";
 pub(super) struct Retold {
     standing: Standing,
     provenances: HashMap<i64, Provenance>,
+    windows: Option<Windows>,
     /// Whether something has moved since it was decided on last.
     has_moved: bool,
     /// When it is to be looked at though nothing has moved.
@@ -46,6 +49,7 @@ impl Retold {
         Ok(Self {
             provenances: fleet::provenances(store, &keys).await?,
             standing,
+            windows: None,
             has_moved: true,
             look_at: None,
             settled_at: Position(0),
@@ -165,14 +169,50 @@ impl Retold {
             }
             return Ok(());
         }
-        let not_before = match self.standing.machine.plan.start {
-            Start::At(at) => at,
-            Start::Now | Start::InMaintenanceWindow | Start::Recurring(_) => Instant(0),
+        let store = ingest.store();
+        let openings = Fleet {
+            not_before: match self.standing.machine.plan.start {
+                Start::At(at) => at,
+                Start::Now | Start::InMaintenanceWindow | Start::Recurring(_) => Instant(0),
+            },
+            windows: self.windows(store, now).await?,
+            names: store.names(),
+            away,
         };
-        let openings = Fleet { not_before, away };
         let decision = self.standing.machine.decide(now, &openings);
         self.look_at = decision.look_at;
+        if let Some(windows) = &self.windows {
+            let again = windows.read_until();
+            self.look_at = Some(self.look_at.map_or(again, |at| at.min(again)));
+        }
         self.carry_out(ingest, &decision, now).await
+    }
+
+    /// For each site, whether it has a maintenance window now, if the job waits for them.
+    async fn windows(
+        &mut self,
+        store: &Store,
+        now: Instant,
+    ) -> Result<Option<HashMap<i64, Opening>>, JobError> {
+        let machine = &self.standing.machine;
+        if machine.plan.start != Start::InMaintenanceWindow {
+            return Ok(None);
+        }
+        let read = self.windows.take();
+        let windows = match read.filter(|windows| now < windows.read_until()) {
+            Some(windows) => windows,
+            None => {
+                let waiting = machine
+                    .targets
+                    .iter()
+                    .filter(|target| target.ended.is_none());
+                let keys = waiting.map(|target| target.device_key);
+                Windows::read(store, keys, now).await?
+            }
+        };
+        let at = windows.at(now);
+        self.windows = Some(windows);
+        Ok(Some(at))
     }
 
     async fn carry_out(
@@ -436,16 +476,23 @@ fn most_real(provenances: impl Iterator<Item = Provenance>) -> Provenance {
 /// When devices may be given commands, and which of them are away.
 struct Fleet<'a> {
     not_before: Instant,
+    /// By site, when it is to be in a maintenance window.
+    windows: Option<HashMap<i64, Opening>>,
+    names: &'a Names,
     away: &'a Away,
 }
 
 impl Openings for Fleet<'_> {
-    fn opens(&self, _device_key: i64, at: Instant) -> Opening {
+    fn opens(&self, device_key: i64, at: Instant) -> Opening {
         if at < self.not_before {
-            Opening::From(self.not_before)
-        } else {
-            Opening::Open
+            return Opening::From(self.not_before);
         }
+        let Some(windows) = &self.windows else {
+            return Opening::Open;
+        };
+        let site = self.names.site_of_device(device_key);
+        let opening = site.and_then(|site| windows.get(&site));
+        opening.copied().unwrap_or(Opening::Never)
     }
 
     fn is_away(&self, device_key: i64) -> bool {

@@ -564,6 +564,36 @@ async fn a_job_waits_for_its_time_and_recurs_in_the_time_of_each_site() {
 }
 
 #[tokio::test]
+async fn a_job_waits_for_the_maintenance_window_of_each_site() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let window = |site: &str, start: &str, end: &str| {
+            json!({ "siteSchedule": { "siteId": site, "dayOfWeek": "MONDAY", "openTime": "08:00",
+                "closeTime": "20:00", "maintenanceWindows": [{ "start": start, "end": end }] } })
+        };
+        app.record(json!([window("harbour", "13:00", "14:00")]))
+            .await;
+        let input = json!({ "jobType": "RESTART", "siteIds": ["harbour", "market"],
+            "start": { "inMaintenanceWindow": true } });
+        let refused = create(app, input.clone()).await;
+        assert_eq!(texts(&refused["userErrors"], "code"), ["NEVER_STARTS"]);
+        assert_eq!(texts(&refused["userErrors"], "field"), ["start"]);
+        app.record(json!([window("market", "22:00", "23:00")]))
+            .await;
+        let mut devices = Followed::new(app, None).await;
+        let job = made(app, input).await;
+        until(app, &job, |job| job["state"] == "SCHEDULED").await;
+        app.clock.advance_ms(3_600_000);
+        devices.told("till-1 1 ISSUED").await;
+        devices.told("till-2 1 ISSUED").await;
+        app.clock.advance_ms(9 * 3_600_000);
+        devices.told("till-3 1 ISSUED").await;
+        until(app, &job, |job| job["devicesIssued"] == 3).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn commands_outlive_a_restart_of_the_server() {
     on_each_database(async |app| {
         app.fleet().await;

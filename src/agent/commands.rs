@@ -1,0 +1,148 @@
+//! The agent does what its device is commanded: it asks for commands now and then, acknowledges each,
+//! does it, and tells how that ended.
+//!
+//! What it has done it notes in its spool folder before it tells it, so that a command that comes again,
+//! also after the machine was switched off, is answered as before and not done again.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
+
+use super::deeds::{self, Deed, Means};
+use super::ledger::{Answer, Ledger};
+use crate::client::{CallError, Client, Remedy};
+use crate::telemetry::chain;
+
+/// How often it asks at most, and at least.
+const ASKS_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+/// How long it leaves a server alone that will have none of it.
+const HELD_OFF: Duration = Duration::from_mins(10);
+
+const PENDING: &str = "query Pending($device: ID!) { pendingCommands(deviceId: $device, first: 100) { \
+    commandId jobType payload } }";
+const ACKNOWLEDGE: &str = "mutation Acknowledge($id: ID!) { acknowledgeCommand(input: { \
+    commandId: $id }) { userErrors { code } } }";
+const COMPLETE: &str = "mutation Complete($input: CompleteCommandInput!) { \
+    completeCommand(input: $input) { userErrors { code message } } }";
+
+/// Does what its device is commanded.
+pub(super) struct Commander {
+    pub(super) client: Client,
+    pub(super) device: String,
+    /// Files of whose newest lines it may tell.
+    pub(super) log_files: Vec<PathBuf>,
+    pub(super) ledger: Ledger,
+    /// The time between two samples, which it may be told to change.
+    pub(super) interval: watch::Sender<Duration>,
+    pub(super) tracker: TaskTracker,
+}
+
+/// A command as the server tells it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Command {
+    command_id: String,
+    job_type: String,
+    payload: Option<Value>,
+}
+
+impl Commander {
+    /// Does commands until it is told to stop.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let mut is_held_off = false;
+        loop {
+            let (least, most) = ASKS_EVERY;
+            let mut wait = self.interval.borrow().clamp(least, most);
+            match self.look().await {
+                Ok(()) => is_held_off = false,
+                Err(error) => {
+                    if error.remedy() == Remedy::Hold {
+                        wait = HELD_OFF;
+                        if !is_held_off {
+                            let error = chain(&error).to_string();
+                            warn!(
+                                error,
+                                "this agent is given no commands; its key is one of the role DEVICE or ADMIN?"
+                            );
+                        }
+                        is_held_off = true;
+                    } else {
+                        // the server is away, which the sender tells
+                        debug!(error = %chain(&error), "cannot ask for commands");
+                    }
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Result<(), CallError> {
+        let asked = json!({ "device": self.device });
+        let data = self.client.ask(PENDING, &asked).await?;
+        let commands = Vec::<Command>::deserialize(&data["pendingCommands"]);
+        for command in commands.unwrap_or_default() {
+            self.obey(command).await?;
+        }
+        Ok(())
+    }
+
+    async fn obey(&mut self, command: Command) -> Result<(), CallError> {
+        let id = command.command_id.clone();
+        if let Some(answer) = self.ledger.answer(&id) {
+            return self.tell(&id, &answer).await;
+        }
+        let told = self.client.ask(ACKNOWLEDGE, &json!({ "id": id })).await?;
+        if told["acknowledgeCommand"]["userErrors"] != json!([]) {
+            // it was taken back meanwhile
+            return Ok(());
+        }
+        info!(
+            command.id = id,
+            job.kind = command.job_type,
+            "doing what was commanded"
+        );
+        let latency = self.client.latency(deeds::LATENCY_WITHIN).await;
+        let means = Means {
+            folder: self.ledger.folder().to_owned(),
+            log_files: self.log_files.clone(),
+            latency,
+        };
+        let deed = self.tracker.spawn_blocking(move || {
+            deeds::act(&command.job_type, command.payload.as_ref(), &means)
+        });
+        let Ok(Deed { answer, interval }) = deed.await else {
+            return Ok(());
+        };
+        if let Err(error) = self.ledger.keep(&id, &answer, interval) {
+            warn!(%error, "cannot note what was done; it is not told, and will be done again");
+            return Ok(());
+        }
+        if let Some(interval) = interval {
+            self.interval.send_replace(interval);
+        }
+        self.tell(&id, &answer).await
+    }
+
+    async fn tell(&self, id: &str, answer: &Answer) -> Result<(), CallError> {
+        let mut input = json!(answer);
+        input["commandId"] = Value::from(id);
+        let told = self
+            .client
+            .ask(COMPLETE, &json!({ "input": input }))
+            .await?;
+        let refused = &told["completeCommand"]["userErrors"];
+        if *refused != json!([]) {
+            info!(command.id = id, refused = %refused, "what was done came too late");
+        }
+        Ok(())
+    }
+}
