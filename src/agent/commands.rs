@@ -47,7 +47,8 @@ pub(super) struct Commander {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Command {
-    command_id: String,
+    #[serde(rename = "commandId")]
+    id: String,
     job_type: String,
     payload: Option<Value>,
 }
@@ -96,7 +97,7 @@ impl Commander {
     }
 
     async fn obey(&mut self, command: Command) -> Result<(), CallError> {
-        let id = command.command_id.clone();
+        let id = command.id.clone();
         if let Some(answer) = self.ledger.answer(&id) {
             return self.tell(&id, &answer).await;
         }

@@ -159,7 +159,7 @@ impl Client {
         self.post(&request).await?.data()
     }
 
-    async fn post(&self, request: &impl Serialize) -> Result<Received, CallError> {
+    async fn post(&self, request: &(impl Serialize + Sync)) -> Result<Received, CallError> {
         let mut call = self.http.post(self.graphql.clone()).json(request);
         call = call.header(
             "accept",

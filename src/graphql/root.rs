@@ -128,7 +128,7 @@ impl<'a> RootFields<'a> {
             let (key, field) = (met.key(), met.field);
             let held = first.entry(key).or_insert(field);
             if let Some(why) = difference(&held.node, &field.node) {
-                return Err(conflict(key, why, [held.pos, field.pos]));
+                return Err(conflict(key, &why, [held.pos, field.pos]));
             }
             if met.is_left_out {
                 continue;
@@ -159,7 +159,7 @@ fn difference(held: &Field, more: &Field) -> Option<String> {
     (!are_same).then(|| "they have differing arguments".to_owned())
 }
 
-fn conflict(key: &Name, why: String, places: [Pos; 2]) -> ServerError {
+fn conflict(key: &Name, why: &str, places: [Pos; 2]) -> ServerError {
     let message = format!(
         "Fields \"{key}\" conflict because {why}. Use different aliases on the fields to fetch both if \
          this was intentional."

@@ -274,7 +274,7 @@ proptest! {
     }
 }
 
-fn stopped_by(failed: usize, of: usize, plan: Plan) -> bool {
+fn stopped_by(failed: usize, of: usize, plan: &Plan) -> bool {
     plan.is_stopped_by(failed, of)
 }
 
@@ -284,14 +284,14 @@ fn a_job_is_stopped_when_more_have_failed_than_it_goes_on_with() {
         failures_max: Some(2),
         ..Plan::default()
     };
-    assert!(!stopped_by(2, 100, by_number.clone()));
-    assert!(stopped_by(3, 100, by_number));
+    assert!(!stopped_by(2, 100, &by_number));
+    assert!(stopped_by(3, 100, &by_number));
     let by_part = Plan {
         failures_max_percent: Some(5.0),
         ..Plan::default()
     };
-    assert!(!stopped_by(50, 1_000, by_part.clone()));
-    assert!(stopped_by(51, 1_000, by_part));
+    assert!(!stopped_by(50, 1_000, &by_part));
+    assert!(stopped_by(51, 1_000, &by_part));
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod away;
 mod commands;
 mod create;
 mod deliveries;
+mod endings;
 mod executor;
 pub mod machine;
 #[cfg(test)]

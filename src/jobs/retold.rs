@@ -2,33 +2,33 @@
 
 use std::collections::HashMap;
 
-use entity::job_outcomes::{Column, Model as OutcomeRow};
+use entity::job_outcomes::Column;
 use entity::{command_transitions as command, job_transitions as transition};
 
 use super::JobError;
 use super::away::Away;
-use super::machine::{Decision, Ended, JobState, Moved, Opening, Openings, Reason};
+use super::machine::{Decision, Ended, JobState, Moved, Opening, Openings, Reason, Step};
 use super::plan::Start;
 use super::recurrence::recur;
 use super::standing::Standing;
-use super::steps::{self, OfJob, commanded, duration, moved, outcome_of, step_id};
+use super::steps::{self, OfJob, commanded, moved, outcome_of};
 use super::windows::Windows;
-use crate::event::{Cell, Event, Instant, NewEvent, Position, Provenance};
-use crate::history::{fleet, jobs};
+use crate::event::{Event, Instant, NewEvent, Position, Provenance};
+use crate::history::fleet;
 use crate::ingest::Ingest;
-use crate::kinds::{Draft, Kind};
+use crate::kinds::Kind;
 use crate::store::{Names, Store};
 
 /// Devices at most whose steps are recorded at once: with their outcomes they are one request.
-const DEVICES_AT_ONCE: usize = 450;
+pub(super) const DEVICES_AT_ONCE: usize = 450;
 /// Who moves jobs by itself.
-const BY: &str = "server";
+pub(super) const BY: &str = "server";
 
 /// A job in memory.
 #[derive(Debug)]
 pub(super) struct Retold {
-    standing: Standing,
-    provenances: HashMap<i64, Provenance>,
+    pub(super) standing: Standing,
+    pub(super) provenances: HashMap<i64, Provenance>,
     windows: Option<Windows>,
     /// Whether something has moved since it was decided on last.
     has_moved: bool,
@@ -141,7 +141,7 @@ impl Retold {
         if let Some(state) = state.and_then(JobState::of_word) {
             let when = (event.recorded_at, event.position);
             self.standing.machine.transit(state, when);
-            self.standing.job.state = state.word().to_owned();
+            state.word().clone_into(&mut self.standing.job.state);
         }
         self.standing.job.changed_at = event.fact.occurred_at.0;
         self.standing.job.position = event.position.0;
@@ -199,16 +199,15 @@ impl Retold {
             return Ok(None);
         }
         let read = self.windows.take();
-        let windows = match read.filter(|windows| now < windows.read_until()) {
-            Some(windows) => windows,
-            None => {
-                let waiting = machine
-                    .targets
-                    .iter()
-                    .filter(|target| target.ended.is_none());
-                let keys = waiting.map(|target| target.device_key);
-                Windows::read(store, keys, now).await?
-            }
+        let windows = if let Some(windows) = read.filter(|windows| now < windows.read_until()) {
+            windows
+        } else {
+            let waiting = machine
+                .targets
+                .iter()
+                .filter(|target| target.ended.is_none());
+            let keys = waiting.map(|target| target.device_key);
+            Windows::read(store, keys, now).await?
         };
         let at = windows.at(now);
         self.windows = Some(windows);
@@ -298,7 +297,7 @@ impl Retold {
             .machine
             .targets
             .get(place)
-            .is_some_and(|target| target.step == super::machine::Step::Acknowledged);
+            .is_some_and(|target| target.step == Step::Acknowledged);
         let (code, message) = if is_acknowledged {
             ("NO_ANSWER", "The device did not end the command in time")
         } else {
@@ -342,57 +341,8 @@ impl Retold {
         self.record(ingest, events, self.standing.unmoved()).await
     }
 
-    /// What remains to be recorded of a job that has ended: what became of the devices for which it was
-    /// stopped, and of the job as a whole.
-    async fn tell_of_end(&self, ingest: &Ingest) -> Result<(), JobError> {
-        let at = Instant(self.standing.job.changed_at);
-        let targets = self
-            .standing
-            .machine
-            .targets
-            .iter()
-            .zip(&self.standing.outcomes);
-        let stopped = |(target, outcome): (&super::machine::Target, &Option<i64>)| {
-            target.ended == Some(Ended::Cancelled) && outcome.is_none()
-        };
-        let places = targets.enumerate().filter(|(_, target)| stopped(*target));
-        let places: Vec<usize> = places.map(|(place, _)| place).collect();
-        for places in places.chunks(DEVICES_AT_ONCE) {
-            let mut events = Vec::with_capacity(places.len() * 2);
-            for place in places {
-                events.extend(self.stopped(ingest, *place, at).await?);
-            }
-            steps::record(ingest, &self.standing.job.job_id, events, None).await?;
-        }
-        let outcomes = self.outcomes(ingest).await?;
-        let ended = self.ended(self.standing.machine.state, &outcomes, at)?;
-        steps::record(ingest, &self.standing.job.job_id, vec![ended], None).await?;
-        Ok(())
-    }
-
-    async fn stopped(
-        &self,
-        ingest: &Ingest,
-        place: usize,
-        at: Instant,
-    ) -> Result<Vec<NewEvent>, JobError> {
-        let Some((device_id, attempt, how)) = self.device(ingest, place, at).await? else {
-            return Ok(Vec::new());
-        };
-        let of = self.of_job();
-        let mut events = Vec::with_capacity(2);
-        let target = self.standing.machine.targets.get(place);
-        if target.is_some_and(|target| target.step != super::machine::Step::Waiting) {
-            let device = (device_id.as_str(), attempt);
-            let told = commanded((of.job_id, of.job_type), device, "CANCELLED", how);
-            events.push(told.set(command::Column::ChangedBy, BY).finish()?);
-        }
-        events.push(outcome_of(&of, &device_id, "CANCELLED", how).finish()?);
-        Ok(events)
-    }
-
     /// The id of a device, which of its commands it has, and what is said of an event of it.
-    async fn device(
+    pub(super) async fn device(
         &self,
         ingest: &Ingest,
         place: usize,
@@ -407,7 +357,7 @@ impl Retold {
         Ok(id.map(|id| (id.to_string(), target.attempt, how)))
     }
 
-    fn of_job(&self) -> OfJob<'_> {
+    pub(super) fn of_job(&self) -> OfJob<'_> {
         OfJob::of(&self.standing.job)
     }
 
@@ -424,53 +374,6 @@ impl Retold {
             Err(JobError::Contended)
         }
     }
-
-    /// The outcomes that count.
-    async fn outcomes(&self, ingest: &Ingest) -> Result<Vec<OutcomeRow>, JobError> {
-        let positions: Vec<i64> = self.standing.outcomes.iter().flatten().copied().collect();
-        Ok(jobs::outcomes(ingest.store(), &positions).await?)
-    }
-
-    /// How the job ended as a whole. It took no less time than the slowest of its devices says it did.
-    fn ended(
-        &self,
-        state: JobState,
-        outcomes: &[OutcomeRow],
-        at: Instant,
-    ) -> Result<NewEvent, JobError> {
-        let targets = &self.standing.machine.targets;
-        let count = |count: usize| Cell::Int(i64::try_from(count).unwrap_or(i64::MAX));
-        let ends = targets.iter().filter_map(|target| target.ended);
-        let succeeded = ends.clone().filter(|end| *end == Ended::Completed).count();
-        let failed = ends.count() - succeeded;
-        let slowest = outcomes
-            .iter()
-            .filter_map(|outcome| outcome.duration_ms)
-            .max();
-        let took_ms = (at.0 - self.standing.job.created_at) / 1_000;
-        let told = outcomes.iter();
-        let told = told.filter_map(|outcome| Provenance::of_code(outcome.provenance));
-        let stopped = targets.iter().filter(|t| t.ended == Some(Ended::Cancelled));
-        let stopped = stopped.filter_map(|t| self.provenances.get(&t.device_key).copied());
-        let draft = Draft::new(Kind::JobOutcome, at, most_real(told.chain(stopped)))
-            .event_id(step_id(&self.standing.job.job_id, "JOB", ""))
-            .set(Column::Scope, "JOB")
-            .set(Column::Status, state.word())
-            .set(
-                Column::DurationMs,
-                duration(took_ms.max(slowest.unwrap_or(0))),
-            )
-            .set(Column::DevicesTargeted, count(targets.len()))
-            .set(Column::DevicesSucceeded, count(succeeded))
-            .set(Column::DevicesFailed, count(failed));
-        Ok(self.of_job().named(draft).finish()?)
-    }
-}
-
-/// What concerns a real device is real, whatever else it concerns.
-fn most_real(provenances: impl Iterator<Item = Provenance>) -> Provenance {
-    let least = provenances.min_by_key(|provenance| provenance.code());
-    least.unwrap_or(Provenance::Real)
 }
 
 /// When devices may be given commands, and which of them are away.

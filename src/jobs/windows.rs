@@ -83,12 +83,9 @@ pub async fn first_window(
         };
         first = Some(first.map_or(at, |first: Instant| first.min(at)));
     }
-    match first.filter(|_| without.is_empty()) {
-        Some(first) => Ok(first),
-        None => {
-            let some: Vec<&str> = without.iter().take(NAMED_MAX).map(AsRef::as_ref).collect();
-            let why = format!("no maintenance window comes at {}", some.join(", "));
-            Err(JobError::NeverStarts { why })
-        }
-    }
+    first.filter(|_| without.is_empty()).ok_or_else(|| {
+        let some: Vec<&str> = without.iter().take(NAMED_MAX).map(AsRef::as_ref).collect();
+        let why = format!("no maintenance window comes at {}", some.join(", "));
+        JobError::NeverStarts { why }
+    })
 }

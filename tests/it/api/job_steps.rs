@@ -33,7 +33,7 @@ async fn created_for_later(app: &TestApp) -> (String, String) {
 }
 
 /// Waits until so many commands were given to devices.
-async fn issued(app: &TestApp, commands: usize) {
+pub(super) async fn issued(app: &TestApp, commands: usize) {
     let mut socket = app.socket().await;
     let document = "subscription { deviceCommands { command { deviceId } } }";
     let id = socket.subscribe(document, json!({})).await;

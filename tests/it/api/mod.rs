@@ -32,6 +32,7 @@ mod protocol;
 mod proxies;
 mod record;
 mod requests;
+mod rollouts;
 mod roots;
 mod schedules;
 mod schema;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::app::{TestApp, on_each_database};
 use super::super::inputs::minimal;
+use super::super::job_steps::issued;
 use super::{ask, grant, key};
 
 /// The columns: who asks. `@` are those who are bound to the site `harbour`, with the devices `till-1` and
@@ -40,6 +41,11 @@ const ROWS: &[(&str, &str, &str)] = &[
                                                                       "YY Y- YY Y- YY Y- FF FF"),
     ("job", "{ job(jobId: \"JOB\") { jobId } }",                      "YY Y- YY Y- YY Y- FF FF"),
     ("jobs", "{ jobs { nodes { jobId } totalCount } }",               "YY YY YY YY YY YY FF FF"),
+    ("jobTypes", "{ jobTypes { jobType } }",                          "YY YY YY YY YY YY FF FF"),
+    ("previewJob", "{ previewJob(input: { jobType: RESTART, deviceIds: [\"DEVICE\"] }) {
+        devicesTargeted userErrors { code } } }",                     "FF FF YY Y- YY FF FF FF"),
+    ("pendingCommands", "{ pendingCommands(deviceId: \"DEVICE\") { commandId } }",
+                                                                      "FF FF FF FF YY Y- FF FF"),
     ("siteStatus", "{ siteStatus(siteId: \"SITE\") { state } }",      "YY Y- YY Y- YY Y- FF FF"),
     ("operatingHours", "{ operatingHours(siteId: \"SITE\", from: \"2026-11-23T00:00:00Z\",
         to: \"2026-11-30T00:00:00Z\") { start } }",                   "YY Y- YY Y- YY Y- FF FF"),
@@ -54,6 +60,16 @@ const ROWS: &[(&str, &str, &str)] = &[
         job { jobId } userErrors { code } } }",                       "FF FF YY Y- YY FF FF FF"),
     ("cancelJob", "mutation { cancelJob(input: { jobId: \"JOB\" }) {
         job { state } userErrors { code } } }",                       "FF FF YY Y- YY FF FF FF"),
+    ("pauseJob", "mutation { pauseJob(input: { jobId: \"JOB\" }) {
+        job { state } userErrors { code } } }",                       "FF FF YY Y- YY FF FF FF"),
+    ("resumeJob", "mutation { resumeJob(input: { jobId: \"JOB\" }) {
+        job { state } userErrors { code } } }",                       "FF FF YY Y- YY FF FF FF"),
+    ("retryJob", "mutation { retryJob(input: { jobId: \"JOB\" }) {
+        job { state } userErrors { code } } }",                       "FF FF YY Y- YY FF FF FF"),
+    ("acknowledgeCommand", "mutation { acknowledgeCommand(input: { commandId: \"none\" }) {
+        commandId userErrors { code } } }",                           "FF FF FF FF -- -- FF FF"),
+    ("completeCommand", "mutation { completeCommand(input: { commandId: \"none\", status: COMPLETED }) {
+        commandId userErrors { code } } }",                           "FF FF FF FF -- -- FF FF"),
     ("setConfiguration", "mutation { setConfiguration(input: { entityType: DEVICE, entityId: \"DEVICE\",
         parameterName: \"p\", value: 1 }) { change { position } userErrors { code } } }",
                                                                       "FF FF YY Y- YY FF FF FF"),
@@ -76,6 +92,7 @@ const OF_NOTHING: &str = "YY -- YY -- YY -- FF FF";
 const OF_ADMINISTRATORS: &str = "FF FF FF FF YY FF FF FF";
 /// Rows of subscriptions: whether one may subscribe; what comes is told elsewhere.
 const STREAMS: &str = "YY YY YY YY YY YY FF FF";
+const COMMANDS: &str = "FF FF FF FF YY YY FF FF";
 
 fn of_kind(spec: &Spec) -> &'static str {
     if spec.audience == Audience::Administrators {
@@ -176,10 +193,10 @@ async fn nobody_follows_what_they_may_not_read() {
                 let kind = Kind::ALL.iter().find(|kind| kind.spec().stream == field);
                 let administrators =
                     kind.is_some_and(|kind| kind.spec().audience == Audience::Administrators);
-                let cells = if administrators {
-                    OF_ADMINISTRATORS
-                } else {
-                    STREAMS
+                let cells = match field {
+                    _ if administrators => OF_ADMINISTRATORS,
+                    "deviceCommands" => COMMANDS,
+                    _ => STREAMS,
                 };
                 let cell = cells.split(' ').nth(column).unwrap();
                 let job = if field == "jobProgress" {
@@ -254,6 +271,7 @@ async fn furnished(app: &TestApp) -> [Place; 2] {
             event: event.to_owned(),
         });
         job(app, "", device).await;
+        issued(app, usize::try_from(ordinal).unwrap()).await;
     }
     app.data("mutation { setConfiguration(input: { entityType: SYSTEM, parameterName: \"p\", value: 1 }) { userErrors { code } } }")
         .await;

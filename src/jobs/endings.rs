@@ -1,0 +1,112 @@
+//! What is told of a job that has ended: its outcome as a whole, and those of the devices for which it was
+//! stopped.
+
+use entity::command_transitions as command;
+use entity::job_outcomes::{Column, Model as OutcomeRow};
+
+use super::JobError;
+use super::machine::{Ended, JobState, Step, Target};
+use super::retold::{BY, DEVICES_AT_ONCE, Retold};
+use super::steps::{self, commanded, duration, outcome_of, step_id};
+use crate::event::{Cell, Instant, NewEvent, Provenance};
+use crate::history::jobs;
+use crate::ingest::Ingest;
+use crate::kinds::{Draft, Kind};
+
+impl Retold {
+    /// What remains to be recorded of a job that has ended: what became of the devices for which it was
+    /// stopped, and of the job as a whole.
+    pub(super) async fn tell_of_end(&self, ingest: &Ingest) -> Result<(), JobError> {
+        let at = Instant(self.standing.job.changed_at);
+        let targets = self
+            .standing
+            .machine
+            .targets
+            .iter()
+            .zip(&self.standing.outcomes);
+        let stopped = |(target, outcome): (&Target, &Option<i64>)| {
+            target.ended == Some(Ended::Cancelled) && outcome.is_none()
+        };
+        let places = targets.enumerate().filter(|(_, target)| stopped(*target));
+        let places: Vec<usize> = places.map(|(place, _)| place).collect();
+        for places in places.chunks(DEVICES_AT_ONCE) {
+            let mut events = Vec::with_capacity(places.len() * 2);
+            for place in places {
+                events.extend(self.stopped(ingest, *place, at).await?);
+            }
+            steps::record(ingest, &self.standing.job.job_id, events, None).await?;
+        }
+        let outcomes = self.outcomes(ingest).await?;
+        let ended = self.ended(self.standing.machine.state, &outcomes, at)?;
+        steps::record(ingest, &self.standing.job.job_id, vec![ended], None).await?;
+        Ok(())
+    }
+
+    async fn stopped(
+        &self,
+        ingest: &Ingest,
+        place: usize,
+        at: Instant,
+    ) -> Result<Vec<NewEvent>, JobError> {
+        let Some((device_id, attempt, how)) = self.device(ingest, place, at).await? else {
+            return Ok(Vec::new());
+        };
+        let of = self.of_job();
+        let mut events = Vec::with_capacity(2);
+        let target = self.standing.machine.targets.get(place);
+        if target.is_some_and(|target| target.step != Step::Waiting) {
+            let device = (device_id.as_str(), attempt);
+            let told = commanded((of.job_id, of.job_type), device, "CANCELLED", how);
+            events.push(told.set(command::Column::ChangedBy, BY).finish()?);
+        }
+        events.push(outcome_of(&of, &device_id, "CANCELLED", how).finish()?);
+        Ok(events)
+    }
+
+    /// The outcomes that count.
+    pub(super) async fn outcomes(&self, ingest: &Ingest) -> Result<Vec<OutcomeRow>, JobError> {
+        let positions: Vec<i64> = self.standing.outcomes.iter().flatten().copied().collect();
+        Ok(jobs::outcomes(ingest.store(), &positions).await?)
+    }
+
+    /// How the job ended as a whole. It took no less time than the slowest of its devices says it did.
+    pub(super) fn ended(
+        &self,
+        state: JobState,
+        outcomes: &[OutcomeRow],
+        at: Instant,
+    ) -> Result<NewEvent, JobError> {
+        let targets = &self.standing.machine.targets;
+        let count = |count: usize| Cell::Int(i64::try_from(count).unwrap_or(i64::MAX));
+        let ends = targets.iter().filter_map(|target| target.ended);
+        let succeeded = ends.clone().filter(|end| *end == Ended::Completed).count();
+        let failed = ends.count() - succeeded;
+        let slowest = outcomes
+            .iter()
+            .filter_map(|outcome| outcome.duration_ms)
+            .max();
+        let took_ms = (at.0 - self.standing.job.created_at) / 1_000;
+        let told = outcomes.iter();
+        let told = told.filter_map(|outcome| Provenance::of_code(outcome.provenance));
+        let stopped = targets.iter().filter(|t| t.ended == Some(Ended::Cancelled));
+        let stopped = stopped.filter_map(|t| self.provenances.get(&t.device_key).copied());
+        let draft = Draft::new(Kind::JobOutcome, at, most_real(told.chain(stopped)))
+            .event_id(step_id(&self.standing.job.job_id, "JOB", ""))
+            .set(Column::Scope, "JOB")
+            .set(Column::Status, state.word())
+            .set(
+                Column::DurationMs,
+                duration(took_ms.max(slowest.unwrap_or(0))),
+            )
+            .set(Column::DevicesTargeted, count(targets.len()))
+            .set(Column::DevicesSucceeded, count(succeeded))
+            .set(Column::DevicesFailed, count(failed));
+        Ok(self.of_job().named(draft).finish()?)
+    }
+}
+
+/// What concerns a real device is real, whatever else it concerns.
+fn most_real(provenances: impl Iterator<Item = Provenance>) -> Provenance {
+    let least = provenances.min_by_key(|provenance| provenance.code());
+    least.unwrap_or(Provenance::Real)
+}

@@ -1,0 +1,296 @@
+//! Jobs as they are carried out: in batches, canaries first, paused, stopped, later, and again and again.
+
+use serde_json::{Value, json};
+
+use super::app::{on_each_database, texts};
+use super::device_commands::{Followed, acknowledge, complete, ended, made, until};
+use super::jobs::create;
+
+#[tokio::test]
+async fn a_pause_holds_a_job_and_its_devices_that_are_at_work_go_on() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let mut devices = Followed::new(app, None).await;
+        let job = made(app, json!({ "jobType": "RESTART", "deviceIds": ["till-1", "till-2", "till-3"],
+            "rollout": { "batchSize": 1 } })).await;
+        let command = |field: &str| format!("mutation($id: ID!) {{ {field}(input: {{ jobId: $id }}) {{ job {{ state }} userErrors {{ code }} }} }}");
+        let first = devices.told("till-1 1 ISSUED").await;
+        for _ in 0..2 {
+            let paused = app.data_with(&command("pauseJob"), json!({ "id": job })).await;
+            assert_eq!(paused["pauseJob"]["job"]["state"], "PAUSED");
+            assert_eq!(paused["pauseJob"]["userErrors"], json!([]));
+        }
+        assert!(complete(app, &first, "COMPLETED").await.is_empty());
+        let held = until(app, &job, |job| job["devicesSucceeded"] == 1).await;
+        assert_eq!((&held["state"], &held["devicesWaiting"]), (&json!("PAUSED"), &json!(2)));
+        // what the orchestrator would do it has done by the time that another job has begun
+        let other = made(app, json!({ "jobType": "HEALTH_CHECK", "deviceIds": ["till-3"] })).await;
+        devices.told("till-3 1 ISSUED").await;
+        until(app, &other, |job| job["state"] == "RUNNING").await;
+        let resumed = app.data_with(&command("resumeJob"), json!({ "id": job })).await;
+        assert_eq!(resumed["resumeJob"]["job"]["state"], "RUNNING");
+        let second = devices.told("till-2 1 ISSUED").await;
+        assert!(complete(app, &second, "COMPLETED").await.is_empty());
+        let third = devices.told("till-3 1 ISSUED").await;
+        assert!(complete(app, &third, "COMPLETED").await.is_empty());
+        assert_eq!(ended(app, &job).await, "COMPLETED 3+0");
+        let refused = app.data_with(&command("resumeJob"), json!({ "id": job })).await;
+        assert_eq!(texts(&refused["resumeJob"]["userErrors"], "code"), ["WRONG_STATE"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_canary_that_fails_stops_the_job_before_any_other_device_has_it() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let mut devices = Followed::new(app, None).await;
+        let job = made(app, json!({ "jobType": "RESTART", "siteIds": ["harbour", "market"],
+            "rollout": { "canaryDevices": 1 } })).await;
+        let canary = devices.told("till-1 1 ISSUED").await;
+        assert!(complete(app, &canary, "FAILED").await.is_empty());
+        assert_eq!(ended(app, &job).await, "FAILED 0+3");
+        let data = app.data("{ jobTransitions(first: 1) { nodes { reason } } commandTransitions(filter: { state: { eq: ISSUED } }) { totalCount } }").await;
+        assert_eq!(data["jobTransitions"]["nodes"][0]["reason"], "a canary failed");
+        assert_eq!(data["commandTransitions"]["totalCount"], "1");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_job_is_stopped_when_too_many_devices_fail_and_what_failed_is_tried_again_by_itself() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let mut devices = Followed::new(app, None).await;
+        let job = made(
+            app,
+            json!({ "jobType": "RESTART", "deviceIds": ["till-1", "till-2", "till-3"],
+            "rollout": { "batchSize": 1, "failuresMax": 0 } }),
+        )
+        .await;
+        let first = devices.told("till-1 1 ISSUED").await;
+        assert!(complete(app, &first, "COMPLETED").await.is_empty());
+        let second = devices.told("till-2 1 ISSUED").await;
+        assert!(complete(app, &second, "ERROR").await.is_empty());
+        assert_eq!(ended(app, &job).await, "FAILED 1+2");
+        let retry = "mutation($id: ID!) { retryJob(input: { jobId: $id, idempotencyKey: \"r\" }) {
+            job { jobId parentJobId devicesTargeted } userErrors { code } } }";
+        let data = app.data_with(retry, json!({ "id": job })).await;
+        let retried = &data["retryJob"]["job"];
+        assert_eq!(
+            (&retried["parentJobId"], &retried["devicesTargeted"]),
+            (&json!(job), &json!(2))
+        );
+        let again = app.data_with(retry, json!({ "id": job })).await;
+        assert_eq!(again["retryJob"]["job"]["jobId"], retried["jobId"]);
+        let third = devices.told("till-2 1 ISSUED").await;
+        assert!(complete(app, &third, "COMPLETED").await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_job_that_is_out_of_its_bounds_is_refused_with_the_field() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let of = |more: Value| {
+            let mut input = json!({ "jobType": "RESTART", "deviceIds": ["till-1"] });
+            let more = more.as_object().unwrap().clone();
+            input.as_object_mut().unwrap().extend(more);
+            input
+        };
+        for (more, field, code) in [
+            (
+                json!({ "jobType": "FIRMWARE_UPDATE" }),
+                "payload",
+                "INVALID",
+            ),
+            (
+                json!({ "payload": { "delaySeconds": -1 } }),
+                "payload",
+                "INVALID",
+            ),
+            (
+                json!({ "payload": { "when": "now" } }),
+                "payload",
+                "INVALID",
+            ),
+            (json!({ "jobType": "CUSTOM" }), "name", "INVALID"),
+            (
+                json!({ "jobType": "CUSTOM", "name": "RESTART" }),
+                "name",
+                "INVALID",
+            ),
+            (
+                json!({ "rollout": { "batchSize": 0 } }),
+                "rollout.batchSize",
+                "INVALID",
+            ),
+            (
+                json!({ "rollout": { "failuresMaxPercent": 101.0 } }),
+                "rollout.failuresMaxPercent",
+                "INVALID",
+            ),
+            (json!({ "timeoutSeconds": 0 }), "timeoutSeconds", "INVALID"),
+            (
+                json!({ "timeToLiveSeconds": 7_776_001 }),
+                "timeToLiveSeconds",
+                "INVALID",
+            ),
+            (json!({ "retries": 11 }), "retries", "INVALID"),
+            (
+                json!({ "start": { "cron": "at noon" } }),
+                "start.cron",
+                "INVALID",
+            ),
+            (
+                json!({ "start": { "cron": "0 0 30 2 *" } }),
+                "start.cron",
+                "INVALID",
+            ),
+            (
+                json!({ "deviceIds": [], "tags": ["nobody has this"] }),
+                "deviceIds",
+                "NO_TARGET",
+            ),
+            (
+                json!({ "deviceIds": [], "filter": { "siteId": "nowhere" } }),
+                "filter.siteId",
+                "NOT_FOUND",
+            ),
+        ] {
+            let answer = create(app, of(more.clone())).await;
+            assert_eq!(
+                texts(&answer["userErrors"], "field"),
+                [field],
+                "{more} {answer:#}"
+            );
+            assert_eq!(texts(&answer["userErrors"], "code"), [code], "{more}");
+        }
+        let data = app.data("{ jobs { totalCount } }").await;
+        assert_eq!(data["jobs"]["totalCount"], "0");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn devices_are_found_by_tag_and_by_what_they_are() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let device = |id: &str, tags: Value, model: &str| {
+            json!({ "deviceRegistration": { "deviceId": id, "siteId": "harbour", "deviceType": "GATEWAY",
+                "tags": tags, "model": model } })
+        };
+        app.record(json!([
+            device("a", json!(["blue", "x,\"y"]), "M1"),
+            device("b", json!(["blueish", ","]), "M2"),
+            device("c", json!(["old", "blue"]), "M2"),
+        ]))
+        .await;
+        let document = "query($input: CreateJobInput!) { previewJob(input: $input) { devicesTargeted batches startsAt
+            devices { deviceId } userErrors { code } } }";
+        for (input, found) in [
+            (json!({ "tags": ["blue"] }), "a c"),
+            (json!({ "tags": [","] }), "b"),
+            (json!({ "tags": ["x,\"y"] }), "a"),
+            (json!({ "tags": ["y"] }), ""),
+            (json!({ "filter": { "model": "M2" } }), "b c"),
+            (json!({ "filter": { "deviceTypes": ["GATEWAY"], "search": "A" } }), "a"),
+            (json!({ "filter": { "siteId": "market" }, "deviceIds": ["a"] }), "a till-3"),
+        ] {
+            let mut job = json!({ "jobType": "RESTART", "rollout": { "batchSize": 2 } });
+            job.as_object_mut().unwrap().extend(input.as_object().unwrap().clone());
+            let data = app.data_with(document, json!({ "input": job })).await;
+            let preview = &data["previewJob"];
+            assert_eq!(texts(&preview["devices"], "deviceId").join(" "), found, "{input}");
+        }
+        assert_eq!(app.data("{ jobs { totalCount } }").await["jobs"]["totalCount"], "0");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_job_waits_for_its_time_and_recurs_in_the_time_of_each_site() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.record(json!([
+            { "siteRegistration": { "siteId": "far", "name": "Far", "timeZone": "Asia/Tokyo" } },
+            { "deviceRegistration": { "deviceId": "far-1", "siteId": "far", "deviceType": "GATEWAY" } }
+        ]))
+        .await;
+        let mut devices = Followed::new(app, None).await;
+        let later = made(app, json!({ "jobType": "RESTART", "deviceIds": ["till-1"],
+            "start": { "at": super::app::at(10) } })).await;
+        let nightly = made(app, json!({ "jobType": "HEALTH_CHECK", "siteIds": ["far", "harbour"],
+            "start": { "cron": "0 2 * * *" } })).await;
+        let waiting = app.data("{ jobs { nodes { state } } }").await;
+        assert_eq!(texts(&waiting["jobs"]["nodes"], "state"), ["SCHEDULED", "SCHEDULED"]);
+        app.clock.advance_ms(600_000);
+        devices.told("till-1 1 ISSUED").await;
+        until(app, &later, |job| job["state"] == "RUNNING").await;
+        // two in the night comes five hours after noon in London to Tokyo, and nine hours later to London
+        app.clock.advance_ms(5 * 3_600_000);
+        let far = devices.next().await;
+        assert_eq!((&far["deviceId"], &far["jobType"]), (&json!("far-1"), &json!("HEALTH_CHECK")));
+        app.clock.advance_ms(9 * 3_600_000);
+        devices.told("till-1 1 ISSUED").await;
+        devices.told("till-2 1 ISSUED").await;
+        let data = app.data("{ jobs { nodes { parentJobId state } } }").await;
+        let parents = data["jobs"]["nodes"].as_array().unwrap().iter();
+        assert_eq!(parents.filter(|job| job["parentJobId"] == nightly.as_str()).count(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_job_waits_for_the_maintenance_window_of_each_site() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let window = |site: &str, start: &str, end: &str| {
+            json!({ "siteSchedule": { "siteId": site, "dayOfWeek": "MONDAY", "openTime": "08:00",
+                "closeTime": "20:00", "maintenanceWindows": [{ "start": start, "end": end }] } })
+        };
+        app.record(json!([window("harbour", "13:00", "14:00")]))
+            .await;
+        let input = json!({ "jobType": "RESTART", "siteIds": ["harbour", "market"],
+            "start": { "inMaintenanceWindow": true } });
+        let refused = create(app, input.clone()).await;
+        assert_eq!(texts(&refused["userErrors"], "code"), ["NEVER_STARTS"]);
+        assert_eq!(texts(&refused["userErrors"], "field"), ["start"]);
+        app.record(json!([window("market", "22:00", "23:00")]))
+            .await;
+        let mut devices = Followed::new(app, None).await;
+        let job = made(app, input).await;
+        until(app, &job, |job| job["state"] == "SCHEDULED").await;
+        app.clock.advance_ms(3_600_000);
+        devices.told("till-1 1 ISSUED").await;
+        devices.told("till-2 1 ISSUED").await;
+        app.clock.advance_ms(9 * 3_600_000);
+        devices.told("till-3 1 ISSUED").await;
+        until(app, &job, |job| job["devicesIssued"] == 3).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn commands_outlive_a_restart_of_the_server() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let job = made(app, json!({ "jobType": "RESTART", "deviceIds": ["till-1", "till-2"],
+            "rollout": { "batchSize": 1 }, "timeoutSeconds": 60 })).await;
+        until(app, &job, |job| job["devicesIssued"] == 1).await;
+        app.restart().await;
+        let mut devices = Followed::new(app, None).await;
+        let first = devices.told("till-1 1 ISSUED").await;
+        assert!(acknowledge(app, &first).await.is_empty());
+        app.restart().await;
+        assert!(complete(app, &first, "COMPLETED").await.is_empty());
+        let mut devices = Followed::new(app, None).await;
+        let second = devices.told("till-2 1 ISSUED").await;
+        assert!(complete(app, &second, "COMPLETED").await.is_empty());
+        assert_eq!(ended(app, &job).await, "COMPLETED 2+0");
+        let data = app.data("{ commandTransitions { totalCount } jobOutcomes { totalCount } }").await;
+        assert_eq!(data, json!({ "commandTransitions": { "totalCount": "5" }, "jobOutcomes": { "totalCount": "3" } }));
+    })
+    .await;
+}
