@@ -159,6 +159,23 @@ pub(crate) fn cause_of_sqlx(error: &sqlx::Error) -> Cause {
     }
 }
 
+/// Whether the connection was lost on which a statement was run, so that another may answer it.
+pub(crate) fn is_lost(error: &DbErr) -> bool {
+    let (DbErr::Conn(RuntimeErr::SqlxError(inner))
+    | DbErr::Exec(RuntimeErr::SqlxError(inner))
+    | DbErr::Query(RuntimeErr::SqlxError(inner))) = error
+    else {
+        return false;
+    };
+    if let sqlx::Error::Database(database) = &**inner {
+        let code = database.code().unwrap_or_default();
+        // the session was ended, by whom or what ever
+        return matches!(&*code, "57P01" | "57P02" | "57P03" | "57P05" | "25P03")
+            || code.len() == 5 && code.starts_with("08");
+    }
+    matches!(&**inner, sqlx::Error::Io(_))
+}
+
 /// By class of SQLSTATE (PostgreSQL manual, appendix A).
 fn cause_of_postgres(code: &str) -> Cause {
     match code {

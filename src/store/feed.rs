@@ -7,9 +7,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sea_orm::ConnectionTrait;
 use sea_orm::sqlx::PgPool;
 use sea_orm::sqlx::postgres::PgListener;
-use sea_orm::{ConnectionTrait, DatabaseConnection};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +20,7 @@ use super::names::Names;
 use super::open::Connections;
 use super::options::Limits;
 use super::read::Tables;
+use super::readers::Readers;
 use super::ring::Ring;
 use super::slice::Extent;
 use super::sql::Sql;
@@ -67,7 +68,7 @@ impl Feed {
 /// The task that fills the ring.
 pub(crate) struct Feeder {
     batches: mpsc::Receiver<Waiting>,
-    db: DatabaseConnection,
+    db: Readers,
     connections: Connections,
     tables: Tables,
     names: Arc<Names>,
@@ -82,7 +83,7 @@ pub(crate) struct Feeder {
 impl Feeder {
     /// The two ends: one for the writer, one to be run as a task.
     pub(crate) fn new(
-        (db, connections): (DatabaseConnection, Connections),
+        (db, connections): (Readers, Connections),
         tables: Tables,
         (ring, metrics, seen): (Arc<Ring>, Arc<Metrics>, Arc<Seen>),
         limits: &Limits,
@@ -242,7 +243,7 @@ pub(crate) async fn head_of(db: &impl ConnectionTrait) -> Result<Position, Store
 /// Rings the bell of the other nodes after commits of this one, as often as the database keeps up
 /// with and no more, and this node's when another rings.
 pub(crate) async fn doorbell(
-    db: DatabaseConnection,
+    db: Readers,
     pool: PgPool,
     ring: Arc<Ring>,
     bell: Arc<Notify>,

@@ -30,6 +30,7 @@ mod parents;
 mod partitions;
 mod placing;
 mod read;
+mod readers;
 mod reading;
 mod reset;
 mod ring;
@@ -49,7 +50,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use sea_orm::{DatabaseConnection, DatabaseTransaction, DbBackend};
+use sea_orm::{DatabaseTransaction, DbBackend};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -92,6 +93,7 @@ use feed::Feeder;
 use options::READERS_BYTES_MAX;
 use partitions::Partitions;
 use read::Tables;
+use readers::Readers;
 use ring::Ring;
 use slice::Extent;
 use standing::Seen;
@@ -169,7 +171,7 @@ impl Store {
         metrics.head(head);
         // the feeder's own looks at the head, made on this handle, are no reads of the API
         let feeding = connections.readers.clone();
-        metrics.count_reads(&mut connections.readers);
+        metrics.count_reads(connections.readers.once_mut());
         let tables = Tables::new(connections.readers.clone(), Arc::clone(&names));
         let (appends, append_queue) = mpsc::channel(limits.queue_events_max);
         let (jobs, job_queue) = mpsc::channel(64);
@@ -211,7 +213,7 @@ impl Store {
     fn start(
         &self,
         committer: Committer,
-        feeding: DatabaseConnection,
+        feeding: Readers,
         (appends, jobs): (mpsc::Receiver<Pending>, mpsc::Receiver<Job>),
     ) -> Tasks {
         let shared = &self.shared;
@@ -436,7 +438,7 @@ impl Store {
     }
 
     /// Connections for reading state.
-    pub(crate) fn readers(&self) -> &DatabaseConnection {
+    pub(crate) fn readers(&self) -> &Readers {
         &self.shared.connections.readers
     }
 

@@ -19,6 +19,7 @@ use sea_orm::{
 use thiserror::Error;
 
 use super::error::{Cause, StoreError, cause_of, cause_of_sqlx};
+use super::readers::{Lost, Readers};
 use super::sql::Sql;
 use super::wal::WAL_BYTES_MAX;
 use super::{migrations, within};
@@ -54,8 +55,6 @@ const STATEMENTS_KEPT: usize = 128;
 /// Bytes of the file that a reader has mapped into memory. Each commit of the writer makes a reader forget
 /// its pages, which it then would copy from the cache of the system again. SQLite maps no more.
 const MAPPED_BYTES_MAX: u64 = 0x7fff_0000;
-/// How long a connection to PostgreSQL that was just used is taken for alive.
-const ALIVE_FOR: Duration = Duration::from_millis(500);
 /// Rows that the thread of an SQLite connection may be ahead of their reader: of the largest, 50 MiB.
 /// With the 50 that the library has the two wake each other all the time.
 const ROWS_AHEAD: usize = 256;
@@ -147,7 +146,7 @@ fn hint(cause: Cause) -> &'static str {
 #[derive(Clone, Debug)]
 pub(crate) struct Connections {
     pub(crate) writer: DatabaseConnection,
-    pub(crate) readers: DatabaseConnection,
+    pub(crate) readers: Readers,
     /// The pool of PostgreSQL, for listening.
     pub(crate) postgres: Option<PgPool>,
     /// The file of SQLite.
@@ -208,7 +207,7 @@ impl Connections {
     /// Closes all of them. The last to close a SQLite file puts its write-ahead log back into it, so
     /// the writer comes last.
     pub(crate) async fn close(&self) {
-        for db in [&self.readers, &self.writer] {
+        for db in [self.readers.once(), &self.writer] {
             if let Err(error) = db.close_by_ref().await {
                 tracing::debug!(%error, "a connection could not be closed");
             }
@@ -309,6 +308,7 @@ async fn sqlite(location: &Location) -> Result<Connections, OpenError> {
         .map_err(failed)?
         .map_or(Ok(()), |found| Err(OpenError::OldSqlite { found }))?;
     let readers = SqlxSqliteConnector::from_sqlx_sqlite_pool(readers);
+    let readers = Readers::new(readers, Arc::default());
     Ok(Connections {
         writer,
         readers,
@@ -417,22 +417,15 @@ async fn postgres(location: &Location) -> Result<Connections, OpenError> {
         .await
         .map_err(failed)?;
     let reading = within::postgres(options, location.reads_within);
-    // to ask before each statement whether the server is there would cost as much as a small one
-    let readers = pool(location.readers_max)
-        .test_before_acquire(false)
-        .before_acquire(|connection, used| {
-            Box::pin(async move {
-                if used.idle_for > ALIVE_FOR {
-                    connection.ping().await?;
-                }
-                Ok(true)
-            })
-        })
-        .connect_lazy_with(reading);
+    let lost = Arc::default();
+    let readers = Lost::looks_at(&lost, pool(location.readers_max)).connect_lazy_with(reading);
     Ok(Connections {
         postgres: Some(writer.clone()),
         writer: SqlxPostgresConnector::from_sqlx_postgres_pool(writer),
-        readers: SqlxPostgresConnector::from_sqlx_postgres_pool(readers),
+        readers: Readers::new(
+            SqlxPostgresConnector::from_sqlx_postgres_pool(readers),
+            lost,
+        ),
         file: None,
         address,
         alone: Alone::Postgres(writing),

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
+use sea_orm::{ConnectionTrait, DbBackend};
 
 use super::allowance::Allowance;
 use super::duplicates::padded;
@@ -12,6 +12,7 @@ use super::error::{Doing, StoreError};
 use super::lists::List;
 use super::names::Names;
 use super::parents::{self, Parents, Reach};
+use super::readers::Readers;
 use super::rows::{self, Columns, Reading};
 use super::sql::{Polarity, Sql};
 use crate::event::{Event, Instant, Position};
@@ -20,7 +21,7 @@ use crate::kinds::{Filter, Kind, Operand, Spec};
 /// Reads tables on the connections for readers.
 #[derive(Clone, Debug)]
 pub(crate) struct Tables {
-    pub(super) db: DatabaseConnection,
+    pub(super) db: Readers,
     pub(super) names: Arc<Names>,
 }
 
@@ -131,7 +132,7 @@ pub enum Scope {
 
 impl Tables {
     /// Reads on these connections.
-    pub(crate) const fn new(db: DatabaseConnection, names: Arc<Names>) -> Self {
+    pub(crate) const fn new(db: Readers, names: Arc<Names>) -> Self {
         Self { db, names }
     }
 

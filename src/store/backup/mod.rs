@@ -119,7 +119,7 @@ pub async fn backup(
         let address = connections.address;
         return Err(OpenError::Behind { address, missing }.into());
     }
-    let done = run(&connections.readers, to, progress).await;
+    let done = run(connections.readers.once(), to, progress).await;
     connections.close().await;
     done
 }
@@ -135,7 +135,7 @@ impl Store {
         to: &Path,
         progress: OnProgress<'_>,
     ) -> Result<BackedUp, BackupError> {
-        run(self.readers(), to, progress).await
+        run(self.readers().once(), to, progress).await
     }
 }
 

@@ -12,12 +12,13 @@ mod spine;
 
 use std::sync::Arc;
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
+use sea_orm::{ConnectionTrait, DbBackend};
 
 use super::error::{Doing, StoreError};
 use super::fold::Fold;
 use super::migrations;
 use super::open::{self, Connections, Location, OpenError};
+use super::readers::Readers;
 use super::sql::Sql;
 use super::{Store, feed};
 use crate::event::Position;
@@ -179,7 +180,7 @@ async fn run(
 
 /// A check under way.
 struct Verifier<'a> {
-    db: &'a DatabaseConnection,
+    db: &'a Readers,
     head: Position,
     progress: OnProgress<'a>,
     events: i64,

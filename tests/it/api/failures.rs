@@ -1,5 +1,6 @@
 //! A field that fails is null, its error beside the data tells where, and the rest is answered.
 
+use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
 
 use super::app::{TestApp, on_each_database};
@@ -232,6 +233,36 @@ async fn a_default_of_the_wrong_form_is_bad_input() {
         let document = "query($from: DateTime = \"yesterday\") {
             errorLogs(filter: { occurredAt: { gte: $from } }) { totalCount } }";
         assert_eq!(app.code(document).await, "BAD_INPUT");
+    })
+    .await;
+}
+
+/// A server that is started anew, or one who ends its sessions, is nothing that a reader is told of: what was
+/// lost is asked for once more.
+#[tokio::test]
+async fn what_is_read_is_answered_although_the_sessions_were_just_ended() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.record(json!(vec![error("m", "INFO"); 50])).await;
+        let documents = [
+            "{ errorLogs { totalCount nodes { severity device { site { name } } } } }",
+            "{ devices { totalCount nodes { name errorLogs(first: 2) { nodes { id } } } } }",
+            "{ sites { nodes { devices { totalCount } } } jobs { totalCount } accessKeys { totalCount } }",
+        ];
+        let db = sea_orm::Database::connect(app.url()).await.unwrap();
+        let is_sqlite = db.get_database_backend() == sea_orm::DbBackend::Sqlite;
+        let mut expected = None;
+        for _ in 0..5 {
+            // first on connections that are not there yet, then on those that were just used and are gone
+            let answers = futures_util::future::join_all(documents.map(|d| app.data(d))).await;
+            assert_eq!(*expected.get_or_insert(answers.clone()), answers);
+            if !is_sqlite {
+                let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                    WHERE datname = current_database() AND pid <> pg_backend_pid()";
+                db.execute_unprepared(end).await.unwrap();
+            }
+        }
+        db.close().await.unwrap();
     })
     .await;
 }
