@@ -34,8 +34,15 @@ pub fn json(answer: &Response) -> String {
         plain(&mut text, &answer.errors);
     }
     text.push(b'}');
-    String::from_utf8(text).unwrap_or_default()
+    String::from_utf8(text).unwrap_or_else(|error| {
+        // rows are written from texts, so that this is a fault of ours
+        tracing::error!(%error, "an answer is no text");
+        NO_TEXT.to_owned()
+    })
 }
+
+/// What is answered when rows were written that are no text.
+const NO_TEXT: &str = r#"{"data":null,"errors":[{"message":"internal error","extensions":{"code":"INTERNAL","retryable":false}}]}"#;
 
 /// Writes a value.
 pub(super) fn value(text: &mut Vec<u8>, of: &Value) {
@@ -185,6 +192,14 @@ mod tests {
             .extension("cost", Value::from(7))
             .extension("x", Value::Null);
         assert_eq!(json(&answer), serde_json::to_string(&answer).unwrap());
+    }
+
+    #[test]
+    fn a_row_that_is_no_text_is_an_error() {
+        let answer = Response::new(Value::Binary(Bytes::from_static(b"\"\xff\"")));
+        let told: serde_json::Value = serde_json::from_str(&json(&answer)).unwrap();
+        let internal = json!({ "code": "INTERNAL", "retryable": false });
+        assert_eq!(told["errors"][0]["extensions"], internal);
     }
 
     #[test]
