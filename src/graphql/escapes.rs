@@ -1,5 +1,6 @@
 //! Escapes in the strings of a document that the parser does not know: characters beyond the first 65,536,
-//! as two halves (`\uD83D\uDE00`) or in braces (`\u{1F600}`).
+//! as two halves (`\uD83D\uDE00`) or in braces (`\u{1F600}`). What is opened is shorter, and is filled up with
+//! spaces behind its string, so that an error has its place where the document has it.
 
 use std::borrow::Cow;
 
@@ -28,7 +29,11 @@ pub fn opened(document: &str) -> Cow<'_, str> {
         if token.starts_with('#') || token.starts_with("\"\"\"") {
             text.push_str(token);
         } else {
+            let begin = text.len();
             push_string(&mut text, token);
+            let opened = text.get(begin..).map_or(0, |string| string.chars().count());
+            let less = token.chars().count().saturating_sub(opened);
+            text.extend(std::iter::repeat_n(' ', less));
         }
         rest = after;
     }
@@ -82,11 +87,14 @@ fn number(digits: &str) -> Option<u32> {
     u32::from_str_radix(digits, 16).ok().filter(|_| is_hex)
 }
 
-/// Adds a character so that it ends no string and begins no escape.
+/// Adds a character so that it ends no string and begins no escape, in no more signs than its escape has.
 fn push(text: &mut String, character: char) {
-    match u32::from(character) {
-        code @ ..0x80 => text.extend(format!("\\u{code:04X}").chars()),
-        _ => text.push(character),
+    match character {
+        '"' => text.push_str("\\\""),
+        '\\' => text.push_str("\\\\"),
+        '\n' => text.push_str("\\n"),
+        '\r' => text.push_str("\\r"),
+        other => text.push(other),
     }
 }
 
@@ -97,12 +105,24 @@ mod tests {
     #[test]
     fn characters_are_opened_in_strings_alone() {
         for (document, expected) in [
-            (r#"{ a(b: "\uD83D\uDE00.") }"#, "{ a(b: \"😀.\") }"),
-            (r#"{ a(b: "\u{1F600}\n\u{e9}") }"#, "{ a(b: \"😀\\né\") }"),
-            // a quote stays one that is escaped
-            (r#"{ a(b: "\u{22}") c }"#, r#"{ a(b: "\u0022") c }"#),
+            (
+                r#"{ a(b: "\uD83D\uDE00.") }"#,
+                "{ a(b: \"😀.\"           ) }",
+            ),
+            (
+                r#"{ a(b: "\u{1F600}\n\u{e9}") }"#,
+                "{ a(b: \"😀\\né\"             ) }",
+            ),
+            // what ends a string or begins an escape stays escaped
+            (r#"{ a(b: "\u{22}") c }"#, r#"{ a(b: "\""    ) c }"#),
+            (
+                r#"{ a(b: "\u{a}\u{d}\u{5C}n") c }"#,
+                r#"{ a(b: "\n\r\\n"          ) c }"#,
+            ),
+            (r#"{ a(b: "\u{9}\u{0}") }"#, "{ a(b: \"\t\0\"        ) }"),
         ] {
             assert_eq!(opened(document), expected);
+            assert_eq!(expected.chars().count(), document.chars().count());
         }
         for same in [
             r#"{ a(b: "\\uD83D\\uDE00 \" \u00e9") }"#,

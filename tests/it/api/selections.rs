@@ -162,6 +162,15 @@ async fn a_character_of_a_string_may_be_two_escapes_or_one_in_braces() {
             let data = app.data(&document).await;
             assert_eq!(data["device"]["deviceId"], till, "{written}");
         }
+        // an error has its place where the document has it
+        for wrong in ["nothing", "!"] {
+            let document =
+                format!(r#"{{ device(deviceId: "\u{{1F600}}\uD83D\uDE00") {{ {wrong} }} }}"#);
+            let refused = app.query(json!({ "query": document })).await;
+            let column = document.find(wrong).unwrap() + 1;
+            let place = json!([{ "line": 1, "column": column }]);
+            assert_eq!(refused["errors"][0]["locations"], place, "{refused}");
+        }
         let halves = r#"{ device(deviceId: "\uDE00\uD83D") { deviceId } }"#;
         let refused = app.query(json!({ "query": halves })).await;
         assert_eq!(refused["errors"][0]["extensions"]["code"], "PARSE_FAILED");
