@@ -1,4 +1,4 @@
-//! The command line, and in [`limits`] every limit, with its unit, its default and its reason. The
+//! The command line, and in `limits` every limit, with its unit, its default and its reason. The
 //! only reader of the environment.
 
 mod limits;

@@ -1,4 +1,5 @@
-//! `homepot-analytics simulate`: a simulated fleet as a client of the public API.
+//! `homepot-analytics simulate`: a simulated fleet as a client of the public API, that reports and does what
+//! it is commanded.
 //!
 //! Simulated time runs from a start in the past, if asked for, at a multiple of real time until it
 //! reaches the present, and with it from then on: no event lies in the future. Events wait in a
@@ -6,6 +7,7 @@
 //! simulation stands still and catches up later, so that nothing is dropped before the end.
 
 mod args;
+mod commands;
 
 use std::time::Duration;
 
@@ -14,12 +16,14 @@ use rand::rngs::StdRng;
 use serde_json::Value;
 use serde_json::value::to_raw_value;
 use thiserror::Error;
+use tokio::sync::mpsc;
 use tokio::time::Instant as Moment;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 pub use args::SimulateArgs;
+use commands::{Asked, Obedience};
 
 use crate::client::sender::{Sender, Stopped};
 use crate::client::{
@@ -34,6 +38,9 @@ const BUFFER_BYTES_MAX: usize = 256 << 20;
 
 /// Simulated time that is made at once at most.
 const SLICE: TimeDelta = TimeDelta::seconds(10);
+
+/// Questions to devices that wait at most.
+const ASKED_MAX: usize = 64;
 
 /// Events given to the sender at once.
 const GROUP_EVENTS: usize = 1_000;
@@ -136,7 +143,10 @@ impl Simulation {
             "the simulation has started"
         );
         let totals = handle.watch_totals();
+        let (ask, asked) = mpsc::channel(ASKED_MAX);
+        tracker.spawn(Obedience::new(client, ask).run(stop.clone()));
         let mut drive = Drive {
+            asked,
             pace: Pace {
                 start,
                 began: Moment::now(),
@@ -196,6 +206,8 @@ impl Pace {
 /// Advances the fleet and gives its events to the sender.
 #[derive(Debug)]
 struct Drive {
+    /// What its devices are asked.
+    asked: mpsc::Receiver<Asked>,
     pace: Pace,
     handle: Handle,
     buffer_events: usize,
@@ -209,7 +221,10 @@ impl Drive {
             let now = self.pace.now();
             let next = fleet.next_at();
             if next > now {
-                tokio::time::sleep(self.pace.wait_for(next)).await;
+                tokio::select! {
+                    () = tokio::time::sleep(self.pace.wait_for(next)) => {}
+                    Some(asked) = self.asked.recv() => answer(&mut fleet, asked, now),
+                }
                 continue;
             }
             let until = next
@@ -241,6 +256,15 @@ impl Drive {
         }
         Ok(())
     }
+}
+
+/// How a job will have ended on a device, if it is one of the fleet.
+fn answer(fleet: &mut Fleet, asked: Asked, now: DateTime<Utc>) {
+    let is_ours = fleet.device_ids().any(|id| id == asked.device_id);
+    let result =
+        is_ours.then(|| fleet.apply_job(&asked.device_id, &asked.job_type, &asked.job_id, now));
+    // whoever asked may have stopped
+    let _ = asked.answer.send(result);
 }
 
 fn lines(events: &[Value]) -> Vec<Line> {

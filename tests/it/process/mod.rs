@@ -7,6 +7,7 @@
 )]
 
 mod address;
+mod agent;
 mod api;
 mod commands;
 mod database;
