@@ -111,6 +111,7 @@ async fn make(arguments: &Arguments) -> anyhow::Result<()> {
             let request = Request {
                 events,
                 expect: Vec::new(),
+                registrations: Vec::new(),
                 told: None,
             };
             waiting.push_back(size);

@@ -40,6 +40,7 @@ impl Append for Store {
         let request = Request {
             events,
             expect: Vec::new(),
+            registrations: Vec::new(),
             told: None,
         };
         let appended = self.append_patiently(request).await?;

@@ -78,6 +78,7 @@ impl Log {
             let request = Request {
                 events: events.to_vec(),
                 expect: Vec::new(),
+                registrations: Vec::new(),
                 told: None,
             };
             self.store.append_patiently(request).await?;

@@ -4,8 +4,9 @@
 //! # One page
 //!
 //! A **fact enters** by the one door, [`ingest`]: over GraphQL (`recordEvents`), as lines and from exporters
-//! of OpenTelemetry ([`http`]), from a file ([`ingest::Import`]), from the simulated fleet ([`demo`]), or from this server about itself (its
-//! requests, its errors, the silence of devices: [`health`]). Whatever it is, it is one of the
+//! of OpenTelemetry ([`http`]), from a file ([`ingest::Import`]), from the simulated fleet ([`demo`]),
+//! from this server about itself (its //! requests, its errors, the silence of devices: [`health`]), or by a
+//! command of a person ([`registry`], [`jobs`], [`configuration`], [`schedule`]). Whatever it is, it is one of the
 //! [`kinds`], which say once for each kind what its fields, types, bounds and keys are. The door
 //! checks it, stamps it, and answers each event with an outcome of its own.
 //!
@@ -80,6 +81,7 @@ pub mod ingest;
 pub mod jobs;
 pub mod kinds;
 pub mod projections;
+pub mod registry;
 pub mod schedule;
 pub mod simulate;
 pub mod store;

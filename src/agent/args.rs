@@ -43,6 +43,17 @@ pub struct AgentArgs {
     )]
     pub time_zone: String,
 
+    /// Token by which this device enrols on its first start, at the site of the token: it is then given an
+    /// access key of its own, which it keeps in its spool folder and uses from then on. By the environment
+    /// others do not see it in the list of processes
+    #[arg(
+        long,
+        env = "HOMEPOT_ENROL_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true
+    )]
+    pub enrol_token: Option<EnrolToken>,
+
     /// Time between two samples, in seconds (1 to 3600)
     #[arg(
         long = "interval",
@@ -81,6 +92,32 @@ pub struct AgentArgs {
         value_parser = clap::value_parser!(u64).range(4..=4_096)
     )]
     pub spool_mib: u64,
+}
+
+/// An enrolment token. It is shown only where it is asked for by name.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EnrolToken(String);
+
+impl EnrolToken {
+    /// The token itself.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for EnrolToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EnrolToken(…)")
+    }
+}
+
+impl std::str::FromStr for EnrolToken {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.trim().to_owned()))
+    }
 }
 
 /// Types that a device can have.

@@ -6,6 +6,7 @@
 mod args;
 mod commands;
 mod deeds;
+mod enrolment;
 mod ledger;
 mod machine;
 mod registration;
@@ -23,16 +24,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-pub use args::AgentArgs;
+pub use args::{AgentArgs, EnrolToken};
 use commands::Commander;
+use enrolment::Enrolling;
 use ledger::Ledger;
-use machine::{Machine, Measures};
+use machine::{Description, Machine, Measures};
 use registration::{Identity, Registrations};
 
 use crate::client::sender::Sender;
 use crate::client::{
-    ArgsError, Backlog, Client, ClientError, Handle, Line, MemoryLimits, Preamble, SenderConfig,
-    Spool, SpoolError, SpoolLimits, Totals,
+    ArgsError, Backlog, Client, ClientConfig, ClientError, EnrolError, Enrolled, Handle, Line,
+    MemoryLimits, Preamble, SenderConfig, Spool, SpoolError, SpoolLimits, Totals,
 };
 use crate::clock::Clock;
 
@@ -63,7 +65,7 @@ pub enum AgentError {
     /// The machine has no name and none was given.
     #[error("this machine has no host name: give the device an id with --device")]
     NoName,
-    /// What was registered or done cannot be noted.
+    /// What was registered or done, or what the device was given when it enrolled, cannot be noted.
     #[error("cannot read or write what is noted in {folder}")]
     Note {
         /// The spool folder.
@@ -71,6 +73,9 @@ pub enum AgentError {
         /// Why.
         source: std::io::Error,
     },
+    /// The device could not enrol.
+    #[error(transparent)]
+    Enrol(#[from] EnrolError),
     /// A part of the agent broke off.
     #[error("the agent was cut short by a fault of its own")]
     CutShort,
@@ -121,9 +126,22 @@ impl Agent {
     ///
     /// # Errors
     /// When the agent cannot start, or a part of it breaks off.
-    pub async fn run(self, shutdown: CancellationToken) -> Result<Totals, AgentError> {
+    pub async fn run(mut self, shutdown: CancellationToken) -> Result<Totals, AgentError> {
         let tracker = TaskTracker::new();
-        let client = Client::new(&self.args.server.config()?, self.clock.clone())?;
+        let mut config = self.args.server.config()?;
+        let args = self.args.clone();
+        let opened = tracker.spawn_blocking(move || open(&args));
+        let opened = opened.await.map_err(|_| AgentError::CutShort)??;
+        let enrolled = self.enrolled(&opened, &config, &shutdown).await?;
+        if shutdown.is_cancelled() {
+            return Ok(Totals::default());
+        }
+        if let Some(enrolled) = &enrolled {
+            config.key = Some(enrolled.secret.clone());
+            self.args.device = Some(enrolled.device_id.clone());
+            self.args.site = Some(enrolled.site_id.clone());
+        }
+        let client = Client::new(&config, self.clock.clone())?;
         if client.shows_key() {
             warn!(
                 server.url = client.server(),
@@ -131,12 +149,14 @@ impl Agent {
             );
         }
         let args = self.args.clone();
-        let ready = tracker.spawn_blocking(move || prepare(&args));
+        let ready = tracker.spawn_blocking(move || prepare(&args, opened));
         let ready = ready.await.map_err(|_| AgentError::CutShort)??;
         let sender = Sender {
             backlog: Backlog::on_disk(ready.spool, MEMORY),
             client: client.clone(),
-            preamble: preamble(&ready.registrations),
+            // who has enrolled is registered, and those who run the fleet may have changed it since
+            preamble: enrolled
+                .map_or_else(|| preamble(&ready.registrations), |_| Preamble::default()),
             config: self.sender,
             rng: self.rng,
         };
@@ -179,10 +199,35 @@ impl Agent {
         let totals = *totals.borrow();
         Ok(totals)
     }
+
+    /// What the device was given when it enrolled, unless it has a key anyway.
+    async fn enrolled(
+        &mut self,
+        opened: &Opened,
+        config: &ClientConfig,
+        shutdown: &CancellationToken,
+    ) -> Result<Option<Enrolled>, AgentError> {
+        if config.key.is_some() {
+            return Ok(None);
+        }
+        let enrolling = Enrolling {
+            args: &self.args,
+            description: &opened.description,
+            clock: &self.clock,
+        };
+        enrolling.run(config, &mut self.rng, shutdown).await
+    }
+}
+
+/// What the agent has before it knows who it is.
+struct Opened {
+    spool: Spool,
+    machine: Machine,
+    description: Description,
 }
 
 /// Opens the spool, which says that no other agent has it, and looks at the machine.
-fn prepare(args: &AgentArgs) -> Result<Ready, AgentError> {
+fn open(args: &AgentArgs) -> Result<Opened, AgentError> {
     let limits = SpoolLimits {
         bytes_max: args.spool_mib << 20,
         ..SpoolLimits::default()
@@ -190,6 +235,20 @@ fn prepare(args: &AgentArgs) -> Result<Ready, AgentError> {
     let spool = Spool::open(&args.spool, limits)?;
     let machine = Machine::new().map_err(AgentError::Machine)?;
     let description = Machine::describe();
+    Ok(Opened {
+        spool,
+        machine,
+        description,
+    })
+}
+
+/// Makes out who the agent is, and how it introduces itself.
+fn prepare(args: &AgentArgs, opened: Opened) -> Result<Ready, AgentError> {
+    let Opened {
+        spool,
+        machine,
+        description,
+    } = opened;
     let identity = Identity::of(args, &description).ok_or(AgentError::NoName)?;
     let registrations = Registrations::make(args, &identity, &description, &args.spool);
     let registrations = registrations.map_err(|source| AgentError::Note {

@@ -14,7 +14,7 @@ use crate::config::{DatabaseArgs, LimitArgs};
 use crate::event::Instant;
 use crate::history::fleet::IdPage;
 use crate::history::keys::{KeyRow, key as key_by_id, keys_page, usage};
-use crate::identity::{self, Grant, Made, Role, Secret};
+use crate::identity::{self, Grant, Made, More, Role, Secret};
 use crate::ingest::Ingest;
 use crate::store::Store;
 
@@ -60,6 +60,9 @@ pub struct CreateArgs {
     /// The device that its holder is (DEVICE).
     #[arg(long, value_name = "DEVICE_ID")]
     pub device: Option<String>,
+    /// Have what it records of a device that is not known register that device (INGEST with one site).
+    #[arg(long)]
+    pub registers_devices: bool,
     /// How long it holds, such as 12h or 90d; until it is revoked when left out.
     #[arg(long, value_parser = lifetime)]
     pub expires_in: Option<Lifetime>,
@@ -133,6 +136,10 @@ async fn create(arguments: CreateArgs) -> anyhow::Result<()> {
         expires_at: arguments
             .expires_in
             .map(|Lifetime(hours)| now.plus_ms(hours * 3_600_000)),
+        more: More {
+            registers_devices: arguments.registers_devices,
+            ..More::default()
+        },
     };
     // before a key is made that nobody would see
     let mut file = arguments.out.as_deref().map(new_file).transpose()?;

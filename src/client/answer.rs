@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use reqwest::header::HeaderValue;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::event::Instant;
@@ -119,6 +119,41 @@ impl CallError {
     }
 }
 
+/// A device that has enrolled, with its access key.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Enrolled {
+    /// Its id.
+    pub device_id: String,
+    /// The site at which it is registered.
+    pub site_id: String,
+    /// Its access key.
+    pub secret: String,
+}
+
+impl std::fmt::Debug for Enrolled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Enrolled")
+            .field("device_id", &self.device_id)
+            .field("site_id", &self.site_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a device did not enrol.
+#[derive(Debug, Error)]
+pub enum EnrolError {
+    /// The request failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The server would not have it.
+    #[error("the server refused to enrol the device: {message}")]
+    Refused {
+        /// Why.
+        message: String,
+    },
+}
+
 /// An answer over HTTP, as far as it matters.
 #[derive(Debug)]
 pub(super) struct Received {
@@ -150,6 +185,33 @@ struct Data {
 #[derive(Deserialize)]
 struct Payload {
     outcomes: Vec<Outcome>,
+}
+
+#[derive(Deserialize)]
+struct EnrolAnswer {
+    data: Option<EnrolData>,
+    #[serde(default)]
+    errors: Vec<Fault>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct EnrolData {
+    enrol_device: Option<EnrolPayload>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct EnrolPayload {
+    device_id: Option<String>,
+    site_id: Option<String>,
+    secret: Option<String>,
+    user_errors: Vec<Refused>,
+}
+
+#[derive(Deserialize)]
+struct Refused {
+    message: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -201,6 +263,35 @@ impl Received {
             (Some(fault), _) => Err(self.refused(fault.extensions)),
             (None, Some(data)) => Ok(data),
             (None, None) => Err(self.without_answer()),
+        }
+    }
+
+    /// The device that has enrolled.
+    ///
+    /// # Errors
+    /// When it has not.
+    pub(super) fn enrolled(&self) -> Result<Enrolled, EnrolError> {
+        let Ok(answer) = serde_json::from_slice::<EnrolAnswer>(&self.body) else {
+            return Err(self.without_answer().into());
+        };
+        if let Some(payload) = answer.data.and_then(|data| data.enrol_device) {
+            if let Some(error) = payload.user_errors.into_iter().next() {
+                let message = error.message;
+                return Err(EnrolError::Refused { message });
+            }
+            let enrolled = payload.device_id.zip(payload.site_id).zip(payload.secret);
+            return match enrolled {
+                Some(((device_id, site_id), secret)) => Ok(Enrolled {
+                    device_id,
+                    site_id,
+                    secret,
+                }),
+                None => Err(self.not_understood("it has no access key").into()),
+            };
+        }
+        match answer.errors.into_iter().next() {
+            Some(fault) => Err(self.refused(fault.extensions).into()),
+            None => Err(self.without_answer().into()),
         }
     }
 

@@ -13,13 +13,17 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use super::answer::{self, CallError, Outcome, Received};
+use super::answer::{self, CallError, EnrolError, Enrolled, Outcome, Received};
 use crate::clock::Clock;
 use crate::event::Instant;
 
 /// The mutation that records.
 const RECORD: &str = "mutation Record($input: RecordEventsInput!) { recordEvents(input: $input) { \
     outcomes { index status position code field message } } }";
+
+/// The mutation by which a device enrols.
+const ENROL: &str = "mutation Enrol($input: EnrolDeviceInput!) { enrolDevice(input: $input) { \
+    deviceId siteId secret userErrors { field message code } } }";
 
 /// Bytes of an answer that are read at most: a thousand outcomes with long messages fit.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
@@ -128,7 +132,13 @@ impl Client {
     /// Whether a key would cross a network unencrypted.
     #[must_use]
     pub fn shows_key(&self) -> bool {
-        self.key.is_some() && self.graphql.scheme() == "http" && !is_loopback(&self.graphql)
+        self.key.is_some() && self.is_plain()
+    }
+
+    /// Whether what is sent crosses a network unencrypted.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.graphql.scheme() == "http" && !is_loopback(&self.graphql)
     }
 
     /// Records events, given as JSON lines in the wire shape, and returns the outcomes of the first
@@ -178,6 +188,26 @@ impl Client {
             retry_after,
             body: body(response).await?,
         })
+    }
+
+    /// Has a device enrol; `input` is that of `enrolDevice`. No access key is sent.
+    ///
+    /// # Errors
+    /// When the request failed, or the device was refused.
+    pub async fn enrol(&self, input: &serde_json::Value) -> Result<Enrolled, EnrolError> {
+        let request = serde_json::json!({ "query": ENROL, "variables": { "input": input } });
+        let call = self.http.post(self.graphql.clone()).json(&request);
+        let response = call.send().await.map_err(CallError::Unreachable)?;
+        let status = response.status().as_u16();
+        let retry_after =
+            answer::retry_after(response.headers().get(RETRY_AFTER), self.clock.now());
+        let body = body(response).await?;
+        let received = Received {
+            status,
+            retry_after,
+            body,
+        };
+        received.enrolled()
     }
 
     /// Which instant it is by the clock of the server, as its last answer had it, to the second; by

@@ -16,7 +16,7 @@ mod segment;
 pub mod sender;
 pub mod spool;
 
-pub use answer::{CallError, Outcome, Remedy, Status};
+pub use answer::{CallError, EnrolError, Enrolled, Outcome, Remedy, Status};
 pub use api::{Client, ClientConfig, ClientError, Line};
 pub use args::{ArgsError, ServerArgs};
 pub use backlog::{Backlog, Kept, MemoryLimits};

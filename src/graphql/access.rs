@@ -35,6 +35,7 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
             "systemConfiguration" | "collectionStatus" | "storeHealth" => {
                 Some(Permission::ReadWhole)
             }
+            "enrolmentTokens" => Some(Permission::Command),
             "accessKeys" => Some(Permission::Administer),
             _ => of_kind(|spec| spec.list),
         },
@@ -42,11 +43,16 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
             "__typename" => Some(Permission::BeKnown),
             "recordEvents" => Some(Permission::Record),
             "createJob" | "cancelJob" | "pauseJob" | "resumeJob" | "retryJob"
-            | "setConfiguration" | "setSiteSchedule" | "setSiteSchedules" => {
-                Some(Permission::Command)
-            }
+            | "setConfiguration" | "setSiteSchedule" | "setSiteSchedules" | "registerSite"
+            | "updateSite" | "registerDevice" | "updateDevice" | "moveDevice" | "retireDevice"
+            | "setDeviceState" => Some(Permission::Command),
             "acknowledgeCommand" | "completeCommand" => Some(Permission::Obey),
-            "createAccessKey" | "revokeAccessKey" => Some(Permission::Administer),
+            "createEnrolmentToken" | "revokeEnrolmentToken" => Some(Permission::Command),
+            "enrolDevice" => Some(Permission::Enrol),
+            "rotateOwnKey" => Some(Permission::RotateOwn),
+            "createAccessKey" | "revokeAccessKey" | "rotateAccessKey" => {
+                Some(Permission::Administer)
+            }
             _ => None,
         },
         OperationType::Subscription => match field {

@@ -12,7 +12,7 @@ use super::{access, api, loaders, of_failed};
 use crate::event::Instant;
 use crate::history::fleet::{DeviceFilter, IdPage};
 use crate::history::keys;
-use crate::identity::{self, Caller, Grant, KeyError, Made, Reach, Role};
+use crate::identity::{self, Caller, Created, Grant, KeyError, Made, More, Reach, Role, Rotation};
 
 /// What a caller is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -28,6 +28,9 @@ pub(super) enum RoleWord {
     Device,
     /// Records, and reads nothing.
     Ingest,
+    /// Has devices enrol, and nothing else: the role of tokens, which let nobody in and are made by
+    /// `createEnrolmentToken` alone.
+    Enrol,
 }
 
 /// Who asks.
@@ -121,7 +124,18 @@ impl AccessKey {
         self.grant.expires_at.map(DateTime)
     }
 
-    /// When it was revoked; null while it is not.
+    /// Whether what it records of a device that is not known registers that device.
+    async fn registers_devices(&self) -> bool {
+        self.grant.more.registers_devices
+    }
+
+    /// Id of the key in the place of which it was made by rotation; null when that is none.
+    async fn rotated_from(&self) -> Option<ID> {
+        self.grant.more.rotated_from.as_deref().map(ID::from)
+    }
+
+    /// When it was revoked, or will be, as one that was rotated is when its overlap is over; null when
+    /// neither.
     async fn revoked_at(&self) -> Option<DateTime> {
         self.row.revoked_at.map(|at| DateTime(Instant(at)))
     }
@@ -215,6 +229,10 @@ struct CreateAccessKeyInput {
     device_id: Option<ID>,
     /// From when on it holds no more; left out, it holds until it is revoked.
     expires_at: Option<DateTime>,
+    /// Has what it records of a device that is not known register that device at its site, with the type
+    /// UNKNOWN; for INGEST with exactly one site.
+    #[graphql(default)]
+    registers_devices: bool,
     /// A repeat with the same key makes no second access key, and does not show the first again; 1 to
     /// 255 characters.
     #[graphql(validator(min_length = 1, max_length = 255))]
@@ -232,7 +250,7 @@ struct RevokeAccessKeyInput {
     expected_version: Option<Long>,
 }
 
-/// The answer to `createAccessKey`.
+/// The answer to `createAccessKey` and `rotateAccessKey`.
 #[derive(Debug, SimpleObject)]
 struct CreateAccessKeyPayload {
     /// The key as it is listed.
@@ -244,11 +262,46 @@ struct CreateAccessKeyPayload {
     user_errors: Vec<InOrder<UserError>>,
 }
 
+/// An access key to be replaced.
+#[derive(Debug, InputObject)]
+struct RotateAccessKeyInput {
+    /// Its id.
+    id: ID,
+    /// Seconds for which it holds on beside the new one, 0 to 604,800.
+    #[graphql(default = 3600)]
+    overlap_seconds: i32,
+    /// A repeat with the same key makes no other access key, and does not show the first again; 1 to 255
+    /// characters.
+    #[graphql(validator(min_length = 1, max_length = 255))]
+    idempotency_key: Option<String>,
+    /// Refused as CONFLICT when the key has another `version`.
+    expected_version: Option<Long>,
+}
+
+/// How a device has its own access key replaced.
+#[derive(Debug, InputObject)]
+struct RotateOwnKeyInput {
+    /// Seconds for which the old one holds on beside the new one, 0 to 604,800.
+    #[graphql(default = 3600)]
+    overlap_seconds: i32,
+}
+
 /// The answer to `revokeAccessKey`.
 #[derive(Debug, SimpleObject)]
 struct RevokeAccessKeyPayload {
     /// The key as it is listed.
     access_key: Option<InOrder<AccessKey>>,
+    /// Why the command was refused; empty when it was not.
+    user_errors: Vec<InOrder<UserError>>,
+}
+
+/// The answer to `rotateOwnKey`.
+#[derive(Debug, SimpleObject)]
+struct RotateOwnKeyPayload {
+    /// Id of the new key.
+    access_key_id: Option<ID>,
+    /// The key itself, to be sent as `Authorization: Bearer …`. It is shown now and never again.
+    secret: Option<String>,
     /// Why the command was refused; empty when it was not.
     user_errors: Vec<InOrder<UserError>>,
 }
@@ -283,21 +336,65 @@ impl KeyCommands {
             site_ids: site_ids.into_iter().map(|id| id.0).collect(),
             device_id: input.device_id.map(|id| id.0),
             expires_at: input.expires_at.map(|at| at.0),
+            more: More {
+                registers_devices: input.registers_devices,
+                ..More::default()
+            },
         };
         let event_id = input.idempotency_key;
         let event_id = event_id.map(|key| keyed_id(access::caller(ctx), Some(&key), "access key"));
-        let made = made(ctx, "createAccessKey");
-        let made = identity::create(&api(ctx).ingest, grant, (made, event_id)).await;
+        let operation = "createAccessKey";
+        let made = (made(ctx, operation), event_id);
+        let made = identity::create(&api(ctx).ingest, grant, made).await;
+        Ok(InOrder(created(ctx, operation, made).await?))
+    }
+
+    /// Makes an access key that gives the same as another, and ends that one when the overlap is over: whoever
+    /// has it takes over the new one meanwhile.
+    async fn rotate_access_key(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which key.")] input: RotateAccessKeyInput,
+    ) -> Result<InOrder<CreateAccessKeyPayload>, Error> {
+        let event_id = input.idempotency_key;
+        let event_id = event_id.map(|key| keyed_id(access::caller(ctx), Some(&key), "rotation"));
+        let rotation = Rotation {
+            key_id: &input.id,
+            overlap_seconds: i64::from(input.overlap_seconds),
+            expected: input.expected_version.map(|version| version.0),
+            event_id,
+        };
+        let operation = "rotateAccessKey";
+        let made = identity::rotate(&api(ctx).ingest, rotation, made(ctx, operation)).await;
+        Ok(InOrder(created(ctx, operation, made).await?))
+    }
+
+    /// Has a device replace the access key by which it asks, so that it need not wait for anybody. Should the
+    /// answer be lost, it asks again: the old one holds until the overlap is over.
+    async fn rotate_own_key(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "For how long both hold.")] input: RotateOwnKeyInput,
+    ) -> Result<InOrder<RotateOwnKeyPayload>, Error> {
+        // of who came by a token of an issuer there is no such key
+        let rotation = Rotation {
+            key_id: &access::caller(ctx).account,
+            overlap_seconds: i64::from(input.overlap_seconds),
+            expected: None,
+            event_id: None,
+        };
+        let operation = "rotateOwnKey";
+        let made = identity::rotate(&api(ctx).ingest, rotation, made(ctx, operation)).await;
         Ok(InOrder(match made {
-            Ok(created) => CreateAccessKeyPayload {
-                access_key: AccessKey::of(ctx, &created.key_id).await?.map(InOrder),
+            Ok(created) => RotateOwnKeyPayload {
+                access_key_id: Some(ID(created.key_id)),
                 secret: created.secret.map(|secret| secret.reveal().to_owned()),
                 user_errors: Vec::new(),
             },
-            Err(error) => CreateAccessKeyPayload {
-                access_key: None,
+            Err(error) => RotateOwnKeyPayload {
+                access_key_id: None,
                 secret: None,
-                user_errors: vec![InOrder(refused(ctx, "createAccessKey", error).await?)],
+                user_errors: vec![InOrder(refused(ctx, operation, error).await?)],
             },
         }))
     }
@@ -323,7 +420,26 @@ impl KeyCommands {
     }
 }
 
-fn made<'a>(ctx: &'a Context<'_>, operation: &'a str) -> Made<'a> {
+async fn created(
+    ctx: &Context<'_>,
+    operation: &str,
+    made: Result<Created, KeyError>,
+) -> Result<CreateAccessKeyPayload, Error> {
+    Ok(match made {
+        Ok(created) => CreateAccessKeyPayload {
+            access_key: AccessKey::of(ctx, &created.key_id).await?.map(InOrder),
+            secret: created.secret.map(|secret| secret.reveal().to_owned()),
+            user_errors: Vec::new(),
+        },
+        Err(error) => CreateAccessKeyPayload {
+            access_key: None,
+            secret: None,
+            user_errors: vec![InOrder(refused(ctx, operation, error).await?)],
+        },
+    })
+}
+
+pub(super) fn made<'a>(ctx: &'a Context<'_>, operation: &'a str) -> Made<'a> {
     let caller = access::caller(ctx);
     Made {
         actor: &caller.name,
@@ -334,12 +450,20 @@ fn made<'a>(ctx: &'a Context<'_>, operation: &'a str) -> Made<'a> {
 }
 
 /// What a command was refused for, which is told in the audit too; or its failure.
-async fn refused(ctx: &Context<'_>, operation: &str, error: KeyError) -> Result<UserError, Error> {
+pub(super) async fn refused(
+    ctx: &Context<'_>,
+    operation: &str,
+    error: KeyError,
+) -> Result<UserError, Error> {
     let (field, code) = match &error {
         KeyError::Grant(error) => (error.field(), UserErrorCode::Invalid),
         KeyError::NotRegistered { field, .. } => (*field, UserErrorCode::NotFound),
         KeyError::OtherRepeat => ("idempotencyKey", UserErrorCode::Conflict),
         KeyError::Unknown => ("id", UserErrorCode::NotFound),
+        KeyError::Retired => ("deviceId", UserErrorCode::WrongState),
+        KeyError::Ended => ("id", UserErrorCode::WrongState),
+        KeyError::Token => ("id", UserErrorCode::WrongState),
+        KeyError::Overlap => ("overlapSeconds", UserErrorCode::Invalid),
         KeyError::Contended => ("id", UserErrorCode::Conflict),
         KeyError::Stale { .. } => ("expectedVersion", UserErrorCode::Conflict),
         KeyError::Store(error) => return Err(of_failed(api(ctx), error)),

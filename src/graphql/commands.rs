@@ -116,6 +116,8 @@ impl<const KIND: u8> OutputType for EventOf<KIND> {
     }
 }
 
+/// Code of state changes in the tables.
+pub(super) const STATE_CHANGE: u8 = 5;
 /// Code of configuration changes in the tables.
 const CONFIGURATION_CHANGE: u8 = 7;
 /// Code of schedules in the tables.
@@ -296,7 +298,11 @@ async fn out_of_reach(
     Ok((!is_reached).then_some(ConfigurationError::Unknown { what, id }))
 }
 
-async fn recorded(api: &Api, kind: Kind, outcome: &Outcome) -> Result<Option<Arc<Event>>, Error> {
+pub(super) async fn recorded(
+    api: &Api,
+    kind: Kind,
+    outcome: &Outcome,
+) -> Result<Option<Arc<Event>>, Error> {
     let (Outcome::Recorded(position) | Outcome::Duplicate(position)) = outcome else {
         return Ok(None);
     };

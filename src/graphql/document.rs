@@ -133,6 +133,21 @@ fn add_defaults(document: &ExecutableDocument, name: Option<&str>, variables: &m
     }
 }
 
+/// Whether the operation that would be executed has one device enrol, and does nothing else.
+pub(crate) fn only_enrols(document: &ExecutableDocument, name: Option<&str>) -> bool {
+    let operation = chosen(document, name).map(|operation| &operation.node);
+    operation.is_some_and(|operation| {
+        let selected = operation.selection_set.node.items.as_slice();
+        let is_enrolment = |selection: &Positioned<Selection>| match &selection.node {
+            Selection::Field(field) => field.node.name.node == "enrolDevice",
+            Selection::FragmentSpread(_) | Selection::InlineFragment(_) => false,
+        };
+        operation.ty == OperationType::Mutation
+            && selected.len() == 1
+            && selected.iter().all(is_enrolment)
+    })
+}
+
 /// A variable that must be given and is not.
 fn missing<'a>(operation: &'a OperationDefinition, variables: &Variables) -> Option<&'a Name> {
     let definitions = operation.variable_definitions.iter();

@@ -115,6 +115,7 @@ impl Device {
             "tags" => json(device.tags.as_ref()),
             "lifecycle" => Value::Enum(Name::new(&device.lifecycle)),
             "registeredAt" => instant(Some(device.registered_at)),
+            "version" => Value::from(device.position.to_string()),
             "currentState" => {
                 let state = status.and_then(|status| status.state.as_deref());
                 Value::Enum(Name::new(state.unwrap_or("UNKNOWN")))
@@ -234,6 +235,11 @@ impl OutputType for Device {
                 field("tags", "[String!]", "Labels for grouping."),
                 field("lifecycle", "DeviceLifecycle!", "Whether it is in use."),
                 field("registeredAt", "DateTime!", "When this was said of it."),
+                field(
+                    "version",
+                    "Long!",
+                    "Position of the registration that says this, for `expectedVersion`.",
+                ),
                 field("site", "Site", "The site at which it stands."),
                 field(
                     "currentState",
@@ -299,6 +305,7 @@ impl Site {
             "address" => opt(site.address.as_ref()),
             "tags" => json(site.tags.as_ref()),
             "registeredAt" => instant(Some(site.registered_at)),
+            "version" => Value::from(site.position.to_string()),
             "configuration" => configuration(ctx, "SITE", &site.site_id).await?,
             "schedule" => self.schedule(ctx).await?,
             "status" => return hours::resolve_status(ctx, self).await.map(Some),
@@ -372,6 +379,11 @@ impl OutputType for Site {
                 field("address", "String", "Postal address."),
                 field("tags", "[String!]", "Labels for grouping."),
                 field("registeredAt", "DateTime!", "When this was said of it."),
+                field(
+                    "version",
+                    "Long!",
+                    "Position of the registration that says this, for `expectedVersion`.",
+                ),
                 field(
                     "configuration",
                     &values,

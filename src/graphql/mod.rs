@@ -14,6 +14,7 @@ mod connection;
 mod cursor;
 mod device_commands;
 mod document;
+mod enrolment;
 mod error;
 pub mod escapes;
 mod filters;
@@ -36,6 +37,8 @@ mod page_keys;
 mod pages;
 mod query;
 mod record;
+mod registry;
+mod registry_inputs;
 mod root;
 mod rows;
 mod scalars;
@@ -66,7 +69,7 @@ use crate::store::{Allowance, Store, StoreError};
 use loaders::Loaders;
 use shapes::Types;
 
-pub(crate) use document::operation_type;
+pub(crate) use document::{only_enrols, operation_type};
 pub use error::{ErrorCode, code_of, of_syntax};
 pub use live::{Following, Items, Sameness, Turned, head, turn};
 pub use order::{CanFail, InOrder};
@@ -114,6 +117,7 @@ impl Api {
 pub struct Query(
     query::Fleet,
     hours::SiteHours,
+    enrolment::Tokens,
     jobs::Jobs,
     job_commands::JobPlans,
     device_commands::DeviceQueries,
@@ -127,7 +131,9 @@ pub struct Mutation(
     CanFail<schedules::ScheduleCommands>,
     CanFail<job_commands::JobCommands>,
     CanFail<device_commands::DeviceAnswers>,
+    CanFail<registry::RegistryCommands>,
     CanFail<access_keys::KeyCommands>,
+    CanFail<enrolment::EnrolmentCommands>,
     record::Record,
 );
 
@@ -167,6 +173,7 @@ fn builder() -> Builder {
     let query = InOrder(Query(
         query::Fleet,
         hours::SiteHours,
+        enrolment::Tokens,
         jobs::Jobs,
         job_commands::JobPlans,
         device_commands::DeviceQueries,
@@ -177,7 +184,9 @@ fn builder() -> Builder {
         CanFail(schedules::ScheduleCommands),
         CanFail(job_commands::JobCommands),
         CanFail(device_commands::DeviceAnswers),
+        CanFail(registry::RegistryCommands),
         CanFail(access_keys::KeyCommands),
+        CanFail(enrolment::EnrolmentCommands),
         record::Record,
     ));
     let subscription = Subscription(

@@ -56,7 +56,7 @@ pub(super) async fn site_of(ctx: &Context<'_>, id: &str) -> Result<Option<Site>,
     }
 }
 
-async fn device_of(ctx: &Context<'_>, id: &str) -> Result<Option<Device>, Error> {
+pub(super) async fn device_of(ctx: &Context<'_>, id: &str) -> Result<Option<Device>, Error> {
     let key = api(ctx).store().key(EntityType::Device, id).await;
     match key.map_err(|error| of_failed(api(ctx), &error))? {
         Some(key) => Device::load(ctx, key).await,

@@ -21,6 +21,11 @@ pub(super) fn spend(
     Ok((keys, balance))
 }
 
+/// Spends events that are recorded with a command.
+pub(super) fn spend_events(api: &Api, caller: &Caller, events: i64) -> Result<(), Error> {
+    take(api, caller, (Spent::Events, events)).map(drop)
+}
+
 fn take(api: &Api, caller: &Caller, what: (Spent, i64)) -> Result<Option<Balance>, Error> {
     let Some(spending) = &api.spending else {
         return Ok(None);

@@ -33,6 +33,8 @@ enum State {
     /// None was ever reported.
     Never,
     Offline,
+    /// Somebody works on it: neither its silence nor its return says anything.
+    Maintenance,
     /// Any other.
     Other,
 }
@@ -42,8 +44,14 @@ impl State {
         match word {
             None => Self::Never,
             Some("OFFLINE") => Self::Offline,
+            Some("MAINTENANCE") => Self::Maintenance,
             Some(_) => Self::Other,
         }
+    }
+
+    /// Whether its silence is waited for.
+    const fn is_timed(self) -> bool {
+        !matches!(self, Self::Offline | Self::Maintenance)
     }
 }
 
@@ -140,7 +148,7 @@ impl Watch {
                 self.new.push_back((heard, key));
             }
             State::Offline => self.come_back(key, &mut watched),
-            State::New(_) | State::Other => watched.state = state,
+            State::New(_) | State::Maintenance | State::Other => watched.state = state,
         }
         self.put(key, watched);
     }
@@ -210,11 +218,11 @@ impl Watch {
     }
 
     fn put(&mut self, key: i64, watched: Watched) {
-        let (due_at, offline) = (watched.due_at, watched.state == State::Offline);
+        let (due_at, is_timed) = (watched.due_at, watched.state.is_timed());
         if let Some(before) = self.devices.insert(key, watched) {
             self.due.remove(&(before.due_at, key));
         }
-        if !offline {
+        if is_timed {
             self.due.insert((due_at, key));
         }
     }
@@ -230,11 +238,17 @@ impl Watch {
         if matches!(watched.state, State::New(_)) || event.fact.occurred_at < watched.state_at {
             return;
         }
+        let before = watched.state;
         watched.state_at = event.fact.occurred_at;
         watched.state = State::of(event.fact.cell(states::Column::NewState).text());
-        if watched.state == State::Offline {
-            self.due.remove(&(watched.due_at, key));
-        } else {
+        self.due.remove(&(watched.due_at, key));
+        if before == State::Maintenance {
+            // it has its whole time from when it is given back
+            let whole = watched.due_at.0.saturating_sub(watched.heard_at.0);
+            let given_back = Instant(watched.state_at.0.saturating_add(whole));
+            watched.due_at = watched.due_at.max(given_back);
+        }
+        if watched.state.is_timed() {
             self.due.insert((watched.due_at, key));
         }
     }
@@ -286,7 +300,7 @@ impl Watch {
         for (key, watched) in &mut self.devices {
             watched.due_at.0 -= back;
             watched.heard_at = watched.heard_at.min(now);
-            if watched.state != State::Offline {
+            if watched.state.is_timed() {
                 self.due.insert((watched.due_at, *key));
             }
         }

@@ -333,6 +333,24 @@ fn at_sites(store: &Store, site_keys: &[i64]) -> Expr {
     is_among(devices::Column::SiteKey, keys, store.backend())
 }
 
+/// How many devices of a type were registered at a site since an instant, or registered anew.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn registered_since(
+    store: &Store,
+    (site_key, device_type): (i64, &str),
+    since: Instant,
+) -> Result<u64, StoreError> {
+    devices::Entity::find()
+        .filter(devices::Column::SiteKey.eq(site_key))
+        .filter(devices::Column::DeviceType.eq(device_type))
+        .filter(devices::Column::RegisteredAt.gt(since.0))
+        .count(store.readers())
+        .await
+        .doing("count devices")
+}
+
 /// How many devices there are.
 ///
 /// # Errors
@@ -400,8 +418,13 @@ fn tagged(tags: &[String], backend: DbBackend) -> Condition {
 /// A text anywhere in another, upper and lower case of A to Z alike: SQLite knows no other, and
 /// both databases are to find the same.
 fn pattern(text: &str) -> LikeExpr {
+    containing(&text.to_ascii_lowercase())
+}
+
+/// A text anywhere in another.
+pub(super) fn containing(text: &str) -> LikeExpr {
     let mut pattern = String::from("%");
-    for letter in text.to_ascii_lowercase().chars() {
+    for letter in text.chars() {
         if matches!(letter, '%' | '_' | '\\') {
             pattern.push('\\');
         }

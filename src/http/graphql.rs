@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Request, Response as Answer};
 use axum::extract::{FromRequestParts, Query, State, WebSocketUpgrade};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
 use axum::response::Response;
 use futures_util::FutureExt;
 use serde::Deserialize;
@@ -25,14 +25,16 @@ use super::socket::By;
 use super::{socket, sse};
 use crate::graphql::bulk::{self, Body};
 use crate::graphql::{self, ErrorCode};
-use crate::identity::Caller;
+use crate::identity::{Caller, SignInError};
 use crate::ingest::Operation;
 
 /// Answers a request whose document is in the body.
 pub(super) async fn post(State(web): State<Web>, request: axum::extract::Request) -> Response {
     let (parts, body) = request.into_parts();
-    if let Err(refused) = sign_in::asker(&web, &parts.extensions) {
-        return *refused;
+    match sign_in::asker(&web, &parts.extensions) {
+        Ok(caller) if caller.is_nobody() => return enrol(&web, &parts, body).await,
+        Ok(_) => {}
+        Err(refused) => return *refused,
     }
     if !accept::is_json(&parts.headers) {
         let message = "send the request as application/json in UTF-8";
@@ -66,6 +68,40 @@ pub(super) async fn post(State(web): State<Web>, request: axum::extract::Request
             refused(StatusCode::BAD_REQUEST, ErrorCode::BadRequest, &message)
         }
     }
+}
+
+/// Answers a request of whoever has proved nothing: to have a device enrol, which its token proves, and
+/// nothing else. All else is told to prove who it is, as if it had not been read.
+async fn enrol(web: &Web, parts: &Parts, body: axum::body::Body) -> Response {
+    let refused = || sign_in::unauthenticated(&SignInError::Missing);
+    let length = parts.headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let is_small = length.is_some_and(|length| length <= ENROL_BYTES_MAX);
+    if !is_small || !accept::is_json(&parts.headers) {
+        return refused();
+    }
+    let Ok(taken) = web.bodies.take(body).await else {
+        return refused();
+    };
+    match serde_json::from_slice::<Body<'_>>(&taken.bytes) {
+        Ok(body) if taken.bytes.trim_ascii_start().starts_with(b"{") && only_enrols(&body) => {
+            execute(web, parts, (&body, &taken.bytes), &[]).await
+        }
+        Ok(_) | Err(_) => refused(),
+    }
+}
+
+/// Bytes at most of a request to enrol.
+const ENROL_BYTES_MAX: usize = 64 * 1024;
+
+/// Whether a request is to have one device enrol; one that names a document to be kept is not.
+fn only_enrols(body: &Body<'_>) -> bool {
+    let Some(query) = body.query.as_deref() else {
+        return false;
+    };
+    let is_plain = body.extensions.is_none() && body.document_id.is_none();
+    let document = is_plain.then(|| document(query).ok()).flatten();
+    document.is_some_and(|document| graphql::only_enrols(&document, body.operation_name.as_deref()))
 }
 
 /// Answers a query given in the address, or opens a socket.

@@ -73,6 +73,12 @@ pub(super) async fn layer(State(web): State<Web>, mut request: Request, next: Ne
         Ok(caller) => caller,
         // it may say who it is when it greets
         Err(SignInError::Missing) if greets => return next.run(request).await,
+        // it may be a device that enrols, and does nothing else
+        Err(SignInError::Missing) if posts(&request, &asks) => {
+            let nobody = Asker(Caller::nobody(network.as_ref()));
+            request.extensions_mut().insert(nobody);
+            return next.run(request).await;
+        }
         Err(why) => return unauthenticated(&why),
     };
     if let Asks::Permission(permission) = asks
@@ -91,6 +97,11 @@ pub(super) async fn layer(State(web): State<Web>, mut request: Request, next: Ne
     let mut response = next.run(request).await;
     response.extensions_mut().insert(AnsweredTo(caller.name));
     response
+}
+
+/// Whether a request is one of GraphQL that may be to have a device enrol.
+fn posts(request: &Request, asks: &Asks) -> bool {
+    matches!(asks, Asks::Caller) && request.method() == Method::POST
 }
 
 /// Whether a request asks for a socket, and for nothing else.

@@ -35,7 +35,42 @@ pub struct Grant {
     /// From when on it holds no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Instant>,
+    /// What only some have.
+    #[serde(flatten)]
+    pub more: More,
 }
+
+/// What only some grants have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct More {
+    /// Whether what is recorded of a device that is not known registers it; for INGEST at one site.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub registers_devices: bool,
+    /// Which devices may enrol by it; for ENROL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enrols: Option<Enrols>,
+    /// Id of the token by which the device has enrolled that holds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enrolled_by: Option<String>,
+    /// Id of the key in the place of which it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotated_from: Option<String>,
+}
+
+/// Devices that may enrol.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Enrols {
+    /// How many at most.
+    pub uses: u32,
+    /// What they are, if it is to be one thing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_type: Option<String>,
+}
+
+/// Devices at most that enrol by one token.
+pub const USES_MAX: u32 = 10_000;
 
 /// Why something cannot be granted.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -57,6 +92,15 @@ pub enum GrantError {
     /// An id is none.
     #[error("an id has 1 to {ID_CHARACTERS_MAX} characters")]
     Id,
+    /// Devices are registered where there is no doubt at which site they stand.
+    #[error("registersDevices is for the role INGEST with exactly one site")]
+    Registers,
+    /// Nobody is let in by a token.
+    #[error("the role ENROL is given by createEnrolmentToken alone, for one site")]
+    Enrols,
+    /// So many devices do not enrol.
+    #[error("uses is not between 1 and {USES_MAX}")]
+    Uses,
     /// It would never hold.
     #[error("expiresAt is not in the future")]
     Expired,
@@ -70,6 +114,9 @@ impl GrantError {
             Self::Name => "name",
             Self::Device => "deviceId",
             Self::Sites | Self::TooManySites | Self::Id => "siteIds",
+            Self::Registers => "registersDevices",
+            Self::Enrols => "role",
+            Self::Uses => "uses",
             Self::Expired => "expiresAt",
         }
     }
@@ -91,7 +138,7 @@ impl Grant {
         let is_name = (1..=NAME_CHARACTERS_MAX).contains(&characters)
             && !self.name.chars().any(char::is_control);
         let is_id = |id: &String| (1..=ID_CHARACTERS_MAX).contains(&id.chars().count());
-        let bound = matches!(self.role, Role::Viewer | Role::Operator | Role::Ingest);
+        let bound = !matches!(self.role, Role::Admin | Role::Device);
         if !is_name {
             return Err(GrantError::Name);
         }
@@ -107,6 +154,7 @@ impl Grant {
         if !self.site_ids.iter().chain(&self.device_id).all(is_id) {
             return Err(GrantError::Id);
         }
+        self.more.check(self.role, self.site_ids.len())?;
         if self.expires_at.is_some_and(|end| end <= now) {
             return Err(GrantError::Expired);
         }
@@ -127,6 +175,22 @@ impl Grant {
     }
 }
 
+impl More {
+    fn check(&self, role: Role, sites: usize) -> Result<(), GrantError> {
+        if self.registers_devices && (role != Role::Ingest || sites != 1) {
+            return Err(GrantError::Registers);
+        }
+        match &self.enrols {
+            Some(enrols) if role == Role::Enrol && sites == 1 => {
+                let is_some = (1..=USES_MAX).contains(&enrols.uses);
+                is_some.then_some(()).ok_or(GrantError::Uses)
+            }
+            None if role != Role::Enrol => Ok(()),
+            Some(_) | None => Err(GrantError::Enrols),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +203,7 @@ mod tests {
             site_ids: Vec::new(),
             device_id: (role == Role::Device).then(|| "till-1".to_owned()),
             expires_at: None,
+            more: More::default(),
         }
     }
 
@@ -213,11 +278,69 @@ mod tests {
     }
 
     #[test]
+    fn what_only_some_have_is_not_given_to_others() {
+        let with = |role: Role, sites: &[&str], more: More| {
+            let site_ids = sites.iter().map(ToString::to_string).collect();
+            let grant = Grant {
+                site_ids,
+                more,
+                ..grant(role)
+            };
+            grant.check(Instant(0))
+        };
+        let registers = || More {
+            registers_devices: true,
+            ..More::default()
+        };
+        let enrols = |uses: u32| More {
+            enrols: Some(Enrols {
+                uses,
+                device_type: None,
+            }),
+            ..More::default()
+        };
+        assert_eq!(with(Role::Ingest, &["a"], registers()), Ok(()));
+        assert_eq!(with(Role::Enrol, &["a"], enrols(1)), Ok(()));
+        for (role, sites) in [
+            (Role::Ingest, [].as_slice()),
+            (Role::Ingest, &["a", "b"]),
+            (Role::Operator, &["a"]),
+        ] {
+            let refused = with(role, sites, registers());
+            assert_eq!(refused, Err(GrantError::Registers), "{role:?}");
+        }
+        for (role, sites, more) in [
+            (Role::Enrol, ["a"].as_slice(), More::default()),
+            (Role::Enrol, &[], enrols(1)),
+            (Role::Enrol, &["a", "b"], enrols(1)),
+            (Role::Ingest, &["a"], enrols(1)),
+        ] {
+            assert_eq!(with(role, sites, more), Err(GrantError::Enrols), "{role:?}");
+        }
+        for uses in [0, USES_MAX + 1] {
+            assert_eq!(
+                with(Role::Enrol, &["a"], enrols(uses)),
+                Err(GrantError::Uses)
+            );
+        }
+    }
+
+    #[test]
     fn a_grant_reads_as_it_was_written() {
         let grant = Grant {
             expires_at: Some(Instant(1_000_000)),
+            more: More {
+                enrolled_by: Some("token".to_owned()),
+                ..More::default()
+            },
             ..grant(Role::Device)
         };
+        // as it was written before there was more
+        let bare = r#"{"name":"till","role":"DEVICE","deviceId":"till-1"}"#;
+        assert_eq!(
+            serde_json::from_str::<Grant>(bare).unwrap().more,
+            More::default()
+        );
         let text = serde_json::to_string(&grant).unwrap();
         assert_eq!(serde_json::from_str::<Grant>(&text).unwrap(), grant);
     }

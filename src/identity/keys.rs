@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use entity::{access_keys, audit_log};
 use futures_util::TryStreamExt;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -22,20 +22,36 @@ use crate::store::{Doing, Sql, Store, StoreError, Tail};
 
 /// How often it is written when keys were last used, which is told to this.
 const WRITE_EVERY: Duration = Duration::from_mins(1);
+/// How often it is looked which keys have ended that were replaced.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long it takes until the log is read again after that failed.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// A key that holds.
 #[derive(Debug)]
 struct Known {
-    role: Role,
+    grant: Grant,
     reach: Reach,
-    expires_at: Option<Instant>,
     /// As its holder is called.
     name: Arc<str>,
+    /// When it ends although it was given for longer, since it was replaced; the greatest number if it is
+    /// not.
+    ends_at: AtomicI64,
     revoked: CancellationToken,
     /// When it was last used since that was last written; 0 when it was not.
     used_at: AtomicI64,
+}
+
+impl Known {
+    /// From when on it holds no more.
+    fn expires_at(&self) -> Option<Instant> {
+        let ends_at = Instant(self.ends_at.load(Ordering::Relaxed));
+        let ends_at = (ends_at.0 < i64::MAX).then_some(ends_at);
+        match (self.grant.expires_at, ends_at) {
+            (Some(expires_at), Some(ends_at)) => Some(expires_at.min(ends_at)),
+            (expires_at, ends_at) => expires_at.or(ends_at),
+        }
+    }
 }
 
 /// The keys that hold now.
@@ -57,8 +73,9 @@ impl Keys {
             known: RwLock::default(),
             read: watch::Sender::new(head),
         };
+        let now = store.clock().now();
         let held = access_keys::Entity::find()
-            .filter(access_keys::Column::RevokedAt.is_null())
+            .filter(unrevoked(now))
             .filter(access_keys::Column::KeyGrant.is_not_null())
             .stream(store.readers())
             .await
@@ -66,6 +83,9 @@ impl Keys {
         let add = |row: access_keys::Model| {
             let grant = row.key_grant.as_deref().unwrap_or_default();
             keys.add(&row.key_id, serde_json::from_str(grant).ok());
+            if let Some(ends_at) = row.revoked_at {
+                keys.end(&row.key_id, Instant(ends_at));
+            }
             std::future::ready(Ok(()))
         };
         let all = held.try_for_each(add).await;
@@ -80,26 +100,45 @@ impl Keys {
         known.is_empty()
     }
 
-    /// Who holds a key, if it holds.
+    /// Who holds a key, if it holds. A token lets nobody in.
     pub(super) fn holder(&self, key: &Secret, now: Instant) -> Option<Caller> {
         let key_id = key.id();
-        let known = {
-            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(known.get(&key_id)?)
-        };
-        if known.expires_at.is_some_and(|end| end <= now) {
+        let known = self.held(&key_id, now)?;
+        if known.grant.role == Role::Enrol {
             return None;
         }
         known.used_at.fetch_max(now.0, Ordering::Relaxed);
+        let expires_at = known.expires_at();
         Some(Caller {
             name: Arc::clone(&known.name),
-            role: known.role,
+            role: known.grant.role,
             reach: known.reach.clone(),
-            expires_at: known.expires_at,
+            expires_at,
+            registers_devices: known.grant.more.registers_devices,
             revoked: known.revoked.clone(),
             account: Arc::from(key_id),
             network: None,
         })
+    }
+
+    /// Whether somebody has a token by which devices enrol, as far as this server knows.
+    #[must_use]
+    pub fn enrols(&self, token: &Secret, now: Instant) -> bool {
+        let known = self.held(&token.id(), now);
+        let known = known.filter(|known| known.grant.role == Role::Enrol);
+        if let Some(known) = &known {
+            known.used_at.fetch_max(now.0, Ordering::Relaxed);
+        }
+        known.is_some()
+    }
+
+    fn held(&self, key_id: &str, now: Instant) -> Option<Arc<Known>> {
+        let known = {
+            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(known.get(key_id)?)
+        };
+        let has_ended = known.expires_at().is_some_and(|end| end <= now);
+        (!has_ended).then_some(known)
     }
 
     /// When a key was last used on this server, if that is not written yet.
@@ -127,9 +166,9 @@ impl Keys {
         };
         let known = Arc::new(Known {
             name: Arc::from(called(&grant)),
-            role: grant.role,
             reach: grant.reach(),
-            expires_at: grant.expires_at,
+            grant,
+            ends_at: AtomicI64::new(i64::MAX),
             revoked: CancellationToken::new(),
             used_at: AtomicI64::new(0),
         });
@@ -141,6 +180,28 @@ impl Keys {
         let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = all.remove(key_id) {
             known.revoked.cancel();
+        }
+    }
+
+    /// Has a key end at an instant that is yet to come.
+    fn end(&self, key_id: &str, at: Instant) {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.get(key_id) {
+            known.ends_at.fetch_min(at.0, Ordering::Relaxed);
+        }
+    }
+
+    /// Closes what the holders of keys have open that were replaced and have ended since.
+    fn close_ended(&self, now: Instant) {
+        let ended: Vec<String> = {
+            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+            let ended = known
+                .iter()
+                .filter(|(_, known)| known.ends_at.load(Ordering::Relaxed) <= now.0);
+            ended.map(|(id, _)| id.clone()).collect()
+        };
+        for key_id in ended {
+            self.remove(&key_id);
         }
     }
 
@@ -156,6 +217,10 @@ impl Keys {
                     Grant::of_cell(event.fact.cell(audit_log::Column::KeyGrant)),
                 );
             }
+            // one that was replaced holds for a while
+            Some("KEY_REVOKED") if event.fact.occurred_at > event.recorded_at => {
+                self.end(key_id, event.fact.occurred_at);
+            }
             Some("KEY_REVOKED") => self.remove(key_id),
             _ => {}
         }
@@ -164,9 +229,14 @@ impl Keys {
     /// Follows the log until it is told to stop.
     pub async fn run(self: Arc<Self>, store: Store, stop: CancellationToken) {
         let mut tail = self.tail(&store);
+        let mut looks = tokio::time::interval(LOOK_EVERY);
         loop {
             let events = tokio::select! {
                 () = stop.cancelled() => return,
+                _ = looks.tick() => {
+                    self.close_ended(store.clock().now());
+                    continue;
+                }
                 events = tail.next_looked_at() => events,
             };
             match events {
@@ -240,6 +310,14 @@ impl Keys {
             }
         }
     }
+}
+
+/// The condition on keys that were not revoked at an instant.
+fn unrevoked(now: Instant) -> Condition {
+    let revoked_at = access_keys::Column::RevokedAt;
+    Condition::any()
+        .add(revoked_at.is_null())
+        .add(revoked_at.gt(now.0))
 }
 
 /// Keys of which it is written at once when they were used: others append in between.

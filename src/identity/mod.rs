@@ -10,8 +10,10 @@ mod commands;
 mod denials;
 mod grant;
 mod keys;
+mod newcomers;
 mod recordable;
 mod recorder;
+mod rotate;
 mod secret;
 mod spending;
 mod tokens;
@@ -26,11 +28,13 @@ use crate::event::Instant;
 
 pub use audit::Deed;
 pub use authority::{Authority, SignInError};
-pub use commands::{Created, KeyError, Made, create, revoke};
+pub(crate) use commands::New;
+pub use commands::{Created, KeyError, Made, create, revocation, revoke};
 pub use denials::Denials;
-pub use grant::{Grant, GrantError};
+pub use grant::{Enrols, Grant, GrantError, More, USES_MAX};
 pub use keys::Keys;
 pub use recorder::{RecordError, Recorder};
+pub use rotate::{OVERLAP_SECONDS_MAX, Rotation, rotate};
 pub use secret::Secret;
 pub use spending::{Balance, Exceeded, Rates, Spending, Spent};
 pub use tokens::{SetError, TokenArgs, Tokens, TokensError};
@@ -49,10 +53,12 @@ pub enum Role {
     Device,
     /// Records, and reads nothing.
     Ingest,
+    /// Has a device enrol, and nothing else: the role of tokens, which let nobody in.
+    Enrol,
 }
 
 impl Role {
-    /// All roles.
+    /// All roles that somebody may be let in with.
     pub const ALL: [Self; 5] = [
         Self::Viewer,
         Self::Operator,
@@ -70,6 +76,7 @@ impl Role {
             Self::Admin => "ADMIN",
             Self::Device => "DEVICE",
             Self::Ingest => "INGEST",
+            Self::Enrol => "ENROL",
         }
     }
 
@@ -96,6 +103,10 @@ pub enum Permission {
     Command,
     /// Take the commands to devices within reach, and answer them.
     Obey,
+    /// Have a device enrol, by a token.
+    Enrol,
+    /// Have one's own key replaced.
+    RotateOwn,
     /// Give out access keys and take them back, and read the audit.
     Administer,
 }
@@ -146,6 +157,8 @@ pub struct Caller {
     pub account: Arc<str>,
     /// From where: an address without its last part.
     pub network: Option<Arc<str>>,
+    /// Whether what the caller records of a device that is not known registers it.
+    pub registers_devices: bool,
 }
 
 impl Caller {
@@ -160,7 +173,28 @@ impl Caller {
             revoked: CancellationToken::new(),
             account: Arc::from("local"),
             network: None,
+            registers_devices: false,
         }
+    }
+
+    /// Somebody who has proved nothing, and may do no more than have a device enrol.
+    #[must_use]
+    pub fn nobody(network: Option<&Arc<str>>) -> Self {
+        let from = network.map_or("somewhere", |network| &**network);
+        Self {
+            name: Arc::from("nobody"),
+            role: Role::Enrol,
+            reach: Reach::Sites(Arc::default()),
+            account: Arc::from(format!("nobody from {from}")),
+            network: network.map(Arc::clone),
+            ..Self::local()
+        }
+    }
+
+    /// Whether the caller has proved nothing.
+    #[must_use]
+    pub fn is_nobody(&self) -> bool {
+        self.role == Role::Enrol
     }
 
     /// Whether the caller may do something of a sort.
@@ -168,7 +202,9 @@ impl Caller {
     pub fn may(&self, permission: Permission) -> bool {
         let is_one_of = |roles: &[Role]| roles.contains(&self.role);
         match permission {
-            Permission::BeKnown => true,
+            Permission::BeKnown => !self.is_nobody(),
+            Permission::Enrol => true,
+            Permission::RotateOwn => is_one_of(&[Role::Device]),
             Permission::Read => {
                 is_one_of(&[Role::Viewer, Role::Operator, Role::Admin, Role::Device])
             }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use entity::{device_registrations, job_outcomes};
 
+use super::newcomers::Newcomers;
 use super::{Caller, Permission, Reach};
 use crate::event::{Cell, Instant, NewEvent};
 use crate::history::{fleet, jobs};
-use crate::ingest::{Given, Ingest};
+use crate::ingest::{FUTURE_MAX_MS, Given, Ingest, Registering};
 use crate::kinds::{Code, Kind, Refusal, check};
 use crate::store::{Allowance, EntityType, Names, Store, StoreError};
 
@@ -18,7 +19,7 @@ pub(super) async fn recordable(
     ingest: &Ingest,
     (caller, allowance): (&Caller, &Allowance),
     given: Vec<Given>,
-) -> Result<Vec<Given>, StoreError> {
+) -> Result<Passed, StoreError> {
     let store = ingest.store();
     let reach = &caller.reach;
     let given = if caller.may(Permission::Command) {
@@ -27,7 +28,8 @@ pub(super) async fn recordable(
         given.into_iter().map(uncommanded).collect()
     };
     if *reach == Reach::Whole {
-        return Ok(given);
+        let registering = Registering::default();
+        return Ok(Passed { given, registering });
     }
     let checked = |(kind, event): Given| {
         let event = event.and_then(|mut event| check(&mut event.fact).map(|()| event));
@@ -48,6 +50,7 @@ pub(super) async fn recordable(
         registered: HashSet::new(),
         lifecycles: lifecycles((store, allowance), &given).await?,
         jobs: jobs_of(store, &given).await?,
+        newcomers: newcomers(ingest, caller, &given).await?,
     };
     let pass = |(kind, event): Given| {
         let event = event
@@ -60,7 +63,33 @@ pub(super) async fn recordable(
             .and_then(|event| door.registering(event));
         (kind, event)
     };
-    Ok(given.into_iter().map(pass).collect())
+    let given = given.into_iter().map(pass).collect();
+    let registering = match door.newcomers {
+        Some(newcomers) => newcomers.registering(door.now),
+        None => Registering::default(),
+    };
+    Ok(Passed { given, registering })
+}
+
+/// The devices that are registered by what is recorded of them, if there may be some.
+async fn newcomers(
+    ingest: &Ingest,
+    caller: &Caller,
+    given: &[Given],
+) -> Result<Option<Newcomers>, StoreError> {
+    let names = ingest.store().names();
+    let mut events = given.iter().filter_map(|(_, event)| event.as_ref().ok());
+    let is_unknown = |id: &str| names.key(EntityType::Device, id).is_none();
+    if events.any(|event| device_of(event).is_some_and(is_unknown)) {
+        return Newcomers::of(ingest, caller).await;
+    }
+    Ok(None)
+}
+
+/// The events that a caller may record, and the devices that are registered by them.
+pub(super) struct Passed {
+    pub(super) given: Vec<Given>,
+    pub(super) registering: Registering,
 }
 
 /// Refuses what says what is to hold: that is for those who give commands, and are named in the audit.
@@ -138,6 +167,8 @@ struct Door<'a> {
     jobs: HashMap<String, Vec<i64>>,
     /// Devices that events before this one register within reach.
     registered: HashSet<String>,
+    /// Devices that are registered by what is recorded of them, where they may be.
+    newcomers: Option<Newcomers>,
 }
 
 impl Door<'_> {
@@ -166,7 +197,14 @@ impl Door<'_> {
             }
             self.registered.insert(device.to_owned());
         } else if !is_within && !self.registered.contains(device) {
-            return Err(unknown(&event, "deviceId", (Code::UnknownDevice, "device")));
+            let device = device.to_owned();
+            match &mut self.newcomers {
+                Some(newcomers) if stands_at.is_none() && is_timely(&event, self.now) => {
+                    newcomers.add(&device, &event)?;
+                    self.registered.insert(device);
+                }
+                _ => return Err(unknown(&event, "deviceId", (Code::UnknownDevice, "device"))),
+            }
         }
         Ok(event)
     }
@@ -230,6 +268,12 @@ impl Door<'_> {
         let key = self.names.key(EntityType::Device, device)?;
         self.names.id(self.names.site_of_device(key)?)
     }
+}
+
+/// Whether an event is of a time that is taken: one that is refused registers nothing.
+fn is_timely(event: &NewEvent, now: Instant) -> bool {
+    let at = event.fact.occurred_at;
+    at >= Instant::OLDEST && at <= now.plus_ms(FUTURE_MAX_MS)
 }
 
 /// What is said of an id that is not registered.

@@ -2,10 +2,13 @@
 
 use thiserror::Error;
 
-use super::recordable::recordable;
+use super::recordable::{Passed, recordable};
 use super::{Caller, Exceeded, Spending, Spent};
 use crate::ingest::{Given, Ingest, Patience, RequestKey};
 use crate::store::{Allowance, AppendError, Appended, StoreError};
+
+/// How often a request is let in anew when devices that it registers were registered meanwhile.
+const DECISIONS_MAX: usize = 8;
 
 /// Why nothing of what a caller gave was recorded.
 #[derive(Debug, Error)]
@@ -45,14 +48,42 @@ impl Recorder<'_> {
         allowance: &Allowance,
     ) -> Result<Appended, RecordError> {
         self.spend(given.len())?;
-        let given = recordable(self.ingest, (self.caller, allowance), given).await;
-        let given = given.map_err(RecordError::Read)?;
         let own = key.map(|of| (self.caller.reach.own(of.key), of.first));
         let own = own
             .as_ref()
             .map(|(key, first)| RequestKey { key, first: *first });
-        let recorded = self.ingest.record(given, own, Patience::None).await;
+        let recorded = self.passed((given, own), allowance).await?;
         recorded.map_err(RecordError::Append)
+    }
+
+    /// Records what the caller may. Who registers devices by what is recorded of them is let in anew when
+    /// somebody else has registered one meanwhile.
+    async fn passed(
+        &self,
+        (mut given, key): (Vec<Given>, Option<RequestKey<'_>>),
+        allowance: &Allowance,
+    ) -> Result<Result<Appended, AppendError>, RecordError> {
+        let tries = if self.caller.registers_devices {
+            DECISIONS_MAX
+        } else {
+            1
+        };
+        for left in (0..tries).rev() {
+            let again = (left > 0).then(|| given.clone());
+            let passed = recordable(self.ingest, (self.caller, allowance), given).await;
+            let Passed {
+                given: may,
+                registering,
+            } = passed.map_err(RecordError::Read)?;
+            let recorded = self
+                .ingest
+                .record_registering(registering, (may, key), Patience::None);
+            match (recorded.await, again) {
+                (Err(AppendError::Stale { .. }), Some(again)) => given = again,
+                (recorded, _) => return Ok(recorded),
+            }
+        }
+        Ok(Err(AppendError::Overloaded))
     }
 
     fn spend(&self, events: usize) -> Result<(), RecordError> {

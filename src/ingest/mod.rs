@@ -70,6 +70,15 @@ impl<'a> RequestKey<'a> {
     }
 }
 
+/// Devices that are registered by what is recorded of them.
+#[derive(Clone, Debug, Default)]
+pub struct Registering {
+    /// Their registrations.
+    pub registrations: Vec<NewEvent>,
+    /// That they are not registered otherwise.
+    pub expect: Vec<Expect>,
+}
+
 /// How long a source is ready to wait for a place in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
@@ -128,6 +137,22 @@ impl Ingest {
         request_key: Option<RequestKey<'_>>,
         patience: Patience,
     ) -> Result<Appended, AppendError> {
+        let registering = Registering::default();
+        let given = (given, request_key);
+        self.record_registering(registering, given, patience).await
+    }
+
+    /// Records events, and before them registers the devices that they name, in the same commit.
+    ///
+    /// # Errors
+    /// When nothing was recorded: the devices have been registered otherwise meanwhile, the queue is full or
+    /// the log failed.
+    pub async fn record_registering(
+        &self,
+        registering: Registering,
+        (given, request_key): (Vec<Given>, Option<RequestKey<'_>>),
+        patience: Patience,
+    ) -> Result<Appended, AppendError> {
         let now = self.clock().now();
         let mut verdicts = Vec::with_capacity(given.len());
         let mut events = Vec::with_capacity(given.len());
@@ -142,8 +167,9 @@ impl Ingest {
             verdicts.push((kind, device, verdict.map(|event| events.push(event))));
         }
         let request = Request {
+            registrations: registering.registrations,
             events,
-            expect: Vec::new(),
+            expect: registering.expect,
             told: None,
         };
         let appended = match patience {
@@ -197,6 +223,7 @@ impl Ingest {
         let told = self.audit.clone();
         let expect = expect.into_iter().collect();
         let request = Request {
+            registrations: Vec::new(),
             events,
             expect,
             told,

@@ -29,13 +29,15 @@ pub enum Code {
     UnknownKind,
     /// Whoever records it may not record this.
     NotAllowed,
+    /// The device is not registered, and no more are registered by what is recorded of them.
+    TooManyDevices,
     /// The same key was recorded with another body, or an expected version is stale.
     Conflict,
 }
 
 impl Code {
     /// All codes, each with what it means.
-    pub const ALL: [(Self, &'static str); 13] = [
+    pub const ALL: [(Self, &'static str); 14] = [
         (Self::Missing, "A field that must be given is not."),
         (Self::Empty, "A text that must be given has no character."),
         (Self::OutOfRange, "A number is outside its bounds."),
@@ -64,6 +66,11 @@ impl Code {
             "The caller may not record this: it is of no site or device that it reaches, or of a \
              kind that it does not report.",
         ),
+        (
+            Self::TooManyDevices,
+            "The device is not registered, and the site has as many as are registered by what is \
+             recorded of them, in an hour or in all.",
+        ),
         (Self::Conflict, "The key was recorded with another body."),
     ];
 
@@ -83,6 +90,7 @@ impl Code {
             Self::UnknownField => "UNKNOWN_FIELD",
             Self::UnknownKind => "UNKNOWN_KIND",
             Self::NotAllowed => "NOT_ALLOWED",
+            Self::TooManyDevices => "TOO_MANY_DEVICES",
             Self::Conflict => "CONFLICT",
         }
     }

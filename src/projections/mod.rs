@@ -10,7 +10,7 @@ mod counters;
 pub(crate) mod jobs;
 pub(crate) mod keys;
 mod rebuild;
-mod registry;
+pub(crate) mod registry;
 mod runner;
 pub(crate) mod schedules;
 mod status;

@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 use sea_orm::{DatabaseTransaction, Value};
 
 use super::upsert::{newest, upsert};
-use crate::event::{Cell, Event};
+use crate::event::{Cell, Event, Fact};
 use crate::kinds::Kind;
 use crate::store::{Fold, StoreError, value_in_text};
 
@@ -24,6 +24,15 @@ impl Fold for Registry {
 
     fn tables(&self) -> &'static [&'static str] {
         &["sites", "devices"]
+    }
+
+    fn changes(&self, fact: &Fact) -> Option<String> {
+        let id = if fact.kind == Kind::SiteRegistration {
+            fact.cell(site::Column::SiteKey)
+        } else {
+            fact.cell(device::Column::DeviceKey)
+        };
+        Some(entity_of(fact.kind, id.text()?))
     }
 
     fn apply<'a>(
@@ -48,6 +57,16 @@ impl Fold for Registry {
             upsert(tx, INSERT_DEVICE, rows.collect(), MERGE_DEVICE).await
         })
     }
+}
+
+/// Name under which the changes of a site or device are counted, by the kind of its registrations.
+pub(crate) fn entity_of(kind: Kind, id: &str) -> String {
+    let what = if kind == Kind::SiteRegistration {
+        "site"
+    } else {
+        "device"
+    };
+    format!("{what}/{id}")
 }
 
 fn is_site(event: &Event) -> bool {

@@ -11,6 +11,9 @@ use crate::kinds::{Code, Refusal};
 pub struct Request {
     /// The events, at most [`EVENTS_MAX`](super::EVENTS_MAX).
     pub events: Vec<NewEvent>,
+    /// Registrations of what the events name, appended before them: at most
+    /// [`REGISTRATIONS_MAX`](super::REGISTRATIONS_MAX). Their outcomes are told to nobody.
+    pub registrations: Vec<NewEvent>,
     /// What must not have changed meanwhile: all of these.
     pub expect: Vec<Expect>,
     /// What is told of the others, and appended after them if one of them is.
@@ -20,13 +23,16 @@ pub struct Request {
 impl Request {
     /// All that may be appended.
     pub(crate) fn all(&self) -> impl Iterator<Item = &NewEvent> {
-        self.events.iter().chain(self.told.as_deref())
+        let registrations = self.registrations.iter();
+        registrations
+            .chain(&self.events)
+            .chain(self.told.as_deref())
     }
 
     /// Bytes of memory that the request takes while it waits.
     pub(crate) fn weight_bytes(&self) -> Result<usize, AppendError> {
         let events = self.events.len();
-        if events > super::EVENTS_MAX {
+        if events > super::EVENTS_MAX || self.registrations.len() > super::REGISTRATIONS_MAX {
             return Err(AppendError::TooLarge {
                 events,
                 max: super::EVENTS_MAX,

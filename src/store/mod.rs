@@ -69,7 +69,7 @@ pub use migrations::{migrate_at as migrate, missing_at as missing_migrations};
 pub use names::{EntityType, Names};
 pub use open::{Location, OpenError};
 pub(crate) use options::{COMMIT_BYTES_MAX, commit_events_max};
-pub use options::{EVENTS_MAX, Limits, Options};
+pub use options::{EVENTS_MAX, Limits, Options, REGISTRATIONS_MAX};
 pub use read::{Order, PageQuery, Place, Scope};
 pub use reset::{ResetError, reset};
 pub use rows::Columns;

@@ -11,6 +11,8 @@ use crate::clock::Clock;
 
 /// Events at most in a request.
 pub const EVENTS_MAX: usize = 1_000;
+/// Registrations at most that a request has beside its events.
+pub const REGISTRATIONS_MAX: usize = 100;
 /// Events at most in a commit. On SQLite large commits share the pages of the indexes that their events
 /// change, and each page is written once; on PostgreSQL they only keep those waiting who could already
 /// make the next. (Batches of 1,000 of 1,000 devices, with 4,000 instead of 1,000 in a commit: 1.3 times

@@ -84,15 +84,20 @@ impl<'a> Placing<'a> {
         &mut self,
         request: &Request,
     ) -> Result<Result<Appended, AppendError>, StoreError> {
-        for expect in &request.expect {
-            let version = self.versions.get(&expect.entity).copied().unwrap_or(0);
-            if version != expect.version && !self.repeats(request) {
-                let entity = expect.entity.clone();
-                return Ok(Err(AppendError::Stale { entity, version }));
-            }
+        let stale = self.stale(request);
+        if let Some((entity, version)) = &stale
+            && !self.repeats(request)
+        {
+            let (entity, version) = (entity.clone(), *version);
+            return Ok(Err(AppendError::Stale { entity, version }));
         }
         let before = self.placed.events.len();
         let mut outcomes = Vec::with_capacity(request.events.len());
+        // what is repeated was registered with it
+        let registrations = request.registrations.iter();
+        for new in registrations.filter(|_| stale.is_none()) {
+            self.place_event(new).await?;
+        }
         for new in &request.events {
             outcomes.push(self.place_event(new).await?);
         }
@@ -126,6 +131,14 @@ impl<'a> Placing<'a> {
             .map(|((entity, id), key)| (entity, id, key))
             .collect();
         self.placed
+    }
+
+    /// The first thing that is not of the version that a request expects, with its version.
+    fn stale(&self, request: &Request) -> Option<(String, i64)> {
+        let version = |entity: &String| self.versions.get(entity).copied().unwrap_or(0);
+        let mut expected = request.expect.iter();
+        let stale = expected.find(|expect| version(&expect.entity) != expect.version)?;
+        Some((stale.entity.clone(), version(&stale.entity)))
     }
 
     /// Whether a request only says what the log has already: it was appended, but its caller does

@@ -313,6 +313,7 @@ mod tests {
         let request = Request {
             events: vec![event()?; EVENTS_MAX],
             expect: Vec::new(),
+            registrations: Vec::new(),
             told: None,
         };
         let before = answered_before_a_transaction(Vec::new(), vec![request; 40]).await?;
@@ -326,6 +327,7 @@ mod tests {
         let request = Request {
             events: vec![event()?],
             expect: Vec::new(),
+            registrations: Vec::new(),
             told: None,
         };
         let folds: Vec<Arc<dyn Fold>> = vec![Arc::new(Failing)];

@@ -97,6 +97,7 @@ async fn records_on(store: &Store) {
     let request = homepot_analytics::store::Request {
         events,
         expect: Vec::new(),
+        registrations: Vec::new(),
         told: None,
     };
     let appended = store.append(request).await.unwrap();

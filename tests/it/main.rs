@@ -10,6 +10,7 @@ mod agent;
 mod api;
 mod calendar;
 mod demo;
+mod enrolment;
 mod faulty_server;
 mod golden;
 mod process;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-use super::super::{Grant, Role, SignInError};
+use super::super::{Grant, More, Role, SignInError};
 use crate::event::Instant;
 
 /// The claims of a token, as far as they count here.
@@ -114,6 +114,7 @@ impl Terms {
             site_ids: claims.homepot.site_ids.unwrap_or_default(),
             device_id: claims.homepot.device_id,
             expires_at: Some(ends),
+            more: More::default(),
         };
         grant.check(now).map_err(|_| SignInError::Claims)?;
         Ok(grant)

@@ -138,6 +138,7 @@ impl Tokens {
             expires_at: grant.expires_at,
             revoked: withdrawn,
             network: None,
+            registers_devices: false,
         })
     }
 

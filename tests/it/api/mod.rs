@@ -31,6 +31,7 @@ mod parts;
 mod protocol;
 mod proxies;
 mod record;
+mod registry;
 mod requests;
 mod rollouts;
 mod roots;

@@ -24,6 +24,7 @@ fn change(version: i64, events: Vec<homepot_analytics::event::NewEvent>) -> Requ
         events,
         expect,
         told: None,
+        registrations: Vec::new(),
     }
 }
 
@@ -106,6 +107,7 @@ async fn an_event_raises_the_version_of_what_it_changes(database: Database) {
                 events,
                 expect,
                 told: None,
+                registrations: Vec::new(),
             })
             .await;
         assert!(matches!(stale, Err(AppendError::Stale { version: 1, .. })));
@@ -122,6 +124,7 @@ async fn of_several_expectations_each_must_hold_and_each_is_raised(database: Dat
             .map(|(entity, version)| Expect::changing((*entity).to_owned(), *version))
             .collect(),
         told: None,
+        registrations: Vec::new(),
     };
     log.append(of(&[("a", 0), ("b", 0)], "1")).await.unwrap();
     let stale = log.append(of(&[("c", 0), ("b", 0)], "2")).await;

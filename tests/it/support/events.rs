@@ -31,6 +31,7 @@ pub(crate) fn request(events: Vec<NewEvent>) -> Request {
     Request {
         events,
         expect: Vec::new(),
+        registrations: Vec::new(),
         told: None,
     }
 }

@@ -53,6 +53,18 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("collectionStatus", "{ collectionStatus { asOf } }",             "YY FF YY FF YY FF FF FF"),
     ("storeHealth", "{ storeHealth { head } }",                       "YY FF YY FF YY FF FF FF"),
     ("accessKeys", "{ accessKeys { nodes { id } } }",                 "FF FF FF FF YY FF FF FF"),
+    ("enrolmentTokens", "{ enrolmentTokens(siteId: \"SITE\") { id } }", "FF FF YY Y- YY FF FF FF"),
+    ("createEnrolmentToken", "mutation { createEnrolmentToken(input: { siteId: \"SITE\", uses: 1 }) {
+        secret userErrors { code } } }",                              "FF FF YY Y- YY FF FF FF"),
+    ("revokeEnrolmentToken", "mutation { revokeEnrolmentToken(input: { id: \"none\" }) {
+        enrolmentToken { id } userErrors { code } } }",               "FF FF -- -- -- FF FF FF"),
+    // whoever asks, it is the token that counts
+    ("enrolDevice", "mutation { enrolDevice(input: { token: \"none\" }) { secret } }",
+                                                                      "-- -- -- -- -- -- -- --"),
+    ("rotateOwnKey", "mutation { rotateOwnKey(input: {}) { secret userErrors { code } } }",
+                                                                      "FF FF FF FF FF YY FF FF"),
+    ("rotateAccessKey", "mutation { rotateAccessKey(input: { id: \"none\" }) {
+        secret userErrors { code } } }",                              "FF FF FF FF -- FF FF FF"),
     ("recordEvents", "mutation { recordEvents(input: { events: [{ errorLog: { category: DEVICE,
         severity: ERROR, errorMessage: \"e\", deviceId: \"DEVICE\" } }] }) { outcomes { status } } }",
                                                                       "FF FF FF FF YY Y- YY Y-"),
@@ -79,6 +91,21 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("setSiteSchedules", "mutation { setSiteSchedules(input: { rows: [{ siteId: \"SITE\", dayOfWeek: SUNDAY,
         isClosed: true }] }) { schedules { position } userErrors { code } } }",
                                                                       "FF FF YY Y- YY FF FF FF"),
+    ("registerSite", "mutation { registerSite(input: { siteId: \"UNIQUE\", name: \"n\" }) {
+        site { siteId } userErrors { code } } }",                     "FF FF YY -- YY FF FF FF"),
+    ("updateSite", "mutation { updateSite(input: { siteId: \"SITE\", name: \"n\" }) {
+        site { siteId } userErrors { code } } }",                     "FF FF YY Y- YY FF FF FF"),
+    ("registerDevice", "mutation { registerDevice(input: { deviceId: \"UNIQUE\", siteId: \"SITE\",
+        deviceType: GATEWAY }) { device { deviceId } userErrors { code } } }",
+                                                                      "FF FF YY Y- YY FF FF FF"),
+    ("updateDevice", "mutation { updateDevice(input: { deviceId: \"DEVICE\", name: \"n\" }) {
+        device { deviceId } userErrors { code } } }",                 "FF FF YY Y- YY FF FF FF"),
+    ("moveDevice", "mutation { moveDevice(input: { deviceId: \"DEVICE\", siteId: \"SITE\" }) {
+        device { deviceId } userErrors { code } } }",                 "FF FF YY Y- YY FF FF FF"),
+    ("retireDevice", "mutation { retireDevice(input: { deviceId: \"none\" }) {
+        device { deviceId } userErrors { code } } }",                 "FF FF -- -- -- FF FF FF"),
+    ("setDeviceState", "mutation { setDeviceState(input: { deviceId: \"DEVICE\", state: ERROR }) {
+        change { position } userErrors { code } } }",                 "FF FF YY Y- YY FF FF FF"),
     ("createAccessKey", "mutation { createAccessKey(input: { name: \"k\", role: VIEWER,
         siteIds: [\"SITE\"] }) { secret userErrors { code } } }",     "FF FF FF FF YY FF FF FF"),
     ("revokeAccessKey", "mutation { revokeAccessKey(input: { id: \"none\" }) {
@@ -290,6 +317,7 @@ async fn job(app: &TestApp, admin: &str, device: &str) -> String {
 
 async fn filled(app: &TestApp, admin: &str, document: &str, place: &Place) -> String {
     let mut document = document
+        .replace("UNIQUE", &uuid::Uuid::now_v7().to_string())
         .replace("SITE", place.site)
         .replace("\"DEVICE\"", &format!("\"{}\"", place.device))
         .replace("EVENT", &place.event);

@@ -1,16 +1,19 @@
 //! Who is let in, and what they see and do.
 
 mod audit;
+mod enrolment;
 mod issuer;
 mod keys;
 mod matrix;
+mod newcomers;
 mod reach;
+mod rotation;
 mod sign_in;
 mod spending;
 mod token_keys;
 mod tokens;
 
-use homepot_analytics::identity::{self, Grant, Made, Role};
+use homepot_analytics::identity::{self, Grant, Made, More, Role};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -25,6 +28,7 @@ pub(super) fn grant(role: Role, sites: &[&str]) -> Grant {
         site_ids: sites.iter().map(ToString::to_string).collect(),
         device_id: (role == Role::Device).then(|| "till-1".to_owned()),
         expires_at: None,
+        more: More::default(),
     }
 }
 
