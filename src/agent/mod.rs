@@ -142,12 +142,7 @@ impl Agent {
             self.args.site = Some(enrolled.site_id.clone());
         }
         let client = Client::new(&config, self.clock.clone())?;
-        if client.shows_key() {
-            warn!(
-                server.url = client.server(),
-                "the access key is sent unencrypted; use https"
-            );
-        }
+        warn_of_shown_key(&client);
         let args = self.args.clone();
         let ready = tracker.spawn_blocking(move || prepare(&args, opened));
         let ready = ready.await.map_err(|_| AgentError::CutShort)??;
@@ -171,17 +166,19 @@ impl Agent {
             "the agent has started"
         );
         let totals = handle.watch_totals();
-        let interval = Duration::from_secs(u64::from(self.args.interval_seconds));
-        let (configured, interval) = watch::channel(ready.ledger.interval().unwrap_or(interval));
-        let commander = Commander {
-            client: client.clone(),
-            device: ready.identity.device.clone(),
-            log_files: self.args.log_files.clone(),
-            ledger: ready.ledger,
-            interval: configured,
-            tracker: tracker.clone(),
-        };
-        tracker.spawn(commander.run(stop.clone()));
+        let given = Duration::from_secs(u64::from(self.args.interval_seconds));
+        let (configured, interval) = watch::channel(ready.ledger.interval().unwrap_or(given));
+        tracker.spawn(
+            Commander {
+                client: client.clone(),
+                device: ready.identity.device.clone(),
+                log_files: self.args.log_files,
+                ledger: ready.ledger,
+                interval: configured,
+                tracker: tracker.clone(),
+            }
+            .run(stop.clone()),
+        );
         let sampler = Sampler {
             device: ready.identity.device,
             interval,
@@ -351,6 +348,15 @@ impl Sampler {
             body["networkLatencyMs"] = Value::from(milliseconds);
         }
         json!({ "deviceMetrics": body })
+    }
+}
+
+fn warn_of_shown_key(client: &Client) {
+    if client.shows_key() {
+        warn!(
+            server.url = client.server(),
+            "the access key is sent unencrypted; use https"
+        );
     }
 }
 

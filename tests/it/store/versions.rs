@@ -146,6 +146,7 @@ async fn any_number_win_who_only_read_what_they_decide_on(database: Database) {
         events: vec![error("a")],
         expect: vec![Expect::reading("job/1".to_owned(), version)],
         told: None,
+        registrations: Vec::new(),
     };
     for _ in 0..2 {
         log.append(read(0)).await.unwrap();
