@@ -8,6 +8,7 @@ use std::time::Duration;
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -210,6 +211,7 @@ impl App {
             drain: drain.clone(),
             cut: parts.stop.clone(),
             bodies: http::Bodies::default(),
+            executing: Arc::new(Semaphore::new(http::EXECUTED_ON_SOCKETS_MAX)),
             documents: start.documents,
             authority,
             request_within,

@@ -135,5 +135,5 @@ const STATE: &[&str] = &[
      AND job_targets.status = 'CANCELLED' \
      AND (job_targets.outcome_position IS NULL OR c.position < job_targets.outcome_position)",
     "CREATE INDEX job_targets_open ON job_targets (step_position) WHERE status IS NULL",
-    "CREATE UNIQUE INDEX job_targets_ordinal ON job_targets (job_id, ordinal)",
+    "CREATE INDEX job_targets_ordinal ON job_targets (job_id, ordinal)",
 ];

@@ -328,7 +328,8 @@ impl DeviceStreams {
             loop {
                 let mut happenings = Vec::new();
                 if is_to_be_read {
-                    match open(&api, (&within, device_key), upto).await {
+                    // what reads is not held while nothing is to be read
+                    match Box::pin(open(&api, (&within, device_key), upto)).await {
                         Ok(open) => happenings = open,
                         Err(error) => {
                             yield Err(error);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use entity::{configuration_values, current_schedules, device_status, devices, sites};
+use entity::{configuration_values, device_status, devices, sites};
 use futures_util::{Stream, TryStreamExt};
 use sea_orm::sea_query::{Expr, LikeExpr, Query};
 use sea_orm::{
@@ -440,41 +440,6 @@ pub(super) fn bounds(column: impl ColumnTrait, page: &IdPage) -> Condition {
         .add_option(page.before.as_ref().map(|id| column.lt(id.as_str())))
         .add_option(page.from.as_ref().map(|id| column.gte(id.as_str())))
         .add_option(page.upto.as_ref().map(|id| column.lte(id.as_str())))
-}
-
-/// The rows of sites' schedules that hold now: the day and the event that said so.
-///
-/// # Errors
-/// When the tables cannot be read, or the allowance does not suffice.
-pub async fn current_schedules(
-    store: &Store,
-    site_keys: &[i64],
-    allowance: &Allowance,
-) -> Result<Vec<current_schedules::Model>, StoreError> {
-    let keys = List::Int(site_keys.to_vec());
-    let among = is_among(current_schedules::Column::SiteKey, keys, store.backend());
-    let query = current_schedules::Entity::find().filter(among);
-    let weight_bytes = |row: &current_schedules::Model| size_of_val(row) + row.day.len();
-    let rows = query
-        .stream(store.readers())
-        .await
-        .doing("read schedules")?;
-    gathered(rows, (allowance, weight_bytes), "read schedules").await
-}
-
-/// The row of a site's schedule that holds now on a day.
-///
-/// # Errors
-/// When the tables cannot be read.
-pub async fn scheduled(
-    store: &Store,
-    site_key: i64,
-    day: &str,
-) -> Result<Option<current_schedules::Model>, StoreError> {
-    current_schedules::Entity::find_by_id((site_key, day.to_owned()))
-        .one(store.readers())
-        .await
-        .doing("read a schedule")
 }
 
 /// The value that a parameter of a thing has now; the thing is given by its type and id.

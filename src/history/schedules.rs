@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::fleet;
+use entity::current_schedules;
+use sea_orm::{EntityTrait, QueryFilter};
+
+use super::{fleet, gathered};
 use crate::event::{Event, Instant, Position};
 use crate::kinds::Kind;
 use crate::schedule::Calendar;
-use crate::store::{Allowance, Columns, Place, Store, StoreError};
+use crate::store::{Allowance, Columns, Doing, List, Place, Store, StoreError, is_among};
 
 /// The events that say the hours that hold now, by the keys of their sites, in two statements. A site
 /// without any is absent.
@@ -19,8 +22,8 @@ pub async fn current(
     site_keys: &[i64],
     allowance: &Allowance,
 ) -> Result<HashMap<i64, Vec<Arc<Event>>>, StoreError> {
-    let rows = fleet::current_schedules(store, site_keys, allowance).await?;
-    let place = |row: &entity::current_schedules::Model| Place {
+    let rows = current_schedules(store, site_keys, allowance).await?;
+    let place = |row: &current_schedules::Model| Place {
         position: Position(row.position),
         occurred_at: Instant(row.occurred_at),
     };
@@ -56,4 +59,39 @@ pub async fn calendars(
         (key, Calendar::new(&site.time_zone, rows.map(Arc::as_ref)))
     };
     Ok(sites.into_iter().map(calendar).collect())
+}
+
+/// The rows of sites' schedules that hold now: the day and the event that said so.
+///
+/// # Errors
+/// When the tables cannot be read, or the allowance does not suffice.
+pub async fn current_schedules(
+    store: &Store,
+    site_keys: &[i64],
+    allowance: &Allowance,
+) -> Result<Vec<current_schedules::Model>, StoreError> {
+    let keys = List::Int(site_keys.to_vec());
+    let among = is_among(current_schedules::Column::SiteKey, keys, store.backend());
+    let query = current_schedules::Entity::find().filter(among);
+    let weight_bytes = |row: &current_schedules::Model| size_of_val(row) + row.day.len();
+    let rows = query
+        .stream(store.readers())
+        .await
+        .doing("read schedules")?;
+    gathered(rows, (allowance, weight_bytes), "read schedules").await
+}
+
+/// The row of a site's schedule that holds now on a day.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn scheduled(
+    store: &Store,
+    site_key: i64,
+    day: &str,
+) -> Result<Option<current_schedules::Model>, StoreError> {
+    current_schedules::Entity::find_by_id((site_key, day.to_owned()))
+        .one(store.readers())
+        .await
+        .doing("read a schedule")
 }

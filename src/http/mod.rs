@@ -32,6 +32,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, get, post};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::compression::CompressionLayer;
@@ -57,6 +58,9 @@ pub use tls::{Tls, TlsError};
 /// Bytes at most of a request's body.
 pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Queries and mutations that are executed at once on all sockets; more wait for their turn.
+pub const EXECUTED_ON_SOCKETS_MAX: usize = 1_000;
+
 /// What the routes work with.
 #[derive(Clone)]
 pub struct Web {
@@ -76,6 +80,8 @@ pub struct Web {
     pub bodies: Bodies,
     /// Places for sockets, and room for what is asked on them.
     pub places: Places,
+    /// Queries and mutations that are executed at once on all sockets.
+    pub executing: Arc<Semaphore>,
     /// What is being followed.
     pub topics: Topics,
     /// The documents that are known by a name.

@@ -144,6 +144,9 @@ struct Running {
     room: Arc<Allowance>,
 }
 
+/// That something is executed, among what is on its connection and on all.
+type Turns = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+
 impl Running {
     async fn run(&self, web: &Web, (request, last, caller): Asked) {
         let request = match request {
@@ -163,7 +166,10 @@ impl Running {
         let Web { schema, api, .. } = web;
         let mut executed = None;
         if !graphql::is_subscription(&mut request) {
-            executed = Arc::clone(&self.execution).acquire_owned().await.ok();
+            let own = Arc::clone(&self.execution).acquire_owned().await;
+            // what waits costs what was said; what is executed costs many times that
+            let of_all = Arc::clone(&web.executing).acquire_owned().await;
+            executed = own.ok().zip(of_all.ok());
         }
         let (room, began) = (Arc::clone(&self.room), Instant::now());
         let is_told = executed.is_some() && !self.id.is_empty();
@@ -190,7 +196,7 @@ impl Running {
         &self,
         web: &Web,
         answers: &mut (impl Stream<Item = Told> + Unpin),
-        (mut executed, following): (Option<OwnedSemaphorePermit>, Option<&Following>),
+        (mut executed, following): (Option<Turns>, Option<&Following>),
     ) -> Ended {
         let mut is_first = true;
         loop {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{DECISIONS_MAX, ScheduleError};
 use crate::event::{Instant, NewEvent};
-use crate::history::fleet;
+use crate::history::schedules;
 use crate::ingest::Ingest;
 use crate::kinds::{Code, Refusal, check};
 use crate::projections::schedules::{day_of, entity_of};
@@ -134,7 +134,7 @@ fn same_day(row: &NewEvent, first: usize) -> Refusal {
 
 /// Since when the hours of some sites hold, by site and day.
 async fn holding(store: &Store, sites: &[i64]) -> Result<HashMap<(i64, String), i64>, StoreError> {
-    let rows = fleet::current_schedules(store, sites, &Store::own_allowance()).await?;
+    let rows = schedules::current_schedules(store, sites, &Store::own_allowance()).await?;
     let since = |row: entity::current_schedules::Model| ((row.site_key, row.day), row.occurred_at);
     Ok(rows.into_iter().map(since).collect())
 }

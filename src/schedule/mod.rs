@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::configuration::is_of;
 use crate::event::{Instant, NewEvent};
-use crate::history::fleet;
+use crate::history::schedules;
 use crate::ingest::Ingest;
 use crate::kinds::{Refusal, check};
 use crate::projections::schedules::{day_of, entity_of};
@@ -77,7 +77,7 @@ pub async fn set(
         );
         // a site that is not registered has no hours, and is refused as the event is placed
         let since = match store.key(EntityType::Site, &site).await? {
-            Some(key) => fleet::scheduled(store, key, &day).await?,
+            Some(key) => schedules::scheduled(store, key, &day).await?,
             None => None,
         };
         let holds = since.as_ref().map_or(0, |row| row.position);

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::app::{TestApp, at, on_each_database};
 use super::inputs::varied;
+use super::job_steps::issued;
 
 const ROWS: usize = 14;
 
@@ -20,13 +21,17 @@ async fn rows(app: &TestApp, spec: &'static Spec) -> Vec<Value> {
             app.record(json!(events)).await;
         }
     } else {
-        for (job, device) in [("RESTART", "till-1"), ("FIRMWARE_UPDATE", "till-3")] {
+        for (job, device) in [("RESTART", "till-1"), ("HEALTH_CHECK", "till-3")] {
             app.clock.advance_ms(1_000);
             let create = format!(
-                "mutation {{ createJob(input: {{ jobType: CUSTOM, name: \"{job}\", deviceIds: [\"{device}\"] }}) {{ job {{ jobId }} }} }}"
+                "mutation {{ createJob(input: {{ jobType: {job}, deviceIds: [\"{device}\"] }}) {{ job {{ jobId }} }} }}"
             );
             app.data(&create).await;
         }
+        // each is for one device, and is at rest when that was given it
+        let jobs = app.data("{ jobs { totalCount } }").await;
+        let jobs = jobs["jobs"]["totalCount"].as_str().unwrap().parse();
+        issued(app, jobs.unwrap()).await;
     }
     all(app, spec, &fields(spec)).await
 }

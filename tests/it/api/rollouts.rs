@@ -89,6 +89,70 @@ async fn a_job_is_stopped_when_too_many_devices_fail_and_what_failed_is_tried_ag
     .await;
 }
 
+/// What is wrong with a job, with the field and the code that it is refused with.
+fn out_of_bounds() -> Vec<(Value, &'static str, &'static str)> {
+    vec![
+        (
+            json!({ "jobType": "FIRMWARE_UPDATE" }),
+            "payload",
+            "INVALID",
+        ),
+        (
+            json!({ "payload": { "delaySeconds": -1 } }),
+            "payload",
+            "INVALID",
+        ),
+        (
+            json!({ "payload": { "when": "now" } }),
+            "payload",
+            "INVALID",
+        ),
+        (json!({ "jobType": "CUSTOM" }), "name", "INVALID"),
+        (
+            json!({ "jobType": "CUSTOM", "name": "RESTART" }),
+            "name",
+            "INVALID",
+        ),
+        (
+            json!({ "rollout": { "batchSize": 0 } }),
+            "rollout.batchSize",
+            "INVALID",
+        ),
+        (
+            json!({ "rollout": { "failuresMaxPercent": 101.0 } }),
+            "rollout.failuresMaxPercent",
+            "INVALID",
+        ),
+        (json!({ "timeoutSeconds": 0 }), "timeoutSeconds", "INVALID"),
+        (
+            json!({ "timeToLiveSeconds": 7_776_001 }),
+            "timeToLiveSeconds",
+            "INVALID",
+        ),
+        (json!({ "retries": 11 }), "retries", "INVALID"),
+        (
+            json!({ "start": { "cron": "at noon" } }),
+            "start.cron",
+            "INVALID",
+        ),
+        (
+            json!({ "start": { "cron": "0 0 30 2 *" } }),
+            "start.cron",
+            "INVALID",
+        ),
+        (
+            json!({ "deviceIds": [], "tags": ["nobody has this"] }),
+            "deviceIds",
+            "NO_TARGET",
+        ),
+        (
+            json!({ "deviceIds": [], "filter": { "siteId": "nowhere" } }),
+            "filter.siteId",
+            "NOT_FOUND",
+        ),
+    ]
+}
+
 #[tokio::test]
 async fn a_job_that_is_out_of_its_bounds_is_refused_with_the_field() {
     on_each_database(async |app| {
@@ -99,66 +163,7 @@ async fn a_job_that_is_out_of_its_bounds_is_refused_with_the_field() {
             input.as_object_mut().unwrap().extend(more);
             input
         };
-        for (more, field, code) in [
-            (
-                json!({ "jobType": "FIRMWARE_UPDATE" }),
-                "payload",
-                "INVALID",
-            ),
-            (
-                json!({ "payload": { "delaySeconds": -1 } }),
-                "payload",
-                "INVALID",
-            ),
-            (
-                json!({ "payload": { "when": "now" } }),
-                "payload",
-                "INVALID",
-            ),
-            (json!({ "jobType": "CUSTOM" }), "name", "INVALID"),
-            (
-                json!({ "jobType": "CUSTOM", "name": "RESTART" }),
-                "name",
-                "INVALID",
-            ),
-            (
-                json!({ "rollout": { "batchSize": 0 } }),
-                "rollout.batchSize",
-                "INVALID",
-            ),
-            (
-                json!({ "rollout": { "failuresMaxPercent": 101.0 } }),
-                "rollout.failuresMaxPercent",
-                "INVALID",
-            ),
-            (json!({ "timeoutSeconds": 0 }), "timeoutSeconds", "INVALID"),
-            (
-                json!({ "timeToLiveSeconds": 7_776_001 }),
-                "timeToLiveSeconds",
-                "INVALID",
-            ),
-            (json!({ "retries": 11 }), "retries", "INVALID"),
-            (
-                json!({ "start": { "cron": "at noon" } }),
-                "start.cron",
-                "INVALID",
-            ),
-            (
-                json!({ "start": { "cron": "0 0 30 2 *" } }),
-                "start.cron",
-                "INVALID",
-            ),
-            (
-                json!({ "deviceIds": [], "tags": ["nobody has this"] }),
-                "deviceIds",
-                "NO_TARGET",
-            ),
-            (
-                json!({ "deviceIds": [], "filter": { "siteId": "nowhere" } }),
-                "filter.siteId",
-                "NOT_FOUND",
-            ),
-        ] {
+        for (more, field, code) in out_of_bounds() {
             let answer = create(app, of(more.clone())).await;
             assert_eq!(
                 texts(&answer["userErrors"], "field"),

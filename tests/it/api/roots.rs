@@ -12,7 +12,7 @@ async fn jobs(app: &TestApp) -> Value {
 
 /// A command that makes a job, with what is asked of it.
 fn create(key: &str, asked: &str) -> String {
-    let input = r#"{ jobType: "T", deviceIds: ["till-1"] }"#;
+    let input = r#"{ jobType: RESTART, deviceIds: ["till-1"] }"#;
     format!("{key}: createJob(input: {input}) {{ {asked} }}")
 }
 
@@ -35,7 +35,7 @@ async fn a_command_that_stands_twice_under_one_key_is_executed_once() {
         let document = format!("mutation {{ {first} {cancel} {again} {first} }}");
         let text = answered(app, &document, json!({})).await;
         insta::allow_duplicates! {
-            insta::assert_snapshot!(text, @r#"{"data":{"a":{"job":{"jobType":"T","targets":[{"device":{"deviceId":"till-1"}}]},"userErrors":[]},"b":{"userErrors":[{"code":"NOT_FOUND"}]}}}"#);
+            insta::assert_snapshot!(text, @r#"{"data":{"a":{"job":{"jobType":"RESTART","targets":[{"device":{"deviceId":"till-1"}}]},"userErrors":[]},"b":{"userErrors":[{"code":"NOT_FOUND"}]}}}"#);
         }
         assert_eq!(jobs(app).await, "1");
         // under keys of their own they are two commands
@@ -58,7 +58,7 @@ async fn fragments_at_the_root_are_merged_with_what_stands_beside_them() {
         );
         let text = answered(app, &document, json!({})).await;
         insta::allow_duplicates! {
-            insta::assert_snapshot!(text, @r#"{"data":{"a":{"job":{"jobType":"T","createdBy":"local","devicesTargeted":1}},"__typename":"Mutation"}}"#);
+            insta::assert_snapshot!(text, @r#"{"data":{"a":{"job":{"jobType":"RESTART","createdBy":"local","devicesTargeted":1}},"__typename":"Mutation"}}"#);
         }
         assert_eq!(jobs(app).await, "1");
         // a fragment that is spread twice says the same once
@@ -80,9 +80,9 @@ async fn what_is_left_out_at_the_root_has_no_part_in_what_is_merged() {
         let with =
             |field: &str, directive: &str| field.replacen(") {", &format!(") {directive} {{"), 1);
         let (skip, include) = ("@skip(if: $no)", "@include(if: $no)");
-        let both = r#"{"job":{"jobType":"T"},"userErrors":[]}"#;
-        let turned = r#"{"userErrors":[],"job":{"jobType":"T"}}"#;
-        let (kinds, alone) = (r#"{"job":{"jobType":"T"}}"#, r#"{"userErrors":[]}"#);
+        let both = r#"{"job":{"jobType":"RESTART"},"userErrors":[]}"#;
+        let turned = r#"{"userErrors":[],"job":{"jobType":"RESTART"}}"#;
+        let (kinds, alone) = (r#"{"job":{"jobType":"RESTART"}}"#, r#"{"userErrors":[]}"#);
         let mut made = 0;
         for (root, expected) in [
             (format!("{kind} {}", with(&codes, skip)), both),
@@ -144,7 +144,7 @@ async fn what_is_not_the_same_under_one_key_is_refused_and_not_executed() {
     on_each_database(async |app| {
         app.fleet().await;
         let first = create("a", "job { jobType }");
-        let other = first.replace("\"T\"", "\"U\"");
+        let other = first.replace("RESTART", "HEALTH_CHECK");
         let cancel = r#"a: cancelJob(input: { jobId: "none" }) { userErrors { code } }"#;
         for conflicting in [&other, cancel] {
             for document in [

@@ -235,7 +235,7 @@ async fn fields_stand_in_the_order_in_which_they_are_asked_for() {
             job { targets { device { name } } jobType } userErrors { code } } }";
         let made = app.text(json!({ "query": create })).await;
         insta::allow_duplicates! {
-            insta::assert_snapshot!(made, @r#"{"data":{"createJob":{"job":{"targets":[{"device":{"name":"Till till-1"}}],"jobType":"T"},"userErrors":[]}}}"#);
+            insta::assert_snapshot!(made, @r#"{"data":{"createJob":{"job":{"targets":[{"device":{"name":"Till till-1"}}],"jobType":"RESTART"},"userErrors":[]}}}"#);
         }
         let document = "query { errorLogs { totalCount nodes { device { errorLogs { totalCount } deviceId } severity } }
             ...Rest device(deviceId: \"till-1\") { site { name devices { totalCount nodes { deviceId } } } name } viewer { role name } }
@@ -248,7 +248,7 @@ async fn fields_stand_in_the_order_in_which_they_are_asked_for() {
         // whether the executor has ended the job by now is of no interest
         text = text.replace("\"COMPLETED\"", "null");
         insta::allow_duplicates! {
-            insta::assert_snapshot!(text, @r#"{"data":{"errorLogs":{"totalCount":"1","nodes":[{"device":{"errorLogs":{"totalCount":"1"},"deviceId":"till-1"},"severity":"WARNING"}]},"jobs":{"pageInfo":{"hasNextPage":false},"nodes":[{"targets":[{"device":{"name":"Till till-1"},"status":null}],"jobType":"T"}]},"devices":{"totalCount":"3","edges":[{"node":{"site":{"siteId":"market"},"deviceId":"till-3"},"cursor":"…"}]},"storeHealth":{"epoch":"1"},"device":{"site":{"name":"Harbour shop","devices":{"totalCount":"2","nodes":[{"deviceId":"till-1"},{"deviceId":"till-2"}]}},"name":"Till till-1"},"viewer":{"role":"ADMIN","name":"local"}}}"#);
+            insta::assert_snapshot!(text, @r#"{"data":{"errorLogs":{"totalCount":"1","nodes":[{"device":{"errorLogs":{"totalCount":"1"},"deviceId":"till-1"},"severity":"WARNING"}]},"jobs":{"pageInfo":{"hasNextPage":false},"nodes":[{"targets":[{"device":{"name":"Till till-1"},"status":null}],"jobType":"RESTART"}]},"devices":{"totalCount":"3","edges":[{"node":{"site":{"siteId":"market"},"deviceId":"till-3"},"cursor":"…"}]},"storeHealth":{"epoch":"1"},"device":{"site":{"name":"Harbour shop","devices":{"totalCount":"2","nodes":[{"deviceId":"till-1"},{"deviceId":"till-2"}]}},"name":"Till till-1"},"viewer":{"role":"ADMIN","name":"local"}}}"#);
         }
     })
     .await;

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::app::{TestApp, at, on_each_database};
+use super::job_steps::issued;
 
 async fn statements(app: &TestApp) -> u64 {
     let text = app
@@ -124,6 +125,7 @@ async fn the_devices_of_jobs_cost_the_same_for_one_job_and_for_ten() {
             let create = format!("mutation {{ createJob(input: {{ jobType: CUSTOM, name: \"J{n}\", siteIds: [\"harbour\"] }}) {{ job {{ jobId }} }} }}");
             app.data(&create).await;
         }
+        issued(app, 20).await;
         let mut costs = Vec::<Value>::new();
         for first in [1, 10] {
             let document = format!("{{ jobs(first: {first}) {{ nodes {{ devicesTargeted targets {{ device {{ name }} }} }} }} }}");

@@ -25,7 +25,7 @@ pub(super) async fn command_until_killed(api: Api, server: String) {
 /// One job; nothing when there was no answer.
 async fn command(api: &Api, server: &str, ordinal: usize) -> Option<()> {
     let devices = [ordinal % DEVICES, (ordinal + 3) % DEVICES].map(|n| format!("d{n}"));
-    let job = json!({ "jobType": "RESTART", "deviceIds": devices, "payload": { "n": ordinal } });
+    let job = json!({ "jobType": "RESTART", "deviceIds": devices, "payload": { "delaySeconds": ordinal } });
     let made = ask(api, server, CREATE, job).await?;
     let id = &made["createJob"]["job"]["jobId"];
     assert!(id.is_string(), "{made}");

@@ -298,7 +298,7 @@ async fn furnished(app: &TestApp) -> [Place; 2] {
             event: event.to_owned(),
         });
         job(app, "", device).await;
-        issued(app, usize::try_from(ordinal).unwrap()).await;
+        issued(app, ordinal).await;
     }
     app.data("mutation { setConfiguration(input: { entityType: SYSTEM, parameterName: \"p\", value: 1 }) { userErrors { code } } }")
         .await;
