@@ -63,7 +63,8 @@ impl Commander {
             match self.look().await {
                 Ok(()) => is_held_off = false,
                 Err(error) => {
-                    if error.remedy() == Remedy::Hold {
+                    // one that is not registered yet is not found, and will be
+                    if error.remedy() == Remedy::Hold && error.code() != Some("NOT_FOUND") {
                         wait = HELD_OFF;
                         if !is_held_off {
                             let error = chain(&error).to_string();

@@ -104,6 +104,15 @@ impl CallError {
         }
     }
 
+    /// The code of the refusal, if it has one.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused { code, .. } => code.as_deref(),
+            Self::Unreachable(_) | Self::NotUnderstood { .. } => None,
+        }
+    }
+
     /// Whether the server itself found fault with what was sent, so that an event which fails
     /// alone can never be recorded. A bare status may come from a proxy and does not count.
     #[must_use]
