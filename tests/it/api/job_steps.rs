@@ -135,15 +135,14 @@ async fn a_job_whose_devices_all_report_at_once_ends() {
             "siteId": "market", "deviceType": "POS_TERMINAL" } })
         };
         app.record(devices.iter().map(registered).collect()).await;
+        let store = app.app().ingest.store();
+        let mut tail = store.tail(store.head(), Some(&[Kind::JobTransition]));
         let create =
             "mutation($ids: [ID!]!) { createJob(input: { jobType: RESTART, deviceIds: $ids }) {
             job { jobId } } }";
         let data = app.data_with(create, json!({ "ids": devices })).await;
         let job = data["createJob"]["job"]["jobId"].as_str().unwrap();
         let ingest = &app.app().ingest;
-        let mut tail = ingest
-            .store()
-            .tail(ingest.store().head(), Some(&[Kind::JobTransition]));
         let reports = devices.iter().map(async |device| {
             let event = parse_any(&outcome(job, device, "COMPLETED"), app.clock.now());
             let given = vec![(Some(Kind::JobOutcome), event)];
@@ -160,7 +159,10 @@ async fn a_job_whose_devices_all_report_at_once_ends() {
                 states.push(json!(state.text()));
             }
         }
-        assert_eq!(states, [json!("RUNNING"), json!("COMPLETED")]);
+        assert_eq!(
+            states,
+            [json!("QUEUED"), json!("RUNNING"), json!("COMPLETED")]
+        );
     })
     .await;
 }

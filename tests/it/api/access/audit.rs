@@ -50,7 +50,8 @@ async fn every_command_is_told_with_its_actor_and_its_end() {
 async fn what_a_command_records_and_that_it_was_given_are_one_commit() {
     on_each_database(async |app| {
         app.fleet().await;
-        app.data("mutation { createJob(input: { jobType: RESTART, deviceIds: [\"till-1\"] }) { job { jobId } } }").await;
+        // one that does not go on by itself meanwhile
+        app.data("mutation { createJob(input: { jobType: RESTART, deviceIds: [\"till-1\"], start: { cron: \"0 3 * * *\" } }) { job { jobId } } }").await;
         let data = app.data("{ auditLog(first: 1) { nodes { position recordedAt } } jobTransitions(first: 1) { nodes { position recordedAt } } }").await;
         let position = |list: &str| {
             let position = data[list]["nodes"][0]["position"].as_str().unwrap();

@@ -50,11 +50,15 @@ async fn a_device_that_is_not_known_is_registered_by_what_is_recorded_of_it() {
             "RECORDED", "REJECTED OUT_OF_RANGE", "REJECTED UNKNOWN_DEVICE", "RECORDED", "RECORDED",
             "REJECTED UNKNOWN_DEVICE",
         ]);
-        let log = data(app, &admin, "{ events(first: 4, order: LAST_RECORDED_FIRST) { nodes { kind recordedAt } } }").await;
-        let nodes = &log["events"]["nodes"];
-        let kinds: Vec<&Value> = (0..4).map(|n| &nodes[n]["kind"]).collect();
-        assert_eq!(kinds, ["deviceMetrics", "errorLog", "deviceMetrics", "deviceRegistration"]);
-        assert_eq!(nodes[0]["recordedAt"], nodes[3]["recordedAt"]);
+        // in this order, and in one commit; the server records its own requests beside them
+        let log = data(app, &admin, "{ deviceRegistrations(first: 1) { nodes { position recordedAt } }
+            deviceMetrics(first: 2, order: LAST_RECORDED_FIRST) { nodes { position recordedAt } }
+            errorLogs(first: 1, order: LAST_RECORDED_FIRST) { nodes { position recordedAt } } }").await;
+        let of = |list: &str, at: usize, field: &str| log[list]["nodes"][at][field].as_str().unwrap().to_owned();
+        let rows = [("deviceRegistrations", 0), ("deviceMetrics", 1), ("errorLogs", 0), ("deviceMetrics", 0)];
+        let positions: Vec<i64> = rows.iter().map(|(list, at)| of(list, *at, "position").parse().unwrap()).collect();
+        assert_eq!(positions, (positions[0]..positions[0] + 4).collect::<Vec<_>>());
+        assert_eq!(of("deviceRegistrations", 0, "recordedAt"), of("deviceMetrics", 0, "recordedAt"));
         let made = data(app, &admin, "{ device(deviceId: \"new-1\") { deviceType name site { siteId } deviceRegistrations { nodes { provenance } } } }").await;
         assert_eq!(made["device"], json!({ "deviceType": "UNKNOWN", "name": null, "site": { "siteId": "harbour" },
             "deviceRegistrations": { "nodes": [{ "provenance": "CONTROLLED" }] } }));
