@@ -1,5 +1,7 @@
 //! The protocol of devices: the commands that are for them, and what they answer.
 
+use std::cmp::Reverse;
+
 use async_graphql::{Context, Error, ID, InputObject, Object, SimpleObject, Subscription};
 use futures_util::Stream;
 
@@ -20,11 +22,8 @@ use crate::jobs::{
 };
 use crate::store::{EntityType, Place};
 
-/// Commands that are read at once.
-const COMMANDS_AT_ONCE: usize = 1_000;
-const _: () = assert!(COMMANDS_MAX == 1_000);
 /// Commands of a page when no number is given.
-const COMMANDS_DEFAULT: u64 = 100;
+const COMMANDS_DEFAULT: usize = 100;
 
 /// Something that a device is to do.
 #[derive(Debug, SimpleObject)]
@@ -145,7 +144,7 @@ impl DeviceQueries {
         let limit = match first {
             None => COMMANDS_DEFAULT,
             Some(first) => {
-                let size = u64::try_from(first)
+                let size = usize::try_from(first)
                     .ok()
                     .filter(|size| *size <= COMMANDS_MAX);
                 let message = || format!("first is not between 0 and {COMMANDS_MAX}");
@@ -155,8 +154,10 @@ impl DeviceQueries {
         let api = api(ctx);
         let within = access::within(ctx).await?;
         let device_key = device(ctx, &within, device_id.as_ref()).await?;
-        let commands = jobs::pending(api.store(), (&within, device_key), limit).await;
-        let commands = commands.map_err(|error| of_failed(api, &error))?;
+        let page = (Position(0), limit);
+        let commands = jobs::pending(api.store(), (&within, device_key), page).await;
+        let mut commands = commands.map_err(|error| of_failed(api, &error))?;
+        commands.sort_by_key(|one| (Reverse(one.plan.priority), one.position));
         super::loaders(ctx).count(commands.len())?;
         let bytes = commands.iter().map(weight_bytes).sum();
         super::take(ctx, bytes)?;
@@ -337,7 +338,7 @@ impl DeviceStreams {
                         }
                     }
                     // there may be more than are read at once
-                    is_to_be_read = happenings.len() == COMMANDS_AT_ONCE;
+                    is_to_be_read = happenings.len() == COMMANDS_MAX;
                 } else if let Some(happened) = followed.next().await {
                     let names = api.store().names();
                     let is_new = |happening: &Happening| {
@@ -358,16 +359,15 @@ impl DeviceStreams {
     }
 }
 
-/// The commands that are open and were given after a place, in the order of their places.
+/// The commands that are open and moved last behind a place, in the order of their places; so many at most
+/// as are read at once.
 async fn open(
     api: &Api,
     of: (&Within, Option<i64>),
     after: Position,
 ) -> Result<Vec<Happening>, Error> {
-    let commands = jobs::pending(api.store(), of, COMMANDS_MAX).await;
-    let mut commands = commands.map_err(|error| of_failed(api, &error))?;
-    commands.retain(|command| command.position > after);
-    commands.sort_by_key(|command| command.position);
+    let commands = jobs::pending(api.store(), of, (after, COMMANDS_MAX)).await;
+    let commands = commands.map_err(|error| of_failed(api, &error))?;
     Ok(commands.into_iter().map(Happening::Issued).collect())
 }
 

@@ -12,6 +12,7 @@ use sea_orm::{
 };
 
 use super::{Within, gathered};
+use crate::event::Position;
 use crate::store::{Allowance, Doing, List, Store, StoreError, is_among};
 
 /// A job.
@@ -289,20 +290,21 @@ fn of_jobs(store: &Store, job_ids: &[String]) -> Expr {
     is_among(job_targets::Column::JobId, ids, store.backend())
 }
 
-/// The open jobs that devices have been given and have not ended, with those jobs, the most urgent
-/// first and then the oldest: of one device, or of all within a part of the fleet.
+/// The open jobs that devices have been given and have not ended, with those jobs, the oldest first and
+/// behind a position: of one device, or of all within a part of the fleet.
 ///
 /// # Errors
 /// When the tables cannot be read.
 pub async fn commanded(
     store: &Store,
     (within, device_key): (&Within, Option<i64>),
-    limit: u64,
+    (after, limit): (Position, u64),
 ) -> Result<Vec<(TargetRow, JobRow)>, StoreError> {
     let rows = job_targets::Entity::find()
         .find_also_related(jobs::Entity)
         .filter(job_targets::Column::Status.is_null())
         .filter(job_targets::Column::Step.is_in(["ISSUED", "ACKNOWLEDGED"]))
+        .filter(job_targets::Column::StepPosition.gt(after.0))
         .filter(within.of_targets(store.backend()))
         .filter(
             Condition::all()

@@ -29,7 +29,7 @@ const JOBS_MAX: usize = 64;
 /// How long it waits after a failure.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Commands at most that are read at once.
-pub const COMMANDS_MAX: u64 = 1_000;
+pub const COMMANDS_MAX: usize = 1_000;
 
 /// A command to a device.
 #[derive(Clone, Debug)]
@@ -276,17 +276,18 @@ fn command_of(
     })
 }
 
-/// The commands that are open, to a device or to all within a part of the fleet: the most urgent first,
-/// and then the oldest.
+/// The commands that are open, to a device or to all within a part of the fleet, that moved last behind a
+/// position; in the order in which they did, and so many at most.
 ///
 /// # Errors
 /// When the tables cannot be read.
 pub async fn pending(
     store: &Store,
-    (within, device_key): (&Within, Option<i64>),
-    limit: u64,
+    of: (&Within, Option<i64>),
+    (after, limit): (Position, usize),
 ) -> Result<Vec<Command>, StoreError> {
-    let rows = jobs::commanded(store, (within, device_key), limit.min(COMMANDS_MAX)).await?;
+    let limit = u64::try_from(limit.min(COMMANDS_MAX)).unwrap_or(u64::MAX);
+    let rows = jobs::commanded(store, of, (after, limit)).await?;
     let mut known: HashMap<String, (Arc<JobRow>, Arc<Plan>)> = HashMap::new();
     let mut commands = Vec::with_capacity(rows.len());
     for (target, job) in rows {
@@ -298,7 +299,6 @@ pub async fn pending(
         let device_id = device_id.as_deref().unwrap_or_default();
         commands.extend(open(&target, device_id, (job, plan)));
     }
-    commands.sort_by_key(|command| (std::cmp::Reverse(command.plan.priority), command.position));
     Ok(commands)
 }
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::deliveries::{COMMANDS_MAX, Deliveries, Happening, pending};
 use super::{Answer, Command, CommandError, CommandId, acknowledge, complete};
-use crate::event::{Instant, Provenance};
+use crate::event::{Instant, Position, Provenance};
 use crate::history::Within;
 use crate::ingest::Ingest;
 use crate::store::StoreError;
@@ -21,6 +21,8 @@ use crate::telemetry::chain;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long a device whose answer was not taken waits, and one that is away.
 const RETRY_AFTER_MS: i64 = 1_000;
+/// From the beginning, as many as are read at once.
+const ALL: (Position, usize) = (Position(0), COMMANDS_MAX);
 /// Who answers.
 const BY: &str = "device";
 
@@ -119,7 +121,7 @@ impl Executor {
     async fn open(&self) -> Result<Agenda, StoreError> {
         let store = self.ingest.store();
         let (now, mut agenda) = (self.ingest.clock().now(), Agenda::default());
-        for command in pending(store, (&Within::Whole, None), COMMANDS_MAX).await? {
+        for command in pending(store, (&Within::Whole, None), ALL).await? {
             agenda.put(now, Doing::Hears(command));
         }
         Ok(agenda)
@@ -169,7 +171,7 @@ impl Executor {
     /// Whether a command waits for its device still: it may have run out of time meanwhile.
     async fn is_open(&self, command: &Command) -> bool {
         let (store, key) = (self.ingest.store(), Some(command.device_key));
-        let open = pending(store, (&Within::Whole, key), COMMANDS_MAX).await;
+        let open = pending(store, (&Within::Whole, key), ALL).await;
         open.is_ok_and(|open| open.iter().any(|one| one.id == command.id))
     }
 }

@@ -326,3 +326,26 @@ async fn what_is_no_command_or_no_answer_is_told() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn whoever_follows_all_devices_hears_of_each_however_many_are_open() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let device = |n: usize| {
+            json!({ "deviceRegistration": { "deviceId": format!("many-{n:04}"), "siteId": "market",
+                "deviceType": "GATEWAY" } })
+        };
+        for numbers in [0..1_000, 1_000..1_200] {
+            app.record(numbers.map(device).collect()).await;
+        }
+        let input = json!({ "jobType": "RESTART", "filter": { "search": "many-" } });
+        let job = made(app, input).await;
+        until(app, &job, |job| job["devicesIssued"] == 1_200).await;
+        let mut devices = Followed::new(app, None).await;
+        let mut heard = std::collections::BTreeSet::new();
+        while heard.len() < 1_200 {
+            heard.insert(devices.next().await["deviceId"].to_string());
+        }
+    })
+    .await;
+}
