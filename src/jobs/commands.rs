@@ -11,13 +11,13 @@ use serde_json::Value as Json;
 use thiserror::Error;
 
 use super::machine::Ended;
-use super::steps::{OfJob, commanded, duration, outcome_of, step_id, unrecorded};
+use super::steps::{OfJob, append, commanded, duration, end_id, outcome_of, unrecorded};
 use super::{DECISIONS_MAX, JobError, Plan};
 use crate::event::{Cell, Instant, NewEvent, Provenance};
 use crate::ingest::Ingest;
 use crate::kinds::{Kind, Refusal};
 use crate::projections::jobs::{OnDevice, entity_of, on_device};
-use crate::store::{AppendError, EntityType, Expect, Outcome, StoreError};
+use crate::store::{AppendError, EntityType, Expect, StoreError};
 
 /// Why an answer to a command does not count.
 #[derive(Debug, Error)]
@@ -46,6 +46,17 @@ pub enum CommandError {
     /// The ids of its steps are taken.
     #[error("cannot record the answer")]
     Job(#[source] Box<JobError>),
+}
+
+impl From<JobError> for CommandError {
+    fn from(error: JobError) -> Self {
+        match error {
+            JobError::Refused(refusal) => Self::Refused(refusal),
+            JobError::Store(error) => Self::Store(error),
+            JobError::Append(error) => Self::Append(error),
+            error => Self::Job(Box::new(error)),
+        }
+    }
 }
 
 /// The id of a command: its job, which of the job's commands to the device it is, and the device.
@@ -197,8 +208,7 @@ fn state_of(on: &OnDevice, attempt: u32) -> State {
 /// Whether a command ended with the very answer that is given now.
 async fn is_repeat(ingest: &Ingest, id: &CommandId, answer: &Answer) -> Result<bool, CommandError> {
     let store = ingest.store();
-    let step = format!("COMMAND_ENDED/{}", id.attempt);
-    let event_id = step_id(&id.job_id, &step, &id.device_id);
+    let event_id = end_id(id);
     let position = store.positions(&[event_id]).await?.remove(&event_id);
     let Some(position) = position else {
         return Ok(false);
@@ -275,26 +285,16 @@ async fn record(
 ) -> Result<bool, CommandError> {
     for _ in 0..DECISIONS_MAX {
         let expect = Expect::reading(entity_of(&id.job_id), version);
-        let appended = match ingest.command(events.clone(), Some(expect)).await {
-            Err(AppendError::Stale { .. }) => return Ok(false),
-            appended => appended?,
+        let Some(conflicts) = append(ingest, events, Some(expect)).await? else {
+            return Ok(false);
         };
-        let mut conflicts = Vec::new();
-        for (event, outcome) in events.into_iter().zip(appended.outcomes) {
-            match outcome {
-                Outcome::Rejected(refusal) => return Err(CommandError::Refused(refusal)),
-                Outcome::Conflict(_) => conflicts.push(event),
-                Outcome::Recorded(_) | Outcome::Duplicate(_) => {}
-            }
-        }
         if conflicts.is_empty() {
             return Ok(true);
         }
         // their ids are taken: by steps of the same command, or by something that is none
         let is_step = |event: &NewEvent| event.fact.kind == Kind::CommandTransition;
         let steps = conflicts.iter().filter(|event| is_step(event)).count();
-        let left = unrecorded(ingest.store(), &id.job_id, conflicts).await;
-        events = left.map_err(|error| CommandError::Job(Box::new(error)))?;
+        events = unrecorded(ingest.store(), &id.job_id, conflicts).await?;
         if events.iter().filter(|event| is_step(event)).count() < steps {
             return Ok(false);
         }

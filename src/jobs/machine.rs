@@ -351,6 +351,13 @@ impl Machine {
         }
     }
 
+    /// Devices that have not ended it.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        let open = self.targets.iter().filter(|target| target.ended.is_none());
+        open.count()
+    }
+
     /// What is to be done at an instant.
     #[must_use]
     pub fn decide(&self, now: Instant, openings: &impl Openings) -> Decision {
@@ -363,14 +370,14 @@ impl Machine {
             // what they come to is seen when it is recorded
             return decision;
         }
-        let failed = self.failed(&self.targets);
-        let all_ended = self.targets.iter().all(|target| target.ended.is_some());
+        let failures = failed(&self.targets);
+        let all_ended = self.left() == 0;
         let canary = self.canary();
-        decision.becomes = if self.failed(canary) > 0 {
+        decision.becomes = if failed(canary) > 0 {
             Some((JobState::Failed, Reason::CanaryFailed))
-        } else if self.plan.is_stopped_by(failed, self.targets.len()) && !all_ended {
+        } else if self.plan.is_stopped_by(failures, self.targets.len()) && !all_ended {
             Some((JobState::Failed, Reason::TooManyFailed))
-        } else if all_ended && failed == 0 {
+        } else if all_ended && failures == 0 {
             Some((JobState::Completed, Reason::Ended))
         } else if all_ended {
             Some((JobState::Failed, Reason::Ended))
@@ -391,13 +398,6 @@ impl Machine {
                 None => {}
             }
         }
-    }
-
-    #[expect(clippy::unused_self, reason = "it is said of the job")]
-    fn failed(&self, targets: &[Target]) -> usize {
-        let is_failed =
-            |target: &&Target| target.ended.is_some_and(|ended| ended != Ended::Completed);
-        targets.iter().filter(is_failed).count()
     }
 
     fn canary(&self) -> &[Target] {
@@ -457,4 +457,10 @@ impl Machine {
         }
         over_at <= now
     }
+}
+
+/// Devices that have ended it otherwise than was meant.
+fn failed(targets: &[Target]) -> usize {
+    let is_failed = |target: &&Target| target.ended.is_some_and(|end| end != Ended::Completed);
+    targets.iter().filter(is_failed).count()
 }

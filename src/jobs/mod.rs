@@ -69,7 +69,7 @@ pub enum JobError {
     #[error("the job is {state}, and cannot be {wanted} from there")]
     WrongState {
         /// Its state.
-        state: String,
+        state: &'static str,
         /// What it was to be.
         wanted: &'static str,
     },

@@ -32,38 +32,42 @@ pub async fn cancel(
         // the version first: what is read after it is at least as new
         let ends = outcomes_of(job_id);
         let ends = Expect::reading(ends.clone(), store.version(&ends).await?);
-        let mut job = Retold::read(ingest, job_id).await?;
-        let standing = job.standing();
-        let version = standing.job.position;
-        if expected.is_some_and(|expected| expected != version) {
-            return Err(JobError::Stale { version });
+        let standing = Standing::read(store, job_id).await?;
+        standing.is_as_read(expected)?;
+        let (is, left) = (standing.machine.state, standing.machine.left());
+        if is == JobState::Cancelled {
+            return act(ingest, standing).await;
         }
-        let now = ingest.clock().now();
-        if standing.machine.state == JobState::Cancelled {
-            // whoever hears of it finds what became of its devices
-            return job.act((ingest, &Away::default()), now).await;
+        if !is.is_open() {
+            return Err(standing.cannot_be(JobState::Cancelled.word()));
         }
-        if job.have_all_ended() {
+        if left == 0 && !standing.machine.targets.is_empty() {
             // it has ended, and only has not been moved yet
-            match job.act((ingest, &Away::default()), now).await {
+            match act(ingest, standing).await {
                 Ok(()) | Err(JobError::Contended) => continue,
                 Err(error) => return Err(error),
             }
         }
-        if !standing.machine.state.is_open() {
-            let (state, wanted) = (standing.job.state.clone(), JobState::Cancelled.word());
-            return Err(JobError::WrongState { state, wanted });
-        }
-        let step = moved(&standing.job, JobState::Cancelled, by, now)?;
+        let step = moved(&standing.job, JobState::Cancelled, by, ingest.clock().now())?;
         // when few are left, the last may end it meanwhile
-        let expect = if job.left() < DECISIONS_MAX {
+        let expect = if left < DECISIONS_MAX {
             ends
         } else {
             standing.unmoved()
         };
-        steps::record(ingest, job_id, vec![step], Some(expect)).await?;
+        if steps::record(ingest, job_id, vec![step], Some(expect)).await? {
+            // whoever hears of it finds what became of its devices
+            return act(ingest, Standing::read(store, job_id).await?).await;
+        }
     }
     Err(JobError::Contended)
+}
+
+/// Does what is due for a job.
+async fn act(ingest: &Ingest, standing: Standing) -> Result<(), JobError> {
+    let mut job = Retold::of(ingest, standing).await?;
+    let now = ingest.clock().now();
+    job.act((ingest, &Away::default()), now).await
 }
 
 /// Gives a job to no further device until it is resumed; devices that have it go on with it. Pausing it
@@ -101,17 +105,13 @@ async fn transit(
 ) -> Result<(), JobError> {
     for _ in 0..DECISIONS_MAX {
         let standing = Standing::read(ingest.store(), job_id).await?;
-        let version = standing.job.position;
-        if expected.is_some_and(|expected| expected != version) {
-            return Err(JobError::Stale { version });
-        }
+        standing.is_as_read(expected)?;
         let (is, wanted) = (standing.machine.state, state(&standing));
         if is == wanted {
             return Ok(());
         }
         if !is.may_become(wanted) {
-            let (state, wanted) = (standing.job.state, wanted.word());
-            return Err(JobError::WrongState { state, wanted });
+            return Err(standing.cannot_be(wanted.word()));
         }
         let now = ingest.clock().now();
         let step = moved(&standing.job, wanted, by, now)?;
@@ -133,14 +133,9 @@ pub async fn retry(
 ) -> Result<(), JobError> {
     let store = ingest.store();
     let standing = Standing::read(store, job_id).await?;
-    let version = standing.job.position;
-    if expected.is_some_and(|expected| expected != version) {
-        return Err(JobError::Stale { version });
-    }
+    standing.is_as_read(expected)?;
     if standing.machine.state.is_open() {
-        let state = standing.job.state;
-        let wanted = "tried again";
-        return Err(JobError::WrongState { state, wanted });
+        return Err(standing.cannot_be("tried again"));
     }
     let payload = standing.job.payload.as_deref();
     let job = NewJob {

@@ -17,7 +17,7 @@ use crate::event::{Event, Instant, NewEvent, Position, Provenance};
 use crate::history::fleet;
 use crate::ingest::Ingest;
 use crate::kinds::Kind;
-use crate::store::{Names, Store};
+use crate::store::{Expect, Names, Store};
 
 /// Devices at most whose steps are recorded at once: with their outcomes they are one request.
 pub(super) const DEVICES_AT_ONCE: usize = 450;
@@ -42,12 +42,15 @@ pub(super) struct Retold {
 
 impl Retold {
     pub(super) async fn read(ingest: &Ingest, job_id: &str) -> Result<Self, JobError> {
-        let store = ingest.store();
-        let standing = Standing::read(store, job_id).await?;
+        let standing = Standing::read(ingest.store(), job_id).await?;
+        Self::of(ingest, standing).await
+    }
+
+    pub(super) async fn of(ingest: &Ingest, standing: Standing) -> Result<Self, JobError> {
         let targets = standing.machine.targets.iter();
         let keys: Vec<i64> = targets.map(|target| target.device_key).collect();
         Ok(Self {
-            provenances: fleet::provenances(store, &keys).await?,
+            provenances: fleet::provenances(ingest.store(), &keys).await?,
             standing,
             windows: None,
             has_moved: true,
@@ -58,25 +61,8 @@ impl Retold {
     }
 
     /// Whether nothing remains to be done.
-    pub(super) const fn is_over(&self) -> bool {
-        self.is_told
-    }
-
-    /// The job as it stands.
-    pub(super) const fn standing(&self) -> &Standing {
-        &self.standing
-    }
-
-    /// Devices that have not ended it.
-    pub(super) fn left(&self) -> usize {
-        let targets = self.standing.machine.targets.iter();
-        targets.filter(|target| target.ended.is_none()).count()
-    }
-
-    /// Whether it is open, has devices, and all of them have ended it.
-    pub(super) fn have_all_ended(&self) -> bool {
-        let machine = &self.standing.machine;
-        machine.state.is_open() && !machine.targets.is_empty() && self.left() == 0
+    pub(super) fn is_over(&self) -> bool {
+        !self.standing.machine.state.is_open() && self.is_told
     }
 
     /// Whether it has ended, and something remains to be told of that.
@@ -141,7 +127,6 @@ impl Retold {
         if let Some(state) = state.and_then(JobState::of_word) {
             let when = (event.recorded_at, event.position);
             self.standing.machine.transit(state, when);
-            state.word().clone_into(&mut self.standing.job.state);
         }
         self.standing.job.changed_at = event.fact.occurred_at.0;
         self.standing.job.position = event.position.0;
@@ -159,8 +144,10 @@ impl Retold {
     ) -> Result<(), JobError> {
         (self.has_moved, self.look_at) = (false, None);
         if !self.standing.machine.state.is_open() {
-            self.tell_of_end(ingest).await?;
-            self.is_told = true;
+            if !self.is_told {
+                self.tell_of_end(ingest).await?;
+                self.is_told = true;
+            }
             return Ok(());
         }
         if matches!(self.standing.machine.plan.start, Start::Recurring(_)) {
@@ -338,7 +325,10 @@ impl Retold {
             let outcomes = self.outcomes(ingest).await?;
             events.push(self.ended(state, &outcomes, now)?);
         }
-        self.record(ingest, events, self.standing.unmoved()).await
+        self.record(ingest, events, self.standing.unmoved()).await?;
+        // what became of its devices is told, and of the job with its last step
+        self.is_told = reason == Reason::Ended;
+        Ok(())
     }
 
     /// The id of a device, which of its commands it has, and what is said of an event of it.
@@ -365,7 +355,7 @@ impl Retold {
         &self,
         ingest: &Ingest,
         events: Vec<NewEvent>,
-        expect: crate::store::Expect,
+        expect: Expect,
     ) -> Result<(), JobError> {
         let job_id = &self.standing.job.job_id;
         if steps::record(ingest, job_id, events, Some(expect)).await? {

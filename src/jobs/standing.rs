@@ -43,13 +43,30 @@ impl Standing {
         })
     }
 
+    /// Refuses a job that is not what the caller has read.
+    pub(super) fn is_as_read(&self, expected: Option<i64>) -> Result<(), JobError> {
+        let version = self.job.position;
+        match expected {
+            Some(expected) if expected != version => Err(JobError::Stale { version }),
+            _ => Ok(()),
+        }
+    }
+
+    /// That a job cannot become what it was to be.
+    pub(super) const fn cannot_be(&self, wanted: &'static str) -> JobError {
+        JobError::WrongState {
+            state: self.machine.state.word(),
+            wanted,
+        }
+    }
+
     /// That nobody has moved the job since it was read.
     pub(super) fn unmoved(&self) -> Expect {
         Expect::reading(entity_of(&self.job.job_id), self.version)
     }
 }
 
-pub(super) fn state_of(job: &JobRow) -> JobState {
+fn state_of(job: &JobRow) -> JobState {
     // the tables hold no other word
     JobState::of_word(&job.state).unwrap_or(JobState::Cancelled)
 }

@@ -42,21 +42,37 @@ pub(super) async fn record(
         if events.is_empty() {
             return Ok(true);
         }
-        let appended = match ingest.command(events.clone(), expect.clone()).await {
-            Err(AppendError::Stale { .. }) => return Ok(false),
-            appended => appended?,
-        };
-        let mut conflicts = Vec::new();
-        for (event, outcome) in events.into_iter().zip(appended.outcomes) {
-            match outcome {
-                Outcome::Rejected(refusal) => return Err(refusal.into()),
-                Outcome::Conflict(_) => conflicts.push(event),
-                Outcome::Recorded(_) | Outcome::Duplicate(_) => {}
-            }
+        match append(ingest, events, expect.clone()).await? {
+            Some(left) => events = left,
+            None => return Ok(false),
         }
-        events = conflicts;
     }
     Err(JobError::Taken)
+}
+
+/// Appends events on what is expected, and answers with those whose ids are taken; `None` when what is
+/// expected has changed, and nothing is appended.
+///
+/// # Errors
+/// When an event is refused, or the log fails.
+pub(super) async fn append(
+    ingest: &Ingest,
+    events: Vec<NewEvent>,
+    expect: Option<Expect>,
+) -> Result<Option<Vec<NewEvent>>, JobError> {
+    let appended = match ingest.command(events.clone(), expect).await {
+        Err(AppendError::Stale { .. }) => return Ok(None),
+        appended => appended?,
+    };
+    let mut taken = Vec::new();
+    for (event, outcome) in events.into_iter().zip(appended.outcomes) {
+        match outcome {
+            Outcome::Rejected(refusal) => return Err(refusal.into()),
+            Outcome::Conflict(_) => taken.push(event),
+            Outcome::Recorded(_) | Outcome::Duplicate(_) => {}
+        }
+    }
+    Ok(Some(taken))
 }
 
 /// The events of a job that are not recorded yet, each under an id that no other event has.
@@ -117,6 +133,12 @@ fn is_same_step(stored: &Fact, event: &Fact) -> bool {
         }
 }
 
+/// The id under which a command ends: it ends once, whatever it comes to.
+pub(super) fn end_id(id: &CommandId) -> Uuid {
+    let step = format!("COMMAND_ENDED/{}", id.attempt);
+    step_id(&id.job_id, &step, &id.device_id)
+}
+
 /// A step of a command to a device: which of its commands, and what it becomes.
 pub(super) fn commanded(
     (job_id, job_type): (&str, &str),
@@ -124,15 +146,14 @@ pub(super) fn commanded(
     state: &str,
     (at, provenance): (Instant, Provenance),
 ) -> Draft {
-    let step = match state {
-        "ISSUED" | "ACKNOWLEDGED" => format!("{state}/{attempt}"),
-        // it ends once
-        _ => format!("COMMAND_ENDED/{attempt}"),
+    let id = CommandId::of(job_id, attempt, device_id);
+    let event_id = match state {
+        "ISSUED" | "ACKNOWLEDGED" => step_id(job_id, &format!("{state}/{attempt}"), device_id),
+        _ => end_id(&id),
     };
-    let id = CommandId::of(job_id, attempt, device_id).to_string();
     Draft::new(Kind::CommandTransition, at, provenance)
-        .event_id(step_id(job_id, &step, device_id))
-        .set(command::Column::CommandId, id.as_str())
+        .event_id(event_id)
+        .set(command::Column::CommandId, id.to_string().as_str())
         .set(command::Column::JobId, job_id)
         .set(command::Column::JobType, job_type)
         .set(command::Column::DeviceKey, device_id)

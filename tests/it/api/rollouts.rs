@@ -41,6 +41,25 @@ async fn a_pause_holds_a_job_and_its_devices_that_are_at_work_go_on() {
 }
 
 #[tokio::test]
+async fn a_job_is_stopped_by_whoever_has_read_how_it_stands_and_by_nobody_else() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let start = json!({ "at": super::app::at(60) });
+        let job = made(app, json!({ "jobType": "RESTART", "siteIds": ["harbour"], "start": start })).await;
+        let version = "query($id: ID!) { job(jobId: $id) { version } }";
+        let version = app.data_with(version, json!({ "id": job })).await;
+        let cancel = "mutation($input: CancelJobInput!) { cancelJob(input: $input) { job { state } userErrors { code field } } }";
+        let input = |version: Value| json!({ "input": { "jobId": job, "expectedVersion": version } });
+        let stale = app.data_with(cancel, input(json!("1"))).await;
+        let conflict = json!([{ "code": "CONFLICT", "field": "expectedVersion" }]);
+        assert_eq!(stale["cancelJob"], json!({ "job": { "state": "SCHEDULED" }, "userErrors": conflict }));
+        let stopped = app.data_with(cancel, input(version["job"]["version"].clone())).await;
+        assert_eq!(stopped["cancelJob"], json!({ "job": { "state": "CANCELLED" }, "userErrors": [] }));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_canary_that_fails_stops_the_job_before_any_other_device_has_it() {
     on_each_database(async |app| {
         app.fleet().await;
