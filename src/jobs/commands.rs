@@ -54,7 +54,16 @@ impl From<JobError> for CommandError {
             JobError::Refused(refusal) => Self::Refused(refusal),
             JobError::Store(error) => Self::Store(error),
             JobError::Append(error) => Self::Append(error),
-            error => Self::Job(Box::new(error)),
+            JobError::Contended => Self::Contended,
+            error @ (JobError::Unknown
+            | JobError::Shared
+            | JobError::WrongState { .. }
+            | JobError::NoTarget
+            | JobError::TooManyTargets
+            | JobError::NeverStarts { .. }
+            | JobError::Stale { .. }
+            | JobError::Taken
+            | JobError::OtherRepeat) => Self::Job(Box::new(error)),
         }
     }
 }
