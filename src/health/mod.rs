@@ -17,11 +17,11 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{Event, Instant, Position};
+use crate::history::states;
 use crate::ingest::{FUTURE_MAX_MS, Ingest, Patience};
-use crate::kinds::{Filter, Kind, Operand};
+use crate::kinds::Kind;
 use crate::store::{
-    AppendError, Appended, Columns, Doing, EVENTS_MAX, Order, Outcome, PageQuery, Place, Scope,
-    Store, StoreError,
+    AppendError, Appended, Columns, Doing, EVENTS_MAX, Outcome, Place, Store, StoreError,
 };
 use crate::telemetry::chain;
 use watch::{Known, Watch};
@@ -136,7 +136,7 @@ impl Health {
             if keys.is_empty() {
                 return Ok(());
             }
-            let reported = newest_states(self.ingest.store(), &keys).await?;
+            let reported = states::newest(self.ingest.store(), &keys).await?;
             self.watch.know(keys.len(), &reported);
         }
     }
@@ -236,28 +236,6 @@ impl Health {
             self.watch.put_first_last();
         }
     }
-}
-
-/// The newest state that was reported of each of some devices, by the log itself: projections may
-/// be behind.
-async fn newest_states(store: &Store, keys: &[i64]) -> Result<HashMap<i64, Event>, StoreError> {
-    let query = PageQuery {
-        kind: Kind::DeviceStateChange,
-        filter: Filter::default(),
-        order: Order::NewestFirst,
-        after: None,
-        before: None,
-        upto: None,
-        scope: Scope::All,
-        columns: Columns::SMALL,
-        limit: 1,
-    };
-    let parents = (Operand::Device, keys);
-    let pages = store
-        .pages(&query, parents, &Store::own_allowance())
-        .await?;
-    let newest = |(key, page): (i64, Vec<Event>)| Some((key, page.into_iter().next()?));
-    Ok(pages.into_iter().filter_map(newest).collect())
 }
 
 /// The newest metrics of a device.

@@ -11,6 +11,7 @@ pub mod jobs;
 pub mod keys;
 pub mod readings;
 pub mod schedules;
+pub mod states;
 mod within;
 
 pub use within::Within;

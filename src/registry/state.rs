@@ -5,9 +5,10 @@ use uuid::Uuid;
 
 use super::{RegistryError, Thing, done, first_of};
 use crate::event::{Instant, Position, Provenance};
+use crate::history::states;
 use crate::ingest::Ingest;
-use crate::kinds::{Draft, Filter, Kind, Operand};
-use crate::store::{Columns, EntityType, Order, Outcome, PageQuery, Scope, Store, StoreError};
+use crate::kinds::{Draft, Kind};
+use crate::store::{EntityType, Outcome, Store, StoreError};
 
 /// A state that a person tells of a device.
 #[derive(Clone, Copy, Debug)]
@@ -36,9 +37,9 @@ pub async fn set_state(ingest: &Ingest, of: StateChange<'_>) -> Result<Position,
     if let Some(first) = first_of(store, of.event_id).await? {
         return repeated(store, first, of).await;
     }
-    let newest = newest(store, key).await?;
-    let since = newest.map_or(Instant(0), |at| Instant(at.0 + 1));
-    let at = ingest.clock().now().max(since);
+    let newest = states::newest(store, &[key]).await?.remove(&key);
+    let since = newest.map_or(0, |event| event.fact.occurred_at.0 + 1);
+    let at = ingest.clock().now().max(Instant(since));
     let draft = Draft::new(Kind::DeviceStateChange, at, Provenance::Real)
         .set(Column::DeviceKey, of.device_id)
         .set(Column::NewState, of.state)
@@ -65,25 +66,4 @@ async fn repeated(
         text(Column::DeviceKey) == Some(of.device_id) && text(Column::NewState) == Some(of.state)
     });
     is_same.then_some(first).ok_or(RegistryError::OtherRepeat)
-}
-
-/// When the newest state of a device began.
-async fn newest(store: &Store, device_key: i64) -> Result<Option<Instant>, StoreError> {
-    let query = PageQuery {
-        kind: Kind::DeviceStateChange,
-        filter: Filter::default(),
-        order: Order::NewestFirst,
-        after: None,
-        before: None,
-        upto: None,
-        scope: Scope::All,
-        columns: Columns::SMALL,
-        limit: 1,
-    };
-    let parents = [device_key];
-    let allowance = Store::own_allowance();
-    let pages = store.pages(&query, (Operand::Device, &parents), &allowance);
-    let pages = pages.await?;
-    let newest = pages.into_values().flatten().next();
-    Ok(newest.map(|event| event.fact.occurred_at))
 }
