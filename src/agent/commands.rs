@@ -7,7 +7,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +15,7 @@ use tracing::{debug, info, warn};
 
 use super::deeds::{self, Deed, Means};
 use super::ledger::{Answer, Ledger};
-use crate::client::{CallError, Client, Remedy};
+use crate::client::{CallError, Client, Command, Remedy};
 use crate::telemetry::chain;
 
 /// How often it asks at most, and at least.
@@ -24,12 +23,8 @@ const ASKS_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from
 /// How long it leaves a server alone that will have none of it.
 const HELD_OFF: Duration = Duration::from_mins(10);
 
-const PENDING: &str = "query Pending($device: ID!) { pendingCommands(deviceId: $device, first: 100) { \
-    commandId jobType payload } }";
-const ACKNOWLEDGE: &str = "mutation Acknowledge($id: ID!) { acknowledgeCommand(input: { \
-    commandId: $id }) { userErrors { code } } }";
-const COMPLETE: &str = "mutation Complete($input: CompleteCommandInput!) { \
-    completeCommand(input: $input) { userErrors { code message } } }";
+/// Commands at most that it asks for at once.
+const AT_ONCE_MAX: u16 = 100;
 
 /// Does what its device is commanded.
 pub(super) struct Commander {
@@ -41,16 +36,6 @@ pub(super) struct Commander {
     /// The time between two samples, which it may be told to change.
     pub(super) interval: watch::Sender<Duration>,
     pub(super) tracker: TaskTracker,
-}
-
-/// A command as the server tells it.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Command {
-    #[serde(rename = "commandId")]
-    id: String,
-    job_type: String,
-    payload: Option<Value>,
 }
 
 impl Commander {
@@ -88,10 +73,8 @@ impl Commander {
     }
 
     async fn look(&mut self) -> Result<(), CallError> {
-        let asked = json!({ "device": self.device });
-        let data = self.client.ask(PENDING, &asked).await?;
-        let commands = Vec::<Command>::deserialize(&data["pendingCommands"]);
-        for command in commands.unwrap_or_default() {
+        let device = Some(self.device.as_str());
+        for command in self.client.pending_commands(device, AT_ONCE_MAX).await? {
             self.obey(command).await?;
         }
         Ok(())
@@ -102,8 +85,7 @@ impl Commander {
         if let Some(answer) = self.ledger.answer(&id) {
             return self.tell(&id, &answer).await;
         }
-        let told = self.client.ask(ACKNOWLEDGE, &json!({ "id": id })).await?;
-        if told["acknowledgeCommand"]["userErrors"] != json!([]) {
+        if !self.client.acknowledge_command(&id).await? {
             // it was taken back meanwhile
             return Ok(());
         }
@@ -137,12 +119,7 @@ impl Commander {
     async fn tell(&self, id: &str, answer: &Answer) -> Result<(), CallError> {
         let mut input = json!(answer);
         input["commandId"] = Value::from(id);
-        let told = self
-            .client
-            .ask(COMPLETE, &json!({ "input": input }))
-            .await?;
-        let refused = &told["completeCommand"]["userErrors"];
-        if *refused != json!([]) {
+        if let Some(refused) = self.client.complete_command(&input).await? {
             info!(command.id = id, refused = %refused, "what was done came too late");
         }
         Ok(())

@@ -7,14 +7,13 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant as Moment;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::client::{CallError, Client, Remedy};
+use crate::client::{CallError, Client, Command, Remedy};
 use crate::fleet::{JobResult, JobStatus};
 use crate::telemetry::chain;
 
@@ -27,11 +26,8 @@ const HELD_OFF: Duration = Duration::from_mins(10);
 /// Commands at most at which it is at once.
 const AT_ONCE_MAX: usize = 10_000;
 
-const PENDING: &str = "{ pendingCommands(first: 1000) { commandId jobId jobType deviceId state } }";
-const ACKNOWLEDGE: &str = "mutation Acknowledge($id: ID!) { acknowledgeCommand(input: { \
-    commandId: $id }) { userErrors { code } } }";
-const COMPLETE: &str = "mutation Complete($input: CompleteCommandInput!) { \
-    completeCommand(input: $input) { userErrors { code } } }";
+/// Commands at most that it asks for at once.
+const ASKED_FOR_MAX: u16 = 1_000;
 
 /// What a device of the fleet is asked: how a job will have ended on it. `None` is answered of a device
 /// that the fleet does not have.
@@ -41,17 +37,6 @@ pub(super) struct Asked {
     pub(super) job_type: String,
     pub(super) job_id: String,
     pub(super) answer: oneshot::Sender<Option<JobResult>>,
-}
-
-/// A command as the server tells it.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Command {
-    #[serde(rename = "commandId")]
-    id: String,
-    job_id: String,
-    job_type: String,
-    device_id: String,
 }
 
 /// Does what the devices are commanded.
@@ -93,8 +78,8 @@ impl Obedience {
     }
 
     async fn look(&mut self) -> Result<(), CallError> {
-        let data = self.client.ask(PENDING, &json!({})).await?;
-        let commands = Vec::<Command>::deserialize(&data["pendingCommands"]).unwrap_or_default();
+        let asked = self.client.pending_commands(None, ASKED_FOR_MAX);
+        let commands = asked.await?;
         let open: HashSet<&str> = commands.iter().map(|one| one.id.as_str()).collect();
         // those that are over need not be remembered
         self.met.retain(|id| open.contains(id.as_str()));
@@ -125,10 +110,8 @@ impl Obedience {
             // it is away, and hears of it when it is back
             return Ok(());
         }
-        let id = json!({ "id": command.id });
-        let told = self.client.ask(ACKNOWLEDGE, &id).await?;
+        let is_taken = self.client.acknowledge_command(&command.id).await?;
         self.met.insert(command.id.clone());
-        let is_taken = told["acknowledgeCommand"]["userErrors"] == json!([]);
         if is_taken && result.status != JobStatus::Timeout {
             let ends_at = Moment::now() + Duration::from_millis(u64::from(result.duration_ms));
             self.ordinal += 1;
@@ -151,8 +134,7 @@ impl Obedience {
                 return;
             }
             let (key, input) = first.remove_entry();
-            let told = self.client.ask(COMPLETE, &json!({ "input": input })).await;
-            if let Err(error) = told {
+            if let Err(error) = self.client.complete_command(&input).await {
                 debug!(error = %chain(&error), "cannot tell how a command ended");
                 self.due.insert((key.0 + ASKS_EVERY, key.1), input);
                 return;
