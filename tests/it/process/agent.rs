@@ -55,16 +55,7 @@ async fn command(api: &Api, server: &str, job_type: &str, payload: Value) {
 async fn the_agent_does_what_it_is_commanded_and_refuses_what_it_does_not_know() {
     let (database, api) = (Database::sqlite(), Api::new());
     std::fs::write(database.folder().join("till.log"), "one\ntwo\nthree\n").unwrap();
-    let listen = [
-        "serve",
-        "--no-authentication",
-        "--database",
-        &database.url,
-        "--listen",
-        "127.0.0.1:0",
-    ];
-    let mut serving = Program::start(database.folder(), &listen);
-    let server = serving.address().unwrap();
+    let (_serving, server) = database.serve();
     let mut running = agent(&database, &server);
     let known = "{ device(deviceId: \"till\") { deviceId } }";
     api.until(&server, known, |data| !data["device"].is_null())
