@@ -107,6 +107,16 @@ pub(crate) async fn migrate(connections: &Connections) -> Result<(), OpenError> 
 }
 
 async fn migrate_in(tx: &DatabaseTransaction) -> Result<(), DbErr> {
+    lock(tx).await?;
+    // who held the lock before may have done it all
+    if missing(tx).await?.is_empty() {
+        return Ok(());
+    }
+    Migrator::up(tx, None).await
+}
+
+/// Lets nobody else migrate until the transaction ends.
+async fn lock(tx: &DatabaseTransaction) -> Result<(), DbErr> {
     if tx.get_database_backend() == DbBackend::Postgres {
         // another's migration may take as long as it takes
         tx.execute_unprepared("SET LOCAL lock_timeout = 0").await?;
@@ -119,11 +129,49 @@ async fn migrate_in(tx: &DatabaseTransaction) -> Result<(), DbErr> {
         let mark = format!("PRAGMA application_id = {APPLICATION_ID}");
         tx.execute_unprepared(&mark).await?;
     }
-    // who held the lock before may have done it all
-    if missing(tx).await?.is_empty() {
-        return Ok(());
+    Ok(())
+}
+
+/// Gives an empty database the tables that one had which lacks the newest of our migrations: what was in that
+/// one fits into these, and is then brought up to date by the same migrations as it would have been there.
+pub(super) async fn make_as_of(tx: &DatabaseTransaction, then: &[String]) -> Result<(), DbErr> {
+    lock(tx).await?;
+    let tables = table_names(tx).await?;
+    let mut has = Vec::new();
+    if !tables.is_empty() {
+        has = applied(tx).await?;
     }
+    if has.iter().any(|name| !then.contains(name)) {
+        drop_all(tx, tables).await?;
+        has.clear();
+    }
+    let lacking = then.iter().filter(|name| !has.contains(name)).count();
+    Migrator::up(tx, u32::try_from(lacking).ok()).await
+}
+
+/// Brings a database up to date in a transaction of another.
+pub(super) async fn finish(tx: &DatabaseTransaction) -> Result<(), DbErr> {
     Migrator::up(tx, None).await
+}
+
+async fn drop_all(tx: &DatabaseTransaction, tables: Vec<String>) -> Result<(), DbErr> {
+    let is_postgres = tx.get_database_backend() == DbBackend::Postgres;
+    let views = if is_postgres {
+        "SELECT viewname::text FROM pg_views WHERE schemaname = current_schema()"
+    } else {
+        "SELECT name FROM sqlite_schema WHERE type = 'view'"
+    };
+    let views = tx.query_all_raw(Sql::new(views).statement(tx.get_database_backend()));
+    for view in views.await? {
+        let view: String = view.try_get_by_index(0)?;
+        tx.execute_unprepared(&format!("DROP VIEW {view}")).await?;
+    }
+    for table in tables {
+        // those of PostgreSQL take their partitions along
+        tx.execute_unprepared(&format!("DROP TABLE IF EXISTS {table}"))
+            .await?;
+    }
+    Ok(())
 }
 
 /// Migrations that a database lacks.

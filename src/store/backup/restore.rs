@@ -62,7 +62,7 @@ pub async fn restore(
         return Err(BackupError::Newer(name.clone()));
     }
     let connections = open::connect(location).await?;
-    migrations::migrate(&connections).await?;
+    migrations::check_ours(&connections).await?;
     let identity = Identity {
         log_id: manifest.log_id,
         epoch: manifest.epoch + rand::random_range(1..=EPOCH_STEP_MAX),
@@ -71,7 +71,7 @@ pub async fn restore(
     let mut restoring = Restoring {
         tx: &tx,
         connections: &connections,
-        partitions: Partitions::load(&connections.writer).await?,
+        partitions: Partitions::default(),
         epoch: identity.epoch,
         rows: 0,
     };
@@ -110,8 +110,14 @@ impl Restoring<'_> {
         manifest: &Manifest,
         progress: OnProgress<'_>,
     ) -> Result<(), BackupError> {
+        self.make_sure_it_is_empty().await?;
+        // what was made by an older version is brought up to date as it would have been where it was made
+        let made = migrations::make_as_of(self.tx, &manifest.migrations).await;
+        made.doing("make the tables")?;
+        self.partitions = Partitions::load(self.tx).await?;
         let shapes = tables::shapes(self.tx).await?;
-        self.make_sure_it_is_empty(&shapes).await?;
+        let emptied = self.tx.execute_unprepared("DELETE FROM log_head").await;
+        emptied.doing("make the tables")?;
         let (sender, mut batches) = mpsc::channel(2);
         let path = file.to_owned();
         let reader = spawn_blocking(move || read(&path, &sender));
@@ -130,14 +136,16 @@ impl Restoring<'_> {
         };
         reader.await.map_err(|_| damaged("it cannot be read"))??;
         self.finish(manifest.epoch).await?;
+        let finished = migrations::finish(self.tx).await;
+        finished.doing("bring the tables up to date")?;
         Ok(())
     }
 
     /// A log that was only just made has a head at 0 and nothing else.
-    async fn make_sure_it_is_empty(&self, shapes: &[Shape]) -> Result<(), BackupError> {
+    async fn make_sure_it_is_empty(&self) -> Result<(), BackupError> {
         let doing = "look whether the database is empty";
         let backend = self.tx.get_database_backend();
-        for shape in shapes {
+        for shape in tables::shapes(self.tx).await? {
             let table = &shape.name;
             let head = if table == "log_head" {
                 " WHERE position > 0"
@@ -154,11 +162,6 @@ impl Restoring<'_> {
                 return Err(BackupError::NotEmpty(self.connections.address.clone()));
             }
         }
-        let sql = Sql::new("DELETE FROM log_head");
-        self.tx
-            .execute_raw(sql.statement(backend))
-            .await
-            .doing(doing)?;
         Ok(())
     }
 

@@ -22,6 +22,7 @@ contract![
     a_restore_raises_the_epoch,
     two_restores_of_one_backup_are_told_apart,
     a_restored_log_goes_on,
+    a_backup_of_an_older_version_is_brought_up_to_date,
     a_damaged_backup_is_refused,
     a_backup_is_not_written_over,
     a_backup_that_fails_leaves_no_file,
@@ -240,6 +241,23 @@ fn flipped(whole: &[u8], part: usize) -> Vec<u8> {
     });
     let mut changed = tried.filter(|bytes| unpacked(bytes) != text);
     changed.next().unwrap()
+}
+
+/// Where there is nothing yet, and where this version has made its tables.
+async fn a_backup_of_an_older_version_is_brought_up_to_date(database: Database) {
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/golden/v1.backup");
+    let made = database.empty("made").await;
+    made.open().await.close().await;
+    for database in [made, database.empty("not_made").await] {
+        let location = database.location();
+        let restored = restore(golden.as_ref(), &location, &|_| {}).await.unwrap();
+        assert_eq!(restored.head, Position(12));
+        assert_sound(&location).await;
+        let log = database.open().await;
+        let goes_on = log.record(vec![error("e")]).await;
+        assert_eq!(goes_on, [Outcome::Recorded(Position(13))]);
+        log.close().await;
+    }
 }
 
 async fn a_damaged_backup_is_refused(database: Database) {
