@@ -17,6 +17,7 @@ pub mod device_metrics;
 pub mod device_registrations;
 pub mod device_state_history;
 pub mod device_status;
+pub mod device_stays;
 pub mod devices;
 pub mod error_logs;
 pub mod job_outcomes;

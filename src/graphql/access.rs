@@ -214,7 +214,9 @@ pub(super) fn sees(caller: &Caller, names: &Names, event: &Event) -> bool {
         Reach::Sites(sites) => {
             let named = cell(spec.site_index()).and_then(Cell::int);
             let device = cell(spec.device_index()).and_then(Cell::int);
-            let site = named.or_else(|| device.and_then(|device| names.site_of_device(device)));
+            let at = event.fact.occurred_at;
+            let of_device = || device.and_then(|device| names.site_of_device_at(device, at));
+            let site = named.or_else(of_device);
             let id: Option<Arc<str>> = site.and_then(|site| names.id(site));
             id.is_some_and(|id| sites.contains(&id))
         }

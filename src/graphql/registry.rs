@@ -144,10 +144,9 @@ impl RegistryCommands {
         command.device(done).await
     }
 
-    /// Has a device stand at another site from now on; the caller must reach both. What was recorded with a
-    /// site of its own stays there (outcomes of jobs that name one). What names the device alone (metrics,
-    /// states, errors) is read by the site at which the device is registered now, so it goes along, and is no
-    /// longer seen by those who are bound to the former site. Registrations tell where it stood when.
+    /// Has a device stand at another site from now on; the caller must reach both. History stays where it was:
+    /// what happened before is read by the former site and by those who are bound to it, also when it comes in
+    /// late. Registrations tell where the device stood when.
     async fn move_device(
         &self,
         ctx: &Context<'_>,

@@ -349,5 +349,5 @@ fn site_of(names: &Names, event: &Event) -> Option<i64> {
     let site = index
         .and_then(|index| event.fact.cells.get(index))
         .and_then(Cell::int);
-    site.or_else(|| names.site_of_device(device_of(event)?))
+    site.or_else(|| names.site_of_device_at(device_of(event)?, event.fact.occurred_at))
 }

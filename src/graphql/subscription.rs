@@ -16,7 +16,7 @@ use super::filters::{self, Unknown};
 use super::meta::{field_with, input, object_type};
 use super::types::{filter_name, scope_argument};
 use super::{ResumeAfter, Until, access, api, cursor, of_failed, rows};
-use crate::event::Event;
+use crate::event::{Event, Instant};
 use crate::identity::Caller;
 use crate::kinds::{Filter, Kind};
 use crate::store::{EntityType, Place, Store};
@@ -190,7 +190,7 @@ impl Wanted {
             .of
             .iter()
             .find(|(kind, _)| *kind == event.fact.kind);
-        let site_of = |device: i64| store.names().site_of_device(device);
+        let site_of = |device: i64, at: Instant| store.names().site_of_device_at(device, at);
         filter.is_some_and(|(_, filter)| filter.passes(event, &site_of))
             && (self.all || is_change(event))
     }

@@ -50,7 +50,7 @@ pub(super) fn register(registry: &mut Registry) {
         input(
             "siteId",
             "IdFilter",
-            "The site that the event names, or at which its device is registered.",
+            "The site that the event names, or at which its device was registered when it happened.",
         ),
     ];
     let fields = fields.into_iter().chain(envelope_filters()).collect();
@@ -150,7 +150,7 @@ fn register_kind(registry: &mut Registry, spec: &Spec) {
         ));
     }
     if spec.device_index().is_some() || spec.site_index().is_some() {
-        let description = "The site that the event names, or at which its device is registered.";
+        let description = "The site that the event names, or at which its device was registered when it happened.";
         fields.push(field("site", "Site", description));
     }
     meta::object(registry, spec.type_name, spec.description, fields);
@@ -232,7 +232,7 @@ fn register_kind_filter(registry: &mut Registry, spec: &Spec) {
         ));
     }
     if spec.site_index().is_none() && spec.device_index().is_some() {
-        let description = "The site at which the device is registered.";
+        let description = "The site at which the device was registered when it happened.";
         fields.push(input("siteId", "IdFilter", description));
     }
     let description = format!(

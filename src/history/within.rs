@@ -12,7 +12,7 @@ pub enum Within {
     /// All of it.
     #[default]
     Whole,
-    /// These sites, and the devices that are registered there.
+    /// These sites, and the devices that are registered there; of their history, what happened there.
     Sites(Vec<i64>),
     /// One device, and of the site at which it is registered what is of the site itself.
     Device {

@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use crate::event::{Cell, Event};
+use crate::event::{Cell, Event, Instant};
 
 /// A field that all kinds have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub enum Operand {
     Field(usize),
     /// The device that the event names.
     Device,
-    /// The site that the event names, or else at which its device is registered.
+    /// The site that the event names, or else at which its device was registered when it happened.
     Site,
 }
 
@@ -74,6 +74,9 @@ impl Default for Filter {
     }
 }
 
+/// At which site a device, by its key, was registered at an instant.
+pub(super) type SiteOf<'a> = &'a dyn Fn(i64, Instant) -> Option<i64>;
+
 impl Filter {
     /// Whether everything passes.
     #[must_use]
@@ -95,8 +98,9 @@ impl Filter {
         }
     }
 
-    /// Whether an event passes. `site_of` tells at which site a device, by its key, is registered.
-    pub fn passes(&self, event: &Event, site_of: &dyn Fn(i64) -> Option<i64>) -> bool {
+    /// Whether an event passes. `site_of` tells at which site a device, by its key, was
+    /// registered at an instant.
+    pub fn passes(&self, event: &Event, site_of: SiteOf<'_>) -> bool {
         match self {
             Self::And(filters) => filters.iter().all(|filter| filter.passes(event, site_of)),
             Self::Or(filters) => filters.iter().any(|filter| filter.passes(event, site_of)),
@@ -107,7 +111,7 @@ impl Filter {
 }
 
 impl Operand {
-    fn of(self, event: &Event, site_of: &dyn Fn(i64) -> Option<i64>) -> Cell {
+    fn of(self, event: &Event, site_of: SiteOf<'_>) -> Cell {
         let fact = &event.fact;
         let cell = |index: usize| fact.cells.get(index).cloned().unwrap_or_default();
         match self {
@@ -120,7 +124,9 @@ impl Operand {
             Self::Site => match fact.spec().site_index().map(cell).unwrap_or_default() {
                 Cell::Null => {
                     let device = fact.spec().device_index().map(cell).unwrap_or_default();
-                    device.int().and_then(site_of).into()
+                    let at = fact.occurred_at;
+                    let site = device.int().and_then(|device| site_of(device, at));
+                    site.into()
                 }
                 site @ (Cell::Reference(_) | Cell::Int(_) | Cell::Float(_)) => site,
                 site @ (Cell::Text(_) | Cell::Json(_)) => site,

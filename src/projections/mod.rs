@@ -14,6 +14,7 @@ pub(crate) mod registry;
 mod runner;
 pub(crate) mod schedules;
 mod status;
+mod stays;
 mod upsert;
 
 use std::sync::Arc;

@@ -4,12 +4,13 @@ use entity::{device_registrations as device, site_registrations as site};
 use futures_util::future::BoxFuture;
 use sea_orm::{DatabaseTransaction, Value};
 
+use super::stays;
 use super::upsert::{newest, upsert};
 use crate::event::{Cell, Event, Fact};
 use crate::kinds::Kind;
 use crate::store::{Fold, StoreError, value_in_text};
 
-/// Folds registrations into `sites` and `devices`.
+/// Folds registrations into `sites`, `devices` and `device_stays`.
 #[derive(Debug)]
 pub(super) struct Registry;
 
@@ -23,7 +24,7 @@ impl Fold for Registry {
     }
 
     fn tables(&self) -> &'static [&'static str] {
-        &["sites", "devices"]
+        &["sites", "devices", "device_stays"]
     }
 
     fn changes(&self, fact: &Fact) -> Option<String> {
@@ -53,8 +54,10 @@ impl Fold for Registry {
             let devices = newest(events.iter().copied(), |event| {
                 event.fact.cell(device::Column::DeviceKey).int()
             });
+            let keys = devices.keys().copied().collect();
             let rows = devices.into_values().map(device_row);
-            upsert(tx, INSERT_DEVICE, rows.collect(), MERGE_DEVICE).await
+            upsert(tx, INSERT_DEVICE, rows.collect(), MERGE_DEVICE).await?;
+            stays::derive(tx, keys).await
         })
     }
 }

@@ -35,16 +35,54 @@ impl EntityType {
 
 /// The key of each site and device.
 const NAMES: &str = "SELECT entity_key, entity_type, entity_id FROM entity_keys";
-/// At which site each device is registered, and which registration said so.
-const PLACES: &str = "SELECT device_key, site_key, registered_at, position FROM devices";
+/// At which site each device was registered when.
+const PLACES: &str = "SELECT device_key, site_key, occurred_at, position FROM device_registrations";
 
 #[derive(Debug, Default)]
 struct Maps {
     sites: HashMap<Arc<str>, i64>,
     devices: HashMap<Arc<str>, i64>,
     ids: HashMap<i64, Arc<str>>,
-    /// With the time and position of the registration that said so.
-    site_of_device: HashMap<i64, (i64, Place)>,
+    registrations: HashMap<i64, Registrations>,
+}
+
+/// All registrations of a device, each with its site, in order of time and position: one that comes late
+/// parts what the others say. They are few.
+#[derive(Debug, Default)]
+struct Registrations(Vec<(Place, i64)>);
+
+impl Registrations {
+    fn add(&mut self, registered: Place, site: i64) {
+        let order = |place: &Place| (place.occurred_at, place.position);
+        let found = self
+            .0
+            .binary_search_by_key(&order(&registered), |(place, _)| order(place));
+        if let Err(index) = found {
+            self.0.insert(index, (registered, site));
+        }
+    }
+
+    /// The site now.
+    fn last(&self) -> Option<i64> {
+        self.0.last().map(|(_, site)| *site)
+    }
+
+    /// The site at an instant; before the first registration the one that it names.
+    fn at(&self, at: Instant) -> Option<i64> {
+        let after = self.0.partition_point(|(place, _)| place.occurred_at <= at);
+        let of = self.0.get(after.saturating_sub(1));
+        of.map(|(_, site)| *site)
+    }
+
+    /// How often it came to a site.
+    fn stays_at(&self, site: i64) -> usize {
+        let sites = || self.0.iter().map(|(_, site)| *site);
+        let before = std::iter::once(None).chain(sites().map(Some));
+        sites()
+            .zip(before)
+            .filter(|(now, before)| *now == site && *before != Some(site))
+            .count()
+    }
 }
 
 /// Ids and keys of all sites and devices that this process has met.
@@ -117,19 +155,26 @@ impl Names {
     #[must_use]
     pub fn site_of_device(&self, device_key: i64) -> Option<i64> {
         let maps = self.maps.read().unwrap_or_else(PoisonError::into_inner);
-        maps.site_of_device.get(&device_key).map(|(site, _)| *site)
+        maps.registrations.get(&device_key)?.last()
     }
 
-    /// How many devices are registered at each of some sites.
-    pub(crate) fn devices_at(&self, sites: &[i64]) -> HashMap<i64, usize> {
-        let mut devices: HashMap<i64, usize> = sites.iter().map(|site| (*site, 0)).collect();
+    /// The site at which a device was registered at an instant.
+    #[must_use]
+    pub fn site_of_device_at(&self, device_key: i64, at: Instant) -> Option<i64> {
         let maps = self.maps.read().unwrap_or_else(PoisonError::into_inner);
-        for (site, _) in maps.site_of_device.values() {
-            if let Some(devices) = devices.get_mut(site) {
-                *devices += 1;
+        maps.registrations.get(&device_key)?.at(at)
+    }
+
+    /// How many devices came to each of some sites, a device that came again counted again.
+    pub(crate) fn stays_at(&self, sites: &[i64]) -> HashMap<i64, usize> {
+        let mut stays: HashMap<i64, usize> = sites.iter().map(|site| (*site, 0)).collect();
+        let maps = self.maps.read().unwrap_or_else(PoisonError::into_inner);
+        for registrations in maps.registrations.values() {
+            for (site, stays) in &mut stays {
+                *stays += registrations.stays_at(*site);
             }
         }
-        devices
+        stays
     }
 
     /// Looks ids up in the database that this process has not met.
@@ -222,16 +267,12 @@ impl Names {
         maps.ids.insert(key, Arc::clone(id));
     }
 
-    /// Remembers at which site a registration put a device. One may be late, or be heard of late; the
-    /// last one in order of time counts, as in the registry.
+    /// Remembers at which site a registration put a device. One may be late, or be heard of late or twice;
+    /// they count in order of time, as in the registry.
     pub(crate) fn place(&self, device_key: i64, site_key: i64, registered: Place) {
-        let order = |place: &Place| (place.occurred_at, place.position);
         let mut maps = self.maps.write().unwrap_or_else(PoisonError::into_inner);
-        let place = maps.site_of_device.entry(device_key);
-        let place = place.or_insert((site_key, registered));
-        if order(&place.1) <= order(&registered) {
-            *place = (site_key, registered);
-        }
+        let registrations = maps.registrations.entry(device_key).or_default();
+        registrations.add(registered, site_key);
     }
 
     /// The reference of a key; one that this process has not met bears its number as id.
@@ -259,5 +300,28 @@ mod tests {
         assert_eq!(names.site_of_device(1), Some(20));
         names.place(1, 10, registered(5, 9));
         assert_eq!(names.site_of_device(1), Some(10));
+    }
+
+    #[test]
+    fn a_device_was_where_the_last_registration_before_says() {
+        let names = Names::default();
+        let registered = |at, position| Place {
+            occurred_at: Instant(at),
+            position: Position(position),
+        };
+        names.place(1, 10, registered(10, 1));
+        names.place(1, 20, registered(20, 2));
+        names.place(1, 10, registered(30, 3));
+        // late, and heard of twice
+        names.place(1, 40, registered(15, 4));
+        names.place(1, 40, registered(15, 4));
+        let at = |at| names.site_of_device_at(1, Instant(at)).unwrap();
+        let found = [1, 10, 14, 15, 19, 20, 29, 30, 99].map(at);
+        assert_eq!(found, [10, 10, 10, 40, 40, 20, 20, 10, 10]);
+        assert_eq!(
+            names.stays_at(&[10, 20, 50]),
+            HashMap::from([(10, 2), (20, 1), (50, 0)])
+        );
+        assert_eq!(names.site_of_device_at(2, Instant(5)), None);
     }
 }

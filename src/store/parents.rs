@@ -2,8 +2,8 @@
 //! number of them.
 //!
 //! Each page is read from the index of its device, and ends when it is full. A site has no index of
-//! its devices' events: its page is the newest of the pages of its devices, and of the events that
-//! name the site themselves; of a site of very many devices it is found by time. The places of the rows
+//! its devices' events: its page is the newest of the pages of its devices while they stood there, and of
+//! the events that name the site themselves; of a site of very many devices it is found by time. The places of the rows
 //! are found first, and the rows by these.
 
 use sea_orm::DbBackend;
@@ -11,7 +11,7 @@ use sea_orm::DbBackend;
 use super::lists::List;
 use super::read::{PageQuery, conditions, ordered};
 use super::rows::{self, Reading};
-use super::sql::{Sql, device_of, site_of};
+use super::sql::{DURING_STAY, Sql, device_of, site_of, stay_of};
 use crate::event::Cell;
 use crate::kinds::{Filter, Operand, Operator, Spec};
 
@@ -194,8 +194,9 @@ impl Parents<'_> {
                 self.of_devices(&device, site.as_deref())
             }
             (Operand::Site, Some(device), site) => {
+                let stay = stay_of(&format!("+{device}"));
                 let at_site = format!(
-                    "+{device} IN (SELECT d.device_key FROM devices d WHERE d.site_key = k.value)"
+                    "EXISTS (SELECT 1 FROM device_stays d WHERE {stay} AND d.site_key = k.value)"
                 );
                 let named = match site {
                     Some(site) => {
@@ -209,11 +210,15 @@ impl Parents<'_> {
         }
     }
 
-    /// The newest of the pages of all devices of the site `k.value`, and of what names it itself.
+    /// The newest of the pages of all devices of the site `k.value` while they were there, and of what names
+    /// it itself.
     fn of_devices(&self, device: &str, site: Option<&str>) -> Sql {
-        let of_device = of_device(device, site);
+        let of_device = format!("{} AND {DURING_STAY}", of_device(device, site));
         let mut sql = Sql::new("SELECT every.* FROM (SELECT found.position, found.occurred_at");
-        sql.push(" FROM (SELECT device_key FROM devices WHERE site_key = k.value) AS d");
+        sql.push(
+            " FROM (SELECT device_key, from_at, until_at FROM device_stays \
+             WHERE site_key = k.value) AS d",
+        );
         self.each_of(&mut sql, self.part(PLACE, &of_device));
         if let Some(site) = site {
             sql.push(" UNION ALL SELECT * FROM (")
@@ -278,8 +283,8 @@ pub(super) fn counts(query: &PageQuery, parent: Operand, keys: &[i64]) -> Sql {
     match (parent, device, site) {
         (Operand::Site, Some(device), site) => {
             let of_device = of_device(&device, site.as_deref());
-            let of_devices = format!("d.site_key = k.value AND {of_device}");
-            sql.add(count(query, ("devices d CROSS JOIN ", &of_devices)));
+            let of_devices = format!("d.site_key = k.value AND {of_device} AND {DURING_STAY}");
+            sql.add(count(query, ("device_stays d CROSS JOIN ", &of_devices)));
             if let Some(site) = site {
                 sql.push(" + ")
                     .add(count(query, ("", &format!("{site} = k.value"))));

@@ -201,7 +201,7 @@ impl Tables {
     /// How many devices each of some parents stands for.
     fn devices(&self, parent: Operand, keys: &[i64]) -> HashMap<i64, usize> {
         if parent == Operand::Site {
-            return self.names.devices_at(keys);
+            return self.names.stays_at(keys);
         }
         keys.iter().map(|key| (*key, 1)).collect()
     }

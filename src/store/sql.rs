@@ -247,12 +247,15 @@ impl Sql {
         self.push(sign).bind(value_of(bound))
     }
 
-    /// An event that names no site but a device is at the site at which the device is registered.
+    /// An event that names no site but a device is at the site at which the device was registered when it
+    /// happened.
     fn condition_on_site(&mut self, site: Option<&str>, device: &str, operator: &Operator) {
         let Operator::In(cells) = operator else {
             let site = site.map_or_else(String::new, |site| format!("{site}, "));
-            let registered =
-                format!("SELECT d.site_key FROM devices d WHERE d.device_key = {device}");
+            let registered = format!(
+                "SELECT d.site_key FROM device_stays d WHERE {}",
+                stay_of(device)
+            );
             // with one value more, since one alone is not coalesced
             let column = format!("coalesce({site}({registered}), NULL)");
             return self.condition_on(&column, operator);
@@ -264,15 +267,17 @@ impl Sql {
         self.at_sites(site, device, &|| List::of(cells));
     }
 
-    /// Adds the condition that an event names one of some sites, or none and a device at one of them.
+    /// Adds the condition that an event names one of some sites, or none and a device that was at one of
+    /// them when it happened.
     pub(super) fn at_sites(&mut self, site: Option<&str>, device: &str, sites: &dyn Fn() -> List) {
         self.push("(");
         if let Some(site) = site {
             self.among(site, sites());
             self.push(" OR ").push(site).push(" IS NULL AND ");
         }
-        self.push(device)
-            .push(" IN (SELECT d.device_key FROM devices d WHERE ");
+        self.push("EXISTS (SELECT 1 FROM device_stays d WHERE ")
+            .push(&stay_of(device))
+            .push(" AND ");
         self.among("d.site_key", sites()).push("))");
     }
 }
@@ -337,6 +342,14 @@ pub(super) fn device_of(spec: &Spec) -> Option<String> {
 pub(super) fn site_of(spec: &Spec) -> Option<String> {
     column_at(spec, spec.site_index())
 }
+
+/// The condition that `d` is the stay of a device during which an event `t` happened.
+pub(super) fn stay_of(device: &str) -> String {
+    format!("d.device_key = {device} AND {DURING_STAY}")
+}
+
+/// The condition that an event `t` happened during a stay `d`.
+pub(super) const DURING_STAY: &str = "t.occurred_at >= d.from_at AND t.occurred_at < d.until_at";
 
 /// A cell as a value of its column. A reference is its key.
 pub(crate) fn value_of(cell: &Cell) -> Value {

@@ -214,7 +214,7 @@ async fn page_by_page_equals_all_at_once_and_the_filter_in_memory(database: Data
 
 /// What a page is to have, found in memory.
 fn passing<'e>(log: &TestLog, events: &'e [Event], query: &PageQuery) -> Vec<&'e Event> {
-    let site_of = |device| log.names().site_of_device(device);
+    let site_of = |device, at| log.names().site_of_device_at(device, at);
     let passes = |e: &&Event| e.fact.kind == query.kind && query.filter.passes(e, &site_of);
     let mut passing: Vec<&Event> = events.iter().filter(passes).collect();
     passing.sort_by(|l, r| query.order.compare(&Place::of(l), &Place::of(r)));

@@ -111,24 +111,39 @@ async fn whoever_follows_hears_of_what_is_within_reach_alone() {
 }
 
 #[tokio::test]
-async fn a_device_that_moves_takes_what_is_its_own_along() {
+async fn a_device_that_moves_leaves_its_history_where_it_was() {
     on_each_database(async |app| {
         app.fleet().await;
         app.record(json!([metrics("till-3", -1)])).await;
-        let viewer = bound(app, Role::Viewer).await;
+        let here = bound(app, Role::Viewer).await;
+        let there = key(app, grant(Role::Viewer, &["market"])).await;
         let admin = key(app, grant(Role::Admin, &[])).await;
         let count = "{ deviceMetrics { totalCount } devices { totalCount } }";
-        let before = data(app, &viewer, count).await;
-        assert_eq!(
-            before,
-            json!({ "deviceMetrics": { "totalCount": "0" }, "devices": { "totalCount": "2" } })
-        );
+        let seen = |metrics: &str, devices: &str| {
+            json!({ "deviceMetrics": { "totalCount": metrics }, "devices": { "totalCount": devices } })
+        };
+        assert_eq!(data(app, &here, count).await, seen("0", "2"));
+        assert_eq!(data(app, &there, count).await, seen("1", "1"));
+        let health = data(app, &admin, "{ storeHealth { cursor } }").await;
+        let head = &health["storeHealth"]["cursor"];
+        app.clock.advance_ms(60_000);
         recorded(app, &admin, json!([registration("till-3", "harbour")])).await;
-        let after = data(app, &viewer, count).await;
-        assert_eq!(
-            after,
-            json!({ "deviceMetrics": { "totalCount": "1" }, "devices": { "totalCount": "3" } })
-        );
+        // one comes late, one is new, and one who follows hears of no other
+        let document = "subscription($after: String) { deviceMetrics(after: $after) { occurredAt site { siteId } } }";
+        let mut sockets = Vec::new();
+        for holder in [&here, &there] {
+            let mut socket = Socket::open_as(app.app().address, holder).await;
+            let id = socket.subscribe(document, json!({ "after": head })).await;
+            sockets.push((socket, id));
+        }
+        recorded(app, &admin, json!([metrics("till-3", -2), metrics("till-3", 1)])).await;
+        assert_eq!(data(app, &here, count).await, seen("1", "3"));
+        assert_eq!(data(app, &there, count).await, seen("2", "0"));
+        let expected = [(1, "harbour"), (-2, "market")];
+        for ((mut socket, id), (minutes, site)) in sockets.into_iter().zip(expected) {
+            let found = socket.data(&id).await["deviceMetrics"].take();
+            assert_eq!(found, json!({ "occurredAt": at(minutes), "site": { "siteId": site } }));
+        }
     })
     .await;
 }
