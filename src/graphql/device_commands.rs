@@ -316,12 +316,9 @@ impl DeviceStreams {
     ) -> Result<impl Stream<Item = Result<InOrder<DeviceCommandEvent>, Error>>, Error> {
         let api = api(ctx).clone();
         let loaders = super::loaders(ctx);
-        let within = access::within(ctx).await?;
-        let device_key = device(ctx, &within, device_id.as_ref()).await?;
-        let after = match resumed(ctx, after.as_deref()) {
-            Some(text) => cursor::read_to_follow(&api, text).await?,
-            None => Position(0),
-        };
+        // what begins it is not held while it is followed
+        let begun = Box::pin(begun(ctx, device_id, after)).await?;
+        let (within, device_key, after) = begun;
         let followed = api.deliveries.follow(device_key);
         Ok(async_stream::stream! {
             let mut upto = after;
@@ -357,6 +354,21 @@ impl DeviceStreams {
             }
         })
     }
+}
+
+/// Whose commands are followed, and after which place.
+async fn begun(
+    ctx: &Context<'_>,
+    device_id: Option<ID>,
+    after: Option<String>,
+) -> Result<(Within, Option<i64>, Position), Error> {
+    let within = access::within(ctx).await?;
+    let device_key = device(ctx, &within, device_id.as_ref()).await?;
+    let after = match resumed(ctx, after.as_deref()) {
+        Some(text) => cursor::read_to_follow(api(ctx), text).await?,
+        None => Position(0),
+    };
+    Ok((within, device_key, after))
 }
 
 /// The commands that are open and moved last behind a place, in the order of their places; so many at most

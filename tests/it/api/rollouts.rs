@@ -45,16 +45,38 @@ async fn a_job_is_stopped_by_whoever_has_read_how_it_stands_and_by_nobody_else()
     on_each_database(async |app| {
         app.fleet().await;
         let start = json!({ "at": super::app::at(60) });
-        let job = made(app, json!({ "jobType": "RESTART", "siteIds": ["harbour"], "start": start })).await;
+        let job = made(
+            app,
+            json!({ "jobType": "RESTART", "siteIds": ["harbour"], "start": start }),
+        )
+        .await;
         let version = "query($id: ID!) { job(jobId: $id) { version } }";
         let version = app.data_with(version, json!({ "id": job })).await;
-        let cancel = "mutation($input: CancelJobInput!) { cancelJob(input: $input) { job { state } userErrors { code field } } }";
-        let input = |version: Value| json!({ "input": { "jobId": job, "expectedVersion": version } });
-        let stale = app.data_with(cancel, input(json!("1"))).await;
-        let conflict = json!([{ "code": "CONFLICT", "field": "expectedVersion" }]);
-        assert_eq!(stale["cancelJob"], json!({ "job": { "state": "SCHEDULED" }, "userErrors": conflict }));
-        let stopped = app.data_with(cancel, input(version["job"]["version"].clone())).await;
-        assert_eq!(stopped["cancelJob"], json!({ "job": { "state": "CANCELLED" }, "userErrors": [] }));
+        let mut version = version["job"]["version"].clone();
+        let steps = [
+            ("pauseJob", "PauseJobInput", "PAUSED"),
+            ("resumeJob", "PauseJobInput", "SCHEDULED"),
+            ("cancelJob", "CancelJobInput", "CANCELLED"),
+        ];
+        let mut state = "SCHEDULED";
+        for (name, input, next) in steps {
+            let document = format!(
+                "mutation($input: {input}!) {{ answer: {name}(input: $input) {{
+                job {{ state version }} userErrors {{ code field }} }} }}"
+            );
+            let tell = async |version: &Value| {
+                let input = json!({ "input": { "jobId": job, "expectedVersion": version } });
+                app.data_with(&document, input).await["answer"].take()
+            };
+            let mut stale = tell(&json!("1")).await;
+            let conflict = json!([{ "code": "CONFLICT", "field": "expectedVersion" }]);
+            assert_eq!(stale["userErrors"].take(), conflict, "{name}");
+            assert_eq!(stale["job"], json!({ "state": state, "version": version }));
+            let mut told = tell(&version).await;
+            assert_eq!(told["userErrors"], json!([]), "{name}");
+            assert_eq!(told["job"]["state"], next);
+            (state, version) = (next, told["job"]["version"].take());
+        }
     })
     .await;
 }
