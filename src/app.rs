@@ -214,6 +214,7 @@ impl App {
             executing: Arc::new(Semaphore::new(http::EXECUTED_ON_SOCKETS_MAX)),
             documents: start.documents,
             authority,
+            tracking_key: start.edge.tracking_key.as_deref().map(Arc::from),
             request_within,
             places: http::Places::new(usize::try_from(start.limits.sockets_max).unwrap_or(1)),
         };

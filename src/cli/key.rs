@@ -63,6 +63,13 @@ pub struct CreateArgs {
     /// Have what it records of a device that is not known register that device (INGEST with one site).
     #[arg(long)]
     pub registers_devices: bool,
+    /// Bind it to the pages of an origin, such as https://shop.example; may be repeated (INGEST with --kind:
+    /// whoever is shown such a page can read its key).
+    #[arg(long = "origin", value_name = "ORIGIN")]
+    pub origins: Vec<String>,
+    /// Have it record events of this kind alone, such as userActivity; may be repeated (INGEST).
+    #[arg(long = "kind", value_name = "KIND")]
+    pub kinds: Vec<String>,
     /// How long it holds, such as 12h or 90d; until it is revoked when left out.
     #[arg(long, value_parser = lifetime)]
     pub expires_in: Option<Lifetime>,
@@ -138,6 +145,8 @@ async fn create(arguments: CreateArgs) -> anyhow::Result<()> {
             .map(|Lifetime(hours)| now.plus_ms(hours * 3_600_000)),
         more: More {
             registers_devices: arguments.registers_devices,
+            origins: arguments.origins,
+            kinds: arguments.kinds,
             ..More::default()
         },
     };
@@ -237,7 +246,8 @@ async fn all(store: &Store) -> anyhow::Result<Vec<Listed>> {
 
 fn told(row: &KeyRow, grant: &Grant, (used_at, now): (Option<Instant>, Instant)) -> String {
     let device = grant.device_id.as_ref();
-    let sites = Some(grant.site_ids.join(" ")).filter(|sites| !sites.is_empty());
+    let joined = |ids: &[String]| Some(ids.join(" ")).filter(|ids| !ids.is_empty());
+    let sites = joined(&grant.site_ids);
     let state = match (row.revoked_at, grant.expires_at) {
         (Some(at), _) => Some(format!("revoked {}", Instant(at))),
         (None, Some(end)) if end <= now => Some(format!("expired {end}")),
@@ -249,6 +259,8 @@ fn told(row: &KeyRow, grant: &Grant, (used_at, now): (Option<Instant>, Instant))
         Some(grant.name.clone()),
         device.map(|device| format!("device {device}")),
         sites.map(|sites| format!("sites {sites}")),
+        joined(&grant.more.kinds).map(|kinds| format!("records {kinds}")),
+        joined(&grant.more.origins).map(|origins| format!("for pages of {origins}")),
         state,
         Some(used),
     ];

@@ -4,15 +4,18 @@ use std::sync::Arc;
 
 use async_graphql::{Context, Enum, Error, ID, InputObject, Object, SimpleObject};
 
+use super::access_key_input::CreateAccessKeyInput;
 use super::command::{UserError, UserErrorCode, keyed_id, tell_refused, unappended};
 use super::order::InOrder;
 use super::pages::TypedEdge;
 use super::scalars::{DateTime, Long};
+use super::words::{EventKinds, Shown};
 use super::{access, api, loaders, of_failed};
 use crate::event::Instant;
 use crate::history::fleet::{DeviceFilter, IdPage};
 use crate::history::keys;
-use crate::identity::{self, Caller, Created, Grant, KeyError, Made, More, Reach, Role, Rotation};
+use crate::identity::{self, Caller, Created, Grant, KeyError, Made, Reach, Role, Rotation};
+use crate::kinds::Kind;
 
 /// What a caller is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -129,6 +132,20 @@ impl AccessKey {
         self.grant.more.registers_devices
     }
 
+    /// The origins whose pages alone may use it; null when it is bound to none.
+    async fn origins(&self) -> Option<&[String]> {
+        let origins = self.grant.more.origins.as_slice();
+        (!origins.is_empty()).then_some(origins)
+    }
+
+    /// The kinds of events that alone it records; null when it is bound to none.
+    async fn kinds(&self) -> Option<Vec<Shown<EventKinds>>> {
+        let kinds = self.grant.more.kinds.iter();
+        let kinds: Vec<_> = kinds.filter_map(|wire| Kind::of_wire(wire)).collect();
+        let words = kinds.iter().map(|kind| Shown::new(kind.spec().wire));
+        (!kinds.is_empty()).then(|| words.collect())
+    }
+
     /// Id of the key in the place of which it was made by rotation; null when that is none.
     async fn rotated_from(&self) -> Option<ID> {
         self.grant.more.rotated_from.as_deref().map(ID::from)
@@ -215,30 +232,6 @@ impl TypedEdge for InOrder<AccessKey> {
     }
 }
 
-/// An access key to be made.
-#[derive(Debug, InputObject)]
-struct CreateAccessKeyInput {
-    /// Name for people, such as that of the program that is to have it; 1 to 100 characters.
-    name: String,
-    /// What its holder may do.
-    role: RoleWord,
-    /// Binds its holder to these sites, 1 to 100; for VIEWER, OPERATOR and INGEST. Left out or null, it is
-    /// bound to none.
-    site_ids: Option<Vec<ID>>,
-    /// The device that its holder is; for DEVICE, and for no other.
-    device_id: Option<ID>,
-    /// From when on it holds no more; left out, it holds until it is revoked.
-    expires_at: Option<DateTime>,
-    /// Has what it records of a device that is not known register that device at its site, with the type
-    /// UNKNOWN; for INGEST with exactly one site.
-    #[graphql(default)]
-    registers_devices: bool,
-    /// A repeat with the same key makes no second access key, and does not show the first again; 1 to
-    /// 255 characters.
-    #[graphql(validator(min_length = 1, max_length = 255))]
-    idempotency_key: Option<String>,
-}
-
 /// An access key to be revoked.
 #[derive(Debug, InputObject)]
 struct RevokeAccessKeyInput {
@@ -318,31 +311,18 @@ impl KeyCommands {
         ctx: &Context<'_>,
         #[graphql(desc = "The key.")] input: CreateAccessKeyInput,
     ) -> Result<InOrder<CreateAccessKeyPayload>, Error> {
-        if input.site_ids.as_ref().is_some_and(Vec::is_empty) {
-            let message = "siteIds is empty: leave it out for a key that is bound to no site";
-            let error = UserError::new("siteIds", UserErrorCode::Invalid, message);
-            tell_refused(ctx, &("createAccessKey", None), &error).await?;
-            return Ok(InOrder(CreateAccessKeyPayload {
-                access_key: None,
-                secret: None,
-                user_errors: vec![InOrder(error)],
-            }));
-        }
-        let site_ids = input.site_ids.unwrap_or_default();
-        let grant = Grant {
-            name: input.name,
-            prefix: String::new(),
-            role: input.role.into(),
-            site_ids: site_ids.into_iter().map(|id| id.0).collect(),
-            device_id: input.device_id.map(|id| id.0),
-            expires_at: input.expires_at.map(|at| at.0),
-            more: More {
-                registers_devices: input.registers_devices,
-                ..More::default()
-            },
+        let (grant, key) = match input.grant() {
+            Ok(given) => given,
+            Err(error) => {
+                tell_refused(ctx, &("createAccessKey", None), &error).await?;
+                return Ok(InOrder(CreateAccessKeyPayload {
+                    access_key: None,
+                    secret: None,
+                    user_errors: vec![InOrder(error)],
+                }));
+            }
         };
-        let event_id = input.idempotency_key;
-        let event_id = event_id.map(|key| keyed_id(access::caller(ctx), Some(&key), "access key"));
+        let event_id = key.map(|key| keyed_id(access::caller(ctx), Some(&key), "access key"));
         let operation = "createAccessKey";
         let made = (made(ctx, operation), event_id);
         let made = identity::create(&api(ctx).ingest, grant, made).await;

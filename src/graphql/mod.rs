@@ -4,6 +4,7 @@
 //! say of themselves; the rest is written by hand, by area. No transaction begins here.
 
 mod access;
+mod access_key_input;
 mod access_keys;
 mod budget;
 pub mod bulk;

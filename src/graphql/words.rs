@@ -1,5 +1,5 @@
 //! Words of the kinds' sets as input of mutations and filters, and words of enums that are made
-//! elsewhere as output.
+//! elsewhere.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -115,7 +115,15 @@ impl Made for OutcomeCodes {
     const NAME: &'static str = "OutcomeCode";
 }
 
-/// A word of an enum that is made elsewhere, as output.
+/// Where events come from.
+#[derive(Debug)]
+pub(super) enum Provenances {}
+
+impl Made for Provenances {
+    const NAME: &'static str = "Provenance";
+}
+
+/// A word of an enum that is made elsewhere.
 #[derive(Debug)]
 pub(super) struct Shown<M>(Name, PhantomData<fn() -> M>);
 
@@ -123,6 +131,45 @@ impl<M> Shown<M> {
     /// A word, which must be one of the enum.
     pub(super) fn new(word: &str) -> Self {
         Self(Name::new(word), PhantomData)
+    }
+}
+
+impl<M> Shown<M> {
+    /// The word.
+    pub(super) fn word(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+impl<M: Made> InputType for Shown<M> {
+    type RawValueType = Self;
+
+    fn type_name() -> Cow<'static, str> {
+        M::NAME.into()
+    }
+
+    fn create_type_info(_registry: &mut Registry) -> String {
+        <Self as InputType>::qualified_type_name()
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "an enum of a library, whose other values are one case"
+    )]
+    fn parse(value: Option<Value>) -> InputValueResult<Self> {
+        match value.unwrap_or_default() {
+            Value::Enum(name) => Ok(Self(name, PhantomData)),
+            Value::String(name) => Ok(Self::new(&name)),
+            value => Err(InputValueError::expected_type(value)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::Enum(self.0.clone())
+    }
+
+    fn as_raw_value(&self) -> Option<&Self::RawValueType> {
+        Some(self)
     }
 }
 

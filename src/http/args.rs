@@ -3,8 +3,8 @@
 use clap::Args;
 use ipnet::IpNet;
 
-use super::origins::Origin;
 use super::peers;
+use crate::identity::{Origin, Secret};
 
 /// What stands between clients and this server.
 #[derive(Clone, Debug, Default, Args)]
@@ -18,6 +18,16 @@ pub struct EdgeArgs {
         value_delimiter = ','
     )]
     pub cors_origins: Vec<Origin>,
+    /// An access key of the role INGEST that is bound to kinds and to origins, that of this server among
+    /// them: by it the pages of this server tell what people do on them. It can be read by whoever is shown
+    /// them, and so it is no secret.
+    #[arg(
+        long,
+        env = "HOMEPOT_TRACKING_KEY",
+        value_name = "KEY",
+        value_parser = tracking_key
+    )]
+    pub tracking_key: Option<String>,
     /// A proxy in front of this server, by its address or network (such as `10.0.0.0/8`): it alone is
     /// believed from where a request comes and how (X-Forwarded-For, -Proto, -Host). May be repeated; in
     /// the environment, addresses are parted by commas.
@@ -33,4 +43,15 @@ pub struct EdgeArgs {
     /// groups of IPv6 are left out.
     #[arg(long, env = "HOMEPOT_KEEP_ADDRESSES")]
     pub keep_addresses: bool,
+}
+
+fn tracking_key(text: &str) -> Result<String, String> {
+    // it is put into pages
+    let is_plain = |key: &Secret| {
+        let mut signs = key.reveal().chars();
+        signs.all(|sign| sign.is_ascii_alphanumeric() || "-_".contains(sign))
+    };
+    let key = Secret::read(text.trim()).filter(is_plain);
+    let key = key.ok_or_else(|| "it is no access key".to_owned())?;
+    Ok(key.reveal().to_owned())
 }

@@ -15,6 +15,7 @@ use serde_json::json;
 use super::answer::error;
 use super::args::EdgeArgs;
 use super::origins::{Origins, is_preflight};
+use super::{TRACKER, USER_ACTIVITY, Web};
 use crate::graphql::ErrorCode;
 
 /// Stands on a request that came encrypted.
@@ -79,38 +80,52 @@ impl Hosts {
 
     /// Passes requests for these names, of pages of this server or of origins that are allowed, and
     /// refuses others.
-    pub async fn layer(State(hosts): State<Self>, request: Request, next: Next) -> Response {
+    pub async fn layer(
+        State((hosts, web)): State<(Self, Web)>,
+        request: Request,
+        next: Next,
+    ) -> Response {
         let Some(host) = hosts.host_of(&request) else {
             let message =
                 "this server is not reached under that name; allow it with --allowed-host";
             return refused(StatusCode::MISDIRECTED_REQUEST, message);
         };
+        let origins = &hosts.origins;
+        let path = request.uri().path().to_owned();
+        // it is for pages everywhere, and says nothing of anybody
+        if path == TRACKER {
+            return origins.told(next.run(request).await, &path);
+        }
         let encrypted = request.extensions().get::<Encrypted>().copied();
         let origin = request.headers().get(header::ORIGIN);
         let other = origin.filter(|origin| !is_of(origin, host, encrypted));
         let Some(other) = other.cloned() else {
             if is_elsewhere(request.headers()) {
-                return hosts
-                    .origins
-                    .told(refused(StatusCode::FORBIDDEN, ELSEWHERE));
+                return origins.told(refused(StatusCode::FORBIDDEN, ELSEWHERE), &path);
             }
-            return hosts.origins.told(next.run(request).await);
+            return origins.told(next.run(request).await, &path);
         };
-        if !hosts.origins.allow(&other, request.uri().path()) {
-            hosts
-                .origins
-                .told(refused(StatusCode::FORBIDDEN, ELSEWHERE))
+        if !origins.allow(&other, &path) && !tells(&web, &other, &path) {
+            origins.told(refused(StatusCode::FORBIDDEN, ELSEWHERE), &path)
         } else if is_preflight(&request) {
-            hosts.origins.preflight(other)
+            origins.preflight((other, &path))
         } else {
             let response = next.run(request).await;
-            hosts.origins.shown(response, other)
+            origins.shown(response, (other, &path))
         }
     }
 }
 
+/// Whether the pages of an origin may tell what people do on them: an access key is for these pages.
+fn tells(web: &Web, origin: &HeaderValue, path: &str) -> bool {
+    let now = web.api.ingest.clock().now();
+    let origin = origin.to_str().ok().filter(|_| path == USER_ACTIVITY);
+    origin.is_some_and(|origin| web.authority.has_pages_of(origin, now))
+}
+
 const ELSEWHERE: &str = "a page of another origin may not use this server; the pages of an origin may use \
-    /graphql when it is allowed with --cors-origin";
+    /graphql when it is allowed with --cors-origin, and /api/v1/analytics/user-activity when an access key is \
+    bound to it";
 
 /// Whether a page elsewhere asks without being shown the answer: it bears no origin then.
 fn is_elsewhere(headers: &HeaderMap) -> bool {

@@ -47,7 +47,6 @@ pub use bodies::Bodies;
 pub use connections::Connections;
 pub use hosts::Hosts;
 pub use live::Topics;
-pub use origins::{Origin, OriginError};
 pub use peers::{NetworkError, Peers};
 pub use persisted::Documents;
 pub use server::serve;
@@ -57,6 +56,11 @@ pub use tls::{Tls, TlsError};
 
 /// Bytes at most of a request's body.
 pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Where pages send what people do on them.
+const USER_ACTIVITY: &str = "/api/v1/analytics/user-activity";
+/// The program of pages that does so.
+const TRACKER: &str = "/tracker.js";
 
 /// Queries and mutations that are executed at once on all sockets; more wait for their turn.
 pub const EXECUTED_ON_SOCKETS_MAX: usize = 1_000;
@@ -88,6 +92,8 @@ pub struct Web {
     pub documents: Documents,
     /// Where it is found out who asks.
     pub authority: Authority,
+    /// The access key by which the pages of this server tell what people do on them.
+    pub tracking_key: Option<Arc<str>>,
     /// How long a request may take to be executed.
     pub request_within: Duration,
 }
@@ -108,6 +114,7 @@ pub fn router(web: Web, (hosts, peers): (Hosts, Peers), log: RequestLog) -> Rout
     Router::new()
         .route("/", get(pages::home))
         .route("/home.css", get(pages::home_style))
+        .route(TRACKER, get(pages::tracker))
         .route("/graphiql", get(pages::graphiql))
         .route("/graphiql/{file}", get(pages::graphiql_file))
         .route(
@@ -117,6 +124,7 @@ pub fn router(web: Web, (hosts, peers): (Hosts, Peers), log: RequestLog) -> Rout
                 .fallback(graphql::other_method),
         )
         .route("/v1/ingest", sent_to(post(intake::ingest)))
+        .route(USER_ACTIVITY, sent_to(post(intake::user_activity)))
         .route("/v1/metrics", sent_to(post(intake::metrics)))
         .route("/v1/logs", sent_to(post(intake::logs)))
         .route("/healthz", get(status::healthz))
@@ -125,9 +133,9 @@ pub fn router(web: Web, (hosts, peers): (Hosts, Peers), log: RequestLog) -> Rout
         .fallback(status::nothing)
         .with_state(web.clone())
         .layer(from_fn_with_state(web.clone(), sign_in::layer))
-        .layer(from_fn_with_state(web, status::panics))
+        .layer(from_fn_with_state(web.clone(), status::panics))
         .layer(from_fn(status::kept_nowhere))
-        .layer(from_fn_with_state(hosts, Hosts::layer))
+        .layer(from_fn_with_state((hosts, web), Hosts::layer))
         .layer(from_fn(intake::told_exporters))
         .layer(from_fn_with_state(log, RequestLog::layer))
         .layer(from_fn_with_state(peers, Peers::layer))

@@ -1,9 +1,13 @@
-//! The pages, served from the binary: they work without any other network.
+//! The pages, served from the binary: they work without any other network. What people do on them is told
+//! to this server, by the same program as that of any other page, where it may be.
 
-use axum::extract::Path;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rust_embed::RustEmbed;
+
+use super::Web;
+use crate::identity::Authority;
 
 /// The files under `web/`.
 #[derive(RustEmbed)]
@@ -15,9 +19,12 @@ const POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-
     font-src 'self' data:; connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'; \
     form-action 'self'";
 
+/// Where in a page the program stands that tells what is done on it.
+const TRACKER_PLACE: &str = "<!-- tracker -->";
+
 /// The start page.
-pub(super) async fn home() -> Response {
-    file("index.html")
+pub(super) async fn home(State(web): State<Web>) -> Response {
+    page(&web, "index.html")
 }
 
 /// The style of the start page.
@@ -26,8 +33,8 @@ pub(super) async fn home_style() -> Response {
 }
 
 /// GraphiQL.
-pub(super) async fn graphiql() -> Response {
-    file("graphiql/index.html")
+pub(super) async fn graphiql(State(web): State<Web>) -> Response {
+    page(&web, "graphiql/index.html")
 }
 
 /// What GraphiQL is made of.
@@ -35,17 +42,71 @@ pub(super) async fn graphiql_file(Path(name): Path<String>) -> Response {
     file(&format!("graphiql/{name}"))
 }
 
+/// The program by which pages tell what people do on them, those of other origins too.
+pub(super) async fn tracker(headers: HeaderMap) -> Response {
+    let Some(file) = Files::get("tracker/tracker.js") else {
+        return (StatusCode::NOT_FOUND, "there is no such program").into_response();
+    };
+    let hash = file.metadata.sha256_hash();
+    let hash: String = hash.iter().take(16).map(|b| format!("{b:02x}")).collect();
+    // weak, since it may be packed on its way
+    let tag = format!("W/\"{hash}\"");
+    let known = headers.get_all(header::IF_NONE_MATCH).iter();
+    let known = known.filter_map(|tags| tags.to_str().ok());
+    let is_known = known.flat_map(|tags| tags.split(',')).any(|known| {
+        let known = known.trim();
+        known == "*" || known.trim_start_matches("W/") == tag.trim_start_matches("W/")
+    });
+    let headers = [
+        (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
+        (header::CACHE_CONTROL, "public, max-age=3600"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (RESOURCE_POLICY, "cross-origin"),
+        (header::ETAG, &tag),
+    ];
+    if is_known {
+        return (StatusCode::NOT_MODIFIED, headers).into_response();
+    }
+    (headers, file.data.into_owned()).into_response()
+}
+
+/// Which pages may use what is served (Fetch standard, "Cross-Origin-Resource-Policy").
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// A page with the program that tells what is done on it: where everybody is let in, or by the key that is
+/// for this. Without one it has none.
+fn page(web: &Web, path: &str) -> Response {
+    let Some(file) = Files::get(path) else {
+        return (StatusCode::NOT_FOUND, "there is no such page").into_response();
+    };
+    let tracker = match (&web.authority, &web.tracking_key) {
+        (Authority::Open, _) => "<script defer src=\"/tracker.js\" data-key=\"\"></script>".to_owned(),
+        // a key has letters, digits, - and _ alone
+        (Authority::Closed { .. }, Some(key)) => {
+            format!("<script defer src=\"/tracker.js\" data-key=\"{key}\"></script>")
+        }
+        (Authority::Closed { .. }, None) => String::new(),
+    };
+    let text = String::from_utf8_lossy(&file.data).replacen(TRACKER_PLACE, &tracker, 1);
+    (headers(path), text).into_response()
+}
+
 fn file(path: &str) -> Response {
     let Some(file) = Files::get(path) else {
         return (StatusCode::NOT_FOUND, "there is no such page").into_response();
     };
+    (headers(path), file.data.into_owned()).into_response()
+}
+
+fn headers(path: &str) -> [(HeaderName, HeaderValue); 5] {
     let ty = match path.rsplit('.').next() {
         Some("html") => "text/html; charset=utf-8",
         Some("css") => "text/css; charset=utf-8",
         Some("js") => "text/javascript; charset=utf-8",
         _ => "text/plain; charset=utf-8",
     };
-    let headers = [
+    [
         (header::CONTENT_TYPE, HeaderValue::from_static(ty)),
         (
             header::CONTENT_SECURITY_POLICY,
@@ -57,9 +118,9 @@ fn file(path: &str) -> Response {
         ),
         (
             header::REFERRER_POLICY,
-            HeaderValue::from_static("no-referrer"),
+            // what is sent to this server while a page is left names the page's origin only so
+            HeaderValue::from_static("same-origin"),
         ),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-    ];
-    (headers, file.data.into_owned()).into_response()
+    ]
 }

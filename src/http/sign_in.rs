@@ -8,16 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use tokio::time::sleep;
 
-use super::Web;
 use super::answer::refused;
+use super::{TRACKER, USER_ACTIVITY, Web};
 use crate::clock::Clock;
 use crate::graphql::ErrorCode;
-use crate::identity::{Caller, Permission, Reach, SignInError};
+use crate::identity::{Caller, Permission, Reach, SignInError, Source};
 use crate::ingest::{AnsweredTo, AskedFrom};
 
 /// Who made a request.
@@ -35,6 +36,11 @@ pub(super) fn credential(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::AUTHORIZATION)?.to_str().ok()
 }
 
+/// The origin of the page that makes a request.
+fn origin(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::ORIGIN)?.to_str().ok()
+}
+
 /// What a route asks of whoever asks for it.
 enum Asks {
     /// Nothing: it says nothing of anybody.
@@ -48,7 +54,9 @@ enum Asks {
 fn asked_of(route: Option<&str>) -> Asks {
     match route {
         Some("/" | "/home.css" | "/graphiql" | "/graphiql/{file}") => Asks::Nothing,
-        Some("/healthz" | "/readyz") => Asks::Nothing,
+        Some("/healthz" | "/readyz" | TRACKER) => Asks::Nothing,
+        // it finds out itself, since a page may have to give its key with what it sends
+        Some(USER_ACTIVITY) => Asks::Nothing,
         Some("/graphql") => Asks::Caller,
         Some("/v1/ingest" | "/v1/metrics" | "/v1/logs") => Asks::Permission(Permission::Record),
         Some("/metrics") => Asks::Permission(Permission::ReadWhole),
@@ -69,7 +77,11 @@ pub(super) async fn layer(State(web): State<Web>, mut request: Request, next: Ne
     let now = web.api.ingest.clock().now();
     let given = credential(request.headers());
     let greets = matches!(asks, Asks::Caller) && is_socket(&request);
-    let caller = match web.authority.caller(given, network.as_ref(), now) {
+    let from = Source {
+        network: network.as_ref(),
+        origin: origin(request.headers()),
+    };
+    let caller = match web.authority.caller(given, from, now) {
         Ok(caller) => caller,
         // it may say who it is when it greets
         Err(SignInError::Missing) if greets => return next.run(request).await,
@@ -84,19 +96,45 @@ pub(super) async fn layer(State(web): State<Web>, mut request: Request, next: Ne
     if let Asks::Permission(permission) = asks
         && !caller.may(permission)
     {
-        let role = caller.role.word();
-        let bound = if caller.reach == Reach::Whole {
-            ""
-        } else {
-            " that is bound to sites or to a device"
-        };
-        let message = format!("a caller of the role {role}{bound} may not ask for this");
-        return refused(StatusCode::FORBIDDEN, ErrorCode::Forbidden, &message);
+        return forbidden(&caller);
     }
     request.extensions_mut().insert(Asker(caller.clone()));
     let mut response = next.run(request).await;
     response.extensions_mut().insert(AnsweredTo(caller.name));
     response
+}
+
+fn forbidden(caller: &Caller) -> Response {
+    let role = caller.role.word();
+    let bound = if caller.reach == Reach::Whole {
+        ""
+    } else {
+        " that is bound to sites or to a device"
+    };
+    let message = format!("a caller of the role {role}{bound} may not ask for this");
+    refused(StatusCode::FORBIDDEN, ErrorCode::Forbidden, &message)
+}
+
+/// Who records by a request of which the body may have a key, which counts when no header has one.
+pub(super) fn recording(
+    web: &Web,
+    parts: &Parts,
+    key: Option<&str>,
+) -> Result<Caller, Box<Response>> {
+    let network = network(&parts.extensions);
+    let of_body = key.map(|key| format!("Bearer {key}"));
+    let given = credential(&parts.headers).or(of_body.as_deref());
+    let from = Source {
+        network: network.as_ref(),
+        origin: origin(&parts.headers),
+    };
+    let now = web.api.ingest.clock().now();
+    let caller = web.authority.caller(given, from, now);
+    let caller = caller.map_err(|why| Box::new(unauthenticated(&why)))?;
+    if !caller.may(Permission::Record) {
+        return Err(Box::new(forbidden(&caller)));
+    }
+    Ok(caller)
 }
 
 /// Whether a request is one of GraphQL that may be to have a device enrol.

@@ -27,6 +27,9 @@ pub enum SignInError {
     /// It is a key that does not hold.
     #[error("the access key does not hold: it is unknown, revoked or expired")]
     Key,
+    /// It is a key for pages of other origins.
+    #[error("the access key is not for whoever asks: it is bound to the pages of some origins")]
+    Origin,
     /// It was proved, and is no more.
     #[error("the credential has expired or was revoked")]
     Ended,
@@ -53,6 +56,15 @@ pub enum SignInError {
     Claims,
 }
 
+/// From where somebody asks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Source<'a> {
+    /// The network, if it is known.
+    pub network: Option<&'a Arc<str>>,
+    /// The origin of the page that asks, as its browser names it; `None` for whoever is no page.
+    pub origin: Option<&'a str>,
+}
+
 /// Where it is found out who asks.
 #[derive(Clone, Debug)]
 pub enum Authority {
@@ -70,14 +82,23 @@ pub enum Authority {
 }
 
 impl Authority {
-    /// Who gives a credential, from a network.
+    /// Whether a key is bound to the pages of an origin: these may send what they record.
+    #[must_use]
+    pub fn has_pages_of(&self, origin: &str, now: Instant) -> bool {
+        match self {
+            Self::Open => false,
+            Self::Closed { keys, .. } => keys.has_pages_of(origin, now),
+        }
+    }
+
+    /// Who gives a credential, and from where.
     ///
     /// # Errors
     /// When nobody is proved by it.
     pub fn caller(
         &self,
         credential: Option<&str>,
-        network: Option<&Arc<str>>,
+        from: Source<'_>,
         now: Instant,
     ) -> Result<Caller, SignInError> {
         let caller = match self {
@@ -87,18 +108,19 @@ impl Authority {
                 tokens,
                 refused,
             } => {
-                let proved = proved(keys, tokens.as_deref(), credential, now);
+                let given = (credential, from.origin);
+                let proved = proved(keys, tokens.as_deref(), given, now);
                 // whoever says nothing yet tries nothing: a browser asks so first
                 if let Err(why) = &proved
                     && *why != SignInError::Missing
                 {
-                    refused.sign_in(network.map(|network| &**network), why);
+                    refused.sign_in(from.network.map(|network| &**network), why);
                 }
                 proved
             }
         };
         caller.map(|caller| Caller {
-            network: network.map(Arc::clone),
+            network: from.network.map(Arc::clone),
             ..caller
         })
     }
@@ -107,7 +129,7 @@ impl Authority {
 fn proved(
     keys: &Keys,
     tokens: Option<&Tokens>,
-    credential: Option<&str>,
+    (credential, origin): (Option<&str>, Option<&str>),
     now: Instant,
 ) -> Result<Caller, SignInError> {
     let credential = credential.ok_or(SignInError::Missing)?;
@@ -127,5 +149,5 @@ fn proved(
         return tokens.holder(given, now);
     }
     let key = Secret::read(given).ok_or(SignInError::Malformed)?;
-    keys.holder(&key, now).ok_or(SignInError::Key)
+    keys.holder(&key, origin, now)
 }

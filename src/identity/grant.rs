@@ -5,13 +5,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{Reach, Role};
+use super::{Origin, OriginError, Reach, Role};
 use crate::event::{Cell, Instant};
+use crate::kinds::Kind;
 
 /// Characters at most of a name.
 const NAME_CHARACTERS_MAX: usize = 100;
 /// Sites at most of a grant.
 pub(super) const SITES_MAX: usize = 100;
+/// Origins at most of a grant.
+pub(super) const ORIGINS_MAX: usize = 20;
 /// Characters at most of an id.
 const ID_CHARACTERS_MAX: usize = 255;
 
@@ -56,6 +59,13 @@ pub struct More {
     /// Id of the key in the place of which it was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotated_from: Option<String>,
+    /// The origins whose pages alone may use it; for INGEST that is bound to kinds, since whoever is shown
+    /// such a page can read it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<String>,
+    /// What the kinds are called on the wire that alone it records; for INGEST.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<String>,
 }
 
 /// Devices that may enrol.
@@ -98,6 +108,26 @@ pub enum GrantError {
     /// Nobody is let in by a token.
     #[error("the role ENROL is given by createEnrolmentToken alone, for one site")]
     Enrols,
+    /// A key that stands in pages records some kinds, and nothing else.
+    #[error("origins are for the role INGEST with kinds: whoever is shown a page can read its key")]
+    Origins,
+    /// There are too many origins.
+    #[error("origins has at most {ORIGINS_MAX}")]
+    TooManyOrigins,
+    /// It is no origin.
+    #[error("{origin} is no origin: {error}")]
+    Origin {
+        /// What was given.
+        origin: String,
+        /// Why it is none.
+        error: OriginError,
+    },
+    /// Others record nothing, or what is theirs.
+    #[error("kinds are for the role INGEST")]
+    Kinds,
+    /// Nobody records events of the kind from outside.
+    #[error("{0} is no kind of events that is recorded by a key")]
+    Kind(String),
     /// So many devices do not enrol.
     #[error("uses is not between 1 and {USES_MAX}")]
     Uses,
@@ -116,6 +146,8 @@ impl GrantError {
             Self::Sites | Self::TooManySites | Self::Id => "siteIds",
             Self::Registers => "registersDevices",
             Self::Enrols => "role",
+            Self::Origins | Self::TooManyOrigins | Self::Origin { .. } => "origins",
+            Self::Kinds | Self::Kind(_) => "kinds",
             Self::Uses => "uses",
             Self::Expired => "expiresAt",
         }
@@ -176,10 +208,53 @@ impl Grant {
 }
 
 impl More {
+    /// The kinds that alone are recorded; all when there are none.
+    pub(super) fn kinds(&self) -> Arc<[Kind]> {
+        self.kinds
+            .iter()
+            .filter_map(|wire| Kind::of_wire(wire))
+            .collect()
+    }
+
+    /// Whether it may be used by whoever asks from an origin: a page, or for `None` something else.
+    pub(super) fn is_for(&self, origin: Option<&str>) -> bool {
+        let is_its = |origin: &str| self.origins.iter().any(|of| of == origin);
+        self.origins.is_empty() || origin.is_some_and(is_its)
+    }
+
+    fn check_bounds(&self, role: Role) -> Result<(), GrantError> {
+        if !self.kinds.is_empty() && role != Role::Ingest {
+            return Err(GrantError::Kinds);
+        }
+        for wire in &self.kinds {
+            let kind = Kind::of_wire(wire).filter(|kind| kind.spec().recordable);
+            kind.ok_or_else(|| GrantError::Kind(wire.clone()))?;
+        }
+        if !self.origins.is_empty() && self.kinds.is_empty() {
+            return Err(GrantError::Origins);
+        }
+        if self.origins.len() > ORIGINS_MAX {
+            return Err(GrantError::TooManyOrigins);
+        }
+        for origin in &self.origins {
+            let named = origin.parse::<Origin>();
+            let is_other = |origin_of: &Origin| origin_of.name() != origin;
+            let error = match named {
+                Ok(named) if is_other(&named) => OriginError::Otherwise(named.name().to_owned()),
+                Ok(_) => continue,
+                Err(error) => error,
+            };
+            let origin = origin.clone();
+            return Err(GrantError::Origin { origin, error });
+        }
+        Ok(())
+    }
+
     fn check(&self, role: Role, sites: usize) -> Result<(), GrantError> {
         if self.registers_devices && (role != Role::Ingest || sites != 1) {
             return Err(GrantError::Registers);
         }
+        self.check_bounds(role)?;
         match &self.enrols {
             Some(enrols) if role == Role::Enrol && sites == 1 => {
                 let is_some = (1..=USES_MAX).contains(&enrols.uses);
@@ -322,6 +397,37 @@ mod tests {
                 with(Role::Enrol, &["a"], enrols(uses)),
                 Err(GrantError::Uses)
             );
+        }
+    }
+
+    #[test]
+    fn a_key_for_pages_records_some_kinds_and_nothing_else() {
+        let bound = |role: Role, origins: &[&str], kinds: &[&str]| {
+            let texts = |all: &[&str]| all.iter().map(ToString::to_string).collect();
+            let more = More {
+                origins: texts(origins),
+                kinds: texts(kinds),
+                ..More::default()
+            };
+            let grant = Grant {
+                more,
+                ..grant(role)
+            };
+            grant.check(Instant(0)).map_err(|error| error.field())
+        };
+        let (shop, activity) = (["https://shop.example"].as_slice(), ["userActivity"]);
+        assert_eq!(bound(Role::Ingest, shop, &activity), Ok(()));
+        assert_eq!(bound(Role::Ingest, &[], &activity), Ok(()));
+        assert_eq!(bound(Role::Ingest, shop, &[]), Err("origins"));
+        assert_eq!(bound(Role::Ingest, &["*"], &activity), Err("origins"));
+        let spaced = ["https://shop.example "];
+        assert_eq!(bound(Role::Ingest, &spaced, &activity), Err("origins"));
+        let many = ["https://shop.example"; ORIGINS_MAX + 1];
+        assert_eq!(bound(Role::Ingest, &many, &activity), Err("origins"));
+        assert_eq!(bound(Role::Ingest, &[], &["auditEntry"]), Err("kinds"));
+        assert_eq!(bound(Role::Ingest, &[], &["none"]), Err("kinds"));
+        for role in [Role::Viewer, Role::Operator, Role::Admin] {
+            assert_eq!(bound(role, shop, &activity), Err("kinds"), "{role:?}");
         }
     }
 

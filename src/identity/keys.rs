@@ -15,7 +15,7 @@ use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter}
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Caller, Grant, Reach, Role, Secret};
+use super::{Caller, Grant, Reach, Role, Secret, SignInError};
 use crate::event::{Event, Instant, Position};
 use crate::kinds::Kind;
 use crate::store::{Doing, Sql, Store, StoreError, Tail};
@@ -32,6 +32,7 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 struct Known {
     grant: Grant,
     reach: Reach,
+    kinds: Arc<[Kind]>,
     /// As its holder is called.
     name: Arc<str>,
     /// When it ends although it was given for longer, since it was replaced; the greatest number if it is
@@ -52,12 +53,19 @@ impl Known {
             (expires_at, ends_at) => expires_at.or(ends_at),
         }
     }
+
+    fn holds(&self, now: Instant) -> bool {
+        self.expires_at().is_none_or(|end| now < end)
+    }
 }
 
 /// The keys that hold now.
 #[derive(Debug)]
 pub struct Keys {
     known: RwLock<HashMap<String, Arc<Known>>>,
+    /// Of these, those that are bound to the pages of some origins: few, and looked through whenever a
+    /// page of another origin asks.
+    of_pages: RwLock<HashMap<String, Arc<Known>>>,
     read: watch::Sender<Position>,
 }
 
@@ -71,6 +79,7 @@ impl Keys {
         let head = store.committed_head().await?;
         let keys = Self {
             known: RwLock::default(),
+            of_pages: RwLock::default(),
             read: watch::Sender::new(head),
         };
         let now = store.clock().now();
@@ -100,25 +109,43 @@ impl Keys {
         known.is_empty()
     }
 
-    /// Who holds a key, if it holds. A token lets nobody in.
-    pub(super) fn holder(&self, key: &Secret, now: Instant) -> Option<Caller> {
+    /// Who holds a key, if it holds and is for whoever asks from there. A token lets nobody in.
+    ///
+    /// # Errors
+    /// When it does not, or is not.
+    pub(super) fn holder(
+        &self,
+        key: &Secret,
+        origin: Option<&str>,
+        now: Instant,
+    ) -> Result<Caller, SignInError> {
         let key_id = key.id();
-        let known = self.held(&key_id, now)?;
-        if known.grant.role == Role::Enrol {
-            return None;
+        let known = self.held(&key_id, now);
+        let known = known.filter(|known| known.grant.role != Role::Enrol);
+        let known = known.ok_or(SignInError::Key)?;
+        if !known.grant.more.is_for(origin) {
+            return Err(SignInError::Origin);
         }
         known.used_at.fetch_max(now.0, Ordering::Relaxed);
         let expires_at = known.expires_at();
-        Some(Caller {
+        Ok(Caller {
             name: Arc::clone(&known.name),
             role: known.grant.role,
             reach: known.reach.clone(),
             expires_at,
             registers_devices: known.grant.more.registers_devices,
+            kinds: Arc::clone(&known.kinds),
             revoked: known.revoked.clone(),
             account: Arc::from(key_id),
             network: None,
         })
+    }
+
+    /// Whether a key that holds is bound to the pages of an origin.
+    pub(super) fn has_pages_of(&self, origin: &str, now: Instant) -> bool {
+        let of_pages = self.of_pages.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all = of_pages.values();
+        all.any(|known| known.holds(now) && known.grant.more.is_for(Some(origin)))
     }
 
     /// Whether somebody has a token by which devices enrol, as far as this server knows.
@@ -137,8 +164,7 @@ impl Keys {
             let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(known.get(key_id)?)
         };
-        let has_ended = known.expires_at().is_some_and(|end| end <= now);
-        (!has_ended).then_some(known)
+        known.holds(now).then_some(known)
     }
 
     /// When a key was last used on this server, if that is not written yet.
@@ -167,19 +193,26 @@ impl Keys {
         let known = Arc::new(Known {
             name: Arc::from(called(&grant)),
             reach: grant.reach(),
+            kinds: grant.more.kinds(),
             grant,
             ends_at: AtomicI64::new(i64::MAX),
             revoked: CancellationToken::new(),
             used_at: AtomicI64::new(0),
         });
         let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        all.entry(key_id.to_owned()).or_insert(known);
+        let held = all.entry(key_id.to_owned()).or_insert(known);
+        if !held.grant.more.origins.is_empty() {
+            let mut of_pages = self.of_pages.write().unwrap_or_else(PoisonError::into_inner);
+            of_pages.insert(key_id.to_owned(), Arc::clone(held));
+        }
     }
 
     fn remove(&self, key_id: &str) {
         let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = all.remove(key_id) {
             known.revoked.cancel();
+            let mut of_pages = self.of_pages.write().unwrap_or_else(PoisonError::into_inner);
+            of_pages.remove(key_id);
         }
     }
 

@@ -11,6 +11,7 @@ mod denials;
 mod grant;
 mod keys;
 mod newcomers;
+mod origin;
 mod recordable;
 mod recorder;
 mod rotate;
@@ -25,14 +26,16 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Instant;
+use crate::kinds::Kind;
 
 pub use audit::Deed;
-pub use authority::{Authority, SignInError};
+pub use authority::{Authority, Source, SignInError};
 pub(crate) use commands::New;
 pub use commands::{Created, KeyError, Made, create, revocation, revoke};
 pub use denials::Denials;
 pub use grant::{Enrols, Grant, GrantError, More, USES_MAX};
 pub use keys::Keys;
+pub use origin::{Origin, OriginError};
 pub use recorder::{RecordError, Recorder};
 pub use rotate::{OVERLAP_SECONDS_MAX, Rotation, rotate};
 pub use secret::Secret;
@@ -159,6 +162,8 @@ pub struct Caller {
     pub network: Option<Arc<str>>,
     /// Whether what the caller records of a device that is not known registers it.
     pub registers_devices: bool,
+    /// The kinds of events that the caller records; all when there are none.
+    pub kinds: Arc<[Kind]>,
 }
 
 impl Caller {
@@ -174,6 +179,7 @@ impl Caller {
             account: Arc::from("local"),
             network: None,
             registers_devices: false,
+            kinds: Arc::default(),
         }
     }
 

@@ -27,6 +27,12 @@ pub(super) async fn recordable(
     } else {
         given.into_iter().map(uncommanded).collect()
     };
+    let given: Vec<Given> = if caller.kinds.is_empty() {
+        given
+    } else {
+        let kept = |given| of_kinds(&caller.kinds, given);
+        given.into_iter().map(kept).collect()
+    };
     if *reach == Reach::Whole {
         let registering = Registering::default();
         return Ok(Passed { given, registering });
@@ -101,6 +107,19 @@ fn uncommanded((kind, event): Given) -> Given {
             return Err(Refusal::of_event(Code::NotAllowed, message));
         }
         Ok(event)
+    });
+    (kind, event)
+}
+
+/// Refuses what is of another kind than a caller records.
+fn of_kinds(kinds: &[Kind], (kind, event): Given) -> Given {
+    let event = event.and_then(|event| {
+        if kinds.contains(&event.fact.kind) {
+            return Ok(event);
+        }
+        let names: Vec<&str> = kinds.iter().map(|kind| kind.spec().wire).collect();
+        let message = format!("the access key records {} alone", names.join(", "));
+        Err(Refusal::of_event(Code::NotAllowed, message))
     });
     (kind, event)
 }

@@ -13,15 +13,13 @@ use super::super::Web;
 use super::super::bodies::TakeError;
 use super::pieces::{FormError, PIECE_BYTES_MAX, Piece, Pieces};
 use super::told::Told;
-use super::unpacked::{ReadError, Unpacked};
+use super::unpacked::{READ_BYTES, ReadError, Unpacked};
 use crate::event::{Instant, NewEvent};
 use crate::graphql::ErrorCode;
 use crate::ingest::Given;
 use crate::kinds::{Code, Kind, Refusal, Tree, WireValue, parse_any};
 use crate::store::EVENTS_MAX;
 
-/// Bytes that are read at once.
-const READ_BYTES: usize = 16 * 1024;
 /// Bytes in memory from which on a batch is full.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// How long a batch is gathered: then what has come is recorded.
@@ -66,7 +64,8 @@ impl Batch {
     }
 }
 
-fn given(text: &[u8], now: Instant) -> Given {
+/// The event that a text of JSON is, or how it is refused.
+pub(super) fn given(text: &[u8], now: Instant) -> Given {
     let invalid = |error: JsonError| {
         let message = format!("it is no event in JSON: {error}");
         (None, Err(Refusal::of_event(Code::Invalid, message)))

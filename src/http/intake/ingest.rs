@@ -252,21 +252,7 @@ impl Taking {
         if is_kept && self.wanted == Wanted::Minimal {
             return;
         }
-        let mut line = Map::new();
-        line.insert("index".to_owned(), index.into());
-        line.insert("status".to_owned(), outcome.word().into());
-        let position = outcome.position().map(|position| position.to_string());
-        for (name, value) in [
-            ("position", position.as_deref()),
-            ("code", outcome.code().map(Code::word)),
-            ("field", outcome.field()),
-            ("message", outcome.message()),
-        ] {
-            if let Some(value) = value {
-                line.insert(name.to_owned(), value.into());
-            }
-        }
-        self.line(&Json::Object(line));
+        self.line(&outcome_line(index, outcome));
     }
 
     /// Answers events that were not taken, and are to be sent again.
@@ -300,4 +286,23 @@ impl Tally {
             "overloaded": self.overloaded,
         } })
     }
+}
+
+/// What became of an event.
+pub(super) fn outcome_line(index: usize, outcome: &Outcome) -> Json {
+    let mut line = Map::new();
+    line.insert("index".to_owned(), index.into());
+    line.insert("status".to_owned(), outcome.word().into());
+    let position = outcome.position().map(|position| position.to_string());
+    for (name, value) in [
+        ("position", position.as_deref()),
+        ("code", outcome.code().map(Code::word)),
+        ("field", outcome.field()),
+        ("message", outcome.message()),
+    ] {
+        if let Some(value) = value {
+            line.insert(name.to_owned(), value.into());
+        }
+    }
+    Json::Object(line)
 }

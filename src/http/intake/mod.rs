@@ -1,5 +1,5 @@
 //! Ways in for those who do not speak GraphQL: events in their wire shape, and what exporters of
-//! OpenTelemetry send.
+//! OpenTelemetry and pages send.
 //!
 //! Whatever comes is read piece by piece, counted as it is once unpacked, and recorded at the same door
 //! by the same rules as `recordEvents`.
@@ -11,6 +11,7 @@ mod otlp;
 mod pieces;
 mod told;
 mod unpacked;
+mod user_activity;
 
 use axum::response::Response;
 
@@ -18,6 +19,7 @@ use super::answer::not_allowed;
 
 pub(super) use ingest::post as ingest;
 pub(super) use otlp::{layer as told_exporters, logs, metrics};
+pub(super) use user_activity::post as user_activity;
 
 /// What one answer a line is.
 pub(super) const LINES: &str = "application/x-ndjson";

@@ -24,6 +24,8 @@ use crate::graphql::ErrorCode;
 /// How large a window of zstd may be, as a power of two: 8 MiB, which is what its format asks of all
 /// who read it.
 const WINDOW_LOG_MAX: u32 = 23;
+/// Bytes that are read at once.
+pub(super) const READ_BYTES: usize = 16 * 1024;
 /// Bytes that a small body may become, however small it is.
 const FREE_BYTES: u64 = 16 * 1024 * 1024;
 /// How many times larger than that it may become what is packed: records of tills become five to fifty
@@ -177,6 +179,27 @@ impl Unpacked {
             return Err(ReadError::Bomb);
         }
         Ok(read)
+    }
+}
+
+/// Reads a body whole, of at most so many bytes, with its room.
+pub(super) async fn read_whole(
+    web: &Web,
+    headers: &HeaderMap,
+    (body, bytes_max): (Body, u64),
+) -> Result<(Vec<u8>, OwnedSemaphorePermit), ReadError> {
+    let mut unpacked = Unpacked::new(web, headers, (body, bytes_max)).await?;
+    let reserve = |bytes| web.bodies.reserve(bytes).ok_or(TakeError::Full);
+    let mut room = reserve(READ_BYTES)?;
+    let mut chunk = vec![0; READ_BYTES];
+    let mut bytes = Vec::new();
+    loop {
+        let read = unpacked.read(&mut chunk).await?;
+        if read == 0 {
+            return Ok((bytes, room));
+        }
+        room.merge(reserve(read)?);
+        bytes.extend_from_slice(chunk.get(..read).unwrap_or_default());
     }
 }
 

@@ -139,6 +139,7 @@ impl Tokens {
             revoked: withdrawn,
             network: None,
             registers_devices: false,
+            kinds: Arc::default(),
         })
     }
 

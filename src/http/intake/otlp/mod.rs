@@ -37,7 +37,7 @@ use super::super::Web;
 use super::super::bodies::TakeError;
 use super::super::sign_in;
 use super::told::Told;
-use super::unpacked::{ReadError, Unpacked};
+use super::unpacked::{ReadError, read_whole};
 use crate::event::NewEvent;
 use crate::graphql::{self, ErrorCode, guard};
 use crate::identity::Caller;
@@ -52,8 +52,6 @@ const BYTES_MAX: u64 = 4 * 1024 * 1024;
 const MESSAGES_MAX: usize = 200_000;
 /// Bytes that a message takes in memory, about.
 const MESSAGE_BYTES: usize = 160;
-/// Bytes that are read at once.
-const READ_BYTES: usize = 16 * 1024;
 
 /// How a request is written, and with it its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,7 +195,7 @@ async fn taken<T: Message + Default + DeserializeOwned>(
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         refused(status, ErrorCode::BadRequest, message)
     })?;
-    let (bytes, mut room) = match read(web, (&parts.headers, body)).await {
+    let (bytes, mut room) = match read_whole(web, &parts.headers, (body, BYTES_MAX)).await {
         Ok(read) => read,
         Err(error) => return Err(Box::new(Told::unread(&error).response())),
     };
@@ -234,26 +232,6 @@ async fn taken<T: Message + Default + DeserializeOwned>(
         request,
         _room: room,
     })
-}
-
-/// Reads a body whole, with its room.
-async fn read(
-    web: &Web,
-    (headers, body): (&HeaderMap, Body),
-) -> Result<(Vec<u8>, OwnedSemaphorePermit), ReadError> {
-    let mut unpacked = Unpacked::new(web, headers, (body, BYTES_MAX)).await?;
-    let reserve = |bytes| web.bodies.reserve(bytes).ok_or(TakeError::Full);
-    let mut room = reserve(READ_BYTES)?;
-    let mut chunk = vec![0; READ_BYTES];
-    let mut bytes = Vec::new();
-    loop {
-        let read = unpacked.read(&mut chunk).await?;
-        if read == 0 {
-            return Ok((bytes, room));
-        }
-        room.merge(reserve(read)?);
-        bytes.extend_from_slice(chunk.get(..read).unwrap_or_default());
-    }
 }
 
 /// Meets the devices that resources name: another node may have registered them just now.
