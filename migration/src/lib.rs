@@ -15,6 +15,7 @@ mod m0003_bytewise_ids;
 mod m0004_site_indexes;
 mod m0005_access;
 mod m0008_commands;
+mod m0011_activity_indexes;
 mod m0012_device_stays;
 mod tables;
 
@@ -31,6 +32,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0004_site_indexes::Migration),
             Box::new(m0005_access::Migration),
             Box::new(m0008_commands::Migration),
+            Box::new(m0011_activity_indexes::Migration),
             Box::new(m0012_device_stays::Migration),
         ]
     }

@@ -29,7 +29,8 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
         OperationType::Query => match field {
             "viewer" | "__typename" | "__schema" | "__type" => Some(Permission::BeKnown),
             "node" | "site" | "device" | "sites" | "devices" | "job" | "jobs" | "jobTypes"
-            | "events" | "siteStatus" | "operatingHours" => Some(Permission::Read),
+            | "events" | "siteStatus" | "operatingHours" | "userSessions" | "topPages"
+            | "topSearches" | "activityByUser" => Some(Permission::Read),
             "previewJob" => Some(Permission::Command),
             "pendingCommands" => Some(Permission::Obey),
             "systemConfiguration" | "collectionStatus" | "storeHealth" => {

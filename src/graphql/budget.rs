@@ -204,6 +204,10 @@ fn is_object(field: &Field) -> bool {
 
 fn is_connection(name: &str) -> bool {
     matches!(name, "sites" | "devices" | "events" | "jobs")
+        || matches!(
+            name,
+            "userSessions" | "topPages" | "topSearches" | "activityByUser"
+        )
         || Kind::all().any(|kind| kind.spec().list == name)
 }
 

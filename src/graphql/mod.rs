@@ -6,6 +6,7 @@
 mod access;
 mod access_key_input;
 mod access_keys;
+mod activity;
 mod budget;
 pub mod bulk;
 mod collection;
@@ -120,6 +121,7 @@ pub struct Query(
     hours::SiteHours,
     enrolment::Tokens,
     jobs::Jobs,
+    activity::Activity,
     job_commands::JobPlans,
     device_commands::DeviceQueries,
     query::Events,
@@ -176,6 +178,7 @@ fn builder() -> Builder {
         hours::SiteHours,
         enrolment::Tokens,
         jobs::Jobs,
+        activity::Activity,
         job_commands::JobPlans,
         device_commands::DeviceQueries,
         query::Events,

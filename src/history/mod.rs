@@ -1,10 +1,12 @@
-//! Reads of folded state for the API: sites, devices, schedules, counts, jobs.
+//! Reads of folded state for the API: sites, devices, schedules, counts, jobs; and what people
+//! do, counted from the log.
 
 use futures_util::{Stream, TryStreamExt};
 use sea_orm::DbErr;
 
 use crate::store::{Allowance, Doing, StoreError};
 
+pub mod activity;
 pub mod collection;
 pub mod fleet;
 pub mod jobs;

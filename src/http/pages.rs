@@ -68,7 +68,22 @@ pub(super) async fn tracker(headers: HeaderMap) -> Response {
     if is_known {
         return (StatusCode::NOT_MODIFIED, headers).into_response();
     }
-    (headers, file.data.into_owned()).into_response()
+    (headers, uncommented(&String::from_utf8_lossy(&file.data))).into_response()
+}
+
+/// A program without the lines that are comments, and without what lines begin with: it is written to be
+/// read, and sent to be small.
+fn uncommented(program: &str) -> String {
+    let (mut text, mut is_comment) = (String::with_capacity(program.len()), false);
+    for line in program.lines().map(str::trim) {
+        is_comment |= line.starts_with("/*");
+        if !is_comment && !line.is_empty() && !line.starts_with("//") {
+            text.push_str(line);
+            text.push('\n');
+        }
+        is_comment &= !line.ends_with("*/");
+    }
+    text
 }
 
 /// Which pages may use what is served (Fetch standard, "Cross-Origin-Resource-Policy").
@@ -123,4 +138,15 @@ fn headers(path: &str) -> [(HeaderName, HeaderValue); 5] {
         ),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::uncommented;
+
+    #[test]
+    fn a_program_is_sent_without_its_comments() {
+        let program = "// a\n/** b */\n{\n  /*\n   * c\n   */\n  d('// e'); // f\n\n}\n";
+        assert_eq!(uncommented(program), "{\nd('// e'); // f\n}\n");
+    }
 }

@@ -62,6 +62,11 @@ impl Sql {
         self.push(PLACE)
     }
 
+    /// Has the text that stands last be compared by its bytes on both databases.
+    pub(crate) fn bytewise(&mut self) -> &mut Self {
+        self.push(BYTEWISE)
+    }
+
     /// Adds values in parentheses, separated by commas.
     pub(crate) fn bind_list(&mut self, values: impl IntoIterator<Item = Value>) -> &mut Self {
         self.push("(");

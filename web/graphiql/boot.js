@@ -161,7 +161,7 @@ function Examples() {
           { key: operationName(tab.query) },
           createElement(
             'button',
-            { type: 'button', onClick: () => open(tab) },
+            { type: 'button', 'data-track': `example ${operationName(tab.query)}`, onClick: () => open(tab) },
             operationName(tab.query),
             createElement('small', null, summary(tab.query)),
           ),

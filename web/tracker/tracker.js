@@ -31,7 +31,7 @@
   let page;
   let queue = []; // the texts of events
   let beaconed = new Set(); // of these, those of which no answer is known
-  let dropped = 0;
+  let dropped = 0; // events of this page, of which those that come after tell
   let failures = 0;
   let notBefore = 0;
   let isHeld = false; // the server has said until when
@@ -137,7 +137,6 @@
       dropped += 1;
       return;
     }
-    dropped = 0;
     queue.push(text);
     bound();
     save();

@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod activity;
 mod alike;
 mod app;
 mod bounds;

@@ -46,6 +46,10 @@ const ROWS: &[(&str, &str, &str)] = &[
         devicesTargeted userErrors { code } } }",                     "FF FF YY Y- YY FF FF FF"),
     ("pendingCommands", "{ pendingCommands(deviceId: \"DEVICE\") { commandId } }",
                                                                       "FF FF FF FF YY Y- FF FF"),
+    ("userSessions", "{ userSessions { nodes { sessionId } } }",      "YY -- YY -- YY -- FF FF"),
+    ("topPages", "{ topPages { nodes { pageUrl } } }",                "YY -- YY -- YY -- FF FF"),
+    ("topSearches", "{ topSearches { nodes { query } } }",            "YY -- YY -- YY -- FF FF"),
+    ("activityByUser", "{ activityByUser { nodes { userId } } }",     "YY -- YY -- YY -- FF FF"),
     ("siteStatus", "{ siteStatus(siteId: \"SITE\") { state } }",      "YY Y- YY Y- YY Y- FF FF"),
     ("operatingHours", "{ operatingHours(siteId: \"SITE\", from: \"2026-11-23T00:00:00Z\",
         to: \"2026-11-30T00:00:00Z\") { start } }",                   "YY Y- YY Y- YY Y- FF FF"),
@@ -300,6 +304,11 @@ async fn furnished(app: &TestApp) -> [Place; 2] {
         job(app, "", device).await;
         issued(app, ordinal).await;
     }
+    let done = |ty: &str| {
+        json!({ "userActivity": { "activityType": ty, "sessionId": "s", "userId": "u", "pageUrl": "/",
+            "searchQuery": "tea" } })
+    };
+    app.record(json!([done("PAGE_VIEW"), done("SEARCH_QUERY")])).await;
     app.data("mutation { setConfiguration(input: { entityType: SYSTEM, parameterName: \"p\", value: 1 }) { userErrors { code } } }")
         .await;
     places.try_into().ok().unwrap()
