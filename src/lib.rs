@@ -3,8 +3,8 @@
 //!
 //! # One page
 //!
-//! A **fact enters** by the one door, [`ingest`]: over GraphQL (`recordEvents`), as lines and from exporters
-//! of OpenTelemetry ([`http`]), from a file ([`ingest::Import`]), from the simulated fleet ([`demo`]),
+//! A **fact enters** by the one door, [`ingest`]: over GraphQL (`recordEvents`), as lines, from pages and from
+//! exporters of OpenTelemetry ([`http`]), from a file ([`ingest::Import`]), from the simulated fleet ([`demo`]),
 //! from this server about itself (its //! requests, its errors, the silence of devices: [`health`]), or by a
 //! command of a person ([`registry`], [`jobs`], [`configuration`], [`schedule`]). Whatever it is, it is one of the
 //! [`kinds`], which say once for each kind what its fields, types, bounds and keys are. The door
@@ -26,7 +26,7 @@
 //! there, and every command and every refused key is an event too.
 //!
 //! ```text
-//!  GraphQL · lines · OTLP · import · demo · requests · errors · health
+//!  GraphQL · lines · pages · OTLP · import · demo · requests · errors · health
 //!                      │
 //!                   ingest          check → stamp → outcome for each
 //!                      │  bounded queue, OVERLOADED when full

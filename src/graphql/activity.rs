@@ -242,8 +242,10 @@ impl Activity {
             DateTime,
         >,
         #[graphql(desc = "Pages at most: 50 when left out, 1,000 at most.")] first: Option<i32>,
-        #[graphql(desc = "What is counted; left out, REAL if there is any, else CONTROLLED, else \
-            SIMULATED.")]
+        #[graphql(
+            desc = "What is counted; left out, REAL if there is any, else CONTROLLED, else \
+            SIMULATED."
+        )]
         provenance: Option<Shown<Provenances>>,
     ) -> Result<Option<InOrder<TopPages>>, Error> {
         let asked = Asked {
@@ -276,8 +278,10 @@ impl Activity {
             DateTime,
         >,
         #[graphql(desc = "Texts at most: 50 when left out, 1,000 at most.")] first: Option<i32>,
-        #[graphql(desc = "What is counted; left out, REAL if there is any, else CONTROLLED, else \
-            SIMULATED.")]
+        #[graphql(
+            desc = "What is counted; left out, REAL if there is any, else CONTROLLED, else \
+            SIMULATED."
+        )]
         provenance: Option<Shown<Provenances>>,
     ) -> Result<Option<InOrder<TopSearches>>, Error> {
         let asked = Asked {
@@ -316,8 +320,10 @@ impl Activity {
             DateTime,
         >,
         #[graphql(desc = "Users at most: 50 when left out, 1,000 at most.")] first: Option<i32>,
-        #[graphql(desc = "What is counted; left out, REAL if there is any, else CONTROLLED, else \
-            SIMULATED.")]
+        #[graphql(
+            desc = "What is counted; left out, REAL if there is any, else CONTROLLED, else \
+            SIMULATED."
+        )]
         provenance: Option<Shown<Provenances>>,
     ) -> Result<Option<InOrder<ActivityByUser>>, Error> {
         let asked = Asked {
@@ -357,8 +363,10 @@ impl Activity {
             DateTime,
         >,
         #[graphql(desc = "Sessions at most: 50 when left out, 1,000 at most.")] first: Option<i32>,
-        #[graphql(desc = "What is counted; left out, REAL if there is any, else CONTROLLED, else \
-            SIMULATED.")]
+        #[graphql(
+            desc = "What is counted; left out, REAL if there is any, else CONTROLLED, else \
+            SIMULATED."
+        )]
         provenance: Option<Shown<Provenances>>,
     ) -> Result<Option<InOrder<UserSessions>>, Error> {
         let asked = Asked {

@@ -162,7 +162,9 @@ pub async fn stays(
     sql.push("AND session_id IS NOT NULL) AS stays WHERE ms BETWEEN 0 AND ");
     sql.bind(STAY_MS_MAX).push(" AND ");
     sql.among("page_url", List::Text(page_urls));
-    sql.push(") AS numbered WHERE ordinal IN ((in_all + 1) / 2, (in_all + 2) / 2) GROUP BY page_url");
+    sql.push(
+        ") AS numbered WHERE ordinal IN ((in_all + 1) / 2, (in_all + 2) / 2) GROUP BY page_url",
+    );
     let stay = |row: &QueryResult| -> Result<(String, f64), DbErr> {
         Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))
     };
@@ -242,7 +244,8 @@ pub async fn ends(
         ("user_id", "TRUE"),
     ] {
         let mut sql = Sql::new("SELECT session_id, ");
-        sql.push(column).push(", from_start, from_end FROM (SELECT session_id, ");
+        sql.push(column)
+            .push(", from_start, from_end FROM (SELECT session_id, ");
         sql.push(column);
         sql.push(", row_number() OVER (PARTITION BY session_id ORDER BY occurred_at, position)");
         sql.push(" AS from_start, row_number() OVER (PARTITION BY session_id");
@@ -286,13 +289,16 @@ fn during(sql: &mut Sql, of: &Counted) {
 
 /// Those first of which there is most; of as much, in the order of their bytes on both databases.
 fn most(sql: &mut Sql, column: &str, of: &Counted) {
-    sql.push(" ORDER BY count(*) DESC, ").push(column).bytewise();
+    sql.push(" ORDER BY count(*) DESC, ")
+        .push(column)
+        .bytewise();
     sql.push(" LIMIT ").bind(of.limit);
 }
 
 fn tally(column: &str, of: &Counted) -> Sql {
     let mut sql = Sql::new("SELECT ");
-    sql.push(column).push(", min(occurred_at), max(occurred_at), count(*)");
+    sql.push(column)
+        .push(", min(occurred_at), max(occurred_at), count(*)");
     for word in ["PAGE_VIEW", "BUTTON_CLICK", "SEARCH_QUERY", "FORM_SUBMIT"] {
         sql.push(", count(*) FILTER (WHERE activity_type = '");
         sql.push(word).push("')");

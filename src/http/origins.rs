@@ -33,7 +33,8 @@ impl Origins {
 
     /// Whether pages of an origin may use what is at a path.
     pub(super) fn allow(&self, origin: &HeaderValue, path: &str) -> bool {
-        [API, USER_ACTIVITY].contains(&path) && self.0.iter().any(|allowed| origin == allowed.name())
+        [API, USER_ACTIVITY].contains(&path)
+            && self.0.iter().any(|allowed| origin == allowed.name())
     }
 
     /// What is answered where answers depend on the origin, though this one does not.
@@ -45,7 +46,11 @@ impl Origins {
     }
 
     /// What is answered to the pages of an origin that is allowed.
-    pub(super) fn shown(&self, response: Response, (origin, path): (HeaderValue, &str)) -> Response {
+    pub(super) fn shown(
+        &self,
+        response: Response,
+        (origin, path): (HeaderValue, &str),
+    ) -> Response {
         let mut response = self.told(response, path);
         let headers = response.headers_mut();
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);

@@ -96,7 +96,9 @@ fn page(web: &Web, path: &str) -> Response {
         return (StatusCode::NOT_FOUND, "there is no such page").into_response();
     };
     let tracker = match (&web.authority, &web.tracking_key) {
-        (Authority::Open, _) => "<script defer src=\"/tracker.js\" data-key=\"\"></script>".to_owned(),
+        (Authority::Open, _) => {
+            "<script defer src=\"/tracker.js\" data-key=\"\"></script>".to_owned()
+        }
         // a key has letters, digits, - and _ alone
         (Authority::Closed { .. }, Some(key)) => {
             format!("<script defer src=\"/tracker.js\" data-key=\"{key}\"></script>")

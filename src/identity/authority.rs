@@ -120,9 +120,19 @@ impl Authority {
             }
         };
         caller.map(|caller| Caller {
+            account: account(&caller, from),
             network: from.network.map(Arc::clone),
             ..caller
         })
+    }
+}
+
+/// Under which name what is spent is counted: one who reads a key in a page is not to spend what is for
+/// all others who are shown it.
+fn account(caller: &Caller, from: Source<'_>) -> Arc<str> {
+    match from.network.filter(|_| caller.is_public) {
+        Some(network) => Arc::from(format!("{} from {network}", caller.account)),
+        None => Arc::clone(&caller.account),
     }
 }
 

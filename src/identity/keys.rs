@@ -135,6 +135,7 @@ impl Keys {
             expires_at,
             registers_devices: known.grant.more.registers_devices,
             kinds: Arc::clone(&known.kinds),
+            is_public: !known.grant.more.origins.is_empty(),
             revoked: known.revoked.clone(),
             account: Arc::from(key_id),
             network: None,
@@ -202,7 +203,10 @@ impl Keys {
         let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let held = all.entry(key_id.to_owned()).or_insert(known);
         if !held.grant.more.origins.is_empty() {
-            let mut of_pages = self.of_pages.write().unwrap_or_else(PoisonError::into_inner);
+            let mut of_pages = self
+                .of_pages
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
             of_pages.insert(key_id.to_owned(), Arc::clone(held));
         }
     }
@@ -211,7 +215,10 @@ impl Keys {
         let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = all.remove(key_id) {
             known.revoked.cancel();
-            let mut of_pages = self.of_pages.write().unwrap_or_else(PoisonError::into_inner);
+            let mut of_pages = self
+                .of_pages
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
             of_pages.remove(key_id);
         }
     }

@@ -29,7 +29,7 @@ use crate::event::Instant;
 use crate::kinds::Kind;
 
 pub use audit::Deed;
-pub use authority::{Authority, Source, SignInError};
+pub use authority::{Authority, SignInError, Source};
 pub(crate) use commands::New;
 pub use commands::{Created, KeyError, Made, create, revocation, revoke};
 pub use denials::Denials;
@@ -164,6 +164,8 @@ pub struct Caller {
     pub registers_devices: bool,
     /// The kinds of events that the caller records; all when there are none.
     pub kinds: Arc<[Kind]>,
+    /// Whether the key stands in pages, where everybody can read it.
+    pub is_public: bool,
 }
 
 impl Caller {
@@ -180,6 +182,7 @@ impl Caller {
             network: None,
             registers_devices: false,
             kinds: Arc::default(),
+            is_public: false,
         }
     }
 

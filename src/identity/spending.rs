@@ -15,7 +15,8 @@ use crate::event::Instant;
 
 /// Seconds of its rate that a bucket holds.
 const BURST_SECONDS: i64 = 10;
-/// A device has this part of what others have, and so have those who prove nothing.
+/// A device has this part of what others have, and so have those who prove nothing, and each network from
+/// which a key is given that stands in pages.
 const DEVICE_PART: i64 = 100;
 /// Accounts from which on those that owe nothing are forgotten: there are no more than there are keys.
 const ACCOUNTS_MAX: usize = 10_000;
@@ -153,7 +154,8 @@ impl Spending {
             Spent::Cost => self.rates.cost_per_second,
             Spent::Events => self.rates.events_per_second,
         };
-        if matches!(caller.role, Role::Device | Role::Enrol) && rate > 0 {
+        let is_one_of_many = matches!(caller.role, Role::Device | Role::Enrol) || caller.is_public;
+        if is_one_of_many && rate > 0 {
             return (rate / DEVICE_PART).max(1);
         }
         rate

@@ -226,6 +226,7 @@
   function view() {
     if (!config || page === address()) return;
     page = address();
+    search.last = undefined;
     add('PAGE_VIEW');
   }
 
@@ -296,6 +297,8 @@
       if (config) save(0);
     });
     on(window, 'pageshow', () => config && save());
+    // another tab has opted out
+    on(window, 'storage', ({ key, newValue }) => key === PREFIX + 'out' && newValue && homepot.optOut());
     on(window, 'online', () => {
       if (!isHeld && notBefore < Infinity) notBefore = 0;
       return flush();

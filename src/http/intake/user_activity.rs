@@ -121,8 +121,7 @@ async fn recorded(
         recorder.record(events, None, &allowance),
     );
     let recorded = recorded.await;
-    let recorded =
-        recorded.map_err(|_| Box::new(Told::late(web.request_within).response()))?;
+    let recorded = recorded.map_err(|_| Box::new(Told::late(web.request_within).response()))?;
     let appended = recorded.map_err(|failed| {
         let error = graphql::of_unrecorded(&web.api, &failed);
         Box::new(Told::of(&error).response())

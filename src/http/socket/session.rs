@@ -24,7 +24,7 @@ use super::{By, Held};
 use crate::clock::Clock;
 use crate::graphql::ErrorCode;
 use crate::graphql::bulk::Body;
-use crate::identity::{Source, Caller, SignInError};
+use crate::identity::{Caller, SignInError, Source};
 
 /// How long a client may take to greet.
 const INIT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -140,6 +140,7 @@ impl Tokens {
             network: None,
             registers_devices: false,
             kinds: Arc::default(),
+            is_public: false,
         })
     }
 

@@ -71,7 +71,10 @@ async fn a_page_sends_what_was_done_on_it_and_a_repeat_is_known() {
     on_each_database(async |app| {
         app.close_to_strangers().await;
         let key = key(app, of_pages()).await;
-        let events = json!([seen("https://shop.example/", 0), seen("https://shop.example/cart", 1)]);
+        let events = json!([
+            seen("https://shop.example/", 0),
+            seen("https://shop.example/cart", 1)
+        ]);
         let sent = || post(app, Some(SHOP), body(&events)).bearer_auth(&key);
         assert_eq!(outcomes(sent()).await, ["RECORDED", "RECORDED"]);
         assert_eq!(outcomes(sent()).await, ["DUPLICATE", "DUPLICATE"]);
@@ -108,7 +111,10 @@ async fn a_key_of_pages_is_taken_of_their_origin_alone() {
             let ask = app.client().request(Method::OPTIONS, app.address(path));
             ask.header("origin", origin)
                 .header("access-control-request-method", "POST")
-                .header("access-control-request-headers", "authorization,content-type")
+                .header(
+                    "access-control-request-headers",
+                    "authorization,content-type",
+                )
         };
         let answer = preflight(SHOP, PATH).send().await.unwrap();
         assert_eq!(answer.status(), 204);
@@ -134,8 +140,14 @@ async fn a_revoked_key_has_no_pages() {
         let list = json!({ "query": "{ accessKeys { nodes { id origins kinds } } }" });
         let (_, answer) = ask(app, &admin, list).await;
         let nodes = answer["data"]["accessKeys"]["nodes"].as_array().unwrap();
-        let its = nodes.iter().find(|node| !node["origins"].is_null()).unwrap();
-        assert_eq!((&its["origins"], &its["kinds"]), (&json!([SHOP]), &json!(["userActivity"])));
+        let its = nodes
+            .iter()
+            .find(|node| !node["origins"].is_null())
+            .unwrap();
+        assert_eq!(
+            (&its["origins"], &its["kinds"]),
+            (&json!([SHOP]), &json!(["userActivity"]))
+        );
         let revoke = format!(
             "mutation {{ revokeAccessKey(input: {{ id: {} }}) {{ userErrors {{ code }} }} }}",
             its["id"]
@@ -159,23 +171,37 @@ async fn a_key_is_bound_to_pages_by_command() {
             );
             ask(app, &admin, json!({ "query": document }))
         };
-        let (_, answer) = create(
-            "role: INGEST, kinds: [userActivity], origins: [\"https://shop.example\"]",
-        )
-        .await;
-        let secret = answer["data"]["createAccessKey"]["secret"].as_str().unwrap();
+        let (_, answer) =
+            create("role: INGEST, kinds: [userActivity], origins: [\"https://shop.example\"]")
+                .await;
+        let secret = answer["data"]["createAccessKey"]["secret"]
+            .as_str()
+            .unwrap();
         let sent = post(app, Some(SHOP), body(&json!([seen("/", 0)]))).bearer_auth(secret);
         assert_eq!(outcomes(sent).await, ["RECORDED"]);
         for (more, field) in [
-            ("role: INGEST, origins: [\"https://shop.example\"]", "origins"),
-            ("role: INGEST, kinds: [userActivity], origins: []", "origins"),
-            ("role: INGEST, kinds: [userActivity], origins: [\"https://shop.example/\"]", "origins"),
+            (
+                "role: INGEST, origins: [\"https://shop.example\"]",
+                "origins",
+            ),
+            (
+                "role: INGEST, kinds: [userActivity], origins: []",
+                "origins",
+            ),
+            (
+                "role: INGEST, kinds: [userActivity], origins: [\"https://shop.example/\"]",
+                "origins",
+            ),
             ("role: INGEST, kinds: [auditEntry]", "kinds"),
             ("role: ADMIN, kinds: [userActivity]", "kinds"),
         ] {
             let (_, answer) = create(more).await;
             let errors = &answer["data"]["createAccessKey"]["userErrors"];
-            assert_eq!(errors, &json!([{ "code": "INVALID", "field": field }]), "{more}");
+            assert_eq!(
+                errors,
+                &json!([{ "code": "INVALID", "field": field }]),
+                "{more}"
+            );
         }
     })
     .await;
@@ -210,7 +236,13 @@ async fn what_is_sent_has_a_form_and_a_limit() {
     on_each_database(async |app| {
         let send = |body: String| status(post(app, None, body));
         assert_eq!(send("{\"events\":[]}".to_owned()).await, 200);
-        for malformed in ["", "[]", "{}", "{\"events\":{}}", "{\"events\":[],\"more\":1}"] {
+        for malformed in [
+            "",
+            "[]",
+            "{}",
+            "{\"events\":{}}",
+            "{\"events\":[],\"more\":1}",
+        ] {
             assert_eq!(send(malformed.to_owned()).await, 400, "{malformed}");
         }
         let long = format!("{{\"events\":[]{}}}", " ".repeat(64 * 1024));
@@ -224,10 +256,18 @@ async fn what_is_sent_has_a_form_and_a_limit() {
         // each event has an outcome of its own; one of a clock that is ahead happens now
         let events = json!([1, {}, seen("/", 60), { "userActivity": { "activityType": "OTHER" } }]);
         let told = outcomes(post(app, None, body(&events))).await;
-        assert_eq!(told, [
-            "REJECTED INVALID", "REJECTED INVALID", "RECORDED", "REJECTED MISSING"
-        ]);
-        let data = app.data("{ userActivity { nodes { occurredAt pageUrl } } }").await;
+        assert_eq!(
+            told,
+            [
+                "REJECTED INVALID",
+                "REJECTED INVALID",
+                "RECORDED",
+                "REJECTED MISSING"
+            ]
+        );
+        let data = app
+            .data("{ userActivity { nodes { occurredAt pageUrl } } }")
+            .await;
         assert_eq!(texts(&data["userActivity"]["nodes"], "occurredAt"), [at(0)]);
     })
     .await;
@@ -261,7 +301,10 @@ async fn the_tracker_is_small_and_for_pages_everywhere() {
         assert_eq!(packed.status(), 200);
         assert_eq!(header(&packed, "content-encoding"), "gzip");
         assert_eq!(header(&packed, "access-control-allow-origin"), "*");
-        assert_eq!(header(&packed, "cross-origin-resource-policy"), "cross-origin");
+        assert_eq!(
+            header(&packed, "cross-origin-resource-policy"),
+            "cross-origin"
+        );
         let tag = header(&packed, "etag").to_owned();
         let bytes = packed.bytes().await.unwrap().len();
         assert!(bytes <= 4_000, "{bytes} bytes");
@@ -280,15 +323,24 @@ async fn the_pages_of_a_server_have_the_tracker_where_it_may_be() {
             answer.text().await.unwrap()
         };
         for path in ["/", "/graphiql"] {
-            assert!(page(app, path).await.contains("src=\"/tracker.js\" data-key=\"\""));
+            assert!(
+                page(app, path)
+                    .await
+                    .contains("src=\"/tracker.js\" data-key=\"\"")
+            );
         }
         app.close_to_strangers().await;
         let key = key(app, of_pages()).await;
         assert!(!page(app, "/").await.contains("tracker"));
         let given = key.clone();
-        app.restart_as(|start| start.edge.tracking_key = Some(given)).await;
+        app.restart_as(|start| start.edge.tracking_key = Some(given))
+            .await;
         for path in ["/", "/graphiql"] {
-            assert!(page(app, path).await.contains(&format!("data-key=\"{key}\"")));
+            assert!(
+                page(app, path)
+                    .await
+                    .contains(&format!("data-key=\"{key}\""))
+            );
         }
     })
     .await;
@@ -298,7 +350,9 @@ async fn the_pages_of_a_server_have_the_tracker_where_it_may_be() {
 fn made_up() -> Vec<Value> {
     let mut seed: u64 = 7;
     let mut next = |below: u64| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (seed >> 33) % below
     };
     let mut events = Vec::new();
@@ -316,7 +370,8 @@ fn made_up() -> Vec<Value> {
         }
         of["activityType"] = match next(4) {
             0 => {
-                of["searchQuery"] = json!(["tea", "Tea", "milk", "ö"][usize::try_from(next(4)).unwrap()]);
+                of["searchQuery"] =
+                    json!(["tea", "Tea", "milk", "ö"][usize::try_from(next(4)).unwrap()]);
                 json!("SEARCH_QUERY")
             }
             1 => json!("BUTTON_CLICK"),
@@ -341,7 +396,10 @@ fn by<'a>(events: &[&'a Value], field: &str) -> Groups<'a> {
 }
 
 fn different(events: &[&Value], field: &str) -> String {
-    let all: BTreeSet<&str> = events.iter().filter_map(|event| event[field].as_str()).collect();
+    let all: BTreeSet<&str> = events
+        .iter()
+        .filter_map(|event| event[field].as_str())
+        .collect();
     all.len().to_string()
 }
 
@@ -458,13 +516,24 @@ async fn what_people_did_is_counted_as_a_plain_fold_counts_it() {
 async fn counts_have_bounds() {
     on_each_database(async |app| {
         app.record(json!(made_up())).await;
-        let data = app.data("{ topPages(first: 2) { nodes { pageUrl } }
+        let data = app
+            .data(
+                "{ topPages(first: 2) { nodes { pageUrl } }
             userSessions(first: 50, userId: \"u1\") { nodes { sessionId } }
             of_none: userSessions(userId: \"none\") { nodes { sessionId } }
-            before: topPages(to: \"2026-01-01T00:00:00Z\") { provenance nodes { views } } }").await;
+            before: topPages(to: \"2026-01-01T00:00:00Z\") { provenance nodes { views } } }",
+            )
+            .await;
         assert_eq!(data["topPages"]["nodes"].as_array().unwrap().len(), 2);
-        let sessions: BTreeSet<String> = texts(&data["userSessions"]["nodes"], "sessionId").into_iter().collect();
-        assert!(!sessions.is_empty() && sessions.iter().all(|id| ["s1", "s6", "s11"].contains(&id.as_str())));
+        let sessions: BTreeSet<String> = texts(&data["userSessions"]["nodes"], "sessionId")
+            .into_iter()
+            .collect();
+        assert!(
+            !sessions.is_empty()
+                && sessions
+                    .iter()
+                    .all(|id| ["s1", "s6", "s11"].contains(&id.as_str()))
+        );
         assert_eq!(data["of_none"]["nodes"], json!([]));
         assert_eq!(data["before"], json!({ "nodes": [], "provenance": null }));
         for refused in [

@@ -308,7 +308,8 @@ async fn furnished(app: &TestApp) -> [Place; 2] {
         json!({ "userActivity": { "activityType": ty, "sessionId": "s", "userId": "u", "pageUrl": "/",
             "searchQuery": "tea" } })
     };
-    app.record(json!([done("PAGE_VIEW"), done("SEARCH_QUERY")])).await;
+    app.record(json!([done("PAGE_VIEW"), done("SEARCH_QUERY")]))
+        .await;
     app.data("mutation { setConfiguration(input: { entityType: SYSTEM, parameterName: \"p\", value: 1 }) { userErrors { code } } }")
         .await;
     places.try_into().ok().unwrap()
