@@ -106,8 +106,8 @@
     bound();
   }
 
-  function bound() {
-    const surplus = queue.length - QUEUE_EVENTS;
+  function bound(more = 0) {
+    const surplus = queue.length + more - QUEUE_EVENTS;
     if (surplus > 0) {
       queue.splice(0, surplus);
       dropped += surplus;
@@ -122,6 +122,7 @@
   function add(activityType, fields, extra) {
     if (!config) return;
     const held = session();
+    bound(1);
     const event = {
       eventId: uuid(),
       occurredAt: new Date().toISOString(),
@@ -138,7 +139,6 @@
       return;
     }
     queue.push(text);
-    bound();
     save();
     if (queue.length >= BATCH_EVENTS) flush();
     else later(BATCH_MS);

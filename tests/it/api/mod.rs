@@ -7,6 +7,7 @@
 
 mod access;
 mod activity;
+mod activity_counts;
 mod alike;
 mod app;
 mod bounds;
