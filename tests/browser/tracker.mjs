@@ -4,7 +4,7 @@
 //   npm install --no-package-lock
 //   node tracker.mjs http://127.0.0.1:8080 ../../target/debug/homepot-analytics 8090
 //
-// The arguments are the demo, the program, and the first of three free ports. Prints a line per check; exits
+// The arguments are the demo, the program, and a free port. Prints a line per check; exits
 // 0 only if every check passed. HOMEPOT_TEST_CHROMIUM names another browser.
 
 import { execFileSync, spawn } from 'node:child_process';
@@ -29,7 +29,8 @@ if (!URL.canParse(demo ?? '') || !program || !/^\d+$/.test(port ?? '')) {
   process.exit(2);
 }
 const home = new URL(demo).origin;
-const [closed, shop, elsewhere] = [0, 1, 2].map((more) => `http://127.0.0.1:${Number(port) + more}`);
+const began = new Date().toISOString();
+const closed = `http://127.0.0.1:${port}`;
 
 const check = (name, body) => checks.check(name, body, reason);
 
@@ -45,9 +46,10 @@ async function ask(origin, query, key) {
 
 const FIELDS = 'activityType name pageUrl elementId searchQuery sessionId userId extra';
 
-/** What was recorded, the first first. */
+/** What was recorded since this began, the first first. */
 async function recorded(origin = home, key = undefined) {
-  const list = `userActivity(first: 1000) { nodes { ${FIELDS} } }`;
+  const filter = `{ occurredAt: { gte: "${began}" } }`;
+  const list = `userActivity(first: 1000, filter: ${filter}) { nodes { ${FIELDS} } }`;
   return (await ask(origin, `{ ${list} }`, key)).userActivity.nodes.reverse();
 }
 
@@ -278,7 +280,7 @@ async function checkWishes(browser) {
 }
 
 /** A server that lets in only who has a key; a key for pages of the shop, and one that reads. */
-async function serve(folder) {
+async function serve(folder, shop) {
   const database = ['--database', `sqlite://${join(folder, 'tracker.db')}`];
   const create = (...more) => {
     const given = ['key', 'create', '--name', 'browser', ...more, ...database];
@@ -293,19 +295,21 @@ async function serve(folder) {
   return { server, keys };
 }
 
-/** A page of another origin with the tracker. */
-async function pageAt(origin, key) {
-  const script = `<script defer src="${closed}/tracker.js" data-key="${key}"></script>`;
-  const html = `<!doctype html><title>Shop</title>${script}<button data-track="buy">Buy</button>`;
-  const server = createServer((request, response) => {
+/** Pages of another origin; the first has the tracker, with the key that is given later. */
+async function pagesOfAnother() {
+  const pages = { key: '' };
+  pages.server = createServer((request, response) => {
+    const script = `<script defer src="${closed}/tracker.js" data-key="${pages.key}"></script>`;
+    const html = `<!doctype html><title>Shop</title>${script}<button data-track="buy">Buy</button>`;
     response.setHeader('content-type', 'text/html');
     response.end(request.url === '/other' ? '<!doctype html><title>Other</title>' : html);
   });
-  await new Promise((ready) => server.listen(Number(new URL(origin).port), '127.0.0.1', ready));
-  return server;
+  await new Promise((ready) => pages.server.listen(0, '127.0.0.1', ready));
+  pages.origin = `http://127.0.0.1:${pages.server.address().port}`;
+  return pages;
 }
 
-async function checkOrigins(browser, keys) {
+async function checkOrigins(browser, keys, [shop, elsewhere]) {
   const read = () => recorded(closed, keys.admin);
   await check('a page of another origin is tracked by a key for it', async () => {
     const page = await visitor(browser);
@@ -337,16 +341,18 @@ try {
   await checkInputs(browser);
   await checkFailures(browser);
   await checkWishes(browser);
-  served = await serve(folder);
-  for (const origin of [shop, elsewhere]) pages.push(await pageAt(origin, served.keys.page));
-  await checkOrigins(browser, served.keys);
+  for (let ordinal = 0; ordinal < 2; ordinal += 1) pages.push(await pagesOfAnother());
+  const origins = pages.map(({ origin }) => origin);
+  served = await serve(folder, origins[0]);
+  for (const page of pages) page.key = served.keys.page;
+  await checkOrigins(browser, served.keys, origins);
 } catch (error) {
   await check('the run comes to its end', () => {
     throw error;
   });
 } finally {
   served?.server.kill();
-  for (const page of pages) page.close();
+  for (const { server } of pages) server.close();
   await browser.close();
   rmSync(folder, { recursive: true });
 }
