@@ -17,7 +17,8 @@ const STALE_INTERVALS: i64 = 10;
 const QUIET_AFTER_MS: i64 = 24 * 3_600 * 1_000;
 /// Records from which insights can be read, and the time that they must span.
 const INSIGHT_RECORDS: i64 = 100;
-const INSIGHT_SPAN_MS: i64 = 7 * 24 * 3_600 * 1_000;
+const INSIGHT_SPAN_MS: i64 = 7 * 24 * HOUR_MS;
+const HOUR_MS: i64 = 3_600 * 1_000;
 
 /// Whether a source is collecting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -75,6 +76,9 @@ struct SourceState {
     gaps: Option<i32>,
     /// Whether there is enough to read insights from: at least 100 records over at least 7 days.
     insight_ready: bool,
+    /// What is lacking until there is enough, in words: records, or the time that they span; empty when
+    /// nothing is.
+    insight_lacks: Vec<String>,
     /// How it is collected.
     method: &'static str,
     /// What it is collected for.
@@ -150,9 +154,9 @@ impl SourceState {
         };
         let oldest = counters.iter().map(|row| Instant(row.oldest_at)).min();
         let newest = counters.iter().map(|row| Instant(row.newest_at)).max();
-        let spanned = oldest
-            .zip(newest)
-            .is_some_and(|(oldest, newest)| oldest.plus_ms(INSIGHT_SPAN_MS) <= newest);
+        let spanned = oldest.zip(newest);
+        let spanned = spanned.map_or(0, |(oldest, newest)| newest.0 - oldest.0) / 1_000;
+        let lacks = insight_lacks(records(None), spanned);
         Self {
             source: Shown::new(kind.spec().wire),
             status: status(newest, interval_ms(kind), now),
@@ -164,12 +168,29 @@ impl SourceState {
             newest_at: newest.map(DateTime),
             expected_interval_seconds: source.and_then(|s| s.expected_interval_seconds),
             gaps: None,
-            insight_ready: spanned && records(None) >= INSIGHT_RECORDS,
+            insight_ready: lacks.is_empty(),
+            insight_lacks: lacks,
             method: source.map_or("", |source| source.method),
             purpose: source.map_or("", |source| source.purpose),
             refused: Vec::new(),
         }
     }
+}
+
+/// What so many records over a time lack until insights can be read from them.
+fn insight_lacks(records: i64, spanned_ms: i64) -> Vec<String> {
+    let more = (records < INSIGHT_RECORDS).then(|| {
+        let more = INSIGHT_RECORDS - records;
+        format!("{more} more records: there are {records} of {INSIGHT_RECORDS}")
+    });
+    let longer = (spanned_ms < INSIGHT_SPAN_MS).then(|| {
+        // rounded, but never to nothing
+        let hours = |ms: i64| (ms + HOUR_MS - 1) / HOUR_MS;
+        let more = hours(INSIGHT_SPAN_MS - spanned_ms);
+        let (has, of) = (hours(INSIGHT_SPAN_MS) - more, hours(INSIGHT_SPAN_MS));
+        format!("{more} more hours: they span {has} of {of}")
+    });
+    more.into_iter().chain(longer).collect()
 }
 
 fn status(newest: Option<Instant>, interval_ms: Option<i64>, now: Instant) -> SourceStatus {

@@ -8,7 +8,7 @@ use super::inputs::error;
 async fn source(app: &TestApp, name: &str) -> Value {
     let data = app
         .data("{ collectionStatus { asOf sources { source status records realRecords controlledRecords simulatedRecords oldestAt newestAt
-            expectedIntervalSeconds gaps insightReady method purpose refused { kind field code deviceId count lastAt } } } }")
+            expectedIntervalSeconds gaps insightReady insightLacks method purpose refused { kind field code deviceId count lastAt } } } }")
         .await;
     let sources = data["collectionStatus"]["sources"].as_array().unwrap();
     sources
@@ -53,7 +53,7 @@ async fn records_are_counted_by_provenance_and_a_source_that_falls_silent_is_sta
             .await;
         let found = source(app, "deviceMetrics").await;
         insta::allow_duplicates! {
-            insta::assert_snapshot!(found, @r#"{"controlledRecords":"1","expectedIntervalSeconds":30,"gaps":0,"insightReady":false,"method":"agents report every 30 s","newestAt":"2026-11-23T11:59:00Z","oldestAt":"2026-11-23T11:56:00Z","purpose":"health and capacity","realRecords":"1","records":"4","refused":[],"simulatedRecords":"2","source":"deviceMetrics","status":"COLLECTING"}"#);
+            insta::assert_snapshot!(found, @r#"{"controlledRecords":"1","expectedIntervalSeconds":30,"gaps":0,"insightLacks":["96 more records: there are 4 of 100","168 more hours: they span 0 of 168"],"insightReady":false,"method":"agents report every 30 s","newestAt":"2026-11-23T11:59:00Z","oldestAt":"2026-11-23T11:56:00Z","purpose":"health and capacity","realRecords":"1","records":"4","refused":[],"simulatedRecords":"2","source":"deviceMetrics","status":"COLLECTING"}"#);
         }
         app.clock.advance_ms(10 * 60_000);
         let found = source(app, "deviceMetrics").await;
@@ -142,10 +142,16 @@ async fn insights_can_be_read_from_a_hundred_records_of_a_week() {
         app.fleet().await;
         let metrics = |n: i64| json!({ "deviceMetrics": { "deviceId": "till-1", "occurredAt": at(-n * 104) } });
         app.record(json!((0..98).map(metrics).collect::<Vec<_>>())).await;
-        assert_eq!(source(app, "deviceMetrics").await["insightReady"], false);
+        let found = source(app, "deviceMetrics").await;
+        assert_eq!(found["insightReady"], false);
+        assert_eq!(
+            found["insightLacks"],
+            json!(["2 more records: there are 98 of 100"])
+        );
         app.record(json!([metrics(98)])).await;
         app.record(json!([metrics(99)])).await;
-        assert_eq!(source(app, "deviceMetrics").await["insightReady"], true);
+        let found = source(app, "deviceMetrics").await;
+        assert_eq!((&found["insightReady"], &found["insightLacks"]), (&json!(true), &json!([])));
     })
     .await;
 }
