@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::alerts::Watcher;
 use crate::clock::Clock;
 use crate::config::LimitArgs;
 use crate::event::Position;
@@ -392,6 +393,8 @@ impl Parts {
         let folded = parts.api.folded.clone();
         let health = Health::new(ingest.clone(), folded, limits.offline_after_seconds);
         parts.tracker.spawn(health.run(parts.stop.clone()));
+        let watcher = Watcher::new(ingest.clone(), parts.api.folded.clone());
+        parts.tracker.spawn(watcher.run(parts.stop.clone()));
         let orchestrator = Orchestrator::new(ingest.clone());
         parts.tracker.spawn(orchestrator.run(parts.stop.clone()));
         let deliveries = parts.api.deliveries.clone();

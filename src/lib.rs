@@ -63,6 +63,7 @@
 //! - No state lives in statics.
 
 pub mod agent;
+pub mod alerts;
 pub mod app;
 pub mod cli;
 pub mod client;
@@ -86,3 +87,4 @@ pub mod schedule;
 pub mod simulate;
 pub mod store;
 pub mod telemetry;
+mod timers;

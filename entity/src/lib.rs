@@ -4,6 +4,10 @@ use sea_orm::IdenStatic;
 
 pub mod access_key_usage;
 pub mod access_keys;
+pub mod alert_rule_changes;
+pub mod alert_rules;
+pub mod alert_transitions;
+pub mod alerts;
 pub mod api_request_logs;
 pub mod audit_log;
 pub mod checkpoints;
@@ -29,6 +33,8 @@ pub mod site_operating_schedules;
 pub mod site_registrations;
 pub mod sites;
 pub mod user_activity;
+pub mod webhook_deliveries;
+pub mod webhooks;
 
 /// A column of any of the tables, for code that is the same for all of them.
 pub trait ColumnName: Sync {

@@ -7,13 +7,14 @@
 //! Of a device that is heard of for the first time it does not know the state: it asks for that
 //! after a while, in which the device may say itself what state it is in.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use entity::{device_metrics, device_state_history as states};
 use uuid::Uuid;
 
 use crate::event::{Event, Instant, NewEvent, Position, Provenance};
 use crate::kinds::{Draft, Kind, Refusal};
+use crate::timers::Timers;
 
 /// A report this much older than its recording is history, not a sign of life.
 const LIVE_MS: i64 = 10 * 60 * 1_000;
@@ -90,7 +91,7 @@ struct Change {
 pub(super) struct Watch {
     silence_ms: i64,
     devices: HashMap<i64, Watched>,
-    due: BTreeSet<(Instant, i64)>,
+    due: Timers<i64>,
     /// Devices that are new, with when they were heard of first.
     new: VecDeque<(Instant, i64)>,
     unrecorded: VecDeque<Change>,
@@ -103,7 +104,7 @@ impl Watch {
         Self {
             silence_ms,
             devices: HashMap::new(),
-            due: BTreeSet::new(),
+            due: Timers::default(),
             new: VecDeque::new(),
             unrecorded: VecDeque::new(),
             clock_at: Instant::OLDEST,
@@ -219,11 +220,11 @@ impl Watch {
 
     fn put(&mut self, key: i64, watched: Watched) {
         let (due_at, is_timed) = (watched.due_at, watched.state.is_timed());
-        if let Some(before) = self.devices.insert(key, watched) {
-            self.due.remove(&(before.due_at, key));
-        }
+        self.devices.insert(key, watched);
         if is_timed {
-            self.due.insert((due_at, key));
+            self.due.set(key, due_at);
+        } else {
+            self.due.clear(&key);
         }
     }
 
@@ -241,7 +242,6 @@ impl Watch {
         let before = watched.state;
         watched.state_at = event.fact.occurred_at;
         watched.state = State::of(event.fact.cell(states::Column::NewState).text());
-        self.due.remove(&(watched.due_at, key));
         if before == State::Maintenance {
             // it has its whole time from when it is given back
             let whole = watched.due_at.0.saturating_sub(watched.heard_at.0);
@@ -249,7 +249,9 @@ impl Watch {
             watched.due_at = watched.due_at.max(given_back);
         }
         if watched.state.is_timed() {
-            self.due.insert((watched.due_at, key));
+            self.due.set(key, watched.due_at);
+        } else {
+            self.due.clear(&key);
         }
     }
 
@@ -257,8 +259,7 @@ impl Watch {
     /// wait: they come first. So has one whose state is not known yet.
     pub(super) fn look(&mut self, now: Instant) {
         self.follow_clock(now);
-        let due = self.due.iter().take_while(|(due_at, _)| *due_at <= now);
-        for (due_at, key) in due.copied().collect::<Vec<_>>() {
+        for (due_at, key) in self.due.due(now) {
             let Some(mut watched) = self.devices.get(&key).cloned() else {
                 continue;
             };
@@ -296,13 +297,10 @@ impl Watch {
         for (heard_at, _) in &mut self.new {
             *heard_at = (*heard_at).min(now);
         }
-        self.due.clear();
-        for (key, watched) in &mut self.devices {
+        self.due.set_back(back);
+        for watched in self.devices.values_mut() {
             watched.due_at.0 -= back;
             watched.heard_at = watched.heard_at.min(now);
-            if watched.state.is_timed() {
-                self.due.insert((watched.due_at, *key));
-            }
         }
     }
 

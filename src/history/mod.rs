@@ -7,6 +7,7 @@ use sea_orm::DbErr;
 use crate::store::{Allowance, Doing, StoreError};
 
 pub mod activity;
+pub mod alerts;
 pub mod collection;
 pub mod fleet;
 pub mod jobs;

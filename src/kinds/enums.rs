@@ -244,3 +244,65 @@ pub static AUDIT_OUTCOME: EnumSpec = EnumSpec {
     description: "Whether something was done.",
     values: &[("DONE", "It was done."), ("REFUSED", "It was refused.")],
 };
+
+/// Values of `AlertCondition`.
+pub static ALERT_CONDITION: EnumSpec = EnumSpec {
+    name: "AlertCondition",
+    description: "What a rule watches for.",
+    values: &[
+        (
+            "METRIC",
+            "A measure of a device is beyond a threshold for a time.",
+        ),
+        ("STATE", "A device is in a state for a time."),
+        ("ERROR_RATE", "Errors come more often than they may."),
+        (
+            "COLLECTION_GAP",
+            "A device, or all of a site, has not been heard of for longer than it may.",
+        ),
+        ("JOB_FAILURE", "A job failed."),
+    ],
+};
+
+/// Values of `AlertState`.
+pub static ALERT_STATE: EnumSpec = EnumSpec {
+    name: "AlertState",
+    description: "State of an alert.",
+    values: &[
+        ("OPEN", "What it is for lasts, and nobody has taken it up."),
+        (
+            "ACKNOWLEDGED",
+            "What it is for lasts, and somebody has taken it up.",
+        ),
+        (
+            "SILENCED",
+            "What it is for lasts, and nobody is told of it for a time.",
+        ),
+        (
+            "RESOLVED",
+            "What it was for is over, or somebody has closed it.",
+        ),
+    ],
+};
+
+/// Values of `AlertSeverity`.
+pub static ALERT_SEVERITY: EnumSpec = EnumSpec {
+    name: "AlertSeverity",
+    description: "How bad it is.",
+    values: &[
+        ("CRITICAL", "Somebody must act now."),
+        ("WARNING", "Somebody should look at it today."),
+        ("INFO", "Worth knowing."),
+    ],
+};
+
+/// Values of `AlertRuleState`.
+pub static ALERT_RULE_STATE: EnumSpec = EnumSpec {
+    name: "AlertRuleState",
+    description: "Whether a rule raises alerts.",
+    values: &[
+        ("ENABLED", "It raises alerts."),
+        ("DISABLED", "It raises none, and is kept."),
+        ("DELETED", "It is gone."),
+    ],
+};

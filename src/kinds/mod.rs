@@ -4,6 +4,8 @@
 //! GraphQL types, connections, subscriptions) is written once over [`Spec`]. A new kind is a file
 //! here, a line in this one, its entity and its migration. Nothing here does I/O or reads a clock.
 
+mod alert_rule_change;
+pub(crate) mod alert_transition;
 mod api_request;
 mod audit_entry;
 mod check;
@@ -101,6 +103,10 @@ kinds! {
     AuditEntry = 12 in audit_entry,
     /// A command to a device passed from one state to the next.
     CommandTransition = 13 in command_transition,
+    /// A rule of alerts was made, changed or deleted.
+    AlertRuleChange = 14 in alert_rule_change,
+    /// An alert passed from one state to the next.
+    AlertTransition = 15 in alert_transition,
 }
 
 impl Kind {

@@ -1,9 +1,10 @@
 //! State that is folded from the log.
 //!
-//! What commands decide on (the registry, configuration, schedules, jobs) is folded inside the append
+//! What commands decide on (the registry, configuration, schedules, jobs, alerts) is folded inside the append
 //! transaction ([`inline`]); everything else follows the log with a checkpoint ([`following`]), a
 //! batch and its checkpoint in one transaction. Either can be emptied and folded again.
 
+pub(crate) mod alerts;
 pub(crate) mod checkpoint;
 pub(crate) mod configuration;
 mod counters;
@@ -33,6 +34,7 @@ pub fn inline() -> Vec<Arc<dyn Fold>> {
         Arc::new(schedules::Schedules),
         Arc::new(jobs::Jobs),
         Arc::new(keys::Keys),
+        Arc::new(alerts::Alerts),
     ]
 }
 

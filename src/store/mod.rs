@@ -83,7 +83,7 @@ pub(crate) use feed::head_of;
 pub(crate) use lists::{List, is_among};
 pub(crate) use mending::Differing;
 pub(crate) use scratch::{Scratch, fold_in};
-pub(crate) use sql::{Sql, group_sizes, value_in_text};
+pub(crate) use sql::{Sql, group_sizes, value_in, value_in_text};
 
 use crate::clock::Clock;
 use crate::event::Position;

@@ -1,0 +1,236 @@
+//! What is known when the rules begin to be evaluated: it is read from what is folded, so that nothing of
+//! it is kept anywhere else.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use entity::{device_metrics as metrics, device_status};
+
+use super::AlertError;
+use super::evaluate::Evaluator;
+use super::fleet::{Device, Scope};
+use super::gaps::{Gaps, Sign, Told};
+use super::rule::{Rule, Watch};
+use super::rules::all_rules;
+use super::verdict::{Cause, End, Verdict};
+use crate::event::{Event, Instant, Position, Provenance};
+use crate::history::alerts::{self, AlertRow};
+use crate::history::{fleet, schedules};
+use crate::ingest::Ingest;
+use crate::kinds::Kind;
+use crate::store::{Columns, EVENTS_MAX, EntityType, Place, Store, StoreError};
+
+/// Devices that were heard of this long before are watched; of those that were not, it is known.
+const REMEMBERED_MS: i64 = 7 * 24 * 3_600 * 1_000;
+
+/// Reads the rules, the fleet, what was heard of it last, and the open alerts.
+pub(super) async fn evaluator(ingest: &Ingest) -> Result<Evaluator, AlertError> {
+    let store = ingest.store();
+    let now = ingest.clock().now();
+    let mut evaluator = Evaluator::default();
+    let statuses = read_fleet(store, &mut evaluator).await?;
+    let open = alerts::open(store).await?;
+    let rules = all_rules(store).await?;
+    for rule in rules.into_iter().filter(|rule| rule.is_enabled) {
+        let scope = scope(store, &rule).await?;
+        let rule = Arc::new(rule);
+        match &rule.spec.watch {
+            Watch::CollectionGap(gap) => {
+                let gaps = Gaps::new(Arc::clone(&rule), gap.clone(), scope);
+                evaluator.gaps.push(gaps);
+            }
+            Watch::Metric(_) | Watch::State(_) | Watch::ErrorRate(_) | Watch::JobFailure(_) => {}
+        }
+        evaluator.rules.insert(rule.rule_id.clone());
+    }
+    remember(store, &mut evaluator, (&statuses, &open), now).await?;
+    evaluator.verdicts = outdated(&evaluator, &open, now);
+    Ok(evaluator)
+}
+
+/// Reads all devices and sites, and answers with what is newest of each device.
+async fn read_fleet(
+    store: &Store,
+    evaluator: &mut Evaluator,
+) -> Result<Vec<device_status::Model>, StoreError> {
+    let allowance = Store::own_allowance();
+    let mut statuses = Vec::new();
+    let mut sites = BTreeSet::new();
+    let mut page = fleet::IdPage {
+        limit: u64::try_from(EVENTS_MAX).unwrap_or(u64::MAX),
+        ..fleet::IdPage::default()
+    };
+    let all = fleet::DeviceFilter::default();
+    loop {
+        let rows = fleet::devices_page(store, &all, &page, &Store::own_allowance()).await?;
+        let Some(last) = rows.last() else { break };
+        page.after = Some(last.device.device_id.clone());
+        for row in rows {
+            sites.insert(row.device.site_key);
+            let device = device_of(&row);
+            evaluator
+                .fleet
+                .devices
+                .insert(row.device.device_key, device);
+            statuses.extend(row.status.clone());
+        }
+    }
+    let sites: Vec<i64> = sites.into_iter().collect();
+    for sites in sites.chunks(EVENTS_MAX) {
+        let calendars = schedules::calendars(store, sites, &allowance).await?;
+        evaluator.fleet.calendars.extend(calendars);
+    }
+    Ok(statuses)
+}
+
+fn device_of(row: &fleet::DeviceRow) -> Device {
+    let registered_at = Instant(row.device.registered_at);
+    let status = row.status.as_ref();
+    let state_at = status.and_then(|status| status.state_at.zip(status.state_position));
+    let (state_at, position) = state_at.unwrap_or((Instant::OLDEST.0, 0));
+    Device {
+        site: row.device.site_key,
+        is_active: row.device.lifecycle == "ACTIVE",
+        registered: (registered_at, Position(row.device.position)),
+        state: status.and_then(|status| status.state.clone()),
+        state_at: (Instant(state_at), Position(position)),
+        provenance: Provenance::Real,
+    }
+}
+
+/// Which sites and devices a rule is for.
+async fn scope(store: &Store, rule: &Rule) -> Result<Scope, StoreError> {
+    if rule.is_for_all() {
+        return Ok(Scope::All);
+    }
+    let (mut sites, mut devices) = (HashSet::new(), HashSet::new());
+    for id in &rule.spec.site_ids {
+        sites.extend(store.key(EntityType::Site, id).await?);
+    }
+    for id in &rule.spec.device_ids {
+        devices.extend(store.key(EntityType::Device, id).await?);
+    }
+    Ok(Scope::Some { sites, devices })
+}
+
+/// Gives each rule of silence the devices that were heard of not long ago, or have an open alert.
+async fn remember(
+    store: &Store,
+    evaluator: &mut Evaluator,
+    (statuses, open): (&[device_status::Model], &[AlertRow]),
+    now: Instant,
+) -> Result<(), StoreError> {
+    let since = now.plus_ms(-REMEMBERED_MS).0;
+    let silent: HashSet<i64> = open.iter().filter_map(|row| row.device_key).collect();
+    let sites: HashSet<i64> = open.iter().filter_map(|row| row.site_key).collect();
+    let is_remembered = |row: &&device_status::Model| {
+        let device = evaluator.fleet.devices.get(&row.device_key);
+        row.last_seen_at.is_some_and(|at| at > since)
+            || silent.contains(&row.device_key)
+            || device.is_some_and(|device| sites.contains(&device.site))
+    };
+    let rows: Vec<&device_status::Model> = statuses.iter().filter(is_remembered).collect();
+    for rows in rows.chunks(EVENTS_MAX) {
+        let places: Vec<Place> = rows.iter().filter_map(|row| place(row)).collect();
+        let kind = (Kind::DeviceMetrics, Columns::SMALL);
+        for event in store.at(kind, &places, &Store::own_allowance()).await? {
+            remember_one(evaluator, &event, open, now);
+        }
+    }
+    Ok(())
+}
+
+fn remember_one(evaluator: &mut Evaluator, event: &Event, open: &[AlertRow], now: Instant) {
+    let fact = &event.fact;
+    let Some(device) = fact.cell(metrics::Column::DeviceKey).int() else {
+        return;
+    };
+    let Some(known) = evaluator.fleet.devices.get_mut(&device) else {
+        return;
+    };
+    known.provenance = fact.provenance;
+    let site = known.site;
+    let interval = fact.cell(metrics::Column::CollectionIntervalSeconds);
+    let sign = Sign {
+        device,
+        reported_at: fact.occurred_at,
+        heard_at: fact.occurred_at.min(now),
+        interval_seconds: interval.int(),
+        provenance: fact.provenance,
+    };
+    for gaps in &mut evaluator.gaps {
+        let of_rule = |row: &&AlertRow| row.rule_id == gaps.rule_id();
+        let of_device = |row: &AlertRow| row.device_key == Some(device);
+        let of_site = |row: &&AlertRow| row.device_key.is_none() && row.site_key == Some(site);
+        let told = Told {
+            device: open.iter().filter(of_rule).any(of_device),
+            site: open
+                .iter()
+                .filter(of_rule)
+                .find(of_site)
+                .map(|row| Instant(row.started_at)),
+        };
+        gaps.remember(&evaluator.fleet, sign, told, now);
+    }
+}
+
+/// The newest metrics of a device.
+fn place(row: &device_status::Model) -> Option<Place> {
+    Some(Place {
+        position: Position(row.metrics_position?),
+        occurred_at: Instant(row.metrics_at?),
+    })
+}
+
+/// Alerts that are open and have no reason to be any more: their rule is gone, or their device is out of
+/// use or of the rule.
+fn outdated(evaluator: &Evaluator, open: &[AlertRow], now: Instant) -> Vec<Verdict> {
+    let end = |row: &AlertRow, cause: Cause, reason: &str| {
+        Verdict::Ends(End {
+            rule_id: row.rule_id.clone(),
+            cause,
+            at: now,
+            reason: reason.to_owned(),
+        })
+    };
+    let mut verdicts = Vec::new();
+    for row in open {
+        let Some(cause) = cause_of(row) else { continue };
+        if !evaluator.rules.contains(&row.rule_id) {
+            verdicts.push(end(row, cause, "its rule was deleted or disabled"));
+            continue;
+        }
+        let of_rule = |gaps: &&Gaps| gaps.rule_id() == row.rule_id;
+        if let Some(gaps) = evaluator.gaps.iter().find(of_rule)
+            && !gaps.is_concerned_with(&cause)
+        {
+            let reason = "it is out of use, or the rule is not for it any more";
+            verdicts.push(end(row, cause, reason));
+        }
+    }
+    verdicts
+}
+
+/// The cause of an alert, by keys.
+pub(super) fn cause_of(row: &AlertRow) -> Option<Cause> {
+    match row.cause.split_once('/') {
+        Some(("device", _)) => row.device_key.map(Cause::Device),
+        Some(("site", _)) => row.site_key.map(Cause::Site),
+        Some(("job", id)) => Some(Cause::Job(id.to_owned())),
+        _ => Some(Cause::Fleet),
+    }
+}
+
+/// Reads the hours of some sites anew.
+pub(super) async fn reschedule(store: &Store, evaluator: &mut Evaluator) -> Result<(), StoreError> {
+    let sites = std::mem::take(&mut evaluator.rescheduled);
+    if sites.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<i64> = sites.iter().copied().collect();
+    let calendars = schedules::calendars(store, &keys, &Store::own_allowance()).await?;
+    let calendars: HashMap<i64, _> = calendars;
+    evaluator.fleet.calendars.extend(calendars);
+    evaluator.renewed(&sites);
+    Ok(())
+}

@@ -1,0 +1,153 @@
+//! All rules together: what follows for alerts from an event, and from time that passes. It does no I/O
+//! and reads no clock.
+
+use std::collections::{BTreeSet, HashSet};
+
+use entity::{
+    device_metrics as metrics, device_registrations as registration,
+    device_state_history as states, site_operating_schedules as schedule,
+    site_registrations as site,
+};
+
+use super::fleet::{Device, Fleet};
+use super::gaps::{Gaps, LIVE_MS, Sign};
+use super::verdict::Verdict;
+use crate::event::{Event, Instant};
+use crate::kinds::Kind;
+
+/// The rules that are enabled, with what they need to know.
+#[derive(Debug, Default)]
+pub(super) struct Evaluator {
+    pub(super) fleet: Fleet,
+    /// Ids of the rules.
+    pub(super) rules: HashSet<String>,
+    pub(super) gaps: Vec<Gaps>,
+    /// What follows and is not recorded yet.
+    pub(super) verdicts: Vec<Verdict>,
+    /// Sites whose hours are to be read anew.
+    pub(super) rescheduled: BTreeSet<i64>,
+    /// Whether a rule has changed, so that all is to begin anew.
+    pub(super) is_outdated: bool,
+}
+
+impl Evaluator {
+    /// Takes an event.
+    pub(super) fn hear(&mut self, event: &Event, now: Instant) {
+        match event.fact.kind {
+            Kind::DeviceMetrics => self.measured(event, now),
+            Kind::DeviceStateChange => self.in_state(event, now),
+            Kind::DeviceRegistration => self.registered(event, now),
+            Kind::SiteSchedule => {
+                self.rescheduled
+                    .extend(event.fact.cell(schedule::Column::SiteKey).int());
+            }
+            Kind::SiteRegistration => {
+                self.rescheduled
+                    .extend(event.fact.cell(site::Column::SiteKey).int());
+            }
+            Kind::AlertRuleChange => self.is_outdated = true,
+            Kind::JobOutcome
+            | Kind::ErrorLog
+            | Kind::ConfigurationChange
+            | Kind::UserActivity
+            | Kind::ApiRequest
+            | Kind::JobTransition
+            | Kind::AuditEntry
+            | Kind::CommandTransition
+            | Kind::AlertTransition => {}
+        }
+    }
+
+    fn measured(&mut self, event: &Event, now: Instant) {
+        // of a log that was written by a wrong clock, the times of recording may be ahead of all
+        let heard_at = event.recorded_at.min(now);
+        let fact = &event.fact;
+        let Some(device) = fact.cell(metrics::Column::DeviceKey).int() else {
+            return;
+        };
+        if fact.occurred_at < heard_at.plus_ms(-LIVE_MS) {
+            return;
+        }
+        if let Some(known) = self.fleet.devices.get_mut(&device) {
+            known.provenance = fact.provenance;
+        }
+        let interval = fact.cell(metrics::Column::CollectionIntervalSeconds);
+        let sign = Sign {
+            device,
+            reported_at: fact.occurred_at,
+            heard_at,
+            interval_seconds: interval.int(),
+            provenance: fact.provenance,
+        };
+        for gaps in &mut self.gaps {
+            gaps.hear(&self.fleet, sign, &mut self.verdicts);
+        }
+    }
+
+    fn in_state(&mut self, event: &Event, now: Instant) {
+        let Some(key) = event.fact.cell(states::Column::DeviceKey).int() else {
+            return;
+        };
+        let Some(device) = self.fleet.devices.get_mut(&key) else {
+            return;
+        };
+        let at = (event.fact.occurred_at, event.position);
+        if at < device.state_at {
+            return;
+        }
+        device.state_at = at;
+        let state = event.fact.cell(states::Column::NewState).text();
+        device.state = state.map(str::to_owned);
+        for gaps in &mut self.gaps {
+            gaps.changed(&self.fleet, (key, now), &mut self.verdicts);
+        }
+    }
+
+    fn registered(&mut self, event: &Event, now: Instant) {
+        let cell = |column: registration::Column| event.fact.cell(column);
+        let key = cell(registration::Column::DeviceKey).int();
+        let Some((key, site)) = key.zip(cell(registration::Column::SiteKey).int()) else {
+            return;
+        };
+        let registered = (event.fact.occurred_at, event.position);
+        let lifecycle = cell(registration::Column::Lifecycle).text();
+        let is_active = lifecycle.is_none_or(|word| word == "ACTIVE");
+        if let Some(device) = self.fleet.devices.get_mut(&key) {
+            if registered < device.registered {
+                return;
+            }
+            device.registered = registered;
+            device.site = site;
+            device.is_active = is_active;
+        } else {
+            let device = Device {
+                site,
+                is_active,
+                registered,
+                state: None,
+                state_at: (Instant::OLDEST, event.position),
+                provenance: event.fact.provenance,
+            };
+            self.fleet.devices.insert(key, device);
+        }
+        for gaps in &mut self.gaps {
+            gaps.changed(&self.fleet, (key, now), &mut self.verdicts);
+        }
+    }
+
+    /// The hours of sites were read anew.
+    pub(super) fn renewed(&mut self, sites: &BTreeSet<i64>) {
+        for gaps in &mut self.gaps {
+            for site in sites {
+                gaps.rescheduled(*site);
+            }
+        }
+    }
+
+    /// Finds what has lasted long enough by now.
+    pub(super) fn look(&mut self, now: Instant) {
+        for gaps in &mut self.gaps {
+            gaps.look(&self.fleet, now, &mut self.verdicts);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Follows the log and the clock, and records what follows for alerts.
+//!
+//! It goes on from a checkpoint, which moves only when all that follows from what is before it is
+//! recorded: killed anywhere it misses nothing, and what it says again is recorded once.
+
+use std::time::Duration;
+
+use tokio::sync::watch as channel;
+use tokio::time::{Instant as Moment, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::evaluate::Evaluator;
+use super::{AlertError, begin, record};
+use crate::event::{Instant, Position};
+use crate::ingest::Ingest;
+use crate::kinds::Kind;
+use crate::projections::checkpoint;
+use crate::store::{Store, StoreError, Tail};
+use crate::telemetry::chain;
+
+/// Name of its checkpoint.
+const CHECKPOINT: &str = "alerts_evaluated";
+/// The checkpoint moves at least this often, also when nothing that is followed is recorded.
+const UNMARKED_MAX: i64 = 10_000;
+/// How often the checkpoint moves at most.
+const MARKED_EVERY: Duration = Duration::from_secs(5);
+/// How often it looks whose time has run out.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long it waits after a failure.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// What it calls itself where faults are told.
+const SOURCE: &str = "the alerts";
+/// What it follows.
+const KINDS: &[Kind] = &[
+    Kind::SiteRegistration,
+    Kind::DeviceRegistration,
+    Kind::DeviceMetrics,
+    Kind::JobOutcome,
+    Kind::DeviceStateChange,
+    Kind::ErrorLog,
+    Kind::SiteSchedule,
+    Kind::AlertRuleChange,
+    Kind::AlertTransition,
+];
+
+/// Watches for what is to be an alert.
+#[derive(Debug)]
+pub struct Watcher {
+    ingest: Ingest,
+    /// How far the projections have folded the log.
+    folded: channel::Receiver<Position>,
+    marked: Position,
+    marked_at: Moment,
+}
+
+impl Watcher {
+    /// One that records through a door. It begins when the projections have folded what the log holds
+    /// then.
+    #[must_use]
+    pub fn new(ingest: Ingest, folded: channel::Receiver<Position>) -> Self {
+        Self {
+            ingest,
+            folded,
+            marked: Position::START,
+            marked_at: Moment::now(),
+        }
+    }
+
+    /// Watches until it is told to stop. After a failure of the log it goes on from its checkpoint.
+    pub async fn run(mut self, stop: CancellationToken) {
+        loop {
+            let followed = tokio::select! {
+                () = stop.cancelled() => return,
+                followed = self.follow() => followed,
+            };
+            let Err(error) = followed else {
+                // a rule has changed
+                continue;
+            };
+            let error = chain(&error).to_string();
+            tracing::warn!(
+                error,
+                "alerts are not evaluated, will go on from the checkpoint"
+            );
+            let store = self.ingest.store();
+            store.faults().tell(SOURCE, store.clock().now(), error);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(RETRY_AFTER) => {}
+            }
+        }
+    }
+
+    /// Follows the log until a rule changes.
+    async fn follow(&mut self) -> Result<(), AlertError> {
+        let store = &self.ingest.store().clone();
+        self.marked = self.beginning(store).await?;
+        let from = self.marked;
+        if self
+            .folded
+            .wait_for(|folded| *folded >= from)
+            .await
+            .is_err()
+        {
+            // nobody folds any more, since the server stops
+            return std::future::pending().await;
+        }
+        let mut evaluator = begin::evaluator(&self.ingest).await?;
+        let mut tail = store.tail(from, Some(KINDS));
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look: Option<(Instant, Position)> = None;
+        loop {
+            tokio::select! {
+                events = tail.next_looked_at() => {
+                    let now = self.ingest.clock().now();
+                    for event in events? {
+                        evaluator.hear(&event, now);
+                    }
+                    begin::reschedule(store, &mut evaluator).await?;
+                },
+                _ = looks.tick() => look = Some((self.ingest.clock().now(), store.head())),
+            }
+            // silence is judged when all that was recorded until then has been heard
+            if let Some((now, _)) = look.take_if(|(_, head)| tail.position() >= *head) {
+                evaluator.look(now);
+            }
+            self.record(&mut evaluator).await?;
+            self.mark(store, &tail).await?;
+            if evaluator.is_outdated {
+                checkpoint::advance(store, CHECKPOINT, tail.position()).await?;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Where it goes on; in a log in which it never began, at its head: what is older is history.
+    async fn beginning(&self, store: &Store) -> Result<Position, StoreError> {
+        let position = checkpoint::position(store, CHECKPOINT).await?;
+        if position > Position::START {
+            return Ok(position);
+        }
+        let head = store.committed_head().await?;
+        checkpoint::advance(store, CHECKPOINT, head).await?;
+        Ok(head)
+    }
+
+    async fn record(&self, evaluator: &mut Evaluator) -> Result<(), AlertError> {
+        let verdicts = std::mem::take(&mut evaluator.verdicts);
+        record::record(&self.ingest, &verdicts).await
+    }
+
+    async fn mark(&mut self, store: &Store, tail: &Tail) -> Result<(), StoreError> {
+        let position = tail.position();
+        let is_far = position.0 - self.marked.0 >= UNMARKED_MAX;
+        let is_late = position > self.marked && self.marked_at.elapsed() >= MARKED_EVERY;
+        if is_far || is_late {
+            checkpoint::advance(store, CHECKPOINT, position).await?;
+            (self.marked, self.marked_at) = (position, Moment::now());
+        }
+        Ok(())
+    }
+}
