@@ -3,7 +3,7 @@
 use entity::device_metrics::Column;
 use serde::{Deserialize, Serialize};
 
-use crate::kinds::{Code, Refusal};
+use crate::kinds::{Code, EnumSpec, Refusal, enums};
 
 /// Rules at most, those that exist without being made among them.
 pub const RULES_MAX: usize = 200;
@@ -334,6 +334,14 @@ fn seconds(field: &'static str, (min, max): (u32, u32), given: u32) -> Result<()
     Err(Refusal::of(field, Code::OutOfRange, message))
 }
 
+fn known(field: &'static str, word: &str, set: &EnumSpec) -> Result<(), Refusal> {
+    if set.values.iter().any(|(known, _)| *known == word) {
+        return Ok(());
+    }
+    let message = format!("{field} has a word that is none of {}", set.name);
+    Err(Refusal::of(field, Code::Invalid, message))
+}
+
 impl Metric {
     fn check(&self) -> Result<(), Refusal> {
         seconds("forSeconds", (0, FOR_SECONDS_MAX), self.for_seconds)?;
@@ -348,7 +356,9 @@ impl Metric {
 impl InState {
     fn check(&self) -> Result<(), Refusal> {
         seconds("forSeconds", (0, FOR_SECONDS_MAX), self.for_seconds)?;
-        within("states", (1, 5), self.states.len(), "states")
+        within("states", (1, 5), self.states.len(), "states")?;
+        let mut states = self.states.iter();
+        states.try_for_each(|state| known("states", state, &enums::DEVICE_STATE))
     }
 }
 
@@ -359,7 +369,8 @@ impl ErrorRate {
             (1, WINDOW_SECONDS_MAX),
             self.window_seconds,
         )?;
-        seconds("errors", (1, ERRORS_MAX), self.errors)
+        seconds("errors", (1, ERRORS_MAX), self.errors)?;
+        known("severity", &self.severity, &enums::ERROR_SEVERITY)
     }
 }
 

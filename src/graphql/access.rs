@@ -31,6 +31,9 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
             "node" | "site" | "device" | "sites" | "devices" | "job" | "jobs" | "jobTypes"
             | "events" | "siteStatus" | "operatingHours" | "userSessions" | "topPages"
             | "topSearches" | "activityByUser" => Some(Permission::Read),
+            | "events" | "siteStatus" | "operatingHours" | "alert" | "alerts" | "alertRules" => {
+                Some(Permission::Read)
+            }
             "previewJob" => Some(Permission::Command),
             "pendingCommands" => Some(Permission::Obey),
             "systemConfiguration" | "collectionStatus" | "storeHealth" => {
@@ -46,7 +49,10 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
             "createJob" | "cancelJob" | "pauseJob" | "resumeJob" | "retryJob"
             | "setConfiguration" | "setSiteSchedule" | "setSiteSchedules" | "registerSite"
             | "updateSite" | "registerDevice" | "updateDevice" | "moveDevice" | "retireDevice"
-            | "setDeviceState" => Some(Permission::Command),
+            | "setDeviceState" | "acknowledgeAlert" | "resolveAlert" | "silenceAlert"
+            | "createAlertRule" | "updateAlertRule" | "deleteAlertRule" => {
+                Some(Permission::Command)
+            }
             "acknowledgeCommand" | "completeCommand" => Some(Permission::Obey),
             "createEnrolmentToken" | "revokeEnrolmentToken" => Some(Permission::Command),
             "enrolDevice" => Some(Permission::Enrol),
@@ -58,7 +64,7 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
         },
         OperationType::Subscription => match field {
             "__typename" => Some(Permission::BeKnown),
-            "events" | "jobProgress" => Some(Permission::Read),
+            "events" | "jobProgress" | "alerts" => Some(Permission::Read),
             "deviceCommands" => Some(Permission::Obey),
             _ => of_kind(|spec| spec.stream),
         },

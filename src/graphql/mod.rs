@@ -7,6 +7,10 @@ mod access;
 mod access_key_input;
 mod access_keys;
 mod activity;
+mod alert_commands;
+mod alert_rule_input;
+mod alert_rules;
+mod alerts;
 mod budget;
 pub mod bulk;
 mod collection;
@@ -124,6 +128,8 @@ pub struct Query(
     activity::Activity,
     job_commands::JobPlans,
     device_commands::DeviceQueries,
+    alerts::Alerts,
+    alert_rules::AlertRules,
     query::Events,
 );
 
@@ -137,6 +143,8 @@ pub struct Mutation(
     CanFail<registry::RegistryCommands>,
     CanFail<access_keys::KeyCommands>,
     CanFail<enrolment::EnrolmentCommands>,
+    CanFail<alert_commands::AlertCommands>,
+    CanFail<alert_rules::RuleCommands>,
     record::Record,
 );
 
@@ -145,6 +153,7 @@ pub struct Mutation(
 pub struct Subscription(
     job_progress::JobStreams,
     device_commands::DeviceStreams,
+    alerts::AlertStreams,
     subscription::Streams,
 );
 
@@ -181,6 +190,8 @@ fn builder() -> Builder {
         activity::Activity,
         job_commands::JobPlans,
         device_commands::DeviceQueries,
+        alerts::Alerts,
+        alert_rules::AlertRules,
         query::Events,
     ));
     let mutation = InOrder(Mutation(
@@ -191,11 +202,14 @@ fn builder() -> Builder {
         CanFail(registry::RegistryCommands),
         CanFail(access_keys::KeyCommands),
         CanFail(enrolment::EnrolmentCommands),
+        CanFail(alert_commands::AlertCommands),
+        CanFail(alert_rules::RuleCommands),
         record::Record,
     ));
     let subscription = Subscription(
         job_progress::JobStreams,
         device_commands::DeviceStreams,
+        alerts::AlertStreams,
         subscription::Streams,
     );
     Schema::build(query, mutation, subscription)

@@ -215,4 +215,8 @@ sets! {
     JobTypes = JOB_TYPE;
     CommandStates = COMMAND_STATE;
     ConfigurationEntities = CONFIGURATION_ENTITY;
+    AlertConditions = ALERT_CONDITION;
+    AlertStates = ALERT_STATE;
+    AlertSeverities = ALERT_SEVERITY;
+    ErrorSeverities = ERROR_SEVERITY;
 }

@@ -1,10 +1,15 @@
 //! Alerts and their rules as they stand.
 
-use entity::{alert_rules, alerts};
-use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder};
+use entity::{alert_rules, alerts, device_status, devices};
+use sea_orm::sea_query::Query;
+use sea_orm::{
+    ColumnTrait, Condition, DbBackend, EntityTrait, ExprTrait, Order, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect, Select,
+};
 
+use super::{Within, gathered};
 use crate::event::Instant;
-use crate::store::{Doing, List, Store, StoreError, is_among};
+use crate::store::{Allowance, Doing, List, Store, StoreError, is_among};
 
 /// An alert.
 pub type AlertRow = alerts::Model;
@@ -64,4 +69,134 @@ pub async fn of_causes(
         .order_by_asc(alerts::Column::OpenedAt);
     let rows = query.all(store.readers()).await;
     rows.doing("read the alerts of causes")
+}
+
+/// Place of an alert in their list: when it was opened, and its id.
+pub type AlertPlace = (i64, String);
+
+/// Which part of the list of alerts, those first that were opened last.
+#[derive(Clone, Debug, Default)]
+pub struct AlertsPage {
+    /// Of this part of the fleet.
+    pub within: Within,
+    /// In one of these states.
+    pub states: Option<Vec<String>>,
+    /// Of one of these severities.
+    pub severities: Option<Vec<String>>,
+    /// Of this rule.
+    pub rule_id: Option<String>,
+    /// At this site, or of it; a key that is in no table finds nothing.
+    pub site_key: Option<i64>,
+    /// Of this device.
+    pub device_key: Option<i64>,
+    /// After this place.
+    pub after: Option<AlertPlace>,
+    /// Before this place.
+    pub before: Option<AlertPlace>,
+    /// Taken from the end of the list.
+    pub from_end: bool,
+}
+
+impl AlertsPage {
+    fn rows(&self, backend: DbBackend) -> Select<alerts::Entity> {
+        let words = |column: alerts::Column, words: &Option<Vec<String>>| {
+            words.as_ref().map(|words| column.is_in(words.clone()))
+        };
+        let within = match &self.within {
+            Within::Whole => None,
+            Within::Sites(keys) => {
+                let keys = List::Int(keys.clone());
+                Some(is_among(alerts::Column::SiteKey, keys, backend))
+            }
+            Within::Device { device_key, .. } => Some(alerts::Column::DeviceKey.eq(*device_key)),
+        };
+        let rule = self.rule_id.as_deref();
+        let condition = Condition::all()
+            .add_option(within)
+            .add_option(words(alerts::Column::State, &self.states))
+            .add_option(words(alerts::Column::Severity, &self.severities))
+            .add_option(rule.map(|id| alerts::Column::RuleId.eq(id)))
+            .add_option(self.site_key.map(|key| alerts::Column::SiteKey.eq(key)))
+            .add_option(self.device_key.map(|key| alerts::Column::DeviceKey.eq(key)));
+        alerts::Entity::find().filter(condition)
+    }
+}
+
+/// Alerts, those first that were opened last; those of a page from the end too.
+///
+/// # Errors
+/// When the tables cannot be read, or the allowance does not suffice.
+pub async fn alerts_page(
+    store: &Store,
+    page: &AlertsPage,
+    (limit, allowance): (u64, &Allowance),
+) -> Result<Vec<AlertRow>, StoreError> {
+    let order = if page.from_end {
+        Order::Asc
+    } else {
+        Order::Desc
+    };
+    let (at, id) = (alerts::Column::OpenedAt, alerts::Column::AlertId);
+    let after = page.after.as_ref().map(|(opened_at, alert_id)| {
+        let same = at.eq(*opened_at).and(id.lt(alert_id.as_str()));
+        at.lt(*opened_at).or(same)
+    });
+    let before = page.before.as_ref().map(|(opened_at, alert_id)| {
+        let same = at.eq(*opened_at).and(id.gt(alert_id.as_str()));
+        at.gt(*opened_at).or(same)
+    });
+    let query = page
+        .rows(store.backend())
+        .filter(Condition::all().add_option(after).add_option(before))
+        .order_by(at, order.clone())
+        .order_by(id, order)
+        .limit(limit);
+    let weight_bytes = |row: &AlertRow| {
+        let reason = row.reason.as_ref().map_or(0, String::len);
+        size_of::<AlertRow>() + row.cause.len() + reason
+    };
+    let rows = query.stream(store.readers()).await.doing("read alerts")?;
+    let mut rows = gathered(rows, (allowance, weight_bytes), "read alerts").await?;
+    if page.from_end {
+        rows.reverse();
+    }
+    Ok(rows)
+}
+
+/// How many alerts there are on all pages.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn alerts_count(store: &Store, page: &AlertsPage) -> Result<u64, StoreError> {
+    let count = page.rows(store.backend()).count(store.readers()).await;
+    count.doing("count alerts")
+}
+
+/// Devices of which an open alert says that they are silent, by themselves or with all of their site. It
+/// honours the hours of the sites and maintenance as the rules do.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn silent_devices(store: &Store) -> Result<u64, StoreError> {
+    let gaps = Condition::all()
+        .add(alerts::Column::State.ne("RESOLVED"))
+        .add(alerts::Column::AlertCondition.eq("COLLECTION_GAP"));
+    let of = |column: alerts::Column, cause: &str| {
+        Query::select()
+            .column(column)
+            .from(alerts::Entity)
+            .cond_where(gaps.clone())
+            .and_where(alerts::Column::Cause.like(format!("{cause}/%")))
+            .to_owned()
+    };
+    let silent = Condition::any()
+        .add(devices::Column::DeviceKey.in_subquery(of(alerts::Column::DeviceKey, "device")))
+        .add(devices::Column::SiteKey.in_subquery(of(alerts::Column::SiteKey, "site")));
+    let query = devices::Entity::find()
+        .inner_join(device_status::Entity)
+        .filter(devices::Column::Lifecycle.eq("ACTIVE"))
+        .filter(device_status::Column::LastSeenAt.is_not_null())
+        .filter(silent);
+    let count = query.count(store.readers()).await;
+    count.doing("count silent devices")
 }

@@ -1,0 +1,497 @@
+//! Alerts as objects, their list, and the stream of what becomes of them.
+
+use std::sync::Arc;
+
+use async_graphql::{Context, Error, ID, InputObject, Object, SimpleObject, Subscription};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use entity::alert_transitions::Column;
+use futures_util::Stream;
+
+use super::error::bad_input;
+use super::fleet::{Device, Site};
+use super::order::InOrder;
+use super::pages::PageInfo;
+use super::scalars::{DateTime, Long};
+use super::subscription::{SLICE_BYTES_MAX, resumed};
+use super::words::{AlertConditions, AlertSeverities, AlertStates, Word};
+use super::{Api, access, api, cursor, of_failed};
+use crate::event::Instant;
+use crate::history::Within;
+use crate::history::alerts::{self, AlertPlace, AlertRow, AlertsPage};
+use crate::kinds::Kind;
+use crate::store::{EntityType, Place};
+
+/// Alerts of a page when no number is given.
+const PAGE_DEFAULT: usize = 50;
+/// Alerts of a page at most.
+const PAGE_MAX: usize = 1_000;
+/// A key that nothing has.
+const NONE: i64 = -1;
+
+/// An alert.
+#[derive(Clone, Debug)]
+pub(super) struct Alert(Arc<AlertRow>);
+
+impl Alert {
+    /// An alert that the caller may see, if there is such a one.
+    pub(super) async fn of(ctx: &Context<'_>, alert_id: &str) -> Result<Option<Self>, Error> {
+        let within = access::within(ctx).await?;
+        Self::read(api(ctx), &within, alert_id).await
+    }
+
+    async fn read(api: &Api, within: &Within, alert_id: &str) -> Result<Option<Self>, Error> {
+        if alert_id.contains('\0') {
+            // no id has it, and PostgreSQL takes no such text
+            return Ok(None);
+        }
+        let row = alerts::alert(api.store(), alert_id).await;
+        let row = row.map_err(|error| of_failed(api, &error))?;
+        let row = row.filter(|row| is_within(within, row));
+        Ok(row.map(|row| Self(Arc::new(row))))
+    }
+
+    fn place(&self) -> AlertPlace {
+        (self.0.opened_at, self.0.alert_id.clone())
+    }
+}
+
+/// Whether an alert is of what is read; one that is of no site or device is of the whole fleet.
+fn is_within(within: &Within, row: &AlertRow) -> bool {
+    match within {
+        Within::Whole => true,
+        Within::Sites(keys) => row.site_key.is_some_and(|key| keys.contains(&key)),
+        Within::Device { device_key, .. } => row.device_key == Some(*device_key),
+    }
+}
+
+fn time(micros: Option<i64>) -> Option<DateTime> {
+    micros.map(|micros| DateTime(Instant(micros)))
+}
+
+/// An alert: what a rule watches for has begun, or has been.
+#[Object]
+impl Alert {
+    /// Its id.
+    async fn alert_id(&self) -> ID {
+        ID(self.0.alert_id.clone())
+    }
+
+    /// Id of the rule that raised it.
+    async fn rule_id(&self) -> ID {
+        ID(self.0.rule_id.clone())
+    }
+
+    /// What people called the rule then.
+    async fn rule_name(&self) -> Option<&str> {
+        self.0.rule_name.as_deref()
+    }
+
+    /// What the rule watches for.
+    async fn condition(&self) -> Word<AlertConditions> {
+        Word::known(&self.0.alert_condition)
+    }
+
+    /// What it is for: `device/…`, `site/…`, `job/…`, each with an id, or `fleet`.
+    async fn cause(&self) -> &str {
+        &self.0.cause
+    }
+
+    /// Its state.
+    async fn state(&self) -> Word<AlertStates> {
+        Word::known(&self.0.state)
+    }
+
+    /// How bad it is.
+    async fn severity(&self) -> Word<AlertSeverities> {
+        Word::known(&self.0.severity)
+    }
+
+    /// The device that it is for, if it is for one.
+    async fn device(&self, ctx: &Context<'_>) -> Result<Option<Device>, Error> {
+        match self.0.device_key {
+            Some(key) => Device::load(ctx, key).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The site that it is for, or at which that stands or stood.
+    async fn site(&self, ctx: &Context<'_>) -> Result<Option<Site>, Error> {
+        match self.0.site_key {
+            Some(key) => Site::load(ctx, key).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The job that it is for, if it is for one.
+    async fn job_id(&self) -> Option<ID> {
+        self.0.job_id.clone().map(ID)
+    }
+
+    /// When what it is for began: of a silent device its last report.
+    async fn started_at(&self) -> DateTime {
+        DateTime(Instant(self.0.started_at))
+    }
+
+    /// When that had lasted long enough.
+    async fn opened_at(&self) -> DateTime {
+        DateTime(Instant(self.0.opened_at))
+    }
+
+    /// When its state last changed.
+    async fn changed_at(&self) -> DateTime {
+        DateTime(Instant(self.0.changed_at))
+    }
+
+    /// When what it is for was over, or somebody closed it; null while it is not resolved.
+    async fn ended_at(&self) -> Option<DateTime> {
+        time(self.0.ended_at)
+    }
+
+    /// How long what it is for lasted in all, in milliseconds; null while it is not resolved.
+    async fn duration_ms(&self) -> Option<Long> {
+        let ended_at = self.0.ended_at?;
+        Some(Long((ended_at - self.0.started_at) / 1_000))
+    }
+
+    /// When somebody took it up.
+    async fn acknowledged_at(&self) -> Option<DateTime> {
+        time(self.0.acknowledged_at)
+    }
+
+    /// Who took it up.
+    async fn acknowledged_by(&self) -> Option<&str> {
+        self.0.acknowledged_by.as_deref()
+    }
+
+    /// Until when nobody is told of it, or was to be.
+    async fn silenced_until(&self) -> Option<DateTime> {
+        time(self.0.silenced_until)
+    }
+
+    /// Who closed it; `alerts` when what it was for was over.
+    async fn resolved_by(&self) -> Option<&str> {
+        self.0.resolved_by.as_deref()
+    }
+
+    /// Why it moved last, for people.
+    async fn reason(&self) -> Option<&str> {
+        self.0.reason.as_deref()
+    }
+
+    /// What was measured when it was opened, in the unit of what the rule watches.
+    async fn value(&self) -> Option<f64> {
+        self.0.value
+    }
+
+    /// Beyond what it was opened, in the same unit.
+    async fn threshold(&self) -> Option<f64> {
+        self.0.threshold
+    }
+
+    /// Position of its last step, for `expectedVersion`.
+    async fn version(&self) -> Long {
+        Long(self.0.position)
+    }
+}
+
+/// Which alerts: all conditions given must hold.
+#[derive(Debug, Default, InputObject)]
+pub(super) struct AlertFilter {
+    /// In one of these states.
+    states: Option<Vec<Word<AlertStates>>>,
+    /// Of one of these severities.
+    severities: Option<Vec<Word<AlertSeverities>>>,
+    /// Raised by this rule.
+    rule_id: Option<ID>,
+    /// For this site, or something at it.
+    site_id: Option<ID>,
+    /// For this device.
+    device_id: Option<ID>,
+}
+
+impl AlertFilter {
+    async fn read(self, ctx: &Context<'_>) -> Result<AlertsPage, Error> {
+        let key = async |ty: EntityType, id: Option<ID>| match id {
+            None => Ok(None),
+            Some(id) if id.contains('\0') => Ok(Some(NONE)),
+            Some(id) => {
+                let key = api(ctx).store().key(ty, &id).await;
+                let key = key.map_err(|error| of_failed(api(ctx), &error))?;
+                Ok::<_, Error>(Some(key.unwrap_or(NONE)))
+            }
+        };
+        let (states, severities) = (self.states, self.severities);
+        Ok(AlertsPage {
+            states: states.map(|words| words.iter().map(Word::word).collect()),
+            severities: severities.map(|words| words.iter().map(Word::word).collect()),
+            rule_id: self.rule_id.map(|id| id.0.replace('\0', " ")),
+            site_key: key(EntityType::Site, self.site_id).await?,
+            device_key: key(EntityType::Device, self.device_id).await?,
+            ..AlertsPage::default()
+        })
+    }
+}
+
+/// The queries of alerts.
+#[derive(Debug)]
+pub(super) struct Alerts;
+
+#[Object]
+impl Alerts {
+    /// An alert by its id.
+    async fn alert(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Its id.")] alert_id: ID,
+    ) -> Result<Option<InOrder<Alert>>, Error> {
+        let alert = Alert::of(ctx, &alert_id).await?;
+        Ok(alert.map(InOrder))
+    }
+
+    /// Alerts, those first that were opened last.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are those of every connection"
+    )]
+    async fn alerts(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which alerts.")] filter: Option<AlertFilter>,
+        #[graphql(
+            desc = "Rows at most, from the beginning; 50 when neither is given, 1000 at most."
+        )]
+        first: Option<i32>,
+        #[graphql(desc = "Begins after this place.")] after: Option<String>,
+        #[graphql(desc = "Rows at most, from the end; 1000 at most.")] last: Option<i32>,
+        #[graphql(desc = "Ends before this place.")] before: Option<String>,
+    ) -> Result<Option<InOrder<AlertConnection>>, Error> {
+        let place = |text: Option<String>| text.as_deref().map(read_cursor).transpose();
+        let (rows, from_end) = size(first, last)?;
+        let page = AlertsPage {
+            within: access::within(ctx).await?,
+            after: place(after)?,
+            before: place(before)?,
+            from_end,
+            ..filter.unwrap_or_default().read(ctx).await?
+        };
+        let mut connection = AlertConnection::read(ctx, page, rows).await?;
+        if ctx.look_ahead().field("pageInfo").exists() {
+            connection.other = connection.is_more_on_the_other_side(ctx).await?;
+        }
+        Ok(Some(InOrder(connection)))
+    }
+}
+
+fn size(first: Option<i32>, last: Option<i32>) -> Result<(usize, bool), Error> {
+    let (name, rows) = match (first, last) {
+        (Some(_), Some(_)) => {
+            return Err(bad_input("first and last are both given, a page has one"));
+        }
+        (Some(first), None) => ("first", first),
+        (None, Some(last)) => ("last", last),
+        (None, None) => return Ok((PAGE_DEFAULT, false)),
+    };
+    let within = usize::try_from(rows).ok().filter(|rows| *rows <= PAGE_MAX);
+    let message = || format!("{name} is not between 0 and {PAGE_MAX}");
+    let rows = within.ok_or_else(|| bad_input(message()))?;
+    Ok((rows, last.is_some()))
+}
+
+fn write_cursor((opened_at, alert_id): &AlertPlace) -> String {
+    URL_SAFE_NO_PAD.encode(format!("alert:{opened_at}:{alert_id}"))
+}
+
+fn read_cursor(text: &str) -> Result<AlertPlace, Error> {
+    let place = || {
+        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+        let (opened_at, alert_id) = text.strip_prefix("alert:")?.split_once(':')?;
+        let known = !alert_id.contains('\0');
+        known.then_some((opened_at.parse().ok()?, alert_id.to_owned()))
+    };
+    place().ok_or_else(|| bad_input("not a cursor of this list"))
+}
+
+/// An alert with its place.
+#[derive(Debug, SimpleObject)]
+struct AlertEdge {
+    /// Place of the alert.
+    cursor: String,
+    /// The alert.
+    node: InOrder<Alert>,
+}
+
+/// A page of alerts.
+#[derive(Debug)]
+struct AlertConnection {
+    alerts: Vec<Alert>,
+    page: AlertsPage,
+    /// Whether there are more in the direction in which the page was read.
+    more: bool,
+    /// Whether there are more on the side from which it was read.
+    other: bool,
+}
+
+/// A page of alerts.
+#[Object]
+impl AlertConnection {
+    /// The alerts with their places.
+    async fn edges(&self) -> Vec<InOrder<AlertEdge>> {
+        let edge = |alert: &Alert| AlertEdge {
+            cursor: write_cursor(&alert.place()),
+            node: InOrder(alert.clone()),
+        };
+        self.alerts.iter().map(edge).map(InOrder).collect()
+    }
+
+    /// The alerts.
+    async fn nodes(&self) -> Vec<InOrder<Alert>> {
+        self.alerts.iter().cloned().map(InOrder).collect()
+    }
+
+    /// Where the page stands among the others.
+    async fn page_info(&self) -> InOrder<PageInfo> {
+        let (has_next_page, has_previous_page) = if self.page.from_end {
+            (self.other, self.more)
+        } else {
+            (self.more, self.other)
+        };
+        let cursor = |alert: Option<&Alert>| alert.map(|alert| write_cursor(&alert.place()));
+        InOrder(PageInfo {
+            has_next_page,
+            has_previous_page,
+            start_cursor: cursor(self.alerts.first()),
+            end_cursor: cursor(self.alerts.last()),
+        })
+    }
+
+    /// How many alerts there are on all pages; counted only when asked for.
+    async fn total_count(&self, ctx: &Context<'_>) -> Result<Option<Long>, Error> {
+        let api = api(ctx);
+        let count = alerts::alerts_count(api.store(), &self.page).await;
+        let count = count.map_err(|error| of_failed(api, &error))?;
+        Ok(Some(Long(i64::try_from(count).unwrap_or(i64::MAX))))
+    }
+}
+
+impl AlertConnection {
+    async fn read(ctx: &Context<'_>, page: AlertsPage, rows: usize) -> Result<Self, Error> {
+        let (api, loaders) = (api(ctx), super::loaders(ctx));
+        let limit = u64::try_from(rows + 1).unwrap_or(u64::MAX);
+        let found = alerts::alerts_page(api.store(), &page, (limit, loaders.allowance())).await;
+        let mut found = found.map_err(|error| of_failed(api, &error))?;
+        let more = found.len() > rows;
+        if page.from_end && more {
+            found.remove(0);
+        }
+        found.truncate(rows);
+        loaders.count(found.len())?;
+        let alerts = found.into_iter().map(|row| Alert(Arc::new(row)));
+        Ok(Self {
+            alerts: alerts.collect(),
+            page,
+            more,
+            other: false,
+        })
+    }
+
+    /// Whether there are alerts on the side from which the page was read.
+    async fn is_more_on_the_other_side(&self, ctx: &Context<'_>) -> Result<bool, Error> {
+        let page = &self.page;
+        let begins_at = if page.from_end {
+            &page.before
+        } else {
+            &page.after
+        };
+        if begins_at.is_none() {
+            return Ok(false);
+        }
+        let mut beyond = AlertsPage {
+            after: None,
+            before: None,
+            from_end: false,
+            ..page.clone()
+        };
+        if page.from_end {
+            beyond.after = self.alerts.last().map(Alert::place);
+        } else {
+            beyond.before = self.alerts.first().map(Alert::place);
+        }
+        let (api, allowance) = (api(ctx), super::loaders(ctx).allowance());
+        let found = alerts::alerts_page(api.store(), &beyond, (1, allowance)).await;
+        let found = found.map_err(|error| of_failed(api, &error))?;
+        Ok(!found.is_empty())
+    }
+}
+
+/// An alert that has moved.
+#[derive(Clone, Debug, SimpleObject)]
+pub(super) struct AlertMove {
+    /// As `after`: what comes next.
+    cursor: String,
+    /// The state that it has come to.
+    state: Word<AlertStates>,
+    /// The alert as it stands now.
+    alert: InOrder<Alert>,
+}
+
+/// The stream of alerts.
+#[derive(Debug)]
+pub(super) struct AlertStreams;
+
+#[Subscription]
+impl AlertStreams {
+    /// Alerts whenever one moves: is opened, acknowledged, silenced or resolved.
+    async fn alerts(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(
+            desc = "Begins after this place: what was recorded since comes first. Without it only what is \
+                    recorded from now on."
+        )]
+        after: Option<String>,
+    ) -> Result<impl Stream<Item = Result<InOrder<AlertMove>, Error>>, Error> {
+        let api = api(ctx).clone();
+        let (loaders, caller) = (super::loaders(ctx), access::caller(ctx));
+        let from = match resumed(ctx, after.as_deref()) {
+            Some(text) => cursor::read_to_follow(&api, text).await?,
+            None => api.store().head(),
+        };
+        let within = access::within(ctx).await?;
+        Ok(async_stream::stream! {
+            let tail = api.store().tail(from, Some(&[Kind::AlertTransition]));
+            let mut tail = tail.in_slices_of(SLICE_BYTES_MAX);
+            loop {
+                let events = match tail.next().await {
+                    Ok(events) => events,
+                    Err(error) => {
+                        yield Err(of_failed(&api, &error));
+                        break;
+                    }
+                };
+                for event in events {
+                    if !access::sees(caller, api.store().names(), &event) {
+                        continue;
+                    }
+                    let text = |column: Column| event.fact.cell(column).text().unwrap_or_default();
+                    let alert = Alert::read(&api, &within, text(Column::AlertId)).await;
+                    let moved = match alert {
+                        Ok(Some(alert)) => Ok(InOrder(AlertMove {
+                            cursor: cursor::write(api.store().identity(), Place::of(&event)),
+                            state: Word::known(text(Column::State)),
+                            alert: InOrder(alert),
+                        })),
+                        Ok(None) => continue,
+                        Err(error) => Err(error),
+                    };
+                    let has_failed = moved.is_err();
+                    yield moved;
+                    loaders.begin();
+                    if has_failed {
+                        return;
+                    }
+                }
+            }
+        })
+    }
+}
