@@ -8,10 +8,14 @@ use entity::{device_metrics as metrics, device_status};
 
 use super::AlertError;
 use super::evaluate::Evaluator;
-use super::fleet::{Device, Scope};
+use super::fleet::{Device, Fleet, Scope};
 use super::gaps::{Gaps, Sign, Told};
+use super::rates::Rates;
+use super::recall;
 use super::rule::{Rule, Watch};
 use super::rules::all_rules;
+use super::runs::Runs;
+use super::states::States;
 use super::verdict::{Cause, End, Verdict};
 use crate::event::{Event, Instant, Position, Provenance};
 use crate::history::alerts::{self, AlertRow};
@@ -36,15 +40,33 @@ pub(super) async fn evaluator(ingest: &Ingest) -> Result<Evaluator, AlertError> 
         let rule = Arc::new(rule);
         match &rule.spec.watch {
             Watch::CollectionGap(gap) => {
-                let gaps = Gaps::new(Arc::clone(&rule), gap.clone(), scope);
+                let gaps = Gaps::new(Arc::clone(&rule), gap.clone(), scope.clone());
                 evaluator.gaps.push(gaps);
             }
-            Watch::Metric(_) | Watch::State(_) | Watch::ErrorRate(_) | Watch::JobFailure(_) => {}
+            Watch::State(state) => {
+                let states = States::new(Arc::clone(&rule), state.clone(), scope.clone());
+                evaluator.states.push(states);
+            }
+            Watch::Metric(metric) => {
+                let runs = Runs::new(Arc::clone(&rule), metric.clone(), scope.clone());
+                evaluator.runs.push(runs);
+            }
+            Watch::ErrorRate(rate) => {
+                let rates = Rates::new(Arc::clone(&rule), rate.clone(), scope.clone());
+                evaluator.rates.push(rates);
+            }
+            Watch::JobFailure(failure) => {
+                evaluator
+                    .failures
+                    .push((Arc::clone(&rule), failure.clone()));
+            }
         }
-        evaluator.rules.insert(rule.rule_id.clone());
+        evaluator.rules.insert(rule.rule_id.clone(), scope);
     }
     remember(store, &mut evaluator, (&statuses, &open), now).await?;
-    evaluator.verdicts = outdated(&evaluator, &open, now);
+    recall::all(store, &mut evaluator, &open, now).await?;
+    let outdated = outdated(&evaluator, &open, now);
+    evaluator.verdicts.extend(outdated);
     Ok(evaluator)
 }
 
@@ -196,19 +218,33 @@ fn outdated(evaluator: &Evaluator, open: &[AlertRow], now: Instant) -> Vec<Verdi
     let mut verdicts = Vec::new();
     for row in open {
         let Some(cause) = cause_of(row) else { continue };
-        if !evaluator.rules.contains(&row.rule_id) {
+        let Some(scope) = evaluator.rules.get(&row.rule_id) else {
             verdicts.push(end(row, cause, "its rule was deleted or disabled"));
             continue;
-        }
-        let of_rule = |gaps: &&Gaps| gaps.rule_id() == row.rule_id;
-        if let Some(gaps) = evaluator.gaps.iter().find(of_rule)
-            && !gaps.is_concerned_with(&cause)
-        {
+        };
+        let is_gap = |gaps: &&Gaps| gaps.rule_id() == row.rule_id;
+        let is_meant = match evaluator.gaps.iter().find(is_gap) {
+            Some(gaps) => gaps.is_concerned_with(&cause),
+            None => is_meant(&evaluator.fleet, scope, &cause),
+        };
+        if !is_meant {
             let reason = "it is out of use, or the rule is not for it any more";
             verdicts.push(end(row, cause, reason));
         }
     }
     verdicts
+}
+
+/// Whether a rule is for a cause, and that is in use.
+fn is_meant(fleet: &Fleet, scope: &Scope, cause: &Cause) -> bool {
+    match cause {
+        Cause::Device(key) => {
+            let device = fleet.devices.get(key);
+            device.is_some_and(|device| device.is_active && scope.has(*key, device.site))
+        }
+        Cause::Site(key) => scope.has_site(*key),
+        Cause::Job(_) | Cause::Fleet => true,
+    }
 }
 
 /// The cause of an alert, by keys.

@@ -1,27 +1,42 @@
 //! All rules together: what follows for alerts from an event, and from time that passes. It does no I/O
 //! and reads no clock.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use entity::{
-    device_metrics as metrics, device_registrations as registration,
-    device_state_history as states, site_operating_schedules as schedule,
+    alert_transitions as step, device_metrics as metrics, device_registrations as registration,
+    device_state_history as states, error_logs as errors, site_operating_schedules as schedule,
     site_registrations as site,
 };
 
-use super::fleet::{Device, Fleet};
+use super::failures::JobEnd;
+use super::fleet::{Device, Fleet, Scope};
 use super::gaps::{Gaps, LIVE_MS, Sign};
+use super::rates::{Fault, Rates};
+use super::rule::{Failure, Rule};
+use super::runs::{Reading, Runs, apart_ms};
+use super::states::States;
 use super::verdict::Verdict;
-use crate::event::{Event, Instant};
+use crate::event::{Cell, Event, Instant};
 use crate::kinds::Kind;
+use crate::timers::Timers;
 
 /// The rules that are enabled, with what they need to know.
 #[derive(Debug, Default)]
 pub(super) struct Evaluator {
     pub(super) fleet: Fleet,
-    /// Ids of the rules.
-    pub(super) rules: HashSet<String>,
+    /// The rules by their ids, with what each is for.
+    pub(super) rules: HashMap<String, Scope>,
     pub(super) gaps: Vec<Gaps>,
+    pub(super) states: Vec<States>,
+    pub(super) runs: Vec<Runs>,
+    pub(super) rates: Vec<Rates>,
+    pub(super) failures: Vec<(Arc<Rule>, Failure)>,
+    /// Jobs that have ended and are not judged yet.
+    pub(super) ended: Vec<JobEnd>,
+    /// When alerts that are silenced are open again.
+    pub(super) silenced: Timers<String>,
     /// What follows and is not recorded yet.
     pub(super) verdicts: Vec<Verdict>,
     /// Sites whose hours are to be read anew.
@@ -46,15 +61,15 @@ impl Evaluator {
                     .extend(event.fact.cell(site::Column::SiteKey).int());
             }
             Kind::AlertRuleChange => self.is_outdated = true,
-            Kind::JobOutcome
-            | Kind::ErrorLog
-            | Kind::ConfigurationChange
+            Kind::AlertTransition => self.moved(event),
+            Kind::ErrorLog => self.failed(event, now),
+            Kind::JobOutcome => self.ended.extend(JobEnd::of(event)),
+            Kind::ConfigurationChange
             | Kind::UserActivity
             | Kind::ApiRequest
             | Kind::JobTransition
             | Kind::AuditEntry
-            | Kind::CommandTransition
-            | Kind::AlertTransition => {}
+            | Kind::CommandTransition => {}
         }
     }
 
@@ -82,6 +97,50 @@ impl Evaluator {
         for gaps in &mut self.gaps {
             gaps.hear(&self.fleet, sign, &mut self.verdicts);
         }
+        for runs in &mut self.runs {
+            let Some(value) = number(fact.cell(runs.metric.measure.column())) else {
+                continue;
+            };
+            let reading = Reading {
+                device,
+                at: fact.occurred_at,
+                value,
+                apart_ms: apart_ms(interval.int()),
+            };
+            runs.hear(&self.fleet, reading, &mut self.verdicts);
+        }
+    }
+
+    fn failed(&mut self, event: &Event, now: Instant) {
+        let cell = |column: errors::Column| event.fact.cell(column);
+        let fault = Fault {
+            at: event.fact.occurred_at,
+            position: event.position,
+            severity: cell(errors::Column::Severity).text().unwrap_or_default(),
+            device: cell(errors::Column::DeviceKey).int(),
+            provenance: event.fact.provenance,
+        };
+        for rates in &mut self.rates {
+            rates.hear(&self.fleet, (fault, now), &mut self.verdicts);
+        }
+    }
+
+    /// An alert that is silenced is open again when that is over.
+    fn moved(&mut self, event: &Event) {
+        let cell = |column: step::Column| event.fact.cell(column);
+        let Some(alert_id) = cell(step::Column::AlertId).text().map(str::to_owned) else {
+            return;
+        };
+        match cell(step::Column::SilencedSeconds).int() {
+            Some(seconds) => {
+                let until = event
+                    .fact
+                    .occurred_at
+                    .plus_ms(seconds.saturating_mul(1_000));
+                self.silenced.set(alert_id, until);
+            }
+            None => self.silenced.clear(&alert_id),
+        }
     }
 
     fn in_state(&mut self, event: &Event, now: Instant) {
@@ -100,6 +159,9 @@ impl Evaluator {
         device.state = state.map(str::to_owned);
         for gaps in &mut self.gaps {
             gaps.changed(&self.fleet, (key, now), &mut self.verdicts);
+        }
+        for states in &mut self.states {
+            states.changed(&self.fleet, (key, at.0), &mut self.verdicts);
         }
     }
 
@@ -133,6 +195,12 @@ impl Evaluator {
         for gaps in &mut self.gaps {
             gaps.changed(&self.fleet, (key, now), &mut self.verdicts);
         }
+        for states in &mut self.states {
+            states.changed(&self.fleet, (key, now), &mut self.verdicts);
+        }
+        for runs in &mut self.runs {
+            runs.changed(&self.fleet, (key, now), &mut self.verdicts);
+        }
     }
 
     /// The hours of sites were read anew.
@@ -149,5 +217,25 @@ impl Evaluator {
         for gaps in &mut self.gaps {
             gaps.look(&self.fleet, now, &mut self.verdicts);
         }
+        for states in &mut self.states {
+            states.look(&self.fleet, now, &mut self.verdicts);
+        }
+        for rates in &mut self.rates {
+            rates.look(now, &mut self.verdicts);
+        }
+    }
+}
+
+/// The value of a measure, if there is one.
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    reason = "what is counted of a device is far below 2⁵³, and a threshold is no more exact"
+)]
+fn number(cell: &Cell) -> Option<f64> {
+    match cell {
+        Cell::Float(number) => Some(*number),
+        Cell::Int(number) => Some(*number as f64),
+        Cell::Null | Cell::Text(_) | Cell::Json(_) | Cell::Reference(_) => None,
     }
 }

@@ -8,11 +8,17 @@
 mod begin;
 mod commands;
 mod evaluate;
+mod failures;
 mod fleet;
 mod gaps;
+mod judge;
+mod rates;
+mod recall;
 mod record;
 pub mod rule;
 mod rules;
+mod runs;
+mod states;
 mod verdict;
 mod watcher;
 

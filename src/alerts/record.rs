@@ -110,8 +110,12 @@ async fn held(
     let rules: BTreeSet<&str> = verdicts.iter().map(|verdict| of(verdict).0).collect();
     let rules = rules.into_iter().map(str::to_owned).collect();
     let causes = named.iter().map(|named| named.cause.clone()).collect();
-    let ids = named.iter().filter_map(|named| named.alert_id.clone());
-    let rows = alerts::of_causes(store, (rules, causes), ids.collect(), now).await?;
+    let since = verdicts.iter().filter_map(|verdict| match verdict {
+        Verdict::Begins(begin) => Some(begin.since),
+        Verdict::Ends(_) => None,
+    });
+    let since = since.min().unwrap_or(now);
+    let rows = alerts::of_causes(store, (rules, causes), (since, now)).await?;
     let mut held: HashMap<String, Vec<AlertRow>> = HashMap::new();
     for row in rows {
         let entity = cause_entity(&row.rule_id, &row.cause);
@@ -131,7 +135,11 @@ async fn step(
     match (verdict, open) {
         (Verdict::Begins(_), Some(_)) | (Verdict::Ends(_), None) => Ok(None),
         (Verdict::Begins(begin), None) => {
-            let is_known = |row: &AlertRow| Some(&row.alert_id) == named.alert_id.as_ref();
+            // it had begun when somebody closed the alert of it
+            let is_known = |row: &AlertRow| {
+                let ended_at = row.ended_at.unwrap_or(i64::MIN);
+                Some(&row.alert_id) == named.alert_id.as_ref() || ended_at > begin.since.0
+            };
             if held.iter().any(is_known) {
                 return Ok(None);
             }
@@ -286,4 +294,34 @@ pub(super) async fn moved(
         .given(Column::Reason, step.reason)
         .finish()?;
     Ok(event)
+}
+
+/// An alert whose silence is over is open again; nothing when somebody has moved it meanwhile.
+pub(super) async fn reopen(ingest: &Ingest, alert_id: &str) -> Result<(), AlertError> {
+    let store = ingest.store();
+    let Some(row) = alerts::alert(store, alert_id).await? else {
+        return Ok(());
+    };
+    let entity = cause_entity(&row.rule_id, &row.cause);
+    let version = store.version(&entity).await?;
+    // read behind the version, so that a step after it is noticed
+    let row = alerts::alert(store, alert_id).await?;
+    let now = ingest.clock().now();
+    let is_over = |row: &AlertRow| row.silenced_until.is_none_or(|until| until <= now.0);
+    let Some(row) = row.filter(|row| row.state == "SILENCED" && is_over(row)) else {
+        return Ok(());
+    };
+    let step = Step {
+        state: "OPEN",
+        at: Instant(row.silenced_until.unwrap_or(now.0)),
+        by: BY,
+        reason: Some("its silence is over"),
+        silenced_seconds: None,
+    };
+    let event = moved(store, &row, &step).await?;
+    let expect = Expect::changing(entity, version);
+    match ingest.command(vec![event], Some(expect)).await {
+        Ok(_) | Err(AppendError::Stale { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant as Moment, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::evaluate::Evaluator;
-use super::{AlertError, begin, record};
+use super::{AlertError, begin, judge, record};
 use crate::event::{Instant, Position};
 use crate::ingest::Ingest;
 use crate::kinds::Kind;
@@ -118,12 +118,17 @@ impl Watcher {
                         evaluator.hear(&event, now);
                     }
                     begin::reschedule(store, &mut evaluator).await?;
+                    judge::pending(store, &mut evaluator).await?;
                 },
                 _ = looks.tick() => look = Some((self.ingest.clock().now(), store.head())),
             }
             // silence is judged when all that was recorded until then has been heard
             if let Some((now, _)) = look.take_if(|(_, head)| tail.position() >= *head) {
                 evaluator.look(now);
+                for (_, alert_id) in evaluator.silenced.due(now) {
+                    evaluator.silenced.clear(&alert_id);
+                    record::reopen(&self.ingest, &alert_id).await?;
+                }
             }
             self.record(&mut evaluator).await?;
             self.mark(store, &tail).await?;

@@ -8,7 +8,7 @@ use super::scalars::{DateTime, Long};
 use super::words::{EventKinds, OutcomeCodes, Shown};
 use super::{Api, of_failed};
 use crate::event::{Instant, Provenance};
-use crate::history::collection;
+use crate::history::{alerts, collection};
 use crate::kinds::Kind;
 
 /// Intervals after which a source that is expected at intervals is stale, and a device silent.
@@ -71,8 +71,8 @@ struct SourceState {
     newest_at: Option<DateTime>,
     /// How often something is expected, in seconds; null when it comes as it happens.
     expected_interval_seconds: Option<i32>,
-    /// Devices in use that have reported before and are silent now, for longer than ten of the
-    /// expected intervals; null when it comes as it happens.
+    /// Devices in use of which an open alert says that they are silent, by themselves or with all of their
+    /// site: longer than the rules allow, while the site is at work; null when it comes as it happens.
     gaps: Option<i32>,
     /// Whether there is enough to read insights from: at least 100 records over at least 7 days.
     insight_ready: bool,
@@ -112,11 +112,7 @@ impl CollectionStatus {
             let of_kind: Vec<&collection_counters::Model> = of_kind.collect();
             let of_kind_refused = refused.iter().filter(|row| row.kind == kind.spec().wire);
             let silent = match interval_ms(kind) {
-                Some(interval) => {
-                    let since = now.plus_ms(-STALE_INTERVALS * interval);
-                    let silent = collection::silent_devices(store, since).await;
-                    Some(silent.map_err(failed)?)
-                }
+                Some(_) => Some(alerts::silent_devices(store).await.map_err(failed)?),
                 None => None,
             };
             sources.push(InOrder(SourceState {

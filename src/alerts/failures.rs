@@ -1,0 +1,148 @@
+//! Jobs that failed. An alert is for the job that a person has made: one that recurs, or that was retried,
+//! is the cause of what its runs and retries come to, and the next that completes closes its alert.
+
+use std::sync::Arc;
+
+use entity::job_outcomes::Column;
+
+use super::rule::{Failure, Rule};
+use super::verdict::{Begin, Cause, End, Verdict};
+use crate::event::{Event, Instant, Provenance};
+use crate::history::jobs;
+use crate::store::{Store, StoreError};
+
+/// How many jobs at most are followed from a retry to what it is one of.
+const PARENTS_MAX: usize = 16;
+/// An outcome that is told this much later is history.
+const HISTORY_MS: i64 = 24 * 3_600 * 1_000;
+
+/// The outcome of a job as a whole.
+#[derive(Clone, Debug)]
+pub(super) struct JobEnd {
+    job_id: String,
+    job_type: String,
+    status: String,
+    failed_percent: f64,
+    at: Instant,
+    provenance: Provenance,
+}
+
+impl JobEnd {
+    /// Reads it from an outcome; `None` for one of a device, or of long ago.
+    pub(super) fn of(event: &Event) -> Option<Self> {
+        let cell = |column: Column| event.fact.cell(column);
+        let text = |column: Column| cell(column).text().map(str::to_owned);
+        let is_history = event.fact.occurred_at < event.recorded_at.plus_ms(-HISTORY_MS);
+        if cell(Column::Scope).text() != Some("JOB") || is_history {
+            return None;
+        }
+        let count = |column: Column| {
+            let count = cell(column)
+                .int()
+                .and_then(|count| i32::try_from(count).ok());
+            count.map_or(0.0, f64::from)
+        };
+        let targeted = count(Column::DevicesTargeted);
+        let failed = count(Column::DevicesFailed);
+        Some(Self {
+            job_id: text(Column::JobId)?,
+            job_type: text(Column::JobType)?,
+            status: text(Column::Status)?,
+            failed_percent: if targeted > 0.0 {
+                failed * 100.0 / targeted
+            } else {
+                0.0
+            },
+            at: event.fact.occurred_at,
+            provenance: event.fact.provenance,
+        })
+    }
+
+    fn has_failed(&self, failure: &Failure) -> bool {
+        match failure.failed_percent {
+            Some(percent) => self.failed_percent >= percent,
+            None => matches!(self.status.as_str(), "FAILED" | "ERROR" | "TIMEOUT"),
+        }
+    }
+}
+
+/// What follows from the outcome of a job by a rule.
+pub(super) async fn judge(
+    store: &Store,
+    (rule, failure): (&Arc<Rule>, &Failure),
+    ended: &JobEnd,
+) -> Result<Option<Verdict>, StoreError> {
+    let types = &failure.job_types;
+    if !types.is_empty() && !types.contains(&ended.job_type) {
+        return Ok(None);
+    }
+    let has_failed = ended.has_failed(failure);
+    if !has_failed && ended.status != "COMPLETED" {
+        return Ok(None);
+    }
+    let (job_id, sites) = root(store, &ended.job_id, has_failed || !rule.is_for_all()).await?;
+    let is_meant = rule.is_for_all() || {
+        let names = store.names();
+        let has = |site: &i64| {
+            let id = names.id(*site);
+            id.is_some_and(|id| rule.spec.site_ids.iter().any(|site| **site == *id))
+        };
+        sites.iter().any(has)
+    };
+    if !is_meant {
+        return Ok(None);
+    }
+    let cause = Cause::Job(job_id);
+    Ok(Some(if has_failed {
+        Verdict::Begins(Begin {
+            rule: Arc::clone(rule),
+            cause,
+            since: ended.at,
+            at: ended.at,
+            measured: failure
+                .failed_percent
+                .map(|percent| (ended.failed_percent, percent)),
+            reason: format!(
+                "{} ended as {}, {:.0} % of its devices failed",
+                ended.job_type, ended.status, ended.failed_percent
+            ),
+            provenance: ended.provenance,
+            site: match sites.as_slice() {
+                [site] => Some(*site),
+                _ => None,
+            },
+        })
+    } else {
+        Verdict::Ends(End {
+            rule_id: rule.rule_id.clone(),
+            cause,
+            at: ended.at,
+            reason: "it completed".to_owned(),
+        })
+    }))
+}
+
+/// The job that a job comes from in the end, and, if that is asked for, the sites of its devices.
+async fn root(
+    store: &Store,
+    job_id: &str,
+    with_sites: bool,
+) -> Result<(String, Vec<i64>), StoreError> {
+    let mut root = job_id.to_owned();
+    for _ in 0..PARENTS_MAX {
+        let job = jobs::job(store, &root).await?;
+        match job.and_then(|job| job.parent_job_id) {
+            Some(parent) => root = parent,
+            None => break,
+        }
+    }
+    let mut sites = Vec::new();
+    if with_sites {
+        for target in jobs::targets(store, job_id).await? {
+            sites.extend(store.names().site_of_device(target.device_key));
+        }
+        sites.sort_unstable();
+        sites.dedup();
+    }
+    Ok((root, sites))
+}
