@@ -3,6 +3,7 @@
 use homepot_analytics::kinds::Kind;
 use serde_json::{Value, json};
 
+use super::alerts::opened;
 use super::app::on_each_database;
 use super::inputs::minimal;
 
@@ -10,6 +11,7 @@ use super::inputs::minimal;
 async fn an_event_of_every_kind_is_found_again_by_its_id() {
     on_each_database(async |app| {
         app.fleet().await;
+        opened(app, &["till-1"]).await;
         for spec in Kind::ALL.iter().map(|kind| kind.spec()) {
             if spec.recordable {
                 app.record(json!([{ spec.wire: minimal(spec, 1) }])).await;

@@ -7,6 +7,7 @@ use homepot_analytics::identity::Role;
 use homepot_analytics::kinds::{Audience, Kind, Spec};
 use serde_json::{Value, json};
 
+use super::super::alerts::opened;
 use super::super::app::{TestApp, on_each_database};
 use super::super::inputs::minimal;
 use super::super::job_steps::issued;
@@ -50,6 +51,20 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("topPages", "{ topPages { nodes { pageUrl } } }",                "YY -- YY -- YY -- FF FF"),
     ("topSearches", "{ topSearches { nodes { query } } }",            "YY -- YY -- YY -- FF FF"),
     ("activityByUser", "{ activityByUser { nodes { userId } } }",     "YY -- YY -- YY -- FF FF"),
+    ("alert", "{ alert(alertId: \"none\") { alertId } }",             "-- -- -- -- -- -- FF FF"),
+    ("alerts", "{ alerts(filter: { deviceId: \"DEVICE\" }) { nodes { alertId } totalCount } }",
+                                                                      "YY Y- YY Y- YY Y- FF FF"),
+    ("alertRules", "{ alertRules { ruleId } }",                       "YY YY YY YY YY YY FF FF"),
+    ("acknowledgeAlert", "mutation { acknowledgeAlert(input: { alertId: \"none\" }) {
+        alert { state } userErrors { code } } }",                     "FF FF -- -- -- FF FF FF"),
+    ("resolveAlert", "mutation { resolveAlert(input: { alertId: \"none\" }) {
+    ("silenceAlert", "mutation { silenceAlert(input: { alertId: \"none\", until: \"2026-11-23T13:00:00Z\" }) {
+    ("createAlertRule", "mutation { createAlertRule(input: { name: \"r\", severity: INFO, siteIds: [\"SITE\"],
+        watch: { jobFailure: {} } }) { rule { ruleId } userErrors { code } } }",
+                                                                      "FF FF YY Y- YY FF FF FF"),
+    ("updateAlertRule", "mutation { updateAlertRule(input: { ruleId: \"none\", name: \"r\" }) {
+        rule { ruleId } userErrors { code } } }",                     "FF FF -- -- -- FF FF FF"),
+    ("deleteAlertRule", "mutation { deleteAlertRule(input: { ruleId: \"none\" }) {
     ("siteStatus", "{ siteStatus(siteId: \"SITE\") { state } }",      "YY Y- YY Y- YY Y- FF FF"),
     ("operatingHours", "{ operatingHours(siteId: \"SITE\", from: \"2026-11-23T00:00:00Z\",
         to: \"2026-11-30T00:00:00Z\") { start } }",                   "YY Y- YY Y- YY Y- FF FF"),
@@ -310,6 +325,7 @@ async fn furnished(app: &TestApp) -> [Place; 2] {
     };
     app.record(json!([done("PAGE_VIEW"), done("SEARCH_QUERY")]))
         .await;
+    opened(app, &["till-1", "till-3"]).await;
     app.data("mutation { setConfiguration(input: { entityType: SYSTEM, parameterName: \"p\", value: 1 }) { userErrors { code } } }")
         .await;
     places.try_into().ok().unwrap()
