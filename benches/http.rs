@@ -80,6 +80,7 @@ async fn main() -> anyhow::Result<()> {
         tls: None,
         tokens: homepot_analytics::identity::TokenArgs::default(),
         edge: homepot_analytics::http::EdgeArgs::default(),
+        webhooks: homepot_analytics::webhooks::WebhookArgs::default(),
         allowed_hosts: Vec::new(),
         limits: LimitArgs::default(),
         clock: Clock::system(),

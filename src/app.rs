@@ -25,6 +25,7 @@ use crate::jobs::{Deliveries, Orchestrator};
 use crate::projections::{self, Runner};
 use crate::store::{Location, OpenError, Options, Store, StoreError, Tasks};
 use crate::telemetry::chain;
+use crate::webhooks::{Outbox, WebhookArgs};
 
 /// How long a server that stops may take to append what it has accepted: longer than the writer
 /// waits for a lock. After it, a database that does not answer holds the stop up no more.
@@ -118,6 +119,8 @@ pub struct Start {
     pub tokens: TokenArgs,
     /// What stands between clients and this server.
     pub edge: EdgeArgs,
+    /// Where webhooks may go.
+    pub webhooks: WebhookArgs,
     /// Further names under which it may be reached.
     pub allowed_hosts: Vec<String>,
     /// The documents that are known by a name.
@@ -195,7 +198,8 @@ impl App {
         };
         let tokens = Tokens::open(&start.tokens).await?;
         let (store, tasks) = open(location, &start.limits, start.clock).await?;
-        let mut parts = Parts::start(&store, &start.limits, start.access).await?;
+        let given = (start.access, start.webhooks);
+        let mut parts = Parts::start(&store, &start.limits, given).await?;
         let log = RequestLog {
             background: parts.api.background.clone(),
             clock: store.clock().clone(),
@@ -350,7 +354,11 @@ impl Parts {
         strangers
     }
 
-    async fn start(store: &Store, limits: &LimitArgs, access: Access) -> Result<Self, AppError> {
+    async fn start(
+        store: &Store,
+        limits: &LimitArgs,
+        (access, webhooks): (Access, WebhookArgs),
+    ) -> Result<Self, AppError> {
         let refused: Arc<Denials> = Arc::default();
         let keys = Keys::load(store).await.map_err(AppError::Keys)?;
         let ingest = Ingest::new(store.clone());
@@ -367,6 +375,7 @@ impl Parts {
             keys: Arc::new(keys),
             deliveries: Deliveries::default(),
             refused: Arc::clone(&refused),
+            webhooks,
             spending: (access == Access::Closed).then(|| Arc::new(Spending::new(limits.rates()))),
         };
         let parts = Self {
@@ -395,6 +404,8 @@ impl Parts {
         parts.tracker.spawn(health.run(parts.stop.clone()));
         let watcher = Watcher::new(ingest.clone(), parts.api.folded.clone());
         parts.tracker.spawn(watcher.run(parts.stop.clone()));
+        let outbox = Outbox::new(ingest.clone(), webhooks);
+        parts.tracker.spawn(outbox.run(parts.stop.clone()));
         let orchestrator = Orchestrator::new(ingest.clone());
         parts.tracker.spawn(orchestrator.run(parts.stop.clone()));
         let deliveries = parts.api.deliveries.clone();

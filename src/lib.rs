@@ -88,3 +88,4 @@ pub mod simulate;
 pub mod store;
 pub mod telemetry;
 mod timers;
+pub mod webhooks;

@@ -110,6 +110,7 @@ async fn serve(arguments: ServeArgs) -> anyhow::Result<()> {
         access,
         tokens: arguments.tokens,
         edge: arguments.http.edge.clone(),
+        webhooks: arguments.http.webhooks,
         location: location(&arguments.database, true)?,
         listen: arguments.http.listen,
         documents: documents(&arguments.http)?,
@@ -226,6 +227,7 @@ async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
         access: Access::Open,
         tokens: TokenArgs::default(),
         edge: arguments.http.edge.clone(),
+        webhooks: arguments.http.webhooks,
         location: Location {
             url: arguments.database,
             readers_max,

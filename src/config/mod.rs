@@ -229,6 +229,9 @@ pub struct HttpArgs {
     /// What stands between clients and this server.
     #[command(flatten)]
     pub edge: crate::http::EdgeArgs,
+    /// Where webhooks may go.
+    #[command(flatten)]
+    pub webhooks: crate::webhooks::WebhookArgs,
 }
 
 /// Arguments of `serve`.

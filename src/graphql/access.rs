@@ -40,7 +40,7 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
                 Some(Permission::ReadWhole)
             }
             "enrolmentTokens" => Some(Permission::Command),
-            "accessKeys" => Some(Permission::Administer),
+            "accessKeys" | "webhooks" | "webhookDeliveries" => Some(Permission::Administer),
             _ => of_kind(|spec| spec.list),
         },
         OperationType::Mutation => match field {
@@ -57,7 +57,8 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
             "createEnrolmentToken" | "revokeEnrolmentToken" => Some(Permission::Command),
             "enrolDevice" => Some(Permission::Enrol),
             "rotateOwnKey" => Some(Permission::RotateOwn),
-            "createAccessKey" | "revokeAccessKey" | "rotateAccessKey" => {
+            "createAccessKey" | "revokeAccessKey" | "rotateAccessKey" | "createWebhook"
+            | "updateWebhook" | "deleteWebhook" | "redeliverWebhook" => {
                 Some(Permission::Administer)
             }
             _ => None,

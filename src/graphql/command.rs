@@ -100,6 +100,14 @@ pub(super) fn door(ctx: &Context<'_>, what: &What<'_>) -> Ingest {
     api(ctx).ingest.audited(entry.ok())
 }
 
+/// Tells in the audit that a command was done that records nothing else.
+pub(super) async fn tell_done(ctx: &Context<'_>, what: &What<'_>) -> Result<(), Error> {
+    let entry = deed(ctx, what).entry();
+    let ingest = &api(ctx).ingest;
+    let told = ingest.command(entry.into_iter().collect(), None).await;
+    told.map(drop).map_err(|error| unappended(api(ctx), &error))
+}
+
 /// Tells in the audit for what a command was refused.
 pub(super) async fn tell_refused(
     ctx: &Context<'_>,

@@ -54,6 +54,7 @@ mod shapes;
 mod spending;
 mod subscription;
 mod types;
+mod webhooks;
 mod words;
 mod written;
 
@@ -72,6 +73,7 @@ use crate::identity::{Caller, Denials, Keys, RecordError, Recorder, Spending};
 use crate::ingest::{Background, Ingest};
 use crate::jobs::Deliveries;
 use crate::store::{Allowance, Store, StoreError};
+use crate::webhooks::WebhookArgs;
 use loaders::Loaders;
 use shapes::Types;
 
@@ -96,6 +98,8 @@ pub struct Api {
     pub deliveries: Deliveries,
     /// Those who were refused.
     pub refused: Arc<Denials>,
+    /// Where webhooks may go.
+    pub webhooks: WebhookArgs,
     /// What callers spend; `None` where nobody needs to say who they are.
     pub spending: Option<Arc<Spending>>,
 }
@@ -130,6 +134,7 @@ pub struct Query(
     device_commands::DeviceQueries,
     alerts::Alerts,
     alert_rules::AlertRules,
+    webhooks::Webhooks,
     query::Events,
 );
 
@@ -145,6 +150,7 @@ pub struct Mutation(
     CanFail<enrolment::EnrolmentCommands>,
     CanFail<alert_commands::AlertCommands>,
     CanFail<alert_rules::RuleCommands>,
+    CanFail<webhooks::WebhookCommands>,
     record::Record,
 );
 
@@ -192,6 +198,7 @@ fn builder() -> Builder {
         device_commands::DeviceQueries,
         alerts::Alerts,
         alert_rules::AlertRules,
+        webhooks::Webhooks,
         query::Events,
     ));
     let mutation = InOrder(Mutation(
@@ -204,6 +211,7 @@ fn builder() -> Builder {
         CanFail(enrolment::EnrolmentCommands),
         CanFail(alert_commands::AlertCommands),
         CanFail(alert_rules::RuleCommands),
+        CanFail(webhooks::WebhookCommands),
         record::Record,
     ));
     let subscription = Subscription(

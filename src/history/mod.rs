@@ -15,6 +15,7 @@ pub mod keys;
 pub mod readings;
 pub mod schedules;
 pub mod states;
+pub mod webhooks;
 mod within;
 
 pub use within::Within;

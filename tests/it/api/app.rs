@@ -113,6 +113,7 @@ fn beginning(access: Access, url: &str, clock: Clock) -> Start {
         documents: homepot_analytics::http::Documents::default(),
         tokens: homepot_analytics::identity::TokenArgs::default(),
         edge: homepot_analytics::http::EdgeArgs::default(),
+        webhooks: homepot_analytics::webhooks::WebhookArgs::default(),
         tls: None,
         allowed_hosts: Vec::new(),
         limits: LimitArgs {

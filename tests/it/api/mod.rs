@@ -51,3 +51,4 @@ mod states;
 mod stop;
 mod streams;
 mod tls;
+mod webhooks;

@@ -60,6 +60,7 @@ impl Encrypted {
             tls: Some(Tls::read(path("certificate"), path("key")).unwrap()),
             tokens: homepot_analytics::identity::TokenArgs::default(),
             edge: homepot_analytics::http::EdgeArgs::default(),
+            webhooks: homepot_analytics::webhooks::WebhookArgs::default(),
             allowed_hosts: Vec::new(),
             limits: LimitArgs::default(),
             clock: Clock::by_hand(Instant::parse(NOON).unwrap()),

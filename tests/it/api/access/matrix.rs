@@ -65,6 +65,17 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("updateAlertRule", "mutation { updateAlertRule(input: { ruleId: \"none\", name: \"r\" }) {
         rule { ruleId } userErrors { code } } }",                     "FF FF -- -- -- FF FF FF"),
     ("deleteAlertRule", "mutation { deleteAlertRule(input: { ruleId: \"none\" }) {
+        rule { ruleId } userErrors { code } } }",                     "FF FF -- -- -- FF FF FF"),
+    ("webhooks", "{ webhooks { webhookId } }",                        "FF FF FF FF YY FF FF FF"),
+    ("webhookDeliveries", "{ webhookDeliveries { deliveryId } }",     "FF FF FF FF YY FF FF FF"),
+    ("createWebhook", "mutation { createWebhook(input: { url: \"https://alerts.example/\",
+        secret: \"0123456789abcdef\" }) { webhook { webhookId } userErrors { code } } }",
+                                                                      "FF FF FF FF YY FF FF FF"),
+    ("updateWebhook", "mutation { updateWebhook(input: { webhookId: \"none\" }) {
+        webhook { webhookId } userErrors { code } } }",               "FF FF FF FF -- FF FF FF"),
+    ("deleteWebhook", "mutation { deleteWebhook(input: { webhookId: \"none\" }) {
+    ("redeliverWebhook", "mutation { redeliverWebhook(input: { deliveryId: \"none\" }) {
+        delivery { deliveryId } userErrors { code } } }",             "FF FF FF FF -- FF FF FF"),
     ("siteStatus", "{ siteStatus(siteId: \"SITE\") { state } }",      "YY Y- YY Y- YY Y- FF FF"),
     ("operatingHours", "{ operatingHours(siteId: \"SITE\", from: \"2026-11-23T00:00:00Z\",
         to: \"2026-11-30T00:00:00Z\") { start } }",                   "YY Y- YY Y- YY Y- FF FF"),

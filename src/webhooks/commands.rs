@@ -1,0 +1,278 @@
+//! Webhooks are made, changed and deleted, and what was given up is sent again.
+//!
+//! They are no events: who reads the log must not read their secrets. That they were made, and by whom, is
+//! in the audit.
+
+use std::sync::Arc;
+
+use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
+use uuid::Uuid;
+
+use super::{SECRET_CHARACTERS, WEBHOOKS_MAX, WebhookError, address};
+use crate::event::Instant;
+use crate::history::webhooks::{self, WebhookRow};
+use crate::kinds::{Code, Refusal};
+use crate::store::{Doing, Sql, Store, StoreError};
+
+/// A webhook to be made.
+#[derive(Clone, Debug)]
+pub struct NewWebhook {
+    /// Its id.
+    pub webhook_id: Uuid,
+    /// Who makes it.
+    pub by: String,
+    /// What it is.
+    pub change: Change,
+}
+
+/// What is given of a webhook; what is absent stays as it is.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    /// Where it goes.
+    pub url: Option<String>,
+    /// The secret with which it is signed.
+    pub secret: Option<String>,
+    /// The least severity that is sent, a word of `AlertSeverity`.
+    pub severity: Option<String>,
+    /// The states that are sent, words of `AlertState`.
+    pub states: Option<Vec<String>>,
+    /// The sites whose alerts are sent; all when it is empty.
+    pub site_ids: Option<Vec<String>>,
+    /// Whether anything is sent.
+    pub is_enabled: Option<bool>,
+}
+
+/// What is sent when nothing else is said.
+const STATES: &str = r#"["OPEN","ACKNOWLEDGED","RESOLVED"]"#;
+/// Sites at most that a webhook names.
+const SITES_MAX: usize = 1_000;
+
+impl Change {
+    fn check(&self, allow_private: bool) -> Result<(), Refusal> {
+        let invalid =
+            |field: &'static str, message: String| Err(Refusal::of(field, Code::Invalid, message));
+        if let Some(url) = &self.url
+            && let Err(error) = address::read(url, allow_private)
+        {
+            return invalid("url", error.to_string());
+        }
+        let secret = self.secret.as_ref().map(|secret| secret.chars().count());
+        if secret.is_some_and(|characters| !SECRET_CHARACTERS.contains(&characters)) {
+            let (min, max) = (SECRET_CHARACTERS.start(), SECRET_CHARACTERS.end());
+            return invalid(
+                "secret",
+                format!("secret has not between {min} and {max} characters"),
+            );
+        }
+        if self.states.as_ref().is_some_and(Vec::is_empty) {
+            return invalid(
+                "states",
+                "states has none: nothing would be sent".to_owned(),
+            );
+        }
+        if self
+            .site_ids
+            .as_ref()
+            .is_some_and(|ids| ids.len() > SITES_MAX)
+        {
+            return invalid("siteIds", format!("siteIds has at most {SITES_MAX} ids"));
+        }
+        let texts = [&self.url, &self.secret, &self.severity];
+        let lists = [&self.states, &self.site_ids];
+        let mut all = texts
+            .into_iter()
+            .flatten()
+            .chain(lists.into_iter().flatten().flatten());
+        if all.any(|text| text.contains('\0')) {
+            return invalid("url", "a text has the character U+0000".to_owned());
+        }
+        Ok(())
+    }
+
+    fn over(self, row: WebhookRow) -> WebhookRow {
+        let list = |list: Option<Vec<String>>, before: String| match list {
+            Some(list) => serde_json::to_string(&list).unwrap_or(before),
+            None => before,
+        };
+        WebhookRow {
+            url: self.url.unwrap_or(row.url),
+            secret: self.secret.unwrap_or(row.secret),
+            severity: self.severity.unwrap_or(row.severity),
+            states: list(self.states, row.states),
+            site_ids: list(self.site_ids, row.site_ids),
+            is_enabled: self.is_enabled.map_or(row.is_enabled, i64::from),
+            version: row.version + 1,
+            ..row
+        }
+    }
+}
+
+/// Makes a webhook. Making it again with the same id does nothing.
+///
+/// # Errors
+/// When a value is out of bounds, there are too many, or it cannot be kept.
+pub async fn create(
+    store: &Store,
+    new: NewWebhook,
+    allow_private: bool,
+) -> Result<(), WebhookError> {
+    new.change
+        .check(allow_private)
+        .map_err(WebhookError::Refused)?;
+    let all = webhooks::all(store).await?;
+    let id = new.webhook_id.to_string();
+    if all.iter().any(|row| row.webhook_id == id) {
+        return Ok(());
+    }
+    if all.len() >= WEBHOOKS_MAX {
+        return Err(WebhookError::TooMany);
+    }
+    let row = new.change.over(WebhookRow {
+        webhook_id: id,
+        url: String::new(),
+        secret: String::new(),
+        severity: "INFO".to_owned(),
+        states: STATES.to_owned(),
+        site_ids: "[]".to_owned(),
+        is_enabled: 1,
+        created_at: store.clock().now().0,
+        created_by: Some(new.by),
+        version: 0,
+    });
+    write(store, row).await?;
+    Ok(())
+}
+
+/// Changes a webhook.
+///
+/// # Errors
+/// When there is none, it has changed, a value is out of bounds, or it cannot be kept.
+pub async fn update(
+    store: &Store,
+    (webhook_id, expected): (&str, Option<i64>),
+    (change, allow_private): (Change, bool),
+) -> Result<(), WebhookError> {
+    change.check(allow_private).map_err(WebhookError::Refused)?;
+    let row = found(store, webhook_id, expected).await?;
+    let changed = change.over(row);
+    let version = changed.version;
+    write(store, changed).await?;
+    let now = found(store, webhook_id, None).await?;
+    // somebody else has written the same version first
+    if now.version != version && expected.is_some() {
+        return Err(WebhookError::Stale {
+            version: now.version,
+        });
+    }
+    Ok(())
+}
+
+/// Deletes a webhook, and all that is to be sent to it.
+///
+/// # Errors
+/// When there is none, it has changed, or it cannot be deleted.
+pub async fn delete(
+    store: &Store,
+    (webhook_id, expected): (&str, Option<i64>),
+) -> Result<(), WebhookError> {
+    let row = found(store, webhook_id, expected).await?;
+    let id = row.webhook_id;
+    let gone = store.transact(move |tx| {
+        Box::pin(async move {
+            for table in ["webhook_deliveries", "webhooks"] {
+                let mut sql = Sql::new(format!("DELETE FROM {table} WHERE webhook_id = "));
+                sql.bind(id.as_str());
+                run(tx, sql).await?;
+            }
+            Ok(())
+        })
+    });
+    gone.await?;
+    Ok(())
+}
+
+/// Has what was given up, or was delivered, sent once more, with as many attempts as at first.
+///
+/// # Errors
+/// When there is none, it is yet to be tried, or that cannot be kept.
+pub async fn redeliver(store: &Store, delivery_id: Uuid) -> Result<(), WebhookError> {
+    let row = webhooks::delivery(store, delivery_id).await?;
+    let row = row.ok_or(WebhookError::Unknown("delivery"))?;
+    if row.state == "PENDING" {
+        return Err(WebhookError::Pending);
+    }
+    let now = store.clock().now();
+    let again = store.transact(move |tx| Box::pin(put_in_again(tx, delivery_id, now)));
+    again.await?;
+    Ok(())
+}
+
+async fn put_in_again(
+    tx: &DatabaseTransaction,
+    delivery_id: Uuid,
+    now: Instant,
+) -> Result<(), StoreError> {
+    let mut sql =
+        Sql::new("UPDATE webhook_deliveries SET state = 'PENDING', attempts = 0, due_at = ");
+    sql.bind(now.0)
+        .push(", claimed_until = NULL WHERE state <> 'PENDING' AND delivery_id = ")
+        .bind(delivery_id);
+    run(tx, sql).await
+}
+
+async fn found(
+    store: &Store,
+    webhook_id: &str,
+    expected: Option<i64>,
+) -> Result<WebhookRow, WebhookError> {
+    let all = webhooks::all(store).await?;
+    let row = all.into_iter().find(|row| row.webhook_id == webhook_id);
+    let row = row.ok_or(WebhookError::Unknown("webhook"))?;
+    match expected {
+        Some(expected) if expected != row.version => Err(WebhookError::Stale {
+            version: row.version,
+        }),
+        _ => Ok(row),
+    }
+}
+
+/// Writes a webhook, unless somebody has written that version of it.
+async fn write(store: &Store, row: WebhookRow) -> Result<(), StoreError> {
+    let row = Arc::new(row);
+    let written = store.transact(move |tx| {
+        Box::pin(async move {
+            let mut sql = Sql::new(
+                "INSERT INTO webhooks (webhook_id, url, secret, severity, states, site_ids, \
+                 is_enabled, created_at, created_by, version) VALUES ",
+            );
+            let values: [Value; 10] = [
+                row.webhook_id.as_str().into(),
+                row.url.as_str().into(),
+                row.secret.as_str().into(),
+                row.severity.as_str().into(),
+                row.states.as_str().into(),
+                row.site_ids.as_str().into(),
+                row.is_enabled.into(),
+                row.created_at.into(),
+                row.created_by.clone().into(),
+                row.version.into(),
+            ];
+            sql.bind_list(values);
+            sql.push(
+                " ON CONFLICT (webhook_id) DO UPDATE SET url = excluded.url, \
+                 secret = excluded.secret, severity = excluded.severity, \
+                 states = excluded.states, site_ids = excluded.site_ids, \
+                 is_enabled = excluded.is_enabled, version = excluded.version \
+                 WHERE webhooks.version = excluded.version - 1",
+            );
+            run(tx, sql).await
+        })
+    });
+    written.await
+}
+
+async fn run(tx: &DatabaseTransaction, sql: Sql) -> Result<(), StoreError> {
+    let statement = sql.statement(tx.get_database_backend());
+    let done = tx.execute_raw(statement).await;
+    done.doing("keep webhooks").map(drop)
+}

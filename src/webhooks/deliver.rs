@@ -1,0 +1,219 @@
+//! Takes what is due, sends it, and keeps how that went.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rand::RngExt;
+use reqwest::redirect::Policy;
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, FromQueryResult};
+
+use super::ATTEMPTS_MAX;
+use super::address::{self, PublicOnly};
+use super::sign::signature;
+use crate::event::Instant;
+use crate::history::webhooks::{DeliveryRow, WebhookRow};
+use crate::store::{Doing, Sql, Store, StoreError};
+use crate::telemetry::chain;
+
+/// Deliveries at most that are sent at once.
+const AT_ONCE: i64 = 16;
+/// How long a claim holds: longer than an attempt takes.
+const CLAIMED_MS: i64 = 60_000;
+/// Longest time to reach an address.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// Longest time until it has answered.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// Before the second attempt; doubled with each further one.
+const RETRY_AFTER_MS: i64 = 30_000;
+/// Redirects at most that are followed, where that is allowed.
+const REDIRECTS_MAX: usize = 3;
+/// Characters at most that are kept of why an attempt failed.
+const ERROR_CHARACTERS_MAX: usize = 500;
+
+/// Takes what is due by now, and claims it.
+pub(super) async fn take_due(store: &Store, now: Instant) -> Result<Vec<DeliveryRow>, StoreError> {
+    let taken: Arc<Mutex<Vec<DeliveryRow>>> = Arc::default();
+    let into = Arc::clone(&taken);
+    let claimed = store.transact(move |tx| {
+        Box::pin(async move {
+            let rows = claim(tx, now).await?;
+            *into.lock().unwrap_or_else(PoisonError::into_inner) = rows;
+            Ok(())
+        })
+    });
+    claimed.await?;
+    let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(std::mem::take(&mut taken))
+}
+
+async fn claim(tx: &DatabaseTransaction, now: Instant) -> Result<Vec<DeliveryRow>, StoreError> {
+    let backend = tx.get_database_backend();
+    let doing = "claim what is to be sent";
+    let mut sql = Sql::new("UPDATE webhook_deliveries SET attempts = attempts + 1, tried_at = ");
+    sql.bind(now.0).push(", claimed_until = ");
+    sql.bind(now.plus_ms(CLAIMED_MS).0);
+    sql.push(
+        " WHERE delivery_id IN (SELECT delivery_id FROM webhook_deliveries \
+         WHERE state = 'PENDING' AND due_at <= ",
+    );
+    sql.bind(now.0)
+        .push(" AND (claimed_until IS NULL OR claimed_until <= ");
+    sql.bind(now.0)
+        .push(") ORDER BY due_at LIMIT ")
+        .bind(AT_ONCE);
+    if backend == DbBackend::Postgres {
+        sql.push(" FOR UPDATE SKIP LOCKED");
+    }
+    sql.push(") RETURNING *");
+    let rows = tx
+        .query_all_raw(sql.statement(backend))
+        .await
+        .doing(doing)?;
+    let rows = rows
+        .iter()
+        .map(|row| DeliveryRow::from_query_result(row, ""));
+    rows.collect::<Result<_, _>>().doing(doing)
+}
+
+/// How an attempt went.
+#[derive(Debug)]
+struct Tried {
+    status: Option<u16>,
+    error: Option<String>,
+}
+
+impl Tried {
+    fn failed(error: impl Into<String>) -> Self {
+        Self {
+            status: None,
+            error: Some(error.into()),
+        }
+    }
+}
+
+/// Sends to webhooks.
+#[derive(Debug)]
+pub(super) struct Sender {
+    allow_private: bool,
+}
+
+impl Sender {
+    pub(super) const fn new(allow_private: bool) -> Self {
+        Self { allow_private }
+    }
+
+    /// Tries a delivery once, and keeps how that went.
+    pub(super) async fn send(
+        &self,
+        store: &Store,
+        row: &DeliveryRow,
+        hook: Option<&WebhookRow>,
+    ) -> Result<(), StoreError> {
+        let tried = match hook {
+            Some(hook) => self.attempt(row, hook, store.clock().now()).await,
+            None => Tried::failed("the webhook was deleted"),
+        };
+        let now = store.clock().now();
+        let (state, due_at) = match (&tried.error, row.attempts) {
+            (None, _) => ("DELIVERED", now),
+            (Some(_), attempts) if attempts >= ATTEMPTS_MAX => ("DEAD", now),
+            (Some(_), attempts) => ("PENDING", now.plus_ms(retry_after_ms(attempts))),
+        };
+        if state == "DEAD" {
+            let error = tried.error.as_deref().unwrap_or_default();
+            tracing::warn!(error, attempts = row.attempts, "a webhook is given up");
+        }
+        let (id, claimed) = (row.delivery_id, row.claimed_until);
+        let kept = store.transact(move |tx| {
+            Box::pin(async move {
+                let mut sql = Sql::new("UPDATE webhook_deliveries SET state = ");
+                sql.bind(state).push(", due_at = ").bind(due_at.0);
+                sql.push(", claimed_until = NULL, status_code = ");
+                sql.bind(tried.status.map(i64::from)).push(", error = ");
+                sql.bind(tried.error).push(" WHERE delivery_id = ").bind(id);
+                // whose claim has run out meanwhile is another's
+                sql.push(" AND claimed_until = ").bind(claimed);
+                let statement = sql.statement(tx.get_database_backend());
+                let kept = tx.execute_raw(statement).await;
+                kept.doing("keep how a webhook went").map(drop)
+            })
+        });
+        kept.await
+    }
+
+    async fn attempt(&self, row: &DeliveryRow, hook: &WebhookRow, now: Instant) -> Tried {
+        let url = match address::read(&hook.url, self.allow_private) {
+            Ok(url) => url,
+            Err(error) => return Tried::failed(error.to_string()),
+        };
+        let client = match self.client(&url) {
+            Ok(client) => client,
+            Err(error) => return Tried::failed(chain(&error).to_string()),
+        };
+        let (id, seconds) = (row.delivery_id.to_string(), now.0.div_euclid(1_000_000));
+        let Some(signed) = signature(&hook.secret, (&id, seconds), &row.body) else {
+            return Tried::failed("the secret signs nothing");
+        };
+        let asked = client
+            .post(url)
+            .header("content-type", "application/json")
+            .header("webhook-id", &id)
+            .header("webhook-timestamp", seconds.to_string())
+            .header("webhook-signature", signed)
+            .body(row.body.clone());
+        match asked.send().await {
+            Ok(answer) if answer.status().is_success() => Tried {
+                status: Some(answer.status().as_u16()),
+                error: None,
+            },
+            Ok(answer) => {
+                let status = answer.status();
+                let refused = if status.is_redirection() {
+                    format!("the answer has the status {status}, and no redirect is followed")
+                } else {
+                    format!("the answer has the status {status}")
+                };
+                Tried {
+                    status: Some(status.as_u16()),
+                    error: Some(refused),
+                }
+            }
+            Err(error) => {
+                let told = chain(&error.without_url()).to_string();
+                Tried::failed(told.chars().take(ERROR_CHARACTERS_MAX).collect::<String>())
+            }
+        }
+    }
+
+    /// A client for one attempt: nothing of a connection to one webhook is left for another.
+    fn client(&self, url: &reqwest::Url) -> Result<reqwest::Client, reqwest::Error> {
+        // an error says that a provider is installed already; it is the same one
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut client = reqwest::Client::builder()
+            .user_agent(concat!("homepot-analytics/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_WITHIN)
+            .timeout(ANSWER_WITHIN)
+            // a proxy would connect to what is refused here
+            .no_proxy()
+            .pool_max_idle_per_host(0);
+        if url.scheme() == "http" {
+            // so that a machine without certificates of authorities can speak plain HTTP
+            client = client.tls_certs_only([]);
+        }
+        client = if self.allow_private {
+            client.redirect(Policy::limited(REDIRECTS_MAX))
+        } else {
+            client.redirect(Policy::none()).dns_resolver(PublicOnly)
+        };
+        client.build()
+    }
+}
+
+/// How long after a failed attempt the next is made: longer each time, and not of all at once.
+fn retry_after_ms(attempts: i64) -> i64 {
+    let doubled = u32::try_from(attempts.saturating_sub(1))
+        .unwrap_or(0)
+        .min(16);
+    let base = RETRY_AFTER_MS.saturating_mul(1 << doubled);
+    base + rand::rng().random_range(0..=base / 4)
+}

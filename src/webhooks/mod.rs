@@ -1,0 +1,71 @@
+//! Webhooks: what becomes of alerts is sent to addresses of others, signed.
+//!
+//! The [`Outbox`] follows the steps of alerts and puts what is to be sent into a table, and takes from it
+//! what is due: each thing is claimed by one node for a while, tried, and tried again later when that
+//! failed, until it is given up and shown as dead. Where a webhook goes and its secret are in a table of
+//! their own and never in the log, which others read.
+
+mod address;
+mod commands;
+mod deliver;
+mod outbox;
+mod sign;
+
+use clap::Args;
+use thiserror::Error;
+
+use crate::kinds::Refusal;
+use crate::store::{AppendError, StoreError};
+
+pub use commands::{Change, NewWebhook, create, delete, redeliver, update};
+pub use outbox::Outbox;
+
+/// Webhooks at most.
+pub const WEBHOOKS_MAX: usize = 50;
+/// Attempts at most of one delivery.
+pub const ATTEMPTS_MAX: i64 = 8;
+/// Characters at most of an address.
+pub const URL_CHARACTERS_MAX: usize = 2_000;
+/// Characters at least and at most of a secret.
+pub const SECRET_CHARACTERS: std::ops::RangeInclusive<usize> = 16..=255;
+
+/// Where webhooks may go.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct WebhookArgs {
+    /// Send webhooks to addresses of this machine and of private networks too, and follow where they
+    /// are redirected to. Otherwise only public addresses are connected to.
+    #[arg(
+        long = "webhooks-allow-private",
+        env = "HOMEPOT_WEBHOOKS_ALLOW_PRIVATE"
+    )]
+    pub allow_private: bool,
+}
+
+/// Why a command on webhooks was not done.
+#[derive(Debug, Error)]
+pub enum WebhookError {
+    /// There is no such webhook or delivery.
+    #[error("there is no such {0}")]
+    Unknown(&'static str),
+    /// There are too many.
+    #[error("there are {WEBHOOKS_MAX} webhooks, and there may be no more")]
+    TooMany,
+    /// It is not what the caller has read.
+    #[error("it has changed: its version is {version}")]
+    Stale {
+        /// How often it has changed.
+        version: i64,
+    },
+    /// It is yet to be tried.
+    #[error("it is PENDING: it is tried again by itself")]
+    Pending,
+    /// One of its values is out of bounds.
+    #[error("{}", .0.message)]
+    Refused(Refusal),
+    /// The tables cannot be read or written.
+    #[error("cannot keep webhooks")]
+    Store(#[from] StoreError),
+    /// The log cannot be written.
+    #[error("cannot record the command")]
+    Append(#[from] AppendError),
+}
