@@ -13,13 +13,14 @@
 //! It **is kept** in the log, [`store`]: one task takes whatever waits and commits it as one batch.
 //! The transaction locks the head, looks repeats up, gives positions 1, 2, 3 … without a hole,
 //! inserts into one table for each kind, and folds what commands decide on (the registry,
-//! configuration, schedules, jobs). Everyone in the batch is answered after the commit.
+//! configuration, schedules, jobs, alerts). Everyone in the batch is answered after the commit.
 //!
 //! It **comes out** three ways. [`graphql`] pages the tables by key, newest first as a rule, and
 //! batches what is nested. Subscriptions follow the log with a tail: from the tables until it meets
 //! the ring of newest events in memory, then from that; what many follow alike is executed once for all. [`projections`] follow with the same tail
 //! and keep what is newest of each device, and the counts; [`jobs`] follow with it too and end when
-//! their devices have.
+//! their devices have; [`alerts`] follow with it and open when a rule is met, and [`webhooks`] send what
+//! becomes of them elsewhere.
 //!
 //! **Who asks** is found out before anything else ([`identity`]): by an access key or a token of an issuer
 //! of one's own, whose caller has a role and reaches the whole fleet, some sites or one device. What is out of reach is as if it were not

@@ -80,15 +80,24 @@ pub(super) async fn judge(
     if !has_failed && ended.status != "COMPLETED" {
         return Ok(None);
     }
-    let (job_id, sites) = root(store, &ended.job_id, has_failed || !rule.is_for_all()).await?;
-    let is_meant = rule.is_for_all() || {
-        let names = store.names();
-        let has = |site: &i64| {
-            let id = names.id(*site);
-            id.is_some_and(|id| rule.spec.site_ids.iter().any(|site| **site == *id))
+    let (job_id, devices) = root(store, &ended.job_id, has_failed || !rule.is_for_all()).await?;
+    let names = store.names();
+    let mut sites: Vec<i64> = devices
+        .iter()
+        .filter_map(|key| names.site_of_device(*key))
+        .collect();
+    sites.sort_unstable();
+    sites.dedup();
+    let is_among = |keys: &[i64], ids: &[String]| {
+        let is_named = |key: &i64| {
+            let name = names.id(*key);
+            name.is_some_and(|name| ids.iter().any(|id| **id == *name))
         };
-        sites.iter().any(has)
+        keys.iter().any(is_named)
     };
+    let is_meant = rule.is_for_all()
+        || is_among(&sites, &rule.spec.site_ids)
+        || is_among(&devices, &rule.spec.device_ids);
     if !is_meant {
         return Ok(None);
     }
@@ -122,11 +131,11 @@ pub(super) async fn judge(
     }))
 }
 
-/// The job that a job comes from in the end, and, if that is asked for, the sites of its devices.
+/// The job that a job comes from in the end, and, if they are asked for, its own devices.
 async fn root(
     store: &Store,
     job_id: &str,
-    with_sites: bool,
+    with_devices: bool,
 ) -> Result<(String, Vec<i64>), StoreError> {
     let mut root = job_id.to_owned();
     for _ in 0..PARENTS_MAX {
@@ -136,13 +145,10 @@ async fn root(
             None => break,
         }
     }
-    let mut sites = Vec::new();
-    if with_sites {
-        for target in jobs::targets(store, job_id).await? {
-            sites.extend(store.names().site_of_device(target.device_key));
-        }
-        sites.sort_unstable();
-        sites.dedup();
+    let mut devices = Vec::new();
+    if with_devices {
+        let targets = jobs::targets(store, job_id).await?;
+        devices.extend(targets.into_iter().map(|target| target.device_key));
     }
-    Ok((root, sites))
+    Ok((root, devices))
 }

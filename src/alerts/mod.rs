@@ -7,6 +7,7 @@
 
 mod begin;
 mod commands;
+mod drill;
 mod evaluate;
 mod failures;
 mod fleet;
@@ -28,6 +29,7 @@ use crate::kinds::Refusal;
 use crate::store::{AppendError, StoreError};
 
 pub use commands::{Move, acknowledge, resolve, silence};
+pub use drill::Drill;
 pub use rules::{Asked, all_rules, create, delete, rule_by_id, update};
 pub use watcher::Watcher;
 

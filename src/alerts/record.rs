@@ -10,6 +10,7 @@ use std::sync::Arc;
 use entity::alert_transitions::Column;
 use uuid::Uuid;
 
+use super::rule::THRESHOLD_MAX;
 use super::verdict::{Begin, Cause, Verdict};
 use super::{AlertError, DECISIONS_MAX};
 use crate::event::{Instant, NewEvent, Provenance};
@@ -78,9 +79,15 @@ async fn together(ingest: &Ingest, verdicts: &[Verdict]) -> Result<bool, AlertEr
     let (mut events, mut expect) = (Vec::new(), Vec::new());
     for (verdict, named) in verdicts.iter().zip(named) {
         let of_cause = held.get(&named.entity).map_or(&[][..], Vec::as_slice);
-        let Some(event) = step(store, (verdict, &named), of_cause, now).await? else {
-            continue;
+        let event = match step(store, (verdict, &named), of_cause, now).await {
+            // it would be refused again and again, and hold all others up
+            Err(AlertError::Refused(refusal)) => {
+                tracing::error!(refusal.message, "a step of an alert is not in order");
+                continue;
+            }
+            event => event?,
         };
+        let Some(event) = event else { continue };
         events.push(event);
         let version = versions.remove(&named.entity).unwrap_or(0);
         expect.push(Expect::changing(named.entity, version));
@@ -236,14 +243,19 @@ fn opened(begin: &Begin, named: &Named, silenced: Option<i64>) -> Result<NewEven
         .set(Column::JobId, named.job.as_deref())
         .set(Column::DurationMs, lasted_ms.max(0))
         .set(Column::SilencedSeconds, silenced)
-        .set(Column::Value, begin.measured.map(|(value, _)| value))
+        .set(Column::Value, begin.measured.map(|(value, _)| told(value)))
         .set(
             Column::Threshold,
-            begin.measured.map(|(_, threshold)| threshold),
+            begin.measured.map(|(_, threshold)| told(threshold)),
         )
         .set(Column::ChangedBy, BY)
         .set(Column::Reason, begin.reason.as_str())
         .finish()
+}
+
+/// A number within the bounds of what is told of it.
+fn told(number: f64) -> f64 {
+    number.clamp(-THRESHOLD_MAX, THRESHOLD_MAX)
 }
 
 /// A step of an alert that is there.

@@ -309,6 +309,14 @@ fn arrows_go_one_way() {
         ),
         ("src/jobs", &["crate::graphql", "crate::http", "crate::app"]),
         (
+            "src/alerts",
+            &["crate::graphql", "crate::http", "crate::app"],
+        ),
+        (
+            "src/webhooks",
+            &["crate::graphql", "crate::http", "crate::app"],
+        ),
+        (
             "src/configuration",
             &["crate::graphql", "crate::http", "crate::app"],
         ),

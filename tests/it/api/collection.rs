@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::alerts::{follow, step};
 use super::app::{TestApp, at, on_each_database};
 use super::inputs::error;
 
@@ -55,7 +56,9 @@ async fn records_are_counted_by_provenance_and_a_source_that_falls_silent_is_sta
         insta::allow_duplicates! {
             insta::assert_snapshot!(found, @r#"{"controlledRecords":"1","expectedIntervalSeconds":30,"gaps":0,"insightLacks":["96 more records: there are 4 of 100","168 more hours: they span 0 of 168"],"insightReady":false,"method":"agents report every 30 s","newestAt":"2026-11-23T11:59:00Z","oldestAt":"2026-11-23T11:56:00Z","purpose":"health and capacity","realRecords":"1","records":"4","refused":[],"simulatedRecords":"2","source":"deviceMetrics","status":"COLLECTING"}"#);
         }
+        let (mut socket, id) = follow(app).await;
         app.clock.advance_ms(10 * 60_000);
+        assert_eq!(step(&mut socket, &id).await["cause"], "device/till-1");
         let found = source(app, "deviceMetrics").await;
         assert_eq!((&found["status"], &found["gaps"]), (&json!("STALE"), &json!(1)));
     })
