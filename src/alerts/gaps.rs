@@ -5,97 +5,21 @@
 //! which the others run out too if the whole site is silent: so that is one alert and not one for each
 //! device. It does no I/O and reads no clock.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::fleet::{Fleet, Scope};
 use super::rule::{Gap, Rule};
+pub(super) use super::silence::{Sign, Told};
+use super::silence::{Silence, Site, Watched};
 use super::verdict::{Begin, Cause, End, Verdict};
-use crate::event::{Instant, Provenance};
+use crate::event::Instant;
 use crate::timers::Timers;
 
 /// A report this much older than when it was heard is history, not a sign of life.
 pub(super) const LIVE_MS: i64 = 10 * 60 * 1_000;
-/// The interval of a device that does not say its own, in seconds.
-const INTERVAL_SECONDS: i64 = 30;
-/// Seconds at most that a device is held back.
-const HELD_SECONDS_MAX: i64 = 60;
 /// A clock that goes back by more than this has been set.
 const CLOCK_SET_MS: i64 = 1_000;
-
-/// What is said of the silence of a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Silence {
-    /// It is not silent.
-    None,
-    /// It is, since its timer ran out at this instant, and nothing is said of it yet.
-    Held(Instant),
-    /// It is, and there is an alert of it.
-    Told,
-    /// It is with all of its site, of which there is an alert.
-    WithSite,
-    /// Its silence does not count: it is out of use, or somebody works on it.
-    Uncounted,
-}
-
-#[derive(Clone, Debug)]
-struct Watched {
-    site: i64,
-    /// When its newest report says that it was.
-    reported_at: Instant,
-    heard_at: Instant,
-    interval_seconds: Option<i64>,
-    provenance: Provenance,
-    silence: Silence,
-}
-
-impl Watched {
-    fn held_ms(&self) -> i64 {
-        let interval = self.interval_seconds.unwrap_or(INTERVAL_SECONDS);
-        interval.clamp(1, HELD_SECONDS_MAX) * 1_000
-    }
-}
-
-#[derive(Debug, Default)]
-struct Site {
-    /// Devices that count.
-    devices: usize,
-    /// Those that are silent.
-    silent: BTreeSet<i64>,
-    /// When one of them was heard of last.
-    heard_at: Instant,
-    is_told: bool,
-}
-
-impl Site {
-    fn is_silent(&self) -> bool {
-        self.devices > 1 && self.silent.len() >= self.devices
-    }
-}
-
-/// A sign of life of a device.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sign {
-    /// The device.
-    pub(super) device: i64,
-    /// When it reported.
-    pub(super) reported_at: Instant,
-    /// When that was heard.
-    pub(super) heard_at: Instant,
-    /// Its own interval, if it says it.
-    pub(super) interval_seconds: Option<i64>,
-    /// Where it comes from.
-    pub(super) provenance: Provenance,
-}
-
-/// What was open when the watch begins, by the beginnings of the alerts.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Told {
-    /// Of the device.
-    pub(super) device: bool,
-    /// Of its site, and since when that is silent.
-    pub(super) site: Option<Instant>,
-}
 
 /// The silence of devices by one rule.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::alerts::fleet::Device;
-use crate::event::Position;
+use crate::event::{Position, Provenance};
 
 const SECOND_MS: i64 = 1_000;
 

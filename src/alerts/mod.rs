@@ -19,6 +19,7 @@ mod record;
 pub mod rule;
 mod rules;
 mod runs;
+mod silence;
 mod states;
 mod verdict;
 mod watcher;

@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 use homepot_analytics::kinds::{Kind, Spec, Type};
 use serde_json::{Map, Value, json};
 
+use super::alerts::opened;
 use super::app::{TestApp, at, on_each_database};
 use super::inputs::varied;
 use super::job_steps::issued;
@@ -32,6 +33,9 @@ async fn rows(app: &TestApp, spec: &'static Spec) -> Vec<Value> {
         let jobs = app.data("{ jobs { totalCount } }").await;
         let jobs = jobs["jobs"]["totalCount"].as_str().unwrap().parse();
         issued(app, jobs.unwrap()).await;
+        if matches!(spec.kind, Kind::AlertRuleChange | Kind::AlertTransition) {
+            opened(app, &["till-1", "till-3"]).await;
+        }
     }
     all(app, spec, &fields(spec)).await
 }

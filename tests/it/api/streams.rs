@@ -5,6 +5,7 @@ use std::time::Duration;
 use homepot_analytics::kinds::Kind;
 use serde_json::{Value, json};
 
+use super::alerts::opened;
 use super::app::{TestApp, at, on_each_database, texts};
 use super::inputs::{error, minimal};
 
@@ -81,6 +82,7 @@ async fn every_kind_has_its_stream_and_events_has_all_in_order() {
             app.record(json!([{ spec.wire: minimal(spec, 1) }])).await;
         }
         app.data("mutation { createJob(input: { jobType: RESTART, deviceIds: [\"till-1\"] }) { job { jobId } } }").await;
+        opened(app, &["till-1"]).await;
         let mut socket = app.socket().await;
         for spec in Kind::ALL.iter().map(|kind| kind.spec()) {
             let document = format!("subscription($a: String) {{ {}(after: $a) {{ __typename kind position }} }}", spec.stream);
