@@ -92,20 +92,18 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 /// Of those in which an address of version 4 stands, that one counts. All others are public in 2000::/3
 /// alone.
 fn is_public_v6(address: Ipv6Addr) -> bool {
-    let [a, b, c, d, e, f, g, h] = address.segments();
     let embedded = |high: u16, low: u16| {
-        let [a, b] = high.to_be_bytes();
-        let [c, d] = low.to_be_bytes();
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
         is_public_v4(Ipv4Addr::new(a, b, c, d))
     };
-    match (a, b) {
-        (0, 0) if [c, d, e] == [0, 0, 0] && f == 0xffff => embedded(g, h),
-        (0x64, 0xff9b) if [c, d, e, f] == [0, 0, 0, 0] => embedded(g, h),
-        (0x2002, _) => embedded(b, c),
+    match address.segments() {
+        [0, 0, 0, 0, 0, 0xffff, high, low] => embedded(high, low),
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
+        [0x2002, high, low, ..] => embedded(high, low),
         // Teredo, protocols and documentation
-        (0x2001, 0..0x200) | (0x2001, 0xdb8) => false,
-        (0x3fff, 0..0x1000) => false,
-        _ => (0x2000..0x4000).contains(&a),
+        [0x2001, 0..0x200 | 0xdb8, ..] => false,
+        [0x3fff, 0..0x1000, ..] => false,
+        [first, ..] => (0x2000..0x4000).contains(&first),
     }
 }
 

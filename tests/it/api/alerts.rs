@@ -259,6 +259,7 @@ async fn a_site_that_is_silent_is_one_alert_and_counts_as_a_gap_of_each_device()
         let of_metrics = sources.iter().find(|row| row["source"] == "deviceMetrics");
         assert_eq!(of_metrics.unwrap()["gaps"], 2);
         assert_eq!(data["alerts"]["totalCount"], "1");
+        app.clock.advance_ms(1_000);
         heard(app, &["till-1", "till-2", "till-3"]).await;
         next(&mut steps, "RESOLVED", "site/harbour").await;
     })
