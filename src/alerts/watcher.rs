@@ -146,7 +146,10 @@ impl Watcher {
             return Ok(position);
         }
         let head = store.committed_head().await?;
-        checkpoint::advance(store, CHECKPOINT, head).await?;
+        // of an empty log nothing is history
+        if head > Position::START {
+            checkpoint::advance(store, CHECKPOINT, head).await?;
+        }
         Ok(head)
     }
 

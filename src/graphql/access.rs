@@ -30,8 +30,7 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
             "viewer" | "__typename" | "__schema" | "__type" => Some(Permission::BeKnown),
             "node" | "site" | "device" | "sites" | "devices" | "job" | "jobs" | "jobTypes"
             | "events" | "siteStatus" | "operatingHours" | "userSessions" | "topPages"
-            | "topSearches" | "activityByUser" => Some(Permission::Read),
-            | "events" | "siteStatus" | "operatingHours" | "alert" | "alerts" | "alertRules" => {
+            | "topSearches" | "activityByUser" | "alert" | "alerts" | "alertRules" => {
                 Some(Permission::Read)
             }
             "previewJob" => Some(Permission::Command),

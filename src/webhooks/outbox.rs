@@ -87,7 +87,9 @@ impl Outbox {
         if from == Position::START {
             // what is older than the first start is nobody's news
             from = store.committed_head().await?;
-            checkpoint::advance(store, CHECKPOINT, from).await?;
+            if from > Position::START {
+                checkpoint::advance(store, CHECKPOINT, from).await?;
+            }
         }
         let mut tail = store.tail(from, Some(&[Kind::AlertTransition]));
         let mut looks = tokio::time::interval(LOOK_EVERY);
@@ -108,10 +110,10 @@ impl Outbox {
     /// Sends what is due.
     async fn send(&mut self, store: &Store) -> Result<(), StoreError> {
         let now = store.clock().now();
+        self.looks = self.looks.wrapping_add(1);
         if self.looks.is_multiple_of(FORGET_EVERY) {
             forget(store, now).await?;
         }
-        self.looks = self.looks.wrapping_add(1);
         if !webhooks::is_due(store, now).await? {
             return Ok(());
         }

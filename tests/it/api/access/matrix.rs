@@ -58,7 +58,9 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("acknowledgeAlert", "mutation { acknowledgeAlert(input: { alertId: \"none\" }) {
         alert { state } userErrors { code } } }",                     "FF FF -- -- -- FF FF FF"),
     ("resolveAlert", "mutation { resolveAlert(input: { alertId: \"none\" }) {
+        alert { state } userErrors { code } } }",                     "FF FF -- -- -- FF FF FF"),
     ("silenceAlert", "mutation { silenceAlert(input: { alertId: \"none\", until: \"2026-11-23T13:00:00Z\" }) {
+        alert { state } userErrors { code } } }",                     "FF FF -- -- -- FF FF FF"),
     ("createAlertRule", "mutation { createAlertRule(input: { name: \"r\", severity: INFO, siteIds: [\"SITE\"],
         watch: { jobFailure: {} } }) { rule { ruleId } userErrors { code } } }",
                                                                       "FF FF YY Y- YY FF FF FF"),
@@ -74,6 +76,7 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("updateWebhook", "mutation { updateWebhook(input: { webhookId: \"none\" }) {
         webhook { webhookId } userErrors { code } } }",               "FF FF FF FF -- FF FF FF"),
     ("deleteWebhook", "mutation { deleteWebhook(input: { webhookId: \"none\" }) {
+        webhook { webhookId } userErrors { code } } }",               "FF FF FF FF -- FF FF FF"),
     ("redeliverWebhook", "mutation { redeliverWebhook(input: { deliveryId: \"none\" }) {
         delivery { deliveryId } userErrors { code } } }",             "FF FF FF FF -- FF FF FF"),
     ("siteStatus", "{ siteStatus(siteId: \"SITE\") { state } }",      "YY Y- YY Y- YY Y- FF FF"),
