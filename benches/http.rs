@@ -77,6 +77,7 @@ async fn main() -> anyhow::Result<()> {
         },
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         documents: homepot_analytics::http::Documents::default(),
+        keyring: homepot_analytics::configuration::Keyring::default(),
         tls: None,
         tokens: homepot_analytics::identity::TokenArgs::default(),
         edge: homepot_analytics::http::EdgeArgs::default(),

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::alerts::Watcher;
 use crate::clock::Clock;
 use crate::config::LimitArgs;
+use crate::configuration::{Evidence, Keyring};
 use crate::event::Position;
 use crate::graphql::{self, Api};
 use crate::health::Health;
@@ -113,6 +114,8 @@ pub struct Start {
     pub listen: SocketAddr,
     /// Whether everybody is let in, as on a machine of one's own.
     pub access: Access,
+    /// The keys by which secret parameters are sealed.
+    pub keyring: Keyring,
     /// The certificate, if connections are to be encrypted.
     pub tls: Option<http::Tls>,
     /// Which tokens are taken beside access keys.
@@ -199,7 +202,8 @@ impl App {
         let tokens = Tokens::open(&start.tokens).await?;
         let (store, tasks) = open(location, &start.limits, start.clock).await?;
         let given = (start.access, start.webhooks);
-        let mut parts = Parts::start(&store, &start.limits, given).await?;
+        let limits = (&start.limits, start.keyring);
+        let mut parts = Parts::start(&store, limits, given).await?;
         let log = RequestLog {
             background: parts.api.background.clone(),
             clock: store.clock().clone(),
@@ -356,7 +360,7 @@ impl Parts {
 
     async fn start(
         store: &Store,
-        limits: &LimitArgs,
+        (limits, keyring): (&LimitArgs, Keyring),
         (access, webhooks): (Access, WebhookArgs),
     ) -> Result<Self, AppError> {
         let refused: Arc<Denials> = Arc::default();
@@ -370,6 +374,7 @@ impl Parts {
         background.metrics().register(&mut registry);
         let api = Api {
             ingest: ingest.clone(),
+            keyring: Arc::new(keyring),
             background,
             folded: runner.folded(),
             keys: Arc::new(keys),
@@ -408,6 +413,8 @@ impl Parts {
         parts.tracker.spawn(outbox.run(parts.stop.clone()));
         let orchestrator = Orchestrator::new(ingest.clone());
         parts.tracker.spawn(orchestrator.run(parts.stop.clone()));
+        let evidence = Evidence::new(ingest.clone());
+        parts.tracker.spawn(evidence.run(parts.stop.clone()));
         let deliveries = parts.api.deliveries.clone();
         parts
             .tracker

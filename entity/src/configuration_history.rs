@@ -37,6 +37,10 @@ pub struct Model {
     pub device_key: Option<i64>,
     /// The site configured, when it is one. Key into `entity_keys`.
     pub site_key: Option<i64>,
+    /// The job by which the device was told, if it was.
+    pub job_id: Option<String>,
+    /// The command with which the device applied it, if it was told.
+    pub command_id: Option<String>,
     /// What else the source said, as JSON.
     pub extra: Option<String>,
 }

@@ -16,6 +16,7 @@ mod m0004_site_indexes;
 mod m0005_access;
 mod m0008_commands;
 mod m0009_alerts;
+mod m0010_configuration;
 mod m0011_activity_indexes;
 mod m0012_device_stays;
 mod tables;
@@ -34,6 +35,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0005_access::Migration),
             Box::new(m0008_commands::Migration),
             Box::new(m0009_alerts::Migration),
+            Box::new(m0010_configuration::Migration),
             Box::new(m0011_activity_indexes::Migration),
             Box::new(m0012_device_stays::Migration),
         ]

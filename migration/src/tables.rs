@@ -86,7 +86,13 @@ impl Table {
             let sql = format!("CREATE INDEX {name}_{} ON {name} ({columns})", ordinal + 1);
             db.execute_unprepared(&sql).await?;
         }
-        db.execute_unprepared(&self.view_sql(backend)).await?;
+        self.show(db).await
+    }
+
+    /// Creates the report view of a table that is there.
+    pub(crate) async fn show(&self, db: &impl ConnectionTrait) -> Result<(), DbErr> {
+        let sql = self.view_sql(db.get_database_backend());
+        db.execute_unprepared(&sql).await?;
         Ok(())
     }
 

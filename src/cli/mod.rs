@@ -7,6 +7,7 @@ mod maintain;
 pub use key::KeyArgs;
 
 use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -17,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{self, Access, App, Start};
 use crate::clock::Clock;
 use crate::config::{Cli, Command, DatabaseArgs, DemoArgs, HttpArgs, ServeArgs};
+use crate::configuration::{self, Keyring};
+
 use crate::demo::{self, Beginning, Stage};
 use crate::http::{Documents, Tls, TlsError};
 use crate::identity::TokenArgs;
@@ -115,6 +118,7 @@ async fn serve(arguments: ServeArgs) -> anyhow::Result<()> {
         listen: arguments.http.listen,
         documents: documents(&arguments.http)?,
         tls: tls(&arguments.http)?,
+        keyring: arguments.configuration.keyring()?,
         allowed_hosts: arguments.http.allowed_hosts,
         limits: arguments.limits,
         clock: Clock::system(),
@@ -214,6 +218,18 @@ fn shutdown_on_signal() -> CancellationToken {
     token
 }
 
+/// The key for secret parameters that the demo makes beside its log; none where that is no file.
+fn keyring_beside(database: &str) -> anyhow::Result<Keyring> {
+    match database.strip_prefix("sqlite://") {
+        Some(file) => {
+            let file = file.split('?').next().unwrap_or(file);
+            let path = PathBuf::from(format!("{file}.configuration-key"));
+            Ok(configuration::kept(&path)?)
+        }
+        None => Ok(Keyring::default()),
+    }
+}
+
 async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
     let stop = StopSignal::listen()?;
     let tls = tls(&arguments.http)?;
@@ -229,13 +245,14 @@ async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
         edge: arguments.http.edge.clone(),
         webhooks: arguments.http.webhooks,
         location: Location {
-            url: arguments.database,
+            url: arguments.database.clone(),
             readers_max,
             reads_within: None,
             create: true,
         },
         listen: arguments.http.listen,
         documents: documents(&arguments.http)?,
+        keyring: keyring_beside(&arguments.database)?,
         tls,
         allowed_hosts: arguments.http.allowed_hosts,
         limits: arguments.limits,

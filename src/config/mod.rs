@@ -244,6 +244,9 @@ pub struct ServeArgs {
     /// Which tokens are taken.
     #[command(flatten)]
     pub tokens: crate::identity::TokenArgs,
+    /// The keys for secret parameters.
+    #[command(flatten)]
+    pub configuration: crate::configuration::ConfigurationArgs,
     /// Which database.
     #[command(flatten)]
     pub database: DatabaseArgs,

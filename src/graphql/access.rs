@@ -28,11 +28,28 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
     match root {
         OperationType::Query => match field {
             "viewer" | "__typename" | "__schema" | "__type" => Some(Permission::BeKnown),
-            "node" | "site" | "device" | "sites" | "devices" | "job" | "jobs" | "jobTypes"
-            | "events" | "siteStatus" | "operatingHours" | "userSessions" | "topPages"
-            | "topSearches" | "activityByUser" | "alert" | "alerts" | "alertRules" => {
-                Some(Permission::Read)
-            }
+            "node"
+            | "site"
+            | "device"
+            | "sites"
+            | "devices"
+            | "job"
+            | "jobs"
+            | "jobTypes"
+            | "events"
+            | "siteStatus"
+            | "operatingHours"
+            | "effectiveConfiguration"
+            | "configuration"
+            | "configurationParameters"
+            | "changeEvidence"
+            | "userSessions"
+            | "topPages"
+            | "topSearches"
+            | "activityByUser"
+            | "alert"
+            | "alerts"
+            | "alertRules" => Some(Permission::Read),
             "previewJob" => Some(Permission::Command),
             "pendingCommands" => Some(Permission::Obey),
             "systemConfiguration" | "collectionStatus" | "storeHealth" => {
@@ -45,19 +62,34 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
         OperationType::Mutation => match field {
             "__typename" => Some(Permission::BeKnown),
             "recordEvents" => Some(Permission::Record),
-            "createJob" | "cancelJob" | "pauseJob" | "resumeJob" | "retryJob"
-            | "setConfiguration" | "setSiteSchedule" | "setSiteSchedules" | "registerSite"
-            | "updateSite" | "registerDevice" | "updateDevice" | "moveDevice" | "retireDevice"
-            | "setDeviceState" | "acknowledgeAlert" | "resolveAlert" | "silenceAlert"
-            | "createAlertRule" | "updateAlertRule" | "deleteAlertRule" => {
-                Some(Permission::Command)
-            }
+            "createJob"
+            | "cancelJob"
+            | "pauseJob"
+            | "resumeJob"
+            | "retryJob"
+            | "setConfiguration"
+            | "rollbackConfiguration"
+            | "setSiteSchedule"
+            | "setSiteSchedules"
+            | "registerSite"
+            | "updateSite"
+            | "registerDevice"
+            | "updateDevice"
+            | "moveDevice"
+            | "retireDevice"
+            | "setDeviceState"
+            | "acknowledgeAlert"
+            | "resolveAlert"
+            | "silenceAlert"
+            | "createAlertRule"
+            | "updateAlertRule"
+            | "deleteAlertRule" => Some(Permission::Command),
             "acknowledgeCommand" | "completeCommand" => Some(Permission::Obey),
             "createEnrolmentToken" | "revokeEnrolmentToken" => Some(Permission::Command),
             "enrolDevice" => Some(Permission::Enrol),
             "rotateOwnKey" => Some(Permission::RotateOwn),
             "createAccessKey" | "revokeAccessKey" | "rotateAccessKey" | "createWebhook"
-            | "updateWebhook" | "deleteWebhook" | "redeliverWebhook" => {
+            | "updateWebhook" | "deleteWebhook" | "redeliverWebhook" | "registerParameter" => {
                 Some(Permission::Administer)
             }
             _ => None,

@@ -33,6 +33,10 @@ pub(super) enum UserErrorCode {
     NeverStarts,
     /// It came when its time was over.
     Expired,
+    /// Whoever gives it may not.
+    NotAllowed,
+    /// This server has no key for what is secret.
+    NoKey,
 }
 
 /// Why a command was refused.

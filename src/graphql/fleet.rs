@@ -9,8 +9,8 @@ use async_graphql::{
 };
 use serde_json::Value as Json;
 
-use super::commands::ConfigurationValue;
-use super::loaders::{ConfigurationKey, DeviceKey, ReadingKey, ScheduleKey, SiteKey};
+use super::configuration_values::ConfigurationValue;
+use super::loaders::{ConfigurationKey, DeviceKey, ReadingKey, ScheduleKey, SiteKey, ValueRow};
 use super::meta::{field, field_with, input, object_type};
 use super::order::InOrder;
 use super::order::{self, or_null};
@@ -208,8 +208,9 @@ pub(super) async fn configured(
     let rows = rows.map_err(|error| of_failed(api(ctx), &error))?;
     loaders(ctx).count(rows.len())?;
     let value = |row| {
-        let value = ConfigurationValue::from(row);
-        take(ctx, value.weight_bytes()).map(|()| InOrder(value))
+        let row: ValueRow = row;
+        take(ctx, row.weight_bytes())?;
+        Ok(InOrder(ConfigurationValue::of(row, entity == "DEVICE")))
     };
     rows.into_iter().map(value).collect()
 }
@@ -263,7 +264,7 @@ impl OutputType for Device {
                 field(
                     "configuration",
                     &values,
-                    "Its parameters and their values now.",
+                    "What holds of its parameters: what is set on it or inherited, and what was last told of it.",
                 ),
             ];
             fields.extend(of_devices().map(|spec| {
@@ -387,7 +388,7 @@ impl OutputType for Site {
                 field(
                     "configuration",
                     &values,
-                    "Its parameters and their values now.",
+                    "What holds of its parameters: what is set on it or inherited, and what was last told of it.",
                 ),
                 field(
                     "schedule",

@@ -17,6 +17,7 @@ use super::fleet::{DeviceRow, SiteRow, devices_by_key, sites_by_key};
 use super::page_keys::{CountKey, PageKey, grouped};
 use crate::event::{Event, Instant};
 use crate::history::Within;
+use crate::history::configuration;
 use crate::history::fleet::{self, DeviceFilter, IdPage};
 use crate::history::jobs::{self, TargetRow, TargetsPage};
 use crate::history::readings;
@@ -225,8 +226,8 @@ pub(super) struct TargetsKey(pub(super) String, pub(super) Arc<TargetsPage>);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct NameKey(pub(super) EntityType, pub(super) Arc<str>);
 
-/// A parameter and its value now.
-pub(super) type ValueRow = entity::configuration_values::Model;
+/// What holds of a parameter.
+pub(super) type ValueRow = configuration::Effective;
 
 /// Reads for all parents at once.
 pub(super) struct Reads {
@@ -448,13 +449,11 @@ impl BatchFn<ConfigurationKey, Loaded<Vec<ValueRow>>> for Reads {
             if ids.is_empty() {
                 continue;
             }
-            match fleet::configurations(&self.store, (entity, &ids), &self.allowance).await {
-                Ok(rows) => {
-                    for row in rows {
-                        let key = ConfigurationKey(entity, row.entity_id.clone());
-                        if let Some(Ok(values)) = loaded.get_mut(&key) {
-                            values.push(row);
-                        }
+            let read = configuration::effective(&self.store, (entity, &ids), &self.allowance);
+            match read.await {
+                Ok(values) => {
+                    for (id, values) in values {
+                        loaded.insert(ConfigurationKey(entity, id), Ok(values));
                     }
                 }
                 Err(error) => {

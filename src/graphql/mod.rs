@@ -16,6 +16,8 @@ pub mod bulk;
 mod collection;
 mod command;
 mod commands;
+mod configuration;
+mod configuration_values;
 mod connection;
 mod cursor;
 mod device_commands;
@@ -68,6 +70,7 @@ use async_graphql::{
 use futures_util::StreamExt;
 use tokio::sync::watch;
 
+use crate::configuration::Keyring;
 use crate::event::Position;
 use crate::identity::{Caller, Denials, Keys, RecordError, Recorder, Spending};
 use crate::ingest::{Background, Ingest};
@@ -88,6 +91,8 @@ pub use written::json;
 pub struct Api {
     /// The one door for events.
     pub ingest: Ingest,
+    /// The keys by which secret parameters are sealed.
+    pub keyring: Arc<Keyring>,
     /// Where faults of this server are recorded.
     pub background: Background,
     /// How far the projections have folded the log.
@@ -135,6 +140,7 @@ pub struct Query(
     alerts::Alerts,
     alert_rules::AlertRules,
     webhooks::Webhooks,
+    configuration::Configurations,
     query::Events,
 );
 
@@ -142,6 +148,7 @@ pub struct Query(
 #[derive(Debug, MergedObject)]
 pub struct Mutation(
     CanFail<commands::Commands>,
+    CanFail<configuration::ConfigurationCommands>,
     CanFail<schedules::ScheduleCommands>,
     CanFail<job_commands::JobCommands>,
     CanFail<device_commands::DeviceAnswers>,
@@ -199,10 +206,12 @@ fn builder() -> Builder {
         alerts::Alerts,
         alert_rules::AlertRules,
         webhooks::Webhooks,
+        configuration::Configurations,
         query::Events,
     ));
     let mutation = InOrder(Mutation(
         CanFail(commands::Commands),
+        CanFail(configuration::ConfigurationCommands),
         CanFail(schedules::ScheduleCommands),
         CanFail(job_commands::JobCommands),
         CanFail(device_commands::DeviceAnswers),

@@ -10,7 +10,7 @@ use async_graphql::{
 
 use super::access_keys::{AccessKey, Viewer};
 use super::collection::CollectionStatus;
-use super::commands::ConfigurationValue;
+use super::configuration_values::ConfigurationValue;
 use super::error::bad_input;
 use super::fleet::{Device, Site};
 use super::ids::{self, Named};

@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 use crate::event::{Instant, Money};
 use crate::kinds;
+use crate::kinds::masked::masked;
 
 /// The scalar of a text of which something holds; anything else is not of its type.
 fn text_that<T: InputType>(
@@ -211,7 +212,7 @@ impl ScalarType for Long {
     }
 }
 
-/// Any JSON value.
+/// Any JSON value. What is sealed in it is shown masked.
 #[derive(Clone, Debug)]
 pub(super) struct JsonScalar(pub(super) Json);
 
@@ -226,7 +227,7 @@ impl ScalarType for JsonScalar {
     }
 
     fn to_value(&self) -> Value {
-        Value::from_json(self.0.clone()).unwrap_or_default()
+        Value::from_json(masked(&self.0).into_owned()).unwrap_or_default()
     }
 }
 

@@ -219,4 +219,5 @@ sets! {
     AlertStates = ALERT_STATE;
     AlertSeverities = ALERT_SEVERITY;
     ErrorSeverities = ERROR_SEVERITY;
+    ConfigurationChangeTypes = CONFIGURATION_CHANGE_TYPE;
 }

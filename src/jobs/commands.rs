@@ -12,7 +12,8 @@ use thiserror::Error;
 
 use super::machine::Ended;
 use super::steps::{OfJob, append, commanded, duration, end_id, outcome_of, unrecorded};
-use super::{DECISIONS_MAX, JobError, Plan};
+use super::{DECISIONS_MAX, JobError, Plan, UPDATE_CONFIGURATION};
+use crate::configuration;
 use crate::event::{Cell, Instant, NewEvent, Provenance};
 use crate::ingest::Ingest;
 use crate::kinds::{Kind, Refusal};
@@ -178,7 +179,11 @@ pub async fn complete(
             };
         }
         let now = ingest.clock().now();
-        let events = ended(&on, id, (answer, by), now).map_err(CommandError::Refused)?;
+        let mut events = ended(&on, id, (answer, by), now).map_err(CommandError::Refused)?;
+        if answer.ended == Ended::Completed && on.job_type == UPDATE_CONFIGURATION {
+            let how = (now, answer.provenance);
+            events.extend(configuration::applied(ingest, id, how).await?);
+        }
         if record(ingest, id, events, on.version).await? {
             return Ok(());
         }

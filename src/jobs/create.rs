@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::machine::JobState;
 use super::steps::step_id;
 use super::{JobError, Plan, Start, TARGETS_MAX};
-use crate::event::{Cell, Fact, Position, Provenance};
+use crate::event::{Cell, Fact, Instant, NewEvent, Position, Provenance};
 use crate::ingest::Ingest;
 use crate::kinds::{Draft, Kind};
 use crate::store::{Outcome, Store};
@@ -36,6 +36,21 @@ pub struct NewJob {
 /// # Errors
 /// When it names no device or too many, another job has its id, or it cannot be recorded.
 pub async fn create(ingest: &Ingest, job: NewJob) -> Result<(), JobError> {
+    let event = first_step(job, ingest.clock().now())?;
+    let asked = event.fact.clone();
+    let appended = ingest.command(vec![event], None).await?;
+    match appended.outcomes.into_iter().next() {
+        Some(Outcome::Rejected(refusal)) => Err(refusal.into()),
+        Some(Outcome::Conflict(first)) => repeated(ingest.store(), first, &asked).await,
+        Some(Outcome::Recorded(_) | Outcome::Duplicate(_)) | None => Ok(()),
+    }
+}
+
+/// The step with which a job is made, for whoever records it together with something else.
+///
+/// # Errors
+/// When it names no device or too many, or one of its values is out of bounds.
+pub(crate) fn first_step(job: NewJob, now: Instant) -> Result<NewEvent, JobError> {
     if job.targets.is_empty() {
         return Err(JobError::NoTarget);
     }
@@ -50,7 +65,6 @@ pub async fn create(ingest: &Ingest, job: NewJob) -> Result<(), JobError> {
     let targets = job.targets.into_iter().map(Json::String).collect();
     let targets = (!recurs).then_some(Json::Array(targets));
     let plan = serde_json::to_value(&job.plan).unwrap_or_default();
-    let now = ingest.clock().now();
     let event = Draft::new(Kind::JobTransition, now, Provenance::Real)
         // all jobs have their first step under this id, whatever it is called
         .event_id(step_id(&job.job_id.to_string(), "QUEUED", ""))
@@ -66,13 +80,7 @@ pub async fn create(ingest: &Ingest, job: NewJob) -> Result<(), JobError> {
         )
         .set(transition::Column::ChangedBy, job.created_by.as_str())
         .finish()?;
-    let asked = event.fact.clone();
-    let appended = ingest.command(vec![event], None).await?;
-    match appended.outcomes.into_iter().next() {
-        Some(Outcome::Rejected(refusal)) => Err(refusal.into()),
-        Some(Outcome::Conflict(first)) => repeated(ingest.store(), first, &asked).await,
-        Some(Outcome::Recorded(_) | Outcome::Duplicate(_)) | None => Ok(()),
-    }
+    Ok(event)
 }
 
 /// A repeat comes later, and what it selects may be other devices by then; apart from these it is the

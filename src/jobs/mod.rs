@@ -34,13 +34,15 @@ use crate::kinds::Refusal;
 use crate::store::{AppendError, StoreError};
 
 pub use commands::{Answer, CommandError, CommandId, acknowledge, complete};
+pub(crate) use create::first_step;
 pub use create::{NewJob, create};
 pub use deliveries::{COMMANDS_MAX, Command, Deliveries, Followed, Happening, pending};
 pub use executor::{Executor, Played, Run};
 pub use moves::{cancel, pause, resume, retry};
 pub use orchestrator::Orchestrator;
 pub(crate) use orchestrator::job_of;
-pub use payload::{JobType, TYPES};
+pub use payload::{JobType, TYPES, UPDATE_CONFIGURATION};
+pub(crate) use payload::{Shown, faults_of, validator};
 pub use plan::{
     BACKOFF_SECONDS_MAX, BATCH_MAX, PAUSE_SECONDS_MAX, Plan, Priority, RETRIES_MAX, Start,
     TIME_TO_LIVE_SECONDS_MAX, TIMEOUT_SECONDS_MAX,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use jsonschema::Validator;
+use jsonschema::{PatternOptions, Validator};
 use serde_json::{Value as Json, json};
 
 /// A type of job.
@@ -16,15 +16,19 @@ pub struct JobType {
     schema: fn() -> Json,
 }
 
+/// The type of jobs by which devices are told values of their configuration.
+pub const UPDATE_CONFIGURATION: &str = "UPDATE_POS_CONFIG";
 /// The type of jobs that have a name of their own.
 const CUSTOM: &str = "CUSTOM";
 /// Faults at most that are told of a payload.
 const FAULTS_MAX: usize = 5;
+/// Bytes at most that a regular expression of a schema takes when it is compiled, and in being matched.
+const PATTERN_BYTES_MAX: usize = 1 << 20;
 
 /// The types of jobs.
 pub static TYPES: [JobType; 7] = [
     JobType {
-        word: "UPDATE_POS_CONFIG",
+        word: UPDATE_CONFIGURATION,
         description: "Takes over values of its configuration; made by `setConfiguration`.",
         schema: || {
             of(
@@ -138,26 +142,51 @@ impl JobType {
         let Ok(validator) = validator(&schema) else {
             return Err(format!("the schema of {} is none", self.word));
         };
-        faults_of(&validator, payload.unwrap_or(&json!({})), "payload").map_or(Ok(()), Err)
+        let named = ("payload", Shown::Plainly);
+        faults_of(&validator, payload.unwrap_or(&json!({})), named).map_or(Ok(()), Err)
     }
 }
 
-/// A validator of a schema. Nothing that it refers to is fetched.
+/// A validator of a schema. Nothing that it refers to is fetched, and a regular expression is matched in
+/// time linear in the text.
 ///
 /// # Errors
 /// Why it is no schema.
 pub(crate) fn validator(schema: &Json) -> Result<Validator, String> {
-    jsonschema::validator_for(schema).map_err(|error| error.to_string())
+    let patterns = PatternOptions::regex()
+        .size_limit(PATTERN_BYTES_MAX)
+        .dfa_size_limit(PATTERN_BYTES_MAX);
+    let options = jsonschema::options().with_pattern_options(patterns);
+    options.build(schema).map_err(|error| error.to_string())
+}
+
+/// Whether values are shown where it is told what is wrong with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// As they are.
+    Plainly,
+    /// Not at all: they are secret.
+    Masked,
 }
 
 /// What is wrong with a value, for people; `None` when nothing is.
-pub(crate) fn faults_of(validator: &Validator, value: &Json, name: &str) -> Option<String> {
+pub(crate) fn faults_of(
+    validator: &Validator,
+    value: &Json,
+    (name, shown): (&str, Shown),
+) -> Option<String> {
     let mut told = String::new();
     for fault in validator.iter_errors(value).take(FAULTS_MAX) {
-        let at = fault.instance_path().to_string().replace('/', ".");
         let separator = if told.is_empty() { "" } else { "; " };
         // a text takes whatever is written to it
-        let _ = write!(told, "{separator}{name}{at}: {fault}");
+        let _ = match shown {
+            Shown::Plainly => {
+                let at = fault.instance_path().to_string().replace('/', ".");
+                write!(told, "{separator}{name}{at}: {fault}")
+            }
+            // names in a secret may be secret too
+            Shown::Masked => write!(told, "{separator}{name} is not of {}", fault.schema_path()),
+        };
     }
     (!told.is_empty()).then_some(told)
 }

@@ -2,10 +2,12 @@
 
 use entity::configuration_history::Column;
 
+use super::command_transition::COMMAND_ID_MAX;
 use super::{
-    Audience, Field, Identity, Kind, Refusal, Source, Spec, Type, default_to, enums, fill_in,
+    Audience, Field, Identity, Kind, Refusal, Source, Spec, Type, default_to, enums,
+    refer_to_entity,
 };
-use crate::event::{Cell, Fact};
+use crate::event::Fact;
 
 /// A configuration parameter got a new value.
 pub(super) static SPEC: Spec = Spec {
@@ -87,26 +89,28 @@ pub(super) static SPEC: Spec = Spec {
             "The site configured, when it is one.",
         )
         .filled_in(),
+        Field::optional(
+            "jobId",
+            &Column::JobId,
+            Type::Text { max: 255 },
+            "The job by which the device was told, if it was.",
+        )
+        .filled_in(),
+        Field::optional(
+            "commandId",
+            &Column::CommandId,
+            Type::Text {
+                max: COMMAND_ID_MAX,
+            },
+            "The command with which the device applied it, if it was told.",
+        )
+        .filled_in(),
     ],
     finish,
 };
 
 /// What is configured is also kept as a reference, so that it is looked up and can be asked for.
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "the form is that of the kinds that have such rules"
-)]
 fn finish(fact: &mut Fact) -> Result<(), Refusal> {
     default_to(fact, Column::ChangeType, "MANUAL");
-    let id = fact
-        .cell(Column::EntityId)
-        .text()
-        .map(Cell::reference)
-        .unwrap_or_default();
-    match fact.cell(Column::EntityType).text() {
-        Some("DEVICE") => fill_in(fact, Column::DeviceKey, id),
-        Some("SITE") => fill_in(fact, Column::SiteKey, id),
-        _ => {}
-    }
-    Ok(())
+    refer_to_entity(fact)
 }

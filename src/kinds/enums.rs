@@ -110,6 +110,22 @@ pub static CONFIGURATION_CHANGE_TYPE: EnumSpec = EnumSpec {
     ],
 };
 
+/// Values of `EvidencePhase`.
+pub static EVIDENCE_PHASE: EnumSpec = EnumSpec {
+    name: "EvidencePhase",
+    description: "Which hour around a change.",
+    values: &[
+        (
+            "BEFORE",
+            "The hour before, as it was known at the change: what comes late does not change it.",
+        ),
+        (
+            "AFTER",
+            "The hour after, as it was known when it had passed.",
+        ),
+    ],
+};
+
 /// Values of `DayOfWeek`.
 pub static DAY_OF_WEEK: EnumSpec = EnumSpec {
     name: "DayOfWeek",

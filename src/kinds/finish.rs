@@ -1,6 +1,7 @@
 //! What the kinds' rules over several fields are made of.
 
 use entity::ColumnName;
+use entity::configuration_history::Column;
 
 use super::Refusal;
 use crate::event::{Cell, Fact};
@@ -31,4 +32,20 @@ pub(super) fn fill_in(fact: &mut Fact, column: impl ColumnName + Copy, value: Ce
     if let Some(cell) = index.and_then(|index| fact.cells.get_mut(index)) {
         *cell = value;
     }
+}
+
+/// Keeps what is configured also as a reference, so that it is looked up and can be asked for.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the form is that of the kinds that have such rules"
+)]
+pub(super) fn refer_to_entity(fact: &mut Fact) -> Result<(), Refusal> {
+    let id = fact.cell(Column::EntityId).text();
+    let id = id.map(Cell::reference).unwrap_or_default();
+    match fact.cell(Column::EntityType).text() {
+        Some("DEVICE") => fill_in(fact, Column::DeviceKey, id),
+        Some("SITE") => fill_in(fact, Column::SiteKey, id),
+        _ => {}
+    }
+    Ok(())
 }

@@ -11,6 +11,8 @@ mod audit_entry;
 mod check;
 pub(crate) mod command_transition;
 mod configuration_change;
+mod configuration_evidence;
+mod configuration_setting;
 mod device_metrics;
 mod device_registration;
 mod device_state_change;
@@ -22,6 +24,8 @@ mod finish;
 mod form;
 mod job_outcome;
 mod job_transition;
+pub mod masked;
+mod parameter_registration;
 mod refusal;
 mod site_registration;
 mod site_schedule;
@@ -37,7 +41,7 @@ use crate::event::Fact;
 pub use check::check;
 pub use draft::Draft;
 pub use filter::{Envelope, Filter, Operand, Operator};
-use finish::{default_to, fill_in, nothing_more};
+use finish::{default_to, nothing_more, refer_to_entity};
 pub use refusal::{Code, Refusal};
 pub use tree::Tree;
 pub use wire::{View, WireValue, is_date, is_time_of_day, parse, parse_any, to_json};
@@ -107,6 +111,12 @@ kinds! {
     AlertRuleChange = 14 in alert_rule_change,
     /// An alert passed from one state to the next.
     AlertTransition = 15 in alert_transition,
+    /// A parameter of configuration was registered.
+    ParameterRegistration = 30 in parameter_registration,
+    /// A parameter was set on something.
+    ConfigurationSetting = 31 in configuration_setting,
+    /// What a device measured around a change.
+    ConfigurationEvidence = 32 in configuration_evidence,
 }
 
 impl Kind {

@@ -8,6 +8,7 @@ use chrono::NaiveDate;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
+use super::masked::masked;
 use super::{Code, Field, Kind, Origin, Refusal, Spec, Type, form};
 use crate::event::{Cell, Event, Fact, Instant, Money, NewEvent, Provenance};
 
@@ -335,7 +336,7 @@ pub(crate) fn cell_json(ty: Type, cell: &Cell) -> Json {
         (_, Cell::Int(number)) => json!(number),
         (_, Cell::Float(number)) => json!(number),
         (_, Cell::Text(text)) => Json::String(text.to_string()),
-        (_, Cell::Json(json)) => Json::clone(json),
+        (_, Cell::Json(json)) => masked(json).into_owned(),
         (_, Cell::Reference(reference)) => Json::String(Arc::clone(&reference.id).to_string()),
     }
 }

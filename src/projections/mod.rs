@@ -14,6 +14,7 @@ mod rebuild;
 pub(crate) mod registry;
 mod runner;
 pub(crate) mod schedules;
+pub(crate) mod settings;
 mod status;
 mod stays;
 mod upsert;
@@ -31,6 +32,7 @@ pub fn inline() -> Vec<Arc<dyn Fold>> {
     vec![
         Arc::new(registry::Registry),
         Arc::new(configuration::Configuration),
+        Arc::new(settings::Settings),
         Arc::new(schedules::Schedules),
         Arc::new(jobs::Jobs),
         Arc::new(keys::Keys),

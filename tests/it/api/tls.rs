@@ -57,6 +57,7 @@ impl Encrypted {
             listen: "127.0.0.1:0".parse().unwrap(),
             access: Access::Open,
             documents: Documents::default(),
+            keyring: homepot_analytics::configuration::Keyring::default(),
             tls: Some(Tls::read(path("certificate"), path("key")).unwrap()),
             tokens: homepot_analytics::identity::TokenArgs::default(),
             edge: homepot_analytics::http::EdgeArgs::default(),

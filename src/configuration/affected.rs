@@ -1,0 +1,250 @@
+//! Which devices are to be told of a command, and what: those for which another value holds than before,
+//! and those for which what is set here holds and which have not applied it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::{Map, Value as Json, json};
+use uuid::Uuid;
+
+use super::set::{Own, Values, job_id};
+use super::{ConfigurationError, Thing};
+use crate::event::{Instant, NewEvent};
+use crate::history::configuration::{self as held, AppliedValues, ParameterRow, SYSTEM, Serving};
+use crate::jobs::{self, NewJob, Plan, TARGETS_MAX, UPDATE_CONFIGURATION};
+use crate::store::{EntityType, Store};
+
+/// Jobs at most of a command.
+const JOBS_MAX: usize = 200;
+/// Bytes at most of the ids of a job's devices, as they are recorded.
+const TARGETS_BYTES_MAX: usize = 1_000_000;
+/// Seconds that a device may be away before it is not told any more: a shop may be closed for weeks.
+const TIME_TO_LIVE_SECONDS: u32 = 30 * 86_400;
+
+/// On what behalf devices are told.
+#[derive(Clone, Copy)]
+pub(super) struct Telling<'a> {
+    pub(super) thing: &'a Thing,
+    pub(super) by: &'a str,
+    pub(super) version: i64,
+    pub(super) command: Uuid,
+}
+
+/// The jobs by which devices are told, and the steps with which they are made.
+pub(super) async fn tell(
+    store: &Store,
+    telling: Telling<'_>,
+    (own, values): (&Own, &Values),
+    now: Instant,
+) -> Result<(Vec<String>, Vec<NewEvent>), ConfigurationError> {
+    let devices = within(store, telling.thing).await?;
+    if devices.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let levels = Levels::read(store, (telling.thing, own, values), &devices).await?;
+    // devices that are told the same have a job together
+    let mut told: BTreeMap<String, (Json, Vec<String>)> = BTreeMap::new();
+    for device in devices {
+        let parameters = levels.told(&device);
+        if !parameters.is_empty() {
+            let payload = json!({ "parameters": parameters });
+            let of = told.entry(payload.to_string());
+            of.or_insert_with(|| (payload, Vec::new())).1.push(device.1);
+        }
+    }
+    jobs_of(telling, told.into_values(), now)
+}
+
+fn jobs_of(
+    telling: Telling<'_>,
+    told: impl Iterator<Item = (Json, Vec<String>)>,
+    now: Instant,
+) -> Result<(Vec<String>, Vec<NewEvent>), ConfigurationError> {
+    let (mut ids, mut steps) = (Vec::<String>::new(), Vec::new());
+    for (payload, devices) in told {
+        for targets in in_jobs(devices) {
+            let id = job_id(telling.command, ids.len());
+            let Thing {
+                entity_type,
+                entity_id,
+            } = telling.thing;
+            let job = NewJob {
+                job_id: id,
+                job_type: UPDATE_CONFIGURATION.to_owned(),
+                payload: Some(payload.clone()),
+                plan: Plan {
+                    title: Some(format!(
+                        "Configuration of {entity_type} {entity_id}, version {}",
+                        telling.version
+                    )),
+                    time_to_live_seconds: TIME_TO_LIVE_SECONDS,
+                    ..Plan::default()
+                },
+                targets,
+                created_by: telling.by.to_owned(),
+                parent_job_id: ids.first().cloned(),
+            };
+            steps.push(jobs::first_step(job, now).map_err(ConfigurationError::Job)?);
+            ids.push(id.to_string());
+            if ids.len() > JOBS_MAX {
+                return Err(ConfigurationError::TooManyJobs);
+            }
+        }
+    }
+    Ok((ids, steps))
+}
+
+/// Devices as one job may have them.
+fn in_jobs(devices: Vec<String>) -> Vec<Vec<String>> {
+    let mut jobs: Vec<Vec<String>> = Vec::new();
+    let mut bytes = TARGETS_BYTES_MAX;
+    for device in devices {
+        // as they are written: in quotes, with a comma, and at worst escaped
+        let written = json!(device).to_string().len() + 1;
+        bytes += written;
+        match jobs.last_mut() {
+            Some(job) if bytes <= TARGETS_BYTES_MAX && job.len() < TARGETS_MAX => job.push(device),
+            _ => {
+                bytes = written;
+                jobs.push(vec![device]);
+            }
+        }
+    }
+    jobs
+}
+
+/// The devices for which what is set on a thing may hold.
+async fn within(store: &Store, thing: &Thing) -> Result<Vec<Serving>, ConfigurationError> {
+    let id = thing.entity_id.as_str();
+    match thing.entity_type.as_str() {
+        "DEVICE" => {
+            let key = store.key(EntityType::Device, id).await?;
+            let site = key.and_then(|key| store.names().site_of_device(key));
+            let Some((key, site)) = key.zip(site) else {
+                return Ok(Vec::new());
+            };
+            let at_site = held::serving(store, Some(site)).await?;
+            Ok(at_site.into_iter().filter(|one| one.0 == key).collect())
+        }
+        "SITE" => match store.key(EntityType::Site, id).await? {
+            Some(site) => Ok(held::serving(store, Some(site)).await?),
+            None => Ok(Vec::new()),
+        },
+        _ => Ok(held::serving(store, None).await?),
+    }
+}
+
+/// What is set of some parameters, by the thing on which it is, and what devices have applied of them.
+struct Levels<'a> {
+    thing: &'a Thing,
+    own: &'a Own,
+    values: &'a Values,
+    /// By type and id of the thing and parameter.
+    set: HashMap<(String, String, String), Json>,
+    /// Ids of sites by their keys.
+    sites: HashMap<i64, String>,
+    parameters: Vec<ParameterRow>,
+    applied: AppliedValues,
+}
+
+impl<'a> Levels<'a> {
+    async fn read(
+        store: &Store,
+        (thing, own, values): (&'a Thing, &'a Own, &'a Values),
+        devices: &[Serving],
+    ) -> Result<Self, ConfigurationError> {
+        let names: Vec<String> = values.keys().cloned().collect();
+        let mut set = HashMap::new();
+        for row in held::desired_of(store, &names).await? {
+            if let Some(value) = &row.value {
+                let key = (row.entity_type, row.entity_id, row.parameter_name);
+                set.insert(key, held::json(value));
+            }
+        }
+        let mut sites = HashMap::new();
+        for (_, _, site) in devices {
+            if !sites.contains_key(site) {
+                sites.extend(store.id(*site).await?.map(|id| (*site, id.to_string())));
+            }
+        }
+        let allowance = Store::own_allowance();
+        let ids = devices.iter().map(|(_, id, _)| id.clone()).collect();
+        Ok(Self {
+            thing,
+            own,
+            values,
+            set,
+            sites,
+            parameters: held::parameters(store, Some(&names), &allowance).await?,
+            applied: held::applied(store, ids, &allowance).await?,
+        })
+    }
+
+    /// What a device is to be told.
+    fn told(&self, (_, device, site): &Serving) -> Map<String, Json> {
+        let site = self.sites.get(site).map_or("", String::as_str);
+        let mut told = Map::new();
+        for (parameter, value) in self.values {
+            let own = self.own.value(parameter);
+            let (before, _) = self.holds(parameter, (device, site), own.as_ref());
+            let (after, is_own) = self.holds(parameter, (device, site), value.as_ref());
+            let key = (device.clone(), parameter.clone());
+            let applied = self.applied.get(&key).map(|row| held::json(&row.value));
+            let is_new = before != after || is_own && applied != after;
+            if is_new {
+                // null: nothing is set, and the device does as it is used to
+                told.insert(parameter.clone(), after.unwrap_or_default());
+            }
+        }
+        told
+    }
+
+    /// The value that holds on a device when one is set on the thing, and whether it is that one.
+    fn holds(
+        &self,
+        parameter: &str,
+        (device, site): (&str, &str),
+        own: Option<&Json>,
+    ) -> (Option<Json>, bool) {
+        for (entity_type, id) in [("DEVICE", device), ("SITE", site), ("SYSTEM", SYSTEM)] {
+            if entity_type == self.thing.entity_type && id == self.thing.entity_id {
+                if let Some(value) = own {
+                    return (Some(value.clone()), true);
+                }
+                continue;
+            }
+            let [entity_type, id, parameter] = [entity_type, id, parameter].map(str::to_owned);
+            if let Some(value) = self.set.get(&(entity_type, id, parameter)) {
+                return (Some(value.clone()), false);
+            }
+        }
+        let row = self
+            .parameters
+            .iter()
+            .find(|row| row.parameter_name == parameter);
+        let default = row.and_then(|row| row.default_value.as_deref());
+        (default.map(held::json), false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_parted_by_number_and_by_length() {
+        let short: Vec<String> = (0..25_000).map(|n| format!("till-{n}")).collect();
+        let lengths = |devices: &[String]| -> Vec<usize> {
+            let jobs = in_jobs(devices.to_vec());
+            assert_eq!(jobs.concat(), devices);
+            jobs.iter().map(Vec::len).collect()
+        };
+        assert_eq!(lengths(&short), [10_000, 10_000, 5_000]);
+        let long: Vec<String> = (0..5_000).map(|n| format!("{n:0255}")).collect();
+        let jobs = lengths(&long);
+        assert!(
+            jobs.len() == 2 && jobs[0] * 258 <= TARGETS_BYTES_MAX,
+            "{jobs:?}"
+        );
+        assert!(lengths(&[]).is_empty());
+    }
+}

@@ -1,0 +1,106 @@
+//! Records that a device has applied what it was told, when it says so: the value before and the new one, who
+//! set it, and what the device measured in the hour before.
+
+use std::collections::HashMap;
+
+use entity::configuration_history::Column;
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use super::evidence::hour;
+use crate::event::{Instant, NewEvent, Provenance};
+use crate::history::configuration::{self as held, SettingRow};
+use crate::history::jobs::{self, JobRow};
+use crate::ingest::Ingest;
+use crate::jobs::CommandId;
+use crate::kinds::{Draft, Kind};
+use crate::store::{EntityType, Store, StoreError};
+
+/// How often at most a job may be tried again so that who commanded it is still found.
+const PARENTS_MAX: usize = 16;
+/// Namespace of the ids of changes.
+const CHANGES: Uuid = Uuid::from_u128(0x1f8b_7c52_d0a6_4e3b_86c9_9e4d_21b7_f05a);
+
+/// What is recorded when a device has done a command that told it values. What it has applied before is no
+/// change.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub(crate) async fn applied(
+    ingest: &Ingest,
+    id: &CommandId,
+    (now, provenance): (Instant, Provenance),
+) -> Result<Vec<NewEvent>, StoreError> {
+    let store = ingest.store();
+    let Some(job) = jobs::job(store, &id.job_id).await? else {
+        return Ok(Vec::new());
+    };
+    let key = store.key(EntityType::Device, &id.device_id).await?;
+    let payload = job.payload.as_deref().map(held::json).unwrap_or_default();
+    let parameters = payload.get("parameters").and_then(Json::as_object);
+    let (Some(key), Some(parameters)) = (key, parameters) else {
+        return Ok(Vec::new());
+    };
+    let by = commanded(store, &job).await?;
+    let allowance = Store::own_allowance();
+    let before = held::applied(store, vec![id.device_id.clone()], &allowance).await?;
+    let command = id.to_string();
+    let mut events = Vec::with_capacity(parameters.len() + 1);
+    for (parameter, value) in parameters {
+        let old = before.get(&(id.device_id.clone(), parameter.clone()));
+        let since = old.map_or(0, |row| row.occurred_at + 1);
+        let old = old.map(|row| held::json(&row.value));
+        if old.as_ref().unwrap_or(&Json::Null) == value {
+            continue;
+        }
+        let setting = by.get(parameter);
+        let maker = job.created_by.as_deref().unwrap_or("nobody");
+        let event_id = Uuid::new_v5(&CHANGES, format!("{command}/{parameter}").as_bytes());
+        // it holds from now on, also when the value before is from a clock that is ahead
+        let at = now.max(Instant(since));
+        let draft = Draft::new(Kind::ConfigurationChange, at, provenance)
+            .event_id(event_id)
+            .set(Column::EntityType, "DEVICE")
+            .given(Column::EntityId, Some(&id.device_id))
+            .given(Column::ParameterName, Some(parameter))
+            .set(Column::OldValue, old)
+            .set(Column::NewValue, value.clone())
+            .set(
+                Column::ChangedBy,
+                setting.map_or(maker, |row| &row.changed_by),
+            )
+            .given(
+                Column::Reason,
+                setting.and_then(|row| row.reason.as_deref()),
+            )
+            .set(
+                Column::ChangeType,
+                setting.and_then(|row| row.change_type.as_deref()),
+            )
+            .set(Column::JobId, job.job_id.as_str())
+            .set(Column::CommandId, command.as_str());
+        // a job that was made by hand may name what no parameter can be called
+        events.extend(draft.finish().ok());
+    }
+    if !events.is_empty() {
+        let of = (command.as_str(), id.device_id.as_str(), key);
+        let evidence = hour(store, of, ("BEFORE", now, provenance)).await?;
+        events.extend(evidence.finish().ok());
+    }
+    Ok(events)
+}
+
+/// Who had devices told by a job, by parameter: the command that made it, or the job that it tries again.
+async fn commanded(store: &Store, job: &JobRow) -> Result<HashMap<String, SettingRow>, StoreError> {
+    let mut ids = vec![job.job_id.clone()];
+    let mut parent = job.parent_job_id.clone();
+    while let Some(id) = parent.filter(|_| ids.len() < PARENTS_MAX) {
+        parent = jobs::job(store, &id)
+            .await?
+            .and_then(|job| job.parent_job_id);
+        ids.push(id);
+    }
+    let rows = held::settings_of_job(store, ids).await?;
+    let keyed = |row: SettingRow| (row.parameter_name.clone(), row);
+    Ok(rows.into_iter().map(keyed).collect())
+}

@@ -1,0 +1,137 @@
+//! Sets on a thing what was set on it at an earlier version, as a new version.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use super::set::{Deed, Done, Own, Values, event_id};
+use super::{ConfigurationError, DECISIONS_MAX, Thing, parameters};
+use crate::history::configuration::{self as held, SettingRow};
+use crate::ingest::Ingest;
+use crate::kinds::masked::is_sealed;
+use crate::projections::settings::CONFIGURED;
+use crate::store::Store;
+
+/// What is to be as it was.
+#[derive(Clone, Debug)]
+pub struct Rollback {
+    /// On what.
+    pub thing: Thing,
+    /// The version; 0 is before anything was set.
+    pub to_version: i64,
+    /// Who has it so.
+    pub by: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// Key under which a repeat is known.
+    pub command: Option<Uuid>,
+    /// The version of the thing that the caller has read.
+    pub expected: Option<i64>,
+}
+
+/// Sets what was set at a version, and unsets what was not. What is so already changes nothing.
+///
+/// # Errors
+/// When there was no such version, a value is against the schema that its parameter has by now, or nothing
+/// can be recorded.
+pub async fn rollback(ingest: &Ingest, rollback: Rollback) -> Result<Done, ConfigurationError> {
+    let (store, thing) = (ingest.store(), &rollback.thing);
+    for _ in 0..DECISIONS_MAX {
+        // the version first: what is read after it is at least as new
+        let configured = store.version(CONFIGURED).await?;
+        let own = Own::read(store, thing).await?;
+        let of = (thing.entity_type.as_str(), thing.entity_id.as_str());
+        let history = held::settings(store, of, (0, own.version)).await?;
+        if let Some(done) = repeated(store, &rollback, &history).await? {
+            return Ok(done);
+        }
+        own.is_as_read(rollback.expected)?;
+        if !(0..=own.version).contains(&rollback.to_version) {
+            return Err(ConfigurationError::NoVersion(rollback.to_version));
+        }
+        let values = differing(&own, &at_version(&history, rollback.to_version));
+        if values.is_empty() {
+            let version = own.version;
+            let jobs = Vec::new();
+            return Ok(Done { version, jobs });
+        }
+        are_values_still(store, &values).await?;
+        let deed = Deed {
+            thing,
+            by: &rollback.by,
+            reason: rollback.reason.as_deref(),
+            change_type: "MANUAL",
+            rolled_back_to: Some(rollback.to_version),
+            command: rollback.command.unwrap_or_else(Uuid::now_v7),
+        };
+        if let Some(done) = deed.decide(ingest, (configured, &own), values).await? {
+            return Ok(done);
+        }
+    }
+    Err(ConfigurationError::Contended)
+}
+
+/// What was set at a version: what its commands up to there left.
+fn at_version(history: &[SettingRow], version: i64) -> Values {
+    let upto = history.iter().filter(|row| row.version <= version);
+    let values = upto.map(|row| {
+        let value = row.value.as_deref().map(held::json);
+        (row.parameter_name.clone(), value)
+    });
+    values.collect()
+}
+
+/// What is to be set and unset so that it is as it was.
+fn differing(own: &Own, then: &Values) -> Values {
+    let names = own.rows.keys().chain(then.keys());
+    let values = names.map(|name| (name.clone(), then.get(name).cloned().flatten()));
+    let values: BTreeMap<String, Option<Json>> = values.collect();
+    let differs = |(name, value): &(String, Option<Json>)| own.value(name) != *value;
+    values.into_iter().filter(differs).collect()
+}
+
+/// What is sealed was checked when it was, and is not opened for this.
+async fn are_values_still(store: &Store, values: &Values) -> Result<(), ConfigurationError> {
+    let names: Vec<String> = values.keys().cloned().collect();
+    let known = parameters(store, Some(&names)).await?;
+    for (name, value) in values {
+        let Some(value) = value.as_ref().filter(|value| !is_sealed(value)) else {
+            continue;
+        };
+        let no_value = |why: String| ConfigurationError::NoValue {
+            parameter: name.clone(),
+            why,
+        };
+        let parameter = known.iter().find(|one| one.name == *name);
+        let parameter = parameter.ok_or_else(|| no_value("it is not registered".to_owned()))?;
+        parameter.check(value, "value").map_err(no_value)?;
+    }
+    Ok(())
+}
+
+/// What came of the command when it was given before: one of what it set bears its id.
+async fn repeated(
+    store: &Store,
+    rollback: &Rollback,
+    history: &[SettingRow],
+) -> Result<Option<Done>, ConfigurationError> {
+    let Some(command) = rollback.command else {
+        return Ok(None);
+    };
+    let mut of_command = history
+        .iter()
+        .filter(|row| row.event_id == Some(event_id(command, &row.parameter_name)));
+    let Some(first) = of_command.next() else {
+        return Ok(None);
+    };
+    if first.rolled_back_to != Some(rollback.to_version) {
+        return Err(ConfigurationError::OtherRepeat);
+    }
+    let jobs = match &first.job_id {
+        Some(job) => held::jobs_of(store, job).await?,
+        None => Vec::new(),
+    };
+    let version = first.version;
+    Ok(Some(Done { version, jobs }))
+}
