@@ -29,6 +29,7 @@ pub use args::{ConfigurationArgs, KeysError, kept};
 pub use evidence::{Evidence, evidence_of};
 pub use parameter::{PARAMETERS_MAX, Parameter, Registration, SCOPES, parameters, register};
 pub use rollback::{Rollback, rollback};
+pub(crate) use sealed::opened;
 pub use sealed::{Keyring, KeyringError, Place, SealError};
 pub use set::{CHANGES_MAX, Done, ParameterChange, Setting, set};
 

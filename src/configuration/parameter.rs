@@ -17,9 +17,9 @@ use crate::projections::settings::CONFIGURED;
 use crate::store::{AppendError, Expect, Store, StoreError};
 
 /// Bytes at most of a schema, written without spaces.
-pub const SCHEMA_BYTES_MAX: usize = 32_768;
+const SCHEMA_BYTES_MAX: usize = 32_768;
 /// How deep a schema may be.
-pub const SCHEMA_DEPTH_MAX: usize = 16;
+const SCHEMA_DEPTH_MAX: usize = 16;
 /// Parameters at most that may be registered.
 pub const PARAMETERS_MAX: usize = 1_000;
 /// On what a parameter may be set.

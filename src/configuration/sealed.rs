@@ -10,11 +10,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom, SystemRandom};
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::kinds::masked::{SEALED, is_sealed};
+use crate::history::configuration::SYSTEM;
+use crate::jobs::Command;
+use crate::kinds::masked::{SEALED, has_sealed, is_sealed};
+use crate::store::Store;
 
 /// Bytes of a key.
 const KEY_BYTES: usize = 32;
@@ -173,6 +176,25 @@ impl Keyring {
         let opened = key.open_in_place(nonce, Aad::from(place.aad()), &mut data);
         serde_json::from_slice(opened.ok()?).ok()
     }
+}
+
+/// The payload of a command as its device is to have it: what is sealed to the device, its site or the system
+/// is opened, and what does not open is left out.
+pub(crate) fn opened(store: &Store, keyring: &Keyring, command: &Command, payload: Json) -> Json {
+    if !has_sealed(&payload) {
+        return payload;
+    }
+    let names = store.names();
+    let site = names.site_of_device(command.device_key);
+    let site = site.and_then(|key| names.id(key));
+    let mut things = vec![("DEVICE", command.id.device_id.as_str()), ("SYSTEM", SYSTEM)];
+    things.extend(site.as_deref().map(|site| ("SITE", site)));
+    let parameters = payload.get("parameters").and_then(Json::as_object);
+    let parameters = parameters.into_iter().flatten().filter_map(|(name, value)| {
+        let value = keyring.open(value, name, &things)?;
+        Some((name.clone(), value))
+    });
+    json!({ "parameters": parameters.collect::<Map<_, _>>() })
 }
 
 #[cfg(test)]

@@ -13,9 +13,10 @@ use super::scalars::{DateTime, JsonScalar, Long};
 use super::subscription::resumed;
 use super::words::{CommandStates, JobStatuses, Word};
 use super::{Api, access, api, cursor, of_failed};
+use crate::configuration;
 use crate::event::{Position, Provenance};
 use crate::history::Within;
-use crate::identity::Reach;
+use crate::identity::{Caller, Reach};
 use crate::jobs::machine::{Ended, Step};
 use crate::jobs::{
     self, Answer, COMMANDS_MAX, Command, CommandError, CommandId, Happening, acknowledge, complete,
@@ -35,7 +36,8 @@ pub(super) struct DeviceCommand {
     job_id: ID,
     /// What is to be done: a type of job, or the name of a CUSTOM one.
     job_type: String,
-    /// What it is to be done with.
+    /// What it is to be done with. Values of sensitive parameters are told to the device itself, by a key of
+    /// its own, and are `***` to everybody else.
     payload: Option<JsonScalar>,
     /// The device that is to do it.
     device_id: ID,
@@ -55,9 +57,17 @@ pub(super) struct DeviceCommand {
 }
 
 impl DeviceCommand {
-    fn of(command: &Command, is_withdrawn: bool) -> Self {
+    fn of(api: &Api, caller: &Caller, command: &Command, is_withdrawn: bool) -> Self {
         let payload = command.job.payload.as_deref();
         let payload = payload.and_then(|text| serde_json::from_str(text).ok());
+        let is_own = matches!(&caller.reach, Reach::Device(id) if **id == *command.id.device_id);
+        let payload = payload.map(|payload| {
+            if is_own && !is_withdrawn {
+                configuration::opened(api.store(), &api.keyring, command, payload)
+            } else {
+                payload
+            }
+        });
         let plan = &command.plan;
         let (state, seconds) = match command.step {
             _ if is_withdrawn => ("CANCELLED", 0),
@@ -161,8 +171,8 @@ impl DeviceQueries {
         super::loaders(ctx).count(commands.len())?;
         let bytes = commands.iter().map(weight_bytes).sum();
         super::take(ctx, bytes)?;
-        let commands = commands.iter();
-        let shown = commands.map(|command| InOrder(DeviceCommand::of(command, false)));
+        let (caller, commands) = (access::caller(ctx), commands.iter());
+        let shown = commands.map(|one| InOrder(DeviceCommand::of(api, caller, one, false)));
         Ok(Some(shown.collect()))
     }
 }
@@ -314,7 +324,7 @@ impl DeviceStreams {
         )]
         after: Option<String>,
     ) -> Result<impl Stream<Item = Result<InOrder<DeviceCommandEvent>, Error>>, Error> {
-        let api = api(ctx).clone();
+        let (api, caller) = (api(ctx).clone(), access::caller(ctx).clone());
         let loaders = super::loaders(ctx);
         // what begins it is not held while it is followed
         let begun = Box::pin(begun(ctx, device_id, after)).await?;
@@ -348,7 +358,7 @@ impl DeviceStreams {
                 }
                 for happening in happenings {
                     upto = upto.max(command_of(&happening).position);
-                    yield Ok(InOrder(told(&api, &happening)));
+                    yield Ok(InOrder(told(&api, &caller, &happening)));
                     loaders.begin();
                 }
             }
@@ -388,7 +398,7 @@ fn command_of(happening: &Happening) -> &Command {
     command
 }
 
-fn told(api: &Api, happening: &Happening) -> DeviceCommandEvent {
+fn told(api: &Api, caller: &Caller, happening: &Happening) -> DeviceCommandEvent {
     let command = command_of(happening);
     let place = Place {
         position: command.position,
@@ -397,6 +407,6 @@ fn told(api: &Api, happening: &Happening) -> DeviceCommandEvent {
     let is_withdrawn = matches!(happening, Happening::Withdrawn(_));
     DeviceCommandEvent {
         cursor: cursor::write(api.store().identity(), place),
-        command: InOrder(DeviceCommand::of(command, is_withdrawn)),
+        command: InOrder(DeviceCommand::of(api, caller, command, is_withdrawn)),
     }
 }
