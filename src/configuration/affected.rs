@@ -175,7 +175,7 @@ impl<'a> Levels<'a> {
             set,
             sites,
             parameters: held::parameters(store, Some(&names), &allowance).await?,
-            applied: held::applied(store, ids, &allowance).await?,
+            applied: held::applied(store, (ids, names), &allowance).await?,
         })
     }
 

@@ -43,7 +43,9 @@ pub(crate) async fn applied(
     };
     let by = commanded(store, &job).await?;
     let allowance = Store::own_allowance();
-    let before = held::applied(store, vec![id.device_id.clone()], &allowance).await?;
+    let names = parameters.keys().cloned().collect();
+    let of = (vec![id.device_id.clone()], names);
+    let before = held::applied(store, of, &allowance).await?;
     let command = id.to_string();
     let mut events = Vec::with_capacity(parameters.len() + 1);
     for (parameter, value) in parameters {

@@ -187,13 +187,19 @@ pub(crate) fn opened(store: &Store, keyring: &Keyring, command: &Command, payloa
     let names = store.names();
     let site = names.site_of_device(command.device_key);
     let site = site.and_then(|key| names.id(key));
-    let mut things = vec![("DEVICE", command.id.device_id.as_str()), ("SYSTEM", SYSTEM)];
+    let mut things = vec![
+        ("DEVICE", command.id.device_id.as_str()),
+        ("SYSTEM", SYSTEM),
+    ];
     things.extend(site.as_deref().map(|site| ("SITE", site)));
     let parameters = payload.get("parameters").and_then(Json::as_object);
-    let parameters = parameters.into_iter().flatten().filter_map(|(name, value)| {
-        let value = keyring.open(value, name, &things)?;
-        Some((name.clone(), value))
-    });
+    let parameters = parameters
+        .into_iter()
+        .flatten()
+        .filter_map(|(name, value)| {
+            let value = keyring.open(value, name, &things)?;
+            Some((name.clone(), value))
+        });
     json!({ "parameters": parameters.collect::<Map<_, _>>() })
 }
 

@@ -131,7 +131,7 @@ pub(super) struct Own {
 impl Own {
     pub(super) async fn read(store: &Store, thing: &Thing) -> Result<Self, ConfigurationError> {
         let of = (thing.entity_type.as_str(), vec![thing.entity_id.clone()]);
-        let rows = held::desired(store, of, &Store::own_allowance()).await?;
+        let rows = held::desired(store, [of], &Store::own_allowance()).await?;
         let version = rows.iter().map(|row| row.version).max().unwrap_or(0);
         let keyed = |row: DesiredRow| (row.parameter_name.clone(), row);
         let rows = rows.into_iter().map(keyed).collect();

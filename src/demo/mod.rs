@@ -12,8 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
+use crate::configuration::{self, ConfigurationError, Parameter, Registration};
 use crate::event::{Instant, Position, Provenance};
-use crate::fleet::{Fleet, FleetOptions, JobStatus};
+use crate::fleet::{Fleet, FleetOptions, JobStatus, configurable};
 use crate::ingest::Ingest;
 use crate::jobs::machine::Ended;
 use crate::jobs::{Answer, Deliveries, Executor, Played, Run};
@@ -165,6 +166,7 @@ impl Simulated {
         let mut commands = past.commands().await?.into_iter().peekable();
         let mut fleet = Fleet::new(options, start);
         recorder.record(&fleet.registrations(), None).await;
+        register_parameters(&recorder.ingest).await;
         if began.is_none() {
             tracing::info!(from = %start, "making the history of the simulated fleet");
         } else {
@@ -244,6 +246,32 @@ impl Simulated {
 
     fn with<T>(&self, act: impl FnOnce(&mut Fleet) -> T) -> T {
         act(&mut self.fleet.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Registers what can be set on the fleet, unless somebody has registered it otherwise.
+async fn register_parameters(ingest: &Ingest) {
+    for one in configurable() {
+        let parameter = Parameter {
+            name: one.name.to_owned(),
+            version: 0,
+            schema: one.schema,
+            description: None,
+            sensitive: false,
+            scopes: one.scopes.iter().map(ToString::to_string).collect(),
+        };
+        let registration = Registration {
+            parameter,
+            by: "demo".to_owned(),
+            expected: Some(0),
+            event_id: None,
+        };
+        match configuration::register(ingest, registration).await {
+            Ok(_) | Err(ConfigurationError::Stale { .. }) => {}
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), parameter = one.name, "a parameter is not registered");
+            }
+        }
     }
 }
 

@@ -48,7 +48,9 @@ impl Commanded {
         let Cell::Json(value) = cell(configuration::Column::NewValue) else {
             return None;
         };
-        let by_people = event.fact.provenance == Provenance::Real;
+        // what a device of the fleet has applied when it was told is of the fleet's provenance
+        let was_told = !cell(configuration::Column::CommandId).is_null();
+        let by_people = event.fact.provenance == Provenance::Real || was_told;
         Some(Self {
             // when it was told: one that is recorded late took effect only then
             at: event.recorded_at.date_time(),
@@ -149,10 +151,12 @@ impl Past<'_> {
     /// What people had devices do, in order of time.
     pub(super) async fn commands(&self) -> Result<Vec<Commanded>, StoreError> {
         let mut commands = Vec::new();
-        self.each(Kind::ConfigurationChange, Provenance::Real, |event| {
-            commands.extend(Commanded::by_configuration(event));
-        })
-        .await?;
+        for provenance in [Provenance::Real, Provenance::Simulated] {
+            self.each(Kind::ConfigurationChange, provenance, |event| {
+                commands.extend(Commanded::by_configuration(event));
+            })
+            .await?;
+        }
         let mut types = HashMap::new();
         self.each(Kind::JobTransition, Provenance::Real, |event| {
             let text = |column: transition::Column| event.fact.cell(column).text();

@@ -47,6 +47,7 @@ use serde_json::Value;
 
 pub use jobs::{JobResult, JobStatus};
 pub use options::{DEVICES_MAX, FleetOptions, INTERVAL_SECONDS_MAX};
+pub use settings::{Configurable, configurable};
 
 use device::Device;
 use queue::{Actor, Queue, after};

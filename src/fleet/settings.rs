@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What a parameter belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,6 +136,44 @@ pub(super) const PARAMETERS: [Parameter; 10] = [
         ],
     },
 ];
+
+/// A parameter as it is registered.
+#[derive(Clone, Debug)]
+pub struct Configurable {
+    /// Its name.
+    pub name: &'static str,
+    /// JSON Schema of its values.
+    pub schema: Value,
+    /// On what it may be set.
+    pub scopes: &'static [&'static str],
+}
+
+/// The parameters of a fleet. How often a device reports every server knows.
+#[must_use]
+pub fn configurable() -> Vec<Configurable> {
+    let of = |parameter: &Parameter| {
+        let examples: Vec<Value> = parameter.choices.iter().map(|one| one.json()).collect();
+        let schema = match parameter.choices.first() {
+            Some(Setting::Number(_)) => {
+                json!({ "type": "integer", "minimum": 0, "maximum": 100_000, "examples": examples })
+            }
+            Some(Setting::Switch(_)) => json!({ "type": "boolean" }),
+            Some(Setting::Word(_)) | None => {
+                json!({ "type": "string", "minLength": 1, "maxLength": 200, "examples": examples })
+            }
+        };
+        Configurable {
+            name: parameter.name,
+            schema,
+            scopes: match parameter.scope {
+                Scope::Device => &["DEVICE", "SITE", "SYSTEM"],
+                Scope::Site => &["SITE", "SYSTEM"],
+                Scope::System => &["SYSTEM"],
+            },
+        }
+    };
+    PARAMETERS.iter().map(of).collect()
+}
 
 /// What was set on something; a parameter that was never set has the first of its choices.
 #[derive(Clone, Debug, Default)]

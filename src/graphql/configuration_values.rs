@@ -176,7 +176,7 @@ impl EntityConfiguration {
     ) -> Result<Self, Error> {
         let (api, loaders) = (api(ctx), super::loaders(ctx));
         let of = (entity_type, vec![entity_id.to_owned()]);
-        let rows = held::desired(api.store(), of, loaders.allowance()).await;
+        let rows = held::desired(api.store(), [of], loaders.allowance()).await;
         let rows = rows.map_err(|error| of_failed(api, &error))?;
         loaders.count(rows.len())?;
         let version = rows.iter().map(|row| row.version).max().unwrap_or(0);

@@ -7,7 +7,7 @@ use entity::{
     configuration_desired, configuration_evidence_due, configuration_parameters,
     configuration_settings, configuration_values, devices, jobs,
 };
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::Value as Json;
 
 use super::gathered;
@@ -58,19 +58,24 @@ pub async fn parameters(
 
 const PARAMETERS: &str = "read parameters";
 
-/// What is set on things of one type, also what was unset.
+/// What is set on things, also what was unset: of each type the ids.
 ///
 /// # Errors
 /// When the tables cannot be read, or the allowance does not suffice.
 pub async fn desired(
     store: &Store,
-    (entity_type, ids): (&str, Vec<String>),
+    things: impl IntoIterator<Item = (&str, Vec<String>)>,
     allowance: &Allowance,
 ) -> Result<Vec<DesiredRow>, StoreError> {
-    let id = configuration_desired::Column::EntityId;
+    let mut any = Condition::any();
+    for (entity_type, ids) in things {
+        let id = configuration_desired::Column::EntityId;
+        let of_type = configuration_desired::Column::EntityType.eq(entity_type);
+        let among = is_among(id, List::Text(ids), store.backend());
+        any = any.add(Condition::all().add(of_type).add(among));
+    }
     let query = configuration_desired::Entity::find()
-        .filter(configuration_desired::Column::EntityType.eq(entity_type))
-        .filter(is_among(id, List::Text(ids), store.backend()))
+        .filter(any)
         .order_by_asc(configuration_desired::Column::ParameterName);
     let rows = query.stream(store.readers()).await;
     gathered(rows.doing(DESIRED)?, (allowance, desired_bytes), DESIRED).await
@@ -168,22 +173,34 @@ pub async fn serving(store: &Store, site_key: Option<i64>) -> Result<Vec<Serving
 /// What devices have applied, by device and parameter.
 pub type AppliedValues = HashMap<(String, String), configuration_values::Model>;
 
-/// What some devices have applied.
+/// What some devices have applied of some parameters.
 ///
 /// # Errors
 /// When the tables cannot be read, or the allowance does not suffice.
 pub async fn applied(
     store: &Store,
-    device_ids: Vec<String>,
+    (device_ids, names): (Vec<String>, Vec<String>),
     allowance: &Allowance,
 ) -> Result<AppliedValues, StoreError> {
-    let ids: Vec<&str> = device_ids.iter().map(String::as_str).collect();
-    let rows = super::fleet::configurations(store, ("DEVICE", &ids), allowance).await?;
+    let id = configuration_values::Column::EntityId;
+    let name = configuration_values::Column::ParameterName;
+    let query = configuration_values::Entity::find()
+        .filter(configuration_values::Column::EntityType.eq("DEVICE"))
+        .filter(is_among(id, List::Text(device_ids), store.backend()))
+        .filter(is_among(name, List::Text(names), store.backend()));
+    let weight_bytes = |row: &configuration_values::Model| {
+        size_of_val(row) + row.entity_id.len() + row.parameter_name.len() + row.value.len()
+    };
+    let rows = query.stream(store.readers()).await.doing(APPLIED)?;
+    let rows = gathered(rows, (allowance, weight_bytes), APPLIED).await?;
     let keyed = |row: configuration_values::Model| {
-        ((row.entity_id.clone(), row.parameter_name.clone()), row)
+        let key = (row.entity_id.clone(), row.parameter_name.clone());
+        (key, row)
     };
     Ok(rows.into_iter().map(keyed).collect())
 }
+
+const APPLIED: &str = "read what devices have applied";
 
 /// Changes that were applied up to an instant, of which the hour after is yet to be told; the oldest first.
 ///
@@ -314,8 +331,6 @@ pub async fn effective(
     (entity_type, ids): (&str, &[&str]),
     allowance: &Allowance,
 ) -> Result<HashMap<String, Vec<Effective>>, StoreError> {
-    let texts = || ids.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let own = by_id(desired(store, (entity_type, texts()), allowance).await?);
     let mut sites: HashMap<&str, String> = HashMap::new();
     if entity_type == "DEVICE" {
         for id in ids {
@@ -329,12 +344,13 @@ pub async fn effective(
     let mut site_ids: Vec<String> = sites.values().cloned().collect();
     site_ids.sort_unstable();
     site_ids.dedup();
-    let of_sites = by_id(desired(store, ("SITE", site_ids), allowance).await?);
-    let system = if entity_type == "SYSTEM" {
-        Vec::new()
-    } else {
-        desired(store, ("SYSTEM", vec![SYSTEM.to_owned()]), allowance).await?
-    };
+    let own = ids.iter().map(ToString::to_string).collect();
+    let things = [
+        (entity_type, own),
+        ("SITE", site_ids),
+        ("SYSTEM", vec![SYSTEM.to_owned()]),
+    ];
+    let set = by_thing(desired(store, things, allowance).await?);
     let parameters = parameters(store, None, allowance).await?;
     let told = super::fleet::configurations(store, (entity_type, ids), allowance).await?;
     let mut told_of: HashMap<String, Vec<configuration_values::Model>> = HashMap::new();
@@ -346,15 +362,16 @@ pub async fn effective(
         "SITE" => Source::Site,
         _ => Source::System,
     };
-    let rows = |of: &'_ HashMap<String, Vec<DesiredRow>>, id: &str| of.get(id).cloned();
+    let rows = |entity_type: &str, id: &str| {
+        let key = (entity_type.to_owned(), id.to_owned());
+        set.get(&key).map_or(&[][..], Vec::as_slice)
+    };
     let resolved = ids.iter().map(|id| {
-        let own = rows(&own, id).unwrap_or_default();
-        let site = sites.get(id).and_then(|site| rows(&of_sites, site));
-        let site = site.unwrap_or_default();
+        let site = sites.get(id).map_or("", String::as_str);
         let levels = [
-            (own_source, own.as_slice()),
-            (Source::Site, &site),
-            (Source::System, &system),
+            (own_source, rows(entity_type, id)),
+            (Source::Site, rows("SITE", site)),
+            (Source::System, rows("SYSTEM", SYSTEM)),
         ];
         let told = told_of.get(*id).map_or(&[][..], Vec::as_slice);
         ((*id).to_owned(), resolve(&levels, &parameters, told))
@@ -362,10 +379,12 @@ pub async fn effective(
     Ok(resolved.collect())
 }
 
-fn by_id(rows: Vec<DesiredRow>) -> HashMap<String, Vec<DesiredRow>> {
-    let mut by_id: HashMap<String, Vec<DesiredRow>> = HashMap::new();
+/// What is set, by the type and id of the thing.
+fn by_thing(rows: Vec<DesiredRow>) -> HashMap<(String, String), Vec<DesiredRow>> {
+    let mut by_thing: HashMap<(String, String), Vec<DesiredRow>> = HashMap::new();
     for row in rows {
-        by_id.entry(row.entity_id.clone()).or_default().push(row);
+        let thing = (row.entity_type.clone(), row.entity_id.clone());
+        by_thing.entry(thing).or_default().push(row);
     }
-    by_id
+    by_thing
 }

@@ -31,7 +31,9 @@ use crate::client::{
     Totals,
 };
 use crate::clock::Clock;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, JobStatus};
+use crate::jobs::UPDATE_CONFIGURATION;
+use crate::kinds::masked::MASK;
 
 /// Bytes of events that wait at most.
 const BUFFER_BYTES_MAX: usize = 256 << 20;
@@ -263,8 +265,24 @@ fn answer(fleet: &mut Fleet, asked: Asked, now: DateTime<Utc>) {
     let is_ours = fleet.device_ids().any(|id| id == asked.device_id);
     let result =
         is_ours.then(|| fleet.apply_job(&asked.device_id, &asked.job_type, &asked.job_id, now));
+    let is_done = result
+        .as_ref()
+        .is_some_and(|result| result.status == JobStatus::Completed);
+    if is_done && asked.job_type == UPDATE_CONFIGURATION {
+        configure(fleet, &asked);
+    }
     // whoever asked may have stopped
     let _ = asked.answer.send(result);
+}
+
+/// Has a device take over what it is told. Secrets are not told to a client that speaks for many.
+fn configure(fleet: &mut Fleet, asked: &Asked) {
+    let parameters = asked.payload.get("parameters").and_then(Value::as_object);
+    for (name, value) in parameters.into_iter().flatten() {
+        if value.as_str() != Some(MASK) {
+            fleet.set_configuration(&asked.device_id, name, value.clone());
+        }
+    }
 }
 
 fn lines(events: &[Value]) -> Vec<Line> {

@@ -37,9 +37,9 @@ const DOCUMENTS = {
     }
   }`,
   Device: `query DeviceQuery($id: ID!) { node(id: $id) { __typename ... on Device { deviceId } } }`,
-  Configure: `mutation ConfigureMutation($input: SetConfigurationInput!) {
-    setConfiguration(input: $input) {
-      change { id parameterName newValue }
+  Configure: `mutation ConfigureMutation($input: SetDeviceStateInput!) {
+    setDeviceState(input: $input) {
+      change { id newState }
       userErrors { code field }
     }
   }`,
@@ -158,15 +158,15 @@ function configure(environment, mutation, input) {
 
 async function configures(environment, artifact) {
   const mutation = artifact('ConfigureMutation');
-  const input = { entityType: 'DEVICE', entityId: 'relay-1', parameterName: 'receipt', value: [1] };
-  const { setConfiguration } = await configure(environment, mutation, input);
-  assertEqual(setConfiguration.userErrors, []);
-  assertEqual(setConfiguration.change.newValue, [1]);
-  const unknown = { ...input, entityId: 'nobody' };
-  const { setConfiguration: refused } = await configure(environment, mutation, unknown);
+  const input = { deviceId: 'relay-1', state: 'MAINTENANCE' };
+  const { setDeviceState } = await configure(environment, mutation, input);
+  assertEqual(setDeviceState.userErrors, []);
+  assertEqual(setDeviceState.change.newState, 'MAINTENANCE');
+  const unknown = { ...input, deviceId: 'nobody' };
+  const { setDeviceState: refused } = await configure(environment, mutation, unknown);
   assertEqual(refused.userErrors[0].code, 'NOT_FOUND');
-  const kept = environment.getStore().getSource().get(setConfiguration.change.id);
-  assertEqual(kept.parameterName, 'receipt');
+  const kept = environment.getStore().getSource().get(setDeviceState.change.id);
+  assertEqual(kept.newState, 'MAINTENANCE');
 }
 
 async function isTold(environment, artifact) {

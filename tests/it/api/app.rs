@@ -137,6 +137,11 @@ impl TestApp {
         self.app.take().unwrap().stop().await;
     }
 
+    /// Starts the server again after it was stopped.
+    pub(super) async fn start_again(&mut self) {
+        self.app = Some(start(&self.url, self.clock.clone()).await);
+    }
+
     /// Stops the server and starts it again with other limits.
     pub(super) async fn restart_with(&mut self, limits: LimitArgs) {
         self.stop().await;

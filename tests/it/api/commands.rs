@@ -1,37 +1,7 @@
 //! Commands that are given at the same time, and on another node.
 
-use sea_orm::ConnectionTrait;
-use serde_json::{Value, json};
-
 use super::app::on_each_database;
-
-#[tokio::test]
-async fn of_changes_made_at_once_each_knows_the_value_before_it() {
-    on_each_database(async |app| {
-        app.fleet().await;
-        let set = async |value: i64| {
-            let document = format!("mutation {{ setConfiguration(input: {{ entityType: SITE, entityId: \"market\",
-                parameterName: \"p\", value: {value} }}) {{ change {{ newValue }} userErrors {{ code }} }} }}");
-            app.data(&document).await["setConfiguration"].take()
-        };
-        let answers = tokio::join!(set(1), set(2), set(3), set(4));
-        let answers: [Value; 4] = answers.into();
-        for answer in &answers {
-            let refused = answer["userErrors"] == json!([{ "code": "CONFLICT" }]);
-            assert!(refused || answer["change"]["newValue"].is_i64(), "{answer}");
-        }
-        let data = app
-            .data("{ configurationHistory(order: FIRST_RECORDED_FIRST) { nodes { oldValue newValue } } }")
-            .await;
-        let mut before = Value::Null;
-        for row in data["configurationHistory"]["nodes"].as_array().unwrap() {
-            assert_eq!(row["oldValue"], before);
-            before = row["newValue"].clone();
-        }
-        assert_ne!(before, Value::Null);
-    })
-    .await;
-}
+use sea_orm::ConnectionTrait;
 
 /// Registers a site `far-N` with a device of the same name as another node does that has not told
 /// this one of its commit yet, and an error of the device.
@@ -59,7 +29,8 @@ async fn what_another_node_has_just_registered_is_known_at_once() {
         let elsewhere = app.database().await;
         for (n, document) in [
             "mutation { answer: setConfiguration(input: { entityType: DEVICE, entityId: \"far\",
-                parameterName: \"p\", value: 1 }) { change { deviceId } } }",
+                changes: [{ parameterName: \"collectionIntervalSeconds\", value: 1 }] }) {
+                configuration { entityId } } }",
             "mutation { answer: createJob(input: { jobType: RESTART, deviceIds: [\"far\"] }) {
                 job { targets { device { deviceId } } } } }",
             "mutation { answer: createJob(input: { jobType: RESTART, siteIds: [\"far\"] }) {

@@ -82,7 +82,7 @@ async fn whatever_is_nested_costs_the_same_for_one_parent_and_for_twenty() {
             ("devices", "latestMetrics { cpuPercent }", 2),
             ("devices", "deviceMetrics(first: 1) { totalCount nodes { id } }", 3),
             ("devices", "currentStateSince", 2),
-            ("devices", "configuration { value }", 2),
+            ("devices", "configuration { value }", 4),
             ("devices", "errorLogs { totalCount }", 2),
             // what a filter names and nobody has registered is looked up once
             (
@@ -100,7 +100,7 @@ async fn whatever_is_nested_costs_the_same_for_one_parent_and_for_twenty() {
                 "operatingHours(from: \"2026-11-23T00:00:00Z\", to: \"2026-11-30T00:00:00Z\") { start }",
                 3,
             ),
-            ("sites", "configuration { value }", 2),
+            ("sites", "configuration { value }", 4),
             ("sites", "devices(first: 3) { nodes { deviceId } }", 3),
             ("sites", "devices(first: 3) { totalCount }", 4),
             ("sites", "deviceMetrics(first: 3) { totalCount nodes { device { name } } }", 4),

@@ -84,7 +84,7 @@ pub(crate) fn samples(kind: Kind, events: u32, seed: u64) -> Vec<NewEvent> {
     let mut event = |ordinal: u32| {
         let fields = kind.spec().fields.iter();
         let mut cells: Vec<Cell> = fields.map(|field| cell(kind, field, &mut random)).collect();
-        if kind == Kind::ConfigurationChange {
+        if matches!(kind, Kind::ConfigurationChange | Kind::ConfigurationSetting) {
             let known = matches!(cells[0].text(), Some("DEVICE" | "SITE"));
             let id = if cells[0].text() == Some("SITE") {
                 "s1"

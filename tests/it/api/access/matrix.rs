@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::alerts::opened;
 use super::super::app::{TestApp, on_each_database};
+use super::super::device_commands::{complete, until};
 use super::super::inputs::minimal;
 use super::super::job_steps::issued;
 use super::{ask, grant, key};
@@ -116,8 +117,20 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("completeCommand", "mutation { completeCommand(input: { commandId: \"none\", status: COMPLETED }) {
         commandId userErrors { code } } }",                           "FF FF FF FF -- -- FF FF"),
     ("setConfiguration", "mutation { setConfiguration(input: { entityType: DEVICE, entityId: \"DEVICE\",
-        parameterName: \"p\", value: 1 }) { change { position } userErrors { code } } }",
+        changes: [{ parameterName: \"collectionIntervalSeconds\", value: 5 }] }) { version userErrors { code } } }",
                                                                       "FF FF YY Y- YY FF FF FF"),
+    ("rollbackConfiguration", "mutation { rollbackConfiguration(input: { entityType: DEVICE, entityId: \"DEVICE\",
+        toVersion: \"0\" }) { version userErrors { code } } }",      "FF FF YY Y- YY FF FF FF"),
+    ("registerParameter", "mutation { registerParameter(input: { parameterName: \"UNIQUE\", schema: {} }) {
+        parameter { version } userErrors { code } } }",               "FF FF FF FF YY FF FF FF"),
+    ("configuration", "{ configuration(entityType: DEVICE, entityId: \"DEVICE\") { version } }",
+                                                                      "YY Y- YY Y- YY Y- FF FF"),
+    ("effectiveConfiguration", "{ effectiveConfiguration(deviceId: \"DEVICE\") { value } }",
+                                                                      "YY Y- YY Y- YY Y- FF FF"),
+    ("configurationParameters", "{ configurationParameters { version } }",
+                                                                      "YY YY YY YY YY YY FF FF"),
+    ("changeEvidence", "{ changeEvidence(commandId: \"none\") { before { readings } } }",
+                                                                      "-- -- -- -- -- -- FF FF"),
     ("setSiteSchedule", "mutation { setSiteSchedule(input: { siteId: \"SITE\", dayOfWeek: SUNDAY,
         isClosed: true }) { schedule { position } userErrors { code } } }",
                                                                       "FF FF YY Y- YY FF FF FF"),
@@ -332,7 +345,9 @@ async fn furnished(app: &TestApp) -> [Place; 2] {
         });
         job(app, "", device).await;
         issued(app, ordinal).await;
+        applied(app, device).await;
     }
+<<<<<<< HEAD
     let done = |ty: &str| {
         json!({ "userActivity": { "activityType": ty, "sessionId": "s", "userId": "u", "pageUrl": "/",
             "searchQuery": "tea" } })
@@ -341,8 +356,28 @@ async fn furnished(app: &TestApp) -> [Place; 2] {
         .await;
     opened(app, &["till-1", "till-3"]).await;
     app.data("mutation { setConfiguration(input: { entityType: SYSTEM, parameterName: \"p\", value: 1 }) { userErrors { code } } }")
+=======
+    app.data("mutation { setConfiguration(input: { entityType: SYSTEM, changes: [{ parameterName: \"collectionIntervalSeconds\", value: 1 }] }) { userErrors { code } } }")
+>>>>>>> 0de5426 (configuration: the fleets apply what they are told; tests and documentation)
         .await;
     places.try_into().ok().unwrap()
+}
+
+/// Has a device apply a parameter, so that there is evidence of it.
+async fn applied(app: &TestApp, device: &str) {
+    let name = format!("volume-{device}");
+    let document = format!(
+        "mutation {{ registerParameter(input: {{ parameterName: \"{name}\", schema: {{}} }}) {{ userErrors {{ code }} }}
+            setConfiguration(input: {{ entityType: DEVICE, entityId: \"{device}\",
+            changes: [{{ parameterName: \"{name}\", value: 1 }}] }}) {{ jobs {{ jobId }} }} }}"
+    );
+    let data = app.data(&document).await;
+    let job = data["setConfiguration"]["jobs"][0]["jobId"]
+        .as_str()
+        .unwrap();
+    until(app, job, |job| job["devicesIssued"] == 1).await;
+    let told = complete(app, &format!("{job}.1.{device}"), "COMPLETED").await;
+    assert!(told.is_empty(), "{told:?}");
 }
 
 /// Makes a job for a device.

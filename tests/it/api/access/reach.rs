@@ -167,8 +167,8 @@ async fn what_is_out_of_reach_is_spoken_of_as_what_is_not_there() {
         alike("{ errorLogs(filter: { deviceId: { eq: \"ID\" } }) { totalCount } }").await;
         alike("mutation { createJob(input: { jobType: RESTART, deviceIds: [\"ID\"] }) { userErrors { field message code } } }").await;
         alike("mutation { createJob(input: { jobType: RESTART, siteIds: [\"ID\"] }) { userErrors { field message code } } }").await;
-        alike("mutation { setConfiguration(input: { entityType: DEVICE, entityId: \"ID\", parameterName: \"p\", value: 1 }) { userErrors { field message code } } }").await;
-        alike("mutation { setConfiguration(input: { entityType: SITE, entityId: \"ID\", parameterName: \"p\", value: 1 }) { userErrors { field message code } } }").await;
+        alike("mutation { setConfiguration(input: { entityType: DEVICE, entityId: \"ID\", changes: [{ parameterName: \"collectionIntervalSeconds\", value: 1 }] }) { userErrors { field message code } } }").await;
+        alike("mutation { setConfiguration(input: { entityType: SITE, entityId: \"ID\", changes: [{ parameterName: \"collectionIntervalSeconds\", value: 1 }] }) { userErrors { field message code } } }").await;
         alike("{ siteStatus(siteId: \"ID\") { state } operatingHours(siteId: \"ID\", from: \"2026-11-23T00:00:00Z\", to: \"2026-11-30T00:00:00Z\") { start } }").await;
         alike("mutation { setSiteSchedules(input: { siteId: \"ID\", rows: [{ dayOfWeek: MONDAY, isClosed: true }] }) { userErrors { field message code } } }").await;
         alike("mutation { setSiteSchedule(input: { siteId: \"ID\", dayOfWeek: MONDAY, isClosed: true }) { userErrors { field message code } } }").await;
