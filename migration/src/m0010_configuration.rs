@@ -111,10 +111,7 @@ const CONFIGURATION_EVIDENCE: Table = Table {
         id("device_key {int} NOT NULL"),
         plain("phase TEXT NOT NULL CHECK (phase IN ('BEFORE', 'AFTER'))"),
         plain("readings {int} NOT NULL CHECK (readings >= 0)"),
-        plain(
-            "readings_provenance TEXT CHECK (readings_provenance IN \
-             ('REAL', 'CONTROLLED', 'SIMULATED'))",
-        ),
+        plain("readings_provenance TEXT CHECK (length(readings_provenance) <= 16)"),
         json("measures TEXT NOT NULL CHECK (length(measures) <= 65536)"),
     ],
     unique: &[],

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::alerts::opened;
 use super::app::{TestApp, at, on_each_database};
+use super::configuration::{applied, is_of_configuration};
 use super::inputs::varied;
 use super::job_steps::issued;
 
@@ -20,6 +21,11 @@ async fn rows(app: &TestApp, spec: &'static Spec) -> Vec<Value> {
         for (batch, events) in events.chunks(5).enumerate() {
             app.clock.advance_ms(i64::try_from(batch).unwrap() * 1_000);
             app.record(json!(events)).await;
+        }
+    } else if is_of_configuration(spec.kind) {
+        for device in ["till-1", "till-3"] {
+            app.clock.advance_ms(1_000);
+            applied(app, device).await;
         }
     } else {
         for (job, device) in [("RESTART", "till-1"), ("HEALTH_CHECK", "till-3")] {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::alerts::opened;
 use super::app::on_each_database;
+use super::configuration::{applied, is_of_configuration};
 use super::inputs::minimal;
 
 #[tokio::test]
@@ -15,6 +16,8 @@ async fn an_event_of_every_kind_is_found_again_by_its_id() {
         for spec in Kind::ALL.iter().map(|kind| kind.spec()) {
             if spec.recordable {
                 app.record(json!([{ spec.wire: minimal(spec, 1) }])).await;
+            } else if is_of_configuration(spec.kind) {
+                applied(app, "till-2").await;
             } else {
                 app.data("mutation { createJob(input: { jobType: RESTART, deviceIds: [\"till-1\"] }) { job { jobId } } }")
                     .await;

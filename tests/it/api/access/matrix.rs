@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::alerts::opened;
 use super::super::app::{TestApp, on_each_database};
-use super::super::device_commands::{complete, until};
+use super::super::configuration::applied;
 use super::super::inputs::minimal;
 use super::super::job_steps::issued;
 use super::{ask, grant, key};
@@ -361,23 +361,6 @@ async fn furnished(app: &TestApp) -> [Place; 2] {
 >>>>>>> 0de5426 (configuration: the fleets apply what they are told; tests and documentation)
         .await;
     places.try_into().ok().unwrap()
-}
-
-/// Has a device apply a parameter, so that there is evidence of it.
-async fn applied(app: &TestApp, device: &str) {
-    let name = format!("volume-{device}");
-    let document = format!(
-        "mutation {{ registerParameter(input: {{ parameterName: \"{name}\", schema: {{}} }}) {{ userErrors {{ code }} }}
-            setConfiguration(input: {{ entityType: DEVICE, entityId: \"{device}\",
-            changes: [{{ parameterName: \"{name}\", value: 1 }}] }}) {{ jobs {{ jobId }} }} }}"
-    );
-    let data = app.data(&document).await;
-    let job = data["setConfiguration"]["jobs"][0]["jobId"]
-        .as_str()
-        .unwrap();
-    until(app, job, |job| job["devicesIssued"] == 1).await;
-    let told = complete(app, &format!("{job}.1.{device}"), "COMPLETED").await;
-    assert!(told.is_empty(), "{told:?}");
 }
 
 /// Makes a job for a device.

@@ -8,9 +8,12 @@ mod schedules;
 mod secrets;
 mod versions;
 
+use homepot_analytics::kinds::Kind;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::app::TestApp;
+use super::device_commands::{complete, until};
 
 const SET: &str = "mutation($input: SetConfigurationInput!) { setConfiguration(input: $input) {
     version configuration { entityType entityId version values { parameterName value version } }
@@ -103,4 +106,31 @@ async fn changes(app: &TestApp) -> Vec<String> {
         format!("{id} {name} {}>{}", row["oldValue"], row["newValue"])
     };
     rows.iter().map(told).collect()
+}
+
+/// Whether events of a kind are made where something is configured.
+pub(super) fn is_of_configuration(kind: Kind) -> bool {
+    let kinds = [
+        Kind::ParameterRegistration,
+        Kind::ConfigurationSetting,
+        Kind::ConfigurationEvidence,
+    ];
+    kinds.contains(&kind)
+}
+
+/// Registers a parameter and has a device apply it: an event of each of those kinds.
+pub(super) async fn applied(app: &TestApp, device: &str) {
+    let name = Uuid::now_v7();
+    let document = format!(
+        "mutation {{ registerParameter(input: {{ parameterName: \"{name}\", schema: {{}} }}) {{ userErrors {{ code }} }}
+            setConfiguration(input: {{ entityType: DEVICE, entityId: \"{device}\",
+            changes: [{{ parameterName: \"{name}\", value: 1 }}] }}) {{ jobs {{ jobId }} }} }}"
+    );
+    let data = app.data(&document).await;
+    let job = data["setConfiguration"]["jobs"][0]["jobId"]
+        .as_str()
+        .unwrap();
+    until(app, job, |job| job["devicesIssued"] == 1).await;
+    let told = complete(app, &format!("{job}.1.{device}"), "COMPLETED").await;
+    assert!(told.is_empty(), "{told:?}");
 }
