@@ -62,7 +62,7 @@ const PARAMETER_REGISTRATIONS: Table = Table {
     name: "parameter_registrations",
     columns: &[
         plain("parameter_name TEXT NOT NULL CHECK (length(parameter_name) <= 255)"),
-        plain("version {int} NOT NULL CHECK (version >= 1)"),
+        plain("version {int} NOT NULL CHECK (version BETWEEN 1 AND 2147483647)"),
         json("schema TEXT NOT NULL CHECK (length(schema) <= 65536)"),
         plain("description TEXT CHECK (length(description) <= 1000)"),
         Column {
@@ -82,13 +82,13 @@ const CONFIGURATION_SETTINGS: Table = Table {
     columns: &[
         plain("entity_type TEXT NOT NULL CHECK (entity_type IN ('DEVICE', 'SITE', 'SYSTEM'))"),
         plain("entity_id TEXT NOT NULL CHECK (length(entity_id) <= 255)"),
-        plain("version {int} NOT NULL CHECK (version >= 1)"),
+        plain("version {int} NOT NULL CHECK (version BETWEEN 1 AND 2147483647)"),
         plain("parameter_name TEXT NOT NULL CHECK (length(parameter_name) <= 255)"),
         json("value TEXT CHECK (length(value) <= 65536)"),
         plain("changed_by TEXT NOT NULL CHECK (length(changed_by) <= 255)"),
         plain("reason TEXT CHECK (length(reason) <= 1000)"),
         plain("change_type TEXT CHECK (change_type IN ('MANUAL', 'AUTOMATED', 'RECOMMENDED'))"),
-        plain("rolled_back_to {int} CHECK (rolled_back_to >= 0)"),
+        plain("rolled_back_to {int} CHECK (rolled_back_to BETWEEN 0 AND 2147483647)"),
         plain("job_id TEXT CHECK (length(job_id) <= 255)"),
         id("device_key {int}"),
         id("site_key {int}"),
@@ -110,7 +110,7 @@ const CONFIGURATION_EVIDENCE: Table = Table {
         plain("command_id TEXT NOT NULL CHECK (length(command_id) <= 512)"),
         id("device_key {int} NOT NULL"),
         plain("phase TEXT NOT NULL CHECK (phase IN ('BEFORE', 'AFTER'))"),
-        plain("readings {int} NOT NULL CHECK (readings >= 0)"),
+        plain("readings {int} NOT NULL CHECK (readings BETWEEN 0 AND 2147483647)"),
         plain("readings_provenance TEXT CHECK (length(readings_provenance) <= 16)"),
         json("measures TEXT NOT NULL CHECK (length(measures) <= 65536)"),
     ],

@@ -37,7 +37,7 @@ pub(super) static SPEC: Spec = Spec {
             &Column::Version,
             Type::Long {
                 min: 1,
-                max: i64::MAX,
+                max: 2_147_483_647,
             },
             "Which command on that thing it was part of, from 1: all that were set together have one.",
         ),
@@ -73,7 +73,7 @@ pub(super) static SPEC: Spec = Spec {
             &Column::RolledBackTo,
             Type::Long {
                 min: 0,
-                max: i64::MAX,
+                max: 2_147_483_647,
             },
             "The version to which it was rolled back.",
         ),

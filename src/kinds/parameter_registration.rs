@@ -31,7 +31,7 @@ pub(super) static SPEC: Spec = Spec {
             &Column::Version,
             Type::Long {
                 min: 1,
-                max: i64::MAX,
+                max: 2_147_483_647,
             },
             "Which registration of the parameter it is, from 1.",
         ),
