@@ -112,11 +112,11 @@ kinds! {
     /// An alert passed from one state to the next.
     AlertTransition = 15 in alert_transition,
     /// A parameter of configuration was registered.
-    ParameterRegistration = 30 in parameter_registration,
+    ParameterRegistration = 16 in parameter_registration,
     /// A parameter was set on something.
-    ConfigurationSetting = 31 in configuration_setting,
+    ConfigurationSetting = 17 in configuration_setting,
     /// What a device measured around a change.
-    ConfigurationEvidence = 32 in configuration_evidence,
+    ConfigurationEvidence = 18 in configuration_evidence,
 }
 
 impl Kind {

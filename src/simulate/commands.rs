@@ -26,17 +26,8 @@ const HELD_OFF: Duration = Duration::from_mins(10);
 /// Commands at most at which it is at once.
 const AT_ONCE_MAX: usize = 10_000;
 
-<<<<<<< HEAD
 /// Commands at most that it asks for at once.
 const ASKED_FOR_MAX: u16 = 1_000;
-=======
-const PENDING: &str =
-    "{ pendingCommands(first: 1000) { commandId jobId jobType payload deviceId state } }";
-const ACKNOWLEDGE: &str = "mutation Acknowledge($id: ID!) { acknowledgeCommand(input: { \
-    commandId: $id }) { userErrors { code } } }";
-const COMPLETE: &str = "mutation Complete($input: CompleteCommandInput!) { \
-    completeCommand(input: $input) { userErrors { code } } }";
->>>>>>> 0de5426 (configuration: the fleets apply what they are told; tests and documentation)
 
 /// What a device of the fleet is asked: how a job will have ended on it. `None` is answered of a device
 /// that the fleet does not have.
@@ -49,22 +40,6 @@ pub(super) struct Asked {
     pub(super) answer: oneshot::Sender<Option<JobResult>>,
 }
 
-<<<<<<< HEAD
-=======
-/// A command as the server tells it.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Command {
-    #[serde(rename = "commandId")]
-    id: String,
-    job_id: String,
-    job_type: String,
-    #[serde(default)]
-    payload: Value,
-    device_id: String,
-}
-
->>>>>>> 0de5426 (configuration: the fleets apply what they are told; tests and documentation)
 /// Does what the devices are commanded.
 pub(super) struct Obedience {
     client: Client,
@@ -123,7 +98,7 @@ impl Obedience {
             device_id: command.device_id.clone(),
             job_type: command.job_type.clone(),
             job_id: command.job_id.clone(),
-            payload: command.payload.clone(),
+            payload: command.payload.clone().unwrap_or_default(),
             answer,
         };
         let Ok(()) = self.fleet.send(asked).await else {

@@ -83,11 +83,8 @@ async fn every_kind_has_its_stream_and_events_has_all_in_order() {
             app.record(json!([{ spec.wire: minimal(spec, 1) }])).await;
         }
         app.data("mutation { createJob(input: { jobType: RESTART, deviceIds: [\"till-1\"] }) { job { jobId } } }").await;
-<<<<<<< HEAD
         opened(app, &["till-1"]).await;
-=======
         applied(app, "till-2").await;
->>>>>>> f7451e1 (configuration: every kind of it is filtered, followed and found)
         let mut socket = app.socket().await;
         for spec in Kind::ALL.iter().map(|kind| kind.spec()) {
             let document = format!("subscription($a: String) {{ {}(after: $a) {{ __typename kind position }} }}", spec.stream);

@@ -347,7 +347,6 @@ async fn furnished(app: &TestApp) -> [Place; 2] {
         issued(app, ordinal).await;
         applied(app, device).await;
     }
-<<<<<<< HEAD
     let done = |ty: &str| {
         json!({ "userActivity": { "activityType": ty, "sessionId": "s", "userId": "u", "pageUrl": "/",
             "searchQuery": "tea" } })
@@ -355,10 +354,7 @@ async fn furnished(app: &TestApp) -> [Place; 2] {
     app.record(json!([done("PAGE_VIEW"), done("SEARCH_QUERY")]))
         .await;
     opened(app, &["till-1", "till-3"]).await;
-    app.data("mutation { setConfiguration(input: { entityType: SYSTEM, parameterName: \"p\", value: 1 }) { userErrors { code } } }")
-=======
     app.data("mutation { setConfiguration(input: { entityType: SYSTEM, changes: [{ parameterName: \"collectionIntervalSeconds\", value: 1 }] }) { userErrors { code } } }")
->>>>>>> 0de5426 (configuration: the fleets apply what they are told; tests and documentation)
         .await;
     places.try_into().ok().unwrap()
 }
