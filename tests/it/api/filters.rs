@@ -41,6 +41,7 @@ async fn rows(app: &TestApp, spec: &'static Spec) -> Vec<Value> {
         issued(app, jobs.unwrap()).await;
         if matches!(spec.kind, Kind::AlertRuleChange | Kind::AlertTransition) {
             opened(app, &["till-1", "till-3"]).await;
+            opened(app, &["till-2"]).await;
         }
     }
     all(app, spec, &fields(spec)).await
