@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::Value as Json;
-use uuid::Uuid;
+use uuid::{Builder, Uuid, Version};
 
 use crate::kinds::{Kind, Spec};
 
@@ -31,6 +31,19 @@ impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
+}
+
+/// The id of an event that this server gives by itself, always the same for a name: of version 8, which nobody
+/// else gives who gives no commands, so that nobody has recorded something else under it beforehand.
+pub(crate) fn own_id(namespace: &Uuid, name: &[u8]) -> Uuid {
+    let id = Uuid::new_v5(namespace, name).into_bytes();
+    let id = Builder::from_bytes(id).with_version(Version::Custom);
+    id.into_uuid()
+}
+
+/// Whether an id is one that this server gives by itself.
+pub(crate) fn is_own_id(id: Uuid) -> bool {
+    id.get_version_num() == 8
 }
 
 /// An instant: microseconds since 1970-01-01T00:00Z.

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::rule::THRESHOLD_MAX;
 use super::verdict::{Begin, Cause, Verdict};
 use super::{AlertError, DECISIONS_MAX};
-use crate::event::{Instant, NewEvent, Provenance};
+use crate::event::{Instant, NewEvent, Provenance, own_id};
 use crate::history::alerts::{self, AlertRow};
 use crate::ingest::Ingest;
 use crate::kinds::{Draft, Kind, Refusal};
@@ -207,7 +207,7 @@ impl Named {
                 site = store.id(key).await?;
             }
             let beginning = format!("{rule_id}/{cause}/{}", begin.since.0);
-            alert_id = Some(Uuid::new_v5(&ALERTS, beginning.as_bytes()).to_string());
+            alert_id = Some(own_id(&ALERTS, beginning.as_bytes()).to_string());
         }
         Ok(Self {
             entity: cause_entity(rule_id, &cause),
@@ -230,7 +230,7 @@ fn opened(begin: &Begin, named: &Named, silenced: Option<i64>) -> Result<NewEven
         "OPEN"
     };
     Draft::new(Kind::AlertTransition, begin.at, begin.provenance)
-        .event_id(Uuid::new_v5(&ALERTS, format!("{alert_id}/OPEN").as_bytes()))
+        .event_id(own_id(&ALERTS, format!("{alert_id}/OPEN").as_bytes()))
         .set(Column::AlertId, alert_id)
         .set(Column::RuleId, rule.rule_id.as_str())
         .set(Column::RuleName, rule.name.as_str())
@@ -287,7 +287,7 @@ pub(super) async fn moved(
     let provenance = Provenance::of_code(row.provenance).unwrap_or_default();
     let lasted_ms = (step.at.0 - row.started_at).max(0) / 1_000;
     let event = Draft::new(Kind::AlertTransition, step.at, provenance)
-        .event_id(Uuid::new_v5(&ALERTS, id.as_bytes()))
+        .event_id(own_id(&ALERTS, id.as_bytes()))
         .set(Column::AlertId, row.alert_id.as_str())
         .set(Column::RuleId, row.rule_id.as_str())
         .set(Column::RuleName, row.rule_name.as_deref())

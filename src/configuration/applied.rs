@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::evidence::hour;
-use crate::event::{Instant, NewEvent, Provenance};
+use crate::event::{Instant, NewEvent, Provenance, own_id};
 use crate::history::configuration::{self as held, SettingRow};
 use crate::history::jobs::{self, JobRow};
 use crate::ingest::Ingest;
@@ -57,7 +57,7 @@ pub(crate) async fn applied(
         }
         let setting = by.get(parameter);
         let maker = job.created_by.as_deref().unwrap_or("nobody");
-        let event_id = Uuid::new_v5(&CHANGES, format!("{command}/{parameter}").as_bytes());
+        let event_id = own_id(&CHANGES, format!("{command}/{parameter}").as_bytes());
         // it holds from now on, also when the value before is from a clock that is ahead
         let at = now.max(Instant(since));
         let draft = Draft::new(Kind::ConfigurationChange, at, provenance)

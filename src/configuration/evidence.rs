@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::ConfigurationError;
-use crate::event::{Event, Instant, NewEvent, Provenance};
+use crate::event::{Event, Instant, NewEvent, Provenance, own_id};
 use crate::history::configuration::{DueRow, due};
 use crate::history::measures::{MEASURES, Reading, readings};
 use crate::ingest::Ingest;
@@ -114,7 +114,7 @@ pub async fn evidence_of(
 }
 
 fn event_id(command_id: &str, phase: &str) -> Uuid {
-    Uuid::new_v5(&EVIDENCE, format!("{command_id}/{phase}").as_bytes())
+    own_id(&EVIDENCE, format!("{command_id}/{phase}").as_bytes())
 }
 
 /// What is told of an hour that ends at an instant, for a command to a device.

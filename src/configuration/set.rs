@@ -12,7 +12,7 @@ use super::{
     ConfigurationError, DECISIONS_MAX, Keyring, Parameter, Thing, all_recorded, parameters,
     recorded,
 };
-use crate::event::{Cell, Instant, NewEvent, Provenance};
+use crate::event::{Cell, Instant, NewEvent, Provenance, own_id};
 use crate::history::configuration::{self as held, DesiredRow};
 use crate::ingest::Ingest;
 use crate::kinds::masked::has_sealed;
@@ -331,12 +331,12 @@ impl Deed<'_> {
 
 /// The id of what a command says of a parameter.
 pub(super) fn event_id(command: Uuid, parameter: &str) -> Uuid {
-    Uuid::new_v5(&SETTINGS, format!("{command}/{parameter}").as_bytes())
+    own_id(&SETTINGS, format!("{command}/{parameter}").as_bytes())
 }
 
 /// The id of a job of a command.
 pub(super) fn job_id(command: Uuid, ordinal: usize) -> Uuid {
-    Uuid::new_v5(&SETTINGS, format!("{command}//{ordinal}").as_bytes())
+    own_id(&SETTINGS, format!("{command}//{ordinal}").as_bytes())
 }
 
 /// What came of the command when it was given before; a repeat is known by what it sets.

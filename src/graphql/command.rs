@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::error::of_append;
 use super::{Api, access, api, of_failed};
+use crate::event::own_id;
 use crate::history::{Within, jobs};
 use crate::identity::{Caller, Deed};
 use crate::ingest::Ingest;
@@ -136,7 +137,7 @@ const KEYS: Uuid = Uuid::from_u128(0x63a9_9c22_14ee_4fd5_a9cb_6d6f_3a5c_10e7);
 pub(super) fn keyed_id(caller: &Caller, key: Option<&str>, what: &str) -> Uuid {
     key.map_or_else(Uuid::now_v7, |key| {
         let key = caller.reach.own(key);
-        Uuid::new_v5(&KEYS, format!("{what}/{key}").as_bytes())
+        own_id(&KEYS, format!("{what}/{key}").as_bytes())
     })
 }
 

@@ -12,7 +12,7 @@ use std::collections::{HashMap, VecDeque};
 use entity::{device_metrics, device_state_history as states};
 use uuid::Uuid;
 
-use crate::event::{Event, Instant, NewEvent, Position, Provenance};
+use crate::event::{Event, Instant, NewEvent, Position, Provenance, own_id};
 use crate::kinds::{Draft, Kind, Refusal};
 use crate::timers::Timers;
 
@@ -342,7 +342,7 @@ const CHANGES: Uuid = Uuid::from_u128(0x7b1d_35a2_90f4_4c86_b6a4_1ad0_59e3_5f13)
 
 fn change(of: &Watched, (state, at): (&str, Instant), reason: &str) -> Result<NewEvent, Refusal> {
     let id = of.device_id.as_str();
-    let event_id = Uuid::new_v5(&CHANGES, format!("{id}/{state}/{}", at.0).as_bytes());
+    let event_id = own_id(&CHANGES, format!("{id}/{state}/{}", at.0).as_bytes());
     Draft::new(Kind::DeviceStateChange, at, of.provenance)
         .event_id(event_id)
         .set(states::Column::DeviceKey, id)

@@ -7,11 +7,14 @@ use entity::{device_registrations, job_outcomes};
 
 use super::newcomers::Newcomers;
 use super::{Caller, Permission, Reach};
-use crate::event::{Cell, Instant, NewEvent};
+use crate::event::{Cell, Instant, NewEvent, is_own_id};
 use crate::history::{fleet, jobs};
 use crate::ingest::{FUTURE_MAX_MS, Given, Ingest, Registering};
 use crate::kinds::{Code, Kind, Refusal, check};
 use crate::store::{Allowance, EntityType, Names, Store, StoreError};
+
+/// Registrations at most of a device since it came to its site, by whoever is bound to sites or to a device.
+const REGISTRATIONS_OF_STAY_MAX: usize = 1_000;
 
 /// The same events; each that the caller may not record is refused in its place. Of what is out of reach
 /// it is said what is said of what is not registered.
@@ -98,13 +101,18 @@ pub(super) struct Passed {
     pub(super) registering: Registering,
 }
 
-/// Refuses what says what is to hold: that is for those who give commands, and are named in the audit.
+/// Refuses what says what is to hold: that is for those who give commands, and are named in the audit; and
+/// what has an id as this server gives its own events, which would be taken for recorded then.
 fn uncommanded((kind, event): Given) -> Given {
     let event = event.and_then(|event| {
         if event.fact.spec().commanded {
             let message =
                 "it says what is to hold, which is for the roles OPERATOR and ADMIN to command";
             return Err(Refusal::of_event(Code::NotAllowed, message));
+        }
+        if event.fact.event_id.is_some_and(is_own_id) {
+            let message = "ids of version 8 are given by the server; give one of version 7";
+            return Err(Refusal::of("eventId", Code::NotAllowed, message));
         }
         Ok(event)
     });
@@ -260,8 +268,9 @@ impl Door<'_> {
         Ok(event)
     }
 
-    /// A device is registered as of now at the latest, so that whoever moves it later has the last word,
-    /// and keeps the lifecycle that those who run the fleet have given it.
+    /// A device is registered as of now at the latest, so that whoever moves it later has the last word, and
+    /// not as of a time before it came to its site. It keeps the lifecycle that those who run the fleet have
+    /// given it. All that it was registered as is read at each registration, so it is not without end.
     fn registering(&self, mut event: NewEvent) -> Result<NewEvent, Refusal> {
         if event.fact.kind != Kind::DeviceRegistration {
             return Ok(event);
@@ -277,6 +286,20 @@ impl Door<'_> {
             let message =
                 format!("the lifecycle of the device is {held}: whoever runs the fleet sets it");
             return Err(Refusal::of("lifecycle", Code::NotAllowed, message));
+        }
+        let id = device_of(&event).unwrap_or_default();
+        let stay = self.names.key(EntityType::Device, id);
+        let stay = stay.and_then(|key| self.names.stay_of_device(key));
+        if let Some(stay) = stay {
+            if stay.registrations >= REGISTRATIONS_OF_STAY_MAX {
+                let message = format!(
+                    "the device was registered {REGISTRATIONS_OF_STAY_MAX} times at its site; what \
+                     changes so often is told as metrics, and whoever runs the fleet registers it on"
+                );
+                return Err(Refusal::of("deviceId", Code::TooManyDevices, message));
+            }
+            // what happened before is history of the site where it stood then
+            event.fact.occurred_at = event.fact.occurred_at.max(stay.began);
         }
         event.fact.occurred_at = event.fact.occurred_at.min(self.now);
         Ok(event)

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Ingest, Patience};
-use crate::event::{Cell, NewEvent, Provenance};
+use crate::event::{Cell, NewEvent, Provenance, own_id};
 use crate::kinds::{Draft, Kind, Refusal};
 use crate::store::{AppendError, Fault};
 
@@ -69,7 +69,7 @@ fn event(fault: &Fault) -> Result<NewEvent, Refusal> {
     });
     let message = format!("{}: {}", fault.source, fault.message);
     Draft::new(Kind::ErrorLog, fault.last_at, Provenance::Real)
-        .event_id(Uuid::new_v5(&FAULTS, id.as_bytes()))
+        .event_id(own_id(&FAULTS, id.as_bytes()))
         .set(Column::Category, "SYSTEM")
         .set(Column::Severity, "ERROR")
         .set(Column::ErrorCode, "INTERNAL")

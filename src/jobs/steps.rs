@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::machine::JobState;
 use super::{CommandId, JobError};
-use crate::event::{Cell, Fact, Instant, NewEvent, Provenance};
+use crate::event::{Cell, Fact, Instant, NewEvent, Provenance, own_id};
 use crate::history::jobs::JobRow;
 use crate::ingest::Ingest;
 use crate::kinds::{Draft, Kind, Refusal};
@@ -23,7 +23,7 @@ const STEPS: Uuid = Uuid::from_u128(0x2f0d_61de_51c1_4e0e_9ac2_70c8_6f0c_88aa);
 const IDS_MAX: usize = 8;
 
 pub(super) fn step_id(job_id: &str, step: &str, device_id: &str) -> Uuid {
-    Uuid::new_v5(&STEPS, format!("{job_id}/{step}/{device_id}").as_bytes())
+    own_id(&STEPS, format!("{job_id}/{step}/{device_id}").as_bytes())
 }
 
 /// Records events of a job that are not recorded yet, on what is expected: if that has changed,

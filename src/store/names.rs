@@ -51,6 +51,15 @@ struct Maps {
 #[derive(Debug, Default)]
 struct Registrations(Vec<(Place, i64)>);
 
+/// The time since a device came to the site where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stay {
+    /// When it began; the oldest instant when it was at no other site before.
+    pub began: Instant,
+    /// How often the device was registered since.
+    pub registrations: usize,
+}
+
 impl Registrations {
     fn add(&mut self, registered: Place, site: i64) {
         let order = |place: &Place| (place.occurred_at, place.position);
@@ -72,6 +81,23 @@ impl Registrations {
         let after = self.0.partition_point(|(place, _)| place.occurred_at <= at);
         let of = self.0.get(after.saturating_sub(1));
         of.map(|(_, site)| *site)
+    }
+
+    /// Since it came to the site where it is.
+    fn stay(&self) -> Option<Stay> {
+        let site = self.last()?;
+        let since = |(_, of): &&(Place, i64)| *of == site;
+        let registrations = self.0.iter().rev().take_while(since).count();
+        let before = self.0.len() - registrations;
+        let began = self
+            .0
+            .get(before)
+            .filter(|_| before > 0)
+            .map_or(Instant::OLDEST, |(place, _)| place.occurred_at);
+        Some(Stay {
+            began,
+            registrations,
+        })
     }
 
     /// How often it came to a site.
@@ -163,6 +189,13 @@ impl Names {
     pub fn site_of_device_at(&self, device_key: i64, at: Instant) -> Option<i64> {
         let maps = self.maps.read().unwrap_or_else(PoisonError::into_inner);
         maps.registrations.get(&device_key)?.at(at)
+    }
+
+    /// Since when a device is where it is now.
+    #[must_use]
+    pub fn stay_of_device(&self, device_key: i64) -> Option<Stay> {
+        let maps = self.maps.read().unwrap_or_else(PoisonError::into_inner);
+        maps.registrations.get(&device_key)?.stay()
     }
 
     /// How many devices came to each of some sites, a device that came again counted again.
@@ -323,5 +356,11 @@ mod tests {
             HashMap::from([(10, 2), (20, 1), (50, 0)])
         );
         assert_eq!(names.site_of_device_at(2, Instant(5)), None);
+        names.place(1, 10, registered(33, 5));
+        let stay = Stay {
+            began: Instant(30),
+            registrations: 2,
+        };
+        assert_eq!(names.stay_of_device(1), Some(stay));
     }
 }

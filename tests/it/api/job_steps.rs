@@ -15,6 +15,8 @@ const STEPS: Uuid = Uuid::from_u128(0x2f0d_61de_51c1_4e0e_9ac2_70c8_6f0c_88aa);
 /// Records an event that is no step of a job under the id of one.
 async fn take(app: &TestApp, job: &str, step: &str) -> i64 {
     let id = Uuid::new_v5(&STEPS, format!("{job}/{step}").as_bytes());
+    let id = uuid::Builder::from_bytes(id.into_bytes()).with_version(uuid::Version::Custom);
+    let id = id.into_uuid();
     let event = json!({ "errorLog": { "eventId": id, "category": "API", "severity": "INFO",
         "errorMessage": "in the way" } });
     app.record(json!([event])).await[0]

@@ -205,6 +205,61 @@ async fn an_ingestion_key_of_a_site_records_what_is_of_that_site() {
 }
 
 #[tokio::test]
+async fn nobody_takes_the_history_of_another_site_over() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.record(json!([metrics("till-1", -1)])).await;
+        app.clock.advance_ms(60_000);
+        app.close_to_strangers().await;
+        let admin = key(app, grant(Role::Admin, &[])).await;
+        recorded(app, &admin, json!([registration("till-1", "market")])).await;
+        let there = key(app, grant(Role::Viewer, &["market"])).await;
+        let ingest = key(app, grant(Role::Ingest, &["market"])).await;
+        let device = key(app, grant(Role::Device, &[])).await;
+        let mut early = registration("till-1", "market");
+        early["deviceRegistration"]["occurredAt"] = json!(at(-60));
+        for holder in [&ingest, &device] {
+            assert_eq!(recorded(app, holder, json!([early])).await, ["RECORDED"]);
+            let seen = data(app, &there, "{ deviceMetrics { totalCount } }").await;
+            assert_eq!(seen["deviceMetrics"]["totalCount"], "0");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_device_is_registered_so_often_and_no_more() {
+    on_each_database(async |app| {
+        let device = bound(app, Role::Device).await;
+        let often = vec![registration("till-1", "harbour"); 1_000];
+        recorded(app, &device, json!(often)).await;
+        let more = json!([registration("till-1", "harbour"), metrics("till-1", -1)]);
+        assert_eq!(
+            recorded(app, &device, more).await,
+            ["REJECTED TOO_MANY_DEVICES", "RECORDED"]
+        );
+        let admin = key(app, grant(Role::Admin, &[])).await;
+        let more = json!([registration("till-1", "harbour")]);
+        assert_eq!(recorded(app, &admin, more).await, ["RECORDED"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_takes_an_id_that_the_server_gives() {
+    on_each_database(async |app| {
+        let device = bound(app, Role::Device).await;
+        let own = json!([{ "errorLog": { "eventId": "6f1c6c9e-3c1b-8f0e-9a52-0b5c9d3e7b6a", "category": "DEVICE",
+            "severity": "INFO", "errorMessage": "e", "deviceId": "till-1" } }]);
+        assert_eq!(recorded(app, &device, own.clone()).await, ["REJECTED NOT_ALLOWED"]);
+        // such as what is moved from one log to another
+        let admin = key(app, grant(Role::Admin, &[])).await;
+        assert_eq!(recorded(app, &admin, own).await, ["RECORDED"]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_device_records_what_is_its_own() {
     on_each_database(async |app| {
         let device = bound(app, Role::Device).await;
