@@ -354,7 +354,7 @@ impl EnrolmentCommands {
                 api.refused.sign_in(network, &SignInError::Key);
                 return Err(error_of(ErrorCode::Unauthenticated, told));
             }
-            EnrolError::UsedUp { .. } => wrong("token"),
+            EnrolError::UsedUp { .. } | EnrolError::Revoked => wrong("token"),
             EnrolError::Registry(error) => of_registry(api, error)?,
         };
         let target = input.device_id.map(|id| id.0);

@@ -10,7 +10,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use super::{Asked, Given, RegistryError, Thing, event, first_of, held};
-use crate::event::{Instant, NewEvent, Position};
+use crate::event::{Instant, NewEvent, Position, own_id};
 use crate::history::keys;
 use crate::identity::{self, Enrols, Grant, GrantError, Keys, Made, More, New, Role, Secret};
 use crate::ingest::Ingest;
@@ -37,6 +37,12 @@ pub enum EnrolError {
         /// How often.
         uses: u32,
     },
+    /// The key that the device got by the same request was revoked.
+    #[error(
+        "the access key that the device got by this request was revoked; create another token, or a key for \
+         it"
+    )]
+    Revoked,
     /// The device cannot be registered.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -139,7 +145,7 @@ impl Token {
     }
 
     fn command(&self, key: &str) -> Uuid {
-        Uuid::new_v5(&COMMANDS, format!("{}/{key}", self.id).as_bytes())
+        own_id(&COMMANDS, format!("{}/{key}", self.id).as_bytes())
     }
 
     fn unchanged(&self) -> Expect {
@@ -293,6 +299,9 @@ async fn again(
         .filter(|row| is_by(row, &token.id))
         .map(|row| row.key_id)
         .collect();
+    if before.is_empty() {
+        return Err(EnrolError::Revoked);
+    }
     let mut grant = grant_of(&device_id, token);
     let New {
         secret,

@@ -237,6 +237,28 @@ async fn a_repeat_gives_the_device_another_key_and_spends_no_use() {
 }
 
 #[tokio::test]
+async fn a_device_whose_key_was_revoked_gets_no_other_by_a_repeat() {
+    on_each_database(async |app| {
+        let (token, _) = closed(app, 1).await;
+        let input = json!({ "token": token, "deviceId": "till-9", "idempotencyKey": "k" });
+        let enrolled = enrol(app, input.clone()).await;
+        let admin = key(app, grant(Role::Admin, &[])).await;
+        let id = enrolled["accessKeyId"].as_str().unwrap();
+        let revoke = format!(
+            "mutation {{ revokeAccessKey(input: {{ id: \"{id}\" }}) {{ userErrors {{ code }} }} }}"
+        );
+        assert_eq!(
+            data(app, &admin, &revoke).await["revokeAccessKey"]["userErrors"],
+            json!([])
+        );
+        let again = enrol(app, input).await;
+        assert_eq!(again["secret"], Value::Null);
+        assert_eq!(again["userErrors"][0]["field"], "token");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_a_token_is_for_is_told_and_bound_to_its_site() {
     on_each_database(async |app| {
         let (_, operator) = closed(app, 1).await;
