@@ -141,8 +141,8 @@ pub(super) struct DeviceQueries;
 
 #[Object]
 impl DeviceQueries {
-    /// The commands that are open, the most urgent first and then the oldest: of a device, or of all devices
-    /// within reach when none is named.
+    /// The commands that are open: of a device, the most urgent first and then the oldest, or the oldest of
+    /// all devices within reach when none is named.
     async fn pending_commands(
         &self,
         ctx: &Context<'_>,
@@ -164,10 +164,13 @@ impl DeviceQueries {
         let api = api(ctx);
         let within = access::within(ctx).await?;
         let device_key = device(ctx, &within, device_id.as_ref()).await?;
-        let page = (Position(0), limit);
+        // of a device all are read, so that the most urgent is among the first
+        let read = device_key.map_or(limit, |_| COMMANDS_MAX);
+        let page = (Position(0), read);
         let commands = jobs::pending(api.store(), (&within, device_key), page).await;
         let mut commands = commands.map_err(|error| of_failed(api, &error))?;
         commands.sort_by_key(|one| (Reverse(one.plan.priority), one.position));
+        commands.truncate(limit);
         super::loaders(ctx).count(commands.len())?;
         let bytes = commands.iter().map(weight_bytes).sum();
         super::take(ctx, bytes)?;

@@ -1,5 +1,7 @@
 //! What people say of a job that is to be made, read into its plan and its selection.
 
+use std::collections::HashSet;
+
 use async_graphql::{Enum, ID, InputObject, OneofObject};
 
 use super::command::{UserError, UserErrorCode};
@@ -287,7 +289,10 @@ impl CreateJobInput {
     fn start(&self, now: Instant) -> Result<Start, UserError> {
         Ok(match &self.start {
             None | Some(JobStartInput::InMaintenanceWindow(false)) => Start::Now,
-            Some(JobStartInput::At(at)) if at.0 <= now => Start::Now,
+            // a repeat that comes after its time says the same as the first did
+            Some(JobStartInput::At(at)) if at.0 <= now && self.idempotency_key.is_none() => {
+                Start::Now
+            }
             Some(JobStartInput::At(at)) => Start::At(at.0),
             Some(JobStartInput::InMaintenanceWindow(true)) => Start::InMaintenanceWindow,
             Some(JobStartInput::Cron(cron)) => {
@@ -321,12 +326,15 @@ fn text(field: &str, text: Option<&str>) -> Result<Option<String>, UserError> {
         .ok_or_else(|| invalid(field, message()))
 }
 
-fn list(field: &str, values: Vec<String>) -> Result<Vec<String>, UserError> {
+fn list(field: &str, mut values: Vec<String>) -> Result<Vec<String>, UserError> {
     if values.len() > LIST_MAX {
         return Err(invalid(
             field,
             format!("{field} has at most {LIST_MAX} values"),
         ));
     }
+    // what is named twice is looked up once
+    let mut named = HashSet::new();
+    values.retain(|value| named.insert(value.clone()));
     Ok(values)
 }

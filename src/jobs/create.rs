@@ -10,7 +10,7 @@ use super::{JobError, Plan, Start, TARGETS_MAX};
 use crate::event::{Cell, Fact, Instant, NewEvent, Position, Provenance};
 use crate::ingest::Ingest;
 use crate::kinds::{Draft, Kind};
-use crate::store::{Outcome, Store};
+use crate::store::{AppendError, Expect, Outcome, Store};
 
 /// A job to be made.
 #[derive(Clone, Debug)]
@@ -36,9 +36,21 @@ pub struct NewJob {
 /// # Errors
 /// When it names no device or too many, another job has its id, or it cannot be recorded.
 pub async fn create(ingest: &Ingest, job: NewJob) -> Result<(), JobError> {
+    create_on(ingest, job, None).await
+}
+
+/// The same, on what is expected.
+pub(super) async fn create_on(
+    ingest: &Ingest,
+    job: NewJob,
+    expected: Option<Expect>,
+) -> Result<(), JobError> {
     let event = first_step(job, ingest.clock().now())?;
     let asked = event.fact.clone();
-    let appended = ingest.command(vec![event], None).await?;
+    let appended = match ingest.command(vec![event], expected).await {
+        Err(AppendError::Stale { .. }) => return Err(JobError::Contended),
+        appended => appended?,
+    };
     match appended.outcomes.into_iter().next() {
         Some(Outcome::Rejected(refusal)) => Err(refusal.into()),
         Some(Outcome::Conflict(first)) => repeated(ingest.store(), first, &asked).await,

@@ -191,7 +191,6 @@ impl Deliveries {
                 delivered = self.deliver(&store) => delivered,
             };
             tracing::warn!(error = %chain(&error), "commands are not delivered, will go on");
-            self.all_miss();
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(RETRY_AFTER) => {}
@@ -208,6 +207,8 @@ impl Deliveries {
 
     async fn deliver(&self, store: &Store) -> Result<std::convert::Infallible, StoreError> {
         let mut tail = store.tail(store.head(), Some(&[Kind::CommandTransition]));
+        // what was issued before the place where it begins is in the tables by now
+        self.all_miss();
         let mut known: HashMap<String, (Arc<JobRow>, Arc<Plan>)> = HashMap::new();
         loop {
             for event in tail.next().await? {

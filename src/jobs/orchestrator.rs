@@ -23,6 +23,7 @@ use crate::history::jobs;
 use crate::ingest::Ingest;
 use crate::kinds::Kind;
 use crate::projections::checkpoint;
+use crate::store::AppendError;
 use crate::telemetry::chain;
 
 /// Name of its checkpoint.
@@ -36,7 +37,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long it waits after a failure.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// What it calls itself where faults are told.
-const SOURCE: &str = "the jobs";
+pub(super) const SOURCE: &str = "the jobs";
 /// Jobs at most of which it knows that it has told that they cannot go on.
 const TOLD_MAX: usize = 1_000;
 /// What it follows.
@@ -169,6 +170,10 @@ impl Orchestrator {
                 }
                 Ok(()) => {}
                 Err(JobError::Contended) => self.take_up(&job_id).await?,
+                // the log is busy for all of them: soon again
+                Err(JobError::Append(AppendError::Overloaded)) => {
+                    return self.take_up(&job_id).await;
+                }
                 Err(error @ (JobError::Store(_) | JobError::Append(_))) => return Err(error),
                 Err(error) => {
                     self.jobs.remove(&job_id);

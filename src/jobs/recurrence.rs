@@ -12,12 +12,15 @@ use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 use uuid::Uuid;
 
+use super::create::create_on;
+use super::orchestrator::SOURCE;
 use super::standing::Standing;
-use super::{JobError, NewJob, Plan, Selection, Start, create};
+use super::{JobError, NewJob, Plan, Selection, Start};
 use crate::event::Instant;
 use crate::history::jobs;
 use crate::ingest::Ingest;
 use crate::store::{EntityType, Store, StoreError};
+use crate::telemetry::chain;
 
 /// How long a time that was missed is made up for.
 const MISSED_MS_MAX: i64 = 3_600_000;
@@ -129,10 +132,20 @@ pub(super) async fn recur(
             created_by: standing.job.created_by.clone().unwrap_or_default(),
             parent_job_id: Some(standing.job.job_id.clone()),
         };
-        match create(ingest, job).await {
+        // unless it was stopped meanwhile
+        match create_on(ingest, job, Some(standing.unmoved())).await {
             // none of its devices is there; or another node was faster
             Ok(()) | Err(JobError::NoTarget | JobError::OtherRepeat) => {}
-            Err(error) => return Err(error),
+            Err(error @ (JobError::Store(_) | JobError::Append(_) | JobError::Contended)) => {
+                return Err(error);
+            }
+            // neither the other zones nor the next time wait for that
+            Err(error) => {
+                let (job_id, error) = (&standing.job.job_id, chain(&error).to_string());
+                tracing::error!(job.id = job_id, error, "a recurring job is not carried out");
+                let message = format!("job {job_id} is not carried out in {zone}: {error}");
+                store.faults().tell(SOURCE, now, message);
+            }
         }
     }
     Ok(look_at)
