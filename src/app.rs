@@ -41,6 +41,8 @@ const CUT_WITHIN: Duration = Duration::from_secs(1);
 
 /// Events of this server about itself that may wait.
 const BACKGROUND_EVENTS_MAX: usize = 10_000;
+/// Counts over ranges that are read at once.
+const COUNTING_MAX: usize = 2;
 
 /// Why the server cannot start or go on.
 #[derive(Debug, Error)]
@@ -380,6 +382,7 @@ impl Parts {
             keys: Arc::new(keys),
             deliveries: Deliveries::default(),
             refused: Arc::clone(&refused),
+            counting: Arc::new(Semaphore::new(COUNTING_MAX)),
             webhooks,
             spending: (access == Access::Closed).then(|| Arc::new(Spending::new(limits.rates()))),
         };
@@ -404,21 +407,7 @@ impl Parts {
             .background
             .spawn(async move { refused.run(told, stop).await });
         parts.tracker.spawn(runner.run(parts.stop.clone()));
-        let folded = parts.api.folded.clone();
-        let health = Health::new(ingest.clone(), folded, limits.offline_after_seconds);
-        parts.tracker.spawn(health.run(parts.stop.clone()));
-        let watcher = Watcher::new(ingest.clone(), parts.api.folded.clone());
-        parts.tracker.spawn(watcher.run(parts.stop.clone()));
-        let outbox = Outbox::new(ingest.clone(), webhooks);
-        parts.tracker.spawn(outbox.run(parts.stop.clone()));
-        let orchestrator = Orchestrator::new(ingest.clone());
-        parts.tracker.spawn(orchestrator.run(parts.stop.clone()));
-        let evidence = Evidence::new(ingest.clone());
-        parts.tracker.spawn(evidence.run(parts.stop.clone()));
-        let deliveries = parts.api.deliveries.clone();
-        parts
-            .tracker
-            .spawn(deliveries.run(store.clone(), parts.stop.clone()));
+        parts.follow(store, (limits, webhooks));
         let metrics = parts.api.background.metrics().clone();
         let stop = parts.stop_background.clone();
         parts.background.spawn(Background::run(
@@ -434,6 +423,26 @@ impl Parts {
         let stop = parts.stop_background.clone();
         parts.background.spawn(record_faults(ingest, stop));
         Ok(parts)
+    }
+
+    /// Begins what follows the log and records what follows from it.
+    fn follow(&self, store: &Store, (limits, webhooks): (&LimitArgs, WebhookArgs)) {
+        let (parts, ingest) = (self, &self.api.ingest);
+        let folded = parts.api.folded.clone();
+        let health = Health::new(ingest.clone(), folded, limits.offline_after_seconds);
+        parts.tracker.spawn(health.run(parts.stop.clone()));
+        let watcher = Watcher::new(ingest.clone(), parts.api.folded.clone());
+        parts.tracker.spawn(watcher.run(parts.stop.clone()));
+        let outbox = Outbox::new(ingest.clone(), webhooks);
+        parts.tracker.spawn(outbox.run(parts.stop.clone()));
+        let orchestrator = Orchestrator::new(ingest.clone());
+        parts.tracker.spawn(orchestrator.run(parts.stop.clone()));
+        let evidence = Evidence::new(ingest.clone());
+        parts.tracker.spawn(evidence.run(parts.stop.clone()));
+        let deliveries = parts.api.deliveries.clone();
+        parts
+            .tracker
+            .spawn(deliveries.run(store.clone(), parts.stop.clone()));
     }
 }
 

@@ -3,7 +3,10 @@
 //! Activity is of no site, so that whoever is bound to sites or to a device is answered as if there were
 //! none.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, Error, Object, SimpleObject};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::error::bad_input;
 use super::order::InOrder;
@@ -162,6 +165,8 @@ struct Range {
     from: Instant,
     to: Instant,
     counted: Option<Counted>,
+    /// That it is read, as long as it is.
+    turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Range {
@@ -186,18 +191,18 @@ impl Range {
             from,
             to,
             counted: None,
+            turn: None,
         };
         if access::within(ctx).await? != Within::Whole {
             return Ok(range);
         }
+        range.turn = Arc::clone(&api(ctx).counting).acquire_owned().await.ok();
         let given = asked.provenance.map(|word| word.word());
-        let provenance = match given.as_deref().and_then(Provenance::of_word) {
-            Some(provenance) => Some(provenance),
-            None => {
-                let found = activity::provenance(api(ctx).store(), (from, to)).await;
-                found.map_err(|error| of_failed(api(ctx), &error))?
-            }
-        };
+        let mut provenance = given.as_deref().and_then(Provenance::of_word);
+        if provenance.is_none() {
+            let found = activity::provenance(api(ctx).store(), (from, to)).await;
+            provenance = found.map_err(|error| of_failed(api(ctx), &error))?;
+        }
         let limit = i64::try_from(first).unwrap_or_default();
         range.counted = provenance.map(|provenance| Counted {
             from,

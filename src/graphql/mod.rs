@@ -68,7 +68,7 @@ use async_graphql::{
     Schema,
 };
 use futures_util::StreamExt;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::configuration::Keyring;
 use crate::event::Position;
@@ -103,6 +103,9 @@ pub struct Api {
     pub deliveries: Deliveries,
     /// Those who were refused.
     pub refused: Arc<Denials>,
+    /// Turns of those who count what is in a range, which reads all of it: fewer than there are connections
+    /// for readers, so that others are left some.
+    pub counting: Arc<Semaphore>,
     /// Where webhooks may go.
     pub webhooks: WebhookArgs,
     /// What callers spend; `None` where nobody needs to say who they are.

@@ -48,9 +48,9 @@ pub(super) async fn tracker(headers: HeaderMap) -> Response {
         return (StatusCode::NOT_FOUND, "there is no such program").into_response();
     };
     let hash = file.metadata.sha256_hash();
-    let hash: String = hash.iter().take(16).map(|b| format!("{b:02x}")).collect();
+    let hash = hash.first_chunk().copied().map(uuid::Uuid::from_bytes);
     // weak, since it may be packed on its way
-    let tag = format!("W/\"{hash}\"");
+    let tag = format!("W/\"{}\"", hash.unwrap_or_default().simple());
     let known = headers.get_all(header::IF_NONE_MATCH).iter();
     let known = known.filter_map(|tags| tags.to_str().ok());
     let is_known = known.flat_map(|tags| tags.split(',')).any(|known| {

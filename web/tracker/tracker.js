@@ -28,6 +28,7 @@
   let options; // of the last init
   let config; // the same while something is tracked
   let user;
+  let seen; // the session of the last event
   let page;
   let queue = []; // the texts of events
   let beaconed = new Set(); // of these, those of which no answer is known
@@ -83,8 +84,11 @@
     const now = Date.now();
     let held = read(PREFIX + 'session');
     if (isNew || !held || Math.abs(now - held.last) > IDLE_MS || now - held.start > SESSION_MS) {
-      held = { id: uuid(), start: now };
+      held = { id: uuid(), start: now, user };
+    } else if (seen && seen !== held.id) {
+      user = held.user; // another tab has begun it, and knows who is there
     }
+    seen = held.id;
     held.last = now;
     held.user = user ??= held.user;
     write(PREFIX + 'session', held);
