@@ -69,7 +69,10 @@ impl Evaluator {
             | Kind::ApiRequest
             | Kind::JobTransition
             | Kind::AuditEntry
-            | Kind::CommandTransition => {}
+            | Kind::CommandTransition
+            | Kind::ParameterRegistration
+            | Kind::ConfigurationSetting
+            | Kind::ConfigurationEvidence => {}
         }
     }
 

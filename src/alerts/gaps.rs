@@ -190,7 +190,7 @@ impl Gaps {
                     silence: Silence::None,
                     ..watched
                 };
-                self.again(key, watched, now);
+                self.again(key, &watched, now);
             }
         } else if !counts {
             self.forget(key, now, verdicts);
@@ -200,16 +200,16 @@ impl Gaps {
             };
             self.devices.insert(key, watched);
         } else if watched.silence == Silence::Uncounted {
-            self.again(key, watched, now);
+            self.again(key, &watched, now);
         }
     }
 
     /// The silence of a device counts from now on.
-    fn again(&mut self, key: i64, watched: Watched, now: Instant) {
+    fn again(&mut self, key: i64, watched: &Watched, now: Instant) {
         let watched = Watched {
             heard_at: now,
             silence: Silence::None,
-            ..watched
+            ..*watched
         };
         self.devices.remove(&key);
         self.count(key, watched);

@@ -120,12 +120,11 @@ impl Rates {
                     reason: "errors are rare again".to_owned(),
                 }));
             }
-            match newest.first() {
-                Some((first, _)) => self.due.set(cause, first.plus_ms(window_ms)),
-                None => {
-                    self.newest.remove(&cause);
-                    self.due.clear(&cause);
-                }
+            if let Some((first, _)) = newest.first() {
+                self.due.set(cause, first.plus_ms(window_ms));
+            } else {
+                self.newest.remove(&cause);
+                self.due.clear(&cause);
             }
         }
     }

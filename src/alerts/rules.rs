@@ -105,7 +105,7 @@ pub async fn create(
 pub async fn update(
     ingest: &Ingest,
     rule_id: &str,
-    change: impl Fn(&mut Rule),
+    change: impl Fn(&mut Rule) + Send + Sync,
     asked: Asked<'_>,
 ) -> Result<(), AlertError> {
     decide(ingest, rule_id, asked, |rule| {

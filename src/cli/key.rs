@@ -63,7 +63,7 @@ pub struct CreateArgs {
     /// Have what it records of a device that is not known register that device (INGEST with one site).
     #[arg(long)]
     pub registers_devices: bool,
-    /// Bind it to the pages of an origin, such as https://shop.example; may be repeated (INGEST with --kind:
+    /// Bind it to the pages of an origin, such as `https://shop.example`; may be repeated (INGEST with --kind:
     /// whoever is shown such a page can read its key).
     #[arg(long = "origin", value_name = "ORIGIN")]
     pub origins: Vec<String>,

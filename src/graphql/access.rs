@@ -18,6 +18,58 @@ use crate::identity::{Caller, Permission, Reach};
 use crate::kinds::{Audience, Filter, Kind, Operand, Operator, Spec};
 use crate::store::{EntityType, Names, Store, StoreError};
 
+/// Queries of what is recorded.
+const READ: &[&str] = &[
+    "node",
+    "site",
+    "device",
+    "sites",
+    "devices",
+    "job",
+    "jobs",
+    "jobTypes",
+    "events",
+    "siteStatus",
+    "operatingHours",
+    "effectiveConfiguration",
+    "configuration",
+    "configurationParameters",
+    "changeEvidence",
+    "userSessions",
+    "topPages",
+    "topSearches",
+    "activityByUser",
+    "alert",
+    "alerts",
+    "alertRules",
+];
+
+/// Commands on what is within reach.
+const COMMAND: &[&str] = &[
+    "createJob",
+    "cancelJob",
+    "pauseJob",
+    "resumeJob",
+    "retryJob",
+    "setConfiguration",
+    "rollbackConfiguration",
+    "setSiteSchedule",
+    "setSiteSchedules",
+    "registerSite",
+    "updateSite",
+    "registerDevice",
+    "updateDevice",
+    "moveDevice",
+    "retireDevice",
+    "setDeviceState",
+    "acknowledgeAlert",
+    "resolveAlert",
+    "silenceAlert",
+    "createAlertRule",
+    "updateAlertRule",
+    "deleteAlertRule",
+];
+
 /// What may ask for a field at the root; `None` for one that nobody may.
 #[must_use]
 pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
@@ -28,28 +80,7 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
     match root {
         OperationType::Query => match field {
             "viewer" | "__typename" | "__schema" | "__type" => Some(Permission::BeKnown),
-            "node"
-            | "site"
-            | "device"
-            | "sites"
-            | "devices"
-            | "job"
-            | "jobs"
-            | "jobTypes"
-            | "events"
-            | "siteStatus"
-            | "operatingHours"
-            | "effectiveConfiguration"
-            | "configuration"
-            | "configurationParameters"
-            | "changeEvidence"
-            | "userSessions"
-            | "topPages"
-            | "topSearches"
-            | "activityByUser"
-            | "alert"
-            | "alerts"
-            | "alertRules" => Some(Permission::Read),
+            _ if READ.contains(&field) => Some(Permission::Read),
             "previewJob" => Some(Permission::Command),
             "pendingCommands" => Some(Permission::Obey),
             "systemConfiguration" | "collectionStatus" | "storeHealth" => {
@@ -62,28 +93,7 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
         OperationType::Mutation => match field {
             "__typename" => Some(Permission::BeKnown),
             "recordEvents" => Some(Permission::Record),
-            "createJob"
-            | "cancelJob"
-            | "pauseJob"
-            | "resumeJob"
-            | "retryJob"
-            | "setConfiguration"
-            | "rollbackConfiguration"
-            | "setSiteSchedule"
-            | "setSiteSchedules"
-            | "registerSite"
-            | "updateSite"
-            | "registerDevice"
-            | "updateDevice"
-            | "moveDevice"
-            | "retireDevice"
-            | "setDeviceState"
-            | "acknowledgeAlert"
-            | "resolveAlert"
-            | "silenceAlert"
-            | "createAlertRule"
-            | "updateAlertRule"
-            | "deleteAlertRule" => Some(Permission::Command),
+            _ if COMMAND.contains(&field) => Some(Permission::Command),
             "acknowledgeCommand" | "completeCommand" => Some(Permission::Obey),
             "createEnrolmentToken" | "revokeEnrolmentToken" => Some(Permission::Command),
             "enrolDevice" => Some(Permission::Enrol),

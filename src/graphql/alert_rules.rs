@@ -238,12 +238,12 @@ impl RuleCommands {
         let (name, sites) = (input.name, input.site_ids.map(ids));
         let (devices, is_enabled) = (input.device_ids.map(ids), input.is_enabled);
         let change = |rule: &mut Rule| {
-            set(&mut rule.name, &name);
-            set(&mut rule.severity, &severity);
-            set(&mut rule.is_enabled, &is_enabled);
-            set(&mut rule.spec.site_ids, &sites);
-            set(&mut rule.spec.device_ids, &devices);
-            set(&mut rule.spec.watch, &watch.clone().map(Into::into));
+            set(&mut rule.name, name.as_ref());
+            set(&mut rule.severity, severity.as_ref());
+            set(&mut rule.is_enabled, is_enabled.as_ref());
+            set(&mut rule.spec.site_ids, sites.as_ref());
+            set(&mut rule.spec.device_ids, devices.as_ref());
+            set(&mut rule.spec.watch, watch.clone().map(Into::into).as_ref());
         };
         let mut changed = rule;
         change(&mut changed);
@@ -274,7 +274,7 @@ impl RuleCommands {
     }
 }
 
-fn set<T: Clone>(place: &mut T, value: &Option<T>) {
+fn set<T: Clone>(place: &mut T, value: Option<&T>) {
     if let Some(value) = value {
         place.clone_from(value);
     }

@@ -191,6 +191,7 @@ impl Webhooks {
         Ok(Some(webhooks.collect()))
     }
 
+    #[expect(clippy::too_many_arguments, reason = "they are those of a page")]
     /// What is sent to webhooks, or was in the last 30 days: the newest steps of alerts first.
     async fn webhook_deliveries(
         &self,
@@ -210,7 +211,8 @@ impl Webhooks {
         };
         let after = after.as_deref().map(read_cursor).transpose()?;
         let limit = u64::try_from(first).unwrap_or(u64::MAX);
-        let states = states.map(|states| states.into_iter().map(|state| state.word()).collect());
+        let states =
+            states.map(|states| states.into_iter().map(WebhookDeliveryState::word).collect());
         let webhook = webhook_id.map(|id| id.0.replace('\0', " "));
         let found = rows::deliveries(api(ctx).store(), webhook.as_deref(), states, (after, limit));
         let found = found.await.map_err(|error| of_failed(api(ctx), &error))?;

@@ -89,7 +89,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         || address.is_documentation())
 }
 
-/// Of those in which an address of version 4 stands, that one counts. All others are public in 2000::/3
+/// Of those in which an address of version 4 stands, that one counts. All others are public in `2000::/3`
 /// alone.
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let embedded = |high: u16, low: u16| {

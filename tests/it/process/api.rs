@@ -61,6 +61,12 @@ impl Api {
         outcomes
     }
 
+    /// The status of an answer to a body of JSON.
+    pub(super) async fn post(&self, url: &str, body: &Value) -> u16 {
+        let post = self.http.post(url).json(body);
+        post.send().await.unwrap().status().as_u16()
+    }
+
     /// Status and body of a request with a Host header of its own.
     pub(super) async fn get(&self, url: &str, host: Option<&str>) -> (u16, String) {
         let mut get = self.http.get(url);

@@ -1,8 +1,8 @@
-//! `demo --reset` empties a demo's own log, and nothing else.
+//! `demo` collects from all sources; `demo --reset` empties a demo's own log, and nothing else.
 
 use std::fs;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::api::Api;
 use super::database::Database;
@@ -103,4 +103,64 @@ async fn a_demo_that_has_ended_is_emptied() {
     let query = "{ site(siteId: \"berlin\") { name } }";
     let data = api.data(&address, query, json!({})).await;
     assert_eq!(data["site"], json!(null));
+}
+
+const SOURCES: &str = "{ collectionStatus { sources { source records } } }";
+
+/// How many records there are of each of the eight sources.
+fn records(data: &Value) -> Vec<(String, i64)> {
+    let sources = data["collectionStatus"]["sources"].as_array().unwrap();
+    let count = |source: &Value| {
+        let name = source["source"].as_str().unwrap().to_owned();
+        (name, super::api::long(&source["records"]))
+    };
+    let mut counts: Vec<(String, i64)> = sources.iter().map(count).collect();
+    let eight = [
+        "deviceMetrics",
+        "jobOutcome",
+        "deviceStateChange",
+        "errorLog",
+        "configurationChange",
+        "siteSchedule",
+        "userActivity",
+        "apiRequest",
+    ];
+    counts.retain(|(name, _)| eight.contains(&name.as_str()));
+    assert_eq!(counts.len(), eight.len());
+    counts
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_source_of_a_demo_has_records_and_grows_by_what_people_and_devices_do() {
+    let database = Database::sqlite();
+    let demo = ["demo", "--listen", "127.0.0.1:0", "--history-hours", "30"];
+    let (_running, address) = started(&database, &demo);
+    let api = Api::new();
+    let all_have = |data: &Value| records(data).iter().all(|(_, count)| *count > 0);
+    let before = records(&api.until(&address, SOURCES, all_have).await);
+    let commands = "mutation { \
+        createJob(input: { jobType: HEALTH_CHECK, deviceIds: [\"pos-01-01\", \"pos-01-02\"] }) { userErrors { code } } \
+        setDeviceState(input: { deviceId: \"pos-02-01\", state: MAINTENANCE, reason: \"a new printer\" }) { \
+            userErrors { code } } \
+        setConfiguration(input: { entityType: DEVICE, entityId: \"pos-01-03\", changes: [ \
+            { parameterName: \"collectionIntervalSeconds\", value: 20 }] }) { userErrors { code } } \
+        setSiteSchedules(input: { rows: [{ siteId: \"site-01\", date: \"2030-12-24\", isClosed: true }] }) { \
+            userErrors { code } } }";
+    let told = api.data(&address, commands, json!({})).await;
+    for (command, answer) in told.as_object().unwrap() {
+        assert_eq!(answer["userErrors"], json!([]), "{command}");
+    }
+    let happened = json!({ "events": [{ "userActivity": { "activityType": "PAGE_VIEW", "pageUrl": "/tills" } }] });
+    let path = "/api/v1/analytics/user-activity";
+    assert_eq!(api.post(&format!("{address}{path}"), &happened).await, 200);
+    let error = json!({ "resourceLogs": [{
+        "resource": { "attributes": [{ "key": "host.name", "value": { "stringValue": "pos-01-01" } }] },
+        "scopeLogs": [{ "logRecords": [{ "severityNumber": 17, "body": { "stringValue": "no paper" } }] }] }] });
+    assert_eq!(api.post(&format!("{address}/v1/logs"), &error).await, 200);
+    let all_grow = |data: &Value| {
+        let now = records(data);
+        let mut pairs = before.iter().zip(&now);
+        pairs.all(|((_, before), (_, now))| now > before)
+    };
+    api.until(&address, SOURCES, all_grow).await;
 }
