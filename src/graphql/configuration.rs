@@ -23,7 +23,7 @@ use crate::history::Within;
 use crate::identity::Permission;
 
 /// Code of evidence in the tables.
-const EVIDENCE: u8 = 32;
+const EVIDENCE: u8 = 18;
 
 /// A parameter to be registered.
 #[derive(Debug, InputObject)]

@@ -16,6 +16,12 @@ fn registered_elsewhere(name: &str) -> String {
             SELECT d.entity_key, '{name}', s.entity_key, 'POS_TERMINAL', 'ACTIVE', 0, 1
             FROM entity_keys d, entity_keys s WHERE d.entity_id = '{name}' AND s.entity_id = '{name}'
             AND d.entity_type = 'DEVICE' AND s.entity_type = 'SITE';
+        INSERT INTO device_registrations (position, occurred_at, recorded_at, provenance, device_key, site_key,
+                device_type)
+            SELECT 2000 + device_key, 0, 0, 1, device_key, site_key, device_type
+            FROM devices WHERE device_id = '{name}';
+        INSERT INTO device_stays (device_key, from_at, until_at, site_key)
+            SELECT device_key, 0, 9223372036854775807, site_key FROM devices WHERE device_id = '{name}';
         INSERT INTO error_logs (position, occurred_at, recorded_at, provenance, category, severity,
                 error_message, device_key)
             SELECT 1000 + entity_key, 1000000000000000, 1000000000000000, 1, 'API', 'ERROR', 'far', entity_key
