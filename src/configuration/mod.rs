@@ -4,7 +4,7 @@
 //! at once ([`set`], [`rollback`]). What is set has a version for each thing, 1, 2, 3 …; a device inherits
 //! from its site, and that from the system. Devices for which something changes are told by a job that is
 //! recorded in the same commit. That a device has applied it is recorded when the device says so, and not
-//! before ([`applied`]), together with what it measured in the hour before; the hour after follows
+//! before (`applied`), together with what it measured in the hour before; the hour after follows
 //! ([`Evidence`]).
 
 mod affected;

@@ -113,6 +113,95 @@ async fn settings(app: &TestApp) -> Value {
     ])
 }
 
+/// What is refused as a whole, with the code and the field.
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
+fn refused() -> Vec<(Value, &'static str, &'static str)> {
+    let of = |entity: &str, changes: &[(&str, Value)]| setting(entity, changes);
+    let with = |mut input: Value, field: &str, value: Value| {
+        input[field] = value;
+        input
+    };
+    let many: Vec<Value> = (0..101)
+        .map(|n| json!({ "parameterName": format!("p{n}"), "value": 1 }))
+        .collect();
+    let fits = of("till-1", &[("a", json!(1))]);
+    vec![
+        (
+            of("till-1", &[("a", json!(1)), ("b", json!("x"))]),
+            "INVALID",
+            "changes.1.value",
+        ),
+        (
+            of("till-1", &[("a", json!(1)), ("none", json!(1))]),
+            "NOT_FOUND",
+            "changes.1.parameterName",
+        ),
+        (
+            of("till-1", &[("none", Value::Null)]),
+            "NOT_FOUND",
+            "changes.0.parameterName",
+        ),
+        (
+            of("till-1", &[("a", json!(1)), ("a", json!(2))]),
+            "INVALID",
+            "changes.1.parameterName",
+        ),
+        (
+            of("till-1", &[("a", json!(1)), ("c", json!("long"))]),
+            "INVALID",
+            "changes.1.value",
+        ),
+        (
+            of("till-1", &[("c", json!({ "$sealed": 1 }))]),
+            "INVALID",
+            "changes.0.value",
+        ),
+        (
+            of("till-1", &[("c", json!({ "x": "x".repeat(32_768) }))]),
+            "INVALID",
+            "changes.0.value",
+        ),
+        (
+            of("market", &[("c", json!(1))]),
+            "INVALID",
+            "changes.0.parameterName",
+        ),
+        (of("nowhere", &[("a", json!(1))]), "NOT_FOUND", "entityId"),
+        (of("till-9", &[("a", json!(1))]), "NOT_FOUND", "entityId"),
+        (of("till\u{0}", &[("a", json!(1))]), "NOT_FOUND", "entityId"),
+        (
+            with(fits.clone(), "entityId", Value::Null),
+            "INVALID",
+            "entityId",
+        ),
+        (
+            with(fits.clone(), "entityType", json!("SYSTEM")),
+            "INVALID",
+            "entityId",
+        ),
+        (
+            with(fits.clone(), "changes", json!([])),
+            "INVALID",
+            "changes",
+        ),
+        (
+            with(fits.clone(), "changes", json!(many)),
+            "INVALID",
+            "changes",
+        ),
+        (
+            with(fits.clone(), "reason", json!("x".repeat(1_001))),
+            "INVALID",
+            "reason",
+        ),
+        (
+            with(fits, "expectedVersion", json!("1")),
+            "CONFLICT",
+            "expectedVersion",
+        ),
+    ]
+}
+
 #[tokio::test]
 async fn all_parameters_of_a_command_are_set_or_none() {
     on_each_database(async |app| {
@@ -121,97 +210,14 @@ async fn all_parameters_of_a_command_are_set_or_none() {
         let schema =
             json!({ "parameterName": "c", "schema": { "maxLength": 2 }, "scopes": ["DEVICE"] });
         super::register(app, schema).await;
-        let of = |entity: &str, changes: &[(&str, Value)]| setting(entity, changes);
-        let with = |mut input: Value, field: &str, value: Value| {
-            input[field] = value;
-            input
-        };
-        let many: Vec<Value> = (0..101)
-            .map(|n| json!({ "parameterName": format!("p{n}"), "value": 1 }))
-            .collect();
-        let fits = of("till-1", &[("a", json!(1))]);
-        for (input, code, field) in [
-            (
-                of("till-1", &[("a", json!(1)), ("b", json!("x"))]),
-                "INVALID",
-                "changes.1.value",
-            ),
-            (
-                of("till-1", &[("a", json!(1)), ("none", json!(1))]),
-                "NOT_FOUND",
-                "changes.1.parameterName",
-            ),
-            (
-                of("till-1", &[("none", Value::Null)]),
-                "NOT_FOUND",
-                "changes.0.parameterName",
-            ),
-            (
-                of("till-1", &[("a", json!(1)), ("a", json!(2))]),
-                "INVALID",
-                "changes.1.parameterName",
-            ),
-            (
-                of("till-1", &[("a", json!(1)), ("c", json!("long"))]),
-                "INVALID",
-                "changes.1.value",
-            ),
-            (
-                of("till-1", &[("c", json!({ "$sealed": 1 }))]),
-                "INVALID",
-                "changes.0.value",
-            ),
-            (
-                of("till-1", &[("c", json!({ "x": "x".repeat(32_768) }))]),
-                "INVALID",
-                "changes.0.value",
-            ),
-            (
-                of("market", &[("c", json!(1))]),
-                "INVALID",
-                "changes.0.parameterName",
-            ),
-            (of("nowhere", &[("a", json!(1))]), "NOT_FOUND", "entityId"),
-            (of("till-9", &[("a", json!(1))]), "NOT_FOUND", "entityId"),
-            (of("till\u{0}", &[("a", json!(1))]), "NOT_FOUND", "entityId"),
-            (
-                with(fits.clone(), "entityId", Value::Null),
-                "INVALID",
-                "entityId",
-            ),
-            (
-                with(fits.clone(), "entityType", json!("SYSTEM")),
-                "INVALID",
-                "entityId",
-            ),
-            (
-                with(fits.clone(), "changes", json!([])),
-                "INVALID",
-                "changes",
-            ),
-            (
-                with(fits.clone(), "changes", json!(many)),
-                "INVALID",
-                "changes",
-            ),
-            (
-                with(fits.clone(), "reason", json!("x".repeat(1_001))),
-                "INVALID",
-                "reason",
-            ),
-            (
-                with(fits, "expectedVersion", json!("1")),
-                "CONFLICT",
-                "expectedVersion",
-            ),
-        ] {
+        for (input, code, field) in refused() {
             let answer = set(app, input.clone()).await;
             assert_eq!(answer["configuration"], Value::Null, "{input}");
             assert_eq!(texts(&answer["userErrors"], "code"), [code], "{input}");
             assert_eq!(texts(&answer["userErrors"], "field"), [field], "{input}");
         }
         assert_eq!(settings(app).await, json!(["0", "0"]));
-        let wrong = of("till-1", &[("b", json!("x"))]);
+        let wrong = setting("till-1", &[("b", json!("x"))]);
         let told = &set(app, wrong).await["userErrors"][0]["message"];
         assert_eq!(*told, "value: \"x\" is not of type \"integer\"");
     })
