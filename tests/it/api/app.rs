@@ -10,11 +10,11 @@ use homepot_analytics::config::LimitArgs;
 use homepot_analytics::event::Instant;
 use homepot_analytics::ingest::Ingest;
 use homepot_analytics::store::Location;
-use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
+use sea_orm::{Database, DatabaseConnection};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::socket::Socket;
+use crate::support::{self, Backend};
 
 /// When every test begins, a Monday.
 pub(super) const NOON: &str = "2026-11-23T12:00:00Z";
@@ -32,30 +32,15 @@ pub(super) async fn on_each_database(test: impl AsyncFn(&mut TestApp)) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("log.db");
     run(&format!("sqlite://{}", file.display()), &test).await;
-    if let Some(server) = postgres() {
-        let name = format!("api_{}", Uuid::now_v7().simple());
-        let admin = Database::connect(&server).await.unwrap();
-        // a locale in which neither the order nor the case of letters is that of their bytes
-        let locale = "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'";
-        let create = format!("CREATE DATABASE {name} {locale}");
-        admin.execute_unprepared(&create).await.unwrap();
-        let (start, _) = server.rsplit_once('/').unwrap();
-        let url = format!("{start}/{name}");
+    // copied from one that has the tables: to make them takes longer than most tests
+    if let Some(database) = support::Database::make(Backend::Postgres).await {
+        let url = database.location().url;
         let ran = AssertUnwindSafe(run(&url, &test)).catch_unwind().await;
-        let drop = format!("DROP DATABASE {name} WITH (FORCE)");
-        admin.execute_unprepared(&drop).await.unwrap();
+        database.remove().await;
         if let Err(panic) = ran {
             std::panic::resume_unwind(panic);
         }
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "where the tests' own database server is, is no setting of the program"
-)]
-fn postgres() -> Option<String> {
-    std::env::var("HOMEPOT_TEST_POSTGRES").ok()
 }
 
 async fn run(url: &str, test: impl AsyncFn(&mut TestApp)) {

@@ -18,7 +18,7 @@ fn registered_elsewhere(name: &str) -> String {
             AND d.entity_type = 'DEVICE' AND s.entity_type = 'SITE';
         INSERT INTO device_registrations (position, occurred_at, recorded_at, provenance, device_key, site_key,
                 device_type)
-            SELECT 2000 + device_key, 0, 0, 1, device_key, site_key, device_type
+            SELECT 2000 + device_key, 1000000000000000, 1000000000000000, 1, device_key, site_key, device_type
             FROM devices WHERE device_id = '{name}';
         INSERT INTO device_stays (device_key, from_at, until_at, site_key)
             SELECT device_key, 0, 9223372036854775807, site_key FROM devices WHERE device_id = '{name}';
