@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::ops::Deref;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_graphql::{Error, Pos};
 use dataloader::BatchFn;
@@ -15,6 +14,7 @@ use super::connection::Asked;
 use super::error::{ErrorCode, error};
 use super::fleet::{DeviceRow, SiteRow, devices_by_key, sites_by_key};
 use super::page_keys::{CountKey, PageKey, grouped};
+use crate::clock::Clock;
 use crate::event::{Event, Instant};
 use crate::history::Within;
 use crate::history::configuration;
@@ -27,23 +27,8 @@ use crate::store::{Allowance, Columns, EntityType, Place, Store, StoreError};
 
 type Loaded<T> = Result<T, Arc<StoreError>>;
 
-/// The loaders of one request, and what it has come to so far. Most subscriptions read nothing once they
-/// have begun, and live for days: the loaders are made when the first is used.
+/// The loaders of one request.
 pub(super) struct Loaders {
-    made: OnceLock<Box<Batches>>,
-    store: Store,
-    rows: AtomicUsize,
-    /// When it was asked, in microseconds since 1970: "now" is the same everywhere in an answer.
-    now: AtomicI64,
-    allowance: Arc<Allowance>,
-    /// What of the fleet the caller reads, once it was looked up.
-    within: Mutex<Option<Within>>,
-    /// What connections under devices and sites are asked for, by their fields.
-    asked: Mutex<HashMap<Pos, Arc<Asked>>>,
-}
-
-/// Reads that are waited for together.
-pub(super) struct Batches {
     pub(super) pages: Loader<PageKey, Loaded<Vec<Arc<Event>>>, Reads>,
     pub(super) counts: Loader<CountKey, Loaded<i64>, Reads>,
     pub(super) devices: Loader<DeviceKey, Loaded<Option<Arc<DeviceRow>>>, Reads>,
@@ -56,6 +41,15 @@ pub(super) struct Batches {
     pub(super) configurations: Loader<ConfigurationKey, Loaded<Vec<ValueRow>>, Reads>,
     pub(super) targets: Loader<TargetsKey, Loaded<Vec<TargetRow>>, Reads>,
     pub(super) names: Loader<NameKey, Loaded<()>, Reads>,
+    rows: AtomicUsize,
+    /// When it was asked, in microseconds since 1970: "now" is the same everywhere in an answer.
+    now: AtomicI64,
+    clock: Clock,
+    allowance: Arc<Allowance>,
+    /// What of the fleet the caller reads, once it was looked up.
+    within: Mutex<Option<Within>>,
+    /// What connections under devices and sites are asked for, by their fields.
+    asked: Mutex<HashMap<Pos, Arc<Asked>>>,
 }
 
 /// Keys at most that are read at once.
@@ -76,20 +70,12 @@ where
         .with_yield_count(YIELDS)
 }
 
-impl Deref for Loaders {
-    type Target = Batches;
-
-    fn deref(&self) -> &Batches {
-        let make = || Box::new(Batches::new(&self.store, &self.allowance));
-        self.made.get_or_init(make)
-    }
-}
-
-impl Batches {
-    fn new(store: &Store, allowance: &Arc<Allowance>) -> Self {
+impl Loaders {
+    /// Loaders that read a log as long as the allowance lasts.
+    pub(super) fn new(store: &Store, allowance: Arc<Allowance>) -> Self {
         let reads = || Reads {
             store: store.clone(),
-            allowance: Arc::clone(allowance),
+            allowance: Arc::clone(&allowance),
         };
         Self {
             pages: loader(reads()),
@@ -104,18 +90,9 @@ impl Batches {
             configurations: loader(reads()),
             targets: loader(reads()),
             names: loader(reads()),
-        }
-    }
-}
-
-impl Loaders {
-    /// Loaders that read a log as long as the allowance lasts.
-    pub(super) fn new(store: &Store, allowance: Arc<Allowance>) -> Self {
-        Self {
-            made: OnceLock::new(),
-            store: store.clone(),
             rows: AtomicUsize::new(0),
             now: AtomicI64::new(store.clock().now().0),
+            clock: store.clock().clone(),
             allowance,
             within: Mutex::default(),
             asked: Mutex::default(),
@@ -181,8 +158,7 @@ impl Loaders {
     /// Counts from the beginning: the next item of a stream is another answer.
     pub(super) fn begin(&self) {
         self.rows.store(0, Ordering::Relaxed);
-        self.now
-            .store(self.store.clock().now().0, Ordering::Relaxed);
+        self.now.store(self.clock.now().0, Ordering::Relaxed);
         self.allowance.renew();
         // a device may have moved meanwhile
         *self.held_within() = None;

@@ -42,6 +42,9 @@ function watch(page) {
   page.on('request', (request) => note(request.url()));
   page.on('websocket', (socket) => note(socket.url()));
   page.on('requestfailed', (request) => {
+    // of what people do, a page that is left tells without waiting for the answer
+    const isLeft = request.failure()?.errorText === 'net::ERR_ABORTED';
+    if (isLeft && request.url().endsWith('/user-activity')) return;
     seen.failed.push(`${request.url()}: ${request.failure()?.errorText}`);
   });
   page.on('response', (response) => {

@@ -15,6 +15,7 @@ mod bounds;
 mod budget;
 mod collection;
 mod commands;
+mod conditions;
 mod configuration;
 mod device_commands;
 mod failures;
