@@ -54,38 +54,54 @@ impl Fold for Settings {
                 let events = events.iter().copied();
                 events.filter(move |event: &&Event| event.fact.kind == kind)
             };
-            // of those that are for one row the last counts
-            let parameters = of_kind(Kind::ParameterRegistration).map(|event| {
-                let name = event.fact.cell(registration::Column::ParameterName).text();
-                (name, parameter_row(event))
+            let parameters = greatest(of_kind(Kind::ParameterRegistration), |event| {
+                let cell = |column| event.fact.cell(column);
+                let version = cell(registration::Column::Version).int();
+                (cell(registration::Column::ParameterName).text(), version)
             });
-            let parameters: BTreeMap<_, _> = parameters.collect();
-            let rows = parameters.into_values().collect();
+            let rows = parameters.into_iter().map(parameter_row).collect();
             upsert(tx, INSERT_PARAMETER, rows, MERGE_PARAMETER).await?;
-            let desired = of_kind(Kind::ConfigurationSetting).map(|event| {
-                let text = |column: setting::Column| event.fact.cell(column).text();
+            let desired = greatest(of_kind(Kind::ConfigurationSetting), |event| {
+                let cell = |column| event.fact.cell(column);
+                let text = |column| cell(column).text();
                 let key = [
                     text(setting::Column::EntityType),
                     text(setting::Column::EntityId),
                     text(setting::Column::ParameterName),
                 ];
-                (key, desired_row(event))
+                (key, cell(setting::Column::Version).int())
             });
-            let desired: BTreeMap<_, _> = desired.collect();
-            let rows = desired.into_values().collect();
+            let rows = desired.into_iter().map(desired_row).collect();
             upsert(tx, INSERT_DESIRED, rows, MERGE_DESIRED).await?;
-            let is_before =
-                |event: &&Event| event.fact.cell(evidence::Column::Phase).text() == Some("BEFORE");
-            let (before, after): (Vec<&Event>, Vec<&Event>) =
-                of_kind(Kind::ConfigurationEvidence).partition(is_before);
-            let rows = before.into_iter().map(due_row).collect();
-            upsert(tx, INSERT_DUE, rows, "ON CONFLICT DO NOTHING").await?;
-            for event in after {
-                told(tx, event).await?;
+            // one after another, since what is told takes away what was due
+            for event in of_kind(Kind::ConfigurationEvidence) {
+                if event.fact.cell(evidence::Column::Phase).text() == Some("BEFORE") {
+                    let rows = vec![due_row(event)];
+                    upsert(tx, INSERT_DUE, rows, "ON CONFLICT DO NOTHING").await?;
+                } else {
+                    told(tx, event).await?;
+                }
             }
             Ok(())
         })
     }
+}
+
+/// Of the events that are for one row that with the greatest version, the first if there are several: what is
+/// left when those with greater versions replace those with lesser ones.
+fn greatest<'a, K: Ord>(
+    events: impl Iterator<Item = &'a Event>,
+    of: impl Fn(&'a Event) -> (K, Option<i64>),
+) -> Vec<&'a Event> {
+    let mut greatest: BTreeMap<K, (Option<i64>, &'a Event)> = BTreeMap::new();
+    for event in events {
+        let (key, version) = of(event);
+        let held = greatest.entry(key).or_insert((version, event));
+        if version > held.0 {
+            *held = (version, event);
+        }
+    }
+    greatest.into_values().map(|(_, event)| event).collect()
 }
 
 /// Name of all that is configured, for those who decide on it: what holds on a device is decided by what

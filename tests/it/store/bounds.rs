@@ -224,7 +224,9 @@ fn wrong_in_table(field: &Field, sqlite: bool) -> Vec<String> {
     let mut literals = match field.ty {
         Type::Float { min, max } => vec![format!("{:?}", min - 0.5), format!("{:?}", max + 0.5)],
         Type::Int { min, max } | Type::Long { min, max } => {
-            vec![(min - 1).to_string(), (max + 1).to_string()]
+            let beyond = [min.checked_sub(1), max.checked_add(1)];
+            let beyond = beyond.into_iter().flatten();
+            beyond.map(|number| number.to_string()).collect()
         }
         Type::Text { max } => vec![format!("'{}'", "é".repeat(max + 1))],
         Type::Enum(_) => vec!["'NO_SUCH_WORD'".to_owned()],

@@ -43,7 +43,7 @@ fn events(seed: u64) -> Vec<NewEvent> {
             kind,
             Kind::JobTransition | Kind::JobOutcome | Kind::AuditEntry
         );
-        if !is_told_apart {
+        if !is_told_apart && !DECIDED.contains(&kind) {
             events.extend(samples(kind, 6, seed));
         }
     }
@@ -79,10 +79,22 @@ fn keys() -> impl Iterator<Item = NewEvent> {
     all.map(|draft| draft.finish().unwrap())
 }
 
-/// The steps of a few jobs with the outcomes on their devices, as commands record them.
+/// Kinds whose commands decide in the order of positions.
+const DECIDED: [Kind; 5] = [
+    Kind::AlertRuleChange,
+    Kind::AlertTransition,
+    Kind::ParameterRegistration,
+    Kind::ConfigurationSetting,
+    Kind::ConfigurationEvidence,
+];
+
+/// The steps of a few jobs with the outcomes on their devices, as commands record them, and what else
+/// commands decide.
 fn jobs(seed: u64) -> Vec<NewEvent> {
     let mut random = StdRng::seed_from_u64(seed);
-    let mut events = Vec::new();
+    let decided = DECIDED.iter().zip(seed..);
+    let decided = decided.flat_map(|(kind, seed)| samples(*kind, 6, seed));
+    let mut events: Vec<NewEvent> = decided.collect();
     for ordinal in 0..20_i64 {
         let job = format!("job-{}", random.random_range(0..4));
         let now = at("2026-11-22T08:00:00Z").plus_ms(ordinal * 1_000);
