@@ -60,7 +60,8 @@ pub(super) static SPEC: Spec = Spec {
             &Column::Scopes,
             Type::Tags,
             "On what it may be set: DEVICE, SITE, SYSTEM.",
-        ),
+        )
+        .not_filtered(),
         Field::required(
             "changedBy",
             &Column::ChangedBy,

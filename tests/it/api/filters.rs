@@ -194,12 +194,6 @@ fn conditions(spec: &Spec, rows: &[Value]) -> Vec<Value> {
         };
         add(name, "isNull", json!(true));
         add(name, "isNull", json!(false));
-        if matches!(
-            ty,
-            Type::Tags | Type::Windows | Type::LocalTime | Type::Json { .. } | Type::Services
-        ) {
-            continue;
-        }
         add(name, "eq", some.clone());
         match ty {
             Type::Bool => continue,

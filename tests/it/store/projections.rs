@@ -92,7 +92,7 @@ const DECIDED: [Kind; 5] = [
 /// commands decide.
 fn jobs(seed: u64) -> Vec<NewEvent> {
     let mut random = StdRng::seed_from_u64(seed);
-    let decided = DECIDED.iter().zip(seed..);
+    let decided = DECIDED.iter().zip(seed + 1_000..);
     let decided = decided.flat_map(|(kind, seed)| samples(*kind, 6, seed));
     let mut events: Vec<NewEvent> = decided.collect();
     for ordinal in 0..20_i64 {
