@@ -93,7 +93,7 @@ const DECIDED: [Kind; 5] = [
 fn jobs(seed: u64) -> Vec<NewEvent> {
     let mut random = StdRng::seed_from_u64(seed);
     let decided = DECIDED.iter().zip(seed + 1_000..);
-    let decided = decided.flat_map(|(kind, seed)| samples(*kind, 6, seed));
+    let decided = decided.flat_map(|(kind, seed)| samples(*kind, 24, seed));
     let mut events: Vec<NewEvent> = decided.collect();
     for ordinal in 0..20_i64 {
         let job = format!("job-{}", random.random_range(0..4));
@@ -130,7 +130,8 @@ async fn record(log: &TestLog, events: Vec<NewEvent>, seed: u64) {
     while events.peek().is_some() {
         let request = events.by_ref().take(random.random_range(1..12));
         let outcomes = log.record(request.collect()).await;
-        assert!(outcomes.iter().all(|o| matches!(o, Outcome::Recorded(_))));
+        let is_recorded = |outcome: &Outcome| matches!(outcome, Outcome::Recorded(_));
+        assert!(outcomes.iter().all(is_recorded), "{outcomes:?}");
         if random.random_bool(0.5) {
             fold(log).await;
         }
