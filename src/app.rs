@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::alerts::Watcher;
 use crate::clock::Clock;
 use crate::config::LimitArgs;
-use crate::configuration::{Evidence, Keyring};
+use crate::configuration::{Arrivals, Evidence, Keyring};
 use crate::event::Position;
 use crate::graphql::{self, Api};
 use crate::health::Health;
@@ -439,6 +439,8 @@ impl Parts {
         parts.tracker.spawn(orchestrator.run(parts.stop.clone()));
         let evidence = Evidence::new(ingest.clone());
         parts.tracker.spawn(evidence.run(parts.stop.clone()));
+        let arrivals = Arrivals::new(ingest.clone());
+        parts.tracker.spawn(arrivals.run(parts.stop.clone()));
         let deliveries = parts.api.deliveries.clone();
         parts
             .tracker

@@ -21,26 +21,26 @@ const TARGETS_BYTES_MAX: usize = 1_000_000;
 const TIME_TO_LIVE_SECONDS: u32 = 30 * 86_400;
 
 /// On what behalf devices are told.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Telling<'a> {
-    pub(super) thing: &'a Thing,
+    /// What people call it.
+    pub(super) title: String,
     pub(super) by: &'a str,
-    pub(super) version: i64,
     pub(super) command: Uuid,
 }
 
 /// The jobs by which devices are told, and the steps with which they are made.
 pub(super) async fn tell(
     store: &Store,
-    telling: Telling<'_>,
+    (thing, telling): (&Thing, &Telling<'_>),
     (own, values): (&Own, &Values),
     now: Instant,
 ) -> Result<(Vec<String>, Vec<NewEvent>), ConfigurationError> {
-    let devices = within(store, telling.thing).await?;
+    let devices = within(store, thing).await?;
     if devices.is_empty() {
         return Ok((Vec::new(), Vec::new()));
     }
-    let levels = Levels::read(store, (telling.thing, own, values), &devices).await?;
+    let levels = Levels::read(store, (thing, own, values), &devices).await?;
     // devices that are told the same have a job together
     let mut told: BTreeMap<String, (Json, Vec<String>)> = BTreeMap::new();
     for device in devices {
@@ -54,8 +54,9 @@ pub(super) async fn tell(
     jobs_of(telling, told.into_values(), now)
 }
 
-fn jobs_of(
-    telling: Telling<'_>,
+/// The jobs by which devices are told what, and the steps with which they are made.
+pub(super) fn jobs_of(
+    telling: &Telling<'_>,
     told: impl Iterator<Item = (Json, Vec<String>)>,
     now: Instant,
 ) -> Result<(Vec<String>, Vec<NewEvent>), ConfigurationError> {
@@ -63,19 +64,12 @@ fn jobs_of(
     for (payload, devices) in told {
         for targets in in_jobs(devices) {
             let id = job_id(telling.command, ids.len());
-            let Thing {
-                entity_type,
-                entity_id,
-            } = telling.thing;
             let job = NewJob {
                 job_id: id,
                 job_type: UPDATE_CONFIGURATION.to_owned(),
                 payload: Some(payload.clone()),
                 plan: Plan {
-                    title: Some(format!(
-                        "Configuration of {entity_type} {entity_id}, version {}",
-                        telling.version
-                    )),
+                    title: Some(telling.title.clone()),
                     time_to_live_seconds: TIME_TO_LIVE_SECONDS,
                     ..Plan::default()
                 },

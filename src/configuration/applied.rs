@@ -92,6 +92,33 @@ pub(crate) async fn applied(
     Ok(events)
 }
 
+/// Of what a job tells some devices, a device and a parameter for which something else is set by now.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub(crate) async fn superseded(
+    store: &Store,
+    job: &JobRow,
+    devices: &[String],
+) -> Result<Option<(String, String)>, StoreError> {
+    let payload = job.payload.as_deref().map(held::json).unwrap_or_default();
+    let Some(parameters) = payload.get("parameters").and_then(Json::as_object) else {
+        return Ok(None);
+    };
+    let ids: Vec<&str> = devices.iter().map(String::as_str).collect();
+    let allowance = Store::own_allowance();
+    for (device, values) in held::effective(store, ("DEVICE", &ids), &allowance).await? {
+        let other = values.into_iter().find(|one| {
+            let told = parameters.get(&one.parameter);
+            one.is_applied().is_some() && told.is_some_and(|told| *told != one.value)
+        });
+        if let Some(other) = other {
+            return Ok(Some((device, other.parameter)));
+        }
+    }
+    Ok(None)
+}
+
 /// Who had devices told by a job, by parameter: the command that made it, or the job that it tries again.
 async fn commanded(store: &Store, job: &JobRow) -> Result<HashMap<String, SettingRow>, StoreError> {
     let mut ids = vec![job.job_id.clone()];

@@ -5,11 +5,12 @@
 //! from its site, and that from the system. Devices for which something changes are told by a job that is
 //! recorded in the same commit. That a device has applied it is recorded when the device says so, and not
 //! before (`applied`), together with what it measured in the hour before; the hour after follows
-//! ([`Evidence`]).
+//! ([`Evidence`]). Devices that come later are told what holds for them then ([`Arrivals`]).
 
 mod affected;
 mod applied;
 mod args;
+mod arrivals;
 mod evidence;
 mod parameter;
 mod rollback;
@@ -24,8 +25,9 @@ use crate::jobs::JobError;
 use crate::kinds::Refusal;
 use crate::store::{AppendError, Appended, EntityType, Outcome, Store, StoreError};
 
-pub(crate) use applied::applied;
+pub(crate) use applied::{applied, superseded};
 pub use args::{ConfigurationArgs, KeysError, kept};
+pub use arrivals::Arrivals;
 pub use evidence::{Evidence, evidence_of};
 pub use parameter::{PARAMETERS_MAX, Parameter, Registration, SCOPES, parameters, register};
 pub use rollback::{Rollback, rollback};

@@ -285,12 +285,12 @@ impl Deed<'_> {
     ) -> Result<Option<Done>, ConfigurationError> {
         let (now, version) = (ingest.clock().now(), own.version + 1);
         let telling = Telling {
-            thing: self.thing,
+            title: self.title(version),
             by: self.by,
-            version,
             command: self.command,
         };
-        let (jobs, steps) = tell(ingest.store(), telling, (own, &values), now).await?;
+        let told = (self.thing, &telling);
+        let (jobs, steps) = tell(ingest.store(), told, (own, &values), now).await?;
         let job = jobs.first().map(String::as_str);
         let mut events = Vec::with_capacity(values.len() + steps.len());
         for (parameter, value) in values {
@@ -305,6 +305,14 @@ impl Deed<'_> {
                 Ok(Some(Done { version, jobs }))
             }
         }
+    }
+
+    fn title(&self, version: i64) -> String {
+        let Thing {
+            entity_type,
+            entity_id,
+        } = self.thing;
+        format!("Configuration of {entity_type} {entity_id}, version {version}")
     }
 
     fn event(

@@ -62,13 +62,14 @@ pub(super) struct ConfigurationValue {
 
 impl ConfigurationValue {
     pub(super) fn of(row: Effective, is_of_device: bool) -> Self {
-        let applied = row.applied.as_ref().map(|(value, _)| value);
-        let status = match (row.source, applied) {
-            _ if !is_of_device => None,
-            (Source::Reported, _) | (Source::Default, None) => None,
-            (_, Some(applied)) if *applied == row.value => Some(ConfigurationStatus::Applied),
-            _ => Some(ConfigurationStatus::Pending),
-        };
+        let is_applied = row.is_applied().filter(|_| is_of_device);
+        let status = is_applied.map(|is_applied| {
+            if is_applied {
+                ConfigurationStatus::Applied
+            } else {
+                ConfigurationStatus::Pending
+            }
+        });
         let (applied_value, applied_at) = row.applied.unzip();
         Self {
             parameter_name: row.parameter,

@@ -8,6 +8,7 @@ use futures_util::Stream;
 use super::command::{UserError, UserErrorCode, unappended};
 use super::error::{ErrorCode, bad_input, error};
 use super::job_input::JobPriority;
+use super::obeying::{Rest, Waiting};
 use super::order::InOrder;
 use super::scalars::{DateTime, JsonScalar, Long};
 use super::subscription::resumed;
@@ -50,7 +51,8 @@ pub(super) struct DeviceCommand {
     state: Word<CommandStates>,
     /// Since when, by the clock of the server.
     since: DateTime,
-    /// When it is over, unless it is acknowledged, or once that is done, ended before.
+    /// When it is over, unless it is acknowledged, or once that is done, ended before. One of a job that is
+    /// done in maintenance windows alone is taken back with the window, if it was not acknowledged by then.
     expires_at: DateTime,
     /// Seconds that the device has to end it once it has acknowledged it.
     timeout_seconds: i32,
@@ -329,18 +331,18 @@ impl DeviceStreams {
     ) -> Result<impl Stream<Item = Result<InOrder<DeviceCommandEvent>, Error>>, Error> {
         let (api, caller) = (api(ctx).clone(), access::caller(ctx).clone());
         let loaders = super::loaders(ctx);
-        // what begins it is not held while it is followed
-        let begun = Box::pin(begun(ctx, device_id, after)).await?;
-        let (within, device_key, after) = begun;
-        let followed = api.deliveries.follow(device_key);
+        let rest = ctx.data_opt::<Rest>().cloned();
+        let (mut at, mut is_to_be_read) = match rest.as_ref().and_then(Rest::take) {
+            Some(at) => (at, false),
+            // what begins it is not held while it is followed
+            None => (Box::pin(begun(ctx, device_id, after)).await?, true),
+        };
         Ok(async_stream::stream! {
-            let mut upto = after;
-            let mut is_to_be_read = true;
             loop {
                 let mut happenings = Vec::new();
                 if is_to_be_read {
                     // what reads is not held while nothing is to be read
-                    match Box::pin(open(&api, (&within, device_key), upto)).await {
+                    match Box::pin(open(&api, &at)).await {
                         Ok(open) => happenings = open,
                         Err(error) => {
                             yield Err(error);
@@ -349,18 +351,25 @@ impl DeviceStreams {
                     }
                     // there may be more than are read at once
                     is_to_be_read = happenings.len() == COMMANDS_MAX;
-                } else if let Some(happened) = followed.next().await {
-                    let names = api.store().names();
-                    let is_new = |happening: &Happening| {
-                        let command = command_of(happening);
-                        command.position > upto && within.reaches_device(names, command.device_key)
-                    };
-                    happenings.extend(happened.into_iter().filter(is_new));
                 } else {
-                    is_to_be_read = true;
+                    let happened = match &rest {
+                        Some(_) => at.followed.happened(),
+                        None => at.followed.next().await,
+                    };
+                    match (happened, &rest) {
+                        (None, _) => is_to_be_read = true,
+                        (Some(happened), Some(rest)) if happened.is_empty() => {
+                            rest.put(at);
+                            break;
+                        }
+                        (Some(happened), _) => {
+                            let is_new = |happening: &Happening| is_to_be_told(&api, &at, happening);
+                            happenings.extend(happened.into_iter().filter(is_new));
+                        }
+                    }
                 }
                 for happening in happenings {
-                    upto = upto.max(command_of(&happening).position);
+                    at.upto = at.upto.max(command_of(&happening).position);
                     yield Ok(InOrder(told(&api, &caller, &happening)));
                     loaders.begin();
                 }
@@ -369,29 +378,37 @@ impl DeviceStreams {
     }
 }
 
+fn is_to_be_told(api: &Api, at: &Waiting, happening: &Happening) -> bool {
+    let command = command_of(happening);
+    let names = api.store().names();
+    command.position > at.upto && at.within.reaches_device(names, command.device_key)
+}
+
 /// Whose commands are followed, and after which place.
 async fn begun(
     ctx: &Context<'_>,
     device_id: Option<ID>,
     after: Option<String>,
-) -> Result<(Within, Option<i64>, Position), Error> {
+) -> Result<Waiting, Error> {
     let within = access::within(ctx).await?;
     let device_key = device(ctx, &within, device_id.as_ref()).await?;
-    let after = match resumed(ctx, after.as_deref()) {
+    let upto = match resumed(ctx, after.as_deref()) {
         Some(text) => cursor::read_to_follow(api(ctx), text).await?,
         None => Position(0),
     };
-    Ok((within, device_key, after))
+    Ok(Waiting {
+        within,
+        device_key,
+        upto,
+        followed: api(ctx).deliveries.follow(device_key),
+    })
 }
 
 /// The commands that are open and moved last behind a place, in the order of their places; so many at most
 /// as are read at once.
-async fn open(
-    api: &Api,
-    of: (&Within, Option<i64>),
-    after: Position,
-) -> Result<Vec<Happening>, Error> {
-    let commands = jobs::pending(api.store(), of, (after, COMMANDS_MAX)).await;
+async fn open(api: &Api, at: &Waiting) -> Result<Vec<Happening>, Error> {
+    let (of, page) = ((&at.within, at.device_key), (at.upto, COMMANDS_MAX));
+    let commands = jobs::pending(api.store(), of, page).await;
     let commands = commands.map_err(|error| of_failed(api, &error))?;
     Ok(commands.into_iter().map(Happening::Issued).collect())
 }

@@ -385,7 +385,9 @@ fn of_job(api: &Api, error: JobError) -> Result<UserError, Error> {
     let told = error.to_string();
     let (field, code) = match error {
         JobError::Unknown => ("jobId", UserErrorCode::NotFound),
-        JobError::WrongState { .. } | JobError::Shared => ("jobId", UserErrorCode::WrongState),
+        JobError::WrongState { .. } | JobError::Shared | JobError::Superseded { .. } => {
+            ("jobId", UserErrorCode::WrongState)
+        }
         JobError::Contended | JobError::Taken => ("jobId", UserErrorCode::Conflict),
         JobError::Stale { .. } => ("expectedVersion", UserErrorCode::Conflict),
         JobError::NoTarget => ("deviceIds", UserErrorCode::NoTarget),

@@ -59,7 +59,9 @@ impl From<JobPriority> for Priority {
 pub(super) enum JobStartInput {
     /// At an instant; one that is past is at once.
     At(DateTime),
-    /// `true`: on each device while its site has a maintenance window.
+    /// `true`: on each device while its site has a maintenance window. A command that was not taken by the
+    /// end of the window is taken back and given anew in the next, unless the job is older than its
+    /// `timeToLiveSeconds` by then.
     InMaintenanceWindow(bool),
     /// Again and again, in the time of each site: a cron expression of five fields (minute, hour, day of
     /// the month, month, day of the week). Each time is a job of its own, for the devices that the

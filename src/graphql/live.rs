@@ -1,4 +1,5 @@
-//! Subscriptions that many make alike: those to events, apart from where they begin.
+//! Subscriptions that live for long. Many make alike those to events, apart from where they begin; those to
+//! commands of devices sleep while none comes.
 //!
 //! Whoever asks the same and may see the same is answered the same, so that it is executed once for all
 //! of them. What a subscription is, for that, follows from its document, its variables and what its caller
@@ -15,6 +16,7 @@ use futures_util::StreamExt;
 use sha2::{Digest, Sha256};
 use tokio::time::sleep;
 
+use super::obeying::Obeying;
 use super::root::Keys;
 use super::{Api, ApiSchema, ResumeAfter, Until, cursor, document, run_stream, spending};
 use crate::event::{Instant, Position};
@@ -25,17 +27,27 @@ use crate::store::{Allowance, Place};
 /// What a subscription to events is, whoever makes it and wherever it begins.
 pub type Sameness = [u8; 32];
 
+/// The stream of events of all kinds.
+const EVENTS: &str = "events";
+/// The stream of commands.
+const OBEYING: &str = "deviceCommands";
 /// Name of the argument that says where a stream begins.
 const AFTER: &str = "after";
 
-/// A subscription to events that may be executed for several callers at once.
+/// A subscription that was checked, as it is executed again and again.
 #[derive(Clone, Debug)]
-pub struct Following {
+pub(super) struct Asked {
     document: Arc<ExecutableDocument>,
     variables: Variables,
     operation: Option<String>,
     keys: Arc<Keys>,
     caller: Caller,
+}
+
+/// A subscription to events that may be executed for several callers at once.
+#[derive(Clone, Debug)]
+pub struct Following {
+    asked: Asked,
     /// The cursor after which it begins; none for what comes from now on.
     after: Option<String>,
     /// Points that an item of it costs.
@@ -49,6 +61,8 @@ pub struct Following {
 pub enum Turned {
     /// A subscription to events.
     Following(Box<Following>),
+    /// A subscription to the commands of devices.
+    Obeying(Box<Obeying>),
     /// Something that is executed for its caller alone.
     Alone(Box<Request>),
     /// Nothing that is executed.
@@ -96,6 +110,18 @@ pub fn turn(
     };
     let variables = std::mem::take(&mut request.variables);
     let given = after_of(operation, root, &variables);
+    let after = last.map(str::to_owned).or(given);
+    let asked = |document: &ExecutableDocument, variables| Asked {
+        document: Arc::new(document.clone()),
+        variables,
+        operation: name.clone(),
+        keys,
+        caller: caller.clone(),
+    };
+    if root.name.node == OBEYING {
+        let asked = asked(&document, variables);
+        return Turned::Obeying(Box::new(Obeying::new(asked, after)));
+    }
     let same = sameness(
         (&request.query, name.as_deref()),
         &document,
@@ -104,18 +130,14 @@ pub fn turn(
     );
     let same = seen_by(same, caller);
     Turned::Following(Box::new(Following {
-        after: last.map(str::to_owned).or(given),
-        document: Arc::new(document),
-        variables,
-        operation: name,
-        keys,
-        caller: caller.clone(),
+        asked: asked(&document, variables),
+        after,
         cost,
         same,
     }))
 }
 
-/// The field at the root, if it is a stream of events.
+/// The field at the root, if it is a stream of events or of commands.
 fn root_of(operation: &OperationDefinition) -> Option<&Field> {
     let [selection] = operation.selection_set.node.items.as_slice() else {
         return None;
@@ -124,7 +146,8 @@ fn root_of(operation: &OperationDefinition) -> Option<&Field> {
         return None;
     };
     let name = field.node.name.node.as_str();
-    let is_stream = name == "events" || Kind::all().any(|kind| kind.spec().stream == name);
+    let is_stream =
+        [EVENTS, OBEYING].contains(&name) || Kind::all().any(|kind| kind.spec().stream == name);
     // what its directives say is for the library
     (is_stream && field.node.directives.is_empty()).then_some(&field.node)
 }
@@ -199,6 +222,26 @@ fn seen_by(mut hash: Sha256, caller: &Caller) -> Sameness {
     hash.finalize().into()
 }
 
+impl Asked {
+    pub(super) fn request(&self) -> Request {
+        let mut request = Request::new("").variables(self.variables.clone());
+        request.operation_name.clone_from(&self.operation);
+        request.set_parsed_query((*self.document).clone());
+        request
+    }
+
+    pub(super) fn run(
+        &self,
+        schema: &ApiSchema,
+        api: &Api,
+        request: Request,
+        room: Arc<Allowance>,
+    ) -> BoxStream<'static, (Response, Option<String>)> {
+        let keys = Arc::clone(&self.keys);
+        run_stream(schema, api, (request, keys), (self.caller.clone(), room))
+    }
+}
+
 impl Following {
     /// After which position it begins.
     ///
@@ -215,8 +258,8 @@ impl Following {
     #[must_use]
     pub fn alone(&self, schema: &ApiSchema, api: &Api, room: Arc<Allowance>) -> Items {
         let request = match &self.after {
-            Some(after) => self.request().data(ResumeAfter(after.clone())),
-            None => self.request(),
+            Some(after) => self.asked.request().data(ResumeAfter(after.clone())),
+            None => self.asked.request(),
         };
         self.run(schema, api, request, room)
     }
@@ -235,7 +278,7 @@ impl Following {
             occurred_at: Instant::default(),
         };
         let after = cursor::write(api.store().identity(), place);
-        let mut request = self.request().data(ResumeAfter(after));
+        let mut request = self.asked.request().data(ResumeAfter(after));
         if let Some(upto) = upto {
             request = request.data(Until(upto));
         }
@@ -247,10 +290,14 @@ impl Following {
     pub fn for_all(&self) -> Self {
         let caller = Caller {
             account: Arc::from(format!("topic {:?}", self.same)),
-            ..self.caller.clone()
+            ..self.asked.caller.clone()
+        };
+        let asked = Asked {
+            caller,
+            ..self.asked.clone()
         };
         Self {
-            caller,
+            asked,
             ..self.clone()
         }
     }
@@ -263,7 +310,7 @@ impl Following {
         };
         let spend = || {
             let now = api.ingest.clock().now();
-            spending.spend(&self.caller, (Spent::Cost, self.cost), now)
+            spending.spend(&self.asked.caller, (Spent::Cost, self.cost), now)
         };
         while let Err(exceeded) = spend() {
             sleep(Duration::from_millis(
@@ -273,17 +320,10 @@ impl Following {
         }
     }
 
-    fn request(&self) -> Request {
-        let mut request = Request::new("").variables(self.variables.clone());
-        request.operation_name.clone_from(&self.operation);
-        request.set_parsed_query((*self.document).clone());
-        request
-    }
-
     fn run(&self, schema: &ApiSchema, api: &Api, request: Request, room: Arc<Allowance>) -> Items {
-        let keys = Arc::clone(&self.keys);
         let identity = api.store().identity();
-        run_stream(schema, api, (request, keys), (self.caller.clone(), room))
+        self.asked
+            .run(schema, api, request, room)
             .map(move |(answer, cursor)| {
                 let place = cursor
                     .as_deref()

@@ -40,6 +40,7 @@ mod loaders;
 mod measure;
 mod meta;
 mod nested;
+mod obeying;
 mod order;
 mod page_keys;
 mod pages;
@@ -83,6 +84,7 @@ use shapes::Types;
 pub(crate) use document::{only_enrols, operation_type};
 pub use error::{ErrorCode, code_of, of_syntax};
 pub use live::{Following, Items, Sameness, Turned, head, turn};
+pub use obeying::Obeying;
 pub use order::{CanFail, InOrder};
 pub use written::json;
 

@@ -151,6 +151,22 @@ pub async fn jobs_of(store: &Store, first: &str) -> Result<Vec<String>, StoreErr
 /// A device that takes configuration: its key, its id, and the key of its site.
 pub type Serving = (i64, String, i64);
 
+/// The ids of those of some devices that take configuration, in their order.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn serving_among(store: &Store, device_keys: &[i64]) -> Result<Vec<String>, StoreError> {
+    let keys = List::Int(device_keys.to_vec());
+    let query = devices::Entity::find()
+        .select_only()
+        .column(devices::Column::DeviceId)
+        .filter(devices::Column::Lifecycle.is_in(SERVING))
+        .filter(is_among(devices::Column::DeviceKey, keys, store.backend()))
+        .order_by_asc(devices::Column::DeviceId)
+        .into_tuple::<String>();
+    query.all(store.readers()).await.doing("read devices")
+}
+
 /// The devices that take configuration, at a site or all, in the order of their ids.
 ///
 /// # Errors
@@ -248,6 +264,16 @@ pub struct Effective {
 }
 
 impl Effective {
+    /// Whether a device of which this holds has applied it; `None` when it is not to.
+    #[must_use]
+    pub fn is_applied(&self) -> Option<bool> {
+        match (self.source, &self.applied) {
+            (Source::Reported, _) | (Source::Default, None) => None,
+            (_, None) => Some(false),
+            (_, Some((applied, _))) => Some(*applied == self.value),
+        }
+    }
+
     /// Bytes that it takes in memory, roughly.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {

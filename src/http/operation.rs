@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_graphql::{Request, Response as Answer};
+use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, Stream, StreamExt};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc};
@@ -21,7 +22,7 @@ use super::answer::{coded, is_unexecuted, timed_out};
 use super::live::{News, Written};
 use super::room::Taken;
 use crate::event::Position;
-use crate::graphql::{self, Following, Turned};
+use crate::graphql::{self, Following, Obeying, Turned};
 use crate::identity::Caller;
 use crate::ingest::{OnSocket, record_on_socket};
 use crate::store::Allowance;
@@ -68,7 +69,7 @@ pub(super) type Write = fn(&str, &Output<'_>) -> String;
 
 /// Begins an operation whose items go to a connection.
 pub(super) fn begin(
-    web: &Web,
+    web: &Arc<Web>,
     (id, number): (Arc<str>, u64),
     (mut asked, room): (Asked, Taken),
     (items, write, execution): (mpsc::Sender<Box<Item>>, Write, Arc<Semaphore>),
@@ -76,8 +77,10 @@ pub(super) fn begin(
     let is_following = asked.0.as_mut().is_ok_and(graphql::is_subscription);
     let stop = CancellationToken::new();
     let stopped = stop.clone();
-    let web = web.clone();
+    let web = Arc::clone(web);
     let tracked = web.sockets.clone();
+    // most of them only wait: what is not needed for that is not in the future, of which each has one
+    let asked = Box::new(asked);
     tracked.spawn(async move {
         let counted = web.monitor.operation();
         let running = Running {
@@ -89,12 +92,13 @@ pub(super) fn begin(
             turn: Arc::new(Semaphore::new(1)),
             room: Arc::new(web.api.store().allowance()),
         };
-        let ran = AssertUnwindSafe(running.run(&web, asked)).catch_unwind();
+        let ran = async { running.run(&web, *asked).await };
+        let ran = AssertUnwindSafe(ran).catch_unwind();
         tokio::select! {
             () = stopped.cancelled() => {}
             ran = ran => if ran.is_err() {
                 let panicked = graphql::panicked(&web.api);
-                running.hand(&Output::Refused(&panicked), None).await;
+                Box::pin(running.refuse(panicked)).await;
             },
         }
         drop(counted);
@@ -148,17 +152,22 @@ struct Running {
 type Turns = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 impl Running {
-    async fn run(&self, web: &Web, (request, last, caller): Asked) {
+    fn run<'a>(&'a self, web: &'a Web, (request, last, caller): Asked) -> BoxFuture<'a, ()> {
         let request = match request {
             Ok(request) => request,
-            Err(refused) => return self.hand(&Output::Refused(&refused), None).await,
+            Err(refused) => return self.refuse(*refused).boxed(),
         };
         let Web { schema, api, .. } = web;
         match graphql::turn(schema, api, (request, last.as_deref()), &caller) {
-            Turned::Alone(request) => Box::pin(self.execute(web, (request, caller))).await,
-            Turned::Following(following) => self.follow(web, following).await,
-            Turned::Refused(refused) => self.hand(&Output::Refused(&refused), None).await,
+            Turned::Alone(request) => self.execute(web, (request, caller)).boxed(),
+            Turned::Following(following) => self.follow(web, following).boxed(),
+            Turned::Obeying(obeying) => self.obey(web, obeying).boxed(),
+            Turned::Refused(refused) => self.refuse(*refused).boxed(),
         }
+    }
+
+    async fn refuse(&self, refused: Answer) {
+        self.hand(&Output::Refused(&refused), None).await;
     }
 
     /// Executes what is answered to its caller alone.
@@ -230,6 +239,25 @@ impl Running {
             self.hand(&next, turn).await;
             if let Some(following) = following {
                 following.pay(&web.api).await;
+            }
+        }
+    }
+
+    /// Follows commands, and sleeps while none comes.
+    async fn obey(&self, web: &Web, obeying: Box<Obeying>) {
+        let Web { schema, api, .. } = web;
+        loop {
+            let room = Arc::clone(&self.room);
+            let told = Box::pin(async {
+                let answers = obeying.awake(schema, api, room);
+                let mut answers = answers.map(|(answer, cursor)| (answer, cursor, None));
+                self.tell(web, &mut answers, (None, None)).await
+            });
+            if told.await == Ended::Told {
+                return;
+            }
+            if !obeying.wakes().await {
+                return self.hand(&Output::Complete, None).await;
             }
         }
     }

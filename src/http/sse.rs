@@ -87,7 +87,7 @@ pub(super) fn open(
     let asked = (request, last.map(str::to_owned), caller.clone());
     let name = (Arc::from(""), 0);
     let to: (_, operation::Write, _) = (items, write, Arc::new(Semaphore::new(1)));
-    let operation = operation::begin(web, name, (asked, room), to);
+    let operation = operation::begin(&Arc::new(web.clone()), name, (asked, room), to);
     let ended = if operation.is_following {
         web.drain.clone()
     } else {

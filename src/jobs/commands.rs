@@ -14,7 +14,7 @@ use super::machine::Ended;
 use super::steps::{OfJob, append, commanded, duration, end_id, outcome_of, unrecorded};
 use super::{DECISIONS_MAX, JobError, Plan, UPDATE_CONFIGURATION};
 use crate::configuration;
-use crate::event::{Cell, Instant, NewEvent, Provenance};
+use crate::event::{Cell, Event, Instant, NewEvent, Provenance};
 use crate::ingest::Ingest;
 use crate::kinds::{Kind, Refusal};
 use crate::projections::jobs::{OnDevice, entity_of, on_device};
@@ -62,6 +62,7 @@ impl From<JobError> for CommandError {
             | JobError::NoTarget
             | JobError::TooManyTargets
             | JobError::NeverStarts { .. }
+            | JobError::Superseded { .. }
             | JobError::Stale { .. }
             | JobError::Taken
             | JobError::OtherRepeat) => Self::Job(Box::new(error)),
@@ -141,7 +142,11 @@ pub async fn acknowledge(
         match state_of(&on, id.attempt) {
             State::Issued => {}
             State::Acknowledged => return Ok(()),
-            State::Over(state) => return Err(CommandError::Over { state }),
+            State::Over(state) => {
+                let end = end_of(ingest, id).await?;
+                let state = end.as_ref().and_then(state_told).unwrap_or(state);
+                return Err(CommandError::Over { state });
+            }
         }
         let now = ingest.clock().now();
         let event = commanded(
@@ -172,11 +177,12 @@ pub async fn complete(
     for _ in 0..DECISIONS_MAX {
         let on = standing(ingest, id).await?;
         if let State::Over(state) = state_of(&on, id.attempt) {
-            return if is_repeat(ingest, id, answer).await? {
-                Ok(())
-            } else {
-                Err(CommandError::Over { state })
-            };
+            let end = end_of(ingest, id).await?;
+            if end.as_ref().is_some_and(|end| is_told_by(end, answer)) {
+                return Ok(());
+            }
+            let state = end.as_ref().and_then(state_told).unwrap_or(state);
+            return Err(CommandError::Over { state });
         }
         let now = ingest.clock().now();
         let mut events = ended(&on, id, (answer, by), now).map_err(CommandError::Refused)?;
@@ -219,21 +225,32 @@ fn state_of(on: &OnDevice, attempt: u32) -> State {
     }
 }
 
-/// Whether a command ended with the very answer that is given now.
-async fn is_repeat(ingest: &Ingest, id: &CommandId, answer: &Answer) -> Result<bool, CommandError> {
+/// The event with which a command ended.
+async fn end_of(ingest: &Ingest, id: &CommandId) -> Result<Option<Event>, CommandError> {
     let store = ingest.store();
     let event_id = end_id(id);
     let position = store.positions(&[event_id]).await?.remove(&event_id);
     let Some(position) = position else {
-        return Ok(false);
+        return Ok(None);
     };
     let stored = store.event(position).await?;
-    Ok(stored.is_some_and(|stored| {
-        let text = |column: command::Column| stored.fact.cell(column).text();
-        text(command::Column::CommandId) == Some(&id.to_string())
-            && text(command::Column::State) == Some(answer.ended.word())
-            && text(command::Column::ErrorCode) == answer.error_code.as_deref()
-    }))
+    let is_of = |end: &Event| {
+        end.fact.cell(command::Column::CommandId).text() == Some(id.to_string().as_str())
+    };
+    Ok(stored.filter(is_of))
+}
+
+/// What a command ended as.
+fn state_told(end: &Event) -> Option<String> {
+    let state = end.fact.cell(command::Column::State);
+    state.text().map(str::to_owned)
+}
+
+/// Whether a command ended with the very answer that is given now.
+fn is_told_by(end: &Event, answer: &Answer) -> bool {
+    let text = |column: command::Column| end.fact.cell(column).text();
+    text(command::Column::State) == Some(answer.ended.word())
+        && text(command::Column::ErrorCode) == answer.error_code.as_deref()
 }
 
 /// The end of a command, and of the job on the device if it is not tried again.

@@ -133,17 +133,31 @@ impl Followed {
     /// What has happened since it was asked last; waits until something has. `None` means that some of
     /// it was missed: what is open is to be read from the tables.
     pub async fn next(&self) -> Option<Vec<Happening>> {
+        self.has_happened().await;
+        self.happened()
+    }
+
+    /// Waits until something has happened, or was missed.
+    pub async fn has_happened(&self) {
+        let happenings = &self.queue.happenings;
         loop {
-            if self.queue.has_missed.swap(false, Ordering::AcqRel) {
-                self.take();
-                return None;
-            }
-            let happenings = self.take();
-            if !happenings.is_empty() {
-                return Some(happenings);
+            let is_empty = happenings
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .is_empty();
+            if !is_empty || self.queue.has_missed.load(Ordering::Acquire) {
+                return;
             }
             self.queue.filled.notified().await;
         }
+    }
+
+    /// What has happened since it was asked last, without waiting.
+    #[must_use]
+    pub fn happened(&self) -> Option<Vec<Happening>> {
+        let has_missed = self.queue.has_missed.swap(false, Ordering::AcqRel);
+        let happened = self.take();
+        (!has_missed).then_some(happened)
     }
 
     fn take(&self) -> Vec<Happening> {

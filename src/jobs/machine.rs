@@ -15,15 +15,15 @@
 //!                     (failed or no answer, and tried again)
 //! ```
 //!
+//! A command that a device has not taken by the end of its site's maintenance window, of a job that is done
+//! in them alone, is taken back, and given anew in the next window.
+//!
 //! A job that is cancelled, or stopped since too many devices failed, ends as CANCELLED on every device
 //! that had not ended it.
 
+pub use super::target::{Moved, Step, Target};
 use crate::event::{Instant, Position};
-use crate::jobs::Plan;
-
-/// How long a device that has been given a command, and has not acknowledged it, holds up the next
-/// batch, unless it is known to be away.
-pub const AWAY_AFTER_MS: i64 = 10_000;
+use crate::jobs::{Plan, Start};
 
 /// State of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -146,139 +146,13 @@ impl Ended {
     }
 }
 
-/// How far the command is that a device was given last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Step {
-    /// The device is to be given the next one.
-    Waiting,
-    /// The device has been given it.
-    Issued,
-    /// The device works on it.
-    Acknowledged,
-}
-
-impl Step {
-    /// Its word in the tables.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Waiting => "WAITING",
-            Self::Issued => "ISSUED",
-            Self::Acknowledged => "ACKNOWLEDGED",
-        }
-    }
-
-    /// The step of a word.
-    #[must_use]
-    pub fn of_word(word: &str) -> Option<Self> {
-        let all = [Self::Waiting, Self::Issued, Self::Acknowledged];
-        all.into_iter().find(|step| step.word() == word)
-    }
-}
-
-/// A device of a job.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// Key of the device.
-    pub device_key: i64,
-    /// Which command it was given last, from 1; 0 when none yet.
-    pub attempt: u32,
-    /// How far that is.
-    pub step: Step,
-    /// Since when, or when it ended.
-    pub at: Instant,
-    /// Position of the event since which it is so.
-    pub position: Position,
-    /// How the job ended on it.
-    pub ended: Option<Ended>,
-}
-
-impl Target {
-    /// A device that has been given nothing yet.
-    #[must_use]
-    pub const fn new(device_key: i64) -> Self {
-        Self {
-            device_key,
-            attempt: 0,
-            step: Step::Waiting,
-            at: Instant(0),
-            position: Position(0),
-            ended: None,
-        }
-    }
-
-    /// Moves it if the diagram has the arrow: the command of an attempt was issued, acknowledged, or
-    /// ended so that there may be another.
-    pub fn command(&mut self, attempt: u32, moved: Moved, (at, position): (Instant, Position)) {
-        let is_next = self.step == Step::Waiting && attempt == self.attempt + 1;
-        let is_same = attempt == self.attempt && self.step != Step::Waiting;
-        let step = match moved {
-            Moved::Issued if is_next => Step::Issued,
-            Moved::Acknowledged if is_same && self.step == Step::Issued => Step::Acknowledged,
-            Moved::Ended if is_same => Step::Waiting,
-            Moved::Issued | Moved::Acknowledged | Moved::Ended => return,
-        };
-        if self.ended.is_none() {
-            (self.attempt, self.step) = (attempt, step);
-            (self.at, self.position) = (at, position);
-        }
-    }
-
-    /// Ends it, unless it has ended.
-    pub fn end(&mut self, ended: Ended, (at, position): (Instant, Position)) {
-        if self.ended.is_none() {
-            self.ended = Some(ended);
-            (self.at, self.position) = (at, position);
-        }
-    }
-
-    /// By when its command must have moved.
-    fn deadline(&self, plan: &Plan) -> Option<Instant> {
-        let seconds = match self.step {
-            _ if self.ended.is_some() => return None,
-            Step::Waiting => return None,
-            Step::Issued => plan.time_to_live_seconds,
-            Step::Acknowledged => plan.timeout_seconds,
-        };
-        Some(self.at.plus_ms(i64::from(seconds) * 1_000))
-    }
-
-    /// From when on it may be given its next command, as far as it is concerned.
-    fn due_at(&self, plan: &Plan) -> Instant {
-        if self.attempt == 0 {
-            Instant(0)
-        } else {
-            plan.retry_at(self.attempt, self.at)
-        }
-    }
-
-    /// Until when it holds up the next batch; `None` while that is not known.
-    fn holds_until(&self, openings: &impl Openings) -> Option<Instant> {
-        match (self.ended, self.step) {
-            (Some(_), _) | (None, Step::Waiting) => Some(self.at),
-            (None, Step::Issued) if openings.is_away(self.device_key) => Some(self.at),
-            (None, Step::Issued) => Some(self.at.plus_ms(AWAY_AFTER_MS)),
-            (None, Step::Acknowledged) => None,
-        }
-    }
-}
-
-/// How a command was moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moved {
-    /// The device was given it.
-    Issued,
-    /// The device works on it.
-    Acknowledged,
-    /// It has ended in any way.
-    Ended,
-}
-
 /// A job with its devices.
 #[derive(Clone, Debug)]
 pub struct Machine {
     /// Its state.
     pub state: JobState,
+    /// When it was made.
+    pub created_at: Instant,
     /// How it is to be carried out.
     pub plan: Plan,
     /// Its devices, in their order.
@@ -292,6 +166,8 @@ pub struct Decision {
     pub issue: Vec<usize>,
     /// Devices whose command ran out of time, by their place.
     pub time_out: Vec<usize>,
+    /// Devices whose command is taken back until their next maintenance window, by their place.
+    pub withdraw: Vec<usize>,
     /// What the job becomes by itself, when no device has to be told anything before.
     pub becomes: Option<(JobState, Reason)>,
     /// When to look again at the latest, if nothing comes before.
@@ -331,6 +207,8 @@ pub trait Openings {
 pub enum Opening {
     /// It may.
     Open,
+    /// It may until an instant.
+    Until(Instant),
     /// It may from an instant on.
     From(Instant),
     /// As far as can be seen it never may.
@@ -365,8 +243,8 @@ impl Machine {
         if !self.state.is_open() {
             return decision;
         }
-        self.time_out(now, &mut decision);
-        if !decision.time_out.is_empty() {
+        self.time_out(now, openings, &mut decision);
+        if !decision.time_out.is_empty() || !decision.withdraw.is_empty() {
             // what they come to is seen when it is recorded
             return decision;
         }
@@ -390,14 +268,48 @@ impl Machine {
         decision
     }
 
-    fn time_out(&self, now: Instant, decision: &mut Decision) {
+    fn time_out(&self, now: Instant, openings: &impl Openings, decision: &mut Decision) {
         for (place, target) in self.targets.iter().enumerate() {
             match target.deadline(&self.plan) {
                 Some(deadline) if deadline <= now => decision.time_out.push(place),
+                Some(_) if self.is_window_over(target, (now, openings), decision) => {
+                    if self.expires_at() <= now {
+                        decision.time_out.push(place);
+                    } else {
+                        decision.withdraw.push(place);
+                    }
+                }
                 Some(deadline) => decision.look(deadline),
                 None => {}
             }
         }
+    }
+
+    /// Whether a device has not taken its command, and its site has no maintenance window any more, of a
+    /// job that is done in them alone.
+    fn is_window_over(
+        &self,
+        target: &Target,
+        (now, openings): (Instant, &impl Openings),
+        decision: &mut Decision,
+    ) -> bool {
+        if target.step != Step::Issued || self.plan.start != Start::InMaintenanceWindow {
+            return false;
+        }
+        match openings.opens(target.device_key, now) {
+            Opening::Open => false,
+            Opening::Until(end) => {
+                decision.look(end);
+                false
+            }
+            Opening::From(_) | Opening::Never => true,
+        }
+    }
+
+    /// From when on a command that was not taken in one window is not given in the next.
+    fn expires_at(&self) -> Instant {
+        let waits_ms = i64::from(self.plan.time_to_live_seconds) * 1_000;
+        self.created_at.plus_ms(waits_ms)
     }
 
     fn canary(&self) -> &[Target] {
@@ -429,8 +341,10 @@ impl Machine {
                 openings.opens(target.device_key, now)
             };
             match opening {
-                Opening::Open if decision.issue.len() < size => decision.issue.push(place),
-                Opening::Open => break,
+                Opening::Open | Opening::Until(_) if decision.issue.len() < size => {
+                    decision.issue.push(place);
+                }
+                Opening::Open | Opening::Until(_) => break,
                 Opening::From(at) => decision.look(at),
                 Opening::Never => {}
             }

@@ -3,15 +3,26 @@
 use proptest::prelude::*;
 
 use super::machine::{Decision, Ended, JobState, Machine, Moved, Opening, Openings, Step, Target};
-use super::plan::Plan;
+use super::plan::{Plan, Start};
 use crate::event::{Instant, Position};
 
-/// All devices may be given commands at all times.
-struct Always;
+/// When devices may be given commands: at all times, or, of a job that is done in maintenance windows alone,
+/// twenty seconds of each minute.
+struct Hours(Start);
 
-impl Openings for Always {
-    fn opens(&self, _device_key: i64, _at: Instant) -> Opening {
-        Opening::Open
+const WINDOW_US: i64 = 20_000_000;
+const MINUTE_US: i64 = 60_000_000;
+
+impl Openings for Hours {
+    fn opens(&self, _device_key: i64, at: Instant) -> Opening {
+        let minute = at.0 - at.0.rem_euclid(MINUTE_US);
+        match self.0 {
+            Start::InMaintenanceWindow if at.0 < minute + WINDOW_US => {
+                Opening::Until(Instant(minute + WINDOW_US))
+            }
+            Start::InMaintenanceWindow => Opening::From(Instant(minute + MINUTE_US)),
+            _ => Opening::Open,
+        }
     }
 
     fn is_away(&self, _device_key: i64) -> bool {
@@ -63,18 +74,22 @@ fn plan() -> impl Strategy<Value = Plan> {
         proptest::option::of(0.0..100.0_f64),
     );
     let waits = (5..60_u32, 5..120_u32, 0..3_u32, 0..20_u32);
-    (rollout, waits).prop_map(|((batch, pause, canary, max, percent), waits)| Plan {
-        batch_size: batch,
-        batch_pause_seconds: pause,
-        canary_devices: canary,
-        failures_max: max,
-        failures_max_percent: percent,
-        timeout_seconds: waits.0,
-        time_to_live_seconds: waits.1,
-        retries: waits.2,
-        retry_backoff_seconds: waits.3,
-        ..Plan::default()
-    })
+    let start = prop_oneof![Just(Start::Now), Just(Start::InMaintenanceWindow)];
+    (start, rollout, waits).prop_map(
+        |(start, (batch, pause, canary, max, percent), waits)| Plan {
+            start,
+            batch_size: batch,
+            batch_pause_seconds: pause,
+            canary_devices: canary,
+            failures_max: max,
+            failures_max_percent: percent,
+            timeout_seconds: waits.0,
+            time_to_live_seconds: waits.1,
+            retries: waits.2,
+            retry_backoff_seconds: waits.3,
+            ..Plan::default()
+        },
+    )
 }
 
 /// A job whose steps are recorded as the log would, and held to the diagram.
@@ -92,6 +107,7 @@ impl Job {
         Self {
             machine: Machine {
                 state: JobState::Queued,
+                created_at: Instant(1_000_000_000),
                 plan,
                 targets: keys.map(Target::new).collect(),
             },
@@ -138,8 +154,14 @@ impl Job {
             let attempt = self.machine.targets[*place].attempt;
             self.end(*place, attempt, Ended::Timeout);
         }
+        for place in decision.withdraw.iter().take(upto) {
+            let when = self.when();
+            let target = &mut self.machine.targets[*place];
+            assert_eq!((target.step, target.ended), (Step::Issued, None));
+            target.command(target.attempt, Moved::Ended, when);
+        }
         if let Some((state, _)) = decision.becomes {
-            assert!(decision.time_out.is_empty());
+            assert!(decision.time_out.is_empty() && decision.withdraw.is_empty());
             if upto > 0 {
                 self.transit(state);
             }
@@ -157,13 +179,22 @@ impl Job {
             target.command(attempt, Moved::Issued, when);
             self.given[*place] += 1;
             assert_eq!(self.given[*place], attempt);
-            assert!(attempt <= self.machine.plan.retries + 1);
+            let windows = self.machine.plan.start == Start::InMaintenanceWindow;
+            assert!(windows || attempt <= self.machine.plan.retries + 1);
         }
     }
 
     fn decide(&self) -> Decision {
-        let decision = self.machine.decide(self.now, &Always);
         let plan = &self.machine.plan;
+        let hours = Hours(plan.start.clone());
+        let decision = self.machine.decide(self.now, &hours);
+        let is_open = matches!(hours.opens(0, self.now), Opening::Open | Opening::Until(_));
+        if self.machine.state.is_open() && !is_open {
+            let taken_back = decision.time_out.len() + decision.withdraw.len();
+            let targets = self.machine.targets.iter();
+            let waits = |target: &&Target| target.ended.is_none() && target.step == Step::Issued;
+            assert!(decision.issue.is_empty() && targets.filter(waits).count() <= taken_back);
+        }
         if let Some(size) = plan.batch_size {
             assert!(decision.issue.len() <= usize::try_from(size).unwrap());
             let works =
@@ -236,6 +267,7 @@ proptest! {
             let decision = job.decide();
             let idle = decision.issue.is_empty()
                 && decision.time_out.is_empty()
+                && decision.withdraw.is_empty()
                 && decision.becomes.is_none();
             if idle {
                 let at = decision.look_at;

@@ -26,6 +26,7 @@ mod retold;
 mod selection;
 mod standing;
 mod steps;
+mod target;
 mod windows;
 
 use thiserror::Error;
@@ -81,6 +82,16 @@ pub enum JobError {
     /// It names more devices than a job may have.
     #[error("a job is for at most {TARGETS_MAX} devices: make several of it")]
     TooManyTargets,
+    /// It tells a device what does not hold any more.
+    #[error(
+        "{parameter} is another on {device} by now: setConfiguration tells a device what holds, also the same again"
+    )]
+    Superseded {
+        /// The parameter.
+        parameter: String,
+        /// The device.
+        device: String,
+    },
     /// None of its devices would ever be given it.
     #[error("the job would never start: {why}")]
     NeverStarts {

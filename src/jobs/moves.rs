@@ -7,7 +7,9 @@ use super::machine::{Ended, JobState};
 use super::retold::Retold;
 use super::standing::Standing;
 use super::steps::{self, moved};
-use super::{DECISIONS_MAX, JobError, NewJob, Plan, Start, create};
+use super::{DECISIONS_MAX, JobError, NewJob, Plan, Start, UPDATE_CONFIGURATION, create};
+use crate::configuration;
+use crate::history::jobs;
 use crate::ingest::Ingest;
 use crate::projections::jobs::outcomes_of;
 use crate::store::{Expect, Store};
@@ -125,7 +127,8 @@ async fn transit(
 /// Makes a job of the same kind for the devices on which a job that has ended did not complete.
 ///
 /// # Errors
-/// When there is no such job, it has not ended, no device failed, or it cannot be recorded.
+/// When there is no such job, it has not ended, no device failed, what it tells holds no more, or it cannot
+/// be recorded.
 pub async fn retry(
     ingest: &Ingest,
     (job_id, expected): Which<'_>,
@@ -137,6 +140,15 @@ pub async fn retry(
     if standing.machine.state.is_open() {
         return Err(standing.cannot_be("tried again"));
     }
+    let targets = failed(store, &standing).await?;
+    let is_made = jobs::job(store, &retry_id.to_string()).await?.is_some();
+    if standing.job.job_type == UPDATE_CONFIGURATION
+        && !is_made
+        && let Some((device, parameter)) =
+            configuration::superseded(store, &standing.job, &targets).await?
+    {
+        return Err(JobError::Superseded { parameter, device });
+    }
     let payload = standing.job.payload.as_deref();
     let job = NewJob {
         job_id: retry_id,
@@ -147,7 +159,7 @@ pub async fn retry(
             selection: None,
             ..standing.machine.plan.clone()
         },
-        targets: failed(store, &standing).await?,
+        targets,
         created_by: by.to_owned(),
         parent_job_id: Some(job_id.to_owned()),
     };

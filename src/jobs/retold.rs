@@ -24,6 +24,9 @@ pub(super) const DEVICES_AT_ONCE: usize = 450;
 /// Who moves jobs by itself.
 pub(super) const BY: &str = "server";
 
+/// Why a command was taken back for a while.
+const WINDOW_OVER: &str = "The maintenance window ended before the device took the command";
+
 /// A job in memory.
 #[derive(Debug)]
 pub(super) struct Retold {
@@ -209,6 +212,8 @@ impl Retold {
     ) -> Result<(), JobError> {
         if !decision.time_out.is_empty() {
             self.time_out(ingest, &decision.time_out, now).await?;
+        } else if !decision.withdraw.is_empty() {
+            self.withdraw(ingest, &decision.withdraw, now).await?;
         } else if let Some(becomes) = decision.becomes {
             self.end(ingest, becomes, now).await?;
         } else if !decision.issue.is_empty() {
@@ -264,6 +269,33 @@ impl Retold {
             let mut events = Vec::with_capacity(places.len() * 2);
             for place in places {
                 events.extend(self.timed_out(ingest, *place, now).await?);
+            }
+            self.record(ingest, events, self.standing.unmoved()).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes commands back whose window is over.
+    async fn withdraw(
+        &mut self,
+        ingest: &Ingest,
+        places: &[usize],
+        now: Instant,
+    ) -> Result<(), JobError> {
+        for places in places.chunks(DEVICES_AT_ONCE) {
+            let mut events = Vec::with_capacity(places.len());
+            for place in places {
+                let Some((device_id, attempt, how)) = self.device(ingest, *place, now).await?
+                else {
+                    continue;
+                };
+                let of = self.of_job();
+                let device = (device_id.as_str(), attempt);
+                let told = commanded((of.job_id, of.job_type), device, "CANCELLED", how)
+                    .set(command::Column::ErrorCode, "WINDOW_OVER")
+                    .set(command::Column::ErrorMessage, WINDOW_OVER)
+                    .set(command::Column::ChangedBy, BY);
+                events.push(told.finish()?);
             }
             self.record(ingest, events, self.standing.unmoved()).await?;
         }

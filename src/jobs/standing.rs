@@ -31,6 +31,7 @@ impl Standing {
         let places = targets.iter().map(|row| row.device_key).zip(0..).collect();
         let machine = Machine {
             state: state_of(&job),
+            created_at: Instant(job.created_at),
             plan: Plan::of_text(job.plan.as_deref()),
             targets: targets.iter().map(target_of).collect(),
         };

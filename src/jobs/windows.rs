@@ -44,7 +44,7 @@ impl Windows {
     /// For each site, whether it has a window at an instant.
     pub(super) fn at(&self, now: Instant) -> HashMap<i64, Opening> {
         let opening = |calendar: &Calendar| match calendar.next_maintenance(now) {
-            Some(window) if window.start <= now => Opening::Open,
+            Some(window) if window.start <= now => Opening::Until(window.end),
             Some(window) => Opening::From(window.start),
             None => Opening::Never,
         };
@@ -74,7 +74,7 @@ pub async fn first_window(
     let (mut first, mut without) = (None, BTreeSet::new());
     for (site, opening) in windows.at(now) {
         let at = match opening {
-            Opening::Open => now,
+            Opening::Open | Opening::Until(_) => now,
             Opening::From(at) => at,
             Opening::Never => {
                 without.extend(names.id(site));

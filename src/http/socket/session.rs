@@ -48,7 +48,7 @@ pub(super) fn serve(
 ) -> impl Future<Output = ()> + use<> {
     let is_spoken = socket.protocol().is_some();
     let (sink, messages) = socket.split();
-    let session = Session::new(web, by, held);
+    let session = Session::new(Arc::new(web), by, held);
     run(session, is_spoken, (sink, messages))
 }
 
@@ -76,7 +76,7 @@ async fn run(
 }
 
 struct Session {
-    web: Web,
+    web: Arc<Web>,
     by: By,
     /// Who has greeted.
     caller: Option<Caller>,
@@ -93,7 +93,7 @@ struct Session {
 }
 
 impl Session {
-    fn new(web: Web, by: By, held: Held) -> Self {
+    fn new(web: Arc<Web>, by: By, held: Held) -> Self {
         // operations wait for their turns in the order in which they come, so none starves another
         let (items, handed) = mpsc::channel(1);
         Self {

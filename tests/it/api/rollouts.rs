@@ -299,7 +299,8 @@ async fn a_job_waits_for_the_maintenance_window_of_each_site() {
         app.record(json!([window("harbour", "13:00", "14:00")]))
             .await;
         let input = json!({ "jobType": "RESTART", "siteIds": ["harbour", "market"],
-            "start": { "inMaintenanceWindow": true } });
+            "start": { "inMaintenanceWindow": true }, "timeoutSeconds": 86_400,
+            "timeToLiveSeconds": 8 * 86_400 });
         let refused = create(app, input.clone()).await;
         assert_eq!(texts(&refused["userErrors"], "code"), ["NEVER_STARTS"]);
         assert_eq!(texts(&refused["userErrors"], "field"), ["start"]);
@@ -308,12 +309,30 @@ async fn a_job_waits_for_the_maintenance_window_of_each_site() {
         let mut devices = Followed::new(app, None).await;
         let job = made(app, input).await;
         until(app, &job, |job| job["state"] == "SCHEDULED").await;
-        app.clock.advance_ms(3_600_000);
-        devices.told("till-1 1 ISSUED").await;
-        devices.told("till-2 1 ISSUED").await;
-        app.clock.advance_ms(9 * 3_600_000);
+        let hour_ms = 3_600_000;
+        app.clock.advance_ms(hour_ms);
+        let first = devices.told("till-1 1 ISSUED").await;
+        let second = devices.told("till-2 1 ISSUED").await;
+        assert!(acknowledge(app, &first).await.is_empty());
+        app.clock.advance_ms(9 * hour_ms);
+        // what was taken goes on, and what was not is taken back until the next window
+        devices.told("till-2 1 CANCELLED").await;
+        assert_eq!(acknowledge(app, &second).await, ["EXPIRED"]);
+        assert!(complete(app, &first, "COMPLETED").await.is_empty());
         devices.told("till-3 1 ISSUED").await;
-        until(app, &job, |job| job["devicesIssued"] == 3).await;
+        app.clock.advance_ms((7 * 24 - 9) * hour_ms);
+        devices.told("till-3 1 CANCELLED").await;
+        devices.told("till-2 2 ISSUED").await;
+        app.clock.advance_ms(9 * hour_ms);
+        devices.told("till-2 2 CANCELLED").await;
+        let third = devices.told("till-3 2 ISSUED").await;
+        assert!(complete(app, &third, "COMPLETED").await.is_empty());
+        // a week later the job is older than a command may wait
+        app.clock.advance_ms((7 * 24 - 9) * hour_ms);
+        devices.told("till-2 3 ISSUED").await;
+        app.clock.advance_ms(hour_ms);
+        devices.told("till-2 3 CANCELLED").await;
+        assert_eq!(ended(app, &job).await, "FAILED 2+1");
     })
     .await;
 }

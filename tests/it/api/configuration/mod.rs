@@ -1,6 +1,7 @@
 //! Configuration over the API: what is set, what holds, what devices apply, and the hours of sites.
 
 mod applied;
+mod arrivals;
 mod effective;
 mod evidence;
 mod parameters;

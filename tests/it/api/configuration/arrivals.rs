@@ -1,0 +1,101 @@
+//! Devices that come later are told what holds for them, and nobody is told by a retry what holds no more.
+
+use serde_json::{Value, json};
+
+use super::super::app::{TestApp, on_each_database, texts};
+use super::super::device_commands::{Followed, complete, ended};
+use super::{done, holds, parameters};
+
+async fn registered(app: &TestApp, device: &str, site: &str) {
+    app.record(
+        json!([{ "deviceRegistration": { "deviceId": device, "siteId": site,
+        "deviceType": "POS_TERMINAL" } }]),
+    )
+    .await;
+}
+
+/// What a device is told next, and does.
+async fn does(app: &TestApp, devices: &mut Followed) -> (String, Value) {
+    let mut command = devices.next().await;
+    let id = command["commandId"].as_str().unwrap().to_owned();
+    assert!(complete(app, &id, "COMPLETED").await.is_empty());
+    let device = command["deviceId"].as_str().unwrap().to_owned();
+    (device, command["payload"]["parameters"].take())
+}
+
+async fn jobs(app: &TestApp) -> Value {
+    app.data("{ jobs { totalCount } }").await["jobs"]["totalCount"].take()
+}
+
+#[tokio::test]
+async fn a_device_that_comes_is_told_what_holds_for_it_once() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.record(json!([{ "siteRegistration": { "siteId": "far", "name": "Far" } }]))
+            .await;
+        parameters(app, &["volume", "speed"]).await;
+        done(app, "far", &[("volume", json!(7))]).await;
+        done(app, "market", &[("volume", json!(2)), ("speed", json!(5))]).await;
+        let before: i64 = jobs(app).await.as_str().unwrap().parse().unwrap();
+        registered(app, "till-8", "far").await;
+        let mut first = Followed::new(app, Some("till-8")).await;
+        assert_eq!(
+            does(app, &mut first).await,
+            ("till-8".to_owned(), json!({ "volume": 7 }))
+        );
+        assert_eq!(holds(app, "till-8").await, ["volume 7 SITE APPLIED"]);
+        // registered once more it has applied it, and where nothing is set it is told nothing
+        registered(app, "till-8", "far").await;
+        registered(app, "till-7", "harbour").await;
+        app.restart().await;
+        let mut first = Followed::new(app, Some("till-8")).await;
+        registered(app, "till-8", "market").await;
+        assert_eq!(
+            does(app, &mut first).await,
+            ("till-8".to_owned(), json!({ "volume": 2, "speed": 5 }))
+        );
+        assert_eq!(
+            holds(app, "till-8").await,
+            ["speed 5 SITE APPLIED", "volume 2 SITE APPLIED"]
+        );
+        assert_eq!(jobs(app).await, (before + 2).to_string());
+        let retired = json!([{ "deviceRegistration": { "deviceId": "till-6", "siteId": "market",
+            "deviceType": "POS_TERMINAL", "lifecycle": "RETIRED" } }]);
+        app.record(retired).await;
+        registered(app, "till-5", "market").await;
+        let mut last = Followed::new(app, None).await;
+        while does(app, &mut last).await.0 != "till-5" {}
+        assert_eq!(jobs(app).await, (before + 3).to_string());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_retry_tells_nobody_what_holds_no_more() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        parameters(app, &["volume"]).await;
+        let mut device = Followed::new(app, Some("till-1")).await;
+        let retry = async |job: &Value| {
+            let document = "mutation($id: ID!) { retryJob(input: { jobId: $id }) {
+                job { jobId } userErrors { code message } } }";
+            let mut data = app.data_with(document, json!({ "id": job })).await;
+            data["retryJob"].take()
+        };
+        let old = done(app, "till-1", &[("volume", json!(1))]).await[0]["jobId"].take();
+        let id = device.told("till-1 1 ISSUED").await;
+        assert!(complete(app, &id, "FAILED").await.is_empty());
+        assert_eq!(ended(app, old.as_str().unwrap()).await, "FAILED 0+1");
+        let new = done(app, "till-1", &[("volume", json!(2))]).await[0]["jobId"].take();
+        let id = device.told("till-1 1 ISSUED").await;
+        assert!(complete(app, &id, "FAILED").await.is_empty());
+        assert_eq!(ended(app, new.as_str().unwrap()).await, "FAILED 0+1");
+        let refused = retry(&old).await;
+        assert_eq!(texts(&refused["userErrors"], "code"), ["WRONG_STATE"]);
+        assert_eq!(retry(&new).await["userErrors"], json!([]));
+        let id = device.told("till-1 1 ISSUED").await;
+        assert!(complete(app, &id, "COMPLETED").await.is_empty());
+        assert_eq!(holds(app, "till-1").await, ["volume 2 DEVICE APPLIED"]);
+    })
+    .await;
+}
