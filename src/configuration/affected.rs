@@ -17,6 +17,10 @@ use crate::store::{EntityType, Store};
 const JOBS_MAX: usize = 200;
 /// Bytes at most of the ids of a job's devices, as they are recorded.
 const TARGETS_BYTES_MAX: usize = 1_000_000;
+/// Bytes at most of the parameters of a job, as they are recorded: a payload has no more than 64 KiB.
+const PAYLOAD_BYTES_MAX: usize = 60_000;
+/// Devices at most of which it is read at once what they have applied.
+const DEVICES_AT_ONCE: usize = 500;
 /// Seconds that a device may be away before it is not told any more: a shop may be closed for weeks.
 const TIME_TO_LIVE_SECONDS: u32 = 30 * 86_400;
 
@@ -41,28 +45,50 @@ pub(super) async fn tell(
         return Ok((Vec::new(), Vec::new()));
     }
     let levels = Levels::read(store, (thing, own, values), &devices).await?;
-    // devices that are told the same have a job together
-    let mut told: BTreeMap<String, (Json, Vec<String>)> = BTreeMap::new();
-    for device in devices {
-        let parameters = levels.told(&device);
-        if !parameters.is_empty() {
-            let payload = json!({ "parameters": parameters });
-            let of = told.entry(payload.to_string());
-            of.or_insert_with(|| (payload, Vec::new())).1.push(device.1);
+    let mut told = Told::default();
+    for devices in devices.chunks(DEVICES_AT_ONCE) {
+        let applied = levels.applied(store, devices).await?;
+        for device in devices {
+            told.add(levels.told(device, &applied), device.1.clone());
         }
     }
-    jobs_of(telling, told.into_values(), now)
+    jobs_of(telling, told, now)
+}
+
+/// What devices are to be told: those that are told the same have a job together.
+#[derive(Default)]
+pub(super) struct Told(BTreeMap<String, (Map<String, Json>, Vec<String>)>);
+
+impl Told {
+    /// Adds what a device is to be told.
+    pub(super) fn add(&mut self, parameters: Map<String, Json>, device: String) {
+        if !parameters.is_empty() {
+            let text = json!(parameters).to_string();
+            let of = self.0.entry(text);
+            of.or_insert_with(|| (parameters, Vec::new()))
+                .1
+                .push(device);
+        }
+    }
+
+    /// What is told to whom, in a fixed order.
+    pub(super) fn into_parts(self) -> impl Iterator<Item = (Map<String, Json>, Vec<String>)> {
+        self.0.into_values()
+    }
 }
 
 /// The jobs by which devices are told what, and the steps with which they are made.
 pub(super) fn jobs_of(
     telling: &Telling<'_>,
-    told: impl Iterator<Item = (Json, Vec<String>)>,
+    told: Told,
     now: Instant,
 ) -> Result<(Vec<String>, Vec<NewEvent>), ConfigurationError> {
     let (mut ids, mut steps) = (Vec::<String>::new(), Vec::new());
-    for (payload, devices) in told {
-        for targets in in_jobs(devices) {
+    for (parameters, devices) in told.into_parts() {
+        let (payloads, parts) = (in_payloads(parameters), in_jobs(devices));
+        let all = payloads.iter();
+        let all = all.flat_map(|payload| parts.iter().map(move |targets| (payload, targets)));
+        for (payload, targets) in all {
             let id = job_id(telling.command, ids.len());
             let job = NewJob {
                 job_id: id,
@@ -73,7 +99,7 @@ pub(super) fn jobs_of(
                     time_to_live_seconds: TIME_TO_LIVE_SECONDS,
                     ..Plan::default()
                 },
-                targets,
+                targets: targets.clone(),
                 created_by: telling.by.to_owned(),
                 parent_job_id: ids.first().cloned(),
             };
@@ -85,6 +111,29 @@ pub(super) fn jobs_of(
         }
     }
     Ok((ids, steps))
+}
+
+/// Parameters as the payloads of jobs may have them.
+fn in_payloads(parameters: Map<String, Json>) -> Vec<Json> {
+    let mut payloads: Vec<Map<String, Json>> = Vec::new();
+    let mut bytes = PAYLOAD_BYTES_MAX;
+    for (name, value) in parameters {
+        let written = json!([name, value]).to_string().len();
+        bytes += written;
+        match payloads.last_mut() {
+            Some(payload) if bytes <= PAYLOAD_BYTES_MAX => {
+                payload.insert(name, value);
+            }
+            _ => {
+                bytes = written;
+                payloads.push([(name, value)].into_iter().collect());
+            }
+        }
+    }
+    let payloads = payloads.into_iter();
+    payloads
+        .map(|parameters| json!({ "parameters": parameters }))
+        .collect()
 }
 
 /// Devices as one job may have them.
@@ -137,7 +186,6 @@ struct Levels<'a> {
     /// Ids of sites by their keys.
     sites: HashMap<i64, String>,
     parameters: Vec<ParameterRow>,
-    applied: AppliedValues,
 }
 
 impl<'a> Levels<'a> {
@@ -147,21 +195,25 @@ impl<'a> Levels<'a> {
         devices: &[Serving],
     ) -> Result<Self, ConfigurationError> {
         let names: Vec<String> = values.keys().cloned().collect();
-        let mut set = HashMap::new();
-        for row in held::desired_of(store, &names).await? {
-            if let Some(value) = &row.value {
-                let key = (row.entity_type, row.entity_id, row.parameter_name);
-                set.insert(key, held::json(value));
-            }
-        }
         let mut sites = HashMap::new();
         for (_, _, site) in devices {
             if !sites.contains_key(site) {
                 sites.extend(store.id(*site).await?.map(|id| (*site, id.to_string())));
             }
         }
+        // of the system all of it is read; of a part of it what may hold there
+        let of_devices = devices.iter().map(|(_, id, _)| id);
+        let things = of_devices.chain(sites.values()).cloned();
+        let things =
+            (thing.entity_id != SYSTEM).then(|| things.chain([SYSTEM.to_owned()]).collect());
+        let mut set = HashMap::new();
+        for row in held::desired_of(store, (&names, things)).await? {
+            if let Some(value) = &row.value {
+                let key = (row.entity_type, row.entity_id, row.parameter_name);
+                set.insert(key, held::json(value));
+            }
+        }
         let allowance = Store::own_allowance();
-        let ids = devices.iter().map(|(_, id, _)| id.clone()).collect();
         Ok(Self {
             thing,
             own,
@@ -169,12 +221,22 @@ impl<'a> Levels<'a> {
             set,
             sites,
             parameters: held::parameters(store, Some(&names), &allowance).await?,
-            applied: held::applied(store, (ids, names), &allowance).await?,
         })
     }
 
+    /// What some devices have applied.
+    async fn applied(
+        &self,
+        store: &Store,
+        devices: &[Serving],
+    ) -> Result<AppliedValues, ConfigurationError> {
+        let ids = devices.iter().map(|(_, id, _)| id.clone()).collect();
+        let names = self.values.keys().cloned().collect();
+        Ok(held::applied(store, (ids, names), &Store::own_allowance()).await?)
+    }
+
     /// What a device is to be told.
-    fn told(&self, (_, device, site): &Serving) -> Map<String, Json> {
+    fn told(&self, (_, device, site): &Serving, applied: &AppliedValues) -> Map<String, Json> {
         let site = self.sites.get(site).map_or("", String::as_str);
         let mut told = Map::new();
         for (parameter, value) in self.values {
@@ -182,7 +244,7 @@ impl<'a> Levels<'a> {
             let (before, _) = self.holds(parameter, (device, site), own.as_ref());
             let (after, is_own) = self.holds(parameter, (device, site), value.as_ref());
             let key = (device.clone(), parameter.clone());
-            let applied = self.applied.get(&key).map(|row| held::json(&row.value));
+            let applied = applied.get(&key).map(|row| held::json(&row.value));
             let is_new = before != after || is_own && applied != after;
             if is_new {
                 // null: nothing is set, and the device does as it is used to
@@ -223,6 +285,24 @@ impl<'a> Levels<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parameters_are_parted_by_length() {
+        let long = json!("x".repeat(32_000));
+        let parameters: Map<String, Json> = (0..3)
+            .map(|n| (format!("p{n}"), long.clone()))
+            .chain([("short".to_owned(), json!(1))])
+            .collect();
+        let payloads = in_payloads(parameters.clone());
+        let lengths: Vec<usize> = payloads.iter().map(|one| one.to_string().len()).collect();
+        assert_eq!(payloads.len(), 3);
+        assert!(lengths.iter().all(|bytes| *bytes <= 65_536), "{lengths:?}");
+        let all = payloads
+            .iter()
+            .flat_map(|one| one["parameters"].as_object().unwrap());
+        let all: Map<String, Json> = all.map(|(k, v)| (k.clone(), v.clone())).collect();
+        assert_eq!(all, parameters);
+    }
 
     #[test]
     fn devices_are_parted_by_number_and_by_length() {

@@ -21,14 +21,15 @@ const PARENTS_MAX: usize = 16;
 /// Namespace of the ids of changes.
 const CHANGES: Uuid = Uuid::from_u128(0x1f8b_7c52_d0a6_4e3b_86c9_9e4d_21b7_f05a);
 
-/// What is recorded when a device has done a command that told it values. What it has applied before is no
-/// change.
+/// What is recorded when a device has done a command that told it values, but for those that it was not told.
+/// What it has applied before is no change.
 ///
 /// # Errors
 /// When the tables cannot be read.
 pub(crate) async fn applied(
     ingest: &Ingest,
     id: &CommandId,
+    untold: &[String],
     (now, provenance): (Instant, Provenance),
 ) -> Result<Vec<NewEvent>, StoreError> {
     let store = ingest.store();
@@ -49,6 +50,9 @@ pub(crate) async fn applied(
     let command = id.to_string();
     let mut events = Vec::with_capacity(parameters.len() + 1);
     for (parameter, value) in parameters {
+        if untold.contains(parameter) {
+            continue;
+        }
         let old = before.get(&(id.device_id.clone(), parameter.clone()));
         let since = old.map_or(0, |row| row.occurred_at + 1);
         let old = old.map(|row| held::json(&row.value));

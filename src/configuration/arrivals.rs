@@ -1,7 +1,7 @@
 //! Devices that come: one that is registered, anew or at another site than before, is told what holds for it
 //! there and has not been applied by it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use serde_json::{Map, Value as Json, json};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::affected::{Telling, jobs_of};
+use super::affected::{Telling, Told, jobs_of};
 use super::{ConfigurationError, DECISIONS_MAX};
-use crate::event::{Event, own_id};
+use crate::event::{Event, Instant, NewEvent, Position, own_id};
 use crate::history::configuration as held;
 use crate::ingest::Ingest;
 use crate::kinds::Kind;
 use crate::projections::checkpoint;
 use crate::projections::settings::CONFIGURED;
-use crate::store::{AppendError, Expect, Outcome, Store};
+use crate::store::{AppendError, EntityType, Expect, Outcome, Store};
 use crate::telemetry::chain;
 
 /// Name of its checkpoint.
@@ -27,6 +27,10 @@ const CHECKPOINT: &str = "configuration_arrivals";
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// What it calls itself where faults are told.
 const SOURCE: &str = "the configuration of devices that come";
+/// How long a command that was decided before a device came may take until it is recorded.
+const RECENT_MS: i64 = 60_000;
+/// What it follows.
+const KINDS: &[Kind] = &[Kind::DeviceRegistration, Kind::ConfigurationSetting];
 /// Devices at most that are looked at together.
 const DEVICES_AT_ONCE: usize = 500;
 /// On whose behalf they are told.
@@ -40,8 +44,8 @@ pub struct Arrivals {
     ingest: Ingest,
 }
 
-/// What devices are to be told, with them.
-type Told = BTreeMap<String, (Json, Vec<String>)>;
+/// Devices that came, with where and when that was recorded last.
+type Devices = BTreeMap<i64, (Position, Instant)>;
 
 impl Arrivals {
     /// One that records through a door.
@@ -71,85 +75,143 @@ impl Arrivals {
     async fn follow(&self) -> Result<std::convert::Infallible, ConfigurationError> {
         let store = self.ingest.store();
         let from = checkpoint::position(store, CHECKPOINT).await?;
-        let mut tail = store.tail(from, Some(&[Kind::DeviceRegistration]));
+        let mut tail = store.tail(from, Some(KINDS));
+        let mut recent = Devices::new();
         loop {
             let events = tail.next().await?;
-            let devices: BTreeSet<i64> = events.iter().filter_map(device_of).collect();
-            let devices: Vec<i64> = devices.into_iter().collect();
-            for devices in devices.chunks(DEVICES_AT_ONCE) {
+            let Some(last) = events.last() else { continue };
+            let since = last.recorded_at.plus_ms(-RECENT_MS);
+            recent.retain(|_, (_, at)| *at >= since);
+            let come: Devices = events.iter().filter_map(come).collect();
+            let is_set = events
+                .iter()
+                .any(|event| event.fact.kind == Kind::ConfigurationSetting);
+            // what was being set as they came may have been decided without them
+            recent.extend(come.clone());
+            let concerned = if is_set { &recent } else { &come };
+            let concerned: Vec<(i64, Position)> = concerned
+                .iter()
+                .map(|(key, (position, _))| (*key, *position))
+                .collect();
+            for devices in concerned.chunks(DEVICES_AT_ONCE) {
                 self.tell(devices).await?;
             }
             checkpoint::advance(store, CHECKPOINT, tail.position()).await?;
         }
     }
 
-    /// Tells devices what they have not applied. What is told again after a crash, or on two nodes, is told
-    /// once.
-    async fn tell(&self, devices: &[i64]) -> Result<(), ConfigurationError> {
+    /// Tells devices what they have not applied since they came. What is told again after a crash, or on two
+    /// nodes, is told once.
+    async fn tell(&self, devices: &[(i64, Position)]) -> Result<(), ConfigurationError> {
         let store = self.ingest.store();
         for _ in 0..DECISIONS_MAX {
             // the version first: what is read after it is at least as new
             let version = store.version(CONFIGURED).await?;
-            let told = pending(store, devices).await?;
-            if told.is_empty() {
-                return Ok(());
-            }
-            let titled = |ids: &[String]| match ids {
-                [one] => format!("Configuration that holds for {one}"),
-                several => format!("Configuration that holds for {} devices", several.len()),
-            };
             let mut steps = Vec::new();
-            for (payload, devices) in told.into_values() {
-                let what = json!([payload, devices]).to_string();
-                let telling = Telling {
-                    title: titled(&devices),
-                    by: BY,
-                    command: own_id(&ARRIVALS, what.as_bytes()),
-                };
-                let one = [(payload, devices)].into_iter();
-                steps.extend(jobs_of(&telling, one, store.clock().now())?.1);
+            for (parameters, ids) in pending(store, devices).await?.into_parts() {
+                steps.extend(self.steps(devices, (parameters, ids)).await?);
+            }
+            if steps.is_empty() {
+                return Ok(());
             }
             let expect = Expect::reading(CONFIGURED.to_owned(), version);
             match self.ingest.command(steps, Some(expect)).await {
                 Err(AppendError::Stale { .. }) => {}
+                // the log is busy for all: soon again
+                Err(AppendError::Overloaded) => tokio::time::sleep(RETRY_AFTER).await,
                 appended => {
-                    let mut outcomes = appended?.outcomes.into_iter();
-                    let refused = outcomes.find_map(|outcome| match outcome {
-                        Outcome::Rejected(refusal) => Some(refusal),
-                        // told before, at another time
-                        Outcome::Conflict(_) | Outcome::Duplicate(_) | Outcome::Recorded(_) => None,
-                    });
-                    return refused.map_or(Ok(()), |refusal| Err(refusal.into()));
+                    let refused =
+                        appended?
+                            .outcomes
+                            .into_iter()
+                            .find_map(|outcome| match outcome {
+                                Outcome::Rejected(refusal) => Some(refusal),
+                                // told before, at another time
+                                Outcome::Conflict(_)
+                                | Outcome::Duplicate(_)
+                                | Outcome::Recorded(_) => None,
+                            });
+                    if let Some(refusal) = refused {
+                        self.cannot_tell(&refusal.message);
+                    }
+                    return Ok(());
                 }
             }
         }
         Err(ConfigurationError::Contended)
     }
-}
 
-fn device_of(event: &Arc<Event>) -> Option<i64> {
-    event.fact.cell(Column::DeviceKey).int()
-}
-
-/// What some devices have not applied of what holds for them, those that are to be told the same together.
-async fn pending(store: &Store, devices: &[i64]) -> Result<Told, ConfigurationError> {
-    let ids = held::serving_among(store, devices).await?;
-    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-    let allowance = Store::own_allowance();
-    let mut told = Told::new();
-    for (id, values) in held::effective(store, ("DEVICE", &ids), &allowance).await? {
-        let values = values
-            .into_iter()
-            .filter(|one| one.is_applied() == Some(false));
-        let parameters: Map<String, Json> = values.map(|one| (one.parameter, one.value)).collect();
-        if !parameters.is_empty() {
-            let payload = json!({ "parameters": parameters });
-            let of = told.entry(payload.to_string());
-            of.or_insert_with(|| (payload, Vec::new())).1.push(id);
+    /// The steps with which some devices are told the same. What cannot be told holds up nobody else.
+    async fn steps(
+        &self,
+        devices: &[(i64, Position)],
+        (parameters, ids): (Map<String, Json>, Vec<String>),
+    ) -> Result<Vec<NewEvent>, ConfigurationError> {
+        let store = self.ingest.store();
+        let title = match ids.as_slice() {
+            [one] => format!("Configuration that holds for {one}"),
+            several => format!("Configuration that holds for {} devices", several.len()),
+        };
+        let mut come = Vec::with_capacity(ids.len());
+        for id in &ids {
+            let key = store.key(EntityType::Device, id).await?;
+            let device = devices.iter().find(|(of, _)| Some(*of) == key);
+            come.extend(device.map(|(_, position)| position.0));
+        }
+        let what = json!([parameters, ids, come]).to_string();
+        let telling = Telling {
+            title,
+            by: BY,
+            command: own_id(&ARRIVALS, what.as_bytes()),
+        };
+        let mut told = Told::default();
+        for id in ids {
+            told.add(parameters.clone(), id);
+        }
+        match jobs_of(&telling, told, store.clock().now()) {
+            Ok((_, steps)) => Ok(steps),
+            Err(error @ (ConfigurationError::Store(_) | ConfigurationError::Append(_))) => {
+                Err(error)
+            }
+            Err(error) => {
+                self.cannot_tell(&chain(&error).to_string());
+                Ok(Vec::new())
+            }
         }
     }
-    for (_, devices) in told.values_mut() {
-        devices.sort_unstable();
+
+    fn cannot_tell(&self, why: &str) {
+        tracing::error!(
+            error = why,
+            "devices that came cannot be told their configuration"
+        );
+        let store = self.ingest.store();
+        let message = format!("devices that came cannot be told their configuration: {why}");
+        store.faults().tell(SOURCE, store.clock().now(), message);
+    }
+}
+
+/// A device that comes, with where and when that was recorded.
+fn come(event: &Arc<Event>) -> Option<(i64, (Position, Instant))> {
+    let is_it = event.fact.kind == Kind::DeviceRegistration;
+    let device = event.fact.cell(Column::DeviceKey).int();
+    let device = device.filter(|_| is_it)?;
+    Some((device, (event.position, event.recorded_at)))
+}
+
+/// What some devices have not applied of what holds for them.
+async fn pending(store: &Store, devices: &[(i64, Position)]) -> Result<Told, ConfigurationError> {
+    let keys: Vec<i64> = devices.iter().map(|(key, _)| *key).collect();
+    let ids = held::serving_among(store, &keys).await?;
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let allowance = Store::own_allowance();
+    let mut values = held::effective(store, ("DEVICE", &ids), &allowance).await?;
+    let mut told = Told::default();
+    for id in ids {
+        let values = values.remove(id).unwrap_or_default().into_iter();
+        let values = values.filter(|one| one.is_applied() == Some(false));
+        let parameters = values.map(|one| (one.parameter, one.value)).collect();
+        told.add(parameters, id.to_owned());
     }
     Ok(told)
 }

@@ -29,10 +29,12 @@ pub(crate) use applied::{applied, superseded};
 pub use args::{ConfigurationArgs, KeysError, kept};
 pub use arrivals::Arrivals;
 pub use evidence::{Evidence, evidence_of};
-pub use parameter::{PARAMETERS_MAX, Parameter, Registration, SCOPES, parameters, register};
+pub use parameter::{
+    PARAMETERS_MAX, Parameter, Registration, SCOPES, parameters, refused_by_hand, register,
+};
 pub use rollback::{Rollback, rollback};
-pub(crate) use sealed::opened;
 pub use sealed::{Keyring, KeyringError, Place, SealError};
+pub(crate) use sealed::{opened, unopened};
 pub use set::{CHANGES_MAX, Done, ParameterChange, Setting, set};
 
 pub use crate::history::configuration::SYSTEM;

@@ -114,6 +114,29 @@ impl Parameter {
     }
 }
 
+/// Why devices may not be told some values by a job that is made by hand, if so: a secret would stand in it
+/// unsealed, and a value is checked wherever it comes from. What is no parameter is between people and devices.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn refused_by_hand(store: &Store, payload: &Json) -> Result<Option<String>, StoreError> {
+    let Some(told) = payload.get("parameters").and_then(Json::as_object) else {
+        return Ok(None);
+    };
+    let names: Vec<String> = told.keys().cloned().collect();
+    let known = parameters(store, Some(&names)).await?;
+    let refused = known.iter().find_map(|parameter| {
+        let name = &parameter.name;
+        let value = told.get(name)?;
+        if parameter.sensitive {
+            return Some(format!("{name} is sensitive: setConfiguration tells it"));
+        }
+        let checked = parameter.check(value, name);
+        checked.err().filter(|_| !value.is_null())
+    });
+    Ok(refused)
+}
+
 /// A parameter to be registered.
 #[derive(Clone, Debug)]
 pub struct Registration {

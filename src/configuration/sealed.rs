@@ -184,23 +184,44 @@ pub(crate) fn opened(store: &Store, keyring: &Keyring, command: &Command, payloa
     if !has_sealed(&payload) {
         return payload;
     }
+    let device = (command.id.device_id.as_str(), command.device_key);
+    let parameters = parts(store, keyring, device, &payload);
+    let opened = parameters.filter_map(|(name, value)| Some((name.clone(), value?)));
+    json!({ "parameters": opened.collect::<Map<_, _>>() })
+}
+
+/// The parameters of a payload that its device is not told, since they do not open for it: the key is not
+/// there, or they were sealed to a site at which it stands no more.
+pub(crate) fn unopened(
+    store: &Store,
+    keyring: &Keyring,
+    device: (&str, i64),
+    payload: &Json,
+) -> Vec<String> {
+    if !has_sealed(payload) {
+        return Vec::new();
+    }
+    let parameters = parts(store, keyring, device, payload);
+    let unopened = parameters.filter(|(_, value)| value.is_none());
+    unopened.map(|(name, _)| name.clone()).collect()
+}
+
+/// The parameters of a payload as a device is told them; `None` of what does not open for it.
+fn parts<'a>(
+    store: &Store,
+    keyring: &Keyring,
+    (device_id, device_key): (&str, i64),
+    payload: &'a Json,
+) -> impl Iterator<Item = (&'a String, Option<Json>)> {
     let names = store.names();
-    let site = names.site_of_device(command.device_key);
+    let site = names.site_of_device(device_key);
     let site = site.and_then(|key| names.id(key));
-    let mut things = vec![
-        ("DEVICE", command.id.device_id.as_str()),
-        ("SYSTEM", SYSTEM),
-    ];
+    let mut things = vec![("DEVICE", device_id), ("SYSTEM", SYSTEM)];
     things.extend(site.as_deref().map(|site| ("SITE", site)));
     let parameters = payload.get("parameters").and_then(Json::as_object);
-    let parameters = parameters
-        .into_iter()
-        .flatten()
-        .filter_map(|(name, value)| {
-            let value = keyring.open(value, name, &things)?;
-            Some((name.clone(), value))
-        });
-    json!({ "parameters": parameters.collect::<Map<_, _>>() })
+    let parameters = parameters.into_iter().flatten();
+    let opened = parameters.map(|(name, value)| (name, keyring.open(value, name, &things)));
+    opened.collect::<Vec<_>>().into_iter()
 }
 
 #[cfg(test)]

@@ -358,15 +358,15 @@ async fn repeated(
     };
     let thing = &setting.thing;
     let at = [(thing.entity_type.as_str(), thing.entity_id.as_str())];
+    let ids = setting.changes.iter();
+    let ids: Vec<Uuid> = ids.map(|one| event_id(command, &one.parameter)).collect();
+    if store.positions(&ids).await?.is_empty() {
+        return Ok(None);
+    }
     let (mut done, mut first_job) = (None, None);
-    for (index, change) in setting.changes.iter().enumerate() {
-        let fact = recorded(store, event_id(command, &change.parameter)).await?;
-        let Some(fact) = fact else {
-            if index == 0 {
-                return Ok(None);
-            }
-            return Err(ConfigurationError::OtherRepeat);
-        };
+    for (id, change) in ids.into_iter().zip(&setting.changes) {
+        let fact = recorded(store, id).await?;
+        let fact = fact.ok_or(ConfigurationError::OtherRepeat)?;
         let value = match fact.cell(Column::Value) {
             Cell::Json(value) => keyring.open(value, &change.parameter, &at),
             Cell::Null | Cell::Int(_) | Cell::Float(_) | Cell::Text(_) | Cell::Reference(_) => None,

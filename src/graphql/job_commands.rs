@@ -12,9 +12,10 @@ use super::order::InOrder;
 use super::scalars::{DateTime, JsonScalar, Long};
 use super::words::{JobTypes, Word};
 use super::{Api, access, api, of_failed};
+use crate::configuration;
 use crate::event::Instant;
 use crate::identity::Reach;
-use crate::jobs::{self, JobError, NewJob, NotThere, Start, TARGETS_MAX};
+use crate::jobs::{self, JobError, NewJob, NotThere, Start, TARGETS_MAX, UPDATE_CONFIGURATION};
 use crate::store::EntityType;
 
 /// Devices at most that a preview shows.
@@ -262,6 +263,16 @@ async fn find(
         Ok(asked) => asked,
         Err(error) => return Ok(Err(error)),
     };
+    if let Some(JsonScalar(payload)) = input
+        .payload
+        .as_ref()
+        .filter(|_| asked.job_type == UPDATE_CONFIGURATION)
+    {
+        let refused = configuration::refused_by_hand(api.store(), payload).await;
+        if let Some(why) = refused.map_err(|error| of_failed(api, &error))? {
+            return Ok(Err(UserError::new("payload", UserErrorCode::Invalid, why)));
+        }
+    }
     let within = access::within(ctx).await?;
     let targets = asked.selection.resolve(api.store(), &within).await;
     let targets = match targets.map_err(|error| of_failed(api, &error))? {

@@ -88,14 +88,22 @@ fn desired_bytes(row: &DesiredRow) -> usize {
     size_of_val(row) + row.entity_id.len() + row.parameter_name.len() + value
 }
 
-/// What is set of some parameters, wherever.
+/// What is set of some parameters, on things with some ids or wherever.
 ///
 /// # Errors
 /// When the tables cannot be read.
-pub async fn desired_of(store: &Store, names: &[String]) -> Result<Vec<DesiredRow>, StoreError> {
+pub async fn desired_of(
+    store: &Store,
+    (names, ids): (&[String], Option<Vec<String>>),
+) -> Result<Vec<DesiredRow>, StoreError> {
     let name = configuration_desired::Column::ParameterName;
+    let among = is_among(name, List::Text(names.to_vec()), store.backend());
+    let ids = ids.map(|ids| {
+        let id = configuration_desired::Column::EntityId;
+        is_among(id, List::Text(ids), store.backend())
+    });
     let query = configuration_desired::Entity::find();
-    let query = query.filter(is_among(name, List::Text(names.to_vec()), store.backend()));
+    let query = query.filter(Condition::all().add(among).add_option(ids));
     query.all(store.readers()).await.doing(DESIRED)
 }
 

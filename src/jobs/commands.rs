@@ -124,6 +124,8 @@ pub struct Answer {
     pub error_message: Option<String>,
     /// What it gives back.
     pub result: Option<Json>,
+    /// Parameters that the device was not told, since they did not open for it.
+    pub untold: Vec<String>,
     /// Whether the device is real.
     pub provenance: Provenance,
 }
@@ -186,9 +188,10 @@ pub async fn complete(
         }
         let now = ingest.clock().now();
         let mut events = ended(&on, id, (answer, by), now).map_err(CommandError::Refused)?;
-        if answer.ended == Ended::Completed && on.job_type == UPDATE_CONFIGURATION {
+        let has_done = answer.ended == Ended::Completed || !answer.untold.is_empty();
+        if has_done && on.job_type == UPDATE_CONFIGURATION {
             let how = (now, answer.provenance);
-            events.extend(configuration::applied(ingest, id, how).await?);
+            events.extend(configuration::applied(ingest, id, &answer.untold, how).await?);
         }
         if record(ingest, id, events, on.version).await? {
             return Ok(());

@@ -59,10 +59,15 @@ pub(in super::super) async fn post(
         return refused(status, ErrorCode::BadRequest, message);
     }
     // who says in a header that it is somebody proves it before the body is read
-    if sign_in::credential(&parts.headers).is_some()
-        && let Err(refused) = sign_in::recording(&web, &parts, None)
-    {
+    let says_who = sign_in::credential(&parts.headers).is_some();
+    if says_who && let Err(refused) = sign_in::recording(&web, &parts, None) {
         return *refused;
+    }
+    if !says_who && parts.headers.contains_key(header::CONTENT_ENCODING) {
+        // there is little room to unpack, and it is for those who are known
+        let message = "a body that is packed comes with its access key in a header";
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        return refused(status, ErrorCode::BadRequest, message);
     }
     let (bytes, _room) = match read_whole(&web, &parts.headers, (body, BYTES_MAX)).await {
         Ok(read) => read,

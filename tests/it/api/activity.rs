@@ -343,3 +343,19 @@ async fn the_pages_of_a_server_have_the_tracker_where_it_may_be() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_is_packed_is_taken_of_those_alone_who_are_known() {
+    on_each_database(async |app| {
+        let key = key(app, of_pages()).await;
+        let body = body(&json!([seen("/", 0)]));
+        let packed = || {
+            let post = post(app, Some(SHOP), body.clone());
+            post.header("content-encoding", "zstd")
+        };
+        assert_eq!(status(packed()).await, 415);
+        // it is none, which is seen once it is unpacked
+        assert_eq!(status(packed().bearer_auth(key)).await, 400);
+    })
+    .await;
+}

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::super::app::{TestApp, on_each_database, texts};
 use super::super::device_commands::{Followed, complete, ended};
-use super::{done, holds, parameters};
+use super::super::jobs::create;
+use super::{done, holds, parameters, register};
 
 async fn registered(app: &TestApp, device: &str, site: &str) {
     app.record(
@@ -59,13 +60,19 @@ async fn a_device_that_comes_is_told_what_holds_for_it_once() {
             ["speed 5 SITE APPLIED", "volume 2 SITE APPLIED"]
         );
         assert_eq!(jobs(app).await, (before + 2).to_string());
+        // back where it was it is told what it was told there before
+        registered(app, "till-8", "far").await;
+        assert_eq!(
+            does(app, &mut first).await,
+            ("till-8".to_owned(), json!({ "volume": 7 }))
+        );
         let retired = json!([{ "deviceRegistration": { "deviceId": "till-6", "siteId": "market",
             "deviceType": "POS_TERMINAL", "lifecycle": "RETIRED" } }]);
         app.record(retired).await;
         registered(app, "till-5", "market").await;
         let mut last = Followed::new(app, None).await;
         while does(app, &mut last).await.0 != "till-5" {}
-        assert_eq!(jobs(app).await, (before + 3).to_string());
+        assert_eq!(jobs(app).await, (before + 4).to_string());
     })
     .await;
 }
@@ -96,6 +103,60 @@ async fn a_retry_tells_nobody_what_holds_no_more() {
         let id = device.told("till-1 1 ISSUED").await;
         assert!(complete(app, &id, "COMPLETED").await.is_empty());
         assert_eq!(holds(app, "till-1").await, ["volume 2 DEVICE APPLIED"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn more_than_one_command_holds_is_told_in_several() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.record(json!([{ "siteRegistration": { "siteId": "far", "name": "Far" } }]))
+            .await;
+        for name in ["p1", "p2", "p3"] {
+            let input = json!({ "parameterName": name, "schema": { "type": "string" } });
+            assert_eq!(register(app, input).await["userErrors"], json!([]));
+            done(app, "far", &[(name, json!("x".repeat(30_000)))]).await;
+        }
+        registered(app, "till-8", "far").await;
+        let mut device = Followed::new(app, Some("till-8")).await;
+        let mut told = Vec::new();
+        for _ in 0..2 {
+            let (_, parameters) = does(app, &mut device).await;
+            told.extend(parameters.as_object().unwrap().keys().cloned());
+        }
+        told.sort_unstable();
+        assert_eq!(told, ["p1", "p2", "p3"]);
+        let applied = holds(app, "till-8").await;
+        assert!(applied.iter().all(|one| one.ends_with("SITE APPLIED")));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn values_that_a_job_by_hand_tells_are_checked_too() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        parameters(app, &["volume"]).await;
+        let secret = json!({ "parameterName": "pin", "schema": {}, "sensitive": true });
+        assert_eq!(register(app, secret).await["userErrors"], json!([]));
+        for (told, why) in [
+            (json!({ "volume": "loud" }), "volume"),
+            (json!({ "pin": 1234 }), "pin is sensitive"),
+        ] {
+            let refused = create(
+                app,
+                json!({ "jobType": "UPDATE_POS_CONFIG", "deviceIds": ["till-1"],
+                "payload": { "parameters": told } }),
+            )
+            .await;
+            assert_eq!(texts(&refused["userErrors"], "field"), ["payload"]);
+            let message = refused["userErrors"][0]["message"].as_str().unwrap();
+            assert!(
+                message.contains(why) && !message.contains("1234"),
+                "{message}"
+            );
+        }
     })
     .await;
 }

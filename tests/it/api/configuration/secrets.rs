@@ -200,3 +200,33 @@ async fn a_repeat_is_known_by_its_secret_and_what_was_set_can_be_set_again() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_secret_that_does_not_open_is_not_recorded_as_applied() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        with_keys(app, &Keyring::new_key().unwrap(), Access::Open).await;
+        wifi(app).await;
+        super::parameters(app, &["volume"]).await;
+        let both = [("wifi", json!(SECRET)), ("volume", json!(3))];
+        let jobs = super::done(app, "till-1", &both).await;
+        // the key is lost
+        with_keys(app, &Keyring::new_key().unwrap(), Access::Open).await;
+        let mut device = Followed::new(app, Some("till-1")).await;
+        let id = device.told("till-1 1 ISSUED").await;
+        for _ in 0..2 {
+            assert!(complete(app, &id, "COMPLETED").await.is_empty());
+        }
+        assert_eq!(
+            holds(app, "till-1").await,
+            ["volume 3 DEVICE APPLIED", "wifi \"***\" DEVICE PENDING"]
+        );
+        assert_eq!(changes(app).await, ["till-1 volume null>3"]);
+        let job = jobs[0]["jobId"].as_str().unwrap();
+        let outcomes = "{ jobOutcomes(filter: { scope: { eq: DEVICE } }) { nodes { jobId status errorCode } } }";
+        let data = app.data(outcomes).await;
+        let outcome = json!({ "jobId": job, "status": "ERROR", "errorCode": "NOT_OPENED" });
+        assert_eq!(data["jobOutcomes"]["nodes"], json!([outcome]));
+    })
+    .await;
+}

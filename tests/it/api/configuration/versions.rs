@@ -103,7 +103,7 @@ async fn a_parameter_is_set_on_what_the_caller_has_read_of_it() {
 async fn a_command_with_a_key_is_done_once_and_answered_alike() {
     on_each_database(async |app| {
         app.fleet().await;
-        parameters(app, &["a", "b"]).await;
+        parameters(app, &["a", "b", "c"]).await;
         let mut input = setting("harbour", &[("a", json!(1)), ("b", json!(1))]);
         input["idempotencyKey"] = json!("k-1");
         input["expectedVersion"] = json!("0");
@@ -120,6 +120,11 @@ async fn a_command_with_a_key_is_done_once_and_answered_alike() {
         input["changes"][0]["value"] = json!(5);
         let other = set(app, input).await;
         assert_eq!(texts(&other["userErrors"], "field"), ["idempotencyKey"]);
+        // half of it is no repeat, and is not half done
+        let mut mixed = setting("harbour", &[("c", json!(1)), ("a", json!(1))]);
+        mixed["idempotencyKey"] = json!("k-1");
+        let mixed = set(app, mixed).await;
+        assert_eq!(texts(&mixed["userErrors"], "field"), ["idempotencyKey"]);
         let mut back = to(1);
         back["idempotencyKey"] = json!("k-1");
         let first = roll_back(app, back.clone()).await;
