@@ -22,6 +22,7 @@ mod connection;
 mod cursor;
 mod device_commands;
 mod document;
+mod email_recipients;
 mod enrolment;
 mod error;
 pub mod escapes;
@@ -76,7 +77,7 @@ use crate::identity::{Caller, Denials, Keys, RecordError, Recorder, Spending};
 use crate::ingest::{Background, Ingest};
 use crate::jobs::Deliveries;
 use crate::store::{Allowance, Store, StoreError};
-use crate::webhooks::WebhookArgs;
+use crate::webhooks::Reachable;
 use loaders::Loaders;
 use shapes::Types;
 
@@ -106,8 +107,8 @@ pub struct Api {
     /// Turns of those who count what is in a range, which reads all of it: fewer than there are connections
     /// for readers, so that others are left some.
     pub counting: Arc<Semaphore>,
-    /// Where webhooks may go.
-    pub webhooks: WebhookArgs,
+    /// Where alerts may be sent.
+    pub webhooks: Reachable,
     /// What callers spend; `None` where nobody needs to say who they are.
     pub spending: Option<Arc<Spending>>,
 }
@@ -143,6 +144,7 @@ pub struct Query(
     alerts::Alerts,
     alert_rules::AlertRules,
     webhooks::Webhooks,
+    email_recipients::EmailRecipients,
     configuration::Configurations,
     query::Events,
 );
@@ -161,6 +163,7 @@ pub struct Mutation(
     CanFail<alert_commands::AlertCommands>,
     CanFail<alert_rules::RuleCommands>,
     CanFail<webhooks::WebhookCommands>,
+    CanFail<email_recipients::EmailCommands>,
     record::Record,
 );
 
@@ -209,6 +212,7 @@ fn builder() -> Builder {
         alerts::Alerts,
         alert_rules::AlertRules,
         webhooks::Webhooks,
+        email_recipients::EmailRecipients,
         configuration::Configurations,
         query::Events,
     ));
@@ -224,6 +228,7 @@ fn builder() -> Builder {
         CanFail(alert_commands::AlertCommands),
         CanFail(alert_rules::RuleCommands),
         CanFail(webhooks::WebhookCommands),
+        CanFail(email_recipients::EmailCommands),
         record::Record,
     ));
     let subscription = Subscription(

@@ -1,6 +1,8 @@
 //! Alerts and their rules as they stand.
 
-use entity::{alert_rules, alerts, device_metrics, device_status, devices, error_logs};
+use entity::{
+    alert_rules, alert_transitions, alerts, device_metrics, device_status, devices, error_logs,
+};
 use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{
     ColumnTrait, Condition, DbBackend, EntityTrait, ExprTrait, Order, PaginatorTrait, QueryFilter,
@@ -32,6 +34,22 @@ pub async fn rules(store: &Store) -> Result<Vec<RuleRow>, StoreError> {
 pub async fn alert(store: &Store, alert_id: &str) -> Result<Option<AlertRow>, StoreError> {
     let query = alerts::Entity::find_by_id(alert_id);
     query.one(store.readers()).await.doing("read an alert")
+}
+
+/// Position of the first step of an alert.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn first_step(store: &Store, alert_id: &str) -> Result<Option<i64>, StoreError> {
+    let query = alert_transitions::Entity::find()
+        .select_only()
+        .column(alert_transitions::Column::Position)
+        .filter(alert_transitions::Column::AlertId.eq(alert_id))
+        .order_by_asc(alert_transitions::Column::Position)
+        .limit(1)
+        .into_tuple::<i64>();
+    let first = query.one(store.readers()).await;
+    first.doing("read the first step of an alert")
 }
 
 /// The alerts that are not resolved.

@@ -7,10 +7,13 @@ use rand::RngExt;
 use reqwest::redirect::Policy;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, FromQueryResult};
 
-use super::ATTEMPTS_MAX;
 use super::address::{self, PublicOnly};
+use super::letter::{Envelope, letter};
+use super::outbox::delivery_id;
 use super::sign::signature;
-use crate::event::Instant;
+use super::{ATTEMPTS_MAX, Mailer};
+use crate::event::{Instant, Position};
+use crate::history::alerts;
 use crate::history::webhooks::{DeliveryRow, WebhookRow};
 use crate::store::{Doing, Sql, Store, StoreError};
 use crate::telemetry::chain;
@@ -80,6 +83,8 @@ async fn claim(tx: &DatabaseTransaction, now: Instant) -> Result<Vec<DeliveryRow
 struct Tried {
     status: Option<u16>,
     error: Option<String>,
+    /// Whether a further attempt would be for nothing.
+    is_for_ever: bool,
 }
 
 impl Tried {
@@ -87,19 +92,24 @@ impl Tried {
         Self {
             status: None,
             error: Some(error.into()),
+            is_for_ever: false,
         }
     }
 }
 
-/// Sends to webhooks.
+/// Sends to webhooks, and mails.
 #[derive(Debug)]
 pub(super) struct Sender {
     allow_private: bool,
+    mailer: Option<Mailer>,
 }
 
 impl Sender {
-    pub(super) const fn new(allow_private: bool) -> Self {
-        Self { allow_private }
+    pub(super) const fn new(allow_private: bool, mailer: Option<Mailer>) -> Self {
+        Self {
+            allow_private,
+            mailer,
+        }
     }
 
     /// Tries a delivery once, and keeps how that went.
@@ -110,18 +120,23 @@ impl Sender {
         hook: Option<&WebhookRow>,
     ) -> Result<(), StoreError> {
         let tried = match hook {
+            Some(WebhookRow {
+                email_address: Some(address),
+                ..
+            }) => self.mail(store, row, address).await?,
             Some(hook) => self.attempt(row, hook, store.clock().now()).await,
             None => Tried::failed("the webhook was deleted"),
         };
         let now = store.clock().now();
         let (state, due_at) = match (&tried.error, row.attempts) {
             (None, _) => ("DELIVERED", now),
+            (Some(_), _) if tried.is_for_ever => ("DEAD", now),
             (Some(_), attempts) if attempts >= ATTEMPTS_MAX => ("DEAD", now),
             (Some(_), attempts) => ("PENDING", now.plus_ms(retry_after_ms(attempts))),
         };
         if state == "DEAD" {
             let error = tried.error.as_deref().unwrap_or_default();
-            tracing::warn!(error, attempts = row.attempts, "a webhook is given up");
+            tracing::warn!(error, attempts = row.attempts, "an alert is not sent");
         }
         let (id, claimed) = (row.delivery_id, row.claimed_until);
         let kept = store.transact(move |tx| {
@@ -139,6 +154,45 @@ impl Sender {
             })
         });
         kept.await
+    }
+
+    /// Mails a step. The mails of an alert answer the one with which it began, also when nobody was sent
+    /// that.
+    async fn mail(
+        &self,
+        store: &Store,
+        row: &DeliveryRow,
+        address: &str,
+    ) -> Result<Tried, StoreError> {
+        let Some(mailer) = &self.mailer else {
+            return Ok(Tried::failed("this server has no SMTP server"));
+        };
+        let Ok(to) = address.parse::<lettre::Address>() else {
+            return Ok(Tried::failed("emailAddress is no address"));
+        };
+        let first = alerts::first_step(store, &row.alert_id).await?;
+        let first = first.filter(|position| *position != row.position);
+        let envelope = Envelope {
+            from: mailer.from(),
+            to: to.into(),
+            begun_by: first.map(|position| delivery_id(&row.webhook_id, Position(position))),
+        };
+        let sent = match letter(row, envelope) {
+            Ok(letter) => mailer.send(letter).await,
+            Err(error) => return Ok(Tried::failed(chain(&error).to_string())),
+        };
+        Ok(match sent {
+            Ok(status) => Tried {
+                status: Some(status),
+                error: None,
+                is_for_ever: false,
+            },
+            Err(untaken) => Tried {
+                status: untaken.status,
+                error: Some(bounded(&untaken.error)),
+                is_for_ever: untaken.is_for_ever,
+            },
+        })
     }
 
     async fn attempt(&self, row: &DeliveryRow, hook: &WebhookRow, now: Instant) -> Tried {
@@ -165,6 +219,7 @@ impl Sender {
             Ok(answer) if answer.status().is_success() => Tried {
                 status: Some(answer.status().as_u16()),
                 error: None,
+                is_for_ever: false,
             },
             Ok(answer) => {
                 let status = answer.status();
@@ -176,12 +231,10 @@ impl Sender {
                 Tried {
                     status: Some(status.as_u16()),
                     error: Some(refused),
+                    is_for_ever: false,
                 }
             }
-            Err(error) => {
-                let told = chain(&error.without_url()).to_string();
-                Tried::failed(told.chars().take(ERROR_CHARACTERS_MAX).collect::<String>())
-            }
+            Err(error) => Tried::failed(bounded(&chain(&error.without_url()).to_string())),
         }
     }
 
@@ -207,6 +260,11 @@ impl Sender {
         };
         client.build()
     }
+}
+
+/// Why an attempt failed, as much as is kept of it.
+fn bounded(error: &str) -> String {
+    error.chars().take(ERROR_CHARACTERS_MAX).collect()
 }
 
 /// How long after a failed attempt the next is made: longer each time, and not of all at once.

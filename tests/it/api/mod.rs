@@ -18,6 +18,7 @@ mod commands;
 mod conditions;
 mod configuration;
 mod device_commands;
+mod email;
 mod failures;
 mod filters;
 mod fleet;
