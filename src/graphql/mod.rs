@@ -10,6 +10,7 @@ mod activity;
 mod alert_commands;
 mod alert_rule_input;
 mod alert_rules;
+mod alert_streams;
 mod alerts;
 mod budget;
 pub mod bulk;
@@ -172,7 +173,7 @@ pub struct Mutation(
 pub struct Subscription(
     job_progress::JobStreams,
     device_commands::DeviceStreams,
-    alerts::AlertStreams,
+    alert_streams::AlertStreams,
     subscription::Streams,
 );
 
@@ -234,7 +235,7 @@ fn builder() -> Builder {
     let subscription = Subscription(
         job_progress::JobStreams,
         device_commands::DeviceStreams,
-        alerts::AlertStreams,
+        alert_streams::AlertStreams,
         subscription::Streams,
     );
     Schema::build(query, mutation, subscription)
