@@ -27,7 +27,7 @@ const NONE: i64 = -1;
 
 /// An alert.
 #[derive(Clone, Debug)]
-pub(super) struct Alert(Arc<AlertRow>);
+pub(super) struct Alert(pub(super) Arc<AlertRow>);
 
 impl Alert {
     /// An alert that the caller may see, if there is such a one.

@@ -42,6 +42,7 @@ mod loaders;
 mod measure;
 mod meta;
 mod nested;
+mod open_alerts;
 mod order;
 mod page_keys;
 mod pages;

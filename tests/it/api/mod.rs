@@ -29,6 +29,7 @@ mod job_pages;
 mod job_steps;
 mod jobs;
 mod nodes;
+mod open_alerts;
 mod origins;
 mod otlp;
 mod paging;

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::alerts::opened;
 use super::app::{TestApp, at, on_each_database};
 use super::job_steps::issued;
 
@@ -111,6 +112,37 @@ async fn whatever_is_nested_costs_the_same_for_one_parent_and_for_twenty() {
                 let document = format!("{{ {list}(first: {first}) {{ nodes {{ {nested} }} }} }}");
                 let cost = cost(app, &document).await;
                 assert!(cost <= statements, "{list} {{ {nested} }} of {first}: {cost} statements");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn open_alerts_cost_one_statement_for_one_parent_and_for_twenty() {
+    on_each_database(async |app| {
+        fleet_of(app, 20).await;
+        let devices: Vec<String> = (0..20).map(|n| format!("d-{n:02}")).collect();
+        let devices: Vec<&str> = devices.iter().map(String::as_str).collect();
+        opened(app, &devices).await;
+        for (nested, statements) in [
+            ("openAlerts { cause severity }", 2),
+            (
+                "openAlerts(first: 1) { alertId } more: openAlerts(first: 2) { alertId }",
+                3,
+            ),
+            ("openAlerts { device { name } site { name } }", 4),
+        ] {
+            for list in ["devices", "sites"] {
+                for first in [1, 20] {
+                    let document =
+                        format!("{{ {list}(first: {first}) {{ nodes {{ {nested} }} }} }}");
+                    let cost = cost(app, &document).await;
+                    assert!(
+                        cost <= statements,
+                        "{list} {{ {nested} }} of {first}: {cost} statements"
+                    );
+                }
             }
         }
     })
