@@ -196,10 +196,18 @@ impl Sender {
     }
 
     async fn attempt(&self, row: &DeliveryRow, hook: &WebhookRow, now: Instant) -> Tried {
-        let url = match address::read(&hook.url, self.allow_private) {
-            Ok(url) => url,
-            Err(error) => return Tried::failed(error.to_string()),
-        };
+        match address::read(&hook.url, self.allow_private) {
+            Ok(url) => self.post(url, (row, hook), now).await,
+            Err(error) => Tried::failed(error.to_string()),
+        }
+    }
+
+    async fn post(
+        &self,
+        url: reqwest::Url,
+        (row, hook): (&DeliveryRow, &WebhookRow),
+        now: Instant,
+    ) -> Tried {
         let client = match self.client(&url) {
             Ok(client) => client,
             Err(error) => return Tried::failed(chain(&error).to_string()),
@@ -274,4 +282,87 @@ fn retry_after_ms(attempts: i64) -> i64 {
         .min(16);
     let base = RETRY_AFTER_MS.saturating_mul(1 << doubled);
     base + rand::rng().random_range(0..=base / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::http::StatusCode;
+    use axum::response::IntoResponse;
+    use axum::routing::any;
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// Where a webhook goes that leads elsewhere, and what came there.
+    async fn leading_elsewhere() -> (reqwest::Url, tokio::sync::mpsc::UnboundedReceiver<String>) {
+        let (told, came) = tokio::sync::mpsc::unbounded_channel();
+        let elsewhere = move |body: String| {
+            told.send(body).unwrap();
+            async { StatusCode::NO_CONTENT }
+        };
+        let away = || async {
+            (StatusCode::TEMPORARY_REDIRECT, [("location", "/elsewhere")]).into_response()
+        };
+        let router = Router::new()
+            .route("/in", any(away))
+            .route("/elsewhere", any(elsewhere));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/in", listener.local_addr().unwrap());
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the task is that of the test and ends with its runtime"
+        )]
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        (url.parse().unwrap(), came)
+    }
+
+    fn delivery() -> (DeliveryRow, WebhookRow) {
+        let row = DeliveryRow {
+            delivery_id: Uuid::from_u128(1),
+            webhook_id: "w".to_owned(),
+            position: 1,
+            alert_id: "a".to_owned(),
+            body: "{}".to_owned(),
+            state: "PENDING".to_owned(),
+            attempts: 1,
+            due_at: 0,
+            claimed_until: None,
+            created_at: 0,
+            tried_at: None,
+            status_code: None,
+            error: None,
+        };
+        let hook = WebhookRow {
+            webhook_id: "w".to_owned(),
+            url: String::new(),
+            secret: "sixteen letters and more".to_owned(),
+            severity: "INFO".to_owned(),
+            states: "[]".to_owned(),
+            site_ids: "[]".to_owned(),
+            is_enabled: 1,
+            created_at: 0,
+            created_by: None,
+            version: 1,
+            email_address: None,
+        };
+        (row, hook)
+    }
+
+    #[tokio::test]
+    async fn nobody_is_led_elsewhere_unless_any_address_is_allowed() {
+        let (row, hook) = delivery();
+        let (url, mut came) = leading_elsewhere().await;
+        // whose address is public cannot lead to one that is not
+        let sender = Sender::new(false, None);
+        let tried = sender.post(url.clone(), (&row, &hook), Instant(0)).await;
+        assert_eq!(tried.status, Some(307));
+        let error = tried.error.unwrap();
+        assert!(error.contains("no redirect is followed"), "{error}");
+        assert!(came.try_recv().is_err(), "nothing came");
+        let sender = Sender::new(true, None);
+        let tried = sender.post(url, (&row, &hook), Instant(0)).await;
+        assert_eq!((tried.status, tried.error), (Some(204), None));
+        assert_eq!(came.recv().await.unwrap(), "{}");
+    }
 }
