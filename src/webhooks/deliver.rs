@@ -11,7 +11,7 @@ use super::address::{self, PublicOnly};
 use super::letter::{Envelope, letter};
 use super::outbox::delivery_id;
 use super::sign::signature;
-use super::{ATTEMPTS_MAX, Mailer};
+use super::{ATTEMPTS_MAX, Mailer, Way};
 use crate::event::{Instant, Position};
 use crate::history::alerts;
 use crate::history::webhooks::{DeliveryRow, WebhookRow};
@@ -135,7 +135,13 @@ impl Sender {
             (Some(_), attempts) => ("PENDING", now.plus_ms(retry_after_ms(attempts))),
         };
         if state == "DEAD" {
-            let error = tried.error.as_deref().unwrap_or_default();
+            let is_mail = hook.is_some_and(|hook| Way::of(hook) == Way::Mail);
+            let error = if is_mail {
+                // what the server says may have the address of the recipient in it
+                "the SMTP server has not taken it"
+            } else {
+                tried.error.as_deref().unwrap_or_default()
+            };
             tracing::warn!(error, attempts = row.attempts, "an alert is not sent");
         }
         let (id, claimed) = (row.delivery_id, row.claimed_until);
