@@ -82,6 +82,7 @@ async fn main() -> anyhow::Result<()> {
         tokens: homepot_analytics::identity::TokenArgs::default(),
         edge: homepot_analytics::http::EdgeArgs::default(),
         webhooks: homepot_analytics::webhooks::WebhookArgs::default(),
+        mailer: None,
         allowed_hosts: Vec::new(),
         limits: LimitArgs::default(),
         clock: Clock::system(),

@@ -26,7 +26,7 @@ use crate::jobs::{Deliveries, Orchestrator};
 use crate::projections::{self, Runner};
 use crate::store::{Location, OpenError, Options, Store, StoreError, Tasks};
 use crate::telemetry::chain;
-use crate::webhooks::{Outbox, WebhookArgs};
+use crate::webhooks::{Mailer, Outbox, Reachable, WebhookArgs};
 
 /// How long a server that stops may take to append what it has accepted: longer than the writer
 /// waits for a lock. After it, a database that does not answer holds the stop up no more.
@@ -126,6 +126,8 @@ pub struct Start {
     pub edge: EdgeArgs,
     /// Where webhooks may go.
     pub webhooks: WebhookArgs,
+    /// What mails alerts, if they are mailed.
+    pub mailer: Option<Mailer>,
     /// Further names under which it may be reached.
     pub allowed_hosts: Vec<String>,
     /// The documents that are known by a name.
@@ -203,7 +205,7 @@ impl App {
         };
         let tokens = Tokens::open(&start.tokens).await?;
         let (store, tasks) = open(location, &start.limits, start.clock).await?;
-        let given = (start.access, start.webhooks);
+        let given = (start.access, start.webhooks, start.mailer);
         let limits = (&start.limits, start.keyring);
         let mut parts = Parts::start(&store, limits, given).await?;
         let log = RequestLog {
@@ -363,7 +365,7 @@ impl Parts {
     async fn start(
         store: &Store,
         (limits, keyring): (&LimitArgs, Keyring),
-        (access, webhooks): (Access, WebhookArgs),
+        (access, webhooks, mailer): (Access, WebhookArgs, Option<Mailer>),
     ) -> Result<Self, AppError> {
         let refused: Arc<Denials> = Arc::default();
         let keys = Keys::load(store).await.map_err(AppError::Keys)?;
@@ -383,7 +385,10 @@ impl Parts {
             deliveries: Deliveries::default(),
             refused: Arc::clone(&refused),
             counting: Arc::new(Semaphore::new(COUNTING_MAX)),
-            webhooks,
+            webhooks: Reachable {
+                private: webhooks.allow_private,
+                mail: mailer.is_some(),
+            },
             spending: (access == Access::Closed).then(|| Arc::new(Spending::new(limits.rates()))),
         };
         let parts = Self {
@@ -407,7 +412,9 @@ impl Parts {
             .background
             .spawn(async move { refused.run(told, stop).await });
         parts.tracker.spawn(runner.run(parts.stop.clone()));
-        parts.follow(store, (limits, webhooks));
+        parts.follow(store, limits);
+        let outbox = Outbox::new(ingest.clone(), webhooks, mailer);
+        parts.tracker.spawn(outbox.run(parts.stop.clone()));
         let metrics = parts.api.background.metrics().clone();
         let stop = parts.stop_background.clone();
         parts.background.spawn(Background::run(
@@ -426,15 +433,13 @@ impl Parts {
     }
 
     /// Begins what follows the log and records what follows from it.
-    fn follow(&self, store: &Store, (limits, webhooks): (&LimitArgs, WebhookArgs)) {
+    fn follow(&self, store: &Store, limits: &LimitArgs) {
         let (parts, ingest) = (self, &self.api.ingest);
         let folded = parts.api.folded.clone();
         let health = Health::new(ingest.clone(), folded, limits.offline_after_seconds);
         parts.tracker.spawn(health.run(parts.stop.clone()));
         let watcher = Watcher::new(ingest.clone(), parts.api.folded.clone());
         parts.tracker.spawn(watcher.run(parts.stop.clone()));
-        let outbox = Outbox::new(ingest.clone(), webhooks);
-        parts.tracker.spawn(outbox.run(parts.stop.clone()));
         let orchestrator = Orchestrator::new(ingest.clone());
         parts.tracker.spawn(orchestrator.run(parts.stop.clone()));
         let evidence = Evidence::new(ingest.clone());

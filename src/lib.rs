@@ -20,7 +20,7 @@
 //! the ring of newest events in memory, then from that; what many follow alike is executed once for all. [`projections`] follow with the same tail
 //! and keep what is newest of each device, and the counts; [`jobs`] follow with it too and end when
 //! their devices have; [`alerts`] follow with it and open when a rule is met, and [`webhooks`] send what
-//! becomes of them elsewhere.
+//! becomes of them elsewhere, and mail it.
 //!
 //! **Who asks** is found out before anything else ([`identity`]): by an access key or a token of an issuer
 //! of one's own, whose caller has a role and reaches the whole fleet, some sites or one device. What is out of reach is as if it were not

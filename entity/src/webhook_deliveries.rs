@@ -1,8 +1,8 @@
-//! `webhook_deliveries`: what is sent to webhooks, and how that went.
+//! `webhook_deliveries`: what is sent to webhooks and mailed, and how that went.
 
 use sea_orm::entity::prelude::*;
 
-/// One thing that is sent to a webhook.
+/// One thing that is sent to a webhook or mailed.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "webhook_deliveries")]
 pub struct Model {

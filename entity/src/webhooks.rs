@@ -9,9 +9,9 @@ pub struct Model {
     /// Its id.
     #[sea_orm(primary_key, auto_increment = false)]
     pub webhook_id: String,
-    /// The address.
+    /// The address of the web; empty when it is mailed.
     pub url: String,
-    /// The secret that what is sent is signed with.
+    /// The secret that what is sent is signed with; empty when it is mailed.
     pub secret: String,
     /// The least severity that is sent.
     pub severity: String,
@@ -27,6 +27,8 @@ pub struct Model {
     pub created_by: Option<String>,
     /// How often it has changed, from 1.
     pub version: i64,
+    /// The address to which it is mailed, if it is.
+    pub email_address: Option<String>,
 }
 
 /// No relations.

@@ -19,6 +19,7 @@ mod m0009_alerts;
 mod m0010_configuration;
 mod m0011_activity_indexes;
 mod m0012_device_stays;
+mod m0013_email_recipients;
 mod tables;
 
 /// All migrations, in the order in which they run.
@@ -38,6 +39,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0010_configuration::Migration),
             Box::new(m0011_activity_indexes::Migration),
             Box::new(m0012_device_stays::Migration),
+            Box::new(m0013_email_recipients::Migration),
         ]
     }
 }

@@ -114,6 +114,7 @@ async fn serve(arguments: ServeArgs) -> anyhow::Result<()> {
         tokens: arguments.tokens,
         edge: arguments.http.edge.clone(),
         webhooks: arguments.http.webhooks,
+        mailer: arguments.http.smtp.mailer()?,
         location: location(&arguments.database, true)?,
         listen: arguments.http.listen,
         documents: documents(&arguments.http)?,
@@ -244,6 +245,7 @@ async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
         tokens: TokenArgs::default(),
         edge: arguments.http.edge.clone(),
         webhooks: arguments.http.webhooks,
+        mailer: arguments.http.smtp.mailer()?,
         location: Location {
             url: arguments.database.clone(),
             readers_max,

@@ -232,6 +232,9 @@ pub struct HttpArgs {
     /// Where webhooks may go.
     #[command(flatten)]
     pub webhooks: crate::webhooks::WebhookArgs,
+    /// By which server alerts are mailed.
+    #[command(flatten)]
+    pub smtp: crate::webhooks::SmtpArgs,
 }
 
 /// Arguments of `serve`.

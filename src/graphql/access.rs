@@ -87,7 +87,9 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
                 Some(Permission::ReadWhole)
             }
             "enrolmentTokens" => Some(Permission::Command),
-            "accessKeys" | "webhooks" | "webhookDeliveries" => Some(Permission::Administer),
+            "accessKeys" | "webhooks" | "webhookDeliveries" | "emailRecipients" => {
+                Some(Permission::Administer)
+            }
             _ => of_kind(|spec| spec.list),
         },
         OperationType::Mutation => match field {
@@ -98,10 +100,17 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
             "createEnrolmentToken" | "revokeEnrolmentToken" => Some(Permission::Command),
             "enrolDevice" => Some(Permission::Enrol),
             "rotateOwnKey" => Some(Permission::RotateOwn),
-            "createAccessKey" | "revokeAccessKey" | "rotateAccessKey" | "createWebhook"
-            | "updateWebhook" | "deleteWebhook" | "redeliverWebhook" | "registerParameter" => {
-                Some(Permission::Administer)
-            }
+            "createAccessKey"
+            | "revokeAccessKey"
+            | "rotateAccessKey"
+            | "createWebhook"
+            | "updateWebhook"
+            | "deleteWebhook"
+            | "redeliverWebhook"
+            | "createEmailRecipient"
+            | "updateEmailRecipient"
+            | "deleteEmailRecipient"
+            | "registerParameter" => Some(Permission::Administer),
             _ => None,
         },
         OperationType::Subscription => match field {

@@ -1,26 +1,22 @@
-//! Alerts as objects, their list, and the stream of what becomes of them.
+//! Alerts as objects, and their list.
 
 use std::sync::Arc;
 
-use async_graphql::{Context, Error, ID, InputObject, Object, SimpleObject, Subscription};
+use async_graphql::{Context, Error, ID, InputObject, Object, SimpleObject};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use entity::alert_transitions::Column;
-use futures_util::Stream;
 
 use super::error::bad_input;
 use super::fleet::{Device, Site};
 use super::order::InOrder;
 use super::pages::PageInfo;
 use super::scalars::{DateTime, Long};
-use super::subscription::{SLICE_BYTES_MAX, resumed};
 use super::words::{AlertConditions, AlertSeverities, AlertStates, Word};
-use super::{Api, access, api, cursor, of_failed};
+use super::{Api, access, api, of_failed};
 use crate::event::Instant;
 use crate::history::Within;
 use crate::history::alerts::{self, AlertPlace, AlertRow, AlertsPage};
-use crate::kinds::Kind;
-use crate::store::{EntityType, Place};
+use crate::store::EntityType;
 
 /// Alerts of a page when no number is given.
 const PAGE_DEFAULT: usize = 50;
@@ -31,7 +27,7 @@ const NONE: i64 = -1;
 
 /// An alert.
 #[derive(Clone, Debug)]
-pub(super) struct Alert(Arc<AlertRow>);
+pub(super) struct Alert(pub(super) Arc<AlertRow>);
 
 impl Alert {
     /// An alert that the caller may see, if there is such a one.
@@ -40,7 +36,12 @@ impl Alert {
         Self::read(api(ctx), &within, alert_id).await
     }
 
-    async fn read(api: &Api, within: &Within, alert_id: &str) -> Result<Option<Self>, Error> {
+    /// An alert of what is read, if there is such a one.
+    pub(super) async fn read(
+        api: &Api,
+        within: &Within,
+        alert_id: &str,
+    ) -> Result<Option<Self>, Error> {
         if alert_id.contains('\0') {
             // no id has it, and PostgreSQL takes no such text
             return Ok(None);
@@ -421,77 +422,5 @@ impl AlertConnection {
         let found = alerts::alerts_page(api.store(), &beyond, (1, allowance)).await;
         let found = found.map_err(|error| of_failed(api, &error))?;
         Ok(!found.is_empty())
-    }
-}
-
-/// An alert that has moved.
-#[derive(Clone, Debug, SimpleObject)]
-pub(super) struct AlertMove {
-    /// As `after`: what comes next.
-    cursor: String,
-    /// The state that it has come to.
-    state: Word<AlertStates>,
-    /// The alert as it stands now.
-    alert: InOrder<Alert>,
-}
-
-/// The stream of alerts.
-#[derive(Debug)]
-pub(super) struct AlertStreams;
-
-#[Subscription]
-impl AlertStreams {
-    /// Alerts whenever one moves: is opened, acknowledged, silenced or resolved.
-    async fn alerts(
-        &self,
-        ctx: &Context<'_>,
-        #[graphql(
-            desc = "Begins after this place: what was recorded since comes first. Without it only what is \
-                    recorded from now on."
-        )]
-        after: Option<String>,
-    ) -> Result<impl Stream<Item = Result<InOrder<AlertMove>, Error>>, Error> {
-        let api = api(ctx).clone();
-        let (loaders, caller) = (super::loaders(ctx), access::caller(ctx));
-        let from = match resumed(ctx, after.as_deref()) {
-            Some(text) => cursor::read_to_follow(&api, text).await?,
-            None => api.store().head(),
-        };
-        let within = access::within(ctx).await?;
-        Ok(async_stream::stream! {
-            let tail = api.store().tail(from, Some(&[Kind::AlertTransition]));
-            let mut tail = tail.in_slices_of(SLICE_BYTES_MAX);
-            loop {
-                let events = match tail.next().await {
-                    Ok(events) => events,
-                    Err(error) => {
-                        yield Err(of_failed(&api, &error));
-                        break;
-                    }
-                };
-                for event in events {
-                    if !access::sees(caller, api.store().names(), &event) {
-                        continue;
-                    }
-                    let text = |column: Column| event.fact.cell(column).text().unwrap_or_default();
-                    let alert = Alert::read(&api, &within, text(Column::AlertId)).await;
-                    let moved = match alert {
-                        Ok(Some(alert)) => Ok(InOrder(AlertMove {
-                            cursor: cursor::write(api.store().identity(), Place::of(&event)),
-                            state: Word::known(text(Column::State)),
-                            alert: InOrder(alert),
-                        })),
-                        Ok(None) => continue,
-                        Err(error) => Err(error),
-                    };
-                    let has_failed = moved.is_err();
-                    yield moved;
-                    loaders.begin();
-                    if has_failed {
-                        return;
-                    }
-                }
-            }
-        })
     }
 }

@@ -14,6 +14,7 @@ use async_graphql_value::Value as Given;
 
 use super::error::{ErrorCode, bad_input, error};
 use super::job::TARGETS_DEFAULT;
+use super::open_alerts::{OPEN_DEFAULT, OPEN_MAX};
 use super::types::{PAGE_DEFAULT, PAGE_MAX};
 use crate::event::Instant;
 use crate::kinds::Kind;
@@ -138,6 +139,7 @@ impl<'a> Reader<'a> {
         let inner = self.set(&field.selection_set.node, of_page);
         match page {
             Some(rows) if name == "nodes" || name == "edges" => inner.of_rows(rows),
+            _ if name == "openAlerts" => inner.of_rows(self.size(field, (OPEN_DEFAULT, OPEN_MAX))),
             _ if name == "operatingHours" => inner.of_rows(self.hours_rows(field)),
             // its calendar is looked through for the next change
             _ if matches!(name, "status" | "siteStatus") && is_object(field) => Cost {
@@ -203,7 +205,7 @@ fn is_object(field: &Field) -> bool {
 }
 
 fn is_connection(name: &str) -> bool {
-    matches!(name, "sites" | "devices" | "events" | "jobs")
+    matches!(name, "sites" | "devices" | "events" | "jobs" | "alerts")
         || matches!(
             name,
             "userSessions" | "topPages" | "topSearches" | "activityByUser"

@@ -38,6 +38,8 @@ pub(super) enum UserErrorCode {
     NotAllowed,
     /// This server has no key for what is secret.
     NoKey,
+    /// This server has no SMTP server to mail with.
+    NoMail,
 }
 
 /// Why a command was refused.

@@ -18,8 +18,9 @@ use super::page_keys::{PageKey, PageShape};
 use super::pages::{ConnectionOf, DevicePages};
 use super::rows::{self, Stand, render};
 use super::types::connection_field;
-use super::{access, api, connection, hours, ids, loaders, of_failed, take};
+use super::{access, api, connection, hours, ids, loaders, of_failed, open_alerts, take};
 use crate::event::{Event, Instant};
+use crate::history::alerts::Parent;
 use crate::kinds::{Filter, Kind, Operand, Spec};
 use crate::store::{Columns, Order, PageQuery, Scope};
 
@@ -129,6 +130,7 @@ impl Device {
             "currentStateSince" => self.state_since(ctx).await?,
             "latestMetrics" => self.latest_metrics(ctx).await?,
             "configuration" => configuration(ctx, "DEVICE", &device.device_id).await?,
+            "openAlerts" => open_alerts::resolve(ctx, Parent::Device, device.device_key).await?,
             name => match of_devices().find(|spec| spec.list == name) {
                 Some(spec) => {
                     let parent = Some((Operand::Device, device.device_key));
@@ -266,6 +268,7 @@ impl OutputType for Device {
                     &values,
                     "What holds of its parameters: what is set on it or inherited, and what was last told of it.",
                 ),
+                open_alerts::field(registry, Parent::Device),
             ];
             fields.extend(of_devices().map(|spec| {
                 connection_field(
@@ -308,6 +311,7 @@ impl Site {
             "registeredAt" => instant(Some(site.registered_at)),
             "version" => Value::from(site.position.to_string()),
             "configuration" => configuration(ctx, "SITE", &site.site_id).await?,
+            "openAlerts" => open_alerts::resolve(ctx, Parent::Site, site.site_key).await?,
             "schedule" => self.schedule(ctx).await?,
             "status" => return hours::resolve_status(ctx, self).await.map(Some),
             "operatingHours" => return hours::resolve_hours(ctx, self).await.map(Some),
@@ -397,6 +401,7 @@ impl OutputType for Site {
                 ),
                 hours::status_field(registry),
                 hours::hours_field(registry),
+                open_alerts::field(registry, Parent::Site),
                 field_with(
                     "devices",
                     &devices,

@@ -13,10 +13,12 @@ use super::budget::ROWS_MAX;
 use super::connection::Asked;
 use super::error::{ErrorCode, error};
 use super::fleet::{DeviceRow, SiteRow, devices_by_key, sites_by_key};
+use super::open_alerts::OpenAlertsKey;
 use super::page_keys::{CountKey, PageKey, grouped};
 use crate::clock::Clock;
 use crate::event::{Event, Instant};
 use crate::history::Within;
+use crate::history::alerts::AlertRow;
 use crate::history::configuration;
 use crate::history::fleet::{self, DeviceFilter, IdPage};
 use crate::history::jobs::{self, TargetRow, TargetsPage};
@@ -25,7 +27,7 @@ use crate::history::schedules;
 use crate::kinds::Kind;
 use crate::store::{Allowance, Columns, EntityType, Place, Store, StoreError};
 
-type Loaded<T> = Result<T, Arc<StoreError>>;
+pub(super) type Loaded<T> = Result<T, Arc<StoreError>>;
 
 /// The loaders of one request.
 pub(super) struct Loaders {
@@ -41,6 +43,7 @@ pub(super) struct Loaders {
     pub(super) configurations: Loader<ConfigurationKey, Loaded<Vec<ValueRow>>, Reads>,
     pub(super) targets: Loader<TargetsKey, Loaded<Vec<TargetRow>>, Reads>,
     pub(super) names: Loader<NameKey, Loaded<()>, Reads>,
+    pub(super) open_alerts: Loader<OpenAlertsKey, Loaded<Vec<AlertRow>>, Reads>,
     rows: AtomicUsize,
     /// When it was asked, in microseconds since 1970: "now" is the same everywhere in an answer.
     now: AtomicI64,
@@ -90,6 +93,7 @@ impl Loaders {
             configurations: loader(reads()),
             targets: loader(reads()),
             names: loader(reads()),
+            open_alerts: loader(reads()),
             rows: AtomicUsize::new(0),
             now: AtomicI64::new(store.clock().now().0),
             clock: store.clock().clone(),
@@ -207,8 +211,8 @@ pub(super) type ValueRow = configuration::Effective;
 
 /// Reads for all parents at once.
 pub(super) struct Reads {
-    store: Store,
-    allowance: Arc<Allowance>,
+    pub(super) store: Store,
+    pub(super) allowance: Arc<Allowance>,
 }
 
 impl BatchFn<PageKey, Loaded<Vec<Arc<Event>>>> for Reads {

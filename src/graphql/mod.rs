@@ -10,6 +10,7 @@ mod activity;
 mod alert_commands;
 mod alert_rule_input;
 mod alert_rules;
+mod alert_streams;
 mod alerts;
 mod budget;
 pub mod bulk;
@@ -22,6 +23,7 @@ mod connection;
 mod cursor;
 mod device_commands;
 mod document;
+mod email_recipients;
 mod enrolment;
 mod error;
 pub mod escapes;
@@ -41,6 +43,7 @@ mod measure;
 mod meta;
 mod nested;
 mod obeying;
+mod open_alerts;
 mod order;
 mod page_keys;
 mod pages;
@@ -77,7 +80,7 @@ use crate::identity::{Caller, Denials, Keys, RecordError, Recorder, Spending};
 use crate::ingest::{Background, Ingest};
 use crate::jobs::Deliveries;
 use crate::store::{Allowance, Store, StoreError};
-use crate::webhooks::WebhookArgs;
+use crate::webhooks::Reachable;
 use loaders::Loaders;
 use shapes::Types;
 
@@ -108,8 +111,8 @@ pub struct Api {
     /// Turns of those who count what is in a range, which reads all of it: fewer than there are connections
     /// for readers, so that others are left some.
     pub counting: Arc<Semaphore>,
-    /// Where webhooks may go.
-    pub webhooks: WebhookArgs,
+    /// Where alerts may be sent.
+    pub webhooks: Reachable,
     /// What callers spend; `None` where nobody needs to say who they are.
     pub spending: Option<Arc<Spending>>,
 }
@@ -145,6 +148,7 @@ pub struct Query(
     alerts::Alerts,
     alert_rules::AlertRules,
     webhooks::Webhooks,
+    email_recipients::EmailRecipients,
     configuration::Configurations,
     query::Events,
 );
@@ -163,6 +167,7 @@ pub struct Mutation(
     CanFail<alert_commands::AlertCommands>,
     CanFail<alert_rules::RuleCommands>,
     CanFail<webhooks::WebhookCommands>,
+    CanFail<email_recipients::EmailCommands>,
     record::Record,
 );
 
@@ -171,7 +176,7 @@ pub struct Mutation(
 pub struct Subscription(
     job_progress::JobStreams,
     device_commands::DeviceStreams,
-    alerts::AlertStreams,
+    alert_streams::AlertStreams,
     subscription::Streams,
 );
 
@@ -211,6 +216,7 @@ fn builder() -> Builder {
         alerts::Alerts,
         alert_rules::AlertRules,
         webhooks::Webhooks,
+        email_recipients::EmailRecipients,
         configuration::Configurations,
         query::Events,
     ));
@@ -226,12 +232,13 @@ fn builder() -> Builder {
         CanFail(alert_commands::AlertCommands),
         CanFail(alert_rules::RuleCommands),
         CanFail(webhooks::WebhookCommands),
+        CanFail(email_recipients::EmailCommands),
         record::Record,
     ));
     let subscription = Subscription(
         job_progress::JobStreams,
         device_commands::DeviceStreams,
-        alerts::AlertStreams,
+        alert_streams::AlertStreams,
         subscription::Streams,
     );
     Schema::build(query, mutation, subscription)

@@ -1,4 +1,4 @@
-//! Webhooks: where alerts are sent, and how that went.
+//! Webhooks: where alerts are sent, and how that and what is mailed went.
 
 use std::sync::Arc;
 
@@ -17,12 +17,26 @@ use super::words::{AlertSeverities, AlertStates, Word};
 use super::{access, api, of_failed};
 use crate::event::Instant;
 use crate::history::webhooks::{self as rows, DeliveryPlace, DeliveryRow, WebhookRow};
-use crate::webhooks::{self, Change, NewWebhook, WebhookError};
+use crate::webhooks::{self, Change, NewWebhook, Way, WebhookError, Which};
 
 /// Deliveries of a page when no number is given.
 const PAGE_DEFAULT: usize = 50;
 /// Deliveries of a page at most.
 const PAGE_MAX: usize = 1_000;
+
+/// The input fields of which refusals speak.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fields {
+    /// Names the thing.
+    pub(super) id: &'static str,
+    /// Says where it goes.
+    pub(super) address: &'static str,
+}
+
+const FIELDS: Fields = Fields {
+    id: "webhookId",
+    address: "url",
+};
 
 /// A webhook: an address to which alerts are sent.
 #[derive(Clone, Debug)]
@@ -78,8 +92,19 @@ impl Webhook {
     }
 }
 
-fn list(text: &str) -> Vec<String> {
+/// A list of texts as it is kept.
+pub(super) fn list(text: &str) -> Vec<String> {
     serde_json::from_str(text).unwrap_or_default()
+}
+
+/// States as they are given.
+pub(super) fn words(states: Option<Vec<Word<AlertStates>>>) -> Option<Vec<String>> {
+    states.map(|words| words.iter().map(Word::word).collect())
+}
+
+/// Ids as they are given.
+pub(super) fn ids(ids: Option<Vec<ID>>) -> Option<Vec<String>> {
+    ids.map(|ids| ids.into_iter().map(|id| id.0).collect())
 }
 
 /// How far a delivery is.
@@ -89,7 +114,7 @@ pub(super) enum WebhookDeliveryState {
     Pending,
     /// The other side has taken it.
     Delivered,
-    /// It was given up after 8 attempts.
+    /// It was given up after 8 attempts, or the SMTP server will never take it.
     Dead,
 }
 
@@ -112,18 +137,18 @@ impl WebhookDeliveryState {
     }
 }
 
-/// A step of an alert that is sent to a webhook.
+/// A step of an alert that is sent to a webhook, or mailed to an email recipient.
 #[derive(Clone, Debug, SimpleObject)]
 pub(super) struct WebhookDelivery {
-    /// Its id, the same at each attempt: the header `webhook-id`.
+    /// Its id, the same at each attempt: the header `webhook-id`, or the `Message-ID` of a mail.
     delivery_id: ID,
     /// As `after`: what comes next.
     cursor: String,
-    /// The webhook.
+    /// The webhook, or the email recipient.
     webhook_id: ID,
     /// The alert.
     alert_id: ID,
-    /// What is sent.
+    /// What is sent, or told in a mail.
     body: JsonScalar,
     /// How far it is.
     state: WebhookDeliveryState,
@@ -133,7 +158,7 @@ pub(super) struct WebhookDelivery {
     due_at: Option<DateTime>,
     /// When it was tried last.
     tried_at: Option<DateTime>,
-    /// The status with which the other side answered last; null when it did not.
+    /// The status of HTTP, or of SMTP, with which the other side answered last; null when it did not.
     status_code: Option<i32>,
     /// Why the last attempt failed.
     error: Option<String>,
@@ -185,18 +210,20 @@ impl Webhooks {
     /// The webhooks, in the order in which they were made.
     async fn webhooks(&self, ctx: &Context<'_>) -> Result<Option<Vec<InOrder<Webhook>>>, Error> {
         let found = rows::all(api(ctx).store()).await;
-        let found = found.map_err(|error| of_failed(api(ctx), &error))?;
+        let mut found = found.map_err(|error| of_failed(api(ctx), &error))?;
+        found.retain(|row| Way::of(row) == Way::Web);
         super::loaders(ctx).count(found.len())?;
         let webhooks = found.into_iter().map(|row| InOrder(Webhook(Arc::new(row))));
         Ok(Some(webhooks.collect()))
     }
 
     #[expect(clippy::too_many_arguments, reason = "they are those of a page")]
-    /// What is sent to webhooks, or was in the last 30 days: the newest steps of alerts first.
+    /// What is sent to webhooks and email recipients, or was in the last 30 days: the newest steps of alerts
+    /// first.
     async fn webhook_deliveries(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "To this webhook.")] webhook_id: Option<ID>,
+        #[graphql(desc = "To this webhook or email recipient.")] webhook_id: Option<ID>,
         #[graphql(desc = "In one of these states.")] states: Option<Vec<WebhookDeliveryState>>,
         #[graphql(desc = "Rows at most; 50 when it is left out, 1000 at most.")] first: Option<i32>,
         #[graphql(desc = "Begins after this place.")] after: Option<String>,
@@ -326,21 +353,16 @@ impl WebhookCommands {
             url: Some(input.url),
             secret: Some(input.secret),
             severity: input.severity.map(|word| word.word()),
-            states: input
-                .states
-                .map(|words| words.iter().map(Word::word).collect()),
-            site_ids: input
-                .site_ids
-                .map(|ids| ids.into_iter().map(|id| id.0).collect()),
-            is_enabled: None,
+            states: words(input.states),
+            site_ids: ids(input.site_ids),
+            ..Change::default()
         };
         let new = NewWebhook {
             webhook_id,
             by: caller.name.to_string(),
             change,
         };
-        let private = api(ctx).webhooks.allow_private;
-        let done = webhooks::create(api(ctx).store(), new, private).await;
+        let done = webhooks::create(api(ctx).store(), new, api(ctx).webhooks).await;
         ended(ctx, (deed, webhook_id.to_string()), done).await
     }
 
@@ -355,20 +377,13 @@ impl WebhookCommands {
             url: input.url,
             secret: input.secret,
             severity: input.severity.map(|word| word.word()),
-            states: input
-                .states
-                .map(|words| words.iter().map(Word::word).collect()),
-            site_ids: input
-                .site_ids
-                .map(|ids| ids.into_iter().map(|id| id.0).collect()),
+            states: words(input.states),
+            site_ids: ids(input.site_ids),
             is_enabled: input.is_enabled,
+            ..Change::default()
         };
-        let private = api(ctx).webhooks.allow_private;
-        let which = (
-            input.webhook_id.as_str(),
-            input.expected_version.map(|v| v.0),
-        );
-        let done = webhooks::update(api(ctx).store(), which, (change, private)).await;
+        let which = which(&input.webhook_id, input.expected_version);
+        let done = webhooks::update(api(ctx).store(), which, (change, api(ctx).webhooks)).await;
         ended(ctx, (deed, input.webhook_id.0), done).await
     }
 
@@ -379,15 +394,12 @@ impl WebhookCommands {
         #[graphql(desc = "Which webhook.")] input: DeleteWebhookInput,
     ) -> Result<InOrder<WebhookPayload>, Error> {
         let deed = ("deleteWebhook", Some(input.webhook_id.to_string()));
-        let which = (
-            input.webhook_id.as_str(),
-            input.expected_version.map(|v| v.0),
-        );
+        let which = which(&input.webhook_id, input.expected_version);
         let done = webhooks::delete(api(ctx).store(), which).await;
         ended(ctx, (deed, input.webhook_id.0), done).await
     }
 
-    /// Sends once more what was given up, or was delivered.
+    /// Sends or mails once more what was given up, or was delivered.
     async fn redeliver_webhook(
         &self,
         ctx: &Context<'_>,
@@ -400,15 +412,11 @@ impl WebhookCommands {
             Some(id) => webhooks::redeliver(store, id).await,
             None => Err(WebhookError::Unknown("delivery")),
         };
-        let mut user_errors = Vec::new();
-        match done {
-            Ok(()) => tell_done(ctx, &deed).await?,
-            Err(error) => {
-                let error = of_webhook(ctx, error, "deliveryId")?;
-                tell_refused(ctx, &deed, &error).await?;
-                user_errors.push(InOrder(error));
-            }
-        }
+        let fields = Fields {
+            id: "deliveryId",
+            ..FIELDS
+        };
+        let user_errors = told(ctx, &deed, done, fields).await?;
         let mut delivery = None;
         if let Some(id) = id {
             let row = rows::delivery(store, id).await;
@@ -422,41 +430,57 @@ impl WebhookCommands {
     }
 }
 
+fn which(id: &ID, expected: Option<Long>) -> Which<'_> {
+    Which {
+        webhook_id: id.as_str(),
+        way: Way::Web,
+        expected: expected.map(|version| version.0),
+    }
+}
+
 async fn ended(
     ctx: &Context<'_>,
     (deed, webhook_id): (What<'_>, String),
     done: Result<(), WebhookError>,
 ) -> Result<InOrder<WebhookPayload>, Error> {
-    let mut user_errors = Vec::new();
-    match done {
-        Ok(()) => tell_done(ctx, &deed).await?,
-        Err(error) => {
-            let error = of_webhook(ctx, error, "webhookId")?;
-            tell_refused(ctx, &deed, &error).await?;
-            user_errors.push(InOrder(error));
-        }
-    }
-    let all = rows::all(api(ctx).store()).await;
-    let all = all.map_err(|error| of_failed(api(ctx), &error))?;
-    let webhook = all.into_iter().find(|row| row.webhook_id == webhook_id);
+    let user_errors = told(ctx, &deed, done, FIELDS).await?;
+    let row = rows::one(api(ctx).store(), &webhook_id).await;
+    let row = row.map_err(|error| of_failed(api(ctx), &error))?;
+    let row = row.filter(|row| Way::of(row) == Way::Web);
     Ok(InOrder(WebhookPayload {
-        webhook: webhook.map(|row| InOrder(Webhook(Arc::new(row)))),
+        webhook: row.map(|row| InOrder(Webhook(Arc::new(row)))),
         user_errors,
     }))
 }
 
-/// For what a command on webhooks was refused, unless it failed.
-fn of_webhook(
+/// Tells in the audit how a command went, and answers for what it was refused.
+pub(super) async fn told(
     ctx: &Context<'_>,
-    error: WebhookError,
-    id: &'static str,
-) -> Result<UserError, Error> {
+    deed: &What<'_>,
+    done: Result<(), WebhookError>,
+    fields: Fields,
+) -> Result<Vec<InOrder<UserError>>, Error> {
+    let mut user_errors = Vec::new();
+    match done {
+        Ok(()) => tell_done(ctx, deed).await?,
+        Err(error) => {
+            let error = of_webhook(ctx, error, fields)?;
+            tell_refused(ctx, deed, &error).await?;
+            user_errors.push(InOrder(error));
+        }
+    }
+    Ok(user_errors)
+}
+
+/// For what a command on webhooks was refused, unless it failed.
+fn of_webhook(ctx: &Context<'_>, error: WebhookError, fields: Fields) -> Result<UserError, Error> {
     let told = error.to_string();
     let (field, code) = match error {
-        WebhookError::Unknown(_) => (id, UserErrorCode::NotFound),
-        WebhookError::TooMany => ("url", UserErrorCode::TooMany),
+        WebhookError::Unknown(_) => (fields.id, UserErrorCode::NotFound),
+        WebhookError::TooMany => (fields.address, UserErrorCode::TooMany),
+        WebhookError::NoMail => (fields.address, UserErrorCode::NoMail),
         WebhookError::Stale { .. } => ("expectedVersion", UserErrorCode::Conflict),
-        WebhookError::Pending => (id, UserErrorCode::WrongState),
+        WebhookError::Pending => (fields.id, UserErrorCode::WrongState),
         WebhookError::Refused(refusal) => return Ok(UserError::of(refusal)),
         WebhookError::Store(error) => return Err(of_failed(api(ctx), &error)),
         WebhookError::Append(error) => return Err(unappended(api(ctx), &error)),

@@ -1,10 +1,16 @@
 //! Alerts and their rules as they stand.
 
-use entity::{alert_rules, alerts, device_metrics, device_status, devices, error_logs};
-use sea_orm::sea_query::{Expr, Query};
+use std::collections::HashMap;
+
+use entity::{
+    alert_rules, alert_transitions, alerts, device_metrics, device_status, devices, error_logs,
+};
+use futures_util::TryStreamExt;
+use sea_orm::sea_query::{Alias, Expr, Query};
 use sea_orm::{
-    ColumnTrait, Condition, DbBackend, EntityTrait, ExprTrait, Order, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect, Select,
+    ColumnTrait, Condition, DbBackend, EntityTrait, ExprTrait, FromQueryResult, IdenStatic,
+    Iterable, Order, PaginatorTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait,
+    Select, StreamTrait,
 };
 
 use super::{Within, gathered};
@@ -32,6 +38,22 @@ pub async fn rules(store: &Store) -> Result<Vec<RuleRow>, StoreError> {
 pub async fn alert(store: &Store, alert_id: &str) -> Result<Option<AlertRow>, StoreError> {
     let query = alerts::Entity::find_by_id(alert_id);
     query.one(store.readers()).await.doing("read an alert")
+}
+
+/// Position of the first step of an alert.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn first_step(store: &Store, alert_id: &str) -> Result<Option<i64>, StoreError> {
+    let query = alert_transitions::Entity::find()
+        .select_only()
+        .column(alert_transitions::Column::Position)
+        .filter(alert_transitions::Column::AlertId.eq(alert_id))
+        .order_by_asc(alert_transitions::Column::Position)
+        .limit(1)
+        .into_tuple::<i64>();
+    let first = query.one(store.readers()).await;
+    first.doing("read the first step of an alert")
 }
 
 /// The alerts that are not resolved.
@@ -101,17 +123,9 @@ impl AlertsPage {
         let words = |column: alerts::Column, words: &Option<Vec<String>>| {
             words.as_ref().map(|words| column.is_in(words.clone()))
         };
-        let within = match &self.within {
-            Within::Whole => None,
-            Within::Sites(keys) => {
-                let keys = List::Int(keys.clone());
-                Some(is_among(alerts::Column::SiteKey, keys, backend))
-            }
-            Within::Device { device_key, .. } => Some(alerts::Column::DeviceKey.eq(*device_key)),
-        };
         let rule = self.rule_id.as_deref();
         let condition = Condition::all()
-            .add_option(within)
+            .add(is_within(&self.within, backend))
             .add_option(words(alerts::Column::State, &self.states))
             .add_option(words(alerts::Column::Severity, &self.severities))
             .add_option(rule.map(|id| alerts::Column::RuleId.eq(id)))
@@ -119,6 +133,92 @@ impl AlertsPage {
             .add_option(self.device_key.map(|key| alerts::Column::DeviceKey.eq(key)));
         alerts::Entity::find().filter(condition)
     }
+}
+
+/// The condition on alerts of a part of the fleet.
+fn is_within(within: &Within, backend: DbBackend) -> Condition {
+    let condition = match within {
+        Within::Whole => None,
+        Within::Sites(keys) => {
+            let keys = List::Int(keys.clone());
+            Some(is_among(alerts::Column::SiteKey, keys, backend))
+        }
+        Within::Device { device_key, .. } => Some(alerts::Column::DeviceKey.eq(*device_key)),
+    };
+    Condition::all().add_option(condition)
+}
+
+/// Bytes that an alert takes in memory, roughly.
+fn weight_bytes(row: &AlertRow) -> usize {
+    let reason = row.reason.as_ref().map_or(0, String::len);
+    size_of::<AlertRow>() + row.cause.len() + reason
+}
+
+/// What alerts are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Parent {
+    /// A device.
+    Device,
+    /// A site, or something at it.
+    Site,
+}
+
+/// Which open alerts of devices or sites.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OpenAlerts {
+    /// What they are of.
+    pub parent: Parent,
+    /// Of this part of the fleet.
+    pub within: Within,
+    /// Alerts at most of each.
+    pub limit: i64,
+}
+
+/// The open alerts of each of some devices or sites, those first that were opened last, in one statement.
+///
+/// # Errors
+/// When the tables cannot be read, or the allowance does not suffice.
+pub async fn open_of(
+    store: &Store,
+    keys: &[i64],
+    asked: &OpenAlerts,
+    allowance: &Allowance,
+) -> Result<HashMap<i64, Vec<AlertRow>>, StoreError> {
+    let doing = "read open alerts";
+    let (column, name) = match asked.parent {
+        Parent::Device => (alerts::Column::DeviceKey, "device_key"),
+        Parent::Site => (alerts::Column::SiteKey, "site_key"),
+    };
+    // a number within each parent, since a limit would hold for all of them together
+    let number = format!(
+        "row_number() OVER (PARTITION BY alerts.{name} \
+         ORDER BY alerts.opened_at DESC, alerts.alert_id DESC)"
+    );
+    let query = alerts::Entity::find()
+        .expr_as(Expr::cust(number), "number")
+        .filter(alerts::Column::State.ne("RESOLVED"))
+        .filter(is_among(column, List::Int(keys.to_vec()), store.backend()))
+        .filter(is_within(&asked.within, store.backend()));
+    let columns = alerts::Column::iter().map(|column| Expr::col(Alias::new(column.as_str())));
+    let numbered = Query::select()
+        .exprs(columns)
+        .from_subquery(query.into_query(), "numbered")
+        .and_where(Expr::col("number").lte(asked.limit))
+        .order_by("opened_at", Order::Desc)
+        .order_by("alert_id", Order::Desc)
+        .to_owned();
+    let rows = store.readers().stream(&numbered).await.doing(doing)?;
+    let row = |row: QueryResult| AlertRow::from_query_result(&row, "");
+    let rows = rows.and_then(|found| std::future::ready(row(found)));
+    let mut of: HashMap<i64, Vec<AlertRow>> = HashMap::new();
+    for row in gathered(rows, (allowance, weight_bytes), doing).await? {
+        let key = match asked.parent {
+            Parent::Device => row.device_key,
+            Parent::Site => row.site_key,
+        };
+        of.entry(key.unwrap_or_default()).or_default().push(row);
+    }
+    Ok(of)
 }
 
 /// Alerts, those first that were opened last; those of a page from the end too.
@@ -150,10 +250,6 @@ pub async fn alerts_page(
         .order_by(at, order.clone())
         .order_by(id, order)
         .limit(limit);
-    let weight_bytes = |row: &AlertRow| {
-        let reason = row.reason.as_ref().map_or(0, String::len);
-        size_of::<AlertRow>() + row.cause.len() + reason
-    };
     let rows = query.stream(store.readers()).await.doing("read alerts")?;
     let mut rows = gathered(rows, (allowance, weight_bytes), "read alerts").await?;
     if page.from_end {

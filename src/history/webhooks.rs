@@ -1,4 +1,4 @@
-//! Webhooks, and what is sent to them.
+//! Webhooks and recipients of mail, and what is sent to them.
 
 use entity::{webhook_deliveries, webhooks};
 use sea_orm::{
@@ -10,12 +10,12 @@ use uuid::Uuid;
 use crate::event::Instant;
 use crate::store::{Doing, Store, StoreError};
 
-/// A webhook.
+/// A webhook, or a recipient of mail.
 pub type WebhookRow = webhooks::Model;
 /// What is sent to one.
 pub type DeliveryRow = webhook_deliveries::Model;
 
-/// All webhooks, in the order in which they were made.
+/// All webhooks and recipients, in the order in which they were made.
 ///
 /// # Errors
 /// When the tables cannot be read.
@@ -24,6 +24,19 @@ pub async fn all(store: &Store) -> Result<Vec<WebhookRow>, StoreError> {
         .order_by_asc(webhooks::Column::CreatedAt)
         .order_by_asc(webhooks::Column::WebhookId);
     query.all(store.readers()).await.doing("read webhooks")
+}
+
+/// A webhook or recipient by its id.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn one(store: &Store, webhook_id: &str) -> Result<Option<WebhookRow>, StoreError> {
+    if webhook_id.contains('\0') {
+        // no id has it, and PostgreSQL takes no such text
+        return Ok(None);
+    }
+    let query = webhooks::Entity::find_by_id(webhook_id);
+    query.one(store.readers()).await.doing("read a webhook")
 }
 
 /// A delivery by its id.

@@ -1,20 +1,21 @@
-//! Webhooks are made, changed and deleted, and what was given up is sent again.
+//! Webhooks and recipients of mail are made, changed and deleted, and what was given up is sent again.
 //!
 //! They are no events: who reads the log must not read their secrets. That they were made, and by whom, is
 //! in the audit.
 
 use std::sync::Arc;
 
+use lettre::Address;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
 use uuid::Uuid;
 
-use super::{SECRET_CHARACTERS, WEBHOOKS_MAX, WebhookError, address};
+use super::{Reachable, SECRET_CHARACTERS, WEBHOOKS_MAX, Way, WebhookError, address};
 use crate::event::Instant;
 use crate::history::webhooks::{self, WebhookRow};
 use crate::kinds::{Code, Refusal};
 use crate::store::{Doing, Sql, Store, StoreError};
 
-/// A webhook to be made.
+/// A webhook or recipient of mail to be made.
 #[derive(Clone, Debug)]
 pub struct NewWebhook {
     /// Its id.
@@ -25,11 +26,24 @@ pub struct NewWebhook {
     pub change: Change,
 }
 
-/// What is given of a webhook; what is absent stays as it is.
+/// A webhook or recipient of mail that is there.
+#[derive(Clone, Copy, Debug)]
+pub struct Which<'a> {
+    /// Its id.
+    pub webhook_id: &'a str,
+    /// Which of both it is.
+    pub way: Way,
+    /// Refused when it has another version.
+    pub expected: Option<i64>,
+}
+
+/// What is given of a webhook or recipient of mail; what is absent stays as it is.
 #[derive(Clone, Debug, Default)]
 pub struct Change {
     /// Where it goes.
     pub url: Option<String>,
+    /// To whom it is mailed.
+    pub email_address: Option<String>,
     /// The secret with which it is signed.
     pub secret: Option<String>,
     /// The least severity that is sent, a word of `AlertSeverity`.
@@ -46,15 +60,31 @@ pub struct Change {
 const STATES: &str = r#"["OPEN","ACKNOWLEDGED","RESOLVED"]"#;
 /// Sites at most that a webhook names.
 const SITES_MAX: usize = 1_000;
+/// Characters at most of an address of mail (RFC 5321).
+const EMAIL_CHARACTERS_MAX: usize = 254;
 
 impl Change {
-    fn check(&self, allow_private: bool) -> Result<(), Refusal> {
+    const fn way(&self) -> Way {
+        if self.email_address.is_some() {
+            Way::Mail
+        } else {
+            Way::Web
+        }
+    }
+
+    fn check(&self, reachable: Reachable) -> Result<(), Refusal> {
         let invalid =
             |field: &'static str, message: String| Err(Refusal::of(field, Code::Invalid, message));
         if let Some(url) = &self.url
-            && let Err(error) = address::read(url, allow_private)
+            && let Err(error) = address::read(url, reachable.private)
         {
             return invalid("url", error.to_string());
+        }
+        if let Some(address) = &self.email_address
+            && !is_of_mail(address)
+        {
+            let message = "emailAddress is no address such as desk@shop.example";
+            return invalid("emailAddress", message.to_owned());
         }
         let secret = self.secret.as_ref().map(|secret| secret.chars().count());
         if secret.is_some_and(|characters| !SECRET_CHARACTERS.contains(&characters)) {
@@ -77,7 +107,7 @@ impl Change {
         {
             return invalid("siteIds", format!("siteIds has at most {SITES_MAX} ids"));
         }
-        let texts = [&self.url, &self.secret, &self.severity];
+        let texts = [&self.url, &self.secret, &self.severity, &self.email_address];
         let lists = [&self.states, &self.site_ids];
         let mut all = texts
             .into_iter()
@@ -96,6 +126,7 @@ impl Change {
         };
         WebhookRow {
             url: self.url.unwrap_or(row.url),
+            email_address: self.email_address.or(row.email_address),
             secret: self.secret.unwrap_or(row.secret),
             severity: self.severity.unwrap_or(row.severity),
             states: list(self.states, row.states),
@@ -107,18 +138,27 @@ impl Change {
     }
 }
 
-/// Makes a webhook. Making it again with the same id does nothing.
+/// Whether a text is an address of mail. One in quotes is refused, which few servers take.
+fn is_of_mail(text: &str) -> bool {
+    let is_short = text.chars().count() <= EMAIL_CHARACTERS_MAX;
+    let is_plain = !text.contains(|letter: char| letter.is_control() || "\"<>".contains(letter));
+    is_short && is_plain && text.parse::<Address>().is_ok()
+}
+
+/// Makes a webhook, or a recipient of mail. Making it again with the same id does nothing.
 ///
 /// # Errors
-/// When a value is out of bounds, there are too many, or it cannot be kept.
+/// When a value is out of bounds, there is nothing to mail with, there are too many, or it cannot be kept.
 pub async fn create(
     store: &Store,
     new: NewWebhook,
-    allow_private: bool,
+    reachable: Reachable,
 ) -> Result<(), WebhookError> {
-    new.change
-        .check(allow_private)
-        .map_err(WebhookError::Refused)?;
+    if new.change.way() == Way::Mail && !reachable.mail {
+        return Err(WebhookError::NoMail);
+    }
+    let checked = new.change.check(reachable);
+    checked.map_err(WebhookError::Refused)?;
     let all = webhooks::all(store).await?;
     let id = new.webhook_id.to_string();
     if all.iter().any(|row| row.webhook_id == id) {
@@ -138,28 +178,33 @@ pub async fn create(
         created_at: store.clock().now().0,
         created_by: Some(new.by),
         version: 0,
+        email_address: None,
     });
     write(store, row).await?;
     Ok(())
 }
 
-/// Changes a webhook.
+/// Changes a webhook, or a recipient of mail.
 ///
 /// # Errors
 /// When there is none, it has changed, a value is out of bounds, or it cannot be kept.
 pub async fn update(
     store: &Store,
-    (webhook_id, expected): (&str, Option<i64>),
-    (change, allow_private): (Change, bool),
+    which: Which<'_>,
+    (change, reachable): (Change, Reachable),
 ) -> Result<(), WebhookError> {
-    change.check(allow_private).map_err(WebhookError::Refused)?;
-    let row = found(store, webhook_id, expected).await?;
+    change.check(reachable).map_err(WebhookError::Refused)?;
+    let row = found(store, which).await?;
     let changed = change.over(row);
     let version = changed.version;
     write(store, changed).await?;
-    let now = found(store, webhook_id, None).await?;
+    let anew = Which {
+        expected: None,
+        ..which
+    };
+    let now = found(store, anew).await?;
     // somebody else has written the same version first
-    if now.version != version && expected.is_some() {
+    if now.version != version && which.expected.is_some() {
         return Err(WebhookError::Stale {
             version: now.version,
         });
@@ -167,16 +212,12 @@ pub async fn update(
     Ok(())
 }
 
-/// Deletes a webhook, and all that is to be sent to it.
+/// Deletes a webhook or a recipient of mail, and all that is to be sent to it.
 ///
 /// # Errors
 /// When there is none, it has changed, or it cannot be deleted.
-pub async fn delete(
-    store: &Store,
-    (webhook_id, expected): (&str, Option<i64>),
-) -> Result<(), WebhookError> {
-    let row = found(store, webhook_id, expected).await?;
-    let id = row.webhook_id;
+pub async fn delete(store: &Store, which: Which<'_>) -> Result<(), WebhookError> {
+    let id = found(store, which).await?.webhook_id;
     let gone = store.transact(move |tx| {
         Box::pin(async move {
             for table in ["webhook_deliveries", "webhooks"] {
@@ -220,15 +261,11 @@ async fn put_in_again(
     run(tx, sql).await
 }
 
-async fn found(
-    store: &Store,
-    webhook_id: &str,
-    expected: Option<i64>,
-) -> Result<WebhookRow, WebhookError> {
-    let all = webhooks::all(store).await?;
-    let row = all.into_iter().find(|row| row.webhook_id == webhook_id);
-    let row = row.ok_or(WebhookError::Unknown("webhook"))?;
-    match expected {
+async fn found(store: &Store, which: Which<'_>) -> Result<WebhookRow, WebhookError> {
+    let row = webhooks::one(store, which.webhook_id).await?;
+    let row = row.filter(|row| Way::of(row) == which.way);
+    let row = row.ok_or(WebhookError::Unknown(which.way.name()))?;
+    match which.expected {
         Some(expected) if expected != row.version => Err(WebhookError::Stale {
             version: row.version,
         }),
@@ -243,9 +280,9 @@ async fn write(store: &Store, row: WebhookRow) -> Result<(), StoreError> {
         Box::pin(async move {
             let mut sql = Sql::new(
                 "INSERT INTO webhooks (webhook_id, url, secret, severity, states, site_ids, \
-                 is_enabled, created_at, created_by, version) VALUES ",
+                 is_enabled, created_at, created_by, version, email_address) VALUES ",
             );
-            let values: [Value; 10] = [
+            let values: [Value; 11] = [
                 row.webhook_id.as_str().into(),
                 row.url.as_str().into(),
                 row.secret.as_str().into(),
@@ -256,13 +293,15 @@ async fn write(store: &Store, row: WebhookRow) -> Result<(), StoreError> {
                 row.created_at.into(),
                 row.created_by.clone().into(),
                 row.version.into(),
+                row.email_address.clone().into(),
             ];
             sql.bind_list(values);
             sql.push(
                 " ON CONFLICT (webhook_id) DO UPDATE SET url = excluded.url, \
                  secret = excluded.secret, severity = excluded.severity, \
                  states = excluded.states, site_ids = excluded.site_ids, \
-                 is_enabled = excluded.is_enabled, version = excluded.version \
+                 is_enabled = excluded.is_enabled, version = excluded.version, \
+                 email_address = excluded.email_address \
                  WHERE webhooks.version = excluded.version - 1",
             );
             run(tx, sql).await

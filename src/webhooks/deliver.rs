@@ -7,10 +7,13 @@ use rand::RngExt;
 use reqwest::redirect::Policy;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, FromQueryResult};
 
-use super::ATTEMPTS_MAX;
 use super::address::{self, PublicOnly};
+use super::letter::{Envelope, letter};
+use super::outbox::delivery_id;
 use super::sign::signature;
-use crate::event::Instant;
+use super::{ATTEMPTS_MAX, Mailer, Way};
+use crate::event::{Instant, Position};
+use crate::history::alerts;
 use crate::history::webhooks::{DeliveryRow, WebhookRow};
 use crate::store::{Doing, Sql, Store, StoreError};
 use crate::telemetry::chain;
@@ -80,6 +83,8 @@ async fn claim(tx: &DatabaseTransaction, now: Instant) -> Result<Vec<DeliveryRow
 struct Tried {
     status: Option<u16>,
     error: Option<String>,
+    /// Whether a further attempt would be for nothing.
+    is_for_ever: bool,
 }
 
 impl Tried {
@@ -87,19 +92,24 @@ impl Tried {
         Self {
             status: None,
             error: Some(error.into()),
+            is_for_ever: false,
         }
     }
 }
 
-/// Sends to webhooks.
+/// Sends to webhooks, and mails.
 #[derive(Debug)]
 pub(super) struct Sender {
     allow_private: bool,
+    mailer: Option<Mailer>,
 }
 
 impl Sender {
-    pub(super) const fn new(allow_private: bool) -> Self {
-        Self { allow_private }
+    pub(super) const fn new(allow_private: bool, mailer: Option<Mailer>) -> Self {
+        Self {
+            allow_private,
+            mailer,
+        }
     }
 
     /// Tries a delivery once, and keeps how that went.
@@ -110,18 +120,29 @@ impl Sender {
         hook: Option<&WebhookRow>,
     ) -> Result<(), StoreError> {
         let tried = match hook {
+            Some(WebhookRow {
+                email_address: Some(address),
+                ..
+            }) => self.mail(store, row, address).await?,
             Some(hook) => self.attempt(row, hook, store.clock().now()).await,
             None => Tried::failed("the webhook was deleted"),
         };
         let now = store.clock().now();
         let (state, due_at) = match (&tried.error, row.attempts) {
             (None, _) => ("DELIVERED", now),
+            (Some(_), _) if tried.is_for_ever => ("DEAD", now),
             (Some(_), attempts) if attempts >= ATTEMPTS_MAX => ("DEAD", now),
             (Some(_), attempts) => ("PENDING", now.plus_ms(retry_after_ms(attempts))),
         };
         if state == "DEAD" {
-            let error = tried.error.as_deref().unwrap_or_default();
-            tracing::warn!(error, attempts = row.attempts, "a webhook is given up");
+            let is_mail = hook.is_some_and(|hook| Way::of(hook) == Way::Mail);
+            let error = if is_mail {
+                // what the server says may have the address of the recipient in it
+                "the SMTP server has not taken it"
+            } else {
+                tried.error.as_deref().unwrap_or_default()
+            };
+            tracing::warn!(error, attempts = row.attempts, "an alert is not sent");
         }
         let (id, claimed) = (row.delivery_id, row.claimed_until);
         let kept = store.transact(move |tx| {
@@ -141,11 +162,58 @@ impl Sender {
         kept.await
     }
 
-    async fn attempt(&self, row: &DeliveryRow, hook: &WebhookRow, now: Instant) -> Tried {
-        let url = match address::read(&hook.url, self.allow_private) {
-            Ok(url) => url,
-            Err(error) => return Tried::failed(error.to_string()),
+    /// Mails a step. The mails of an alert answer the one with which it began, also when nobody was sent
+    /// that.
+    async fn mail(
+        &self,
+        store: &Store,
+        row: &DeliveryRow,
+        address: &str,
+    ) -> Result<Tried, StoreError> {
+        let Some(mailer) = &self.mailer else {
+            return Ok(Tried::failed("this server has no SMTP server"));
         };
+        let Ok(to) = address.parse::<lettre::Address>() else {
+            return Ok(Tried::failed("emailAddress is no address"));
+        };
+        let first = alerts::first_step(store, &row.alert_id).await?;
+        let first = first.filter(|position| *position != row.position);
+        let envelope = Envelope {
+            from: mailer.from(),
+            to: to.into(),
+            begun_by: first.map(|position| delivery_id(&row.webhook_id, Position(position))),
+        };
+        let sent = match letter(row, envelope) {
+            Ok(letter) => mailer.send(letter).await,
+            Err(error) => return Ok(Tried::failed(chain(&error).to_string())),
+        };
+        Ok(match sent {
+            Ok(status) => Tried {
+                status: Some(status),
+                error: None,
+                is_for_ever: false,
+            },
+            Err(untaken) => Tried {
+                status: untaken.status,
+                error: Some(bounded(&untaken.error)),
+                is_for_ever: untaken.is_for_ever,
+            },
+        })
+    }
+
+    async fn attempt(&self, row: &DeliveryRow, hook: &WebhookRow, now: Instant) -> Tried {
+        match address::read(&hook.url, self.allow_private) {
+            Ok(url) => self.post(url, (row, hook), now).await,
+            Err(error) => Tried::failed(error.to_string()),
+        }
+    }
+
+    async fn post(
+        &self,
+        url: reqwest::Url,
+        (row, hook): (&DeliveryRow, &WebhookRow),
+        now: Instant,
+    ) -> Tried {
         let client = match self.client(&url) {
             Ok(client) => client,
             Err(error) => return Tried::failed(chain(&error).to_string()),
@@ -165,6 +233,7 @@ impl Sender {
             Ok(answer) if answer.status().is_success() => Tried {
                 status: Some(answer.status().as_u16()),
                 error: None,
+                is_for_ever: false,
             },
             Ok(answer) => {
                 let status = answer.status();
@@ -176,12 +245,10 @@ impl Sender {
                 Tried {
                     status: Some(status.as_u16()),
                     error: Some(refused),
+                    is_for_ever: false,
                 }
             }
-            Err(error) => {
-                let told = chain(&error.without_url()).to_string();
-                Tried::failed(told.chars().take(ERROR_CHARACTERS_MAX).collect::<String>())
-            }
+            Err(error) => Tried::failed(bounded(&chain(&error.without_url()).to_string())),
         }
     }
 
@@ -209,6 +276,11 @@ impl Sender {
     }
 }
 
+/// Why an attempt failed, as much as is kept of it.
+fn bounded(error: &str) -> String {
+    error.chars().take(ERROR_CHARACTERS_MAX).collect()
+}
+
 /// How long after a failed attempt the next is made: longer each time, and not of all at once.
 fn retry_after_ms(attempts: i64) -> i64 {
     let doubled = u32::try_from(attempts.saturating_sub(1))
@@ -216,4 +288,87 @@ fn retry_after_ms(attempts: i64) -> i64 {
         .min(16);
     let base = RETRY_AFTER_MS.saturating_mul(1 << doubled);
     base + rand::rng().random_range(0..=base / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::http::StatusCode;
+    use axum::response::IntoResponse;
+    use axum::routing::any;
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// Where a webhook goes that leads elsewhere, and what came there.
+    async fn leading_elsewhere() -> (reqwest::Url, tokio::sync::mpsc::UnboundedReceiver<String>) {
+        let (told, came) = tokio::sync::mpsc::unbounded_channel();
+        let elsewhere = move |body: String| {
+            told.send(body).unwrap();
+            async { StatusCode::NO_CONTENT }
+        };
+        let away = || async {
+            (StatusCode::TEMPORARY_REDIRECT, [("location", "/elsewhere")]).into_response()
+        };
+        let router = Router::new()
+            .route("/in", any(away))
+            .route("/elsewhere", any(elsewhere));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/in", listener.local_addr().unwrap());
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the task is that of the test and ends with its runtime"
+        )]
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        (url.parse().unwrap(), came)
+    }
+
+    fn delivery() -> (DeliveryRow, WebhookRow) {
+        let row = DeliveryRow {
+            delivery_id: Uuid::from_u128(1),
+            webhook_id: "w".to_owned(),
+            position: 1,
+            alert_id: "a".to_owned(),
+            body: "{}".to_owned(),
+            state: "PENDING".to_owned(),
+            attempts: 1,
+            due_at: 0,
+            claimed_until: None,
+            created_at: 0,
+            tried_at: None,
+            status_code: None,
+            error: None,
+        };
+        let hook = WebhookRow {
+            webhook_id: "w".to_owned(),
+            url: String::new(),
+            secret: "sixteen letters and more".to_owned(),
+            severity: "INFO".to_owned(),
+            states: "[]".to_owned(),
+            site_ids: "[]".to_owned(),
+            is_enabled: 1,
+            created_at: 0,
+            created_by: None,
+            version: 1,
+            email_address: None,
+        };
+        (row, hook)
+    }
+
+    #[tokio::test]
+    async fn nobody_is_led_elsewhere_unless_any_address_is_allowed() {
+        let (row, hook) = delivery();
+        let (url, mut came) = leading_elsewhere().await;
+        // whose address is public cannot lead to one that is not
+        let sender = Sender::new(false, None);
+        let tried = sender.post(url.clone(), (&row, &hook), Instant(0)).await;
+        assert_eq!(tried.status, Some(307));
+        let error = tried.error.unwrap();
+        assert!(error.contains("no redirect is followed"), "{error}");
+        assert!(came.try_recv().is_err(), "nothing came");
+        let sender = Sender::new(true, None);
+        let tried = sender.post(url, (&row, &hook), Instant(0)).await;
+        assert_eq!((tried.status, tried.error), (Some(204), None));
+        assert_eq!(came.recv().await.unwrap(), "{}");
+    }
 }

@@ -1,26 +1,30 @@
-//! Webhooks: what becomes of alerts is sent to addresses of others, signed.
+//! Webhooks: what becomes of alerts is sent to addresses of others, signed, or mailed to people.
 //!
 //! The [`Outbox`] follows the steps of alerts and puts what is to be sent into a table, and takes from it
 //! what is due: each thing is claimed by one node for a while, tried, and tried again later when that
-//! failed, until it is given up and shown as dead. Where a webhook goes and its secret are in a table of
-//! their own and never in the log, which others read.
+//! failed, until it is given up and shown as dead. Where it goes and the secret of a webhook are in a table
+//! of their own and never in the log, which others read.
 
 mod address;
 mod commands;
 mod deliver;
+mod letter;
 mod outbox;
 mod sign;
+mod smtp;
 
 use clap::Args;
 use thiserror::Error;
 
+use crate::history::webhooks::WebhookRow;
 use crate::kinds::Refusal;
 use crate::store::{AppendError, StoreError};
 
-pub use commands::{Change, NewWebhook, create, delete, redeliver, update};
+pub use commands::{Change, NewWebhook, Which, create, delete, redeliver, update};
 pub use outbox::Outbox;
+pub use smtp::{Mailer, SmtpArgs, SmtpError};
 
-/// Webhooks at most.
+/// Webhooks and recipients of mail at most.
 pub const WEBHOOKS_MAX: usize = 50;
 /// Attempts at most of one delivery.
 pub const ATTEMPTS_MAX: i64 = 8;
@@ -41,6 +45,43 @@ pub struct WebhookArgs {
     pub allow_private: bool,
 }
 
+/// By what way alerts are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// To a webhook.
+    Web,
+    /// To a recipient of mail.
+    Mail,
+}
+
+impl Way {
+    /// That of what is kept.
+    #[must_use]
+    pub const fn of(row: &WebhookRow) -> Self {
+        if row.email_address.is_some() {
+            Self::Mail
+        } else {
+            Self::Web
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Web => "webhook",
+            Self::Mail => "email recipient",
+        }
+    }
+}
+
+/// What this server sends to.
+#[derive(Clone, Copy, Debug)]
+pub struct Reachable {
+    /// Addresses of this machine and of private networks too.
+    pub private: bool,
+    /// Addresses of mail: there is an SMTP server.
+    pub mail: bool,
+}
+
 /// Why a command on webhooks was not done.
 #[derive(Debug, Error)]
 pub enum WebhookError {
@@ -48,8 +89,11 @@ pub enum WebhookError {
     #[error("there is no such {0}")]
     Unknown(&'static str),
     /// There are too many.
-    #[error("there are {WEBHOOKS_MAX} webhooks, and there may be no more")]
+    #[error("there are {WEBHOOKS_MAX} webhooks and email recipients, and there may be no more")]
     TooMany,
+    /// There is nothing to mail with.
+    #[error("this server sends no mail: it was started without --smtp-url")]
+    NoMail,
     /// It is not what the caller has read.
     #[error("it has changed: its version is {version}")]
     Stale {

@@ -1,4 +1,4 @@
-//! What is to be sent: each step of an alert for each webhook that wants it, put in once and taken out
+//! What is to be sent: each step of an alert for each webhook and recipient of mail that wants it, put in once and taken out
 //! when it is due.
 //!
 //! It goes on from a checkpoint, and what is put in has an id that follows from the webhook and the step: so
@@ -14,8 +14,8 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::WebhookArgs;
 use super::deliver::{Sender, take_due};
+use super::{Mailer, WebhookArgs};
 use crate::event::{Event, Instant, Position};
 use crate::history::webhooks::{self, WebhookRow};
 use crate::ingest::Ingest;
@@ -41,7 +41,7 @@ const SOURCE: &str = "the webhooks";
 /// Namespace of the ids of deliveries.
 const DELIVERIES: Uuid = Uuid::from_u128(0x0f3e_88a1_64c7_49b2_9d35_6a1e_c0d2_7b94);
 
-/// Sends what becomes of alerts to webhooks.
+/// Sends what becomes of alerts to webhooks, and mails it.
 #[derive(Debug)]
 pub struct Outbox {
     ingest: Ingest,
@@ -52,10 +52,10 @@ pub struct Outbox {
 impl Outbox {
     /// One that follows the log behind a door.
     #[must_use]
-    pub fn new(ingest: Ingest, args: WebhookArgs) -> Self {
+    pub fn new(ingest: Ingest, args: WebhookArgs, mailer: Option<Mailer>) -> Self {
         Self {
             ingest,
-            sender: Sender::new(args.allow_private),
+            sender: Sender::new(args.allow_private, mailer),
             looks: 0,
         }
     }
@@ -130,6 +130,11 @@ impl Outbox {
     }
 }
 
+/// The id of what is sent of a step to a webhook.
+pub(super) fn delivery_id(webhook_id: &str, step: Position) -> Uuid {
+    Uuid::new_v5(&DELIVERIES, format!("{webhook_id}/{step}").as_bytes())
+}
+
 /// Puts a step of an alert in for each webhook that wants it.
 async fn put_in(store: &Store, event: &Event) -> Result<(), StoreError> {
     let hooks = webhooks::all(store).await?;
@@ -153,7 +158,7 @@ async fn put_in(store: &Store, event: &Event) -> Result<(), StoreError> {
                  body, state, attempts, due_at, created_at) VALUES ",
             );
             for (ordinal, id) in ids.iter().enumerate() {
-                let delivery_id = Uuid::new_v5(&DELIVERIES, format!("{id}/{position}").as_bytes());
+                let delivery_id = delivery_id(id, position);
                 sql.push(if ordinal > 0 { ", " } else { "" });
                 sql.bind_list([
                     delivery_id.into(),

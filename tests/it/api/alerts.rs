@@ -1,6 +1,7 @@
 //! Alerts: what a rule watches for opens one, once for each cause, and it closes by itself.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use homepot_analytics::event::Instant;
 use serde_json::{Value, json};
@@ -360,6 +361,47 @@ async fn two_nodes_open_one_alert() {
         other.stop().await;
         let data = app.data("{ alertTransitions { totalCount } }").await;
         assert_eq!(data["alertTransitions"]["totalCount"], "2");
+    })
+    .await;
+}
+
+/// What is committed and not yet heard of by a node is old there too.
+#[tokio::test]
+async fn who_follows_alerts_at_another_node_hears_of_what_comes_and_of_nothing_old() {
+    on_each_database(async |app| {
+        if app.url().starts_with("sqlite") {
+            // one node alone may have that
+            return;
+        }
+        app.fleet().await;
+        let old = opened(app, &["till-1", "till-2"]).await;
+        let other = start(app.url(), app.clock.clone()).await;
+        let mut socket = Socket::open(other.address).await;
+        let mut states = ["ONLINE", "MAINTENANCE"].iter().cycle();
+        for alert in &old {
+            for operation in ["acknowledgeAlert", "resolveAlert"] {
+                let document =
+                    format!("mutation {{ {operation}(input: {{ alertId: \"{alert}\" }}) {MOVE} }}");
+                app.data(&document).await;
+                let stream = "subscription { alerts { state alert { cause } } }";
+                let id = socket.subscribe(stream, json!({})).await;
+                // the subscription has begun once something comes
+                let first = loop {
+                    let state = states.next().unwrap();
+                    app.clock.advance_ms(1_000);
+                    app.record(json!([in_state("till-3", state)])).await;
+                    let limit = Duration::from_millis(100);
+                    if let Some(first) = socket.next_within(&id, limit).await {
+                        break first;
+                    }
+                };
+                let cause = &first["data"]["alerts"]["alert"]["cause"];
+                assert_eq!(cause, "device/till-3", "after {operation}: {first}");
+                socket.unsubscribe(&id).await;
+            }
+        }
+        drop(socket);
+        other.stop().await;
     })
     .await;
 }

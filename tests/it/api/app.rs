@@ -99,6 +99,7 @@ fn beginning(access: Access, url: &str, clock: Clock) -> Start {
         tokens: homepot_analytics::identity::TokenArgs::default(),
         edge: homepot_analytics::http::EdgeArgs::default(),
         webhooks: homepot_analytics::webhooks::WebhookArgs::default(),
+        mailer: None,
         keyring: homepot_analytics::configuration::Keyring::default(),
         tls: None,
         allowed_hosts: Vec::new(),

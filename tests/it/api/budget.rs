@@ -42,6 +42,8 @@ async fn pages_within_pages_are_refused_by_what_they_come_to() {
             ),
             // a job is for up to 900 devices, which are all listed
             ("{ jobs(first: 100) { nodes { targets { status } } } }", json!({})),
+            ("{ alerts(first: 100) { nodes { device { errorLogs(first: 1000) { nodes { id } } } } } }", json!({})),
+            ("{ devices(first: 1000) { nodes { openAlerts(first: 100) { cause } } } }", json!({})),
             ("{ job(jobId: \"1\") { targets { device { errorLogs(first: 100) { nodes { id } } } } } }", json!({})),
         ] {
             refused(app, document, variables).await;

@@ -62,6 +62,7 @@ impl Encrypted {
             tokens: homepot_analytics::identity::TokenArgs::default(),
             edge: homepot_analytics::http::EdgeArgs::default(),
             webhooks: homepot_analytics::webhooks::WebhookArgs::default(),
+            mailer: None,
             allowed_hosts: Vec::new(),
             limits: LimitArgs::default(),
             clock: Clock::by_hand(Instant::parse(NOON).unwrap()),

@@ -58,14 +58,14 @@ async fn create(app: &TestApp, url: &str) -> Value {
     app.data_with(document, variables).await["createWebhook"].take()
 }
 
-async fn deliveries(app: &TestApp) -> Value {
+pub(super) async fn deliveries(app: &TestApp) -> Value {
     app.data("{ webhookDeliveries { deliveryId state attempts statusCode error body } }")
         .await["webhookDeliveries"]
         .take()
 }
 
 /// Waits until a delivery is as it must be: it is kept after the other side has answered.
-async fn delivery(app: &TestApp, is_it: impl Fn(&Value) -> bool) -> Value {
+pub(super) async fn delivery(app: &TestApp, is_it: impl Fn(&Value) -> bool) -> Value {
     loop {
         let mut found = deliveries(app).await;
         if is_it(&found[0]) {

@@ -8,6 +8,7 @@
 
 mod address;
 mod agent;
+mod alerts;
 mod api;
 mod commands;
 mod database;
@@ -22,6 +23,7 @@ mod ledger;
 mod logs;
 mod malformed;
 mod migrating;
+mod outbox;
 mod program;
 mod rebuild;
 mod serving;

@@ -14,6 +14,7 @@ mod events;
 mod folds;
 mod log;
 mod samples;
+mod smtp;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -24,6 +25,7 @@ pub(crate) use events::{
 pub(crate) use folds::{Gate, Poison, Scales};
 pub(crate) use log::{TestLog, exactly_once, recorded};
 pub(crate) use samples::{samples, value};
+pub(crate) use smtp::{Mail, Smtp};
 
 /// Makes `sqlite::name` and `postgres::name` of each contract.
 macro_rules! contract {

@@ -78,6 +78,13 @@ const ROWS: &[(&str, &str, &str)] = &[
         webhook { webhookId } userErrors { code } } }",               "FF FF FF FF -- FF FF FF"),
     ("deleteWebhook", "mutation { deleteWebhook(input: { webhookId: \"none\" }) {
         webhook { webhookId } userErrors { code } } }",               "FF FF FF FF -- FF FF FF"),
+    ("emailRecipients", "{ emailRecipients { recipientId } }",        "FF FF FF FF YY FF FF FF"),
+    ("createEmailRecipient", "mutation { createEmailRecipient(input: { emailAddress: \"desk@shop.example\" }) {
+        recipient { recipientId } userErrors { code } } }",           "FF FF FF FF YY FF FF FF"),
+    ("updateEmailRecipient", "mutation { updateEmailRecipient(input: { recipientId: \"none\" }) {
+        recipient { recipientId } userErrors { code } } }",           "FF FF FF FF -- FF FF FF"),
+    ("deleteEmailRecipient", "mutation { deleteEmailRecipient(input: { recipientId: \"none\" }) {
+        recipient { recipientId } userErrors { code } } }",           "FF FF FF FF -- FF FF FF"),
     ("redeliverWebhook", "mutation { redeliverWebhook(input: { deliveryId: \"none\" }) {
         delivery { deliveryId } userErrors { code } } }",             "FF FF FF FF -- FF FF FF"),
     ("siteStatus", "{ siteStatus(siteId: \"SITE\") { state } }",      "YY Y- YY Y- YY Y- FF FF"),

@@ -4,6 +4,7 @@
 use homepot_analytics::identity::Role;
 use serde_json::{Value, json};
 
+use super::super::alerts::rule;
 use super::super::app::{TestApp, at, on_each_database};
 use super::super::socket::Socket;
 use super::{ask, data, grant, key, recorded};
@@ -106,6 +107,45 @@ async fn whoever_follows_hears_of_what_is_within_reach_alone() {
         }
         let (socket, id) = &mut sockets[1];
         assert_eq!(socket.data(id).await["errorLogs"]["errorMessage"], "own");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_follows_alerts_hears_of_those_within_reach_alone() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        rule(app, "{ state: { states: [ERROR] } }").await;
+        let head = app.head().await;
+        app.close_to_strangers().await;
+        let viewer = key(app, grant(Role::Viewer, &["harbour"])).await;
+        let device = key(app, grant(Role::Device, &[])).await;
+        let admin = key(app, grant(Role::Admin, &[])).await;
+        let document =
+            "subscription($after: String) { alerts(after: $after) { state alert { cause } } }";
+        let mut sockets = Vec::new();
+        for holder in [&viewer, &device, &admin] {
+            let mut socket = Socket::open_as(app.app().address, holder).await;
+            let id = socket.subscribe(document, json!({ "after": head })).await;
+            sockets.push((socket, id));
+        }
+        // one after the other, so that their alerts come in this order
+        for till in ["till-3", "till-2", "till-1"] {
+            let event = json!([{ "deviceStateChange": { "deviceId": till, "newState": "ERROR" } }]);
+            recorded(app, &admin, event).await;
+            let (socket, id) = &mut sockets[2];
+            let cause = format!("device/{till}");
+            assert_eq!(socket.data(id).await["alerts"]["alert"]["cause"], cause);
+        }
+        for (bound, heard) in [
+            (0, ["device/till-2", "device/till-1"].as_slice()),
+            (1, &["device/till-1"]),
+        ] {
+            let (socket, id) = &mut sockets[bound];
+            for cause in heard {
+                assert_eq!(socket.data(id).await["alerts"]["alert"]["cause"], *cause);
+            }
+        }
     })
     .await;
 }
