@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::affected::{Telling, Told, jobs_of};
 use super::{ConfigurationError, DECISIONS_MAX};
 use crate::event::{Event, Instant, NewEvent, Position, own_id};
-use crate::history::configuration as held;
+use crate::history::configuration::{self as held, Effective};
 use crate::ingest::Ingest;
 use crate::kinds::Kind;
 use crate::projections::checkpoint;
@@ -199,17 +199,42 @@ fn come(event: &Arc<Event>) -> Option<(i64, (Position, Instant))> {
     Some((device, (event.position, event.recorded_at)))
 }
 
-/// What some devices have not applied of what holds for them.
+/// What some devices are being told: by their ids, of each parameter the last value.
+async fn telling(
+    store: &Store,
+    keys: &[i64],
+) -> Result<BTreeMap<String, Map<String, Json>>, ConfigurationError> {
+    let mut telling: BTreeMap<String, Map<String, Json>> = BTreeMap::new();
+    for (key, payload) in held::telling(store, keys).await? {
+        let Some(id) = store.id(key).await? else {
+            continue;
+        };
+        let mut payload = payload.as_deref().map(held::json).unwrap_or_default();
+        let parameters = payload["parameters"].take();
+        let of = telling.entry(id.to_string()).or_default();
+        if let Json::Object(parameters) = parameters {
+            of.extend(parameters);
+        }
+    }
+    Ok(telling)
+}
+
+/// What some devices have not applied of what holds for them, and are not being told.
 async fn pending(store: &Store, devices: &[(i64, Position)]) -> Result<Told, ConfigurationError> {
     let keys: Vec<i64> = devices.iter().map(|(key, _)| *key).collect();
     let ids = held::serving_among(store, &keys).await?;
+    let open = telling(store, &keys).await?;
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     let allowance = Store::own_allowance();
     let mut values = held::effective(store, ("DEVICE", &ids), &allowance).await?;
     let mut told = Told::default();
     for id in ids {
+        let is_being_told = |one: &Effective| {
+            let open = open.get(id);
+            open.and_then(|told| told.get(&one.parameter)) == Some(&one.value)
+        };
         let values = values.remove(id).unwrap_or_default().into_iter();
-        let values = values.filter(|one| one.is_applied() == Some(false));
+        let values = values.filter(|one| one.is_applied() == Some(false) && !is_being_told(one));
         let parameters = values.map(|one| (one.parameter, one.value)).collect();
         told.add(parameters, id.to_owned());
     }

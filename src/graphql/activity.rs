@@ -9,6 +9,7 @@ use async_graphql::{Context, Error, Object, SimpleObject};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::error::bad_input;
+use super::listed::at_most;
 use super::order::InOrder;
 use super::scalars::{DateTime, Long};
 use super::types::{PAGE_DEFAULT, PAGE_MAX};
@@ -171,10 +172,8 @@ struct Range {
 
 impl Range {
     async fn of(ctx: &Context<'_>, asked: Asked) -> Result<Self, Error> {
-        let first = asked.first.map_or(Ok(PAGE_DEFAULT), usize::try_from);
-        let first = first.ok().filter(|first| *first <= PAGE_MAX);
-        let first =
-            first.ok_or_else(|| bad_input(format!("`first` is not between 0 and {PAGE_MAX}")))?;
+        let first = asked.first.map(|first| at_most("`first`", first, PAGE_MAX));
+        let first = first.transpose()?.unwrap_or(PAGE_DEFAULT);
         // what happens at this moment is in it
         let now = Instant(api(ctx).ingest.clock().now().0.saturating_add(1));
         let to = asked.to.map_or(now, |to| to.0);

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, Error, ID, InputObject, Object, SimpleObject};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::error::bad_input;
 use super::fleet::{Device, Site};
+use super::listed::{Ends, Listed, cut};
 use super::order::InOrder;
 use super::pages::PageInfo;
 use super::scalars::{DateTime, Long};
@@ -18,10 +16,12 @@ use crate::history::Within;
 use crate::history::alerts::{self, AlertPlace, AlertRow, AlertsPage};
 use crate::store::EntityType;
 
-/// Alerts of a page when no number is given.
-const PAGE_DEFAULT: usize = 50;
-/// Alerts of a page at most.
-const PAGE_MAX: usize = 1_000;
+/// The list of alerts.
+const LIST: Listed = Listed {
+    name: "alert",
+    rows: 50,
+    rows_max: 1_000,
+};
 /// A key that nothing has.
 const NONE: i64 = -1;
 
@@ -267,8 +267,8 @@ impl Alerts {
         #[graphql(desc = "Rows at most, from the end; 1000 at most.")] last: Option<i32>,
         #[graphql(desc = "Ends before this place.")] before: Option<String>,
     ) -> Result<Option<InOrder<AlertConnection>>, Error> {
-        let place = |text: Option<String>| text.as_deref().map(read_cursor).transpose();
-        let (rows, from_end) = size(first, last)?;
+        let place = |text: Option<String>| text.as_deref().map(|text| LIST.read(text)).transpose();
+        let (rows, from_end) = LIST.size(first, last)?;
         let page = AlertsPage {
             within: access::within(ctx).await?,
             after: place(after)?,
@@ -278,39 +278,10 @@ impl Alerts {
         };
         let mut connection = AlertConnection::read(ctx, page, rows).await?;
         if ctx.look_ahead().field("pageInfo").exists() {
-            connection.other = connection.is_more_on_the_other_side(ctx).await?;
+            connection.ends.other = connection.is_more_on_the_other_side(ctx).await?;
         }
         Ok(Some(InOrder(connection)))
     }
-}
-
-fn size(first: Option<i32>, last: Option<i32>) -> Result<(usize, bool), Error> {
-    let (name, rows) = match (first, last) {
-        (Some(_), Some(_)) => {
-            return Err(bad_input("first and last are both given, a page has one"));
-        }
-        (Some(first), None) => ("first", first),
-        (None, Some(last)) => ("last", last),
-        (None, None) => return Ok((PAGE_DEFAULT, false)),
-    };
-    let within = usize::try_from(rows).ok().filter(|rows| *rows <= PAGE_MAX);
-    let message = || format!("{name} is not between 0 and {PAGE_MAX}");
-    let rows = within.ok_or_else(|| bad_input(message()))?;
-    Ok((rows, last.is_some()))
-}
-
-fn write_cursor((opened_at, alert_id): &AlertPlace) -> String {
-    URL_SAFE_NO_PAD.encode(format!("alert:{opened_at}:{alert_id}"))
-}
-
-fn read_cursor(text: &str) -> Result<AlertPlace, Error> {
-    let place = || {
-        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
-        let (opened_at, alert_id) = text.strip_prefix("alert:")?.split_once(':')?;
-        let known = !alert_id.contains('\0');
-        known.then_some((opened_at.parse().ok()?, alert_id.to_owned()))
-    };
-    place().ok_or_else(|| bad_input("not a cursor of this list"))
 }
 
 /// An alert with its place.
@@ -327,10 +298,7 @@ struct AlertEdge {
 struct AlertConnection {
     alerts: Vec<Alert>,
     page: AlertsPage,
-    /// Whether there are more in the direction in which the page was read.
-    more: bool,
-    /// Whether there are more on the side from which it was read.
-    other: bool,
+    ends: Ends,
 }
 
 /// A page of alerts.
@@ -339,7 +307,7 @@ impl AlertConnection {
     /// The alerts with their places.
     async fn edges(&self) -> Vec<InOrder<AlertEdge>> {
         let edge = |alert: &Alert| AlertEdge {
-            cursor: write_cursor(&alert.place()),
+            cursor: LIST.write(&alert.place()),
             node: InOrder(alert.clone()),
         };
         self.alerts.iter().map(edge).map(InOrder).collect()
@@ -352,18 +320,8 @@ impl AlertConnection {
 
     /// Where the page stands among the others.
     async fn page_info(&self) -> InOrder<PageInfo> {
-        let (has_next_page, has_previous_page) = if self.page.from_end {
-            (self.other, self.more)
-        } else {
-            (self.more, self.other)
-        };
-        let cursor = |alert: Option<&Alert>| alert.map(|alert| write_cursor(&alert.place()));
-        InOrder(PageInfo {
-            has_next_page,
-            has_previous_page,
-            start_cursor: cursor(self.alerts.first()),
-            end_cursor: cursor(self.alerts.last()),
-        })
+        let places: Vec<_> = self.alerts.iter().map(Alert::place).collect();
+        InOrder(LIST.info(self.ends, places.first(), places.last()))
     }
 
     /// How many alerts there are on all pages; counted only when asked for.
@@ -381,18 +339,17 @@ impl AlertConnection {
         let limit = u64::try_from(rows + 1).unwrap_or(u64::MAX);
         let found = alerts::alerts_page(api.store(), &page, (limit, loaders.allowance())).await;
         let mut found = found.map_err(|error| of_failed(api, &error))?;
-        let more = found.len() > rows;
-        if page.from_end && more {
-            found.remove(0);
-        }
-        found.truncate(rows);
+        let ends = Ends {
+            from_end: page.from_end,
+            more: cut(&mut found, rows, page.from_end),
+            other: false,
+        };
         loaders.count(found.len())?;
         let alerts = found.into_iter().map(|row| Alert(Arc::new(row)));
         Ok(Self {
             alerts: alerts.collect(),
             page,
-            more,
-            other: false,
+            ends,
         })
     }
 

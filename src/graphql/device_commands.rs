@@ -6,8 +6,9 @@ use async_graphql::{Context, Error, ID, InputObject, Object, SimpleObject, Subsc
 use futures_util::Stream;
 
 use super::command::{UserError, UserErrorCode, unappended};
-use super::error::{ErrorCode, bad_input, error};
+use super::error::{ErrorCode, error};
 use super::job_input::JobPriority;
+use super::listed::at_most;
 use super::obeying::{Rest, Waiting};
 use super::order::InOrder;
 use super::scalars::{DateTime, JsonScalar, Long};
@@ -155,13 +156,7 @@ impl DeviceQueries {
     ) -> Result<Option<Vec<InOrder<DeviceCommand>>>, Error> {
         let limit = match first {
             None => COMMANDS_DEFAULT,
-            Some(first) => {
-                let size = usize::try_from(first)
-                    .ok()
-                    .filter(|size| *size <= COMMANDS_MAX);
-                let message = || format!("first is not between 0 and {COMMANDS_MAX}");
-                size.ok_or_else(|| bad_input(message()))?
-            }
+            Some(first) => at_most("first", first, COMMANDS_MAX)?,
         };
         let api = api(ctx);
         let within = access::within(ctx).await?;

@@ -6,23 +6,23 @@ use async_graphql::registry::Registry;
 use async_graphql::{
     Context, Error, ID, InputType, InputValueError, InputValueResult, Object, SimpleObject, Value,
 };
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::error::bad_input;
 use super::job::Job;
+use super::listed::{Ends, Listed, cut};
 use super::meta::{Entries, input, input_object};
 use super::order::InOrder;
 use super::pages::PageInfo;
 use super::scalars::Long;
 use super::{access, api, of_failed};
-use crate::history::jobs::{self, JobPlace, JobsPage};
+use crate::history::jobs::{self, JobsPage};
 use crate::kinds::enums;
 
-/// Jobs of a page when no number is given.
-const PAGE_DEFAULT: usize = 50;
-/// Jobs of a page at most: the devices of all of them are counted.
-const PAGE_MAX: usize = 100;
+/// The list of jobs: the devices of all of a page are counted.
+const LIST: Listed = Listed {
+    name: "job",
+    rows: 50,
+    rows_max: 100,
+};
 
 /// The queries of jobs.
 #[derive(Debug)]
@@ -57,8 +57,8 @@ impl Jobs {
         #[graphql(desc = "Rows at most, from the end; 100 at most.")] last: Option<i32>,
         #[graphql(desc = "Ends before this place.")] before: Option<String>,
     ) -> Result<Option<InOrder<JobConnection>>, Error> {
-        let place = |text: Option<String>| text.as_deref().map(read_cursor).transpose();
-        let (rows, from_end) = size(first, last)?;
+        let place = |text: Option<String>| text.as_deref().map(|text| LIST.read(text)).transpose();
+        let (rows, from_end) = LIST.size(first, last)?;
         let page = JobsPage {
             within: access::within(ctx).await?,
             states: filter.and_then(|filter| filter.states),
@@ -71,53 +71,23 @@ impl Jobs {
         let limit = u64::try_from(rows + 1).unwrap_or(u64::MAX);
         let found = jobs::jobs_page(api.store(), &page, limit, allowance).await;
         let mut found = found.map_err(|error| of_failed(api, &error))?;
-        let more = found.len() > rows;
-        if from_end && more {
-            found.remove(0);
-        }
-        found.truncate(rows);
+        let more = cut(&mut found, rows, from_end);
         let jobs = Job::all(api, found, &page.within).await?;
         super::loaders(ctx).count(jobs.len())?;
         let mut connection = JobConnection {
             jobs,
             page,
-            more,
-            other: false,
+            ends: Ends {
+                from_end,
+                more,
+                other: false,
+            },
         };
         if ctx.look_ahead().field("pageInfo").exists() {
-            connection.other = connection.is_more_on_the_other_side(ctx).await?;
+            connection.ends.other = connection.is_more_on_the_other_side(ctx).await?;
         }
         Ok(Some(InOrder(connection)))
     }
-}
-
-fn size(first: Option<i32>, last: Option<i32>) -> Result<(usize, bool), Error> {
-    let (name, rows) = match (first, last) {
-        (Some(_), Some(_)) => {
-            return Err(bad_input("first and last are both given, a page has one"));
-        }
-        (Some(first), None) => ("first", first),
-        (None, Some(last)) => ("last", last),
-        (None, None) => return Ok((PAGE_DEFAULT, false)),
-    };
-    let within = usize::try_from(rows).ok().filter(|rows| *rows <= PAGE_MAX);
-    let message = || format!("{name} is not between 0 and {PAGE_MAX}");
-    let rows = within.ok_or_else(|| bad_input(message()))?;
-    Ok((rows, last.is_some()))
-}
-
-fn write_cursor((created_at, job_id): &JobPlace) -> String {
-    URL_SAFE_NO_PAD.encode(format!("job:{created_at}:{job_id}"))
-}
-
-fn read_cursor(text: &str) -> Result<JobPlace, Error> {
-    let place = || {
-        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
-        let (created_at, job_id) = text.strip_prefix("job:")?.split_once(':')?;
-        let known = !job_id.contains('\0');
-        known.then_some((created_at.parse().ok()?, job_id.to_owned()))
-    };
-    place().ok_or_else(|| bad_input("not a cursor of this list"))
 }
 
 /// A job with its place.
@@ -134,10 +104,7 @@ struct JobEdge {
 struct JobConnection {
     jobs: Vec<Job>,
     page: JobsPage,
-    /// Whether there are more in the direction in which the page was read.
-    more: bool,
-    /// Whether there are more on the side from which it was read.
-    other: bool,
+    ends: Ends,
 }
 
 /// A page of jobs.
@@ -146,7 +113,7 @@ impl JobConnection {
     /// The jobs with their places.
     async fn edges(&self) -> Vec<InOrder<JobEdge>> {
         let edge = |job: &Job| JobEdge {
-            cursor: write_cursor(&job.place()),
+            cursor: LIST.write(&job.place()),
             node: InOrder(job.clone()),
         };
         self.jobs.iter().map(edge).map(InOrder).collect()
@@ -159,18 +126,8 @@ impl JobConnection {
 
     /// Where the page stands among the others.
     async fn page_info(&self) -> InOrder<PageInfo> {
-        let (has_next_page, has_previous_page) = if self.page.from_end {
-            (self.other, self.more)
-        } else {
-            (self.more, self.other)
-        };
-        let cursor = |job: Option<&Job>| job.map(|job| write_cursor(&job.place()));
-        InOrder(PageInfo {
-            has_next_page,
-            has_previous_page,
-            start_cursor: cursor(self.jobs.first()),
-            end_cursor: cursor(self.jobs.last()),
-        })
+        let places: Vec<_> = self.jobs.iter().map(Job::place).collect();
+        InOrder(LIST.info(self.ends, places.first(), places.last()))
     }
 
     /// How many jobs there are on all pages; counted only when asked for.

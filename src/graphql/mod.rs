@@ -37,6 +37,7 @@ mod job_commands;
 mod job_input;
 mod job_progress;
 mod jobs;
+mod listed;
 mod live;
 mod loaders;
 mod measure;

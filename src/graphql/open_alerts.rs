@@ -8,7 +8,7 @@ use async_graphql::{Context, Error, OutputType, ServerResult, Value};
 use dataloader::BatchFn;
 
 use super::alerts::Alert;
-use super::error::bad_input;
+use super::listed::at_most;
 use super::loaders::{Loaded, Reads};
 use super::meta::{field_with, input};
 use super::order::InOrder;
@@ -82,11 +82,7 @@ async fn rows(
 ) -> Result<Vec<InOrder<Alert>>, Error> {
     let limit = match first {
         None => OPEN_DEFAULT,
-        Some(first) => {
-            let size = usize::try_from(first).ok().filter(|size| *size <= OPEN_MAX);
-            let message = || format!("first is not between 0 and {OPEN_MAX}");
-            size.ok_or_else(|| bad_input(message()))?
-        }
+        Some(first) => at_most("first", first, OPEN_MAX)?,
     };
     let asked = Arc::new(OpenAlerts {
         parent,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use entity::{
     configuration_desired, configuration_evidence_due, configuration_parameters,
-    configuration_settings, configuration_values, devices, jobs,
+    configuration_settings, configuration_values, devices, job_targets, jobs,
 };
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::Value as Json;
@@ -173,6 +173,31 @@ pub async fn serving_among(store: &Store, device_keys: &[i64]) -> Result<Vec<Str
         .order_by_asc(devices::Column::DeviceId)
         .into_tuple::<String>();
     query.all(store.readers()).await.doing("read devices")
+}
+
+/// What some devices are being told by jobs that are open: by their keys, the payloads in the order in which
+/// they were told.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn telling(
+    store: &Store,
+    device_keys: &[i64],
+) -> Result<Vec<(i64, Option<String>)>, StoreError> {
+    let keys = List::Int(device_keys.to_vec());
+    let device = job_targets::Column::DeviceKey;
+    let query = job_targets::Entity::find()
+        .select_only()
+        .column(device)
+        .column(jobs::Column::Payload)
+        .inner_join(jobs::Entity)
+        .filter(jobs::Column::JobType.eq("UPDATE_POS_CONFIG"))
+        .filter(job_targets::Column::Status.is_null())
+        .filter(is_among(device, keys, store.backend()))
+        .order_by_asc(jobs::Column::CreatedAt)
+        .order_by_asc(jobs::Column::Position)
+        .into_tuple::<(i64, Option<String>)>();
+    query.all(store.readers()).await.doing("read jobs")
 }
 
 /// The devices that take configuration, at a site or all, in the order of their ids.

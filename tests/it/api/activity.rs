@@ -347,6 +347,7 @@ async fn the_pages_of_a_server_have_the_tracker_where_it_may_be() {
 #[tokio::test]
 async fn what_is_packed_is_taken_of_those_alone_who_are_known() {
     on_each_database(async |app| {
+        app.close_to_strangers().await;
         let key = key(app, of_pages()).await;
         let body = body(&json!([seen("/", 0)]));
         let packed = || {
