@@ -1,7 +1,7 @@
 //! What is known when the rules begin to be evaluated: it is read from what is folded, so that nothing of
 //! it is kept anywhere else.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use entity::{device_metrics as metrics, device_status};
@@ -26,6 +26,8 @@ use crate::store::{Columns, EVENTS_MAX, EntityType, Place, Store, StoreError};
 
 /// Devices that were heard of this long before are watched; of those that were not, it is known.
 const REMEMBERED_MS: i64 = 7 * 24 * 3_600 * 1_000;
+/// Sites whose hours are read together: each may have those of some hundred dates.
+const SITES_AT_ONCE: usize = 100;
 
 /// Reads the rules, the fleet, what was heard of it last, and the open alerts.
 pub(super) async fn evaluator(ingest: &Ingest) -> Result<Evaluator, AlertError> {
@@ -75,7 +77,6 @@ async fn read_fleet(
     store: &Store,
     evaluator: &mut Evaluator,
 ) -> Result<Vec<device_status::Model>, StoreError> {
-    let allowance = Store::own_allowance();
     let mut statuses = Vec::new();
     let mut sites = BTreeSet::new();
     let mut page = fleet::IdPage {
@@ -97,12 +98,22 @@ async fn read_fleet(
             statuses.extend(row.status.clone());
         }
     }
-    let sites: Vec<i64> = sites.into_iter().collect();
-    for sites in sites.chunks(EVENTS_MAX) {
-        let calendars = schedules::calendars(store, sites, &allowance).await?;
-        evaluator.fleet.calendars.extend(calendars);
-    }
+    read_hours(store, &mut evaluator.fleet, &sites).await?;
     Ok(statuses)
+}
+
+/// Reads the hours of some sites: of a few at once, so that those of a large fleet can be read too.
+async fn read_hours(
+    store: &Store,
+    fleet: &mut Fleet,
+    sites: &BTreeSet<i64>,
+) -> Result<(), StoreError> {
+    let sites: Vec<i64> = sites.iter().copied().collect();
+    for sites in sites.chunks(SITES_AT_ONCE) {
+        let calendars = schedules::calendars(store, sites, &Store::own_allowance()).await?;
+        fleet.calendars.extend(calendars);
+    }
+    Ok(())
 }
 
 fn device_of(row: &fleet::DeviceRow) -> Device {
@@ -263,10 +274,7 @@ pub(super) async fn reschedule(store: &Store, evaluator: &mut Evaluator) -> Resu
     if sites.is_empty() {
         return Ok(());
     }
-    let keys: Vec<i64> = sites.iter().copied().collect();
-    let calendars = schedules::calendars(store, &keys, &Store::own_allowance()).await?;
-    let calendars: HashMap<i64, _> = calendars;
-    evaluator.fleet.calendars.extend(calendars);
+    read_hours(store, &mut evaluator.fleet, &sites).await?;
     evaluator.renewed(&sites);
     Ok(())
 }
