@@ -15,10 +15,10 @@ use super::verdict::{Begin, Cause, Verdict};
 use super::{AlertError, DECISIONS_MAX};
 use crate::event::{Instant, NewEvent, Provenance, own_id};
 use crate::history::alerts::{self, AlertRow};
-use crate::ingest::Ingest;
+use crate::ingest::{Given, Ingest, Patience, Registering};
 use crate::kinds::{Draft, Kind, Refusal};
 use crate::projections::alerts::cause_entity;
-use crate::store::{AppendError, Expect, Outcome, Store, StoreError};
+use crate::store::{AppendError, Appended, Expect, Outcome, Store, StoreError};
 
 /// Namespace of the ids of alerts and their steps.
 const ALERTS: Uuid = Uuid::from_u128(0xc2a7_94d1_0e5b_4f83_8a60_5f27_d1b9_4e36);
@@ -95,7 +95,7 @@ async fn together(ingest: &Ingest, verdicts: &[Verdict]) -> Result<bool, AlertEr
     if events.is_empty() {
         return Ok(true);
     }
-    let appended = match ingest.command(events, expect).await {
+    let appended = match append(ingest, events, expect).await {
         Err(AppendError::Stale { .. }) => return Ok(false),
         appended => appended?,
     };
@@ -105,6 +105,25 @@ async fn together(ingest: &Ingest, verdicts: &[Verdict]) -> Result<bool, AlertEr
         }
     }
     Ok(true)
+}
+
+/// Appends steps on the versions that they were decided on, and waits for a place in the queue: to begin
+/// anew because others have filled it would give every device its time once more.
+async fn append(
+    ingest: &Ingest,
+    events: Vec<NewEvent>,
+    expect: Vec<Expect>,
+) -> Result<Appended, AppendError> {
+    let given = |event| (Some(Kind::AlertTransition), Ok(event));
+    let given: Vec<Given> = events.into_iter().map(given).collect();
+    let expecting = Registering {
+        registrations: Vec::new(),
+        expect,
+    };
+    let patience = Patience::Unlimited;
+    ingest
+        .record_registering(expecting, (given, None), patience)
+        .await
 }
 
 /// The alerts that concern verdicts, by the names of their causes.
@@ -332,7 +351,7 @@ pub(super) async fn reopen(ingest: &Ingest, alert_id: &str) -> Result<(), AlertE
     };
     let event = moved(store, &row, &step).await?;
     let expect = Expect::changing(entity, version);
-    match ingest.command(vec![event], Some(expect)).await {
+    match append(ingest, vec![event], vec![expect]).await {
         Ok(_) | Err(AppendError::Stale { .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }
