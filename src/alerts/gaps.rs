@@ -18,6 +18,10 @@ use crate::timers::Timers;
 
 /// A report this much older than when it was heard is history, not a sign of life.
 pub(super) const LIVE_MS: i64 = 10 * 60 * 1_000;
+/// How far back it is added up for how long a device was silent while its site was at work, at least.
+const LOOKED_BACK_MS: i64 = 14 * 24 * 3_600 * 1_000;
+/// The same in times that the device may be silent: a site is at work in a tenth of all time at least.
+const LOOKED_BACK_LIMITS: i64 = 10;
 /// A clock that goes back by more than this has been set.
 const CLOCK_SET_MS: i64 = 1_000;
 
@@ -258,8 +262,10 @@ impl Gaps {
             return None;
         }
         let limit_ms = self.limit_ms(key);
-        // what was longer ago than its whole time says nothing more
-        let since = watched.heard_at.max(now.plus_ms(-limit_ms));
+        // what was much longer ago than its whole time says nothing more
+        let looked_back_ms = limit_ms.saturating_mul(LOOKED_BACK_LIMITS);
+        let looked_back_ms = looked_back_ms.max(LOOKED_BACK_MS);
+        let since = watched.heard_at.max(now.plus_ms(-looked_back_ms));
         let due = fleet.at_work_for(watched.site, since, limit_ms);
         (due > now).then_some(due)
     }
