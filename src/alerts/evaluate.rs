@@ -174,6 +174,10 @@ impl Evaluator {
         let Some((key, site)) = key.zip(cell(registration::Column::SiteKey).int()) else {
             return;
         };
+        if !self.fleet.calendars.contains_key(&site) {
+            // the hours of a site are not read before it has a device
+            self.rescheduled.insert(site);
+        }
         let registered = (event.fact.occurred_at, event.position);
         let lifecycle = cell(registration::Column::Lifecycle).text();
         let is_active = lifecycle.is_none_or(|word| word == "ACTIVE");

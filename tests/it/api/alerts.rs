@@ -217,28 +217,54 @@ async fn a_job_that_failed_opens_an_alert_and_the_same_that_completes_closes_it(
 async fn silence_while_the_site_is_closed_counts_from_when_it_opens() {
     on_each_database(async |app| {
         app.fleet().await;
-        let hours = |day: &str| {
-            json!({ "siteSchedule": { "siteId": "market", "dayOfWeek": day,
-                "openTime": "14:00", "closeTime": "18:00" } })
-        };
-        app.record(json!([hours("MONDAY"), hours("TUESDAY")])).await;
-        let mut steps = follow(app).await;
-        heard(app, &["till-3", "till-1", "till-2"]).await;
-        for _ in 0..14 {
-            app.clock.advance_ms(600_000);
-            heard(app, &["till-1", "till-2"]).await;
-        }
-        // till-1 and till-2 report every 10 minutes, and say that they would every 30 s
-        let mut of_market = Vec::new();
-        while of_market.is_empty() {
-            let step = step(&mut steps.0, &steps.1).await;
-            if step["siteId"] == "market" {
-                of_market.push(step["occurredAt"].clone());
-            }
-        }
-        assert_eq!(of_market, [json!("2026-11-23T14:05:00Z")]);
+        opens_at_two(app, "market").await;
+        silent_until_it_opens(app, ("market", "till-3")).await;
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_hours_of_a_site_count_for_its_first_device_too() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let site = json!({ "siteRegistration": { "siteId": "pier", "name": "Pier",
+            "timeZone": "Europe/London" } });
+        app.record(json!([site])).await;
+        opens_at_two(app, "pier").await;
+        app.restart().await;
+        let device = json!({ "deviceRegistration": { "deviceId": "till-4", "siteId": "pier",
+            "deviceType": "POS_TERMINAL" } });
+        app.record(json!([device])).await;
+        silent_until_it_opens(app, ("pier", "till-4")).await;
+    })
+    .await;
+}
+
+async fn opens_at_two(app: &TestApp, site: &str) {
+    let hours = |day: &str| {
+        json!({ "siteSchedule": { "siteId": site, "dayOfWeek": day,
+            "openTime": "14:00", "closeTime": "18:00" } })
+    };
+    app.record(json!([hours("MONDAY"), hours("TUESDAY")])).await;
+}
+
+/// A device at a site that opens at 14:00 is heard of at 12:00 only.
+async fn silent_until_it_opens(app: &TestApp, (site, device): (&str, &str)) {
+    let mut steps = follow(app).await;
+    heard(app, &[device, "till-1", "till-2"]).await;
+    for _ in 0..14 {
+        app.clock.advance_ms(600_000);
+        heard(app, &["till-1", "till-2"]).await;
+    }
+    // till-1 and till-2 report every 10 minutes, and say that they would every 30 s
+    let mut of_site = Vec::new();
+    while of_site.is_empty() {
+        let step = step(&mut steps.0, &steps.1).await;
+        if step["siteId"] == site {
+            of_site.push(step["occurredAt"].clone());
+        }
+    }
+    assert_eq!(of_site, [json!("2026-11-23T14:05:00Z")]);
 }
 
 #[tokio::test]
