@@ -174,9 +174,12 @@ async fn step(
             Ok(Some(opened(begin, named, silenced.filter(|s| *s > 0))?))
         }
         (Verdict::Ends(end), Some(row)) => {
+            let Some(at) = ended_at(row, end.at, now) else {
+                return Ok(None);
+            };
             let step = Step {
                 state: "RESOLVED",
-                at: end.at.max(Instant(row.started_at)),
+                at,
                 by: BY,
                 reason: Some(&end.reason),
                 silenced_seconds: None,
@@ -184,6 +187,16 @@ async fn step(
             Ok(Some(moved(store, row, &step).await?))
         }
     }
+}
+
+/// When an alert ends by an end of its cause; `None` for the end of what was before it, which is told late
+/// or by a node that lags behind. One that begins in the future is of a clock that was wrong.
+fn ended_at(row: &AlertRow, at: Instant, now: Instant) -> Option<Instant> {
+    let started_at = Instant(row.started_at);
+    if at >= started_at {
+        return Some(at);
+    }
+    (started_at > now).then_some(now)
 }
 
 /// A cause by the names that people use.

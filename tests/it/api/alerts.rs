@@ -205,10 +205,17 @@ async fn a_job_that_failed_opens_an_alert_and_the_same_that_completes_closes_it(
             .await;
         let opened = next(&mut steps, "OPEN", "job/night").await;
         assert_eq!(opened["ruleId"], "job-failure");
+        // that it completed before says nothing of now
+        let mut late = outcome("COMPLETED");
+        let before = app.clock.now().plus_ms(-60_000);
+        late["jobOutcome"]["occurredAt"] = json!(before.to_string());
+        app.record(json!([late])).await;
+        app.clock.advance_ms(60_000);
         app.record(json!([outcome("ERROR"), outcome("COMPLETED")]))
             .await;
         let closed = next(&mut steps, "RESOLVED", "job/night").await;
         assert_eq!(closed["alertId"], opened["alertId"]);
+        assert_eq!(closed["durationMs"], "60000");
     })
     .await;
 }
