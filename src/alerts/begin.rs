@@ -128,6 +128,7 @@ fn device_of(row: &fleet::DeviceRow) -> Device {
         state: status.and_then(|status| status.state.clone()),
         state_at: (Instant(state_at), Position(position)),
         provenance: Provenance::Real,
+        interval_seconds: None,
     }
 }
 
@@ -184,11 +185,12 @@ fn remember_one(evaluator: &mut Evaluator, event: &Event, open: &[AlertRow], now
     known.provenance = fact.provenance;
     let site = known.site;
     let interval = fact.cell(metrics::Column::CollectionIntervalSeconds);
+    let interval = known.reports_every(interval.int());
     let sign = Sign {
         device,
         reported_at: fact.occurred_at,
         heard_at: fact.occurred_at.min(now),
-        interval_seconds: interval.int(),
+        interval_seconds: interval,
         provenance: fact.provenance,
     };
     for gaps in &mut evaluator.gaps {

@@ -8,6 +8,9 @@ use crate::schedule::Calendar;
 
 /// Changes of a calendar at most that are looked through for the end of a silence.
 const CHANGES_MAX: usize = 200;
+/// The longest interval of reports that a device is believed, in seconds: a day. Else it could say that it
+/// is to be missed by nobody.
+const INTERVAL_SECONDS_MAX: i64 = 24 * 3_600;
 
 /// A device, as far as rules ask for it.
 #[derive(Clone, Debug)]
@@ -24,9 +27,18 @@ pub(super) struct Device {
     pub(super) state_at: (Instant, Position),
     /// Where its newest reading comes from.
     pub(super) provenance: Provenance,
+    /// Every how many seconds it says that it reports, as far as that is believed.
+    pub(super) interval_seconds: Option<i64>,
 }
 
 impl Device {
+    /// Takes the interval that a reading says, if it says one, and answers with what is believed of it.
+    pub(super) fn reports_every(&mut self, seconds: Option<i64>) -> Option<i64> {
+        let believed = seconds.map(|seconds| seconds.min(INTERVAL_SECONDS_MAX));
+        self.interval_seconds = believed.or(self.interval_seconds);
+        self.interval_seconds
+    }
+
     /// Whether somebody works on it.
     pub(super) fn is_in_maintenance(&self) -> bool {
         self.state.as_deref() == Some("MAINTENANCE")
@@ -161,5 +173,22 @@ mod tests {
         assert_eq!(passed, "2026-11-24T09:05:00Z");
         let passed = at_work_for("10:00", 300_000);
         assert_eq!(passed, "2026-11-23T10:05:00Z");
+    }
+
+    #[test]
+    fn the_interval_of_a_device_is_the_last_it_told_and_a_day_at_most() {
+        let mut device = Device {
+            site: 1,
+            is_active: true,
+            registered: (Instant::OLDEST, Position::START),
+            state: None,
+            state_at: (Instant::OLDEST, Position::START),
+            provenance: Provenance::Real,
+            interval_seconds: None,
+        };
+        assert_eq!(device.reports_every(None), None);
+        assert_eq!(device.reports_every(Some(600)), Some(600));
+        assert_eq!(device.reports_every(None), Some(600));
+        assert_eq!(device.reports_every(Some(1_000_000)), Some(86_400));
     }
 }

@@ -20,6 +20,7 @@ fn fleet(devices: &[(i64, i64)]) -> Fleet {
             state: None,
             state_at: (Instant::OLDEST, Position::START),
             provenance: Provenance::Real,
+            interval_seconds: None,
         };
         (*key, device)
     };

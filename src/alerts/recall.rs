@@ -3,6 +3,7 @@
 use super::begin::cause_of;
 use super::evaluate::Evaluator;
 use super::rates::{Fault, at_least};
+use super::runs::apart_ms;
 use super::verdict::Cause;
 use crate::event::{Instant, Position, Provenance};
 use crate::history::alerts::{self, AlertRow};
@@ -26,7 +27,10 @@ pub(super) async fn all(
         let runs = evaluator.runs.iter_mut();
         let mut of_rule = runs.filter(|runs| runs.rule_id() == row.rule_id);
         if let (Some(runs), Some(key)) = (of_rule.next(), row.device_key) {
-            runs.remember(key, Instant(row.started_at));
+            let device = evaluator.fleet.devices.get(&key);
+            let interval = device.and_then(|device| device.interval_seconds);
+            let measured_by = now.plus_ms(apart_ms(interval));
+            runs.remember(key, Instant(row.started_at), measured_by);
         }
     }
     states(store, evaluator, open).await?;

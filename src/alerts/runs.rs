@@ -11,6 +11,7 @@ use super::fleet::{Fleet, Scope};
 use super::rule::{Metric, Rule};
 use super::verdict::{Begin, Cause, End, Verdict};
 use crate::event::Instant;
+use crate::timers::Timers;
 
 /// How far two readings of a device may lie apart without breaking a run, at least.
 const APART_MS: i64 = 300_000;
@@ -36,8 +37,17 @@ pub(super) struct Reading {
     pub(super) at: Instant,
     /// What was measured.
     pub(super) value: f64,
+    /// When that was heard.
+    pub(super) heard_at: Instant,
     /// How far readings may lie apart.
     pub(super) apart_ms: i64,
+}
+
+impl Reading {
+    /// When its device is to be measured again.
+    fn measured_by(&self) -> Instant {
+        self.heard_at.plus_ms(self.apart_ms)
+    }
 }
 
 /// How far two readings of a device that reports every so many seconds may lie apart.
@@ -53,6 +63,8 @@ pub(super) struct Runs {
     pub(super) metric: Metric,
     scope: Scope,
     devices: HashMap<i64, Run>,
+    /// When devices of which there is an alert are not measured any more.
+    due: Timers<i64>,
     /// Readings with which a device may have been beyond for long enough.
     pub(super) candidates: Vec<Reading>,
 }
@@ -65,6 +77,7 @@ impl Runs {
             metric,
             scope,
             devices: HashMap::new(),
+            due: Timers::default(),
             candidates: Vec::new(),
         }
     }
@@ -74,8 +87,8 @@ impl Runs {
         &self.rule.rule_id
     }
 
-    /// Begins with a device of which there is an alert.
-    pub(super) fn remember(&mut self, key: i64, since: Instant) {
+    /// Begins with a device of which there is an alert, and gives it a time to be measured again.
+    pub(super) fn remember(&mut self, key: i64, since: Instant, measured_by: Instant) {
         let run = Run {
             newest_at: since,
             is_beyond: true,
@@ -83,6 +96,7 @@ impl Runs {
             is_told: true,
         };
         self.devices.insert(key, run);
+        self.due.set(key, measured_by);
     }
 
     /// How long a device must be beyond, in milliseconds.
@@ -110,6 +124,9 @@ impl Runs {
             since: None,
             is_told: false,
         });
+        if run.is_told {
+            self.due.set(device, reading.measured_by());
+        }
         if at < run.newest_at {
             run.since = None;
             self.devices.insert(device, run);
@@ -129,6 +146,7 @@ impl Runs {
         } else {
             run.since = None;
             if std::mem::take(&mut run.is_told) {
+                self.due.clear(&device);
                 let reason = "it is not beyond the threshold any more";
                 verdicts.push(self.ends(device, at, reason));
             }
@@ -151,9 +169,21 @@ impl Runs {
         if is_meant {
             return;
         }
+        self.forget((key, now), "it is out of use or elsewhere", verdicts);
+    }
+
+    /// Finds devices that are not measured any more: whether they are beyond, nobody knows.
+    pub(super) fn look(&mut self, now: Instant, verdicts: &mut Vec<Verdict>) {
+        for (at, key) in self.due.due(now) {
+            self.forget((key, at), "it is not measured any more", verdicts);
+        }
+    }
+
+    fn forget(&mut self, (key, at): (i64, Instant), reason: &str, verdicts: &mut Vec<Verdict>) {
+        self.due.clear(&key);
         let run = self.devices.remove(&key);
         if run.is_some_and(|run| run.is_told) {
-            verdicts.push(self.ends(key, now, "it is out of use or elsewhere"));
+            verdicts.push(self.ends(key, at, reason));
         }
     }
 
@@ -180,6 +210,7 @@ impl Runs {
             return;
         };
         run.is_told = true;
+        self.due.set(reading.device, reading.measured_by());
         let (value, threshold) = (reading.value, self.metric.threshold);
         let reason = format!(
             "{} is {value}, beyond {threshold}, for {} s",
