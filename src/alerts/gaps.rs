@@ -149,12 +149,7 @@ impl Gaps {
     }
 
     /// A device was heard of: what was said of its silence, and of that of its site, is over.
-    fn returned(
-        &mut self,
-        (key, since): (i64, Instant),
-        sign: Sign,
-        verdicts: &mut Vec<Verdict>,
-    ) {
+    fn returned(&mut self, (key, since): (i64, Instant), sign: Sign, verdicts: &mut Vec<Verdict>) {
         let Some(watched) = self.devices.get(&key).cloned() else {
             return;
         };

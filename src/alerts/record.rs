@@ -221,7 +221,7 @@ impl Named {
                 if let Some(key) = store.names().site_of_device(*key) {
                     site = store.id(key).await?;
                 }
-                format!("device/{}", device.as_deref().unwrap_or_default())
+                device_cause(device.as_deref())
             }
             Cause::Site(key) => {
                 site = store.id(*key).await?;
@@ -250,6 +250,11 @@ impl Named {
             alert_id,
         })
     }
+}
+
+/// A device as the cause of an alert.
+pub(super) fn device_cause(id: Option<&str>) -> String {
+    format!("device/{}", id.unwrap_or_default())
 }
 
 fn opened(begin: &Begin, named: &Named, silenced: Option<i64>) -> Result<NewEvent, Refusal> {

@@ -201,9 +201,7 @@ impl Runs {
         if run.is_told || !run.is_beyond {
             return;
         }
-        let since = run_of(readings, reading.apart_ms, |value| {
-            self.metric.is_beyond(value)
-        });
+        let since = since_of(&self.metric, readings, reading.apart_ms);
         run.since = since;
         let for_ms = i64::from(self.metric.for_seconds) * 1_000;
         let Some(since) = since.filter(|since| since.plus_ms(for_ms) <= reading.at) else {
@@ -230,6 +228,11 @@ impl Runs {
         }));
     }
 
+    /// Since when the newest of some readings and all before it without a break are beyond.
+    pub(super) fn since(&self, readings: &[(Instant, f64)], apart_ms: i64) -> Option<Instant> {
+        since_of(&self.metric, readings, apart_ms)
+    }
+
     fn ends(&self, key: i64, at: Instant, reason: &str) -> Verdict {
         Verdict::Ends(End {
             rule_id: self.rule.rule_id.clone(),
@@ -238,6 +241,10 @@ impl Runs {
             reason: reason.to_owned(),
         })
     }
+}
+
+fn since_of(metric: &Metric, readings: &[(Instant, f64)], apart_ms: i64) -> Option<Instant> {
+    run_of(readings, apart_ms, |value| metric.is_beyond(value))
 }
 
 /// Since when the newest of some readings and all before it without a break are beyond; `None` when the
