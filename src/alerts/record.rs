@@ -16,6 +16,7 @@ use super::{AlertError, DECISIONS_MAX};
 use crate::event::{Instant, NewEvent, Provenance, own_id};
 use crate::history::alerts::{self, AlertRow};
 use crate::ingest::{Given, Ingest, Patience, Registering};
+use crate::kinds::alert_transition::SILENCED_SECONDS_MAX;
 use crate::kinds::{Draft, Kind, Refusal};
 use crate::projections::alerts::cause_entity;
 use crate::store::{AppendError, Appended, Expect, Outcome, Store, StoreError};
@@ -170,8 +171,9 @@ async fn step(
                 return Ok(None);
             }
             let silenced = held.iter().filter_map(|row| row.silenced_until).max();
-            let silenced = silenced.map(|until| (until - now.0) / 1_000_000);
-            Ok(Some(opened(begin, named, silenced.filter(|s| *s > 0))?))
+            let silenced = silenced.filter(|until| *until > now.0);
+            let silenced = silenced.map(|until| silenced_seconds(begin.at, Instant(until)));
+            Ok(Some(opened(begin, named, silenced)?))
         }
         (Verdict::Ends(end), Some(row)) => {
             let Some(at) = ended_at(row, end.at, now) else {
@@ -187,6 +189,13 @@ async fn step(
             Ok(Some(moved(store, row, &step).await?))
         }
     }
+}
+
+/// For how long an alert is silenced from when it is opened, so that it is open again when that was to be.
+fn silenced_seconds(at: Instant, until: Instant) -> i64 {
+    let microseconds = until.0.saturating_sub(at.0);
+    let seconds = microseconds.saturating_add(999_999).div_euclid(1_000_000);
+    seconds.clamp(1, SILENCED_SECONDS_MAX)
 }
 
 /// When an alert ends by an end of its cause; `None` for the end of what was before it, which is told late
