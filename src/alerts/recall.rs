@@ -4,14 +4,14 @@ use std::collections::HashSet;
 
 use entity::device_state_history as change;
 
-use super::begin::cause_of;
+use super::begin::{Open, cause_of};
 use super::evaluate::Evaluator;
 use super::rates::{Fault, at_least};
 use super::record;
 use super::runs::apart_ms;
 use super::verdict::{Cause, Verdict};
 use crate::event::{Event, Instant, Position, Provenance};
-use crate::history::alerts::{self, AlertRow};
+use crate::history::alerts;
 use crate::kinds::{Filter, Kind, Operand};
 use crate::store::{Columns, Order, PageQuery, Scope, Store, StoreError};
 
@@ -28,10 +28,10 @@ const DEVICES_AT_ONCE: usize = 250;
 pub(super) async fn all(
     store: &Store,
     evaluator: &mut Evaluator,
-    open: &[AlertRow],
+    open: &Open<'_>,
     now: Instant,
 ) -> Result<(), StoreError> {
-    for row in open {
+    for row in open.rows {
         if let Some(until) = row.silenced_until.filter(|_| row.state == "SILENCED") {
             evaluator.silenced.set(row.alert_id.clone(), Instant(until));
         }
@@ -52,7 +52,7 @@ pub(super) async fn all(
 async fn states(
     store: &Store,
     evaluator: &mut Evaluator,
-    open: &[AlertRow],
+    open: &Open<'_>,
 ) -> Result<(), StoreError> {
     let query = PageQuery {
         kind: Kind::DeviceStateChange,
@@ -85,9 +85,7 @@ async fn states(
                 let Some(event) = first.or(page.first()) else {
                     continue;
                 };
-                let is_told = open
-                    .iter()
-                    .any(|row| row.rule_id == states.rule_id() && row.device_key == Some(*key));
+                let is_told = open.has_device(states.rule_id(), *key);
                 states.remember(*key, event.fact.occurred_at, is_told);
             }
         }
@@ -99,7 +97,7 @@ async fn states(
 async fn errors(
     store: &Store,
     evaluator: &mut Evaluator,
-    open: &[AlertRow],
+    open: &Open<'_>,
     now: Instant,
 ) -> Result<(), StoreError> {
     let Evaluator {
@@ -109,7 +107,8 @@ async fn errors(
         ..
     } = evaluator;
     for rates in rates {
-        let of_rule = open.iter().filter(|row| row.rule_id == rates.rule_id());
+        let rows = open.rows.iter();
+        let of_rule = rows.filter(|row| row.rule_id == rates.rule_id());
         let causes: Vec<Cause> = of_rule.filter_map(cause_of).collect();
         for cause in causes {
             rates.remember(cause, now);
