@@ -294,7 +294,7 @@ fn is_meant(fleet: &Fleet, scope: &Scope, cause: &Cause) -> bool {
             let device = fleet.devices.get(key);
             device.is_some_and(|device| device.is_active && scope.has(*key, device.site))
         }
-        Cause::Site(key) => scope.has_site(*key),
+        Cause::Site(key) => scope.reaches_site(fleet, *key),
         Cause::Job(_) | Cause::Fleet => true,
     }
 }

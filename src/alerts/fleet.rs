@@ -118,6 +118,20 @@ impl Scope {
             Self::Some { sites, .. } => sites.contains(&site),
         }
     }
+
+    /// Whether a whole site is, or a device that stands there.
+    pub(super) fn reaches_site(&self, fleet: &Fleet, site: i64) -> bool {
+        let stands_there = |device: &i64| {
+            let device = fleet.devices.get(device);
+            device.is_some_and(|device| device.site == site)
+        };
+        match self {
+            Self::All => true,
+            Self::Some { sites, devices } => {
+                sites.contains(&site) || devices.iter().any(stands_there)
+            }
+        }
+    }
 }
 
 #[cfg(test)]
