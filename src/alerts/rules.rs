@@ -17,6 +17,8 @@ use crate::store::{AppendError, Expect, Outcome, Store, StoreError};
 const RULES: Uuid = Uuid::from_u128(0x51c3_6f0e_7a18_4b6d_9d0f_3b0c_7e94_21d5);
 /// What counts how many rules there are, so that two who make one at once do not make one too many.
 const ALL: &str = "alert-rules";
+/// What the rules call themselves where faults are told.
+const SOURCE: &str = "the rules of alerts";
 
 /// How a command on a rule is known again, on what it was decided, and who gives it.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +41,7 @@ pub async fn all_rules(store: &Store) -> Result<Vec<Rule>, StoreError> {
     let mut rules: Vec<Rule> = Rule::defaults().into();
     rules.retain(|rule| !is_changed(rule));
     let rows = rows.into_iter().filter(|row| row.state != "DELETED");
-    rules.extend(rows.filter_map(of_row));
+    rules.extend(rows.filter_map(|row| of_row(store, row)));
     let is_made = |rule: &Rule| !Rule::defaults().iter().any(|d| d.rule_id == rule.rule_id);
     rules.sort_by_key(is_made);
     Ok(rules)
@@ -54,9 +56,18 @@ pub async fn rule_by_id(store: &Store, rule_id: &str) -> Result<Option<Rule>, St
     Ok(rules.into_iter().find(|rule| rule.rule_id == rule_id))
 }
 
-fn of_row(row: RuleRow) -> Option<Rule> {
+/// A rule as it was written. One that cannot be read is told as a fault, since nobody is alerted by it.
+fn of_row(store: &Store, row: RuleRow) -> Option<Rule> {
+    let spec = match serde_json::from_str(&row.spec) {
+        Ok(spec) => spec,
+        Err(error) => {
+            let message = format!("rule {} cannot be read: {error}", row.rule_id);
+            store.faults().tell(SOURCE, store.clock().now(), message);
+            return None;
+        }
+    };
     Some(Rule {
-        spec: serde_json::from_str(&row.spec).ok()?,
+        spec,
         rule_id: row.rule_id,
         name: row.name,
         severity: row.severity,
