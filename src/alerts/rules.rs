@@ -4,9 +4,11 @@
 use entity::alert_rule_changes::Column;
 use uuid::Uuid;
 
-use super::rule::{RULES_MAX, Rule};
+use super::reach::Reach;
+use super::rule::{RULES_MAX, RULES_WITHIN_MAX, Rule};
 use super::{AlertError, DECISIONS_MAX};
 use crate::event::Provenance;
+use crate::history::Within;
 use crate::history::alerts::{self, RuleRow};
 use crate::ingest::Ingest;
 use crate::kinds::{Draft, Kind};
@@ -76,14 +78,15 @@ fn of_row(store: &Store, row: RuleRow) -> Option<Rule> {
     })
 }
 
-/// Makes a rule, with an id that follows from that of the command, and answers with it.
+/// Makes a rule, with an id that follows from that of the command, and answers with it. Whoever is bound to
+/// a part of the fleet makes a few for it, so that places are left for all others.
 ///
 /// # Errors
 /// When a value is out of bounds, there are too many rules, or it cannot be recorded.
 pub async fn create(
     ingest: &Ingest,
     mut rule: Rule,
-    asked: Asked<'_>,
+    (within, asked): (&Within, Asked<'_>),
 ) -> Result<String, AlertError> {
     rule.rule_id = Uuid::new_v5(&RULES, asked.event_id.as_bytes()).to_string();
     rule.check()?;
@@ -97,6 +100,9 @@ pub async fn create(
         if rules.len() >= RULES_MAX && !is_there {
             return Err(AlertError::TooMany);
         }
+        if !is_there && count_within(store, &rules, within).await? >= RULES_WITHIN_MAX {
+            return Err(AlertError::TooManyWithin);
+        }
         let state = state_of(&rule);
         match append(ingest, &rule, (state, asked), [one, all]).await {
             Err(AlertError::Append(AppendError::Stale { .. })) if is_there => {
@@ -107,6 +113,19 @@ pub async fn create(
         }
     }
     Err(AlertError::Contended)
+}
+
+/// How many rules are for nothing but a part of the fleet; of all of it they are not counted.
+async fn count_within(store: &Store, rules: &[Rule], within: &Within) -> Result<usize, StoreError> {
+    let mut count = 0;
+    if *within == Within::Whole {
+        return Ok(count);
+    }
+    for rule in rules {
+        let reach = Reach::of(store, &rule.spec, within).await?;
+        count += usize::from(reach.is_whole());
+    }
+    Ok(count)
 }
 
 /// Changes a rule: all of it that is not its id and what it watches for.

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::app::{TestApp, on_each_database, start};
 use super::socket::Socket;
 
-const STEPS: &str = "subscription($a: String) { alertTransitions(after: $a) { alertId ruleId cause
+pub(super) const STEPS: &str =
+    "subscription($a: String) { alertTransitions(after: $a) { alertId ruleId cause
     state deviceId siteId durationMs changedBy occurredAt reason } }";
 
 pub(super) fn metrics(device: &str, at: Instant) -> Value {
@@ -97,11 +98,11 @@ pub(super) async fn opened(app: &TestApp, devices: &[&str]) -> Vec<String> {
         .collect()
 }
 
-fn in_state(device: &str, state: &str) -> Value {
+pub(super) fn in_state(device: &str, state: &str) -> Value {
     json!({ "deviceStateChange": { "deviceId": device, "newState": state } })
 }
 
-async fn next(stream: &mut (Socket, String), state: &str, cause: &str) -> Value {
+pub(super) async fn next(stream: &mut (Socket, String), state: &str, cause: &str) -> Value {
     let step = step(&mut stream.0, &stream.1).await;
     assert_eq!(
         (&step["state"], &step["cause"]),
@@ -111,7 +112,7 @@ async fn next(stream: &mut (Socket, String), state: &str, cause: &str) -> Value 
     step
 }
 
-fn cpu(app: &TestApp, seconds_ago: i64, percent: i32) -> Value {
+pub(super) fn cpu(app: &TestApp, seconds_ago: i64, percent: i32) -> Value {
     let at = app.clock.now().plus_ms(-seconds_ago * 1_000);
     json!({ "deviceMetrics": { "deviceId": "till-1", "cpuPercent": percent,
         "occurredAt": at.to_string() } })
