@@ -26,6 +26,8 @@ struct Run {
     /// Since when it is beyond, if that is known.
     since: Option<Instant>,
     is_told: bool,
+    /// When it is to be measured again, or it is not any more.
+    measured_by: Instant,
 }
 
 /// A value at an instant.
@@ -94,6 +96,7 @@ impl Runs {
             is_beyond: true,
             since: Some(since),
             is_told: true,
+            measured_by,
         };
         self.devices.insert(key, run);
         self.due.set(key, measured_by);
@@ -123,9 +126,12 @@ impl Runs {
             is_beyond,
             since: None,
             is_told: false,
+            measured_by: reading.measured_by(),
         });
+        // of readings from before a restart it is read when they were heard
+        run.measured_by = run.measured_by.max(reading.measured_by());
         if run.is_told {
-            self.due.set(device, reading.measured_by());
+            self.due.set(device, run.measured_by);
         }
         if at < run.newest_at {
             run.since = None;
@@ -208,7 +214,7 @@ impl Runs {
             return;
         };
         run.is_told = true;
-        self.due.set(reading.device, reading.measured_by());
+        self.due.set(reading.device, run.measured_by);
         let (value, threshold) = (reading.value, self.metric.threshold);
         let reason = format!(
             "{} is {value}, beyond {threshold}, for {} s",
