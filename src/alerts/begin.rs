@@ -26,6 +26,8 @@ use crate::store::{Columns, EVENTS_MAX, EntityType, Place, Store, StoreError};
 
 /// Devices that were heard of this long before are watched; of those that were not, it is known.
 const REMEMBERED_MS: i64 = 7 * 24 * 3_600 * 1_000;
+/// Sites whose hours are read together: each may have those of some hundred dates.
+const SITES_AT_ONCE: usize = 100;
 
 /// Reads the rules, the fleet, what was heard of it last, and the open alerts.
 pub(super) async fn evaluator(ingest: &Ingest) -> Result<Evaluator, AlertError> {
@@ -63,11 +65,55 @@ pub(super) async fn evaluator(ingest: &Ingest) -> Result<Evaluator, AlertError> 
         }
         evaluator.rules.insert(rule.rule_id.clone(), scope);
     }
+    let open = Open::of(&open);
     remember(store, &mut evaluator, (&statuses, &open), now).await?;
     recall::all(store, &mut evaluator, &open, now).await?;
-    let outdated = outdated(&evaluator, &open, now);
+    let outdated = outdated(&evaluator, open.rows, now);
     evaluator.verdicts.extend(outdated);
     Ok(evaluator)
+}
+
+/// The open alerts, and by the ids of their rules those of devices and of whole sites.
+#[derive(Debug)]
+pub(super) struct Open<'a> {
+    pub(super) rows: &'a [AlertRow],
+    devices: HashSet<(&'a str, i64)>,
+    /// Since when the sites are silent.
+    sites: HashMap<(&'a str, i64), Instant>,
+}
+
+impl<'a> Open<'a> {
+    fn of(rows: &'a [AlertRow]) -> Self {
+        let (mut devices, mut sites) = (HashSet::new(), HashMap::new());
+        for row in rows {
+            let rule_id = row.rule_id.as_str();
+            match (row.device_key, row.site_key) {
+                (Some(device), _) => {
+                    devices.insert((rule_id, device));
+                }
+                (None, Some(site)) => {
+                    let since = Instant(row.started_at);
+                    sites.entry((rule_id, site)).or_insert(since);
+                }
+                (None, None) => {}
+            }
+        }
+        Self {
+            rows,
+            devices,
+            sites,
+        }
+    }
+
+    /// Whether there is one of a device by a rule.
+    pub(super) fn has_device(&self, rule_id: &str, device: i64) -> bool {
+        self.devices.contains(&(rule_id, device))
+    }
+
+    /// Since when there is one of a site by a rule.
+    fn site_since(&self, rule_id: &str, site: i64) -> Option<Instant> {
+        self.sites.get(&(rule_id, site)).copied()
+    }
 }
 
 /// Reads all devices and sites, and answers with what is newest of each device.
@@ -75,7 +121,6 @@ async fn read_fleet(
     store: &Store,
     evaluator: &mut Evaluator,
 ) -> Result<Vec<device_status::Model>, StoreError> {
-    let allowance = Store::own_allowance();
     let mut statuses = Vec::new();
     let mut sites = BTreeSet::new();
     let mut page = fleet::IdPage {
@@ -97,12 +142,22 @@ async fn read_fleet(
             statuses.extend(row.status.clone());
         }
     }
-    let sites: Vec<i64> = sites.into_iter().collect();
-    for sites in sites.chunks(EVENTS_MAX) {
-        let calendars = schedules::calendars(store, sites, &allowance).await?;
-        evaluator.fleet.calendars.extend(calendars);
-    }
+    read_hours(store, &mut evaluator.fleet, &sites).await?;
     Ok(statuses)
+}
+
+/// Reads the hours of some sites: of a few at once, so that those of a large fleet can be read too.
+async fn read_hours(
+    store: &Store,
+    fleet: &mut Fleet,
+    sites: &BTreeSet<i64>,
+) -> Result<(), StoreError> {
+    let sites: Vec<i64> = sites.iter().copied().collect();
+    for sites in sites.chunks(SITES_AT_ONCE) {
+        let calendars = schedules::calendars(store, sites, &Store::own_allowance()).await?;
+        fleet.calendars.extend(calendars);
+    }
+    Ok(())
 }
 
 fn device_of(row: &fleet::DeviceRow) -> Device {
@@ -117,6 +172,7 @@ fn device_of(row: &fleet::DeviceRow) -> Device {
         state: status.and_then(|status| status.state.clone()),
         state_at: (Instant(state_at), Position(position)),
         provenance: Provenance::Real,
+        interval_seconds: None,
     }
 }
 
@@ -139,12 +195,13 @@ async fn scope(store: &Store, rule: &Rule) -> Result<Scope, StoreError> {
 async fn remember(
     store: &Store,
     evaluator: &mut Evaluator,
-    (statuses, open): (&[device_status::Model], &[AlertRow]),
+    (statuses, open): (&[device_status::Model], &Open<'_>),
     now: Instant,
 ) -> Result<(), StoreError> {
     let since = now.plus_ms(-REMEMBERED_MS).0;
-    let silent: HashSet<i64> = open.iter().filter_map(|row| row.device_key).collect();
-    let sites: HashSet<i64> = open.iter().filter_map(|row| row.site_key).collect();
+    let rows = open.rows.iter();
+    let silent: HashSet<i64> = rows.clone().filter_map(|row| row.device_key).collect();
+    let sites: HashSet<i64> = rows.filter_map(|row| row.site_key).collect();
     let is_remembered = |row: &&device_status::Model| {
         let device = evaluator.fleet.devices.get(&row.device_key);
         row.last_seen_at.is_some_and(|at| at > since)
@@ -162,7 +219,7 @@ async fn remember(
     Ok(())
 }
 
-fn remember_one(evaluator: &mut Evaluator, event: &Event, open: &[AlertRow], now: Instant) {
+fn remember_one(evaluator: &mut Evaluator, event: &Event, open: &Open<'_>, now: Instant) {
     let fact = &event.fact;
     let Some(device) = fact.cell(metrics::Column::DeviceKey).int() else {
         return;
@@ -173,24 +230,18 @@ fn remember_one(evaluator: &mut Evaluator, event: &Event, open: &[AlertRow], now
     known.provenance = fact.provenance;
     let site = known.site;
     let interval = fact.cell(metrics::Column::CollectionIntervalSeconds);
+    let interval = known.reports_every(interval.int());
     let sign = Sign {
         device,
         reported_at: fact.occurred_at,
         heard_at: fact.occurred_at.min(now),
-        interval_seconds: interval.int(),
+        interval_seconds: interval,
         provenance: fact.provenance,
     };
     for gaps in &mut evaluator.gaps {
-        let of_rule = |row: &&AlertRow| row.rule_id == gaps.rule_id();
-        let of_device = |row: &AlertRow| row.device_key == Some(device);
-        let of_site = |row: &&AlertRow| row.device_key.is_none() && row.site_key == Some(site);
         let told = Told {
-            device: open.iter().filter(of_rule).any(of_device),
-            site: open
-                .iter()
-                .filter(of_rule)
-                .find(of_site)
-                .map(|row| Instant(row.started_at)),
+            device: open.has_device(gaps.rule_id(), device),
+            site: open.site_since(gaps.rule_id(), site),
         };
         gaps.remember(&evaluator.fleet, sign, told, now);
     }
@@ -215,6 +266,8 @@ fn outdated(evaluator: &Evaluator, open: &[AlertRow], now: Instant) -> Vec<Verdi
             reason: reason.to_owned(),
         })
     };
+    let gaps = evaluator.gaps.iter().map(|gaps| (gaps.rule_id(), gaps));
+    let gaps: HashMap<&str, &Gaps> = gaps.collect();
     let mut verdicts = Vec::new();
     for row in open {
         let Some(cause) = cause_of(row) else { continue };
@@ -222,8 +275,7 @@ fn outdated(evaluator: &Evaluator, open: &[AlertRow], now: Instant) -> Vec<Verdi
             verdicts.push(end(row, cause, "its rule was deleted or disabled"));
             continue;
         };
-        let is_gap = |gaps: &&Gaps| gaps.rule_id() == row.rule_id;
-        let is_meant = match evaluator.gaps.iter().find(is_gap) {
+        let is_meant = match gaps.get(row.rule_id.as_str()) {
             Some(gaps) => gaps.is_concerned_with(&cause),
             None => is_meant(&evaluator.fleet, scope, &cause),
         };
@@ -242,7 +294,7 @@ fn is_meant(fleet: &Fleet, scope: &Scope, cause: &Cause) -> bool {
             let device = fleet.devices.get(key);
             device.is_some_and(|device| device.is_active && scope.has(*key, device.site))
         }
-        Cause::Site(key) => scope.has_site(*key),
+        Cause::Site(key) => scope.reaches_site(fleet, *key),
         Cause::Job(_) | Cause::Fleet => true,
     }
 }
@@ -263,10 +315,7 @@ pub(super) async fn reschedule(store: &Store, evaluator: &mut Evaluator) -> Resu
     if sites.is_empty() {
         return Ok(());
     }
-    let keys: Vec<i64> = sites.iter().copied().collect();
-    let calendars = schedules::calendars(store, &keys, &Store::own_allowance()).await?;
-    let calendars: HashMap<i64, _> = calendars;
-    evaluator.fleet.calendars.extend(calendars);
+    read_hours(store, &mut evaluator.fleet, &sites).await?;
     evaluator.renewed(&sites);
     Ok(())
 }

@@ -45,6 +45,7 @@ impl Drill {
                 state: None,
                 state_at: (Instant::OLDEST, Position::START),
                 provenance: Provenance::Simulated,
+                interval_seconds: None,
             };
             evaluator.fleet.devices.insert(key, device);
             let id = Arc::from(format!("device-{key}"));

@@ -86,15 +86,17 @@ impl Evaluator {
         if fact.occurred_at < heard_at.plus_ms(-LIVE_MS) {
             return;
         }
-        if let Some(known) = self.fleet.devices.get_mut(&device) {
-            known.provenance = fact.provenance;
-        }
+        let Some(known) = self.fleet.devices.get_mut(&device) else {
+            return;
+        };
+        known.provenance = fact.provenance;
         let interval = fact.cell(metrics::Column::CollectionIntervalSeconds);
+        let interval = known.reports_every(interval.int());
         let sign = Sign {
             device,
             reported_at: fact.occurred_at,
             heard_at,
-            interval_seconds: interval.int(),
+            interval_seconds: interval,
             provenance: fact.provenance,
         };
         for gaps in &mut self.gaps {
@@ -108,7 +110,8 @@ impl Evaluator {
                 device,
                 at: fact.occurred_at,
                 value,
-                apart_ms: apart_ms(interval.int()),
+                heard_at,
+                apart_ms: apart_ms(interval),
             };
             runs.hear(&self.fleet, reading, &mut self.verdicts);
         }
@@ -174,6 +177,10 @@ impl Evaluator {
         let Some((key, site)) = key.zip(cell(registration::Column::SiteKey).int()) else {
             return;
         };
+        if !self.fleet.calendars.contains_key(&site) {
+            // the hours of a site are not read before it has a device
+            self.rescheduled.insert(site);
+        }
         let registered = (event.fact.occurred_at, event.position);
         let lifecycle = cell(registration::Column::Lifecycle).text();
         let is_active = lifecycle.is_none_or(|word| word == "ACTIVE");
@@ -192,6 +199,7 @@ impl Evaluator {
                 state: None,
                 state_at: (Instant::OLDEST, event.position),
                 provenance: event.fact.provenance,
+                interval_seconds: None,
             };
             self.fleet.devices.insert(key, device);
         }
@@ -222,6 +230,9 @@ impl Evaluator {
         }
         for states in &mut self.states {
             states.look(&self.fleet, now, &mut self.verdicts);
+        }
+        for runs in &mut self.runs {
+            runs.look(now, &mut self.verdicts);
         }
         for rates in &mut self.rates {
             rates.look(now, &mut self.verdicts);

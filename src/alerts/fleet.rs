@@ -8,6 +8,9 @@ use crate::schedule::Calendar;
 
 /// Changes of a calendar at most that are looked through for the end of a silence.
 const CHANGES_MAX: usize = 200;
+/// The longest interval of reports that a device is believed, in seconds: a day. Else it could say that it
+/// is to be missed by nobody.
+const INTERVAL_SECONDS_MAX: i64 = 24 * 3_600;
 
 /// A device, as far as rules ask for it.
 #[derive(Clone, Debug)]
@@ -24,9 +27,18 @@ pub(super) struct Device {
     pub(super) state_at: (Instant, Position),
     /// Where its newest reading comes from.
     pub(super) provenance: Provenance,
+    /// Every how many seconds it says that it reports, as far as that is believed.
+    pub(super) interval_seconds: Option<i64>,
 }
 
 impl Device {
+    /// Takes the interval that a reading says, if it says one, and answers with what is believed of it.
+    pub(super) fn reports_every(&mut self, seconds: Option<i64>) -> Option<i64> {
+        let believed = seconds.map(|seconds| seconds.min(INTERVAL_SECONDS_MAX));
+        self.interval_seconds = believed.or(self.interval_seconds);
+        self.interval_seconds
+    }
+
     /// Whether somebody works on it.
     pub(super) fn is_in_maintenance(&self) -> bool {
         self.state.as_deref() == Some("MAINTENANCE")
@@ -42,11 +54,15 @@ pub(super) struct Fleet {
 
 impl Fleet {
     /// The first instant at which so long has passed since an instant, all of it while a site is at work:
-    /// open, and not in maintenance. A site of whose hours nothing is known is always at work.
+    /// open, and not in maintenance. What an opening can hold is to pass in one, since devices are turned
+    /// off before a shop closes; what is longer than an opening adds up over several. A site of whose hours
+    /// nothing is known is always at work.
     pub(super) fn at_work_for(&self, site: i64, since: Instant, ms: i64) -> Instant {
         let Some(calendar) = self.calendars.get(&site) else {
             return since.plus_ms(ms);
         };
+        // in microseconds, since schedules may change at any of them
+        let (wanted, mut before) = (ms.saturating_mul(1_000), 0);
         let (mut at, mut began) = (since, None);
         for _ in 0..CHANGES_MAX {
             let status = calendar.status_at(at);
@@ -56,15 +72,19 @@ impl Fleet {
                 if passed <= changes_at {
                     return passed;
                 }
-            } else {
-                began = None;
+            } else if let Some(Instant(began)) = began.take() {
+                let lacking = wanted - before;
+                if at.0 - began >= lacking {
+                    return Instant(began + lacking);
+                }
+                before += at.0 - began;
             }
             if changes_at == Instant::NEWEST {
                 break;
             }
             at = changes_at;
         }
-        at.max(since).plus_ms(ms)
+        Instant(at.max(since).0.saturating_add(wanted - before))
     }
 }
 
@@ -97,5 +117,92 @@ impl Scope {
             Self::All => true,
             Self::Some { sites, .. } => sites.contains(&site),
         }
+    }
+
+    /// Whether a whole site is, or a device that stands there.
+    pub(super) fn reaches_site(&self, fleet: &Fleet, site: i64) -> bool {
+        let stands_there = |device: &i64| {
+            let device = fleet.devices.get(device);
+            device.is_some_and(|device| device.site == site)
+        };
+        match self {
+            Self::All => true,
+            Self::Some { sites, devices } => {
+                sites.contains(&site) || devices.iter().any(stands_there)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::event::Event;
+    use crate::kinds::{self, Kind};
+
+    /// A site that is open from 09:00 to 17:00 every day.
+    fn shop() -> Fleet {
+        let day = |(index, day): (i64, &str)| {
+            let row = json!({ "siteId": "shop", "dayOfWeek": day, "openTime": "09:00",
+                "closeTime": "17:00" });
+            let mut new = kinds::parse(Kind::SiteSchedule, &row, Instant::OLDEST).unwrap();
+            kinds::check(&mut new.fact).unwrap();
+            Event {
+                position: Position(index),
+                recorded_at: Instant::OLDEST,
+                fact: new.fact,
+            }
+        };
+        let days = [
+            "MONDAY",
+            "TUESDAY",
+            "WEDNESDAY",
+            "THURSDAY",
+            "FRIDAY",
+            "SATURDAY",
+            "SUNDAY",
+        ];
+        let rows: Vec<Event> = (1_i64..).zip(days).map(day).collect();
+        Fleet {
+            calendars: HashMap::from([(1, Calendar::new("UTC", &rows))]),
+            ..Fleet::default()
+        }
+    }
+
+    #[test]
+    fn time_at_work_adds_up_over_openings_when_none_holds_all_of_it() {
+        let (fleet, hour_ms) = (shop(), 3_600_000);
+        let at_work_for = |since: &str, ms: i64| {
+            let since = Instant::parse(&format!("2026-11-23T{since}:00Z")).unwrap();
+            fleet.at_work_for(1, since, ms).to_string()
+        };
+        let passed = at_work_for("10:00", 10 * hour_ms);
+        assert_eq!(passed, "2026-11-24T12:00:00Z");
+        let passed = at_work_for("20:00", 20 * hour_ms);
+        assert_eq!(passed, "2026-11-26T13:00:00Z");
+        // what one opening holds passes in one: a till may be turned off before its shop closes
+        let passed = at_work_for("16:58", 300_000);
+        assert_eq!(passed, "2026-11-24T09:05:00Z");
+        let passed = at_work_for("10:00", 300_000);
+        assert_eq!(passed, "2026-11-23T10:05:00Z");
+    }
+
+    #[test]
+    fn the_interval_of_a_device_is_the_last_it_told_and_a_day_at_most() {
+        let mut device = Device {
+            site: 1,
+            is_active: true,
+            registered: (Instant::OLDEST, Position::START),
+            state: None,
+            state_at: (Instant::OLDEST, Position::START),
+            provenance: Provenance::Real,
+            interval_seconds: None,
+        };
+        assert_eq!(device.reports_every(None), None);
+        assert_eq!(device.reports_every(Some(600)), Some(600));
+        assert_eq!(device.reports_every(None), Some(600));
+        assert_eq!(device.reports_every(Some(1_000_000)), Some(86_400));
     }
 }

@@ -18,6 +18,10 @@ use crate::timers::Timers;
 
 /// A report this much older than when it was heard is history, not a sign of life.
 pub(super) const LIVE_MS: i64 = 10 * 60 * 1_000;
+/// How far back it is added up for how long a device was silent while its site was at work, at least.
+const LOOKED_BACK_MS: i64 = 14 * 24 * 3_600 * 1_000;
+/// The same in times that the device may be silent: a site is at work in a tenth of all time at least.
+const LOOKED_BACK_LIMITS: i64 = 10;
 /// A clock that goes back by more than this has been set.
 const CLOCK_SET_MS: i64 = 1_000;
 
@@ -125,6 +129,7 @@ impl Gaps {
             provenance: sign.provenance,
             silence: Silence::None,
         };
+        let since = before.as_ref().map_or(Instant::OLDEST, Watched::since);
         match before.filter(|before| known && before.silence != Silence::Uncounted) {
             Some(before) => {
                 watched.reported_at = watched.reported_at.max(before.reported_at);
@@ -138,27 +143,38 @@ impl Gaps {
             self.uncount(key);
             return;
         }
-        self.returned(key, sign.reported_at, verdicts);
+        self.returned((key, since), sign, verdicts);
         let due = sign.heard_at.plus_ms(self.limit_ms(key));
         self.due.set(key, due);
     }
 
     /// A device was heard of: what was said of its silence, and of that of its site, is over.
-    fn returned(&mut self, key: i64, at: Instant, verdicts: &mut Vec<Verdict>) {
+    fn returned(&mut self, (key, since): (i64, Instant), sign: Sign, verdicts: &mut Vec<Verdict>) {
         let Some(watched) = self.devices.get(&key).cloned() else {
             return;
         };
+        // what was measured before the silence is a sign of when it was heard
+        let at = |since: Instant| {
+            if sign.reported_at > since {
+                sign.reported_at
+            } else {
+                watched.heard_at
+            }
+        };
         if watched.silence == Silence::Told {
+            let at = at(since);
             verdicts.push(self.ends(Cause::Device(key), at, "it is heard of again"));
         }
         self.mark(key, Silence::None);
         let Some(site) = self.sites.get_mut(&watched.site) else {
             return;
         };
-        site.heard_at = site.heard_at.max(watched.heard_at);
+        let heard_before = site.heard_at;
+        site.heard_at = heard_before.max(watched.heard_at);
         if !std::mem::take(&mut site.is_told) {
             return;
         }
+        let at = at(heard_before);
         // the others have an interval to be heard of too
         let others: Vec<i64> = site.silent.iter().copied().collect();
         verdicts.push(self.ends(Cause::Site(watched.site), at, "it is heard of again"));
@@ -258,8 +274,10 @@ impl Gaps {
             return None;
         }
         let limit_ms = self.limit_ms(key);
-        // what was longer ago than its whole time says nothing more
-        let since = watched.heard_at.max(now.plus_ms(-limit_ms));
+        // what was much longer ago than its whole time says nothing more
+        let looked_back_ms = limit_ms.saturating_mul(LOOKED_BACK_LIMITS);
+        let looked_back_ms = looked_back_ms.max(LOOKED_BACK_MS);
+        let since = watched.heard_at.max(now.plus_ms(-looked_back_ms));
         let due = fleet.at_work_for(watched.site, since, limit_ms);
         (due > now).then_some(due)
     }
@@ -338,8 +356,8 @@ impl Gaps {
         Verdict::Begins(Begin {
             rule: Arc::clone(&self.rule),
             cause,
-            since: of.reported_at.min(of.heard_at),
-            at: at.max(of.reported_at.min(of.heard_at)),
+            since: of.since(),
+            at: at.max(of.since()),
             measured: None,
             reason,
             provenance: of.provenance,

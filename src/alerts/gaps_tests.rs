@@ -20,6 +20,7 @@ fn fleet(devices: &[(i64, i64)]) -> Fleet {
             state: None,
             state_at: (Instant::OLDEST, Position::START),
             provenance: Provenance::Real,
+            interval_seconds: None,
         };
         (*key, device)
     };
@@ -132,6 +133,21 @@ fn silence_of_what_is_out_of_use_is_over_and_says_nothing_of_its_site() {
         run(&mut gaps, &fleet, (900, 1_300), &[2, 3]),
         ["+Device(1) 31..1200"]
     );
+}
+
+#[test]
+fn a_device_that_tells_what_was_before_its_silence_returns_when_that_is_heard() {
+    let fleet = fleet(&[(1, 10), (2, 10)]);
+    let mut gaps = gaps();
+    run(&mut gaps, &fleet, (0, 60), &[1, 2]);
+    run(&mut gaps, &fleet, (60, 600), &[2]);
+    let late = Sign {
+        heard_at: at(600),
+        ..sign(1, 20)
+    };
+    let mut verdicts = Vec::new();
+    gaps.hear(&fleet, late, &mut verdicts);
+    assert_eq!(told(&mut verdicts), ["-Device(1) 600"]);
 }
 
 #[test]

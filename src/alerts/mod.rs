@@ -14,6 +14,7 @@ mod fleet;
 mod gaps;
 mod judge;
 mod rates;
+mod reach;
 mod recall;
 mod record;
 pub mod rule;
@@ -31,6 +32,7 @@ use crate::store::{AppendError, StoreError};
 
 pub use commands::{Move, acknowledge, resolve, silence};
 pub use drill::Drill;
+pub use reach::Reach;
 pub use rules::{Asked, all_rules, create, delete, rule_by_id, update};
 pub use watcher::Watcher;
 
@@ -49,6 +51,12 @@ pub enum AlertError {
     /// There are too many rules.
     #[error("there are {} rules, and there may be no more", rule::RULES_MAX)]
     TooMany,
+    /// There are too many for one part of the fleet.
+    #[error(
+        "there are {} rules for what you reach, and there may be no more",
+        rule::RULES_WITHIN_MAX
+    )]
+    TooManyWithin,
     /// A rule watches for one thing as long as it is.
     #[error("a rule that watches for something else is another rule: make a new one")]
     OtherCondition,

@@ -1,32 +1,47 @@
 //! What rules of states, measures and errors knew before: read from the log and from the open alerts.
 
-use super::begin::cause_of;
+use std::collections::HashSet;
+
+use entity::device_state_history as change;
+
+use super::begin::{Open, cause_of};
 use super::evaluate::Evaluator;
 use super::rates::{Fault, at_least};
-use super::verdict::Cause;
-use crate::event::{Instant, Position, Provenance};
-use crate::history::alerts::{self, AlertRow};
+use super::record;
+use super::runs::apart_ms;
+use super::verdict::{Cause, Verdict};
+use crate::event::{Event, Instant, Position, Provenance};
+use crate::history::alerts;
 use crate::kinds::{Filter, Kind, Operand};
-use crate::store::{Columns, EVENTS_MAX, Order, PageQuery, Scope, Store, StoreError};
+use crate::store::{Columns, Order, PageQuery, Scope, Store, StoreError};
 
 /// Errors at most that are counted again.
-const ERRORS_MAX: u64 = 20_000;
+const ERRORS_MAX: u64 = 100_000;
+/// For alerts that were resolved within this time it is found whether errors have been too many since.
+const RESOLVED_MS: i64 = 7 * 24 * 3_600 * 1_000;
+/// Changes at most by which it is found since when a device is in one of the states of a rule.
+const CHANGES_MAX: usize = 16;
+/// Devices of which that is found together.
+const DEVICES_AT_ONCE: usize = 250;
 
 /// Reads all of it.
 pub(super) async fn all(
     store: &Store,
     evaluator: &mut Evaluator,
-    open: &[AlertRow],
+    open: &Open<'_>,
     now: Instant,
 ) -> Result<(), StoreError> {
-    for row in open {
+    for row in open.rows {
         if let Some(until) = row.silenced_until.filter(|_| row.state == "SILENCED") {
             evaluator.silenced.set(row.alert_id.clone(), Instant(until));
         }
         let runs = evaluator.runs.iter_mut();
         let mut of_rule = runs.filter(|runs| runs.rule_id() == row.rule_id);
         if let (Some(runs), Some(key)) = (of_rule.next(), row.device_key) {
-            runs.remember(key, Instant(row.started_at));
+            let device = evaluator.fleet.devices.get(&key);
+            let interval = device.and_then(|device| device.interval_seconds);
+            let measured_by = now.plus_ms(apart_ms(interval));
+            runs.remember(key, Instant(row.started_at), measured_by);
         }
     }
     states(store, evaluator, open).await?;
@@ -37,7 +52,7 @@ pub(super) async fn all(
 async fn states(
     store: &Store,
     evaluator: &mut Evaluator,
-    open: &[AlertRow],
+    open: &Open<'_>,
 ) -> Result<(), StoreError> {
     let query = PageQuery {
         kind: Kind::DeviceStateChange,
@@ -48,23 +63,29 @@ async fn states(
         upto: None,
         scope: Scope::Changes,
         columns: Columns::SMALL,
-        limit: 1,
+        limit: CHANGES_MAX,
     };
     let Evaluator { fleet, states, .. } = evaluator;
     for states in states {
         let keys = fleet.devices.keys().copied();
         let keys: Vec<i64> = keys.filter(|key| states.has(fleet, *key)).collect();
-        for keys in keys.chunks(EVENTS_MAX) {
+        for keys in keys.chunks(DEVICES_AT_ONCE) {
             let parents = (Operand::Device, keys);
             let pages = store
                 .pages(&query, parents, &Store::own_allowance())
                 .await?;
             for key in keys {
-                let page = pages.get(key).and_then(|page| page.first());
-                let Some(event) = page else { continue };
-                let is_told = open
-                    .iter()
-                    .any(|row| row.rule_id == states.rule_id() && row.device_key == Some(*key));
+                let page = pages.get(key).map_or(&[][..], Vec::as_slice);
+                let is_within = |event: &&Event| {
+                    let state = event.fact.cell(change::Column::NewState).text();
+                    state.is_some_and(|state| states.is_one(state))
+                };
+                // one such state after another is one cause
+                let first = page.iter().take_while(is_within).last();
+                let Some(event) = first.or(page.first()) else {
+                    continue;
+                };
+                let is_told = open.has_device(states.rule_id(), *key);
                 states.remember(*key, event.fact.occurred_at, is_told);
             }
         }
@@ -76,7 +97,7 @@ async fn states(
 async fn errors(
     store: &Store,
     evaluator: &mut Evaluator,
-    open: &[AlertRow],
+    open: &Open<'_>,
     now: Instant,
 ) -> Result<(), StoreError> {
     let Evaluator {
@@ -86,24 +107,45 @@ async fn errors(
         ..
     } = evaluator;
     for rates in rates {
-        let of_rule = open.iter().filter(|row| row.rule_id == rates.rule_id());
+        let rows = open.rows.iter();
+        let of_rule = rows.filter(|row| row.rule_id == rates.rule_id());
         let causes: Vec<Cause> = of_rule.filter_map(cause_of).collect();
         for cause in causes {
             rates.remember(cause, now);
         }
-        let since = now.plus_ms(-rates.window_ms());
+        // what somebody has closed is told still for as long as errors have been too many since
+        let of_rule = (rates.rule_id(), record::BY);
+        let since = now.plus_ms(-RESOLVED_MS);
+        let resolved_at = alerts::resolved_since(store, of_rule, since).await?;
+        let since = resolved_at.map_or(now, |at| at.min(now));
+        let since = since.plus_ms(-rates.window_ms());
         let severities = at_least(&rates.rate.severity);
         let rows = alerts::errors_since(store, severities, since, ERRORS_MAX).await?;
+        let mut passed = Vec::new();
         for (at, position, severity, device, provenance) in rows.into_iter().rev() {
+            let at = Instant(at);
             let fault = Fault {
-                at: Instant(at),
+                at,
                 position: Position(position),
                 severity: &severity,
                 device,
                 provenance: Provenance::of_code(provenance).unwrap_or_default(),
             };
-            rates.hear(fleet, (fault, now), verdicts);
+            rates.look(at, &mut passed);
+            rates.hear(fleet, (fault, at), &mut passed);
         }
+        verdicts.extend(last_of_each(passed));
     }
     Ok(())
+}
+
+/// Of what is said of each cause only the last: what was over then is history.
+fn last_of_each(verdicts: Vec<Verdict>) -> Vec<Verdict> {
+    let mut met = HashSet::new();
+    let newest_first = verdicts.into_iter().rev();
+    let mut last: Vec<Verdict> = newest_first
+        .filter(|verdict| met.insert(verdict.cause().clone()))
+        .collect();
+    last.reverse();
+    last
 }

@@ -15,10 +15,11 @@ use super::verdict::{Begin, Cause, Verdict};
 use super::{AlertError, DECISIONS_MAX};
 use crate::event::{Instant, NewEvent, Provenance, own_id};
 use crate::history::alerts::{self, AlertRow};
-use crate::ingest::Ingest;
+use crate::ingest::{Given, Ingest, Patience, Registering};
+use crate::kinds::alert_transition::SILENCED_SECONDS_MAX;
 use crate::kinds::{Draft, Kind, Refusal};
 use crate::projections::alerts::cause_entity;
-use crate::store::{AppendError, Expect, Outcome, Store, StoreError};
+use crate::store::{AppendError, Appended, Expect, Outcome, Store, StoreError};
 
 /// Namespace of the ids of alerts and their steps.
 const ALERTS: Uuid = Uuid::from_u128(0xc2a7_94d1_0e5b_4f83_8a60_5f27_d1b9_4e36);
@@ -95,7 +96,7 @@ async fn together(ingest: &Ingest, verdicts: &[Verdict]) -> Result<bool, AlertEr
     if events.is_empty() {
         return Ok(true);
     }
-    let appended = match ingest.command(events, expect).await {
+    let appended = match append(ingest, events, expect).await {
         Err(AppendError::Stale { .. }) => return Ok(false),
         appended => appended?,
     };
@@ -105,6 +106,25 @@ async fn together(ingest: &Ingest, verdicts: &[Verdict]) -> Result<bool, AlertEr
         }
     }
     Ok(true)
+}
+
+/// Appends steps on the versions that they were decided on, and waits for a place in the queue: to begin
+/// anew because others have filled it would give every device its time once more.
+async fn append(
+    ingest: &Ingest,
+    events: Vec<NewEvent>,
+    expect: Vec<Expect>,
+) -> Result<Appended, AppendError> {
+    let given = |event| (Some(Kind::AlertTransition), Ok(event));
+    let given: Vec<Given> = events.into_iter().map(given).collect();
+    let expecting = Registering {
+        registrations: Vec::new(),
+        expect,
+    };
+    let patience = Patience::Unlimited;
+    ingest
+        .record_registering(expecting, (given, None), patience)
+        .await
 }
 
 /// The alerts that concern verdicts, by the names of their causes.
@@ -151,13 +171,17 @@ async fn step(
                 return Ok(None);
             }
             let silenced = held.iter().filter_map(|row| row.silenced_until).max();
-            let silenced = silenced.map(|until| (until - now.0) / 1_000_000);
-            Ok(Some(opened(begin, named, silenced.filter(|s| *s > 0))?))
+            let silenced = silenced.filter(|until| *until > now.0);
+            let silenced = silenced.map(|until| silenced_seconds(begin.at, Instant(until)));
+            Ok(Some(opened(begin, named, silenced)?))
         }
         (Verdict::Ends(end), Some(row)) => {
+            let Some(at) = ended_at(row, end.at, now) else {
+                return Ok(None);
+            };
             let step = Step {
                 state: "RESOLVED",
-                at: end.at.max(Instant(row.started_at)),
+                at,
                 by: BY,
                 reason: Some(&end.reason),
                 silenced_seconds: None,
@@ -165,6 +189,23 @@ async fn step(
             Ok(Some(moved(store, row, &step).await?))
         }
     }
+}
+
+/// For how long an alert is silenced from when it is opened, so that it is open again when that was to be.
+fn silenced_seconds(at: Instant, until: Instant) -> i64 {
+    let microseconds = until.0.saturating_sub(at.0);
+    let seconds = microseconds.saturating_add(999_999).div_euclid(1_000_000);
+    seconds.clamp(1, SILENCED_SECONDS_MAX)
+}
+
+/// When an alert ends by an end of its cause; `None` for the end of what was before it, which is told late
+/// or by a node that lags behind. One that begins in the future is of a clock that was wrong.
+fn ended_at(row: &AlertRow, at: Instant, now: Instant) -> Option<Instant> {
+    let started_at = Instant(row.started_at);
+    if at >= started_at {
+        return Some(at);
+    }
+    (started_at > now).then_some(now)
 }
 
 /// A cause by the names that people use.
@@ -189,7 +230,7 @@ impl Named {
                 if let Some(key) = store.names().site_of_device(*key) {
                     site = store.id(key).await?;
                 }
-                format!("device/{}", device.as_deref().unwrap_or_default())
+                device_cause(device.as_deref())
             }
             Cause::Site(key) => {
                 site = store.id(*key).await?;
@@ -218,6 +259,11 @@ impl Named {
             alert_id,
         })
     }
+}
+
+/// A device as the cause of an alert.
+pub(super) fn device_cause(id: Option<&str>) -> String {
+    format!("device/{}", id.unwrap_or_default())
 }
 
 fn opened(begin: &Begin, named: &Named, silenced: Option<i64>) -> Result<NewEvent, Refusal> {
@@ -332,7 +378,7 @@ pub(super) async fn reopen(ingest: &Ingest, alert_id: &str) -> Result<(), AlertE
     };
     let event = moved(store, &row, &step).await?;
     let expect = Expect::changing(entity, version);
-    match ingest.command(vec![event], Some(expect)).await {
+    match append(ingest, vec![event], vec![expect]).await {
         Ok(_) | Err(AppendError::Stale { .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }

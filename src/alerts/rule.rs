@@ -7,6 +7,8 @@ use crate::kinds::{Code, EnumSpec, Refusal, enums};
 
 /// Rules at most, those that exist without being made among them.
 pub const RULES_MAX: usize = 200;
+/// Rules at most that are for nothing but what one reaches who is bound to a part of the fleet.
+pub const RULES_WITHIN_MAX: usize = 20;
 /// Seconds at most that something has to last: a day.
 pub const FOR_SECONDS_MAX: u32 = 86_400;
 /// Seconds at most in which errors are counted: a day.

@@ -4,9 +4,11 @@
 use entity::alert_rule_changes::Column;
 use uuid::Uuid;
 
-use super::rule::{RULES_MAX, Rule};
+use super::reach::Reach;
+use super::rule::{RULES_MAX, RULES_WITHIN_MAX, Rule};
 use super::{AlertError, DECISIONS_MAX};
 use crate::event::Provenance;
+use crate::history::Within;
 use crate::history::alerts::{self, RuleRow};
 use crate::ingest::Ingest;
 use crate::kinds::{Draft, Kind};
@@ -17,6 +19,8 @@ use crate::store::{AppendError, Expect, Outcome, Store, StoreError};
 const RULES: Uuid = Uuid::from_u128(0x51c3_6f0e_7a18_4b6d_9d0f_3b0c_7e94_21d5);
 /// What counts how many rules there are, so that two who make one at once do not make one too many.
 const ALL: &str = "alert-rules";
+/// What the rules call themselves where faults are told.
+const SOURCE: &str = "the rules of alerts";
 
 /// How a command on a rule is known again, on what it was decided, and who gives it.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +43,7 @@ pub async fn all_rules(store: &Store) -> Result<Vec<Rule>, StoreError> {
     let mut rules: Vec<Rule> = Rule::defaults().into();
     rules.retain(|rule| !is_changed(rule));
     let rows = rows.into_iter().filter(|row| row.state != "DELETED");
-    rules.extend(rows.filter_map(of_row));
+    rules.extend(rows.filter_map(|row| of_row(store, row)));
     let is_made = |rule: &Rule| !Rule::defaults().iter().any(|d| d.rule_id == rule.rule_id);
     rules.sort_by_key(is_made);
     Ok(rules)
@@ -54,9 +58,18 @@ pub async fn rule_by_id(store: &Store, rule_id: &str) -> Result<Option<Rule>, St
     Ok(rules.into_iter().find(|rule| rule.rule_id == rule_id))
 }
 
-fn of_row(row: RuleRow) -> Option<Rule> {
+/// A rule as it was written. One that cannot be read is told as a fault, since nobody is alerted by it.
+fn of_row(store: &Store, row: RuleRow) -> Option<Rule> {
+    let spec = match serde_json::from_str(&row.spec) {
+        Ok(spec) => spec,
+        Err(error) => {
+            let message = format!("rule {} cannot be read: {error}", row.rule_id);
+            store.faults().tell(SOURCE, store.clock().now(), message);
+            return None;
+        }
+    };
     Some(Rule {
-        spec: serde_json::from_str(&row.spec).ok()?,
+        spec,
         rule_id: row.rule_id,
         name: row.name,
         severity: row.severity,
@@ -65,14 +78,15 @@ fn of_row(row: RuleRow) -> Option<Rule> {
     })
 }
 
-/// Makes a rule, with an id that follows from that of the command, and answers with it.
+/// Makes a rule, with an id that follows from that of the command, and answers with it. Whoever is bound to
+/// a part of the fleet makes a few for it, so that places are left for all others.
 ///
 /// # Errors
 /// When a value is out of bounds, there are too many rules, or it cannot be recorded.
 pub async fn create(
     ingest: &Ingest,
     mut rule: Rule,
-    asked: Asked<'_>,
+    (within, asked): (&Within, Asked<'_>),
 ) -> Result<String, AlertError> {
     rule.rule_id = Uuid::new_v5(&RULES, asked.event_id.as_bytes()).to_string();
     rule.check()?;
@@ -86,6 +100,9 @@ pub async fn create(
         if rules.len() >= RULES_MAX && !is_there {
             return Err(AlertError::TooMany);
         }
+        if !is_there && count_within(store, &rules, within).await? >= RULES_WITHIN_MAX {
+            return Err(AlertError::TooManyWithin);
+        }
         let state = state_of(&rule);
         match append(ingest, &rule, (state, asked), [one, all]).await {
             Err(AlertError::Append(AppendError::Stale { .. })) if is_there => {
@@ -96,6 +113,19 @@ pub async fn create(
         }
     }
     Err(AlertError::Contended)
+}
+
+/// How many rules are for nothing but a part of the fleet; of all of it they are not counted.
+async fn count_within(store: &Store, rules: &[Rule], within: &Within) -> Result<usize, StoreError> {
+    let mut count = 0;
+    if *within == Within::Whole {
+        return Ok(count);
+    }
+    for rule in rules {
+        let reach = Reach::of(store, &rule.spec, within).await?;
+        count += usize::from(reach.is_whole());
+    }
+    Ok(count)
 }
 
 /// Changes a rule: all of it that is not its id and what it watches for.

@@ -11,6 +11,7 @@ use super::fleet::{Fleet, Scope};
 use super::rule::{Metric, Rule};
 use super::verdict::{Begin, Cause, End, Verdict};
 use crate::event::Instant;
+use crate::timers::Timers;
 
 /// How far two readings of a device may lie apart without breaking a run, at least.
 const APART_MS: i64 = 300_000;
@@ -25,6 +26,8 @@ struct Run {
     /// Since when it is beyond, if that is known.
     since: Option<Instant>,
     is_told: bool,
+    /// When it is to be measured again, or it is not any more.
+    measured_by: Instant,
 }
 
 /// A value at an instant.
@@ -36,8 +39,17 @@ pub(super) struct Reading {
     pub(super) at: Instant,
     /// What was measured.
     pub(super) value: f64,
+    /// When that was heard.
+    pub(super) heard_at: Instant,
     /// How far readings may lie apart.
     pub(super) apart_ms: i64,
+}
+
+impl Reading {
+    /// When its device is to be measured again.
+    fn measured_by(&self) -> Instant {
+        self.heard_at.plus_ms(self.apart_ms)
+    }
 }
 
 /// How far two readings of a device that reports every so many seconds may lie apart.
@@ -53,6 +65,8 @@ pub(super) struct Runs {
     pub(super) metric: Metric,
     scope: Scope,
     devices: HashMap<i64, Run>,
+    /// When devices of which there is an alert are not measured any more.
+    due: Timers<i64>,
     /// Readings with which a device may have been beyond for long enough.
     pub(super) candidates: Vec<Reading>,
 }
@@ -65,6 +79,7 @@ impl Runs {
             metric,
             scope,
             devices: HashMap::new(),
+            due: Timers::default(),
             candidates: Vec::new(),
         }
     }
@@ -74,15 +89,17 @@ impl Runs {
         &self.rule.rule_id
     }
 
-    /// Begins with a device of which there is an alert.
-    pub(super) fn remember(&mut self, key: i64, since: Instant) {
+    /// Begins with a device of which there is an alert, and gives it a time to be measured again.
+    pub(super) fn remember(&mut self, key: i64, since: Instant, measured_by: Instant) {
         let run = Run {
             newest_at: since,
             is_beyond: true,
             since: Some(since),
             is_told: true,
+            measured_by,
         };
         self.devices.insert(key, run);
+        self.due.set(key, measured_by);
     }
 
     /// How long a device must be beyond, in milliseconds.
@@ -109,7 +126,13 @@ impl Runs {
             is_beyond,
             since: None,
             is_told: false,
+            measured_by: reading.measured_by(),
         });
+        // of readings from before a restart it is read when they were heard
+        run.measured_by = run.measured_by.max(reading.measured_by());
+        if run.is_told {
+            self.due.set(device, run.measured_by);
+        }
         if at < run.newest_at {
             run.since = None;
             self.devices.insert(device, run);
@@ -129,6 +152,7 @@ impl Runs {
         } else {
             run.since = None;
             if std::mem::take(&mut run.is_told) {
+                self.due.clear(&device);
                 let reason = "it is not beyond the threshold any more";
                 verdicts.push(self.ends(device, at, reason));
             }
@@ -151,9 +175,21 @@ impl Runs {
         if is_meant {
             return;
         }
+        self.forget((key, now), "it is out of use or elsewhere", verdicts);
+    }
+
+    /// Finds devices that are not measured any more: whether they are beyond, nobody knows.
+    pub(super) fn look(&mut self, now: Instant, verdicts: &mut Vec<Verdict>) {
+        for (at, key) in self.due.due(now) {
+            self.forget((key, at), "it is not measured any more", verdicts);
+        }
+    }
+
+    fn forget(&mut self, (key, at): (i64, Instant), reason: &str, verdicts: &mut Vec<Verdict>) {
+        self.due.clear(&key);
         let run = self.devices.remove(&key);
         if run.is_some_and(|run| run.is_told) {
-            verdicts.push(self.ends(key, now, "it is out of use or elsewhere"));
+            verdicts.push(self.ends(key, at, reason));
         }
     }
 
@@ -171,15 +207,14 @@ impl Runs {
         if run.is_told || !run.is_beyond {
             return;
         }
-        let since = run_of(readings, reading.apart_ms, |value| {
-            self.metric.is_beyond(value)
-        });
+        let since = since_of(&self.metric, readings, reading.apart_ms);
         run.since = since;
         let for_ms = i64::from(self.metric.for_seconds) * 1_000;
         let Some(since) = since.filter(|since| since.plus_ms(for_ms) <= reading.at) else {
             return;
         };
         run.is_told = true;
+        self.due.set(reading.device, run.measured_by);
         let (value, threshold) = (reading.value, self.metric.threshold);
         let reason = format!(
             "{} is {value}, beyond {threshold}, for {} s",
@@ -199,6 +234,11 @@ impl Runs {
         }));
     }
 
+    /// Since when the newest of some readings and all before it without a break are beyond.
+    pub(super) fn since(&self, readings: &[(Instant, f64)], apart_ms: i64) -> Option<Instant> {
+        since_of(&self.metric, readings, apart_ms)
+    }
+
     fn ends(&self, key: i64, at: Instant, reason: &str) -> Verdict {
         Verdict::Ends(End {
             rule_id: self.rule.rule_id.clone(),
@@ -207,6 +247,10 @@ impl Runs {
             reason: reason.to_owned(),
         })
     }
+}
+
+fn since_of(metric: &Metric, readings: &[(Instant, f64)], apart_ms: i64) -> Option<Instant> {
+    run_of(readings, apart_ms, |value| metric.is_beyond(value))
 }
 
 /// Since when the newest of some readings and all before it without a break are beyond; `None` when the

@@ -40,6 +40,11 @@ impl Watched {
         let interval = self.interval_seconds.unwrap_or(INTERVAL_SECONDS);
         interval.clamp(1, HELD_SECONDS_MAX) * 1_000
     }
+
+    /// Since when it is silent, if it is.
+    pub(super) fn since(&self) -> Instant {
+        self.reported_at.min(self.heard_at)
+    }
 }
 
 /// A site of such devices.

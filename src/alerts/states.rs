@@ -37,13 +37,18 @@ impl States {
         &self.rule.rule_id
     }
 
+    /// Whether a state is one of those that the rule is for.
+    pub(super) fn is_one(&self, state: &str) -> bool {
+        self.state.states.iter().any(|known| known == state)
+    }
+
     /// Whether a device is in one of the states, is in use, and is one that the rule is for.
     pub(super) fn has(&self, fleet: &Fleet, key: i64) -> bool {
         fleet.devices.get(&key).is_some_and(|device| {
-            let state = device.state.as_ref();
+            let state = device.state.as_deref();
             device.is_active
                 && self.scope.has(key, device.site)
-                && state.is_some_and(|state| self.state.states.contains(state))
+                && state.is_some_and(|state| self.is_one(state))
         })
     }
 

@@ -27,6 +27,16 @@ pub(super) enum Verdict {
     Ends(End),
 }
 
+impl Verdict {
+    /// What it is said of.
+    pub(super) const fn cause(&self) -> &Cause {
+        match self {
+            Self::Begins(begin) => &begin.cause,
+            Self::Ends(end) => &end.cause,
+        }
+    }
+}
+
 /// A cause that has begun.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Begin {

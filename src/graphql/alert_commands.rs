@@ -137,7 +137,7 @@ pub(super) fn of_alert(api: &Api, error: AlertError, id: &'static str) -> Result
     let (field, code) = match error {
         AlertError::Unknown(_) => (id, UserErrorCode::NotFound),
         AlertError::Over => (id, UserErrorCode::WrongState),
-        AlertError::TooMany => ("name", UserErrorCode::TooMany),
+        AlertError::TooMany | AlertError::TooManyWithin => ("name", UserErrorCode::TooMany),
         AlertError::OtherCondition => ("condition", UserErrorCode::WrongState),
         AlertError::Contended => (id, UserErrorCode::Conflict),
         AlertError::Stale { .. } => ("expectedVersion", UserErrorCode::Conflict),

@@ -12,7 +12,7 @@ use super::scalars::Long;
 use super::words::{AlertConditions, AlertSeverities, Word};
 use super::{access, api, of_failed};
 use crate::alerts::rule::{FAILURE_RULE, GAP_RULE, Rule, Spec};
-use crate::alerts::{self, AlertError, Asked};
+use crate::alerts::{self, AlertError, Asked, Reach};
 use crate::history::Within;
 
 /// A rule by which alerts are raised.
@@ -32,16 +32,17 @@ pub(super) struct AlertRule {
     is_enabled: bool,
     /// Whether it is one of those that exist without being made.
     is_default: bool,
-    /// The sites that it is for; when it names neither sites nor devices, it is for all.
+    /// The sites that it is for, as far as the caller reaches them; when it names neither sites nor devices,
+    /// it is for all.
     site_ids: Vec<ID>,
-    /// The devices that it is for, beside those of the sites.
+    /// The devices that it is for, beside those of the sites, as far as the caller reaches them.
     device_ids: Vec<ID>,
     /// Position of its last change, for `expectedVersion`; 0 when nobody has made or changed it.
     version: Long,
 }
 
 impl AlertRule {
-    fn of(rule: &Rule) -> Self {
+    fn of(rule: &Rule, reach: &Reach) -> Self {
         let ids = |ids: &[String]| ids.iter().cloned().map(ID).collect();
         Self {
             rule_id: ID(rule.rule_id.clone()),
@@ -51,42 +52,18 @@ impl AlertRule {
             severity: Word::known(&rule.severity),
             is_enabled: rule.is_enabled,
             is_default: [GAP_RULE, FAILURE_RULE].contains(&rule.rule_id.as_str()),
-            site_ids: ids(&rule.spec.site_ids),
-            device_ids: ids(&rule.spec.device_ids),
+            site_ids: ids(&reach.site_ids),
+            device_ids: ids(&reach.device_ids),
             version: Long(rule.version),
         }
     }
 }
 
-/// How much of what a rule is for the caller reaches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reached {
-    Wholly,
-    /// It is for others too, or for all.
-    Partly,
-    Not,
-}
-
-async fn reached(ctx: &Context<'_>, spec: &Spec) -> Result<Reached, Error> {
-    if access::within(ctx).await? == Within::Whole {
-        return Ok(Reached::Wholly);
-    }
-    let named = spec.site_ids.len() + spec.device_ids.len();
-    if named == 0 {
-        return Ok(Reached::Partly);
-    }
-    let mut reached = 0;
-    for id in &spec.site_ids {
-        reached += usize::from(reaches_site(ctx, id).await?);
-    }
-    for id in &spec.device_ids {
-        reached += usize::from(reaches_device(ctx, id).await?);
-    }
-    Ok(match reached {
-        0 => Reached::Not,
-        all if all == named => Reached::Wholly,
-        _ => Reached::Partly,
-    })
+/// What of a rule the caller reaches.
+async fn reached(ctx: &Context<'_>, spec: &Spec) -> Result<Reach, Error> {
+    let within = access::within(ctx).await?;
+    let reach = Reach::of(api(ctx).store(), spec, &within).await;
+    reach.map_err(|error| of_failed(api(ctx), &error))
 }
 
 /// The queries of rules.
@@ -105,8 +82,9 @@ impl AlertRules {
         let rules = rules.map_err(|error| of_failed(api(ctx), &error))?;
         let mut seen = Vec::with_capacity(rules.len());
         for rule in &rules {
-            if reached(ctx, &rule.spec).await? != Reached::Not {
-                seen.push(InOrder(AlertRule::of(rule)));
+            let reach = reached(ctx, &rule.spec).await?;
+            if !reach.is_none() {
+                seen.push(InOrder(AlertRule::of(rule, &reach)));
             }
         }
         super::loaders(ctx).count(seen.len())?;
@@ -188,7 +166,8 @@ pub(super) struct RuleCommands;
 
 #[Object]
 impl RuleCommands {
-    /// Makes a rule by which alerts are raised. Whoever is bound to sites names sites or devices.
+    /// Makes a rule by which alerts are raised. Whoever is bound to sites names sites or devices, and makes
+    /// at most 20 for them.
     async fn create_alert_rule(
         &self,
         ctx: &Context<'_>,
@@ -212,7 +191,8 @@ impl RuleCommands {
         if let Some(error) = unreached(ctx, &rule.spec).await? {
             return refused(ctx, &deed, error).await;
         }
-        match alerts::create(&door(ctx, &deed), rule, asked).await {
+        let within = access::within(ctx).await?;
+        match alerts::create(&door(ctx, &deed), rule, (&within, asked)).await {
             Ok(rule_id) => payload(ctx, &rule_id).await,
             Err(error) => {
                 let error = of_alert(api(ctx), error, "name")?;
@@ -302,15 +282,16 @@ async fn commanded(ctx: &Context<'_>, id: &ID) -> Result<Result<Rule, UserError>
     let Some(rule) = rule else {
         return unknown().map(Err);
     };
-    Ok(match reached(ctx, &rule.spec).await? {
-        Reached::Wholly => Ok(rule),
-        Reached::Partly => {
-            let message =
-                "the rule is for others too, and is changed by whoever reaches all of them";
-            Err(UserError::new("ruleId", UserErrorCode::WrongState, message))
-        }
-        Reached::Not => Err(unknown()?),
-    })
+    let reach = reached(ctx, &rule.spec).await?;
+    if reach.is_whole() {
+        return Ok(Ok(rule));
+    }
+    if reach.is_none() {
+        return unknown().map(Err);
+    }
+    let message = "the rule is for others too, and is changed by whoever reaches all of them";
+    let error = UserError::new("ruleId", UserErrorCode::WrongState, message);
+    Ok(Err(error))
 }
 
 /// What a rule is to be for must be there, and within reach.
@@ -334,7 +315,7 @@ async fn unreached(ctx: &Context<'_>, spec: &Spec) -> Result<Option<UserError>, 
             return Ok(not_found("deviceIds", id));
         }
     }
-    if reached(ctx, spec).await? == Reached::Wholly {
+    if reached(ctx, spec).await?.is_whole() {
         return Ok(None);
     }
     let message = "whoever is bound to sites names the sites or devices that a rule is for";
@@ -362,8 +343,15 @@ async fn ended(
 async fn payload(ctx: &Context<'_>, rule_id: &str) -> Result<InOrder<AlertRulePayload>, Error> {
     let rule = alerts::rule_by_id(api(ctx).store(), rule_id).await;
     let rule = rule.map_err(|error| of_failed(api(ctx), &error))?;
+    let rule = match rule {
+        Some(rule) => {
+            let reach = reached(ctx, &rule.spec).await?;
+            Some(InOrder(AlertRule::of(&rule, &reach)))
+        }
+        None => None,
+    };
     Ok(InOrder(AlertRulePayload {
-        rule: rule.as_ref().map(AlertRule::of).map(InOrder),
+        rule,
         user_errors: Vec::new(),
     }))
 }

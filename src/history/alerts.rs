@@ -92,6 +92,47 @@ pub async fn of_causes(
     rows.doing("read the alerts of causes")
 }
 
+/// The alert of a cause by a rule that was opened last.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn last_of(
+    store: &Store,
+    (rule_id, cause): (&str, &str),
+) -> Result<Option<AlertRow>, StoreError> {
+    let query = alerts::Entity::find()
+        .filter(alerts::Column::RuleId.eq(rule_id))
+        .filter(alerts::Column::Cause.eq(cause))
+        .order_by_desc(alerts::Column::OpenedAt)
+        .limit(1);
+    let row = query.one(store.readers()).await;
+    row.doing("read the last alert of a cause")
+}
+
+/// When the first of the alerts of a rule ended that somebody else has resolved than `by`, since an instant.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn resolved_since(
+    store: &Store,
+    (rule_id, by): (&str, &str),
+    since: Instant,
+) -> Result<Option<Instant>, StoreError> {
+    let ended_at = alerts::Column::EndedAt;
+    let query = alerts::Entity::find()
+        .select_only()
+        .column(ended_at)
+        .filter(alerts::Column::RuleId.eq(rule_id))
+        .filter(alerts::Column::ResolvedBy.ne(by))
+        .filter(ended_at.gte(since.0))
+        .order_by_asc(ended_at)
+        .limit(1)
+        .into_tuple::<i64>();
+    let first = query.one(store.readers()).await;
+    let first = first.doing("read when alerts were resolved")?;
+    Ok(first.map(Instant))
+}
+
 /// Place of an alert in their list: when it was opened, and its id.
 pub type AlertPlace = (i64, String);
 

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::app::{TestApp, on_each_database, start};
 use super::socket::Socket;
 
-const STEPS: &str = "subscription($a: String) { alertTransitions(after: $a) { alertId ruleId cause
+pub(super) const STEPS: &str =
+    "subscription($a: String) { alertTransitions(after: $a) { alertId ruleId cause
     state deviceId siteId durationMs changedBy occurredAt reason } }";
 
 pub(super) fn metrics(device: &str, at: Instant) -> Value {
@@ -98,11 +99,11 @@ pub(super) async fn opened(app: &TestApp, devices: &[&str]) -> Vec<String> {
         .collect()
 }
 
-fn in_state(device: &str, state: &str) -> Value {
+pub(super) fn in_state(device: &str, state: &str) -> Value {
     json!({ "deviceStateChange": { "deviceId": device, "newState": state } })
 }
 
-async fn next(stream: &mut (Socket, String), state: &str, cause: &str) -> Value {
+pub(super) async fn next(stream: &mut (Socket, String), state: &str, cause: &str) -> Value {
     let step = step(&mut stream.0, &stream.1).await;
     assert_eq!(
         (&step["state"], &step["cause"]),
@@ -112,7 +113,7 @@ async fn next(stream: &mut (Socket, String), state: &str, cause: &str) -> Value 
     step
 }
 
-fn cpu(app: &TestApp, seconds_ago: i64, percent: i32) -> Value {
+pub(super) fn cpu(app: &TestApp, seconds_ago: i64, percent: i32) -> Value {
     let at = app.clock.now().plus_ms(-seconds_ago * 1_000);
     json!({ "deviceMetrics": { "deviceId": "till-1", "cpuPercent": percent,
         "occurredAt": at.to_string() } })
@@ -206,10 +207,17 @@ async fn a_job_that_failed_opens_an_alert_and_the_same_that_completes_closes_it(
             .await;
         let opened = next(&mut steps, "OPEN", "job/night").await;
         assert_eq!(opened["ruleId"], "job-failure");
+        // that it completed before says nothing of now
+        let mut late = outcome("COMPLETED");
+        let before = app.clock.now().plus_ms(-60_000);
+        late["jobOutcome"]["occurredAt"] = json!(before.to_string());
+        app.record(json!([late])).await;
+        app.clock.advance_ms(60_000);
         app.record(json!([outcome("ERROR"), outcome("COMPLETED")]))
             .await;
         let closed = next(&mut steps, "RESOLVED", "job/night").await;
         assert_eq!(closed["alertId"], opened["alertId"]);
+        assert_eq!(closed["durationMs"], "60000");
     })
     .await;
 }
@@ -218,28 +226,54 @@ async fn a_job_that_failed_opens_an_alert_and_the_same_that_completes_closes_it(
 async fn silence_while_the_site_is_closed_counts_from_when_it_opens() {
     on_each_database(async |app| {
         app.fleet().await;
-        let hours = |day: &str| {
-            json!({ "siteSchedule": { "siteId": "market", "dayOfWeek": day,
-                "openTime": "14:00", "closeTime": "18:00" } })
-        };
-        app.record(json!([hours("MONDAY"), hours("TUESDAY")])).await;
-        let mut steps = follow(app).await;
-        heard(app, &["till-3", "till-1", "till-2"]).await;
-        for _ in 0..14 {
-            app.clock.advance_ms(600_000);
-            heard(app, &["till-1", "till-2"]).await;
-        }
-        // till-1 and till-2 report every 10 minutes, and say that they would every 30 s
-        let mut of_market = Vec::new();
-        while of_market.is_empty() {
-            let step = step(&mut steps.0, &steps.1).await;
-            if step["siteId"] == "market" {
-                of_market.push(step["occurredAt"].clone());
-            }
-        }
-        assert_eq!(of_market, [json!("2026-11-23T14:05:00Z")]);
+        opens_at_two(app, "market").await;
+        silent_until_it_opens(app, ("market", "till-3")).await;
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_hours_of_a_site_count_for_its_first_device_too() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let site = json!({ "siteRegistration": { "siteId": "pier", "name": "Pier",
+            "timeZone": "Europe/London" } });
+        app.record(json!([site])).await;
+        opens_at_two(app, "pier").await;
+        app.restart().await;
+        let device = json!({ "deviceRegistration": { "deviceId": "till-4", "siteId": "pier",
+            "deviceType": "POS_TERMINAL" } });
+        app.record(json!([device])).await;
+        silent_until_it_opens(app, ("pier", "till-4")).await;
+    })
+    .await;
+}
+
+async fn opens_at_two(app: &TestApp, site: &str) {
+    let hours = |day: &str| {
+        json!({ "siteSchedule": { "siteId": site, "dayOfWeek": day,
+            "openTime": "14:00", "closeTime": "18:00" } })
+    };
+    app.record(json!([hours("MONDAY"), hours("TUESDAY")])).await;
+}
+
+/// A device at a site that opens at 14:00 is heard of at 12:00 only.
+async fn silent_until_it_opens(app: &TestApp, (site, device): (&str, &str)) {
+    let mut steps = follow(app).await;
+    heard(app, &[device, "till-1", "till-2"]).await;
+    for _ in 0..14 {
+        app.clock.advance_ms(600_000);
+        heard(app, &["till-1", "till-2"]).await;
+    }
+    // till-1 and till-2 report every 10 minutes, and say that they would every 30 s
+    let mut of_site = Vec::new();
+    while of_site.is_empty() {
+        let step = step(&mut steps.0, &steps.1).await;
+        if step["siteId"] == site {
+            of_site.push(step["occurredAt"].clone());
+        }
+    }
+    assert_eq!(of_site, [json!("2026-11-23T14:05:00Z")]);
 }
 
 #[tokio::test]

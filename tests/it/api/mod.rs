@@ -8,6 +8,7 @@
 mod access;
 mod activity;
 mod activity_counts;
+mod alert_ends;
 mod alerts;
 mod alike;
 mod app;

@@ -226,7 +226,7 @@ async fn a_device_that_was_not_folded_before_a_restart_is_watched_after_it() {
 }
 
 /// The next fault that this server records of itself.
-async fn fault(socket: &mut Socket, after: &str) -> String {
+pub(super) async fn fault(socket: &mut Socket, after: &str) -> String {
     let document = "subscription($a: String) { errorLogs(after: $a) { errorMessage } }";
     let id = socket.subscribe(document, json!({ "a": after })).await;
     let mut data = socket.data(&id).await;

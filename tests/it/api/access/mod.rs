@@ -8,6 +8,7 @@ mod matrix;
 mod newcomers;
 mod reach;
 mod rotation;
+mod rules;
 mod sign_in;
 mod spending;
 mod token_keys;
