@@ -480,6 +480,7 @@ fn of_webhook(ctx: &Context<'_>, error: WebhookError, fields: Fields) -> Result<
         WebhookError::TooMany => (fields.address, UserErrorCode::TooMany),
         WebhookError::NoMail => (fields.address, UserErrorCode::NoMail),
         WebhookError::Stale { .. } => ("expectedVersion", UserErrorCode::Conflict),
+        WebhookError::OtherRepeat => ("idempotencyKey", UserErrorCode::Conflict),
         WebhookError::Pending => (fields.id, UserErrorCode::WrongState),
         WebhookError::Refused(refusal) => return Ok(UserError::of(refusal)),
         WebhookError::Store(error) => return Err(of_failed(api(ctx), &error)),

@@ -4,6 +4,7 @@
 //! in the audit.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use lettre::Address;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
@@ -62,6 +63,8 @@ const STATES: &str = r#"["OPEN","ACKNOWLEDGED","RESOLVED"]"#;
 const SITES_MAX: usize = 1_000;
 /// Characters at most of an address of mail (RFC 5321).
 const EMAIL_CHARACTERS_MAX: usize = 254;
+/// Tries at most of a command, when others change the same thing again and again.
+const TRIES_MAX: usize = 16;
 
 impl Change {
     const fn way(&self) -> Way {
@@ -145,10 +148,11 @@ fn is_of_mail(text: &str) -> bool {
     is_short && is_plain && text.parse::<Address>().is_ok()
 }
 
-/// Makes a webhook, or a recipient of mail. Making it again with the same id does nothing.
+/// Makes a webhook, or a recipient of mail. Making the same again with the same id does nothing.
 ///
 /// # Errors
-/// When a value is out of bounds, there is nothing to mail with, there are too many, or it cannot be kept.
+/// When a value is out of bounds, there is nothing to mail with, there are too many, another was made with
+/// that id, or it cannot be kept.
 pub async fn create(
     store: &Store,
     new: NewWebhook,
@@ -161,14 +165,8 @@ pub async fn create(
     checked.map_err(WebhookError::Refused)?;
     let all = webhooks::all(store).await?;
     let id = new.webhook_id.to_string();
-    if all.iter().any(|row| row.webhook_id == id) {
-        return Ok(());
-    }
-    if all.len() >= WEBHOOKS_MAX {
-        return Err(WebhookError::TooMany);
-    }
     let row = new.change.over(WebhookRow {
-        webhook_id: id,
+        webhook_id: id.clone(),
         url: String::new(),
         secret: String::new(),
         severity: "INFO".to_owned(),
@@ -180,7 +178,31 @@ pub async fn create(
         version: 0,
         email_address: None,
     });
-    write(store, row).await?;
+    if let Some(made) = all.iter().find(|made| made.webhook_id == id) {
+        return repeated(made, row);
+    }
+    if all.len() >= WEBHOOKS_MAX {
+        return Err(WebhookError::TooMany);
+    }
+    if insert(store, row.clone()).await? {
+        return Ok(());
+    }
+    // somebody else has made it meanwhile, and may have deleted it again
+    let made = webhooks::one(store, &id).await?;
+    made.map_or(Ok(()), |made| repeated(&made, row))
+}
+
+/// Whether what was made is what is to be made. Of one that was changed since then it is not known what it
+/// was made as, and it stays as it is.
+fn repeated(made: &WebhookRow, row: WebhookRow) -> Result<(), WebhookError> {
+    let again = WebhookRow {
+        created_at: made.created_at,
+        created_by: made.created_by.clone(),
+        ..row
+    };
+    if made.version == again.version && *made != again {
+        return Err(WebhookError::OtherRepeat);
+    }
     Ok(())
 }
 
@@ -194,22 +216,15 @@ pub async fn update(
     (change, reachable): (Change, Reachable),
 ) -> Result<(), WebhookError> {
     change.check(reachable).map_err(WebhookError::Refused)?;
-    let row = found(store, which).await?;
-    let changed = change.over(row);
-    let version = changed.version;
-    write(store, changed).await?;
-    let anew = Which {
-        expected: None,
-        ..which
-    };
-    let now = found(store, anew).await?;
-    // somebody else has written the same version first
-    if now.version != version && which.expected.is_some() {
-        return Err(WebhookError::Stale {
-            version: now.version,
-        });
+    for _ in 0..TRIES_MAX {
+        let row = found(store, which).await?;
+        if replace(store, change.clone().over(row)).await? {
+            return Ok(());
+        }
+        // others have changed or deleted it since it was read
     }
-    Ok(())
+    let version = found(store, which).await?.version;
+    Err(WebhookError::Stale { version })
 }
 
 /// Deletes a webhook or a recipient of mail, and all that is to be sent to it.
@@ -217,19 +232,15 @@ pub async fn update(
 /// # Errors
 /// When there is none, it has changed, or it cannot be deleted.
 pub async fn delete(store: &Store, which: Which<'_>) -> Result<(), WebhookError> {
-    let id = found(store, which).await?.webhook_id;
-    let gone = store.transact(move |tx| {
-        Box::pin(async move {
-            for table in ["webhook_deliveries", "webhooks"] {
-                let mut sql = Sql::new(format!("DELETE FROM {table} WHERE webhook_id = "));
-                sql.bind(id.as_str());
-                run(tx, sql).await?;
-            }
-            Ok(())
-        })
-    });
-    gone.await?;
-    Ok(())
+    for _ in 0..TRIES_MAX {
+        let row = found(store, which).await?;
+        if remove(store, row).await? {
+            return Ok(());
+        }
+        // others have changed or deleted it since it was read
+    }
+    let version = found(store, which).await?.version;
+    Err(WebhookError::Stale { version })
 }
 
 /// Has what was given up, or was delivered, sent once more, with as many attempts as at first.
@@ -258,7 +269,7 @@ async fn put_in_again(
     sql.bind(now.0)
         .push(", claimed_until = NULL WHERE state <> 'PENDING' AND delivery_id = ")
         .bind(delivery_id);
-    run(tx, sql).await
+    run(tx, sql).await.map(drop)
 }
 
 async fn found(store: &Store, which: Which<'_>) -> Result<WebhookRow, WebhookError> {
@@ -273,45 +284,79 @@ async fn found(store: &Store, which: Which<'_>) -> Result<WebhookRow, WebhookErr
     }
 }
 
-/// Writes a webhook, unless somebody has written that version of it.
-async fn write(store: &Store, row: WebhookRow) -> Result<(), StoreError> {
-    let row = Arc::new(row);
-    let written = store.transact(move |tx| {
-        Box::pin(async move {
-            let mut sql = Sql::new(
-                "INSERT INTO webhooks (webhook_id, url, secret, severity, states, site_ids, \
-                 is_enabled, created_at, created_by, version, email_address) VALUES ",
-            );
-            let values: [Value; 11] = [
-                row.webhook_id.as_str().into(),
-                row.url.as_str().into(),
-                row.secret.as_str().into(),
-                row.severity.as_str().into(),
-                row.states.as_str().into(),
-                row.site_ids.as_str().into(),
-                row.is_enabled.into(),
-                row.created_at.into(),
-                row.created_by.clone().into(),
-                row.version.into(),
-                row.email_address.clone().into(),
-            ];
-            sql.bind_list(values);
-            sql.push(
-                " ON CONFLICT (webhook_id) DO UPDATE SET url = excluded.url, \
-                 secret = excluded.secret, severity = excluded.severity, \
-                 states = excluded.states, site_ids = excluded.site_ids, \
-                 is_enabled = excluded.is_enabled, version = excluded.version, \
-                 email_address = excluded.email_address \
-                 WHERE webhooks.version = excluded.version - 1",
-            );
-            run(tx, sql).await
-        })
-    });
-    written.await
+/// Writes a webhook that is not there yet, and says whether that is so.
+async fn insert(store: &Store, row: WebhookRow) -> Result<bool, StoreError> {
+    let mut sql = Sql::new(
+        "INSERT INTO webhooks (webhook_id, url, secret, severity, states, site_ids, is_enabled, \
+         created_at, created_by, version, email_address) VALUES ",
+    );
+    let values: [Value; 11] = [
+        row.webhook_id.into(),
+        row.url.into(),
+        row.secret.into(),
+        row.severity.into(),
+        row.states.into(),
+        row.site_ids.into(),
+        row.is_enabled.into(),
+        row.created_at.into(),
+        row.created_by.into(),
+        row.version.into(),
+        row.email_address.into(),
+    ];
+    sql.bind_list(values);
+    sql.push(" ON CONFLICT (webhook_id) DO NOTHING");
+    is_written(store, vec![sql]).await
 }
 
-async fn run(tx: &DatabaseTransaction, sql: Sql) -> Result<(), StoreError> {
+/// Writes a webhook in place of the version before it, and says whether that was there.
+async fn replace(store: &Store, row: WebhookRow) -> Result<bool, StoreError> {
+    let mut sql = Sql::new("UPDATE webhooks SET url = ");
+    sql.bind(row.url).push(", secret = ").bind(row.secret);
+    sql.push(", severity = ").bind(row.severity);
+    sql.push(", states = ").bind(row.states);
+    sql.push(", site_ids = ").bind(row.site_ids);
+    sql.push(", is_enabled = ").bind(row.is_enabled);
+    sql.push(", email_address = ").bind(row.email_address);
+    sql.push(", version = ").bind(row.version);
+    sql.push(" WHERE webhook_id = ").bind(row.webhook_id);
+    sql.push(" AND version = ").bind(row.version - 1);
+    is_written(store, vec![sql]).await
+}
+
+/// Deletes that version of a webhook, and what is to be sent to it, and says whether that was there.
+async fn remove(store: &Store, row: WebhookRow) -> Result<bool, StoreError> {
+    let mut one = Sql::new("DELETE FROM webhooks WHERE webhook_id = ");
+    one.bind(row.webhook_id.as_str());
+    one.push(" AND version = ").bind(row.version);
+    let mut its = Sql::new("DELETE FROM webhook_deliveries WHERE webhook_id = ");
+    its.bind(row.webhook_id);
+    is_written(store, vec![one, its]).await
+}
+
+/// Runs statements in one transaction, the others when the first has written something, and says whether it
+/// has.
+async fn is_written(store: &Store, statements: Vec<Sql>) -> Result<bool, StoreError> {
+    let written = Arc::new(AtomicBool::new(false));
+    let is_written = Arc::clone(&written);
+    let done = store.transact(move |tx| {
+        Box::pin(async move {
+            for sql in statements {
+                let rows = run(tx, sql).await?;
+                if rows == 0 && !is_written.load(Ordering::Relaxed) {
+                    break;
+                }
+                is_written.store(true, Ordering::Relaxed);
+            }
+            Ok(())
+        })
+    });
+    done.await?;
+    Ok(written.load(Ordering::Relaxed))
+}
+
+/// Runs a statement, and says how many rows it has written.
+async fn run(tx: &DatabaseTransaction, sql: Sql) -> Result<u64, StoreError> {
     let statement = sql.statement(tx.get_database_backend());
     let done = tx.execute_raw(statement).await;
-    done.doing("keep webhooks").map(drop)
+    done.doing("keep webhooks").map(|done| done.rows_affected())
 }

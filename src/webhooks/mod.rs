@@ -100,6 +100,9 @@ pub enum WebhookError {
         /// How often it has changed.
         version: i64,
     },
+    /// The key was used before for another command.
+    #[error("the idempotency key was used before for another command")]
+    OtherRepeat,
     /// It is yet to be tried.
     #[error("it is PENDING: it is tried again by itself")]
     Pending,
