@@ -1,11 +1,11 @@
-//! Takes what is due, sends it, and keeps how that went.
+//! Tries a delivery once, and keeps how that went.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rand::RngExt;
 use reqwest::redirect::Policy;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, FromQueryResult};
+use sea_orm::ConnectionTrait;
+use uuid::Uuid;
 
 use super::address::{self, PublicOnly};
 use super::letter::{Envelope, letter};
@@ -14,14 +14,10 @@ use super::sign::signature;
 use super::{ATTEMPTS_MAX, Mailer, Way};
 use crate::event::{Instant, Position};
 use crate::history::alerts;
-use crate::history::webhooks::{DeliveryRow, WebhookRow};
+use crate::history::webhooks::{self, DeliveryRow, WebhookRow};
 use crate::store::{Doing, Sql, Store, StoreError};
 use crate::telemetry::chain;
 
-/// Deliveries at most that are sent at once.
-const AT_ONCE: i64 = 16;
-/// How long a claim holds: longer than an attempt takes.
-const CLAIMED_MS: i64 = 60_000;
 /// Longest time to reach an address.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Longest time until it has answered.
@@ -32,51 +28,6 @@ const RETRY_AFTER_MS: i64 = 30_000;
 const REDIRECTS_MAX: usize = 3;
 /// Characters at most that are kept of why an attempt failed.
 const ERROR_CHARACTERS_MAX: usize = 500;
-
-/// Takes what is due by now, and claims it.
-pub(super) async fn take_due(store: &Store, now: Instant) -> Result<Vec<DeliveryRow>, StoreError> {
-    let taken: Arc<Mutex<Vec<DeliveryRow>>> = Arc::default();
-    let into = Arc::clone(&taken);
-    let claimed = store.transact(move |tx| {
-        Box::pin(async move {
-            let rows = claim(tx, now).await?;
-            *into.lock().unwrap_or_else(PoisonError::into_inner) = rows;
-            Ok(())
-        })
-    });
-    claimed.await?;
-    let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(std::mem::take(&mut taken))
-}
-
-async fn claim(tx: &DatabaseTransaction, now: Instant) -> Result<Vec<DeliveryRow>, StoreError> {
-    let backend = tx.get_database_backend();
-    let doing = "claim what is to be sent";
-    let mut sql = Sql::new("UPDATE webhook_deliveries SET attempts = attempts + 1, tried_at = ");
-    sql.bind(now.0).push(", claimed_until = ");
-    sql.bind(now.plus_ms(CLAIMED_MS).0);
-    sql.push(
-        " WHERE delivery_id IN (SELECT delivery_id FROM webhook_deliveries \
-         WHERE state = 'PENDING' AND due_at <= ",
-    );
-    sql.bind(now.0)
-        .push(" AND (claimed_until IS NULL OR claimed_until <= ");
-    sql.bind(now.0)
-        .push(") ORDER BY due_at LIMIT ")
-        .bind(AT_ONCE);
-    if backend == DbBackend::Postgres {
-        sql.push(" FOR UPDATE SKIP LOCKED");
-    }
-    sql.push(") RETURNING *");
-    let rows = tx
-        .query_all_raw(sql.statement(backend))
-        .await
-        .doing(doing)?;
-    let rows = rows
-        .iter()
-        .map(|row| DeliveryRow::from_query_result(row, ""));
-    rows.collect::<Result<_, _>>().doing(doing)
-}
 
 /// How an attempt went.
 #[derive(Debug)]
@@ -125,7 +76,10 @@ impl Sender {
                 ..
             }) => self.mail(store, row, address).await?,
             Some(hook) => self.attempt(row, hook, store.clock().now()).await,
-            None => Tried::failed("the webhook was deleted"),
+            None => Tried {
+                is_for_ever: true,
+                ..Tried::failed("the webhook was deleted")
+            },
         };
         let now = store.clock().now();
         let (state, due_at) = match (&tried.error, row.attempts) {
@@ -176,12 +130,10 @@ impl Sender {
         let Ok(to) = address.parse::<lettre::Address>() else {
             return Ok(Tried::failed("emailAddress is no address"));
         };
-        let first = alerts::first_step(store, &row.alert_id).await?;
-        let first = first.filter(|position| *position != row.position);
         let envelope = Envelope {
             from: mailer.from(),
             to: to.into(),
-            begun_by: first.map(|position| delivery_id(&row.webhook_id, Position(position))),
+            begun_by: begun_by(store, row).await?,
         };
         let sent = match letter(row, envelope) {
             Ok(letter) => mailer.send(letter).await,
@@ -276,6 +228,18 @@ impl Sender {
     }
 }
 
+/// The id of what is sent of the step with which the alert of a delivery began; nothing of that step itself.
+async fn begun_by(store: &Store, row: &DeliveryRow) -> Result<Option<Uuid>, StoreError> {
+    let first = alerts::first_step(store, &row.alert_id).await?;
+    let Some(first) = first.filter(|position| *position != row.position) else {
+        return Ok(None);
+    };
+    // it may have been sent before the log was restored, under an id of that epoch
+    let sent = webhooks::delivery_of(store, (&row.webhook_id, &row.alert_id), first).await?;
+    let id = || delivery_id(store.identity(), &row.webhook_id, Position(first));
+    Ok(Some(sent.unwrap_or_else(id)))
+}
+
 /// Why an attempt failed, as much as is kept of it.
 fn bounded(error: &str) -> String {
     error.chars().take(ERROR_CHARACTERS_MAX).collect()
@@ -296,7 +260,6 @@ mod tests {
     use axum::http::StatusCode;
     use axum::response::IntoResponse;
     use axum::routing::any;
-    use uuid::Uuid;
 
     use super::*;
 
