@@ -10,7 +10,10 @@ use lettre::Address;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
 use uuid::Uuid;
 
+use super::secret::{SEALED, opened, sealed};
+use super::sign::{KEY_BYTES, is_malformed};
 use super::{Reachable, SECRET_CHARACTERS, WEBHOOKS_MAX, Way, WebhookError, address};
+use crate::configuration::Keyring;
 use crate::event::Instant;
 use crate::history::webhooks::{self, WebhookRow};
 use crate::kinds::{Code, Refusal};
@@ -89,13 +92,8 @@ impl Change {
             let message = "emailAddress is no address such as desk@shop.example";
             return invalid("emailAddress", message.to_owned());
         }
-        let secret = self.secret.as_ref().map(|secret| secret.chars().count());
-        if secret.is_some_and(|characters| !SECRET_CHARACTERS.contains(&characters)) {
-            let (min, max) = (SECRET_CHARACTERS.start(), SECRET_CHARACTERS.end());
-            return invalid(
-                "secret",
-                format!("secret has not between {min} and {max} characters"),
-            );
+        if let Some(message) = self.secret.as_deref().and_then(wrong_of_secret) {
+            return invalid("secret", message);
         }
         if self.states.as_ref().is_some_and(Vec::is_empty) {
             return invalid(
@@ -141,6 +139,22 @@ impl Change {
     }
 }
 
+/// What is wrong of a secret.
+fn wrong_of_secret(secret: &str) -> Option<String> {
+    if !SECRET_CHARACTERS.contains(&secret.chars().count()) {
+        let (min, max) = (SECRET_CHARACTERS.start(), SECRET_CHARACTERS.end());
+        return Some(format!("secret has not between {min} and {max} characters"));
+    }
+    if is_malformed(secret) {
+        let (min, max) = (KEY_BYTES.start(), KEY_BYTES.end());
+        return Some(format!(
+            "secret begins with whsec_, and has not {min} to {max} bytes in Base64 behind that"
+        ));
+    }
+    let is_taken = secret.starts_with(SEALED);
+    is_taken.then(|| format!("secret begins with {SEALED}"))
+}
+
 /// Whether a text is an address of mail. One in quotes is refused, which few servers take.
 fn is_of_mail(text: &str) -> bool {
     let is_short = text.chars().count() <= EMAIL_CHARACTERS_MAX;
@@ -155,6 +169,7 @@ fn is_of_mail(text: &str) -> bool {
 /// that id, or it cannot be kept.
 pub async fn create(
     store: &Store,
+    keyring: &Keyring,
     new: NewWebhook,
     reachable: Reachable,
 ) -> Result<(), WebhookError> {
@@ -179,31 +194,45 @@ pub async fn create(
         email_address: None,
     });
     if let Some(made) = all.iter().find(|made| made.webhook_id == id) {
-        return repeated(made, row);
+        return repeated(keyring, made, row);
     }
     if all.len() >= WEBHOOKS_MAX {
         return Err(WebhookError::TooMany);
     }
-    if insert(store, row.clone()).await? {
+    let mut kept = row.clone();
+    if !kept.secret.is_empty() {
+        kept.secret = seal(keyring, &id, kept.secret)?;
+    }
+    if insert(store, kept).await? {
         return Ok(());
     }
     // somebody else has made it meanwhile, and may have deleted it again
     let made = webhooks::one(store, &id).await?;
-    made.map_or(Ok(()), |made| repeated(&made, row))
+    made.map_or(Ok(()), |made| repeated(keyring, &made, row))
 }
 
 /// Whether what was made is what is to be made. Of one that was changed since then it is not known what it
 /// was made as, and it stays as it is.
-fn repeated(made: &WebhookRow, row: WebhookRow) -> Result<(), WebhookError> {
+fn repeated(keyring: &Keyring, made: &WebhookRow, row: WebhookRow) -> Result<(), WebhookError> {
+    let secret = opened(keyring, &made.webhook_id, &made.secret);
+    let is_other = secret.is_some_and(|secret| secret != row.secret);
     let again = WebhookRow {
+        secret: made.secret.clone(),
         created_at: made.created_at,
         created_by: made.created_by.clone(),
         ..row
     };
-    if made.version == again.version && *made != again {
+    if made.version == again.version && (is_other || *made != again) {
         return Err(WebhookError::OtherRepeat);
     }
     Ok(())
+}
+
+fn seal(keyring: &Keyring, webhook_id: &str, secret: String) -> Result<String, WebhookError> {
+    sealed(keyring, webhook_id, secret).map_err(|error| {
+        let refusal = Refusal::of("secret", Code::Invalid, error.to_string());
+        WebhookError::Refused(refusal)
+    })
 }
 
 /// Changes a webhook, or a recipient of mail.
@@ -212,10 +241,14 @@ fn repeated(made: &WebhookRow, row: WebhookRow) -> Result<(), WebhookError> {
 /// When there is none, it has changed, a value is out of bounds, or it cannot be kept.
 pub async fn update(
     store: &Store,
+    keyring: &Keyring,
     which: Which<'_>,
-    (change, reachable): (Change, Reachable),
+    (mut change, reachable): (Change, Reachable),
 ) -> Result<(), WebhookError> {
     change.check(reachable).map_err(WebhookError::Refused)?;
+    if let Some(secret) = change.secret.take() {
+        change.secret = Some(seal(keyring, which.webhook_id, secret)?);
+    }
     for _ in 0..TRIES_MAX {
         let row = found(store, which).await?;
         if replace(store, change.clone().over(row)).await? {

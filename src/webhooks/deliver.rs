@@ -1,5 +1,6 @@
 //! Tries a delivery once, and keeps how that went.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
@@ -10,8 +11,10 @@ use uuid::Uuid;
 use super::address::{self, PublicOnly};
 use super::letter::{Envelope, letter};
 use super::outbox::delivery_id;
+use super::secret::opened;
 use super::sign::signature;
 use super::{ATTEMPTS_MAX, Mailer, Way};
+use crate::configuration::Keyring;
 use crate::event::{Instant, Position};
 use crate::history::alerts;
 use crate::history::webhooks::{self, DeliveryRow, WebhookRow};
@@ -53,13 +56,19 @@ impl Tried {
 pub(super) struct Sender {
     allow_private: bool,
     mailer: Option<Mailer>,
+    keyring: Arc<Keyring>,
 }
 
 impl Sender {
-    pub(super) const fn new(allow_private: bool, mailer: Option<Mailer>) -> Self {
+    pub(super) const fn new(
+        allow_private: bool,
+        mailer: Option<Mailer>,
+        keyring: Arc<Keyring>,
+    ) -> Self {
         Self {
             allow_private,
             mailer,
+            keyring,
         }
     }
 
@@ -171,7 +180,10 @@ impl Sender {
             Err(error) => return Tried::failed(chain(&error).to_string()),
         };
         let (id, seconds) = (row.delivery_id.to_string(), now.0.div_euclid(1_000_000));
-        let Some(signed) = signature(&hook.secret, (&id, seconds), &row.body) else {
+        let Some(secret) = opened(&self.keyring, &hook.webhook_id, &hook.secret) else {
+            return Tried::failed("the server has not the key with which the secret was sealed");
+        };
+        let Some(signed) = signature(&secret, (&id, seconds), &row.body) else {
             return Tried::failed("the secret signs nothing");
         };
         let asked = client
@@ -323,13 +335,13 @@ mod tests {
         let (row, hook) = delivery();
         let (url, mut came) = leading_elsewhere().await;
         // whose address is public cannot lead to one that is not
-        let sender = Sender::new(false, None);
+        let sender = Sender::new(false, None, Arc::default());
         let tried = sender.post(url.clone(), (&row, &hook), Instant(0)).await;
         assert_eq!(tried.status, Some(307));
         let error = tried.error.unwrap();
         assert!(error.contains("no redirect is followed"), "{error}");
         assert!(came.try_recv().is_err(), "nothing came");
-        let sender = Sender::new(true, None);
+        let sender = Sender::new(true, None, Arc::default());
         let tried = sender.post(url, (&row, &hook), Instant(0)).await;
         assert_eq!((tried.status, tried.error), (Some(204), None));
         assert_eq!(came.recv().await.unwrap(), "{}");

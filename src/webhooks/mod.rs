@@ -10,6 +10,7 @@ mod commands;
 mod deliver;
 mod letter;
 mod outbox;
+mod secret;
 mod sending;
 mod sign;
 mod smtp;

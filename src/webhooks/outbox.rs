@@ -5,6 +5,7 @@
 //! step: so killed anywhere, or on two nodes, it is put in once, and tried again under the same id.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
@@ -15,6 +16,7 @@ use uuid::Uuid;
 use super::deliver::Sender;
 use super::sending::Sending;
 use super::{Mailer, WebhookArgs};
+use crate::configuration::Keyring;
 use crate::event::{Event, Position};
 use crate::history::alerts;
 use crate::history::webhooks::{self, WebhookRow};
@@ -43,12 +45,17 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// One that follows the log behind a door.
+    /// One that follows the log behind a door, and opens secrets with some keys.
     #[must_use]
-    pub fn new(ingest: &Ingest, args: WebhookArgs, mailer: Option<Mailer>) -> Self {
+    pub fn new(
+        ingest: &Ingest,
+        args: WebhookArgs,
+        mailer: Option<Mailer>,
+        keyring: Arc<Keyring>,
+    ) -> Self {
         Self {
             store: ingest.store().clone(),
-            sender: Sender::new(args.allow_private, mailer),
+            sender: Sender::new(args.allow_private, mailer, keyring),
         }
     }
 
