@@ -413,7 +413,8 @@ impl Parts {
             .spawn(async move { refused.run(told, stop).await });
         parts.tracker.spawn(runner.run(parts.stop.clone()));
         parts.follow(store, limits);
-        let outbox = Outbox::new(ingest.clone(), webhooks, mailer);
+        let keyring = Arc::clone(&parts.api.keyring);
+        let outbox = Outbox::new(&ingest, webhooks, mailer, keyring);
         parts.tracker.spawn(outbox.run(parts.stop.clone()));
         let metrics = parts.api.background.metrics().clone();
         let stop = parts.stop_background.clone();

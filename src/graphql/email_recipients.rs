@@ -53,7 +53,8 @@ impl EmailRecipient {
         list(&self.0.site_ids).into_iter().map(ID).collect()
     }
 
-    /// Whether anything is mailed.
+    /// Whether anything is mailed. While it is not, no step is put in, and what waits is kept for 30 days and
+    /// mailed when it is enabled again.
     async fn is_enabled(&self) -> bool {
         self.0.is_enabled == 1
     }
@@ -105,7 +106,8 @@ struct CreateEmailRecipientInput {
     states: Option<Vec<Word<AlertStates>>>,
     /// The sites whose alerts are mailed; all when it is left out.
     site_ids: Option<Vec<ID>>,
-    /// A repeat with the same key makes no second recipient; 1 to 255 characters.
+    /// A repeat with the same key makes no second recipient, and with another recipient is refused as CONFLICT; 1
+    /// to 255 characters.
     #[graphql(validator(min_length = 1, max_length = 255))]
     idempotency_key: Option<String>,
 }
@@ -123,7 +125,7 @@ struct UpdateEmailRecipientInput {
     states: Option<Vec<Word<AlertStates>>>,
     /// The sites whose alerts are mailed; all when it is empty.
     site_ids: Option<Vec<ID>>,
-    /// Whether anything is mailed.
+    /// Whether anything is mailed, as `EmailRecipient.isEnabled` says.
     is_enabled: Option<bool>,
     /// Refused as CONFLICT when the recipient has another `version`.
     expected_version: Option<Long>,
@@ -174,7 +176,8 @@ impl EmailCommands {
                 ..Change::default()
             },
         };
-        let done = webhooks::create(api(ctx).store(), new, api(ctx).webhooks).await;
+        let api = api(ctx);
+        let done = webhooks::create(api.store(), &api.keyring, new, api.webhooks).await;
         ended(ctx, (deed, id.to_string()), done).await
     }
 
@@ -194,7 +197,8 @@ impl EmailCommands {
             ..Change::default()
         };
         let which = which(&input.recipient_id, input.expected_version);
-        let done = webhooks::update(api(ctx).store(), which, (change, api(ctx).webhooks)).await;
+        let api = api(ctx);
+        let done = webhooks::update(api.store(), &api.keyring, which, (change, api.webhooks)).await;
         ended(ctx, (deed, input.recipient_id.0), done).await
     }
 

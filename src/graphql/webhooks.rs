@@ -71,7 +71,8 @@ impl Webhook {
         list(&self.0.site_ids).into_iter().map(ID).collect()
     }
 
-    /// Whether anything is sent.
+    /// Whether anything is sent. While it is not, no step is put in, and what waits is kept for 30 days and sent
+    /// when it is enabled again.
     async fn is_enabled(&self) -> bool {
         self.0.is_enabled == 1
     }
@@ -110,7 +111,7 @@ pub(super) fn ids(ids: Option<Vec<ID>>) -> Option<Vec<String>> {
 /// How far a delivery is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub(super) enum WebhookDeliveryState {
-    /// It is tried when it is due.
+    /// It is tried when it is due, and not while its webhook is disabled.
     Pending,
     /// The other side has taken it.
     Delivered,
@@ -262,7 +263,9 @@ struct CreateWebhookInput {
     /// Where it goes: an address of http or https, of at most 2000 characters; a public one, unless the
     /// server allows others (`--webhooks-allow-private`).
     url: String,
-    /// The secret with which what is sent is signed; 16 to 255 characters. It is shown to nobody again.
+    /// The secret with which what is sent is signed; 16 to 255 characters. `whsec_` and 24 to 64 random bytes in
+    /// Base64 is what libraries of Standard Webhooks take; of any other its bytes are the key. It is shown to
+    /// nobody again.
     #[graphql(secret)]
     secret: String,
     /// The least severity that is sent.
@@ -271,7 +274,8 @@ struct CreateWebhookInput {
     states: Option<Vec<Word<AlertStates>>>,
     /// The sites whose alerts are sent; all when it is left out.
     site_ids: Option<Vec<ID>>,
-    /// A repeat with the same key makes no second webhook; 1 to 255 characters.
+    /// A repeat with the same key makes no second webhook, and with another webhook is refused as CONFLICT; 1 to
+    /// 255 characters.
     #[graphql(validator(min_length = 1, max_length = 255))]
     idempotency_key: Option<String>,
 }
@@ -283,7 +287,7 @@ struct UpdateWebhookInput {
     webhook_id: ID,
     /// Where it goes, as `createWebhook` takes it.
     url: Option<String>,
-    /// The secret with which what is sent is signed; 16 to 255 characters.
+    /// The secret with which what is sent is signed, as `createWebhook` takes it.
     #[graphql(secret)]
     secret: Option<String>,
     /// The least severity that is sent.
@@ -292,7 +296,7 @@ struct UpdateWebhookInput {
     states: Option<Vec<Word<AlertStates>>>,
     /// The sites whose alerts are sent; all when it is empty.
     site_ids: Option<Vec<ID>>,
-    /// Whether anything is sent.
+    /// Whether anything is sent, as `Webhook.isEnabled` says.
     is_enabled: Option<bool>,
     /// Refused as CONFLICT when the webhook has another `version`.
     expected_version: Option<Long>,
@@ -340,7 +344,10 @@ pub(super) struct WebhookCommands;
 impl WebhookCommands {
     /// Has alerts sent to an address from now on, signed with a secret as the Standard Webhooks
     /// specification says: `webhook-signature` is `v1,` and the HMAC-SHA256 of `webhook-id`,
-    /// `webhook-timestamp` and the body, with dots between them, in base64.
+    /// `webhook-timestamp` and the body, with dots between them, in Base64. The key is what stands in Base64
+    /// behind `whsec_` in the secret; of a secret in another form it is its bytes, and libraries check that
+    /// with `whsec_` and the Base64 of those. The end of an alert that began silenced and was never open is not
+    /// sent, unless SILENCED is.
     async fn create_webhook(
         &self,
         ctx: &Context<'_>,
@@ -362,7 +369,8 @@ impl WebhookCommands {
             by: caller.name.to_string(),
             change,
         };
-        let done = webhooks::create(api(ctx).store(), new, api(ctx).webhooks).await;
+        let api = api(ctx);
+        let done = webhooks::create(api.store(), &api.keyring, new, api.webhooks).await;
         ended(ctx, (deed, webhook_id.to_string()), done).await
     }
 
@@ -383,7 +391,8 @@ impl WebhookCommands {
             ..Change::default()
         };
         let which = which(&input.webhook_id, input.expected_version);
-        let done = webhooks::update(api(ctx).store(), which, (change, api(ctx).webhooks)).await;
+        let api = api(ctx);
+        let done = webhooks::update(api.store(), &api.keyring, which, (change, api.webhooks)).await;
         ended(ctx, (deed, input.webhook_id.0), done).await
     }
 
@@ -480,6 +489,7 @@ fn of_webhook(ctx: &Context<'_>, error: WebhookError, fields: Fields) -> Result<
         WebhookError::TooMany => (fields.address, UserErrorCode::TooMany),
         WebhookError::NoMail => (fields.address, UserErrorCode::NoMail),
         WebhookError::Stale { .. } => ("expectedVersion", UserErrorCode::Conflict),
+        WebhookError::OtherRepeat => ("idempotencyKey", UserErrorCode::Conflict),
         WebhookError::Pending => (fields.id, UserErrorCode::WrongState),
         WebhookError::Refused(refusal) => return Ok(UserError::of(refusal)),
         WebhookError::Store(error) => return Err(of_failed(api(ctx), &error)),

@@ -14,7 +14,7 @@ use sea_orm::{
 };
 
 use super::{Within, gathered};
-use crate::event::Instant;
+use crate::event::{Instant, Position};
 use crate::store::{Allowance, Doing, List, Store, StoreError, is_among};
 
 /// An alert.
@@ -54,6 +54,26 @@ pub async fn first_step(store: &Store, alert_id: &str) -> Result<Option<i64>, St
         .into_tuple::<i64>();
     let first = query.one(store.readers()).await;
     first.doing("read the first step of an alert")
+}
+
+/// The states of the steps of an alert before one of them, each once.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn states_before(
+    store: &Store,
+    alert_id: &str,
+    step: Position,
+) -> Result<Vec<String>, StoreError> {
+    let query = alert_transitions::Entity::find()
+        .select_only()
+        .column(alert_transitions::Column::State)
+        .distinct()
+        .filter(alert_transitions::Column::AlertId.eq(alert_id))
+        .filter(alert_transitions::Column::Position.lt(step.0))
+        .into_tuple::<String>();
+    let states = query.all(store.readers()).await;
+    states.doing("read the steps of an alert")
 }
 
 /// The alerts that are not resolved.

@@ -2,8 +2,7 @@
 
 use entity::{webhook_deliveries, webhooks};
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect,
+    ColumnTrait, Condition, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 use uuid::Uuid;
 
@@ -48,22 +47,43 @@ pub async fn delivery(store: &Store, id: Uuid) -> Result<Option<DeliveryRow>, St
     query.one(store.readers()).await.doing("read a delivery")
 }
 
-/// Whether something is due by now and nobody has claimed it.
+/// The id of what is sent to a webhook of a step of an alert.
 ///
 /// # Errors
 /// When the tables cannot be read.
-pub async fn is_due(store: &Store, now: Instant) -> Result<bool, StoreError> {
+pub async fn delivery_of(
+    store: &Store,
+    (webhook_id, alert_id): (&str, &str),
+    step: i64,
+) -> Result<Option<Uuid>, StoreError> {
+    let query = webhook_deliveries::Entity::find()
+        .select_only()
+        .column(webhook_deliveries::Column::DeliveryId)
+        .filter(webhook_deliveries::Column::WebhookId.eq(webhook_id))
+        .filter(webhook_deliveries::Column::Position.eq(step))
+        .filter(webhook_deliveries::Column::AlertId.eq(alert_id))
+        .into_tuple::<Uuid>();
+    query.one(store.readers()).await.doing("read a delivery")
+}
+
+/// The webhooks to which something is due by now that nobody has claimed.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn due_to(store: &Store, now: Instant) -> Result<Vec<String>, StoreError> {
     let claimed = webhook_deliveries::Column::ClaimedUntil;
     let free = Condition::any()
         .add(claimed.is_null())
         .add(claimed.lte(now.0));
     let query = webhook_deliveries::Entity::find()
+        .select_only()
+        .column(webhook_deliveries::Column::WebhookId)
+        .distinct()
         .filter(webhook_deliveries::Column::State.eq("PENDING"))
         .filter(webhook_deliveries::Column::DueAt.lte(now.0))
         .filter(free)
-        .limit(1);
-    let count = query.count(store.readers()).await;
-    Ok(count.doing("read what is due")? > 0)
+        .into_tuple::<String>();
+    query.all(store.readers()).await.doing("read what is due")
 }
 
 /// Place of a delivery in their list: its step, and its webhook.

@@ -210,6 +210,21 @@ impl Ingest {
         }
     }
 
+    /// Records what is told of a command that was done already: it waits while the queue is full, since it
+    /// is too late to refuse the command.
+    ///
+    /// # Errors
+    /// When the log failed.
+    pub async fn tell(&self, events: Vec<NewEvent>) -> Result<Appended, AppendError> {
+        let request = Request {
+            registrations: Vec::new(),
+            events,
+            expect: Vec::new(),
+            told: None,
+        };
+        self.store.append_patiently(request).await
+    }
+
     /// Records what a command has decided: all of it, on the versions that it was decided on, or
     /// nothing.
     ///

@@ -4,12 +4,16 @@
 //! in the audit.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use lettre::Address;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
 use uuid::Uuid;
 
+use super::secret::{SEALED, opened, sealed};
+use super::sign::{KEY_BYTES, is_malformed};
 use super::{Reachable, SECRET_CHARACTERS, WEBHOOKS_MAX, Way, WebhookError, address};
+use crate::configuration::Keyring;
 use crate::event::Instant;
 use crate::history::webhooks::{self, WebhookRow};
 use crate::kinds::{Code, Refusal};
@@ -62,6 +66,8 @@ const STATES: &str = r#"["OPEN","ACKNOWLEDGED","RESOLVED"]"#;
 const SITES_MAX: usize = 1_000;
 /// Characters at most of an address of mail (RFC 5321).
 const EMAIL_CHARACTERS_MAX: usize = 254;
+/// Tries at most of a command, when others change the same thing again and again.
+const TRIES_MAX: usize = 16;
 
 impl Change {
     const fn way(&self) -> Way {
@@ -86,13 +92,8 @@ impl Change {
             let message = "emailAddress is no address such as desk@shop.example";
             return invalid("emailAddress", message.to_owned());
         }
-        let secret = self.secret.as_ref().map(|secret| secret.chars().count());
-        if secret.is_some_and(|characters| !SECRET_CHARACTERS.contains(&characters)) {
-            let (min, max) = (SECRET_CHARACTERS.start(), SECRET_CHARACTERS.end());
-            return invalid(
-                "secret",
-                format!("secret has not between {min} and {max} characters"),
-            );
+        if let Some(message) = self.secret.as_deref().and_then(wrong_of_secret) {
+            return invalid("secret", message);
         }
         if self.states.as_ref().is_some_and(Vec::is_empty) {
             return invalid(
@@ -138,6 +139,22 @@ impl Change {
     }
 }
 
+/// What is wrong of a secret.
+fn wrong_of_secret(secret: &str) -> Option<String> {
+    if !SECRET_CHARACTERS.contains(&secret.chars().count()) {
+        let (min, max) = (SECRET_CHARACTERS.start(), SECRET_CHARACTERS.end());
+        return Some(format!("secret has not between {min} and {max} characters"));
+    }
+    if is_malformed(secret) {
+        let (min, max) = (KEY_BYTES.start(), KEY_BYTES.end());
+        return Some(format!(
+            "secret begins with whsec_, and has not {min} to {max} bytes in Base64 behind that"
+        ));
+    }
+    let is_taken = secret.starts_with(SEALED);
+    is_taken.then(|| format!("secret begins with {SEALED}"))
+}
+
 /// Whether a text is an address of mail. One in quotes is refused, which few servers take.
 fn is_of_mail(text: &str) -> bool {
     let is_short = text.chars().count() <= EMAIL_CHARACTERS_MAX;
@@ -145,12 +162,14 @@ fn is_of_mail(text: &str) -> bool {
     is_short && is_plain && text.parse::<Address>().is_ok()
 }
 
-/// Makes a webhook, or a recipient of mail. Making it again with the same id does nothing.
+/// Makes a webhook, or a recipient of mail. Making the same again with the same id does nothing.
 ///
 /// # Errors
-/// When a value is out of bounds, there is nothing to mail with, there are too many, or it cannot be kept.
+/// When a value is out of bounds, there is nothing to mail with, there are too many, another was made with
+/// that id, or it cannot be kept.
 pub async fn create(
     store: &Store,
+    keyring: &Keyring,
     new: NewWebhook,
     reachable: Reachable,
 ) -> Result<(), WebhookError> {
@@ -161,14 +180,8 @@ pub async fn create(
     checked.map_err(WebhookError::Refused)?;
     let all = webhooks::all(store).await?;
     let id = new.webhook_id.to_string();
-    if all.iter().any(|row| row.webhook_id == id) {
-        return Ok(());
-    }
-    if all.len() >= WEBHOOKS_MAX {
-        return Err(WebhookError::TooMany);
-    }
     let row = new.change.over(WebhookRow {
-        webhook_id: id,
+        webhook_id: id.clone(),
         url: String::new(),
         secret: String::new(),
         severity: "INFO".to_owned(),
@@ -180,8 +193,46 @@ pub async fn create(
         version: 0,
         email_address: None,
     });
-    write(store, row).await?;
+    if let Some(made) = all.iter().find(|made| made.webhook_id == id) {
+        return repeated(keyring, made, row);
+    }
+    if all.len() >= WEBHOOKS_MAX {
+        return Err(WebhookError::TooMany);
+    }
+    let mut kept = row.clone();
+    if !kept.secret.is_empty() {
+        kept.secret = seal(keyring, &id, kept.secret)?;
+    }
+    if insert(store, kept).await? {
+        return Ok(());
+    }
+    // somebody else has made it meanwhile, and may have deleted it again
+    let made = webhooks::one(store, &id).await?;
+    made.map_or(Ok(()), |made| repeated(keyring, &made, row))
+}
+
+/// Whether what was made is what is to be made. Of one that was changed since then it is not known what it
+/// was made as, and it stays as it is.
+fn repeated(keyring: &Keyring, made: &WebhookRow, row: WebhookRow) -> Result<(), WebhookError> {
+    let secret = opened(keyring, &made.webhook_id, &made.secret);
+    let is_other = secret.is_some_and(|secret| secret != row.secret);
+    let again = WebhookRow {
+        secret: made.secret.clone(),
+        created_at: made.created_at,
+        created_by: made.created_by.clone(),
+        ..row
+    };
+    if made.version == again.version && (is_other || *made != again) {
+        return Err(WebhookError::OtherRepeat);
+    }
     Ok(())
+}
+
+fn seal(keyring: &Keyring, webhook_id: &str, secret: String) -> Result<String, WebhookError> {
+    sealed(keyring, webhook_id, secret).map_err(|error| {
+        let refusal = Refusal::of("secret", Code::Invalid, error.to_string());
+        WebhookError::Refused(refusal)
+    })
 }
 
 /// Changes a webhook, or a recipient of mail.
@@ -190,26 +241,23 @@ pub async fn create(
 /// When there is none, it has changed, a value is out of bounds, or it cannot be kept.
 pub async fn update(
     store: &Store,
+    keyring: &Keyring,
     which: Which<'_>,
-    (change, reachable): (Change, Reachable),
+    (mut change, reachable): (Change, Reachable),
 ) -> Result<(), WebhookError> {
     change.check(reachable).map_err(WebhookError::Refused)?;
-    let row = found(store, which).await?;
-    let changed = change.over(row);
-    let version = changed.version;
-    write(store, changed).await?;
-    let anew = Which {
-        expected: None,
-        ..which
-    };
-    let now = found(store, anew).await?;
-    // somebody else has written the same version first
-    if now.version != version && which.expected.is_some() {
-        return Err(WebhookError::Stale {
-            version: now.version,
-        });
+    if let Some(secret) = change.secret.take() {
+        change.secret = Some(seal(keyring, which.webhook_id, secret)?);
     }
-    Ok(())
+    for _ in 0..TRIES_MAX {
+        let row = found(store, which).await?;
+        if replace(store, change.clone().over(row)).await? {
+            return Ok(());
+        }
+        // others have changed or deleted it since it was read
+    }
+    let version = found(store, which).await?.version;
+    Err(WebhookError::Stale { version })
 }
 
 /// Deletes a webhook or a recipient of mail, and all that is to be sent to it.
@@ -217,19 +265,15 @@ pub async fn update(
 /// # Errors
 /// When there is none, it has changed, or it cannot be deleted.
 pub async fn delete(store: &Store, which: Which<'_>) -> Result<(), WebhookError> {
-    let id = found(store, which).await?.webhook_id;
-    let gone = store.transact(move |tx| {
-        Box::pin(async move {
-            for table in ["webhook_deliveries", "webhooks"] {
-                let mut sql = Sql::new(format!("DELETE FROM {table} WHERE webhook_id = "));
-                sql.bind(id.as_str());
-                run(tx, sql).await?;
-            }
-            Ok(())
-        })
-    });
-    gone.await?;
-    Ok(())
+    for _ in 0..TRIES_MAX {
+        let row = found(store, which).await?;
+        if remove(store, row).await? {
+            return Ok(());
+        }
+        // others have changed or deleted it since it was read
+    }
+    let version = found(store, which).await?.version;
+    Err(WebhookError::Stale { version })
 }
 
 /// Has what was given up, or was delivered, sent once more, with as many attempts as at first.
@@ -258,7 +302,7 @@ async fn put_in_again(
     sql.bind(now.0)
         .push(", claimed_until = NULL WHERE state <> 'PENDING' AND delivery_id = ")
         .bind(delivery_id);
-    run(tx, sql).await
+    run(tx, sql).await.map(drop)
 }
 
 async fn found(store: &Store, which: Which<'_>) -> Result<WebhookRow, WebhookError> {
@@ -273,45 +317,79 @@ async fn found(store: &Store, which: Which<'_>) -> Result<WebhookRow, WebhookErr
     }
 }
 
-/// Writes a webhook, unless somebody has written that version of it.
-async fn write(store: &Store, row: WebhookRow) -> Result<(), StoreError> {
-    let row = Arc::new(row);
-    let written = store.transact(move |tx| {
-        Box::pin(async move {
-            let mut sql = Sql::new(
-                "INSERT INTO webhooks (webhook_id, url, secret, severity, states, site_ids, \
-                 is_enabled, created_at, created_by, version, email_address) VALUES ",
-            );
-            let values: [Value; 11] = [
-                row.webhook_id.as_str().into(),
-                row.url.as_str().into(),
-                row.secret.as_str().into(),
-                row.severity.as_str().into(),
-                row.states.as_str().into(),
-                row.site_ids.as_str().into(),
-                row.is_enabled.into(),
-                row.created_at.into(),
-                row.created_by.clone().into(),
-                row.version.into(),
-                row.email_address.clone().into(),
-            ];
-            sql.bind_list(values);
-            sql.push(
-                " ON CONFLICT (webhook_id) DO UPDATE SET url = excluded.url, \
-                 secret = excluded.secret, severity = excluded.severity, \
-                 states = excluded.states, site_ids = excluded.site_ids, \
-                 is_enabled = excluded.is_enabled, version = excluded.version, \
-                 email_address = excluded.email_address \
-                 WHERE webhooks.version = excluded.version - 1",
-            );
-            run(tx, sql).await
-        })
-    });
-    written.await
+/// Writes a webhook that is not there yet, and says whether that is so.
+async fn insert(store: &Store, row: WebhookRow) -> Result<bool, StoreError> {
+    let mut sql = Sql::new(
+        "INSERT INTO webhooks (webhook_id, url, secret, severity, states, site_ids, is_enabled, \
+         created_at, created_by, version, email_address) VALUES ",
+    );
+    let values: [Value; 11] = [
+        row.webhook_id.into(),
+        row.url.into(),
+        row.secret.into(),
+        row.severity.into(),
+        row.states.into(),
+        row.site_ids.into(),
+        row.is_enabled.into(),
+        row.created_at.into(),
+        row.created_by.into(),
+        row.version.into(),
+        row.email_address.into(),
+    ];
+    sql.bind_list(values);
+    sql.push(" ON CONFLICT (webhook_id) DO NOTHING");
+    is_written(store, vec![sql]).await
 }
 
-async fn run(tx: &DatabaseTransaction, sql: Sql) -> Result<(), StoreError> {
+/// Writes a webhook in place of the version before it, and says whether that was there.
+async fn replace(store: &Store, row: WebhookRow) -> Result<bool, StoreError> {
+    let mut sql = Sql::new("UPDATE webhooks SET url = ");
+    sql.bind(row.url).push(", secret = ").bind(row.secret);
+    sql.push(", severity = ").bind(row.severity);
+    sql.push(", states = ").bind(row.states);
+    sql.push(", site_ids = ").bind(row.site_ids);
+    sql.push(", is_enabled = ").bind(row.is_enabled);
+    sql.push(", email_address = ").bind(row.email_address);
+    sql.push(", version = ").bind(row.version);
+    sql.push(" WHERE webhook_id = ").bind(row.webhook_id);
+    sql.push(" AND version = ").bind(row.version - 1);
+    is_written(store, vec![sql]).await
+}
+
+/// Deletes that version of a webhook, and what is to be sent to it, and says whether that was there.
+async fn remove(store: &Store, row: WebhookRow) -> Result<bool, StoreError> {
+    let mut one = Sql::new("DELETE FROM webhooks WHERE webhook_id = ");
+    one.bind(row.webhook_id.as_str());
+    one.push(" AND version = ").bind(row.version);
+    let mut its = Sql::new("DELETE FROM webhook_deliveries WHERE webhook_id = ");
+    its.bind(row.webhook_id);
+    is_written(store, vec![one, its]).await
+}
+
+/// Runs statements in one transaction, the others when the first has written something, and says whether it
+/// has.
+async fn is_written(store: &Store, statements: Vec<Sql>) -> Result<bool, StoreError> {
+    let written = Arc::new(AtomicBool::new(false));
+    let is_written = Arc::clone(&written);
+    let done = store.transact(move |tx| {
+        Box::pin(async move {
+            for sql in statements {
+                let rows = run(tx, sql).await?;
+                if rows == 0 && !is_written.load(Ordering::Relaxed) {
+                    break;
+                }
+                is_written.store(true, Ordering::Relaxed);
+            }
+            Ok(())
+        })
+    });
+    done.await?;
+    Ok(written.load(Ordering::Relaxed))
+}
+
+/// Runs a statement, and says how many rows it has written.
+async fn run(tx: &DatabaseTransaction, sql: Sql) -> Result<u64, StoreError> {
     let statement = sql.statement(tx.get_database_backend());
     let done = tx.execute_raw(statement).await;
-    done.doing("keep webhooks").map(drop)
+    done.doing("keep webhooks").map(|done| done.rows_affected())
 }

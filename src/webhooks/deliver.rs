@@ -1,27 +1,26 @@
-//! Takes what is due, sends it, and keeps how that went.
+//! Tries a delivery once, and keeps how that went.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
 use reqwest::redirect::Policy;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, FromQueryResult};
+use sea_orm::ConnectionTrait;
+use uuid::Uuid;
 
 use super::address::{self, PublicOnly};
 use super::letter::{Envelope, letter};
 use super::outbox::delivery_id;
+use super::secret::opened;
 use super::sign::signature;
 use super::{ATTEMPTS_MAX, Mailer, Way};
+use crate::configuration::Keyring;
 use crate::event::{Instant, Position};
 use crate::history::alerts;
-use crate::history::webhooks::{DeliveryRow, WebhookRow};
+use crate::history::webhooks::{self, DeliveryRow, WebhookRow};
 use crate::store::{Doing, Sql, Store, StoreError};
 use crate::telemetry::chain;
 
-/// Deliveries at most that are sent at once.
-const AT_ONCE: i64 = 16;
-/// How long a claim holds: longer than an attempt takes.
-const CLAIMED_MS: i64 = 60_000;
 /// Longest time to reach an address.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Longest time until it has answered.
@@ -32,51 +31,6 @@ const RETRY_AFTER_MS: i64 = 30_000;
 const REDIRECTS_MAX: usize = 3;
 /// Characters at most that are kept of why an attempt failed.
 const ERROR_CHARACTERS_MAX: usize = 500;
-
-/// Takes what is due by now, and claims it.
-pub(super) async fn take_due(store: &Store, now: Instant) -> Result<Vec<DeliveryRow>, StoreError> {
-    let taken: Arc<Mutex<Vec<DeliveryRow>>> = Arc::default();
-    let into = Arc::clone(&taken);
-    let claimed = store.transact(move |tx| {
-        Box::pin(async move {
-            let rows = claim(tx, now).await?;
-            *into.lock().unwrap_or_else(PoisonError::into_inner) = rows;
-            Ok(())
-        })
-    });
-    claimed.await?;
-    let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(std::mem::take(&mut taken))
-}
-
-async fn claim(tx: &DatabaseTransaction, now: Instant) -> Result<Vec<DeliveryRow>, StoreError> {
-    let backend = tx.get_database_backend();
-    let doing = "claim what is to be sent";
-    let mut sql = Sql::new("UPDATE webhook_deliveries SET attempts = attempts + 1, tried_at = ");
-    sql.bind(now.0).push(", claimed_until = ");
-    sql.bind(now.plus_ms(CLAIMED_MS).0);
-    sql.push(
-        " WHERE delivery_id IN (SELECT delivery_id FROM webhook_deliveries \
-         WHERE state = 'PENDING' AND due_at <= ",
-    );
-    sql.bind(now.0)
-        .push(" AND (claimed_until IS NULL OR claimed_until <= ");
-    sql.bind(now.0)
-        .push(") ORDER BY due_at LIMIT ")
-        .bind(AT_ONCE);
-    if backend == DbBackend::Postgres {
-        sql.push(" FOR UPDATE SKIP LOCKED");
-    }
-    sql.push(") RETURNING *");
-    let rows = tx
-        .query_all_raw(sql.statement(backend))
-        .await
-        .doing(doing)?;
-    let rows = rows
-        .iter()
-        .map(|row| DeliveryRow::from_query_result(row, ""));
-    rows.collect::<Result<_, _>>().doing(doing)
-}
 
 /// How an attempt went.
 #[derive(Debug)]
@@ -102,13 +56,19 @@ impl Tried {
 pub(super) struct Sender {
     allow_private: bool,
     mailer: Option<Mailer>,
+    keyring: Arc<Keyring>,
 }
 
 impl Sender {
-    pub(super) const fn new(allow_private: bool, mailer: Option<Mailer>) -> Self {
+    pub(super) const fn new(
+        allow_private: bool,
+        mailer: Option<Mailer>,
+        keyring: Arc<Keyring>,
+    ) -> Self {
         Self {
             allow_private,
             mailer,
+            keyring,
         }
     }
 
@@ -125,7 +85,10 @@ impl Sender {
                 ..
             }) => self.mail(store, row, address).await?,
             Some(hook) => self.attempt(row, hook, store.clock().now()).await,
-            None => Tried::failed("the webhook was deleted"),
+            None => Tried {
+                is_for_ever: true,
+                ..Tried::failed("the webhook was deleted")
+            },
         };
         let now = store.clock().now();
         let (state, due_at) = match (&tried.error, row.attempts) {
@@ -176,12 +139,10 @@ impl Sender {
         let Ok(to) = address.parse::<lettre::Address>() else {
             return Ok(Tried::failed("emailAddress is no address"));
         };
-        let first = alerts::first_step(store, &row.alert_id).await?;
-        let first = first.filter(|position| *position != row.position);
         let envelope = Envelope {
             from: mailer.from(),
             to: to.into(),
-            begun_by: first.map(|position| delivery_id(&row.webhook_id, Position(position))),
+            begun_by: begun_by(store, row).await?,
         };
         let sent = match letter(row, envelope) {
             Ok(letter) => mailer.send(letter).await,
@@ -219,7 +180,10 @@ impl Sender {
             Err(error) => return Tried::failed(chain(&error).to_string()),
         };
         let (id, seconds) = (row.delivery_id.to_string(), now.0.div_euclid(1_000_000));
-        let Some(signed) = signature(&hook.secret, (&id, seconds), &row.body) else {
+        let Some(secret) = opened(&self.keyring, &hook.webhook_id, &hook.secret) else {
+            return Tried::failed("the server has not the key with which the secret was sealed");
+        };
+        let Some(signed) = signature(&secret, (&id, seconds), &row.body) else {
             return Tried::failed("the secret signs nothing");
         };
         let asked = client
@@ -276,6 +240,18 @@ impl Sender {
     }
 }
 
+/// The id of what is sent of the step with which the alert of a delivery began; nothing of that step itself.
+async fn begun_by(store: &Store, row: &DeliveryRow) -> Result<Option<Uuid>, StoreError> {
+    let first = alerts::first_step(store, &row.alert_id).await?;
+    let Some(first) = first.filter(|position| *position != row.position) else {
+        return Ok(None);
+    };
+    // it may have been sent before the log was restored, under an id of that epoch
+    let sent = webhooks::delivery_of(store, (&row.webhook_id, &row.alert_id), first).await?;
+    let id = || delivery_id(store.identity(), &row.webhook_id, Position(first));
+    Ok(Some(sent.unwrap_or_else(id)))
+}
+
 /// Why an attempt failed, as much as is kept of it.
 fn bounded(error: &str) -> String {
     error.chars().take(ERROR_CHARACTERS_MAX).collect()
@@ -296,7 +272,6 @@ mod tests {
     use axum::http::StatusCode;
     use axum::response::IntoResponse;
     use axum::routing::any;
-    use uuid::Uuid;
 
     use super::*;
 
@@ -360,13 +335,13 @@ mod tests {
         let (row, hook) = delivery();
         let (url, mut came) = leading_elsewhere().await;
         // whose address is public cannot lead to one that is not
-        let sender = Sender::new(false, None);
+        let sender = Sender::new(false, None, Arc::default());
         let tried = sender.post(url.clone(), (&row, &hook), Instant(0)).await;
         assert_eq!(tried.status, Some(307));
         let error = tried.error.unwrap();
         assert!(error.contains("no redirect is followed"), "{error}");
         assert!(came.try_recv().is_err(), "nothing came");
-        let sender = Sender::new(true, None);
+        let sender = Sender::new(true, None, Arc::default());
         let tried = sender.post(url, (&row, &hook), Instant(0)).await;
         assert_eq!((tried.status, tried.error), (Some(204), None));
         assert_eq!(came.recv().await.unwrap(), "{}");

@@ -1,7 +1,7 @@
 //! Webhooks: what becomes of alerts is sent to addresses of others, signed, or mailed to people.
 //!
 //! The [`Outbox`] follows the steps of alerts and puts what is to be sent into a table, and takes from it
-//! what is due: each thing is claimed by one node for a while, tried, and tried again later when that
+//! what is due, beside that and for each destination beside the others: each thing is claimed by one node for a while, tried, and tried again later when that
 //! failed, until it is given up and shown as dead. Where it goes and the secret of a webhook are in a table
 //! of their own and never in the log, which others read.
 
@@ -10,6 +10,8 @@ mod commands;
 mod deliver;
 mod letter;
 mod outbox;
+mod secret;
+mod sending;
 mod sign;
 mod smtp;
 
@@ -100,6 +102,9 @@ pub enum WebhookError {
         /// How often it has changed.
         version: i64,
     },
+    /// The key was used before for another command.
+    #[error("the idempotency key was used before for another command")]
+    OtherRepeat,
     /// It is yet to be tried.
     #[error("it is PENDING: it is tried again by itself")]
     Pending,

@@ -1,39 +1,35 @@
-//! What is to be sent: each step of an alert for each webhook and recipient of mail that wants it, put in once and taken out
-//! when it is due.
+//! What is to be sent: each step of an alert is put in once for each webhook and recipient of mail that
+//! wants it.
 //!
-//! It goes on from a checkpoint, and what is put in has an id that follows from the webhook and the step: so
-//! killed anywhere, or on two nodes, it is put in once. What is taken out is claimed for a minute; a node
-//! that dies with a claim has it tried again after that, under the same id.
+//! It goes on from a checkpoint, and what is put in has an id that follows from the log, the webhook and the
+//! step: so killed anywhere, or on two nodes, it is put in once, and tried again under the same id.
 
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde_json::json;
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::deliver::{Sender, take_due};
+use super::deliver::Sender;
+use super::sending::Sending;
 use super::{Mailer, WebhookArgs};
-use crate::event::{Event, Instant, Position};
+use crate::configuration::Keyring;
+use crate::event::{Event, Position};
+use crate::history::alerts;
 use crate::history::webhooks::{self, WebhookRow};
 use crate::ingest::Ingest;
 use crate::kinds::{Kind, enums, to_json};
 use crate::projections::checkpoint;
-use crate::store::{Doing, Sql, Store, StoreError};
+use crate::store::{Doing, Identity, Sql, Store, StoreError};
 use crate::telemetry::chain;
 
 use entity::alert_transitions::Column;
 
 /// Name of its checkpoint.
 const CHECKPOINT: &str = "webhooks_put_in";
-/// How often it looks what is due.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How often what is done is forgotten, in looks: an hour.
-const FORGET_EVERY: u32 = 7_200;
-/// How long what is done is shown.
-const KEPT_MS: i64 = 30 * 24 * 3_600 * 1_000;
 /// How long it waits after a failure.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// What it calls itself where faults are told.
@@ -44,113 +40,113 @@ const DELIVERIES: Uuid = Uuid::from_u128(0x0f3e_88a1_64c7_49b2_9d35_6a1e_c0d2_7b
 /// Sends what becomes of alerts to webhooks, and mails it.
 #[derive(Debug)]
 pub struct Outbox {
-    ingest: Ingest,
+    store: Store,
     sender: Sender,
-    looks: u32,
 }
 
 impl Outbox {
-    /// One that follows the log behind a door.
+    /// One that follows the log behind a door, and opens secrets with some keys.
     #[must_use]
-    pub fn new(ingest: Ingest, args: WebhookArgs, mailer: Option<Mailer>) -> Self {
+    pub fn new(
+        ingest: &Ingest,
+        args: WebhookArgs,
+        mailer: Option<Mailer>,
+        keyring: Arc<Keyring>,
+    ) -> Self {
         Self {
-            ingest,
-            sender: Sender::new(args.allow_private, mailer),
-            looks: 0,
+            store: ingest.store().clone(),
+            sender: Sender::new(args.allow_private, mailer, keyring),
         }
     }
 
-    /// Sends until it is told to stop. After a failure of the log it goes on from its checkpoint.
-    pub async fn run(mut self, stop: CancellationToken) {
-        loop {
-            let Err(error) = tokio::select! {
-                () = stop.cancelled() => return,
-                followed = self.follow() => followed,
-            };
-            let error = chain(&error).to_string();
-            tracing::warn!(
-                error,
-                "webhooks are not sent, will go on from the checkpoint"
-            );
-            let store = self.ingest.store();
-            store.faults().tell(SOURCE, store.clock().now(), error);
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(RETRY_AFTER) => {}
-            }
-        }
-    }
-
-    async fn follow(&mut self) -> Result<std::convert::Infallible, StoreError> {
-        let store = &self.ingest.store().clone();
-        let mut from = checkpoint::position(store, CHECKPOINT).await?;
-        if from == Position::START {
-            // what is older than the first start is nobody's news
-            from = store.committed_head().await?;
-            if from > Position::START {
-                checkpoint::advance(store, CHECKPOINT, from).await?;
-            }
-        }
-        let mut tail = store.tail(from, Some(&[Kind::AlertTransition]));
-        let mut looks = tokio::time::interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                events = tail.next() => {
-                    for event in events? {
-                        put_in(store, &event).await?;
-                    }
-                    checkpoint::advance(store, CHECKPOINT, tail.position()).await?;
-                }
-                _ = looks.tick() => self.send(store).await?,
-            }
-        }
-    }
-
-    /// Sends what is due.
-    async fn send(&mut self, store: &Store) -> Result<(), StoreError> {
-        let now = store.clock().now();
-        self.looks = self.looks.wrapping_add(1);
-        if self.looks.is_multiple_of(FORGET_EVERY) {
-            forget(store, now).await?;
-        }
-        if !webhooks::is_due(store, now).await? {
-            return Ok(());
-        }
-        let hooks = webhooks::all(store).await?;
-        let due = take_due(store, now).await?;
-        let sent = due.iter().map(|row| {
-            let hook = hooks.iter().find(|hook| hook.webhook_id == row.webhook_id);
-            self.sender.send(store, row, hook)
-        });
-        for sent in join_all(sent).await {
-            sent?;
-        }
-        Ok(())
+    /// Puts in and sends, the one beside the other, until it is told to stop. After a failure of the log it
+    /// goes on from its checkpoint.
+    pub async fn run(self, stop: CancellationToken) {
+        let sending = Sending::new(self.store.clone(), self.sender);
+        tokio::join!(follow(&self.store, &stop), sending.run(&stop));
     }
 }
 
-/// The id of what is sent of a step to a webhook.
-pub(super) fn delivery_id(webhook_id: &str, step: Position) -> Uuid {
-    Uuid::new_v5(&DELIVERIES, format!("{webhook_id}/{step}").as_bytes())
+/// Puts in what is to be sent until it is told to stop.
+async fn follow(store: &Store, stop: &CancellationToken) {
+    while !stop.is_cancelled() {
+        let Err(error) = tokio::select! {
+            () = stop.cancelled() => return,
+            followed = put_in_all(store) => followed,
+        };
+        failed(store, stop, &error).await;
+    }
+}
+
+/// Tells of a failure, and waits for a while or until it is told to stop.
+pub(super) async fn failed(store: &Store, stop: &CancellationToken, error: &StoreError) {
+    let error = chain(error).to_string();
+    tracing::warn!(error, "webhooks are not sent, will go on where they were");
+    store.faults().tell(SOURCE, store.clock().now(), error);
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(RETRY_AFTER) => {}
+    }
+}
+
+async fn put_in_all(store: &Store) -> Result<Infallible, StoreError> {
+    let mut from = checkpoint::position(store, CHECKPOINT).await?;
+    if from == Position::START {
+        // what is older than the first start is nobody's news
+        from = store.committed_head().await?;
+        if from > Position::START {
+            checkpoint::advance(store, CHECKPOINT, from).await?;
+        }
+    }
+    let mut tail = store.tail(from, Some(&[Kind::AlertTransition]));
+    loop {
+        for event in tail.next().await? {
+            put_in(store, &event).await?;
+        }
+        checkpoint::advance(store, CHECKPOINT, tail.position()).await?;
+    }
+}
+
+/// The id of what is sent of a step to a webhook. Positions are given anew after a restore, so that the step
+/// is known by its log and the epoch of that too.
+pub(super) fn delivery_id(log: Identity, webhook_id: &str, step: Position) -> Uuid {
+    let Identity { log_id, epoch } = log;
+    let name = format!("{log_id}/{epoch}/{webhook_id}/{step}");
+    Uuid::new_v5(&DELIVERIES, name.as_bytes())
 }
 
 /// Puts a step of an alert in for each webhook that wants it.
 async fn put_in(store: &Store, event: &Event) -> Result<(), StoreError> {
-    let hooks = webhooks::all(store).await?;
-    let wanted = hooks.into_iter().filter(|hook| wants(hook, event));
-    let ids: Vec<String> = wanted.map(|hook| hook.webhook_id).collect();
+    let mut hooks = webhooks::all(store).await?;
+    hooks.retain(|hook| wants(hook, event));
+    if hooks.is_empty() {
+        return Ok(());
+    }
+    let text = |column: Column| event.fact.cell(column).text().unwrap_or_default();
+    let alert_id = text(Column::AlertId).to_owned();
+    if text(Column::State) == "RESOLVED" {
+        let before = alerts::states_before(store, &alert_id, event.position).await?;
+        hooks.retain(|hook| was_told(hook, &before));
+    }
+    let ids = hooks.into_iter().map(|hook| hook.webhook_id);
+    put_in_for(store, ids.collect(), (event, alert_id)).await
+}
+
+async fn put_in_for(
+    store: &Store,
+    ids: Vec<String>,
+    (event, alert_id): (&Event, String),
+) -> Result<(), StoreError> {
     if ids.is_empty() {
         return Ok(());
     }
-    let alert_id = event.fact.cell(Column::AlertId).text();
-    let alert_id = alert_id.unwrap_or_default().to_owned();
     let body = json!({
         "position": event.position.to_string(),
         "recordedAt": event.recorded_at.to_string(),
         "event": to_json(event),
     });
     let (body, position, now) = (body.to_string(), event.position, store.clock().now());
+    let log = store.identity();
     let put = store.transact(move |tx| {
         Box::pin(async move {
             let mut sql = Sql::new(
@@ -158,7 +154,7 @@ async fn put_in(store: &Store, event: &Event) -> Result<(), StoreError> {
                  body, state, attempts, due_at, created_at) VALUES ",
             );
             for (ordinal, id) in ids.iter().enumerate() {
-                let delivery_id = delivery_id(id, position);
+                let delivery_id = delivery_id(log, id, position);
                 sql.push(if ordinal > 0 { ", " } else { "" });
                 sql.bind_list([
                     delivery_id.into(),
@@ -182,13 +178,25 @@ async fn put_in(store: &Store, event: &Event) -> Result<(), StoreError> {
 /// Whether a webhook wants a step of an alert.
 fn wants(hook: &WebhookRow, event: &Event) -> bool {
     let text = |column: Column| event.fact.cell(column).text().unwrap_or_default();
-    let list = |text: &str| serde_json::from_str::<Vec<String>>(text).unwrap_or_default();
     let has = |list: &[String], word: &str| list.iter().any(|other| other == word);
     let sites = list(&hook.site_ids);
     hook.is_enabled == 1
         && rank(text(Column::Severity)) <= rank(&hook.severity)
         && has(&list(&hook.states), text(Column::State))
         && (sites.is_empty() || has(&sites, text(Column::SiteKey)))
+}
+
+/// Whether a webhook wants to know that an alert is over, by the states that it had before. One that began
+/// silenced and was never open is nobody's news, except of those who are told what is silenced.
+fn was_told(hook: &WebhookRow, before: &[String]) -> bool {
+    let states = list(&hook.states);
+    let is_told = |state: &String| state == "OPEN" || states.contains(state);
+    before.is_empty() || before.iter().any(is_told)
+}
+
+/// A list of texts as it is kept.
+fn list(text: &str) -> Vec<String> {
+    serde_json::from_str(text).unwrap_or_default()
 }
 
 /// Place of a severity: the set begins with the worst.
@@ -198,22 +206,25 @@ fn rank(severity: &str) -> usize {
     place.unwrap_or(usize::MAX)
 }
 
-/// Forgets what was done long ago.
-async fn forget(store: &Store, now: Instant) -> Result<(), StoreError> {
-    let before = now.plus_ms(-KEPT_MS);
-    let gone = store.transact(move |tx| {
-        Box::pin(async move {
-            let sql = "DELETE FROM webhook_deliveries WHERE state <> 'PENDING' AND created_at < ";
-            let mut sql = Sql::new(sql);
-            sql.bind(before.0);
-            run(tx, sql).await
-        })
-    });
-    gone.await
-}
-
-async fn run(tx: &DatabaseTransaction, sql: Sql) -> Result<(), StoreError> {
+/// Runs a statement.
+pub(super) async fn run(tx: &DatabaseTransaction, sql: Sql) -> Result<(), StoreError> {
     let statement = sql.statement(tx.get_database_backend());
     let done = tx.execute_raw(statement).await;
     done.doing("keep what is to be sent").map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_that_takes_the_position_of_another_after_a_restore_has_another_id() {
+        let id = |log_id: u128, epoch| {
+            let log_id = Uuid::from_u128(log_id);
+            delivery_id(Identity { log_id, epoch }, "w", Position(7))
+        };
+        assert_eq!(id(1, 1), id(1, 1));
+        assert_ne!(id(1, 1), id(1, 2), "of another epoch");
+        assert_ne!(id(1, 1), id(2, 1), "of another log");
+    }
 }
