@@ -21,7 +21,7 @@ impl Openings for Hours {
                 Opening::Until(Instant(minute + WINDOW_US))
             }
             Start::InMaintenanceWindow => Opening::From(Instant(minute + MINUTE_US)),
-            _ => Opening::Open,
+            Start::Now | Start::At(_) | Start::Recurring(_) => Opening::Open,
         }
     }
 
