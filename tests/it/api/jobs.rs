@@ -40,6 +40,7 @@ impl Run for Told {
             error_message: None,
             result: None,
             provenance: Provenance::Simulated,
+            untold: Vec::new(),
         };
         Played::Takes(answer, 1_500)
     }
