@@ -116,7 +116,7 @@ async fn more_than_one_command_holds_is_told_in_several() {
         for name in ["p1", "p2", "p3"] {
             let input = json!({ "parameterName": name, "schema": { "type": "string" } });
             assert_eq!(register(app, input).await["userErrors"], json!([]));
-            done(app, "far", &[(name, json!("x".repeat(30_000)))]).await;
+            done(app, "far", &[(name, json!("x".repeat(25_000)))]).await;
         }
         registered(app, "till-8", "far").await;
         let mut device = Followed::new(app, Some("till-8")).await;
