@@ -88,8 +88,9 @@ pub(crate) fn outcomes_of(job_id: &str) -> String {
 struct Waiting<'e> {
     /// The row of each job that made a step.
     steps: BTreeMap<&'e str, Vec<Value>>,
-    /// Devices of those jobs.
-    targets: Vec<Vec<Value>>,
+    /// Devices of those jobs, by job and id: of one that is named twice the first place holds, and which of two
+    /// rows of one statement that is no database says.
+    targets: BTreeMap<(&'e str, &'e str), Vec<Value>>,
     /// What each command came to, by job and device.
     commands: BTreeMap<(&'e str, i64), Vec<Value>>,
     /// What each outcome says, by job and device.
@@ -125,8 +126,10 @@ impl<'e> Waiting<'e> {
         if let Cell::Json(targets) = cell(transition::Column::Targets) {
             let ids = targets.as_array().into_iter().flatten();
             let ids = ids.filter_map(Json::as_str).zip(0_i64..);
-            let rows = ids.map(|(id, ordinal)| vec![job.into(), id.into(), ordinal.into()]);
-            self.targets.extend(rows);
+            for (id, ordinal) in ids {
+                let target = self.targets.entry((job, id));
+                target.or_insert_with(|| vec![job.into(), id.into(), ordinal.into()]);
+            }
         }
         if ENDS.contains(&state) {
             self.write_steps(tx).await?;
@@ -204,8 +207,9 @@ impl<'e> Waiting<'e> {
     async fn write_steps(&mut self, tx: &DatabaseTransaction) -> Result<(), StoreError> {
         let steps = std::mem::take(&mut self.steps).into_values();
         upsert(tx, INSERT_JOB, steps.collect(), MERGE_JOB).await?;
-        let targets = std::mem::take(&mut self.targets);
-        in_groups(tx, TARGETS, &["TEXT", "TEXT", "BIGINT"], targets).await
+        let targets = std::mem::take(&mut self.targets).into_values();
+        let types = ["TEXT", "TEXT", "BIGINT"];
+        in_groups(tx, TARGETS, &types, targets.collect()).await
     }
 
     async fn write_of_devices(&mut self, tx: &DatabaseTransaction) -> Result<(), StoreError> {

@@ -224,8 +224,12 @@ impl Names {
         let ids = ids.iter().map(ToString::to_string).collect();
         sql.push(" WHERE entity_type = ").bind(entity.word());
         sql.push(" AND ").among("entity_id", List::Text(ids));
-        let learnt = self.learn(db, sql).await?;
-        self.load_places_of(db, &learnt).await
+        let found = found(db, sql).await?;
+        let keys: Vec<i64> = found.iter().map(|(_, _, key)| *key).collect();
+        // whoever has met a device knows where it is, so that comes first
+        self.load_places_of(db, &keys).await?;
+        self.add_all(found);
+        Ok(())
     }
 
     /// Looks keys up in the database that this process has not met.
@@ -240,8 +244,10 @@ impl Names {
         let mut sql = Sql::new(NAMES);
         sql.push(" WHERE ")
             .among("entity_key", List::Int(keys.to_vec()));
-        self.learn(db, sql).await?;
-        self.load_places_of(db, keys).await
+        let found = found(db, sql).await?;
+        self.load_places_of(db, keys).await?;
+        self.add_all(found);
+        Ok(())
     }
 
     async fn load_places_of(
@@ -264,30 +270,18 @@ impl Names {
         let mut sql = Sql::new(NAMES);
         let sites = sites.into_iter().collect();
         sql.push(" WHERE ").among("entity_key", List::Int(sites));
-        self.learn(db, sql).await.map(drop)
+        self.learn(db, sql).await
     }
 
-    /// Learns names, and answers their keys.
-    async fn learn(&self, db: &impl ConnectionTrait, sql: Sql) -> Result<Vec<i64>, StoreError> {
-        let backend: DbBackend = db.get_database_backend();
-        let rows = db
-            .query_all_raw(sql.statement(backend))
-            .await
-            .doing("read the keys")?;
-        let mut learnt = Vec::with_capacity(rows.len());
-        for row in rows {
-            let key: i64 = row.try_get_by_index(0).doing("read a key")?;
-            let word: String = row.try_get_by_index(1).doing("read a key")?;
-            let id: String = row.try_get_by_index(2).doing("read a key")?;
-            let entity = if word == "SITE" {
-                EntityType::Site
-            } else {
-                EntityType::Device
-            };
-            self.add(entity, &Arc::from(id), key);
-            learnt.push(key);
+    async fn learn(&self, db: &impl ConnectionTrait, sql: Sql) -> Result<(), StoreError> {
+        self.add_all(found(db, sql).await?);
+        Ok(())
+    }
+
+    fn add_all(&self, names: Vec<(EntityType, Arc<str>, i64)>) {
+        for (entity, id, key) in names {
+            self.add(entity, &id, key);
         }
-        Ok(learnt)
     }
 
     /// Remembers a name that is in the database.
@@ -313,6 +307,31 @@ impl Names {
         let id = self.id(key).unwrap_or_else(|| Arc::from(key.to_string()));
         Cell::Reference(Reference { key, id })
     }
+}
+
+/// Names that are in the database.
+async fn found(
+    db: &impl ConnectionTrait,
+    sql: Sql,
+) -> Result<Vec<(EntityType, Arc<str>, i64)>, StoreError> {
+    let backend: DbBackend = db.get_database_backend();
+    let rows = db
+        .query_all_raw(sql.statement(backend))
+        .await
+        .doing("read the keys")?;
+    let mut names = Vec::with_capacity(rows.len());
+    for row in rows {
+        let key: i64 = row.try_get_by_index(0).doing("read a key")?;
+        let word: String = row.try_get_by_index(1).doing("read a key")?;
+        let id: String = row.try_get_by_index(2).doing("read a key")?;
+        let entity = if word == "SITE" {
+            EntityType::Site
+        } else {
+            EntityType::Device
+        };
+        names.push((entity, Arc::from(id), key));
+    }
+    Ok(names)
 }
 
 #[cfg(test)]
