@@ -26,8 +26,6 @@ use crate::store::{Columns, EVENTS_MAX, EntityType, Place, Store, StoreError};
 
 /// Devices that were heard of this long before are watched; of those that were not, it is known.
 const REMEMBERED_MS: i64 = 7 * 24 * 3_600 * 1_000;
-/// Sites whose hours are read together: each may have those of some hundred dates.
-const SITES_AT_ONCE: usize = 100;
 
 /// Reads the rules, the fleet, what was heard of it last, and the open alerts.
 pub(super) async fn evaluator(ingest: &Ingest) -> Result<Evaluator, AlertError> {
@@ -146,17 +144,15 @@ async fn read_fleet(
     Ok(statuses)
 }
 
-/// Reads the hours of some sites: of a few at once, so that those of a large fleet can be read too.
+/// Reads the hours of some sites.
 async fn read_hours(
     store: &Store,
     fleet: &mut Fleet,
     sites: &BTreeSet<i64>,
 ) -> Result<(), StoreError> {
     let sites: Vec<i64> = sites.iter().copied().collect();
-    for sites in sites.chunks(SITES_AT_ONCE) {
-        let calendars = schedules::calendars(store, sites, &Store::own_allowance()).await?;
-        fleet.calendars.extend(calendars);
-    }
+    let calendars = schedules::calendars_of_many(store, &sites).await?;
+    fleet.calendars.extend(calendars);
     Ok(())
 }
 

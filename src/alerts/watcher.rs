@@ -15,8 +15,7 @@ use crate::event::{Instant, Position};
 use crate::ingest::Ingest;
 use crate::kinds::Kind;
 use crate::projections::checkpoint;
-use crate::store::{Store, StoreError, Tail};
-use crate::telemetry::chain;
+use crate::store::{Failing, Store, StoreError, Tail};
 
 /// Name of its checkpoint.
 const CHECKPOINT: &str = "alerts_evaluated";
@@ -26,10 +25,12 @@ const UNMARKED_MAX: i64 = 10_000;
 const MARKED_EVERY: Duration = Duration::from_secs(5);
 /// How often it looks whose time has run out.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How long it waits after a failure.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// What it calls itself where faults are told.
-const SOURCE: &str = "the alerts";
+/// How it goes on after a failure.
+const FAILING: Failing = Failing {
+    source: "the alerts",
+    effect: "alerts are not evaluated, will go on from the checkpoint",
+    waits: Duration::from_secs(1),
+};
 /// What it follows.
 const KINDS: &[Kind] = &[
     Kind::SiteRegistration,
@@ -77,17 +78,7 @@ impl Watcher {
                 // a rule has changed
                 continue;
             };
-            let error = chain(&error).to_string();
-            tracing::warn!(
-                error,
-                "alerts are not evaluated, will go on from the checkpoint"
-            );
-            let store = self.ingest.store();
-            store.faults().tell(SOURCE, store.clock().now(), error);
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(RETRY_AFTER) => {}
-            }
+            FAILING.failed(self.ingest.store(), &error, &stop).await;
         }
     }
 

@@ -52,7 +52,7 @@ pub(super) async fn tell(
             told.add(levels.told(device, &applied), device.1.clone());
         }
     }
-    jobs_of(telling, told, now)
+    jobs_of(telling, told.into_parts(), now)
 }
 
 /// What devices are to be told: those that are told the same have a job together.
@@ -80,11 +80,11 @@ impl Told {
 /// The jobs by which devices are told what, and the steps with which they are made.
 pub(super) fn jobs_of(
     telling: &Telling<'_>,
-    told: Told,
+    told: impl IntoIterator<Item = (Map<String, Json>, Vec<String>)>,
     now: Instant,
 ) -> Result<(Vec<String>, Vec<NewEvent>), ConfigurationError> {
     let (mut ids, mut steps) = (Vec::<String>::new(), Vec::new());
-    for (parameters, devices) in told.into_parts() {
+    for (parameters, devices) in told {
         let (payloads, parts) = (in_payloads(parameters), in_jobs(devices));
         let all = payloads.iter();
         let all = all.flat_map(|payload| parts.iter().map(move |targets| (payload, targets)));

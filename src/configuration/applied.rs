@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::evidence::hour;
+use super::sealed::{Keyring, unopened};
 use crate::event::{Instant, NewEvent, Provenance, own_id};
 use crate::history::configuration::{self as held, SettingRow};
 use crate::history::jobs::{self, JobRow};
@@ -21,6 +22,15 @@ const PARENTS_MAX: usize = 16;
 /// Namespace of the ids of changes.
 const CHANGES: Uuid = Uuid::from_u128(0x1f8b_7c52_d0a6_4e3b_86c9_9e4d_21b7_f05a);
 
+/// What comes of it when a device has done a command that told it values.
+#[derive(Debug, Default)]
+pub(crate) struct Applied {
+    /// What is recorded.
+    pub(crate) events: Vec<NewEvent>,
+    /// Parameters that it was not told, since they do not open for it.
+    pub(crate) untold: Vec<String>,
+}
+
 /// What is recorded when a device has done a command that told it values, but for those that it was not told.
 /// What it has applied before is no change.
 ///
@@ -28,20 +38,22 @@ const CHANGES: Uuid = Uuid::from_u128(0x1f8b_7c52_d0a6_4e3b_86c9_9e4d_21b7_f05a)
 /// When the tables cannot be read.
 pub(crate) async fn applied(
     ingest: &Ingest,
-    id: &CommandId,
-    untold: &[String],
+    (id, keyring): (&CommandId, Option<&Keyring>),
     (now, provenance): (Instant, Provenance),
-) -> Result<Vec<NewEvent>, StoreError> {
+) -> Result<Applied, StoreError> {
     let store = ingest.store();
     let Some(job) = jobs::job(store, &id.job_id).await? else {
-        return Ok(Vec::new());
+        return Ok(Applied::default());
     };
     let key = store.key(EntityType::Device, &id.device_id).await?;
     let payload = job.payload.as_deref().map(held::json).unwrap_or_default();
     let parameters = payload.get("parameters").and_then(Json::as_object);
     let (Some(key), Some(parameters)) = (key, parameters) else {
-        return Ok(Vec::new());
+        return Ok(Applied::default());
     };
+    let device = (id.device_id.as_str(), key);
+    let untold = keyring.map(|keyring| unopened(store, keyring, device, &payload));
+    let untold = untold.unwrap_or_default();
     let by = commanded(store, &job).await?;
     let allowance = Store::own_allowance();
     let names = parameters.keys().cloned().collect();
@@ -93,7 +105,7 @@ pub(crate) async fn applied(
         let evidence = hour(store, of, ("BEFORE", now, provenance)).await?;
         events.extend(evidence.finish().ok());
     }
-    Ok(events)
+    Ok(Applied { events, untold })
 }
 
 /// Of what a job tells some devices, a device and a parameter for which something else is set by now.

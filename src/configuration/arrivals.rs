@@ -18,7 +18,7 @@ use crate::ingest::Ingest;
 use crate::kinds::Kind;
 use crate::projections::checkpoint;
 use crate::projections::settings::CONFIGURED;
-use crate::store::{AppendError, EntityType, Expect, Outcome, Store};
+use crate::store::{AppendError, EntityType, Expect, Failing, Outcome, Store};
 use crate::telemetry::chain;
 
 /// Name of its checkpoint.
@@ -27,6 +27,12 @@ const CHECKPOINT: &str = "configuration_arrivals";
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// What it calls itself where faults are told.
 const SOURCE: &str = "the configuration of devices that come";
+/// How it goes on after a failure.
+const FAILING: Failing = Failing {
+    source: SOURCE,
+    effect: "devices that come are not told yet, will go on",
+    waits: RETRY_AFTER,
+};
 /// How long a command that was decided before a device came may take until it is recorded.
 const RECENT_MS: i64 = 60_000;
 /// What it follows.
@@ -61,14 +67,7 @@ impl Arrivals {
                 () = stop.cancelled() => return,
                 followed = self.follow() => followed,
             };
-            let error = chain(&error).to_string();
-            tracing::warn!(error, "devices that come are not told yet, will go on");
-            let store = self.ingest.store();
-            store.faults().tell(SOURCE, store.clock().now(), error);
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(RETRY_AFTER) => {}
-            }
+            FAILING.failed(self.ingest.store(), &error, &stop).await;
         }
     }
 
@@ -164,11 +163,7 @@ impl Arrivals {
             by: BY,
             command: own_id(&ARRIVALS, what.as_bytes()),
         };
-        let mut told = Told::default();
-        for id in ids {
-            told.add(parameters.clone(), id);
-        }
-        match jobs_of(&telling, told, store.clock().now()) {
+        match jobs_of(&telling, [(parameters, ids)], store.clock().now()) {
             Ok((_, steps)) => Ok(steps),
             Err(error @ (ConfigurationError::Store(_) | ConfigurationError::Append(_))) => {
                 Err(error)

@@ -16,19 +16,20 @@ use crate::history::configuration::{DueRow, due};
 use crate::history::measures::{MEASURES, Reading, readings};
 use crate::ingest::Ingest;
 use crate::kinds::{Draft, Kind};
-use crate::store::{Store, StoreError};
-use crate::telemetry::chain;
+use crate::store::{Failing, Store, StoreError};
 
 /// How long before and after a change is looked at.
 pub(super) const HOUR_MS: i64 = 3_600_000;
 /// How often it looks whether an hour has passed.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How long it waits after a failure.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Changes at most that are told of at once.
 const AT_ONCE: u64 = 100;
-/// What it calls itself where faults are told.
-const SOURCE: &str = "the evidence of configuration";
+/// How it goes on after a failure.
+const FAILING: Failing = Failing {
+    source: "the evidence of configuration",
+    effect: "the hour after a change is not told yet, will go on",
+    waits: Duration::from_secs(5),
+};
 /// Namespace of the ids of evidence.
 const EVIDENCE: Uuid = Uuid::from_u128(0x8a0e_44d1_6b3f_4f7c_9d2e_05b1_7c3a_e6f4);
 
@@ -58,14 +59,7 @@ impl Evidence {
             let Err(error) = self.look().await else {
                 continue;
             };
-            let error = chain(&error).to_string();
-            tracing::warn!(error, "the hour after a change is not told yet, will go on");
-            let store = self.ingest.store();
-            store.faults().tell(SOURCE, store.clock().now(), error);
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(RETRY_AFTER) => {}
-            }
+            FAILING.failed(self.ingest.store(), &error, &stop).await;
         }
     }
 

@@ -25,7 +25,7 @@ use crate::jobs::JobError;
 use crate::kinds::Refusal;
 use crate::store::{AppendError, Appended, EntityType, Outcome, Store, StoreError};
 
-pub(crate) use applied::{applied, superseded};
+pub(crate) use applied::{Applied, applied, superseded};
 pub use args::{ConfigurationArgs, KeysError, kept};
 pub use arrivals::Arrivals;
 pub use evidence::{Evidence, evidence_of};
@@ -33,8 +33,8 @@ pub use parameter::{
     PARAMETERS_MAX, Parameter, Registration, SCOPES, parameters, refused_by_hand, register,
 };
 pub use rollback::{Rollback, rollback};
+pub(crate) use sealed::opened;
 pub use sealed::{Keyring, KeyringError, Place, SealError};
-pub(crate) use sealed::{opened, unopened};
 pub use set::{CHANGES_MAX, Done, ParameterChange, Setting, set};
 
 pub use crate::history::configuration::SYSTEM;

@@ -192,7 +192,7 @@ pub(crate) fn opened(store: &Store, keyring: &Keyring, command: &Command, payloa
 
 /// The parameters of a payload that its device is not told, since they do not open for it: the key is not
 /// there, or they were sealed to a site at which it stands no more.
-pub(crate) fn unopened(
+pub(super) fn unopened(
     store: &Store,
     keyring: &Keyring,
     device: (&str, i64),

@@ -307,7 +307,6 @@ impl Run for Player {
                 error_code: result.error_code.map(str::to_owned),
                 error_message: result.error_message.map(str::to_owned),
                 result: None,
-                untold: Vec::new(),
                 provenance: Provenance::Simulated,
             };
             Played::Takes(answer, i64::from(result.duration_ms))

@@ -23,7 +23,7 @@ use crate::jobs::machine::{Ended, Step};
 use crate::jobs::{
     self, Answer, COMMANDS_MAX, Command, CommandError, CommandId, Happening, acknowledge, complete,
 };
-use crate::store::{EntityType, Place, StoreError};
+use crate::store::{EntityType, Place};
 
 /// Commands of a page when no number is given.
 const COMMANDS_DEFAULT: usize = 100;
@@ -217,58 +217,17 @@ impl DeviceAnswers {
             error_code: input.error_code,
             error_message: input.error_message,
             result: input.result.map(|result| result.0),
-            untold: Vec::new(),
             provenance: Provenance::Real,
         };
         let told = match &id {
             Some(id) => {
-                let answer = as_told(ctx, id, answer).await?;
-                complete(&api(ctx).ingest, id, (&answer, by)).await
+                let api = api(ctx);
+                complete(&api.ingest, (id, Some(&api.keyring)), (&answer, by)).await
             }
             None => Err(CommandError::Unknown),
         };
         answered(ctx, input.command_id, told)
     }
-}
-
-/// What a device says it has done, as far as it was told to: secrets that do not open for it are told to no
-/// device, and to have done the rest is not to have done it.
-async fn as_told(ctx: &Context<'_>, id: &CommandId, answer: Answer) -> Result<Answer, Error> {
-    if answer.ended != Ended::Completed {
-        return Ok(answer);
-    }
-    let api = api(ctx);
-    let untold = untold(api, id).await;
-    let untold = untold.map_err(|error| of_failed(api, &error))?;
-    if untold.is_empty() {
-        return Ok(answer);
-    }
-    let names = untold.join(", ");
-    let message = format!("the server has no key that opens {names} for the device");
-    Ok(Answer {
-        ended: Ended::Error,
-        error_code: Some("NOT_OPENED".to_owned()),
-        error_message: Some(message.chars().take(1_000).collect()),
-        untold,
-        ..answer
-    })
-}
-
-async fn untold(api: &Api, id: &CommandId) -> Result<Vec<String>, StoreError> {
-    let store = api.store();
-    let job = crate::history::jobs::job(store, &id.job_id).await?;
-    let payload = job.and_then(|job| serde_json::from_str(job.payload.as_deref()?).ok());
-    let key = store.key(EntityType::Device, &id.device_id).await?;
-    let (Some(payload), Some(key)) = (payload, key) else {
-        return Ok(Vec::new());
-    };
-    let device = (id.device_id.as_str(), key);
-    Ok(configuration::unopened(
-        store,
-        &api.keyring,
-        device,
-        &payload,
-    ))
 }
 
 /// Ends that a device tells of itself.

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use async_graphql::{Context, Error, ID, InputObject, Object, SimpleObject};
 
 use super::command::{UserError, What, keyed_id};
+use super::destinations::{Fields, as_it_is, ids, list, told, which, words};
 use super::order::InOrder;
 use super::scalars::{DateTime, Long};
-use super::webhooks::{Fields, ids, list, told, words};
 use super::words::{AlertSeverities, AlertStates, Word};
 use super::{access, api, of_failed};
 use crate::event::Instant;
 use crate::history::webhooks::{self as rows, WebhookRow};
-use crate::webhooks::{self, Change, NewWebhook, Way, WebhookError, Which};
+use crate::webhooks::{self, Change, NewWebhook, Way, WebhookError};
 
 /// Of what refusals of these commands speak.
 const FIELDS: Fields = Fields {
@@ -196,7 +196,7 @@ impl EmailCommands {
             is_enabled: input.is_enabled,
             ..Change::default()
         };
-        let which = which(&input.recipient_id, input.expected_version);
+        let which = which(Way::Mail, &input.recipient_id, input.expected_version);
         let api = api(ctx);
         let done = webhooks::update(api.store(), &api.keyring, which, (change, api.webhooks)).await;
         ended(ctx, (deed, input.recipient_id.0), done).await
@@ -209,17 +209,9 @@ impl EmailCommands {
         #[graphql(desc = "Which recipient.")] input: DeleteEmailRecipientInput,
     ) -> Result<InOrder<EmailRecipientPayload>, Error> {
         let deed = ("deleteEmailRecipient", Some(input.recipient_id.to_string()));
-        let which = which(&input.recipient_id, input.expected_version);
+        let which = which(Way::Mail, &input.recipient_id, input.expected_version);
         let done = webhooks::delete(api(ctx).store(), which).await;
         ended(ctx, (deed, input.recipient_id.0), done).await
-    }
-}
-
-fn which(id: &ID, expected: Option<Long>) -> Which<'_> {
-    Which {
-        webhook_id: id.as_str(),
-        way: Way::Mail,
-        expected: expected.map(|version| version.0),
     }
 }
 
@@ -229,11 +221,9 @@ async fn ended(
     done: Result<(), WebhookError>,
 ) -> Result<InOrder<EmailRecipientPayload>, Error> {
     let user_errors = told(ctx, &deed, done, FIELDS).await?;
-    let row = rows::one(api(ctx).store(), &id).await;
-    let row = row.map_err(|error| of_failed(api(ctx), &error))?;
-    let row = row.filter(|row| Way::of(row) == Way::Mail);
+    let row = as_it_is(ctx, Way::Mail, &id).await?;
     Ok(InOrder(EmailRecipientPayload {
-        recipient: row.map(|row| InOrder(EmailRecipient(Arc::new(row)))),
+        recipient: row.map(|row| InOrder(EmailRecipient(row))),
         user_errors,
     }))
 }

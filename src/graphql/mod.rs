@@ -21,6 +21,7 @@ mod configuration;
 mod configuration_values;
 mod connection;
 mod cursor;
+mod destinations;
 mod device_commands;
 mod document;
 mod email_recipients;

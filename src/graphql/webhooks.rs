@@ -7,9 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use uuid::Uuid;
 
-use super::command::{
-    UserError, UserErrorCode, What, keyed_id, tell_done, tell_refused, unappended,
-};
+use super::command::{UserError, What, keyed_id};
+use super::destinations::{Fields, as_it_is, ids, list, told, which, words};
 use super::error::bad_input;
 use super::order::InOrder;
 use super::scalars::{DateTime, JsonScalar, Long};
@@ -17,21 +16,12 @@ use super::words::{AlertSeverities, AlertStates, Word};
 use super::{access, api, of_failed};
 use crate::event::Instant;
 use crate::history::webhooks::{self as rows, DeliveryPlace, DeliveryRow, WebhookRow};
-use crate::webhooks::{self, Change, NewWebhook, Way, WebhookError, Which};
+use crate::webhooks::{self, Change, NewWebhook, Way, WebhookError};
 
 /// Deliveries of a page when no number is given.
 const PAGE_DEFAULT: usize = 50;
 /// Deliveries of a page at most.
 const PAGE_MAX: usize = 1_000;
-
-/// The input fields of which refusals speak.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Fields {
-    /// Names the thing.
-    pub(super) id: &'static str,
-    /// Says where it goes.
-    pub(super) address: &'static str,
-}
 
 const FIELDS: Fields = Fields {
     id: "webhookId",
@@ -91,21 +81,6 @@ impl Webhook {
     async fn version(&self) -> Long {
         Long(self.0.version)
     }
-}
-
-/// A list of texts as it is kept.
-pub(super) fn list(text: &str) -> Vec<String> {
-    serde_json::from_str(text).unwrap_or_default()
-}
-
-/// States as they are given.
-pub(super) fn words(states: Option<Vec<Word<AlertStates>>>) -> Option<Vec<String>> {
-    states.map(|words| words.iter().map(Word::word).collect())
-}
-
-/// Ids as they are given.
-pub(super) fn ids(ids: Option<Vec<ID>>) -> Option<Vec<String>> {
-    ids.map(|ids| ids.into_iter().map(|id| id.0).collect())
 }
 
 /// How far a delivery is.
@@ -390,7 +365,7 @@ impl WebhookCommands {
             is_enabled: input.is_enabled,
             ..Change::default()
         };
-        let which = which(&input.webhook_id, input.expected_version);
+        let which = which(Way::Web, &input.webhook_id, input.expected_version);
         let api = api(ctx);
         let done = webhooks::update(api.store(), &api.keyring, which, (change, api.webhooks)).await;
         ended(ctx, (deed, input.webhook_id.0), done).await
@@ -403,7 +378,7 @@ impl WebhookCommands {
         #[graphql(desc = "Which webhook.")] input: DeleteWebhookInput,
     ) -> Result<InOrder<WebhookPayload>, Error> {
         let deed = ("deleteWebhook", Some(input.webhook_id.to_string()));
-        let which = which(&input.webhook_id, input.expected_version);
+        let which = which(Way::Web, &input.webhook_id, input.expected_version);
         let done = webhooks::delete(api(ctx).store(), which).await;
         ended(ctx, (deed, input.webhook_id.0), done).await
     }
@@ -439,61 +414,15 @@ impl WebhookCommands {
     }
 }
 
-fn which(id: &ID, expected: Option<Long>) -> Which<'_> {
-    Which {
-        webhook_id: id.as_str(),
-        way: Way::Web,
-        expected: expected.map(|version| version.0),
-    }
-}
-
 async fn ended(
     ctx: &Context<'_>,
     (deed, webhook_id): (What<'_>, String),
     done: Result<(), WebhookError>,
 ) -> Result<InOrder<WebhookPayload>, Error> {
     let user_errors = told(ctx, &deed, done, FIELDS).await?;
-    let row = rows::one(api(ctx).store(), &webhook_id).await;
-    let row = row.map_err(|error| of_failed(api(ctx), &error))?;
-    let row = row.filter(|row| Way::of(row) == Way::Web);
+    let row = as_it_is(ctx, Way::Web, &webhook_id).await?;
     Ok(InOrder(WebhookPayload {
-        webhook: row.map(|row| InOrder(Webhook(Arc::new(row)))),
+        webhook: row.map(|row| InOrder(Webhook(row))),
         user_errors,
     }))
-}
-
-/// Tells in the audit how a command went, and answers for what it was refused.
-pub(super) async fn told(
-    ctx: &Context<'_>,
-    deed: &What<'_>,
-    done: Result<(), WebhookError>,
-    fields: Fields,
-) -> Result<Vec<InOrder<UserError>>, Error> {
-    let mut user_errors = Vec::new();
-    match done {
-        Ok(()) => tell_done(ctx, deed).await?,
-        Err(error) => {
-            let error = of_webhook(ctx, error, fields)?;
-            tell_refused(ctx, deed, &error).await?;
-            user_errors.push(InOrder(error));
-        }
-    }
-    Ok(user_errors)
-}
-
-/// For what a command on webhooks was refused, unless it failed.
-fn of_webhook(ctx: &Context<'_>, error: WebhookError, fields: Fields) -> Result<UserError, Error> {
-    let told = error.to_string();
-    let (field, code) = match error {
-        WebhookError::Unknown(_) => (fields.id, UserErrorCode::NotFound),
-        WebhookError::TooMany => (fields.address, UserErrorCode::TooMany),
-        WebhookError::NoMail => (fields.address, UserErrorCode::NoMail),
-        WebhookError::Stale { .. } => ("expectedVersion", UserErrorCode::Conflict),
-        WebhookError::OtherRepeat => ("idempotencyKey", UserErrorCode::Conflict),
-        WebhookError::Pending => (fields.id, UserErrorCode::WrongState),
-        WebhookError::Refused(refusal) => return Ok(UserError::of(refusal)),
-        WebhookError::Store(error) => return Err(of_failed(api(ctx), &error)),
-        WebhookError::Append(error) => return Err(unappended(api(ctx), &error)),
-    };
-    Ok(UserError::new(field, code, told))
 }

@@ -5,15 +5,13 @@ use std::collections::HashMap;
 use entity::{
     alert_rules, alert_transitions, alerts, device_metrics, device_status, devices, error_logs,
 };
-use futures_util::TryStreamExt;
-use sea_orm::sea_query::{Alias, Expr, Query};
+use sea_orm::sea_query::{Expr, Query};
 use sea_orm::{
-    ColumnTrait, Condition, DbBackend, EntityTrait, ExprTrait, FromQueryResult, IdenStatic,
-    Iterable, Order, PaginatorTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait,
-    Select, StreamTrait,
+    ColumnTrait, Condition, DbBackend, EntityTrait, ExprTrait, Order, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect, Select,
 };
 
-use super::{Within, gathered};
+use super::{Within, first_of_each, gathered};
 use crate::event::{Instant, Position};
 use crate::store::{Allowance, Doing, List, Store, StoreError, is_among};
 
@@ -245,34 +243,24 @@ pub async fn open_of(
     asked: &OpenAlerts,
     allowance: &Allowance,
 ) -> Result<HashMap<i64, Vec<AlertRow>>, StoreError> {
-    let doing = "read open alerts";
     let (column, name) = match asked.parent {
         Parent::Device => (alerts::Column::DeviceKey, "device_key"),
         Parent::Site => (alerts::Column::SiteKey, "site_key"),
     };
-    // a number within each parent, since a limit would hold for all of them together
     let number = format!(
         "row_number() OVER (PARTITION BY alerts.{name} \
          ORDER BY alerts.opened_at DESC, alerts.alert_id DESC)"
     );
     let query = alerts::Entity::find()
-        .expr_as(Expr::cust(number), "number")
         .filter(alerts::Column::State.ne("RESOLVED"))
         .filter(is_among(column, List::Int(keys.to_vec()), store.backend()))
         .filter(is_within(&asked.within, store.backend()));
-    let columns = alerts::Column::iter().map(|column| Expr::col(Alias::new(column.as_str())));
-    let numbered = Query::select()
-        .exprs(columns)
-        .from_subquery(query.into_query(), "numbered")
-        .and_where(Expr::col("number").lte(asked.limit))
-        .order_by("opened_at", Order::Desc)
-        .order_by("alert_id", Order::Desc)
-        .to_owned();
-    let rows = store.readers().stream(&numbered).await.doing(doing)?;
-    let row = |row: QueryResult| AlertRow::from_query_result(&row, "");
-    let rows = rows.and_then(|found| std::future::ready(row(found)));
+    let first = (query, number.as_str(), asked.limit);
+    let order = [("opened_at", Order::Desc), ("alert_id", Order::Desc)];
+    let weighed = (allowance, weight_bytes);
+    let rows = first_of_each(store, first, &order, weighed, "read open alerts").await?;
     let mut of: HashMap<i64, Vec<AlertRow>> = HashMap::new();
-    for row in gathered(rows, (allowance, weight_bytes), doing).await? {
+    for row in rows {
         let key = match asked.parent {
             Parent::Device => row.device_key,
             Parent::Site => row.site_key,

@@ -3,15 +3,13 @@
 use std::collections::HashMap;
 
 use entity::{device_status, job_outcomes, job_targets, jobs, sites};
-use futures_util::TryStreamExt;
-use sea_orm::sea_query::{Alias, Expr, Query};
+use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, ExprTrait, FromQueryResult, IdenStatic, Iterable, Order,
-    PaginatorTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait, Select,
-    StreamTrait,
+    ColumnTrait, Condition, EntityTrait, ExprTrait, Order, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, Select,
 };
 
-use super::{Within, gathered};
+use super::{Within, first_of_each, gathered};
 use crate::event::Position;
 use crate::store::{Allowance, Doing, List, Store, StoreError, is_among};
 
@@ -177,7 +175,6 @@ pub async fn targets_pages(
     allowance: &Allowance,
 ) -> Result<HashMap<String, Vec<TargetRow>>, StoreError> {
     let doing = "read the devices of jobs";
-    // a number within each job, since a limit would hold for all of them together
     let number = "row_number() OVER (PARTITION BY job_targets.job_id ORDER BY job_targets.ordinal)";
     let ended = page.ended.as_ref().map(|ends| {
         ends.iter().fold(Condition::any(), |any, end| match end {
@@ -189,27 +186,18 @@ pub async fn targets_pages(
         .after
         .map(|after| job_targets::Column::Ordinal.gt(after));
     let query = job_targets::Entity::find()
-        .expr_as(Expr::cust(number), "number")
         .filter(of_jobs(store, job_ids))
         .filter(page.within.of_targets(store.backend()))
         .filter(Condition::all().add_option(ended).add_option(after));
     let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
-    let columns = job_targets::Column::iter().map(|column| Expr::col(Alias::new(column.as_str())));
-    let numbered = Query::select()
-        .exprs(columns)
-        .from_subquery(query.into_query(), "numbered")
-        .and_where(Expr::col("number").lte(limit))
-        .order_by("ordinal", Order::Asc)
-        .to_owned();
-    let rows = store.readers().stream(&numbered).await.doing(doing)?;
-    let row = |row: QueryResult| TargetRow::from_query_result(&row, "");
-    let rows = rows.and_then(|found| std::future::ready(row(found)));
     let weight_bytes = |row: &TargetRow| {
         let texts = row.status.as_ref().map_or(0, String::len) + row.step.len();
         size_of::<TargetRow>() + row.job_id.len() + texts
     };
+    let (first, order) = ((query, number, limit), [("ordinal", Order::Asc)]);
+    let rows = first_of_each(store, first, &order, (allowance, weight_bytes), doing).await?;
     let mut pages: HashMap<String, Vec<TargetRow>> = HashMap::new();
-    for row in gathered(rows, (allowance, weight_bytes), doing).await? {
+    for row in rows {
         pages.entry(row.job_id.clone()).or_default().push(row);
     }
     Ok(pages)

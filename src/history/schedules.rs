@@ -42,6 +42,26 @@ pub async fn current(
     Ok(schedules)
 }
 
+/// Sites whose hours are read together where there may be thousands: each may have those of some hundred
+/// dates.
+const SITES_AT_ONCE: usize = 100;
+
+/// The calendars of however many sites, for the server itself: in parts, each with an allowance of its own, so
+/// that those of a large fleet can be read too.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn calendars_of_many(
+    store: &Store,
+    site_keys: &[i64],
+) -> Result<HashMap<i64, Calendar>, StoreError> {
+    let mut all = HashMap::with_capacity(site_keys.len());
+    for part in site_keys.chunks(SITES_AT_ONCE) {
+        all.extend(calendars(store, part, &Store::own_allowance()).await?);
+    }
+    Ok(all)
+}
+
 /// The calendars of sites, by their keys, in three statements however many they are. A site without any
 /// hours has a calendar of which nothing is known; one that is not registered is absent.
 ///

@@ -4,6 +4,7 @@
 //! answered as the first time. An answer counts until the command has ended: with another answer, by
 //! running out of time, or with its job.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use entity::{command_transitions as command, job_outcomes as outcome};
@@ -13,12 +14,17 @@ use thiserror::Error;
 use super::machine::Ended;
 use super::steps::{OfJob, append, commanded, duration, end_id, outcome_of, unrecorded};
 use super::{DECISIONS_MAX, JobError, Plan, UPDATE_CONFIGURATION};
-use crate::configuration;
+use crate::configuration::{self, Applied, Keyring};
 use crate::event::{Cell, Event, Instant, NewEvent, Provenance};
 use crate::ingest::Ingest;
 use crate::kinds::{Kind, Refusal};
 use crate::projections::jobs::{OnDevice, entity_of, on_device};
 use crate::store::{AppendError, EntityType, Expect, StoreError};
+
+/// Code of the failure when a device was not told all that it says it has done.
+const NOT_OPENED: &str = "NOT_OPENED";
+/// Characters at most of what is said of that.
+const NAMED_CHARACTERS_MAX: usize = 1_000;
 
 /// Why an answer to a command does not count.
 #[derive(Debug, Error)]
@@ -124,8 +130,6 @@ pub struct Answer {
     pub error_message: Option<String>,
     /// What it gives back.
     pub result: Option<Json>,
-    /// Parameters that the device was not told, since they did not open for it.
-    pub untold: Vec<String>,
     /// Whether the device is real.
     pub provenance: Provenance,
 }
@@ -167,13 +171,14 @@ pub async fn acknowledge(
 }
 
 /// A device tells how a command ended. If it may be tried again, it will be; if not, the job has ended
-/// on the device, which is recorded with it.
+/// on the device, which is recorded with it. Who says with which keys it was told secrets has not done what
+/// does not open with them.
 ///
 /// # Errors
 /// When there is no such command, it has ended otherwise, or that cannot be recorded.
 pub async fn complete(
     ingest: &Ingest,
-    id: &CommandId,
+    (id, keyring): (&CommandId, Option<&Keyring>),
     (answer, by): (&Answer, &str),
 ) -> Result<(), CommandError> {
     for _ in 0..DECISIONS_MAX {
@@ -187,12 +192,17 @@ pub async fn complete(
             return Err(CommandError::Over { state });
         }
         let now = ingest.clock().now();
-        let mut events = ended(&on, id, (answer, by), now).map_err(CommandError::Refused)?;
-        let has_done = answer.ended == Ended::Completed || !answer.untold.is_empty();
-        if has_done && on.job_type == UPDATE_CONFIGURATION {
+        let (mut answer, mut applied) = (Cow::Borrowed(answer), Applied::default());
+        if answer.ended == Ended::Completed && on.job_type == UPDATE_CONFIGURATION {
             let how = (now, answer.provenance);
-            events.extend(configuration::applied(ingest, id, &answer.untold, how).await?);
+            applied = configuration::applied(ingest, (id, keyring), how).await?;
+            if !applied.untold.is_empty() {
+                answer = Cow::Owned(not_opened(&answer, &applied.untold));
+            }
         }
+        let ended = ended(&on, id, (&answer, by), now);
+        let mut events = ended.map_err(CommandError::Refused)?;
+        events.extend(applied.events);
         if record(ingest, id, events, on.version).await? {
             return Ok(());
         }
@@ -249,11 +259,28 @@ fn state_told(end: &Event) -> Option<String> {
     state.text().map(str::to_owned)
 }
 
-/// Whether a command ended with the very answer that is given now.
+/// Whether a command ended with the very answer that is given now, or with what was made of it.
 fn is_told_by(end: &Event, answer: &Answer) -> bool {
     let text = |column: command::Column| end.fact.cell(column).text();
-    text(command::Column::State) == Some(answer.ended.word())
-        && text(command::Column::ErrorCode) == answer.error_code.as_deref()
+    let (state, code) = (
+        text(command::Column::State),
+        text(command::Column::ErrorCode),
+    );
+    let is_same = state == Some(answer.ended.word()) && code == answer.error_code.as_deref();
+    is_same || answer.ended == Ended::Completed && code == Some(NOT_OPENED)
+}
+
+/// What comes of it when a device says that it has done what it was not told: to have done the rest is not to
+/// have done it.
+fn not_opened(answer: &Answer, untold: &[String]) -> Answer {
+    let names = untold.join(", ");
+    let message = format!("the server has no key that opens {names} for the device");
+    Answer {
+        ended: Ended::Error,
+        error_code: Some(NOT_OPENED.to_owned()),
+        error_message: Some(message.chars().take(NAMED_CHARACTERS_MAX).collect()),
+        ..answer.clone()
+    }
 }
 
 /// The end of a command, and of the job on the device if it is not tried again.

@@ -137,7 +137,7 @@ impl Executor {
                     continue;
                 }
             };
-            let told = complete(&self.ingest, &id, (&answer, BY)).await;
+            let told = complete(&self.ingest, (&id, None), (&answer, BY)).await;
             if is_to_be_tried_again(told) {
                 agenda.put(now.plus_ms(RETRY_AFTER_MS), Doing::Answers(id, answer));
             }

@@ -23,7 +23,7 @@ use crate::history::jobs;
 use crate::ingest::Ingest;
 use crate::kinds::Kind;
 use crate::projections::checkpoint;
-use crate::store::AppendError;
+use crate::store::{AppendError, Failing};
 use crate::telemetry::chain;
 
 /// Name of its checkpoint.
@@ -34,10 +34,14 @@ const UNMARKED_MAX: i64 = 10_000;
 const MARKED_EVERY: Duration = Duration::from_secs(1);
 /// How often it looks what has become due.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How long it waits after a failure.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// What it calls itself where faults are told.
 pub(super) const SOURCE: &str = "the jobs";
+/// How it goes on after a failure.
+const FAILING: Failing = Failing {
+    source: SOURCE,
+    effect: "jobs are not moved, will go on from the checkpoint",
+    waits: Duration::from_secs(1),
+};
 /// Jobs at most of which it knows that it has told that they cannot go on.
 const TOLD_MAX: usize = 1_000;
 /// What it follows.
@@ -79,14 +83,7 @@ impl Orchestrator {
                 () = stop.cancelled() => return,
                 followed = self.follow() => followed,
             };
-            let error = chain(&error).to_string();
-            tracing::warn!(error, "jobs are not moved, will go on from the checkpoint");
-            let store = self.ingest.store();
-            store.faults().tell(SOURCE, store.clock().now(), error);
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(RETRY_AFTER) => {}
-            }
+            FAILING.failed(self.ingest.store(), &error, &stop).await;
         }
     }
 

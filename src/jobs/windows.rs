@@ -11,8 +11,6 @@ use crate::store::{EntityType, Store, StoreError};
 
 /// How long calendars that were read are gone by: the hours of a site may be set meanwhile.
 const READ_FOR_MS: i64 = 60_000;
-/// Sites at most of which it is read at once.
-const SITES_AT_ONCE: usize = 200;
 /// Sites at most that are named when they have no window.
 const NAMED_MAX: usize = 5;
 
@@ -33,11 +31,7 @@ impl Windows {
         let sites = device_keys.filter_map(|key| store.names().site_of_device(key));
         let sites: BTreeSet<i64> = sites.collect();
         let sites: Vec<i64> = sites.into_iter().collect();
-        let mut calendars = HashMap::with_capacity(sites.len());
-        for sites in sites.chunks(SITES_AT_ONCE) {
-            let allowance = Store::own_allowance();
-            calendars.extend(schedules::calendars(store, sites, &allowance).await?);
-        }
+        let calendars = schedules::calendars_of_many(store, &sites).await?;
         let read_at = now;
         Ok(Self { read_at, calendars })
     }

@@ -4,9 +4,15 @@
 //! so that one that comes back every second takes no more room than one that came once.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
+use super::Store;
 use crate::event::Instant;
+use crate::telemetry::chain;
 
 /// From one record of a source's faults to the next, at least.
 const QUIET_MS: i64 = 60_000;
@@ -26,6 +32,39 @@ pub struct Fault {
     pub first_at: Instant,
     /// The last time.
     pub last_at: Instant,
+}
+
+/// What goes on by itself after it has failed: what it calls itself, what comes of the failure, and how long
+/// it waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Failing {
+    /// Its name where faults are told.
+    pub source: &'static str,
+    /// What does not happen meanwhile, for people.
+    pub effect: &'static str,
+    /// How long it waits before it goes on.
+    pub waits: Duration,
+}
+
+impl Failing {
+    /// Tells of a failure, and waits before it goes on, or until it is told to stop.
+    pub fn failed<'a>(
+        self,
+        store: &Store,
+        error: &dyn Error,
+        stop: &'a CancellationToken,
+    ) -> impl Future<Output = ()> + use<'a> {
+        let error = chain(error).to_string();
+        tracing::warn!(error, "{}", self.effect);
+        let now = store.clock().now();
+        store.faults().tell(self.source, now, error);
+        async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(self.waits) => {}
+            }
+        }
+    }
 }
 
 #[derive(Debug, Default)]

@@ -61,7 +61,7 @@ pub use append::{AppendError, Appended, Effect, Expect, Outcome, Request};
 pub use backup::{BackedUp, BackupError, Restored, backup, restore};
 pub use claim::{Claim, ClaimError};
 pub use error::{Cause, StoreError};
-pub use faults::{Fault, Faults};
+pub use faults::{Failing, Fault, Faults};
 pub use fold::Fold;
 pub use identity::Identity;
 pub use metrics::Metrics;

@@ -23,17 +23,18 @@ use crate::history::webhooks::{self, WebhookRow};
 use crate::ingest::Ingest;
 use crate::kinds::{Kind, enums, to_json};
 use crate::projections::checkpoint;
-use crate::store::{Doing, Identity, Sql, Store, StoreError};
-use crate::telemetry::chain;
+use crate::store::{Doing, Failing, Identity, Sql, Store, StoreError};
 
 use entity::alert_transitions::Column;
 
 /// Name of its checkpoint.
 const CHECKPOINT: &str = "webhooks_put_in";
-/// How long it waits after a failure.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// What it calls itself where faults are told.
-const SOURCE: &str = "the webhooks";
+/// How it goes on after a failure.
+pub(super) const FAILING: Failing = Failing {
+    source: "the webhooks",
+    effect: "webhooks are not sent, will go on where they were",
+    waits: Duration::from_secs(1),
+};
 /// Namespace of the ids of deliveries.
 const DELIVERIES: Uuid = Uuid::from_u128(0x0f3e_88a1_64c7_49b2_9d35_6a1e_c0d2_7b94);
 
@@ -74,18 +75,7 @@ async fn follow(store: &Store, stop: &CancellationToken) {
             () = stop.cancelled() => return,
             followed = put_in_all(store) => followed,
         };
-        failed(store, stop, &error).await;
-    }
-}
-
-/// Tells of a failure, and waits for a while or until it is told to stop.
-pub(super) async fn failed(store: &Store, stop: &CancellationToken, error: &StoreError) {
-    let error = chain(error).to_string();
-    tracing::warn!(error, "webhooks are not sent, will go on where they were");
-    store.faults().tell(SOURCE, store.clock().now(), error);
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = tokio::time::sleep(RETRY_AFTER) => {}
+        FAILING.failed(store, &error, stop).await;
     }
 }
 

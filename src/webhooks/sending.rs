@@ -15,7 +15,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::deliver::Sender;
-use super::outbox::{failed, run};
+use super::outbox::{FAILING, run};
 use super::{WEBHOOKS_MAX, Way};
 use crate::event::Instant;
 use crate::history::webhooks::{self, DeliveryRow, WebhookRow};
@@ -79,7 +79,7 @@ impl Sending {
                 () = stop.cancelled() => break,
                 sent = self.send() => sent,
             };
-            failed(&self.store, stop, &error).await;
+            FAILING.failed(&self.store, &error, stop).await;
         }
         self.tasks.shutdown().await;
     }

@@ -40,7 +40,6 @@ impl Run for Told {
             error_message: None,
             result: None,
             provenance: Provenance::Simulated,
-            untold: Vec::new(),
         };
         Played::Takes(answer, 1_500)
     }
