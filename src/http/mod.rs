@@ -25,6 +25,7 @@ mod socket;
 mod sse;
 mod status;
 mod tls;
+mod unread;
 
 use std::sync::Arc;
 use std::time::Duration;

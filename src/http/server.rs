@@ -33,6 +33,7 @@ use super::connections::{Connections, Place, Places};
 use super::hosts::Encrypted;
 use super::pace::Paced;
 use super::tls::Tls;
+use super::unread;
 use crate::ingest::Peer;
 
 /// How long a client may take to send a head, and may ask nothing between two requests.
@@ -184,7 +185,9 @@ impl Connection {
         &self,
         request: hyper::Request<Incoming>,
     ) -> impl Future<Output = Result<Response, std::convert::Infallible>> + Send + use<> {
-        let mut request = request.map(Body::new);
+        let (parts, body) = request.into_parts();
+        let (body, rest) = unread::watched(&parts.headers, Body::new(body));
+        let mut request = hyper::Request::from_parts(parts, body);
         let extensions = request.extensions_mut();
         extensions.insert(ConnectInfo(Peer(self.address)));
         extensions.insert(Arc::clone(&self.place));
@@ -193,7 +196,10 @@ impl Connection {
         }
         let (busy, encrypted) = (self.activity.begin(), self.encrypted);
         let answered = self.router.clone().call(request);
-        async move { Ok(sent(answered.await?, busy, encrypted)) }
+        async move {
+            let answered = rest.settle(answered.await?).await;
+            Ok(sent(answered, busy, encrypted))
+        }
     }
 }
 

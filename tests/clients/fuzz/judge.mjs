@@ -4,7 +4,7 @@
 import { executeSync, getOperationAST, getVariableValues, parse, validate } from 'graphql';
 
 const BYTES_MAX = 64 << 20;
-const STATUSES = [200, 400, 404, 405, 406, 408, 413, 415, 421];
+const STATUSES = [200, 400, 403, 404, 405, 406, 408, 413, 415, 421];
 /** A socket is closed for a message that is none: too large, or no JSON. */
 const CLOSED = [4400];
 /** What the server takes, although the language does not. */

@@ -82,3 +82,30 @@ async fn a_connection_is_used_again_and_a_head_that_is_too_large_is_refused() {
     })
     .await;
 }
+
+/// A client that has the answer sends its next request on the same connection, unless it is told not to.
+#[tokio::test]
+async fn a_body_that_is_refused_unread_ends_no_connection_in_silence() {
+    on_each_database(async |app| {
+        let refused = "POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n";
+        let last = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        // more than lies in the buffers on the way: the server has not got it when it refuses it
+        let body = "x".repeat(8 << 20);
+        let head = format!("{refused}Content-Length: {}\r\n\r\n", body.len());
+        let mut stream = begun(app, &head).await;
+        stream.write_all(body.as_bytes()).await.unwrap();
+        stream.write_all(last.as_bytes()).await.unwrap();
+        let said = closed(stream).await;
+        assert!(said.starts_with("HTTP/1.1 415 "), "{said}");
+        assert!(said.contains("HTTP/1.1 200 "), "{said}");
+        // of one that is not to be sent before it is wanted, and of one that does not come, it is told
+        let held_back = format!("{refused}Content-Length: 9\r\nExpect: 100-continue\r\n\r\n");
+        let missing = format!("{refused}Content-Length: 9\r\n\r\n12345678");
+        for text in [held_back, missing] {
+            let said = closed(begun(app, &text).await).await;
+            assert!(said.starts_with("HTTP/1.1 415 "), "{said}");
+            assert!(said.contains("\r\nconnection: close\r\n"), "{said}");
+        }
+    })
+    .await;
+}
