@@ -287,6 +287,11 @@ impl Job {
         self.count(|status, _| status.is_some_and(|status| status != "COMPLETED"))
     }
 
+    /// Of these, devices on which it was cancelled.
+    async fn devices_cancelled(&self) -> i32 {
+        self.count(|status, _| status == Some("CANCELLED"))
+    }
+
     /// Devices that have not ended it: those that wait, were given it, or work on it.
     async fn devices_pending(&self) -> i32 {
         self.count(|status, _| status.is_none())
