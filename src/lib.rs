@@ -3,12 +3,13 @@
 //!
 //! # One page
 //!
-//! A **fact enters** by the one door, [`ingest`]: over GraphQL (`recordEvents`), as lines, from pages and from
-//! exporters of OpenTelemetry ([`http`]), from a file ([`ingest::Import`]), from the simulated fleet ([`demo`]),
-//! from this server about itself (its //! requests, its errors, the silence of devices: [`health`]), or by a
-//! command of a person ([`registry`], [`jobs`], [`configuration`], [`schedule`]). Whatever it is, it is one of the
-//! [`kinds`], which say once for each kind what its fields, types, bounds and keys are. The door
-//! checks it, stamps it, and answers each event with an outcome of its own.
+//! A **fact enters** by the one door, [`ingest`]: over GraphQL (`recordEvents`), as lines, from
+//! pages and from exporters of OpenTelemetry ([`http`]), from a file ([`ingest::Import`]), from the
+//! simulated fleet ([`demo`]), from this server about itself (its requests, its errors, the silence
+//! of devices: [`health`]), or by a command of a person ([`registry`], [`jobs`], [`configuration`],
+//! [`schedule`]). Whatever it is, it is one of the [`kinds`], which say once for each kind what its
+//! fields, types, bounds and keys are. The door checks it, stamps it, and answers each event with
+//! an outcome of its own.
 //!
 //! It **is kept** in the log, [`store`]: one task takes whatever waits and commits it as one batch.
 //! The transaction locks the head, looks repeats up, gives positions 1, 2, 3 … without a hole,
@@ -17,14 +18,15 @@
 //!
 //! It **comes out** three ways. [`graphql`] pages the tables by key, newest first as a rule, and
 //! batches what is nested. Subscriptions follow the log with a tail: from the tables until it meets
-//! the ring of newest events in memory, then from that; what many follow alike is executed once for all. [`projections`] follow with the same tail
-//! and keep what is newest of each device, and the counts; [`jobs`] follow with it too and end when
-//! their devices have; [`alerts`] follow with it and open when a rule is met, and [`webhooks`] send what
-//! becomes of them elsewhere, and mail it.
+//! the ring of newest events in memory, then from that; what many follow alike is executed once for
+//! all. [`projections`] follow with the same tail and keep what is newest of each device, and the
+//! counts; [`jobs`] follow with it too and end when their devices have; [`alerts`] follow with it
+//! and open when a rule is met, and [`webhooks`] send what becomes of them elsewhere, and mail it.
 //!
-//! **Who asks** is found out before anything else ([`identity`]): by an access key or a token of an issuer
-//! of one's own, whose caller has a role and reaches the whole fleet, some sites or one device. What is out of reach is as if it were not
-//! there, and every command and every refused key is an event too.
+//! **Who asks** is found out before anything else ([`identity`]): by an access key or a token of an
+//! issuer of one's own, whose caller has a role and reaches the whole fleet, some sites or one
+//! device. What is out of reach is as if it were not there, and every command and every refused key
+//! is an event too.
 //!
 //! ```text
 //!  GraphQL · lines · pages · OTLP · import · demo · requests · errors · health

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_graphql::parser::types::{
     ExecutableDocument, OperationDefinition, OperationType, Selection, SelectionSet,
 };
-use async_graphql::{ContextBase, Error, ServerError};
+use async_graphql::{Context, ContextBase, Error, ServerError};
 
 use super::error::{ErrorCode, error};
 use super::{api, loaders, of_failed};
@@ -236,7 +236,18 @@ pub(super) async fn of_reach(store: &Store, reach: &Reach) -> Result<Within, Sto
 }
 
 /// A key that nothing has.
-const NONE: i64 = -1;
+pub(super) const NONE: i64 = -1;
+
+/// The key of what somebody names by its id; [`NONE`] when there is none. No id has U+0000, and
+/// PostgreSQL takes no such text.
+pub(super) async fn key_or_none(ctx: &Context<'_>, ty: EntityType, id: &str) -> Result<i64, Error> {
+    if id.contains('\0') {
+        return Ok(NONE);
+    }
+    let key = api(ctx).store().key(ty, id).await;
+    let key = key.map_err(|error| of_failed(api(ctx), &error))?;
+    Ok(key.unwrap_or(NONE))
+}
 
 /// The condition on events of a kind that leaves those that the caller may read.
 pub(super) fn filter(caller: &Caller, within: &Within, kind: Kind) -> Filter {

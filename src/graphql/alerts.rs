@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_graphql::{Context, Error, ID, InputObject, Object, SimpleObject};
 
+use super::access::key_or_none;
 use super::fleet::{Device, Site};
 use super::listed::{Ends, Listed, cut};
 use super::order::InOrder;
@@ -22,8 +23,6 @@ const LIST: Listed = Listed {
     rows: 50,
     rows_max: 1_000,
 };
-/// A key that nothing has.
-const NONE: i64 = -1;
 
 /// An alert.
 #[derive(Clone, Debug)]
@@ -213,14 +212,9 @@ pub(super) struct AlertFilter {
 
 impl AlertFilter {
     async fn read(self, ctx: &Context<'_>) -> Result<AlertsPage, Error> {
-        let key = async |ty: EntityType, id: Option<ID>| match id {
-            None => Ok(None),
-            Some(id) if id.contains('\0') => Ok(Some(NONE)),
-            Some(id) => {
-                let key = api(ctx).store().key(ty, &id).await;
-                let key = key.map_err(|error| of_failed(api(ctx), &error))?;
-                Ok::<_, Error>(Some(key.unwrap_or(NONE)))
-            }
+        let key = async |ty, id: Option<ID>| match id {
+            None => Ok::<_, Error>(None),
+            Some(id) => Ok(Some(key_or_none(ctx, ty, &id).await?)),
         };
         let (states, severities) = (self.states, self.severities);
         Ok(AlertsPage {

@@ -7,6 +7,7 @@ use async_graphql::{
     Context, Error, ID, InputType, InputValueError, InputValueResult, Object, SimpleObject, Value,
 };
 
+use super::access::{NONE, key_or_none};
 use super::job::Job;
 use super::listed::{Ends, Listed, cut};
 use super::meta::{Entries, input, input_object};
@@ -14,8 +15,10 @@ use super::order::InOrder;
 use super::pages::PageInfo;
 use super::scalars::Long;
 use super::{access, api, of_failed};
+use crate::history::Within;
 use crate::history::jobs::{self, JobsPage};
 use crate::kinds::enums;
+use crate::store::EntityType;
 
 /// The list of jobs: the devices of all of a page are counted.
 const LIST: Listed = Listed {
@@ -61,10 +64,10 @@ impl Jobs {
         let (rows, from_end) = LIST.size(first, last)?;
         let page = JobsPage {
             within: access::within(ctx).await?,
-            states: filter.and_then(|filter| filter.states),
             after: place(after)?,
             before: place(before)?,
             from_end,
+            ..filter.unwrap_or_default().read(ctx).await?
         };
         let api = api(ctx);
         let allowance = super::loaders(ctx).allowance();
@@ -145,9 +148,10 @@ impl JobConnection {
     async fn is_more_on_the_other_side(&self, ctx: &Context<'_>) -> Result<bool, Error> {
         let page = &self.page;
         let mut beyond = JobsPage {
-            within: page.within.clone(),
-            states: page.states.clone(),
-            ..JobsPage::default()
+            after: None,
+            before: None,
+            from_end: false,
+            ..page.clone()
         };
         if page.from_end {
             beyond.after = self.jobs.last().map(Job::place);
@@ -174,6 +178,10 @@ impl JobConnection {
 struct JobFilter {
     /// In one of these states.
     states: Option<Vec<String>>,
+    job_type: Option<String>,
+    parent_job_id: Option<String>,
+    site_id: Option<String>,
+    device_id: Option<String>,
 }
 
 impl InputType for JobFilter {
@@ -184,7 +192,20 @@ impl InputType for JobFilter {
     }
 
     fn create_type_info(registry: &mut Registry) -> String {
-        let fields = vec![input("state", "JobStateFilter", "The state.")];
+        let name = "Of this type; of a CUSTOM one its name.";
+        let parent =
+            "That come from this job: the runs of one that recurs, the retries of one that failed.";
+        let fields = vec![
+            input("deviceId", "ID", "For this device."),
+            input("jobType", "String", name),
+            input("parentJobId", "ID", parent),
+            input(
+                "siteId",
+                "ID",
+                "For a device that is registered at this site now.",
+            ),
+            input("state", "JobStateFilter", "The state."),
+        ];
         let description = "Which jobs: all conditions given must hold.";
         input_object(registry, "JobFilter", description, fields, Entries::Any);
         Self::qualified_type_name()
@@ -203,11 +224,7 @@ impl InputType for JobFilter {
                         filter.keep(&states);
                     }
                 }
-                ("state", _) => return Err(InputValueError::custom("state is no condition")),
-                (name, _) => {
-                    let message = format!("there is no field {name}");
-                    return Err(InputValueError::custom(message));
-                }
+                (name, value) => *filter.is(name)? = Some(text(name, value)?),
             }
         }
         Ok(filter)
@@ -223,6 +240,43 @@ impl InputType for JobFilter {
 }
 
 impl JobFilter {
+    /// The part of the list that is meant, as far as the filter says.
+    async fn read(self, ctx: &Context<'_>) -> Result<JobsPage, Error> {
+        let mut devices_within = Vec::new();
+        if let Some(site) = &self.site_id {
+            let site = key_or_none(ctx, EntityType::Site, site).await?;
+            devices_within.push(Within::Sites(vec![site]));
+        }
+        if let Some(device) = &self.device_id {
+            devices_within.push(Within::Device {
+                device_key: key_or_none(ctx, EntityType::Device, device).await?,
+                site_key: NONE,
+            });
+        }
+        Ok(JobsPage {
+            devices_within,
+            states: self.states,
+            job_type: self.job_type,
+            parent_job_id: self.parent_job_id,
+            ..JobsPage::default()
+        })
+    }
+
+    /// The condition that something is a text.
+    fn is(&mut self, name: &str) -> Result<&mut Option<String>, InputValueError<Self>> {
+        Ok(match name {
+            "jobType" => &mut self.job_type,
+            "parentJobId" => &mut self.parent_job_id,
+            "siteId" => &mut self.site_id,
+            "deviceId" => &mut self.device_id,
+            "state" => return Err(InputValueError::custom("state is no condition")),
+            name => {
+                let message = format!("there is no field {name}");
+                return Err(InputValueError::custom(message));
+            }
+        })
+    }
+
     /// Both what held before and this.
     fn keep(&mut self, states: &[String]) {
         let both = |before: &Vec<String>| {
@@ -232,6 +286,25 @@ impl JobFilter {
         let kept = self.states.as_ref().map_or_else(|| states.to_vec(), both);
         self.states = Some(kept);
     }
+}
+
+/// The text that a field is to be. No field has U+0000, which PostgreSQL takes in no text.
+fn text(name: &str, value: Value) -> Result<String, InputValueError<JobFilter>> {
+    let text = match value {
+        Value::String(text) => text,
+        Value::Number(number) if name != "jobType" => number.to_string(),
+        Value::Null
+        | Value::Number(_)
+        | Value::Boolean(_)
+        | Value::Binary(_)
+        | Value::Enum(_)
+        | Value::List(_)
+        | Value::Object(_) => {
+            let message = format!("{name} is null or no text; leave it out to have all");
+            return Err(InputValueError::custom(message));
+        }
+    };
+    Ok(text.replace('\0', " "))
 }
 
 /// The states for which a condition holds. Every job has a state.

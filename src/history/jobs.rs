@@ -70,8 +70,14 @@ pub type JobPlace = (i64, String);
 pub struct JobsPage {
     /// Of this part of the fleet.
     pub within: Within,
+    /// For a device of this part of it.
+    pub devices_within: Vec<Within>,
     /// In one of these states.
     pub states: Option<Vec<String>>,
+    /// Of this type; of a CUSTOM one its name.
+    pub job_type: Option<String>,
+    /// That come from this job.
+    pub parent_job_id: Option<String>,
     /// After this place.
     pub after: Option<JobPlace>,
     /// Before this place.
@@ -104,7 +110,7 @@ pub async fn jobs_page(
         let same = at.eq(*created_at).and(id.gt(job_id.as_str()));
         at.gt(*created_at).or(same)
     });
-    let query = in_states(store, page)
+    let query = meant(store, page)
         .filter(Condition::all().add_option(after).add_option(before))
         .order_by(at, order.clone())
         .order_by(id, order)
@@ -126,16 +132,24 @@ pub async fn jobs_page(
 /// # Errors
 /// When the tables cannot be read.
 pub async fn jobs_count(store: &Store, page: &JobsPage) -> Result<u64, StoreError> {
-    let count = in_states(store, page).count(store.readers()).await;
+    let count = meant(store, page).count(store.readers()).await;
     count.doing("count jobs")
 }
 
-fn in_states(store: &Store, page: &JobsPage) -> Select<jobs::Entity> {
-    let query = jobs::Entity::find().filter(page.within.of_jobs(store.backend()));
-    match &page.states {
-        Some(states) => query.filter(jobs::Column::State.is_in(states.clone())),
-        None => query,
-    }
+fn meant(store: &Store, page: &JobsPage) -> Select<jobs::Entity> {
+    let backend = store.backend();
+    let within = |all: Condition, part: &Within| all.add(part.of_jobs(backend));
+    let devices = page.devices_within.iter().fold(Condition::all(), within);
+    let states = page.states.clone();
+    let (ty, parent) = (page.job_type.as_deref(), page.parent_job_id.as_deref());
+    let named = Condition::all()
+        .add_option(states.map(|states| jobs::Column::State.is_in(states)))
+        .add_option(ty.map(|ty| jobs::Column::JobType.eq(ty)))
+        .add_option(parent.map(|parent| jobs::Column::ParentJobId.eq(parent)));
+    jobs::Entity::find()
+        .filter(page.within.of_jobs(backend))
+        .filter(devices)
+        .filter(named)
 }
 
 /// The devices of a job, in their order.

@@ -90,6 +90,41 @@ async fn jobs_are_filtered_by_their_state() {
 }
 
 #[tokio::test]
+async fn jobs_are_filtered_by_their_type_parent_site_and_device() {
+    on_each_database(async |app| {
+        make(app, &["A", "B"]).await;
+        let retry = "mutation($id: ID!) { retryJob(input: { jobId: $id }) { job { jobId } } }";
+        let cancelled = "{ jobs(filter: { state: { eq: CANCELLED } }) { nodes { jobId } } }";
+        let cancelled = app.data(cancelled).await["jobs"]["nodes"][0]["jobId"].take();
+        app.clock.advance_ms(1_000);
+        app.data_with(retry, json!({ "id": cancelled })).await;
+        let till = app
+            .data("{ device(id: \"till-1\") { site { siteId } } }")
+            .await;
+        let site = &till["device"]["site"]["siteId"];
+        for (filter, jobs) in [
+            ("jobType: \"A\"".to_owned(), "A"),
+            ("jobType: \"A\", state: { eq: CANCELLED }".to_owned(), ""),
+            (format!("parentJobId: {cancelled}"), "B"),
+            ("parentJobId: \"none\"".to_owned(), ""),
+            ("deviceId: \"till-1\"".to_owned(), "B B A"),
+            ("deviceId: \"till-1\", jobType: \"B\"".to_owned(), "B B"),
+            ("deviceId: \"a\\u0000b\"".to_owned(), ""),
+            ("deviceId: \"till-2\"".to_owned(), ""),
+            ("siteId: \"harbour\"".to_owned(), "B B A"),
+            ("siteId: \"market\"".to_owned(), ""),
+            ("siteId: 7".to_owned(), ""),
+        ] {
+            let found = page(app, &format!("first: 3, filter: {{ {filter} }}")).await;
+            assert_eq!(shown(&found), jobs, "{filter}");
+            let count = jobs.split_whitespace().count();
+            assert_eq!(found["totalCount"], json!(count.to_string()), "{filter}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_page_of_jobs_that_cannot_be_is_refused() {
     on_each_database(async |app| {
         for arguments in [
@@ -100,6 +135,12 @@ async fn a_page_of_jobs_that_cannot_be_is_refused() {
             "before: \"am9iOjE6eAA\"",
             "filter: { state: null }",
             "filter: { state: { eq: null } }",
+            "filter: { state: QUEUED }",
+            "filter: { jobType: 7 }",
+            "filter: { jobType: null }",
+            "filter: { parentJobId: null }",
+            "filter: { deviceId: [] }",
+            "filter: { siteId: { eq: \"site-1\" } }",
         ] {
             let document = format!("{{ jobs({arguments}) {{ nodes {{ jobId }} }} }}");
             assert_eq!(app.code(&document).await, "BAD_INPUT", "{arguments}");
