@@ -66,6 +66,9 @@ pub enum AppError {
     /// The access keys cannot be read.
     #[error("cannot read the access keys")]
     Keys(#[source] StoreError),
+    /// The parameters cannot be read.
+    #[error("cannot read the parameters")]
+    Parameters(#[source] StoreError),
     /// The tokens that are to be taken cannot be proved.
     #[error(transparent)]
     Tokens(#[from] TokensError),
@@ -369,6 +372,8 @@ impl Parts {
     ) -> Result<Self, AppError> {
         let refused: Arc<Denials> = Arc::default();
         let keys = Keys::load(store).await.map_err(AppError::Keys)?;
+        let warned = keyring.warn_without_key(store).await;
+        warned.map_err(AppError::Parameters)?;
         let ingest = Ingest::new(store.clone());
         let runner = Runner::new(store.clone(), projections::following());
         let (background, queue) = Background::new(BACKGROUND_EVENTS_MAX);

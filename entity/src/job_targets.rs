@@ -26,6 +26,10 @@ pub struct Model {
     pub step_at: i64,
     /// Position of the event since which it is so.
     pub step_position: i64,
+    /// How many of its commands have failed; one that was taken back has not.
+    pub failures: i64,
+    /// When the last of these did: microseconds since 1970, UTC, by the clock of the server.
+    pub failed_at: i64,
 }
 
 /// A device of a job is one of its job.

@@ -20,6 +20,7 @@ mod m0010_configuration;
 mod m0011_activity_indexes;
 mod m0012_device_stays;
 mod m0013_email_recipients;
+mod m0014_job_failures;
 mod tables;
 
 /// All migrations, in the order in which they run.
@@ -40,6 +41,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0011_activity_indexes::Migration),
             Box::new(m0012_device_stays::Migration),
             Box::new(m0013_email_recipients::Migration),
+            Box::new(m0014_job_failures::Migration),
         ]
     }
 }

@@ -47,18 +47,19 @@ pub async fn resolve(ingest: &Ingest, of: Move<'_>) -> Result<(), AlertError> {
 /// recorded.
 pub async fn silence(ingest: &Ingest, of: Move<'_>, until: Instant) -> Result<(), AlertError> {
     let now = ingest.clock().now();
-    let seconds = until.0.saturating_sub(now.0).div_euclid(1_000_000);
+    let microseconds = until.0.saturating_sub(now.0);
+    let seconds = microseconds.saturating_add(999_999).div_euclid(1_000_000);
     if !(1..=SILENCED_SECONDS_MAX).contains(&seconds) {
         let message = "until is not in the future, or more than 31 days off";
         return Err(Refusal::of("until", Code::OutOfRange, message).into());
     }
-    to(ingest, of, ("SILENCED", Some(seconds))).await
+    to(ingest, of, ("SILENCED", Some((seconds, until)))).await
 }
 
 async fn to(
     ingest: &Ingest,
     of: Move<'_>,
-    (state, silenced_seconds): (&str, Option<i64>),
+    (state, silenced): (&str, Option<(i64, Instant)>),
 ) -> Result<(), AlertError> {
     let store = ingest.store();
     for _ in 0..DECISIONS_MAX {
@@ -70,7 +71,7 @@ async fn to(
         // read behind the version, so that a step after it is noticed
         let row = alerts::alert(store, of.alert_id).await?;
         let row = row.ok_or_else(unknown)?;
-        if row.state == state && silenced_seconds.is_none() {
+        if row.state == state && silenced.is_none() {
             return Ok(());
         }
         if of.expected.is_some_and(|expected| expected != row.position) {
@@ -80,12 +81,16 @@ async fn to(
         if row.state == "RESOLVED" {
             return Err(AlertError::Over);
         }
+        let now = ingest.clock().now();
+        // whole seconds are recorded: so many before the instant, so that it is the very one that was given
+        let begins = silenced.map(|(seconds, until)| until.plus_ms(seconds * -1_000));
+        let at = begins.map_or(now, |begins| begins.min(now));
         let step = Step {
             state,
-            at: ingest.clock().now().max(Instant(row.started_at)),
+            at: at.max(Instant(row.started_at)),
             by: of.by,
             reason: of.reason,
-            silenced_seconds,
+            silenced_seconds: silenced.map(|(seconds, _)| seconds),
         };
         let event = moved(store, &row, &step).await?;
         let expect = Expect::changing(entity, version);

@@ -10,8 +10,9 @@ use super::set::{Own, Values, job_id};
 use super::{ConfigurationError, Thing};
 use crate::event::{Instant, NewEvent};
 use crate::history::configuration::{self as held, AppliedValues, ParameterRow, SYSTEM, Serving};
+use crate::history::jobs::JobRow;
 use crate::jobs::{self, NewJob, Plan, TARGETS_MAX, UPDATE_CONFIGURATION};
-use crate::store::{EntityType, Store};
+use crate::store::{EntityType, Store, StoreError};
 
 /// Jobs at most of a command.
 const JOBS_MAX: usize = 200;
@@ -44,12 +45,15 @@ pub(super) async fn tell(
     if devices.is_empty() {
         return Ok((Vec::new(), Vec::new()));
     }
-    let levels = Levels::read(store, (thing, own, values), &devices).await?;
+    let names: Vec<String> = values.keys().cloned().collect();
+    let are_all = thing.entity_id == SYSTEM;
+    let levels = Levels::read(store, &names, (&devices, are_all)).await?;
+    let change = Change { thing, own, values };
     let mut told = Told::default();
     for devices in devices.chunks(DEVICES_AT_ONCE) {
-        let applied = levels.applied(store, devices).await?;
+        let applied = change.applied(store, devices).await?;
         for device in devices {
-            told.add(levels.told(device, &applied), device.1.clone());
+            told.add(change.told(&levels, device, &applied), device.1.clone());
         }
     }
     jobs_of(telling, told.into_parts(), now)
@@ -97,6 +101,7 @@ pub(super) fn jobs_of(
                 plan: Plan {
                     title: Some(telling.title.clone()),
                     time_to_live_seconds: TIME_TO_LIVE_SECONDS,
+                    is_configuration: true,
                     ..Plan::default()
                 },
                 targets: targets.clone(),
@@ -176,11 +181,8 @@ async fn within(store: &Store, thing: &Thing) -> Result<Vec<Serving>, Configurat
     }
 }
 
-/// What is set of some parameters, by the thing on which it is, and what devices have applied of them.
-struct Levels<'a> {
-    thing: &'a Thing,
-    own: &'a Own,
-    values: &'a Values,
+/// What is set of some parameters, on devices and on what they are parts of.
+struct Levels {
     /// By type and id of the thing and parameter.
     set: HashMap<(String, String, String), Json>,
     /// Ids of sites by their keys.
@@ -188,26 +190,27 @@ struct Levels<'a> {
     parameters: Vec<ParameterRow>,
 }
 
-impl<'a> Levels<'a> {
+/// A value instead of the one that is set on a thing.
+type Instead<'a> = (&'a Thing, Option<&'a Json>);
+
+impl Levels {
+    /// What may hold on some devices; of all devices, all that is set is read.
     async fn read(
         store: &Store,
-        (thing, own, values): (&'a Thing, &'a Own, &'a Values),
-        devices: &[Serving],
-    ) -> Result<Self, ConfigurationError> {
-        let names: Vec<String> = values.keys().cloned().collect();
+        names: &[String],
+        (devices, are_all): (&[Serving], bool),
+    ) -> Result<Self, StoreError> {
         let mut sites = HashMap::new();
         for (_, _, site) in devices {
             if !sites.contains_key(site) {
                 sites.extend(store.id(*site).await?.map(|id| (*site, id.to_string())));
             }
         }
-        // of the system all of it is read; of a part of it what may hold there
         let of_devices = devices.iter().map(|(_, id, _)| id);
         let things = of_devices.chain(sites.values()).cloned();
-        let things =
-            (thing.entity_id != SYSTEM).then(|| things.chain([SYSTEM.to_owned()]).collect());
+        let things = (!are_all).then(|| things.chain([SYSTEM.to_owned()]).collect());
         let mut set = HashMap::new();
-        for row in held::desired_of(store, (&names, things)).await? {
+        for row in held::desired_of(store, (names, things)).await? {
             if let Some(value) = &row.value {
                 let key = (row.entity_type, row.entity_id, row.parameter_name);
                 set.insert(key, held::json(value));
@@ -215,54 +218,29 @@ impl<'a> Levels<'a> {
         }
         let allowance = Store::own_allowance();
         Ok(Self {
-            thing,
-            own,
-            values,
             set,
             sites,
-            parameters: held::parameters(store, Some(&names), &allowance).await?,
+            parameters: held::parameters(store, Some(names), &allowance).await?,
         })
     }
 
-    /// What some devices have applied.
-    async fn applied(
-        &self,
-        store: &Store,
-        devices: &[Serving],
-    ) -> Result<AppliedValues, ConfigurationError> {
-        let ids = devices.iter().map(|(_, id, _)| id.clone()).collect();
-        let names = self.values.keys().cloned().collect();
-        Ok(held::applied(store, (ids, names), &Store::own_allowance()).await?)
-    }
-
-    /// What a device is to be told.
-    fn told(&self, (_, device, site): &Serving, applied: &AppliedValues) -> Map<String, Json> {
-        let site = self.sites.get(site).map_or("", String::as_str);
-        let mut told = Map::new();
-        for (parameter, value) in self.values {
-            let own = self.own.value(parameter);
-            let (before, _) = self.holds(parameter, (device, site), own.as_ref());
-            let (after, is_own) = self.holds(parameter, (device, site), value.as_ref());
-            let key = (device.clone(), parameter.clone());
-            let applied = applied.get(&key).map(|row| held::json(&row.value));
-            let is_new = before != after || is_own && applied != after;
-            if is_new {
-                // null: nothing is set, and the device does as it is used to
-                told.insert(parameter.clone(), after.unwrap_or_default());
-            }
-        }
-        told
-    }
-
-    /// The value that holds on a device when one is set on the thing, and whether it is that one.
+    /// The value that holds on a device, and whether it is the one that is taken instead of what is set.
     fn holds(
         &self,
         parameter: &str,
-        (device, site): (&str, &str),
-        own: Option<&Json>,
+        (_, device, site): &Serving,
+        instead: Option<Instead<'_>>,
     ) -> (Option<Json>, bool) {
-        for (entity_type, id) in [("DEVICE", device), ("SITE", site), ("SYSTEM", SYSTEM)] {
-            if entity_type == self.thing.entity_type && id == self.thing.entity_id {
+        let site = self.sites.get(site).map_or("", String::as_str);
+        for (entity_type, id) in [
+            ("DEVICE", device.as_str()),
+            ("SITE", site),
+            ("SYSTEM", SYSTEM),
+        ] {
+            let is_it = |(thing, _): &Instead<'_>| {
+                thing.entity_type == entity_type && thing.entity_id == id
+            };
+            if let Some((_, own)) = instead.filter(is_it) {
                 if let Some(value) = own {
                     return (Some(value.clone()), true);
                 }
@@ -280,6 +258,85 @@ impl<'a> Levels<'a> {
         let default = row.and_then(|row| row.default_value.as_deref());
         (default.map(held::json), false)
     }
+}
+
+/// A command on a thing: what is set there and what is to be.
+struct Change<'a> {
+    thing: &'a Thing,
+    own: &'a Own,
+    values: &'a Values,
+}
+
+impl Change<'_> {
+    /// What some devices have applied of what is to be set.
+    async fn applied(
+        &self,
+        store: &Store,
+        devices: &[Serving],
+    ) -> Result<AppliedValues, ConfigurationError> {
+        let ids = devices.iter().map(|(_, id, _)| id.clone()).collect();
+        let names = self.values.keys().cloned().collect();
+        Ok(held::applied(store, (ids, names), &Store::own_allowance()).await?)
+    }
+
+    /// What a device is to be told.
+    fn told(
+        &self,
+        levels: &Levels,
+        device: &Serving,
+        applied: &AppliedValues,
+    ) -> Map<String, Json> {
+        let mut told = Map::new();
+        for (parameter, value) in self.values {
+            let own = self.own.value(parameter);
+            let holds =
+                |value: Option<&Json>| levels.holds(parameter, device, Some((self.thing, value)));
+            let (before, _) = holds(own.as_ref());
+            let (after, is_own) = holds(value.as_ref());
+            let key = (device.1.clone(), parameter.clone());
+            let applied = applied.get(&key).map(|row| held::json(&row.value));
+            let is_new = before != after || is_own && applied != after;
+            if is_new {
+                // null: nothing is set, and the device does as it is used to
+                told.insert(parameter.clone(), after.unwrap_or_default());
+            }
+        }
+        told
+    }
+}
+
+/// Those of some devices, by their keys, for which something else holds by now than a job tells them.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub(crate) async fn superseded_among(
+    store: &Store,
+    job: &JobRow,
+    device_keys: &[i64],
+) -> Result<Vec<i64>, StoreError> {
+    let payload = job.payload.as_deref().map(held::json).unwrap_or_default();
+    let Some(parameters) = payload.get("parameters").and_then(Json::as_object) else {
+        return Ok(Vec::new());
+    };
+    let names: Vec<String> = parameters.keys().cloned().collect();
+    let mut superseded = Vec::new();
+    for keys in device_keys.chunks(DEVICES_AT_ONCE) {
+        let mut devices = Vec::with_capacity(keys.len());
+        for key in keys {
+            let id = store.id(*key).await?;
+            let site = store.names().site_of_device(*key);
+            devices.extend(id.zip(site).map(|(id, site)| (*key, id.to_string(), site)));
+        }
+        let levels = Levels::read(store, &names, (&devices, false)).await?;
+        superseded.extend(devices.iter().filter_map(|device| {
+            let mut all = parameters.iter();
+            let is_other = |(name, told): (&String, &Json)| {
+                levels.holds(name, device, None).0.unwrap_or_default() != *told
+            };
+            all.any(is_other).then_some(device.0)
+        }));
+    }
+    Ok(superseded)
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ use crate::jobs::JobError;
 use crate::kinds::Refusal;
 use crate::store::{AppendError, Appended, EntityType, Outcome, Store, StoreError};
 
+pub(crate) use affected::superseded_among;
 pub(crate) use applied::{Applied, applied, superseded};
 pub use args::{ConfigurationArgs, KeysError, kept};
 pub use arrivals::Arrivals;
@@ -56,6 +57,9 @@ pub enum ConfigurationError {
     /// The system is for those who reach all of it.
     #[error("the system is configured by whoever is bound to no site")]
     Bound,
+    /// It could be set on nothing.
+    #[error("{0}")]
+    Scopes(&'static str),
     /// The system is for administrators.
     #[error("the system is configured by the role ADMIN")]
     NotAllowed,

@@ -218,6 +218,10 @@ fn event(parameter: &Parameter, by: &str, at: Instant) -> Result<NewEvent, Confi
 /// Checks a schema, and learns from it whether values are secret.
 fn check_schema(parameter: &mut Parameter) -> Result<(), ConfigurationError> {
     let refused = |why: &str| Err(ConfigurationError::Schema(why.to_owned()));
+    if parameter.scopes.is_empty() {
+        let why = "scopes has none: it could be set nowhere; leave it out for all";
+        return Err(ConfigurationError::Scopes(why));
+    }
     let schema = &parameter.schema;
     if !schema.is_object() {
         return refused("schema is not an object");

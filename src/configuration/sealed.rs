@@ -14,10 +14,10 @@ use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::history::configuration::SYSTEM;
+use crate::history::configuration::{SYSTEM, parameters};
 use crate::jobs::Command;
 use crate::kinds::masked::{SEALED, has_sealed, is_sealed};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Bytes of a key.
 const KEY_BYTES: usize = 32;
@@ -121,6 +121,26 @@ impl Keyring {
             return Err(KeyringError::TooMany);
         }
         Ok(Self(keys))
+    }
+
+    /// Warns whoever starts a server that has no key, where there are parameters that want one.
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub(crate) async fn warn_without_key(&self, store: &Store) -> Result<(), StoreError> {
+        if !self.0.is_empty() {
+            return Ok(());
+        }
+        let all = parameters(store, None, &Store::own_allowance()).await?;
+        let sensitive = all.iter().filter(|row| row.sensitive != 0).count();
+        if sensitive > 0 {
+            tracing::warn!(
+                parameters = sensitive,
+                "there are sensitive parameters, and this server has no key that opens them: devices are \
+                 told the others alone; start it with --configuration-key-file"
+            );
+        }
+        Ok(())
     }
 
     /// A new key, as [`read`](Self::read) takes it.

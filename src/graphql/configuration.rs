@@ -442,7 +442,8 @@ fn of_configuration(api: &Api, error: ConfigurationError) -> Result<UserError, E
     let of_change = |index: usize, field: &str| format!("changes.{index}.{field}");
     let (field, code) = match error {
         E::Unknown { .. } => ("entityId".to_owned(), UserErrorCode::NotFound),
-        E::Bound => ("entityType".to_owned(), UserErrorCode::NotFound),
+        E::Scopes(_) => ("scopes".to_owned(), UserErrorCode::Invalid),
+        E::Bound => ("entityType".to_owned(), UserErrorCode::NotAllowed),
         E::NotAllowed => ("entityType".to_owned(), UserErrorCode::NotAllowed),
         E::Unnamed { .. } | E::NotTheSystem => ("entityId".to_owned(), UserErrorCode::Invalid),
         E::Contended => ("changes".to_owned(), UserErrorCode::Conflict),

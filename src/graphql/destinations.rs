@@ -80,6 +80,7 @@ fn of_webhook(ctx: &Context<'_>, error: WebhookError, fields: Fields) -> Result<
     let told = error.to_string();
     let (field, code) = match error {
         WebhookError::Unknown(_) => (fields.id, UserErrorCode::NotFound),
+        WebhookError::NoSite(_) => ("siteIds", UserErrorCode::NotFound),
         WebhookError::TooMany => (fields.address, UserErrorCode::TooMany),
         WebhookError::NoMail => (fields.address, UserErrorCode::NoMail),
         WebhookError::Stale { .. } => ("expectedVersion", UserErrorCode::Conflict),

@@ -14,7 +14,7 @@ use super::words::{JobTypes, Word};
 use super::{Api, access, api, of_failed};
 use crate::configuration;
 use crate::event::Instant;
-use crate::identity::Reach;
+use crate::identity::{Caller, Reach};
 use crate::jobs::{self, JobError, NewJob, NotThere, Start, TARGETS_MAX, UPDATE_CONFIGURATION};
 use crate::store::EntityType;
 
@@ -202,7 +202,10 @@ impl JobCommands {
         let which = (input.job_id.as_str(), input.expected_version.map(|v| v.0));
         let door = door(ctx, &deed);
         let made = match reached(ctx, &within, &input.job_id).await? {
-            Reached::Wholly => jobs::retry(&door, which, (retry_id, &caller.name)).await,
+            Reached::Wholly => {
+                let by = (&*caller.name, sites_of(caller));
+                jobs::retry(&door, which, (retry_id, by)).await
+            }
             Reached::Partly => Err(JobError::Shared),
             Reached::Not => Err(JobError::Unknown),
         };
@@ -290,14 +293,18 @@ async fn find(
         };
         return of_job(api, error).map(Err);
     }
-    if let (Reach::Sites(sites), Some(selection)) =
-        (&access::caller(ctx).reach, &mut asked.plan.selection)
-    {
-        selection.reach = Some(sites.iter().map(ToString::to_string).collect());
-    }
+    asked.plan.reach = sites_of(access::caller(ctx));
     match starts_at(api, &asked, &targets).await {
         Ok(starts_at) => Ok(Ok((asked, targets, starts_at))),
         Err(error) => of_job(api, error).map(Err),
+    }
+}
+
+/// The sites that a caller reaches, if these are not all.
+fn sites_of(caller: &Caller) -> Option<Vec<String>> {
+    match &caller.reach {
+        Reach::Sites(sites) => Some(sites.iter().map(ToString::to_string).collect()),
+        Reach::Whole | Reach::Device(_) => None,
     }
 }
 

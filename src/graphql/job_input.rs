@@ -234,7 +234,7 @@ impl CreateJobInput {
             site_ids: ids("siteIds", &self.site_ids)?,
             tags: list("tags", self.tags.clone())?,
             filter,
-            reach: None,
+            ..Selection::default()
         })
     }
 

@@ -1,8 +1,8 @@
 //! Jobs as they stand.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use entity::{device_status, job_outcomes, job_targets, jobs, sites};
+use entity::{device_status, devices, job_outcomes, job_targets, job_transitions, jobs, sites};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, ExprTrait, Order, PaginatorTrait, QueryFilter, QueryOrder,
@@ -150,6 +150,22 @@ fn meant(store: &Store, page: &JobsPage) -> Select<jobs::Entity> {
         .filter(page.within.of_jobs(backend))
         .filter(devices)
         .filter(named)
+}
+
+/// Position of the step with which a job was made.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn first_step(store: &Store, job_id: &str) -> Result<Option<Position>, StoreError> {
+    let first: Option<Option<i64>> = job_transitions::Entity::find()
+        .select_only()
+        .column_as(job_transitions::Column::Position.min(), "first")
+        .filter(job_transitions::Column::JobId.eq(job_id))
+        .into_tuple()
+        .one(store.readers())
+        .await
+        .doing("read the first step of a job")?;
+    Ok(first.flatten().map(Position))
 }
 
 /// The devices of a job, in their order.
@@ -345,6 +361,22 @@ pub async fn offline(store: &Store) -> Result<Vec<i64>, StoreError> {
         .filter(device_status::Column::State.eq("OFFLINE"))
         .into_tuple();
     query.all(store.readers()).await.doing("read devices")
+}
+
+/// Those of some devices that are out of use for good, by their keys.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn retired(store: &Store, device_keys: &[i64]) -> Result<HashSet<i64>, StoreError> {
+    let keys = List::Int(device_keys.to_vec());
+    let query = devices::Entity::find()
+        .select_only()
+        .column(devices::Column::DeviceKey)
+        .filter(devices::Column::Lifecycle.eq("RETIRED"))
+        .filter(is_among(devices::Column::DeviceKey, keys, store.backend()))
+        .into_tuple::<i64>();
+    let keys = query.all(store.readers()).await.doing("read devices")?;
+    Ok(keys.into_iter().collect())
 }
 
 /// The time zones of all sites, by the keys of these.

@@ -89,7 +89,7 @@ pub enum GrantError {
     #[error("a name has 1 to {NAME_CHARACTERS_MAX} characters, none of them a control character")]
     Name,
     /// A device is the holder of no other role.
-    #[error("deviceId is given for the role DEVICE, and for no other")]
+    #[error("deviceId (--device) is given for the role DEVICE, and for no other")]
     Device,
     /// A device or an administrator is bound to no site.
     #[error(

@@ -18,7 +18,7 @@ use crate::configuration::{self, Applied, Keyring};
 use crate::event::{Cell, Event, Instant, NewEvent, Provenance};
 use crate::ingest::Ingest;
 use crate::kinds::{Kind, Refusal};
-use crate::projections::jobs::{OnDevice, entity_of, on_device};
+use crate::projections::jobs::{OnDevice, answers_of, entity_of, on_device};
 use crate::store::{AppendError, EntityType, Expect, StoreError};
 
 /// Code of the failure when a device was not told all that it says it has done.
@@ -163,7 +163,7 @@ pub async fn acknowledge(
         );
         let event = event.set(command::Column::ChangedBy, by).finish();
         let event = event.map_err(CommandError::Refused)?;
-        if record(ingest, id, vec![event], on.version).await? {
+        if record(ingest, id, vec![event], &on).await? {
             return Ok(());
         }
     }
@@ -203,7 +203,7 @@ pub async fn complete(
         let ended = ended(&on, id, (&answer, by), now);
         let mut events = ended.map_err(CommandError::Refused)?;
         events.extend(applied.events);
-        if record(ingest, id, events, on.version).await? {
+        if record(ingest, id, events, &on).await? {
             return Ok(());
         }
     }
@@ -214,7 +214,7 @@ async fn standing(ingest: &Ingest, id: &CommandId) -> Result<OnDevice, CommandEr
     let store = ingest.store();
     let key = store.key(EntityType::Device, &id.device_id).await?;
     let key = key.ok_or(CommandError::Unknown)?;
-    let on = on_device(store, &id.job_id, key).await?;
+    let on = on_device(store, &id.job_id, (&id.device_id, key)).await?;
     let attempt = i64::from(id.attempt);
     on.filter(|on| on.attempt >= attempt)
         .ok_or(CommandError::Unknown)
@@ -266,7 +266,14 @@ fn is_told_by(end: &Event, answer: &Answer) -> bool {
         text(command::Column::State),
         text(command::Column::ErrorCode),
     );
-    let is_same = state == Some(answer.ended.word()) && code == answer.error_code.as_deref();
+    let has_same_result = if let Cell::Json(result) = end.fact.cell(command::Column::Result) {
+        Some(&**result) == answer.result.as_ref()
+    } else {
+        answer.result.is_none()
+    };
+    let is_same = state == Some(answer.ended.word())
+        && code == answer.error_code.as_deref()
+        && has_same_result;
     is_same || answer.ended == Ended::Completed && code == Some(NOT_OPENED)
 }
 
@@ -312,7 +319,8 @@ fn ended(
         .set(command::Column::ChangedBy, by);
     let mut events = vec![told.finish()?];
     let plan = Plan::of_text(on.plan.as_deref());
-    if answer.ended.is_retried() && id.attempt <= plan.retries {
+    let is_tried_again = answer.ended.is_retried() && on.failures < i64::from(plan.retries);
+    if is_tried_again {
         return Ok(events);
     }
     let job = OfJob {
@@ -328,25 +336,25 @@ fn ended(
             outcome::Column::ErrorMessage,
             answer.error_message.as_deref(),
         )
-        .set(
-            outcome::Column::RetryCount,
-            i64::from(id.attempt.saturating_sub(1)),
-        );
+        .set(outcome::Column::RetryCount, on.failures);
     events.push(outcome.finish()?);
     Ok(events)
 }
 
-/// Records steps of a command on the version of its job that they were decided on; false when that has
-/// changed, or somebody else has recorded such a step.
+/// Records steps of a command as its job and the answers of its device were when they were decided on; false
+/// when these have changed, or somebody else has recorded such a step.
 async fn record(
     ingest: &Ingest,
     id: &CommandId,
     mut events: Vec<NewEvent>,
-    version: i64,
+    on: &OnDevice,
 ) -> Result<bool, CommandError> {
+    let expect = vec![
+        Expect::reading(entity_of(&id.job_id), on.version),
+        Expect::reading(answers_of(&id.device_id), on.answers),
+    ];
     for _ in 0..DECISIONS_MAX {
-        let expect = Expect::reading(entity_of(&id.job_id), version);
-        let Some(conflicts) = append(ingest, events, Some(expect)).await? else {
+        let Some(conflicts) = append(ingest, events, expect.clone()).await? else {
             return Ok(false);
         };
         if conflicts.is_empty() {

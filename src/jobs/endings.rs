@@ -34,11 +34,11 @@ impl Retold {
             for place in places {
                 events.extend(self.stopped(ingest, *place, at).await?);
             }
-            steps::record(ingest, &self.standing.job.job_id, events, None).await?;
+            steps::record(ingest, &self.standing.job.job_id, events, Vec::new()).await?;
         }
         let outcomes = self.outcomes(ingest).await?;
         let ended = self.ended(self.standing.machine.state, &outcomes, at)?;
-        steps::record(ingest, &self.standing.job.job_id, vec![ended], None).await?;
+        steps::record(ingest, &self.standing.job.job_id, vec![ended], Vec::new()).await?;
         Ok(())
     }
 

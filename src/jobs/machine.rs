@@ -5,7 +5,7 @@
 //!                      ┌────────────── PAUSED ─────────────┐
 //!                      │ (resumed)      ▲ (paused)         │
 //!                      ▼                │                  │ (all devices ended)
-//!  SCHEDULED ──► QUEUED or SCHEDULED ──► RUNNING ──► COMPLETED or FAILED
+//!  SCHEDULED ──► QUEUED or SCHEDULED ──► RUNNING ──► COMPLETED, FAILED or CANCELLED
 //!      │                 │                │
 //!      └─────────────────┴────────────────┴──► CANCELLED (from PAUSED too)
 //!
@@ -16,10 +16,12 @@
 //! ```
 //!
 //! A command that a device has not taken by the end of its site's maintenance window, of a job that is done
-//! in them alone, is taken back, and given anew in the next window.
+//! in them alone, is taken back, and given anew in the next window, unless the job is older by then than a
+//! command may wait. It is no failure of the device.
 //!
 //! A job that is cancelled, or stopped since too many devices failed, ends as CANCELLED on every device
-//! that had not ended it.
+//! that had not ended it. It ends so, too, on a device that it is not given for good; that is no failure,
+//! and when it was so with all of them, the job is CANCELLED.
 
 pub use super::target::{Moved, Step, Target};
 use crate::event::{Instant, Position};
@@ -250,11 +252,18 @@ impl Machine {
         }
         let failures = failed(&self.targets);
         let all_ended = self.left() == 0;
-        let canary = self.canary();
-        decision.becomes = if failed(canary) > 0 {
+        let has_ended = |end: Ended| self.targets.iter().any(|one| one.ended == Some(end));
+        let has_failed = |canary: &Target| canary.ended.is_some_and(|end| end != Ended::Completed);
+        decision.becomes = if self.canary().iter().any(has_failed) {
             Some((JobState::Failed, Reason::CanaryFailed))
         } else if self.plan.is_stopped_by(failures, self.targets.len()) && !all_ended {
             Some((JobState::Failed, Reason::TooManyFailed))
+        } else if all_ended
+            && failures == 0
+            && has_ended(Ended::Cancelled)
+            && !has_ended(Ended::Completed)
+        {
+            Some((JobState::Cancelled, Reason::Ended))
         } else if all_ended && failures == 0 {
             Some((JobState::Completed, Reason::Ended))
         } else if all_ended {
@@ -280,6 +289,10 @@ impl Machine {
                     }
                 }
                 Some(deadline) => decision.look(deadline),
+                None if target.was_taken_back() && self.expires_at() <= now => {
+                    decision.time_out.push(place);
+                }
+                None if target.was_taken_back() => decision.look(self.expires_at()),
                 None => {}
             }
         }
@@ -373,8 +386,9 @@ impl Machine {
     }
 }
 
-/// Devices that have ended it otherwise than was meant.
+/// Devices that have failed it; one on which it was stopped has not.
 fn failed(targets: &[Target]) -> usize {
-    let is_failed = |target: &&Target| target.ended.is_some_and(|end| end != Ended::Completed);
+    let is_meant = [None, Some(Ended::Completed), Some(Ended::Cancelled)];
+    let is_failed = |target: &&Target| !is_meant.contains(&target.ended);
     targets.iter().filter(is_failed).count()
 }

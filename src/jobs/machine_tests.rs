@@ -139,11 +139,19 @@ impl Job {
 
     fn end(&mut self, place: usize, attempt: u32, ended: Ended) {
         let when = self.when();
-        let is_last = !(ended.is_retried() && attempt <= self.machine.plan.retries);
+        let retries = self.machine.plan.retries;
         let target = &mut self.machine.targets[place];
-        let counts = target.attempt == attempt && target.step != Step::Waiting;
-        target.command(attempt, Moved::Ended, when);
-        if is_last && counts && self.machine.state.is_open() {
+        let is_last = !(ended.is_retried() && target.failures < retries);
+        let is_waiting = target.step == Step::Waiting;
+        // one that was taken back, and is too old to be given again, ends too
+        let counts = target.attempt == attempt && (!is_waiting || ended == Ended::Timeout);
+        let moved = if ended.is_retried() || ended == Ended::Error {
+            Moved::Failed
+        } else {
+            Moved::Ended
+        };
+        target.command(attempt, moved, when);
+        if (is_last || is_waiting) && counts && self.machine.state.is_open() {
             self.machine.targets[place].end(ended, when);
         }
     }
@@ -179,8 +187,13 @@ impl Job {
             target.command(attempt, Moved::Issued, when);
             self.given[*place] += 1;
             assert_eq!(self.given[*place], attempt);
+            assert!(target.failures <= self.machine.plan.retries);
             let windows = self.machine.plan.start == Start::InMaintenanceWindow;
-            assert!(windows || attempt <= self.machine.plan.retries + 1);
+            assert!(windows || attempt == target.failures + 1);
+            // nobody is given anything again that has waited too long
+            let waits_ms = i64::from(self.machine.plan.time_to_live_seconds) * 1_000;
+            let is_young = self.now < self.machine.created_at.plus_ms(waits_ms);
+            assert!(is_young || attempt == 1 || target.failures + 1 == attempt);
         }
     }
 
@@ -298,6 +311,7 @@ proptest! {
                 }
                 for attempt in 1..target.attempt {
                     target.command(attempt, Moved::Acknowledged, when);
+                    target.command(attempt, Moved::Failed, when);
                     target.command(attempt, Moved::Ended, when);
                 }
             }

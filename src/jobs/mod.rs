@@ -9,11 +9,13 @@
 //! On a device a job ends with the first outcome that is recorded while it is open, whoever records it.
 
 mod away;
+mod bars;
 mod commands;
 mod create;
 mod deliveries;
 mod endings;
 mod executor;
+mod expiry;
 pub mod machine;
 #[cfg(test)]
 mod machine_tests;

@@ -3,15 +3,17 @@
 use uuid::Uuid;
 
 use super::away::Away;
+use super::create::create_on;
 use super::machine::{Ended, JobState};
 use super::retold::Retold;
 use super::standing::Standing;
 use super::steps::{self, moved};
-use super::{DECISIONS_MAX, JobError, NewJob, Plan, Start, UPDATE_CONFIGURATION, create};
+use super::{DECISIONS_MAX, JobError, NewJob, Plan, Start, UPDATE_CONFIGURATION};
 use crate::configuration;
 use crate::history::jobs;
 use crate::ingest::Ingest;
 use crate::projections::jobs::outcomes_of;
+use crate::projections::settings::CONFIGURED;
 use crate::store::{Expect, Store};
 
 /// Which job is moved, and its version as the caller has read it.
@@ -52,12 +54,9 @@ pub async fn cancel(
         }
         let step = moved(&standing.job, JobState::Cancelled, by, ingest.clock().now())?;
         // when few are left, the last may end it meanwhile
-        let expect = if left < DECISIONS_MAX {
-            ends
-        } else {
-            standing.unmoved()
-        };
-        if steps::record(ingest, job_id, vec![step], Some(expect)).await? {
+        let ends = (left < DECISIONS_MAX).then_some(ends);
+        let expect = ends.into_iter().chain([standing.unmoved()]);
+        if steps::record(ingest, job_id, vec![step], expect.collect()).await? {
             // whoever hears of it finds what became of its devices
             return act(ingest, Standing::read(store, job_id).await?).await;
         }
@@ -117,7 +116,7 @@ async fn transit(
         }
         let now = ingest.clock().now();
         let step = moved(&standing.job, wanted, by, now)?;
-        if steps::record(ingest, job_id, vec![step], Some(standing.unmoved())).await? {
+        if steps::record(ingest, job_id, vec![step], vec![standing.unmoved()]).await? {
             return Ok(());
         }
     }
@@ -132,15 +131,39 @@ async fn transit(
 pub async fn retry(
     ingest: &Ingest,
     (job_id, expected): Which<'_>,
-    (retry_id, by): (Uuid, &str),
+    (retry_id, (by, reach)): (Uuid, (&str, Option<Vec<String>>)),
 ) -> Result<(), JobError> {
     let store = ingest.store();
-    let standing = Standing::read(store, job_id).await?;
-    standing.is_as_read(expected)?;
+    for _ in 0..DECISIONS_MAX {
+        // the version first: what is read after it is at least as new
+        let configured = store.version(CONFIGURED).await?;
+        let standing = Standing::read(store, job_id).await?;
+        standing.is_as_read(expected)?;
+        let job = again(store, &standing, retry_id).await?;
+        let job = NewJob {
+            created_by: by.to_owned(),
+            plan: Plan {
+                reach: reach.clone(),
+                ..job.plan
+            },
+            ..job
+        };
+        let expect = (job.job_type == UPDATE_CONFIGURATION)
+            .then(|| Expect::reading(CONFIGURED.to_owned(), configured));
+        match create_on(ingest, job, expect).await {
+            Err(JobError::Contended) => {}
+            made => return made,
+        }
+    }
+    Err(JobError::Contended)
+}
+
+/// The job with which one that has ended is tried again.
+async fn again(store: &Store, standing: &Standing, retry_id: Uuid) -> Result<NewJob, JobError> {
     if standing.machine.state.is_open() {
         return Err(standing.cannot_be("tried again"));
     }
-    let targets = failed(store, &standing).await?;
+    let targets = failed(store, standing).await?;
     let is_made = jobs::job(store, &retry_id.to_string()).await?.is_some();
     if standing.job.job_type == UPDATE_CONFIGURATION
         && !is_made
@@ -150,7 +173,7 @@ pub async fn retry(
         return Err(JobError::Superseded { parameter, device });
     }
     let payload = standing.job.payload.as_deref();
-    let job = NewJob {
+    Ok(NewJob {
         job_id: retry_id,
         job_type: standing.job.job_type.clone(),
         payload: payload.and_then(|text| serde_json::from_str(text).ok()),
@@ -160,10 +183,9 @@ pub async fn retry(
             ..standing.machine.plan.clone()
         },
         targets,
-        created_by: by.to_owned(),
-        parent_job_id: Some(job_id.to_owned()),
-    };
-    create(ingest, job).await
+        created_by: String::new(),
+        parent_job_id: Some(standing.job.job_id.clone()),
+    })
 }
 
 async fn failed(store: &Store, standing: &Standing) -> Result<Vec<String>, JobError> {

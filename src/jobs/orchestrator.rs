@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use entity::{
-    command_transitions as command, job_outcomes as outcome, job_transitions as transition,
+    command_transitions as command, device_registrations as registration, job_outcomes as outcome,
+    job_transitions as transition,
 };
 use tokio::time::{Instant as Moment, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -23,7 +24,7 @@ use crate::history::jobs;
 use crate::ingest::Ingest;
 use crate::kinds::Kind;
 use crate::projections::checkpoint;
-use crate::store::{AppendError, Failing};
+use crate::store::{AppendError, Failing, StoreError};
 use crate::telemetry::chain;
 
 /// Name of its checkpoint.
@@ -42,6 +43,8 @@ const FAILING: Failing = Failing {
     effect: "jobs are not moved, will go on from the checkpoint",
     waits: Duration::from_secs(1),
 };
+/// How long a job is put off that takes too much to be decided on.
+const PUT_OFF_MS: i64 = 60_000;
 /// Jobs at most of which it knows that it has told that they cannot go on.
 const TOLD_MAX: usize = 1_000;
 /// What it follows.
@@ -50,6 +53,7 @@ const KINDS: &[Kind] = &[
     Kind::CommandTransition,
     Kind::JobOutcome,
     Kind::DeviceStateChange,
+    Kind::DeviceRegistration,
 ];
 
 /// Carries jobs out.
@@ -140,11 +144,20 @@ impl Orchestrator {
             self.away.hear(event);
             return Ok(());
         }
+        if event.fact.kind == Kind::DeviceRegistration {
+            let lifecycle = event.fact.cell(registration::Column::Lifecycle).text();
+            let is_retired = lifecycle == Some("RETIRED");
+            if let Some(key) = event.fact.cell(registration::Column::DeviceKey).int() {
+                let jobs = self.jobs.values_mut();
+                jobs.for_each(|job| job.hear_of_device(key, is_retired));
+            }
+            return Ok(());
+        }
         let Some(job_id) = job_of(event) else {
             return Ok(());
         };
         if let Some(job) = self.jobs.get_mut(job_id) {
-            job.hear(event);
+            job.hear(event, self.ingest.clock().now());
         } else if event.fact.kind == Kind::JobTransition {
             self.take_up(job_id).await?;
         }
@@ -156,8 +169,10 @@ impl Orchestrator {
     async fn act(&mut self, known: Position) -> Result<(), JobError> {
         let now = self.ingest.clock().now();
         let due = self.jobs.iter().filter(|(_, job)| job.is_due(known, now));
-        let due: Vec<String> = due.map(|(id, _)| id.clone()).collect();
-        for job_id in due {
+        let due = due.map(|(id, job)| (job.standing.first, id.clone()));
+        // in the order in which they were made: of two that tell a device different things the later one holds
+        let due: BTreeSet<(Position, String)> = due.collect();
+        for (_, job_id) in due {
             let Some(job) = self.jobs.get_mut(&job_id) else {
                 continue;
             };
@@ -170,6 +185,11 @@ impl Orchestrator {
                 // the log is busy for all of them: soon again
                 Err(JobError::Append(AppendError::Overloaded)) => {
                     return self.take_up(&job_id).await;
+                }
+                // one that takes too much to be decided on holds no other up
+                Err(error @ JobError::Store(StoreError::TooLarge { .. })) => {
+                    job.put_off(now.plus_ms(PUT_OFF_MS));
+                    self.cannot_go_on(&job_id, &error);
                 }
                 Err(error @ (JobError::Store(_) | JobError::Append(_))) => return Err(error),
                 Err(error) => {

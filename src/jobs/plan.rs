@@ -4,7 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::event::Instant;
+use crate::history::Within;
 use crate::jobs::Selection;
+use crate::store::{EntityType, Store, StoreError};
 
 /// Devices at most of a batch or of the canary.
 pub const BATCH_MAX: u32 = 10_000;
@@ -35,6 +37,14 @@ pub struct Plan {
     /// For which devices, when that is found anew each time or was not said by their ids alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selection: Option<Selection>,
+    /// The sites that whoever made it reaches, if these are not all: a device that is elsewhere by the time
+    /// that its turn comes is not given it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reach: Option<Vec<String>>,
+    /// It tells devices what is set for them: one for which something else is set by the time that its
+    /// turn comes is not given it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_configuration: bool,
     /// Devices that have it at once; all of them when it is absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_size: Option<u32>,
@@ -95,6 +105,8 @@ impl Default for Plan {
             priority: Priority::Normal,
             start: Start::Now,
             selection: None,
+            reach: None,
+            is_configuration: false,
             batch_size: None,
             batch_pause_seconds: 0,
             canary_devices: 0,
@@ -112,8 +124,27 @@ impl Plan {
     /// The plan of a job as it is kept; that of a job from before there were plans is the usual one.
     #[must_use]
     pub fn of_text(text: Option<&str>) -> Self {
-        let plan = text.and_then(|text| serde_json::from_str(text).ok());
-        plan.unwrap_or_default()
+        let plan: Option<Self> = text.and_then(|text| serde_json::from_str(text).ok());
+        let mut plan = plan.unwrap_or_default();
+        if let Some(selection) = &mut plan.selection {
+            plan.reach = plan.reach.or(selection.reach.take());
+        }
+        plan
+    }
+
+    /// The part of the fleet that whoever made the job reaches.
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub(super) async fn within(&self, store: &Store) -> Result<Within, StoreError> {
+        let Some(sites) = &self.reach else {
+            return Ok(Within::Whole);
+        };
+        let mut keys = Vec::with_capacity(sites.len());
+        for id in sites {
+            keys.extend(store.key(EntityType::Site, id).await?);
+        }
+        Ok(Within::Sites(keys))
     }
 
     /// Whether more devices have failed, of so many, than the job goes on with.

@@ -17,7 +17,7 @@ use super::orchestrator::SOURCE;
 use super::standing::Standing;
 use super::{JobError, NewJob, Plan, Selection, Start};
 use crate::event::Instant;
-use crate::history::jobs;
+use crate::history::{Within, jobs};
 use crate::ingest::Ingest;
 use crate::store::{EntityType, Store, StoreError};
 use crate::telemetry::chain;
@@ -102,6 +102,7 @@ pub(super) async fn recur(
         return Ok(look_at);
     };
     let store = ingest.store();
+    let within = plan.within(store).await?;
     for (zone, sites) in zones(store).await? {
         let (last, next) = times(&cron, zone, now);
         if let Some(next) = next {
@@ -118,7 +119,7 @@ pub(super) async fn recur(
         if jobs::job(store, &job_id.to_string()).await?.is_some() {
             continue;
         }
-        let targets = devices(store, selection, &sites).await?;
+        let targets = devices(store, (selection, &within), &sites).await?;
         let payload = standing.job.payload.as_deref();
         let job = NewJob {
             job_id,
@@ -164,11 +165,11 @@ async fn zones(store: &Store) -> Result<HashMap<Tz, HashSet<i64>>, StoreError> {
 /// The devices of a selection at some sites. What it names and is not there any more is passed over.
 async fn devices(
     store: &Store,
-    selection: &Selection,
+    (selection, within): (&Selection, &Within),
     sites: &HashSet<i64>,
 ) -> Result<Vec<String>, StoreError> {
     let mut devices = Vec::new();
-    for id in selection.resolve_what_is_there(store).await? {
+    for id in selection.resolve_what_is_there(store, within).await? {
         let key = store.key(EntityType::Device, &id).await?;
         let site = key.and_then(|key| store.names().site_of_device(key));
         if site.is_some_and(|site| sites.contains(&site)) {

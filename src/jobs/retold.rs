@@ -1,20 +1,20 @@
 //! A job in the memory of the orchestrator: as it was read, moved on by what is recorded since.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use entity::job_outcomes::Column;
 use entity::{command_transitions as command, job_transitions as transition};
 
 use super::JobError;
 use super::away::Away;
-use super::machine::{Decision, Ended, JobState, Moved, Opening, Openings, Reason, Step};
+use super::machine::{Decision, Ended, JobState, Moved, Opening, Openings, Reason};
 use super::plan::Start;
 use super::recurrence::recur;
 use super::standing::Standing;
-use super::steps::{self, OfJob, commanded, moved, outcome_of};
+use super::steps::{self, OfJob, commanded, moved};
 use super::windows::Windows;
 use crate::event::{Event, Instant, NewEvent, Position, Provenance};
-use crate::history::fleet;
+use crate::history::{fleet, jobs};
 use crate::ingest::Ingest;
 use crate::kinds::Kind;
 use crate::store::{Expect, Names, Store};
@@ -24,14 +24,13 @@ pub(super) const DEVICES_AT_ONCE: usize = 450;
 /// Who moves jobs by itself.
 pub(super) const BY: &str = "server";
 
-/// Why a command was taken back for a while.
-const WINDOW_OVER: &str = "The maintenance window ended before the device took the command";
-
 /// A job in memory.
 #[derive(Debug)]
 pub(super) struct Retold {
     pub(super) standing: Standing,
     pub(super) provenances: HashMap<i64, Provenance>,
+    /// Those of its devices that are out of use for good.
+    pub(super) retired: HashSet<i64>,
     windows: Option<Windows>,
     /// Whether something has moved since it was decided on last.
     has_moved: bool,
@@ -54,6 +53,7 @@ impl Retold {
         let keys: Vec<i64> = targets.map(|target| target.device_key).collect();
         Ok(Self {
             provenances: fleet::provenances(ingest.store(), &keys).await?,
+            retired: jobs::retired(ingest.store(), &keys).await?,
             standing,
             windows: None,
             has_moved: true,
@@ -73,20 +73,38 @@ impl Retold {
         !self.standing.machine.state.is_open() && !self.is_told
     }
 
+    /// Looks again at an instant, and not before.
+    pub(super) const fn put_off(&mut self, until: Instant) {
+        (self.has_moved, self.look_at) = (false, Some(until));
+    }
+
     /// Whether something may have to be done.
     pub(super) fn is_due(&self, known: Position, now: Instant) -> bool {
         let is_time = self.look_at.is_some_and(|at| at <= now);
         known >= self.settled_at && (self.has_moved || is_time)
     }
 
+    /// Moves on when a device is registered or retired.
+    pub(super) fn hear_of_device(&mut self, device_key: i64, is_retired: bool) {
+        if self.standing.places.contains_key(&device_key) {
+            self.has_moved = true;
+            if is_retired {
+                self.retired.insert(device_key);
+            } else {
+                self.retired.remove(&device_key);
+            }
+        }
+    }
+
     /// Moves on with an event of the job; one that was known when the job was read changes nothing.
-    pub(super) fn hear(&mut self, event: &Event) {
+    pub(super) fn hear(&mut self, event: &Event, now: Instant) {
         self.has_moved = true;
-        let when = (event.recorded_at, event.position);
+        // what a clock that was ahead has stamped counts from now on
+        let when = (event.recorded_at.min(now), event.position);
         let fact = &event.fact;
         if fact.kind == Kind::JobTransition {
             if event.position.0 > self.standing.job.position {
-                self.transit(event);
+                self.transit(event, when);
             }
             return;
         }
@@ -108,6 +126,7 @@ impl Retold {
             let moved = match fact.cell(command::Column::State).text() {
                 Some("ISSUED") => Moved::Issued,
                 Some("ACKNOWLEDGED") => Moved::Acknowledged,
+                Some("FAILED" | "ERROR" | "TIMEOUT") => Moved::Failed,
                 _ => Moved::Ended,
             };
             target.command(attempt.unwrap_or_default(), moved, when);
@@ -125,10 +144,9 @@ impl Retold {
         }
     }
 
-    fn transit(&mut self, event: &Event) {
+    fn transit(&mut self, event: &Event, when: (Instant, Position)) {
         let state = event.fact.cell(transition::Column::State).text();
         if let Some(state) = state.and_then(JobState::of_word) {
-            let when = (event.recorded_at, event.position);
             self.standing.machine.transit(state, when);
         }
         self.standing.job.changed_at = event.fact.occurred_at.0;
@@ -157,6 +175,12 @@ impl Retold {
             if self.standing.machine.state == JobState::Scheduled {
                 self.look_at = Some(recur(ingest, &self.standing, now).await?);
             }
+            return Ok(());
+        }
+        let retired = self.retired();
+        if !retired.is_empty() {
+            self.pass_over(ingest, &retired, now).await?;
+            self.settled_at = ingest.store().head();
             return Ok(());
         }
         let store = ingest.store();
@@ -217,7 +241,12 @@ impl Retold {
         } else if let Some(becomes) = decision.becomes {
             self.end(ingest, becomes, now).await?;
         } else if !decision.issue.is_empty() {
-            self.issue(ingest, &decision.issue, now).await?;
+            let barred = self.barred(ingest.store(), &decision.issue).await?;
+            if barred.is_empty() {
+                self.issue(ingest, &decision.issue, now).await?;
+            } else {
+                self.pass_over(ingest, &barred, now).await?;
+            }
         } else {
             return Ok(());
         }
@@ -250,94 +279,12 @@ impl Retold {
                 let draft = commanded((of.job_id, of.job_type), device, "ISSUED", how);
                 events.push(draft.set(command::Column::ChangedBy, BY).finish()?);
             }
-            self.record(ingest, events, expect.clone()).await?;
+            self.record(ingest, events, vec![expect.clone()]).await?;
             if begins && ordinal == 0 {
                 expect.version += 1;
             }
         }
         Ok(())
-    }
-
-    /// Ends commands that ran out of time, and the job on those devices that are not tried again.
-    async fn time_out(
-        &mut self,
-        ingest: &Ingest,
-        places: &[usize],
-        now: Instant,
-    ) -> Result<(), JobError> {
-        for places in places.chunks(DEVICES_AT_ONCE) {
-            let mut events = Vec::with_capacity(places.len() * 2);
-            for place in places {
-                events.extend(self.timed_out(ingest, *place, now).await?);
-            }
-            self.record(ingest, events, self.standing.unmoved()).await?;
-        }
-        Ok(())
-    }
-
-    /// Takes commands back whose window is over.
-    async fn withdraw(
-        &mut self,
-        ingest: &Ingest,
-        places: &[usize],
-        now: Instant,
-    ) -> Result<(), JobError> {
-        for places in places.chunks(DEVICES_AT_ONCE) {
-            let mut events = Vec::with_capacity(places.len());
-            for place in places {
-                let Some((device_id, attempt, how)) = self.device(ingest, *place, now).await?
-                else {
-                    continue;
-                };
-                let of = self.of_job();
-                let device = (device_id.as_str(), attempt);
-                let told = commanded((of.job_id, of.job_type), device, "CANCELLED", how)
-                    .set(command::Column::ErrorCode, "WINDOW_OVER")
-                    .set(command::Column::ErrorMessage, WINDOW_OVER)
-                    .set(command::Column::ChangedBy, BY);
-                events.push(told.finish()?);
-            }
-            self.record(ingest, events, self.standing.unmoved()).await?;
-        }
-        Ok(())
-    }
-
-    async fn timed_out(
-        &self,
-        ingest: &Ingest,
-        place: usize,
-        now: Instant,
-    ) -> Result<Vec<NewEvent>, JobError> {
-        let Some((device_id, attempt, how)) = self.device(ingest, place, now).await? else {
-            return Ok(Vec::new());
-        };
-        let is_acknowledged = self
-            .standing
-            .machine
-            .targets
-            .get(place)
-            .is_some_and(|target| target.step == Step::Acknowledged);
-        let (code, message) = if is_acknowledged {
-            ("NO_ANSWER", "The device did not end the command in time")
-        } else {
-            ("NOT_TAKEN", "The device did not take the command in time")
-        };
-        let of = self.of_job();
-        let device = (device_id.as_str(), attempt);
-        let told = commanded((of.job_id, of.job_type), device, "TIMEOUT", how);
-        let told = told
-            .set(command::Column::ErrorCode, code)
-            .set(command::Column::ErrorMessage, message)
-            .set(command::Column::ChangedBy, BY);
-        let mut events = vec![told.finish()?];
-        if attempt > self.standing.machine.plan.retries {
-            let outcome = outcome_of(&of, &device_id, "TIMEOUT", how)
-                .set(Column::ErrorCode, code)
-                .set(Column::ErrorMessage, message)
-                .set(Column::RetryCount, i64::from(attempt.saturating_sub(1)));
-            events.push(outcome.finish()?);
-        }
-        Ok(events)
     }
 
     /// Ends the job.
@@ -357,7 +304,8 @@ impl Retold {
             let outcomes = self.outcomes(ingest).await?;
             events.push(self.ended(state, &outcomes, now)?);
         }
-        self.record(ingest, events, self.standing.unmoved()).await?;
+        self.record(ingest, events, vec![self.standing.unmoved()])
+            .await?;
         // what became of its devices is told, and of the job with its last step
         self.is_told = reason == Reason::Ended;
         Ok(())
@@ -383,14 +331,18 @@ impl Retold {
         OfJob::of(&self.standing.job)
     }
 
-    async fn record(
+    /// Records events of the job, on what is expected.
+    ///
+    /// # Errors
+    /// [`JobError::Contended`] when that has changed.
+    pub(super) async fn record(
         &self,
         ingest: &Ingest,
         events: Vec<NewEvent>,
-        expect: Expect,
+        expect: Vec<Expect>,
     ) -> Result<(), JobError> {
         let job_id = &self.standing.job.job_id;
-        if steps::record(ingest, job_id, events, Some(expect)).await? {
+        if steps::record(ingest, job_id, events, expect).await? {
             Ok(())
         } else {
             Err(JobError::Contended)

@@ -29,8 +29,8 @@ pub struct Selection {
     /// All devices that these conditions find together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filter: Option<Conditions>,
-    /// The sites that whoever made the job reaches, if these are not all: it finds nothing elsewhere.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The reach of whoever made the job, as it was kept before it had a place in the plan.
+    #[serde(skip_serializing)]
     pub reach: Option<Vec<String>>,
 }
 
@@ -74,7 +74,7 @@ impl Selection {
         !self.site_ids.is_empty() || !self.tags.is_empty() || self.filter.is_some()
     }
 
-    /// The devices within what its maker reached, as they are found long after: what it names and is not
+    /// The devices within a part of the fleet, as they are found long after: what it names and is not
     /// there any more is passed over.
     ///
     /// # Errors
@@ -82,17 +82,8 @@ impl Selection {
     pub(super) async fn resolve_what_is_there(
         &self,
         store: &Store,
+        within: &Within,
     ) -> Result<Vec<String>, StoreError> {
-        let within = match &self.reach {
-            None => Within::Whole,
-            Some(sites) => {
-                let mut keys = Vec::with_capacity(sites.len());
-                for id in sites {
-                    keys.extend(store.key(EntityType::Site, id).await?);
-                }
-                Within::Sites(keys)
-            }
-        };
         let mut there = self.clone();
         there.device_ids.clear();
         for id in &self.device_ids {
@@ -102,7 +93,7 @@ impl Selection {
             }
         }
         loop {
-            match there.resolve(store, &within).await? {
+            match there.resolve(store, within).await? {
                 Ok(devices) => return Ok(devices),
                 Err(gone) => there.forget(&gone),
             }

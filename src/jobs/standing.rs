@@ -13,6 +13,8 @@ use crate::store::{Expect, Store};
 #[derive(Debug)]
 pub(super) struct Standing {
     pub(super) version: i64,
+    /// Position of its first step.
+    pub(super) first: Position,
     pub(super) job: JobRow,
     pub(super) machine: Machine,
     /// The outcome of each device, in the order of the devices.
@@ -26,17 +28,20 @@ impl Standing {
         // the version first: what is read after it is at least as new
         let version = store.version(&entity_of(job_id)).await?;
         let job = jobs::job(store, job_id).await?.ok_or(JobError::Unknown)?;
+        let first = jobs::first_step(store, job_id).await?;
         let targets = jobs::targets(store, job_id).await?;
+        let now = store.clock().now();
         let outcomes = targets.iter().map(|row| row.outcome_position).collect();
         let places = targets.iter().map(|row| row.device_key).zip(0..).collect();
         let machine = Machine {
             state: state_of(&job),
-            created_at: Instant(job.created_at),
+            created_at: Instant(job.created_at).min(now),
             plan: Plan::of_text(job.plan.as_deref()),
-            targets: targets.iter().map(target_of).collect(),
+            targets: targets.iter().map(|row| target_of(row, now)).collect(),
         };
         Ok(Self {
             version,
+            first: first.unwrap_or(Position(job.position)),
             job,
             machine,
             outcomes,
@@ -72,13 +77,17 @@ fn state_of(job: &JobRow) -> JobState {
     JobState::of_word(&job.state).unwrap_or(JobState::Cancelled)
 }
 
-fn target_of(row: &TargetRow) -> Target {
+/// What a clock that was ahead has stamped counts from now on: it would hold up everything until then.
+fn target_of(row: &TargetRow, now: Instant) -> Target {
+    let number = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
     Target {
         device_key: row.device_key,
-        attempt: u32::try_from(row.attempt).unwrap_or(u32::MAX),
+        attempt: number(row.attempt),
         step: Step::of_word(&row.step).unwrap_or(Step::Waiting),
-        at: Instant(row.step_at),
+        at: Instant(row.step_at).min(now),
         position: Position(row.step_position),
         ended: row.status.as_deref().and_then(Ended::of_word),
+        failures: number(row.failures),
+        failed_at: Instant(row.failed_at).min(now),
     }
 }

@@ -35,7 +35,7 @@ pub(super) async fn record(
     ingest: &Ingest,
     job_id: &str,
     mut events: Vec<NewEvent>,
-    expect: Option<Expect>,
+    expect: Vec<Expect>,
 ) -> Result<bool, JobError> {
     for _ in 0..IDS_MAX {
         events = unrecorded(ingest.store(), job_id, events).await?;
@@ -58,7 +58,7 @@ pub(super) async fn record(
 pub(super) async fn append(
     ingest: &Ingest,
     events: Vec<NewEvent>,
-    expect: Option<Expect>,
+    expect: Vec<Expect>,
 ) -> Result<Option<Vec<NewEvent>>, JobError> {
     let appended = match ingest.command(events.clone(), expect).await {
         Err(AppendError::Stale { .. }) => return Ok(None),

@@ -54,6 +54,10 @@ pub struct Target {
     pub position: Position,
     /// How the job ended on it.
     pub ended: Option<Ended>,
+    /// How many of its commands have failed; one that was taken back has not.
+    pub failures: u32,
+    /// When the last of these did.
+    pub failed_at: Instant,
 }
 
 impl Target {
@@ -67,6 +71,8 @@ impl Target {
             at: Instant(0),
             position: Position(0),
             ended: None,
+            failures: 0,
+            failed_at: Instant(0),
         }
     }
 
@@ -78,10 +84,13 @@ impl Target {
         let step = match moved {
             Moved::Issued if is_next => Step::Issued,
             Moved::Acknowledged if is_same && self.step == Step::Issued => Step::Acknowledged,
-            Moved::Ended if is_same => Step::Waiting,
-            Moved::Issued | Moved::Acknowledged | Moved::Ended => return,
+            Moved::Failed | Moved::Ended if is_same => Step::Waiting,
+            Moved::Issued | Moved::Acknowledged | Moved::Failed | Moved::Ended => return,
         };
         if self.ended.is_none() {
+            if moved == Moved::Failed {
+                (self.failures, self.failed_at) = (self.failures + 1, at);
+            }
             (self.attempt, self.step) = (attempt, step);
             (self.at, self.position) = (at, position);
         }
@@ -106,12 +115,17 @@ impl Target {
         Some(self.at.plus_ms(i64::from(seconds) * 1_000))
     }
 
+    /// Whether it waits for its next command since the last one was taken back, whatever came before.
+    pub(super) fn was_taken_back(&self) -> bool {
+        self.ended.is_none() && self.step == Step::Waiting && self.attempt > self.failures
+    }
+
     /// From when on it may be given its next command, as far as it is concerned.
     pub(super) fn due_at(&self, plan: &Plan) -> Instant {
-        if self.attempt == 0 {
+        if self.failures == 0 {
             Instant(0)
         } else {
-            plan.retry_at(self.attempt, self.at)
+            plan.retry_at(self.failures, self.failed_at)
         }
     }
 
@@ -133,6 +147,8 @@ pub enum Moved {
     Issued,
     /// The device works on it.
     Acknowledged,
-    /// It has ended in any way.
+    /// The device has failed it.
+    Failed,
+    /// It has ended otherwise.
     Ended,
 }

@@ -44,6 +44,12 @@ impl Fold for Jobs {
             let job_id = fact.cell(transition::Column::JobId).text();
             return job_id.map(entity_of);
         }
+        if fact.kind == Kind::CommandTransition {
+            let is_issued = fact.cell(command::Column::State).text() == Some("ISSUED");
+            let command_id = fact.cell(command::Column::CommandId).text();
+            let device_id = command_id.and_then(|id| id.splitn(3, '.').nth(2));
+            return device_id.filter(|_| !is_issued).map(answers_of);
+        }
         let on_a_device = fact.cell(outcome::Column::Scope).text() == Some("DEVICE");
         let job_id = fact.cell(outcome::Column::JobId).text();
         job_id.filter(|_| on_a_device).map(outcomes_of)
@@ -80,6 +86,12 @@ pub(crate) fn entity_of(job_id: &str) -> String {
 /// apart from the job, so that those who move it are not held up by the devices that report.
 pub(crate) fn outcomes_of(job_id: &str) -> String {
     format!("job/{job_id}/outcomes")
+}
+
+/// Name of what a device and the server make of the commands that it was given, for those who expect
+/// that none of these was acknowledged or ended. There are as many as there are devices.
+pub(crate) fn answers_of(device_id: &str) -> String {
+    format!("device/{device_id}/answers")
 }
 
 /// Rows that wait to be written together: first those of jobs, then of commands, then of outcomes. What
@@ -160,6 +172,7 @@ impl<'e> Waiting<'e> {
             "ISSUED" | "ACKNOWLEDGED" => state,
             _ => "WAITING",
         };
+        let failures = i64::from(FAILURES.contains(&state));
         let row = vec![
             job.into(),
             device.into(),
@@ -167,6 +180,7 @@ impl<'e> Waiting<'e> {
             step.into(),
             event.recorded_at.0.into(),
             event.position.0.into(),
+            failures.into(),
         ];
         self.commands.insert(key, row);
         Ok(())
@@ -214,7 +228,9 @@ impl<'e> Waiting<'e> {
 
     async fn write_of_devices(&mut self, tx: &DatabaseTransaction) -> Result<(), StoreError> {
         let commands = std::mem::take(&mut self.commands).into_values();
-        let types = ["TEXT", "BIGINT", "BIGINT", "TEXT", "BIGINT", "BIGINT"];
+        let types = [
+            "TEXT", "BIGINT", "BIGINT", "TEXT", "BIGINT", "BIGINT", "BIGINT",
+        ];
         in_groups(tx, COMMANDS, &types, commands.collect()).await?;
         let outcomes = std::mem::take(&mut self.outcomes).into_values();
         let types = ["TEXT", "BIGINT", "TEXT", "BIGINT", "BIGINT"];
@@ -227,6 +243,9 @@ fn has_any_of(rows: &BTreeMap<(&str, i64), Vec<Value>>, job: &str) -> bool {
     let mut from = rows.range((job, i64::MIN)..);
     from.next().is_some_and(|((next, _), _)| *next == job)
 }
+
+/// What a command has ended with when the device has failed it: one that is stopped or taken back has not.
+const FAILURES: [&str; 3] = ["FAILED", "ERROR", "TIMEOUT"];
 
 /// States with which a job has ended: on the devices that have not ended it, it is CANCELLED.
 const ENDS: [&str; 3] = ["COMPLETED", "FAILED", "CANCELLED"];
@@ -258,11 +277,12 @@ const TARGETS: (&str, &str) = (
      ON CONFLICT DO NOTHING",
 );
 
-/// Before and behind job, device, attempt, step, instant and position. A command is issued to a device
+/// Before and behind job, device, attempt, step, instant, position, and whether that is a failure. A command is issued to a device
 /// that waits for its next; it is acknowledged once, and ends once.
 const COMMANDS: (&str, &str) = (
     "UPDATE job_targets SET attempt = c.column3, step = c.column4, step_at = c.column5, \
-     step_position = c.column6 FROM (VALUES ",
+     step_position = c.column6, failures = failures + c.column7, \
+     failed_at = CASE c.column7 WHEN 0 THEN failed_at ELSE c.column5 END FROM (VALUES ",
     ") AS c WHERE job_targets.job_id = c.column1 AND job_targets.device_key = c.column2 AND \
      job_targets.status IS NULL AND CASE c.column4 \
      WHEN 'ISSUED' THEN job_targets.step = 'WAITING' AND job_targets.attempt = c.column3 - 1 \
@@ -292,6 +312,9 @@ pub(crate) struct OnDevice {
     pub(crate) step: String,
     pub(crate) step_at: i64,
     pub(crate) status: Option<String>,
+    pub(crate) failures: i64,
+    /// The version of what the device has answered to commands.
+    pub(crate) answers: i64,
 }
 
 /// How far a job is on a device; `None` when it is not for it. One statement, since each device asks
@@ -299,15 +322,18 @@ pub(crate) struct OnDevice {
 pub(crate) async fn on_device(
     store: &Store,
     job_id: &str,
-    device_key: i64,
+    (device_id, device_key): (&str, i64),
 ) -> Result<Option<OnDevice>, StoreError> {
     let doing = "read the job of a device";
     let mut sql = Sql::new(
         "SELECT coalesce(v.version, 0), j.job_type, j.created_by, j.plan, t.attempt, \
-         t.step, t.step_at, t.status FROM job_targets t JOIN jobs j ON j.job_id = t.job_id \
+         t.step, t.step_at, t.status, t.failures, coalesce(a.version, 0) \
+         FROM job_targets t JOIN jobs j ON j.job_id = t.job_id \
          LEFT JOIN entity_versions v ON v.entity = ",
     );
-    sql.bind(entity_of(job_id)).push(" WHERE t.job_id = ");
+    sql.bind(entity_of(job_id))
+        .push(" LEFT JOIN entity_versions a ON a.entity = ");
+    sql.bind(answers_of(device_id)).push(" WHERE t.job_id = ");
     sql.bind(job_id)
         .push(" AND t.device_key = ")
         .bind(device_key);
@@ -327,6 +353,8 @@ pub(crate) async fn on_device(
             step: row.try_get_by_index(5)?,
             step_at: row.try_get_by_index(6)?,
             status: row.try_get_by_index(7)?,
+            failures: row.try_get_by_index(8)?,
+            answers: row.try_get_by_index(9)?,
         })
     };
     row.map(read).transpose().doing(doing)

@@ -17,7 +17,7 @@ use crate::configuration::Keyring;
 use crate::event::Instant;
 use crate::history::webhooks::{self, WebhookRow};
 use crate::kinds::{Code, Refusal};
-use crate::store::{Doing, Sql, Store, StoreError};
+use crate::store::{Doing, EntityType, Sql, Store, StoreError};
 
 /// A webhook or recipient of mail to be made.
 #[derive(Clone, Debug)]
@@ -58,6 +58,16 @@ pub struct Change {
     pub site_ids: Option<Vec<String>>,
     /// Whether anything is sent.
     pub is_enabled: Option<bool>,
+}
+
+/// Nothing would ever be sent of a site that is not registered.
+async fn sites_are_there(store: &Store, change: &Change) -> Result<(), WebhookError> {
+    for id in change.site_ids.iter().flatten() {
+        if store.key(EntityType::Site, id).await?.is_none() {
+            return Err(WebhookError::NoSite(id.clone()));
+        }
+    }
+    Ok(())
 }
 
 /// What is sent when nothing else is said.
@@ -178,6 +188,7 @@ pub async fn create(
     }
     let checked = new.change.check(reachable);
     checked.map_err(WebhookError::Refused)?;
+    sites_are_there(store, &new.change).await?;
     let all = webhooks::all(store).await?;
     let id = new.webhook_id.to_string();
     let row = new.change.over(WebhookRow {
@@ -246,6 +257,7 @@ pub async fn update(
     (mut change, reachable): (Change, Reachable),
 ) -> Result<(), WebhookError> {
     change.check(reachable).map_err(WebhookError::Refused)?;
+    sites_are_there(store, &change).await?;
     if let Some(secret) = change.secret.take() {
         change.secret = Some(seal(keyring, which.webhook_id, secret)?);
     }

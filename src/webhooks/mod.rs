@@ -90,6 +90,9 @@ pub enum WebhookError {
     /// There is no such webhook or delivery.
     #[error("there is no such {0}")]
     Unknown(&'static str),
+    /// One of the sites that it names is not registered.
+    #[error("{0} is not registered")]
+    NoSite(String),
     /// There are too many.
     #[error("there are {WEBHOOKS_MAX} webhooks and email recipients, and there may be no more")]
     TooMany,

@@ -98,10 +98,6 @@ async fn jobs_are_filtered_by_their_type_parent_site_and_device() {
         let cancelled = app.data(cancelled).await["jobs"]["nodes"][0]["jobId"].take();
         app.clock.advance_ms(1_000);
         app.data_with(retry, json!({ "id": cancelled })).await;
-        let till = app
-            .data("{ device(id: \"till-1\") { site { siteId } } }")
-            .await;
-        let site = &till["device"]["site"]["siteId"];
         for (filter, jobs) in [
             ("jobType: \"A\"".to_owned(), "A"),
             ("jobType: \"A\", state: { eq: CANCELLED }".to_owned(), ""),
@@ -109,7 +105,6 @@ async fn jobs_are_filtered_by_their_type_parent_site_and_device() {
             ("parentJobId: \"none\"".to_owned(), ""),
             ("deviceId: \"till-1\"".to_owned(), "B B A"),
             ("deviceId: \"till-1\", jobType: \"B\"".to_owned(), "B B"),
-            ("deviceId: \"a\\u0000b\"".to_owned(), ""),
             ("deviceId: \"till-2\"".to_owned(), ""),
             ("siteId: \"harbour\"".to_owned(), "B B A"),
             ("siteId: \"market\"".to_owned(), ""),
@@ -140,6 +135,7 @@ async fn a_page_of_jobs_that_cannot_be_is_refused() {
             "filter: { jobType: null }",
             "filter: { parentJobId: null }",
             "filter: { deviceId: [] }",
+            "filter: { deviceId: \"a\\u0000b\" }",
             "filter: { siteId: { eq: \"site-1\" } }",
         ] {
             let document = format!("{{ jobs({arguments}) {{ nodes {{ jobId }} }} }}");

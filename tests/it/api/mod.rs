@@ -56,3 +56,4 @@ mod stop;
 mod streams;
 mod tls;
 mod webhooks;
+mod windows;

@@ -1,5 +1,6 @@
 //! Devices that come later are told what holds for them, and nobody is told by a retry what holds no more.
 
+use homepot_analytics::configuration::{self, Keyring, ParameterChange, Setting, Thing};
 use serde_json::{Value, json};
 
 use super::super::app::{TestApp, on_each_database, texts};
@@ -26,6 +27,49 @@ async fn does(app: &TestApp, devices: &mut Followed) -> (String, Value) {
 
 async fn jobs(app: &TestApp) -> Value {
     app.data("{ jobs { totalCount } }").await["jobs"]["totalCount"].take()
+}
+
+#[tokio::test]
+async fn of_two_values_that_a_device_was_not_told_yet_it_is_told_the_later_one_alone() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        parameters(app, &["volume", "speed"]).await;
+        for round in 0..3 {
+            app.restart_after(async |ingest| {
+                for (name, value) in [("volume", 2 * round), ("speed", round), ("volume", 2 * round + 1)] {
+                    let thing = Thing::find(ingest.store(), "DEVICE", Some("till-1")).await.unwrap();
+                    let change = ParameterChange {
+                        parameter: name.to_owned(),
+                        value: Some(json!(value)),
+                        expected_value: None,
+                        expected_version: None,
+                    };
+                    let setting = Setting {
+                        thing,
+                        changes: vec![change],
+                        by: "somebody".to_owned(),
+                        reason: None,
+                        change_type: "MANUAL".to_owned(),
+                        command: None,
+                        expected: None,
+                    };
+                    configuration::set(&ingest, &Keyring::default(), setting).await.unwrap();
+                }
+            })
+            .await;
+            let mut device = Followed::new(app, Some("till-1")).await;
+            let (_, first) = does(app, &mut device).await;
+            let (_, second) = does(app, &mut device).await;
+            assert_eq!(first, json!({ "speed": round }));
+            assert_eq!(second, json!({ "volume": 2 * round + 1 }));
+            let holds = holds(app, "till-1").await;
+            let volume = format!("volume {} DEVICE APPLIED", 2 * round + 1);
+            assert!(holds.contains(&volume), "{holds:?}");
+        }
+        let data = app.data("{ jobOutcomes(filter: { errorCode: { eq: \"SUPERSEDED\" }, status: { eq: CANCELLED } }) { totalCount } }").await;
+        assert_eq!(data["jobOutcomes"]["totalCount"], "3");
+    })
+    .await;
 }
 
 #[tokio::test]
