@@ -19,7 +19,7 @@ async fn windows(app: &TestApp, days: &[&str]) {
 }
 
 /// A job for those windows.
-fn job(devices: &[&str], more: Value) -> Value {
+fn job(devices: &[&str], more: &Value) -> Value {
     let mut job = json!({ "jobType": "RESTART", "deviceIds": devices,
         "start": { "inMaintenanceWindow": true }, "timeToLiveSeconds": 60 * 86_400 });
     job.as_object_mut()
@@ -35,7 +35,7 @@ async fn a_command_that_was_taken_back_is_no_failure_and_is_given_again_at_once_
         windows(app, &["MONDAY", "TUESDAY", "WEDNESDAY"]).await;
         let mut devices = Followed::new(app, None).await;
         let retried = json!({ "retries": 1, "retryBackoffSeconds": 3_600 });
-        let job = made(app, job(&["till-1"], retried)).await;
+        let job = made(app, job(&["till-1"], &retried)).await;
         until(app, &job, |job| job["state"] == "SCHEDULED").await;
         app.clock.advance_ms(HOUR_MS);
         devices.told("till-1 1 ISSUED").await;
@@ -63,7 +63,7 @@ async fn a_command_that_was_taken_back_is_not_given_again_after_its_time_to_live
         windows(app, &["MONDAY"]).await;
         let mut devices = Followed::new(app, None).await;
         let short = json!({ "timeToLiveSeconds": 86_400, "retries": 3 });
-        let job = made(app, job(&["till-1"], short)).await;
+        let job = made(app, job(&["till-1"], &short)).await;
         app.clock.advance_ms(HOUR_MS);
         devices.told("till-1 1 ISSUED").await;
         app.clock.advance_ms(HOUR_MS);
@@ -86,7 +86,7 @@ async fn a_command_that_was_taken_on_one_node_is_taken_back_by_none() {
         let other = start(app.url(), app.clock.clone()).await;
         let mut devices = Followed::new(app, Some("till-2")).await;
         for _ in 0..4 {
-            let job = made(app, job(&["till-1", "till-2"], json!({ "timeoutSeconds": 86_400 }))).await;
+            let job = made(app, job(&["till-1", "till-2"], &json!({ "timeoutSeconds": 86_400 }))).await;
             app.clock.advance_ms(HOUR_MS);
             devices.told("till-2 1 ISSUED").await;
             let first = format!("{job}.1.till-1");
