@@ -19,6 +19,8 @@ use crate::store::{EntityType, Store, StoreError};
 
 /// How often at most a job may be tried again so that who commanded it is still found.
 const PARENTS_MAX: usize = 16;
+/// Devices at most of which it is read at once what holds on them.
+const DEVICES_AT_ONCE: usize = 100;
 /// Namespace of the ids of changes.
 const CHANGES: Uuid = Uuid::from_u128(0x1f8b_7c52_d0a6_4e3b_86c9_9e4d_21b7_f05a);
 
@@ -122,14 +124,16 @@ pub(crate) async fn superseded(
         return Ok(None);
     };
     let ids: Vec<&str> = devices.iter().map(String::as_str).collect();
-    let allowance = Store::own_allowance();
-    for (device, values) in held::effective(store, ("DEVICE", &ids), &allowance).await? {
-        let other = values.into_iter().find(|one| {
-            let told = parameters.get(&one.parameter);
-            one.is_applied().is_some() && told.is_some_and(|told| *told != one.value)
-        });
-        if let Some(other) = other {
-            return Ok(Some((device, other.parameter)));
+    for ids in ids.chunks(DEVICES_AT_ONCE) {
+        let allowance = Store::own_allowance();
+        for (device, values) in held::effective(store, ("DEVICE", ids), &allowance).await? {
+            let other = values.into_iter().find(|one| {
+                let told = parameters.get(&one.parameter);
+                one.is_applied().is_some() && told.is_some_and(|told| *told != one.value)
+            });
+            if let Some(other) = other {
+                return Ok(Some((device, other.parameter)));
+            }
         }
     }
     Ok(None)
