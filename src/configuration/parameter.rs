@@ -189,7 +189,10 @@ pub async fn register(
         {
             return Err(ConfigurationError::Stale { version });
         }
-        if held.is_some_and(|row| (row.sensitive != 0) != parameter.sensitive) {
+        let was_sensitive = held.map(|row| row.sensitive != 0);
+        let was_sensitive =
+            was_sensitive.or_else(|| (parameter.name == built_in().name).then_some(false));
+        if was_sensitive.is_some_and(|was| was != parameter.sensitive) {
             return Err(ConfigurationError::Sensitivity);
         }
         if held.is_none() && rows.len() >= PARAMETERS_MAX {

@@ -110,7 +110,8 @@ pub(super) struct ConfigurationParameter {
     schema: JsonScalar,
     /// What it is for.
     description: Option<String>,
-    /// Whether its values are secret: sealed where they are kept, and told to the device alone.
+    /// Whether its values are secret: sealed where they are kept, and told to the device alone. What was
+    /// recorded of it before it was registered so stays as it was given.
     sensitive: bool,
     /// On what it may be set.
     scopes: Vec<Word<ConfigurationEntities>>,
