@@ -129,7 +129,7 @@ pub(super) struct ConfigurationPayload {
 pub(super) struct ChangeEvidence {
     /// The hour before, as it was known when the device applied the change.
     before: Option<EventOf<EVIDENCE>>,
-    /// The hour after; null until it has passed.
+    /// The hour after; null until it has passed, and when the device stands at a site out of reach by then.
     after: Option<EventOf<EVIDENCE>>,
 }
 
@@ -206,7 +206,7 @@ impl Configurations {
         };
         Ok(Some(InOrder(ChangeEvidence {
             before: Some(EventOf(before)),
-            after: after.map(EventOf),
+            after: after.filter(is_seen).map(EventOf),
         })))
     }
 }
