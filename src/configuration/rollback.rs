@@ -55,7 +55,7 @@ pub async fn rollback(ingest: &Ingest, rollback: Rollback) -> Result<Done, Confi
             let jobs = Vec::new();
             return Ok(Done { version, jobs });
         }
-        are_values_still(store, &values).await?;
+        are_values_still(store, (thing, &values)).await?;
         let deed = Deed {
             thing,
             by: &rollback.by,
@@ -114,21 +114,34 @@ fn differing(own: &Own, then: &Values) -> Values {
     values.into_iter().filter(differs).collect()
 }
 
-/// What is sealed was checked when it was, and is not opened for this.
-async fn are_values_still(store: &Store, values: &Values) -> Result<(), ConfigurationError> {
+/// Checks by the parameters as they are registered by now. What is sealed was held against the schema when it
+/// was, and is not opened for this.
+async fn are_values_still(
+    store: &Store,
+    (thing, values): (&Thing, &Values),
+) -> Result<(), ConfigurationError> {
     let names: Vec<String> = values.keys().cloned().collect();
     let known = parameters(store, Some(&names), &Store::own_allowance()).await?;
     for (name, value) in values {
-        let Some(value) = value.as_ref().filter(|value| !is_sealed(value)) else {
-            continue;
+        // to unset it is always possible
+        let Some(value) = value else { continue };
+        let parameter = known.iter().find(|one| one.name == *name);
+        let checked = match parameter {
+            None => Err("it is not registered".to_owned()),
+            Some(parameter) if !parameter.is_for(&thing.entity_type) => {
+                let scopes = parameter.scopes.join(", ");
+                Err(format!("it is set on {scopes} by now"))
+            }
+            Some(_) if is_sealed(value) => Ok(()),
+            Some(parameter) if parameter.sensitive => {
+                Err("it is sensitive by now, and was not".to_owned())
+            }
+            Some(parameter) => parameter.check(value, "value"),
         };
-        let no_value = |why: String| ConfigurationError::NoValue {
+        checked.map_err(|why| ConfigurationError::NoValue {
             parameter: name.clone(),
             why,
-        };
-        let parameter = known.iter().find(|one| one.name == *name);
-        let parameter = parameter.ok_or_else(|| no_value("it is not registered".to_owned()))?;
-        parameter.check(value, "value").map_err(no_value)?;
+        })?;
     }
     Ok(())
 }
