@@ -116,12 +116,47 @@ impl Commander {
         self.tell(&id, &answer).await
     }
 
+    /// Tells how a command ended; one whose answer is not taken ended with that. To tell it again would be of
+    /// no use, and nothing that comes after it would be done.
     async fn tell(&self, id: &str, answer: &Answer) -> Result<(), CallError> {
-        let mut input = json!(answer);
-        input["commandId"] = Value::from(id);
-        if let Some(refused) = self.client.complete_command(&input).await? {
-            info!(command.id = id, refused = %refused, "what was done came too late");
+        let Some(why) = self.complete(id, answer).await? else {
+            return Ok(());
+        };
+        warn!(
+            command.id = id,
+            refused = why,
+            "the server does not take what was done"
+        );
+        let instead = deeds::not_taken(&why);
+        if let Some(why) = self.complete(id, &instead).await? {
+            warn!(
+                command.id = id,
+                refused = why,
+                "nor that it does not take it"
+            );
         }
         Ok(())
+    }
+
+    /// Completes a command; why the server does not take the answer, if it finds fault with that.
+    async fn complete(&self, id: &str, answer: &Answer) -> Result<Option<String>, CallError> {
+        let mut input = json!(answer);
+        input["commandId"] = Value::from(id);
+        let refused = match self.client.complete_command(&input).await {
+            Err(error) if error.is_fault_of_events() => {
+                return Ok(Some(chain(&error).to_string()));
+            }
+            completed => completed?,
+        };
+        let Some(refused) = refused else {
+            return Ok(None);
+        };
+        let mut errors = refused.as_array().into_iter().flatten();
+        if let Some(error) = errors.find(|error| error["code"] == "INVALID") {
+            let why = error["message"].as_str().unwrap_or_default();
+            return Ok(Some(why.to_owned()));
+        }
+        info!(command.id = id, %refused, "what was done came too late");
+        Ok(None)
     }
 }

@@ -20,8 +20,11 @@ const FULL_PERCENT: f64 = 95.0;
 const LINES_DEFAULT: usize = 100;
 /// Bytes of the end of a log that are looked through.
 const LOG_BYTES_MAX: u64 = 4 << 20;
-/// Bytes of lines that are given, together.
-const RESULT_BYTES_MAX: usize = 48 << 10;
+/// Bytes of files and their lines that are given, together, as they are written in JSON: a result has 64 KiB at
+/// most.
+const RESULT_BYTES_MAX: usize = 60 << 10;
+/// Characters at most of why an answer was not taken.
+const REASON_CHARACTERS_MAX: usize = 1_000;
 /// The parameter that it owns, and its bounds in seconds.
 const INTERVAL: (&str, u64, u64) = ("collectionIntervalSeconds", 1, 3_600);
 
@@ -145,13 +148,15 @@ fn collect(payload: &Map<String, Value>, means: &Means) -> Answer {
     }
     let lines = payload.get("lines").and_then(Value::as_u64);
     let lines = lines.and_then(|lines| usize::try_from(lines).ok());
+    let lines = lines.unwrap_or(LINES_DEFAULT);
     let contains = payload.get("contains").and_then(Value::as_str);
     let share = RESULT_BYTES_MAX / means.log_files.len();
     let mut files = Vec::new();
     for path in &means.log_files {
         let name = path.display().to_string();
-        let read = newest(path, contains, (lines.unwrap_or(LINES_DEFAULT), share));
-        files.push(match read {
+        let without = json!({ "file": name, "lines": [], "truncated": false });
+        let left = share.saturating_sub(written_bytes(&without));
+        files.push(match newest(path, contains, (lines, left)) {
             Ok((lines, is_cut)) => json!({ "file": name, "lines": lines, "truncated": is_cut }),
             Err(error) => json!({ "file": name, "error": error.to_string() }),
         });
@@ -166,12 +171,19 @@ fn collect(payload: &Map<String, Value>, means: &Means) -> Answer {
     ended("COMPLETED", Some(json!({ "files": files })))
 }
 
-/// The newest lines of a file that contain a text, and whether there were more.
+/// Bytes that JSON takes with the comma behind it, as the server counts them: a character in a text may be
+/// written as six.
+fn written_bytes(json: &Value) -> usize {
+    json.to_string().len() + 1
+}
+
+/// The newest lines of a file that contain a text, as long as they are not too many and not too long when they
+/// are written; and whether there were more.
 fn newest(
     path: &Path,
     contains: Option<&str>,
     (lines_max, bytes_max): (usize, usize),
-) -> io::Result<(VecDeque<String>, bool)> {
+) -> io::Result<(VecDeque<Value>, bool)> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
     let from = length.saturating_sub(LOG_BYTES_MAX);
@@ -187,15 +199,40 @@ fn newest(
         if std::mem::take(&mut is_part) || contains.is_some_and(|part| !text.contains(part)) {
             continue;
         }
-        let text: String = text.chars().take(bytes_max / 4).collect();
-        bytes += text.len();
+        let text = begin_of(&text, bytes_max / 4);
+        bytes += written_bytes(&text);
         lines.push_back(text);
         while lines.len() > lines_max || bytes > bytes_max {
-            bytes -= lines.pop_front().map_or(0, |line| line.len());
+            bytes -= lines.pop_front().map_or(0, |line| written_bytes(&line));
             is_cut = true;
         }
     }
     Ok((lines, is_cut))
+}
+
+/// As much of the beginning of a line as is written in so many bytes.
+fn begin_of(line: &str, bytes_max: usize) -> Value {
+    let whole = json!(line);
+    if written_bytes(&whole) <= bytes_max {
+        return whole;
+    }
+    let mut left = bytes_max.saturating_sub(written_bytes(&json!("")));
+    let fits = |c: &char| {
+        let bytes = json!(c).to_string().len() - json!("").to_string().len();
+        let is_within = bytes <= left;
+        left = left.saturating_sub(bytes);
+        is_within
+    };
+    json!(line.chars().take_while(fits).collect::<String>())
+}
+
+/// What is told in place of an answer that the server does not take, and would not when it is told again.
+pub(super) fn not_taken(why: &str) -> Answer {
+    let why: String = why.chars().take(REASON_CHARACTERS_MAX).collect();
+    cannot(
+        "NOT_TAKEN",
+        format!("the server does not take the answer: {why}"),
+    )
 }
 
 /// Takes over the values that it owns: all that it is told, or nothing.
@@ -277,6 +314,30 @@ mod tests {
         means.log_files = vec![folder.path().join("none")];
         let failed = told("LOG_COLLECTION", &payload, &means);
         assert_eq!(failed, ("FAILED".to_owned(), Some("NO_LOGS".to_owned())));
+    }
+
+    #[test]
+    fn lines_are_counted_as_they_are_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut means = means(folder.path());
+        let logs = [
+            ("control", "\u{1}".repeat(1_000), 200),
+            ("quoted", "\"\\".repeat(20_000), 9),
+            ("short", "a".to_owned(), 100_000),
+            ("empty", String::new(), 100_000),
+            ("wide", "\u{1F600}".repeat(70_000), 7),
+        ];
+        for (name, line, count) in logs {
+            let file = folder.path().join(name);
+            std::fs::write(&file, format!("{line}\n").repeat(count)).unwrap();
+            for files in [1, 3] {
+                means.log_files = vec![file.clone(); files];
+                let payload = json!({ "lines": 1_000_000 });
+                let answer = act("LOG_COLLECTION", Some(&payload), &means).answer;
+                let bytes = answer.result.unwrap().to_string().len();
+                assert!((40_000..=65_536).contains(&bytes), "{name}: {bytes}");
+            }
+        }
     }
 
     #[test]

@@ -210,13 +210,13 @@ impl Levels {
         let things = of_devices.chain(sites.values()).cloned();
         let things = (!are_all).then(|| things.chain([SYSTEM.to_owned()]).collect());
         let mut set = HashMap::new();
-        for row in held::desired_of(store, (names, things)).await? {
+        let allowance = Store::own_allowance();
+        for row in held::desired_of(store, (names, things), &allowance).await? {
             if let Some(value) = &row.value {
                 let key = (row.entity_type, row.entity_id, row.parameter_name);
                 set.insert(key, held::json(value));
             }
         }
-        let allowance = Store::own_allowance();
         Ok(Self {
             set,
             sites,

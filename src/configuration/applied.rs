@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use entity::configuration_history::Column;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
 use super::evidence::hour;
@@ -14,11 +14,14 @@ use crate::history::configuration::{self as held, SettingRow};
 use crate::history::jobs::{self, JobRow};
 use crate::ingest::Ingest;
 use crate::jobs::CommandId;
+use crate::kinds::masked::{MASK, is_readable};
 use crate::kinds::{Draft, Kind};
 use crate::store::{EntityType, Store, StoreError};
 
 /// How often at most a job may be tried again so that who commanded it is still found.
 const PARENTS_MAX: usize = 16;
+/// Devices at most of which it is read at once what holds on them.
+const DEVICES_AT_ONCE: usize = 100;
 /// Namespace of the ids of changes.
 const CHANGES: Uuid = Uuid::from_u128(0x1f8b_7c52_d0a6_4e3b_86c9_9e4d_21b7_f05a);
 
@@ -59,6 +62,15 @@ pub(crate) async fn applied(
     let names = parameters.keys().cloned().collect();
     let of = (vec![id.device_id.clone()], names);
     let before = held::applied(store, of, &allowance).await?;
+    let secrets = secrets(store, parameters).await?;
+    let kept = |parameter: &str, value: Json| {
+        if is_readable(&value) && secrets.iter().any(|name| name == parameter) {
+            // it was told before the parameter was registered
+            Json::from(MASK)
+        } else {
+            value
+        }
+    };
     let command = id.to_string();
     let mut events = Vec::with_capacity(parameters.len() + 1);
     for (parameter, value) in parameters {
@@ -71,34 +83,16 @@ pub(crate) async fn applied(
         if old.as_ref().unwrap_or(&Json::Null) == value {
             continue;
         }
-        let setting = by.get(parameter);
-        let maker = job.created_by.as_deref().unwrap_or("nobody");
-        let event_id = own_id(&CHANGES, format!("{command}/{parameter}").as_bytes());
         // it holds from now on, also when the value before is from a clock that is ahead
         let at = now.max(Instant(since));
-        let draft = Draft::new(Kind::ConfigurationChange, at, provenance)
-            .event_id(event_id)
-            .set(Column::EntityType, "DEVICE")
-            .given(Column::EntityId, Some(&id.device_id))
-            .given(Column::ParameterName, Some(parameter))
-            .set(Column::OldValue, old)
-            .set(Column::NewValue, value.clone())
-            .set(
-                Column::ChangedBy,
-                setting.map_or(maker, |row| &row.changed_by),
-            )
-            .given(
-                Column::Reason,
-                setting.and_then(|row| row.reason.as_deref()),
-            )
-            .set(
-                Column::ChangeType,
-                setting.and_then(|row| row.change_type.as_deref()),
-            )
-            .set(Column::JobId, job.job_id.as_str())
-            .set(Column::CommandId, command.as_str());
+        let values = (
+            old.map(|old| kept(parameter, old)),
+            kept(parameter, value.clone()),
+        );
+        let how = (at, provenance);
+        let changed = change((id, &job), (parameter, values), by.get(parameter), how);
         // a job that was made by hand may name what no parameter can be called
-        events.extend(draft.finish().ok());
+        events.extend(changed.finish().ok());
     }
     if !events.is_empty() {
         let of = (command.as_str(), id.device_id.as_str(), key);
@@ -106,6 +100,43 @@ pub(crate) async fn applied(
         events.extend(evidence.finish().ok());
     }
     Ok(Applied { events, untold })
+}
+
+/// That a device got another value of a parameter by a command, which a setting has told it.
+fn change(
+    (id, job): (&CommandId, &JobRow),
+    (parameter, (old, new)): (&str, (Option<Json>, Json)),
+    setting: Option<&SettingRow>,
+    (at, provenance): (Instant, Provenance),
+) -> Draft {
+    let command = id.to_string();
+    let maker = job.created_by.as_deref().unwrap_or("nobody");
+    let by = setting.map_or(maker, |row| &row.changed_by);
+    let reason = setting.and_then(|row| row.reason.as_deref());
+    let change_type = setting.and_then(|row| row.change_type.as_deref());
+    Draft::new(Kind::ConfigurationChange, at, provenance)
+        .event_id(own_id(
+            &CHANGES,
+            format!("{command}/{parameter}").as_bytes(),
+        ))
+        .set(Column::EntityType, "DEVICE")
+        .given(Column::EntityId, Some(&id.device_id))
+        .given(Column::ParameterName, Some(parameter))
+        .set(Column::OldValue, old)
+        .set(Column::NewValue, new)
+        .set(Column::ChangedBy, by)
+        .given(Column::Reason, reason)
+        .set(Column::ChangeType, change_type)
+        .set(Column::JobId, job.job_id.as_str())
+        .set(Column::CommandId, command.as_str())
+}
+
+/// The names of those of some parameters that are sensitive.
+async fn secrets(store: &Store, among: &Map<String, Json>) -> Result<Vec<String>, StoreError> {
+    let names: Vec<String> = among.keys().cloned().collect();
+    let rows = held::parameters(store, Some(&names), &Store::own_allowance()).await?;
+    let sensitive = rows.into_iter().filter(|row| row.sensitive != 0);
+    Ok(sensitive.map(|row| row.parameter_name).collect())
 }
 
 /// Of what a job tells some devices, a device and a parameter for which something else is set by now.
@@ -122,14 +153,16 @@ pub(crate) async fn superseded(
         return Ok(None);
     };
     let ids: Vec<&str> = devices.iter().map(String::as_str).collect();
-    let allowance = Store::own_allowance();
-    for (device, values) in held::effective(store, ("DEVICE", &ids), &allowance).await? {
-        let other = values.into_iter().find(|one| {
-            let told = parameters.get(&one.parameter);
-            one.is_applied().is_some() && told.is_some_and(|told| *told != one.value)
-        });
-        if let Some(other) = other {
-            return Ok(Some((device, other.parameter)));
+    for ids in ids.chunks(DEVICES_AT_ONCE) {
+        let allowance = Store::own_allowance();
+        for (device, values) in held::effective(store, ("DEVICE", ids), &allowance).await? {
+            let other = values.into_iter().find(|one| {
+                let told = parameters.get(&one.parameter);
+                one.is_applied().is_some() && told.is_some_and(|told| *told != one.value)
+            });
+            if let Some(other) = other {
+                return Ok(Some((device, other.parameter)));
+            }
         }
     }
     Ok(None)

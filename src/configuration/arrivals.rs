@@ -39,6 +39,8 @@ const RECENT_MS: i64 = 60_000;
 const KINDS: &[Kind] = &[Kind::DeviceRegistration, Kind::ConfigurationSetting];
 /// Devices at most that are looked at together.
 const DEVICES_AT_ONCE: usize = 500;
+/// Devices at most of which it is read at once what holds on them.
+const READ_AT_ONCE: usize = 100;
 /// On whose behalf they are told.
 const BY: &str = "server";
 /// Namespace of the ids of what it does.
@@ -220,18 +222,21 @@ async fn pending(store: &Store, devices: &[(i64, Position)]) -> Result<Told, Con
     let ids = held::serving_among(store, &keys).await?;
     let open = telling(store, &keys).await?;
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-    let allowance = Store::own_allowance();
-    let mut values = held::effective(store, ("DEVICE", &ids), &allowance).await?;
     let mut told = Told::default();
-    for id in ids {
-        let is_being_told = |one: &Effective| {
-            let open = open.get(id);
-            open.and_then(|told| told.get(&one.parameter)) == Some(&one.value)
-        };
-        let values = values.remove(id).unwrap_or_default().into_iter();
-        let values = values.filter(|one| one.is_applied() == Some(false) && !is_being_told(one));
-        let parameters = values.map(|one| (one.parameter, one.value)).collect();
-        told.add(parameters, id.to_owned());
+    for ids in ids.chunks(READ_AT_ONCE) {
+        let allowance = Store::own_allowance();
+        let mut values = held::effective(store, ("DEVICE", ids), &allowance).await?;
+        for id in ids {
+            let is_being_told = |one: &Effective| {
+                let open = open.get(*id);
+                open.and_then(|told| told.get(&one.parameter)) == Some(&one.value)
+            };
+            let values = values.remove(*id).unwrap_or_default().into_iter();
+            let values =
+                values.filter(|one| one.is_applied() == Some(false) && !is_being_told(one));
+            let parameters = values.map(|one| (one.parameter, one.value)).collect();
+            told.add(parameters, (*id).to_owned());
+        }
     }
     Ok(told)
 }

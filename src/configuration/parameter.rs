@@ -8,13 +8,13 @@ use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 use super::{ConfigurationError, DECISIONS_MAX, recorded};
-use crate::event::{Cell, Instant, NewEvent, Provenance};
+use crate::event::{Cell, Instant, NewEvent, Provenance, json_bytes};
 use crate::history::configuration::{self as held, ParameterRow};
 use crate::ingest::Ingest;
 use crate::jobs::{Shown, faults_of, validator};
 use crate::kinds::{Draft, Kind};
 use crate::projections::settings::CONFIGURED;
-use crate::store::{AppendError, Expect, Store, StoreError};
+use crate::store::{Allowance, AppendError, Expect, Store, StoreError};
 
 /// Bytes at most of a schema, written without spaces.
 const SCHEMA_BYTES_MAX: usize = 32_768;
@@ -76,13 +76,19 @@ fn built_in() -> Parameter {
 /// The parameters that there are, by their names; only some when they are named.
 ///
 /// # Errors
-/// When the tables cannot be read.
+/// When the tables cannot be read, or the allowance does not suffice.
 pub async fn parameters(
     store: &Store,
     names: Option<&[String]>,
+    allowance: &Allowance,
 ) -> Result<Vec<Parameter>, StoreError> {
-    let rows = held::parameters(store, names, &Store::own_allowance()).await?;
-    let mut parameters: Vec<Parameter> = rows.iter().map(Parameter::from).collect();
+    let rows = held::parameters(store, names, allowance).await?;
+    let mut parameters = Vec::with_capacity(rows.len());
+    for row in rows {
+        let parameter = Parameter::from(&row);
+        allowance.take(json_bytes(&parameter.schema))?;
+        parameters.push(parameter);
+    }
     let known = built_in();
     let is_asked = names.is_none_or(|names| names.contains(&known.name));
     if is_asked && !parameters.iter().any(|one| one.name == known.name) {
@@ -124,7 +130,7 @@ pub async fn refused_by_hand(store: &Store, payload: &Json) -> Result<Option<Str
         return Ok(None);
     };
     let names: Vec<String> = told.keys().cloned().collect();
-    let known = parameters(store, Some(&names)).await?;
+    let known = parameters(store, Some(&names), &Store::own_allowance()).await?;
     let refused = known.iter().find_map(|parameter| {
         let name = &parameter.name;
         let value = told.get(name)?;
@@ -183,7 +189,10 @@ pub async fn register(
         {
             return Err(ConfigurationError::Stale { version });
         }
-        if held.is_some_and(|row| (row.sensitive != 0) != parameter.sensitive) {
+        let was_sensitive = held.map(|row| row.sensitive != 0);
+        let was_sensitive =
+            was_sensitive.or_else(|| (parameter.name == built_in().name).then_some(false));
+        if was_sensitive.is_some_and(|was| was != parameter.sensitive) {
             return Err(ConfigurationError::Sensitivity);
         }
         if held.is_none() && rows.len() >= PARAMETERS_MAX {

@@ -41,22 +41,21 @@ pub async fn rollback(ingest: &Ingest, rollback: Rollback) -> Result<Done, Confi
         // the version first: what is read after it is at least as new
         let configured = store.version(CONFIGURED).await?;
         let own = Own::read(store, thing).await?;
-        let of = (thing.entity_type.as_str(), thing.entity_id.as_str());
-        let history = held::settings(store, of, (0, own.version)).await?;
-        if let Some(done) = repeated(store, &rollback, &history).await? {
-            return Ok(done);
+        let past = Past::read(store, &rollback, own.version).await?;
+        if let Some(first) = past.by_command {
+            return repeated(store, &rollback, first).await;
         }
         own.is_as_read(rollback.expected)?;
         if !(0..=own.version).contains(&rollback.to_version) {
             return Err(ConfigurationError::NoVersion(rollback.to_version));
         }
-        let values = differing(&own, &at_version(&history, rollback.to_version));
+        let values = differing(&own, &past.then);
         if values.is_empty() {
             let version = own.version;
             let jobs = Vec::new();
             return Ok(Done { version, jobs });
         }
-        are_values_still(store, &values).await?;
+        are_values_still(store, (thing, &values)).await?;
         let deed = Deed {
             thing,
             by: &rollback.by,
@@ -72,14 +71,38 @@ pub async fn rollback(ingest: &Ingest, rollback: Rollback) -> Result<Done, Confi
     Err(ConfigurationError::Contended)
 }
 
-/// What was set at a version: what its commands up to there left.
-fn at_version(history: &[SettingRow], version: i64) -> Values {
-    let upto = history.iter().filter(|row| row.version <= version);
-    let values = upto.map(|row| {
-        let value = row.value.as_deref().map(held::json);
-        (row.parameter_name.clone(), value)
-    });
-    values.collect()
+/// What was set on a thing before.
+#[derive(Default)]
+struct Past {
+    /// What was set at the version: what the commands up to there left.
+    then: Values,
+    /// The first of what the command has set, if it was given before.
+    by_command: Option<SettingRow>,
+}
+
+impl Past {
+    /// Reads all that was set on a thing, and keeps what is asked for: the past may be long.
+    async fn read(
+        store: &Store,
+        rollback: &Rollback,
+        version: i64,
+    ) -> Result<Self, ConfigurationError> {
+        let (thing, mut past) = (&rollback.thing, Self::default());
+        let of = (thing.entity_type.as_str(), thing.entity_id.as_str());
+        let look = |row: SettingRow| {
+            let id = |command| event_id(command, &row.parameter_name);
+            let is_own = rollback.command.is_some() && row.event_id == rollback.command.map(id);
+            if row.version <= rollback.to_version {
+                let value = row.value.as_deref().map(held::json);
+                past.then.insert(row.parameter_name.clone(), value);
+            }
+            if is_own && past.by_command.is_none() {
+                past.by_command = Some(row);
+            }
+        };
+        held::each_setting(store, (of, (0, version)), look).await?;
+        Ok(past)
+    }
 }
 
 /// What is to be set and unset so that it is as it was.
@@ -91,40 +114,44 @@ fn differing(own: &Own, then: &Values) -> Values {
     values.into_iter().filter(differs).collect()
 }
 
-/// What is sealed was checked when it was, and is not opened for this.
-async fn are_values_still(store: &Store, values: &Values) -> Result<(), ConfigurationError> {
+/// Checks by the parameters as they are registered by now. What is sealed was held against the schema when it
+/// was, and is not opened for this.
+async fn are_values_still(
+    store: &Store,
+    (thing, values): (&Thing, &Values),
+) -> Result<(), ConfigurationError> {
     let names: Vec<String> = values.keys().cloned().collect();
-    let known = parameters(store, Some(&names)).await?;
+    let known = parameters(store, Some(&names), &Store::own_allowance()).await?;
     for (name, value) in values {
-        let Some(value) = value.as_ref().filter(|value| !is_sealed(value)) else {
-            continue;
+        // to unset it is always possible
+        let Some(value) = value else { continue };
+        let parameter = known.iter().find(|one| one.name == *name);
+        let checked = match parameter {
+            None => Err("it is not registered".to_owned()),
+            Some(parameter) if !parameter.is_for(&thing.entity_type) => {
+                let scopes = parameter.scopes.join(", ");
+                Err(format!("it is set on {scopes} by now"))
+            }
+            Some(_) if is_sealed(value) => Ok(()),
+            Some(parameter) if parameter.sensitive => {
+                Err("it is sensitive by now, and was not".to_owned())
+            }
+            Some(parameter) => parameter.check(value, "value"),
         };
-        let no_value = |why: String| ConfigurationError::NoValue {
+        checked.map_err(|why| ConfigurationError::NoValue {
             parameter: name.clone(),
             why,
-        };
-        let parameter = known.iter().find(|one| one.name == *name);
-        let parameter = parameter.ok_or_else(|| no_value("it is not registered".to_owned()))?;
-        parameter.check(value, "value").map_err(no_value)?;
+        })?;
     }
     Ok(())
 }
 
-/// What came of the command when it was given before: one of what it set bears its id.
+/// What came of the command when it was given before, by the first of what it has set.
 async fn repeated(
     store: &Store,
     rollback: &Rollback,
-    history: &[SettingRow],
-) -> Result<Option<Done>, ConfigurationError> {
-    let Some(command) = rollback.command else {
-        return Ok(None);
-    };
-    let mut of_command = history
-        .iter()
-        .filter(|row| row.event_id == Some(event_id(command, &row.parameter_name)));
-    let Some(first) = of_command.next() else {
-        return Ok(None);
-    };
+    first: SettingRow,
+) -> Result<Done, ConfigurationError> {
     if first.rolled_back_to != Some(rollback.to_version) {
         return Err(ConfigurationError::OtherRepeat);
     }
@@ -133,5 +160,5 @@ async fn repeated(
         None => Vec::new(),
     };
     let version = first.version;
-    Ok(Some(Done { version, jobs }))
+    Ok(Done { version, jobs })
 }

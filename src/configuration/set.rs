@@ -192,7 +192,7 @@ async fn values(
 ) -> Result<Values, ConfigurationError> {
     let changes = &setting.changes;
     let names: Vec<String> = changes.iter().map(|one| one.parameter.clone()).collect();
-    let known = parameters(store, Some(&names)).await?;
+    let known = parameters(store, Some(&names), &Store::own_allowance()).await?;
     let mut values = Values::new();
     for (index, change) in changes.iter().enumerate() {
         let parameter = known.iter().find(|one| one.name == change.parameter);

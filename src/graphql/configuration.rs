@@ -19,6 +19,7 @@ use crate::configuration::{
     self, ConfigurationError, Done, Parameter, ParameterChange, Registration, Rollback, SCOPES,
     SYSTEM, Setting, Thing,
 };
+use crate::event::json_bytes;
 use crate::history::Within;
 use crate::identity::Permission;
 
@@ -128,7 +129,7 @@ pub(super) struct ConfigurationPayload {
 pub(super) struct ChangeEvidence {
     /// The hour before, as it was known when the device applied the change.
     before: Option<EventOf<EVIDENCE>>,
-    /// The hour after; null until it has passed.
+    /// The hour after; null until it has passed, and when the device stands at a site out of reach by then.
     after: Option<EventOf<EVIDENCE>>,
 }
 
@@ -168,7 +169,7 @@ impl Configurations {
             return Ok(None);
         };
         let of = (thing.entity_type.as_str(), thing.entity_id.as_str());
-        let read = EntityConfiguration::read(ctx, of).await?;
+        let read = EntityConfiguration::read(ctx, of, &["values", "value"]).await?;
         Ok(Some(InOrder(read)))
     }
 
@@ -177,12 +178,12 @@ impl Configurations {
         &self,
         ctx: &Context<'_>,
     ) -> Result<Option<Vec<InOrder<ConfigurationParameter>>>, Error> {
-        let parameters = configuration::parameters(api(ctx).store(), None).await;
-        let parameters = parameters.map_err(|error| of_failed(api(ctx), &error))?;
-        super::loaders(ctx).count(parameters.len())?;
-        let bytes = parameters.iter();
-        let bytes = bytes.map(|one| crate::event::json_bytes(&one.schema)).sum();
-        super::take(ctx, bytes)?;
+        let (api, loaders) = (api(ctx), super::loaders(ctx));
+        let parameters = configuration::parameters(api.store(), None, loaders.allowance()).await;
+        let parameters = parameters.map_err(|error| of_failed(api, &error))?;
+        loaders.count(parameters.len())?;
+        let schemas = parameters.iter().map(|one| json_bytes(&one.schema));
+        super::take_each_time(ctx, &["schema"], schemas.sum())?;
         let parameters = parameters.into_iter().map(|one| InOrder(one.into()));
         Ok(Some(parameters.collect()))
     }
@@ -205,7 +206,7 @@ impl Configurations {
         };
         Ok(Some(InOrder(ChangeEvidence {
             before: Some(EventOf(before)),
-            after: after.map(EventOf),
+            after: after.filter(is_seen).map(EventOf),
         })))
     }
 }
@@ -416,8 +417,10 @@ async fn payload(
         jobs.extend(Job::of(ctx, job).await?.map(InOrder));
     }
     super::loaders(ctx).count(jobs.len())?;
+    let path = ["configuration", "values", "value"];
+    let configuration = EntityConfiguration::read(ctx, of, &path).await?;
     Ok(InOrder(ConfigurationPayload {
-        configuration: Some(InOrder(EntityConfiguration::read(ctx, of).await?)),
+        configuration: Some(InOrder(configuration)),
         version: Some(Long(done.version)),
         jobs,
         user_errors: Vec::new(),

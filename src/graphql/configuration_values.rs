@@ -8,7 +8,7 @@ use super::scalars::{DateTime, JsonScalar, Long};
 use super::words::{ConfigurationChangeTypes, ConfigurationEntities, Word};
 use super::{api, of_failed};
 use crate::configuration::Parameter;
-use crate::event::Instant;
+use crate::event::{Instant, json_bytes};
 use crate::history::configuration::{self as held, Effective, SettingRow, Source};
 
 /// Versions at most that are told at once.
@@ -60,6 +60,15 @@ pub(super) struct ConfigurationValue {
     applied_at: Option<DateTime>,
 }
 
+/// Takes what values are that hold on a thing, each time that they are asked for under a field.
+pub(super) fn take_values(ctx: &Context<'_>, rows: &[Effective]) -> Result<(), Error> {
+    let values = rows.iter().map(|row| json_bytes(&row.value)).sum();
+    super::take_each_time(ctx, &["value"], values)?;
+    let applied = rows.iter().filter_map(|row| row.applied.as_ref());
+    let applied = applied.map(|(value, _)| json_bytes(value)).sum();
+    super::take_each_time(ctx, &["appliedValue"], applied)
+}
+
 impl ConfigurationValue {
     pub(super) fn of(row: Effective, is_of_device: bool) -> Self {
         let is_applied = row.is_applied().filter(|_| is_of_device);
@@ -101,7 +110,8 @@ pub(super) struct ConfigurationParameter {
     schema: JsonScalar,
     /// What it is for.
     description: Option<String>,
-    /// Whether its values are secret: sealed where they are kept, and told to the device alone.
+    /// Whether its values are secret: sealed where they are kept, and told to the device alone. What was
+    /// recorded of it before it was registered so stays as it was given.
     sensitive: bool,
     /// On what it may be set.
     scopes: Vec<Word<ConfigurationEntities>>,
@@ -137,15 +147,38 @@ pub(super) struct EntityConfiguration {
 
 /// A parameter that is set on something.
 #[derive(Clone, Debug, SimpleObject)]
+#[graphql(complex)]
 pub(super) struct SetValue {
     /// Name of the parameter.
     parameter_name: String,
-    /// Its value; `***` of a sensitive one, and null when it was unset.
-    value: Option<JsonScalar>,
     /// The version with which it was set.
     version: Long,
     /// When.
     changed_at: DateTime,
+    /// As it stands in the tables.
+    #[graphql(skip)]
+    value: Option<String>,
+}
+
+#[ComplexObject]
+impl SetValue {
+    /// Its value; `***` of a sensitive one, and null when it was unset.
+    async fn value(&self) -> Option<JsonScalar> {
+        self.value.as_deref().map(held::json).map(JsonScalar)
+    }
+}
+
+/// Takes what values are that were set, each time that they are asked for under a field.
+fn take_set<'a>(
+    ctx: &Context<'_>,
+    path: &[&str],
+    values: impl Iterator<Item = Option<&'a String>>,
+) -> Result<(), Error> {
+    if super::times(ctx.field(), path) == 0 {
+        return Ok(());
+    }
+    let values = values.flatten().map(|text| json_bytes(&held::json(text)));
+    super::take_each_time(ctx, path, values.sum())
 }
 
 /// One command on a device, a site or the system.
@@ -170,24 +203,27 @@ pub(super) struct ConfigurationVersion {
 }
 
 impl EntityConfiguration {
-    /// What is set on a thing that is there.
+    /// What is set on a thing that is there, of which the values are asked for under a field by the names down
+    /// to them.
     pub(super) async fn read(
         ctx: &Context<'_>,
         (entity_type, entity_id): (&str, &str),
+        path: &[&str],
     ) -> Result<Self, Error> {
         let (api, loaders) = (api(ctx), super::loaders(ctx));
         let of = (entity_type, vec![entity_id.to_owned()]);
         let rows = held::desired(api.store(), [of], loaders.allowance()).await;
         let rows = rows.map_err(|error| of_failed(api, &error))?;
         loaders.count(rows.len())?;
+        take_set(ctx, path, rows.iter().map(|row| row.value.as_ref()))?;
         let version = rows.iter().map(|row| row.version).max().unwrap_or(0);
         let values = rows.into_iter().filter_map(|row| {
-            let value = row.value.as_deref().map(held::json)?;
+            let value = Some(row.value?);
             Some(InOrder(SetValue {
                 parameter_name: row.parameter_name,
-                value: Some(JsonScalar(value)),
                 version: Long(row.version),
                 changed_at: DateTime(Instant(row.occurred_at)),
+                value,
             }))
         });
         Ok(Self {
@@ -206,32 +242,35 @@ impl EntityConfiguration {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Versions at most, 1 to 100.", default = 20)] first: i32,
-    ) -> Result<Vec<InOrder<ConfigurationVersion>>, Error> {
+    ) -> Result<Option<Vec<InOrder<ConfigurationVersion>>>, Error> {
         let first = i64::from(first).clamp(1, VERSIONS_MAX);
-        let (entity_type, api) = (self.entity_type.word(), api(ctx));
+        let (entity_type, api, loaders) = (self.entity_type.word(), api(ctx), super::loaders(ctx));
         let of = (entity_type.as_str(), self.entity_id.as_str());
         let range = (self.version.0 - first, self.version.0);
-        let rows = held::settings(api.store(), of, range).await;
+        let rows = held::settings(api.store(), (of, range), loaders.allowance()).await;
         let rows = rows.map_err(|error| of_failed(api, &error))?;
-        super::loaders(ctx).count(rows.len())?;
+        loaders.count(rows.len())?;
+        let values = rows.iter().map(|row| row.value.as_ref());
+        take_set(ctx, &["changes", "value"], values)?;
         let mut versions: Vec<ConfigurationVersion> = Vec::new();
-        for row in rows {
-            let (version, change) = (row.version, change_of(&row));
+        for mut row in rows {
+            let (version, change) = (row.version, change_of(&mut row));
             match versions.last_mut().filter(|one| one.version.0 == version) {
                 Some(one) => one.changes.push(change),
                 None => versions.push(version_of(row, change)),
             }
         }
-        Ok(versions.into_iter().rev().map(InOrder).collect())
+        Ok(Some(versions.into_iter().rev().map(InOrder).collect()))
     }
 }
 
-fn change_of(row: &SettingRow) -> InOrder<SetValue> {
+/// What a row says of its parameter, taken out of it.
+fn change_of(row: &mut SettingRow) -> InOrder<SetValue> {
     InOrder(SetValue {
-        parameter_name: row.parameter_name.clone(),
-        value: row.value.as_deref().map(held::json).map(JsonScalar),
+        parameter_name: std::mem::take(&mut row.parameter_name),
         version: Long(row.version),
         changed_at: DateTime(Instant(row.occurred_at)),
+        value: row.value.take(),
     })
 }
 

@@ -1,9 +1,13 @@
 //! The protocol of devices: the commands that are for them, and what they answer.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 
-use async_graphql::{Context, Error, ID, InputObject, Object, SimpleObject, Subscription};
+use async_graphql::{
+    ComplexObject, Context, Error, ID, InputObject, Object, SimpleObject, Subscription,
+};
 use futures_util::Stream;
+use serde_json::Value as Json;
 
 use super::command::{UserError, UserErrorCode, unappended};
 use super::error::{ErrorCode, error};
@@ -16,20 +20,24 @@ use super::subscription::resumed;
 use super::words::{CommandStates, JobStatuses, Word};
 use super::{Api, access, api, cursor, of_failed};
 use crate::configuration;
-use crate::event::{Position, Provenance};
+use crate::event::{Position, Provenance, json_bytes};
 use crate::history::Within;
-use crate::identity::{Caller, Reach};
+use crate::history::jobs::JobRow;
+use crate::identity::Reach;
 use crate::jobs::machine::{Ended, Step};
 use crate::jobs::{
     self, Answer, COMMANDS_MAX, Command, CommandError, CommandId, Happening, acknowledge, complete,
 };
-use crate::store::{EntityType, Place};
+use crate::store::{Allowance, EntityType, Place};
 
 /// Commands of a page when no number is given.
 const COMMANDS_DEFAULT: usize = 100;
+/// Commands that a stream reads at once: each may be of a job of its own, with all that it is to be done with.
+const FOLLOWED_AT_ONCE: usize = 50;
 
 /// Something that a device is to do.
 #[derive(Debug, SimpleObject)]
+#[graphql(complex)]
 pub(super) struct DeviceCommand {
     /// Its id, for `acknowledgeCommand` and `completeCommand`. A device does what has an id that it has not
     /// done yet.
@@ -38,9 +46,6 @@ pub(super) struct DeviceCommand {
     job_id: ID,
     /// What is to be done: a type of job, or the name of a CUSTOM one.
     job_type: String,
-    /// What it is to be done with. Values of sensitive parameters are told to the device itself, by a key of
-    /// its own, and are `***` to everybody else.
-    payload: Option<JsonScalar>,
     /// The device that is to do it.
     device_id: ID,
     /// Which command of the job to the device it is, from 1: more than 1 is a retry.
@@ -57,20 +62,35 @@ pub(super) struct DeviceCommand {
     expires_at: DateTime,
     /// Seconds that the device has to end it once it has acknowledged it.
     timeout_seconds: i32,
+    #[graphql(skip)]
+    command: Command,
+    #[graphql(skip)]
+    is_withdrawn: bool,
+}
+
+#[ComplexObject]
+impl DeviceCommand {
+    /// What it is to be done with. Values of sensitive parameters are told to the device itself, by a key of
+    /// its own, and are `***` to everybody else.
+    async fn payload(&self, ctx: &Context<'_>) -> Option<JsonScalar> {
+        let (api, command) = (api(ctx), &self.command);
+        let payload = payload_of(&command.job)?;
+        let reach = &access::caller(ctx).reach;
+        let is_own = matches!(reach, Reach::Device(id) if **id == *command.id.device_id);
+        Some(JsonScalar(if is_own && !self.is_withdrawn {
+            configuration::opened(api.store(), &api.keyring, command, payload)
+        } else {
+            payload
+        }))
+    }
+}
+
+fn payload_of(job: &JobRow) -> Option<Json> {
+    serde_json::from_str(job.payload.as_deref()?).ok()
 }
 
 impl DeviceCommand {
-    fn of(api: &Api, caller: &Caller, command: &Command, is_withdrawn: bool) -> Self {
-        let payload = command.job.payload.as_deref();
-        let payload = payload.and_then(|text| serde_json::from_str(text).ok());
-        let is_own = matches!(&caller.reach, Reach::Device(id) if **id == *command.id.device_id);
-        let payload = payload.map(|payload| {
-            if is_own && !is_withdrawn {
-                configuration::opened(api.store(), &api.keyring, command, payload)
-            } else {
-                payload
-            }
-        });
+    fn of(command: Command, is_withdrawn: bool) -> Self {
         let plan = &command.plan;
         let (state, seconds) = match command.step {
             _ if is_withdrawn => ("CANCELLED", 0),
@@ -83,7 +103,6 @@ impl DeviceCommand {
             command_id: ID(command.id.to_string()),
             job_id: ID(command.id.job_id.clone()),
             job_type: command.job.job_type.clone(),
-            payload: payload.map(JsonScalar),
             device_id: ID(command.id.device_id.clone()),
             attempt: int(command.id.attempt),
             priority: plan.priority.into(),
@@ -91,6 +110,8 @@ impl DeviceCommand {
             since: DateTime(command.since),
             expires_at: DateTime(expires_at),
             timeout_seconds: int(plan.timeout_seconds),
+            command,
+            is_withdrawn,
         }
     }
 }
@@ -158,21 +179,25 @@ impl DeviceQueries {
             None => COMMANDS_DEFAULT,
             Some(first) => at_most("first", first, COMMANDS_MAX)?,
         };
-        let api = api(ctx);
+        let (api, loaders) = (api(ctx), super::loaders(ctx));
         let within = access::within(ctx).await?;
-        let device_key = device(ctx, &within, device_id.as_ref()).await?;
-        // of a device all are read, so that the most urgent is among the first
-        let read = device_key.map_or(limit, |_| COMMANDS_MAX);
-        let page = (Position(0), read);
-        let commands = jobs::pending(api.store(), (&within, device_key), page).await;
-        let mut commands = commands.map_err(|error| of_failed(api, &error))?;
-        commands.sort_by_key(|one| (Reverse(one.plan.priority), one.position));
-        commands.truncate(limit);
-        super::loaders(ctx).count(commands.len())?;
-        let bytes = commands.iter().map(weight_bytes).sum();
-        super::take(ctx, bytes)?;
-        let (caller, commands) = (access::caller(ctx), commands.iter());
-        let shown = commands.map(|one| InOrder(DeviceCommand::of(api, caller, one, false)));
+        let allowance = loaders.allowance();
+        let commands = match device(ctx, &within, device_id.as_ref()).await? {
+            Some(key) => jobs::most_urgent(api.store(), (&within, key), limit, allowance).await,
+            None => {
+                let page = (Position(0), limit);
+                let oldest = jobs::pending(api.store(), (&within, None), page, allowance).await;
+                oldest.map(|mut commands| {
+                    commands.sort_by_key(|one| (Reverse(one.plan.priority), one.position));
+                    commands
+                })
+            }
+        };
+        let commands = commands.map_err(|error| of_failed(api, &error))?;
+        loaders.count(commands.len())?;
+        take_payloads(ctx, &["payload"], &commands)?;
+        let commands = commands.into_iter();
+        let shown = commands.map(|one| InOrder(DeviceCommand::of(one, false)));
         Ok(Some(shown.collect()))
     }
 }
@@ -304,9 +329,22 @@ fn refused(error: UserError) -> InOrder<CommandPayload> {
     })
 }
 
-fn weight_bytes(command: &Command) -> usize {
-    let payload = command.job.payload.as_ref().map_or(0, String::len);
-    size_of::<DeviceCommand>() + payload
+/// Takes what commands are, and what they are to be done with each time that it is asked for under a field, by
+/// the names down to it. Several may be of one job.
+fn take_payloads(ctx: &Context<'_>, path: &[&str], commands: &[Command]) -> Result<(), Error> {
+    super::take(
+        ctx,
+        size_of_val(commands) + commands.len() * size_of::<DeviceCommand>(),
+    )?;
+    if super::times(ctx.field(), path) == 0 {
+        return Ok(());
+    }
+    let mut of_jobs: HashMap<&str, usize> = HashMap::new();
+    let bytes = commands.iter().map(|command| {
+        let of_job = of_jobs.entry(&command.job.job_id);
+        *of_job.or_insert_with(|| payload_of(&command.job).as_ref().map_or(0, json_bytes))
+    });
+    super::take_each_time(ctx, path, bytes.sum())
 }
 
 /// The streams of devices.
@@ -327,7 +365,7 @@ impl DeviceStreams {
         )]
         after: Option<String>,
     ) -> Result<impl Stream<Item = Result<InOrder<DeviceCommandEvent>, Error>>, Error> {
-        let (api, caller) = (api(ctx).clone(), access::caller(ctx).clone());
+        let api = api(ctx).clone();
         let loaders = super::loaders(ctx);
         let rest = ctx.data_opt::<Rest>().cloned();
         let (mut at, mut is_to_be_read) = match rest.as_ref().and_then(Rest::take) {
@@ -340,7 +378,7 @@ impl DeviceStreams {
                 let mut happenings = Vec::new();
                 if is_to_be_read {
                     // what reads is not held while nothing is to be read
-                    match Box::pin(open(&api, &at)).await {
+                    match Box::pin(open(&api, &at, loaders.allowance())).await {
                         Ok(open) => happenings = open,
                         Err(error) => {
                             yield Err(error);
@@ -348,7 +386,7 @@ impl DeviceStreams {
                         }
                     }
                     // there may be more than are read at once
-                    is_to_be_read = happenings.len() == COMMANDS_MAX;
+                    is_to_be_read = happenings.len() == FOLLOWED_AT_ONCE;
                 } else {
                     let happened = match &rest {
                         Some(_) => at.followed.happened(),
@@ -368,7 +406,9 @@ impl DeviceStreams {
                 }
                 for happening in happenings {
                     at.upto = at.upto.max(command_of(&happening).position);
-                    yield Ok(InOrder(told(&api, &caller, &happening)));
+                    let command = std::slice::from_ref(command_of(&happening));
+                    let taken = take_payloads(ctx, &["command", "payload"], command);
+                    yield taken.map(|()| InOrder(told(&api, happening)));
                     loaders.begin();
                 }
             }
@@ -404,9 +444,9 @@ async fn begun(
 
 /// The commands that are open and moved last behind a place, in the order of their places; so many at most
 /// as are read at once.
-async fn open(api: &Api, at: &Waiting) -> Result<Vec<Happening>, Error> {
-    let (of, page) = ((&at.within, at.device_key), (at.upto, COMMANDS_MAX));
-    let commands = jobs::pending(api.store(), of, page).await;
+async fn open(api: &Api, at: &Waiting, allowance: &Allowance) -> Result<Vec<Happening>, Error> {
+    let (of, page) = ((&at.within, at.device_key), (at.upto, FOLLOWED_AT_ONCE));
+    let commands = jobs::pending(api.store(), of, page, allowance).await;
     let commands = commands.map_err(|error| of_failed(api, &error))?;
     Ok(commands.into_iter().map(Happening::Issued).collect())
 }
@@ -416,15 +456,15 @@ fn command_of(happening: &Happening) -> &Command {
     command
 }
 
-fn told(api: &Api, caller: &Caller, happening: &Happening) -> DeviceCommandEvent {
-    let command = command_of(happening);
+fn told(api: &Api, happening: Happening) -> DeviceCommandEvent {
+    let is_withdrawn = matches!(happening, Happening::Withdrawn(_));
+    let (Happening::Issued(command) | Happening::Withdrawn(command)) = happening;
     let place = Place {
         position: command.position,
         occurred_at: command.since,
     };
-    let is_withdrawn = matches!(happening, Happening::Withdrawn(_));
     DeviceCommandEvent {
         cursor: cursor::write(api.store().identity(), place),
-        command: InOrder(DeviceCommand::of(api, caller, command, is_withdrawn)),
+        command: InOrder(DeviceCommand::of(command, is_withdrawn)),
     }
 }

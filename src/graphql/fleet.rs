@@ -9,8 +9,8 @@ use async_graphql::{
 };
 use serde_json::Value as Json;
 
-use super::configuration_values::ConfigurationValue;
-use super::loaders::{ConfigurationKey, DeviceKey, ReadingKey, ScheduleKey, SiteKey, ValueRow};
+use super::configuration_values::{ConfigurationValue, take_values};
+use super::loaders::{ConfigurationKey, DeviceKey, ReadingKey, ScheduleKey, SiteKey};
 use super::meta::{field, field_with, input, object_type};
 use super::order::InOrder;
 use super::order::{self, or_null};
@@ -18,7 +18,7 @@ use super::page_keys::{PageKey, PageShape};
 use super::pages::{ConnectionOf, DevicePages};
 use super::rows::{self, Stand, render};
 use super::types::connection_field;
-use super::{access, api, connection, hours, ids, loaders, of_failed, open_alerts, take};
+use super::{access, api, connection, hours, ids, loaders, of_failed, open_alerts};
 use crate::event::{Event, Instant};
 use crate::history::alerts::Parent;
 use crate::kinds::{Filter, Kind, Operand, Spec};
@@ -209,12 +209,10 @@ pub(super) async fn configured(
     let rows = loaders(ctx).configurations.load(key).await;
     let rows = rows.map_err(|error| of_failed(api(ctx), &error))?;
     loaders(ctx).count(rows.len())?;
-    let value = |row| {
-        let row: ValueRow = row;
-        take(ctx, row.weight_bytes())?;
-        Ok(InOrder(ConfigurationValue::of(row, entity == "DEVICE")))
-    };
-    rows.into_iter().map(value).collect()
+    take_values(ctx, &rows)?;
+    let values = rows.into_iter();
+    let values = values.map(|row| InOrder(ConfigurationValue::of(row, entity == "DEVICE")));
+    Ok(values.collect())
 }
 
 impl OutputType for Device {

@@ -70,8 +70,8 @@ use std::sync::Arc;
 
 use async_graphql::futures_util::stream::BoxStream;
 use async_graphql::{
-    ContextBase, Error, MergedObject, MergedSubscription, Request, Response, SDLExportOptions,
-    Schema,
+    Context, ContextBase, Error, MergedObject, MergedSubscription, Request, Response,
+    SDLExportOptions, Schema, SelectionField,
 };
 use futures_util::StreamExt;
 use tokio::sync::{Semaphore, watch};
@@ -375,6 +375,21 @@ fn loaders<'a, T>(ctx: &ContextBase<'a, T>) -> &'a Loaders {
 fn take<T>(ctx: &ContextBase<'_, T>, bytes: usize) -> Result<(), Error> {
     let taken = loaders(ctx).allowance().take(bytes);
     taken.map_err(|error| of_failed(api(ctx), &error))
+}
+
+/// Takes bytes for each time that what has them is asked for under a field, by the names of the fields down to
+/// it: under other keys it is rendered again.
+fn take_each_time(ctx: &Context<'_>, path: &[&str], bytes: usize) -> Result<(), Error> {
+    take(ctx, bytes.saturating_mul(times(ctx.field(), path)))
+}
+
+/// How often fields are asked for under a field, by the names of the fields down to them.
+fn times(field: SelectionField<'_>, path: &[&str]) -> usize {
+    let Some((name, path)) = path.split_first() else {
+        return 1;
+    };
+    let asked = field.selection_set().filter(|asked| asked.name() == *name);
+    asked.map(|asked| times(asked, path)).sum()
 }
 
 /// What a caller is told of whom nothing was recorded.

@@ -7,7 +7,8 @@ use entity::{
     configuration_desired, configuration_evidence_due, configuration_parameters,
     configuration_settings, configuration_values, devices, job_targets, jobs,
 };
-use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use futures_util::TryStreamExt;
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use serde_json::Value as Json;
 
 use super::gathered;
@@ -91,10 +92,11 @@ fn desired_bytes(row: &DesiredRow) -> usize {
 /// What is set of some parameters, on things with some ids or wherever.
 ///
 /// # Errors
-/// When the tables cannot be read.
+/// When the tables cannot be read, or the allowance does not suffice.
 pub async fn desired_of(
     store: &Store,
     (names, ids): (&[String], Option<Vec<String>>),
+    allowance: &Allowance,
 ) -> Result<Vec<DesiredRow>, StoreError> {
     let name = configuration_desired::Column::ParameterName;
     let among = is_among(name, List::Text(names.to_vec()), store.backend());
@@ -104,26 +106,57 @@ pub async fn desired_of(
     });
     let query = configuration_desired::Entity::find();
     let query = query.filter(Condition::all().add(among).add_option(ids));
-    query.all(store.readers()).await.doing(DESIRED)
+    let rows = query.stream(store.readers()).await;
+    gathered(rows.doing(DESIRED)?, (allowance, desired_bytes), DESIRED).await
 }
 
-/// The commands on a thing after one version and up to another, in their order.
+/// The type and id of a thing, and of its commands those after one version and up to another.
+pub type Commands<'a> = ((&'a str, &'a str), (i64, i64));
+
+/// Commands on a thing, in their order.
+///
+/// # Errors
+/// When the tables cannot be read, or the allowance does not suffice.
+pub async fn settings(
+    store: &Store,
+    commands: Commands<'_>,
+    allowance: &Allowance,
+) -> Result<Vec<SettingRow>, StoreError> {
+    let weight_bytes = |row: &SettingRow| {
+        let texts = [&row.value, &row.reason, &row.job_id];
+        let texts = texts.into_iter().flatten().map(String::len);
+        size_of_val(row) + row.parameter_name.len() + row.changed_by.len() + texts.sum::<usize>()
+    };
+    let rows = settings_of(commands).stream(store.readers()).await;
+    gathered(rows.doing(DESIRED)?, (allowance, weight_bytes), DESIRED).await
+}
+
+/// Looks at commands on a thing, one after another in their order.
 ///
 /// # Errors
 /// When the tables cannot be read.
-pub async fn settings(
+pub async fn each_setting(
     store: &Store,
-    (entity_type, entity_id): (&str, &str),
-    (after, upto): (i64, i64),
-) -> Result<Vec<SettingRow>, StoreError> {
-    let query = configuration_settings::Entity::find()
+    commands: Commands<'_>,
+    mut look: impl FnMut(SettingRow),
+) -> Result<(), StoreError> {
+    let rows = settings_of(commands).stream(store.readers()).await;
+    let mut rows = std::pin::pin!(rows.doing(DESIRED)?);
+    while let Some(row) = rows.try_next().await.doing(DESIRED)? {
+        look(row);
+    }
+    Ok(())
+}
+
+fn settings_of(commands: Commands<'_>) -> Select<configuration_settings::Entity> {
+    let ((entity_type, entity_id), (after, upto)) = commands;
+    configuration_settings::Entity::find()
         .filter(configuration_settings::Column::EntityType.eq(entity_type))
         .filter(configuration_settings::Column::EntityId.eq(entity_id))
         .filter(configuration_settings::Column::Version.gt(after))
         .filter(configuration_settings::Column::Version.lte(upto))
         .order_by_asc(configuration_settings::Column::Version)
-        .order_by_asc(configuration_settings::Column::Position);
-    query.all(store.readers()).await.doing(DESIRED)
+        .order_by_asc(configuration_settings::Column::Position)
 }
 
 /// The command of which one of some jobs tells devices.
@@ -433,9 +466,12 @@ pub async fn effective(
             (Source::System, rows("SYSTEM", SYSTEM)),
         ];
         let told = told_of.get(*id).map_or(&[][..], Vec::as_slice);
-        ((*id).to_owned(), resolve(&levels, &parameters, told))
+        let values = resolve(&levels, &parameters, told);
+        // what things inherit is there for each of them
+        allowance.take(values.iter().map(Effective::weight_bytes).sum())?;
+        Ok(((*id).to_owned(), values))
     });
-    Ok(resolved.collect())
+    resolved.collect()
 }
 
 /// What is set, by the type and id of the thing.

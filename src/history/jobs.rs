@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use entity::{device_status, devices, job_outcomes, job_targets, job_transitions, jobs, sites};
+use futures_util::TryStreamExt;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, ExprTrait, Order, PaginatorTrait, QueryFilter, QueryOrder,
@@ -32,15 +33,63 @@ pub async fn job(store: &Store, job_id: &str) -> Result<Option<JobRow>, StoreErr
 /// Jobs by their ids; those that there are.
 ///
 /// # Errors
-/// When the tables cannot be read.
-pub async fn by_ids(store: &Store, job_ids: &[String]) -> Result<Vec<JobRow>, StoreError> {
+/// When the tables cannot be read, or the allowance does not suffice.
+pub async fn by_ids(
+    store: &Store,
+    job_ids: Vec<String>,
+    allowance: &Allowance,
+) -> Result<Vec<JobRow>, StoreError> {
     if job_ids.is_empty() {
         return Ok(Vec::new());
     }
-    let ids = List::Text(job_ids.to_vec());
-    let among = is_among(jobs::Column::JobId, ids, store.backend());
+    let among = is_among(jobs::Column::JobId, List::Text(job_ids), store.backend());
     let query = jobs::Entity::find().filter(among);
+    let rows = query.stream(store.readers()).await.doing("read jobs")?;
+    gathered(rows, (allowance, job_bytes), "read jobs").await
+}
+
+fn job_bytes(row: &JobRow) -> usize {
+    let texts = [&row.payload, &row.plan, &row.created_by];
+    let texts = texts.into_iter().flatten().map(String::len);
+    size_of::<JobRow>() + row.job_id.len() + texts.sum::<usize>()
+}
+
+/// Those of some ids that are of jobs.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn known_among(store: &Store, job_ids: &[String]) -> Result<Vec<String>, StoreError> {
+    let ids = List::Text(job_ids.to_vec());
+    let query = jobs::Entity::find()
+        .select_only()
+        .column(jobs::Column::JobId)
+        .filter(is_among(jobs::Column::JobId, ids, store.backend()))
+        .into_tuple();
     query.all(store.readers()).await.doing("read jobs")
+}
+
+/// Looks at the plans of some jobs, one after another, by the ids of these.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn each_plan(
+    store: &Store,
+    job_ids: Vec<String>,
+    mut look: impl FnMut(String, Option<&str>),
+) -> Result<(), StoreError> {
+    let doing = "read the plans of jobs";
+    let ids = List::Text(job_ids);
+    let query = jobs::Entity::find()
+        .select_only()
+        .column(jobs::Column::JobId)
+        .column(jobs::Column::Plan)
+        .filter(is_among(jobs::Column::JobId, ids, store.backend()))
+        .into_tuple::<(String, Option<String>)>();
+    let mut rows = std::pin::pin!(query.stream(store.readers()).await.doing(doing)?);
+    while let Some((job_id, plan)) = rows.try_next().await.doing(doing)? {
+        look(job_id, plan.as_deref());
+    }
+    Ok(())
 }
 
 /// Outcomes by their positions, in the order of these.
@@ -115,12 +164,8 @@ pub async fn jobs_page(
         .order_by(at, order.clone())
         .order_by(id, order)
         .limit(limit);
-    let weight_bytes = |row: &JobRow| {
-        let payload_bytes = row.payload.as_ref().map_or(0, String::len);
-        size_of::<JobRow>() + row.job_id.len() + payload_bytes
-    };
     let rows = query.stream(store.readers()).await.doing("read jobs")?;
-    let mut rows = gathered(rows, (allowance, weight_bytes), "read jobs").await?;
+    let mut rows = gathered(rows, (allowance, job_bytes), "read jobs").await?;
     if page.from_end {
         rows.reverse();
     }
@@ -220,17 +265,18 @@ pub async fn targets_pages(
         .filter(page.within.of_targets(store.backend()))
         .filter(Condition::all().add_option(ended).add_option(after));
     let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
-    let weight_bytes = |row: &TargetRow| {
-        let texts = row.status.as_ref().map_or(0, String::len) + row.step.len();
-        size_of::<TargetRow>() + row.job_id.len() + texts
-    };
     let (first, order) = ((query, number, limit), [("ordinal", Order::Asc)]);
-    let rows = first_of_each(store, first, &order, (allowance, weight_bytes), doing).await?;
+    let rows = first_of_each(store, first, &order, (allowance, target_bytes), doing).await?;
     let mut pages: HashMap<String, Vec<TargetRow>> = HashMap::new();
     for row in rows {
         pages.entry(row.job_id.clone()).or_default().push(row);
     }
     Ok(pages)
+}
+
+fn target_bytes(row: &TargetRow) -> usize {
+    let texts = row.status.as_ref().map_or(0, String::len) + row.step.len();
+    size_of::<TargetRow>() + row.job_id.len() + texts
 }
 
 /// Some devices of some jobs.
@@ -308,18 +354,18 @@ fn of_jobs(store: &Store, job_ids: &[String]) -> Expr {
     is_among(job_targets::Column::JobId, ids, store.backend())
 }
 
-/// The open jobs that devices have been given and have not ended, with those jobs, the oldest first and
-/// behind a position: of one device, or of all within a part of the fleet.
+/// The devices that have been given open jobs and have not ended them, in the order in which they moved last
+/// and behind a position: one device, or all within a part of the fleet.
 ///
 /// # Errors
-/// When the tables cannot be read.
+/// When the tables cannot be read, or the allowance does not suffice.
 pub async fn commanded(
     store: &Store,
     (within, device_key): (&Within, Option<i64>),
     (after, limit): (Position, u64),
-) -> Result<Vec<(TargetRow, JobRow)>, StoreError> {
-    let rows = job_targets::Entity::find()
-        .find_also_related(jobs::Entity)
+    allowance: &Allowance,
+) -> Result<Vec<TargetRow>, StoreError> {
+    let query = job_targets::Entity::find()
         .filter(job_targets::Column::Status.is_null())
         .filter(job_targets::Column::Step.is_in(["ISSUED", "ACKNOWLEDGED"]))
         .filter(job_targets::Column::StepPosition.gt(after.0))
@@ -329,15 +375,12 @@ pub async fn commanded(
                 .add_option(device_key.map(|key| job_targets::Column::DeviceKey.eq(key))),
         )
         .order_by_asc(job_targets::Column::StepPosition)
-        .limit(limit)
-        .all(store.readers())
-        .await
-        .doing("read commands")?;
-    let found = rows.into_iter();
-    Ok(found
-        .filter_map(|(target, job)| Some((target, job?)))
-        .collect())
+        .limit(limit);
+    let rows = query.stream(store.readers()).await.doing(COMMANDS)?;
+    gathered(rows, (allowance, target_bytes), COMMANDS).await
 }
+
+const COMMANDS: &str = "read commands";
 
 /// Jobs that have not ended.
 ///

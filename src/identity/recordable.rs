@@ -165,9 +165,9 @@ async fn jobs_of(store: &Store, given: &[Given]) -> Result<HashMap<String, Vec<i
     }
     let ids: Vec<String> = ids.into_iter().map(str::to_owned).collect();
     let keys: Vec<i64> = devices_in(store.names(), given, Kind::JobOutcome).collect();
-    let known = jobs::by_ids(store, &ids).await?;
+    let known = jobs::known_among(store, &ids).await?;
     let targets = jobs::targets_among(store, &ids, &keys).await?;
-    let known = known.into_iter().map(|job| (job.job_id, Vec::new()));
+    let known = known.into_iter().map(|job_id| (job_id, Vec::new()));
     let mut of_jobs: HashMap<String, Vec<i64>> = known.collect();
     for target in targets {
         if let Some(devices) = of_jobs.get_mut(&target.job_id) {

@@ -4,7 +4,8 @@
 //! that ten thousand devices that wait cost nothing while nothing is for them. A queue that is full, or
 //! a log that could not be read, only means that its owner reads from the tables what is open.
 
-use std::collections::{HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,7 +20,7 @@ use crate::event::{Event, Instant, Position};
 use crate::history::Within;
 use crate::history::jobs::{self, JobRow, TargetRow};
 use crate::kinds::Kind;
-use crate::store::{Store, StoreError};
+use crate::store::{Allowance, Store, StoreError};
 use crate::telemetry::chain;
 
 /// Happenings that wait for somebody at most.
@@ -295,26 +296,77 @@ fn command_of(
 /// position; in the order in which they did, and so many at most.
 ///
 /// # Errors
-/// When the tables cannot be read.
+/// When the tables cannot be read, or the allowance does not suffice.
 pub async fn pending(
     store: &Store,
     of: (&Within, Option<i64>),
     (after, limit): (Position, usize),
+    allowance: &Allowance,
 ) -> Result<Vec<Command>, StoreError> {
     let limit = u64::try_from(limit.min(COMMANDS_MAX)).unwrap_or(u64::MAX);
-    let rows = jobs::commanded(store, of, (after, limit)).await?;
-    let mut known: HashMap<String, (Arc<JobRow>, Arc<Plan>)> = HashMap::new();
-    let mut commands = Vec::with_capacity(rows.len());
-    for (target, job) in rows {
-        let (job, plan) = known.entry(target.job_id.clone()).or_insert_with(|| {
-            let plan = Plan::of_text(job.plan.as_deref());
-            (Arc::new(job), Arc::new(plan))
+    let targets = jobs::commanded(store, of, (after, limit), allowance).await?;
+    commands_of(store, targets, allowance).await
+}
+
+/// The commands that are open to a device, the most urgent first and then the oldest; so many at most.
+///
+/// # Errors
+/// When the tables cannot be read, or the allowance does not suffice.
+pub async fn most_urgent(
+    store: &Store,
+    (within, device_key): (&Within, i64),
+    limit: usize,
+    allowance: &Allowance,
+) -> Result<Vec<Command>, StoreError> {
+    let all = (Position(0), u64::try_from(COMMANDS_MAX).unwrap_or(u64::MAX));
+    let of = (within, Some(device_key));
+    let mut targets = jobs::commanded(store, of, all, allowance).await?;
+    if targets.len() > limit {
+        // which they are is known by their plans: what they are to do is read of those alone
+        let mut priorities = HashMap::new();
+        let look = |job_id, plan: Option<&str>| {
+            priorities.insert(job_id, Plan::of_text(plan).priority);
+        };
+        jobs::each_plan(store, jobs_of(&targets), look).await?;
+        targets.sort_by_key(|one| {
+            let priority = priorities.get(&one.job_id).copied().unwrap_or_default();
+            (Reverse(priority), one.step_position)
         });
+        targets.truncate(limit);
+    }
+    let mut commands = commands_of(store, targets, allowance).await?;
+    commands.sort_by_key(|one| (Reverse(one.plan.priority), one.position));
+    Ok(commands)
+}
+
+/// The commands to some devices. Each job is read once, whatever the number of its devices.
+async fn commands_of(
+    store: &Store,
+    targets: Vec<TargetRow>,
+    allowance: &Allowance,
+) -> Result<Vec<Command>, StoreError> {
+    let known = jobs::by_ids(store, jobs_of(&targets), allowance).await?;
+    let known = known.into_iter().map(|job| {
+        let plan = Plan::of_text(job.plan.as_deref());
+        (job.job_id.clone(), (Arc::new(job), Arc::new(plan)))
+    });
+    let known: HashMap<String, (Arc<JobRow>, Arc<Plan>)> = known.collect();
+    let mut commands = Vec::with_capacity(targets.len());
+    for target in targets {
+        let Some((job, plan)) = known.get(&target.job_id) else {
+            continue;
+        };
         let device_id = store.id(target.device_key).await?;
         let device_id = device_id.as_deref().unwrap_or_default();
         commands.extend(open(&target, device_id, (job, plan)));
     }
     Ok(commands)
+}
+
+/// The ids of the jobs of some devices, each once.
+fn jobs_of(targets: &[TargetRow]) -> Vec<String> {
+    let ids: BTreeSet<&String> = targets.iter().map(|target| &target.job_id).collect();
+    ids.into_iter().cloned().collect()
 }
 
 fn open(

@@ -14,7 +14,7 @@ use super::{Answer, Command, CommandError, CommandId, acknowledge, complete};
 use crate::event::{Instant, Position, Provenance};
 use crate::history::Within;
 use crate::ingest::Ingest;
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 use crate::telemetry::chain;
 
 /// How often the devices that are at work are looked at.
@@ -121,7 +121,8 @@ impl Executor {
     async fn open(&self) -> Result<Agenda, StoreError> {
         let store = self.ingest.store();
         let (now, mut agenda) = (self.ingest.clock().now(), Agenda::default());
-        for command in pending(store, (&Within::Whole, None), ALL).await? {
+        let allowance = Store::own_allowance();
+        for command in pending(store, (&Within::Whole, None), ALL, &allowance).await? {
             agenda.put(now, Doing::Hears(command));
         }
         Ok(agenda)
@@ -171,7 +172,8 @@ impl Executor {
     /// Whether a command waits for its device still: it may have run out of time meanwhile.
     async fn is_open(&self, command: &Command) -> bool {
         let (store, key) = (self.ingest.store(), Some(command.device_key));
-        let open = pending(store, (&Within::Whole, key), ALL).await;
+        let allowance = Store::own_allowance();
+        let open = pending(store, (&Within::Whole, key), ALL, &allowance).await;
         open.is_ok_and(|open| open.iter().any(|one| one.id == command.id))
     }
 }

@@ -39,7 +39,9 @@ use crate::store::{AppendError, StoreError};
 pub use commands::{Answer, CommandError, CommandId, acknowledge, complete};
 pub(crate) use create::first_step;
 pub use create::{NewJob, create};
-pub use deliveries::{COMMANDS_MAX, Command, Deliveries, Followed, Happening, pending};
+pub use deliveries::{
+    COMMANDS_MAX, Command, Deliveries, Followed, Happening, most_urgent, pending,
+};
 pub use executor::{Executor, Played, Run};
 pub use moves::{cancel, pause, resume, retry};
 pub use orchestrator::Orchestrator;

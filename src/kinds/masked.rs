@@ -30,6 +30,12 @@ pub fn has_sealed(json: &Json) -> bool {
     }
 }
 
+/// Whether whoever sees a value of a sensitive parameter knows it: it is there, and neither sealed nor masked.
+#[must_use]
+pub fn is_readable(json: &Json) -> bool {
+    !json.is_null() && !is_sealed(json) && json.as_str() != Some(MASK)
+}
+
 /// A value as it is shown.
 #[must_use]
 pub fn masked(json: &Json) -> Cow<'_, Json> {

@@ -27,7 +27,7 @@ pub enum Code {
     UnknownField,
     /// There is no such kind, or sources may not record it.
     UnknownKind,
-    /// Whoever records it may not record this.
+    /// Whoever records it may not record this, or nobody may.
     NotAllowed,
     /// The device is not registered, and no more are registered by what is recorded of them.
     TooManyDevices,
@@ -64,7 +64,8 @@ impl Code {
         (
             Self::NotAllowed,
             "The caller may not record this: it is of no site or device that it reaches, or of a \
-             kind that it does not report.",
+             kind that it does not report; or nobody may, since it has a value of a sensitive \
+             parameter that can be read.",
         ),
         (
             Self::TooManyDevices,

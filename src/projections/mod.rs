@@ -14,6 +14,7 @@ mod rebuild;
 pub(crate) mod registry;
 mod runner;
 pub(crate) mod schedules;
+mod secrets;
 pub(crate) mod settings;
 mod status;
 mod stays;

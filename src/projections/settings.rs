@@ -10,10 +10,11 @@ use entity::{
 use futures_util::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
 
+use super::secrets::Secrets;
 use super::upsert::upsert;
 use crate::event::{Cell, Event, Fact};
 use crate::kinds::Kind;
-use crate::store::{Doing, Fold, Sql, StoreError, value_in_text};
+use crate::store::{Doing, Fold, Guard, Sql, StoreError, value_in_text};
 
 /// Folds registrations of parameters, settings and evidence.
 #[derive(Debug)]
@@ -42,6 +43,17 @@ impl Fold for Settings {
 
     fn changes(&self, fact: &Fact) -> Option<String> {
         (fact.kind != Kind::ConfigurationEvidence).then(|| CONFIGURED.to_owned())
+    }
+
+    fn guard<'a>(
+        &'a self,
+        tx: &'a DatabaseTransaction,
+        facts: &'a [&'a Fact],
+    ) -> BoxFuture<'a, Result<Option<Box<dyn Guard>>, StoreError>> {
+        Box::pin(async move {
+            let secrets = Secrets::read(tx, facts).await?;
+            Ok(secrets.map(|secrets| Box::new(secrets) as Box<dyn Guard>))
+        })
     }
 
     fn apply<'a>(

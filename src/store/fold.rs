@@ -5,7 +5,7 @@ use sea_orm::DatabaseTransaction;
 
 use super::error::StoreError;
 use crate::event::{Event, Fact};
-use crate::kinds::Kind;
+use crate::kinds::{Kind, Refusal};
 
 /// Folds events into tables of its own.
 ///
@@ -30,10 +30,30 @@ pub trait Fold: Send + Sync + std::fmt::Debug {
         None
     }
 
+    /// What keeps events of a batch out by what is folded, if any of them may be; whoever appends them. Only
+    /// asked of what is folded inside the appends.
+    fn guard<'a>(
+        &'a self,
+        tx: &'a DatabaseTransaction,
+        facts: &'a [&'a Fact],
+    ) -> BoxFuture<'a, Result<Option<Box<dyn Guard>>, StoreError>> {
+        let _ = (tx, facts);
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// Folds events of those kinds, in order of positions.
     fn apply<'a>(
         &'a self,
         tx: &'a DatabaseTransaction,
         events: &'a [&'a Event],
     ) -> BoxFuture<'a, Result<(), StoreError>>;
+}
+
+/// Keeps events out of a batch. What was recorded before is answered as it was then, and not asked about.
+pub trait Guard: Send + Sync {
+    /// Why an event is kept out, behind those of the batch that were placed so far.
+    fn refusal(&self, fact: &Fact) -> Option<Refusal>;
+
+    /// An event of the batch was given its place.
+    fn placed(&mut self, fact: &Fact);
 }

@@ -62,7 +62,7 @@ pub use backup::{BackedUp, BackupError, Restored, backup, restore};
 pub use claim::{Claim, ClaimError};
 pub use error::{Cause, StoreError};
 pub use faults::{Failing, Fault, Faults};
-pub use fold::Fold;
+pub use fold::{Fold, Guard};
 pub use identity::Identity;
 pub use metrics::Metrics;
 pub use migrations::{migrate_at as migrate, missing_at as missing_migrations};

@@ -13,7 +13,7 @@ use super::append::{AppendError, Appended, Effect, Outcome, Request};
 use super::commit;
 use super::duplicates::{self, Key, Look};
 use super::error::{Doing, StoreError};
-use super::fold::Fold;
+use super::fold::{Fold, Guard};
 use super::names::{EntityType, Names};
 use super::sql::Sql;
 use crate::event::{Cell, Event, Fact, Instant, NewEvent, Position};
@@ -24,6 +24,7 @@ pub(crate) struct Placing<'a> {
     tx: &'a DatabaseTransaction,
     names: &'a Names,
     folds: &'a [Arc<dyn Fold>],
+    guards: Vec<Box<dyn Guard>>,
     recorded_at: Instant,
     position: Position,
     known: HashMap<Key, Event>,
@@ -70,6 +71,7 @@ impl<'a> Placing<'a> {
             tx,
             names,
             folds,
+            guards: guards(tx, folds, requests).await?,
             recorded_at: now.max(last_recorded_at),
             position: head,
             known,
@@ -165,6 +167,10 @@ impl<'a> Placing<'a> {
             self.placed.duplicates += 1;
             return Ok(Outcome::Duplicate(first.position));
         }
+        let mut refusals = self.guards.iter().map(|guard| guard.refusal(&fact));
+        if let Some(refusal) = refusals.find_map(|refusal| refusal) {
+            return Ok(Outcome::Rejected(refusal));
+        }
         self.register(&mut fact).await?;
         self.position = self.position.next();
         let event = Event {
@@ -175,6 +181,9 @@ impl<'a> Placing<'a> {
         self.known.extend(key.map(|key| (key, event.clone())));
         for entity in changed(self.folds, &event.fact) {
             self.raise(entity);
+        }
+        for guard in &mut self.guards {
+            guard.placed(&event.fact);
         }
         self.placed.events.push(event);
         Ok(Outcome::Recorded(self.position))
@@ -302,6 +311,20 @@ async fn look_up_names(
         names.look_up(tx, entity, &ids).await?;
     }
     Ok(())
+}
+
+/// What keeps events of the requests out.
+async fn guards(
+    tx: &DatabaseTransaction,
+    folds: &[Arc<dyn Fold>],
+    requests: &[&Request],
+) -> Result<Vec<Box<dyn Guard>>, StoreError> {
+    let facts: Vec<&Fact> = events_of(requests).map(|new| &new.fact).collect();
+    let mut guards = Vec::new();
+    for fold in folds {
+        guards.extend(fold.guard(tx, &facts).await?);
+    }
+    Ok(guards)
 }
 
 /// The versions of the things that the requests change.

@@ -349,3 +349,54 @@ async fn whoever_follows_all_devices_hears_of_each_however_many_are_open() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_job_is_read_once_for_all_its_commands_and_told_as_often_as_there_is_room() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let device = |number: usize| {
+            let id = format!("till-x{number}");
+            json!({ "deviceRegistration": { "deviceId": id, "siteId": "market", "deviceType": "POS_TERMINAL" } })
+        };
+        app.record((0..900).map(device).collect()).await;
+        let payload = "x".repeat(65_000);
+        let large = json!({ "jobType": "CUSTOM", "name": "large", "payload": payload, "siteIds": ["market"] });
+        let job = made(app, large).await;
+        until(app, &job, |job| job["devicesIssued"].as_i64() >= Some(901)).await;
+        let fields: String = (0..16).map(|n| format!("p{n}: pendingCommands(first: 900) {{ commandId }} ")).collect();
+        let data = app.data(&format!("{{ {fields} }}")).await;
+        assert_eq!(data["p15"].as_array().unwrap().len(), 900);
+        let few = app.data("{ pendingCommands(first: 50) { payload } }").await;
+        assert_eq!(few["pendingCommands"][49]["payload"], payload.as_str());
+        for document in [
+            "{ a: pendingCommands(first: 600) { payload } b: pendingCommands(first: 600) { payload } }",
+            "{ pendingCommands(first: 600) { a: payload b: payload } }",
+        ] {
+            assert_eq!(app.code(document).await, "LIMIT_EXCEEDED");
+        }
+        // who follows them is told each, as one item after the other
+        let mut all = Followed::new(app, None).await;
+        for _ in 0..901 {
+            assert_eq!(all.next().await["payload"], payload.as_str());
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_more_commands_than_are_asked_for_a_device_is_given_the_most_urgent() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        for (name, priority) in [("a", "LOW"), ("b", "NORMAL"), ("c", "URGENT"), ("d", "URGENT"), ("e", "HIGH")] {
+            let input = json!({ "jobType": "CUSTOM", "name": name, "deviceIds": ["till-1"], "priority": priority });
+            let job = made(app, input).await;
+            until(app, &job, |job| job["devicesIssued"] == 1).await;
+        }
+        for (first, told) in [(2, "c d"), (3, "c d e"), (5, "c d e b a")] {
+            let document = format!("{{ pendingCommands(deviceId: \"till-1\", first: {first}) {{ jobType }} }}");
+            let data = app.data(&document).await;
+            assert_eq!(texts(&data["pendingCommands"], "jobType").join(" "), told);
+        }
+    })
+    .await;
+}

@@ -12,8 +12,13 @@ const ENDED: &str = "{ commandTransitions(first: 20, order: FIRST_RECORDED_FIRST
     in: [COMPLETED, FAILED, ERROR] } }) { nodes { jobType state errorCode result durationMs } } }";
 
 fn agent(database: &Database, server: &str) -> Program {
-    let folder = database.folder().display().to_string();
-    let (spool, log) = (format!("{folder}/spool"), format!("{folder}/till.log"));
+    let log = database.folder().join("till.log").display().to_string();
+    with_logs(database, server, &log)
+}
+
+/// An agent that may tell of some files, parted by commas.
+fn with_logs(database: &Database, server: &str, logs: &str) -> Program {
+    let spool = database.folder().join("spool").display().to_string();
     let arguments = [
         "agent",
         "--server",
@@ -27,7 +32,7 @@ fn agent(database: &Database, server: &str) -> Program {
         "--spool",
         &spool,
         "--log-file",
-        &log,
+        logs,
     ];
     Program::start(database.folder(), &arguments)
 }
@@ -110,4 +115,37 @@ async fn the_agent_does_what_it_is_commanded_and_refuses_what_it_does_not_know()
         "nothing is done twice"
     );
     drop(running);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_server_does_not_take_is_told_as_an_error_and_holds_nothing_up() {
+    let (database, api) = (Database::sqlite(), Api::new());
+    // names that are written in JSON with six bytes a character: an answer with all of them is too long
+    let name = |number: usize| format!("{}{number}", "\u{1}".repeat(240));
+    let logs: Vec<String> = (0..50)
+        .map(|number| database.folder().join(name(number)).display().to_string())
+        .collect();
+    std::fs::write(&logs[0], "one\n").unwrap();
+    let (_serving, server) = database.serve();
+    let _running = with_logs(&database, &server, &logs.join(","));
+    let known = "{ device(deviceId: \"till\") { deviceId } }";
+    api.until(&server, known, |data| !data["device"].is_null())
+        .await;
+    command(&api, &server, "LOG_COLLECTION", json!({})).await;
+    command(
+        &api,
+        &server,
+        "HEALTH_CHECK",
+        json!({ "checks": ["spool"] }),
+    )
+    .await;
+    let told = ended(&api, &server, 2).await;
+    let told: Vec<[&Value; 3]> = told
+        .iter()
+        .map(|end| [&end["jobType"], &end["state"], &end["errorCode"]])
+        .collect();
+    let collected = ["LOG_COLLECTION", "ERROR", "NOT_TAKEN"].map(Value::from);
+    let checked = ["HEALTH_CHECK".into(), "COMPLETED".into(), Value::Null];
+    assert!(told.contains(&collected.each_ref()), "{told:?}");
+    assert!(told.contains(&checked.each_ref()), "{told:?}");
 }

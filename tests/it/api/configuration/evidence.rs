@@ -1,7 +1,9 @@
 //! What a device measured in the hour before a change is frozen with it, and the hour after follows.
 
+use homepot_analytics::identity::Role;
 use serde_json::{Value, json};
 
+use super::super::access::{ask, grant, key};
 use super::super::app::{TestApp, at, on_each_database};
 use super::super::device_commands::{Followed, complete};
 use super::{done, parameters};
@@ -115,6 +117,36 @@ async fn an_hour_that_passed_while_the_server_was_stopped_is_told_when_it_is_bac
         let told = evidence(app, &command).await;
         assert_eq!(told["after"]["occurredAt"], at(60));
         assert_eq!(told["after"]["readings"], 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_a_device_that_was_moved_its_former_site_reads_nothing_that_came_later() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        parameters(app, &["volume"]).await;
+        app.record(json!([reading(-1, 40.0)])).await;
+        let command = apply(app, 1).await;
+        app.clock.advance_ms(60_000);
+        app.data("mutation { moveDevice(input: { deviceId: \"till-1\", siteId: \"market\" }) { userErrors { code } } }")
+            .await;
+        let mut socket = app.socket().await;
+        let followed = socket.subscribe(AFTER, json!({})).await;
+        app.clock.advance_ms(60 * 60_000);
+        socket.data(&followed).await;
+        app.close_to_strangers().await;
+        let document = "query($id: ID!) { changeEvidence(commandId: $id) { before { readings } after { readings } } }";
+        let request = json!({ "query": document, "variables": { "id": command } });
+        for (sites, told) in [
+            (["harbour"].as_slice(), json!({ "before": { "readings": 1 }, "after": null })),
+            (&["market"], Value::Null),
+            (&[], json!({ "before": { "readings": 1 }, "after": { "readings": 0 } })),
+        ] {
+            let key = key(app, grant(Role::Viewer, sites)).await;
+            let (_, answer) = ask(app, &key, request.clone()).await;
+            assert_eq!(answer["data"]["changeEvidence"], told, "{sites:?} {answer}");
+        }
     })
     .await;
 }

@@ -7,6 +7,7 @@ mod evidence;
 mod parameters;
 mod schedules;
 mod secrets;
+mod sizes;
 mod versions;
 
 use homepot_analytics::kinds::Kind;

@@ -5,10 +5,11 @@ use homepot_analytics::configuration::Keyring;
 use homepot_analytics::identity::Role;
 use homepot_analytics::store::{backup, restore};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::super::access::{ask, grant, key};
 use super::super::app::{TestApp, location, on_each_database, texts};
-use super::super::device_commands::{Followed, complete};
+use super::super::device_commands::{Followed, complete, made};
 use super::{changes, holds, register, set, setting};
 
 const SECRET: &str = "hunter2-is-no-password";
@@ -227,6 +228,112 @@ async fn a_secret_that_does_not_open_is_not_recorded_as_applied() {
         let data = app.data(outcomes).await;
         let outcome = json!({ "jobId": job, "status": "ERROR", "errorCode": "NOT_OPENED" });
         assert_eq!(data["jobOutcomes"]["nodes"], json!([outcome]));
+    })
+    .await;
+}
+
+/// That `till-1` has got another value of a parameter, as somebody else tells it.
+fn changed(parameter: &str, old: Value, new: Value) -> Value {
+    json!({ "configurationChange": { "entityType": "DEVICE", "entityId": "till-1", "parameterName": parameter,
+        "oldValue": old, "newValue": new, "changedBy": "somebody" } })
+}
+
+#[tokio::test]
+async fn a_secret_is_not_recorded_by_hand_either() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let mut before = changed("wifi", Value::Null, json!("before"));
+        before["configurationChange"]["eventId"] = json!(Uuid::now_v7());
+        app.record(json!([before])).await;
+        wifi(app).await;
+        let (secret, mask) = (json!(SECRET), json!("***"));
+        let outcomes = app
+            .outcomes(json!([
+                changed("wifi", Value::Null, secret.clone()),
+                changed("wifi", secret.clone(), mask.clone()),
+                changed("volume", Value::Null, secret.clone()),
+                changed("wifi", Value::Null, mask),
+                before,
+            ]))
+            .await;
+        let statuses = ["REJECTED", "REJECTED", "RECORDED", "RECORDED", "DUPLICATE"];
+        assert_eq!(texts(&outcomes, "status"), statuses, "{outcomes:#}");
+        for (index, field) in [(0, "newValue"), (1, "oldValue")] {
+            let refused = &outcomes[index];
+            assert_eq!(
+                (&refused["code"], &refused["field"]),
+                (&json!("NOT_ALLOWED"), &json!(field))
+            );
+            let message = refused["message"].as_str().unwrap();
+            assert!(
+                message.contains("setConfiguration") && !message.contains(SECRET),
+                "{message}"
+            );
+        }
+        let told = [
+            "till-1 wifi null>\"before\"".to_owned(),
+            format!("till-1 volume null>\"{SECRET}\""),
+            "till-1 wifi null>\"***\"".to_owned(),
+        ];
+        assert_eq!(changes(app).await, told);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_secret_does_not_slip_in_with_the_registration_of_its_parameter() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let events = json!([changed("wifi", Value::Null, json!(SECRET))]);
+        // some are recorded before, and none after
+        let mut positions = Vec::new();
+        let (_, outcomes) = tokio::join!(wifi(app), async {
+            let mut told = Vec::new();
+            for _ in 0..20 {
+                told.push(app.outcomes(events.clone()).await);
+            }
+            told
+        });
+        for outcome in &outcomes {
+            positions.extend(
+                outcome[0]["position"]
+                    .as_str()
+                    .map(|text| text.parse::<i64>().unwrap()),
+            );
+        }
+        let registered = "{ parameterRegistrations { nodes { position } } }";
+        let registered = app.data(registered).await;
+        let registered = registered["parameterRegistrations"]["nodes"][0]["position"]
+            .as_str()
+            .unwrap();
+        let registered: i64 = registered.parse().unwrap();
+        assert!(
+            positions.iter().all(|position| *position < registered),
+            "{positions:?} {registered}"
+        );
+        assert_eq!(outcomes[19][0]["status"], "REJECTED");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_job_told_before_its_parameter_was_registered_is_recorded_masked() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.record(json!([changed("wifi", Value::Null, json!("before"))]))
+            .await;
+        let mut device = Followed::new(app, Some("till-1")).await;
+        let payload = json!({ "parameters": { "wifi": SECRET } });
+        made(
+            app,
+            json!({ "jobType": "UPDATE_POS_CONFIG", "deviceIds": ["till-1"], "payload": payload }),
+        )
+        .await;
+        let id = device.told("till-1 1 ISSUED").await;
+        wifi(app).await;
+        assert!(complete(app, &id, "COMPLETED").await.is_empty());
+        let told = ["till-1 wifi null>\"before\"", "till-1 wifi \"***\">\"***\""];
+        assert_eq!(changes(app).await, told);
     })
     .await;
 }

@@ -1,8 +1,10 @@
 //! Versions of what is set: what is expected, repeats, and rolling back.
 
+use homepot_analytics::app::Access;
+use homepot_analytics::configuration::Keyring;
 use serde_json::{Value, json};
 
-use super::super::app::{on_each_database, texts};
+use super::super::app::{TestApp, on_each_database, texts};
 use super::{done, parameters, roll_back, set, setting, told};
 
 fn to(version: i64) -> Value {
@@ -176,6 +178,38 @@ async fn what_was_set_at_a_version_is_set_again_as_a_new_one() {
         insta::allow_duplicates! {
             insta::assert_snapshot!(data["configuration"], @r#"{"version":"6","versions":[{"changes":[{"parameterName":"a","value":null},{"parameterName":"c","value":null}],"rolledBackTo":"0","version":"6"},{"changes":[{"parameterName":"a","value":3},{"parameterName":"b","value":null},{"parameterName":"c","value":2}],"rolledBackTo":"3","version":"5"}]}"#);
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_may_not_be_set_there_any_more_is_not_set_again_either() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.restart_as(|start| {
+            start.access = Access::Open;
+            start.keyring = Keyring::read(&Keyring::new_key().unwrap()).unwrap();
+        })
+        .await;
+        let register = async |app: &TestApp, name: &str, scopes: &[&str]| {
+            let input = json!({ "parameterName": name, "schema": {}, "sensitive": name == "wifi", "scopes": scopes });
+            assert_eq!(super::register(app, input).await["userErrors"], json!([]));
+        };
+        for name in ["volume", "wifi"] {
+            register(app, name, &["SITE", "DEVICE"]).await;
+            done(app, "harbour", &[(name, json!(1))]).await;
+            done(app, "harbour", &[(name, Value::Null)]).await;
+        }
+        for (name, version) in [("volume", 1), ("wifi", 3)] {
+            register(app, name, &["DEVICE"]).await;
+            let document = "mutation($input: RollbackConfigurationInput!) { rollbackConfiguration(input: $input) {
+                userErrors { code field message } } }";
+            let data = app.data_with(document, json!({ "input": to(version) })).await;
+            let errors = &data["rollbackConfiguration"]["userErrors"];
+            let message = format!("{name} cannot be what it was: it is set on DEVICE by now");
+            assert_eq!(errors, &json!([{ "code": "INVALID", "field": "toVersion", "message": message }]));
+        }
+        assert_eq!(roll_back(app, to(0)).await["version"], "4", "to unset it is nothing else");
     })
     .await;
 }
