@@ -22,10 +22,15 @@ use crate::history::alerts::{self, AlertRow};
 use crate::history::{fleet, schedules};
 use crate::ingest::Ingest;
 use crate::kinds::Kind;
+use crate::schedule::{Dates, RANGE_DAYS_MAX};
 use crate::store::{Columns, EVENTS_MAX, EntityType, Place, Store, StoreError};
 
 /// Devices that were heard of this long before are watched; of those that were not, it is known.
 const REMEMBERED_MS: i64 = 7 * 24 * 3_600 * 1_000;
+
+/// Days before and after now of which the hours of dates are known. A device that may be silent for longer than
+/// a tenth of those before is judged by the days of the week for what is older.
+const HOURS_DAYS: (i64, i64) = (100, RANGE_DAYS_MAX);
 
 /// Reads the rules, the fleet, what was heard of it last, and the open alerts.
 pub(super) async fn evaluator(ingest: &Ingest) -> Result<Evaluator, AlertError> {
@@ -151,7 +156,8 @@ async fn read_hours(
     sites: &BTreeSet<i64>,
 ) -> Result<(), StoreError> {
     let sites: Vec<i64> = sites.iter().copied().collect();
-    let calendars = schedules::calendars_of_many(store, &sites).await?;
+    let dates = Dates::around(store.clock().now(), HOURS_DAYS);
+    let calendars = schedules::calendars(store, &sites, dates).await?;
     fleet.calendars.extend(calendars);
     Ok(())
 }

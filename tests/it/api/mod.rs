@@ -14,6 +14,7 @@ mod alike;
 mod app;
 mod bounds;
 mod budget;
+mod calendars;
 mod collection;
 mod commands;
 mod conditions;
