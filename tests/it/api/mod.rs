@@ -43,6 +43,7 @@ mod registry;
 mod requests;
 mod rollouts;
 mod roots;
+mod rule_changes;
 mod schedules;
 mod schema;
 mod selections;
