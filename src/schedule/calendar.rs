@@ -343,7 +343,7 @@ impl Calendar {
 
 /// When the clocks of a zone first show a local time, or the first second after a gap in which they would.
 /// Both are seconds since 1970, there and in UTC.
-fn first_shown(zone: Tz, local: i64) -> i64 {
+pub(crate) fn first_shown(zone: Tz, local: i64) -> i64 {
     match zone.from_local_datetime(&naive(local)) {
         MappedLocalTime::Single(time) | MappedLocalTime::Ambiguous(time, _) => time.timestamp(),
         MappedLocalTime::None => after_gap(zone, local),

@@ -18,6 +18,7 @@ use crate::kinds::{Refusal, check};
 use crate::projections::schedules::{day_of, entity_of};
 use crate::store::{AppendError, EntityType, Expect, Outcome, StoreError};
 
+pub(crate) use calendar::first_shown;
 pub use calendar::{
     Applied, Calendar, Hours, Interval, RANGE_DAYS_MAX, RangeError, Status, Window,
 };
