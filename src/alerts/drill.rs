@@ -46,6 +46,7 @@ impl Drill {
                 state_at: (Instant::OLDEST, Position::START),
                 provenance: Provenance::Simulated,
                 interval_seconds: None,
+                sign: None,
             };
             evaluator.fleet.devices.insert(key, device);
             let id = Arc::from(format!("device-{key}"));

@@ -12,7 +12,7 @@ use entity::{
 
 use super::failures::JobEnd;
 use super::fleet::{Device, Fleet, Scope};
-use super::gaps::{Gaps, LIVE_MS, Sign};
+use super::gaps::{CLOCK_SET_MS, Gaps, LIVE_MS, Sign};
 use super::rates::{Fault, Rates};
 use super::rule::{Failure, Rule};
 use super::runs::{Reading, Runs, apart_ms};
@@ -21,6 +21,9 @@ use super::verdict::Verdict;
 use crate::event::{Cell, Event, Instant};
 use crate::kinds::Kind;
 use crate::timers::Timers;
+
+/// How long the hours of sites are gone by: a day.
+const HOURS_HOLD_MS: i64 = 24 * 3_600 * 1_000;
 
 /// The rules that are enabled, with what they need to know.
 #[derive(Debug, Default)]
@@ -39,9 +42,15 @@ pub(super) struct Evaluator {
     pub(super) silenced: Timers<String>,
     /// What follows and is not recorded yet.
     pub(super) verdicts: Vec<Verdict>,
+    /// Since when it hears of the fleet without a break.
+    pub(super) heard_from: Instant,
+    /// When it was looked last what has lasted long enough.
+    pub(super) looked_at: Instant,
+    /// When the hours of all sites were read, or are to be read by now.
+    pub(super) hours_read_at: Instant,
     /// Sites whose hours are to be read anew.
     pub(super) rescheduled: BTreeSet<i64>,
-    /// Whether a rule has changed, so that all is to begin anew.
+    /// Whether a rule has changed, so that the rules are to be taken up anew.
     pub(super) is_outdated: bool,
 }
 
@@ -99,6 +108,7 @@ impl Evaluator {
             interval_seconds: interval,
             provenance: fact.provenance,
         };
+        known.heard_of(sign);
         for gaps in &mut self.gaps {
             gaps.hear(&self.fleet, sign, &mut self.verdicts);
         }
@@ -162,7 +172,11 @@ impl Evaluator {
         }
         device.state_at = at;
         let state = event.fact.cell(states::Column::NewState).text();
+        let was_in_maintenance = device.is_in_maintenance();
         device.state = state.map(str::to_owned);
+        if was_in_maintenance && !device.is_in_maintenance() {
+            device.counts_from(now);
+        }
         for gaps in &mut self.gaps {
             gaps.changed(&self.fleet, (key, now), &mut self.verdicts);
         }
@@ -188,6 +202,9 @@ impl Evaluator {
             if registered < device.registered {
                 return;
             }
+            if is_active && (!device.is_active || device.site != site) {
+                device.counts_from(now);
+            }
             device.registered = registered;
             device.site = site;
             device.is_active = is_active;
@@ -200,6 +217,7 @@ impl Evaluator {
                 state_at: (Instant::OLDEST, event.position),
                 provenance: event.fact.provenance,
                 interval_seconds: None,
+                sign: None,
             };
             self.fleet.devices.insert(key, device);
         }
@@ -217,14 +235,13 @@ impl Evaluator {
     /// The hours of sites were read anew.
     pub(super) fn renewed(&mut self, sites: &BTreeSet<i64>) {
         for gaps in &mut self.gaps {
-            for site in sites {
-                gaps.rescheduled(*site);
-            }
+            gaps.rescheduled(sites);
         }
     }
 
     /// Finds what has lasted long enough by now.
     pub(super) fn look(&mut self, now: Instant) {
+        self.follow_clock(now);
         for gaps in &mut self.gaps {
             gaps.look(&self.fleet, now, &mut self.verdicts);
         }
@@ -236,6 +253,25 @@ impl Evaluator {
         }
         for rates in &mut self.rates {
             rates.look(now, &mut self.verdicts);
+        }
+    }
+}
+
+impl Evaluator {
+    /// When the clock is set back, what was heard was heard by now. Hours are read for some days, and so are
+    /// read anew when one has passed, or the clock is as far from where it was.
+    fn follow_clock(&mut self, now: Instant) {
+        if now < self.looked_at.plus_ms(-CLOCK_SET_MS) {
+            self.heard_from = self.heard_from.min(now);
+            let devices = self.fleet.devices.values_mut();
+            for sign in devices.filter_map(|device| device.sign.as_mut()) {
+                sign.heard_at = sign.heard_at.min(now);
+            }
+        }
+        self.looked_at = now;
+        if (now.0 - self.hours_read_at.0).abs() >= HOURS_HOLD_MS * 1_000 {
+            self.hours_read_at = now;
+            self.rescheduled.extend(self.fleet.calendars.keys());
         }
     }
 }

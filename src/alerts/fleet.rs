@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::silence::Sign;
 use crate::event::{Instant, Position, Provenance};
 use crate::schedule::Calendar;
 
@@ -29,6 +30,8 @@ pub(super) struct Device {
     pub(super) provenance: Provenance,
     /// Every how many seconds it says that it reports, as far as that is believed.
     pub(super) interval_seconds: Option<i64>,
+    /// Its last sign of life, if there is one that counts.
+    pub(super) sign: Option<Sign>,
 }
 
 impl Device {
@@ -37,6 +40,22 @@ impl Device {
         let believed = seconds.map(|seconds| seconds.min(INTERVAL_SECONDS_MAX));
         self.interval_seconds = believed.or(self.interval_seconds);
         self.interval_seconds
+    }
+
+    /// Takes a sign of life.
+    pub(super) fn heard_of(&mut self, sign: Sign) {
+        let before = self.sign.map(|before| before.reported_at);
+        self.sign = Some(Sign {
+            reported_at: before.map_or(sign.reported_at, |before| before.max(sign.reported_at)),
+            ..sign
+        });
+    }
+
+    /// Its silence counts from now on: it is in use again, elsewhere, or nobody works on it any more.
+    pub(super) fn counts_from(&mut self, now: Instant) {
+        if let Some(sign) = &mut self.sign {
+            sign.heard_at = now;
+        }
     }
 
     /// Whether somebody works on it.
@@ -89,7 +108,7 @@ impl Fleet {
 }
 
 /// Which sites and devices a rule is for, by keys.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
     /// All.
     All,
@@ -199,6 +218,7 @@ mod tests {
             state_at: (Instant::OLDEST, Position::START),
             provenance: Provenance::Real,
             interval_seconds: None,
+            sign: None,
         };
         assert_eq!(device.reports_every(None), None);
         assert_eq!(device.reports_every(Some(600)), Some(600));

@@ -5,10 +5,11 @@
 //! which the others run out too if the whole site is silent: so that is one alert and not one for each
 //! device. It does no I/O and reads no clock.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::fleet::{Fleet, Scope};
+use super::renew::Watches;
 use super::rule::{Gap, Rule};
 pub(super) use super::silence::{Sign, Told};
 use super::silence::{Silence, Site, Watched};
@@ -23,7 +24,7 @@ const LOOKED_BACK_MS: i64 = 14 * 24 * 3_600 * 1_000;
 /// The same in times that the device may be silent: a site is at work in a tenth of all time at least.
 const LOOKED_BACK_LIMITS: i64 = 10;
 /// A clock that goes back by more than this has been set.
-const CLOCK_SET_MS: i64 = 1_000;
+pub(super) const CLOCK_SET_MS: i64 = 1_000;
 
 /// The silence of devices by one rule.
 #[derive(Debug)]
@@ -68,9 +69,9 @@ impl Gaps {
         }
     }
 
-    /// Begins with a device that was heard of before: it is given one of its intervals at least to be
-    /// heard of again, since it was nobody who could hear it.
-    pub(super) fn remember(&mut self, fleet: &Fleet, sign: Sign, told: Told, now: Instant) {
+    /// Begins with a device that was heard of before. From the instant on from which signs are heard it is
+    /// given one of its intervals at least to be heard of again, since before that nobody could hear it.
+    pub(super) fn remember(&mut self, fleet: &Fleet, sign: Sign, told: Told, heard_from: Instant) {
         let Some(site) = self.site_of(fleet, sign.device) else {
             return;
         };
@@ -82,7 +83,7 @@ impl Gaps {
             provenance: sign.provenance,
             silence: Silence::None,
         };
-        let again_by = now.plus_ms(2 * watched.held_ms());
+        let again_by = heard_from.plus_ms(2 * watched.held_ms());
         self.count(sign.device, watched);
         if !self.counts(fleet, sign.device) {
             self.uncount(sign.device);
@@ -232,13 +233,12 @@ impl Gaps {
         self.due.set(key, now.plus_ms(self.limit_ms(key)));
     }
 
-    /// The hours of a site have changed: what was put off until it is at work again is looked at anew.
-    pub(super) fn rescheduled(&mut self, site: i64) {
-        let at_site = self
-            .devices
-            .iter()
-            .filter(|(_, watched)| watched.site == site && watched.silence == Silence::None);
-        let due = at_site.map(|(key, watched)| (*key, watched.heard_at));
+    /// The hours of sites are other ones: what was put off until they are at work again is looked at anew.
+    pub(super) fn rescheduled(&mut self, sites: &BTreeSet<i64>) {
+        let at_sites = self.devices.iter().filter(|(_, watched)| {
+            watched.silence == Silence::None && sites.contains(&watched.site)
+        });
+        let due = at_sites.map(|(key, watched)| (*key, watched.heard_at));
         for (key, heard_at) in due.collect::<Vec<_>>() {
             self.due.set(key, heard_at.plus_ms(self.limit_ms(key)));
         }
@@ -467,6 +467,20 @@ impl Gaps {
         for site in self.sites.values_mut() {
             site.heard_at = site.heard_at.min(now);
         }
+    }
+}
+
+impl Watches for Gaps {
+    fn rule(&self) -> &Arc<Rule> {
+        &self.rule
+    }
+
+    fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    fn go_on(&mut self, rule: Arc<Rule>) {
+        self.rule = rule;
     }
 }
 

@@ -21,6 +21,7 @@ fn fleet(devices: &[(i64, i64)]) -> Fleet {
             state_at: (Instant::OLDEST, Position::START),
             provenance: Provenance::Real,
             interval_seconds: None,
+            sign: None,
         };
         (*key, device)
     };

@@ -17,6 +17,7 @@ mod rates;
 mod reach;
 mod recall;
 mod record;
+mod renew;
 pub mod rule;
 mod rules;
 mod runs;

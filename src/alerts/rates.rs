@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::fleet::{Fleet, Scope};
+use super::renew::Watches;
 use super::rule::{ErrorRate, Per, Rule};
 use super::verdict::{Begin, Cause, End, Verdict};
 use crate::event::{Instant, Position, Provenance};
@@ -31,6 +32,20 @@ pub(super) struct Rates {
     newest: HashMap<Cause, BTreeSet<(Instant, Position)>>,
     told: HashSet<Cause>,
     due: Timers<Cause>,
+}
+
+impl Watches for Rates {
+    fn rule(&self) -> &Arc<Rule> {
+        &self.rule
+    }
+
+    fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    fn go_on(&mut self, rule: Arc<Rule>) {
+        self.rule = rule;
+    }
 }
 
 impl Rates {

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use entity::device_state_history as change;
 
-use super::begin::{Open, cause_of};
 use super::evaluate::Evaluator;
 use super::rates::{Fault, at_least};
 use super::record;
+use super::renew::{Open, cause_of};
 use super::runs::apart_ms;
 use super::verdict::{Cause, Verdict};
 use crate::event::{Event, Instant, Position, Provenance};
@@ -32,15 +32,16 @@ pub(super) async fn all(
     now: Instant,
 ) -> Result<(), StoreError> {
     for row in open.rows {
-        if let Some(until) = row.silenced_until.filter(|_| row.state == "SILENCED") {
-            evaluator.silenced.set(row.alert_id.clone(), Instant(until));
-        }
         let runs = evaluator.runs.iter_mut();
         let mut of_rule = runs.filter(|runs| runs.rule_id() == row.rule_id);
         if let (Some(runs), Some(key)) = (of_rule.next(), row.device_key) {
             let device = evaluator.fleet.devices.get(&key);
             let interval = device.and_then(|device| device.interval_seconds);
-            let measured_by = now.plus_ms(apart_ms(interval));
+            let sign = device.and_then(|device| device.sign);
+            let heard_at = sign.map_or(evaluator.heard_from, |sign| {
+                sign.heard_at.max(evaluator.heard_from)
+            });
+            let measured_by = heard_at.min(now).plus_ms(apart_ms(interval));
             runs.remember(key, Instant(row.started_at), measured_by);
         }
     }

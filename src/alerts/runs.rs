@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::fleet::{Fleet, Scope};
+use super::renew::Watches;
 use super::rule::{Metric, Rule};
 use super::verdict::{Begin, Cause, End, Verdict};
 use crate::event::Instant;
@@ -69,6 +70,20 @@ pub(super) struct Runs {
     due: Timers<i64>,
     /// Readings with which a device may have been beyond for long enough.
     pub(super) candidates: Vec<Reading>,
+}
+
+impl Watches for Runs {
+    fn rule(&self) -> &Arc<Rule> {
+        &self.rule
+    }
+
+    fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    fn go_on(&mut self, rule: Arc<Rule>) {
+        self.rule = rule;
+    }
 }
 
 impl Runs {

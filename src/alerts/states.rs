@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::fleet::{Fleet, Scope};
+use super::renew::Watches;
 use super::rule::{InState, Rule};
 use super::verdict::{Begin, Cause, End, Verdict};
 use crate::event::Instant;
@@ -18,6 +19,20 @@ pub(super) struct States {
     /// Devices that are in one of the states, since when, and whether there is an alert of it.
     within: HashMap<i64, (Instant, bool)>,
     due: Timers<i64>,
+}
+
+impl Watches for States {
+    fn rule(&self) -> &Arc<Rule> {
+        &self.rule
+    }
+
+    fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    fn go_on(&mut self, rule: Arc<Rule>) {
+        self.rule = rule;
+    }
 }
 
 impl States {

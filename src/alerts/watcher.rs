@@ -3,6 +3,7 @@
 //! It goes on from a checkpoint, which moves only when all that follows from what is before it is
 //! recorded: killed anywhere it misses nothing, and what it says again is recorded once.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use tokio::sync::watch as channel;
@@ -10,8 +11,9 @@ use tokio::time::{Instant as Moment, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::evaluate::Evaluator;
-use super::{AlertError, begin, judge, record};
+use super::{AlertError, begin, judge, record, renew};
 use crate::event::{Instant, Position};
+use crate::history::alerts;
 use crate::ingest::Ingest;
 use crate::kinds::Kind;
 use crate::projections::checkpoint;
@@ -74,16 +76,13 @@ impl Watcher {
                 () = stop.cancelled() => return,
                 followed = self.follow() => followed,
             };
-            let Err(error) = followed else {
-                // a rule has changed
-                continue;
-            };
+            let Err(error) = followed;
             FAILING.failed(self.ingest.store(), &error, &stop).await;
         }
     }
 
-    /// Follows the log until a rule changes.
-    async fn follow(&mut self) -> Result<(), AlertError> {
+    /// Follows the log.
+    async fn follow(&mut self) -> Result<Infallible, AlertError> {
         let store = &self.ingest.store().clone();
         self.marked = self.beginning(store).await?;
         let from = self.marked;
@@ -108,11 +107,11 @@ impl Watcher {
                     for event in events? {
                         evaluator.hear(&event, now);
                     }
-                    begin::reschedule(store, &mut evaluator).await?;
                     judge::pending(store, &mut evaluator).await?;
                 },
                 _ = looks.tick() => look = Some((self.ingest.clock().now(), store.head())),
             }
+            begin::reschedule(store, &mut evaluator, self.ingest.clock().now()).await?;
             // silence is judged when all that was recorded until then has been heard
             if let Some((now, _)) = look.take_if(|(_, head)| tail.position() >= *head) {
                 evaluator.look(now);
@@ -122,11 +121,13 @@ impl Watcher {
                 }
             }
             self.record(&mut evaluator).await?;
-            self.mark(store, &tail).await?;
-            if evaluator.is_outdated {
-                checkpoint::advance(store, CHECKPOINT, tail.position()).await?;
-                return Ok(());
+            if std::mem::take(&mut evaluator.is_outdated) {
+                let now = self.ingest.clock().now();
+                let open = alerts::open(store).await?;
+                renew::rules(store, &mut evaluator, &open, now).await?;
+                self.record(&mut evaluator).await?;
             }
+            self.mark(store, &tail).await?;
         }
     }
 

@@ -1,23 +1,28 @@
 //! How a site stands at an instant, and its hours over a range: its schedule, read in its time zone.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_graphql::registry::{MetaField, Registry};
 use async_graphql::{
-    Context, Enum, Error, ID, Object, OutputType, ServerResult, SimpleObject, Value,
+    ComplexObject, Context, Enum, Error, ID, Object, OutputType, ServerResult, SimpleObject, Value,
 };
+use dataloader::BatchFn;
 
 use super::commands::{EventOf, SITE_SCHEDULE};
 use super::error::bad_input;
 use super::fleet::Site;
-use super::loaders::ScheduleKey;
+use super::loaders::{EventKey, Loaded, Reads};
 use super::meta::{field_with, input};
 use super::order::InOrder;
 use super::query::site_of;
 use super::scalars::{Date, DateTime, LocalTime};
 use super::{api, loaders, of_failed, take};
-use crate::event::{Event, Instant};
-use crate::schedule::{Calendar, Hours, Interval, RANGE_DAYS_MAX, RangeError, Status};
+use crate::event::Instant;
+use crate::history::schedules;
+use crate::kinds::Kind;
+use crate::schedule::{Calendar, Dates, Hours, Interval, RANGE_DAYS_MAX, RangeError, Status};
+use crate::store::{Columns, Place};
 
 /// Rows at most of the hours of one site.
 const HOURS_MAX: usize = 5_000;
@@ -62,6 +67,7 @@ struct SiteStatusChange {
 
 /// How a site stands at an instant, by the schedule that holds now.
 #[derive(Debug, SimpleObject)]
+#[graphql(complex)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a field of its own in the schema"
@@ -90,8 +96,23 @@ pub(super) struct SiteStatus {
     /// The date to which the row that applies belongs: that of the day before, as long as its hours after
     /// midnight last.
     date: Date,
+    /// Where the row is that applies.
+    #[graphql(skip)]
+    place: Option<Place>,
+}
+
+#[ComplexObject]
+impl SiteStatus {
     /// The row that applies: that of the date, else that of its day of the week; null when there is none.
-    schedule: Option<EventOf<SITE_SCHEDULE>>,
+    async fn schedule(&self, ctx: &Context<'_>) -> Result<Option<EventOf<SITE_SCHEDULE>>, Error> {
+        let Some(place) = self.place else {
+            return Ok(None);
+        };
+        let key = EventKey(Kind::SiteSchedule, place, Columns::ALL);
+        let row = loaders(ctx).events.load(key).await;
+        let row = row.map_err(|error| of_failed(api(ctx), &error))?;
+        Ok(row.map(EventOf))
+    }
 }
 
 /// A stretch of time in which a site is open, is busy, or may be disturbed: from its start on, and no longer
@@ -129,16 +150,12 @@ fn change_of(calendar: &Calendar, at: Instant) -> SiteStatusChange {
 }
 
 impl SiteStatus {
-    fn new(calendar: &Calendar, rows: &[Arc<Event>], at: Instant) -> Self {
+    fn new(calendar: &Calendar, at: Instant) -> Self {
         let status = calendar.status_at(at);
         let change = |at: Instant| InOrder(change_of(calendar, at));
         let local = calendar.local(at);
         let applied = calendar.applied_at(at);
         let date = applied.map_or(local.date(), |applied| applied.date);
-        let row = applied.and_then(|applied| {
-            let mut rows = rows.iter();
-            rows.find(|row| row.position == applied.position)
-        });
         Self {
             at: DateTime(at),
             state: state_of(&status),
@@ -151,7 +168,7 @@ impl SiteStatus {
             local_time: LocalTime(local.format("%H:%M:%S").to_string()),
             local_date: Date(local.date().to_string()),
             date: Date(date.to_string()),
-            schedule: row.map(Arc::clone).map(EventOf),
+            place: applied.map(|applied| applied.place),
         }
     }
 }
@@ -167,12 +184,47 @@ impl From<Interval> for OperatingHours {
     }
 }
 
-/// The calendar of a site with its rows, together with those of the others that the request asks for.
-async fn calendar(ctx: &Context<'_>, site: &Site) -> Result<(Calendar, Vec<Arc<Event>>), Error> {
-    let rows = loaders(ctx).schedules.load(ScheduleKey(site.0.site_key));
-    let rows = rows.await.map_err(|error| of_failed(api(ctx), &error))?;
-    let calendar = Calendar::new(&site.0.time_zone, rows.iter().map(Arc::as_ref));
-    Ok((calendar, rows))
+/// A site by its key, its time zone, and the dates for which its calendar is read.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct CalendarKey(i64, String, Dates);
+
+impl BatchFn<CalendarKey, Loaded<Arc<Calendar>>> for Reads {
+    async fn load(&mut self, keys: &[CalendarKey]) -> HashMap<CalendarKey, Loaded<Arc<Calendar>>> {
+        let mut of_dates: HashMap<Dates, HashMap<i64, String>> = HashMap::new();
+        for CalendarKey(site, zone, dates) in keys {
+            let zones = of_dates.entry(*dates).or_default();
+            zones.insert(*site, zone.clone());
+        }
+        let mut read = HashMap::with_capacity(of_dates.len());
+        for (dates, zones) in of_dates {
+            let of_zones =
+                schedules::calendars_of_zones(&self.store, zones, dates, &self.allowance);
+            let calendars = of_zones.await.map(|calendars| {
+                let shared = calendars.into_iter();
+                let shared = shared.map(|(site, calendar)| (site, Arc::new(calendar)));
+                shared.collect::<HashMap<_, _>>()
+            });
+            read.insert(dates, calendars.map_err(Arc::new));
+        }
+        let of = |key: &CalendarKey| {
+            let CalendarKey(site, zone, dates) = key;
+            let calendar = match read.get(dates) {
+                Some(Ok(calendars)) => calendars.get(site).map(Arc::clone),
+                Some(Err(error)) => return (key.clone(), Err(Arc::clone(error))),
+                None => None,
+            };
+            let calendar = calendar.unwrap_or_else(|| Arc::new(Calendar::of_zone(zone)));
+            (key.clone(), Ok(calendar))
+        };
+        keys.iter().map(of).collect()
+    }
+}
+
+/// The calendar of a site for some dates, together with those of the others that the request asks for.
+async fn calendar(ctx: &Context<'_>, site: &Site, dates: Dates) -> Result<Arc<Calendar>, Error> {
+    let key = CalendarKey(site.0.site_key, site.0.time_zone.clone(), dates);
+    let calendar = loaders(ctx).calendars.load(key).await;
+    calendar.map_err(|error| of_failed(api(ctx), &error))
 }
 
 async fn status(
@@ -181,8 +233,10 @@ async fn status(
     at: Option<DateTime>,
 ) -> Result<InOrder<SiteStatus>, Error> {
     let at = at.map_or_else(|| loaders(ctx).now(), |at| at.0);
-    let (calendar, rows) = calendar(ctx, site).await?;
-    Ok(InOrder(SiteStatus::new(&calendar, &rows, at)))
+    // what changes next is looked for as far ahead, and from there on once more
+    let dates = Dates::around(at, (0, 2 * RANGE_DAYS_MAX));
+    let calendar = calendar(ctx, site, dates).await?;
+    Ok(InOrder(SiteStatus::new(&calendar, at)))
 }
 
 async fn operating_hours(
@@ -190,7 +244,11 @@ async fn operating_hours(
     site: &Site,
     (from, to): (DateTime, DateTime),
 ) -> Result<Vec<InOrder<OperatingHours>>, Error> {
-    let (calendar, _) = calendar(ctx, site).await?;
+    // a range that is refused needs no dates
+    let until =
+        to.0.min(from.0.plus_ms(RANGE_DAYS_MAX * 86_400_000))
+            .max(from.0);
+    let calendar = calendar(ctx, site, Dates::between(from.0, until)).await?;
     let intervals = calendar.intervals(from.0, to.0).map_err(|error| {
         bad_input(match error {
             RangeError::Empty => "`to` is not after `from`".to_owned(),

@@ -65,7 +65,10 @@ pub(super) enum JobStartInput {
     InMaintenanceWindow(bool),
     /// Again and again, in the time of each site: a cron expression of five fields (minute, hour, day of
     /// the month, month, day of the week). Each time is a job of its own, for the devices that the
-    /// selection finds then.
+    /// selection finds then. Where clocks change: with some hours of the day, in whichever way they are
+    /// written, each time comes once a day; those that the clocks skip come together at the first instant
+    /// after the gap, and one that they show twice comes at the first. With every hour, it comes whenever
+    /// the clocks show one of its minutes.
     Cron(String),
 }
 

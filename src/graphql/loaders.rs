@@ -13,6 +13,7 @@ use super::budget::ROWS_MAX;
 use super::connection::Asked;
 use super::error::{ErrorCode, error};
 use super::fleet::{DeviceRow, SiteRow, devices_by_key, sites_by_key};
+use super::hours::CalendarKey;
 use super::open_alerts::OpenAlertsKey;
 use super::page_keys::{CountKey, PageKey, grouped};
 use crate::clock::Clock;
@@ -25,6 +26,7 @@ use crate::history::jobs::{self, TargetRow, TargetsPage};
 use crate::history::readings;
 use crate::history::schedules;
 use crate::kinds::Kind;
+use crate::schedule::Calendar;
 use crate::store::{Allowance, Columns, EntityType, Place, Store, StoreError};
 
 pub(super) type Loaded<T> = Result<T, Arc<StoreError>>;
@@ -40,6 +42,7 @@ pub(super) struct Loaders {
     pub(super) site_devices: Loader<SiteDevicesKey, Loaded<Vec<Arc<DeviceRow>>>, Reads>,
     pub(super) site_counts: Loader<SiteDevicesKey, Loaded<u64>, Reads>,
     pub(super) schedules: Loader<ScheduleKey, Loaded<Vec<Arc<Event>>>, Reads>,
+    pub(super) calendars: Loader<CalendarKey, Loaded<Arc<Calendar>>, Reads>,
     pub(super) configurations: Loader<ConfigurationKey, Loaded<Vec<ValueRow>>, Reads>,
     pub(super) targets: Loader<TargetsKey, Loaded<Vec<TargetRow>>, Reads>,
     pub(super) names: Loader<NameKey, Loaded<()>, Reads>,
@@ -90,6 +93,7 @@ impl Loaders {
             site_devices: loader(reads()),
             site_counts: loader(reads()),
             schedules: loader(reads()),
+            calendars: loader(reads()),
             configurations: loader(reads()),
             targets: loader(reads()),
             names: loader(reads()),

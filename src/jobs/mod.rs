@@ -12,6 +12,7 @@ mod away;
 mod bars;
 mod commands;
 mod create;
+mod cron;
 mod deliveries;
 mod endings;
 mod executor;
@@ -39,6 +40,7 @@ use crate::store::{AppendError, StoreError};
 pub use commands::{Answer, CommandError, CommandId, acknowledge, complete};
 pub(crate) use create::first_step;
 pub use create::{NewJob, create};
+pub use cron::read_cron;
 pub use deliveries::{
     COMMANDS_MAX, Command, Deliveries, Followed, Happening, most_urgent, pending,
 };
@@ -52,7 +54,7 @@ pub use plan::{
     BACKOFF_SECONDS_MAX, BATCH_MAX, PAUSE_SECONDS_MAX, Plan, Priority, RETRIES_MAX, Start,
     TIME_TO_LIVE_SECONDS_MAX, TIMEOUT_SECONDS_MAX,
 };
-pub use recurrence::{first_time, read_cron};
+pub use recurrence::first_time;
 pub use selection::{Conditions, NotThere, Selection};
 pub use windows::first_window;
 

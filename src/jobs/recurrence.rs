@@ -1,18 +1,16 @@
 //! Jobs that recur: each time is a job of its own, at an instant of each time zone in which there are
 //! devices of it.
 //!
-//! A time that the clock of a zone skips is the first instant after the gap; one that it has twice is
-//! its first. A time that was missed, since no server ran, is made up for an hour; what is older is not.
+//! What its times are on days on which clocks change, [`super::cron`] says. A time that was missed, since no
+//! server ran, is made up for an hour; what is older is not.
 
 use std::collections::{HashMap, HashSet};
 
-use chrono::TimeZone;
 use chrono_tz::Tz;
-use croner::Cron;
-use croner::parser::{CronParser, Seconds, Year};
 use uuid::Uuid;
 
 use super::create::create_on;
+use super::cron::{next_after, read_cron, times};
 use super::orchestrator::SOURCE;
 use super::standing::Standing;
 use super::{JobError, NewJob, Plan, Selection, Start};
@@ -28,35 +26,6 @@ const MISSED_MS_MAX: i64 = 3_600_000;
 const LOOK_EVERY_MS: i64 = 60_000;
 /// Namespace of the ids of the jobs that a job recurs as.
 const TIMES: Uuid = Uuid::from_u128(0x7d2e_0f6b_3f0c_4c8e_8a52_19e4_5b64_02a1);
-
-/// Reads a cron expression.
-///
-/// # Errors
-/// Why it is none, for people.
-pub fn read_cron(text: &str) -> Result<Cron, String> {
-    let parser = CronParser::builder()
-        .seconds(Seconds::Disallowed)
-        .year(Year::Disallowed)
-        .build();
-    let told = |error: croner::errors::CronError| format!("cron is no cron expression: {error}");
-    let cron = parser.parse(text).map_err(told)?;
-    let year_2000 = Tz::UTC.timestamp_opt(946_684_800, 0).earliest();
-    let comes = year_2000.is_some_and(|from| cron.find_next_occurrence(&from, true).is_ok());
-    if comes {
-        Ok(cron)
-    } else {
-        Err("cron never comes: there is no such day".to_owned())
-    }
-}
-
-/// The last time at or before an instant, and the first one after it.
-pub(super) fn times(cron: &Cron, zone: Tz, now: Instant) -> (Option<Instant>, Option<Instant>) {
-    let here = now.date_time().with_timezone(&zone);
-    let instant = |time: chrono::DateTime<Tz>| Instant(time.timestamp_micros());
-    let last = cron.find_previous_occurrence(&here, true).ok();
-    let next = cron.find_next_occurrence(&here, false).ok();
-    (last.map(instant), next.map(instant))
-}
 
 /// The first time of a job that recurs, in the zones of the sites of some devices.
 ///
@@ -79,7 +48,7 @@ pub async fn first_time(
         if of_zone.is_disjoint(&sites) {
             continue;
         }
-        if let (_, Some(next)) = times(&cron, zone, now) {
+        if let Some(next) = next_after(&cron, zone, now) {
             first = Some(first.map_or(next, |first| first.min(next)));
         }
     }
@@ -101,17 +70,17 @@ pub(super) async fn recur(
     let Ok(cron) = read_cron(text) else {
         return Ok(look_at);
     };
+    let made_up = now
+        .plus_ms(-MISSED_MS_MAX)
+        .max(Instant(standing.job.created_at));
     let store = ingest.store();
     let within = plan.within(store).await?;
     for (zone, sites) in zones(store).await? {
-        let (last, next) = times(&cron, zone, now);
+        let (last, next) = times(&cron, zone, (made_up, now));
         if let Some(next) = next {
             look_at = look_at.min(next);
         }
-        let made_up = now
-            .plus_ms(-MISSED_MS_MAX)
-            .max(Instant(standing.job.created_at));
-        let Some(last) = last.filter(|last| *last >= made_up) else {
+        let Some(last) = last else {
             continue;
         };
         let name = format!("{}/{zone}/{}", standing.job.job_id, last.0);
@@ -177,46 +146,4 @@ async fn devices(
         }
     }
     Ok(devices)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(text: &str) -> Instant {
-        Instant::parse(text).unwrap()
-    }
-
-    #[test]
-    fn a_time_is_that_of_the_zone_on_both_sides_of_a_change_of_its_clock() {
-        let cron = read_cron("0 3 * * *").unwrap();
-        let berlin = Tz::Europe__Berlin;
-        let (last, next) = times(&cron, berlin, at("2026-03-28T12:00:00Z"));
-        assert_eq!(last, Some(at("2026-03-28T02:00:00Z")));
-        assert_eq!(next, Some(at("2026-03-29T01:00:00Z")));
-    }
-
-    #[test]
-    fn a_time_that_the_clock_skips_is_the_first_instant_after_the_gap() {
-        let cron = read_cron("30 2 * * *").unwrap();
-        let (_, next) = times(&cron, Tz::Europe__Berlin, at("2026-03-28T12:00:00Z"));
-        assert_eq!(next, Some(at("2026-03-29T01:00:00Z")));
-    }
-
-    #[test]
-    fn a_time_that_the_clock_has_twice_comes_once() {
-        let cron = read_cron("30 2 * * *").unwrap();
-        let (_, first) = times(&cron, Tz::Europe__Berlin, at("2026-10-24T12:00:00Z"));
-        assert_eq!(first, Some(at("2026-10-25T00:30:00Z")));
-        let (last, next) = times(&cron, Tz::Europe__Berlin, at("2026-10-25T01:45:00Z"));
-        assert_eq!(last, Some(at("2026-10-25T00:30:00Z")));
-        assert_eq!(next, Some(at("2026-10-26T01:30:00Z")));
-    }
-
-    #[test]
-    fn what_is_no_expression_or_never_comes_is_refused() {
-        for text in ["", "every day", "0 0 0 0 0", "0 3 * * * *", "0 0 30 2 *"] {
-            assert!(read_cron(text).is_err(), "{text}");
-        }
-    }
 }

@@ -6,15 +6,21 @@ use super::JobError;
 use super::machine::Opening;
 use crate::event::Instant;
 use crate::history::schedules;
-use crate::schedule::Calendar;
+use crate::schedule::{Calendar, Dates, RANGE_DAYS_MAX};
 use crate::store::{EntityType, Store, StoreError};
 
 /// How long calendars that were read are gone by: the hours of a site may be set meanwhile.
 const READ_FOR_MS: i64 = 60_000;
+/// A day.
+const DAY_MS: i64 = 24 * 3_600 * 1_000;
 /// Sites at most that are named when they have no window.
 const NAMED_MAX: usize = 5;
 
-/// The calendars of some sites, as they were read.
+/// Days ahead of which rows of dates are read first, and as far as any window is looked for: most sites have
+/// one within the first, and of a large fleet what is further would be most of what is read.
+const DAYS_AHEAD: [i64; 2] = [14, RANGE_DAYS_MAX];
+
+/// The calendars of some sites, as they were read, as far ahead as to their next windows.
 #[derive(Debug)]
 pub(super) struct Windows {
     read_at: Instant,
@@ -30,8 +36,22 @@ impl Windows {
     ) -> Result<Self, StoreError> {
         let sites = device_keys.filter_map(|key| store.names().site_of_device(key));
         let sites: BTreeSet<i64> = sites.collect();
-        let sites: Vec<i64> = sites.into_iter().collect();
-        let calendars = schedules::calendars_of_many(store, &sites).await?;
+        let mut sites: Vec<i64> = sites.into_iter().collect();
+        let mut calendars = HashMap::with_capacity(sites.len());
+        let read_until = now.plus_ms(READ_FOR_MS);
+        for days in DAYS_AHEAD {
+            let dates = Dates::around(now, (0, days));
+            calendars.extend(schedules::calendars(store, &sites, dates).await?);
+            let known_until = now.plus_ms(days * DAY_MS);
+            let has_next = |calendar: &Calendar| {
+                let next = calendar.next_maintenance(read_until);
+                next.is_some_and(|window| window.end < known_until)
+            };
+            sites.retain(|site| calendars.get(site).is_some_and(|found| !has_next(found)));
+            if sites.is_empty() {
+                break;
+            }
+        }
         let read_at = now;
         Ok(Self { read_at, calendars })
     }

@@ -22,17 +22,20 @@ use std::iter::Peekable;
 use chrono::{DateTime, MappedLocalTime, NaiveDate, NaiveDateTime, Offset, TimeZone, Utc};
 use chrono_tz::Tz;
 use entity::site_operating_schedules::Column;
+use serde_json::Value as Json;
 use thiserror::Error;
 
-use super::local::{DAY_SECONDS, Local, Row, Stretch};
-use crate::event::{Event, Instant, Position};
+use super::local::{DAY_SECONDS, Local, Row, Said, Stretch};
+use crate::event::{Cell, Event, Instant};
 use crate::kinds::DAYS;
+use crate::projections::schedules::day_of as day_said;
+use crate::store::Place;
 
 /// Days at most that are expanded at once, and that are looked ahead.
 pub const RANGE_DAYS_MAX: i64 = 400;
 /// Days before an instant whose rows may reach it: hours last two days at most, from 24:00 of their day on,
 /// and the clocks may skip a day.
-const REACH_DAYS: i64 = 3;
+pub(super) const REACH_DAYS: i64 = 3;
 /// Further from UTC no clock is, in seconds, with a day for those who cross the date line.
 const OFFSET_SECONDS_MAX: i64 = 26 * 3_600;
 const MICROS: i64 = 1_000_000;
@@ -121,7 +124,7 @@ pub struct Applied {
     /// The local date to which its hours belong.
     pub date: NaiveDate,
     /// The event that said them.
-    pub position: Position,
+    pub place: Place,
 }
 
 /// Why a range is not expanded.
@@ -147,24 +150,44 @@ impl Calendar {
     /// The calendar of a site: the name of its IANA zone (UTC if there is none of that name), and the
     /// `siteSchedule` events that hold now, one for each day at most.
     pub fn new<'a>(zone: &str, rows: impl IntoIterator<Item = &'a Event>) -> Self {
-        let mut calendar = Self {
+        let mut calendar = Self::of_zone(zone);
+        for event in rows {
+            let cell = |column: Column| event.fact.cell(column);
+            let (open, close) = (cell(Column::OpenTime), cell(Column::CloseTime));
+            let said = Said {
+                place: Place::of(event),
+                is_closed: matches!(cell(Column::IsClosed), Cell::Int(1)),
+                times: open.text().zip(close.text()),
+                peaks: json(cell(Column::PeakHours)),
+                maintenance: json(cell(Column::MaintenanceWindows)),
+            };
+            calendar.say(day_said(&event.fact), said);
+        }
+        calendar
+    }
+
+    /// The calendar of a site of whose hours nothing is known: the name of its IANA zone (UTC if there is
+    /// none of that name).
+    pub(crate) fn of_zone(zone: &str) -> Self {
+        Self {
             zone: zone.parse().unwrap_or(Tz::UTC),
             week: Default::default(),
             dates: BTreeMap::new(),
-        };
-        for event in rows {
-            let text = |column: Column| event.fact.cell(column).text();
-            let row = Row::of(event);
-            if let Some(word) = text(Column::DayOfWeek) {
-                let day = DAYS.iter().position(|day| *day == word);
-                if let Some(place) = day.and_then(|day| calendar.week.get_mut(day)) {
-                    *place = Some(row);
-                }
-            } else if let Some(date) = text(Column::Date).and_then(|date| date.parse().ok()) {
-                calendar.dates.insert(day_of(date), row);
-            }
         }
-        calendar
+    }
+
+    /// Takes what was said of a day of the week or of a date, and answers with what that takes in memory.
+    pub(crate) fn say(&mut self, day: &str, said: Said<'_>) -> usize {
+        let row = Row::of(said);
+        let weight_bytes = size_of::<i64>() + row.weight_bytes();
+        if let Some(index) = DAYS.iter().position(|word| *word == day) {
+            if let Some(place) = self.week.get_mut(index) {
+                *place = Some(row);
+            }
+        } else if let Ok(date) = day.parse() {
+            self.dates.insert(day_of(date), row);
+        }
+        weight_bytes
     }
 
     /// The time zone in which the site keeps its hours.
@@ -204,7 +227,7 @@ impl Calendar {
         let day = open.unwrap_or_else(|| day_of(self.local(at).date()));
         self.row(day).map(|row| Applied {
             date: date_of(day),
-            position: row.position,
+            place: row.place,
         })
     }
 
@@ -308,40 +331,55 @@ impl Calendar {
     }
 
     fn in_utc(&self, stretch: Stretch) -> Stretch {
-        let instant = |local: i64, earliest: bool| {
-            let seconds = match self.zone.from_local_datetime(&naive(local)) {
-                MappedLocalTime::Single(time) => time.timestamp(),
-                MappedLocalTime::Ambiguous(first, last) => {
-                    let time = if earliest { first } else { last };
-                    time.timestamp()
-                }
-                MappedLocalTime::None => self.after_gap(local),
-            };
-            seconds.saturating_mul(MICROS)
-        };
+        let start = first_shown(self.zone, stretch.start);
+        let end = last_shown(self.zone, stretch.end);
         Stretch {
             day: stretch.day,
-            start: instant(stretch.start, true),
-            end: instant(stretch.end, false),
+            start: start.saturating_mul(MICROS),
+            end: end.saturating_mul(MICROS),
         }
     }
+}
 
-    /// The first second at which the clocks show a local time that they skip, or a later one.
-    fn after_gap(&self, local: i64) -> i64 {
-        let shown = |seconds: i64| {
-            let offset = self.zone.offset_from_utc_datetime(&naive(seconds));
-            seconds + i64::from(offset.fix().local_minus_utc())
-        };
-        let (mut before, mut after) = (local - OFFSET_SECONDS_MAX, local + OFFSET_SECONDS_MAX);
-        while after - before > 1 {
-            let middle = before.midpoint(after);
-            if shown(middle) < local {
-                before = middle;
-            } else {
-                after = middle;
-            }
+/// When the clocks of a zone first show a local time, or the first second after a gap in which they would.
+/// Both are seconds since 1970, there and in UTC.
+pub(crate) fn first_shown(zone: Tz, local: i64) -> i64 {
+    match zone.from_local_datetime(&naive(local)) {
+        MappedLocalTime::Single(time) | MappedLocalTime::Ambiguous(time, _) => time.timestamp(),
+        MappedLocalTime::None => after_gap(zone, local),
+    }
+}
+
+/// The same when they show it last.
+fn last_shown(zone: Tz, local: i64) -> i64 {
+    match zone.from_local_datetime(&naive(local)) {
+        MappedLocalTime::Single(time) | MappedLocalTime::Ambiguous(_, time) => time.timestamp(),
+        MappedLocalTime::None => after_gap(zone, local),
+    }
+}
+
+/// The first second at which the clocks show a local time that they skip, or a later one.
+fn after_gap(zone: Tz, local: i64) -> i64 {
+    let shown = |seconds: i64| {
+        let offset = zone.offset_from_utc_datetime(&naive(seconds));
+        seconds + i64::from(offset.fix().local_minus_utc())
+    };
+    let (mut before, mut after) = (local - OFFSET_SECONDS_MAX, local + OFFSET_SECONDS_MAX);
+    while after - before > 1 {
+        let middle = before.midpoint(after);
+        if shown(middle) < local {
+            before = middle;
+        } else {
+            after = middle;
         }
-        after
+    }
+    after
+}
+
+fn json(cell: &Cell) -> Option<&Json> {
+    match cell {
+        Cell::Json(json) => Some(json),
+        Cell::Null | Cell::Int(_) | Cell::Float(_) | Cell::Text(_) | Cell::Reference(_) => None,
     }
 }
 
@@ -356,11 +394,11 @@ fn naive(seconds: i64) -> NaiveDateTime {
 }
 
 /// Days since 1970.
-fn day_of(date: NaiveDate) -> i64 {
+pub(super) fn day_of(date: NaiveDate) -> i64 {
     date.signed_duration_since(NaiveDate::default()).num_days()
 }
 
-fn date_of(day: i64) -> NaiveDate {
+pub(super) fn date_of(day: i64) -> NaiveDate {
     naive(day.saturating_mul(DAY_SECONDS)).date()
 }
 

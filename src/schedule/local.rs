@@ -2,35 +2,33 @@
 
 use std::collections::VecDeque;
 
-use entity::site_operating_schedules::Column;
 use serde_json::Value as Json;
 
 use super::calendar::{Calendar, Sort};
-use crate::event::{Cell, Event, Position};
 use crate::kinds::time_of_day;
+use crate::store::Place;
 
 /// Seconds of a day on a clock.
 pub(super) const DAY_SECONDS: i64 = 86_400;
+/// The same as hours of a day are kept.
+const DAY: u32 = 86_400;
 
 /// Hours of a day, in seconds since its midnight: more than a day's are on the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
-    start: i64,
-    end: i64,
+    start: u32,
+    end: u32,
 }
 
 impl Span {
-    const DAY: Self = Self {
-        start: 0,
-        end: DAY_SECONDS,
-    };
+    const DAY: Self = Self { start: 0, end: DAY };
 
     /// From one time of day to the first such time after it as the other says.
     fn of(start: &str, end: &str) -> Option<Self> {
-        let start = i64::from(time_of_day(start)?);
-        let mut end = i64::from(time_of_day(end)?);
+        let start = time_of_day(start)?;
+        let mut end = time_of_day(end)?;
         while end <= start {
-            end += DAY_SECONDS;
+            end += DAY;
         }
         Some(Self { start, end })
     }
@@ -47,41 +45,55 @@ pub(super) struct Stretch {
 
 impl Stretch {
     /// The hours of a day.
-    pub(super) const fn of(span: Span, day: i64) -> Self {
+    pub(super) fn of(span: Span, day: i64) -> Self {
         let midnight = day.saturating_mul(DAY_SECONDS);
         Self {
             day,
-            start: midnight.saturating_add(span.start),
-            end: midnight.saturating_add(span.end),
+            start: midnight.saturating_add(span.start.into()),
+            end: midnight.saturating_add(span.end.into()),
         }
     }
 }
 
-/// What was said of a day.
+/// What was said of a day, as far as a calendar asks for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Said<'a> {
+    /// The event that said it.
+    pub(crate) place: Place,
+    /// Whether it is closed all day.
+    pub(crate) is_closed: bool,
+    /// When it opens and when it closes, if both were said.
+    pub(crate) times: Option<(&'a str, &'a str)>,
+    /// When most customers come: a list of windows.
+    pub(crate) peaks: Option<&'a Json>,
+    /// When jobs may disturb: a list of windows.
+    pub(crate) maintenance: Option<&'a Json>,
+}
+
+/// The same in numbers: some 60 bytes, and 8 more for each window.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
-    pub(super) position: Position,
+    pub(super) place: Place,
     open: Option<Span>,
-    peaks: Vec<Span>,
-    maintenance: Vec<Span>,
+    peaks: Box<[Span]>,
+    maintenance: Box<[Span]>,
 }
 
 impl Row {
-    /// What an event says.
-    pub(super) fn of(event: &Event) -> Self {
-        let cell = |column: Column| event.fact.cell(column);
-        let is_closed = matches!(cell(Column::IsClosed), Cell::Int(1));
-        let times = cell(Column::OpenTime)
-            .text()
-            .zip(cell(Column::CloseTime).text());
-        let times = times.filter(|_| !is_closed);
-        let peaks = windows(cell(Column::PeakHours));
+    pub(super) fn of(said: Said<'_>) -> Self {
+        let times = said.times.filter(|_| !said.is_closed);
         Self {
-            position: event.position,
+            place: said.place,
             open: times.and_then(|(open, close)| Span::of(open, close)),
-            peaks: if is_closed { Vec::new() } else { peaks },
-            maintenance: windows(cell(Column::MaintenanceWindows)),
+            peaks: windows(said.peaks.filter(|_| !said.is_closed)),
+            maintenance: windows(said.maintenance),
         }
+    }
+
+    /// What it takes in memory.
+    pub(super) fn weight_bytes(&self) -> usize {
+        let windows = self.peaks.len() + self.maintenance.len();
+        size_of::<Self>() + windows * size_of::<Span>()
     }
 
     /// Its hours of a sort, in no order.
@@ -98,14 +110,13 @@ impl Row {
     }
 }
 
-fn windows(cell: &Cell) -> Vec<Span> {
-    let Cell::Json(windows) = cell else {
-        return Vec::new();
+fn windows(windows: Option<&Json>) -> Box<[Span]> {
+    let span = |window: &Json| {
+        let (start, end) = window.get("start").zip(window.get("end"))?;
+        Span::of(start.as_str()?, end.as_str()?)
     };
-    let time = |window: &'_ Json, key: &str| window.get(key)?.as_str().map(str::to_owned);
-    let span = |window: &Json| Span::of(&time(window, "start")?, &time(window, "end")?);
-    let windows = windows.as_array().map(Vec::as_slice).unwrap_or_default();
-    windows.iter().filter_map(span).collect()
+    let windows = windows.and_then(Json::as_array).into_iter().flatten();
+    windows.filter_map(span).collect()
 }
 
 /// The stretches of a sort in local time, day by day: in order, and those that touch are one.

@@ -49,10 +49,12 @@ pub async fn set_many(
     let names: Vec<String> = days.iter().map(|(_, id, day)| entity_of(id, day)).collect();
     let sites: BTreeSet<i64> = days.iter().map(|(site, ..)| *site).collect();
     let sites: Vec<i64> = sites.into_iter().collect();
+    let of_sites: BTreeSet<&String> = days.iter().map(|(.., day)| day).collect();
+    let of_sites: Vec<String> = of_sites.into_iter().cloned().collect();
     for _ in 0..DECISIONS_MAX {
         // before what holds is read, so that a change after it is noticed
         let versions = store.versions(names.clone()).await?;
-        let holding = holding(store, &sites).await?;
+        let holding = holding(store, &sites, &of_sites).await?;
         let now = ingest.clock().now();
         for (row, (site, _, day)) in rows.iter_mut().zip(&days) {
             let since = holding.get(&(*site, day.clone()));
@@ -132,9 +134,14 @@ fn same_day(row: &NewEvent, first: usize) -> Refusal {
     Refusal::of(field, Code::Invalid, message)
 }
 
-/// Since when the hours of some sites hold, by site and day.
-async fn holding(store: &Store, sites: &[i64]) -> Result<HashMap<(i64, String), i64>, StoreError> {
-    let rows = schedules::current_schedules(store, sites, &Store::own_allowance()).await?;
+/// Since when the hours of some sites hold on some days, by site and day.
+async fn holding(
+    store: &Store,
+    sites: &[i64],
+    days: &[String],
+) -> Result<HashMap<(i64, String), i64>, StoreError> {
+    let allowance = Store::own_allowance();
+    let rows = schedules::current_schedules(store, sites, Some(days), &allowance).await?;
     let since = |row: entity::current_schedules::Model| ((row.site_key, row.day), row.occurred_at);
     Ok(rows.into_iter().map(since).collect())
 }

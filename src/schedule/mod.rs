@@ -2,6 +2,7 @@
 //! once, and what they mean is read from them as a [`Calendar`].
 
 mod calendar;
+mod dates;
 mod local;
 mod many;
 
@@ -17,9 +18,12 @@ use crate::kinds::{Refusal, check};
 use crate::projections::schedules::{day_of, entity_of};
 use crate::store::{AppendError, EntityType, Expect, Outcome, StoreError};
 
+pub(crate) use calendar::first_shown;
 pub use calendar::{
     Applied, Calendar, Hours, Interval, RANGE_DAYS_MAX, RangeError, Status, Window,
 };
+pub use dates::Dates;
+pub(crate) use local::Said;
 pub(crate) use many::unknown_site;
 pub use many::{ManyError, set_many};
 

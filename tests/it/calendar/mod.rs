@@ -129,7 +129,7 @@ fn the_row_of_a_date_replaces_that_of_its_weekday_wholly() {
     let usual = of_week("2026-11-30T00:00:00Z", "2026-12-01T00:00:00Z");
     assert_eq!(usual, [Hours::Maintenance, Hours::Open, Hours::Peak]);
     let applied = shop.applied_at(at("2026-11-23T00:00:00Z")).unwrap();
-    assert_eq!(applied.position, Position(2));
+    assert_eq!(applied.place.position, Position(2));
 }
 
 #[test]
