@@ -7,6 +7,7 @@ use async_graphql::{Context, Enum, Error, SimpleObject};
 use uuid::Uuid;
 
 use super::error::of_append;
+use super::job::Job;
 use super::{Api, access, api, of_failed};
 use crate::event::own_id;
 use crate::history::{Within, jobs};
@@ -197,6 +198,11 @@ pub(super) async fn reached(
     let reaches =
         |target: &&jobs::TargetRow| within.reaches_device(store.names(), target.device_key);
     let reached = targets.iter().filter(reaches).count();
+    if targets.is_empty() {
+        // one that recurs is commanded by whoever sees it
+        let job = Job::read(api(ctx), within, job_id).await?;
+        return Ok(job.map_or(Reached::Not, |_| Reached::Wholly));
+    }
     Ok(match reached {
         0 => Reached::Not,
         all if all == targets.len() => Reached::Wholly,

@@ -53,9 +53,17 @@ impl Job {
         let Some(row) = row.map_err(|error| of_failed(api, &error))? else {
             return Ok(None);
         };
-        let job = Self::all(api, vec![row], within).await?.pop();
-        let is_seen = |job: &Self| *within == Within::Whole || job.count(|_, _| true) > 0;
-        Ok(job.filter(is_seen))
+        let Some(job) = Self::all(api, vec![row], within).await?.pop() else {
+            return Ok(None);
+        };
+        if *within == Within::Whole || job.count(|_, _| true) > 0 {
+            return Ok(Some(job));
+        }
+        // one that recurs has no devices of its own: it is seen by whoever reaches all that its maker did
+        let recurs = matches!(job.plan.start, Start::Recurring(_));
+        let reach = job.plan.within(api.store()).await;
+        let reach = reach.map_err(|error| of_failed(api, &error))?;
+        Ok((recurs && within.includes_sites(&reach)).then_some(job))
     }
 
     /// Jobs with how far those of their devices are that are within.

@@ -34,6 +34,19 @@ impl Within {
         }
     }
 
+    /// Whether all sites of another part of the fleet are in this one.
+    #[must_use]
+    pub fn includes_sites(&self, other: &Self) -> bool {
+        match other {
+            Self::Sites(sites) => match self {
+                Self::Whole => true,
+                Self::Sites(own) => sites.iter().all(|site| own.contains(site)),
+                Self::Device { .. } => false,
+            },
+            Self::Whole | Self::Device { .. } => *self == Self::Whole,
+        }
+    }
+
     /// Whether a device is within, where it is registered now.
     #[must_use]
     pub fn reaches_device(&self, names: &Names, key: i64) -> bool {

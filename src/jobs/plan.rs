@@ -136,7 +136,7 @@ impl Plan {
     ///
     /// # Errors
     /// When the tables cannot be read.
-    pub(super) async fn within(&self, store: &Store) -> Result<Within, StoreError> {
+    pub(crate) async fn within(&self, store: &Store) -> Result<Within, StoreError> {
         let Some(sites) = &self.reach else {
             return Ok(Within::Whole);
         };

@@ -213,7 +213,7 @@ impl Retold {
             return Ok(None);
         }
         let read = self.windows.take();
-        let windows = if let Some(windows) = read.filter(|windows| now < windows.read_until()) {
+        let windows = if let Some(windows) = read.filter(|windows| windows.hold_at(now)) {
             windows
         } else {
             let waiting = machine

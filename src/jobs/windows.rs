@@ -56,6 +56,11 @@ impl Windows {
         Ok(Self { read_at, calendars })
     }
 
+    /// Whether they may be gone by at an instant. A clock that was set back may be before all that was read.
+    pub(super) fn hold_at(&self, now: Instant) -> bool {
+        (self.read_at..self.read_until()).contains(&now)
+    }
+
     /// When they are to be read anew.
     pub(super) const fn read_until(&self) -> Instant {
         self.read_at.plus_ms(READ_FOR_MS)

@@ -321,6 +321,34 @@ async fn a_clock_that_was_ahead_holds_no_job_up() {
 }
 
 #[tokio::test]
+async fn a_job_that_recurs_is_stopped_by_whoever_reaches_what_its_maker_did() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.close_to_strangers().await;
+        let maker = key(app, grant(Role::Operator, &["harbour"])).await;
+        let stranger = key(app, grant(Role::Operator, &["market"])).await;
+        let other = key(app, grant(Role::Operator, &["harbour", "market"])).await;
+        let make = "mutation { createJob(input: { jobType: RESTART, siteIds: [\"harbour\"], start: { cron: \"0 3 * * *\" } }) {
+            job { jobId plan { cron } } userErrors { code } } }";
+        let (_, made) = ask(app, &maker, json!({ "query": make })).await;
+        let job = &made["data"]["createJob"]["job"];
+        assert_eq!(job["plan"]["cron"], "0 3 * * *", "{made:#}");
+        let command = |name: &str| {
+            let query = format!("mutation($id: ID!) {{ {name}(input: {{ jobId: $id }}) {{ job {{ state }} userErrors {{ code }} }} }}");
+            json!({ "query": query, "variables": { "id": job["jobId"] } })
+        };
+        let (_, refused) = ask(app, &stranger, command("cancelJob")).await;
+        let refused = &refused["data"]["cancelJob"];
+        assert_eq!(refused, &json!({ "job": null, "userErrors": [{ "code": "NOT_FOUND" }] }));
+        let (_, paused) = ask(app, &maker, command("pauseJob")).await;
+        assert_eq!(paused["data"]["pauseJob"]["job"]["state"], "PAUSED");
+        let (_, cancelled) = ask(app, &other, command("cancelJob")).await;
+        assert_eq!(cancelled["data"]["cancelJob"]["job"]["state"], "CANCELLED");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_device_that_is_retired_holds_no_job_open() {
     on_each_database(async |app| {
         app.fleet().await;
