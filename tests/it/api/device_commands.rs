@@ -363,8 +363,9 @@ async fn a_job_is_read_once_for_all_its_commands_and_told_as_often_as_there_is_r
         let large = json!({ "jobType": "CUSTOM", "name": "large", "payload": payload, "siteIds": ["market"] });
         let job = made(app, large).await;
         until(app, &job, |job| job["devicesIssued"].as_i64() >= Some(901)).await;
-        let fields: String = (0..16).map(|n| format!("p{n}: pendingCommands(first: 900) {{ commandId }} ")).collect();
-        let data = app.data(&format!("{{ {fields} }}")).await;
+        let fields = (0..16).map(|n| format!("p{n}: pendingCommands(first: 900) {{ commandId }}"));
+        let fields: Vec<String> = fields.collect();
+        let data = app.data(&format!("{{ {} }}", fields.join(" "))).await;
         assert_eq!(data["p15"].as_array().unwrap().len(), 900);
         let few = app.data("{ pendingCommands(first: 50) { payload } }").await;
         assert_eq!(few["pendingCommands"][49]["payload"], payload.as_str());

@@ -233,7 +233,7 @@ async fn a_secret_that_does_not_open_is_not_recorded_as_applied() {
 }
 
 /// That `till-1` has got another value of a parameter, as somebody else tells it.
-fn changed(parameter: &str, old: Value, new: Value) -> Value {
+fn changed(parameter: &str, old: &Value, new: &Value) -> Value {
     json!({ "configurationChange": { "entityType": "DEVICE", "entityId": "till-1", "parameterName": parameter,
         "oldValue": old, "newValue": new, "changedBy": "somebody" } })
 }
@@ -242,17 +242,17 @@ fn changed(parameter: &str, old: Value, new: Value) -> Value {
 async fn a_secret_is_not_recorded_by_hand_either() {
     on_each_database(async |app| {
         app.fleet().await;
-        let mut before = changed("wifi", Value::Null, json!("before"));
+        let mut before = changed("wifi", &Value::Null, &json!("before"));
         before["configurationChange"]["eventId"] = json!(Uuid::now_v7());
         app.record(json!([before])).await;
         wifi(app).await;
         let (secret, mask) = (json!(SECRET), json!("***"));
         let outcomes = app
             .outcomes(json!([
-                changed("wifi", Value::Null, secret.clone()),
-                changed("wifi", secret.clone(), mask.clone()),
-                changed("volume", Value::Null, secret.clone()),
-                changed("wifi", Value::Null, mask),
+                changed("wifi", &Value::Null, &secret),
+                changed("wifi", &secret, &mask),
+                changed("volume", &Value::Null, &secret),
+                changed("wifi", &Value::Null, &mask),
                 before,
             ]))
             .await;
@@ -284,10 +284,10 @@ async fn a_secret_is_not_recorded_by_hand_either() {
 async fn a_secret_does_not_slip_in_with_the_registration_of_its_parameter() {
     on_each_database(async |app| {
         app.fleet().await;
-        let events = json!([changed("wifi", Value::Null, json!(SECRET))]);
+        let events = json!([changed("wifi", &Value::Null, &json!(SECRET))]);
         // some are recorded before, and none after
         let mut positions = Vec::new();
-        let (_, outcomes) = tokio::join!(wifi(app), async {
+        let ((), outcomes) = tokio::join!(wifi(app), async {
             let mut told = Vec::new();
             for _ in 0..20 {
                 told.push(app.outcomes(events.clone()).await);
@@ -320,7 +320,7 @@ async fn a_secret_does_not_slip_in_with_the_registration_of_its_parameter() {
 async fn what_a_job_told_before_its_parameter_was_registered_is_recorded_masked() {
     on_each_database(async |app| {
         app.fleet().await;
-        app.record(json!([changed("wifi", Value::Null, json!("before"))]))
+        app.record(json!([changed("wifi", &Value::Null, &json!("before"))]))
             .await;
         let mut device = Followed::new(app, Some("till-1")).await;
         let payload = json!({ "parameters": { "wifi": SECRET } });
