@@ -182,18 +182,15 @@ impl DeviceQueries {
         let (api, loaders) = (api(ctx), super::loaders(ctx));
         let within = access::within(ctx).await?;
         let allowance = loaders.allowance();
-        let commands = match device(ctx, &within, device_id.as_ref()).await? {
-            Some(key) => jobs::most_urgent(api.store(), (&within, key), limit, allowance).await,
-            None => {
-                let page = (Position(0), limit);
-                let oldest = jobs::pending(api.store(), (&within, None), page, allowance).await;
-                oldest.map(|mut commands| {
-                    commands.sort_by_key(|one| (Reverse(one.plan.priority), one.position));
-                    commands
-                })
-            }
+        let device_key = device(ctx, &within, device_id.as_ref()).await?;
+        let commands = if let Some(key) = device_key {
+            jobs::most_urgent(api.store(), (&within, key), limit, allowance).await
+        } else {
+            let page = (Position(0), limit);
+            jobs::pending(api.store(), (&within, None), page, allowance).await
         };
-        let commands = commands.map_err(|error| of_failed(api, &error))?;
+        let mut commands = commands.map_err(|error| of_failed(api, &error))?;
+        commands.sort_by_key(|one| (Reverse(one.plan.priority), one.position));
         loaders.count(commands.len())?;
         take_payloads(ctx, &["payload"], &commands)?;
         let commands = commands.into_iter();

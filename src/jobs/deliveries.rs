@@ -308,7 +308,7 @@ pub async fn pending(
     commands_of(store, targets, allowance).await
 }
 
-/// The commands that are open to a device, the most urgent first and then the oldest; so many at most.
+/// The commands that are open to a device: the most urgent, and of these the oldest; so many at most.
 ///
 /// # Errors
 /// When the tables cannot be read, or the allowance does not suffice.
@@ -334,9 +334,7 @@ pub async fn most_urgent(
         });
         targets.truncate(limit);
     }
-    let mut commands = commands_of(store, targets, allowance).await?;
-    commands.sort_by_key(|one| (Reverse(one.plan.priority), one.position));
-    Ok(commands)
+    commands_of(store, targets, allowance).await
 }
 
 /// The commands to some devices. Each job is read once, whatever the number of its devices.

@@ -51,8 +51,8 @@ impl Fold for Settings {
         facts: &'a [&'a Fact],
     ) -> BoxFuture<'a, Result<Option<Box<dyn Guard>>, StoreError>> {
         Box::pin(async move {
-            let secrets = Secrets::read(tx, facts).await?;
-            Ok(secrets.map(|secrets| Box::new(secrets) as Box<dyn Guard>))
+            let guard = |secrets| -> Box<dyn Guard> { Box::new(secrets) };
+            Ok(Secrets::read(tx, facts).await?.map(guard))
         })
     }
 
