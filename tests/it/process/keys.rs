@@ -100,7 +100,7 @@ fn what_cannot_be_made_or_revoked_is_told() {
         let command = ["key", "create", "--name", "n"];
         database.run(&[&command, more].concat())
     };
-    create(&["--role", "DEVICE"]).refused(&["deviceId is given for the role DEVICE"]);
+    create(&["--role", "DEVICE"]).refused(&["deviceId (--device) is given for the role DEVICE"]);
     create(&["--role", "DEVICE", "--device", "till-9"]).refused(&["till-9 is not registered"]);
     create(&["--role", "ADMIN", "--site", "s"]).refused(&["siteIds are for"]);
     let wrong = create(&["--role", "KING"]);
