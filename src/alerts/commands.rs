@@ -1,6 +1,6 @@
 //! What people do with alerts: they take one up, have it silent for a time, or close it.
 
-use super::record::{Step, moved};
+use super::record::{Step, moved, silenced_seconds};
 use super::{AlertError, DECISIONS_MAX};
 use crate::event::Instant;
 use crate::history::alerts::{self, AlertRow};
@@ -47,19 +47,17 @@ pub async fn resolve(ingest: &Ingest, of: Move<'_>) -> Result<(), AlertError> {
 /// recorded.
 pub async fn silence(ingest: &Ingest, of: Move<'_>, until: Instant) -> Result<(), AlertError> {
     let now = ingest.clock().now();
-    let microseconds = until.0.saturating_sub(now.0);
-    let seconds = microseconds.saturating_add(999_999).div_euclid(1_000_000);
-    if !(1..=SILENCED_SECONDS_MAX).contains(&seconds) {
+    if until <= now || until > now.plus_ms(SILENCED_SECONDS_MAX * 1_000) {
         let message = "until is not in the future, or more than 31 days off";
         return Err(Refusal::of("until", Code::OutOfRange, message).into());
     }
-    to(ingest, of, ("SILENCED", Some((seconds, until)))).await
+    to(ingest, of, ("SILENCED", Some(until))).await
 }
 
 async fn to(
     ingest: &Ingest,
     of: Move<'_>,
-    (state, silenced): (&str, Option<(i64, Instant)>),
+    (state, silenced_until): (&str, Option<Instant>),
 ) -> Result<(), AlertError> {
     let store = ingest.store();
     for _ in 0..DECISIONS_MAX {
@@ -71,7 +69,7 @@ async fn to(
         // read behind the version, so that a step after it is noticed
         let row = alerts::alert(store, of.alert_id).await?;
         let row = row.ok_or_else(unknown)?;
-        if row.state == state && silenced.is_none() {
+        if row.state == state && silenced_until.is_none() {
             return Ok(());
         }
         if of.expected.is_some_and(|expected| expected != row.position) {
@@ -82,15 +80,16 @@ async fn to(
             return Err(AlertError::Over);
         }
         let now = ingest.clock().now();
+        let seconds = silenced_until.map(|until| silenced_seconds(now, until));
         // whole seconds are recorded: so many before the instant, so that it is the very one that was given
-        let begins = silenced.map(|(seconds, until)| until.plus_ms(seconds * -1_000));
-        let at = begins.map_or(now, |begins| begins.min(now));
+        let begins = silenced_until.zip(seconds);
+        let at = begins.map_or(now, |(until, seconds)| until.plus_ms(-1_000 * seconds));
         let step = Step {
             state,
             at: at.max(Instant(row.started_at)),
             by: of.by,
             reason: of.reason,
-            silenced_seconds: silenced.map(|(seconds, _)| seconds),
+            silenced_seconds: seconds,
         };
         let event = moved(store, &row, &step).await?;
         let expect = Expect::changing(entity, version);

@@ -191,8 +191,9 @@ async fn step(
     }
 }
 
-/// For how long an alert is silenced from when it is opened, so that it is open again when that was to be.
-fn silenced_seconds(at: Instant, until: Instant) -> i64 {
+/// For how long an alert is silenced from an instant on, so that it is open again when that was to be, or within
+/// a second of it.
+pub(super) fn silenced_seconds(at: Instant, until: Instant) -> i64 {
     let microseconds = until.0.saturating_sub(at.0);
     let seconds = microseconds.saturating_add(999_999).div_euclid(1_000_000);
     seconds.clamp(1, SILENCED_SECONDS_MAX)

@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 
 use entity::configuration_history::Column;
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 use uuid::Uuid;
 
+use super::EFFECTIVE_AT_ONCE;
 use super::evidence::hour;
 use super::sealed::{Keyring, unopened};
 use crate::event::{Instant, NewEvent, Provenance, own_id};
@@ -20,8 +21,6 @@ use crate::store::{EntityType, Store, StoreError};
 
 /// How often at most a job may be tried again so that who commanded it is still found.
 const PARENTS_MAX: usize = 16;
-/// Devices at most of which it is read at once what holds on them.
-const DEVICES_AT_ONCE: usize = 100;
 /// Namespace of the ids of changes.
 const CHANGES: Uuid = Uuid::from_u128(0x1f8b_7c52_d0a6_4e3b_86c9_9e4d_21b7_f05a);
 
@@ -59,10 +58,10 @@ pub(crate) async fn applied(
     let untold = untold.unwrap_or_default();
     let by = commanded(store, &job).await?;
     let allowance = Store::own_allowance();
-    let names = parameters.keys().cloned().collect();
-    let of = (vec![id.device_id.clone()], names);
+    let names: Vec<String> = parameters.keys().cloned().collect();
+    let of = (vec![id.device_id.clone()], names.clone());
     let before = held::applied(store, of, &allowance).await?;
-    let secrets = secrets(store, parameters).await?;
+    let secrets = held::sensitive(store, Some(names)).await?;
     let kept = |parameter: &str, value: Json| {
         if is_readable(&value) && secrets.iter().any(|name| name == parameter) {
             // it was told before the parameter was registered
@@ -131,14 +130,6 @@ fn change(
         .set(Column::CommandId, command.as_str())
 }
 
-/// The names of those of some parameters that are sensitive.
-async fn secrets(store: &Store, among: &Map<String, Json>) -> Result<Vec<String>, StoreError> {
-    let names: Vec<String> = among.keys().cloned().collect();
-    let rows = held::parameters(store, Some(&names), &Store::own_allowance()).await?;
-    let sensitive = rows.into_iter().filter(|row| row.sensitive != 0);
-    Ok(sensitive.map(|row| row.parameter_name).collect())
-}
-
 /// Of what a job tells some devices, a device and a parameter for which something else is set by now.
 ///
 /// # Errors
@@ -153,7 +144,7 @@ pub(crate) async fn superseded(
         return Ok(None);
     };
     let ids: Vec<&str> = devices.iter().map(String::as_str).collect();
-    for ids in ids.chunks(DEVICES_AT_ONCE) {
+    for ids in ids.chunks(EFFECTIVE_AT_ONCE) {
         let allowance = Store::own_allowance();
         for (device, values) in held::effective(store, ("DEVICE", ids), &allowance).await? {
             let other = values.into_iter().find(|one| {

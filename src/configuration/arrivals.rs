@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::affected::{Telling, Told, jobs_of};
-use super::{ConfigurationError, DECISIONS_MAX};
+use super::{ConfigurationError, DECISIONS_MAX, EFFECTIVE_AT_ONCE};
 use crate::event::{Event, Instant, NewEvent, Position, own_id};
 use crate::history::configuration::{self as held, Effective};
 use crate::ingest::Ingest;
@@ -39,8 +39,6 @@ const RECENT_MS: i64 = 60_000;
 const KINDS: &[Kind] = &[Kind::DeviceRegistration, Kind::ConfigurationSetting];
 /// Devices at most that are looked at together.
 const DEVICES_AT_ONCE: usize = 500;
-/// Devices at most of which it is read at once what holds on them.
-const READ_AT_ONCE: usize = 100;
 /// On whose behalf they are told.
 const BY: &str = "server";
 /// Namespace of the ids of what it does.
@@ -223,7 +221,7 @@ async fn pending(store: &Store, devices: &[(i64, Position)]) -> Result<Told, Con
     let open = telling(store, &keys).await?;
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     let mut told = Told::default();
-    for ids in ids.chunks(READ_AT_ONCE) {
+    for ids in ids.chunks(EFFECTIVE_AT_ONCE) {
         let allowance = Store::own_allowance();
         let mut values = held::effective(store, ("DEVICE", ids), &allowance).await?;
         for id in ids {

@@ -42,6 +42,8 @@ pub use crate::history::configuration::SYSTEM;
 
 /// How often a command is decided anew when somebody else has configured something meanwhile.
 const DECISIONS_MAX: usize = 32;
+/// Devices at most of which it is read at once all that holds on them.
+const EFFECTIVE_AT_ONCE: usize = 100;
 
 /// Why nothing was configured.
 #[derive(Debug, Error)]

@@ -14,7 +14,7 @@ use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::history::configuration::{SYSTEM, parameters};
+use crate::history::configuration::{SYSTEM, sensitive};
 use crate::jobs::Command;
 use crate::kinds::masked::{SEALED, has_sealed, is_sealed};
 use crate::store::{Store, StoreError};
@@ -131,11 +131,10 @@ impl Keyring {
         if !self.0.is_empty() {
             return Ok(());
         }
-        let all = parameters(store, None, &Store::own_allowance()).await?;
-        let sensitive = all.iter().filter(|row| row.sensitive != 0).count();
-        if sensitive > 0 {
+        let sensitive = sensitive(store, None).await?;
+        if !sensitive.is_empty() {
             tracing::warn!(
-                parameters = sensitive,
+                parameters = sensitive.len(),
                 "there are sensitive parameters, and this server has no key that opens them: devices are \
                  told the others alone; start it with --configuration-key-file"
             );

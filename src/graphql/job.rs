@@ -59,11 +59,13 @@ impl Job {
         if *within == Within::Whole || job.count(|_, _| true) > 0 {
             return Ok(Some(job));
         }
+        if !matches!(job.plan.start, Start::Recurring(_)) {
+            return Ok(None);
+        }
         // one that recurs has no devices of its own: it is seen by whoever reaches all that its maker did
-        let recurs = matches!(job.plan.start, Start::Recurring(_));
         let reach = job.plan.within(api.store()).await;
         let reach = reach.map_err(|error| of_failed(api, &error))?;
-        Ok((recurs && within.includes_sites(&reach)).then_some(job))
+        Ok(within.includes_sites(&reach).then_some(job))
     }
 
     /// Jobs with how far those of their devices are that are within.

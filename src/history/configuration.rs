@@ -57,6 +57,25 @@ pub async fn parameters(
     .await
 }
 
+/// The names of the parameters that are sensitive; only among some when they are named.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn sensitive(
+    store: &Store,
+    among: Option<Vec<String>>,
+) -> Result<Vec<String>, StoreError> {
+    let name = configuration_parameters::Column::ParameterName;
+    let among = among.map(|names| is_among(name, List::Text(names), store.backend()));
+    let query = configuration_parameters::Entity::find()
+        .select_only()
+        .column(name)
+        .filter(configuration_parameters::Column::Sensitive.ne(0))
+        .filter(Condition::all().add_option(among))
+        .into_tuple();
+    query.all(store.readers()).await.doing(PARAMETERS)
+}
+
 const PARAMETERS: &str = "read parameters";
 
 /// What is set on things, also what was unset: of each type the ids.

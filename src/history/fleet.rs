@@ -81,17 +81,17 @@ async fn gathered_devices(
     gathered(rows, (allowance, weight_bytes), "read devices").await
 }
 
-/// Where the newest reading of each device comes from, or its registration when there is none.
+/// Where the newest reading of each of some devices comes from, or its registration when there is none.
 ///
 /// # Errors
 /// When the tables cannot be read.
 pub async fn provenances(
     store: &Store,
-    keys: &[i64],
+    devices: impl Iterator<Item = &Arc<DeviceRow>>,
+    allowance: &Allowance,
 ) -> Result<HashMap<i64, Provenance>, StoreError> {
-    let allowance = Store::own_allowance();
     let (mut registered, mut measured) = (Vec::new(), Vec::new());
-    for row in devices_by_key(store, keys, &allowance).await?.values() {
+    for row in devices {
         registered.push(Place {
             position: Position(row.device.position),
             occurred_at: Instant(row.device.registered_at),
@@ -103,13 +103,13 @@ pub async fn provenances(
             occurred_at: Instant(at),
         }));
     }
-    let mut provenances = HashMap::with_capacity(keys.len());
+    let mut provenances = HashMap::with_capacity(registered.len());
     for (kind, places) in [
         (Kind::DeviceRegistration, registered),
         (Kind::DeviceMetrics, measured),
     ] {
         let device = kind.spec().device_index();
-        let read = store.at((kind, Columns::SMALL), &places, &allowance);
+        let read = store.at((kind, Columns::SMALL), &places, allowance);
         for event in read.await? {
             let key = device.and_then(|index| event.fact.cells.get(index)?.int());
             provenances.extend(key.map(|key| (key, event.fact.provenance)));

@@ -1,8 +1,8 @@
 //! Jobs as they stand.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use entity::{device_status, devices, job_outcomes, job_targets, job_transitions, jobs, sites};
+use entity::{device_status, job_outcomes, job_targets, job_transitions, jobs, sites};
 use futures_util::TryStreamExt;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
@@ -404,22 +404,6 @@ pub async fn offline(store: &Store) -> Result<Vec<i64>, StoreError> {
         .filter(device_status::Column::State.eq("OFFLINE"))
         .into_tuple();
     query.all(store.readers()).await.doing("read devices")
-}
-
-/// Those of some devices that are out of use for good, by their keys.
-///
-/// # Errors
-/// When the tables cannot be read.
-pub async fn retired(store: &Store, device_keys: &[i64]) -> Result<HashSet<i64>, StoreError> {
-    let keys = List::Int(device_keys.to_vec());
-    let query = devices::Entity::find()
-        .select_only()
-        .column(devices::Column::DeviceKey)
-        .filter(devices::Column::Lifecycle.eq("RETIRED"))
-        .filter(is_among(devices::Column::DeviceKey, keys, store.backend()))
-        .into_tuple::<i64>();
-    let keys = query.all(store.readers()).await.doing("read devices")?;
-    Ok(keys.into_iter().collect())
 }
 
 /// The time zones of all sites, by the keys of these.

@@ -2,18 +2,12 @@
 //! their turn comes, those that are at a site by now that the job's maker does not reach, and those for which
 //! something else is set by now than it would tell them.
 
-use std::collections::{HashMap, HashSet};
-
-use entity::command_transitions as command;
-use entity::job_outcomes::Column;
-
 use super::JobError;
-use super::machine::{Step, Target};
-use super::retold::{BY, DEVICES_AT_ONCE, Retold};
-use super::steps::{commanded, outcome_of};
+use super::machine::Target;
+use super::retold::{DEVICES_AT_ONCE, Retold};
+use super::standing::Standing;
 use crate::configuration;
 use crate::event::Instant;
-use crate::history::Within;
 use crate::ingest::Ingest;
 use crate::store::Store;
 
@@ -64,27 +58,28 @@ impl Retold {
         store: &Store,
         places: &[usize],
     ) -> Result<Vec<(usize, Bar)>, JobError> {
-        let plan = &self.standing.machine.plan;
-        let within = plan.within(store).await?;
-        let key = |place: &usize| {
-            let target = self.standing.machine.targets.get(*place);
-            target.map(|target| (target.device_key, *place))
-        };
-        let keys: HashMap<i64, usize> = places.iter().filter_map(key).collect();
-        let is_out =
-            |key: &i64| within != Within::Whole && !within.reaches_device(store.names(), *key);
-        let out: HashSet<i64> = keys.keys().copied().filter(is_out).collect();
-        let left = keys.keys().copied().filter(|key| !out.contains(key));
+        let Standing {
+            job,
+            machine,
+            places: place_of,
+            ..
+        } = &self.standing;
+        let within = machine.plan.within(store).await?;
+        let keys = places
+            .iter()
+            .filter_map(|place| machine.targets.get(*place));
+        let keys = keys.map(|target| target.device_key);
+        let (left, out): (Vec<i64>, Vec<i64>) =
+            keys.partition(|key| within.reaches_device(store.names(), *key));
         let mut superseded = Vec::new();
-        if plan.is_configuration {
-            let left: Vec<i64> = left.collect();
-            superseded = configuration::superseded_among(store, &self.standing.job, &left).await?;
+        if machine.plan.is_configuration {
+            superseded = configuration::superseded_among(store, job, &left).await?;
         }
         let out = out.into_iter().map(|key| (key, Bar::OutOfReach));
         let superseded = superseded.into_iter().map(|key| (key, Bar::Superseded));
         let barred = out.chain(superseded);
         let mut barred: Vec<(usize, Bar)> = barred
-            .filter_map(|(key, bar)| Some((*keys.get(&key)?, bar)))
+            .filter_map(|(key, bar)| Some((*place_of.get(&key)?, bar)))
             .collect();
         barred.sort_unstable_by_key(|(place, _)| *place);
         Ok(barred)
@@ -100,24 +95,8 @@ impl Retold {
         for barred in barred.chunks(DEVICES_AT_ONCE) {
             let mut events = Vec::with_capacity(barred.len() * 2);
             for (place, bar) in barred {
-                let Some((device_id, attempt, how)) = self.device(ingest, *place, now).await?
-                else {
-                    continue;
-                };
-                let of = self.of_job();
-                let target = self.standing.machine.targets.get(*place);
-                if target.is_some_and(|target| target.step != Step::Waiting) {
-                    let device = (device_id.as_str(), attempt);
-                    let told = commanded((of.job_id, of.job_type), device, "CANCELLED", how)
-                        .set(command::Column::ErrorCode, bar.code())
-                        .set(command::Column::ErrorMessage, bar.message())
-                        .set(command::Column::ChangedBy, BY);
-                    events.push(told.finish()?);
-                }
-                let outcome = outcome_of(&of, &device_id, "CANCELLED", how)
-                    .set(Column::ErrorCode, bar.code())
-                    .set(Column::ErrorMessage, bar.message());
-                events.push(outcome.finish()?);
+                let why = Some((bar.code(), bar.message()));
+                events.extend(self.stopped(ingest, (*place, why), now).await?);
             }
             self.record(ingest, events, vec![self.standing.unmoved()])
                 .await?;

@@ -32,7 +32,7 @@ impl Retold {
         for places in places.chunks(DEVICES_AT_ONCE) {
             let mut events = Vec::with_capacity(places.len() * 2);
             for place in places {
-                events.extend(self.stopped(ingest, *place, at).await?);
+                events.extend(self.stopped(ingest, (*place, None), at).await?);
             }
             steps::record(ingest, &self.standing.job.job_id, events, Vec::new()).await?;
         }
@@ -42,24 +42,33 @@ impl Retold {
         Ok(())
     }
 
-    async fn stopped(
+    /// That a device, by its place, was stopped: with its command, if it has one, and with the code and the
+    /// message of why, if there is more to be told than that its job was.
+    pub(super) async fn stopped(
         &self,
         ingest: &Ingest,
-        place: usize,
+        (place, why): (usize, Option<(&str, &str)>),
         at: Instant,
     ) -> Result<Vec<NewEvent>, JobError> {
         let Some((device_id, attempt, how)) = self.device(ingest, place, at).await? else {
             return Ok(Vec::new());
         };
+        let (code, message) = why.unzip();
         let of = self.of_job();
         let mut events = Vec::with_capacity(2);
         let target = self.standing.machine.targets.get(place);
         if target.is_some_and(|target| target.step != Step::Waiting) {
             let device = (device_id.as_str(), attempt);
-            let told = commanded((of.job_id, of.job_type), device, "CANCELLED", how);
-            events.push(told.set(command::Column::ChangedBy, BY).finish()?);
+            let told = commanded((of.job_id, of.job_type), device, "CANCELLED", how)
+                .set(command::Column::ErrorCode, code)
+                .set(command::Column::ErrorMessage, message)
+                .set(command::Column::ChangedBy, BY);
+            events.push(told.finish()?);
         }
-        events.push(outcome_of(&of, &device_id, "CANCELLED", how).finish()?);
+        let outcome = outcome_of(&of, &device_id, "CANCELLED", how)
+            .set(Column::ErrorCode, code)
+            .set(Column::ErrorMessage, message);
+        events.push(outcome.finish()?);
         Ok(events)
     }
 

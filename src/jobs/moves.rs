@@ -20,6 +20,8 @@ use crate::store::{Expect, Store};
 type Which<'a> = (&'a str, Option<i64>);
 /// Who moves it, and why.
 type By<'a> = (&'a str, Option<&'a str>);
+/// The job with which one is tried again, who does so, and the sites that they reach, if these are not all.
+type Again<'a> = (Uuid, (&'a str, Option<Vec<String>>));
 
 /// Stops a job: on devices that have not ended it, it ends as CANCELLED. Stopping it again does
 /// nothing. One that all its devices have ended has ended by that, whether or not it was moved yet.
@@ -131,7 +133,7 @@ async fn transit(
 pub async fn retry(
     ingest: &Ingest,
     (job_id, expected): Which<'_>,
-    (retry_id, (by, reach)): (Uuid, (&str, Option<Vec<String>>)),
+    (retry_id, (by, reach)): Again<'_>,
 ) -> Result<(), JobError> {
     let store = ingest.store();
     for _ in 0..DECISIONS_MAX {
@@ -139,15 +141,7 @@ pub async fn retry(
         let configured = store.version(CONFIGURED).await?;
         let standing = Standing::read(store, job_id).await?;
         standing.is_as_read(expected)?;
-        let job = again(store, &standing, retry_id).await?;
-        let job = NewJob {
-            created_by: by.to_owned(),
-            plan: Plan {
-                reach: reach.clone(),
-                ..job.plan
-            },
-            ..job
-        };
+        let job = again(store, &standing, (retry_id, (by, reach.clone()))).await?;
         let expect = (job.job_type == UPDATE_CONFIGURATION)
             .then(|| Expect::reading(CONFIGURED.to_owned(), configured));
         match create_on(ingest, job, expect).await {
@@ -159,7 +153,11 @@ pub async fn retry(
 }
 
 /// The job with which one that has ended is tried again.
-async fn again(store: &Store, standing: &Standing, retry_id: Uuid) -> Result<NewJob, JobError> {
+async fn again(
+    store: &Store,
+    standing: &Standing,
+    (retry_id, (by, reach)): Again<'_>,
+) -> Result<NewJob, JobError> {
     if standing.machine.state.is_open() {
         return Err(standing.cannot_be("tried again"));
     }
@@ -180,10 +178,11 @@ async fn again(store: &Store, standing: &Standing, retry_id: Uuid) -> Result<New
         plan: Plan {
             start: Start::Now,
             selection: None,
+            reach,
             ..standing.machine.plan.clone()
         },
         targets,
-        created_by: String::new(),
+        created_by: by.to_owned(),
         parent_job_id: Some(standing.job.job_id.clone()),
     })
 }

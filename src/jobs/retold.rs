@@ -14,7 +14,7 @@ use super::standing::Standing;
 use super::steps::{self, OfJob, commanded, moved};
 use super::windows::Windows;
 use crate::event::{Event, Instant, NewEvent, Position, Provenance};
-use crate::history::{fleet, jobs};
+use crate::history::fleet;
 use crate::ingest::Ingest;
 use crate::kinds::Kind;
 use crate::store::{Expect, Names, Store};
@@ -51,9 +51,13 @@ impl Retold {
     pub(super) async fn of(ingest: &Ingest, standing: Standing) -> Result<Self, JobError> {
         let targets = standing.machine.targets.iter();
         let keys: Vec<i64> = targets.map(|target| target.device_key).collect();
+        let (store, allowance) = (ingest.store(), Store::own_allowance());
+        let devices = fleet::devices_by_key(store, &keys, &allowance).await?;
+        let retired = devices.iter();
+        let retired = retired.filter(|(_, row)| row.device.lifecycle == "RETIRED");
         Ok(Self {
-            provenances: fleet::provenances(ingest.store(), &keys).await?,
-            retired: jobs::retired(ingest.store(), &keys).await?,
+            provenances: fleet::provenances(store, devices.values(), &allowance).await?,
+            retired: retired.map(|(key, _)| *key).collect(),
             standing,
             windows: None,
             has_moved: true,
