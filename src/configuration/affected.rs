@@ -9,8 +9,9 @@ use uuid::Uuid;
 use super::set::{Own, Values, job_id};
 use super::{ConfigurationError, Thing};
 use crate::event::{Instant, NewEvent};
-use crate::history::configuration::{self as held, AppliedValues, ParameterRow, SYSTEM, Serving};
+use crate::history::configuration::{self as held, AppliedValues, SYSTEM, Serving};
 use crate::history::jobs::JobRow;
+use crate::history::parameters::{self, ParameterRow};
 use crate::jobs::{self, NewJob, Plan, TARGETS_MAX, UPDATE_CONFIGURATION};
 use crate::store::{EntityType, Store, StoreError};
 
@@ -220,7 +221,7 @@ impl Levels {
         Ok(Self {
             set,
             sites,
-            parameters: held::parameters(store, Some(names), &allowance).await?,
+            parameters: parameters::registered(store, Some(names), &allowance).await?,
         })
     }
 

@@ -13,6 +13,7 @@ use super::sealed::{Keyring, unopened};
 use crate::event::{Instant, NewEvent, Provenance, own_id};
 use crate::history::configuration::{self as held, SettingRow};
 use crate::history::jobs::{self, JobRow};
+use crate::history::parameters;
 use crate::ingest::Ingest;
 use crate::jobs::CommandId;
 use crate::kinds::masked::{MASK, is_readable};
@@ -61,7 +62,7 @@ pub(crate) async fn applied(
     let names: Vec<String> = parameters.keys().cloned().collect();
     let of = (vec![id.device_id.clone()], names.clone());
     let before = held::applied(store, of, &allowance).await?;
-    let secrets = held::sensitive(store, Some(names)).await?;
+    let secrets = parameters::sensitive(store, Some(names)).await?;
     let kept = |parameter: &str, value: Json| {
         if is_readable(&value) && secrets.iter().any(|name| name == parameter) {
             // it was told before the parameter was registered

@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use super::{ConfigurationError, DECISIONS_MAX, recorded};
 use crate::event::{Cell, Instant, NewEvent, Provenance, json_bytes};
-use crate::history::configuration::{self as held, ParameterRow};
+use crate::history::configuration as held;
+use crate::history::parameters::{self, ParameterRow};
 use crate::ingest::Ingest;
 use crate::jobs::{Shown, faults_of, validator};
 use crate::kinds::{Draft, Kind};
@@ -82,7 +83,7 @@ pub async fn parameters(
     names: Option<&[String]>,
     allowance: &Allowance,
 ) -> Result<Vec<Parameter>, StoreError> {
-    let rows = held::parameters(store, names, allowance).await?;
+    let rows = parameters::registered(store, names, allowance).await?;
     let mut parameters = Vec::with_capacity(rows.len());
     for row in rows {
         let parameter = Parameter::from(&row);
@@ -180,7 +181,7 @@ pub async fn register(
         }
         // the version first: what is read after it is at least as new
         let expect = Expect::changing(CONFIGURED.to_owned(), store.version(CONFIGURED).await?);
-        let rows = held::parameters(store, None, &Store::own_allowance()).await?;
+        let rows = parameters::registered(store, None, &Store::own_allowance()).await?;
         let held = rows.iter().find(|row| row.parameter_name == parameter.name);
         let version = held.map_or(0, |row| row.version);
         if registration

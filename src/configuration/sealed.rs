@@ -14,7 +14,8 @@ use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::history::configuration::{SYSTEM, sensitive};
+use crate::history::configuration::SYSTEM;
+use crate::history::parameters;
 use crate::jobs::Command;
 use crate::kinds::masked::{SEALED, has_sealed, is_sealed};
 use crate::store::{Store, StoreError};
@@ -131,7 +132,7 @@ impl Keyring {
         if !self.0.is_empty() {
             return Ok(());
         }
-        let sensitive = sensitive(store, None).await?;
+        let sensitive = parameters::sensitive(store, None).await?;
         if !sensitive.is_empty() {
             tracing::warn!(
                 parameters = sensitive.len(),

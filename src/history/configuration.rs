@@ -1,22 +1,20 @@
-//! Configuration as it stands: the parameters that there are, what is set on things, what holds from that,
-//! and what devices have applied.
+//! Configuration as it stands: what is set on things, what holds from that, and what devices have applied.
 
 use std::collections::{BTreeMap, HashMap};
 
 use entity::{
-    configuration_desired, configuration_evidence_due, configuration_parameters,
-    configuration_settings, configuration_values, devices, job_targets, jobs,
+    configuration_desired, configuration_evidence_due, configuration_settings,
+    configuration_values, devices, job_targets, jobs,
 };
 use futures_util::TryStreamExt;
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use serde_json::Value as Json;
 
 use super::gathered;
+use super::parameters::{self, ParameterRow};
 use crate::event::Instant;
 use crate::store::{Allowance, Doing, EntityType, List, Store, StoreError, is_among};
 
-/// A parameter.
-pub type ParameterRow = configuration_parameters::Model;
 /// A parameter that was set on something.
 pub type DesiredRow = configuration_desired::Model;
 /// One parameter of one command, as it is in the log.
@@ -28,55 +26,6 @@ pub type DueRow = configuration_evidence_due::Model;
 pub const SYSTEM: &str = "system";
 /// Lifecycles of devices that take configuration.
 const SERVING: [&str; 2] = ["ACTIVE", "SUSPENDED"];
-
-/// The parameters that are registered, by their names; only some when they are named.
-///
-/// # Errors
-/// When the tables cannot be read, or the allowance does not suffice.
-pub async fn parameters(
-    store: &Store,
-    names: Option<&[String]>,
-    allowance: &Allowance,
-) -> Result<Vec<ParameterRow>, StoreError> {
-    let column = configuration_parameters::Column::ParameterName;
-    let mut query = configuration_parameters::Entity::find().order_by_asc(column);
-    if let Some(names) = names {
-        query = query.filter(is_among(
-            column,
-            List::Text(names.to_vec()),
-            store.backend(),
-        ));
-    }
-    let weight_bytes = |row: &ParameterRow| size_of_val(row) + row.schema.len();
-    let rows = query.stream(store.readers()).await;
-    gathered(
-        rows.doing(PARAMETERS)?,
-        (allowance, weight_bytes),
-        PARAMETERS,
-    )
-    .await
-}
-
-/// The names of the parameters that are sensitive; only among some when they are named.
-///
-/// # Errors
-/// When the tables cannot be read.
-pub async fn sensitive(
-    store: &Store,
-    among: Option<Vec<String>>,
-) -> Result<Vec<String>, StoreError> {
-    let name = configuration_parameters::Column::ParameterName;
-    let among = among.map(|names| is_among(name, List::Text(names), store.backend()));
-    let query = configuration_parameters::Entity::find()
-        .select_only()
-        .column(name)
-        .filter(configuration_parameters::Column::Sensitive.ne(0))
-        .filter(Condition::all().add_option(among))
-        .into_tuple();
-    query.all(store.readers()).await.doing(PARAMETERS)
-}
-
-const PARAMETERS: &str = "read parameters";
 
 /// What is set on things, also what was unset: of each type the ids.
 ///
@@ -462,7 +411,7 @@ pub async fn effective(
         ("SYSTEM", vec![SYSTEM.to_owned()]),
     ];
     let set = by_thing(desired(store, things, allowance).await?);
-    let parameters = parameters(store, None, allowance).await?;
+    let parameters = parameters::registered(store, None, allowance).await?;
     let told = super::fleet::configurations(store, (entity_type, ids), allowance).await?;
     let mut told_of: HashMap<String, Vec<configuration_values::Model>> = HashMap::new();
     for row in told {

@@ -18,6 +18,7 @@ pub mod fleet;
 pub mod jobs;
 pub mod keys;
 pub mod measures;
+pub mod parameters;
 pub mod readings;
 pub mod schedules;
 pub mod states;
