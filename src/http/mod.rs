@@ -7,6 +7,7 @@ mod args;
 mod bodies;
 mod connections;
 mod graphql;
+mod halves;
 mod held;
 mod hosts;
 mod intake;

@@ -1,4 +1,4 @@
-//! Documents that are known by a name: clients send that in place of the text.
+//! Documents that are known: by a name, which clients send in place of the text, or as they are parsed.
 //!
 //! Automatic ones are known by the SHA-256 of their text, from the first request that brings both
 //! (extension `persistedQuery`, as Apollo Client speaks it). Registered ones are given to the server
@@ -9,9 +9,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
+use async_graphql::parser::types::ExecutableDocument;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use super::halves::Halves;
 use crate::graphql::ErrorCode;
 use crate::graphql::bulk::{Body, PersistedQuery};
 
@@ -21,18 +23,28 @@ const HALF_MAX: usize = 500;
 /// Bytes at most of an automatic document.
 const DOCUMENT_BYTES_MAX: usize = 32 * 1024;
 
-/// The documents that are known by a name.
-#[derive(Clone, Debug, Default)]
+/// Documents at most in each half of those that are remembered as they are parsed, and bytes at most of one:
+/// a parsed one takes many times the memory of its text.
+const PARSED_HALF_MAX: usize = 64;
+const PARSED_BYTES_MAX: usize = 1024;
+
+/// The documents that are known, by a name or as they are parsed.
+#[derive(Clone, Debug)]
 pub struct Documents {
     /// Those that alone are executed, by their names; `None` when others are too.
     registered: Option<Arc<HashMap<String, Arc<str>>>>,
-    automatic: Arc<Mutex<Automatic>>,
+    automatic: Arc<Mutex<Halves<[u8; 32], Arc<str>>>>,
+    parsed: Arc<Mutex<Halves<Box<str>, Arc<ExecutableDocument>>>>,
 }
 
-#[derive(Debug, Default)]
-struct Automatic {
-    younger: HashMap<[u8; 32], Arc<str>>,
-    older: HashMap<[u8; 32], Arc<str>>,
+impl Default for Documents {
+    fn default() -> Self {
+        Self {
+            registered: None,
+            automatic: Arc::new(Mutex::new(Halves::new(HALF_MAX))),
+            parsed: Arc::new(Mutex::new(Halves::new(PARSED_HALF_MAX))),
+        }
+    }
 }
 
 /// Why a request has no document.
@@ -114,6 +126,27 @@ impl Documents {
         }
         Ok(Document::Given(text))
     }
+
+    /// A document as it is parsed, if it was before. A fleet of devices sends the same ones over and over, and
+    /// to parse one takes twenty times as long as to copy what was parsed. (Measured on commands of 10,000
+    /// devices: 8 % of the processors.)
+    pub(super) fn parsed<E>(
+        &self,
+        text: &str,
+        parse: impl FnOnce() -> Result<ExecutableDocument, E>,
+    ) -> Result<ExecutableDocument, E> {
+        if text.len() > PARSED_BYTES_MAX {
+            return parse();
+        }
+        let parsed = || self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = parsed().get(text);
+        if let Some(known) = known {
+            return Ok(known.as_ref().clone());
+        }
+        let document = parse()?;
+        parsed().add(Box::from(text), Arc::new(document.clone()));
+        Ok(document)
+    }
 }
 
 /// A document, as it came or as it is known.
@@ -131,24 +164,6 @@ impl Document<'_> {
             Self::Given(text) => text,
             Self::Known(text) => text,
         }
-    }
-}
-
-impl Automatic {
-    fn get(&mut self, hash: &[u8; 32]) -> Option<Arc<str>> {
-        if let Some(known) = self.younger.get(hash) {
-            return Some(Arc::clone(known));
-        }
-        let known = self.older.remove(hash)?;
-        self.add(*hash, Arc::clone(&known));
-        Some(known)
-    }
-
-    fn add(&mut self, hash: [u8; 32], document: Arc<str>) {
-        if self.younger.len() >= HALF_MAX {
-            self.older = std::mem::take(&mut self.younger);
-        }
-        self.younger.insert(hash, document);
     }
 }
 
@@ -224,7 +239,26 @@ mod tests {
         }
         assert!(of(&documents, "", &hash(&query(1))).is_err());
         let automatic = documents.automatic.lock().unwrap();
-        assert!(automatic.younger.len() + automatic.older.len() <= 2 * HALF_MAX);
+        assert!(automatic.len() <= 2 * HALF_MAX);
+    }
+
+    #[test]
+    fn a_document_is_parsed_once_and_one_that_is_malformed_each_time() {
+        use async_graphql::parser::parse_query;
+        let documents = Documents::default();
+        let parsed = |text: &str, expected: bool| {
+            let mut asked = false;
+            let parsed = documents.parsed(text, || {
+                asked = true;
+                parse_query(text)
+            });
+            assert_eq!(asked, expected, "{text}");
+            parsed.is_ok()
+        };
+        assert!(parsed("{ a }", true) && parsed("{ a }", false));
+        assert!(!parsed("{ a", true) && !parsed("{ a", true));
+        let large = format!("{{ a {} }}", " ".repeat(PARSED_BYTES_MAX));
+        assert!(parsed(&large, true) && parsed(&large, true));
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(super) fn prepared(
     let known = known.map_err(|error| Box::new(failed(error.code(), error.to_string())))?;
     let room = share.document(taken, known.text());
     room.map_err(|refusal| Box::new(failed(refusal.code, refusal.message)))?;
-    request(web, (body, known.text()), document(known.text())?)
+    request(web, (body, known.text()), document(web, known.text())?)
 }
 
 /// The request of a body whose document, given or known, is parsed.
@@ -41,12 +41,15 @@ pub(super) fn request(
 }
 
 /// Parses a document that the parser can be given.
-pub(super) fn document(text: &str) -> Result<ExecutableDocument, Box<Answer>> {
-    let looked = guard::check(text);
-    looked.map_err(|refused| Box::new(failed(ErrorCode::LimitExceeded, refused.to_string())))?;
-    parse_query(escapes::opened(text)).map_err(|error| {
-        let error = graphql::of_syntax(ServerError::from(error));
-        Box::new(Answer::from_errors(vec![error]))
+pub(super) fn document(web: &Web, text: &str) -> Result<ExecutableDocument, Box<Answer>> {
+    web.documents.parsed(text, || {
+        let looked = guard::check(text);
+        looked
+            .map_err(|refused| Box::new(failed(ErrorCode::LimitExceeded, refused.to_string())))?;
+        parse_query(escapes::opened(text)).map_err(|error| {
+            let error = graphql::of_syntax(ServerError::from(error));
+            Box::new(Answer::from_errors(vec![error]))
+        })
     })
 }
 
