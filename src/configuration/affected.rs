@@ -334,7 +334,8 @@ pub(crate) async fn superseded_among(
             let is_other = |(name, told): (&String, &Json)| {
                 levels.holds(name, device, None).0.unwrap_or_default() != *told
             };
-            all.any(is_other).then_some(device.0)
+            // what of it still holds nobody else tells; what does not is told by a later job
+            (!parameters.is_empty() && all.all(is_other)).then_some(device.0)
         }));
     }
     Ok(superseded)

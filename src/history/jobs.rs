@@ -183,8 +183,11 @@ pub async fn jobs_count(store: &Store, page: &JobsPage) -> Result<u64, StoreErro
 
 fn meant(store: &Store, page: &JobsPage) -> Select<jobs::Entity> {
     let backend = store.backend();
-    let within = |all: Condition, part: &Within| all.add(part.of_jobs(backend));
-    let devices = page.devices_within.iter().fold(Condition::all(), within);
+    // of what the filter names too only what is within reach: one device for all
+    let parts: Vec<&Within> = [&page.within]
+        .into_iter()
+        .chain(&page.devices_within)
+        .collect();
     let states = page.states.clone();
     let (ty, parent) = (page.job_type.as_deref(), page.parent_job_id.as_deref());
     let named = Condition::all()
@@ -192,8 +195,7 @@ fn meant(store: &Store, page: &JobsPage) -> Select<jobs::Entity> {
         .add_option(ty.map(|ty| jobs::Column::JobType.eq(ty)))
         .add_option(parent.map(|parent| jobs::Column::ParentJobId.eq(parent)));
     jobs::Entity::find()
-        .filter(page.within.of_jobs(backend))
-        .filter(devices)
+        .filter(Within::jobs_of(&parts, backend))
         .filter(named)
 }
 

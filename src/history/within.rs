@@ -107,15 +107,17 @@ impl Within {
             .to_owned()
     }
 
-    /// The condition on jobs: one of their devices at least is within.
-    pub(super) fn of_jobs(&self, backend: DbBackend) -> Condition {
-        if *self == Self::Whole {
+    /// The condition on jobs: one of their devices at least is within each of some parts.
+    pub(super) fn jobs_of(parts: &[&Self], backend: DbBackend) -> Condition {
+        if parts.iter().all(|part| **part == Self::Whole) {
             return Condition::all();
         }
+        let of_targets = |all: Condition, part: &&Self| all.add(part.of_targets(backend));
+        let of_targets = parts.iter().fold(Condition::all(), of_targets);
         let targets = Query::select()
             .column(job_targets::Column::JobId)
             .from(job_targets::Entity)
-            .and_where(job_targets::Column::DeviceKey.in_subquery(self.devices(backend)))
+            .cond_where(of_targets)
             .to_owned();
         Condition::all().add(jobs::Column::JobId.in_subquery(targets))
     }

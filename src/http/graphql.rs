@@ -19,7 +19,7 @@ use super::answer::{answer, coded, failed, not_allowed, refused, timed_out};
 use super::bodies::TakeError;
 use super::connections::Place;
 use super::persisted::Undocumented;
-use super::prepared::{document, name_of, request};
+use super::prepared::{document, name_of, parsed, request};
 use super::sign_in;
 use super::socket::By;
 use super::{socket, sse};
@@ -84,7 +84,7 @@ async fn enrol(web: &Web, parts: &Parts, body: axum::body::Body) -> Response {
         return refused();
     };
     match serde_json::from_slice::<Body<'_>>(&taken.bytes) {
-        Ok(body) if taken.bytes.trim_ascii_start().starts_with(b"{") && only_enrols(web, &body) => {
+        Ok(body) if taken.bytes.trim_ascii_start().starts_with(b"{") && only_enrols(&body) => {
             execute(web, parts, (&body, &taken.bytes), &[]).await
         }
         Ok(_) | Err(_) => refused(),
@@ -95,12 +95,12 @@ async fn enrol(web: &Web, parts: &Parts, body: axum::body::Body) -> Response {
 const ENROL_BYTES_MAX: usize = 64 * 1024;
 
 /// Whether a request is to have one device enrol; one that names a document to be kept is not.
-fn only_enrols(web: &Web, body: &Body<'_>) -> bool {
+fn only_enrols(body: &Body<'_>) -> bool {
     let Some(query) = body.query.as_deref() else {
         return false;
     };
     let is_plain = body.extensions.is_none() && body.document_id.is_none();
-    let document = is_plain.then(|| document(web, query).ok()).flatten();
+    let document = is_plain.then(|| parsed(query).ok()).flatten();
     document.is_some_and(|document| graphql::only_enrols(&document, body.operation_name.as_deref()))
 }
 

@@ -42,14 +42,16 @@ pub(super) fn request(
 
 /// Parses a document that the parser can be given.
 pub(super) fn document(web: &Web, text: &str) -> Result<ExecutableDocument, Box<Answer>> {
-    web.documents.parsed(text, || {
-        let looked = guard::check(text);
-        looked
-            .map_err(|refused| Box::new(failed(ErrorCode::LimitExceeded, refused.to_string())))?;
-        parse_query(escapes::opened(text)).map_err(|error| {
-            let error = graphql::of_syntax(ServerError::from(error));
-            Box::new(Answer::from_errors(vec![error]))
-        })
+    web.documents.parsed(text, || parsed(text))
+}
+
+/// The same of somebody of whom nothing is known: what he sends is not remembered.
+pub(super) fn parsed(text: &str) -> Result<ExecutableDocument, Box<Answer>> {
+    let looked = guard::check(text);
+    looked.map_err(|refused| Box::new(failed(ErrorCode::LimitExceeded, refused.to_string())))?;
+    parse_query(escapes::opened(text)).map_err(|error| {
+        let error = graphql::of_syntax(ServerError::from(error));
+        Box::new(Answer::from_errors(vec![error]))
     })
 }
 

@@ -183,6 +183,8 @@ pub enum Reason {
     Ended,
     /// A canary has failed.
     CanaryFailed,
+    /// All canaries have ended, and none has done it.
+    NoCanary,
     /// More devices have failed than it goes on with.
     TooManyFailed,
 }
@@ -253,9 +255,14 @@ impl Machine {
         let failures = failed(&self.targets);
         let all_ended = self.left() == 0;
         let has_ended = |end: Ended| self.targets.iter().any(|one| one.ended == Some(end));
-        let has_failed = |canary: &Target| canary.ended.is_some_and(|end| end != Ended::Completed);
-        decision.becomes = if self.canary().iter().any(has_failed) {
+        let canary = self.canary();
+        let is_tried = canary
+            .iter()
+            .any(|one| one.ended.is_none_or(|end| end == Ended::Completed));
+        decision.becomes = if failed(canary) > 0 {
             Some((JobState::Failed, Reason::CanaryFailed))
+        } else if !canary.is_empty() && !is_tried && !all_ended {
+            Some((JobState::Cancelled, Reason::NoCanary))
         } else if self.plan.is_stopped_by(failures, self.targets.len()) && !all_ended {
             Some((JobState::Failed, Reason::TooManyFailed))
         } else if all_ended

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::JobError;
 use super::away::Away;
-use super::retold::Retold;
+use super::retold::{Retold, is_retired};
 use crate::event::{Event, Position};
 use crate::history::jobs;
 use crate::ingest::Ingest;
@@ -145,9 +145,11 @@ impl Orchestrator {
             return Ok(());
         }
         if event.fact.kind == Kind::DeviceRegistration {
-            let lifecycle = event.fact.cell(registration::Column::Lifecycle).text();
-            let is_retired = lifecycle == Some("RETIRED");
-            if let Some(key) = event.fact.cell(registration::Column::DeviceKey).int() {
+            let key = event.fact.cell(registration::Column::DeviceKey).int();
+            let of = key.filter(|key| self.jobs.values().any(|job| job.has_device(*key)));
+            if let Some(key) = of {
+                // the event may speak of a time before what holds
+                let is_retired = is_retired(self.ingest.store(), key).await?;
                 let jobs = self.jobs.values_mut();
                 jobs.for_each(|job| job.hear_of_device(key, is_retired));
             }

@@ -17,6 +17,7 @@ use crate::event::{Event, Instant, NewEvent, Position, Provenance};
 use crate::history::fleet;
 use crate::ingest::Ingest;
 use crate::kinds::Kind;
+use crate::projections::settings::CONFIGURED;
 use crate::store::{Expect, Names, Store};
 
 /// Devices at most whose steps are recorded at once: with their outcomes they are one request.
@@ -42,6 +43,17 @@ pub(super) struct Retold {
     is_told: bool,
 }
 
+/// Lifecycle of a device that is out of use for good.
+const RETIRED: &str = "RETIRED";
+
+/// Whether a device is out of use for good, as it is registered now.
+pub(super) async fn is_retired(store: &Store, device_key: i64) -> Result<bool, JobError> {
+    let allowance = Store::own_allowance();
+    let devices = fleet::devices_by_key(store, &[device_key], &allowance).await?;
+    let mut devices = devices.values();
+    Ok(devices.any(|row| row.device.lifecycle == RETIRED))
+}
+
 impl Retold {
     pub(super) async fn read(ingest: &Ingest, job_id: &str) -> Result<Self, JobError> {
         let standing = Standing::read(ingest.store(), job_id).await?;
@@ -54,7 +66,7 @@ impl Retold {
         let (store, allowance) = (ingest.store(), Store::own_allowance());
         let devices = fleet::devices_by_key(store, &keys, &allowance).await?;
         let retired = devices.iter();
-        let retired = retired.filter(|(_, row)| row.device.lifecycle == "RETIRED");
+        let retired = retired.filter(|(_, row)| row.device.lifecycle == RETIRED);
         Ok(Self {
             provenances: fleet::provenances(store, devices.values(), &allowance).await?,
             retired: retired.map(|(key, _)| *key).collect(),
@@ -88,9 +100,14 @@ impl Retold {
         known >= self.settled_at && (self.has_moved || is_time)
     }
 
+    /// Whether a device is one of its own.
+    pub(super) fn has_device(&self, device_key: i64) -> bool {
+        self.standing.places.contains_key(&device_key)
+    }
+
     /// Moves on when a device is registered or retired.
     pub(super) fn hear_of_device(&mut self, device_key: i64, is_retired: bool) {
-        if self.standing.places.contains_key(&device_key) {
+        if self.has_device(device_key) {
             self.has_moved = true;
             if is_retired {
                 self.retired.insert(device_key);
@@ -245,9 +262,10 @@ impl Retold {
         } else if let Some(becomes) = decision.becomes {
             self.end(ingest, becomes, now).await?;
         } else if !decision.issue.is_empty() {
+            let configured = self.configured(ingest.store()).await?;
             let barred = self.barred(ingest.store(), &decision.issue).await?;
             if barred.is_empty() {
-                self.issue(ingest, &decision.issue, now).await?;
+                self.issue(ingest, &decision.issue, configured, now).await?;
             } else {
                 self.pass_over(ingest, &barred, now).await?;
             }
@@ -258,11 +276,21 @@ impl Retold {
         Ok(())
     }
 
+    /// That nobody sets what a job tells while it is decided whether that still holds.
+    async fn configured(&self, store: &Store) -> Result<Option<Expect>, JobError> {
+        if !self.standing.machine.plan.is_configuration {
+            return Ok(None);
+        }
+        let version = store.version(CONFIGURED).await?;
+        Ok(Some(Expect::reading(CONFIGURED.to_owned(), version)))
+    }
+
     /// Gives devices their next commands. With the first, the job begins to run.
     async fn issue(
         &mut self,
         ingest: &Ingest,
         places: &[usize],
+        configured: Option<Expect>,
         now: Instant,
     ) -> Result<(), JobError> {
         let begins = self.standing.machine.state != JobState::Running;
@@ -283,7 +311,9 @@ impl Retold {
                 let draft = commanded((of.job_id, of.job_type), device, "ISSUED", how);
                 events.push(draft.set(command::Column::ChangedBy, BY).finish()?);
             }
-            self.record(ingest, events, vec![expect.clone()]).await?;
+            let mut expected = vec![expect.clone()];
+            expected.extend(configured.clone());
+            self.record(ingest, events, expected).await?;
             if begins && ordinal == 0 {
                 expect.version += 1;
             }
@@ -301,6 +331,7 @@ impl Retold {
         let why = match reason {
             Reason::Ended => None,
             Reason::CanaryFailed => Some("a canary failed"),
+            Reason::NoCanary => Some("it is given to no canary any more"),
             Reason::TooManyFailed => Some("too many devices failed"),
         };
         let mut events = vec![moved(&self.standing.job, state, (BY, why), now)?];

@@ -381,6 +381,67 @@ async fn a_device_that_is_retired_holds_no_job_open() {
 }
 
 #[tokio::test]
+async fn what_is_told_late_of_a_device_that_was_retired_once_ends_no_job_on_it() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let mut devices = Followed::new(app, None).await;
+        let job = made(
+            app,
+            json!({ "jobType": "RESTART", "deviceIds": ["till-1", "till-2"], "batchSize": 1 }),
+        )
+        .await;
+        let first = devices.told("till-1 1 ISSUED").await;
+        app.record(
+            json!([{ "deviceRegistration": { "deviceId": "till-2", "siteId": "harbour",
+            "deviceType": "POS_TERMINAL", "lifecycle": "RETIRED",
+            "occurredAt": "2020-01-01T00:00:00Z" } }]),
+        )
+        .await;
+        assert!(complete(app, &first, "COMPLETED").await.is_empty());
+        let second = devices.told("till-2 1 ISSUED").await;
+        assert!(complete(app, &second, "COMPLETED").await.is_empty());
+        assert_eq!(ended(app, &job).await, "COMPLETED 2+0");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_job_whose_canary_is_retired_is_cancelled_and_one_that_has_another_goes_on() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let mut devices = Followed::new(app, None).await;
+        for (canaries, state) in [(1, "CANCELLED"), (2, "COMPLETED")] {
+            let job = made(
+                app,
+                json!({ "jobType": "RESTART", "deviceIds": ["till-1", "till-2", "till-3"],
+                    "canaryDevices": canaries }),
+            )
+            .await;
+            let ids = ["till-1", "till-2"];
+            let mut told = Vec::new();
+            for id in ids.iter().take(canaries) {
+                told.push(devices.told(&format!("{id} 1 ISSUED")).await);
+            }
+            app.data(
+                "mutation { retireDevice(input: { deviceId: \"till-1\" }) { userErrors { code } } }",
+            )
+            .await;
+            devices.told("till-1 1 CANCELLED").await;
+            if state == "COMPLETED" {
+                assert!(complete(app, &told[1], "COMPLETED").await.is_empty());
+                let last = devices.told("till-3 1 ISSUED").await;
+                assert!(complete(app, &last, "COMPLETED").await.is_empty());
+            }
+            assert!(ended(app, &job).await.starts_with(state));
+            app.record(json!([{ "deviceRegistration": { "deviceId": "till-1", "siteId": "harbour",
+                "deviceType": "POS_TERMINAL" } }]))
+                .await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_job_does_not_follow_a_device_out_of_the_reach_of_its_maker() {
     on_each_database(async |app| {
         app.fleet().await;

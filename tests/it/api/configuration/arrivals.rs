@@ -73,6 +73,51 @@ async fn of_two_values_that_a_device_was_not_told_yet_it_is_told_the_later_one_a
 }
 
 #[tokio::test]
+async fn of_two_values_of_which_one_holds_no_more_the_other_is_told() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        parameters(app, &["volume", "speed"]).await;
+        app.restart_after(async |ingest| {
+            let change = |name: &str, value: i64| ParameterChange {
+                parameter: name.to_owned(),
+                value: Some(json!(value)),
+                expected_value: None,
+                expected_version: None,
+            };
+            for changes in [
+                vec![change("volume", 1), change("speed", 2)],
+                vec![change("volume", 3)],
+            ] {
+                let setting = Setting {
+                    thing: Thing::find(ingest.store(), "DEVICE", Some("till-1"))
+                        .await
+                        .unwrap(),
+                    changes,
+                    by: "somebody".to_owned(),
+                    reason: None,
+                    change_type: "MANUAL".to_owned(),
+                    command: None,
+                    expected: None,
+                };
+                configuration::set(&ingest, &Keyring::default(), setting)
+                    .await
+                    .unwrap();
+            }
+        })
+        .await;
+        let mut device = Followed::new(app, Some("till-1")).await;
+        does(app, &mut device).await;
+        let (_, last) = does(app, &mut device).await;
+        assert_eq!(last, json!({ "volume": 3 }));
+        let holds = holds(app, "till-1").await;
+        for held in ["volume 3 DEVICE APPLIED", "speed 2 DEVICE APPLIED"] {
+            assert!(holds.iter().any(|one| one == held), "{holds:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_device_that_comes_is_told_what_holds_for_it_once() {
     on_each_database(async |app| {
         app.fleet().await;
