@@ -36,6 +36,7 @@ mod origins;
 mod otlp;
 mod paging;
 mod parts;
+mod passed_over;
 mod protocol;
 mod proxies;
 mod record;
