@@ -29,6 +29,12 @@ pub struct DeviceRow {
 }
 
 impl DeviceRow {
+    /// Whether it is out of use for good.
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.device.lifecycle == "RETIRED"
+    }
+
     /// Bytes that it takes in memory, roughly.
     fn weight_bytes(&self) -> usize {
         let device = &self.device;

@@ -199,7 +199,7 @@ pub(super) async fn are_registered(
     let key = store.key(EntityType::Device, id).await?;
     let keys: Vec<i64> = key.into_iter().collect();
     let rows = fleet::devices_by_key(store, &keys, &Store::own_allowance()).await?;
-    if rows.values().any(|row| row.device.lifecycle == "RETIRED") {
+    if rows.values().any(|row| row.is_retired()) {
         return Err(KeyError::Retired);
     }
     Ok(Some(Expect::changing(entity, version)))

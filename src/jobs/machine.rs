@@ -21,7 +21,7 @@
 //!
 //! A job that is cancelled, or stopped since too many devices failed, ends as CANCELLED on every device
 //! that had not ended it. It ends so, too, on a device that it is not given for good; that is no failure,
-//! and when it was so with all of them, the job is CANCELLED.
+//! and when it was so with all of them, or with all canaries, the job is CANCELLED.
 
 pub use super::target::{Moved, Step, Target};
 use crate::event::{Instant, Position};

@@ -43,15 +43,11 @@ pub(super) struct Retold {
     is_told: bool,
 }
 
-/// Lifecycle of a device that is out of use for good.
-const RETIRED: &str = "RETIRED";
-
 /// Whether a device is out of use for good, as it is registered now.
 pub(super) async fn is_retired(store: &Store, device_key: i64) -> Result<bool, JobError> {
     let allowance = Store::own_allowance();
     let devices = fleet::devices_by_key(store, &[device_key], &allowance).await?;
-    let mut devices = devices.values();
-    Ok(devices.any(|row| row.device.lifecycle == RETIRED))
+    Ok(devices.values().any(|row| row.is_retired()))
 }
 
 impl Retold {
@@ -66,7 +62,7 @@ impl Retold {
         let (store, allowance) = (ingest.store(), Store::own_allowance());
         let devices = fleet::devices_by_key(store, &keys, &allowance).await?;
         let retired = devices.iter();
-        let retired = retired.filter(|(_, row)| row.device.lifecycle == RETIRED);
+        let retired = retired.filter(|(_, row)| row.is_retired());
         Ok(Self {
             provenances: fleet::provenances(store, devices.values(), &allowance).await?,
             retired: retired.map(|(key, _)| *key).collect(),

@@ -6,8 +6,15 @@ use serde_json::json;
 use homepot_analytics::identity::Role;
 
 use super::access::{ask, grant, key};
-use super::app::on_each_database;
+use super::app::{TestApp, on_each_database};
 use super::device_commands::{Followed, complete, ended, made};
+
+/// Retires the first device.
+async fn retire(app: &TestApp) {
+    let retired =
+        "mutation { retireDevice(input: { deviceId: \"till-1\" }) { userErrors { code } } }";
+    app.data(retired).await;
+}
 
 #[tokio::test]
 async fn a_device_that_is_retired_holds_no_job_open() {
@@ -21,10 +28,7 @@ async fn a_device_that_is_retired_holds_no_job_open() {
         .await;
         devices.told("till-1 1 ISSUED").await;
         let second = devices.told("till-2 1 ISSUED").await;
-        app.data(
-            "mutation { retireDevice(input: { deviceId: \"till-1\" }) { userErrors { code } } }",
-        )
-        .await;
+        retire(app).await;
         devices.told("till-1 1 CANCELLED").await;
         assert!(complete(app, &second, "COMPLETED").await.is_empty());
         assert_eq!(ended(app, &job).await, "COMPLETED 1+1");
@@ -83,10 +87,7 @@ async fn a_job_whose_canary_is_retired_is_cancelled_and_one_that_has_another_goe
             for id in ["till-1", "till-2"].iter().take(canaries) {
                 told.push(devices.told(&format!("{id} 1 ISSUED")).await);
             }
-            app.data(
-                "mutation { retireDevice(input: { deviceId: \"till-1\" }) { userErrors { code } } }",
-            )
-            .await;
+            retire(app).await;
             devices.told("till-1 1 CANCELLED").await;
             if state == "COMPLETED" {
                 assert!(complete(app, &told[1], "COMPLETED").await.is_empty());

@@ -1,6 +1,7 @@
 //! Devices that come later are told what holds for them, and nobody is told by a retry what holds no more.
 
 use homepot_analytics::configuration::{self, Keyring, ParameterChange, Setting, Thing};
+use homepot_analytics::ingest::Ingest;
 use serde_json::{Value, json};
 
 use super::super::app::{TestApp, on_each_database, texts};
@@ -14,6 +15,28 @@ async fn registered(app: &TestApp, device: &str, site: &str) {
         "deviceType": "POS_TERMINAL" } }]),
     )
     .await;
+}
+
+/// Sets parameters on a device while no server runs.
+async fn set(ingest: &Ingest, values: &[(&str, i64)]) {
+    let change = |(name, value): &(&str, i64)| ParameterChange {
+        parameter: (*name).to_owned(),
+        value: Some(json!(value)),
+        expected_value: None,
+        expected_version: None,
+    };
+    let thing = Thing::find(ingest.store(), "DEVICE", Some("till-1")).await;
+    let setting = Setting {
+        thing: thing.unwrap(),
+        changes: values.iter().map(change).collect(),
+        by: "somebody".to_owned(),
+        reason: None,
+        change_type: "MANUAL".to_owned(),
+        command: None,
+        expected: None,
+    };
+    let set = configuration::set(ingest, &Keyring::default(), setting).await;
+    set.unwrap();
 }
 
 /// What a device is told next, and does.
@@ -36,24 +59,8 @@ async fn of_two_values_that_a_device_was_not_told_yet_it_is_told_the_later_one_a
         parameters(app, &["volume", "speed"]).await;
         for round in 0..3 {
             app.restart_after(async |ingest| {
-                for (name, value) in [("volume", 2 * round), ("speed", round), ("volume", 2 * round + 1)] {
-                    let thing = Thing::find(ingest.store(), "DEVICE", Some("till-1")).await.unwrap();
-                    let change = ParameterChange {
-                        parameter: name.to_owned(),
-                        value: Some(json!(value)),
-                        expected_value: None,
-                        expected_version: None,
-                    };
-                    let setting = Setting {
-                        thing,
-                        changes: vec![change],
-                        by: "somebody".to_owned(),
-                        reason: None,
-                        change_type: "MANUAL".to_owned(),
-                        command: None,
-                        expected: None,
-                    };
-                    configuration::set(&ingest, &Keyring::default(), setting).await.unwrap();
+                for one in [("volume", 2 * round), ("speed", round), ("volume", 2 * round + 1)] {
+                    set(&ingest, &[one]).await;
                 }
             })
             .await;
@@ -78,31 +85,8 @@ async fn of_two_values_of_which_one_holds_no_more_the_other_is_told() {
         app.fleet().await;
         parameters(app, &["volume", "speed"]).await;
         app.restart_after(async |ingest| {
-            let change = |name: &str, value: i64| ParameterChange {
-                parameter: name.to_owned(),
-                value: Some(json!(value)),
-                expected_value: None,
-                expected_version: None,
-            };
-            for changes in [
-                vec![change("volume", 1), change("speed", 2)],
-                vec![change("volume", 3)],
-            ] {
-                let setting = Setting {
-                    thing: Thing::find(ingest.store(), "DEVICE", Some("till-1"))
-                        .await
-                        .unwrap(),
-                    changes,
-                    by: "somebody".to_owned(),
-                    reason: None,
-                    change_type: "MANUAL".to_owned(),
-                    command: None,
-                    expected: None,
-                };
-                configuration::set(&ingest, &Keyring::default(), setting)
-                    .await
-                    .unwrap();
-            }
+            set(&ingest, &[("volume", 1), ("speed", 2)]).await;
+            set(&ingest, &[("volume", 3)]).await;
         })
         .await;
         let mut device = Followed::new(app, Some("till-1")).await;
