@@ -19,8 +19,8 @@
 //! It **comes out** three ways. [`graphql`] pages the tables by key, newest first as a rule, and
 //! batches what is nested. Subscriptions follow the log with a tail: from the tables until it meets
 //! the ring of newest events in memory, then from that; what many follow alike is executed once for
-//! all. [`projections`] follow with the same tail and keep what is newest of each device, and the
-//! counts; [`jobs`] follow with it too and end when their devices have; [`alerts`] follow with it
+//! all. [`projections`] follow with the same tail and keep what is newest of each device, the
+//! counts, and what is summed up by time, from which [`analytics`] answer what months come to; [`jobs`] follow with it too and end when their devices have; [`alerts`] follow with it
 //! and open when a rule is met, and [`webhooks`] send what becomes of them elsewhere, and mail it.
 //!
 //! **Who asks** is found out before anything else ([`identity`]): by an access key or a token of an
@@ -67,6 +67,7 @@
 
 pub mod agent;
 pub mod alerts;
+pub mod analytics;
 pub mod app;
 pub mod cli;
 pub mod client;
@@ -86,6 +87,7 @@ pub mod jobs;
 pub mod kinds;
 pub mod projections;
 pub mod registry;
+mod rollups;
 pub mod schedule;
 pub mod simulate;
 pub mod store;

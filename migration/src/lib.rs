@@ -21,6 +21,7 @@ mod m0011_activity_indexes;
 mod m0012_device_stays;
 mod m0013_email_recipients;
 mod m0014_job_failures;
+mod m0015_rollups;
 mod tables;
 
 /// All migrations, in the order in which they run.
@@ -42,6 +43,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0012_device_stays::Migration),
             Box::new(m0013_email_recipients::Migration),
             Box::new(m0014_job_failures::Migration),
+            Box::new(m0015_rollups::Migration),
         ]
     }
 }

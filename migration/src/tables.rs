@@ -41,14 +41,15 @@ pub(crate) struct Table {
 
 /// Fills the types of the database into a text.
 pub(crate) fn typed(backend: DbBackend, sql: &str) -> String {
-    let (int, real, uuid) = if backend == DbBackend::Postgres {
-        ("BIGINT", "DOUBLE PRECISION", "UUID")
+    let (int, real, uuid, bytes) = if backend == DbBackend::Postgres {
+        ("BIGINT", "DOUBLE PRECISION", "UUID", "BYTEA")
     } else {
-        ("INTEGER", "REAL", "BLOB")
+        ("INTEGER", "REAL", "BLOB", "BLOB")
     };
     sql.replace("{int}", int)
         .replace("{real}", real)
         .replace("{uuid}", uuid)
+        .replace("{bytes}", bytes)
 }
 
 /// What follows the closing parenthesis of a table: SQLite is told to hold to the column types.

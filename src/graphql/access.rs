@@ -39,6 +39,7 @@ const READ: &[&str] = &[
     "topPages",
     "topSearches",
     "activityByUser",
+    "series",
     "alert",
     "alerts",
     "alertRules",

@@ -58,6 +58,9 @@ mod rows;
 mod scalars;
 mod schedule_input;
 mod schedules;
+mod series;
+mod series_input;
+mod series_words;
 mod shapes;
 mod spending;
 mod subscription;
@@ -145,6 +148,7 @@ pub struct Query(
     enrolment::Tokens,
     jobs::Jobs,
     activity::Activity,
+    series::SeriesQueries,
     job_commands::JobPlans,
     device_commands::DeviceQueries,
     alerts::Alerts,
@@ -213,6 +217,7 @@ fn builder() -> Builder {
         enrolment::Tokens,
         jobs::Jobs,
         activity::Activity,
+        series::SeriesQueries,
         job_commands::JobPlans,
         device_commands::DeviceQueries,
         alerts::Alerts,

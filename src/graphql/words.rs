@@ -206,6 +206,7 @@ macro_rules! sets {
 }
 
 sets! {
+    DaysOfWeek = DAY_OF_WEEK;
     DeviceStates = DEVICE_STATE;
     DeviceTypes = DEVICE_TYPE;
     DeviceLifecycles = DEVICE_LIFECYCLE;

@@ -30,6 +30,7 @@ pub(super) static SPEC: Spec = Spec {
     commanded: false,
     source: None,
     derived: None,
+    measured: None,
     fields: FIELDS,
     finish: super::nothing_more,
 };

@@ -2,7 +2,9 @@
 
 use entity::api_request_logs::Column;
 
-use super::{Audience, Field, Identity, Kind, Source, Spec, Type, enums};
+use super::{
+    Audience, Dimension, Field, Identity, Kind, Label, Measure, Measured, Source, Spec, Type, enums,
+};
 
 /// A request to an API was answered.
 pub(super) static SPEC: Spec = Spec {
@@ -23,6 +25,7 @@ pub(super) static SPEC: Spec = Spec {
         purpose: "load and latency",
     }),
     derived: None,
+    measured: Some(MEASURED),
     fields: &[
         Field::required(
             "endpoint",
@@ -104,3 +107,19 @@ pub(super) static SPEC: Spec = Spec {
     ],
     finish: super::nothing_more,
 };
+
+const MEASURED: Measured = Measured::events("API_REQUESTS")
+    .of(&[Measure::gauge(
+        "RESPONSE_TIME_MS",
+        "responseTimeMs",
+        "milliseconds",
+    )])
+    .by(&[
+        Dimension::text("ENDPOINT", "endpoint", "Route template of the request."),
+        Dimension::text(
+            "STATUS_CLASS",
+            "statusCode",
+            "Class of the HTTP status, such as `2xx`.",
+        )
+        .labelled(Label::StatusClass),
+    ]);

@@ -22,6 +22,7 @@ pub(super) static SPEC: Spec = Spec {
     commanded: false,
     source: None,
     derived: None,
+    measured: None,
     fields: &[
         Field::required(
             "commandId",

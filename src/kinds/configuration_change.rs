@@ -28,6 +28,7 @@ pub(super) static SPEC: Spec = Spec {
         purpose: "what a change did",
     }),
     derived: None,
+    measured: None,
     fields: &[
         Field::required(
             "entityType",

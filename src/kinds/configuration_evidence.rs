@@ -21,6 +21,7 @@ pub(super) static SPEC: Spec = Spec {
     commanded: false,
     source: None,
     derived: None,
+    measured: None,
     fields: &[
         Field::required("commandId", &Column::CommandId, Type::Text { max: COMMAND_ID_MAX }, "The command with which the device applied the change: that of the `configurationChange`."),
         Field::required("deviceId", &Column::DeviceKey, Type::Device, "The device."),

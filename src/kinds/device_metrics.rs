@@ -2,7 +2,7 @@
 
 use entity::device_metrics::Column;
 
-use super::{Audience, Field, Identity, Kind, Refusal, Source, Spec, Type};
+use super::{Audience, Field, Identity, Kind, Measure, Measured, Refusal, Source, Spec, Type};
 use crate::event::Fact;
 
 /// What a device measured of itself at one instant.
@@ -24,6 +24,7 @@ pub(super) static SPEC: Spec = Spec {
         purpose: "health and capacity",
     }),
     derived: None,
+    measured: Some(MEASURED),
     fields: &[
         Field::required(
             "deviceId",
@@ -149,6 +150,24 @@ pub(super) static SPEC: Spec = Spec {
     ],
     finish,
 };
+
+/// Many readings come, so sites have sums of their own.
+const MEASURED: Measured = Measured::events("READINGS").with_sites().of(&[
+    Measure::gauge("CPU_PERCENT", "cpuPercent", "percent"),
+    Measure::gauge("MEMORY_PERCENT", "memoryPercent", "percent"),
+    Measure::gauge("DISK_PERCENT", "diskPercent", "percent"),
+    Measure::gauge("NETWORK_LATENCY_MS", "networkLatencyMs", "milliseconds"),
+    Measure::counter("TRANSACTION_COUNT", "transactionCount", "transactions"),
+    Measure::counter(
+        "TRANSACTION_VOLUME",
+        "transactionVolume",
+        "the site's currency",
+    ),
+    Measure::gauge("ERROR_RATE_PERCENT", "errorRatePercent", "percent"),
+    Measure::gauge("ACTIVE_CONNECTIONS", "activeConnections", "connections"),
+    Measure::gauge("QUEUE_DEPTH", "queueDepth", "transactions"),
+    Measure::gauge("UPTIME_SECONDS", "uptimeSeconds", "seconds"),
+]);
 
 /// A reading that does not say so is no part of another.
 #[expect(

@@ -20,6 +20,7 @@ pub(super) static SPEC: Spec = Spec {
     commanded: false,
     source: None,
     derived: None,
+    measured: None,
     fields: &[
         Field::required(
             "deviceId",

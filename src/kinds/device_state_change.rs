@@ -2,7 +2,9 @@
 
 use entity::device_state_history::Column;
 
-use super::{Audience, Derived, Field, Identity, Kind, Source, Spec, Type, enums};
+use super::{
+    Audience, Derived, Dimension, Field, Identity, Kind, Measured, Source, Spec, Type, enums,
+};
 
 /// A device was seen in a state.
 pub(super) static SPEC: Spec = Spec {
@@ -23,6 +25,7 @@ pub(super) static SPEC: Spec = Spec {
         purpose: "availability",
     }),
     derived: Some(Derived { field: "previousState", from: "newState" }),
+    measured: Some(MEASURED),
     fields: &[
         Field::required("deviceId", &Column::DeviceKey, Type::Device, "The device."),
         Field::optional("previousState", &Column::PreviousState, Type::Enum(&enums::DEVICE_STATE), "The state before this one in order of time, derived from the history; what the source reported is only a hint.").not_filtered(),
@@ -34,3 +37,9 @@ pub(super) static SPEC: Spec = Spec {
     ],
     finish: super::nothing_more,
 };
+
+const MEASURED: Measured = Measured::events("STATE_REPORTS").by(&[Dimension::text(
+    "STATE",
+    "newState",
+    "The state that was reported.",
+)]);

@@ -2,7 +2,7 @@
 
 use entity::error_logs::Column;
 
-use super::{Audience, Field, Identity, Kind, Source, Spec, Type, enums};
+use super::{Audience, Dimension, Field, Identity, Kind, Measured, Source, Spec, Type, enums};
 
 /// Something went wrong, on a device, in a service or in this server.
 pub(super) static SPEC: Spec = Spec {
@@ -23,6 +23,7 @@ pub(super) static SPEC: Spec = Spec {
         purpose: "what fails, and how often",
     }),
     derived: None,
+    measured: Some(MEASURED),
     fields: &[
         Field::required(
             "category",
@@ -83,3 +84,9 @@ pub(super) static SPEC: Spec = Spec {
     ],
     finish: super::nothing_more,
 };
+
+const MEASURED: Measured = Measured::events("ERRORS").by(&[
+    Dimension::text("ERROR_CATEGORY", "category", "Where it went wrong."),
+    Dimension::text("ERROR_SEVERITY", "severity", "How bad it was."),
+    Dimension::text("ERROR_CODE", "errorCode", "Code of the error."),
+]);

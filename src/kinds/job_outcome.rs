@@ -2,7 +2,10 @@
 
 use entity::job_outcomes::Column;
 
-use super::{Audience, Field, Identity, Kind, Refusal, Source, Spec, Type, default_to, enums};
+use super::{
+    Audience, Dimension, Field, Identity, Kind, Measure, Measured, Refusal, Source, Spec, Type,
+    default_to, enums,
+};
 use crate::event::Fact;
 
 /// A job ended, on one device or as a whole.
@@ -24,6 +27,7 @@ pub(super) static SPEC: Spec = Spec {
         purpose: "when to run jobs, and whether they work",
     }),
     derived: None,
+    measured: Some(MEASURED),
     fields: &[
         Field::required("jobId", &Column::JobId, Type::Text { max: 255 }, "The job."),
         Field::required(
@@ -123,6 +127,23 @@ pub(super) static SPEC: Spec = Spec {
     ],
     finish,
 };
+
+/// Outcomes of devices and of whole jobs are told apart, so that none is counted twice.
+const MEASURED: Measured = Measured::events("JOB_OUTCOMES")
+    .of(&[Measure::gauge(
+        "JOB_DURATION_MS",
+        "durationMs",
+        "milliseconds",
+    )])
+    .by(&[
+        Dimension::text("JOB_TYPE", "jobType", "What kind of job it was."),
+        Dimension::text("JOB_STATUS", "status", "How it ended."),
+        Dimension::text(
+            "JOB_SCOPE",
+            "scope",
+            "Whether it speaks of one device or of a whole job.",
+        ),
+    ]);
 
 /// An outcome that names a device speaks of that device, unless it says otherwise.
 #[expect(

@@ -25,6 +25,7 @@ mod form;
 mod job_outcome;
 mod job_transition;
 pub mod masked;
+mod measured;
 mod parameter_registration;
 mod refusal;
 mod site_registration;
@@ -42,6 +43,7 @@ pub use check::check;
 pub use draft::Draft;
 pub use filter::{Envelope, Filter, Operand, Operator};
 use finish::{default_to, nothing_more, refer_to_entity};
+pub use measured::{Dimension, Form, Label, Measure, Measured};
 pub use refusal::{Code, Refusal};
 pub use tree::Tree;
 pub use wire::{View, WireValue, is_date, is_time_of_day, parse, parse_any, to_json};
@@ -435,6 +437,8 @@ pub struct Spec {
     pub source: Option<Source>,
     /// A state that a device passes through: history shows its changes, not each report.
     pub derived: Option<Derived>,
+    /// What of it is summed up over time.
+    pub measured: Option<Measured>,
     /// The fields, in the order in which they are shown and stored.
     pub fields: &'static [Field],
     /// Rules over several fields, and values that follow from others.

@@ -19,6 +19,7 @@ pub(super) static SPEC: Spec = Spec {
     commanded: false,
     source: None,
     derived: None,
+    measured: None,
     fields: &[
         Field::required(
             "parameterName",

@@ -26,6 +26,7 @@ pub(super) static SPEC: Spec = Spec {
         purpose: "when a site may be disturbed",
     }),
     derived: None,
+    measured: None,
     fields: &[
         Field::required("siteId", &Column::SiteKey, Type::Site, "The site."),
         Field::optional(

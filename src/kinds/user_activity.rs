@@ -2,7 +2,10 @@
 
 use entity::user_activity::Column;
 
-use super::{Audience, Code, Field, Identity, Kind, Refusal, Source, Spec, Type, enums};
+use super::{
+    Audience, Code, Dimension, Field, Identity, Kind, Label, Measure, Measured, Refusal, Source,
+    Spec, Type, enums,
+};
 use crate::event::Fact;
 
 /// Somebody did something in a console or an app.
@@ -24,6 +27,7 @@ pub(super) static SPEC: Spec = Spec {
         purpose: "what people use",
     }),
     derived: None,
+    measured: Some(MEASURED),
     fields: &[
         Field::optional(
             "userId",
@@ -79,6 +83,19 @@ pub(super) static SPEC: Spec = Spec {
     ],
     finish,
 };
+
+/// Pages are told apart by their paths: what follows is of one visit.
+const MEASURED: Measured = Measured::events("ACTIVITIES")
+    .of(&[Measure::gauge(
+        "ACTIVITY_DURATION_MS",
+        "durationMs",
+        "milliseconds",
+    )])
+    .by(&[
+        Dimension::text("ACTIVITY_TYPE", "activityType", "What was done."),
+        Dimension::text("PAGE", "pageUrl", "Path of the page on which it was done.")
+            .labelled(Label::Path),
+    ]);
 
 /// An action of type OTHER is told by its name.
 fn finish(fact: &mut Fact) -> Result<(), Refusal> {

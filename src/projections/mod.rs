@@ -12,6 +12,7 @@ pub(crate) mod jobs;
 pub(crate) mod keys;
 mod rebuild;
 pub(crate) mod registry;
+pub(crate) mod rollups;
 mod runner;
 pub(crate) mod schedules;
 mod secrets;
@@ -53,5 +54,9 @@ pub fn all() -> Folds {
 /// What follows the log.
 #[must_use]
 pub fn following() -> Vec<Arc<dyn Fold>> {
-    vec![Arc::new(status::Status), Arc::new(counters::Counters)]
+    vec![
+        Arc::new(status::Status),
+        Arc::new(counters::Counters),
+        Arc::new(rollups::Rollups),
+    ]
 }

@@ -18,8 +18,8 @@ use sea_orm::sqlx::Postgres;
 use sea_orm::sqlx::pool::PoolOptions;
 use sea_orm::sqlx::{Connection as _, PgConnection};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, ExecResult, QueryResult, QueryStream,
-    Statement, StreamTrait,
+    AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    ExecResult, IsolationLevel, QueryResult, QueryStream, Statement, StreamTrait, TransactionTrait,
 };
 
 use super::error::is_lost;
@@ -48,6 +48,25 @@ impl Readers {
     /// The connections themselves, to be changed.
     pub(crate) const fn once_mut(&mut self) -> &mut DatabaseConnection {
         &mut self.db
+    }
+
+    /// A connection that sees the tables as they are at its first statement until it is given back.
+    pub(crate) async fn snapshot(&self) -> Result<DatabaseTransaction, DbErr> {
+        if self.db.get_database_backend() != DbBackend::Postgres {
+            return self.db.begin().await;
+        }
+        let begin = || {
+            let isolation = Some(IsolationLevel::RepeatableRead);
+            self.db
+                .begin_with_config(isolation, Some(AccessMode::ReadOnly))
+        };
+        match begin().await {
+            Err(error) if is_lost(&error) => {
+                self.lost.found();
+                begin().await
+            }
+            begun => begun,
+        }
     }
 
     /// Asks, and once more if the connection was lost before there was an answer.

@@ -48,6 +48,7 @@ mod rule_changes;
 mod schedules;
 mod schema;
 mod selections;
+mod series;
 mod silence;
 mod slow;
 mod socket;

@@ -168,7 +168,10 @@ async fn state(database: &Database, without: &str) -> Vec<String> {
         shown.retain(|column| without.is_empty() || !column.ends_with(without));
         let texts: Vec<String> = shown
             .iter()
-            .map(|column| format!("coalesce(CAST({column} AS TEXT), '-')"))
+            .map(|column| match &**column {
+                "cells" if database.is_sqlite() => "hex(cells)".to_owned(),
+                column => format!("coalesce(CAST({column} AS TEXT), '-')"),
+            })
             .collect();
         let sql = format!("SELECT {} FROM {table}", texts.join(" || '|' || "));
         let rows = database.query(&sql).await;

@@ -1,0 +1,431 @@
+//! Asks for a series: finds out of whom and in which buckets, reads them, and puts another time beside them.
+
+use std::collections::{BTreeSet, HashMap};
+
+use chrono::{Days, Months, NaiveTime, Weekday};
+use chrono_tz::Tz;
+use sea_orm::ConnectionTrait;
+use thiserror::Error;
+
+use super::buckets::{Calendar, Resolution, TooMany, Unit};
+use super::question::{By, GroupKey, Groups, Question, Scope};
+use super::read::{Read, ReadError, read};
+use super::series::{Aggregate, Bucket, Cut, Fill, What, ranked, usual_rank};
+use crate::event::{Instant, Position};
+use crate::kinds::{Form, Kind};
+use crate::rollups::packed::Wanted;
+use crate::rollups::shape::Shape;
+use crate::store::{Allowance, Doing, List, Sql, Store, StoreError};
+
+/// Buckets at most of a group.
+pub const BUCKETS_MAX: usize = 10_000;
+/// Buckets at most of all groups together.
+pub const ALL_BUCKETS_MAX: usize = 100_000;
+/// Points of a series, unless it is said how many.
+pub const POINTS_DEFAULT: usize = 300;
+
+/// With what a range is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Earlier {
+    /// As many buckets just before it.
+    Period,
+    /// The same time a week before.
+    Week,
+    /// The same time a month before.
+    Month,
+    /// The same time a year before.
+    Year,
+}
+
+/// A series that is asked for.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The kind of the events.
+    pub kind: Kind,
+    /// The measures, by their places in the kind; none for the events themselves.
+    pub measures: Vec<Option<usize>>,
+    /// From an instant until just before another.
+    pub range: (Instant, Instant),
+    /// How long a bucket is; left out, as long as makes at most so many points.
+    pub resolution: Option<Resolution>,
+    /// At most so many buckets, if it is not said how long they are.
+    pub points: usize,
+    /// On whose clock; left out, that of the sites if they have one, else UTC.
+    pub zone: Option<Tz>,
+    /// When a business day begins.
+    pub day_start: NaiveTime,
+    /// With which day a week begins.
+    pub week_start: Weekday,
+    /// Of which of what is recorded.
+    pub scope: Scope,
+    /// What groups are told apart by.
+    pub by: Vec<By>,
+    /// So many groups, and the others as one.
+    pub top: Option<usize>,
+    /// By what groups are ranked; left out, by what suits the measure.
+    pub rank: Option<Aggregate>,
+    /// What stands in buckets in which nothing was said.
+    pub fill: Fill,
+    /// With what it is compared.
+    pub earlier: Option<Earlier>,
+    /// Whether percentiles are told.
+    pub percentiles: bool,
+}
+
+/// A group of a series, of one measure.
+#[derive(Debug)]
+pub(crate) struct AskedGroup {
+    /// Its place among those that were asked for.
+    pub(crate) measure: usize,
+    pub(crate) key: GroupKey,
+    pub(crate) is_other: bool,
+    pub(crate) buckets: Vec<Bucket>,
+    /// All of it.
+    pub(crate) whole: Bucket,
+    /// The same of the earlier range, bucket by bucket.
+    pub(crate) earlier: Vec<Bucket>,
+    pub(crate) earlier_whole: Option<Bucket>,
+}
+
+/// A series.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    /// All events up to this position are in it.
+    pub(crate) position: Position,
+    /// The numbers of the provenances that are in it.
+    pub(crate) provenances: BTreeSet<i64>,
+    pub(crate) zone: Tz,
+    pub(crate) resolution: Resolution,
+    /// From the beginning of the first bucket to the end of the last.
+    pub(crate) bounds: (i64, i64),
+    pub(crate) groups: Vec<AskedGroup>,
+}
+
+/// Why a series is not answered.
+#[derive(Debug, Error)]
+pub enum AskError {
+    /// It ends before it begins.
+    #[error("`to` is not after `from`")]
+    Reversed,
+    /// There would be more buckets than are answered.
+    #[error("{0}: ask for longer ones or less time")]
+    Buckets(#[from] TooMany),
+    /// There would be more buckets in all groups together.
+    #[error(
+        "there would be more than {max} buckets in all groups together: ask for longer ones, less time or \
+         fewer groups"
+    )]
+    AllBuckets {
+        /// How many are answered.
+        max: usize,
+    },
+    /// More single events would have to be read.
+    #[error(
+        "buckets of less than 15 minutes are made of single events, and there are more than {max}: ask for \
+         15 minutes, less time or fewer devices"
+    )]
+    Events {
+        /// How many are read.
+        max: usize,
+    },
+    /// Nothing of the kind is summed up.
+    #[error("nothing of {kind} is summed up")]
+    Kind {
+        /// The kind.
+        kind: &'static str,
+    },
+    /// The tables cannot be read.
+    #[error("cannot read a series")]
+    Store(#[from] StoreError),
+}
+
+impl From<ReadError> for AskError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Buckets { max } => Self::AllBuckets { max },
+            ReadError::Events { max } => Self::Events { max },
+            ReadError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+/// The lengths of buckets among which one is chosen, in their order.
+const LADDER: [Resolution; 14] = [
+    every(1, Unit::Minute),
+    every(5, Unit::Minute),
+    every(15, Unit::Minute),
+    every(30, Unit::Minute),
+    every(1, Unit::Hour),
+    every(2, Unit::Hour),
+    every(4, Unit::Hour),
+    every(6, Unit::Hour),
+    every(12, Unit::Hour),
+    every(1, Unit::Day),
+    every(1, Unit::Week),
+    every(1, Unit::Month),
+    every(1, Unit::Quarter),
+    every(1, Unit::Year),
+];
+/// The first of them that is summed up.
+const SUMMED_UP: usize = 2;
+/// Minutes are chosen by themselves for 100 hours at most, of all devices together.
+const MINUTES_MAX: i64 = 100 * 3_600 * 1_000_000;
+
+const fn every(every: u32, unit: Unit) -> Resolution {
+    Resolution { every, unit }
+}
+
+/// Answers what is asked.
+pub(crate) async fn ask(
+    store: &Store,
+    asked: &Asked,
+    allowance: &Allowance,
+) -> Result<Answered, AskError> {
+    let range = (asked.range.0.0, asked.range.1.0);
+    if range.0 >= range.1 {
+        return Err(AskError::Reversed);
+    }
+    let shape = Shape::of(asked.kind).ok_or(AskError::Kind {
+        kind: asked.kind.spec().wire,
+    })?;
+    let zone = match asked.zone {
+        Some(zone) => zone,
+        None => zone_of(store, &asked.scope).await?,
+    };
+    let calendar = Calendar {
+        zone,
+        day_start: asked.day_start,
+        week_start: asked.week_start,
+    };
+    let resolution = match asked.resolution {
+        Some(resolution) => resolution,
+        None => chosen(store, asked, range).await?,
+    };
+    let ends = resolution.buckets(&calendar, range, BUCKETS_MAX)?;
+    let mut question = Question {
+        is_money: asked.has_money(),
+        wanted: asked.wanted(&shape),
+        shape,
+        range,
+        ends,
+        scope: asked.scope.clone(),
+        by: asked.by.clone(),
+        types: types(store, &asked.by).await?,
+        buckets_max: ALL_BUCKETS_MAX,
+    };
+    let now = read(store, &question, allowance).await?;
+    let bounds = question.bounds();
+    let mut answered = Answered {
+        position: now.position,
+        provenances: now.provenances.clone(),
+        zone,
+        resolution,
+        bounds,
+        groups: Vec::new(),
+    };
+    let ends = question.ends.clone();
+    let earlier = match asked.earlier {
+        Some(earlier) => {
+            question.range = earlier.range(&calendar, &ends, range);
+            question.ends = resolution.buckets(&calendar, question.range, BUCKETS_MAX)?;
+            // the same is compared with the same
+            question.scope.provenances = Some(now.provenances.clone());
+            Some(read(store, &question, allowance).await?)
+        }
+        None => None,
+    };
+    let cuts = (
+        Cut { ends: &ends, range },
+        Cut {
+            ends: &question.ends,
+            range: question.range,
+        },
+    );
+    answered.groups = asked.groups(&question, (now, earlier), cuts);
+    Ok(answered)
+}
+
+impl Asked {
+    fn wanted(&self, shape: &Shape) -> Wanted {
+        let measures = self.measures.iter().flatten();
+        let forms = |measure: &usize| shape.forms.get(*measure);
+        let is_gauge = measures.clone().any(|m| forms(m) == Some(&Form::Gauge));
+        Wanted {
+            measures: measures.fold(0, |bits, measure| bits | 1 << measure),
+            sketches: self.percentiles && is_gauge,
+        }
+    }
+
+    fn has_money(&self) -> bool {
+        let mut measures = self.measures.iter().flatten();
+        measures.any(|measure| self.is_money(*measure))
+    }
+
+    fn is_money(&self, measure: usize) -> bool {
+        let spec = self.kind.spec();
+        let measured = spec.measured.as_ref();
+        let measure = measured.and_then(|measured| measured.measures.get(measure));
+        measure.is_some_and(|measure| measure.is_money(spec))
+    }
+
+    /// The groups of each measure, ranked, each with the same group of the earlier range.
+    fn groups(
+        &self,
+        question: &Question,
+        (now, earlier): (Read, Option<Read>),
+        (cut, earlier_cut): (Cut<'_>, Cut<'_>),
+    ) -> Vec<AskedGroup> {
+        let mut all = Vec::new();
+        let earlier = earlier.map(|earlier| earlier.groups);
+        let of_measure = |groups: &Groups, measure: Option<usize>| {
+            let groups = groups.clone();
+            if question.is_money && !measure.is_some_and(|measure| self.is_money(measure)) {
+                groups.of_any_currency()
+            } else {
+                groups
+            }
+        };
+        for (place, measure) in self.measures.iter().enumerate() {
+            let what = measure.and_then(|measure| {
+                let form = question.shape.forms.get(measure)?;
+                Some(What::Measure(question.wanted.slot(measure)?, *form))
+            });
+            let what = what.unwrap_or(What::Events);
+            let by = self.rank.unwrap_or_else(|| usual_rank(what));
+            let groups = of_measure(&now.groups, *measure);
+            let ranked = ranked(groups, cut, (what, by), self.top);
+            let kept: Vec<GroupKey> = ranked
+                .iter()
+                .filter(|group| !group.is_other)
+                .map(|group| group.key.clone())
+                .collect();
+            let before = earlier
+                .as_ref()
+                .map(|groups| of_measure(groups, *measure).like(&kept));
+            for group in ranked {
+                let of = |cut: Cut<'_>, rows: &[_], fill: Fill| {
+                    (cut.buckets(what, rows, fill), cut.whole(what, rows))
+                };
+                let (buckets, whole) = of(cut, &group.rows, self.fill);
+                let before = before.as_ref().map(|before| {
+                    let rows = before.get(&(group.is_other, group.key.clone()));
+                    // each stands beside one, so none is left out
+                    let fill = if self.fill == Fill::None {
+                        Fill::Null
+                    } else {
+                        self.fill
+                    };
+                    of(earlier_cut, rows.map_or(&[], Vec::as_slice), fill)
+                });
+                let (earlier, earlier_whole) = before.unzip();
+                all.push(AskedGroup {
+                    measure: place,
+                    key: group.key,
+                    is_other: group.is_other,
+                    buckets,
+                    whole,
+                    earlier: earlier.unwrap_or_default(),
+                    earlier_whole,
+                });
+            }
+        }
+        all
+    }
+}
+
+impl Earlier {
+    /// The range that is compared with one, and so its buckets with those.
+    fn range(self, calendar: &Calendar, ends: &[i64], (from, to): (i64, i64)) -> (i64, i64) {
+        let at = |at: i64| match self {
+            Self::Period => {
+                at - (ends.last().copied().unwrap_or(to) - ends.first().copied().unwrap_or(from))
+            }
+            Self::Week => calendar.moved(at, |date| date.checked_sub_days(Days::new(7))),
+            Self::Month => calendar.moved(at, |date| date.checked_sub_months(Months::new(1))),
+            Self::Year => calendar.moved(at, |date| date.checked_sub_months(Months::new(12))),
+        };
+        let (from, to) = (at(from), at(to));
+        (from, to.max(from + 1))
+    }
+}
+
+/// The zone that all sites of a scope have, or UTC.
+async fn zone_of(store: &Store, scope: &Scope) -> Result<Tz, StoreError> {
+    let mut sql = Sql::new("SELECT DISTINCT time_zone FROM sites");
+    if let Some(sites) = &scope.sites {
+        sql.push(" WHERE ");
+        sql.among("site_key", List::Int(sites.iter().copied().collect()));
+    } else if let Some(devices) = &scope.devices {
+        sql.push(" WHERE site_key IN (SELECT site_key FROM devices WHERE ");
+        sql.among("device_key", List::Int(devices.iter().copied().collect()));
+        sql.push(")");
+    }
+    sql.push(" LIMIT 2");
+    let doing = "read the zones of sites";
+    let statement = sql.statement(store.backend());
+    let rows = store
+        .readers()
+        .query_all_raw(statement)
+        .await
+        .doing(doing)?;
+    let [row] = rows.as_slice() else {
+        return Ok(Tz::UTC);
+    };
+    let zone: String = row.try_get_by_index(0).doing(doing)?;
+    Ok(zone.parse().unwrap_or(Tz::UTC))
+}
+
+/// The types of devices, if they are asked for.
+async fn types(store: &Store, by: &[By]) -> Result<HashMap<i64, String>, StoreError> {
+    if !by.contains(&By::DeviceType) {
+        return Ok(HashMap::new());
+    }
+    let doing = "read the types of devices";
+    let sql = Sql::new("SELECT device_key, device_type FROM devices");
+    let rows = store
+        .readers()
+        .query_all_raw(sql.statement(store.backend()))
+        .await;
+    let read =
+        |row: &sea_orm::QueryResult| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?));
+    rows.doing(doing)?
+        .iter()
+        .map(read)
+        .collect::<Result<_, _>>()
+        .doing(doing)
+}
+
+/// The shortest buckets of which there are no more than points; less than a quarter of an hour only of few
+/// devices.
+async fn chosen(store: &Store, asked: &Asked, range: (i64, i64)) -> Result<Resolution, StoreError> {
+    let length = range.1 - range.0;
+    let mut first = SUMMED_UP;
+    if length <= MINUTES_MAX {
+        let devices = match &asked.scope.devices {
+            Some(devices) => i64::try_from(devices.len()).unwrap_or(i64::MAX),
+            None => devices(store).await?,
+        };
+        if devices.saturating_mul(length) <= MINUTES_MAX {
+            first = 0;
+        }
+    }
+    let points = i64::try_from(asked.points.max(1)).unwrap_or(i64::MAX);
+    let ladder = LADDER.get(first..).unwrap_or_default().iter();
+    let mut fitting = ladder.filter(|resolution| length / resolution.least_length() < points);
+    Ok(fitting
+        .next()
+        .copied()
+        .unwrap_or(Resolution::of(Unit::Year)))
+}
+
+async fn devices(store: &Store) -> Result<i64, StoreError> {
+    let doing = "count devices";
+    let sql = Sql::new("SELECT count(*) FROM devices");
+    let row = store
+        .readers()
+        .query_one_raw(sql.statement(store.backend()))
+        .await;
+    let row = row.doing(doing)?;
+    let count = row.map(|row| row.try_get_by_index(0)).transpose();
+    Ok(count.doing(doing)?.unwrap_or_default())
+}

@@ -1,0 +1,231 @@
+//! What is asked of the rollups: of whom, over which time, in which buckets, and told apart by what.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::projections::rollups::tables::Key;
+use crate::rollups::packed::{Row, Wanted};
+use crate::rollups::shape::{Shape, labels_of};
+
+/// What answers are told apart by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum By {
+    /// The device.
+    Device,
+    /// The site, as of when it happened.
+    Site,
+    /// The type of the device, as it is registered now.
+    DeviceType,
+    /// A label, by its place among those of the kind.
+    Label(usize),
+}
+
+/// One of the things that answers are told apart by; absent where an event says nothing of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// Key of a site or a device.
+    Key(i64),
+    /// A label, or a type.
+    Text(String),
+    /// Nothing.
+    None,
+}
+
+/// What a group of answers is of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupKey {
+    /// In the order in which they were asked for.
+    pub parts: Vec<Part>,
+    /// The currency of what is money; empty if nothing is.
+    pub currency: String,
+}
+
+/// Of which of what is recorded.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// Of these devices alone.
+    pub devices: Option<BTreeSet<i64>>,
+    /// Of what happened at these sites alone.
+    pub sites: Option<BTreeSet<i64>>,
+    /// Of these provenances, by their numbers; if nothing is said, of the most real that there is.
+    pub provenances: Option<BTreeSet<i64>>,
+    /// For each label of the kind: of these values alone.
+    pub labels: Vec<Option<BTreeSet<Option<String>>>>,
+}
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    pub(crate) shape: Shape,
+    /// From an instant until just before another: microseconds since 1970, UTC.
+    pub(crate) range: (i64, i64),
+    /// The beginnings of the buckets, and the end of the last one.
+    pub(crate) ends: Vec<i64>,
+    pub(crate) wanted: Wanted,
+    pub(crate) scope: Scope,
+    pub(crate) by: Vec<By>,
+    /// The types of devices, if answers are told apart by them.
+    pub(crate) types: HashMap<i64, String>,
+    /// Whether amounts of money are asked for.
+    pub(crate) is_money: bool,
+    /// Buckets at most, of all groups together.
+    pub(crate) buckets_max: usize,
+}
+
+impl Question {
+    /// Whether it can be answered from what is summed up of sites as a whole.
+    pub(crate) fn is_of_sites(&self) -> bool {
+        let by_device = |by: &By| matches!(by, By::Device | By::DeviceType);
+        self.shape.measured.by_site
+            && self.scope.devices.is_none()
+            && !self.by.iter().any(by_device)
+    }
+
+    /// Whether what counters grew by is asked for.
+    pub(crate) fn wants_growth(&self) -> bool {
+        let forms = self.shape.forms.iter().enumerate();
+        let mut counters = forms.filter(|(_, form)| **form == crate::kinds::Form::Counter);
+        counters.any(|(measure, _)| self.wanted.slot(measure).is_some())
+    }
+
+    /// Whether a row is asked for, wherever and whenever it is.
+    pub(crate) fn has(&self, key: &Key, of_sites: bool) -> bool {
+        let among = |keys: &Option<BTreeSet<i64>>, key: i64| {
+            keys.as_ref().is_none_or(|keys| keys.contains(&key))
+        };
+        among(&self.scope.sites, key.site)
+            && (of_sites || among(&self.scope.devices, key.owner))
+            && self.has_labels(key)
+    }
+
+    fn has_labels(&self, key: &Key) -> bool {
+        if self.scope.labels.iter().all(Option::is_none) {
+            return true;
+        }
+        let labels = labels_of(&key.labels);
+        let mut asked = self.scope.labels.iter().zip(labels);
+        asked.all(|(asked, label)| asked.as_ref().is_none_or(|asked| asked.contains(&label)))
+    }
+
+    /// The group of a row.
+    pub(crate) fn group_of(&self, key: &Key) -> GroupKey {
+        let needs_labels = self.by.iter().any(|by| matches!(by, By::Label(_)));
+        let labels = if needs_labels {
+            labels_of(&key.labels)
+        } else {
+            Vec::new()
+        };
+        let part = |by: &By| match by {
+            By::Device if key.owner == 0 => Part::None,
+            By::Device => Part::Key(key.owner),
+            By::Site if key.site == 0 => Part::None,
+            By::Site => Part::Key(key.site),
+            By::DeviceType => text(self.types.get(&key.owner).cloned()),
+            By::Label(index) => text(labels.get(*index).cloned().flatten()),
+        };
+        GroupKey {
+            parts: self.by.iter().map(part).collect(),
+            currency: if self.is_money {
+                key.currency.clone()
+            } else {
+                String::new()
+            },
+        }
+    }
+
+    /// The bucket of an instant that is asked for.
+    pub(crate) fn bucket_of(&self, at: i64) -> Option<usize> {
+        let (from, to) = self.range;
+        if at < from || at >= to {
+            return None;
+        }
+        let next = self.ends.partition_point(|begin| *begin <= at);
+        next.checked_sub(1)
+    }
+
+    /// The bucket in which all of a span lies, its last instant included.
+    pub(crate) fn bucket_of_span(&self, (first, last): (i64, i64)) -> Option<usize> {
+        let bucket = self.bucket_of(first)?;
+        (self.bucket_of(last)? == bucket).then_some(bucket)
+    }
+
+    /// From the beginning of the first bucket to the end of the last.
+    pub(crate) fn bounds(&self) -> (i64, i64) {
+        let first = self.ends.first().copied().unwrap_or(self.range.0);
+        (first, self.ends.last().copied().unwrap_or(self.range.1))
+    }
+
+    /// Whether a span lies outside of all that is asked for.
+    pub(crate) const fn is_beyond(&self, (first, last): (i64, i64)) -> bool {
+        last < self.range.0 || first >= self.range.1
+    }
+}
+
+fn text(text: Option<String>) -> Part {
+    text.map_or(Part::None, Part::Text)
+}
+
+/// What was said in each bucket, of each group.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Groups {
+    pub(crate) rows: BTreeMap<GroupKey, Vec<Option<Row>>>,
+}
+
+/// Groups by whether they are of what is not among others, and their keys.
+pub(crate) type Alike = BTreeMap<(bool, GroupKey), Vec<Option<Row>>>;
+
+impl Groups {
+    /// The groups of what is no money: those of all currencies together.
+    pub(crate) fn of_any_currency(self) -> Self {
+        let mut joined = Self::default();
+        for (mut key, rows) in self.rows {
+            key.currency.clear();
+            match joined.rows.get_mut(&key) {
+                Some(held) => add_rows(held, &rows),
+                None => {
+                    joined.rows.insert(key, rows);
+                }
+            }
+        }
+        joined
+    }
+
+    /// These groups as those of another time are: some for themselves, and all that are not among them as one.
+    pub(crate) fn like(&self, kept: &[GroupKey]) -> Alike {
+        let mut alike = Alike::new();
+        for (key, rows) in &self.rows {
+            let key = if kept.contains(key) {
+                (false, key.clone())
+            } else {
+                (true, key.other())
+            };
+            match alike.get_mut(&key) {
+                Some(held) => add_rows(held, rows),
+                None => {
+                    alike.insert(key, rows.clone());
+                }
+            }
+        }
+        alike
+    }
+}
+
+impl GroupKey {
+    /// The key of the others, in the same currency.
+    pub(crate) fn other(&self) -> Self {
+        Self {
+            parts: vec![Part::None; self.parts.len()],
+            currency: self.currency.clone(),
+        }
+    }
+}
+
+/// Adds rows to others, bucket by bucket.
+pub(crate) fn add_rows(held: &mut [Option<Row>], more: &[Option<Row>]) {
+    for (held, more) in held.iter_mut().zip(more) {
+        match (held.as_mut(), more) {
+            (Some(held), Some(more)) => held.merge(more),
+            (None, Some(more)) => *held = Some(more.clone()),
+            (_, None) => {}
+        }
+    }
+}

@@ -1,0 +1,421 @@
+//! Reads what was said over some time: from rollups, and where they are too coarse from the log.
+//!
+//! It begins with the coarsest level that fits. A row whose events all lie in one bucket of the answer is
+//! added to that; one that is cut is looked for on the next level, and in the end event by event. So a range
+//! that begins at seven minutes past costs a few rows more, and one that ends now none at all.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::TryStreamExt;
+use sea_orm::{ConnectionTrait, DatabaseTransaction, StreamTrait};
+
+use super::question::{Groups, Question};
+use super::unfolded::Unfolded;
+use crate::event::Position;
+use crate::projections::rollups::gather::key_of;
+use crate::projections::rollups::tables::{
+    DEVICE_HOURS, DEVICE_QUARTERS, Key, Level, SITE_HOURS, SITE_QUARTERS, all, row,
+};
+use crate::rollups::packed::{self, Row};
+use crate::rollups::shape::Reading;
+use crate::rollups::sketch::Room;
+use crate::store::{Allowance, Doing, List, Sql, Store, StoreError};
+
+const HOUR: i64 = 3_600 * 1_000_000;
+pub(super) const QUARTER: i64 = HOUR / 4;
+/// Events at most that are summed up while somebody waits, since they are not yet.
+pub(super) const TAIL_MAX: i64 = 50_000;
+/// Events at most that are read for buckets that are finer than what is summed up.
+pub(crate) const EVENTS_MAX: usize = 500_000;
+/// What a cell takes in memory, with its distribution.
+const CELL_BYTES: usize = 320;
+const SKETCH_BYTES: usize = 1_024;
+const READ: &str = "read rollups";
+
+/// What was said, and of which moment that is.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) groups: Groups,
+    /// All events up to this position are in it, and none after.
+    pub(crate) position: Position,
+    /// The numbers of the provenances of what was read.
+    pub(crate) provenances: BTreeSet<i64>,
+}
+
+/// Why a question is not answered.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// There are more buckets, in all groups together, than are answered.
+    #[error("there are more than {max} buckets in all groups together")]
+    Buckets {
+        /// How many are answered.
+        max: usize,
+    },
+    /// More events would have to be read one by one.
+    #[error(
+        "buckets of less than 15 minutes are made of single events, and there are more than {max} of them"
+    )]
+    Events {
+        /// How many are read.
+        max: usize,
+    },
+    /// The tables cannot be read.
+    #[error("cannot read what was summed up")]
+    Store(#[from] StoreError),
+}
+
+/// Answers a question.
+pub(crate) async fn read(
+    store: &Store,
+    question: &Question,
+    allowance: &Allowance,
+) -> Result<Read, ReadError> {
+    let tx = store.readers().snapshot().await.doing(READ)?;
+    let (checkpoint, head) = reached(&tx).await?;
+    let mut reader = Reader {
+        tx: &tx,
+        question,
+        allowance,
+        of_sites: question.is_of_sites(),
+        owners: Vec::new(),
+        upto: head,
+        groups: Groups::default(),
+        buckets: 0,
+        provenances: BTreeSet::new(),
+        raw: BTreeMap::new(),
+        room: Room::default(),
+    };
+    reader.owners = reader.owners().await?;
+    let tail = reader.tail(checkpoint, head).await?;
+    reader.choose(&tail).await?;
+    reader.answer(&tail).await?;
+    let read = Read {
+        groups: reader.groups,
+        position: Position(reader.upto),
+        provenances: reader.provenances,
+    };
+    // nothing was written
+    tx.rollback().await.doing(READ)?;
+    Ok(read)
+}
+
+/// Up to where the log is summed up, and up to where it goes.
+async fn reached(tx: &DatabaseTransaction) -> Result<(i64, i64), StoreError> {
+    let number = async |sql: &str| {
+        let rows = all(tx, Sql::new(sql)).await?;
+        let number = rows.first().map(|row| row.try_get_by_index::<i64>(0));
+        Ok::<_, StoreError>(number.transpose().doing(READ)?.unwrap_or_default())
+    };
+    let checkpoint = "SELECT position FROM checkpoints WHERE projection = 'rollups'";
+    let head = "SELECT position FROM log_head WHERE id = 1";
+    Ok((number(checkpoint).await?, number(head).await?))
+}
+
+pub(super) struct Reader<'a> {
+    pub(super) tx: &'a DatabaseTransaction,
+    pub(super) question: &'a Question,
+    pub(super) allowance: &'a Allowance,
+    pub(super) of_sites: bool,
+    /// Keys of the sites or devices whose rows are read.
+    pub(super) owners: Vec<i64>,
+    pub(super) upto: i64,
+    pub(super) groups: Groups,
+    buckets: usize,
+    /// Those that are read.
+    pub(super) provenances: BTreeSet<i64>,
+    /// Quarters of an hour that are read event by event, each with the owners.
+    pub(super) raw: BTreeMap<i64, BTreeSet<i64>>,
+    room: Room,
+}
+
+impl Reader<'_> {
+    pub(super) fn owner_of(&self, key: &Key) -> i64 {
+        if self.of_sites { key.site } else { key.owner }
+    }
+
+    /// The sites or devices whose rows may be asked for.
+    async fn owners(&self) -> Result<Vec<i64>, StoreError> {
+        let scope = &self.question.scope;
+        let mut sql = match (self.of_sites, &scope.sites, &scope.devices) {
+            (false, _, Some(keys)) | (true, Some(keys), _) => {
+                return Ok(keys.iter().copied().collect());
+            }
+            (true, None, _) => Sql::new("SELECT site_key FROM sites"),
+            (false, None, None) => Sql::new("SELECT device_key FROM devices"),
+            (false, Some(sites), None) => {
+                let mut sql = Sql::new("SELECT DISTINCT device_key FROM device_stays WHERE ");
+                sql.among("site_key", List::Int(sites.iter().copied().collect()));
+                sql
+            }
+        };
+        sql.push(" ORDER BY 1");
+        let mut keys = keys(self.tx, sql).await?;
+        if !self.of_sites {
+            // what names no device
+            keys.insert(0, 0);
+        }
+        Ok(keys)
+    }
+
+    /// Chooses what is read: the most real that there is, if nothing else was asked for.
+    async fn choose(&mut self, tail: &Unfolded) -> Result<(), StoreError> {
+        if let Some(provenances) = &self.question.scope.provenances {
+            self.provenances.clone_from(provenances);
+            return Ok(());
+        }
+        let (from, to) = self.question.range;
+        let level = self.coarsest().unwrap_or(self.quarters());
+        for provenance in 0..=2 {
+            let mut waiting = tail.readings.iter();
+            let waits = waiting.any(|reading| {
+                reading.provenance == provenance
+                    && self.question.bucket_of(reading.at).is_some()
+                    && self.has(&key_of(&self.question.shape, reading, &tail.places))
+            });
+            let mut sql = self.select(level, (provenance, provenance), (from, to));
+            sql.push(" LIMIT 1");
+            if waits || !all(self.tx, sql).await?.is_empty() {
+                self.provenances.insert(provenance);
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn has(&self, key: &Key) -> bool {
+        self.question.has(key, false)
+    }
+
+    /// The level to begin with; none if single events are to be read.
+    fn coarsest(&self) -> Option<Level> {
+        let ends = &self.question.ends;
+        let inner = ends
+            .get(1..ends.len().saturating_sub(1))
+            .unwrap_or_default();
+        let least = ends.windows(2).map(|pair| match pair {
+            [begin, end] => end - begin,
+            _ => 0,
+        });
+        let least = least.min().unwrap_or_default();
+        let aligned = |width: i64| inner.iter().all(|at| at % width == 0);
+        // of longer buckets few rows are cut
+        let fits = |width: i64| least >= width && aligned(width) || least >= 6 * width;
+        match (fits(HOUR), fits(QUARTER), self.of_sites) {
+            (true, _, true) => Some(SITE_HOURS),
+            (true, _, false) => Some(DEVICE_HOURS),
+            (_, true, true) => Some(SITE_QUARTERS),
+            (_, true, false) => Some(DEVICE_QUARTERS),
+            (false, false, _) => None,
+        }
+    }
+
+    const fn quarters(&self) -> Level {
+        if self.of_sites {
+            SITE_QUARTERS
+        } else {
+            DEVICE_QUARTERS
+        }
+    }
+
+    /// The rows of a level that may be asked for.
+    fn select(&self, level: Level, provenances: (i64, i64), (from, to): (i64, i64)) -> Sql {
+        let mut sql = Sql::new(level.select());
+        sql.push(" WHERE r.kind = ")
+            .bind(self.question.shape.kind.code());
+        sql.push(" AND ");
+        sql.among(level.owner_column(), List::Int(self.owners.clone()));
+        let (least, greatest) = provenances;
+        if least == greatest {
+            sql.push(" AND r.provenance = ").bind(least);
+        } else {
+            sql.push(" AND r.provenance IN (0, 1, 2)");
+        }
+        sql.push(" AND r.bucket_at >= ").bind(level.bucket(from));
+        sql.push(" AND r.bucket_at < ").bind(to);
+        if let (Some(sites), false) = (&self.question.scope.sites, level.of_sites) {
+            let sites = sites.iter().copied().collect();
+            sql.push(" AND ").among("r.site_key", List::Int(sites));
+        }
+        sql
+    }
+
+    async fn answer(&mut self, tail: &Unfolded) -> Result<(), ReadError> {
+        let Some(level) = self.coarsest() else {
+            return self.events(self.question.range, None).await;
+        };
+        self.mark(tail);
+        let cut = self.rows(level).await?;
+        if level.width > QUARTER {
+            self.quarters_of(cut).await?;
+        } else {
+            self.cut(cut);
+        }
+        self.unfolded(tail)?;
+        for (quarter, owners) in std::mem::take(&mut self.raw) {
+            let (from, to) = self.question.range;
+            let within = (quarter.max(from), (quarter + QUARTER).min(to));
+            self.events(within, Some(owners)).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_raw(&self, quarter: i64, owner: i64) -> bool {
+        let owners = self.raw.get(&quarter);
+        owners.is_some_and(|owners| owners.contains(&owner))
+    }
+
+    /// Adds the rows of a level; answers those that are cut.
+    async fn rows(&mut self, level: Level) -> Result<Vec<Key>, ReadError> {
+        let provenances = (
+            self.provenances.first().copied().unwrap_or(0),
+            self.provenances.last().copied().unwrap_or(0),
+        );
+        let sql = self.select(level, provenances, self.question.range);
+        let statement = sql.statement(ConnectionTrait::get_database_backend(self.tx));
+        let rows = self.tx.stream_raw(statement).await.doing(READ)?;
+        let mut rows = std::pin::pin!(rows);
+        let mut cut = Vec::new();
+        while let Some(found) = rows.try_next().await.doing(READ)? {
+            let (key, packed) = row(&found)?;
+            if !self.add_packed(level, &key, &packed)? {
+                cut.push(key);
+            }
+        }
+        Ok(cut)
+    }
+
+    /// Adds a row, unless it is cut.
+    fn add_packed(&mut self, level: Level, key: &Key, packed: &[u8]) -> Result<bool, ReadError> {
+        if !self.provenances.contains(&key.provenance) || !self.question.has(key, level.of_sites) {
+            return Ok(true);
+        }
+        let owner = self.owner_of(key);
+        let quarters = (key.bucket..key.bucket + level.width).step_by(900_000_000);
+        if !self.raw.is_empty() && quarters.into_iter().any(|at| self.is_raw(at, owner)) {
+            return Ok(false);
+        }
+        let whole = (key.bucket, key.bucket + level.width - 1);
+        let bucket = if let Some(bucket) = self.question.bucket_of_span(whole) {
+            bucket
+        } else {
+            let span = packed::span(packed, key.bucket).map_err(|_| malformed(level))?;
+            if self.question.is_beyond(span) {
+                return Ok(true);
+            }
+            let Some(bucket) = self.question.bucket_of_span(span) else {
+                return Ok(false);
+            };
+            bucket
+        };
+        let (wanted, forms) = (self.question.wanted, &*self.question.shape.forms);
+        let mut room = std::mem::take(&mut self.room);
+        let row = self.row(key, bucket)?;
+        let merged = row.merge_packed(packed, (forms, key.bucket), wanted, &mut room);
+        self.room = room;
+        merged.map_err(|_| malformed(level))?;
+        Ok(true)
+    }
+
+    /// The row of an answer to which something is added.
+    fn row(&mut self, key: &Key, bucket: usize) -> Result<&mut Row, ReadError> {
+        let question = self.question;
+        let cells = usize::try_from(question.wanted.measures.count_ones()).unwrap_or_default();
+        let buckets = question.ends.len().saturating_sub(1);
+        let group = question.group_of(key);
+        if !self.groups.rows.contains_key(&group) {
+            self.buckets += buckets;
+            if self.buckets > question.buckets_max {
+                let max = question.buckets_max;
+                return Err(ReadError::Buckets { max });
+            }
+        }
+        let empty = || vec![None; buckets];
+        let rows = self.groups.rows.entry(group).or_insert_with(empty);
+        let Some(held) = rows.get_mut(bucket) else {
+            return Err(ReadError::Buckets { max: buckets });
+        };
+        if held.is_none() {
+            let sketch = if question.wanted.sketches {
+                SKETCH_BYTES
+            } else {
+                0
+            };
+            self.allowance.take(cells * (CELL_BYTES + sketch))?;
+        }
+        Ok(held.get_or_insert_with(|| Row::new(cells)))
+    }
+
+    /// Adds the quarters of hours that are cut.
+    async fn quarters_of(&mut self, hours: Vec<Key>) -> Result<(), ReadError> {
+        if hours.is_empty() {
+            return Ok(());
+        }
+        let level = self.quarters();
+        let keys: BTreeSet<Key> = hours
+            .iter()
+            .flat_map(|key| {
+                (0..4).map(|ordinal| Key {
+                    owner: key.owner,
+                    bucket: key.bucket + ordinal * QUARTER,
+                    ..key.clone()
+                })
+            })
+            .collect();
+        let kind = self.question.shape.kind.code();
+        let mut cut = Vec::new();
+        for (key, packed) in level.load(self.tx, kind, keys.iter()).await? {
+            if !self.add_packed(level, &key, &packed)? {
+                cut.push(key);
+            }
+        }
+        self.cut(cut);
+        Ok(())
+    }
+
+    fn cut(&mut self, quarters: Vec<Key>) {
+        for key in quarters {
+            let owner = self.owner_of(&key);
+            self.raw.entry(key.bucket).or_default().insert(owner);
+        }
+    }
+
+    pub(super) fn add_reading(
+        &mut self,
+        key: &Key,
+        bucket: usize,
+        reading: &Reading,
+    ) -> Result<(), ReadError> {
+        let (wanted, forms) = (self.question.wanted, &*self.question.shape.forms);
+        self.row(key, bucket)?.add(forms, reading, wanted);
+        Ok(())
+    }
+
+    pub(super) fn grow_by(
+        &mut self,
+        key: &Key,
+        bucket: usize,
+        (measure, more): (usize, i128),
+    ) -> Result<(), ReadError> {
+        let Some(slot) = self.question.wanted.slot(measure) else {
+            return Ok(());
+        };
+        if let Some(Some(cell)) = self.row(key, bucket)?.cells.get_mut(slot) {
+            cell.increase = cell.increase.saturating_add(more);
+        }
+        Ok(())
+    }
+}
+
+/// The keys that a statement answers.
+pub(super) async fn keys(tx: &DatabaseTransaction, sql: Sql) -> Result<Vec<i64>, StoreError> {
+    let rows = all(tx, sql).await?;
+    let keys = rows.iter().map(|row| row.try_get_by_index(0));
+    keys.collect::<Result<_, _>>().doing(READ)
+}
+
+fn malformed(level: Level) -> StoreError {
+    StoreError::Row {
+        table: level.table,
+        column: "cells",
+    }
+}

@@ -1,0 +1,352 @@
+//! Series: what is read, made into buckets of measures, filled, ranked and compared.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use num_traits::AsPrimitive;
+
+use super::question::{GroupKey, Groups, add_rows};
+use crate::kinds::Form;
+use crate::rollups::cell::Cell;
+use crate::rollups::packed::Row;
+use crate::rollups::value::number_of;
+
+/// What is told of the values of a bucket.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Aggregate {
+    /// How many there are.
+    Count,
+    /// Their sum; of a gauge.
+    Sum,
+    /// Their mean; of a gauge.
+    Avg,
+    /// The least.
+    Min,
+    /// The greatest.
+    Max,
+    /// The first by time.
+    First,
+    /// The last by time.
+    Last,
+    /// Their standard deviation, as of all that there are; of a gauge.
+    Stddev,
+    /// By how much a counter grew.
+    Increase,
+    /// By how much a counter grew in a second.
+    Rate,
+    /// A percentile, from 0 to 100; of a gauge.
+    Percentile(f64),
+}
+
+/// What stands in buckets in which nothing was said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Fill {
+    /// There are no such buckets.
+    None,
+    /// Nothing.
+    #[default]
+    Null,
+    /// Zero.
+    Zero,
+    /// What stood in the one before.
+    Previous,
+    /// What lies between those before and after.
+    Linear,
+}
+
+/// What of an event is asked for: a measure by its place and what it is, or the event itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// How many there are.
+    Events,
+    /// One of its measures, by its place among those that were read.
+    Measure(usize, Form),
+}
+
+#[derive(Clone, Debug)]
+enum Content {
+    Null,
+    Zero,
+    Row(Arc<Row>),
+    /// Between two, so far from the first as a part of the way.
+    Between(Arc<Row>, Arc<Row>, f64),
+}
+
+/// One bucket of a series.
+#[derive(Clone, Debug)]
+pub(crate) struct Bucket {
+    /// Its place among all, those too that are left out.
+    pub(crate) index: usize,
+    /// From then until just before the other: microseconds since 1970, UTC.
+    pub(crate) start: i64,
+    pub(crate) end: i64,
+    what: What,
+    /// What of it was asked for, in seconds.
+    seconds: f64,
+    content: Content,
+}
+
+impl Bucket {
+    /// How many events there were.
+    pub(crate) fn events(&self) -> u64 {
+        match &self.content {
+            Content::Row(row) => row.events,
+            Content::Null | Content::Zero | Content::Between(..) => 0,
+        }
+    }
+
+    /// Whether what stands here was said, not filled in.
+    pub(crate) const fn is_said(&self) -> bool {
+        matches!(self.content, Content::Row(_))
+    }
+
+    /// What is told of its values; nothing where there are none, or where it makes no sense for the measure.
+    pub(crate) fn value(&self, aggregate: Aggregate) -> Option<f64> {
+        match &self.content {
+            Content::Null => None,
+            Content::Zero => makes_sense(self.what, aggregate).then_some(0.0),
+            Content::Row(row) => self.of(row, aggregate),
+            Content::Between(before, after, way) => {
+                let (before, after) = (self.of(before, aggregate)?, self.of(after, aggregate)?);
+                Some(before + (after - before) * way)
+            }
+        }
+    }
+
+    fn of(&self, row: &Row, aggregate: Aggregate) -> Option<f64> {
+        if !makes_sense(self.what, aggregate) {
+            return None;
+        }
+        let What::Measure(slot, _) = self.what else {
+            let events: f64 = row.events.as_();
+            let is_rate = aggregate == Aggregate::Rate;
+            return Some(if is_rate {
+                events / self.seconds
+            } else {
+                events
+            });
+        };
+        let cell = row.cells.get(slot)?.as_ref()?;
+        self.of_cell(cell, aggregate)
+    }
+
+    fn of_cell(&self, cell: &Cell, aggregate: Aggregate) -> Option<f64> {
+        match aggregate {
+            Aggregate::Count => Some(cell.count.as_()),
+            Aggregate::Sum => Some(cell.sum()),
+            Aggregate::Avg => Some(cell.mean()),
+            Aggregate::Min => Some(cell.least.number()),
+            Aggregate::Max => Some(cell.greatest.number()),
+            Aggregate::First => Some(cell.first.value.number()),
+            Aggregate::Last => Some(cell.last.value.number()),
+            Aggregate::Stddev => cell.deviation(),
+            Aggregate::Increase => Some(number_of(cell.increase)),
+            Aggregate::Rate => Some(number_of(cell.increase) / self.seconds),
+            Aggregate::Percentile(percentile) => cell.percentile(percentile),
+        }
+    }
+}
+
+/// Whether an aggregate says anything of a measure.
+pub(crate) const fn makes_sense(what: What, aggregate: Aggregate) -> bool {
+    match (what, aggregate) {
+        (_, Aggregate::Count) => true,
+        (What::Events, Aggregate::Increase | Aggregate::Rate | Aggregate::Sum) => true,
+        (What::Events, _) => false,
+        (What::Measure(_, Form::Gauge), Aggregate::Increase | Aggregate::Rate) => false,
+        (What::Measure(_, Form::Gauge), _) => true,
+        (
+            What::Measure(_, Form::Counter),
+            Aggregate::Sum | Aggregate::Avg | Aggregate::Stddev | Aggregate::Percentile(_),
+        ) => false,
+        (What::Measure(_, Form::Counter), _) => true,
+    }
+}
+
+/// By what groups are ranked unless it is said: what they come to, or how high they are.
+pub(crate) const fn usual_rank(what: What) -> Aggregate {
+    match what {
+        What::Events => Aggregate::Count,
+        What::Measure(_, Form::Counter) => Aggregate::Increase,
+        What::Measure(_, Form::Gauge) => Aggregate::Avg,
+    }
+}
+
+/// How rows are cut into buckets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cut<'a> {
+    /// The beginnings of the buckets, and the end of the last one.
+    pub(crate) ends: &'a [i64],
+    /// What of them was asked for.
+    pub(crate) range: (i64, i64),
+}
+
+impl Cut<'_> {
+    /// The buckets of a group, filled.
+    pub(crate) fn buckets(&self, what: What, rows: &[Option<Row>], fill: Fill) -> Vec<Bucket> {
+        let rows: Vec<Option<Arc<Row>>> = rows
+            .iter()
+            .map(|row| said(what, row.as_ref()).map(|row| Arc::new(row.clone())))
+            .collect();
+        let (mut before, mut buckets) = (None::<usize>, Vec::with_capacity(rows.len()));
+        // the next of each that was said
+        let mut after: Vec<Option<usize>> = vec![None; rows.len()];
+        let mut next = None;
+        for (index, row) in rows.iter().enumerate().rev() {
+            if let Some(place) = after.get_mut(index) {
+                *place = next;
+            }
+            next = row.as_ref().map(|_| index).or(next);
+        }
+        for (index, pair) in self.ends.windows(2).enumerate() {
+            let [start, end] = *pair else { continue };
+            let row = |index: Option<usize>| rows.get(index?)?.clone();
+            let said = row(Some(index));
+            let next = after.get(index).copied().flatten();
+            let content = match (said, fill) {
+                (Some(row), _) => {
+                    before = Some(index);
+                    Content::Row(row)
+                }
+                (None, Fill::None) => continue,
+                (None, Fill::Null) => Content::Null,
+                (None, Fill::Zero) => Content::Zero,
+                (None, Fill::Previous) => row(before).map_or(Content::Null, |row| {
+                    Content::Between(Arc::clone(&row), row, 0.0)
+                }),
+                (None, Fill::Linear) => match (row(before), row(next)) {
+                    (Some(left), Some(right)) => {
+                        Content::Between(left, right, self.way(before, index, next))
+                    }
+                    _ => Content::Null,
+                },
+            };
+            buckets.push(self.bucket((index, start, end), what, content));
+        }
+        buckets
+    }
+
+    /// How far the middle of a bucket is on the way from that of one to that of another.
+    fn way(&self, before: Option<usize>, index: usize, next: Option<usize>) -> f64 {
+        let middle = |index: Option<usize>| {
+            let index = index?;
+            let (start, end) = (self.ends.get(index)?, self.ends.get(index + 1)?);
+            let (start, end): (f64, f64) = (start.as_(), end.as_());
+            Some(f64::midpoint(start, end))
+        };
+        let middles = (middle(before), middle(Some(index)), middle(next));
+        match middles {
+            (Some(from), Some(at), Some(to)) if to > from => (at - from) / (to - from),
+            _ => 0.0,
+        }
+    }
+
+    fn bucket(
+        &self,
+        (index, start, end): (usize, i64, i64),
+        what: What,
+        content: Content,
+    ) -> Bucket {
+        let asked = end.min(self.range.1) - start.max(self.range.0);
+        let microseconds: f64 = asked.max(1).as_();
+        Bucket {
+            index,
+            start,
+            end,
+            what,
+            seconds: microseconds / 1_000_000.0,
+            content,
+        }
+    }
+
+    /// All of a group as one bucket.
+    pub(crate) fn whole(&self, what: What, rows: &[Option<Row>]) -> Bucket {
+        let whole = merged(rows.iter().flatten());
+        let content = said(what, whole.as_ref())
+            .map_or(Content::Null, |row| Content::Row(Arc::new(row.clone())));
+        self.bucket((0, self.range.0, self.range.1), what, content)
+    }
+}
+
+/// A row, if it says anything of what is asked for.
+fn said(what: What, row: Option<&Row>) -> Option<&Row> {
+    let row = row?;
+    match what {
+        What::Events => (row.events > 0).then_some(row),
+        What::Measure(slot, _) => row.cells.get(slot)?.as_ref().map(|_| row),
+    }
+}
+
+/// Rows as one.
+pub(crate) fn merged<'a>(rows: impl Iterator<Item = &'a Row>) -> Option<Row> {
+    let mut merged: Option<Row> = None;
+    for row in rows {
+        match &mut merged {
+            Some(held) => held.merge(row),
+            None => merged = Some(row.clone()),
+        }
+    }
+    merged
+}
+
+/// A group of a series.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) key: GroupKey,
+    /// Whether it is of all that are not among the first.
+    pub(crate) is_other: bool,
+    pub(crate) rows: Vec<Option<Row>>,
+}
+
+/// The groups in order of what they come to, the greatest first; of all beyond a number one that is of the
+/// others together, for each currency.
+pub(crate) fn ranked(
+    groups: Groups,
+    cut: Cut<'_>,
+    (what, by): (What, Aggregate),
+    top: Option<usize>,
+) -> Vec<Group> {
+    let mut ranked: Vec<(Option<f64>, Group)> = groups
+        .rows
+        .into_iter()
+        .filter(|(_, rows)| rows.iter().any(|row| said(what, row.as_ref()).is_some()))
+        .map(|(key, rows)| {
+            let rank = cut.whole(what, &rows).value(by);
+            let group = Group {
+                key,
+                is_other: false,
+                rows,
+            };
+            (rank, group)
+        })
+        .collect();
+    ranked
+        .sort_by(|(left, a), (right, b)| descending(*left, *right).then_with(|| a.key.cmp(&b.key)));
+    let mut groups: Vec<Group> = ranked.into_iter().map(|(_, group)| group).collect();
+    let others = top.filter(|top| *top < groups.len());
+    let others = others.map_or_else(Vec::new, |top| groups.split_off(top));
+    let mut joined: BTreeMap<GroupKey, Group> = BTreeMap::new();
+    for group in others {
+        let key = group.key.other();
+        if let Some(held) = joined.get_mut(&key) {
+            add_rows(&mut held.rows, &group.rows);
+            continue;
+        }
+        let other = Group {
+            key: key.clone(),
+            is_other: true,
+            rows: group.rows,
+        };
+        joined.insert(key, other);
+    }
+    groups.extend(joined.into_values());
+    groups
+}
+
+fn descending(left: Option<f64>, right: Option<f64>) -> Ordering {
+    match (left, right) {
+        (Some(left), Some(right)) => right.total_cmp(&left),
+        (left, right) => right.is_some().cmp(&left.is_some()),
+    }
+}

@@ -1,0 +1,100 @@
+//! What came last and is not summed up yet: it is added to what is, so that an answer is never behind.
+
+use super::read::{QUARTER, ReadError, Reader, TAIL_MAX};
+use crate::projections::rollups::counters::{Latest, grown};
+use crate::projections::rollups::gather::{Growth, Sums, appended, devices, key_of};
+use crate::projections::rollups::places::Places;
+use crate::rollups::shape::Reading;
+use crate::store::StoreError;
+
+/// What is not summed up yet.
+#[derive(Default)]
+pub(super) struct Unfolded {
+    pub(super) readings: Vec<Reading>,
+    sums: Sums,
+    pub(super) places: Places,
+}
+
+impl Reader<'_> {
+    /// What is not summed up yet; if that is too much, the answer is of what is.
+    pub(super) async fn tail(
+        &mut self,
+        checkpoint: i64,
+        head: i64,
+    ) -> Result<Unfolded, StoreError> {
+        if head - checkpoint > TAIL_MAX {
+            self.upto = checkpoint;
+            return Ok(Unfolded::default());
+        }
+        if head == checkpoint {
+            return Ok(Unfolded::default());
+        }
+        let shape = &self.question.shape;
+        let readings = appended(self.tx, shape, (checkpoint, head)).await?;
+        let devices = devices(&readings);
+        let places = Places::said(self.tx, &devices, head).await?;
+        let mut sums = Sums::of(shape, &readings, &places);
+        if self.question.wants_growth() {
+            let mut latest = Latest::of(self.tx, shape, devices).await?;
+            let of = (&places, &mut latest, head);
+            sums.growth = grown(self.tx, shape, &readings, of).await?;
+        }
+        Ok(Unfolded {
+            readings,
+            sums,
+            places,
+        })
+    }
+
+    /// Has those quarters be read event by event of which something is not summed up yet and a part is not
+    /// asked for: by how much a counter grew is known of a whole quarter.
+    pub(super) fn mark(&mut self, tail: &Unfolded) {
+        let growth = tail.sums.growth.keys();
+        let mut marked = Vec::new();
+        for key in tail.sums.rows.keys().chain(growth) {
+            let quarter = (key.bucket, key.bucket + QUARTER - 1);
+            let is_cut = self.question.bucket_of_span(quarter).is_none();
+            if is_cut && self.question.wants_growth() && !self.question.is_beyond(quarter) {
+                marked.push((key.bucket, self.owner_of(key)));
+            }
+        }
+        for (quarter, owner) in marked {
+            self.raw.entry(quarter).or_default().insert(owner);
+        }
+    }
+
+    /// Adds what is not summed up yet.
+    pub(super) fn unfolded(&mut self, tail: &Unfolded) -> Result<(), ReadError> {
+        let shape = &self.question.shape;
+        for reading in &tail.readings {
+            let key = key_of(shape, reading, &tail.places);
+            let Some(bucket) = self.question.bucket_of(reading.at) else {
+                continue;
+            };
+            let is_asked = self.provenances.contains(&reading.provenance) && self.has(&key);
+            if is_asked && !self.is_raw(key.bucket, self.owner_of(&key)) {
+                self.add_reading(&key, bucket, reading)?;
+            }
+        }
+        self.grow(&tail.sums.growth)
+    }
+
+    /// Adds what counters grew by.
+    fn grow(&mut self, growth: &Growth) -> Result<(), ReadError> {
+        for (key, growth) in growth {
+            // a quarter that is cut is read event by event
+            let quarter = (key.bucket, key.bucket + QUARTER - 1);
+            let Some(bucket) = self.question.bucket_of_span(quarter) else {
+                continue;
+            };
+            let is_asked = self.provenances.contains(&key.provenance) && self.has(key);
+            if !is_asked || self.is_raw(key.bucket, self.owner_of(key)) {
+                continue;
+            }
+            for (measure, more) in growth {
+                self.grow_by(key, bucket, (*measure, *more))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,214 @@
+//! What of series is asked for, as it is given: checked, with ids as keys, and no more than the caller reads.
+
+use std::collections::BTreeSet;
+
+use async_graphql::{Context, Error, ID, InputObject};
+use chrono::{NaiveTime, Weekday};
+use chrono_tz::Tz;
+
+use super::error::bad_input;
+use super::listed::at_most;
+use super::scalars::{LocalTime, TimeZone};
+use super::series_words::{Dimension, Measure, ResolutionWord};
+use super::words::{DaysOfWeek, Provenances, Shown, Word};
+use super::{access, api, of_failed};
+use crate::analytics::ask::{BUCKETS_MAX, POINTS_DEFAULT};
+use crate::analytics::buckets::Resolution;
+use crate::analytics::question::{By, Scope};
+use crate::event::Provenance;
+use crate::history::Within;
+use crate::kinds::{DAYS, Kind, time_of_day};
+use crate::store::EntityType;
+
+/// Values of one list of a filter at most.
+const VALUES_MAX: usize = 1_000;
+/// Measures at most.
+const MEASURES_MAX: usize = 20;
+/// Of how many units a bucket is at most.
+const EVERY_MAX: i32 = 1_000;
+/// Groups at most that are told one by one.
+pub(super) const TOP_MAX: usize = 1_000;
+
+/// A label that events are asked for by.
+#[derive(Debug, InputObject)]
+struct LabelFilter {
+    /// The label; it must be one of the source's own.
+    dimension: Dimension,
+    /// Its values, at most 1,000; null is an event without it.
+    r#in: Vec<Option<String>>,
+}
+
+/// Which events are summed up.
+#[derive(Debug, Default, InputObject)]
+pub(super) struct SeriesFilter {
+    /// What happened at these sites, at most 1,000.
+    site_ids: Option<Vec<ID>>,
+    /// What happened on these devices, at most 1,000.
+    device_ids: Option<Vec<ID>>,
+    /// What comes from these; left out, REAL if there is any in the range, else CONTROLLED, else SIMULATED.
+    provenance: Option<Vec<Shown<Provenances>>>,
+    /// What has these labels, all of them.
+    labels: Option<Vec<LabelFilter>>,
+}
+
+/// How time is cut into buckets.
+#[derive(Debug, Default, InputObject)]
+pub(super) struct BucketInput {
+    /// The unit of their length; AUTO when left out.
+    resolution: Option<ResolutionWord>,
+    /// Of how many units each is: 1 when left out, 1,000 at most.
+    every: Option<i32>,
+    /// With AUTO: buckets at most, 300 when left out, 10,000 at most.
+    points: Option<i32>,
+    /// On whose clock; when left out that of the sites that are asked for, if they have one, else UTC.
+    pub(super) time_zone: Option<TimeZone>,
+    /// When a day of the business begins, such as 04:00; midnight when left out.
+    pub(super) day_start: Option<LocalTime>,
+    /// The first day of a week; Monday when left out.
+    pub(super) week_start: Option<Word<DaysOfWeek>>,
+}
+
+/// The kind of which all measures are.
+pub(super) fn kind_of(measures: &[Measure]) -> Result<Kind, Error> {
+    let (Some(first), true) = (measures.first(), measures.len() <= MEASURES_MAX) else {
+        return Err(bad_input(format!("there are 1 to {MEASURES_MAX} measures")));
+    };
+    match measures.iter().find(|measure| measure.kind != first.kind) {
+        Some(other) => Err(bad_input(format!(
+            "{} is of `{}` and {} of `{}`: ask for each source alone",
+            first.word(),
+            first.kind.spec().list,
+            other.word(),
+            other.kind.spec().list
+        ))),
+        None => Ok(first.kind),
+    }
+}
+
+pub(super) fn resolution(buckets: &BucketInput) -> Result<Option<Resolution>, Error> {
+    let every = buckets.every.unwrap_or(1);
+    if !(1..=EVERY_MAX).contains(&every) {
+        return Err(bad_input(format!("`every` is from 1 to {EVERY_MAX}")));
+    }
+    let unit = buckets.resolution.unwrap_or_default().unit();
+    if unit.is_none() && buckets.every.is_some() {
+        return Err(bad_input("`every` is of a unit: AUTO has none"));
+    }
+    let every = u32::try_from(every).unwrap_or(1);
+    Ok(unit.map(|unit| Resolution { every, unit }))
+}
+
+pub(super) fn points(buckets: &BucketInput) -> Result<usize, Error> {
+    let points = buckets.points;
+    let points = points.map(|points| at_most("`points`", points, BUCKETS_MAX));
+    Ok(points.transpose()?.unwrap_or(POINTS_DEFAULT))
+}
+
+pub(super) fn zone(zone: Option<&TimeZone>) -> Option<Tz> {
+    zone.and_then(|zone| zone.0.parse().ok())
+}
+
+pub(super) fn day_start(time: Option<&LocalTime>) -> NaiveTime {
+    let seconds = time.and_then(|time| time_of_day(&time.0));
+    let time = seconds.and_then(|s| NaiveTime::from_num_seconds_from_midnight_opt(s, 0));
+    time.unwrap_or(NaiveTime::MIN)
+}
+
+pub(super) fn week_start(day: Option<&Word<DaysOfWeek>>) -> Weekday {
+    let word = day.map(Word::word);
+    let day = word.and_then(|word| DAYS.iter().position(|day| *day == word));
+    let day = day.and_then(|day| u8::try_from(day).ok());
+    day.and_then(|day| Weekday::try_from(day).ok())
+        .unwrap_or(Weekday::Mon)
+}
+
+pub(super) fn by(kind: Kind, dimensions: &[Dimension]) -> Result<Vec<By>, Error> {
+    let by = dimensions.iter().map(|dimension| {
+        let list = kind.spec().list;
+        let missing = || bad_input(format!("`{list}` has no {}", dimension.0));
+        dimension.of(kind).ok_or_else(missing)
+    });
+    by.collect()
+}
+
+/// What is asked for, as far as the caller reads it.
+pub(super) async fn scope(
+    ctx: &Context<'_>,
+    kind: Kind,
+    filter: SeriesFilter,
+) -> Result<Scope, Error> {
+    let mut scope = Scope {
+        devices: keys(ctx, EntityType::Device, filter.device_ids).await?,
+        sites: keys(ctx, EntityType::Site, filter.site_ids).await?,
+        provenances: None,
+        labels: labels(kind, filter.labels.unwrap_or_default())?,
+    };
+    if let Some(words) = filter.provenance {
+        let codes = words
+            .iter()
+            .filter_map(|word| Provenance::of_word(&word.word()));
+        scope.provenances = Some(codes.map(Provenance::code).collect());
+    }
+    let narrowed = |given: Option<BTreeSet<i64>>, reached: BTreeSet<i64>| match given {
+        Some(given) => given.intersection(&reached).copied().collect(),
+        None => reached,
+    };
+    match access::within(ctx).await? {
+        Within::Whole => {}
+        Within::Sites(sites) => {
+            scope.sites = Some(narrowed(scope.sites, sites.into_iter().collect()));
+        }
+        Within::Device { device_key, .. } => {
+            scope.devices = Some(narrowed(scope.devices, BTreeSet::from([device_key])));
+        }
+    }
+    Ok(scope)
+}
+
+async fn keys(
+    ctx: &Context<'_>,
+    entity: EntityType,
+    ids: Option<Vec<ID>>,
+) -> Result<Option<BTreeSet<i64>>, Error> {
+    let Some(ids) = ids else {
+        return Ok(None);
+    };
+    few(ids.len())?;
+    let mut keys = BTreeSet::new();
+    for id in ids {
+        let key = api(ctx).store().key(entity, &id).await;
+        let key = key.map_err(|error| of_failed(api(ctx), &error))?;
+        // what is not there has recorded nothing
+        keys.insert(key.unwrap_or(access::NONE));
+    }
+    Ok(Some(keys))
+}
+
+fn few(values: usize) -> Result<(), Error> {
+    if values > VALUES_MAX {
+        return Err(bad_input(format!(
+            "a list of a filter has at most {VALUES_MAX} values"
+        )));
+    }
+    Ok(())
+}
+
+fn labels(
+    kind: Kind,
+    filters: Vec<LabelFilter>,
+) -> Result<Vec<Option<BTreeSet<Option<String>>>>, Error> {
+    let measured = kind.spec().measured.as_ref();
+    let mut labels = vec![None; measured.map_or(0, |measured| measured.dimensions.len())];
+    for filter in filters {
+        few(filter.r#in.len())?;
+        let place = filter.dimension.label_of(kind);
+        let place = place
+            .and_then(|place| labels.get_mut(place))
+            .ok_or_else(|| {
+                let list = kind.spec().list;
+                bad_input(format!("`{list}` has no label {}", filter.dimension.0))
+            })?;
+        *place = Some(filter.r#in.into_iter().collect());
+    }
+    Ok(labels)
+}

@@ -1,0 +1,365 @@
+//! By how much counters grew.
+//!
+//! A counter counts from the midnight of its site, so it grew by what it shows if nothing was shown before on
+//! the same day, or if it has fallen, or if it counts another currency; and else by what it shows more. That
+//! is known for each reading from the one before it, so a reading that comes late changes what the one
+//! after it says. Mostly none does, and then what was shown last is all that has to be known; else the day of
+//! the device is read again.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono_tz::Tz;
+use sea_orm::{ConnectionTrait, DatabaseTransaction, Value as SqlValue};
+
+use super::super::upsert::upsert;
+use super::gather::{Growth, key_of, merge_packed, recorded};
+use super::places::Places;
+use super::tables::{DEVICE_QUARTERS, Key, all};
+use crate::kinds::Form;
+use crate::rollups::cell::growth;
+use crate::rollups::days::day_of;
+use crate::rollups::packed::Row;
+use crate::rollups::shape::{Reading, Shape};
+use crate::rollups::sketch::Room;
+use crate::rollups::value::Value;
+use crate::store::{Doing, List, Sql, StoreError};
+
+/// Longer than any two clocks are apart.
+const APART: i64 = 26 * 3_600_000_000;
+
+/// Whose counter it is: device, provenance and measure.
+type Whose = (i64, i64, usize);
+
+/// What a counter showed.
+#[derive(Clone, Debug, PartialEq)]
+struct Shown {
+    at: i64,
+    units: i64,
+    currency: String,
+}
+
+/// What each counter of some devices showed last.
+#[derive(Debug, Default)]
+pub(crate) struct Latest {
+    /// When, and how many units.
+    shown: BTreeMap<Whose, (i64, i64)>,
+    /// Whether nothing comes after it, whatever it is.
+    has_ended: bool,
+}
+
+impl Latest {
+    /// Later than anything that is read: all of it is read again.
+    pub(super) const fn ended() -> Self {
+        Self {
+            shown: BTreeMap::new(),
+            has_ended: true,
+        }
+    }
+
+    /// As it was kept.
+    pub(crate) async fn of(
+        db: &impl ConnectionTrait,
+        shape: &Shape,
+        devices: BTreeSet<i64>,
+    ) -> Result<Self, StoreError> {
+        if !shape.forms.contains(&Form::Counter) {
+            return Ok(Self::default());
+        }
+        let mut sql = Sql::new(
+            "SELECT device_key, provenance, measure, shown_at, units \
+             FROM rollup_counters WHERE ",
+        );
+        sql.among("device_key", List::Int(devices.into_iter().collect()));
+        let mut latest = Self::default();
+        for row in all(db, sql).await? {
+            let read = || {
+                let measure: i64 = row.try_get_by_index(2)?;
+                let shown = (row.try_get_by_index(3)?, row.try_get_by_index(4)?);
+                let (device, provenance) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+                Ok(((device, provenance, measure), shown))
+            };
+            let ((device, provenance, measure), shown) = read().doing("read counters")?;
+            let measure = usize::try_from(measure).unwrap_or_default();
+            latest.shown.insert((device, provenance, measure), shown);
+        }
+        Ok(latest)
+    }
+
+    /// Keeps it.
+    pub(super) async fn put(self, tx: &DatabaseTransaction) -> Result<(), StoreError> {
+        let rows = self.shown.into_iter().map(|(whose, shown)| {
+            let (device, provenance, measure) = whose;
+            let measure = i64::try_from(measure).unwrap_or_default();
+            let (at, units) = shown;
+            vec![
+                SqlValue::from(device),
+                provenance.into(),
+                measure.into(),
+                at.into(),
+                units.into(),
+            ]
+        });
+        upsert(tx, INSERT, rows.collect(), MERGE).await
+    }
+}
+
+const INSERT: &str = "INSERT INTO rollup_counters \
+    (device_key, provenance, measure, shown_at, units)";
+const MERGE: &str = "ON CONFLICT (device_key, provenance, measure) DO UPDATE SET \
+    shown_at = excluded.shown_at, units = excluded.units";
+
+/// One value of a counter, and what must be known of where it was shown.
+#[derive(Clone, Debug)]
+struct Step {
+    shown: Shown,
+    zone: Tz,
+    key: Key,
+}
+
+fn steps<'a>(
+    shape: &'a Shape,
+    readings: impl IntoIterator<Item = &'a Reading>,
+    places: &Places,
+) -> BTreeMap<Whose, Vec<Step>> {
+    let counters = shape.forms.iter().enumerate();
+    let counters: Vec<usize> = counters
+        .filter(|(_, form)| **form == Form::Counter)
+        .map(|(measure, _)| measure)
+        .collect();
+    let mut steps: BTreeMap<Whose, Vec<Step>> = BTreeMap::new();
+    if counters.is_empty() {
+        return steps;
+    }
+    for reading in readings {
+        let key = key_of(shape, reading, places);
+        let zone = places.at(reading.device, reading.at);
+        let zone = zone.map_or(Tz::UTC, |place| place.zone);
+        for measure in &counters {
+            let Some(Some(Value::Decimal(units))) = reading.values.get(*measure) else {
+                continue;
+            };
+            let shown = Shown {
+                at: reading.at,
+                units: *units,
+                currency: key.currency.clone(),
+            };
+            let whose = (reading.device, reading.provenance, *measure);
+            let step = Step {
+                shown,
+                zone,
+                key: key.clone(),
+            };
+            steps.entry(whose).or_default().push(step);
+        }
+    }
+    for steps in steps.values_mut() {
+        steps.sort_by_key(|step| (step.shown.at, step.shown.units));
+    }
+    steps
+}
+
+/// Follows a counter from value to value.
+#[derive(Debug, Default)]
+struct Chain {
+    before: Option<Shown>,
+    /// The day that was asked for last, of a zone.
+    day: Option<(Tz, (i64, i64))>,
+}
+
+impl Chain {
+    /// What it grew by to a value.
+    fn to(&mut self, step: &Step) -> i128 {
+        let (begin, _) = self.day(step);
+        let before = self.before.replace(step.shown.clone());
+        let anew = before
+            .as_ref()
+            .is_none_or(|before| before.at < begin || before.currency != step.shown.currency);
+        growth(before.map(|before| before.units), step.shown.units, anew)
+    }
+
+    fn day(&mut self, step: &Step) -> (i64, i64) {
+        let at = step.shown.at;
+        let held = self
+            .day
+            .filter(|(zone, (begin, end))| *zone == step.zone && (*begin..*end).contains(&at));
+        let day = held.map_or_else(|| day_of(at, step.zone), |(_, day)| day);
+        self.day = Some((step.zone, day));
+        day
+    }
+}
+
+/// What counters grew by with some readings, all of them recorded up to a position, beyond what is kept; and
+/// what they show last is from then on known.
+pub(crate) async fn grown(
+    db: &impl ConnectionTrait,
+    shape: &Shape,
+    readings: &[Reading],
+    (places, latest, upto): (&Places, &mut Latest, i64),
+) -> Result<Growth, StoreError> {
+    let mut grown = Growth::new();
+    let mut late: HashMap<(i64, i64), BTreeSet<(i64, i64)>> = HashMap::new();
+    let steps = steps(shape, readings, places);
+    let mut chains = Vec::with_capacity(steps.len());
+    for (whose, steps) in &steps {
+        let known = latest.shown.get(whose).copied();
+        // in what it counted then is told by where it stood, as is known now
+        let before = known.map(|(at, units)| Shown {
+            at,
+            units,
+            currency: places.currency(whose.0, at),
+        });
+        let mut chain = Chain { before, day: None };
+        let in_time = |step: &Step| {
+            let shown = (step.shown.at, step.shown.units);
+            !latest.has_ended && known.is_none_or(|known| shown > known)
+        };
+        let (fresh, behind): (Vec<&Step>, Vec<&Step>) = steps.iter().partition(|s| in_time(s));
+        for step in behind {
+            let days = late.entry((whose.0, whose.1)).or_default();
+            days.insert(chain.day(step));
+        }
+        if let Some(last) = fresh.last() {
+            latest
+                .shown
+                .insert(*whose, (last.shown.at, last.shown.units));
+        }
+        chains.push((whose, chain, fresh));
+    }
+    // what is read again holds these as well
+    let read_again = |whose: &Whose, at: i64| {
+        let days = late.get(&(whose.0, whose.1));
+        days.is_some_and(|days| {
+            days.iter()
+                .any(|day| within(widened(places, whose.0, *day).1, at))
+        })
+    };
+    for (whose, mut chain, fresh) in chains {
+        for step in fresh {
+            let more = chain.to(step);
+            if !read_again(whose, step.shown.at) {
+                add(&mut grown, &step.key, whose.2, more);
+            }
+        }
+    }
+    for ((device, provenance), days) in late {
+        for day in joined(days.into_iter().map(|day| widened(places, device, day))) {
+            let of = (device, provenance);
+            again(db, shape, of, (places, day, upto), &mut grown).await?;
+        }
+    }
+    Ok(grown)
+}
+
+fn add(grown: &mut Growth, key: &Key, measure: usize, more: i128) {
+    let held = grown.entry(key.clone()).or_default();
+    *held.entry(measure).or_default() += more;
+}
+
+const fn within((from, until): (i64, i64), at: i64) -> bool {
+    from <= at && at < until
+}
+
+/// What is read to know what counters grew by on a day, and over which time that is then known. On a device
+/// that has moved between zones the days of two readings may be others.
+type Window = ((i64, i64), (i64, i64));
+
+fn widened(places: &Places, device: i64, (begin, end): (i64, i64)) -> Window {
+    if places.has_moved(device) {
+        return ((begin - APART, end + APART), (begin, end + APART));
+    }
+    ((begin, end), (begin, end))
+}
+
+/// Windows that overlap as one.
+fn joined(windows: impl Iterator<Item = Window>) -> Vec<Window> {
+    let mut joined: Vec<Window> = Vec::new();
+    for (read, known) in windows {
+        match joined.last_mut().filter(|(_, last)| known.0 < last.1) {
+            Some((last_read, last_known)) => {
+                last_read.1 = last_read.1.max(read.1);
+                last_known.1 = last_known.1.max(known.1);
+            }
+            None => joined.push((read, known)),
+        }
+    }
+    joined
+}
+
+/// Adds by how much more the counters of a device grew over a window than is kept.
+async fn again(
+    db: &impl ConnectionTrait,
+    shape: &Shape,
+    (device, provenance): (i64, i64),
+    (places, (read, known), upto): (&Places, Window, i64),
+    grown: &mut Growth,
+) -> Result<(), StoreError> {
+    let readings = recorded(db, shape, Some(&[device]), (read, upto), usize::MAX).await?;
+    let readings = readings
+        .iter()
+        .flatten()
+        .filter(|r| r.provenance == provenance);
+    for ((_, _, measure), steps) in steps(shape, readings, places) {
+        let mut chain = Chain::default();
+        for step in steps {
+            let more = chain.to(&step);
+            if within(known, step.shown.at) {
+                add(grown, &step.key, measure, more);
+            }
+        }
+    }
+    let whose = (shape.kind.code(), device);
+    let mut room = Room::default();
+    for (key, packed) in DEVICE_QUARTERS.within(db, whose, known).await? {
+        if key.provenance != provenance {
+            continue;
+        }
+        let mut row = Row::new(shape.forms.len());
+        merge_packed(&mut row, shape, (&key, &packed), &mut room)?;
+        for (measure, cell) in row.cells.iter().enumerate() {
+            if let Some(cell) = cell.as_ref().filter(|cell| cell.increase != 0) {
+                add(grown, &key, measure, -cell.increase);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// An instant, the row of its quarter, and by how much which measure grew to what was shown then.
+pub(crate) type Grown = (i64, Key, (usize, i128));
+
+/// What counters grew by to each of some readings, which are all that there are since an instant, of those up
+/// to a position.
+pub(crate) async fn grown_to(
+    db: &impl ConnectionTrait,
+    shape: &Shape,
+    readings: &[Reading],
+    (places, since, upto): (&Places, i64, i64),
+) -> Result<Vec<Grown>, StoreError> {
+    let mut grown = Vec::new();
+    let mut known: HashMap<i64, BTreeMap<Whose, Vec<Step>>> = HashMap::new();
+    for (whose, of) in steps(shape, readings, places) {
+        let device = whose.0;
+        if let Entry::Vacant(place) = known.entry(device) {
+            let first = if places.has_moved(device) {
+                since - APART
+            } else {
+                of.first().map_or(since, |step| day_of(since, step.zone).0)
+            };
+            let time = ((first, since), upto);
+            let before = recorded(db, shape, Some(&[device]), time, usize::MAX).await?;
+            place.insert(steps(shape, &before.unwrap_or_default(), places));
+        }
+        let before = known.get(&device).and_then(|known| known.get(&whose));
+        let before = before.and_then(|steps| steps.last());
+        let mut chain = Chain {
+            before: before.map(|step| step.shown.clone()),
+            day: None,
+        };
+        for step in of {
+            let more = chain.to(&step);
+            grown.push((step.shown.at, step.key, (whose.2, more)));
+        }
+    }
+    Ok(grown)
+}

@@ -1,0 +1,216 @@
+//! Sums events up in memory: what is then added to the tables, or to an answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
+
+use super::places::Places;
+use super::tables::{DEVICE_HOURS, DEVICE_QUARTERS, Key, Level, SITE_HOURS, SITE_QUARTERS, all};
+use crate::kinds::Kind;
+use crate::rollups::packed::{Row, Wanted};
+use crate::rollups::shape::{Reading, Shape};
+use crate::rollups::sketch::Room;
+use crate::store::{List, Sql, StoreError};
+
+/// By how much a counter grew, more than is kept: of a row, for each measure.
+pub(crate) type Growth = BTreeMap<Key, BTreeMap<usize, i128>>;
+
+/// What is to be added to the quarters of devices, and all that follow from them.
+#[derive(Debug, Default)]
+pub(crate) struct Sums {
+    pub(crate) rows: BTreeMap<Key, Row>,
+    pub(crate) growth: Growth,
+}
+
+/// The row of the quarters of devices to which a reading belongs.
+pub(crate) fn key_of(shape: &Shape, reading: &Reading, places: &Places) -> Key {
+    let place = places.at(reading.device, reading.at);
+    // nothing but what devices measure of themselves is money
+    let currency = if shape.measured.by_site {
+        places.currency(reading.device, reading.at)
+    } else {
+        String::new()
+    };
+    Key {
+        owner: reading.device,
+        provenance: reading.provenance,
+        bucket: DEVICE_QUARTERS.bucket(reading.at),
+        site: reading
+            .site
+            .or(place.map(|place| place.site))
+            .unwrap_or_default(),
+        currency,
+        labels: reading.labels.clone(),
+    }
+}
+
+impl Sums {
+    /// The rows of some readings, without what counters grew by.
+    pub(crate) fn of(shape: &Shape, readings: &[Reading], places: &Places) -> Self {
+        let mut rows: BTreeMap<Key, Row> = BTreeMap::new();
+        for reading in readings {
+            let row = rows.entry(key_of(shape, reading, places));
+            let row = row.or_insert_with(|| Row::new(shape.forms.len()));
+            row.add(&shape.forms, reading, Wanted::ALL);
+        }
+        Self {
+            rows,
+            growth: Growth::new(),
+        }
+    }
+
+    /// The same for the rows of another level, which are sums of these.
+    fn above(&self, level: Level) -> Self {
+        let mut above = Self::default();
+        for (key, row) in &self.rows {
+            let held = above.rows.entry(level.above(key));
+            match held {
+                std::collections::btree_map::Entry::Vacant(place) => {
+                    place.insert(row.clone());
+                }
+                std::collections::btree_map::Entry::Occupied(mut held) => held.get_mut().merge(row),
+            }
+        }
+        for (key, growth) in &self.growth {
+            let held = above.growth.entry(level.above(key)).or_default();
+            for (measure, more) in growth {
+                *held.entry(*measure).or_default() += more;
+            }
+        }
+        above
+    }
+
+    /// Adds it to the tables.
+    pub(super) async fn add(
+        self,
+        tx: &DatabaseTransaction,
+        shape: &Shape,
+    ) -> Result<(), StoreError> {
+        let hours = self.above(DEVICE_HOURS);
+        if shape.measured.by_site {
+            let quarters = self.above(SITE_QUARTERS);
+            hours
+                .above(SITE_HOURS)
+                .add_to(tx, shape, SITE_HOURS)
+                .await?;
+            quarters.add_to(tx, shape, SITE_QUARTERS).await?;
+        }
+        hours.add_to(tx, shape, DEVICE_HOURS).await?;
+        self.add_to(tx, shape, DEVICE_QUARTERS).await
+    }
+
+    /// Adds it to one table.
+    pub(super) async fn add_to(
+        mut self,
+        tx: &DatabaseTransaction,
+        shape: &Shape,
+        level: Level,
+    ) -> Result<(), StoreError> {
+        let kind = shape.kind.code();
+        for key in self.growth.keys() {
+            if !self.rows.contains_key(key) {
+                self.rows.insert(key.clone(), Row::new(shape.forms.len()));
+            }
+        }
+        let held = level.load(tx, kind, self.rows.keys()).await?;
+        let mut room = Room::default();
+        let mut packed = Vec::with_capacity(self.rows.len());
+        for (key, mut row) in self.rows {
+            if let Some(held) = held.get(&key) {
+                merge_packed(&mut row, shape, (&key, held), &mut room)?;
+            }
+            for (measure, more) in self.growth.get(&key).into_iter().flatten() {
+                if let Some(Some(cell)) = row.cells.get_mut(*measure) {
+                    cell.increase += more;
+                }
+            }
+            let bytes = row.pack(&shape.forms, key.bucket);
+            packed.push((key, bytes));
+        }
+        level.put(tx, kind, packed.into_iter()).await
+    }
+}
+
+/// Adds a row as it is kept.
+pub(super) fn merge_packed(
+    row: &mut Row,
+    shape: &Shape,
+    (key, packed): (&Key, &[u8]),
+    room: &mut Room,
+) -> Result<(), StoreError> {
+    let of = (&*shape.forms, key.bucket);
+    let merged = row.merge_packed(packed, of, Wanted::ALL, room);
+    merged.map_err(|_| StoreError::Row {
+        table: "a rollup",
+        column: "cells",
+    })
+}
+
+/// Of whom events are read: of these devices, and of none if 0 is among them; or of all.
+pub(crate) type Who<'a> = Option<&'a [i64]>;
+
+/// Events that happened within some time, of those up to a position; none if there are more than a number.
+pub(crate) async fn recorded(
+    db: &impl ConnectionTrait,
+    shape: &Shape,
+    who: Who<'_>,
+    ((from, until), upto): ((i64, i64), i64),
+    max: usize,
+) -> Result<Option<Vec<Reading>>, StoreError> {
+    let mut sql = select(shape);
+    sql.push("t.occurred_at >= ").bind(from);
+    sql.push(" AND t.occurred_at < ").bind(until);
+    sql.push(" AND t.position <= ").bind(upto);
+    let spec = shape.kind.spec();
+    let device = spec.device_index().and_then(|index| spec.fields.get(index));
+    if let (Some(device), Some(keys)) = (device, who) {
+        let column = format!("t.{}", device.column.name());
+        sql.push(" AND (");
+        match keys {
+            [key] if *key != 0 => sql.push(&column).push(" = ").bind(*key),
+            keys => sql.among(&column, List::Int(keys.to_vec())),
+        };
+        if keys.contains(&0) {
+            sql.push(" OR ").push(&column).push(" IS NULL");
+        }
+        sql.push(")");
+    }
+    let limit = i64::try_from(max).unwrap_or(i64::MAX).saturating_add(1);
+    sql.push(" LIMIT ").bind(limit);
+    let rows = all(db, sql).await?;
+    if rows.len() > max {
+        return Ok(None);
+    }
+    let readings = rows.iter().map(|row| shape.row(row));
+    readings.collect::<Result<_, _>>().map(Some)
+}
+
+/// Events after a position and up to another, in their order.
+pub(crate) async fn appended(
+    db: &impl ConnectionTrait,
+    shape: &Shape,
+    (after, upto): (i64, i64),
+) -> Result<Vec<Reading>, StoreError> {
+    let mut sql = select(shape);
+    sql.push("t.position > ").bind(after);
+    sql.push(" AND t.position <= ").bind(upto);
+    sql.push(" ORDER BY t.position");
+    let rows = all(db, sql).await?;
+    rows.iter().map(|row| shape.row(row)).collect()
+}
+
+fn select(shape: &Shape) -> Sql {
+    let (columns, table) = (shape.columns(), shape.kind.spec().table);
+    Sql::new(format!("SELECT {columns} FROM {table} t WHERE "))
+}
+
+/// The devices that some readings name.
+pub(crate) fn devices(readings: &[Reading]) -> BTreeSet<i64> {
+    let devices = readings.iter().map(|reading| reading.device);
+    devices.filter(|device| *device != 0).collect()
+}
+
+/// What of each kind is summed up.
+pub(super) fn shapes() -> Vec<Shape> {
+    Kind::all().filter_map(Shape::of).collect()
+}

@@ -1,0 +1,221 @@
+//! What of a kind goes into rollups, and how an event says it.
+
+use sea_orm::QueryResult;
+
+use super::value::Value;
+use crate::event::{Cell, Event};
+use crate::kinds::{Form, Kind, Label, Measured, Spec, Type};
+use crate::store::{Doing, StoreError};
+
+/// Characters of a label at most: what is longer is cut.
+const LABEL_CHARACTERS_MAX: usize = 255;
+
+/// What of a kind is kept in rollups.
+#[derive(Clone, Debug)]
+pub(crate) struct Shape {
+    pub(crate) kind: Kind,
+    pub(crate) measured: &'static Measured,
+    /// Of each measure what it is.
+    pub(crate) forms: Vec<Form>,
+    /// Where its field stands.
+    measures: Vec<(usize, Type)>,
+    /// Where the field of each label stands.
+    labels: Vec<(usize, Label)>,
+    device: Option<usize>,
+    site: Option<usize>,
+}
+
+/// What an event says that goes into rollups.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Reading {
+    /// When it happened: microseconds since 1970, UTC.
+    pub(crate) at: i64,
+    /// The number of its provenance.
+    pub(crate) provenance: i64,
+    /// Key of its device; 0 if it names none.
+    pub(crate) device: i64,
+    /// Key of the site that it names.
+    pub(crate) site: Option<i64>,
+    /// Its labels: a JSON array of texts.
+    pub(crate) labels: String,
+    /// Its measures.
+    pub(crate) values: Vec<Option<Value>>,
+}
+
+impl Shape {
+    /// That of a kind, if anything of it is summed up.
+    pub(crate) fn of(kind: Kind) -> Option<Self> {
+        let spec = kind.spec();
+        let measured = spec.measured.as_ref()?;
+        let measures = measured.measures.iter().filter_map(|measure| {
+            let index = spec.index_of(measure.field)?;
+            Some((index, spec.fields.get(index)?.ty))
+        });
+        let labels = measured.dimensions.iter();
+        let labels = labels.filter_map(|label| Some((spec.index_of(label.field)?, label.label)));
+        Some(Self {
+            kind,
+            measured,
+            forms: measured.measures.iter().map(|m| m.form).collect(),
+            measures: measures.collect(),
+            labels: labels.collect(),
+            device: spec.device_index(),
+            site: spec.site_index(),
+        })
+    }
+
+    /// What an event says.
+    pub(crate) fn reading(&self, event: &Event) -> Reading {
+        let cell = |index: usize| event.fact.cells.get(index).unwrap_or(&Cell::Null);
+        let labels = self.labels.iter();
+        let labels = labels.map(|(index, label)| labelled(*label, cell(*index)));
+        let values = self.measures.iter();
+        let values = values.map(|(index, ty)| value(ty, cell(*index)));
+        Reading {
+            at: event.fact.occurred_at.0,
+            provenance: event.fact.provenance.code(),
+            device: self.device.and_then(|index| cell(index).int()).unwrap_or(0),
+            site: self.site.and_then(|index| cell(index).int()),
+            labels: written(&labels.collect::<Vec<_>>()),
+            values: values.collect(),
+        }
+    }
+
+    /// The columns that [`Shape::row`] reads, of the table as `t`.
+    pub(crate) fn columns(&self) -> String {
+        let spec = self.kind.spec();
+        let places = [self.device, self.site].into_iter().flatten();
+        let labels = self.labels.iter().map(|(index, _)| *index);
+        let measures = self.measures.iter().map(|(index, _)| *index);
+        let named = places.chain(labels).chain(measures);
+        let mut text = "t.occurred_at, t.provenance".to_owned();
+        for field in named.filter_map(|index| spec.fields.get(index)) {
+            text.push_str(", t.");
+            text.push_str(field.column.name());
+        }
+        text
+    }
+
+    /// What a row of those columns says.
+    pub(crate) fn row(&self, row: &QueryResult) -> Result<Reading, StoreError> {
+        let spec = self.kind.spec();
+        let mut next = 0..;
+        let mut at = || next.next().unwrap_or_default();
+        let (occurred_at, provenance) = (int(row, at())?, int(row, at())?);
+        let (mut device, mut site) = (None, None);
+        if self.device.is_some() {
+            device = int(row, at())?;
+        }
+        if self.site.is_some() {
+            site = int(row, at())?;
+        }
+        let mut labels = Vec::with_capacity(self.labels.len());
+        for (index, label) in &self.labels {
+            labels.push(labelled(*label, &cell(row, at(), spec, *index)?));
+        }
+        let mut values = Vec::with_capacity(self.measures.len());
+        for (index, ty) in &self.measures {
+            values.push(value(ty, &cell(row, at(), spec, *index)?));
+        }
+        Ok(Reading {
+            at: occurred_at.unwrap_or_default(),
+            provenance: provenance.unwrap_or_default(),
+            device: device.unwrap_or_default(),
+            site,
+            labels: written(&labels),
+            values,
+        })
+    }
+}
+
+fn int(row: &QueryResult, index: usize) -> Result<Option<i64>, StoreError> {
+    row.try_get_by_index(index).doing(READ)
+}
+
+const READ: &str = "read what goes into a rollup";
+
+fn cell(row: &QueryResult, at: usize, spec: &Spec, index: usize) -> Result<Cell, StoreError> {
+    use crate::kinds::Storage;
+    let storage = spec.fields.get(index).map(|field| field.ty.storage());
+    Ok(match storage {
+        Some(Storage::Int) => int(row, at)?.into(),
+        Some(Storage::Float) => {
+            let number: Option<f64> = row.try_get_by_index(at).doing(READ)?;
+            number.into()
+        }
+        Some(Storage::Text) => {
+            let text: Option<String> = row.try_get_by_index(at).doing(READ)?;
+            text.as_deref().into()
+        }
+        None => Cell::Null,
+    })
+}
+
+fn value(ty: &Type, cell: &Cell) -> Option<Value> {
+    match (ty, cell) {
+        (Type::Money, Cell::Int(units)) => Some(Value::of_money(*units)),
+        (_, Cell::Int(number)) => Some(Value::of_int(*number)),
+        (_, Cell::Float(number)) => Some(Value::of_float(*number)),
+        (_, Cell::Null | Cell::Text(_) | Cell::Json(_) | Cell::Reference(_)) => None,
+    }
+}
+
+fn labelled(label: Label, cell: &Cell) -> Option<String> {
+    match label {
+        Label::Text => cell.text().map(shortened),
+        Label::StatusClass => cell.int().map(|status| format!("{}xx", status / 100)),
+        Label::Path => cell.text().map(|address| shortened(path_of(address))),
+    }
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(LABEL_CHARACTERS_MAX).collect()
+}
+
+/// The path of an address, whether it names a server or not.
+fn path_of(address: &str) -> &str {
+    let path = address.split(['?', '#']).next().unwrap_or_default();
+    match path.split_once("://") {
+        Some((_, rest)) => rest
+            .find('/')
+            .map_or("/", |at| rest.get(at..).unwrap_or("/")),
+        None => path,
+    }
+}
+
+/// Labels as they are kept: a JSON array, which people can read in the tables.
+fn written(labels: &[Option<String>]) -> String {
+    if labels.is_empty() {
+        return String::new();
+    }
+    serde_json::to_string(labels).unwrap_or_default()
+}
+
+/// Labels as they were before they were kept.
+pub(crate) fn labels_of(written: &str) -> Vec<Option<String>> {
+    serde_json::from_str(written).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_its_path() {
+        for (address, path) in [
+            ("https://shop.example/sales?q=1#top", "/sales"),
+            ("https://shop.example", "/"),
+            ("/sales#top", "/sales"),
+            ("", ""),
+        ] {
+            assert_eq!(path_of(address), path, "{address}");
+        }
+    }
+
+    #[test]
+    fn labels_come_back() {
+        let labels = [Some("a\"b".to_owned()), None];
+        assert_eq!(labels_of(&written(&labels)), labels);
+        assert!(labels_of("").is_empty());
+    }
+}
