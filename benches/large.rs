@@ -9,13 +9,13 @@
 mod door;
 #[expect(dead_code, reason = "other benchmarks use the rest")]
 mod figures;
+#[expect(dead_code, reason = "other benchmarks use the rest")]
 mod log;
+#[expect(dead_code, reason = "other benchmarks use the rest")]
 mod metrics;
+mod program;
 
-use std::io::Read;
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant as Stopwatch};
 
 use anyhow::Context;
@@ -29,6 +29,7 @@ use door::Door;
 use figures::{Bar, heading, judged, milliseconds, percentile, shown};
 use log::{Log, url_of};
 use metrics::Fleet;
+use program::Server;
 
 /// Devices that report.
 const DEVICES: i64 = 1_000;
@@ -60,11 +61,11 @@ async fn main() -> anyhow::Result<()> {
     make(&arguments).await?;
     inside(&arguments).await?;
     let empty = tempfile::tempdir()?;
-    let (server, _) = Server::start(&empty.path().join("empty.db"))?;
+    let (server, _) = Server::start(&url_of(&empty.path().join("empty.db")))?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let idle = server.memory_mb()?;
     drop(server);
-    let (server, ready) = Server::start(&arguments.file)?;
+    let (server, ready) = Server::start(&url_of(&arguments.file))?;
     heading("A server of its own");
     judged("start to ready", ready.as_secs_f64(), "s", Bar::AtMost(1.0));
     judged("memory, idle, empty log", idle, "MB", Bar::AtMost(60.0));
@@ -205,61 +206,4 @@ async fn timed(client: &mut Door, request: &serde_json::Value) -> anyhow::Result
     let started = Stopwatch::now();
     client.good(body.as_bytes()).await?;
     Ok(milliseconds(started.elapsed()))
-}
-
-/// The program itself, serving; ended when this is dropped.
-struct Server {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Server {
-    /// Starts it, and tells how long it took to be ready.
-    fn start(file: &std::path::Path) -> anyhow::Result<(Self, Duration)> {
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let started = Stopwatch::now();
-        let child = Command::new(env!("CARGO_BIN_EXE_homepot-analytics"))
-            .args(["serve", "--no-authentication", "--database", &url_of(file)])
-            .args(["--listen", &address.to_string()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let server = Self { child, address };
-        while !server.is_ready() {
-            let waited = started.elapsed();
-            anyhow::ensure!(waited < Duration::from_mins(2), "the server is not ready");
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        Ok((server, started.elapsed()))
-    }
-
-    fn is_ready(&self) -> bool {
-        let ask = || -> std::io::Result<String> {
-            let mut stream = TcpStream::connect(self.address)?;
-            let (address, close) = (self.address, "connection: close");
-            let head = format!("GET /readyz HTTP/1.1\r\nhost: {address}\r\n{close}\r\n\r\n");
-            std::io::Write::write_all(&mut stream, head.as_bytes())?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok(answer)
-        };
-        ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
-    }
-
-    /// Memory that it holds, in MB of 10⁶ bytes.
-    fn memory_mb(&self) -> anyhow::Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let held = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let held = held.and_then(|rest| rest.split_whitespace().next());
-        let kibibytes: u32 = held.context("the server has ended")?.parse()?;
-        Ok(f64::from(kibibytes) * 1_024.0 / 1_000_000.0)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // it may have ended by itself
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

@@ -93,6 +93,11 @@ impl Log {
         Ok(())
     }
 
+    /// Up to where the projections have folded it.
+    pub(crate) fn folded(&self) -> watch::Receiver<Position> {
+        self.folded.clone()
+    }
+
     /// Closes it.
     pub(crate) async fn close(self) {
         self.stop.cancel();

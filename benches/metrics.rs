@@ -13,6 +13,7 @@ const INTERVAL_MS: i64 = 30_000;
 #[derive(Clone, Debug)]
 pub(crate) struct Fleet {
     devices: i64,
+    sites: i64,
     start: Instant,
     made: i64,
     state: u64,
@@ -23,10 +24,17 @@ impl Fleet {
     pub(crate) fn new(devices: i64, start: Instant) -> Self {
         Self {
             devices,
+            sites: 1,
             start,
             made: 0,
             state: 0x9E37_79B9_7F4A_7C15,
         }
+    }
+
+    /// The same fleet at more sites, its devices dealt out among them.
+    pub(crate) fn at_sites(mut self, sites: i64) -> Self {
+        self.sites = sites;
+        self
     }
 
     /// The id of a device.
@@ -37,14 +45,18 @@ impl Fleet {
     /// The registrations that must come before the metrics.
     pub(crate) fn registrations(&self) -> anyhow::Result<Vec<NewEvent>> {
         let at = self.start;
-        let site = Draft::new(Kind::SiteRegistration, at, Provenance::Simulated)
-            .set(site::Column::SiteKey, "site-1")
-            .set(site::Column::Name, "Site 1");
-        let mut events = vec![finished(site)?];
+        let mut events = Vec::new();
+        for ordinal in 1..=self.sites {
+            let site = Draft::new(Kind::SiteRegistration, at, Provenance::Simulated)
+                .set(site::Column::SiteKey, format!("site-{ordinal}").as_str())
+                .set(site::Column::Name, format!("Site {ordinal}").as_str());
+            events.push(finished(site)?);
+        }
         for device in 0..self.devices {
             let id = Self::device_id(device);
+            let site = format!("site-{}", device % self.sites + 1);
             let draft = Draft::new(Kind::DeviceRegistration, at, Provenance::Simulated)
-                .set(device::Column::SiteKey, "site-1")
+                .set(device::Column::SiteKey, site.as_str())
                 .set(device::Column::DeviceKey, id.as_str())
                 .set(device::Column::DeviceType, "POS_TERMINAL");
             events.push(finished(draft)?);
