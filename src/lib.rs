@@ -72,6 +72,7 @@ pub mod app;
 pub mod cli;
 pub mod client;
 pub mod clock;
+pub mod columnar;
 pub mod config;
 pub mod configuration;
 pub mod demo;
