@@ -155,7 +155,10 @@ impl Slot {
             Source::RecordedAt => Held::Int(event.recorded_at.0),
             Source::Provenance if self.lies == Lies::Text => Held::Text(fact.provenance.word()),
             Source::Provenance => Held::Int(fact.provenance.code()),
-            Source::Field(index) => fact.cells.get(index).map_or(Held::Nothing, |c| self.held(c)),
+            Source::Field(index) => fact
+                .cells
+                .get(index)
+                .map_or(Held::Nothing, |c| self.held(c)),
             Source::Extra => self.held(&fact.extra),
         }
     }

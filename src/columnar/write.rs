@@ -59,7 +59,10 @@ pub fn write<W: Write + Send>(
     for rows in groups(table, order) {
         let mut group = file.next_row_group().doing(doing)?;
         for (slot, column) in layout.slots.iter().zip(&table.columns) {
-            let mut writer = group.next_column().doing(doing)?.ok_or_else(|| wrong(slot))?;
+            let mut writer = group
+                .next_column()
+                .doing(doing)?
+                .ok_or_else(|| wrong(slot))?;
             let column = column.as_deref().ok_or_else(|| wrong(slot))?;
             write_column(&mut writer, slot, column, rows)?;
             writer.close().doing(doing)?;
