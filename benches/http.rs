@@ -74,6 +74,7 @@ async fn main() -> anyhow::Result<()> {
             readers_max: 8,
             reads_within: None,
             create: true,
+            segments: None,
         },
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         documents: homepot_analytics::http::Documents::default(),

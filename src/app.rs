@@ -24,6 +24,7 @@ use crate::identity::{Authority, Denials, Keys, Spending, TokenArgs, Tokens, Tok
 use crate::ingest::{Background, Ingest, RequestLog, Strangers, record_faults};
 use crate::jobs::{Deliveries, Orchestrator};
 use crate::projections::{self, Runner};
+use crate::retention::Keeper;
 use crate::store::{Location, OpenError, Options, Store, StoreError, Tasks};
 use crate::telemetry::chain;
 use crate::webhooks::{Mailer, Outbox, Reachable, WebhookArgs};
@@ -450,6 +451,8 @@ impl Parts {
         parts.tracker.spawn(orchestrator.run(parts.stop.clone()));
         let evidence = Evidence::new(ingest.clone());
         parts.tracker.spawn(evidence.run(parts.stop.clone()));
+        let keeper = Keeper::new(store.clone());
+        parts.tracker.spawn(keeper.run(parts.stop.clone()));
         let arrivals = Arrivals::new(ingest.clone());
         parts.tracker.spawn(arrivals.run(parts.stop.clone()));
         let deliveries = parts.api.deliveries.clone();

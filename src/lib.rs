@@ -23,6 +23,9 @@
 //! counts, and what is summed up by time, from which [`analytics`] answer what months come to; [`jobs`] follow with it too and end when their devices have; [`alerts`] follow with it
 //! and open when a rule is met, and [`webhooks`] send what becomes of them elsewhere, and mail it.
 //!
+//! **What is old** goes from its table into segments, files of Parquet ([`columnar`]) that the log reads as
+//! one with its tables, by the policies of [`retention`]; what holds now is never made of it.
+//!
 //! **Who asks** is found out before anything else ([`identity`]): by an access key or a token of an
 //! issuer of one's own, whose caller has a role and reaches the whole fleet, some sites or one
 //! device. What is out of reach is as if it were not there, and every command and every refused key
@@ -46,13 +49,15 @@
 //!
 //! 1. What was acknowledged is there after `kill -9` at any point; what was not is there wholly or
 //!    not at all.
-//! 2. Positions are exactly 1 … head, each once, in the order of commits; a batch that is rolled
+//! 2. Positions are exactly 1 … head over tables and segments, each once, in the order of commits; a batch that is rolled
 //!    back leaves no hole.
 //! 3. A retry stores once and is answered with the same position.
 //! 4. Every reader sees the same sequence, whatever its pages, breaks and lost wake-ups; going on
 //!    from a cursor neither repeats nor misses.
 //! 5. A projection equals the fold of the log, after a crash anywhere; rebuilt it is the same.
-//! 6. Overload gives bounded memory and typed refusals; a slow follower slows no other.
+//! 6. An event stands in its table or in one segment; an archive that is killed anywhere leaves it in
+//!    exactly one of both, and what is answered is the same before and after.
+//! 7. Overload gives bounded memory and typed refusals; a slow follower slows no other.
 //!
 //! # What never happens
 //!
@@ -72,6 +77,7 @@ pub mod app;
 pub mod cli;
 pub mod client;
 pub mod clock;
+pub mod columnar;
 pub mod config;
 pub mod configuration;
 pub mod demo;
@@ -87,6 +93,7 @@ pub mod jobs;
 pub mod kinds;
 pub mod projections;
 pub mod registry;
+pub mod retention;
 mod rollups;
 pub mod schedule;
 pub mod simulate;

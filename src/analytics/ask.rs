@@ -185,9 +185,10 @@ pub(crate) async fn ask(
     if range.0 >= range.1 {
         return Err(AskError::Reversed);
     }
-    let shape = Shape::of(asked.kind).ok_or(AskError::Kind {
+    let mut shape = Shape::of(asked.kind).ok_or(AskError::Kind {
         kind: asked.kind.spec().wire,
     })?;
+    shape.archive = Some(store.archive_of());
     let zone = match asked.zone {
         Some(zone) => zone,
         None => zone_of(store, &asked.scope).await?,

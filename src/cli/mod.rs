@@ -3,6 +3,7 @@
 mod import;
 mod key;
 mod maintain;
+mod retention;
 
 pub use key::KeyArgs;
 
@@ -71,6 +72,7 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         Command::Backup(arguments) => maintain::backup(arguments).await,
         Command::Restore(arguments) => maintain::restore(arguments).await,
         Command::Rebuild(arguments) => maintain::rebuild(arguments).await,
+        Command::Retention(arguments) => retention::retention(arguments.action).await,
         Command::Migrate(arguments) => maintain::migrate(arguments.action).await,
         Command::Key(arguments) => key::key(arguments).await,
         Command::Schema => {
@@ -251,6 +253,7 @@ async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
             readers_max,
             reads_within: None,
             create: true,
+            segments: None,
         },
         listen: arguments.http.listen,
         documents: documents(&arguments.http)?,

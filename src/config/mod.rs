@@ -122,6 +122,8 @@ pub enum Command {
     Restore(RestoreArgs),
     /// Fold the whole log into a projection again; servers may run meanwhile.
     Rebuild(RebuildArgs),
+    /// Look at what is archived, or archive now; servers may run meanwhile, and do it by themselves.
+    Retention(RetentionArgs),
     /// Look at or run the migrations of the database.
     Migrate(MigrateArgs),
     /// Print the GraphQL schema in the schema definition language.
@@ -140,6 +142,8 @@ pub struct DatabaseArgs {
     pub database: String,
     /// The file with its address.
     pub database_file: Option<PathBuf>,
+    /// The folder of what is archived.
+    pub segments: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -156,6 +160,10 @@ struct DatabaseFlags {
     /// it goes before `HOMEPOT_DATABASE`.
     #[arg(long, env = "HOMEPOT_DATABASE_FILE")]
     database_file: Option<PathBuf>,
+    /// The folder in which what is archived lies, one for all nodes. Beside a file of SQLite it is
+    /// `FILE.segments` unless it is given; on PostgreSQL nothing is archived until it is.
+    #[arg(long, env = "HOMEPOT_SEGMENTS", value_name = "FOLDER")]
+    segments: Option<PathBuf>,
 }
 
 impl Args for DatabaseArgs {
@@ -181,6 +189,7 @@ impl FromArgMatches for DatabaseArgs {
         Ok(Self {
             database: flags.database,
             database_file: flags.database_file.filter(|_| !address),
+            segments: flags.segments,
         })
     }
 
@@ -343,6 +352,23 @@ pub struct MigrateArgs {
     pub action: MigrateAction,
 }
 
+/// What to do with what is old.
+#[derive(Clone, Debug, Args)]
+pub struct RetentionArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: RetentionAction,
+}
+
+/// What `retention` can do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum RetentionAction {
+    /// Say how long events are kept, what is archived, and what waits.
+    Status(DatabaseArgs),
+    /// Archive and delete what is old enough now.
+    Run(DatabaseArgs),
+}
+
 /// What `migrate` can do.
 #[derive(Clone, Debug, Subcommand)]
 pub enum MigrateAction {
@@ -368,6 +394,7 @@ impl DatabaseArgs {
             readers_max,
             reads_within: None,
             create,
+            segments: self.segments.clone(),
         })
     }
 }

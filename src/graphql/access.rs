@@ -88,9 +88,8 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
                 Some(Permission::ReadWhole)
             }
             "enrolmentTokens" => Some(Permission::Command),
-            "accessKeys" | "webhooks" | "webhookDeliveries" | "emailRecipients" => {
-                Some(Permission::Administer)
-            }
+            "accessKeys" | "retentionPolicies" | "webhooks" | "webhookDeliveries"
+            | "emailRecipients" => Some(Permission::Administer),
             _ => of_kind(|spec| spec.list),
         },
         OperationType::Mutation => match field {
@@ -111,7 +110,10 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
             | "createEmailRecipient"
             | "updateEmailRecipient"
             | "deleteEmailRecipient"
-            | "registerParameter" => Some(Permission::Administer),
+            | "registerParameter"
+            | "setRetentionPolicy"
+            | "runRetention"
+            | "erasePerson" => Some(Permission::Administer),
             _ => None,
         },
         OperationType::Subscription => match field {

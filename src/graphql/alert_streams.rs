@@ -42,7 +42,7 @@ impl AlertStreams {
         let api = api(ctx).clone();
         let (loaders, caller) = (super::loaders(ctx), access::caller(ctx));
         let from = if let Some(text) = resumed(ctx, after.as_deref()) {
-            cursor::read_to_follow(&api, text).await?
+            cursor::read_to_follow(&api, text, Some(&[])).await?
         } else {
             // what is committed is old, also when this node has not heard of it yet
             let head = api.store().committed_head().await;

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::error::{ErrorCode, error};
 use super::{Api, of_failed};
 use crate::event::{Event, Instant, Position};
+use crate::kinds::Kind;
 use crate::store::{Identity, Place};
 
 /// Version of the form.
@@ -37,10 +38,20 @@ pub(super) fn of(identity: Identity, event: &Event) -> String {
 }
 
 /// Reads the cursor of one who wants to follow the log. A place that the log has not reached is of
-/// a later one that is lost: following from it would be silence, and then a gap.
-pub(super) async fn read_to_follow(api: &Api, text: &str) -> Result<Position, Error> {
+/// a later one that is lost: following from it would be silence, and then a gap. So would be what was deleted
+/// after it of the kinds that are followed.
+pub(super) async fn read_to_follow(
+    api: &Api,
+    text: &str,
+    kinds: Option<&[Kind]>,
+) -> Result<Position, Error> {
     let store = api.store();
     let position = read(store.identity(), text)?.position;
+    let deleted = store.deleted_upto(kinds).await;
+    if position < deleted.map_err(|failed| of_failed(api, &failed))? {
+        let message = "what comes after this cursor was deleted in part; begin again without it";
+        return Err(error(ErrorCode::CursorExpired, message));
+    }
     if position > store.head() {
         let head = store.committed_head().await;
         if position > head.map_err(|failed| of_failed(api, &failed))? {

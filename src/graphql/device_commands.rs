@@ -428,7 +428,7 @@ async fn begun(
     let within = access::within(ctx).await?;
     let device_key = device(ctx, &within, device_id.as_ref()).await?;
     let upto = match resumed(ctx, after.as_deref()) {
-        Some(text) => cursor::read_to_follow(api(ctx), text).await?,
+        Some(text) => cursor::read_to_follow(api(ctx), text, Some(&[])).await?,
         None => Position(0),
     };
     Ok(Waiting {

@@ -195,6 +195,7 @@ pub(super) fn of_store(
         StoreError::Database { .. } | StoreError::Row { .. } | StoreError::Hole { .. } => {}
         StoreError::WentBack { .. } | StoreError::Overtaken { .. } | StoreError::Closed => {}
         StoreError::Panicked | StoreError::Fold { .. } => {}
+        StoreError::Files(_) | StoreError::Columnar(_) | StoreError::SegmentsMoved => {}
     }
     match failed.cause() {
         Cause::Busy

@@ -54,7 +54,7 @@ impl JobStreams {
         let head = api.store().head();
         let after = resumed(ctx, after.as_deref()).map(str::to_owned);
         let from = match after.as_deref() {
-            Some(text) => cursor::read_to_follow(&api, text).await?,
+            Some(text) => cursor::read_to_follow(&api, text, Some(&[])).await?,
             None => head,
         };
         let within = access::within(ctx).await?;

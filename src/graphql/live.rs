@@ -249,7 +249,8 @@ impl Following {
     /// When its cursor is none, or nothing can be read.
     pub async fn begins(&self, api: &Api) -> Result<Position, Error> {
         match &self.after {
-            Some(after) => cursor::read_to_follow(api, after).await,
+            // what was deleted of which kinds is looked at when it is executed
+            Some(after) => cursor::read_to_follow(api, after, Some(&[])).await,
             None => head(api).await,
         }
     }

@@ -53,6 +53,7 @@ mod query;
 mod record;
 mod registry;
 mod registry_inputs;
+mod retention;
 mod root;
 mod rows;
 mod scalars;
@@ -156,6 +157,7 @@ pub struct Query(
     webhooks::Webhooks,
     email_recipients::EmailRecipients,
     configuration::Configurations,
+    retention::Retention,
     query::Events,
 );
 
@@ -174,6 +176,7 @@ pub struct Mutation(
     CanFail<alert_rules::RuleCommands>,
     CanFail<webhooks::WebhookCommands>,
     CanFail<email_recipients::EmailCommands>,
+    CanFail<retention::RetentionCommands>,
     record::Record,
 );
 
@@ -225,6 +228,7 @@ fn builder() -> Builder {
         webhooks::Webhooks,
         email_recipients::EmailRecipients,
         configuration::Configurations,
+        retention::Retention,
         query::Events,
     ));
     let mutation = InOrder(Mutation(
@@ -240,6 +244,7 @@ fn builder() -> Builder {
         CanFail(alert_rules::RuleCommands),
         CanFail(webhooks::WebhookCommands),
         CanFail(email_recipients::EmailCommands),
+        CanFail(retention::RetentionCommands),
         record::Record,
     ));
     let subscription = Subscription(
@@ -305,7 +310,8 @@ pub struct ResumeAfter(pub String);
 /// Why nothing will ever be followed after a cursor. What may pass, such as a database that does not
 /// answer, is none of that.
 pub async fn unfollowable(api: &Api, after: &str) -> Option<Response> {
-    let error = cursor::read_to_follow(api, after).await.err()?;
+    // what was deleted of which kinds is looked at when these are known
+    let error = cursor::read_to_follow(api, after, Some(&[])).await.err()?;
     let extensions = error.extensions.as_ref()?;
     let is_final = extensions.get("retryable") == Some(&async_graphql::Value::Boolean(false));
     is_final.then(|| Response::from_errors(vec![document::of_request(error)]))

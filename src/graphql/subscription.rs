@@ -218,7 +218,7 @@ fn items<'a>(ctx: &'a Context<'_>, mut wanted: Wanted) -> impl Stream<Item = Res
     async_stream::stream! {
         // what any node has acknowledged by now is history, whether or not this one has heard of it
         let from = match &wanted.after {
-            Some(after) => cursor::read_to_follow(api(ctx), after).await,
+            Some(after) => cursor::read_to_follow(api(ctx), after, wanted.kinds).await,
             None => store.committed_head().await.map_err(|error| of_failed(api(ctx), &error)),
         };
         let mut tail = match from {

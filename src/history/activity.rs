@@ -5,9 +5,10 @@
 
 use std::collections::HashMap;
 
-use sea_orm::{ConnectionTrait, DbErr, QueryResult};
+use sea_orm::{DbErr, QueryResult};
 
 use crate::event::{Instant, Provenance};
+use crate::kinds::Kind;
 use crate::store::{Doing, List, Sql, Store, StoreError};
 
 /// What is counted.
@@ -98,17 +99,15 @@ pub async fn provenance(
     for provenance in Provenance::ALL {
         let limit = 1;
         let mut sql = Sql::new("SELECT 1 FROM user_activity");
-        during(
-            &mut sql,
-            &Counted {
-                from,
-                to,
-                provenance,
-                limit,
-            },
-        );
+        let of = Counted {
+            from,
+            to,
+            provenance,
+            limit,
+        };
+        during(&mut sql, &of);
         sql.push(" LIMIT 1");
-        if !rows(store, sql).await?.is_empty() {
+        if !rows(store, &of, || sql.clone()).await?.is_empty() {
             return Ok(Some(provenance));
         }
     }
@@ -135,7 +134,7 @@ pub async fn pages(store: &Store, of: &Counted) -> Result<Vec<PageRow>, StoreErr
             sessions: row.try_get_by_index(3)?,
         })
     };
-    let rows = rows(store, sql).await?;
+    let rows = rows(store, of, || sql.clone()).await?;
     rows.iter().map(page).collect::<Result<_, _>>().doing(DOING)
 }
 
@@ -168,7 +167,7 @@ pub async fn stays(
     let stay = |row: &QueryResult| -> Result<(String, f64), DbErr> {
         Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))
     };
-    let rows = rows(store, sql).await?;
+    let rows = rows(store, of, || sql.clone()).await?;
     rows.iter().map(stay).collect::<Result<_, _>>().doing(DOING)
 }
 
@@ -193,7 +192,7 @@ pub async fn searches(store: &Store, of: &Counted) -> Result<Vec<SearchRow>, Sto
             sessions: row.try_get_by_index(3)?,
         })
     };
-    let rows = rows(store, sql).await?;
+    let rows = rows(store, of, || sql.clone()).await?;
     let searches = rows.iter().map(search);
     searches.collect::<Result<_, _>>().doing(DOING)
 }
@@ -206,7 +205,7 @@ pub async fn users(store: &Store, of: &Counted) -> Result<Vec<Tally>, StoreError
     let mut sql = tally("user_id", of);
     sql.push(" GROUP BY user_id");
     most(&mut sql, "user_id", of);
-    tallied(store, sql).await
+    tallied(store, of, sql).await
 }
 
 /// The sessions, or those of a user, that first in which something was done last.
@@ -226,7 +225,7 @@ pub async fn sessions(
     }
     sql.push(" GROUP BY session_id ORDER BY max(occurred_at) DESC, max(position) DESC LIMIT ");
     sql.bind(of.limit);
-    tallied(store, sql).await
+    tallied(store, of, sql).await
 }
 
 /// Who had sessions, and where these began and ended, by their ids.
@@ -255,7 +254,7 @@ pub async fn ends(
         sql.push(" IS NOT NULL AND ");
         sql.among("session_id", List::Text(session_ids.to_vec()));
         sql.push(") AS numbered WHERE from_start = 1 OR from_end = 1");
-        for row in rows(store, sql).await? {
+        for row in rows(store, of, || sql.clone()).await? {
             let id: String = row.try_get_by_index(0).doing(DOING)?;
             let text: String = row.try_get_by_index(1).doing(DOING)?;
             let first: i64 = row.try_get_by_index(2).doing(DOING)?;
@@ -275,9 +274,14 @@ pub async fn ends(
 
 const DOING: &str = "count what people do";
 
-async fn rows(store: &Store, sql: Sql) -> Result<Vec<QueryResult>, StoreError> {
-    let statement = sql.statement(store.backend());
-    store.readers().query_all_raw(statement).await.doing(DOING)
+/// The rows of a statement over all that was done within a range, archived or not.
+async fn rows(
+    store: &Store,
+    of: &Counted,
+    statement: impl Fn() -> Sql + Send + Sync,
+) -> Result<Vec<QueryResult>, StoreError> {
+    let range = (Kind::UserActivity, of.from, of.to);
+    store.query_within(range, statement, DOING).await
 }
 
 /// The condition on what is counted.
@@ -309,7 +313,7 @@ fn tally(column: &str, of: &Counted) -> Sql {
     sql
 }
 
-async fn tallied(store: &Store, sql: Sql) -> Result<Vec<Tally>, StoreError> {
+async fn tallied(store: &Store, of: &Counted, sql: Sql) -> Result<Vec<Tally>, StoreError> {
     let tally = |row: &QueryResult| -> Result<Tally, DbErr> {
         Ok(Tally {
             id: row.try_get_by_index(0)?,
@@ -323,7 +327,7 @@ async fn tallied(store: &Store, sql: Sql) -> Result<Vec<Tally>, StoreError> {
             sessions: row.try_get_by_index(8)?,
         })
     };
-    let rows = rows(store, sql).await?;
+    let rows = rows(store, of, || sql.clone()).await?;
     let tallies = rows.iter().map(tally);
     tallies.collect::<Result<_, _>>().doing(DOING)
 }

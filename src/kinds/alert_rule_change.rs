@@ -2,7 +2,7 @@
 
 use entity::alert_rule_changes::Column;
 
-use super::{Audience, Field, Identity, Kind, Spec, Type, enums};
+use super::{Audience, Field, Identity, Keeping, Kind, Spec, Type, enums};
 
 /// A rule of alerts was made, changed or deleted.
 pub(super) static SPEC: Spec = Spec {
@@ -20,6 +20,8 @@ pub(super) static SPEC: Spec = Spec {
     source: None,
     derived: None,
     measured: None,
+    keeping: Keeping::Here,
+    person: None,
     fields: &[
         Field::required(
             "ruleId",

@@ -4,7 +4,7 @@
 
 use entity::alert_transitions::Column;
 
-use super::{Audience, Field, Identity, Kind, Spec, Type, enums};
+use super::{Audience, Field, Identity, Keeping, Kind, Spec, Type, enums};
 
 /// Seconds at most for which an alert is silenced: 31 days.
 pub(crate) const SILENCED_SECONDS_MAX: i64 = 31 * 86_400;
@@ -31,6 +31,8 @@ pub(super) static SPEC: Spec = Spec {
     source: None,
     derived: None,
     measured: None,
+    keeping: Keeping::Here,
+    person: None,
     fields: FIELDS,
     finish: super::nothing_more,
 };

@@ -3,7 +3,8 @@
 use entity::api_request_logs::Column;
 
 use super::{
-    Audience, Dimension, Field, Identity, Kind, Label, Measure, Measured, Source, Spec, Type, enums,
+    Audience, Dimension, Field, Identity, Keeping, Kind, Label, Measure, Measured, Person, Source,
+    Spec, Type, enums,
 };
 
 /// A request to an API was answered.
@@ -26,6 +27,11 @@ pub(super) static SPEC: Spec = Spec {
     }),
     derived: None,
     measured: Some(MEASURED),
+    keeping: Keeping::Archived { after_days: 30 },
+    person: Some(Person {
+        id: "userId",
+        blanks: &["userId", "ipAddress", "userAgent", "errorMessage"],
+    }),
     fields: &[
         Field::required(
             "endpoint",

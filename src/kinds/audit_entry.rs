@@ -2,7 +2,7 @@
 
 use entity::audit_log::Column;
 
-use super::{Audience, Field, Identity, Kind, Spec, Type, enums};
+use super::{Audience, Field, Identity, Keeping, Kind, Spec, Type, enums};
 
 /// Somebody was refused, gave a command, or was given a key or lost it.
 pub(super) static SPEC: Spec = Spec {
@@ -20,6 +20,8 @@ pub(super) static SPEC: Spec = Spec {
     source: None,
     derived: None,
     measured: None,
+    keeping: Keeping::Here,
+    person: None,
     fields: &[
         Field::required(
             "action",

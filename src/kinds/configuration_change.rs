@@ -4,7 +4,7 @@ use entity::configuration_history::Column;
 
 use super::command_transition::COMMAND_ID_MAX;
 use super::{
-    Audience, Field, Identity, Kind, Refusal, Source, Spec, Type, default_to, enums,
+    Audience, Field, Identity, Keeping, Kind, Refusal, Source, Spec, Type, default_to, enums,
     refer_to_entity,
 };
 use crate::event::Fact;
@@ -29,6 +29,8 @@ pub(super) static SPEC: Spec = Spec {
     }),
     derived: None,
     measured: None,
+    keeping: Keeping::Here,
+    person: None,
     fields: &[
         Field::required(
             "entityType",

@@ -3,7 +3,7 @@
 use entity::configuration_evidence::Column;
 
 use super::{
-    Audience, Field, Identity, Kind, Spec, Type, command_transition::COMMAND_ID_MAX, enums,
+    Audience, Field, Identity, Keeping, Kind, Spec, Type, command_transition::COMMAND_ID_MAX, enums,
 };
 
 /// What a device measured in the hour before or after it applied a change of its configuration.
@@ -22,6 +22,8 @@ pub(super) static SPEC: Spec = Spec {
     source: None,
     derived: None,
     measured: None,
+    keeping: Keeping::Here,
+    person: None,
     fields: &[
         Field::required("commandId", &Column::CommandId, Type::Text { max: COMMAND_ID_MAX }, "The command with which the device applied the change: that of the `configurationChange`."),
         Field::required("deviceId", &Column::DeviceKey, Type::Device, "The device."),

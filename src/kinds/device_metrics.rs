@@ -2,7 +2,9 @@
 
 use entity::device_metrics::Column;
 
-use super::{Audience, Field, Identity, Kind, Measure, Measured, Refusal, Source, Spec, Type};
+use super::{
+    Audience, Field, Identity, Keeping, Kind, Measure, Measured, Refusal, Source, Spec, Type,
+};
 use crate::event::Fact;
 
 /// What a device measured of itself at one instant.
@@ -25,6 +27,8 @@ pub(super) static SPEC: Spec = Spec {
     }),
     derived: None,
     measured: Some(MEASURED),
+    keeping: Keeping::Archived { after_days: 90 },
+    person: None,
     fields: &[
         Field::required(
             "deviceId",

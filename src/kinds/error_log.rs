@@ -2,7 +2,10 @@
 
 use entity::error_logs::Column;
 
-use super::{Audience, Dimension, Field, Identity, Kind, Measured, Source, Spec, Type, enums};
+use super::{
+    Audience, Dimension, Field, Identity, Keeping, Kind, Measured, Person, Source, Spec, Type,
+    enums,
+};
 
 /// Something went wrong, on a device, in a service or in this server.
 pub(super) static SPEC: Spec = Spec {
@@ -24,6 +27,11 @@ pub(super) static SPEC: Spec = Spec {
     }),
     derived: None,
     measured: Some(MEASURED),
+    keeping: Keeping::Archived { after_days: 730 },
+    person: Some(Person {
+        id: "userId",
+        blanks: &["userId", "errorMessage", "stackTrace", "context"],
+    }),
     fields: &[
         Field::required(
             "category",

@@ -75,7 +75,7 @@ impl Default for Filter {
 }
 
 /// At which site a device, by its key, was registered at an instant.
-pub(super) type SiteOf<'a> = &'a dyn Fn(i64, Instant) -> Option<i64>;
+pub(crate) type SiteOf<'a> = &'a dyn Fn(i64, Instant) -> Option<i64>;
 
 impl Filter {
     /// Whether everything passes.
@@ -111,7 +111,8 @@ impl Filter {
 }
 
 impl Operand {
-    fn of(self, event: &Event, site_of: SiteOf<'_>) -> Cell {
+    /// What it is of an event.
+    pub(crate) fn of(self, event: &Event, site_of: SiteOf<'_>) -> Cell {
         let fact = &event.fact;
         let cell = |index: usize| fact.cells.get(index).cloned().unwrap_or_default();
         match self {

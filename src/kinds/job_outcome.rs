@@ -3,8 +3,8 @@
 use entity::job_outcomes::Column;
 
 use super::{
-    Audience, Dimension, Field, Identity, Kind, Measure, Measured, Refusal, Source, Spec, Type,
-    default_to, enums,
+    Audience, Dimension, Field, Identity, Keeping, Kind, Measure, Measured, Refusal, Source, Spec,
+    Type, default_to, enums,
 };
 use crate::event::Fact;
 
@@ -28,6 +28,8 @@ pub(super) static SPEC: Spec = Spec {
     }),
     derived: None,
     measured: Some(MEASURED),
+    keeping: Keeping::Here,
+    person: None,
     fields: &[
         Field::required("jobId", &Column::JobId, Type::Text { max: 255 }, "The job."),
         Field::required(

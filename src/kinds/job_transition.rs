@@ -2,7 +2,7 @@
 
 use entity::job_transitions::Column;
 
-use super::{Audience, Field, Identity, Kind, Spec, Type, enums};
+use super::{Audience, Field, Identity, Keeping, Kind, Spec, Type, enums};
 
 /// A job passed from one state to the next.
 pub(super) static SPEC: Spec = Spec {
@@ -20,6 +20,8 @@ pub(super) static SPEC: Spec = Spec {
     source: None,
     derived: None,
     measured: None,
+    keeping: Keeping::Here,
+    person: None,
     fields: &[
         Field::required("jobId", &Column::JobId, Type::Text { max: 255 }, "The job."),
         Field::required(

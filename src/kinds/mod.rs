@@ -24,6 +24,7 @@ mod finish;
 mod form;
 mod job_outcome;
 mod job_transition;
+mod keeping;
 pub mod masked;
 mod measured;
 mod parameter_registration;
@@ -43,6 +44,7 @@ pub use check::check;
 pub use draft::Draft;
 pub use filter::{Envelope, Filter, Operand, Operator};
 use finish::{default_to, nothing_more, refer_to_entity};
+pub use keeping::{Keeping, Person};
 pub use measured::{Dimension, Form, Label, Measure, Measured};
 pub use refusal::{Code, Refusal};
 pub use tree::Tree;
@@ -439,6 +441,10 @@ pub struct Spec {
     pub derived: Option<Derived>,
     /// What of it is summed up over time.
     pub measured: Option<Measured>,
+    /// Where it is kept as it grows old.
+    pub keeping: Keeping,
+    /// What of it is personal.
+    pub person: Option<Person>,
     /// The fields, in the order in which they are shown and stored.
     pub fields: &'static [Field],
     /// Rules over several fields, and values that follow from others.
@@ -455,6 +461,22 @@ mod tests {
             assert_eq!(Kind::of_code(kind.code()), Some(kind));
             assert_eq!(Kind::of_wire(kind.spec().wire), Some(kind));
             assert_eq!(kind.spec().kind, kind);
+        }
+    }
+
+    #[test]
+    fn whatever_names_a_person_says_what_of_it_is_personal() {
+        for spec in Kind::all().map(Kind::spec) {
+            let person = spec.person.as_ref();
+            assert_eq!(
+                person.map(|p| p.id),
+                spec.index_of("userId").map(|_| "userId")
+            );
+            for name in person.map_or(&[][..], |person| person.blanks) {
+                let field = spec.fields.iter().find(|field| field.name == *name);
+                assert!(field.is_some(), "{name} of {}", spec.wire);
+            }
+            assert!(person.is_none_or(|person| person.blanks.contains(&person.id)));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use entity::parameter_registrations::Column;
 
-use super::{Audience, Field, Identity, Kind, Spec, Type};
+use super::{Audience, Field, Identity, Keeping, Kind, Spec, Type};
 
 /// A parameter of configuration was registered, or registered anew.
 pub(super) static SPEC: Spec = Spec {
@@ -20,6 +20,8 @@ pub(super) static SPEC: Spec = Spec {
     source: None,
     derived: None,
     measured: None,
+    keeping: Keeping::Here,
+    person: None,
     fields: &[
         Field::required(
             "parameterName",

@@ -2,7 +2,7 @@
 
 use entity::site_registrations::Column;
 
-use super::{Audience, Field, Identity, Kind, Refusal, Spec, Type, default_to};
+use super::{Audience, Field, Identity, Keeping, Kind, Refusal, Spec, Type, default_to};
 use crate::event::Fact;
 
 /// A site was registered, or what is known of it changed.
@@ -21,6 +21,8 @@ pub(super) static SPEC: Spec = Spec {
     source: None,
     derived: None,
     measured: None,
+    keeping: Keeping::Here,
+    person: None,
     fields: &[
         Field::required(
             "siteId",

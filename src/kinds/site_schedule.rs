@@ -3,7 +3,7 @@
 use entity::site_operating_schedules::Column;
 
 use super::{
-    Audience, Code, Field, Identity, Kind, Refusal, Source, Spec, Type, default_to, enums,
+    Audience, Code, Field, Identity, Keeping, Kind, Refusal, Source, Spec, Type, default_to, enums,
 };
 use crate::event::{Cell, Fact};
 
@@ -27,6 +27,8 @@ pub(super) static SPEC: Spec = Spec {
     }),
     derived: None,
     measured: None,
+    keeping: Keeping::Here,
+    person: None,
     fields: &[
         Field::required("siteId", &Column::SiteKey, Type::Site, "The site."),
         Field::optional(

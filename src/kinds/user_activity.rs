@@ -3,8 +3,8 @@
 use entity::user_activity::Column;
 
 use super::{
-    Audience, Code, Dimension, Field, Identity, Kind, Label, Measure, Measured, Refusal, Source,
-    Spec, Type, enums,
+    Audience, Code, Dimension, Field, Identity, Keeping, Kind, Label, Measure, Measured, Person,
+    Refusal, Source, Spec, Type, enums,
 };
 use crate::event::Fact;
 
@@ -28,6 +28,11 @@ pub(super) static SPEC: Spec = Spec {
     }),
     derived: None,
     measured: Some(MEASURED),
+    keeping: Keeping::Archived { after_days: 180 },
+    person: Some(Person {
+        id: "userId",
+        blanks: &["userId", "sessionId", "searchQuery"],
+    }),
     fields: &[
         Field::optional(
             "userId",

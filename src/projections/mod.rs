@@ -57,6 +57,6 @@ pub fn following() -> Vec<Arc<dyn Fold>> {
     vec![
         Arc::new(status::Status),
         Arc::new(counters::Counters),
-        Arc::new(rollups::Rollups),
+        Arc::new(rollups::Rollups::default()),
     ]
 }

@@ -29,6 +29,9 @@ pub enum RebuildError {
         /// The names that there are.
         known: String,
     },
+    /// It holds more than the log has by now.
+    #[error("events that it was folded from were deleted for good; rebuilt it would lack them")]
+    Deleted,
     /// The log could not be read or folded.
     #[error("cannot rebuild")]
     Store(#[from] StoreError),
@@ -49,6 +52,9 @@ pub async fn rebuild(
 ) -> Result<(), RebuildError> {
     let named = |folds: Vec<Arc<dyn Fold>>| folds.into_iter().find(|fold| fold.name() == name);
     if let Some(fold) = named(super::following()) {
+        if store.deleted_upto(Some(fold.kinds())).await? > Position::START {
+            return Err(RebuildError::Deleted);
+        }
         return Ok(refollow(store, fold, progress).await?);
     }
     if let Some(fold) = named(super::inline()) {

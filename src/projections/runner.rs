@@ -57,6 +57,10 @@ impl Runner {
     #[must_use]
     pub fn new(store: Store, folds: Vec<Arc<dyn Fold>>) -> Self {
         let (folded, _) = watch::channel(Position::START);
+        let archive = store.archive_of();
+        for fold in &folds {
+            fold.attach(&archive);
+        }
         Self {
             store,
             folds,

@@ -5,7 +5,7 @@ use sea_orm::QueryResult;
 use super::value::Value;
 use crate::event::{Cell, Event};
 use crate::kinds::{Form, Kind, Label, Measured, Spec, Type};
-use crate::store::{Doing, StoreError};
+use crate::store::{Archive, Doing, StoreError};
 
 /// Characters of a label at most: what is longer is cut.
 const LABEL_CHARACTERS_MAX: usize = 255;
@@ -23,6 +23,8 @@ pub(crate) struct Shape {
     labels: Vec<(usize, Label)>,
     device: Option<usize>,
     site: Option<usize>,
+    /// What was archived of the log, for whoever reads its events.
+    pub(crate) archive: Option<Archive>,
 }
 
 /// What an event says that goes into rollups.
@@ -61,6 +63,7 @@ impl Shape {
             labels: labels.collect(),
             device: spec.device_index(),
             site: spec.site_index(),
+            archive: None,
         })
     }
 

@@ -11,7 +11,7 @@ use sea_orm::{
 };
 
 use super::append::{AppendError, Appended, Request};
-use super::error::{Doing, StoreError};
+use super::error::{Cause, Doing, StoreError};
 use super::fold::Fold;
 use super::lists::List;
 use super::names::Names;
@@ -20,8 +20,9 @@ use super::read::Place;
 use super::ring::Ring;
 use super::rows;
 use super::script::Script;
+use super::segments::Segments;
 use super::sql::{Sql, group_sizes};
-use super::writer::Statements;
+use super::writer::{Lasting, Statements};
 use super::{insert, partitions::Partitions};
 use crate::clock::Clock;
 use crate::event::{Cell, Event, Instant};
@@ -63,6 +64,8 @@ pub(crate) struct Committer {
     pub(crate) clock: Clock,
     /// Knows which positions there have been.
     pub(crate) ring: Arc<Ring>,
+    /// What was archived, in which repeats are looked for as well.
+    pub(crate) segments: Arc<Segments>,
     /// Whether commits are not synced: an append must not begin before they are again.
     pub(crate) lazy: bool,
 }
@@ -74,10 +77,16 @@ struct Batch {
 }
 
 impl Committer {
-    /// Runs statements in a transaction of their own. On SQLite it is not synced by itself: what is
-    /// folded can be folded again, and the next append syncs it.
-    pub(crate) async fn transact(&mut self, statements: Statements) -> Result<(), StoreError> {
-        if self.db.get_database_backend() == DbBackend::Sqlite {
+    /// Runs statements in a transaction of their own. On SQLite it is not synced by itself unless it is to
+    /// last at once: what is folded can be folded again, and the next append syncs it.
+    pub(crate) async fn transact(
+        &mut self,
+        statements: Statements,
+        lasting: Lasting,
+    ) -> Result<(), StoreError> {
+        if lasting == Lasting::AtOnce {
+            self.sync_commits().await?;
+        } else if self.db.get_database_backend() == DbBackend::Sqlite {
             self.lazy = true;
             let sql = "PRAGMA synchronous = NORMAL";
             self.db
@@ -103,6 +112,17 @@ impl Committer {
 
     /// Appends the events of some requests as one commit.
     pub(crate) async fn commit(&mut self, requests: &[&Request]) -> Result<Committed, Failed> {
+        let committed = self.try_commit(requests).await;
+        // a partition that was known may have been dropped, since all of it was archived
+        let may_lack_one = matches!(&committed, Err(failed)
+            if failed.before_commit && failed.error.cause() == Cause::Constraint);
+        if may_lack_one && self.partitions.renew(&self.db).await? {
+            return self.try_commit(requests).await;
+        }
+        committed
+    }
+
+    async fn try_commit(&mut self, requests: &[&Request]) -> Result<Committed, Failed> {
         self.sync_commits().await?;
         let events = requests.iter().flat_map(|request| request.all());
         let times = events.map(|event| (event.fact.kind, event.fact.occurred_at));
@@ -147,7 +167,8 @@ impl Committer {
     ) -> Result<Batch, StoreError> {
         let now = self.clock.now();
         let known = self.ring.head();
-        let mut placing = Placing::begin(tx, (&self.names, &self.folds), requests, now).await?;
+        let log = (&self.names, &self.folds[..], &*self.segments);
+        let mut placing = Placing::begin(tx, log, requests, now).await?;
         let head = placing.position();
         if head < known {
             return Err(StoreError::WentBack { head, known });

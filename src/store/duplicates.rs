@@ -1,6 +1,6 @@
 //! Finds out which events of a batch the log already has, inside the append transaction.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Value};
@@ -9,9 +9,11 @@ use uuid::Uuid;
 
 use super::allowance::Allowance;
 use super::error::{Doing, StoreError};
+use super::joined::anything;
 use super::lists::List;
 use super::names::Names;
 use super::rows::{self, Columns, Reading};
+use super::segments::{Ask, Segments, is_erased};
 use super::sql::{Sql, on_grid};
 use crate::event::{Cell, Event, Fact, Instant, NewEvent, Position};
 use crate::kinds::{Identity, Kind};
@@ -72,9 +74,9 @@ fn device_of(fact: &Fact) -> Option<&Cell> {
 /// Whether an event says the same as one that is stored. An instant that the source left out is
 /// stamped anew on every try and does not count, nor does the id of an event with a natural key. What
 /// its kind fills in by now of what a source leaves out is filled in for the comparison, since the one
-/// that is stored may be of a time when it was not.
+/// that is stored may be of a time when it was not. What is personal in it and was erased is not compared.
 pub(crate) fn says_the_same(stored: &Fact, new: &NewEvent) -> bool {
-    if is_said_alike(stored, new) {
+    if is_said_alike(stored, new) || is_erased(stored) {
         return true;
     }
     let mut filled_in = stored.clone();
@@ -130,6 +132,8 @@ fn same_json(left: &Json, right: &Json) -> bool {
 pub(crate) struct Look<'t> {
     tx: &'t DatabaseTransaction,
     head: Option<(Position, Instant)>,
+    /// The generation of the list of segments.
+    generation: i64,
     /// Positions of events that have one of the keys.
     places: HashMap<Kind, Vec<i64>>,
 }
@@ -149,19 +153,95 @@ fn unless_it_differs(mut stored: Event, news: &[&NewEvent]) -> Event {
     stored
 }
 
+/// A stored event under its key.
+fn keyed(event: Event, news: &HashMap<Key, Vec<&NewEvent>>) -> Option<(Key, Event)> {
+    let key = key_of(&event.fact)?;
+    let event = unless_it_differs(event, news.get(&key)?);
+    Some((key, event))
+}
+
+/// Looks for repeats of what was archived.
+struct Archived<'a> {
+    tx: &'a DatabaseTransaction,
+    names: &'a Arc<Names>,
+    segments: &'a Segments,
+    generation: i64,
+}
+
+impl Archived<'_> {
+    /// Adds the events at some positions that are in no table, and those that are known by device and time
+    /// and of which no table has one.
+    async fn stored(
+        &self,
+        mut missing: HashMap<Kind, Vec<i64>>,
+        news: &HashMap<Key, Vec<&NewEvent>>,
+        stored: &mut HashMap<Key, Event>,
+    ) -> Result<(), StoreError> {
+        let catalog = self
+            .segments
+            .of_generation(self.tx, self.generation)
+            .await?;
+        let mut asks = Vec::new();
+        missing.retain(|_, positions| !positions.is_empty());
+        for (kind, positions) in missing {
+            asks.push(Ask::at(&anything((kind, Columns::ALL)), positions));
+        }
+        let mut readings: HashMap<Kind, Vec<(i64, i64)>> = HashMap::new();
+        for key in news.keys().filter(|key| !stored.contains_key(key)) {
+            if let Key::Natural(kind, [device, at, _]) = key {
+                readings.entry(*kind).or_default().push((*device, *at));
+            }
+        }
+        for (kind, readings) in readings {
+            asks.push(Ask::together(&anything((kind, Columns::ALL)), readings));
+        }
+        for ask in asks {
+            let kind = (ask.kind(), Columns::ALL);
+            if catalog.of(kind.0).is_empty() {
+                continue;
+            }
+            let none = HashMap::new();
+            let found = self
+                .segments
+                .find(&catalog, ask, (self.names, &none))
+                .await?;
+            for found in found.into_values().flatten() {
+                // one by one, since each may be large
+                let allowance = Allowance::of(usize::MAX);
+                let (of, one) = ((kind, &*catalog), [found]);
+                let read = self
+                    .segments
+                    .rows(self.tx, self.names, of, (&one, &allowance));
+                stored.extend(
+                    read.await?
+                        .into_iter()
+                        .filter_map(|event| keyed(event, news)),
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Marks the row of the head among those of repeats, whose third column is 1.
 const HEAD: i64 = 0;
 
 impl<'t> Look<'t> {
     /// Begins, with the head locked.
     pub(crate) async fn begin(tx: &'t DatabaseTransaction) -> Result<Self, StoreError> {
-        let head = if tx.get_database_backend() == DbBackend::Postgres {
-            Some(lock_head(tx).await?)
+        let (head, generation) = if tx.get_database_backend() == DbBackend::Postgres {
+            let (head, generation) = lock_head(tx).await?;
+            (Some(head), generation)
         } else {
-            None
+            (None, 0)
         };
         let places = HashMap::new();
-        Ok(Self { tx, head, places })
+        Ok(Self {
+            tx,
+            head,
+            generation,
+            places,
+        })
     }
 
     /// The head, and when the last events were recorded.
@@ -175,10 +255,10 @@ impl<'t> Look<'t> {
         })
     }
 
-    /// The events of the log that have the key of a new one.
+    /// The events of the log that have the key of a new one: in the tables, and in segments.
     pub(crate) async fn stored(
         &mut self,
-        names: &Names,
+        (names, segments): (&Arc<Names>, &Segments),
         news: &HashMap<Key, Vec<&NewEvent>>,
     ) -> Result<HashMap<Key, Event>, StoreError> {
         let keys: Vec<Key> = news.keys().cloned().collect();
@@ -186,7 +266,9 @@ impl<'t> Look<'t> {
             self.look(keys).await?;
         }
         let mut stored = HashMap::new();
+        let mut missing: HashMap<Kind, Vec<i64>> = HashMap::new();
         for (kind, positions) in std::mem::take(&mut self.places) {
+            let mut found = HashSet::with_capacity(positions.len());
             let mut parts: Vec<&[i64]> = positions.chunks(KEYS_MAX).collect();
             while let Some(part) = parts.pop() {
                 match self.read(names, kind, part).await {
@@ -195,15 +277,25 @@ impl<'t> Look<'t> {
                         parts.extend([left, right]);
                     }
                     read => {
-                        let keyed = |event: Event| {
-                            let key = key_of(&event.fact)?;
-                            let event = unless_it_differs(event, news.get(&key)?);
-                            Some((key, event))
-                        };
-                        stored.extend(read?.into_iter().filter_map(keyed));
+                        let read = read?;
+                        found.extend(read.iter().map(|event| event.position.0));
+                        stored.extend(read.into_iter().filter_map(|event| keyed(event, news)));
                     }
                 }
             }
+            if kind.spec().keeping.archives() {
+                let gone = positions.into_iter().filter(|p| !found.contains(p));
+                missing.entry(kind).or_default().extend(gone);
+            }
+        }
+        if !news.is_empty() {
+            let archived = Archived {
+                tx: self.tx,
+                names,
+                segments,
+                generation: self.generation,
+            };
+            archived.stored(missing, news, &mut stored).await?;
         }
         Ok(stored)
     }
@@ -233,13 +325,13 @@ impl<'t> Look<'t> {
         let mut sql = Sql::new("");
         let mut join = "";
         if self.head.is_none() {
-            sql.push("SELECT position, recorded_at, 0 FROM log_head WHERE id = 1");
+            sql.push("SELECT position, recorded_at, 0, segments FROM log_head WHERE id = 1");
             join = " UNION ALL ";
         }
         let ids = padded(ids_of(keys));
         if !ids.is_empty() {
             sql.push(join)
-                .push("SELECT position, kind, 1 FROM event_keys WHERE event_id IN ");
+                .push("SELECT position, kind, 1, NULL FROM event_keys WHERE event_id IN ");
             sql.bind_list(ids.into_iter().map(Value::from));
             join = " UNION ALL ";
         }
@@ -258,6 +350,7 @@ impl<'t> Look<'t> {
             let number = |index| row.try_get_by_index::<i64>(index).doing("read a repeat");
             if i64::from(row.try_get_by_index::<i32>(2).doing("read a repeat")?) == HEAD {
                 self.head = Some((Position(number(0)?), Instant(number(1)?)));
+                self.generation = number(3)?;
                 continue;
             }
             let kind = Kind::of_code(number(1)?).ok_or(StoreError::Row {
@@ -298,7 +391,7 @@ fn naturals_of(keys: &[Key], kind: Kind) -> Vec<[i64; 3]> {
 fn push_naturals(sql: &mut Sql, backend: DbBackend, kind: Kind, naturals: &[[i64; 3]]) {
     let (table, code) = (kind.spec().table, kind.code());
     sql.push(&format!(
-        "SELECT m.position, CAST({code} AS BIGINT), 1 FROM "
+        "SELECT m.position, CAST({code} AS BIGINT), 1, NULL FROM "
     ));
     sql.rows_of(backend, naturals);
     // in this order: by the key, once for each
@@ -312,8 +405,9 @@ fn push_naturals(sql: &mut Sql, backend: DbBackend, kind: Kind, naturals: &[[i64
     );
 }
 
-async fn lock_head(tx: &DatabaseTransaction) -> Result<(Position, Instant), StoreError> {
-    let sql = Sql::new("SELECT position, recorded_at FROM log_head WHERE id = 1 FOR UPDATE");
+async fn lock_head(tx: &DatabaseTransaction) -> Result<((Position, Instant), i64), StoreError> {
+    let sql =
+        Sql::new("SELECT position, recorded_at, segments FROM log_head WHERE id = 1 FOR UPDATE");
     let statement = sql.statement(tx.get_database_backend());
     let row = tx
         .query_one_raw(statement)
@@ -323,8 +417,9 @@ async fn lock_head(tx: &DatabaseTransaction) -> Result<(Position, Instant), Stor
         table: "log_head",
         column: "position",
     })?;
-    Ok((
+    let head = (
         Position(row.try_get_by_index(0).doing("read the head")?),
         Instant(row.try_get_by_index(1).doing("read the head")?),
-    ))
+    );
+    Ok((head, row.try_get_by_index(2).doing("read the head")?))
 }

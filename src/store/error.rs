@@ -3,6 +3,8 @@
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 use thiserror::Error;
 
+use super::segments::FilesError;
+use crate::columnar::ColumnarError;
 use crate::event::Position;
 
 /// What a database error means for the one who waits.
@@ -82,6 +84,15 @@ pub enum StoreError {
         /// What they were folded into.
         projection: &'static str,
     },
+    /// A file of a segment cannot be read or written.
+    #[error("cannot use the files of segments")]
+    Files(#[from] FilesError),
+    /// A segment cannot be made or does not hold what it must.
+    #[error("cannot use a segment")]
+    Columnar(#[from] ColumnarError),
+    /// Events were archived meanwhile, again and again.
+    #[error("the list of segments has changed meanwhile")]
+    SegmentsMoved,
     /// The log was closed.
     #[error("the log is closed")]
     Closed,
@@ -99,14 +110,24 @@ pub enum StoreError {
 impl StoreError {
     /// What the error means for the one who waits.
     #[must_use]
-    pub const fn cause(&self) -> Cause {
+    pub fn cause(&self) -> Cause {
         match self {
             Self::Database { cause, .. } => *cause,
             Self::Row { .. } | Self::Hole { .. } | Self::Fold { .. } => Cause::Corrupt,
             Self::Panicked | Self::TooLarge { .. } => Cause::Other,
-            Self::Overtaken { .. } | Self::Crowded => Cause::Busy,
+            Self::Overtaken { .. } | Self::Crowded | Self::SegmentsMoved => Cause::Busy,
+            Self::Files(error) if error.is_full() => Cause::Full,
+            Self::Files(FilesError::Damaged { .. }) | Self::Columnar(_) => Cause::Corrupt,
+            Self::Files(_) => Cause::Io,
             Self::Closed | Self::WentBack { .. } => Cause::Unreachable,
         }
+    }
+}
+
+impl StoreError {
+    /// Whether a segment is gone that a list named which is no longer the newest.
+    pub(super) fn is_of_missing_segment(&self) -> bool {
+        matches!(self, Self::Files(error) if error.is_missing())
     }
 }
 

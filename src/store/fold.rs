@@ -4,6 +4,7 @@ use futures_util::future::BoxFuture;
 use sea_orm::DatabaseTransaction;
 
 use super::error::StoreError;
+use super::segments::Archive;
 use crate::event::{Event, Fact};
 use crate::kinds::{Kind, Refusal};
 
@@ -21,6 +22,11 @@ pub trait Fold: Send + Sync + std::fmt::Debug {
 
     /// The tables that it fills, which a rebuild empties.
     fn tables(&self) -> &'static [&'static str];
+
+    /// Tells it what was archived of the log that it folds, in which it may have to look.
+    fn attach(&self, archive: &Archive) {
+        let _ = archive;
+    }
 
     /// Name of the thing that an event of those kinds changes, when it is also changed by those who
     /// expect a version: its version is raised with the event, whoever appends it. Only asked of

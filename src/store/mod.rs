@@ -18,7 +18,9 @@ mod feed;
 mod fold;
 mod identity;
 mod insert;
+mod joined;
 mod lists;
+mod location;
 mod lookup;
 mod mending;
 mod metrics;
@@ -37,6 +39,7 @@ mod ring;
 mod rows;
 mod scratch;
 mod script;
+mod segments;
 mod slice;
 mod sql;
 mod standing;
@@ -64,15 +67,17 @@ pub use error::{Cause, StoreError};
 pub use faults::{Failing, Fault, Faults};
 pub use fold::{Fold, Guard};
 pub use identity::Identity;
+pub use location::Location;
 pub use metrics::Metrics;
 pub use migrations::{migrate_at as migrate, missing_at as missing_migrations};
 pub use names::{EntityType, Names};
-pub use open::{Location, OpenError};
+pub use open::OpenError;
 pub(crate) use options::{COMMIT_BYTES_MAX, commit_events_max};
 pub use options::{EVENTS_MAX, Limits, Options, REGISTRATIONS_MAX};
 pub use read::{Order, PageQuery, Place, Scope};
 pub use reset::{ResetError, reset};
 pub use rows::Columns;
+pub use segments::{Archive, Archived, Erased, FilesError, KindStatus, Waiting};
 pub use slice::Slice;
 pub use standing::Standing;
 pub use tail::Tail;
@@ -83,6 +88,7 @@ pub(crate) use feed::head_of;
 pub(crate) use lists::{List, is_among};
 pub(crate) use mending::Differing;
 pub(crate) use scratch::{Scratch, fold_in};
+pub(crate) use segments::Happened;
 pub(crate) use sql::{Sql, group_sizes, value_in, value_in_text};
 
 use crate::clock::Clock;
@@ -95,10 +101,11 @@ use partitions::Partitions;
 use read::Tables;
 use readers::Readers;
 use ring::Ring;
+use segments::Segments;
 use slice::Extent;
 use standing::Seen;
 use wal::Wal;
-use writer::{Job, Pending, Statements, Writer};
+use writer::{Job, Lasting, Pending, Statements, Writer};
 
 /// The log.
 #[derive(Clone, Debug)]
@@ -158,6 +165,7 @@ impl Store {
         migrations::migrate(&connections).await?;
         let db = &connections.writer;
         let identity = identity::identity(db).await?;
+        connections.segments.renew(db).await?;
         let names = Arc::new(Names::default());
         names.load(db).await?;
         let head = head_of(db).await?;
@@ -172,7 +180,12 @@ impl Store {
         // the feeder's own looks at the head, made on this handle, are no reads of the API
         let feeding = connections.readers.clone();
         metrics.count_reads(connections.readers.once_mut());
-        let tables = Tables::new(connections.readers.clone(), Arc::clone(&names));
+        let segments = Arc::clone(&connections.segments);
+        let tables = Tables::new(
+            connections.readers.clone(),
+            Arc::clone(&names),
+            Arc::clone(&segments),
+        );
         let (appends, append_queue) = mpsc::channel(limits.queue_events_max);
         let (jobs, job_queue) = mpsc::channel(64);
         let committer = Committer {
@@ -182,6 +195,7 @@ impl Store {
             partitions: Partitions::load(db).await?,
             clock: options.clock.clone(),
             ring: Arc::clone(&ring),
+            segments,
             lazy: false,
         };
         let queue_events = Arc::new(Semaphore::new(limits.queue_events_max));
@@ -219,7 +233,7 @@ impl Store {
         let shared = &self.shared;
         let (feed, feeder) = Feeder::new(
             (feeding.clone(), shared.connections.clone()),
-            Tables::new(feeding.clone(), Arc::clone(&shared.names)),
+            shared.tables.on(feeding.clone()),
             (
                 Arc::clone(&shared.ring),
                 Arc::clone(&shared.metrics),
@@ -345,12 +359,33 @@ impl Store {
             + Send
             + 'static,
     {
-        let statements: Statements = Box::new(statements);
+        self.run(Box::new(statements), Lasting::WithTheNextAppend)
+            .await
+    }
+
+    /// The same, and it lasts whatever happens next, as an append does.
+    ///
+    /// # Errors
+    /// What the statements fail with; nothing of them is kept then.
+    pub(crate) async fn transact_durably<F>(&self, statements: F) -> Result<(), StoreError>
+    where
+        F: for<'t> FnOnce(&'t DatabaseTransaction) -> BoxFuture<'t, Result<(), StoreError>>
+            + Send
+            + 'static,
+    {
+        self.run(Box::new(statements), Lasting::AtOnce).await
+    }
+
+    async fn run(&self, statements: Statements, lasting: Lasting) -> Result<(), StoreError> {
         if self.backend() != DbBackend::Sqlite {
             return commit::transact(&self.shared.connections.writer, statements).await;
         }
         let (answer, answered) = oneshot::channel();
-        let job = Job { statements, answer };
+        let job = Job {
+            statements,
+            lasting,
+            answer,
+        };
         self.shared
             .jobs
             .send(job)
@@ -387,6 +422,11 @@ impl Store {
     #[must_use]
     pub fn watch_head(&self) -> watch::Receiver<Position> {
         self.shared.ring.watch()
+    }
+
+    /// What was archived of it.
+    pub(crate) fn segments(&self) -> &Segments {
+        &self.shared.connections.segments
     }
 
     /// Which log this is.

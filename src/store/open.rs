@@ -19,7 +19,9 @@ use sea_orm::{
 use thiserror::Error;
 
 use super::error::{Cause, StoreError, cause_of, cause_of_sqlx};
+use super::location::Location;
 use super::readers::{Lost, Readers};
+use super::segments::Segments;
 use super::sql::Sql;
 use super::wal::WAL_BYTES_MAX;
 use super::{migrations, within};
@@ -58,19 +60,6 @@ const MAPPED_BYTES_MAX: u64 = 0x7fff_0000;
 /// Rows that the thread of an SQLite connection may be ahead of their reader: of the largest, 50 MiB.
 /// With the 50 that the library has the two wake each other all the time.
 const ROWS_AHEAD: usize = 256;
-
-/// Where the log is kept and with how many connections it is read.
-#[derive(Clone, Debug)]
-pub struct Location {
-    /// `sqlite://path` or `postgres://…`.
-    pub url: String,
-    /// Connections for readers at most.
-    pub readers_max: u32,
-    /// How long a statement of a reader may take; `None` where somebody waits for as long as it takes.
-    pub reads_within: Option<Duration>,
-    /// Whether a file that is not there is made.
-    pub create: bool,
-}
 
 /// Why a database cannot be used.
 #[derive(Debug, Error)]
@@ -153,6 +142,8 @@ pub(crate) struct Connections {
     pub(crate) file: Option<PathBuf>,
     /// Where, without a password.
     pub(crate) address: String,
+    /// What was archived.
+    pub(crate) segments: Arc<Segments>,
     alone: Alone,
 }
 
@@ -310,6 +301,7 @@ async fn sqlite(location: &Location) -> Result<Connections, OpenError> {
     let readers = SqlxSqliteConnector::from_sqlx_sqlite_pool(readers);
     let readers = Readers::new(readers, Arc::default());
     Ok(Connections {
+        segments: Arc::new(Segments::new(location.files(Some(&file)))),
         writer,
         readers,
         postgres: None,
@@ -420,6 +412,7 @@ async fn postgres(location: &Location) -> Result<Connections, OpenError> {
     let lost = Arc::default();
     let readers = Lost::looks_at(&lost, pool(location.readers_max)).connect_lazy_with(reading);
     Ok(Connections {
+        segments: Arc::new(Segments::new(location.files(None))),
         postgres: Some(writer.clone()),
         writer: SqlxPostgresConnector::from_sqlx_postgres_pool(writer),
         readers: Readers::new(

@@ -9,7 +9,7 @@
 use sea_orm::DbBackend;
 
 use super::lists::List;
-use super::read::{PageQuery, conditions, ordered};
+use super::read::{Asked, PageQuery, conditions, ordered};
 use super::rows::{self, Reading};
 use super::sql::{DURING_STAY, Sql, device_of, site_of, stay_of};
 use crate::event::Cell;
@@ -30,7 +30,7 @@ pub(super) enum Reach {
 
 impl Reach {
     /// The cheaper one for pages of so many devices.
-    pub(super) fn of(devices: usize, query: &PageQuery) -> Self {
+    pub(super) fn of(devices: usize, query: &Asked) -> Self {
         if devices.saturating_mul(query.limit) <= FOUND_ROWS_MAX {
             Self::Devices
         } else {
@@ -41,7 +41,8 @@ impl Reach {
 
 /// What a filter names: the query without that condition, and the keys. Otherwise all events of
 /// several devices would be sorted for the newest few.
-pub(super) fn narrowed(query: &PageQuery) -> Option<(PageQuery, Operand, Vec<i64>)> {
+pub(super) fn narrowed(asked: &Asked) -> Option<(Asked, Operand, Vec<i64>)> {
+    let query = &asked.query;
     let conditions = match &query.filter {
         Filter::And(filters) => filters.clone(),
         one @ Filter::Is(..) => vec![one.clone()],
@@ -58,9 +59,12 @@ pub(super) fn narrowed(query: &PageQuery) -> Option<(PageQuery, Operand, Vec<i64
     keys.sort_unstable();
     keys.dedup();
     let filter = Filter::And(rest);
-    let query = PageQuery {
-        filter,
-        ..query.clone()
+    let query = Asked {
+        query: PageQuery {
+            filter,
+            ..query.clone()
+        },
+        generation: asked.generation,
     };
     // of one device the index gives the page as it is
     (operand == Operand::Site || keys.len() > 1).then_some((query, operand, keys))
@@ -84,7 +88,7 @@ const PLACE: &str = "t.position, t.occurred_at";
 /// Pages of devices or sites on a database.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Parents<'a> {
-    pub(super) query: &'a PageQuery,
+    pub(super) query: &'a Asked,
     pub(super) parent: Operand,
     pub(super) reach: Reach,
     pub(super) backend: DbBackend,
@@ -252,7 +256,7 @@ fn of_device(device: &str, site: Option<&str>) -> String {
 
 /// The rows of one page over many devices or sites, by time: what names them is a condition that is
 /// no use to an index.
-pub(super) fn by_time(query: &PageQuery, parent: Operand, keys: &[i64]) -> Sql {
+pub(super) fn by_time(query: &Asked, parent: Operand, keys: &[i64]) -> Sql {
     let spec = query.kind.spec();
     let columns = rows::columns(spec, Reading::Whole, query.columns);
     let mut sql = Sql::new(format!("SELECT {columns} FROM {} t WHERE ", spec.table));
@@ -276,7 +280,7 @@ pub(super) fn by_time(query: &PageQuery, parent: Operand, keys: &[i64]) -> Sql {
 }
 
 /// The keys of some parents, each with the number of its events.
-pub(super) fn counts(query: &PageQuery, parent: Operand, keys: &[i64]) -> Sql {
+pub(super) fn counts(query: &Asked, parent: Operand, keys: &[i64]) -> Sql {
     let spec = query.kind.spec();
     let (device, site) = (device_of(spec), site_of(spec));
     let mut sql = Sql::new("SELECT k.value, ");
@@ -301,7 +305,7 @@ pub(super) fn counts(query: &PageQuery, parent: Operand, keys: &[i64]) -> Sql {
     sql
 }
 
-fn count(query: &PageQuery, (from, condition): (&str, &str)) -> Sql {
+fn count(query: &Asked, (from, condition): (&str, &str)) -> Sql {
     let table = query.kind.spec().table;
     let mut sql = Sql::new(format!(
         "(SELECT count(*) FROM {from}{table} t WHERE {condition} AND "
@@ -322,10 +326,10 @@ mod tests {
     use crate::event::Position;
     use crate::kinds::Kind;
 
-    fn query(kind: Kind, order: Order) -> PageQuery {
-        PageQuery {
+    fn query(kind: Kind, order: Order, filter: Filter) -> Asked {
+        let query = PageQuery {
             kind,
-            filter: Filter::default(),
+            filter,
             order,
             after: None,
             before: None,
@@ -333,6 +337,10 @@ mod tests {
             scope: Scope::Changes,
             columns: Columns::ALL,
             limit: 50,
+        };
+        Asked {
+            query,
+            generation: Some(1),
         }
     }
 
@@ -345,7 +353,7 @@ mod tests {
             let of_device = device.map(|_| Operand::Device);
             let of_site = device.or(site).map(|_| Operand::Site);
             for parent in of_device.into_iter().chain(of_site) {
-                let query = query(kind, Order::NewestFirst);
+                let query = query(kind, Order::NewestFirst, Filter::default());
                 let parents = Parents {
                     query: &query,
                     parent,
@@ -381,10 +389,8 @@ mod tests {
     fn the_text_is_the_same_for_any_number_of_parents_and_values() {
         let text = |keys: &[i64], values: i64| {
             let of = (0..values).map(Cell::Int).collect();
-            let query = PageQuery {
-                filter: Filter::Is(Operand::Device, Operator::In(of)),
-                ..query(Kind::ErrorLog, Order::OldestFirst)
-            };
+            let filter = Filter::Is(Operand::Device, Operator::In(of));
+            let query = query(Kind::ErrorLog, Order::OldestFirst, filter);
             let parents = Parents {
                 query: &query,
                 parent: Operand::Site,

@@ -36,6 +36,15 @@ pub(crate) struct Partitions {
 }
 
 impl Partitions {
+    /// Finds out again which partitions there are, and whether others are there than were known: one that was
+    /// empty may have been dropped by another node.
+    pub(crate) async fn renew(&mut self, db: &impl ConnectionTrait) -> Result<bool, StoreError> {
+        let found = Self::load(db).await?;
+        let is_other = found.known != self.known;
+        *self = found;
+        Ok(is_other)
+    }
+
     /// Finds out which tables are partitioned, and how.
     pub(crate) async fn load(db: &impl ConnectionTrait) -> Result<Self, StoreError> {
         let doing = "list the partitions";

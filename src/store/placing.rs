@@ -15,6 +15,7 @@ use super::duplicates::{self, Key, Look};
 use super::error::{Doing, StoreError};
 use super::fold::{Fold, Guard};
 use super::names::{EntityType, Names};
+use super::segments::Segments;
 use super::sql::Sql;
 use crate::event::{Cell, Event, Fact, Instant, NewEvent, Position};
 use crate::kinds::{Code, Field, Refusal, Type};
@@ -52,7 +53,7 @@ impl<'a> Placing<'a> {
     /// Locks the head and looks up what the requests speak of.
     pub(crate) async fn begin(
         tx: &'a DatabaseTransaction,
-        (names, folds): (&'a Names, &'a [Arc<dyn Fold>]),
+        (names, folds, segments): (&'a Arc<Names>, &'a [Arc<dyn Fold>], &Segments),
         requests: &[&Request],
         now: Instant,
     ) -> Result<Self, StoreError> {
@@ -65,7 +66,7 @@ impl<'a> Placing<'a> {
                 news.entry(key).or_default().push(new);
             }
         }
-        let known = look.stored(names, &news).await?;
+        let known = look.stored((names, segments), &news).await?;
         let (head, last_recorded_at) = look.head().await?;
         Ok(Self {
             tx,

@@ -2,6 +2,7 @@
 //! that a page costs the same wherever it is.
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use sea_orm::{ConnectionTrait, DbBackend};
@@ -14,6 +15,7 @@ use super::names::Names;
 use super::parents::{self, Parents, Reach};
 use super::readers::Readers;
 use super::rows::{self, Columns, Reading};
+use super::segments::{GENERATION, Segments};
 use super::sql::{Polarity, Sql};
 use crate::event::{Event, Instant, Position};
 use crate::kinds::{Filter, Kind, Operand, Spec};
@@ -23,6 +25,7 @@ use crate::kinds::{Filter, Kind, Operand, Spec};
 pub(crate) struct Tables {
     pub(super) db: Readers,
     pub(super) names: Arc<Names>,
+    pub(super) segments: Arc<Segments>,
 }
 
 /// Order of a page.
@@ -130,10 +133,36 @@ pub enum Scope {
     All,
 }
 
+/// A page as it is asked of a table.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) query: PageQuery,
+    /// The generation of the list of segments that is held beside it: there is nothing in the page if the
+    /// table is of another. `None` for a kind that is not archived.
+    pub(super) generation: Option<i64>,
+}
+
+impl Deref for Asked {
+    type Target = PageQuery;
+
+    fn deref(&self) -> &PageQuery {
+        &self.query
+    }
+}
+
 impl Tables {
     /// Reads on these connections.
-    pub(crate) const fn new(db: Readers, names: Arc<Names>) -> Self {
-        Self { db, names }
+    pub(crate) const fn new(db: Readers, names: Arc<Names>, segments: Arc<Segments>) -> Self {
+        Self {
+            db,
+            names,
+            segments,
+        }
+    }
+
+    /// The same on other connections.
+    pub(crate) fn on(&self, db: Readers) -> Self {
+        Self { db, ..self.clone() }
     }
 
     /// The names that rows are shown with.
@@ -141,10 +170,10 @@ impl Tables {
         Arc::clone(&self.names)
     }
 
-    /// A page of one kind.
-    pub(crate) async fn page(
+    /// A page of a table.
+    pub(super) async fn page_of_table(
         &self,
-        query: &PageQuery,
+        query: &Asked,
         allowance: &Allowance,
     ) -> Result<Vec<Event>, StoreError> {
         if let Some((query, parent, keys)) = parents::narrowed(query) {
@@ -166,10 +195,10 @@ impl Tables {
         rows::read(&self.db, &self.names, kind, (sql, allowance)).await
     }
 
-    /// How many events a page would have without a limit.
-    pub(crate) async fn count(&self, query: &PageQuery) -> Result<i64, StoreError> {
+    /// How many events a page of a table would have without a limit.
+    pub(super) async fn count_of_table(&self, query: &Asked) -> Result<i64, StoreError> {
         if let Some((query, parent, keys)) = parents::narrowed(query) {
-            let counts = self.counts(&query, (parent, &keys)).await?;
+            let counts = self.counts_of_table(&query, (parent, &keys)).await?;
             return Ok(counts.into_values().sum());
         }
         let table = query.kind.spec().table;
@@ -189,7 +218,7 @@ impl Tables {
         row.try_get_by_index(0).doing("count events")
     }
 
-    fn parents<'q>(&self, query: &'q PageQuery, parent: Operand, reach: Reach) -> Parents<'q> {
+    fn parents<'q>(&self, query: &'q Asked, parent: Operand, reach: Reach) -> Parents<'q> {
         Parents {
             query,
             parent,
@@ -206,11 +235,11 @@ impl Tables {
         keys.iter().map(|key| (*key, 1)).collect()
     }
 
-    /// The same page for each of some devices or sites, in one statement, or in two if some of the
-    /// sites are large.
-    pub(crate) async fn pages(
+    /// The same page of a table for each of some devices or sites, in one statement, or in two if some of
+    /// the sites are large.
+    pub(super) async fn pages_of_table(
         &self,
-        query: &PageQuery,
+        query: &Asked,
         (parent, keys): (Operand, &[i64]),
         allowance: &Allowance,
     ) -> Result<HashMap<i64, Vec<Event>>, StoreError> {
@@ -238,10 +267,11 @@ impl Tables {
         Ok(pages)
     }
 
-    /// How many events the same page would have for each of some devices or sites, without a limit.
-    pub(crate) async fn counts(
+    /// How many events the same page of a table would have for each of some devices or sites, without a
+    /// limit.
+    pub(super) async fn counts_of_table(
         &self,
-        query: &PageQuery,
+        query: &Asked,
         (parent, keys): (Operand, &[i64]),
     ) -> Result<HashMap<i64, i64>, StoreError> {
         let sql = parents::counts(query, parent, keys);
@@ -256,10 +286,10 @@ impl Tables {
     }
 
     /// Events by their positions, in one statement; the instants let PostgreSQL pick its partitions.
-    pub(crate) async fn at(
+    pub(super) async fn at_in_table(
         &self,
         kind: (Kind, Columns),
-        places: &[Place],
+        (places, generation): (&[Place], Option<i64>),
         allowance: &Allowance,
     ) -> Result<Vec<Event>, StoreError> {
         let spec = kind.0.spec();
@@ -272,16 +302,17 @@ impl Tables {
             sql.push(" AND t.occurred_at >= ").bind(from);
             sql.push(" AND t.occurred_at <= ").bind(to);
         }
+        of_generation(&mut sql, generation);
         rows::read(&self.db, &self.names, kind, (sql, allowance)).await
     }
 }
 
 impl Tables {
     /// The events of some devices at an instant of each: the parts of their readings. One may come twice.
-    pub(crate) async fn together(
+    pub(super) async fn together_in_table(
         &self,
         kind: (Kind, Columns),
-        readings: &[(i64, Instant)],
+        (readings, generation): (&[(i64, Instant)], Option<i64>),
         allowance: &Allowance,
     ) -> Result<Vec<Event>, StoreError> {
         let spec = kind.0.spec();
@@ -304,14 +335,23 @@ impl Tables {
         sql.push(&format!(
             "{table} t ON t.{device} = v.column1 AND t.occurred_at = v.column2"
         ));
+        of_generation(&mut sql, generation);
         rows::read(&self.db, &self.names, kind, (sql, allowance)).await
     }
 }
 
+/// Nothing is found in a table that is not of the generation of the list of segments that is held.
+fn of_generation(sql: &mut Sql, generation: Option<i64>) {
+    if let Some(generation) = generation {
+        sql.push(" AND ").push(GENERATION).bind(generation);
+    }
+}
+
 /// What a page asks of its rows.
-pub(super) fn conditions(sql: &mut Sql, query: &PageQuery) {
+pub(super) fn conditions(sql: &mut Sql, query: &Asked) {
     let spec: &Spec = query.kind.spec();
     sql.filter(spec, &query.filter, Polarity::Plain);
+    of_generation(sql, query.generation);
     if let Some(upto) = query.upto {
         sql.push(" AND t.position <= ").bind(upto.0);
     }

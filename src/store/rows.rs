@@ -14,6 +14,7 @@ use super::allowance::Allowance;
 use super::error::{Doing, StoreError};
 use super::names::Names;
 use super::sql::Sql;
+use crate::columnar::Layout;
 use crate::event::{Cell, Event, Fact, Instant, Position, Provenance, Reference};
 use crate::kinds::{Derived, Field, Kind, Spec, Storage};
 
@@ -74,6 +75,21 @@ impl Columns {
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// Where these stand in a file of a kind.
+    pub(super) fn slots(self, spec: &Spec) -> Vec<usize> {
+        let mut slots = vec![Layout::POSITION, Layout::OCCURRED_AT];
+        if self.has(Self::SOURCE) {
+            slots.extend([Layout::EVENT_ID, Layout::RECORDED_AT, Layout::PROVENANCE]);
+        }
+        let fields = spec.fields.iter().enumerate();
+        let asked = fields.filter(|(index, field)| self.has_field(*index, field));
+        slots.extend(asked.map(|(index, _)| Layout::FIELDS + index));
+        if self.has(Self::EXTRA) {
+            slots.push(Layout::FIELDS + spec.fields.len());
+        }
+        slots
     }
 
     fn bit(index: usize) -> u64 {

@@ -9,8 +9,10 @@ use sea_orm::ConnectionTrait;
 
 use super::allowance::Allowance;
 use super::error::{Doing, StoreError};
+use super::joined::TRIES;
 use super::read::Tables;
 use super::rows::{self, Columns, Reading};
+use super::segments::{Ask, Catalog};
 use super::sql::Sql;
 use crate::event::{Event, Position};
 use crate::kinds::Kind;
@@ -103,10 +105,11 @@ impl Tables {
         }
     }
 
-    /// What the commits have between two positions, which are in the first and in the last of them.
+    /// What the commits have between two positions, which are in the first and in the last of them. If
+    /// something was archived meanwhile, it is read again.
     async fn between(
         &self,
-        (from, upto): (Position, Position),
+        places: (Position, Position),
         commits: &[Commit],
         bytes_max: usize,
     ) -> Result<Slice, StoreError> {
@@ -114,43 +117,75 @@ impl Tables {
         for (kind, count) in commits.iter().flat_map(|commit| &commit.counts) {
             *counts.entry(*kind).or_default() += count;
         }
-        let first = commits.first().map_or(from, |commit| commit.first);
-        let last = commits.last().map_or(upto, |commit| commit.last);
+        let first = commits.first().map_or(places.0, |commit| commit.first);
+        let last = commits.last().map_or(places.1, |commit| commit.last);
+        for _ in 0..TRIES {
+            let ends = (first, last);
+            let catalog = self.segments.catalog();
+            let read = self.try_between(places, (&counts, ends), bytes_max).await;
+            if let Some(slice) = self.settled(&catalog, read).await?.flatten() {
+                return Ok(slice);
+            }
+        }
+        Err(StoreError::SegmentsMoved)
+    }
+
+    async fn try_between(
+        &self,
+        (from, upto): (Position, Position),
+        (counts, (first, last)): (&BTreeMap<Kind, i64>, (Position, Position)),
+        bytes_max: usize,
+    ) -> Result<Option<Slice>, StoreError> {
         let allowance = Allowance::of(bytes_max);
         let mut events = Vec::new();
         for (kind, count) in counts {
-            let read = self.appended(kind, (from, upto), &allowance).await?;
+            let (kind, count) = (*kind, *count);
+            let (catalog, generation) = self.held(kind);
+            let read = self
+                .appended(kind, (&catalog, (from, upto)), &allowance)
+                .await?;
             // the rest of a commit that is not read whole
-            let before = self.count_within(kind, (first, Position(from.0 - 1)));
-            let behind = self.count_within(kind, (upto.next(), last));
+            let before = self.count_within(kind, (&catalog, (first, Position(from.0 - 1))));
+            let behind = self.count_within(kind, (&catalog, (upto.next(), last)));
             let rest = before.await? + behind.await?;
-            if i64::try_from(read.len()) != Ok(count - rest) {
-                return Err(StoreError::Hole { missing: from });
+            let found = i64::try_from(read.len()).unwrap_or(i64::MAX) + rest;
+            if found != count {
+                if !self.is_of(generation).await? {
+                    return Ok(None);
+                }
+                // what was deleted for good is no hole
+                if found > count || catalog.floor(kind).position < first {
+                    return Err(StoreError::Hole { missing: from });
+                }
             }
             events.extend(read.into_iter().map(Arc::new));
         }
         events.sort_unstable_by_key(|event| event.position);
-        Ok(Slice { events, upto })
+        Ok(Some(Slice { events, upto }))
     }
 
-    /// The events of a kind between two positions, as they were appended.
+    /// The events of a kind between two positions, as they were appended: those in the table, and those in
+    /// segments.
     async fn appended(
         &self,
         kind: Kind,
-        places: (Position, Position),
+        (catalog, places): (&Catalog, (Position, Position)),
         allowance: &Allowance,
     ) -> Result<Vec<Event>, StoreError> {
         let mut sql = Sql::new(rows::select(kind.spec(), Reading::AsAppended));
         within(&mut sql, places);
         sql.push(" ORDER BY t.position");
-        let kind = (kind, Columns::ALL);
-        rows::read(&self.db, &self.names, kind, (sql, allowance)).await
+        let all = (kind, Columns::ALL);
+        let mut events = rows::read(&self.db, &self.names, all, (sql, allowance)).await?;
+        let ask = Ask::slice(all, (places.0.0, places.1.0));
+        events.extend(self.archived((catalog, ask), allowance).await?);
+        Ok(events)
     }
 
     async fn count_within(
         &self,
         kind: Kind,
-        (from, upto): (Position, Position),
+        (catalog, (from, upto)): (&Catalog, (Position, Position)),
     ) -> Result<i64, StoreError> {
         if from > upto {
             return Ok(0);
@@ -158,10 +193,13 @@ impl Tables {
         let table = kind.spec().table;
         let mut sql = Sql::new(format!("SELECT count(*) FROM {table} t"));
         within(&mut sql, (from, upto));
-        self.counted(sql, table).await
+        let hot = self.counted(sql, table).await?;
+        let ask = Ask::slice((kind, Columns::NONE), (from.0, upto.0));
+        let archived = self.segments.count(catalog, ask, &self.names).await?;
+        Ok(hot + archived.values().sum::<i64>())
     }
 
-    /// The event at a position; `None` beyond the head.
+    /// The event at a position; `None` beyond the head, and if it was deleted for good.
     pub(crate) async fn event(&self, position: Position) -> Result<Option<Event>, StoreError> {
         let before = Position(position.0.saturating_sub(1));
         let Some(commit) = self.commits_after(before, 1).await?.into_iter().next() else {
@@ -170,16 +208,50 @@ impl Tables {
         if position < commit.first {
             return Ok(None);
         }
-        for (kind, _) in commit.counts {
+        for _ in 0..TRIES {
+            let catalog = self.segments.catalog();
+            let read = self.try_event(position, &commit).await;
+            match self.settled(&catalog, read).await? {
+                Some(Some(event)) => return Ok(Some(event)),
+                Some(None) => {}
+                None => continue,
+            }
+            let (catalog, generation) = self.held_of(&commit);
+            if self.is_of(generation).await? {
+                let deleted = commit.counts.iter();
+                let deleted = deleted.map(|(kind, _)| catalog.floor(*kind).position);
+                return if deleted.max().is_some_and(|floor| position <= floor) {
+                    Ok(None)
+                } else {
+                    Err(StoreError::Hole { missing: position })
+                };
+            }
+        }
+        Err(StoreError::SegmentsMoved)
+    }
+
+    async fn try_event(
+        &self,
+        position: Position,
+        commit: &Commit,
+    ) -> Result<Option<Event>, StoreError> {
+        for (kind, _) in &commit.counts {
             let allowance = Allowance::of(usize::MAX);
-            let read = self
-                .appended(kind, (position, position), &allowance)
-                .await?;
+            let (catalog, _) = self.held(*kind);
+            let place = (&*catalog, (position, position));
+            let read = self.appended(*kind, place, &allowance).await?;
             if let Some(event) = read.into_iter().next() {
                 return Ok(Some(event));
             }
         }
-        Err(StoreError::Hole { missing: position })
+        Ok(None)
+    }
+
+    /// The list of segments that is held, and its generation if some kind of a commit is archived.
+    fn held_of(&self, commit: &Commit) -> (Arc<Catalog>, Option<i64>) {
+        let held = commit.counts.iter().map(|(kind, _)| self.held(*kind));
+        let archived = held.max_by_key(|(_, generation)| *generation);
+        archived.unwrap_or_else(|| (self.segments.catalog(), None))
     }
 
     async fn commits_after(

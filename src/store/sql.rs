@@ -32,7 +32,7 @@ pub(crate) fn group_sizes(mut rows: usize, max: usize) -> impl Iterator<Item = u
 }
 
 /// A statement in the making.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Sql {
     text: String,
     values: Vec<Value>,

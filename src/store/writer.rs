@@ -36,9 +36,19 @@ pub(crate) type Statements = Box<
     dyn for<'t> FnOnce(&'t DatabaseTransaction) -> BoxFuture<'t, Result<(), StoreError>> + Send,
 >;
 
+/// When a transaction lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lasting {
+    /// With the next append: what it does can be done again.
+    WithTheNextAppend,
+    /// At once.
+    AtOnce,
+}
+
 /// A transaction that waits, with the way back.
 pub(crate) struct Job {
     pub(crate) statements: Statements,
+    pub(crate) lasting: Lasting,
     pub(crate) answer: oneshot::Sender<Result<(), StoreError>>,
 }
 
@@ -114,7 +124,7 @@ impl Writer {
     }
 
     async fn transact(&mut self, job: Job) {
-        let done = self.committer.transact(job.statements).await;
+        let done = self.committer.transact(job.statements, job.lasting).await;
         // the one who asked may have gone
         let _ = job.answer.send(done);
     }
@@ -268,6 +278,7 @@ mod tests {
                 readers_max: 1,
                 reads_within: None,
                 create: true,
+                segments: None,
             },
             limits: Limits {
                 queue_events_max: 100_000,

@@ -9,6 +9,7 @@
 mod agent;
 mod api;
 mod calendar;
+mod columnar;
 mod demo;
 mod enrolment;
 mod faulty_server;

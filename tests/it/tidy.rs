@@ -322,6 +322,21 @@ fn arrows_go_one_way() {
         ),
         ("src/http", &["crate::app", "crate::cli"]),
         (
+            "src/columnar",
+            &[
+                "crate::store",
+                "crate::ingest",
+                "crate::graphql",
+                "crate::history",
+                "sea_orm",
+                "std::fs",
+            ],
+        ),
+        (
+            "src/retention",
+            &["crate::graphql", "crate::http", "crate::app"],
+        ),
+        (
             "src/client",
             &["crate::store", "crate::ingest", "crate::graphql"],
         ),

@@ -10,7 +10,10 @@ use crate::kinds::Kind;
 use crate::rollups::packed::{Row, Wanted};
 use crate::rollups::shape::{Reading, Shape};
 use crate::rollups::sketch::Room;
-use crate::store::{List, Sql, StoreError};
+use crate::store::{Happened, List, Sql, StoreError};
+
+/// How often events are read again when some were archived meanwhile.
+const TRIES: usize = 8;
 
 /// By how much a counter grew, more than is kept: of a row, for each measure.
 pub(crate) type Growth = BTreeMap<Key, BTreeMap<usize, i128>>;
@@ -149,8 +152,41 @@ pub(super) fn merge_packed(
 /// Of whom events are read: of these devices, and of none if 0 is among them; or of all.
 pub(crate) type Who<'a> = Option<&'a [i64]>;
 
-/// Events that happened within some time, of those up to a position; none if there are more than a number.
+/// Events that happened within some time, of those up to a position, archived or not; none if there are more
+/// than a number.
 pub(crate) async fn recorded(
+    db: &impl ConnectionTrait,
+    shape: &Shape,
+    who: Who<'_>,
+    (time, upto): ((i64, i64), i64),
+    max: usize,
+) -> Result<Option<Vec<Reading>>, StoreError> {
+    let Some(archive) = &shape.archive else {
+        return in_table(db, shape, who, (time, upto), max).await;
+    };
+    let happened = Happened {
+        kind: shape.kind,
+        devices: who,
+        time,
+        upto,
+    };
+    for _ in 0..TRIES {
+        let generation = archive.generation(db).await?;
+        let of_table = in_table(db, shape, who, (time, upto), max).await?;
+        let archived = archive.events(db, (generation, happened), max).await?;
+        if archive.generation(db).await? != generation {
+            continue;
+        }
+        let Some(mut readings) = of_table else {
+            return Ok(None);
+        };
+        readings.extend(archived.iter().map(|event| shape.reading(event)));
+        return Ok((readings.len() <= max).then_some(readings));
+    }
+    Err(StoreError::SegmentsMoved)
+}
+
+async fn in_table(
     db: &impl ConnectionTrait,
     shape: &Shape,
     who: Who<'_>,

@@ -12,6 +12,7 @@ mod refold;
 pub(crate) mod tables;
 
 use std::collections::BTreeSet;
+use std::sync::{PoisonError, RwLock};
 
 use entity::{device_registrations, site_registrations};
 use futures_util::future::BoxFuture;
@@ -23,11 +24,21 @@ use self::places::{Places, renew};
 use crate::event::Event;
 use crate::kinds::Kind;
 use crate::rollups::shape::{Reading, Shape};
-use crate::store::{Fold, StoreError};
+use crate::store::{Archive, Fold, StoreError};
 
 /// Folds what is measured into the tables of rollups.
-#[derive(Debug)]
-pub(super) struct Rollups;
+#[derive(Debug, Default)]
+pub(super) struct Rollups {
+    /// What was archived: a late event has its day read again.
+    archive: RwLock<Option<Archive>>,
+}
+
+impl Rollups {
+    fn archive(&self) -> Option<Archive> {
+        let held = self.archive.read().unwrap_or_else(PoisonError::into_inner);
+        held.clone()
+    }
+}
 
 impl Fold for Rollups {
     fn name(&self) -> &'static str {
@@ -58,6 +69,11 @@ impl Fold for Rollups {
         ]
     }
 
+    fn attach(&self, archive: &Archive) {
+        let mut held = self.archive.write().unwrap_or_else(PoisonError::into_inner);
+        *held = Some(archive.clone());
+    }
+
     fn apply<'a>(
         &'a self,
         tx: &'a DatabaseTransaction,
@@ -69,7 +85,9 @@ impl Fold for Rollups {
             };
             let (before, upto) = (first.position.0 - 1, last.position.0);
             let moved = renew(tx, registered(events), upto).await?;
-            for shape in shapes() {
+            let archive = self.archive();
+            for mut shape in shapes() {
+                shape.archive.clone_from(&archive);
                 if !moved.is_empty() {
                     refold::moved(tx, &shape, (&moved, before)).await?;
                 }

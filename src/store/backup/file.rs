@@ -16,6 +16,8 @@ use super::BackupError;
 
 const FORMAT: &str = "homepot-analytics backup";
 const VERSION: i64 = 1;
+/// The version of those that hold segments, which the first one did not know.
+const VERSION_WITH_SEGMENTS: i64 = 2;
 
 /// What a backup says of itself.
 #[derive(Clone, Debug)]
@@ -24,13 +26,15 @@ pub(super) struct Manifest {
     pub(super) epoch: i64,
     pub(super) head: i64,
     pub(super) migrations: Vec<String>,
+    /// Whether it holds the files of segments.
+    pub(super) has_segments: bool,
 }
 
 impl Manifest {
     pub(super) fn to_json(&self) -> Json {
         json!({
             "format": FORMAT,
-            "version": VERSION,
+            "version": if self.has_segments { VERSION_WITH_SEGMENTS } else { VERSION },
             "log_id": self.log_id,
             "epoch": self.epoch,
             "head": self.head,
@@ -43,7 +47,8 @@ impl Manifest {
         if json.get("format").and_then(Json::as_str) != Some(FORMAT) {
             return Err("it is no backup of this program");
         }
-        if json.get("version").and_then(Json::as_i64) != Some(VERSION) {
+        let version = json.get("version").and_then(Json::as_i64);
+        if ![Some(VERSION), Some(VERSION_WITH_SEGMENTS)].contains(&version) {
             return Err("it is of a form that this version does not know");
         }
         let number = |name| json.get(name).and_then(Json::as_i64);
@@ -56,6 +61,7 @@ impl Manifest {
                 epoch: number("epoch")?,
                 head: number("head")?,
                 migrations: migrations?.iter().filter_map(name).collect(),
+                has_segments: version == Some(VERSION_WITH_SEGMENTS),
             })
         };
         read().ok_or("its first line lacks something")

@@ -10,8 +10,13 @@
 //! {"table": "commits", "columns": ["first_position", …]}
 //! [1, …]
 //! …
+//! {"segment": "…", "bytes": …}
+//! {"chunk": "… base64 …"}
+//! …
 //! {"rows": 12345, "sha256": "… of all lines before"}
 //! ```
+//!
+//! Segments come behind the tables that list them, each as it was written.
 
 mod file;
 mod restore;
@@ -19,20 +24,24 @@ mod tables;
 
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{
     AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend,
     IsolationLevel, TransactionTrait, Value,
 };
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use thiserror::Error;
 
 pub use restore::{Restored, restore};
 
 use super::error::{Doing, StoreError};
 use super::identity::read_identity;
+use super::location::Location;
 use super::migrations;
-use super::open::{self, Location, OpenError};
+use super::open::{self, Connections, OpenError};
+use super::segments::Segments;
 use super::sql::Sql;
 use super::verify::{OnProgress, Progress};
 use super::{Store, feed};
@@ -42,6 +51,8 @@ use tables::Shape;
 
 /// Rows that are read and written together.
 const PAGE: i64 = 1_000;
+/// Bytes of a segment in a line.
+const CHUNK_BYTES: usize = 1 << 20;
 
 /// Why a backup cannot be taken or restored.
 #[derive(Debug, Error)]
@@ -119,7 +130,7 @@ pub async fn backup(
         let address = connections.address;
         return Err(OpenError::Behind { address, missing }.into());
     }
-    let done = run(connections.readers.once(), to, progress).await;
+    let done = run(&connections, to, progress).await;
     connections.close().await;
     done
 }
@@ -135,18 +146,18 @@ impl Store {
         to: &Path,
         progress: OnProgress<'_>,
     ) -> Result<BackedUp, BackupError> {
-        run(self.readers().once(), to, progress).await
+        run(&self.shared.connections, to, progress).await
     }
 }
 
 async fn run(
-    db: &DatabaseConnection,
+    connections: &Connections,
     to: &Path,
     progress: OnProgress<'_>,
 ) -> Result<BackedUp, BackupError> {
     let writing = Writing::begin(to).await?;
-    let tx = snapshot(db).await?;
-    let written = write(&tx, writing, progress).await;
+    let tx = snapshot(connections.readers.once()).await?;
+    let written = write((&tx, &connections.segments), writing, progress).await;
     tx.rollback().await.doing("end the snapshot")?;
     written
 }
@@ -166,14 +177,16 @@ async fn snapshot(db: &DatabaseConnection) -> Result<DatabaseTransaction, StoreE
 }
 
 async fn write(
-    tx: &DatabaseTransaction,
+    (tx, segments): (&DatabaseTransaction, &Segments),
     mut writing: Writing,
     progress: OnProgress<'_>,
 ) -> Result<BackedUp, BackupError> {
     let head = feed::head_of(tx).await?;
     let identity = read_identity(tx).await?;
     let migrations = Migrator::migrations();
+    let catalog = segments.renew(tx).await?;
     let manifest = Manifest {
+        has_segments: catalog.all().next().is_some(),
         log_id: identity.log_id,
         epoch: identity.epoch,
         head: head.0,
@@ -193,6 +206,17 @@ async fn write(
                 done: writing.rows_written(),
                 total: head.0,
             });
+        }
+    }
+    for segment in catalog.all() {
+        let bytes = segments.bytes_of(segment).await?;
+        let size = bytes.len();
+        writing = writing
+            .line(&json!({"segment": segment.name, "bytes": size}))
+            .await?;
+        for chunk in bytes.chunks(CHUNK_BYTES) {
+            let chunk = BASE64.encode(chunk);
+            writing = writing.line(&json!({"chunk": chunk})).await?;
         }
     }
     let rows = writing.rows_written();

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Value};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
@@ -18,9 +20,11 @@ use crate::store::Identity;
 use crate::store::commit::begin;
 use crate::store::error::{Doing, StoreError};
 use crate::store::insert::{self, Form};
+use crate::store::location::Location;
 use crate::store::migrations;
-use crate::store::open::{self, Connections, Location};
+use crate::store::open::{self, Connections};
 use crate::store::partitions::Partitions;
+use crate::store::segments::{Catalog, FilesError};
 use crate::store::sql::Sql;
 
 /// A restore raises the epoch by 1 to this, at random: two restores of one backup go on differently
@@ -36,6 +40,12 @@ pub struct Restored {
     pub head: Position,
     /// Rows of all tables.
     pub rows: i64,
+}
+
+/// A part of a backup.
+enum Part {
+    Rows(Batch),
+    Segment(String, Vec<u8>),
 }
 
 /// Rows of one table.
@@ -72,13 +82,21 @@ pub async fn restore(
         tx: &tx,
         connections: &connections,
         partitions: Partitions::default(),
+        home: format!("{}-{}", identity.log_id, identity.epoch),
         epoch: identity.epoch,
+        segments: Vec::new(),
         rows: 0,
     };
     let restored = restoring.run(file, &manifest, progress).await;
-    let rows = restoring.rows;
+    let (rows, segments) = (restoring.rows, restoring.segments);
     if let Err(error) = restored {
         let _ = tx.rollback().await;
+        for path in segments {
+            if let Some(files) = &connections.segments.files {
+                // why it was not restored is told
+                let _ = files.remove(&path).await;
+            }
+        }
         return Err(error);
     }
     tx.commit().await.doing("commit what was restored")?;
@@ -100,6 +118,10 @@ struct Restoring<'a> {
     connections: &'a Connections,
     partitions: Partitions,
     epoch: i64,
+    /// Under what the files of segments lie.
+    home: String,
+    /// Those that were written.
+    segments: Vec<String>,
     rows: i64,
 }
 
@@ -122,8 +144,13 @@ impl Restoring<'_> {
         let path = file.to_owned();
         let reader = spawn_blocking(move || read(&path, &sender));
         while let Some(batch) = batches.recv().await {
-            let shape = shapes.iter().find(|shape| shape.name == batch.table);
-            self.insert(shape, batch).await?;
+            match batch {
+                Part::Rows(batch) => {
+                    let shape = shapes.iter().find(|shape| shape.name == batch.table);
+                    self.insert(shape, batch).await?;
+                }
+                Part::Segment(name, bytes) => self.put(&name, bytes).await?,
+            }
             progress(Progress {
                 stage: "restoring",
                 done: self.rows,
@@ -136,6 +163,9 @@ impl Restoring<'_> {
         };
         reader.await.map_err(|_| damaged("it cannot be read"))??;
         self.finish(manifest.epoch).await?;
+        if manifest.has_segments {
+            self.check_segments().await?;
+        }
         let finished = migrations::finish(self.tx).await;
         finished.doing("bring the tables up to date")?;
         Ok(())
@@ -161,6 +191,24 @@ impl Restoring<'_> {
             if row.is_some() {
                 return Err(BackupError::NotEmpty(self.connections.address.clone()));
             }
+        }
+        Ok(())
+    }
+
+    async fn put(&mut self, name: &str, bytes: Vec<u8>) -> Result<(), BackupError> {
+        let files = self.connections.segments.files.as_ref();
+        let files = files.ok_or(StoreError::Files(FilesError::Nowhere))?;
+        let path = format!("{}/{name}", self.home);
+        self.segments.push(path.clone());
+        let put = files.put(&path, bytes.into()).await;
+        Ok(put.map_err(StoreError::Files)?)
+    }
+
+    /// Every segment that is listed is there, as it was written.
+    async fn check_segments(&self) -> Result<(), BackupError> {
+        let segments = &self.connections.segments;
+        for segment in Catalog::read(self.tx).await?.all() {
+            segments.bytes_of(segment).await?;
         }
         Ok(())
     }
@@ -248,7 +296,7 @@ impl Restoring<'_> {
 }
 
 /// Reads the rows of a backup and hands them over in batches.
-fn read(path: &Path, batches: &mpsc::Sender<Batch>) -> Result<(), BackupError> {
+fn read(path: &Path, batches: &mpsc::Sender<Part>) -> Result<(), BackupError> {
     let (_, mut lines) = Lines::open(path)?;
     let page = usize::try_from(PAGE).unwrap_or(usize::MAX);
     let begin = |table: &str, columns: Vec<String>| Batch {
@@ -263,7 +311,7 @@ fn read(path: &Path, batches: &mpsc::Sender<Batch>) -> Result<(), BackupError> {
         if full || !line.is_array() {
             let next = begin(&batch.table, batch.columns.clone());
             let done = std::mem::replace(&mut batch, next);
-            if !done.rows.is_empty() && batches.blocking_send(done).is_err() {
+            if !done.rows.is_empty() && batches.blocking_send(Part::Rows(done)).is_err() {
                 // whoever restores has failed, and tells why
                 return Ok(());
             }
@@ -271,6 +319,12 @@ fn read(path: &Path, batches: &mpsc::Sender<Batch>) -> Result<(), BackupError> {
         match line {
             Json::Array(row) if row.len() == batch.columns.len() => batch.rows.push(row),
             Json::Object(said) if said.contains_key("sha256") => return Ok(()),
+            Json::Object(said) if said.contains_key("segment") => {
+                let segment = segment(&said, &mut lines)?;
+                if batches.blocking_send(segment).is_err() {
+                    return Ok(());
+                }
+            }
             Json::Object(said) => {
                 let table = said.get("table").and_then(Json::as_str);
                 let columns = said.get("columns").and_then(Json::as_array);
@@ -285,4 +339,27 @@ fn read(path: &Path, batches: &mpsc::Sender<Batch>) -> Result<(), BackupError> {
             }
         }
     }
+}
+
+/// Reads the file of a segment.
+fn segment(said: &Map<String, Json>, lines: &mut Lines) -> Result<Part, BackupError> {
+    let name = said.get("segment").and_then(Json::as_str);
+    let size = said.get("bytes").and_then(Json::as_u64);
+    let size = size.and_then(|size| usize::try_from(size).ok());
+    // a name is no way to anywhere else
+    let name = name.filter(|name| !name.contains(['/', '\\']) && !name.contains(".."));
+    let (Some(name), Some(size)) = (name, size) else {
+        return Err(lines.damaged("a segment says nothing"));
+    };
+    let mut bytes = Vec::new();
+    while bytes.len() < size {
+        let line = lines.next()?;
+        let chunk = line.get("chunk").and_then(Json::as_str);
+        let chunk = chunk.and_then(|chunk| BASE64.decode(chunk).ok());
+        match chunk.filter(|chunk| !chunk.is_empty()) {
+            Some(chunk) => bytes.extend(chunk),
+            None => return Err(lines.damaged("a segment is not whole")),
+        }
+    }
+    Ok(Part::Segment(name.to_owned(), bytes))
 }

@@ -14,6 +14,7 @@ use crate::store::names::Names;
 use crate::store::open::Connections;
 use crate::store::read::Tables;
 use crate::store::scratch::{Scratch, fold_in};
+use crate::store::segments::Archive;
 use crate::store::slice::Extent;
 use crate::store::sql::Sql;
 
@@ -41,22 +42,32 @@ impl Verifier<'_> {
             here: Position::START,
             there: Position::START,
         };
+        let archive = Archive::of(Arc::clone(&connections.segments));
+        for fold in folds.inline.iter().chain(&folds.following) {
+            fold.attach(&archive);
+        }
         let inline = folds.inline.iter().map(|fold| folded(fold, false));
         let following = folds.following.iter().map(|fold| folded(fold, true));
         let mut all: Vec<Folded> = inline.chain(following).collect();
         let every: Vec<Arc<dyn Fold>> = all.iter().map(|one| Arc::clone(&one.fold)).collect();
         let scratch = Scratch::make(connections, &every).await?;
-        let compared = self.fold_and_compare(&scratch, &mut all).await;
+        let compared = self
+            .fold_and_compare(connections, (&scratch, &mut all))
+            .await;
         scratch.drop().await;
         compared
     }
 
     async fn fold_and_compare(
         &mut self,
-        scratch: &Scratch,
-        all: &mut [Folded],
+        connections: &Connections,
+        (scratch, all): (&Scratch, &mut [Folded]),
     ) -> Result<(), StoreError> {
-        let tables = Tables::new(self.db.clone(), Arc::new(Names::default()));
+        let tables = Tables::new(
+            self.db.clone(),
+            Arc::new(Names::default()),
+            Arc::clone(&connections.segments),
+        );
         // most of it while nothing is held, so that only the rest is folded in a snapshot
         look(self.db, all).await?;
         while let Some((after, upto)) = rest(all) {
@@ -94,8 +105,13 @@ impl Verifier<'_> {
         tx: &DatabaseTransaction,
         one: &Folded,
     ) -> Result<(), StoreError> {
-        if one.here != one.there {
-            // it was emptied meanwhile, and is being folded again
+        let deleted = one
+            .fold
+            .kinds()
+            .iter()
+            .map(|kind| self.tables.segments.floor(*kind));
+        if one.here != one.there || deleted.clone().any(|floor| floor.events > 0) {
+            // it was emptied meanwhile, and is being folded again; or it holds what was deleted since
             return Ok(());
         }
         for table in one.fold.tables() {

@@ -63,6 +63,19 @@ impl Verifier<'_> {
                 stored.insert((id, row.try_get_by_index(1).doing(doing)?));
             }
         }
+        let missing = keys.iter().filter(|key| !stored.contains(key));
+        let missing: Vec<i64> = missing.map(|(_, position)| *position).collect();
+        if let Some(kind) = Kind::of_code(code).filter(|_| !missing.is_empty()) {
+            // it may have been archived, or deleted, since its key was read
+            self.tables.segments.renew(self.db).await?;
+            stored.extend(self.archived_ids(kind, missing).await?);
+            let floor = self.tables.segments.floor(kind).position.0;
+            stored.extend(
+                keys.iter()
+                    .filter(|(_, position)| *position <= floor)
+                    .copied(),
+            );
+        }
         for key in keys.iter().filter(|key| !stored.contains(key)) {
             let (id, position) = key;
             let detail = format!("event id {id} has no event at position {position}");

@@ -8,16 +8,21 @@
 mod folded;
 mod head;
 mod keys;
+mod segments;
 mod spine;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use sea_orm::{ConnectionTrait, DbBackend};
 
 use super::error::{Doing, StoreError};
 use super::fold::Fold;
+use super::location::Location;
 use super::migrations;
-use super::open::{self, Connections, Location, OpenError};
+use super::names::Names;
+use super::open::{self, Connections, OpenError};
+use super::read::Tables;
 use super::readers::Readers;
 use super::sql::Sql;
 use super::{Store, feed};
@@ -47,6 +52,8 @@ pub enum Check {
     References,
     /// What is JSON can be read as such.
     Json,
+    /// Files of segments are what was written, and hold what is said of them.
+    Segments,
     /// The head bears the time of the last commit, and says which log this is.
     Head,
     /// No projection is ahead of the log, or has folded another.
@@ -153,8 +160,12 @@ async fn run(
 ) -> Result<Verified, StoreError> {
     let db = &connections.readers;
     let head = feed::head_of(db).await?;
+    let names = Arc::new(Names::default());
+    let segments = Arc::clone(&connections.segments);
     let mut verifier = Verifier {
         db,
+        tables: Tables::new(db.clone(), names, segments),
+        damaged: HashSet::new(),
         head,
         progress,
         events: 0,
@@ -162,9 +173,11 @@ async fn run(
         findings_total: 0,
     };
     verifier.file().await?;
+    verifier.files().await?;
     verifier.spine().await?;
     verifier.event_keys().await?;
     verifier.natural_keys().await?;
+    verifier.archived_natural_keys().await?;
     verifier.nothing_beyond().await?;
     verifier.head_row().await?;
     if verifier.findings_total == 0 {
@@ -181,6 +194,9 @@ async fn run(
 /// A check under way.
 struct Verifier<'a> {
     db: &'a Readers,
+    tables: Tables,
+    /// Segments that cannot be read.
+    damaged: HashSet<i64>,
     head: Position,
     progress: OnProgress<'a>,
     events: i64,
@@ -246,6 +262,10 @@ impl Verifier<'_> {
                 let last = last.unwrap_or_default();
                 lasts.push((Check::Positions, format!("{table} has an event"), last));
             }
+        }
+        for segment in self.readable().all() {
+            let what = format!("{} has an event", segment.path);
+            lasts.push((Check::Positions, what, segment.positions.1));
         }
         let sql = Sql::new("SELECT max(last_position) FROM commits");
         for row in self.rows(sql, doing).await? {

@@ -9,6 +9,7 @@ use serde::de::IgnoredAny;
 use super::{Check, Verifier};
 use crate::kinds::{Identity, Kind, Spec};
 use crate::store::error::{Doing, StoreError};
+use crate::store::joined::TRIES;
 use crate::store::slice::counts_of;
 use crate::store::sql::Sql;
 
@@ -44,6 +45,8 @@ struct Walk {
     /// The commit at which the walk is, and what was seen of it.
     current: Option<Commit>,
     seen: BTreeMap<Kind, i64>,
+    /// Events of which nothing is there any more.
+    deleted: BTreeMap<Kind, i64>,
     /// Where the commit before ended.
     last: i64,
     recorded_at: i64,
@@ -51,17 +54,40 @@ struct Walk {
     position: i64,
 }
 
+impl Walk {
+    /// How many events of each kind are fewer than a commit says; more are fewer than none.
+    fn missing_of(&self, counts: &BTreeMap<Kind, i64>) -> BTreeMap<Kind, i64> {
+        let mut missing = counts.clone();
+        for (kind, seen) in &self.seen {
+            *missing.entry(*kind).or_default() -= seen;
+        }
+        missing.retain(|_, events| *events != 0);
+        missing
+    }
+}
+
 impl Verifier<'_> {
+    /// As many events are gone as were deleted.
+    fn deleted(&mut self, walk: &Walk) {
+        for kind in Kind::all() {
+            let gone = walk.deleted.get(&kind).copied().unwrap_or(0);
+            let deleted = self.tables.segments.floor(kind).events;
+            if gone != deleted {
+                let table = kind.spec().table;
+                let detail =
+                    format!("{gone} events of {table} are gone, of which {deleted} were deleted");
+                self.found(Check::Counts, detail);
+            }
+        }
+    }
+
     /// Positions are 1 to the head, each once, and as the commits say.
     pub(super) async fn spine(&mut self) -> Result<(), StoreError> {
         let mut walk = Walk::default();
         let mut low = i64::MIN;
         while low < self.head.0 {
             let high = low.max(0).saturating_add(WINDOW).min(self.head.0);
-            let mut rows = Vec::new();
-            for kind in Kind::all() {
-                rows.extend(self.window(kind, low, high).await?);
-            }
+            let mut rows = self.rows_within(low, high).await?;
             rows.sort_unstable_by_key(|row| row.position);
             for row in rows {
                 self.step(&mut walk, &row).await?;
@@ -71,12 +97,45 @@ impl Verifier<'_> {
         }
         self.gap(walk.position, self.head.0 + 1);
         while self.next_commit(&mut walk).await? {}
+        self.deleted(&walk);
         if walk.last != self.head.0 {
             let (last, head) = (walk.last, self.head);
             let detail = format!("the last commit ends at {last}, the head is at {head}");
             self.found(Check::Commits, detail);
         }
         Ok(())
+    }
+
+    /// What tables and segments have after a position and up to another. If something was archived
+    /// meanwhile, it is read again.
+    async fn rows_within(&self, low: i64, high: i64) -> Result<Vec<Row>, StoreError> {
+        for _ in 0..TRIES {
+            let catalog = self.readable();
+            let mut rows = Vec::new();
+            for kind in Kind::all() {
+                rows.extend(self.window(kind, low, high).await?);
+                let archived = self.archived(&catalog, (kind, low, high)).await;
+                for (event, has_no_key, has_no_reference) in self
+                    .tables
+                    .settled(&catalog, archived)
+                    .await?
+                    .unwrap_or_default()
+                {
+                    rows.push(Row {
+                        position: event.position.0,
+                        kind,
+                        recorded_at: event.recorded_at.0,
+                        has_no_key,
+                        has_no_reference,
+                        no_json: None,
+                    });
+                }
+            }
+            if self.tables.is_of(Some(catalog.generation)).await? {
+                return Ok(rows);
+            }
+        }
+        Err(StoreError::SegmentsMoved)
     }
 
     async fn window(&self, kind: Kind, low: i64, high: i64) -> Result<Vec<Row>, StoreError> {
@@ -94,7 +153,7 @@ impl Verifier<'_> {
                     no_json = Some(*column);
                 }
             }
-            Ok(Row {
+            Ok::<_, StoreError>(Row {
                 no_json,
                 position: number(0)?,
                 kind,
@@ -165,8 +224,10 @@ impl Verifier<'_> {
         Ok(())
     }
 
+    /// What was deleted for good is in no table; how many these are is counted by commits.
     fn gap(&mut self, seen: i64, next: i64) {
-        if next > seen + 1 {
+        let floors = Kind::all().map(|kind| self.tables.segments.floor(kind).position.0);
+        if next > seen + 1 && floors.max().is_none_or(|floor| floor <= seen) {
             let detail = match next - seen {
                 2 => format!("position {} is in no table", seen + 1),
                 _ => format!("positions {} to {} are in no table", seen + 1, next - 1),
@@ -179,11 +240,18 @@ impl Verifier<'_> {
     async fn next_commit(&mut self, walk: &mut Walk) -> Result<bool, StoreError> {
         if let Some(commit) = walk.current.take() {
             let first = commit.first;
-            if commit
-                .counts
+            let missing = commit.counts.as_ref().map(|counts| walk.missing_of(counts));
+            let is_deleted = |(kind, events): (&Kind, &i64)| {
+                *events > 0 && self.tables.segments.floor(*kind).position.0 >= first
+            };
+            if missing
                 .as_ref()
-                .is_some_and(|counts| *counts != walk.seen)
+                .is_some_and(|all| all.iter().all(is_deleted))
             {
+                for (kind, events) in missing.into_iter().flatten() {
+                    *walk.deleted.entry(kind).or_default() += events;
+                }
+            } else if missing.is_some() {
                 let detail = format!("the commit at {first} does not have the events it says");
                 self.found(Check::Counts, detail);
             }

@@ -2,6 +2,7 @@
 //! PostgreSQL too when `HOMEPOT_TEST_POSTGRES` names a server. Its clock stands until it is moved.
 
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 
 use futures_util::FutureExt;
 use homepot_analytics::app::{Access, App, Start};
@@ -66,7 +67,15 @@ pub(super) fn location(url: &str) -> Location {
         readers_max: 4,
         reads_within: None,
         create: true,
+        segments: segments(url),
     }
+}
+
+/// Where what is archived lies: beside a file, and of PostgreSQL in a folder that a test removes which
+/// archives something.
+pub(super) fn segments(url: &str) -> Option<PathBuf> {
+    let name = url.strip_prefix("postgres://")?.rsplit('/').next()?;
+    Some(std::env::temp_dir().join(format!("{name}.segments")))
 }
 
 /// Starts a server on a database.

@@ -42,6 +42,7 @@ mod proxies;
 mod record;
 mod registry;
 mod requests;
+mod retention;
 mod rollouts;
 mod roots;
 mod rule_changes;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use sqlx::{Connection, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 
-use super::program::{Ended, Program};
+use super::program::{Ended, Program, command};
 
 /// A database and a folder, both gone when this is dropped.
 pub(super) struct Database {
@@ -82,7 +82,9 @@ impl Database {
     /// Starts the program on this database.
     pub(super) fn start(&self, arguments: &[&str]) -> Program {
         let database = ["--database", self.url.as_str()];
-        Program::start(self.folder(), &[arguments, &database].concat())
+        let mut command = command([arguments, &database].concat());
+        command.env("HOMEPOT_SEGMENTS", self.folder().join("log.db.segments"));
+        Program::spawn(self.folder(), command)
     }
 
     /// Runs the program on this database to its end.

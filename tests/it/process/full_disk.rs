@@ -13,7 +13,7 @@ use super::program::Program;
 use super::unusable::SmallDisk;
 
 /// Takes all the room there is.
-fn fill(folder: &Path) -> PathBuf {
+pub(super) fn fill(folder: &Path) -> PathBuf {
     let path = folder.join("filler");
     let mut filler = File::create(&path).unwrap();
     for size in [1 << 16, 1 << 12, 1] {

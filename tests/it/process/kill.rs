@@ -23,7 +23,7 @@ use super::workload::{DEVICES, Keyed, Maker, Request, record_until_killed};
 /// Clients that record at the same time.
 const CLIENTS: usize = 8;
 
-fn rounds() -> u32 {
+pub(super) fn rounds() -> u32 {
     if std::env::var_os("HOMEPOT_TEST_LONG").is_some_and(|long| long == "1") {
         50
     } else {
@@ -32,7 +32,7 @@ fn rounds() -> u32 {
 }
 
 /// A run can be repeated with the seed that it printed.
-fn seed() -> u64 {
+pub(super) fn seed() -> u64 {
     let given = std::env::var("HOMEPOT_TEST_SEED").ok();
     given.map_or_else(rand::random, |seed| {
         seed.parse().expect("a seed is a number")

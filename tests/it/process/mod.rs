@@ -10,6 +10,7 @@ mod address;
 mod agent;
 mod alerts;
 mod api;
+mod archive;
 mod commands;
 mod database;
 mod demo;

@@ -31,7 +31,7 @@ const ORDERS: [Order; 4] = [
 ];
 
 /// A log with events of every kind, and what it holds of each.
-async fn filled(database: &Database) -> (TestLog, Vec<Event>) {
+pub(super) async fn filled(database: &Database) -> (TestLog, Vec<Event>) {
     let log = database.open().await.with_fleet().await;
     for (seed, kind) in (1..).zip(Kind::all()) {
         for events in samples(kind, 40, seed).chunks(7) {
@@ -45,7 +45,7 @@ async fn filled(database: &Database) -> (TestLog, Vec<Event>) {
     (log, events)
 }
 
-fn all_of(kind: Kind) -> PageQuery {
+pub(super) fn all_of(kind: Kind) -> PageQuery {
     PageQuery {
         kind,
         filter: Filter::default(),
@@ -191,25 +191,30 @@ fn condition(
 
 async fn page_by_page_equals_all_at_once_and_the_filter_in_memory(database: Database) {
     let (log, events) = filled(&database).await;
-    let cases = (0..Kind::ALL.len(), shapes(), 0..4_usize, 1..15_usize);
+    pages_are_what_passes(&log, &events, 300);
+    log.close().await;
+}
+
+/// Pages of any kind, filter, order and size are what passes in memory.
+pub(super) fn pages_are_what_passes(log: &TestLog, events: &[Event], cases: u32) {
+    let queries = (0..Kind::ALL.len(), shapes(), 0..4_usize, 1..15_usize);
     let mut runner = TestRunner::new(Config {
-        cases: 300,
+        cases,
         failure_persistence: None,
         ..Config::default()
     });
-    let held = runner.run(&cases, |(kind, shape, order, limit)| {
+    let held = runner.run(&queries, |(kind, shape, order, limit)| {
         let query = PageQuery {
-            filter: fitted(&shape, Kind::ALL[kind].spec(), &log),
+            filter: fitted(&shape, Kind::ALL[kind].spec(), log),
             order: ORDERS[order],
             limit,
             ..all_of(Kind::ALL[kind])
         };
         tokio::task::block_in_place(|| {
-            tokio::runtime::Handle::current().block_on(holds(&log, &events, query))
+            tokio::runtime::Handle::current().block_on(holds(log, events, query))
         })
     });
     held.unwrap();
-    log.close().await;
 }
 
 /// What a page is to have, found in memory.
@@ -249,6 +254,12 @@ async fn holds(log: &TestLog, events: &[Event], mut query: PageQuery) -> Result<
 
 async fn pages_of_several_devices_and_sites_are_what_passes_in_memory(database: Database) {
     let (log, events) = filled(&database).await;
+    pages_of_parents_are_what_passes(&log, &events).await;
+    log.close().await;
+}
+
+/// The same page of each of several devices and sites is what passes in memory.
+pub(super) async fn pages_of_parents_are_what_passes(log: &TestLog, events: &[Event]) {
     let key = |entity, id| log.names().key(entity, id).unwrap();
     let devices = ["d1", "d2", "d3"].map(|id| key(EntityType::Device, id));
     let sites = ["s1", "s2"].map(|id| key(EntityType::Site, id));
@@ -274,7 +285,7 @@ async fn pages_of_several_devices_and_sites_are_what_passes_in_memory(database: 
                 filter: Filter::Is(operand, Operator::In(of_all)),
                 ..query.clone()
             };
-            let mut expected = passing(&log, &events, &over_all);
+            let mut expected = passing(log, events, &over_all);
             expected.truncate(limit);
             let page = log.page(&over_all, &log.allowance()).await.unwrap();
             assert!(page.iter().eq(expected), "{kind:?} {operand:?} {order:?}");
@@ -284,7 +295,7 @@ async fn pages_of_several_devices_and_sites_are_what_passes_in_memory(database: 
                     filter: of_parent,
                     ..query.clone()
                 };
-                let mut expected = passing(&log, &events, &filtered);
+                let mut expected = passing(log, events, &filtered);
                 let count = i64::try_from(expected.len()).unwrap();
                 assert_eq!(counts.get(key), Some(&count));
                 expected.truncate(limit);
@@ -293,7 +304,6 @@ async fn pages_of_several_devices_and_sites_are_what_passes_in_memory(database: 
             }
         }
     }
-    log.close().await;
 }
 
 async fn large_fields_are_read_only_where_they_are_asked_for(database: Database) {

@@ -19,6 +19,8 @@ mod jobs;
 mod overload;
 mod projections;
 mod reports;
+mod retention;
+mod segments;
 mod standing;
 mod tail;
 mod values;

@@ -5,7 +5,7 @@
 //! `HOMEPOT_TEST_REQUIRE_POSTGRES=1`.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Once};
 
@@ -111,12 +111,19 @@ impl Database {
         self.backend == Backend::Sqlite
     }
 
+    /// The folder of what is archived.
+    pub(crate) fn segments(&self) -> PathBuf {
+        let name = self.url.rsplit('/').next().unwrap();
+        self.dir().join(format!("{name}.segments"))
+    }
+
     pub(crate) fn location(&self) -> Location {
         Location {
             url: self.url.clone(),
             readers_max: 4,
             reads_within: None,
             create: true,
+            segments: Some(self.segments()),
         }
     }
 

@@ -78,6 +78,13 @@ const ROWS: &[(&str, &str, &str)] = &[
         webhook { webhookId } userErrors { code } } }",               "FF FF FF FF -- FF FF FF"),
     ("deleteWebhook", "mutation { deleteWebhook(input: { webhookId: \"none\" }) {
         webhook { webhookId } userErrors { code } } }",               "FF FF FF FF -- FF FF FF"),
+    ("retentionPolicies", "{ retentionPolicies { kind } }",           "FF FF FF FF YY FF FF FF"),
+    ("setRetentionPolicy", "mutation { setRetentionPolicy(input: { kind: errorLog, archiveAfterDays: 800 }) {
+        policy { kind } userErrors { code } } }",                     "FF FF FF FF YY FF FF FF"),
+    ("runRetention", "mutation { runRetention(dryRun: true) {
+        kinds { kind } userErrors { code } } }",                      "FF FF FF FF YY FF FF FF"),
+    ("erasePerson", "mutation { erasePerson(userId: \"nobody-9\") {
+        events userErrors { code } } }",                              "FF FF FF FF YY FF FF FF"),
     ("emailRecipients", "{ emailRecipients { recipientId } }",        "FF FF FF FF YY FF FF FF"),
     ("createEmailRecipient", "mutation { createEmailRecipient(input: { emailAddress: \"desk@shop.example\" }) {
         recipient { recipientId } userErrors { code } } }",           "FF FF FF FF YY FF FF FF"),

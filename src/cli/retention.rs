@@ -1,0 +1,72 @@
+//! `retention`: what is archived, and archiving it now.
+
+use std::time::Duration;
+
+use super::{location, print};
+use crate::app;
+use crate::clock::Clock;
+use crate::config::{LimitArgs, RetentionAction};
+use crate::retention;
+use crate::store::{Store, Tasks};
+
+/// How long a part of a run takes, after which it is told how far it has come.
+const PART: Duration = Duration::from_secs(30);
+
+/// Looks at what is archived, or archives.
+pub(super) async fn retention(action: RetentionAction) -> anyhow::Result<()> {
+    let (arguments, is_run) = match &action {
+        RetentionAction::Status(arguments) => (arguments, false),
+        RetentionAction::Run(arguments) => (arguments, true),
+    };
+    let location = location(arguments, false)?;
+    let (store, tasks): (Store, Tasks) =
+        app::open(location, &LimitArgs::default(), Clock::system()).await?;
+    let done = if is_run {
+        archive(&store).await
+    } else {
+        tell(&store).await
+    };
+    tasks.stop().await;
+    done
+}
+
+async fn archive(store: &Store) -> anyhow::Result<()> {
+    loop {
+        let run = retention::run(store, PART).await?;
+        for done in &run.kinds {
+            let (archived, deleted) = (done.archived_events, done.deleted_events);
+            if archived > 0 || deleted > 0 {
+                let (table, bytes) = (done.kind.spec().table, done.archived_bytes);
+                print(&format!(
+                    "{table}: {archived} events archived ({bytes} bytes), {deleted} deleted"
+                ));
+            }
+        }
+        if run.is_complete {
+            print("nothing else is old enough");
+            return Ok(());
+        }
+    }
+}
+
+async fn tell(store: &Store) -> anyhow::Result<()> {
+    let planned = retention::planned(store).await?;
+    let days = |days: Option<u32>| days.map_or_else(|| "never".to_owned(), |days| days.to_string());
+    for (policy, (_, waiting)) in retention::policies(store).await?.iter().zip(planned) {
+        let status = store.archived(policy.kind).await?;
+        print(&format!(
+            "{}: archived after {} days, deleted after {}; {} segments, {} events, {} bytes; \
+             {} events deleted; waiting: {} to be archived, {} to be deleted",
+            policy.kind.spec().table,
+            days(policy.archive_after_days),
+            days(policy.delete_after_days),
+            status.segments,
+            status.events,
+            status.bytes,
+            status.deleted_events,
+            waiting.archive_events,
+            waiting.delete_events,
+        ));
+    }
+    Ok(())
+}

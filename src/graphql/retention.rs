@@ -1,0 +1,300 @@
+//! How long events are kept, and where: the policies, the runs that follow them, and the erasure of what is
+//! personal.
+
+use async_graphql::{Context, Error, ID, InputObject, Object, SimpleObject};
+
+use super::command::{UserError, UserErrorCode, What, tell_done, tell_refused};
+use super::order::InOrder;
+use super::scalars::{DateTime, Long};
+use super::words::{EventKinds, Shown};
+use super::{access, api, of_failed};
+use crate::event::Instant;
+use crate::kinds::{Keeping, Kind};
+use crate::retention::{self, Policy, RetentionError};
+use crate::store::KindStatus;
+
+/// How long a run that is asked for may take: what is left is done by the next.
+const WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// How long events of a kind are kept, and what was archived of them.
+#[derive(Debug, SimpleObject)]
+struct RetentionPolicy {
+    /// The kind of event.
+    kind: Shown<EventKinds>,
+    /// After how many days events are archived, counted from when they happened; null when they never are.
+    archive_after_days: Option<i32>,
+    /// After how many days they are deleted for good; null when they never are.
+    delete_after_days: Option<i32>,
+    /// After how many days they are archived unless something else is set.
+    default_archive_after_days: i32,
+    /// When the policy was set; null when it never was.
+    changed_at: Option<DateTime>,
+    /// Who set it.
+    changed_by: Option<String>,
+    /// Segments that there are: files of archived events.
+    segments: i32,
+    /// Events in them.
+    archived_events: Long,
+    /// Bytes of them.
+    archived_bytes: Long,
+    /// When the oldest of them happened.
+    archived_from: Option<DateTime>,
+    /// When the newest of them happened.
+    archived_to: Option<DateTime>,
+    /// Events that were deleted for good.
+    deleted_events: Long,
+}
+
+impl RetentionPolicy {
+    fn of(policy: Policy, status: KindStatus) -> Self {
+        let days = |days: u32| i32::try_from(days).unwrap_or(i32::MAX);
+        let default = match policy.kind.spec().keeping {
+            Keeping::Archived { after_days } => after_days,
+            Keeping::Here => 0,
+        };
+        let (changed_at, changed_by) = policy.changed.unzip();
+        Self {
+            kind: Shown::new(policy.kind.spec().wire),
+            archive_after_days: policy.archive_after_days.map(days),
+            delete_after_days: policy.delete_after_days.map(days),
+            default_archive_after_days: days(default),
+            changed_at: changed_at.map(DateTime),
+            changed_by,
+            segments: i32::try_from(status.segments).unwrap_or(i32::MAX),
+            archived_events: Long(status.events),
+            archived_bytes: Long(status.bytes),
+            archived_from: status.first_at.map(DateTime),
+            archived_to: status.last_at.map(DateTime),
+            deleted_events: Long(status.deleted_events),
+        }
+    }
+
+    async fn all(ctx: &Context<'_>) -> Result<Vec<Self>, Error> {
+        let store = api(ctx).store();
+        let failed = |error| of_failed(api(ctx), &error);
+        let mut all = Vec::new();
+        for policy in retention::policies(store).await.map_err(failed)? {
+            let status = store.archived(policy.kind).await.map_err(failed)?;
+            all.push(Self::of(policy, status));
+        }
+        Ok(all)
+    }
+}
+
+/// The queries of retention.
+#[derive(Debug)]
+pub(super) struct Retention;
+
+#[Object]
+impl Retention {
+    /// How long events are kept before they are archived or deleted, one for each kind that ever is. What
+    /// was archived is read like all else; events of other kinds stay where they are, since what holds is
+    /// made of them.
+    async fn retention_policies(
+        &self,
+        ctx: &Context<'_>,
+    ) -> Result<Option<Vec<InOrder<RetentionPolicy>>>, Error> {
+        let all = RetentionPolicy::all(ctx).await?;
+        super::loaders(ctx).count(all.len())?;
+        Ok(Some(all.into_iter().map(InOrder).collect()))
+    }
+}
+
+/// How long events of a kind are to be kept.
+#[derive(Debug, InputObject)]
+struct SetRetentionPolicyInput {
+    /// The kind of event.
+    kind: Shown<EventKinds>,
+    /// After how many days events are archived, 1 to 36525; null, or left out, when they never are.
+    archive_after_days: Option<i32>,
+    /// After how many days they are deleted for good, not fewer than those after which they are archived;
+    /// null, or left out, when they never are.
+    delete_after_days: Option<i32>,
+}
+
+/// The answer to `setRetentionPolicy`.
+#[derive(Debug, SimpleObject)]
+struct RetentionPolicyPayload {
+    /// The policy as it is now; null for a kind that has none.
+    policy: Option<InOrder<RetentionPolicy>>,
+    /// Why the command was refused; empty when it was not.
+    user_errors: Vec<InOrder<UserError>>,
+}
+
+/// What a run did with a kind, or would do.
+#[derive(Debug, SimpleObject)]
+struct RetentionOfKind {
+    /// The kind of event.
+    kind: Shown<EventKinds>,
+    /// Events that were archived by this run; of a dry run, that would be.
+    archived_events: Long,
+    /// Bytes of the segments that were made; 0 of a dry run.
+    archived_bytes: Long,
+    /// Events that were deleted for good; of a dry run, that would be.
+    deleted_events: Long,
+}
+
+/// The answer to `runRetention`.
+#[derive(Debug, SimpleObject)]
+struct RunRetentionPayload {
+    /// Kind by kind.
+    kinds: Vec<InOrder<RetentionOfKind>>,
+    /// Whether nothing is left to do: a run takes ten seconds at most. False of a dry run that found
+    /// something to do.
+    is_complete: bool,
+    /// Why the command was refused; empty when it was not.
+    user_errors: Vec<InOrder<UserError>>,
+}
+
+/// The answer to `erasePerson`.
+#[derive(Debug, SimpleObject)]
+struct ErasePersonPayload {
+    /// Events that had something of the person.
+    events: Long,
+    /// Segments that were written anew.
+    segments: i32,
+    /// Why the command was refused; empty when it was not.
+    user_errors: Vec<InOrder<UserError>>,
+}
+
+/// The commands on what is kept.
+#[derive(Debug)]
+pub(super) struct RetentionCommands;
+
+#[Object]
+impl RetentionCommands {
+    /// Sets how long events of a kind are kept. It holds from the next run on, which begins within the hour.
+    async fn set_retention_policy(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The kind, and how long.")] input: SetRetentionPolicyInput,
+    ) -> Result<InOrder<RetentionPolicyPayload>, Error> {
+        let wire = input.kind.word();
+        let deed = ("setRetentionPolicy", Some(wire.clone()));
+        // what is negative is out of its bounds, as 0 is
+        let days = |days: Option<i32>| days.map(|days| u32::try_from(days).unwrap_or(0));
+        let given = (
+            days(input.archive_after_days),
+            days(input.delete_after_days),
+        );
+        let by = &access::caller(ctx).name;
+        let set = match Kind::of_wire(&wire) {
+            Some(kind) => retention::set(api(ctx).store(), kind, given, by).await,
+            None => Err(RetentionError::KeptHere),
+        };
+        let (_, user_errors) = ended(ctx, &deed, set).await?;
+        let mut policies = RetentionPolicy::all(ctx).await?;
+        policies.retain(|policy| policy.kind.word() == wire);
+        Ok(InOrder(RetentionPolicyPayload {
+            policy: policies.pop().map(InOrder),
+            user_errors,
+        }))
+    }
+
+    /// Archives and deletes what is old enough now, which the server does by itself every hour; or says
+    /// what it would.
+    async fn run_retention(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default, desc = "Whether it is only said what would be done.")] dry_run: bool,
+    ) -> Result<InOrder<RunRetentionPayload>, Error> {
+        let deed = ("runRetention", None);
+        let store = api(ctx).store();
+        if dry_run {
+            let (planned, user_errors) = match retention::planned(store).await {
+                Ok(planned) => (planned, Vec::new()),
+                Err(error) => (Vec::new(), vec![InOrder(of_retention(ctx, error)?)]),
+            };
+            let is_complete = planned
+                .iter()
+                .all(|(_, waiting)| waiting.archive_events == 0 && waiting.delete_events == 0);
+            let kinds = planned.into_iter().map(|(kind, waiting)| RetentionOfKind {
+                kind: Shown::new(kind.spec().wire),
+                archived_events: Long(waiting.archive_events),
+                archived_bytes: Long(0),
+                deleted_events: Long(waiting.delete_events),
+            });
+            return Ok(InOrder(RunRetentionPayload {
+                kinds: kinds.map(InOrder).collect(),
+                is_complete,
+                user_errors,
+            }));
+        }
+        let (run, user_errors) = ended(ctx, &deed, retention::run(store, WITHIN).await).await?;
+        let is_complete = run.as_ref().is_some_and(|run| run.is_complete);
+        let done = run.into_iter().flat_map(|run| run.kinds);
+        let kinds = done.map(|done| RetentionOfKind {
+            kind: Shown::new(done.kind.spec().wire),
+            archived_events: Long(done.archived_events),
+            archived_bytes: Long(done.archived_bytes),
+            deleted_events: Long(done.deleted_events),
+        });
+        Ok(InOrder(RunRetentionPayload {
+            kinds: kinds.map(InOrder).collect(),
+            is_complete,
+            user_errors,
+        }))
+    }
+
+    /// Erases what is personal from all events of a person that are recorded until now, archived or not:
+    /// the id, addresses, sessions, what was searched for, and what errors said. The events stay, and count
+    /// as before; a repeat of one of them is a duplicate. It cannot be taken back. Backups that were made
+    /// before still have it.
+    async fn erase_person(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The `userId` of the events.")] user_id: ID,
+    ) -> Result<InOrder<ErasePersonPayload>, Error> {
+        // the audit must not name who was to be forgotten
+        let deed = ("erasePerson", None);
+        let by = &access::caller(ctx).name;
+        let erased = retention::erase_person(api(ctx).store(), &user_id, by).await;
+        let (erased, user_errors) = ended(ctx, &deed, erased).await?;
+        let segments = erased.map_or(0, |erased| erased.segments);
+        Ok(InOrder(ErasePersonPayload {
+            events: Long(erased.map_or(0, |erased| erased.events)),
+            segments: i32::try_from(segments).unwrap_or(i32::MAX),
+            user_errors,
+        }))
+    }
+}
+
+/// Tells in the audit how a command went: what it came to, or for what it was refused.
+async fn ended<T>(
+    ctx: &Context<'_>,
+    deed: &What<'_>,
+    done: Result<T, RetentionError>,
+) -> Result<(Option<T>, Vec<InOrder<UserError>>), Error> {
+    match done {
+        Ok(done) => {
+            tell_done(ctx, deed).await?;
+            Ok((Some(done), Vec::new()))
+        }
+        Err(error) => {
+            let error = of_retention(ctx, error)?;
+            tell_refused(ctx, deed, &error).await?;
+            Ok((None, vec![InOrder(error)]))
+        }
+    }
+}
+
+/// For what a command was refused, unless it failed.
+fn of_retention(ctx: &Context<'_>, error: RetentionError) -> Result<UserError, Error> {
+    let told = error.to_string();
+    let (field, code) = match error {
+        RetentionError::KeptHere => ("kind", UserErrorCode::Invalid),
+        RetentionError::Days => ("archiveAfterDays", UserErrorCode::Invalid),
+        RetentionError::DeletedFirst => ("deleteAfterDays", UserErrorCode::Invalid),
+        RetentionError::Person => ("userId", UserErrorCode::Invalid),
+        RetentionError::Nowhere => ("dryRun", UserErrorCode::WrongState),
+        RetentionError::Busy => ("dryRun", UserErrorCode::Conflict),
+        RetentionError::Store(error) => return Err(of_failed(api(ctx), &error)),
+        error @ RetentionError::Claim(_) => {
+            let told = crate::telemetry::chain(&error).to_string();
+            let now: Instant = api(ctx).ingest.clock().now();
+            api(ctx).store().faults().tell("the archive", now, told);
+            ("dryRun", UserErrorCode::Conflict)
+        }
+    };
+    Ok(UserError::new(field, code, told))
+}

@@ -1,0 +1,75 @@
+//! Archives and deletes by itself, every hour.
+
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::{RetentionError, run};
+use crate::store::Store;
+use crate::telemetry::chain;
+
+/// How often it is looked what is old enough.
+const EVERY: Duration = Duration::from_hours(1);
+/// How long a run may take: the next one goes on.
+const WITHIN: Duration = Duration::from_mins(55);
+
+/// Follows the policies of a log.
+#[derive(Debug)]
+pub struct Keeper {
+    store: Store,
+}
+
+impl Keeper {
+    /// A keeper of a log.
+    #[must_use]
+    pub const fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// Runs until it is told to stop. Of several processes one does it.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut ticks = interval(EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.keep() => {}
+            }
+        }
+    }
+
+    async fn keep(&self) {
+        match run(&self.store, WITHIN).await {
+            Ok(run) => {
+                let worked = |done: &&super::Done| done.segments > 0 || done.deleted_events > 0;
+                for done in run.kinds.iter().filter(worked) {
+                    tracing::info!(
+                        event.kind = done.kind.spec().wire,
+                        archived_events = done.archived_events,
+                        archived_bytes = done.archived_bytes,
+                        deleted_events = done.deleted_events,
+                        "old events were archived"
+                    );
+                }
+            }
+            Err(RetentionError::Busy) => tracing::debug!("another process archives"),
+            Err(RetentionError::Nowhere) => {
+                tracing::debug!("nothing is archived: it is not said where segments lie");
+            }
+            Err(error) => {
+                let told = chain(&error).to_string();
+                tracing::warn!(
+                    error = told,
+                    "old events could not be archived, will try again"
+                );
+                let now = self.store.clock().now();
+                self.store.faults().tell("the archive", now, told);
+            }
+        }
+    }
+}

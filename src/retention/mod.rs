@@ -1,0 +1,62 @@
+//! How long events are kept, and where: when those of a kind go from their table into segments, and when they
+//! are deleted for good.
+//!
+//! An age is that of an event since it happened, in whole days of UTC: what happened on a day goes together.
+//! Only what all projections have folded is archived, so that none of them ever misses it.
+
+mod erase;
+mod keeper;
+mod policy;
+mod run;
+
+use thiserror::Error;
+
+pub use erase::{Erasure, erase_person};
+pub use keeper::Keeper;
+pub use policy::{Policy, policies, set};
+pub use run::{Done, Run, planned, run};
+
+use crate::store::{ClaimError, StoreError};
+
+/// What is claimed by whoever archives, deletes or erases: one at a time.
+const CLAIM: &str = "retention";
+/// Days at most in a policy: a hundred years.
+const DAYS_MAX: u32 = 36_525;
+
+/// Why something is not kept otherwise, or was not archived, deleted or erased.
+#[derive(Debug, Error)]
+pub enum RetentionError {
+    /// Such events are what holds is made of.
+    #[error("events of this kind are never archived nor deleted: what holds is made of them")]
+    KeptHere,
+    /// A number of days is out of its bounds.
+    #[error("an age has 1 to {DAYS_MAX} days")]
+    Days,
+    /// What is deleted was archived before.
+    #[error("events cannot be deleted before they are archived")]
+    DeletedFirst,
+    /// The id of a person has bounds.
+    #[error("the id of a person has 1 to 255 characters")]
+    Person,
+    /// Nobody has said where segments lie.
+    #[error("it is not said where segments lie: start the server with --segments")]
+    Nowhere,
+    /// Somebody else does it just now.
+    #[error("events are being archived, deleted or erased just now; try again in a moment")]
+    Busy,
+    /// It cannot be found out whether somebody else does.
+    #[error("cannot claim the segments")]
+    Claim(#[source] ClaimError),
+    /// The log or its segments cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<ClaimError> for RetentionError {
+    fn from(error: ClaimError) -> Self {
+        match error {
+            ClaimError::Taken => Self::Busy,
+            error @ (ClaimError::File { .. } | ClaimError::Store(_)) => Self::Claim(error),
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Where the files of segments lie: a folder, or whatever else is an object store.
+//!
+//! A file is written under another name, synced, and only then given its own, so that one of that name is
+//! whole; nothing is ever written over.
+
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{
+    Error as StoreFailure, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+use tokio::task::spawn_blocking;
+
+/// Why a file of a segment cannot be read or written.
+#[derive(Debug, Error)]
+pub enum FilesError {
+    /// Nobody has said where segments lie.
+    #[error("it is not said where segments lie: give --segments")]
+    Nowhere,
+    /// The folder cannot be made or used.
+    #[error("cannot use the folder {} for segments", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The object store failed.
+    #[error("cannot {doing} {name}")]
+    Object {
+        /// What was being done.
+        doing: &'static str,
+        /// The name of the file.
+        name: String,
+        /// What the store said.
+        source: StoreFailure,
+    },
+    /// A file is not what was written.
+    #[error("{name} is damaged: its checksum does not hold")]
+    Damaged {
+        /// The name of the file.
+        name: String,
+    },
+}
+
+impl FilesError {
+    /// Whether there is no such file.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self, Self::Object { source, .. } if matches!(source, StoreFailure::NotFound { .. }))
+    }
+
+    /// Whether there is no room for it.
+    pub(crate) fn is_full(&self) -> bool {
+        let mut source: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(error) = source {
+            if let Some(error) = error.downcast_ref::<std::io::Error>() {
+                return error.kind() == std::io::ErrorKind::StorageFull;
+            }
+            source = error.source();
+        }
+        false
+    }
+}
+
+/// Where the files of segments lie.
+#[derive(Clone, Debug)]
+pub(crate) struct Files {
+    folder: PathBuf,
+}
+
+/// An object store on a folder. It is made when it is used: a log without segments has no folder for them.
+fn opened(folder: &FilePath) -> Result<Arc<dyn ObjectStore>, FilesError> {
+    let failed = |source| FilesError::Folder {
+        path: folder.to_owned(),
+        source,
+    };
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let store = LocalFileSystem::new_with_prefix(folder);
+    let store = store.map_err(|source| failed(std::io::Error::other(source)))?;
+    Ok(Arc::new(store.with_fsync(true)))
+}
+
+fn failed(doing: &'static str, name: &str) -> impl FnOnce(StoreFailure) -> FilesError {
+    let name = name.to_owned();
+    move |source| FilesError::Object {
+        doing,
+        name,
+        source,
+    }
+}
+
+impl Files {
+    /// Files in a folder, which need not be there yet.
+    pub(crate) const fn in_folder(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    async fn store(&self) -> Result<Arc<dyn ObjectStore>, FilesError> {
+        let folder = self.folder.clone();
+        let opening = spawn_blocking(move || opened(&folder)).await;
+        opening.unwrap_or_else(|error| {
+            Err(FilesError::Folder {
+                path: self.folder.clone(),
+                source: std::io::Error::other(error),
+            })
+        })
+    }
+
+    /// Writes a file and makes it last. One of this name has the same in it, since names follow from what
+    /// is in the files: a process that ended has left it.
+    pub(crate) async fn put(&self, name: &str, bytes: Bytes) -> Result<(), FilesError> {
+        let options = PutOptions::from(PutMode::Create);
+        let payload = PutPayload::from_bytes(bytes);
+        let store = self.store().await?;
+        let put = store.put_opts(&Path::from(name), payload, options).await;
+        match put {
+            Err(StoreFailure::AlreadyExists { .. }) => Ok(()),
+            put => put.map(drop).map_err(failed("write", name)),
+        }
+    }
+
+    /// Reads a file, and checks that it is what was written.
+    pub(crate) async fn get(&self, name: &str, sha256: &str) -> Result<Bytes, FilesError> {
+        let doing = "read";
+        let store = self.store().await?;
+        let found = store.get(&Path::from(name)).await;
+        let found = found.map_err(failed(doing, name))?;
+        let bytes = found.bytes().await.map_err(failed(doing, name))?;
+        let checked = bytes.clone();
+        let sum = spawn_blocking(move || sha256_of(&checked)).await;
+        if sum.is_ok_and(|sum| sum == sha256) {
+            return Ok(bytes);
+        }
+        Err(FilesError::Damaged {
+            name: name.to_owned(),
+        })
+    }
+
+    /// Removes a file; it may be gone already.
+    pub(crate) async fn remove(&self, name: &str) -> Result<(), FilesError> {
+        let removed = self.store().await?.delete(&Path::from(name)).await;
+        match removed {
+            Err(StoreFailure::NotFound { .. }) => Ok(()),
+            removed => removed.map_err(failed("remove", name)),
+        }
+    }
+
+    /// The names of all files of a log that are whole.
+    pub(crate) async fn names(&self, home: &str) -> Result<Vec<String>, FilesError> {
+        if !self.folder.exists() {
+            return Ok(Vec::new());
+        }
+        let store = self.store().await?;
+        let home = Path::from(home);
+        let listed: Vec<_> = store
+            .list(Some(&home))
+            .try_collect()
+            .await
+            .map_err(failed("list", "the segments"))?;
+        let names = listed.into_iter().map(|meta| meta.location.to_string());
+        Ok(names.collect())
+    }
+
+    /// Removes what was being written of a log when a process ended: files under another name than their
+    /// own.
+    pub(crate) async fn sweep(&self, home: &str) -> Result<usize, FilesError> {
+        let folder = self.folder.join(home);
+        let swept = spawn_blocking(move || unfinished(&folder)).await;
+        let failed = |source| FilesError::Folder {
+            path: self.folder.clone(),
+            source,
+        };
+        match swept {
+            Ok(swept) => swept.map_err(failed),
+            Err(error) => Err(failed(std::io::Error::other(error))),
+        }
+    }
+}
+
+/// The object store adds `#` and a number to the name of a file that is being written.
+fn unfinished(folder: &FilePath) -> std::io::Result<usize> {
+    if !folder.exists() {
+        return Ok(0);
+    }
+    let mut removed = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_unfinished = name
+            .rsplit_once('#')
+            .is_some_and(|(_, number)| number.bytes().all(|byte| byte.is_ascii_digit()));
+        if is_unfinished {
+            std::fs::remove_file(&path)?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+/// The checksum of a file.
+pub(crate) fn sha256_of(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let sum = Sha256::digest(bytes);
+    sum.iter().fold(String::new(), |mut text, byte| {
+        // writing to a text does not fail
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,262 @@
+//! Checks what was archived: that each file is what was written, and holds what its row says.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use sea_orm::{QueryResult, Value};
+use uuid::Uuid;
+
+use super::{Check, Verifier};
+use crate::columnar::Layout;
+use crate::event::{Cell, Event, Instant};
+use crate::kinds::{Identity, Kind, Spec};
+use crate::store::allowance::Allowance;
+use crate::store::error::{Doing, StoreError};
+use crate::store::rows::Columns;
+use crate::store::segments::{Ask, Catalog, Segment};
+use crate::store::sql::Sql;
+
+/// Keys that are looked for together.
+const KEYS: usize = 500;
+
+/// By what an event of a device is known: device, instant, part.
+type Natural = (i64, i64, i64);
+
+impl Verifier<'_> {
+    /// Each file is there, is what was written, and holds what its row says. Those of which that is not
+    /// so are told here and not read any further.
+    pub(super) async fn files(&mut self) -> Result<(), StoreError> {
+        let catalog = self.tables.segments.renew(self.db).await?;
+        let mut done = 0;
+        for segment in catalog.all() {
+            match self.held_by(segment).await {
+                Ok(held) if held == says(segment) => {}
+                Ok(_) => {
+                    let detail = format!("{} does not hold what its row says", segment.path);
+                    self.found(Check::Segments, detail);
+                    self.damaged.insert(segment.id);
+                }
+                Err(error @ (StoreError::Files(_) | StoreError::Columnar(_))) => {
+                    let detail = crate::telemetry::chain(&error).to_string();
+                    self.found(Check::Segments, format!("{}: {detail}", segment.path));
+                    self.damaged.insert(segment.id);
+                }
+                Err(error) => return Err(error),
+            }
+            done += segment.events;
+            self.told("checking segments", done);
+        }
+        Ok(())
+    }
+
+    /// What a segment holds: how many events, and between which ends.
+    async fn held_by(&self, segment: &Segment) -> Result<Held, StoreError> {
+        let segments = &self.tables.segments;
+        segments.bytes_of(segment).await?;
+        let file = segments.file(segment).await?;
+        let slots = [Layout::POSITION, Layout::OCCURRED_AT];
+        let (mut events, mut positions, mut times) = (0, None, None);
+        for group in 0..file.groups() {
+            let table = segments.table((segment, group), &slots).await?;
+            events += i64::try_from(table.len()).unwrap_or(i64::MAX);
+            for row in 0..table.len() {
+                let int = |slot| table.column(slot).and_then(|column| column.int(row));
+                positions = widened(positions, int(Layout::POSITION));
+                times = widened(times, int(Layout::OCCURRED_AT));
+            }
+        }
+        Ok((events, positions, times))
+    }
+
+    /// The segments that can be read, of the list that is held.
+    pub(super) fn readable(&self) -> Catalog {
+        self.tables.segments.catalog().without(&self.damaged)
+    }
+
+    /// Archived events after a position and up to another, with what is amiss of each: whether its id is
+    /// not known, and whether it names what has no key.
+    pub(super) async fn archived(
+        &self,
+        catalog: &Catalog,
+        (kind, low, high): (Kind, i64, i64),
+    ) -> Result<Vec<(Event, bool, bool)>, StoreError> {
+        let spec = kind.spec();
+        let columns = Columns::NONE.with_source().with_subject(spec);
+        let ask = Ask::slice((kind, columns), (low + 1, high));
+        let allowance = Allowance::of(usize::MAX);
+        let events = self.tables.archived((catalog, ask), &allowance).await?;
+        let known = self.known_ids(spec, &events).await?;
+        let amiss = |event: Event| {
+            let keyed = event
+                .fact
+                .event_id
+                .filter(|_| spec.identity == Identity::EventId);
+            let has_no_key = keyed.is_some_and(|id| !known.contains(&(id, event.position.0)));
+            let mut cells = event.fact.cells.iter();
+            let has_no_reference = cells.any(|cell| match cell {
+                Cell::Reference(reference) => self.tables.names.id(reference.key).is_none(),
+                Cell::Null | Cell::Int(_) | Cell::Float(_) | Cell::Text(_) | Cell::Json(_) => false,
+            });
+            (event, has_no_key, has_no_reference)
+        };
+        Ok(events.into_iter().map(amiss).collect())
+    }
+
+    async fn known_ids(
+        &self,
+        spec: &Spec,
+        events: &[Event],
+    ) -> Result<HashSet<(Uuid, i64)>, StoreError> {
+        let doing = "check event ids";
+        let mut known = HashSet::new();
+        if spec.identity != Identity::EventId {
+            return Ok(known);
+        }
+        let ids: Vec<Uuid> = events
+            .iter()
+            .filter_map(|event| event.fact.event_id)
+            .collect();
+        for ids in ids.chunks(KEYS) {
+            let mut sql = Sql::new("SELECT event_id, position FROM event_keys WHERE kind = ");
+            sql.bind(spec.kind.code()).push(" AND event_id IN ");
+            sql.bind_list(ids.iter().map(|id| Value::Uuid(Some(*id))));
+            let read = |row: &QueryResult| {
+                let id: Uuid = row.try_get_by_index(0).doing(doing)?;
+                Ok((id, row.try_get_by_index(1).doing(doing)?))
+            };
+            let rows = self.rows(sql, doing).await?;
+            known.extend(
+                rows.iter()
+                    .map(read)
+                    .collect::<Result<Vec<_>, StoreError>>()?,
+            );
+        }
+        Ok(known)
+    }
+
+    /// The ids and positions of archived events at some positions.
+    pub(super) async fn archived_ids(
+        &self,
+        kind: Kind,
+        positions: Vec<i64>,
+    ) -> Result<HashSet<(Uuid, i64)>, StoreError> {
+        let columns = Columns::NONE.with_source();
+        let ask = Ask::at(&crate::store::joined::anything((kind, columns)), positions);
+        let allowance = Allowance::of(usize::MAX);
+        let catalog = self.readable();
+        let events = self.tables.archived((&catalog, ask), &allowance).await?;
+        let key = |event: Event| Some((event.fact.event_id?, event.position.0));
+        Ok(events.into_iter().filter_map(key).collect())
+    }
+
+    /// What is known by device and time is in one segment, and not in the table as well.
+    pub(super) async fn archived_natural_keys(&mut self) -> Result<(), StoreError> {
+        let catalog = self.readable();
+        let kinds = Kind::all().filter(|k| k.spec().identity == Identity::DeviceAndTime);
+        for kind in kinds {
+            let all = catalog.of(kind);
+            for (index, segment) in all.iter().enumerate() {
+                let keys = self.naturals(segment).await?;
+                let mut seen = HashMap::with_capacity(keys.len());
+                for (key, position) in &keys {
+                    if seen.insert(*key, *position).is_some() {
+                        self.twice(segment, *position);
+                    }
+                }
+                self.not_in_table(segment, &seen).await?;
+                let before = all.get(..index).unwrap_or_default();
+                for other in before.iter().filter(|other| overlap(other, segment)) {
+                    for (key, _) in self.naturals(other).await? {
+                        if let Some(position) = seen.get(&key) {
+                            self.twice(segment, *position);
+                        }
+                    }
+                }
+                self.told(
+                    "checking devices and times of segments",
+                    segment.positions.1,
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn twice(&mut self, segment: &Segment, position: i64) {
+        let detail = format!(
+            "position {position} in {} has a second one of its time",
+            segment.path
+        );
+        self.found(Check::NaturalKeys, detail);
+    }
+
+    async fn naturals(&self, segment: &Segment) -> Result<Vec<(Natural, i64)>, StoreError> {
+        let segments = &self.tables.segments;
+        let spec = segment.kind.spec();
+        let field = |index: Option<usize>| index.map(|index| Layout::FIELDS + index);
+        let (device, part) = (field(spec.device_index()), field(spec.part_index()));
+        let mut slots = vec![Layout::POSITION, Layout::OCCURRED_AT];
+        slots.extend(device.into_iter().chain(part));
+        let file = segments.file(segment).await?;
+        let mut keys = Vec::new();
+        for group in 0..file.groups() {
+            let table = segments.table((segment, group), &slots).await?;
+            for row in 0..table.len() {
+                let int = |slot: Option<usize>| table.column(slot?)?.int(row);
+                let at = int(Some(Layout::OCCURRED_AT)).unwrap_or_default();
+                let key = int(device).map(|device| (device, at, int(part).unwrap_or(0)));
+                keys.extend(key.zip(int(Some(Layout::POSITION))));
+            }
+        }
+        Ok(keys)
+    }
+
+    async fn not_in_table(
+        &mut self,
+        segment: &Segment,
+        archived: &HashMap<Natural, i64>,
+    ) -> Result<(), StoreError> {
+        let spec = segment.kind.spec();
+        let readings: BTreeSet<(i64, i64)> = archived.keys().map(|(d, at, _)| (*d, *at)).collect();
+        let readings: Vec<(i64, Instant)> = readings
+            .into_iter()
+            .map(|(d, at)| (d, Instant(at)))
+            .collect();
+        let (device, part) = (spec.device_index(), spec.part_index());
+        let columns = part.map_or(Columns::NONE, |part| Columns::NONE.with(part));
+        for readings in readings.chunks(KEYS) {
+            let allowance = Allowance::of(usize::MAX);
+            let kind = (segment.kind, columns);
+            let hot = self
+                .tables
+                .together_in_table(kind, (readings, None), &allowance);
+            for event in hot.await? {
+                let int = |index: Option<usize>| event.fact.cells.get(index?)?.int();
+                let at = event.fact.occurred_at.0;
+                let key = int(device).map(|device| (device, at, int(part).unwrap_or(0)));
+                let in_both = key.and_then(|key| archived.get(&key));
+                // what was archived meanwhile is not there twice
+                if let Some(position) = in_both.filter(|p| **p != event.position.0) {
+                    self.twice(segment, *position);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+type Ends = Option<(i64, i64)>;
+type Held = (i64, Ends, Ends);
+
+fn says(segment: &Segment) -> Held {
+    (segment.events, Some(segment.positions), Some(segment.times))
+}
+
+fn widened(ends: Ends, value: Option<i64>) -> Ends {
+    let Some(value) = value else { return ends };
+    let (least, most) = ends.unwrap_or((value, value));
+    Some((least.min(value), most.max(value)))
+}
+
+fn overlap(left: &Arc<Segment>, right: &Segment) -> bool {
+    left.times.0 <= right.times.1 && right.times.0 <= left.times.1
+}

@@ -1,0 +1,235 @@
+//! How long events are kept: the policies, runs, and what a client sees of what was archived, deleted or
+//! erased.
+
+use homepot_analytics::kinds::Kind;
+use serde_json::{Value, json};
+
+use super::app::{TestApp, on_each_database, segments};
+
+const POLICIES: &str = "{ retentionPolicies { kind archiveAfterDays deleteAfterDays \
+    defaultArchiveAfterDays changedAt changedBy segments archivedEvents archivedFrom archivedTo deletedEvents } }";
+const SET: &str = "mutation($input: SetRetentionPolicyInput!) { setRetentionPolicy(input: $input) {
+    policy { kind archiveAfterDays deleteAfterDays changedAt } userErrors { field code } } }";
+const RUN: &str = "mutation($dryRun: Boolean!) { runRetention(dryRun: $dryRun) {
+    isComplete kinds { kind archivedEvents deletedEvents } userErrors { code message } } }";
+
+/// Metrics and activity of an instant.
+fn events(when: &str, user: &str) -> Value {
+    json!([
+        { "deviceMetrics": { "deviceId": "till-1", "cpuPercent": 10, "transactionCount": 5,
+            "occurredAt": when } },
+        { "userActivity": { "userId": user, "sessionId": "s", "activityType": "PAGE_VIEW",
+            "pageUrl": "/", "occurredAt": when } },
+        { "userActivity": { "userId": user, "sessionId": "s", "activityType": "SEARCH_QUERY",
+            "searchQuery": format!("{user}'s"), "occurredAt": when } },
+    ])
+}
+
+async fn set(app: &TestApp, input: Value) -> Value {
+    let mut data = app.data_with(SET, json!({ "input": input })).await;
+    data["setRetentionPolicy"].take()
+}
+
+async fn run(app: &TestApp, dry_run: bool) -> Value {
+    let mut data = app.data_with(RUN, json!({ "dryRun": dry_run })).await;
+    data["runRetention"].take()
+}
+
+/// What a run did with a kind.
+fn of<'a>(run: &'a Value, kind: &str) -> &'a Value {
+    let mut kinds = run["kinds"].as_array().unwrap().iter();
+    kinds.find(|of| of["kind"] == kind).unwrap()
+}
+
+/// Removes what was archived on PostgreSQL.
+fn tidy(app: &TestApp) {
+    if let Some(folder) = segments(app.url()) {
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn policies_are_those_of_the_kinds_until_they_are_set() {
+    on_each_database(async |app| {
+        let data = app.data(POLICIES).await;
+        let policies = data["retentionPolicies"].as_array().unwrap();
+        let archived = Kind::all().filter(|kind| kind.spec().keeping.archives());
+        assert_eq!(policies.len(), archived.count());
+        for policy in policies {
+            assert_eq!(policy["archiveAfterDays"], policy["defaultArchiveAfterDays"]);
+            assert_eq!(policy["deleteAfterDays"], Value::Null);
+            assert_eq!(policy["changedAt"], Value::Null);
+        }
+        let input = json!({ "kind": "deviceMetrics", "archiveAfterDays": 7, "deleteAfterDays": 700 });
+        let done = set(app, input).await;
+        assert_eq!(done["userErrors"], json!([]));
+        assert_eq!(done["policy"]["archiveAfterDays"], 7);
+        assert_eq!(done["policy"]["changedAt"], super::app::NOON);
+        for (input, field) in [
+            (json!({ "kind": "siteRegistration", "archiveAfterDays": 7 }), "kind"),
+            (json!({ "kind": "errorLog", "archiveAfterDays": 0 }), "archiveAfterDays"),
+            (json!({ "kind": "errorLog", "archiveAfterDays": -1 }), "archiveAfterDays"),
+            (json!({ "kind": "errorLog", "archiveAfterDays": 9, "deleteAfterDays": 8 }), "deleteAfterDays"),
+        ] {
+            let refused = set(app, input).await;
+            let errors = json!([{ "field": field, "code": "INVALID" }]);
+            assert_eq!(refused["userErrors"], errors);
+        }
+        let entries = "{ auditLog(filter: { operation: { eq: \"setRetentionPolicy\" } }, order: FIRST_RECORDED_FIRST) {
+            nodes { outcome target } } }";
+        let told = app.data(entries).await;
+        let told = told["auditLog"]["nodes"].as_array().unwrap();
+        assert_eq!(told[0], json!({ "outcome": "DONE", "target": "deviceMetrics" }));
+        assert_eq!(told.len(), 5);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_archived_is_answered_as_before() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.record(events("2025-01-05T10:00:00Z", "ann")).await;
+        app.record(events("2025-01-05T11:00:00Z", "bob")).await;
+        app.record(events("2026-11-23T11:00:00Z", "ann")).await;
+        let queries = [
+            "{ deviceMetrics { totalCount nodes { position occurredAt cpuPercent device { deviceId } } } }",
+            "{ device(deviceId: \"till-1\") { deviceMetrics(first: 5) { totalCount nodes { position } } } }",
+            "{ userActivity(filter: { userId: { eq: \"ann\" } }) { totalCount nodes { position searchQuery } } }",
+            "{ events(filter: { siteId: { eq: \"harbour\" } }) { totalCount nodes { position kind } } }",
+            "{ topPages(from: \"2025-01-01T00:00:00Z\", to: \"2025-02-01T00:00:00Z\") { nodes { pageUrl views users } } }",
+            "{ topSearches(from: \"2025-01-01T00:00:00Z\", to: \"2025-02-01T00:00:00Z\") { nodes { query searches } } }",
+            "{ activityByUser(from: \"2025-01-01T00:00:00Z\", to: \"2025-02-01T00:00:00Z\") { nodes { userId events } } }",
+        ];
+        let mut before = Vec::new();
+        for query in queries {
+            before.push(app.data(query).await);
+        }
+        app.settle().await;
+        let planned = run(app, true).await;
+        assert_eq!(of(&planned, "deviceMetrics")["archivedEvents"], "2");
+        assert_eq!(planned["isComplete"], false);
+        let done = run(app, false).await;
+        assert_eq!(done["userErrors"], json!([]));
+        assert_eq!(of(&done, "deviceMetrics")["archivedEvents"], "2");
+        assert_eq!(of(&done, "userActivity")["archivedEvents"], "4");
+        assert_eq!(done["isComplete"], true);
+        assert_eq!(run(app, true).await["isComplete"], true);
+        for (query, before) in queries.iter().zip(before) {
+            assert_eq!(app.data(query).await, before, "{query}");
+        }
+        let data = app.data(POLICIES).await;
+        let policies = data["retentionPolicies"].as_array().unwrap();
+        let metrics = policies.iter().find(|p| p["kind"] == "deviceMetrics").unwrap();
+        assert_eq!(metrics["segments"], 1);
+        assert_eq!(metrics["archivedFrom"], "2025-01-05T10:00:00Z");
+        assert_eq!(metrics["archivedTo"], "2025-01-05T11:00:00Z");
+        tidy(app);
+    })
+    .await;
+}
+
+/// A counter that comes late has its day read again, of which all else is archived by then.
+#[tokio::test]
+async fn a_late_event_is_summed_up_with_the_archived_ones_of_its_day() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let reading = |hour: i64, count: i64| {
+            json!([{ "deviceMetrics": { "deviceId": "till-1", "transactionCount": count,
+                "occurredAt": format!("2025-01-05T{hour:02}:00:00Z") } }])
+        };
+        app.record(reading(10, 10)).await;
+        app.record(reading(14, 50)).await;
+        app.settle().await;
+        assert_eq!(
+            of(&run(app, false).await, "deviceMetrics")["archivedEvents"],
+            "2"
+        );
+        app.record(reading(12, 30)).await;
+        let store = app.app().ingest.store();
+        let all = homepot_analytics::projections::all();
+        let verified = store.verify(&all, &|_| {}).await.unwrap();
+        assert_eq!(verified.findings, []);
+        tidy(app);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_cursor_from_before_what_was_deleted_is_expired() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let before = app.head().await;
+        app.record(events("2025-01-05T10:00:00Z", "ann")).await;
+        let after = app.head().await;
+        set(
+            app,
+            json!({ "kind": "deviceMetrics", "deleteAfterDays": 100 }),
+        )
+        .await;
+        let done = run(app, false).await;
+        assert_eq!(of(&done, "deviceMetrics")["deletedEvents"], "1");
+        let mut socket = app.socket().await;
+        let metrics = "subscription($after: String) { deviceMetrics(after: $after) { position } }";
+        let id = socket.subscribe(metrics, json!({ "after": before })).await;
+        let told = socket.next(&id).await.unwrap();
+        assert_eq!(
+            told["errors"][0]["extensions"]["code"], "CURSOR_EXPIRED",
+            "{told}"
+        );
+        // of other kinds nothing was deleted, and after it nothing is missing
+        let activity =
+            "subscription($after: String) { userActivity(after: $after) { activityType } }";
+        let id = socket.subscribe(activity, json!({ "after": before })).await;
+        assert_eq!(
+            socket.data(&id).await["userActivity"]["activityType"],
+            "PAGE_VIEW"
+        );
+        let id = socket.subscribe(metrics, json!({ "after": after })).await;
+        app.record(events("2026-11-23T11:00:00Z", "ann")).await;
+        assert!(socket.data(&id).await["deviceMetrics"]["position"].is_string());
+        tidy(app);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_person_is_erased_and_the_audit_does_not_say_who() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.record(events("2025-01-05T10:00:00Z", "ann@shop.example"))
+            .await;
+        app.record(events("2026-11-23T11:00:00Z", "ann@shop.example"))
+            .await;
+        app.settle().await;
+        run(app, false).await;
+        let erase = "mutation($id: ID!) { erasePerson(userId: $id) {
+            events segments userErrors { field code } } }";
+        let done = app
+            .data_with(erase, json!({ "id": "ann@shop.example" }))
+            .await;
+        let expected = json!({ "events": "4", "segments": 1, "userErrors": [] });
+        assert_eq!(done["erasePerson"], expected);
+        let data = app
+            .data("{ userActivity { nodes { userId sessionId searchQuery pageUrl extra } } }")
+            .await;
+        for node in data["userActivity"]["nodes"].as_array().unwrap() {
+            assert_eq!(node["userId"], Value::Null);
+            assert_eq!(node["sessionId"], Value::Null);
+            assert_eq!(node["searchQuery"], Value::Null);
+            assert_eq!(node["extra"], json!({ "erased": true }));
+        }
+        let entries = app
+            .data("{ auditLog(first: 100) { nodes { operation target reason } } }")
+            .await;
+        let text = entries.to_string();
+        assert!(text.contains("erasePerson") && !text.contains("ann@shop.example"));
+        let refused = app.data_with(erase, json!({ "id": "" })).await;
+        assert_eq!(
+            refused["erasePerson"]["userErrors"],
+            json!([{ "field": "userId", "code": "INVALID" }])
+        );
+        tidy(app);
+    })
+    .await;
+}

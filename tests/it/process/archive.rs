@@ -1,0 +1,171 @@
+//! Archives that are killed: each event stays in one place, and whoever asks is answered as before.
+
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use serde_json::{Value, json};
+
+use super::api::{Api, RECORD};
+use super::database::Database;
+use super::kill::{rounds, seed};
+use super::program::{DEADLINE, Program};
+use super::unusable::SmallDisk;
+
+/// Events of each kind that are recorded before each round.
+const EVENTS: usize = 200;
+
+/// What is known to be recorded, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    metrics: usize,
+    errors: usize,
+}
+
+async fn register(api: &Api, address: &str) {
+    let events = json!([
+        { "siteRegistration": { "siteId": "s", "name": "S" } },
+        { "deviceRegistration": { "deviceId": "d", "siteId": "s", "deviceType": "POS_TERMINAL" } },
+    ]);
+    record(api, address, &events).await;
+}
+
+async fn record(api: &Api, address: &str, events: &Value) {
+    let input = json!({ "input": { "events": events } });
+    let answer = api.data(address, RECORD, input).await;
+    let outcomes = answer["recordEvents"]["outcomes"].as_array().unwrap();
+    assert!(
+        outcomes.iter().all(|o| o["status"] == "RECORDED"),
+        "{answer}"
+    );
+}
+
+/// Records events of a round, which happened more than two years ago.
+async fn record_round(api: &Api, address: &str, round: usize) {
+    let at = |ordinal: usize| {
+        let second = round * EVENTS + ordinal;
+        let (minute, second) = (second / 60, second % 60);
+        format!(
+            "2024-01-01T{:02}:{:02}:{second:02}Z",
+            minute / 60,
+            minute % 60
+        )
+    };
+    let metrics = (0..EVENTS).map(|ordinal| {
+        json!({ "deviceMetrics": { "deviceId": "d", "cpuPercent": 5, "occurredAt": at(ordinal) } })
+    });
+    record(api, address, &metrics.collect()).await;
+    let errors = (0..EVENTS).map(|ordinal| {
+        json!({ "errorLog": { "category": "API", "severity": "ERROR",
+            "errorMessage": format!("{round}/{ordinal}"), "occurredAt": at(ordinal) } })
+    });
+    record(api, address, &errors.collect()).await;
+}
+
+async fn counted(api: &Api, address: &str) -> Counts {
+    let query = "{ deviceMetrics { totalCount } errorLogs(filter: { category: { eq: API } }) { totalCount } }";
+    let data = api.data(address, query, json!({})).await;
+    let count = |field: &str| data[field]["totalCount"].as_str().unwrap().parse().unwrap();
+    Counts {
+        metrics: count("deviceMetrics"),
+        errors: count("errorLogs"),
+    }
+}
+
+/// Waits until all that is recorded is folded: what is not is not archived.
+async fn folded(api: &Api, address: &str) {
+    let until = std::time::Instant::now() + DEADLINE;
+    loop {
+        let query = "{ storeHealth { projectionLagEvents } }";
+        let data = api.data(address, query, json!({})).await;
+        if data["storeHealth"]["projectionLagEvents"] == "0" {
+            return;
+        }
+        assert!(std::time::Instant::now() < until, "{data}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn archives_that_are_killed(database: Database) {
+    let seed = seed();
+    println!("seed {seed}: repeat it with HOMEPOT_TEST_SEED={seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let (_server, address) = database.serve();
+    let api = Api::new();
+    register(&api, &address).await;
+    let (rounds, mut expected, mut ended) = (rounds(), Counts::default(), 0);
+    for round in 0..usize::try_from(rounds).unwrap() {
+        record_round(&api, &address, round).await;
+        expected.metrics += EVENTS;
+        expected.errors += EVENTS;
+        let mut archive = database.start(&["retention", "run"]);
+        let killed_after = Duration::from_millis(rng.random_range(0..1_500));
+        tokio::time::sleep(killed_after).await;
+        ended += i32::from(!archive.runs());
+        archive.kill();
+        // of a server that did not do it
+        assert_eq!(counted(&api, &address).await, expected, "round {round}");
+        database.verify();
+    }
+    println!("{ended} of {rounds} archives had ended");
+    folded(&api, &address).await;
+    let archive = database.run(&["retention", "run"]);
+    assert!(archive.status.success(), "{archive:?}");
+    assert_eq!(counted(&api, &address).await, expected);
+    let segments = database
+        .rows("SELECT sum(events), sum(bytes) FROM segments")
+        .await;
+    let archived = usize::try_from(segments[0].0).unwrap();
+    assert_eq!(archived, expected.metrics + expected.errors);
+    let log = api.log(&address, None, "").await;
+    let positions = log.iter().map(|event| event["position"].as_str().unwrap());
+    assert!(positions.eq((1..=log.len()).map(|position| position.to_string())));
+    database.verify();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_event_is_in_one_place_when_archives_are_killed_on_sqlite() {
+    archives_that_are_killed(Database::sqlite()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_event_is_in_one_place_when_archives_are_killed_on_postgresql() {
+    if let Some(database) = Database::postgres() {
+        archives_that_are_killed(database).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_keeps_events_in_their_tables_and_is_told() {
+    let database = Database::sqlite();
+    let Some(disk) = SmallDisk::mount(database.folder(), 1) else {
+        return;
+    };
+    let (_server, address) = database.serve();
+    let api = Api::new();
+    register(&api, &address).await;
+    record_round(&api, &address, 0).await;
+    let filler = super::full_disk::fill(&disk.folder);
+    let segments = disk.folder.display().to_string();
+    let arguments = [
+        "retention",
+        "run",
+        "--database",
+        &database.url,
+        "--segments",
+        &segments,
+    ];
+    Program::run(database.folder(), &arguments).refused(&["No space left on device"]);
+    let expected = Counts {
+        metrics: EVENTS,
+        errors: EVENTS,
+    };
+    assert_eq!(counted(&api, &address).await, expected);
+    database.verify();
+    std::fs::remove_file(filler).unwrap();
+    // the next one goes on, where there is room
+    let archive = database.run(&["retention", "run"]);
+    assert!(archive.status.success(), "{archive:?}");
+    assert_eq!(counted(&api, &address).await, expected);
+    database.verify();
+}

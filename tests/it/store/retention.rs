@@ -1,0 +1,289 @@
+//! Events are deleted for good when they are old enough, and what is personal when somebody is to be
+//! forgotten; what is left is sound.
+
+use homepot_analytics::event::{Cell, Event, Position};
+use homepot_analytics::kinds::{Filter, Identity, Kind, Operand, Operator};
+use homepot_analytics::projections::{self, Runner};
+use homepot_analytics::retention::{self, RetentionError};
+use homepot_analytics::store::{Outcome, PageQuery};
+
+use super::filters::{all_of, filled};
+use super::segments::{CUTS, archivable, archive, files};
+use crate::support::{Database, TestLog, at, contract, event, samples};
+
+contract![
+    what_is_deleted_is_gone_and_the_rest_is_sound,
+    a_run_archives_and_deletes_by_the_policies,
+    a_policy_has_bounds,
+    a_partition_of_which_all_is_archived_is_dropped_and_made_again,
+    nothing_is_archived_that_a_projection_has_not_folded,
+    a_person_is_erased_from_tables_and_segments,
+];
+
+async fn findings(log: &TestLog) -> Vec<String> {
+    let verified = log.verify(&projections::all(), &|_| {}).await.unwrap();
+    let found = verified.findings.into_iter().map(|finding| finding.detail);
+    found.collect()
+}
+
+async fn what_is_deleted_is_gone_and_the_rest_is_sound(database: Database) {
+    let (log, events) = filled(&database).await;
+    archive(&log).await;
+    let before = at(CUTS[1]);
+    let mut last = Position::START;
+    for kind in archivable() {
+        let gone = |event: &&Event| event.fact.kind == kind && event.fact.occurred_at < before;
+        let gone: Vec<&Event> = events.iter().filter(gone).collect();
+        let mut deleted = 0;
+        while let Some(events) = log.drop_segment(kind, before).await.unwrap() {
+            deleted += events;
+        }
+        assert_eq!(usize::try_from(deleted), Ok(gone.len()));
+        let page = log.page(&all_of(kind), &log.allowance()).await.unwrap();
+        let left = events.iter().filter(|event| event.fact.kind == kind);
+        assert!(page.iter().eq(left.filter(|event| !gone.contains(event))));
+        let floor = gone.iter().map(|event| event.position).max().unwrap();
+        assert_eq!(log.deleted_upto(Some(&[kind])).await.unwrap(), floor);
+        last = last.max(floor);
+        let event = log.event(floor).await.unwrap();
+        assert_eq!(event, None);
+    }
+    assert_eq!(log.deleted_upto(None).await.unwrap(), last);
+    assert_eq!(log.deleted_upto(Some(&[])).await.unwrap(), Position::START);
+    assert_eq!(findings(&log).await, Vec::<String>::new());
+    // what is deleted is not what was lost
+    database.execute("DELETE FROM error_logs").await;
+    assert_ne!(findings(&log).await, Vec::<String>::new());
+    log.close().await;
+}
+
+/// Folds all that is recorded, as a server does.
+async fn fold(log: &TestLog) {
+    let runner = Runner::new(log.handle(), projections::following());
+    runner.follow(Some(log.head())).await.unwrap();
+}
+
+async fn a_run_archives_and_deletes_by_the_policies(database: Database) {
+    let (log, events) = filled(&database).await;
+    fold(&log).await;
+    let hour = std::time::Duration::from_hours(1);
+    // the clock is at the 23rd of November, the samples are of the last night of January
+    for kind in archivable() {
+        retention::set(&log, kind, (Some(1_000), None), "test")
+            .await
+            .unwrap();
+    }
+    let idle = retention::run(&log, hour).await.unwrap();
+    assert!(idle.is_complete && idle.kinds.iter().all(|done| done.segments == 0));
+    for kind in archivable() {
+        retention::set(&log, kind, (Some(200), Some(295)), "test")
+            .await
+            .unwrap();
+    }
+    let planned = retention::planned(&log).await.unwrap();
+    let run = retention::run(&log, hour).await.unwrap();
+    assert!(run.is_complete);
+    for (done, (kind, waiting)) in run.kinds.iter().zip(planned) {
+        let of_kind: Vec<&Event> = events.iter().filter(|e| e.fact.kind == kind).collect();
+        let all = i64::try_from(of_kind.len()).unwrap();
+        // 295 days before the 23rd of November began with the first of February
+        let january = of_kind
+            .iter()
+            .filter(|e| e.fact.occurred_at < at("2026-02-01T00:00:00Z"));
+        let january = i64::try_from(january.count()).unwrap();
+        assert_eq!((done.kind, done.archived_events), (kind, all));
+        assert_eq!(
+            (waiting.archive_events, waiting.delete_events),
+            (all, january)
+        );
+        // a segment is deleted when all of it is old enough
+        assert_eq!(done.deleted_events, 0);
+    }
+    assert_eq!(findings(&log).await, Vec::<String>::new());
+    for kind in archivable() {
+        retention::set(&log, kind, (None, Some(200)), "test")
+            .await
+            .unwrap();
+    }
+    let run = retention::run(&log, hour).await.unwrap();
+    for done in run.kinds {
+        let of_kind = events.iter().filter(|e| e.fact.kind == done.kind);
+        assert_eq!(usize::try_from(done.deleted_events), Ok(of_kind.count()));
+        assert_eq!(log.count(&all_of(done.kind)).await.unwrap(), 0);
+    }
+    assert_eq!(files(&database), Vec::<std::path::PathBuf>::new());
+    assert_eq!(findings(&log).await, Vec::<String>::new());
+    log.close().await;
+}
+
+async fn a_policy_has_bounds(database: Database) {
+    let log = database.open().await;
+    let kind = Kind::DeviceMetrics;
+    for (days, refused) in [
+        ((Some(0), None), "Days"),
+        ((None, Some(36_526)), "Days"),
+        ((Some(10), Some(9)), "DeletedFirst"),
+    ] {
+        let error = retention::set(&log, kind, days, "test").await.unwrap_err();
+        assert_eq!(format!("{error:?}"), refused);
+    }
+    for kind in Kind::all().filter(|kind| !kind.spec().keeping.archives()) {
+        let set = retention::set(&log, kind, (Some(10), None), "test").await;
+        assert!(matches!(set, Err(RetentionError::KeptHere)));
+    }
+    let policies = retention::policies(&log).await.unwrap();
+    assert!(policies.iter().all(|policy| policy.changed.is_none()));
+    retention::set(&log, kind, (Some(10), Some(10)), "test")
+        .await
+        .unwrap();
+    let policies = retention::policies(&log).await.unwrap();
+    let policy = policies.iter().find(|policy| policy.kind == kind).unwrap();
+    assert_eq!(
+        (policy.archive_after_days, policy.delete_after_days),
+        (Some(10), Some(10))
+    );
+    let changed = policy.changed.as_ref().unwrap();
+    assert_eq!((changed.0, changed.1.as_str()), (log.clock.now(), "test"));
+    log.close().await;
+}
+
+async fn nothing_is_archived_that_a_projection_has_not_folded(database: Database) {
+    let (log, _) = filled(&database).await;
+    for kind in archivable() {
+        retention::set(&log, kind, (Some(1), None), "test")
+            .await
+            .unwrap();
+    }
+    let hour = std::time::Duration::from_hours(1);
+    let run = retention::run(&log, hour).await.unwrap();
+    assert!(run.kinds.iter().all(|done| done.archived_events == 0));
+    fold(&log).await;
+    let run = retention::run(&log, hour).await.unwrap();
+    assert!(run.kinds.iter().all(|done| done.archived_events > 0));
+    log.close().await;
+}
+
+/// Only PostgreSQL has partitions.
+async fn a_partition_of_which_all_is_archived_is_dropped_and_made_again(database: Database) {
+    let (log, events) = filled(&database).await;
+    let other = database.open().await;
+    let partitions =
+        "SELECT count(*) FROM pg_inherits WHERE inhparent = 'device_metrics'::regclass";
+    let kind = Kind::DeviceMetrics;
+    let february = at("2026-02-01T00:00:00Z");
+    log.archive(kind, february, log.head()).await.unwrap();
+    let dropped = log.drop_empty_partitions(kind, february).await.unwrap();
+    if database.is_sqlite() {
+        assert_eq!(dropped, 0);
+    } else {
+        // January is archived; of February there is something left
+        assert_eq!((dropped, database.number(partitions).await), (1, 1));
+        assert_eq!(
+            log.drop_empty_partitions(kind, at("2026-03-01T00:00:00Z"))
+                .await
+                .unwrap(),
+            0
+        );
+    }
+    // nodes that still count on it record what happened then all the same
+    for (second, store) in [(1, log.handle()), (2, other.handle())] {
+        let wire = serde_json::json!({"deviceMetrics": {"deviceId": "d1", "cpuPercent": 1,
+            "occurredAt": format!("2026-01-15T00:00:0{second}Z")}});
+        let appended = store
+            .append(crate::support::request(vec![event(&wire)]))
+            .await;
+        let outcomes = appended.unwrap().outcomes;
+        assert!(
+            matches!(outcomes[..], [Outcome::Recorded(_)]),
+            "{outcomes:?}"
+        );
+    }
+    let of_kind = events
+        .iter()
+        .filter(|event| event.fact.kind == kind)
+        .count();
+    let count = log.count(&all_of(kind)).await.unwrap();
+    assert_eq!(usize::try_from(count), Ok(of_kind + 2));
+    assert_eq!(findings(&log).await, Vec::<String>::new());
+    other.close().await;
+    log.close().await;
+}
+
+/// What a person did, old and new.
+fn of_person(person: &str, key: u128) -> Vec<homepot_analytics::event::NewEvent> {
+    let mut events = Vec::new();
+    for (ordinal, when) in ["2026-01-31T23:59:52Z", "2026-11-22T10:00:00Z"]
+        .into_iter()
+        .enumerate()
+    {
+        for wire in [
+            serde_json::json!({"userActivity": {"userId": person, "sessionId": format!("of {person}"),
+                "activityType": "SEARCH_QUERY", "searchQuery": format!("where is {person}"),
+                "occurredAt": when, "extra": {"name": person}}}),
+            serde_json::json!({"errorLog": {"userId": person, "category": "API", "severity": "ERROR",
+                "errorMessage": format!("{person} is not known"), "occurredAt": when}}),
+        ] {
+            let mut new = event(&wire);
+            let ordinal = u128::try_from(10 * ordinal + events.len()).unwrap();
+            new.fact.event_id = Some(crate::support::uuid(key + ordinal));
+            events.push(new);
+        }
+    }
+    events
+}
+
+async fn a_person_is_erased_from_tables_and_segments(database: Database) {
+    let (log, _) = filled(&database).await;
+    let (one, other) = (
+        of_person("one@shop.example", 1_000),
+        of_person("other", 2_000),
+    );
+    let first = log.record(one.clone()).await;
+    log.record(other.clone()).await;
+    archive(&log).await;
+    let before = files(&database);
+    let erased = retention::erase_person(&log, "one@shop.example", "test")
+        .await
+        .unwrap();
+    assert_eq!((erased.events, erased.segments), (4, 2));
+    for kind in [Kind::UserActivity, Kind::ErrorLog] {
+        let index = kind.spec().index_of("userId").unwrap();
+        let by = |person: &str| PageQuery {
+            filter: Filter::Is(
+                Operand::Field(index),
+                Operator::In(vec![Cell::from(person)]),
+            ),
+            ..all_of(kind)
+        };
+        assert_eq!(log.count(&by("one@shop.example")).await.unwrap(), 0);
+        assert_eq!(log.count(&by("other")).await.unwrap(), 2);
+        let page = log.page(&all_of(kind), &log.allowance()).await.unwrap();
+        let named = |event: &Event| format!("{:?}", event.fact).contains("one@shop.example");
+        assert!(!page.iter().any(named));
+    }
+    // the old files are gone, and only those two
+    let after = files(&database);
+    let gone = before.iter().filter(|file| !after.contains(file));
+    assert_eq!((gone.count(), after.len()), (2, before.len()));
+    assert_eq!(findings(&log).await, Vec::<String>::new());
+    // what is repeated is a duplicate all the same
+    let positions = first.iter().map(|outcome| match outcome {
+        Outcome::Recorded(position) => Outcome::Duplicate(*position),
+        outcome => panic!("{outcome:?}"),
+    });
+    let again = log.record(one).await;
+    assert_eq!(again, positions.collect::<Vec<_>>());
+    assert_eq!(database.number("SELECT events FROM erasures").await, 4);
+    let none = retention::erase_person(&log, "", "test").await;
+    assert!(matches!(none, Err(RetentionError::Person)));
+    log.close().await;
+}
+
+/// Samples of all kinds have keys of either sort, so that what the tests above say is said of both.
+#[test]
+fn archived_kinds_are_known_by_id_and_by_device_and_time() {
+    let identities: Vec<Identity> = archivable().map(|kind| kind.spec().identity).collect();
+    assert!(identities.contains(&Identity::EventId));
+    assert!(identities.contains(&Identity::DeviceAndTime));
+    assert!(archivable().all(|kind| !samples(kind, 1, 1).is_empty()));
+}
