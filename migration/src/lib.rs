@@ -22,6 +22,7 @@ mod m0012_device_stays;
 mod m0013_email_recipients;
 mod m0014_job_failures;
 mod m0015_rollups;
+mod m0017_nodes;
 mod tables;
 
 /// All migrations, in the order in which they run.
@@ -44,6 +45,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0013_email_recipients::Migration),
             Box::new(m0014_job_failures::Migration),
             Box::new(m0015_rollups::Migration),
+            Box::new(m0017_nodes::Migration),
         ]
     }
 }

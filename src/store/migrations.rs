@@ -6,7 +6,8 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr};
 
 use super::commit::begin;
 use super::error::cause_of;
-use super::open::{APPLICATION_ID, Connections, Location, OpenError, connect};
+use super::location::Location;
+use super::open::{APPLICATION_ID, Connections, OpenError, connect};
 use super::sql::Sql;
 
 /// Serialises those who migrate (an arbitrary number of our own).

@@ -6,6 +6,7 @@
 //! `tail`). Positions are 1, 2, 3 … without a hole, so a reader proves by arithmetic that it has
 //! seen everything.
 
+mod ahead;
 mod allowance;
 mod append;
 mod backup;
@@ -15,10 +16,12 @@ mod duplicates;
 mod error;
 mod faults;
 mod feed;
+mod fence;
 mod fold;
 mod identity;
 mod insert;
 mod lists;
+mod location;
 mod lookup;
 mod mending;
 mod metrics;
@@ -32,8 +35,10 @@ mod placing;
 mod read;
 mod readers;
 mod reading;
+mod replica;
 mod reset;
 mod ring;
+mod roster;
 mod rows;
 mod scratch;
 mod script;
@@ -62,16 +67,19 @@ pub use backup::{BackedUp, BackupError, Restored, backup, restore};
 pub use claim::{Claim, ClaimError};
 pub use error::{Cause, StoreError};
 pub use faults::{Failing, Fault, Faults};
+pub use fence::Fence;
 pub use fold::{Fold, Guard};
 pub use identity::Identity;
+pub use location::Location;
 pub use metrics::Metrics;
 pub use migrations::{migrate_at as migrate, missing_at as missing_migrations};
 pub use names::{EntityType, Names};
-pub use open::{Location, OpenError};
+pub use open::OpenError;
 pub(crate) use options::{COMMIT_BYTES_MAX, commit_events_max};
 pub use options::{EVENTS_MAX, Limits, Options, REGISTRATIONS_MAX};
 pub use read::{Order, PageQuery, Place, Scope};
 pub use reset::{ResetError, reset};
+pub use roster::Peer;
 pub use rows::Columns;
 pub use slice::Slice;
 pub use standing::Standing;
@@ -82,6 +90,7 @@ pub(crate) use error::Doing;
 pub(crate) use feed::head_of;
 pub(crate) use lists::{List, is_among};
 pub(crate) use mending::Differing;
+pub(crate) use roster::{Card, Had, Roster};
 pub(crate) use scratch::{Scratch, fold_in};
 pub(crate) use sql::{Sql, group_sizes, value_in, value_in_text};
 
@@ -94,6 +103,7 @@ use options::READERS_BYTES_MAX;
 use partitions::Partitions;
 use read::Tables;
 use readers::Readers;
+use replica::Replica;
 use ring::Ring;
 use slice::Extent;
 use standing::Seen;
@@ -104,6 +114,10 @@ use writer::{Job, Pending, Statements, Writer};
 #[derive(Clone, Debug)]
 pub struct Store {
     shared: Arc<Shared>,
+    /// What what is written through this handle has to pass.
+    fence: Option<Fence>,
+    /// Whether this handle reads from the replica.
+    reads_replica: bool,
 }
 
 #[derive(Debug)]
@@ -113,6 +127,7 @@ struct Shared {
     limits: Limits,
     names: Arc<Names>,
     tables: Tables,
+    replica: Option<Replica>,
     room: Room,
     ring: Arc<Ring>,
     appends: mpsc::Sender<Pending>,
@@ -173,6 +188,7 @@ impl Store {
         let feeding = connections.readers.clone();
         metrics.count_reads(connections.readers.once_mut());
         let tables = Tables::new(connections.readers.clone(), Arc::clone(&names));
+        let replica = Replica::of(&options.location, &connections.readers, &names)?;
         let (appends, append_queue) = mpsc::channel(limits.queue_events_max);
         let (jobs, job_queue) = mpsc::channel(64);
         let committer = Committer {
@@ -192,6 +208,7 @@ impl Store {
             limits,
             names,
             tables,
+            replica,
             room: Room::new(READERS_BYTES_MAX),
             ring,
             appends,
@@ -205,6 +222,8 @@ impl Store {
         };
         let store = Self {
             shared: Arc::new(shared),
+            fence: None,
+            reads_replica: false,
         };
         let tasks = store.start(committer, feeding, (append_queue, job_queue));
         Ok((store, tasks))
@@ -257,6 +276,8 @@ impl Store {
             held_over: None,
         };
         tasks.writer.spawn(writer.run(tasks.stop_writing.clone()));
+        let following = self.clone().follow_replica(tasks.stop_feeding.clone());
+        tasks.others.spawn(following);
         let telling = (Arc::clone(&shared.faults), shared.clock.clone());
         tasks
             .others
@@ -323,6 +344,7 @@ impl Store {
         let pending = Pending {
             request,
             bytes,
+            fence: self.fence.clone(),
             answer,
             place,
         };
@@ -345,7 +367,15 @@ impl Store {
             + Send
             + 'static,
     {
-        let statements: Statements = Box::new(statements);
+        let statements: Statements = match self.fence.clone() {
+            None => Box::new(statements),
+            Some(fence) => Box::new(move |tx| {
+                Box::pin(async move {
+                    fence.check(tx).await?;
+                    statements(tx).await
+                })
+            }),
+        };
         if self.backend() != DbBackend::Sqlite {
             return commit::transact(&self.shared.connections.writer, statements).await;
         }
@@ -435,11 +465,6 @@ impl Store {
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.shared.clock
-    }
-
-    /// Connections for reading state.
-    pub(crate) fn readers(&self) -> &Readers {
-        &self.shared.connections.readers
     }
 
     /// Events that wait to be appended.

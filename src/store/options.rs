@@ -6,7 +6,7 @@ use std::time::Duration;
 use sea_orm::DbBackend;
 
 use super::fold::Fold;
-use super::open::Location;
+use super::location::Location;
 use crate::clock::Clock;
 
 /// Events at most in a request.

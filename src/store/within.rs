@@ -48,7 +48,8 @@ pub(super) fn postgres(options: PgConnectOptions, within: Option<Duration>) -> P
 mod tests {
     use sea_orm::ConnectionTrait as _;
 
-    use super::super::open::{Location, connect};
+    use super::super::location::Location;
+    use super::super::open::connect;
     use super::*;
 
     /// Counts for longer than anybody waits.
@@ -64,6 +65,7 @@ mod tests {
             readers_max: 1,
             reads_within: Some(WITHIN),
             create: true,
+            ..Location::default()
         };
         let readers = connect(&location).await.unwrap().readers;
         for _ in 0..2 {

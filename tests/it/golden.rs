@@ -37,6 +37,7 @@ fn at(file: &Path) -> Location {
         readers_max: 2,
         reads_within: None,
         create: true,
+        ..Location::default()
     }
 }
 

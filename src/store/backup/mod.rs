@@ -31,8 +31,9 @@ pub use restore::{Restored, restore};
 
 use super::error::{Doing, StoreError};
 use super::identity::read_identity;
+use super::location::Location;
 use super::migrations;
-use super::open::{self, Location, OpenError};
+use super::open::{self, OpenError};
 use super::sql::Sql;
 use super::verify::{OnProgress, Progress};
 use super::{Store, feed};

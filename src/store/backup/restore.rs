@@ -18,8 +18,9 @@ use crate::store::Identity;
 use crate::store::commit::begin;
 use crate::store::error::{Doing, StoreError};
 use crate::store::insert::{self, Form};
+use crate::store::location::Location;
 use crate::store::migrations;
-use crate::store::open::{self, Connections, Location};
+use crate::store::open::{self, Connections};
 use crate::store::partitions::Partitions;
 use crate::store::sql::Sql;
 

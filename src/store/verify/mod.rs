@@ -16,8 +16,9 @@ use sea_orm::{ConnectionTrait, DbBackend};
 
 use super::error::{Doing, StoreError};
 use super::fold::Fold;
+use super::location::Location;
 use super::migrations;
-use super::open::{self, Connections, Location, OpenError};
+use super::open::{self, Connections, OpenError};
 use super::readers::Readers;
 use super::sql::Sql;
 use super::{Store, feed};

@@ -66,6 +66,7 @@ pub(super) fn location(url: &str) -> Location {
         readers_max: 4,
         reads_within: None,
         create: true,
+        ..Location::default()
     }
 }
 
@@ -95,6 +96,7 @@ fn beginning(access: Access, url: &str, clock: Clock) -> Start {
         access,
         location: location(url),
         listen: "127.0.0.1:0".parse().unwrap(),
+        name: "test".to_owned(),
         documents: homepot_analytics::http::Documents::default(),
         tokens: homepot_analytics::identity::TokenArgs::default(),
         edge: homepot_analytics::http::EdgeArgs::default(),

@@ -117,6 +117,7 @@ impl Database {
             readers_max: 4,
             reads_within: None,
             create: true,
+            ..Location::default()
         }
     }
 
