@@ -74,9 +74,10 @@ async fn main() -> anyhow::Result<()> {
             readers_max: 8,
             reads_within: None,
             create: true,
-            segments: None,
+            ..Location::default()
         },
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        name: "bench".to_owned(),
         documents: homepot_analytics::http::Documents::default(),
         keyring: homepot_analytics::configuration::Keyring::default(),
         tls: None,

@@ -57,7 +57,7 @@ impl Log {
             readers_max: 4,
             reads_within: None,
             create: true,
-            segments: None,
+            ..Location::default()
         };
         let (store, tasks) = app::open(location, &LimitArgs::default(), Clock::system()).await?;
         let (runner, stop) = (TaskTracker::new(), CancellationToken::new());

@@ -9,25 +9,25 @@ use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::alerts::Watcher;
 use crate::clock::Clock;
 use crate::config::LimitArgs;
-use crate::configuration::{Arrivals, Evidence, Keyring};
-use crate::event::Position;
+use crate::configuration::Keyring;
+use crate::event::{NewEvent, Position};
 use crate::graphql::{self, Api};
-use crate::health::Health;
 use crate::http::{self, EdgeArgs, Hosts, Monitor, Peers, Web};
 use crate::identity::{Authority, Denials, Keys, Spending, TokenArgs, Tokens, TokensError};
 use crate::ingest::{Background, Ingest, RequestLog, Strangers, record_faults};
-use crate::jobs::{Deliveries, Orchestrator};
+use crate::jobs::Deliveries;
+use crate::nodes::Node;
 use crate::projections::{self, Runner};
-use crate::retention::Keeper;
 use crate::store::{Location, OpenError, Options, Store, StoreError, Tasks};
 use crate::telemetry::chain;
-use crate::webhooks::{Mailer, Outbox, Reachable, WebhookArgs};
+use crate::webhooks::{Mailer, Reachable, WebhookArgs};
+use crate::works::Works;
 
 /// How long a server that stops may take to append what it has accepted: longer than the writer
 /// waits for a lock. After it, a database that does not answer holds the stop up no more.
@@ -118,6 +118,8 @@ pub struct Start {
     pub location: Location,
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// What people call this server among those that share the log.
+    pub name: String,
     /// Whether everybody is let in, as on a machine of one's own.
     pub access: Access,
     /// The keys by which secret parameters are sealed.
@@ -204,6 +206,7 @@ impl App {
         let request_within = Duration::from_secs(u64::from(start.limits.request_seconds_max));
         let location = Location {
             readers_max: start.limits.readers_max,
+            writers_max: start.limits.writers_max,
             reads_within: Some(request_within + READ_BEYOND),
             ..start.location
         };
@@ -211,7 +214,8 @@ impl App {
         let (store, tasks) = open(location, &start.limits, start.clock).await?;
         let given = (start.access, start.webhooks, start.mailer);
         let limits = (&start.limits, start.keyring);
-        let mut parts = Parts::start(&store, limits, given).await?;
+        let called = (start.name, address.to_string());
+        let mut parts = Parts::start(&store, called, limits, given).await?;
         let log = RequestLog {
             background: parts.api.background.clone(),
             clock: store.clock().clone(),
@@ -368,6 +372,7 @@ impl Parts {
 
     async fn start(
         store: &Store,
+        called: (String, String),
         (limits, keyring): (&LimitArgs, Keyring),
         (access, webhooks, mailer): (Access, WebhookArgs, Option<Mailer>),
     ) -> Result<Self, AppError> {
@@ -378,7 +383,10 @@ impl Parts {
         let ingest = Ingest::new(store.clone());
         let runner = Runner::new(store.clone(), projections::following());
         let (background, queue) = Background::new(BACKGROUND_EVENTS_MAX);
+        let (stop, stop_background) = (CancellationToken::new(), CancellationToken::new());
+        let (node, heart) = Node::join(store, called, stop.clone()).await;
         let mut registry = Registry::with_prefix("homepot");
+        node.register(&mut registry);
         store.metrics().register(&mut registry);
         runner.metrics().register(&mut registry);
         background.metrics().register(&mut registry);
@@ -387,6 +395,7 @@ impl Parts {
             keyring: Arc::new(keyring),
             background,
             folded: runner.folded(),
+            node,
             keys: Arc::new(keys),
             deliveries: Deliveries::default(),
             refused: Arc::clone(&refused),
@@ -401,64 +410,59 @@ impl Parts {
             api,
             registry,
             tracker: TaskTracker::new(),
-            stop: CancellationToken::new(),
+            stop,
             background: TaskTracker::new(),
-            stop_background: CancellationToken::new(),
+            stop_background,
             refused: Arc::clone(&refused),
         };
-        let keys = Arc::clone(&parts.api.keys);
-        let noted = Arc::clone(&keys).note(store.clone(), parts.stop_background.clone());
-        parts.background.spawn(noted);
-        parts
-            .tracker
-            .spawn(keys.run(store.clone(), parts.stop.clone()));
-        let (refused, told) = (Arc::clone(&parts.refused), ingest.clone());
-        let stop = parts.stop_background.clone();
-        parts
-            .background
-            .spawn(async move { refused.run(told, stop).await });
-        parts.tracker.spawn(runner.run(parts.stop.clone()));
-        parts.follow(store, limits);
-        let keyring = Arc::clone(&parts.api.keyring);
-        let outbox = Outbox::new(&ingest, webhooks, mailer, keyring);
-        parts.tracker.spawn(outbox.run(parts.stop.clone()));
-        let metrics = parts.api.background.metrics().clone();
-        let stop = parts.stop_background.clone();
-        parts.background.spawn(Background::run(
-            ingest.clone(),
-            queue,
-            metrics,
-            stop.clone(),
-        ));
-        let (refusals, store) = (Arc::clone(ingest.refusals()), store.clone());
-        parts
-            .background
-            .spawn(async move { refusals.run(store, stop).await });
-        let stop = parts.stop_background.clone();
-        parts.background.spawn(record_faults(ingest, stop));
+        parts.follow(store);
+        parts.tell(store, queue);
+        let works = Works {
+            node: &parts.api.node,
+            tracker: &parts.tracker,
+            ingest: &ingest,
+        };
+        works.fold(&runner);
+        works.follow(&parts.api.folded, limits.offline_after_seconds);
+        works.keep();
+        works.send(webhooks, mailer, Arc::clone(&parts.api.keyring));
+        // the leases are given back when the works have ended
+        let beating = heart.run(parts.stop_background.clone());
+        parts.background.spawn(beating);
         Ok(parts)
     }
 
-    /// Begins what follows the log and records what follows from it.
-    fn follow(&self, store: &Store, limits: &LimitArgs) {
-        let (parts, ingest) = (self, &self.api.ingest);
-        let folded = parts.api.folded.clone();
-        let health = Health::new(ingest.clone(), folded, limits.offline_after_seconds);
-        parts.tracker.spawn(health.run(parts.stop.clone()));
-        let watcher = Watcher::new(ingest.clone(), parts.api.folded.clone());
-        parts.tracker.spawn(watcher.run(parts.stop.clone()));
-        let orchestrator = Orchestrator::new(ingest.clone());
-        parts.tracker.spawn(orchestrator.run(parts.stop.clone()));
-        let evidence = Evidence::new(ingest.clone());
-        parts.tracker.spawn(evidence.run(parts.stop.clone()));
-        let keeper = Keeper::new(store.clone());
-        parts.tracker.spawn(keeper.run(parts.stop.clone()));
-        let arrivals = Arrivals::new(ingest.clone());
-        parts.tracker.spawn(arrivals.run(parts.stop.clone()));
-        let deliveries = parts.api.deliveries.clone();
-        parts
-            .tracker
-            .spawn(deliveries.run(store.clone(), parts.stop.clone()));
+    /// Begins what every server follows the log for.
+    fn follow(&self, store: &Store) {
+        let keys = Arc::clone(&self.api.keys);
+        let following = keys.run(store.clone(), self.stop.clone());
+        self.tracker.spawn(following);
+        let ahead = store.clone().keep_partitions_ahead(self.stop.clone());
+        self.tracker.spawn(ahead);
+        let deliveries = self.api.deliveries.clone();
+        let delivering = deliveries.run(store.clone(), self.stop.clone());
+        self.tracker.spawn(delivering);
+    }
+
+    /// Begins what writes down what this server tells of itself.
+    fn tell(&self, store: &Store, queue: Receiver<NewEvent>) {
+        let (ingest, stop) = (&self.api.ingest, &self.stop_background);
+        let keys = Arc::clone(&self.api.keys);
+        let noting = keys.note(store.clone(), stop.clone());
+        self.background.spawn(noting);
+        let (refused, told) = (Arc::clone(&self.refused), ingest.clone());
+        let stopping = stop.clone();
+        self.background
+            .spawn(async move { refused.run(told, stopping).await });
+        let metrics = self.api.background.metrics().clone();
+        let recording = Background::run(ingest.clone(), queue, metrics, stop.clone());
+        self.background.spawn(recording);
+        let (refusals, store) = (Arc::clone(ingest.refusals()), store.clone());
+        let stopping = stop.clone();
+        self.background
+            .spawn(async move { refusals.run(store, stopping).await });
+        self.background
+            .spawn(record_faults(ingest.clone(), stop.clone()));
     }
 }
 

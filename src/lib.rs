@@ -23,6 +23,10 @@
 //! counts, and what is summed up by time, from which [`analytics`] answer what months come to; [`jobs`] follow with it too and end when their devices have; [`alerts`] follow with it
 //! and open when a rule is met, and [`webhooks`] send what becomes of them elsewhere, and mail it.
 //!
+//! **Several servers** may share a log on PostgreSQL ([`nodes`]). Each takes requests and follows the
+//! log; what records or folds what follows from it is done by one at a time, under a lease, and what is
+//! written for that passes a fence in its transaction. Queries may be read from a replica that has come
+//! far enough.
 //! **What is old** goes from its table into segments, files of Parquet ([`columnar`]) that the log reads as
 //! one with its tables, by the policies of [`retention`]; what holds now is never made of it.
 //!
@@ -68,6 +72,7 @@
 //! - Nobody but [`ingest`], and the commands through it, appends.
 //! - Nobody but [`config`] reads the environment, and nobody but [`clock`] the time.
 //! - Nothing at the root of the schema is answered to whoever has no rule that allows it.
+//! - What only one server may do is written through no handle but that of its lease.
 //! - No state lives in statics.
 
 pub mod agent;
@@ -91,6 +96,7 @@ pub mod identity;
 pub mod ingest;
 pub mod jobs;
 pub mod kinds;
+pub mod nodes;
 pub mod projections;
 pub mod registry;
 pub mod retention;
@@ -101,3 +107,4 @@ pub mod store;
 pub mod telemetry;
 mod timers;
 pub mod webhooks;
+mod works;

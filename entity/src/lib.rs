@@ -35,6 +35,8 @@ pub mod job_outcomes;
 pub mod job_targets;
 pub mod job_transitions;
 pub mod jobs;
+pub mod leases;
+pub mod nodes;
 pub mod parameter_registrations;
 pub mod refusals;
 pub mod rollup_counters;

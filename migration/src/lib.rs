@@ -23,6 +23,7 @@ mod m0013_email_recipients;
 mod m0014_job_failures;
 mod m0015_rollups;
 mod m0016_segments;
+mod m0017_nodes;
 mod tables;
 
 /// All migrations, in the order in which they run.
@@ -46,6 +47,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0014_job_failures::Migration),
             Box::new(m0015_rollups::Migration),
             Box::new(m0016_segments::Migration),
+            Box::new(m0017_nodes::Migration),
         ]
     }
 }

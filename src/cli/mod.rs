@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{self, Access, App, Start};
 use crate::clock::Clock;
-use crate::config::{Cli, Command, DatabaseArgs, DemoArgs, HttpArgs, ServeArgs};
+use crate::config::{Cli, Command, DatabaseArgs, DemoArgs, HttpArgs, ReplicaArgs, ServeArgs};
 use crate::configuration::{self, Keyring};
 
 use crate::demo::{self, Beginning, Stage};
@@ -95,6 +95,12 @@ fn location(arguments: &DatabaseArgs, create: bool) -> anyhow::Result<Location> 
         .context("cannot read the file with the address of the database")
 }
 
+fn replica(arguments: &ReplicaArgs) -> anyhow::Result<Option<String>> {
+    arguments
+        .address()
+        .context("cannot read the file with the address of the replica")
+}
+
 async fn serve(arguments: ServeArgs) -> anyhow::Result<()> {
     let stop = StopSignal::listen()?;
     let access = if arguments.no_authentication {
@@ -117,8 +123,12 @@ async fn serve(arguments: ServeArgs) -> anyhow::Result<()> {
         edge: arguments.http.edge.clone(),
         webhooks: arguments.http.webhooks,
         mailer: arguments.http.smtp.mailer()?,
-        location: location(&arguments.database, true)?,
+        location: Location {
+            replica: replica(&arguments.replica)?,
+            ..location(&arguments.database, true)?
+        },
         listen: arguments.http.listen,
+        name: arguments.http.node_name(),
         documents: documents(&arguments.http)?,
         tls: tls(&arguments.http)?,
         keyring: arguments.configuration.keyring()?,
@@ -253,9 +263,10 @@ async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
             readers_max,
             reads_within: None,
             create: true,
-            segments: None,
+            ..Location::default()
         },
         listen: arguments.http.listen,
+        name: arguments.http.node_name(),
         documents: documents(&arguments.http)?,
         keyring: keyring_beside(&arguments.database)?,
         tls,

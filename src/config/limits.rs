@@ -19,9 +19,14 @@ pub struct LimitArgs {
     /// Newest events kept in memory for those who follow live (100 to 1000000).
     #[arg(long, env = "HOMEPOT_RING_EVENTS_MAX", default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
     pub ring_events_max: u32,
-    /// Connections to the database for readers (1 to 100).
+    /// Connections to the database for readers (1 to 100), and as many to its replica if there is one.
     #[arg(long, env = "HOMEPOT_READERS_MAX", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub readers_max: u32,
+    /// Connections to PostgreSQL for what this server writes (3 to 100). With those for readers and one
+    /// more each server needs so many: the database has to allow them for all servers together. SQLite
+    /// has one.
+    #[arg(long, env = "HOMEPOT_WRITERS_MAX", default_value_t = 6, value_parser = clap::value_parser!(u32).range(3..=100))]
+    pub writers_max: u32,
     /// Sockets that may be open (1 to 1000000); more are refused as OVERLOADED.
     #[arg(long, env = "HOMEPOT_SOCKETS_MAX", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub sockets_max: u32,
@@ -98,6 +103,7 @@ impl Default for LimitArgs {
             queue_mib_max: 64,
             ring_events_max: 50_000,
             readers_max: 8,
+            writers_max: 6,
             sockets_max: 10_000,
             connections_max: 20_000,
             connections_per_address_max: 1_000,

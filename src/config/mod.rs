@@ -83,6 +83,29 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| of.to_owned())
 }
 
+/// Characters at most of the name of a server.
+const NODE_CHARACTERS_MAX: usize = 100;
+
+fn node_name(text: &str) -> Result<String, String> {
+    let (text, of) = (text.trim(), "it has 1 to 100 characters");
+    let fits = (1..=NODE_CHARACTERS_MAX).contains(&text.chars().count());
+    fits.then(|| text.to_owned()).ok_or_else(|| of.to_owned())
+}
+
+impl HttpArgs {
+    /// What people call this server.
+    #[must_use]
+    pub fn node_name(&self) -> String {
+        let of_machine = || {
+            rustix::system::uname()
+                .nodename()
+                .to_string_lossy()
+                .into_owned()
+        };
+        self.node.clone().unwrap_or_else(of_machine)
+    }
+}
+
 /// Form of the logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -205,6 +228,10 @@ pub struct HttpArgs {
     /// Address to listen on, such as `127.0.0.1:8081`. Where nobody proves who they are, only a loopback address is allowed.
     #[arg(long, env = "HOMEPOT_LISTEN", default_value = "127.0.0.1:8080", value_parser = address)]
     pub listen: SocketAddr,
+    /// What people call this server where several share a database (1 to 100 characters); the name of the
+    /// machine by default.
+    #[arg(long, env = "HOMEPOT_NODE", value_parser = node_name)]
+    pub node: Option<String>,
     /// A further name under which browsers may reach this server; others are refused, so that no
     /// page elsewhere can reach it under a name of its own (DNS rebinding). May be repeated; in the
     /// environment, names are parted by commas.
@@ -262,12 +289,40 @@ pub struct ServeArgs {
     /// Which database.
     #[command(flatten)]
     pub database: DatabaseArgs,
+    /// Where it is read besides.
+    #[command(flatten)]
+    pub replica: ReplicaArgs,
     /// How it is served.
     #[command(flatten)]
     pub http: HttpArgs,
     /// Limits.
     #[command(flatten)]
     pub limits: LimitArgs,
+}
+
+/// A replica of the database.
+#[derive(Clone, Debug, Args)]
+pub struct ReplicaArgs {
+    /// A streaming replica of the database, `postgres://USER:PASSWORD@HOST/DATABASE`, which queries over
+    /// HTTP are read from as far as it has come; the database answers what it does not know within 100 ms.
+    #[arg(long, env = "HOMEPOT_DATABASE_READ", hide_env_values = true)]
+    pub database_read: Option<String>,
+    /// A file with the address of the replica; it goes before `HOMEPOT_DATABASE_READ`.
+    #[arg(long, env = "HOMEPOT_DATABASE_READ_FILE")]
+    pub database_read_file: Option<PathBuf>,
+}
+
+impl ReplicaArgs {
+    /// The address of the replica, if there is one.
+    ///
+    /// # Errors
+    /// When the file with the address cannot be read.
+    pub fn address(&self) -> std::io::Result<Option<String>> {
+        match &self.database_read_file {
+            Some(file) => Ok(Some(std::fs::read_to_string(file)?.trim().to_owned())),
+            None => Ok(self.database_read.clone()),
+        }
+    }
 }
 
 /// Arguments of `demo`.
@@ -388,13 +443,11 @@ impl DatabaseArgs {
             Some(file) => std::fs::read_to_string(file)?.trim().to_owned(),
             None => self.database.clone(),
         };
-        let readers_max = LimitArgs::default().readers_max;
         Ok(Location {
             url,
-            readers_max,
-            reads_within: None,
             create,
             segments: self.segments.clone(),
+            ..Location::default()
         })
     }
 }

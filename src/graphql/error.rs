@@ -194,6 +194,7 @@ pub(super) fn of_store(
         }
         StoreError::Database { .. } | StoreError::Row { .. } | StoreError::Hole { .. } => {}
         StoreError::WentBack { .. } | StoreError::Overtaken { .. } | StoreError::Closed => {}
+        StoreError::Fenced { .. } | StoreError::OtherLog { .. } => {}
         StoreError::Panicked | StoreError::Fold { .. } => {}
         StoreError::Files(_) | StoreError::Columnar(_) | StoreError::SegmentsMoved => {}
     }

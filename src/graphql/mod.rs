@@ -64,6 +64,7 @@ mod series_input;
 mod series_words;
 mod shapes;
 mod spending;
+mod store_health;
 mod subscription;
 mod types;
 mod webhooks;
@@ -85,6 +86,7 @@ use crate::event::Position;
 use crate::identity::{Caller, Denials, Keys, RecordError, Recorder, Spending};
 use crate::ingest::{Background, Ingest};
 use crate::jobs::Deliveries;
+use crate::nodes::Node;
 use crate::store::{Allowance, Store, StoreError};
 use crate::webhooks::Reachable;
 use loaders::Loaders;
@@ -108,6 +110,8 @@ pub struct Api {
     pub background: Background,
     /// How far the projections have folded the log.
     pub folded: watch::Receiver<Position>,
+    /// This server among those that share the log.
+    pub node: Node,
     /// The access keys that hold.
     pub keys: Arc<Keys>,
     /// Who waits for commands to devices.
@@ -128,6 +132,14 @@ impl Api {
     #[must_use]
     pub const fn store(&self) -> &Store {
         self.ingest.store()
+    }
+
+    /// The same for a query, which is to know the log up to a position.
+    pub async fn reading(&self, position: Position) -> Self {
+        Self {
+            ingest: self.ingest.on(self.store().knowing(position).await),
+            ..self.clone()
+        }
     }
 
     /// The door for a caller.
@@ -300,7 +312,13 @@ fn with_data(
     (caller, allowance): (Caller, Arc<Allowance>),
 ) -> Request {
     let loaders = Loaders::new(api.store(), allowance);
-    request.data(loaders).data(caller)
+    let request = request.data(loaders).data(caller);
+    // where it reads, if it is not where all others do
+    if api.store().reads_replica() {
+        request.data(api.clone())
+    } else {
+        request
+    }
 }
 
 /// Where a subscription goes on, whatever its document says: after a cursor that the client has kept.

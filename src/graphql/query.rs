@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_graphql::registry::{MetaTypeId, Registry};
 use async_graphql::{
     ContainerType, Context, ContextSelectionSet, Error, ID, Object, ObjectType, OutputType,
-    Positioned, ServerResult, SimpleObject, Value, parser::types::Field,
+    Positioned, ServerResult, Value, parser::types::Field,
 };
 
 use super::access_keys::{AccessKey, Viewer};
@@ -20,11 +20,11 @@ use super::meta::{field_with, input, object_type};
 use super::order::InOrder;
 use super::pages::{ConnectionOf, DeviceFilterInput, PageArguments};
 use super::rows::Stand;
-use super::scalars::Long;
+use super::store_health::StoreHealth;
 use super::types::{connection_field, page_arguments};
 use super::{access, api, connection, loaders, of_failed, pages, rows, types};
 use crate::configuration;
-use crate::event::{Event, Instant};
+use crate::event::Event;
 use crate::kinds::Kind;
 use crate::store::EntityType;
 
@@ -133,27 +133,6 @@ impl OutputType for Events {
 }
 
 impl ObjectType for Events {}
-
-/// How the log stands.
-#[derive(Debug, SimpleObject)]
-struct StoreHealth {
-    /// Which database keeps the log.
-    database: &'static str,
-    /// The last position given.
-    head: Long,
-    /// Cursor of the head: as `after` of a subscription it gives what comes next.
-    cursor: String,
-    /// Id of the log.
-    log_id: String,
-    /// Raised by each restore.
-    epoch: Long,
-    /// Events that wait to be appended.
-    queued_events: i32,
-    /// Events that the slowest projection has not folded yet.
-    projection_lag_events: Long,
-    /// Events of this server about itself that were dropped since it started.
-    dropped_events: Long,
-}
 
 /// The other part of the queries.
 #[derive(Debug)]
@@ -284,27 +263,6 @@ impl Fleet {
     /// How the log stands.
     #[expect(clippy::unused_async, reason = "resolvers are asynchronous")]
     async fn store_health(&self, ctx: &Context<'_>) -> Result<InOrder<StoreHealth>, Error> {
-        let api = api(ctx);
-        let store = api.store();
-        let (identity, head) = (store.identity(), store.head());
-        let place = crate::store::Place {
-            position: head,
-            occurred_at: Instant::default(),
-        };
-        let dropped = api.background.metrics().dropped();
-        Ok(InOrder(StoreHealth {
-            database: if store.file().is_some() {
-                "SQLite"
-            } else {
-                "PostgreSQL"
-            },
-            head: Long(head.0),
-            cursor: super::cursor::write(identity, place),
-            log_id: identity.log_id.to_string(),
-            epoch: Long(identity.epoch),
-            queued_events: i32::try_from(store.queued_events()).unwrap_or(i32::MAX),
-            projection_lag_events: Long((head.0 - api.folded.borrow().0).max(0)),
-            dropped_events: Long(i64::try_from(dropped).unwrap_or(i64::MAX)),
-        }))
+        Ok(InOrder(StoreHealth::of(api(ctx))))
     }
 }

@@ -19,12 +19,13 @@ use super::answer::{answer, coded, failed, not_allowed, refused, timed_out};
 use super::bodies::TakeError;
 use super::connections::Place;
 use super::persisted::Undocumented;
+use super::position;
 use super::prepared::{document, name_of, parsed, request};
 use super::sign_in;
 use super::socket::By;
 use super::{socket, sse};
 use crate::graphql::bulk::{self, Body};
-use crate::graphql::{self, ErrorCode};
+use crate::graphql::{self, Api, ErrorCode};
 use crate::identity::{Caller, SignInError};
 use crate::ingest::Operation;
 
@@ -221,7 +222,11 @@ async fn execute(
         return response;
     }
     match request {
-        Ok(request) => executed(web, (request, caller), form, name).await,
+        Ok(request) => {
+            let api = position::api_for(web, headers, ty).await;
+            let executed = executed(web, &api, (request, caller), (form, name));
+            position::told(web, executed.await)
+        }
         Err(error) => answer(form, &error, name, None),
     }
 }
@@ -229,12 +234,12 @@ async fn execute(
 /// Executes a query or mutation, within the time that a request has.
 async fn executed(
     web: &Web,
+    api: &Api,
     (request, caller): (Request, Caller),
-    form: Form,
-    name: Option<String>,
+    (form, name): (Form, Option<String>),
 ) -> Response {
     let room = Arc::new(web.api.store().allowance());
-    let executed = graphql::execute(&web.schema, &web.api, request, (caller, Arc::clone(&room)));
+    let executed = graphql::execute(&web.schema, api, request, (caller, Arc::clone(&room)));
     let executed = AssertUnwindSafe(executed).catch_unwind();
     let (failed, status) = match timeout(web.request_within, executed).await {
         Ok(Ok(executed)) => return answer(form, &coded(executed), name, Some(room)),

@@ -18,6 +18,7 @@ mod pace;
 mod pages;
 mod peers;
 mod persisted;
+mod position;
 mod prepared;
 mod room;
 mod server;

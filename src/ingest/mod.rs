@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::event::{Instant, NewEvent};
 use crate::kinds::{Code, Identity, Kind, Refusal, check};
-use crate::store::{AppendError, Appended, EntityType, Expect, Outcome, Request, Store};
+use crate::store::{AppendError, Appended, EntityType, Expect, Fence, Outcome, Request, Store};
 
 pub use background::{Background, BackgroundMetrics};
 pub use errors::internal_error;
@@ -104,6 +104,21 @@ impl Ingest {
     pub fn audited(&self, entry: Option<NewEvent>) -> Self {
         Self {
             audit: entry.map(Box::new),
+            ..self.clone()
+        }
+    }
+
+    /// The same door, for one who does what only one server may do.
+    #[must_use]
+    pub fn fenced(&self, fence: Option<Fence>) -> Self {
+        self.on(self.store.fenced(fence))
+    }
+
+    /// The same door to another handle on the log.
+    #[must_use]
+    pub fn on(&self, store: Store) -> Self {
+        Self {
+            store,
             ..self.clone()
         }
     }

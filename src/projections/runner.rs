@@ -26,6 +26,8 @@ const PAUSE_FOLDS: u32 = 4;
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 /// How long a failed runner waits before it tries again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How often it is looked how far another server has folded, while that is behind the log.
+const HEARD_EVERY: Duration = Duration::from_millis(100);
 
 /// What the runner tells of itself.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +44,7 @@ impl RunnerMetrics {
 }
 
 /// Folds the log into the projections that follow it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Runner {
     store: Store,
     folds: Vec<Arc<dyn Fold>>,
@@ -75,6 +77,15 @@ impl Runner {
         self.folded.subscribe()
     }
 
+    /// The same runner for one who has taken its work.
+    #[must_use]
+    pub fn on(&self, store: Store) -> Self {
+        Self {
+            store,
+            ..self.clone()
+        }
+    }
+
     /// What it tells of itself.
     #[must_use]
     pub fn metrics(&self) -> &RunnerMetrics {
@@ -101,7 +112,10 @@ impl Runner {
     fn stopped(&self, error: &StoreError) {
         let told = crate::telemetry::chain(error).to_string();
         let message = "projections stopped, will go on from their checkpoints";
-        if matches!(error, StoreError::Overtaken { .. }) {
+        if matches!(
+            error,
+            StoreError::Overtaken { .. } | StoreError::Fenced { .. }
+        ) {
             // of several processes that fold the same log, one is the first; that is no fault
             tracing::debug!(error = told, "{message}");
             return;
@@ -109,6 +123,26 @@ impl Runner {
         tracing::warn!(error = told, "{message}");
         let now = self.store.clock().now();
         self.store.faults().tell("the projections", now, told);
+    }
+
+    /// Tells how far another server has folded the log, without end.
+    pub async fn hear(self) {
+        let mut head = self.store.watch_head();
+        loop {
+            match self.known().await {
+                Ok(checkpoints) => self.tell(&checkpoints),
+                Err(error) => {
+                    self.stopped(&error);
+                    tokio::time::sleep(RETRY_AFTER).await;
+                }
+            }
+            let known = *head.borrow_and_update();
+            if *self.folded.borrow() < known {
+                tokio::time::sleep(HEARD_EVERY).await;
+            } else if head.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Folds everything up to a position, or without end.
@@ -177,6 +211,11 @@ impl Runner {
                 })
             })
             .await?;
+        self.known().await
+    }
+
+    /// The checkpoints that there are; where there is none yet, nothing is folded.
+    async fn known(&self) -> Result<Checkpoints, StoreError> {
         let mut checkpoints = Checkpoints::new();
         let db = self.store.readers();
         for name in self.folds.iter().map(|fold| fold.name()) {

@@ -22,7 +22,7 @@ use super::rows;
 use super::script::Script;
 use super::segments::Segments;
 use super::sql::{Sql, group_sizes};
-use super::writer::{Lasting, Statements};
+use super::writer::{Lasting, Pending, Statements};
 use super::{insert, partitions::Partitions};
 use crate::clock::Clock;
 use crate::event::{Cell, Event, Instant};
@@ -111,25 +111,25 @@ impl Committer {
     }
 
     /// Appends the events of some requests as one commit.
-    pub(crate) async fn commit(&mut self, requests: &[&Request]) -> Result<Committed, Failed> {
-        let committed = self.try_commit(requests).await;
+    pub(crate) async fn commit(&mut self, batch: &[Pending]) -> Result<Committed, Failed> {
+        let committed = self.try_commit(batch).await;
         // a partition that was known may have been dropped, since all of it was archived
         let may_lack_one = matches!(&committed, Err(failed)
             if failed.before_commit && failed.error.cause() == Cause::Constraint);
         if may_lack_one && self.partitions.renew(&self.db).await? {
-            return self.try_commit(requests).await;
+            return self.try_commit(batch).await;
         }
         committed
     }
 
-    async fn try_commit(&mut self, requests: &[&Request]) -> Result<Committed, Failed> {
+    async fn try_commit(&mut self, batch: &[Pending]) -> Result<Committed, Failed> {
         self.sync_commits().await?;
-        let events = requests.iter().flat_map(|request| request.all());
+        let events = batch.iter().flat_map(|pending| pending.request.all());
         let times = events.map(|event| (event.fact.kind, event.fact.occurred_at));
         let now = self.clock.now();
         self.partitions.ensure(&self.db, times, now).await?;
         let tx = begin(&self.db).await?;
-        let batch = match unless_it_panics(self.fill(&tx, requests)).await {
+        let batch = match unless_it_panics(self.fill(&tx, batch)).await {
             Ok(batch) => batch,
             Err(error) => {
                 let _ = tx.rollback().await;
@@ -160,22 +160,23 @@ impl Committer {
         })
     }
 
-    async fn fill(
-        &self,
-        tx: &DatabaseTransaction,
-        requests: &[&Request],
-    ) -> Result<Batch, StoreError> {
+    async fn fill(&self, tx: &DatabaseTransaction, batch: &[Pending]) -> Result<Batch, StoreError> {
+        let fenced = fenced(tx, batch).await?;
+        let requests: Vec<&Request> = batch.iter().map(|pending| &pending.request).collect();
         let now = self.clock.now();
         let known = self.ring.head();
         let log = (&self.names, &self.folds[..], &*self.segments);
-        let mut placing = Placing::begin(tx, log, requests, now).await?;
+        let mut placing = Placing::begin(tx, log, &requests, now).await?;
         let head = placing.position();
         if head < known {
             return Err(StoreError::WentBack { head, known });
         }
         let mut answers = Vec::with_capacity(requests.len());
-        for request in requests {
-            answers.push(placing.place(request).await?);
+        for (request, fenced) in requests.into_iter().zip(fenced) {
+            answers.push(match fenced {
+                None => placing.place(request).await?,
+                Some(error) => Err(AppendError::Store(Arc::new(error))),
+            });
         }
         let mut placed = placing.finish();
         raise_versions(tx, &placed.raised).await?;
@@ -223,6 +224,25 @@ impl Committer {
         }
         Ok(())
     }
+}
+
+/// Of each request of a batch, why it is kept out: the work that it belongs to is another server's by now.
+async fn fenced(
+    tx: &DatabaseTransaction,
+    batch: &[Pending],
+) -> Result<Vec<Option<StoreError>>, StoreError> {
+    let mut fenced = Vec::with_capacity(batch.len());
+    for pending in batch {
+        fenced.push(match &pending.fence {
+            None => None,
+            Some(fence) => match fence.check(tx).await {
+                Ok(()) => None,
+                Err(error @ StoreError::Fenced { .. }) => Some(error),
+                Err(error) => return Err(error),
+            },
+        });
+    }
+    Ok(fenced)
 }
 
 /// The site of a device that was registered or moved.

@@ -93,6 +93,18 @@ pub enum StoreError {
     /// Events were archived meanwhile, again and again.
     #[error("the list of segments has changed meanwhile")]
     SegmentsMoved,
+    /// Another server does the work by now for which this was written.
+    #[error("the work {work} is another server's by now")]
+    Fenced {
+        /// The work.
+        work: &'static str,
+    },
+    /// What is to be a replica is of another log.
+    #[error("it is a replica of another log, {found}, or of this one before it was restored")]
+    OtherLog {
+        /// The id of that.
+        found: uuid::Uuid,
+    },
     /// The log was closed.
     #[error("the log is closed")]
     Closed,
@@ -115,11 +127,13 @@ impl StoreError {
             Self::Database { cause, .. } => *cause,
             Self::Row { .. } | Self::Hole { .. } | Self::Fold { .. } => Cause::Corrupt,
             Self::Panicked | Self::TooLarge { .. } => Cause::Other,
-            Self::Overtaken { .. } | Self::Crowded | Self::SegmentsMoved => Cause::Busy,
             Self::Files(error) if error.is_full() => Cause::Full,
             Self::Files(FilesError::Damaged { .. }) | Self::Columnar(_) => Cause::Corrupt,
             Self::Files(_) => Cause::Io,
-            Self::Closed | Self::WentBack { .. } => Cause::Unreachable,
+            Self::Overtaken { .. } | Self::Fenced { .. } | Self::Crowded | Self::SegmentsMoved => {
+                Cause::Busy
+            }
+            Self::Closed | Self::WentBack { .. } | Self::OtherLog { .. } => Cause::Unreachable,
         }
     }
 }
@@ -178,6 +192,18 @@ pub(crate) fn cause_of_sqlx(error: &sqlx::Error) -> Cause {
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolClosed => Cause::Unreachable,
         _ => Cause::Other,
     }
+}
+
+/// Whether a statement was stopped since it stood in the way of what the database had to do, so that
+/// another may answer it.
+pub(crate) fn is_conflict(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(inner)) | DbErr::Query(RuntimeErr::SqlxError(inner))) =
+        error
+    else {
+        return false;
+    };
+    let database = inner.as_database_error();
+    database.is_some_and(|database| database.code().as_deref() == Some("40001"))
 }
 
 /// Whether the connection was lost on which a statement was run, so that another may answer it.

@@ -54,10 +54,13 @@ impl Failing {
         error: &dyn Error,
         stop: &'a CancellationToken,
     ) -> impl Future<Output = ()> + use<'a> {
-        let error = chain(error).to_string();
-        tracing::warn!(error, "{}", self.effect);
-        let now = store.clock().now();
-        store.faults().tell(self.source, now, error);
+        // whoever is to stop may fail, since the work is another's by now
+        if !stop.is_cancelled() {
+            let error = chain(error).to_string();
+            tracing::warn!(error, "{}", self.effect);
+            let now = store.clock().now();
+            store.faults().tell(self.source, now, error);
+        }
         async move {
             tokio::select! {
                 () = stop.cancelled() => {}

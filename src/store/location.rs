@@ -4,14 +4,19 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::segments::Files;
+use crate::config::LimitArgs;
 
 /// Where the log is kept and with how many connections it is read.
 #[derive(Clone, Debug)]
 pub struct Location {
     /// `sqlite://path` or `postgres://…`.
     pub url: String,
-    /// Connections for readers at most.
+    /// Where it is read beside that: a replica of PostgreSQL that follows it.
+    pub replica: Option<String>,
+    /// Connections for readers at most, of each of these.
     pub readers_max: u32,
+    /// Connections to PostgreSQL for what is written at most. SQLite has one.
+    pub writers_max: u32,
     /// How long a statement of a reader may take; `None` where somebody waits for as long as it takes.
     pub reads_within: Option<Duration>,
     /// Whether a file that is not there is made.
@@ -28,9 +33,8 @@ impl Location {
         Self {
             url: url.into(),
             readers_max: 4,
-            reads_within: None,
             create: true,
-            segments: None,
+            ..Self::default()
         }
     }
 
@@ -42,5 +46,67 @@ impl Location {
         };
         let folder = self.segments.clone().or_else(beside);
         folder.map(Files::in_folder)
+    }
+}
+
+impl Default for Location {
+    /// Nowhere yet.
+    fn default() -> Self {
+        let limits = LimitArgs::default();
+        Self {
+            url: String::new(),
+            replica: None,
+            readers_max: limits.readers_max,
+            writers_max: limits.writers_max,
+            reads_within: None,
+            create: false,
+            segments: None,
+        }
+    }
+}
+
+/// An address that can be shown: without a password, which may also stand in its query.
+pub(super) fn without_password(url: &str) -> String {
+    let first = |text: &str, ends: &[char]| -> String {
+        text.split(ends).next().unwrap_or_default().to_owned()
+    };
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    // a password may have any sign in it, so the user ends at the last @ and is cut at the first sign
+    let shown = match rest.rsplit_once('@') {
+        Some((user, host)) => {
+            let user = first(user, &[':', '/', '?', '#']);
+            format!("{user}@{}", first(host, &['?', '#']))
+        }
+        None => first(rest, &['?', '#']),
+    };
+    match scheme {
+        "" => shown,
+        scheme => format!("{scheme}://{shown}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_its_password() {
+        for (url, shown) in [
+            ("postgres://bob:hunter2@h:1/db", "postgres://bob@h:1/db"),
+            (
+                "postgres://h/db?user=bob&password=hunter2",
+                "postgres://h/db",
+            ),
+            ("postgres://h/db?password=hun@x", "postgres://h@x"),
+            ("postgres://bob:hun?ter#2@h/db", "postgres://bob@h/db"),
+            (
+                "postgres://bob@h/db?password=hunter2",
+                "postgres://bob@h/db",
+            ),
+            ("sqlite://file.db", "sqlite://file.db"),
+            ("file.db", "file.db"),
+        ] {
+            assert_eq!(without_password(url), shown, "{url}");
+        }
     }
 }

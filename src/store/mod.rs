@@ -6,6 +6,7 @@
 //! `tail`). Positions are 1, 2, 3 … without a hole, so a reader proves by arithmetic that it has
 //! seen everything.
 
+mod ahead;
 mod allowance;
 mod append;
 mod backup;
@@ -15,6 +16,7 @@ mod duplicates;
 mod error;
 mod faults;
 mod feed;
+mod fence;
 mod fold;
 mod identity;
 mod insert;
@@ -34,8 +36,10 @@ mod placing;
 mod read;
 mod readers;
 mod reading;
+mod replica;
 mod reset;
 mod ring;
+mod roster;
 mod rows;
 mod scratch;
 mod script;
@@ -65,6 +69,7 @@ pub use backup::{BackedUp, BackupError, Restored, backup, restore};
 pub use claim::{Claim, ClaimError};
 pub use error::{Cause, StoreError};
 pub use faults::{Failing, Fault, Faults};
+pub use fence::Fence;
 pub use fold::{Fold, Guard};
 pub use identity::Identity;
 pub use location::Location;
@@ -76,6 +81,7 @@ pub(crate) use options::{COMMIT_BYTES_MAX, commit_events_max};
 pub use options::{EVENTS_MAX, Limits, Options, REGISTRATIONS_MAX};
 pub use read::{Order, PageQuery, Place, Scope};
 pub use reset::{ResetError, reset};
+pub use roster::Peer;
 pub use rows::Columns;
 pub use segments::{Archive, Archived, Erased, FilesError, KindStatus, Waiting};
 pub use slice::Slice;
@@ -87,6 +93,7 @@ pub(crate) use error::Doing;
 pub(crate) use feed::head_of;
 pub(crate) use lists::{List, is_among};
 pub(crate) use mending::Differing;
+pub(crate) use roster::{Card, Had, Roster};
 pub(crate) use scratch::{Scratch, fold_in};
 pub(crate) use segments::Happened;
 pub(crate) use sql::{Sql, group_sizes, value_in, value_in_text};
@@ -100,6 +107,7 @@ use options::READERS_BYTES_MAX;
 use partitions::Partitions;
 use read::Tables;
 use readers::Readers;
+use replica::Replica;
 use ring::Ring;
 use segments::Segments;
 use slice::Extent;
@@ -111,6 +119,10 @@ use writer::{Job, Lasting, Pending, Statements, Writer};
 #[derive(Clone, Debug)]
 pub struct Store {
     shared: Arc<Shared>,
+    /// What what is written through this handle has to pass.
+    fence: Option<Fence>,
+    /// Whether this handle reads from the replica.
+    reads_replica: bool,
 }
 
 #[derive(Debug)]
@@ -120,6 +132,7 @@ struct Shared {
     limits: Limits,
     names: Arc<Names>,
     tables: Tables,
+    replica: Option<Replica>,
     room: Room,
     ring: Arc<Ring>,
     appends: mpsc::Sender<Pending>,
@@ -186,6 +199,7 @@ impl Store {
             Arc::clone(&names),
             Arc::clone(&segments),
         );
+        let replica = Replica::of(&options.location, &connections.readers, &names)?;
         let (appends, append_queue) = mpsc::channel(limits.queue_events_max);
         let (jobs, job_queue) = mpsc::channel(64);
         let committer = Committer {
@@ -206,6 +220,7 @@ impl Store {
             limits,
             names,
             tables,
+            replica,
             room: Room::new(READERS_BYTES_MAX),
             ring,
             appends,
@@ -219,6 +234,8 @@ impl Store {
         };
         let store = Self {
             shared: Arc::new(shared),
+            fence: None,
+            reads_replica: false,
         };
         let tasks = store.start(committer, feeding, (append_queue, job_queue));
         Ok((store, tasks))
@@ -271,6 +288,8 @@ impl Store {
             held_over: None,
         };
         tasks.writer.spawn(writer.run(tasks.stop_writing.clone()));
+        let following = self.clone().follow_replica(tasks.stop_feeding.clone());
+        tasks.others.spawn(following);
         let telling = (Arc::clone(&shared.faults), shared.clock.clone());
         tasks
             .others
@@ -337,6 +356,7 @@ impl Store {
         let pending = Pending {
             request,
             bytes,
+            fence: self.fence.clone(),
             answer,
             place,
         };
@@ -377,6 +397,15 @@ impl Store {
     }
 
     async fn run(&self, statements: Statements, lasting: Lasting) -> Result<(), StoreError> {
+        let statements: Statements = match self.fence.clone() {
+            None => statements,
+            Some(fence) => Box::new(move |tx| {
+                Box::pin(async move {
+                    fence.check(tx).await?;
+                    statements(tx).await
+                })
+            }),
+        };
         if self.backend() != DbBackend::Sqlite {
             return commit::transact(&self.shared.connections.writer, statements).await;
         }
@@ -475,11 +504,6 @@ impl Store {
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.shared.clock
-    }
-
-    /// Connections for reading state.
-    pub(crate) fn readers(&self) -> &Readers {
-        &self.shared.connections.readers
     }
 
     /// Events that wait to be appended.

@@ -19,7 +19,7 @@ use sea_orm::{
 use thiserror::Error;
 
 use super::error::{Cause, StoreError, cause_of, cause_of_sqlx};
-use super::location::Location;
+use super::location::{Location, without_password};
 use super::readers::{Lost, Readers};
 use super::segments::Segments;
 use super::sql::Sql;
@@ -43,9 +43,9 @@ pub(super) const LOCK_WAIT: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Settings of sessions that write. A process that freezes, or whose machine is gone, while it holds
 /// the head must not stop the others: the server ends what has been idle inside a transaction for
-/// long, and whoever does not answer.
+/// long, before those who wait for its locks give up, and whoever does not answer.
 const UNLESS_FROZEN: [(&str, &str); 5] = [
-    ("idle_in_transaction_session_timeout", "10s"),
+    ("idle_in_transaction_session_timeout", "4s"),
     ("tcp_keepalives_idle", "5"),
     ("tcp_keepalives_interval", "5"),
     ("tcp_keepalives_count", "2"),
@@ -101,6 +101,9 @@ pub enum OpenError {
         /// How many.
         missing: usize,
     },
+    /// It is of no kind that has replicas.
+    #[error("{0} has no replica: --database-read is for PostgreSQL")]
+    NoReplica(String),
     /// The library of SQLite is too old.
     #[error("SQLite {found} is too old, {SQLITE_OLDEST} is needed")]
     OldSqlite {
@@ -218,26 +221,6 @@ pub(crate) async fn connect(location: &Location) -> Result<Connections, OpenErro
     };
     migrations::check_ours(&connections).await?;
     Ok(connections)
-}
-
-/// An address that can be shown: without a password, which may also stand in its query.
-fn without_password(url: &str) -> String {
-    let first = |text: &str, ends: &[char]| -> String {
-        text.split(ends).next().unwrap_or_default().to_owned()
-    };
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    // a password may have any sign in it, so the user ends at the last @ and is cut at the first sign
-    let shown = match rest.rsplit_once('@') {
-        Some((user, host)) => {
-            let user = first(user, &[':', '/', '?', '#']);
-            format!("{user}@{}", first(host, &['?', '#']))
-        }
-        None => first(rest, &['?', '#']),
-    };
-    match scheme {
-        "" => shown,
-        scheme => format!("{scheme}://{shown}"),
-    }
 }
 
 async fn sqlite(location: &Location) -> Result<Connections, OpenError> {
@@ -381,18 +364,7 @@ async fn check_sqlite(db: &DatabaseConnection) -> Result<Option<String>, DbErr> 
 
 async fn postgres(location: &Location) -> Result<Connections, OpenError> {
     let address = without_password(&location.url);
-    let options = PgConnectOptions::from_str(&location.url)
-        .map_err(|_| OpenError::Address(address.clone()))?
-        .application_name("homepot-analytics")
-        .options([("lock_timeout", "5s"), ("timezone", "UTC")])
-        .statement_cache_capacity(STATEMENTS_KEPT)
-        .disable_statement_logging();
-    let pool = |connections| {
-        PgPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(LOCK_WAIT)
-            .idle_timeout(Some(Duration::from_mins(1)))
-    };
+    let options = postgres_options(&location.url)?;
     let failed = |error| {
         let source = DbErr::Conn(sea_orm::RuntimeErr::SqlxError(Arc::new(error)));
         OpenError::Connect {
@@ -404,25 +376,45 @@ async fn postgres(location: &Location) -> Result<Connections, OpenError> {
     // a pool tries again until its time is over, and then does not say why
     probe(&options).await.map_err(failed)?;
     let writing = options.clone().options(UNLESS_FROZEN);
-    let writer = pool(3)
+    let writer = pool(location.writers_max)
         .connect_with(writing.clone())
         .await
         .map_err(failed)?;
-    let reading = within::postgres(options, location.reads_within);
-    let lost = Arc::default();
-    let readers = Lost::looks_at(&lost, pool(location.readers_max)).connect_lazy_with(reading);
     Ok(Connections {
         segments: Arc::new(Segments::new(location.files(None))),
         postgres: Some(writer.clone()),
         writer: SqlxPostgresConnector::from_sqlx_postgres_pool(writer),
-        readers: Readers::new(
-            SqlxPostgresConnector::from_sqlx_postgres_pool(readers),
-            lost,
-        ),
+        readers: postgres_readers(options, location),
         file: None,
         address,
         alone: Alone::Postgres(writing),
     })
+}
+
+pub(super) fn postgres_options(url: &str) -> Result<PgConnectOptions, OpenError> {
+    let options = PgConnectOptions::from_str(url);
+    Ok(options
+        .map_err(|_| OpenError::Address(without_password(url)))?
+        .application_name("homepot-analytics")
+        .options([("lock_timeout", "5s"), ("timezone", "UTC")])
+        .statement_cache_capacity(STATEMENTS_KEPT)
+        .disable_statement_logging())
+}
+
+fn pool(connections: u32) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(LOCK_WAIT)
+        .idle_timeout(Some(Duration::from_mins(1)))
+}
+
+/// Connections that are only read on; none is made before it is needed.
+pub(super) fn postgres_readers(options: PgConnectOptions, location: &Location) -> Readers {
+    let reading = within::postgres(options, location.reads_within);
+    let lost = Arc::default();
+    let readers = Lost::looks_at(&lost, pool(location.readers_max)).connect_lazy_with(reading);
+    let readers = SqlxPostgresConnector::from_sqlx_postgres_pool(readers);
+    Readers::new(readers, lost)
 }
 
 /// Tries to connect once.
@@ -436,30 +428,4 @@ async fn probe(options: &PgConnectOptions) -> Result<(), SqlxError> {
     // it was only tried
     let _ = connection.close().await;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_shown_without_its_password() {
-        for (url, shown) in [
-            ("postgres://bob:hunter2@h:1/db", "postgres://bob@h:1/db"),
-            (
-                "postgres://h/db?user=bob&password=hunter2",
-                "postgres://h/db",
-            ),
-            ("postgres://h/db?password=hun@x", "postgres://h@x"),
-            ("postgres://bob:hun?ter#2@h/db", "postgres://bob@h/db"),
-            (
-                "postgres://bob@h/db?password=hunter2",
-                "postgres://bob@h/db",
-            ),
-            ("sqlite://file.db", "sqlite://file.db"),
-            ("file.db", "file.db"),
-        ] {
-            assert_eq!(without_password(url), shown, "{url}");
-        }
-    }
 }

@@ -172,6 +172,11 @@ fn month_of(at: Instant) -> Month {
     date.year() * 12 + i32::try_from(date.month0()).unwrap_or(0)
 }
 
+/// The beginning of the month after that of an instant.
+pub(super) fn month_after(at: Instant) -> Instant {
+    Instant(start_of(month_of(at) + 1))
+}
+
 fn year_and_month(month: Month) -> (i32, u32) {
     let of_year = u32::try_from(month.rem_euclid(12)).unwrap_or(0);
     (month.div_euclid(12), of_year + 1)

@@ -22,7 +22,7 @@ use sea_orm::{
     ExecResult, IsolationLevel, QueryResult, QueryStream, Statement, StreamTrait, TransactionTrait,
 };
 
-use super::error::is_lost;
+use super::error::{Cause, cause_of, is_conflict, is_lost};
 
 /// How long a connection to PostgreSQL that was just used is taken for alive.
 const ALIVE_FOR: Duration = Duration::from_millis(500);
@@ -32,12 +32,31 @@ const ALIVE_FOR: Duration = Duration::from_millis(500);
 pub(crate) struct Readers {
     db: DatabaseConnection,
     lost: Arc<Lost>,
+    /// Where what could not be answered here is asked.
+    instead: Option<Arc<Self>>,
 }
 
 impl Readers {
     /// Reads on these connections.
     pub(crate) const fn new(db: DatabaseConnection, lost: Arc<Lost>) -> Self {
-        Self { db, lost }
+        let instead = None;
+        Self { db, lost, instead }
+    }
+
+    /// The same connections, and others to ask when they cannot answer.
+    pub(super) fn or(self, others: Self) -> Self {
+        let instead = Some(Arc::new(others));
+        Self { instead, ..self }
+    }
+
+    /// Where a statement is asked that could not be answered here: the database is gone, or has stopped it
+    /// for a reason of its own, such as a replica that has to go on.
+    fn instead_of<T>(&self, answered: &Result<T, DbErr>) -> Option<&Self> {
+        let error = answered.as_ref().err()?;
+        let others = self.instead.as_deref()?;
+        let is_gone = matches!(cause_of(error), Cause::Unreachable | Cause::Denied);
+        // what only took too long would take as long elsewhere
+        (is_gone || is_conflict(error)).then_some(others)
     }
 
     /// The connections themselves: what is asked there is asked once.
@@ -60,13 +79,22 @@ impl Readers {
             self.db
                 .begin_with_config(isolation, Some(AccessMode::ReadOnly))
         };
-        match begin().await {
+        let begun = match begin().await {
             Err(error) if is_lost(&error) => {
                 self.lost.found();
                 begin().await
             }
             begun => begun,
+        };
+        match self.instead_of(&begun) {
+            Some(others) => Box::pin(others.snapshot()).await,
+            None => begun,
         }
+    }
+
+    /// A statement to be asked elsewhere, should it not be answered here.
+    fn again(&self, statement: &Statement) -> Option<Statement> {
+        self.instead.is_some().then(|| statement.clone())
     }
 
     /// Asks, and once more if the connection was lost before there was an answer.
@@ -105,12 +133,22 @@ impl ConnectionTrait for Readers {
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         let ask = |statement| self.db.query_one_raw(statement);
-        self.ask(statement, ask).await
+        let again = self.again(&statement);
+        let answered = self.ask(statement, ask).await;
+        match self.instead_of(&answered).zip(again) {
+            Some((others, again)) => others.query_one_raw(again).await,
+            None => answered,
+        }
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let ask = |statement| self.db.query_all_raw(statement);
-        self.ask(statement, ask).await
+        let again = self.again(&statement);
+        let answered = self.ask(statement, ask).await;
+        match self.instead_of(&answered).zip(again) {
+            Some((others, again)) => others.query_all_raw(again).await,
+            None => answered,
+        }
     }
 }
 
@@ -128,12 +166,20 @@ impl StreamTrait for Readers {
         &'a self,
         statement: Statement,
     ) -> Pin<Box<dyn Future<Output = Result<Rows, DbErr>> + Send + 'a>> {
-        Box::pin(self.ask(statement, async |statement| {
-            let mut rows = self.db.stream_raw(statement).await?.fuse();
-            // it is sent with the first row
-            let first = rows.next().await.transpose()?;
-            Ok(iter(first.map(Ok)).chain(rows))
-        }))
+        Box::pin(async move {
+            let again = self.again(&statement);
+            let asked = self.ask(statement, async |statement| {
+                let mut rows = self.db.stream_raw(statement).await?.fuse();
+                // it is sent with the first row
+                let first = rows.next().await.transpose()?;
+                Ok(iter(first.map(Ok)).chain(rows))
+            });
+            let answered = asked.await;
+            match self.instead_of(&answered).zip(again) {
+                Some((others, again)) => others.stream_raw(again).await,
+                None => answered,
+            }
+        })
     }
 }
 

@@ -16,7 +16,7 @@ impl Store {
     /// When the tables cannot be read or lack an event.
     pub async fn after(&self, position: Position, events_min: usize) -> Result<Slice, StoreError> {
         let extent = Extent::of_events(events_min);
-        self.shared.tables.after(position, extent, None).await
+        self.tables().after(position, extent, None).await
     }
 
     /// The event at a position; `None` beyond the head.
@@ -24,7 +24,7 @@ impl Store {
     /// # Errors
     /// When the tables cannot be read or lack it.
     pub async fn event(&self, position: Position) -> Result<Option<Event>, StoreError> {
-        self.shared.tables.event(position).await
+        self.tables().event(position).await
     }
 
     /// An allowance for what is read to answer one request.
@@ -48,7 +48,7 @@ impl Store {
         query: &PageQuery,
         allowance: &Allowance,
     ) -> Result<Vec<Event>, StoreError> {
-        self.shared.tables.page(query, allowance).await
+        self.tables().page(query, allowance).await
     }
 
     /// How many events a page would have without a limit.
@@ -56,7 +56,7 @@ impl Store {
     /// # Errors
     /// When the tables cannot be read.
     pub async fn count(&self, query: &PageQuery) -> Result<i64, StoreError> {
-        self.shared.tables.count(query).await
+        self.tables().count(query).await
     }
 
     /// The same page for each of some devices or sites.
@@ -69,7 +69,7 @@ impl Store {
         parents: (Operand, &[i64]),
         allowance: &Allowance,
     ) -> Result<HashMap<i64, Vec<Event>>, StoreError> {
-        self.shared.tables.pages(query, parents, allowance).await
+        self.tables().pages(query, parents, allowance).await
     }
 
     /// How many events the same page would have for each of some devices or sites.
@@ -81,7 +81,7 @@ impl Store {
         query: &PageQuery,
         parents: (Operand, &[i64]),
     ) -> Result<HashMap<i64, i64>, StoreError> {
-        self.shared.tables.counts(query, parents).await
+        self.tables().counts(query, parents).await
     }
 
     /// How often a thing that is changed with an expected version has changed.
@@ -134,7 +134,7 @@ impl Store {
         places: &[Place],
         allowance: &Allowance,
     ) -> Result<Vec<Event>, StoreError> {
-        self.shared.tables.at(kind, places, allowance).await
+        self.tables().at(kind, places, allowance).await
     }
 
     /// The events of some devices, by key, at an instant of each: readings that came in parts. One may come
@@ -148,7 +148,7 @@ impl Store {
         readings: &[(i64, Instant)],
         allowance: &Allowance,
     ) -> Result<Vec<Event>, StoreError> {
-        let tables = &self.shared.tables;
+        let tables = self.tables();
         tables.together(kind, readings, allowance).await
     }
 }

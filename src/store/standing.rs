@@ -1,7 +1,7 @@
 //! Whether the log can do its work, as far as its tasks have seen: for those who ask whether the
 //! server is ready.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use super::Store;
 use crate::event::Position;
@@ -24,6 +24,14 @@ impl Store {
     pub fn standing(&self) -> Standing {
         self.shared.seen.standing()
     }
+
+    /// The newest position that this process knows to be committed: of its own commits it knows before its
+    /// followers are told.
+    #[must_use]
+    pub fn known_head(&self) -> Position {
+        let committed = self.shared.seen.committed.load(Ordering::Acquire);
+        self.head().max(Position(committed))
+    }
 }
 
 /// What the tasks of the log have seen.
@@ -31,6 +39,8 @@ impl Store {
 pub(crate) struct Seen {
     append_failed: AtomicBool,
     went_back: AtomicBool,
+    /// The last position that this process has committed.
+    committed: AtomicI64,
 }
 
 impl Seen {
@@ -44,8 +54,11 @@ impl Seen {
         }
     }
 
-    pub(crate) fn appended(&self) {
+    pub(crate) fn appended(&self, upto: Option<Position>) {
         self.append_failed.store(false, Ordering::Relaxed);
+        if let Some(upto) = upto {
+            self.committed.fetch_max(upto.0, Ordering::Release);
+        }
     }
 
     pub(crate) fn append_failed(&self) {

@@ -65,7 +65,7 @@ mod tests {
             readers_max: 1,
             reads_within: Some(WITHIN),
             create: true,
-            segments: None,
+            ..Location::default()
         };
         let readers = connect(&location).await.unwrap().readers;
         for _ in 0..2 {

@@ -16,6 +16,7 @@ use super::commit::{Committed, Committer};
 use super::error::{Cause, StoreError};
 use super::faults::Faults;
 use super::feed::Feed;
+use super::fence::Fence;
 use super::metrics::Metrics;
 use super::open::LOCK_WAIT;
 use super::standing::Seen;
@@ -27,6 +28,8 @@ use super::{COMMIT_BYTES_MAX, commit_events_max};
 pub(crate) struct Pending {
     pub(crate) request: Request,
     pub(crate) bytes: usize,
+    /// What it has to pass.
+    pub(crate) fence: Option<Fence>,
     pub(crate) answer: oneshot::Sender<Result<Appended, AppendError>>,
     pub(crate) place: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 }
@@ -153,8 +156,7 @@ impl Writer {
     /// about twice as many commits as `n` has binary digits, and not `n`.
     async fn commit(&mut self, mut batch: Vec<Pending>) {
         let started = std::time::Instant::now();
-        let requests: Vec<&Request> = batch.iter().map(|pending| &pending.request).collect();
-        match self.committer.commit(&requests).await {
+        match self.committer.commit(&batch).await {
             Ok(committed) => self.answer(batch, committed),
             Err(failed) if failed.before_commit && batch.len() > 1 && is_of_one(&failed.error) => {
                 let second = batch.split_off(batch.len() / 2);
@@ -166,7 +168,8 @@ impl Writer {
     }
 
     fn answer(&self, batch: Vec<Pending>, committed: Committed) {
-        self.seen.appended();
+        let upto = committed.events.last().map(|event| event.position);
+        self.seen.appended(upto);
         self.metrics.committed(&committed);
         self.feed.publish(committed.events);
         for (pending, answer) in batch.into_iter().zip(committed.answers) {
@@ -278,7 +281,7 @@ mod tests {
                 readers_max: 1,
                 reads_within: None,
                 create: true,
-                segments: None,
+                ..Location::default()
             },
             limits: Limits {
                 queue_events_max: 100_000,

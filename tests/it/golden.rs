@@ -37,7 +37,7 @@ fn at(file: &Path) -> Location {
         readers_max: 2,
         reads_within: None,
         create: true,
-        segments: None,
+        ..Location::default()
     }
 }
 

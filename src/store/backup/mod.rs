@@ -41,7 +41,6 @@ use super::identity::read_identity;
 use super::location::Location;
 use super::migrations;
 use super::open::{self, Connections, OpenError};
-use super::segments::Segments;
 use super::sql::Sql;
 use super::verify::{OnProgress, Progress};
 use super::{Store, feed};

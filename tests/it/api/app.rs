@@ -68,6 +68,7 @@ pub(super) fn location(url: &str) -> Location {
         reads_within: None,
         create: true,
         segments: segments(url),
+        ..Location::default()
     }
 }
 
@@ -104,6 +105,7 @@ fn beginning(access: Access, url: &str, clock: Clock) -> Start {
         access,
         location: location(url),
         listen: "127.0.0.1:0".parse().unwrap(),
+        name: "test".to_owned(),
         documents: homepot_analytics::http::Documents::default(),
         tokens: homepot_analytics::identity::TokenArgs::default(),
         edge: homepot_analytics::http::EdgeArgs::default(),

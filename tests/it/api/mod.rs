@@ -19,6 +19,7 @@ mod collection;
 mod commands;
 mod conditions;
 mod configuration;
+mod deploy;
 mod device_commands;
 mod email;
 mod failures;

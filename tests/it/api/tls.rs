@@ -55,6 +55,7 @@ impl Encrypted {
         let start = Start {
             location: location(&format!("sqlite://{}", path("log.db").display())),
             listen: "127.0.0.1:0".parse().unwrap(),
+            name: "test".to_owned(),
             access: Access::Open,
             documents: Documents::default(),
             keyring: homepot_analytics::configuration::Keyring::default(),

@@ -51,6 +51,16 @@ impl Api {
         answer["data"].take()
     }
 
+    /// The data of an answer to one who knows of a position.
+    pub(super) async fn data_knowing(&self, server: &str, query: &str, position: &str) -> Value {
+        let post = self.http.post(format!("{server}/graphql"));
+        let post = post.header("homepot-position", position);
+        let answer = post.json(&json!({ "query": query })).send().await.unwrap();
+        let mut answer: Value = answer.json().await.unwrap();
+        assert!(answer.get("errors").is_none(), "{answer}");
+        answer["data"].take()
+    }
+
     /// Records events, which must be answered; the outcomes.
     pub(super) async fn record(&self, server: &str, events: Value) -> Vec<Value> {
         let variables = json!({ "input": { "events": events } });

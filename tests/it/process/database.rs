@@ -13,6 +13,8 @@ pub(super) struct Database {
     pub(super) url: String,
     folder: TempDir,
     drop_at: Option<(String, String)>,
+    /// The address at which it is changed behind the program's back.
+    admin: String,
 }
 
 /// Runs something asynchronous where there is no runtime, such as in a `Drop`.
@@ -44,6 +46,7 @@ impl Database {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/log.db", folder.path().display());
         Self {
+            admin: url.clone(),
             url,
             folder,
             drop_at: None,
@@ -65,6 +68,7 @@ impl Database {
         let (before, _) = server.rsplit_once('/').unwrap();
         Some(Self {
             url: format!("{before}/{name}"),
+            admin: format!("{before}/{name}"),
             folder: tempfile::tempdir().unwrap(),
             drop_at: Some((server, name)),
         })
@@ -105,10 +109,28 @@ impl Database {
         assert!(ended.status.success(), "{ended:?}");
     }
 
+    /// The same database, which the program uses as a user who may do no more than that.
+    pub(super) fn of_its_own_user(mut self) -> Self {
+        let (_, name) = self.drop_at.as_ref().unwrap();
+        let sql = format!("CREATE ROLE {name} LOGIN; ALTER DATABASE {name} OWNER TO {name}");
+        wait(on_postgres(&self.admin, sql));
+        let (_, host) = self.admin.rsplit_once('@').unwrap();
+        self.url = format!("postgres://{name}@{host}");
+        self
+    }
+
+    /// Whether the user of the program may run some SQL.
+    pub(super) fn user_may(&self, sql: &'static str) -> bool {
+        wait(async {
+            let mut connection = PgConnection::connect(&self.url).await.unwrap();
+            sqlx::raw_sql(sql).execute(&mut connection).await.is_ok()
+        })
+    }
+
     /// Changes the database behind the program's back.
     pub(super) fn execute(&self, sql: &'static str) {
         if self.drop_at.is_some() {
-            return wait(on_postgres(&self.url, sql.to_owned()));
+            return wait(on_postgres(&self.admin, sql.to_owned()));
         }
         wait(async {
             let options = sqlx::sqlite::SqliteConnectOptions::new()
@@ -145,6 +167,7 @@ impl Drop for Database {
         if let Some((server, name)) = self.drop_at.take() {
             wait(async move {
                 on_postgres(&server, format!("DROP DATABASE {name} WITH (FORCE)")).await;
+                on_postgres(&server, format!("DROP ROLE IF EXISTS {name}")).await;
             });
         }
     }

@@ -130,7 +130,21 @@ impl Program {
 
     /// Tells it to stop, as an operator or a supervisor does.
     pub(super) fn terminate(&self) {
-        let kill = format!("kill -TERM {}", self.child.id());
+        self.signal("TERM");
+    }
+
+    /// Stops it where it stands, until it is told to go on: a machine that stalls.
+    pub(super) fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on where it stood.
+    pub(super) fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
         let told = Command::new("sh").args(["-c", &kill]).status().unwrap();
         assert!(told.success());
     }

@@ -81,7 +81,7 @@ impl Maker {
         }
     }
 
-    fn request(&mut self) -> Request {
+    pub(super) fn request(&mut self) -> Request {
         self.requests += 1;
         let keyed = match self.rng.random_range(0..5) {
             0 | 1 => Keyed::ByEvent,

@@ -13,6 +13,7 @@ mod bounds;
 mod commits;
 mod derived;
 mod duplicates;
+mod fences;
 mod filters;
 mod foreign;
 mod jobs;

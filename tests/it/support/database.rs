@@ -124,6 +124,7 @@ impl Database {
             reads_within: None,
             create: true,
             segments: Some(self.segments()),
+            ..Location::default()
         }
     }
 

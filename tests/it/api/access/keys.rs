@@ -182,7 +182,7 @@ async fn a_key_itself_is_kept_nowhere() {
             readers_max: 2,
             reads_within: None,
             create: false,
-            segments: None,
+            ..Location::default()
         };
         homepot_analytics::store::backup(&location, &file, &|_| {})
             .await

@@ -1,0 +1,185 @@
+//! Says that this server is alive, and keeps its leases: takes those that are free, and stops the works
+//! of those that are lost.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sea_orm::DbBackend;
+use tokio::time::{Instant, MissedTickBehavior, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::{Node, Work};
+use crate::store::{Failing, Had, Roster, Store};
+use crate::telemetry::chain;
+
+/// How long a server is taken for alive when it has said so.
+const LASTS: Duration = Duration::from_secs(5);
+/// How often it says so: well below that, so that some may fail.
+const BEAT_EVERY: Duration = Duration::from_secs(1);
+/// How long the database may take to hear it.
+const BEAT_WITHIN: Duration = Duration::from_secs(2);
+/// How long before the others take it for dead it stops its works.
+const STOPS_BEFORE: Duration = Duration::from_secs(1);
+/// How it is told that it cannot say that it is alive.
+const FAILING: Failing = Failing {
+    source: "the leases",
+    effect: "this server cannot say that it is alive, and stops what only one may do unless it can soon",
+    waits: Duration::ZERO,
+};
+
+const _: () = assert!(LASTS.as_secs() > STOPS_BEFORE.as_secs() + BEAT_EVERY.as_secs() * 2);
+const _: () =
+    assert!(LASTS.as_secs() + BEAT_EVERY.as_secs() * 2 < super::REPLACED_WITHIN.as_secs());
+
+/// Keeps the leases of a server.
+#[derive(Debug)]
+pub struct Heart {
+    node: Node,
+    store: Store,
+    /// The place among the others, where there may be others.
+    roster: Option<Roster>,
+    /// The works that were taken, each with its token.
+    taken: BTreeMap<Work, i64>,
+    /// Until when they are surely this server's.
+    sure_until: Instant,
+}
+
+impl Heart {
+    pub(super) async fn begin(node: Node, store: &Store) -> Self {
+        let may_be_others = store.backend() == DbBackend::Postgres;
+        let card = node.shared.card.clone();
+        let roster = may_be_others.then(|| Roster::new(store.clone(), card, LASTS));
+        let mut heart = Self {
+            node,
+            store: store.clone(),
+            roster,
+            taken: BTreeMap::new(),
+            sure_until: Instant::now(),
+        };
+        if heart.roster.is_some() {
+            heart.beat().await;
+        } else {
+            heart.node.shared.metrics.alive.set(1);
+            for work in Work::ALL {
+                heart.node.grant(work, None);
+            }
+        }
+        heart
+    }
+
+    /// Keeps the leases until it is told to stop, and then gives them back. The works are to have ended by
+    /// then.
+    pub async fn run(mut self, stop: CancellationToken) {
+        if self.roster.is_some() {
+            let mut beats = tokio::time::interval(BEAT_EVERY);
+            beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => break,
+                    () = tokio::time::sleep_until(self.sure_until), if !self.taken.is_empty() => {
+                        self.lose_all();
+                    }
+                    _ = beats.tick() => self.beat().await,
+                }
+            }
+            self.leave().await;
+        } else {
+            stop.cancelled().await;
+        }
+        for work in Work::ALL {
+            self.node.stop(work);
+        }
+    }
+
+    /// Says that this server is alive. It is certain of that only as counted from before it said so.
+    async fn beat(&mut self) {
+        let Some(roster) = &mut self.roster else {
+            return;
+        };
+        let began = Instant::now();
+        let mut until = began + BEAT_WITHIN;
+        if !self.taken.is_empty() {
+            until = until.min(self.sure_until);
+        }
+        let (held, stops) = (self.node.works(), self.node.shared.stop.is_cancelled());
+        let wanted = Work::ALL.into_iter();
+        let wanted = wanted.filter(|work| !stops && !held.contains(work));
+        let wanted: Vec<&'static str> = wanted.map(Work::name).collect();
+        let works = Work::ALL.map(Work::name);
+        match timeout_at(until, roster.beat(&works, &wanted)).await {
+            Ok(Ok(had)) => {
+                self.sure_until = began + LASTS.saturating_sub(STOPS_BEFORE);
+                self.node.shared.metrics.alive.set(had.alive);
+                self.has(&had);
+            }
+            Ok(Err(error)) => self.failed(&chain(&error).to_string()),
+            Err(_) => self.failed("the database did not answer in time"),
+        }
+        if Instant::now() >= self.sure_until {
+            self.lose_all();
+        }
+    }
+
+    fn failed(&self, why: &str) {
+        tracing::warn!(error = why, "{}", FAILING.effect);
+        let now = self.store.clock().now();
+        self.store
+            .faults()
+            .tell(FAILING.source, now, why.to_owned());
+    }
+
+    /// Follows what the database says that this server has.
+    fn has(&mut self, had: &Had) {
+        for work in Work::ALL {
+            let token = had.works.iter().find(|(name, _)| name == work.name());
+            let token = token.map(|(_, token)| *token);
+            if self.taken.get(&work).copied() == token {
+                continue;
+            }
+            if self.taken.remove(&work).is_some() {
+                self.lose(work);
+            }
+            if let Some(token) = token {
+                self.taken.insert(work, token);
+                self.node.grant(work, Some(token));
+                tracing::info!(work = work.name(), token, "this server has taken a work");
+            }
+        }
+    }
+
+    fn lose(&self, work: Work) {
+        if self.node.stop(work) {
+            self.node.shared.metrics.lost.inc();
+            tracing::warn!(work = work.name(), "this server has lost a work");
+        }
+    }
+
+    fn lose_all(&mut self) {
+        for work in std::mem::take(&mut self.taken).into_keys() {
+            self.lose(work);
+        }
+    }
+
+    async fn leave(&mut self) {
+        let Some(roster) = &mut self.roster else {
+            return;
+        };
+        let left = tokio::time::timeout(BEAT_WITHIN, roster.leave()).await;
+        let error = match left {
+            Ok(Ok(())) => {
+                tracing::info!(
+                    works = self.taken.len(),
+                    "this server has given its works back"
+                );
+                return;
+            }
+            Ok(Err(error)) => chain(&error).to_string(),
+            Err(_) => "the database did not answer in time".to_owned(),
+        };
+        tracing::warn!(
+            error,
+            "the works are not given back; others take them when the leases end"
+        );
+    }
+}

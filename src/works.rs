@@ -1,0 +1,94 @@
+//! What only one server does at a time: how each work is begun where its lease is held.
+//!
+//! A work is begun anew each time that its lease is taken: it knows nothing but what the log and the
+//! tables hold, as after a start.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use crate::alerts::Watcher;
+use crate::configuration::{Arrivals, Evidence, Keyring};
+use crate::event::Position;
+use crate::health::Health;
+use crate::ingest::Ingest;
+use crate::jobs::Orchestrator;
+use crate::nodes::{Lease, Node, Work};
+use crate::projections::Runner;
+use crate::retention::Keeper;
+use crate::webhooks::{Mailer, Outbox, WebhookArgs};
+
+/// Begins works as tasks of a server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Works<'a> {
+    pub(crate) node: &'a Node,
+    pub(crate) tracker: &'a TaskTracker,
+    pub(crate) ingest: &'a Ingest,
+}
+
+impl Works<'_> {
+    fn once<F: Future<Output = ()> + Send + 'static>(
+        self,
+        work: Work,
+        run: impl Fn(Lease, Ingest) -> F + Send + Sync + 'static,
+    ) {
+        let ingest = self.ingest.clone();
+        let run = move |lease: Lease| {
+            let door = lease.door(&ingest);
+            run(lease, door)
+        };
+        self.tracker.spawn(self.node.clone().once(work, run));
+    }
+
+    /// Folds the log here, or hears how far another server has.
+    pub(crate) fn fold(self, runner: &Runner) {
+        let folding = runner.clone();
+        self.once(Work::Projections, move |lease, door| {
+            let runner = folding.on(door.store().clone());
+            runner.run(lease.stopping())
+        });
+        let hearing = runner.clone();
+        let hear = move || hearing.clone().hear();
+        let node = self.node.clone();
+        self.tracker.spawn(node.meanwhile(Work::Projections, hear));
+    }
+
+    /// Follows the log and records what follows from it.
+    pub(crate) fn follow(self, folded: &watch::Receiver<Position>, offline_after_seconds: u32) {
+        let of_health = folded.clone();
+        self.once(Work::Health, move |lease, door| {
+            let health = Health::new(door, of_health.clone(), offline_after_seconds);
+            health.run(lease.stopping())
+        });
+        let of_alerts = folded.clone();
+        self.once(Work::Alerts, move |lease, door| {
+            Watcher::new(door, of_alerts.clone()).run(lease.stopping())
+        });
+        self.once(Work::Jobs, |lease, door| {
+            Orchestrator::new(door).run(lease.stopping())
+        });
+        self.once(Work::Evidence, |lease, door| {
+            Evidence::new(door).run(lease.stopping())
+        });
+        self.once(Work::Arrivals, |lease, door| {
+            Arrivals::new(door).run(lease.stopping())
+        });
+    }
+
+    /// Archives and deletes what is old.
+    pub(crate) fn keep(self) {
+        self.once(Work::Retention, |lease, door| {
+            Keeper::new(door.store().clone()).run(lease.stopping())
+        });
+    }
+
+    /// Sends what becomes of alerts.
+    pub(crate) fn send(self, webhooks: WebhookArgs, mailer: Option<Mailer>, keyring: Arc<Keyring>) {
+        self.once(Work::Webhooks, move |lease, door| {
+            let outbox = Outbox::new(&door, webhooks, mailer.clone(), Arc::clone(&keyring));
+            outbox.run(lease.stopping())
+        });
+    }
+}

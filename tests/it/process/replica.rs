@@ -1,0 +1,211 @@
+//! A server that reads from a real streaming replica: its callers see what they wrote, whether the replica
+//! keeps up, stands still or is gone.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
+use tempfile::TempDir;
+
+use super::api::Api;
+use super::cluster::until;
+use super::program::{DEADLINE, Program};
+
+/// A primary and a replica of PostgreSQL of a test's own, which end with it.
+struct Pair {
+    folder: TempDir,
+    binaries: PathBuf,
+    primary: u16,
+    replica: u16,
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+fn output(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).output().ok()?;
+    let text = String::from_utf8(output.stdout).unwrap();
+    output.status.success().then(|| text.trim().to_owned())
+}
+
+impl Pair {
+    /// Where the programs of PostgreSQL are, if it is to be tested.
+    fn start() -> Option<Self> {
+        if std::env::var_os("HOMEPOT_TEST_POSTGRES").is_none() {
+            println!("not covered: HOMEPOT_TEST_POSTGRES names no PostgreSQL");
+            return None;
+        }
+        let binaries = output("pg_config", &["--bindir"]).expect("PostgreSQL is installed");
+        let folder = tempfile::tempdir().unwrap();
+        if is_root() {
+            let path = folder.path().to_str().unwrap();
+            output("chown", &["postgres", path]).expect("there is a user for PostgreSQL");
+        }
+        let pair = Self {
+            folder,
+            binaries: binaries.into(),
+            primary: free_port(),
+            replica: free_port(),
+        };
+        let data = pair.data("primary");
+        let given = ["-D", &data, "-U", "postgres", "-A", "trust", "-E", "UTF8"];
+        pair.run(
+            "initdb",
+            &[given.as_slice(), &["--locale=C.UTF-8", "-N"]].concat(),
+        );
+        pair.serve("primary", pair.primary);
+        let (data, port) = (pair.data("replica"), pair.primary.to_string());
+        let from = ["-h", "127.0.0.1", "-p", &port, "-U", "postgres"];
+        let to = ["-D", &data, "-R", "-N", "-X", "stream", "-c", "fast"];
+        pair.run("pg_basebackup", &[from.as_slice(), &to].concat());
+        pair.serve("replica", pair.replica);
+        Some(pair)
+    }
+
+    fn data(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// Runs a program of PostgreSQL, which does not run as root.
+    fn run(&self, name: &str, arguments: &[&str]) {
+        let program = self.binaries.join(name);
+        let mut command = if is_root() {
+            let mut command = Command::new("runuser");
+            command.args(["-u", "postgres", "--"]).arg(program);
+            command
+        } else {
+            Command::new(program)
+        };
+        let log = self.folder.path().join("log");
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(log)
+            .unwrap();
+        command.args(arguments).current_dir("/");
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let status = command.stderr(log).status().unwrap();
+        assert!(status.success(), "{name} {arguments:?}: {status}");
+    }
+
+    fn serve(&self, name: &str, port: u16) {
+        let settings = format!(
+            "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off \
+             -c wal_level=replica"
+        );
+        let (data, log) = (self.data(name), self.data(&format!("{name}.log")));
+        let given = ["-D", &data, "-l", &log, "-w", "-o", &settings, "start"];
+        self.run("pg_ctl", &given);
+    }
+
+    fn stop(&self, name: &str) {
+        let data = self.data(name);
+        self.run("pg_ctl", &["-D", &data, "-m", "immediate", "-w", "stop"]);
+    }
+
+    fn start_server(&self, folder: &Path) -> Program {
+        let address = |port| format!("postgres://postgres@127.0.0.1:{port}/postgres");
+        let (database, replica) = (address(self.primary), address(self.replica));
+        // the address of the replica as a secret is given
+        let file = folder.join("replica");
+        std::fs::write(&file, format!("{replica}\n")).unwrap();
+        let file = file.to_str().unwrap();
+        let serve = ["serve", "--no-authentication", "--listen", "127.0.0.1:0"];
+        let databases = ["--database", &database, "--database-read-file", file];
+        Program::start(folder, &[serve.as_slice(), &databases].concat())
+    }
+
+    async fn on_replica(&self) -> PgConnection {
+        let url = format!("postgres://postgres@127.0.0.1:{}/postgres", self.replica);
+        PgConnection::connect(&url).await.unwrap()
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        for name in ["replica", "primary"] {
+            if Path::new(&self.data(name)).join("postmaster.pid").exists() {
+                self.stop(name);
+            }
+        }
+    }
+}
+
+fn is_root() -> bool {
+    output("id", &["-u"]).as_deref() == Some("0")
+}
+
+const PAGES: &str = "{ userActivity(first: 1) { nodes { position elementId } } \
+    storeHealth { head replicaHead } }";
+
+/// Records an event, and reads at another server what was recorded last, as one who was told its position.
+async fn written_is_read(api: &Api, (one, other): (&str, &str), id: &str) -> Value {
+    let click = json!([{ "userActivity": { "activityType": "BUTTON_CLICK", "elementId": id } }]);
+    let outcomes = api.record(one, click).await;
+    let position = outcomes[0]["position"].as_str().unwrap();
+    let data = api.data_knowing(other, PAGES, position).await;
+    let node = &data["userActivity"]["nodes"][0];
+    assert_eq!(node["elementId"], id, "{data}");
+    data["storeHealth"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_written_is_read_whether_the_replica_keeps_up_or_not() {
+    let Some(pair) = Pair::start() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut servers = [(); 2].map(|()| pair.start_server(folder.path()));
+    let [one, other] = servers.each_mut().map(|server| server.address().unwrap());
+    let api = Api::new();
+    for number in 0..40 {
+        let ways = if number % 2 == 0 {
+            (&*one, &*other)
+        } else {
+            (&*one, &*one)
+        };
+        written_is_read(&api, ways, &format!("a{number}")).await;
+    }
+    let mut replica = pair.on_replica().await;
+    let scans = "SELECT coalesce(sum(seq_scan + idx_scan), 0)::bigint FROM pg_stat_user_tables \
+        WHERE relname LIKE 'user_activity%'";
+    until("the replica is read from", async || {
+        let (scans,): (i64,) = sqlx::query_as(scans).fetch_one(&mut replica).await.unwrap();
+        scans > 0
+    })
+    .await;
+    // it stands still
+    let run = async |replica: &mut PgConnection, sql: &'static str| {
+        sqlx::raw_sql(sql).execute(replica).await.unwrap();
+    };
+    run(&mut replica, "SELECT pg_wal_replay_pause()").await;
+    let health = written_is_read(&api, (&one, &other), "paused").await;
+    assert_ne!(health["head"], health["replicaHead"], "{health}");
+    run(&mut replica, "SELECT pg_wal_replay_resume()").await;
+    let caught_up = |data: &Value| {
+        let health = &data["storeHealth"];
+        health["head"] == health["replicaHead"]
+    };
+    api.until(&other, PAGES, caught_up).await;
+    // it is gone
+    drop(replica);
+    pair.stop("replica");
+    for number in 0..5 {
+        written_is_read(&api, (&one, &other), &format!("gone{number}")).await;
+    }
+    let is_known = |data: &Value| data["storeHealth"]["replicaHead"].is_null();
+    api.until(&other, PAGES, is_known).await;
+    // and comes back
+    pair.serve("replica", pair.replica);
+    api.until(&other, PAGES, caught_up).await;
+    for mut server in servers {
+        server.terminate();
+        let until = std::time::Instant::now() + DEADLINE;
+        while server.runs() && std::time::Instant::now() < until {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+}

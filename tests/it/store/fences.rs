@@ -1,0 +1,166 @@
+//! What is written for a work that only one server may do is kept only while it is that server's.
+
+use std::future::Future;
+
+use homepot_analytics::ingest::{Ingest, Patience};
+use homepot_analytics::kinds::Kind;
+use homepot_analytics::nodes::{Heart, Lease, Node, Work};
+use homepot_analytics::projections::{self, Runner};
+use homepot_analytics::store::{AppendError, Outcome, Store, StoreError};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{Backend, Database, TestLog, contract, error};
+
+contract![
+    who_has_lost_a_work_writes_nothing_more_for_it,
+    who_leaves_gives_its_works_to_another,
+    one_server_has_each_work,
+    where_there_is_one_server_it_has_every_work,
+];
+
+/// A server that shares a log.
+struct Server {
+    node: Node,
+    heart: Heart,
+    stop: CancellationToken,
+}
+
+impl Server {
+    async fn join(log: &TestLog, name: &str) -> Self {
+        let stop = CancellationToken::new();
+        let called = (name.to_owned(), "127.0.0.1:0".to_owned());
+        let (node, heart) = Node::join(&log.handle(), called, stop.clone()).await;
+        Self { node, heart, stop }
+    }
+}
+
+/// The leases of a work as a server gets them.
+fn leases(node: &Node, work: Work) -> (impl Future<Output = ()> + use<>, mpsc::Receiver<Lease>) {
+    let (sender, leases) = mpsc::channel(10);
+    let doing = node.clone().once(work, move |lease| {
+        let sender = sender.clone();
+        async move { sender.send(lease).await.unwrap() }
+    });
+    (doing, leases)
+}
+
+/// Records an event for a work.
+async fn record(lease: &Lease, store: &Store, message: &str) -> Result<Vec<Outcome>, AppendError> {
+    let door = lease.door(&Ingest::new(store.clone()));
+    let given = vec![(Some(Kind::ErrorLog), Ok(error(message)))];
+    let appended = door.record(given, None, Patience::None).await?;
+    Ok(appended.outcomes)
+}
+
+fn is_fenced(error: &AppendError) -> bool {
+    matches!(error, AppendError::Store(error) if matches!(**error, StoreError::Fenced { .. }))
+}
+
+async fn who_has_lost_a_work_writes_nothing_more_for_it(database: Database) {
+    if database.backend == Backend::Sqlite {
+        return;
+    }
+    let (one, two) = (database.open().await, database.open().await);
+    // the first joins, and stalls: it never says again that it is alive
+    let stalled = Server::join(&one, "stalled").await;
+    let (stalled_does, mut of_stalled) = leases(&stalled.node, Work::Jobs);
+    let other = Server::join(&two, "other").await;
+    let (other_does, mut of_other) = leases(&other.node, Work::Jobs);
+    let beating = other.heart.run(other.stop.clone());
+    let checking = async {
+        let lease = of_stalled.recv().await.unwrap();
+        let recorded = record(&lease, &one.handle(), "before").await.unwrap();
+        assert!(matches!(recorded[..], [Outcome::Recorded(_)]));
+        let taken = of_other.recv().await.unwrap();
+        let head = one.committed_head().await.unwrap();
+        assert!(!lease.stopping().is_cancelled(), "it does not know yet");
+        let refused = record(&lease, &one.handle(), "too late").await.unwrap_err();
+        assert!(is_fenced(&refused), "{refused}");
+        assert!(lease.stopping().is_cancelled(), "it has learnt of it");
+        let runner = Runner::new(lease.store(&one.handle()), projections::following());
+        let refused = runner.follow(Some(head)).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Fenced { .. }), "{refused}");
+        assert_eq!(one.committed_head().await.unwrap(), head);
+        // of what is written together, only what belongs to the work is kept out
+        let handle = one.handle();
+        let both = futures_util::future::join(
+            record(&lease, &handle, "too late"),
+            one.record(vec![error("of anybody")]),
+        );
+        let (refused, recorded) = both.await;
+        assert!(is_fenced(&refused.unwrap_err()));
+        assert!(matches!(recorded[..], [Outcome::Recorded(_)]));
+        let recorded = record(&taken, &two.handle(), "of the other").await;
+        assert!(matches!(recorded.unwrap()[..], [Outcome::Recorded(_)]));
+        stalled.stop.cancel();
+        other.stop.cancel();
+    };
+    futures_util::future::join4(stalled_does, other_does, beating, checking).await;
+    one.close().await;
+    two.close().await;
+}
+
+async fn who_leaves_gives_its_works_to_another(database: Database) {
+    if database.backend == Backend::Sqlite {
+        return;
+    }
+    let (one, two) = (database.open().await, database.open().await);
+    let first = Server::join(&one, "first").await;
+    let second = Server::join(&two, "second").await;
+    assert_eq!(
+        (first.node.works().len(), second.node.works().len()),
+        (Work::ALL.len(), 0)
+    );
+    first.stop.cancel();
+    first.heart.run(first.stop.clone()).await;
+    let (doing, mut leases) = leases(&second.node, Work::Alerts);
+    let beating = second.heart.run(second.stop.clone());
+    let checking = async {
+        let lease = leases.recv().await.unwrap();
+        let recorded = record(&lease, &two.handle(), "of the second").await;
+        assert!(matches!(recorded.unwrap()[..], [Outcome::Recorded(_)]));
+        let peers = second.node.peers(&two.handle()).await.unwrap();
+        let names: Vec<&str> = peers.iter().map(|peer| peer.name.as_str()).collect();
+        assert_eq!(names, ["second"]);
+        assert_eq!(peers[0].works.len(), Work::ALL.len());
+        second.stop.cancel();
+    };
+    futures_util::future::join3(doing, beating, checking).await;
+    one.close().await;
+    two.close().await;
+}
+
+async fn one_server_has_each_work(database: Database) {
+    if database.backend == Backend::Sqlite {
+        return;
+    }
+    let log = database.open().await;
+    let joining = (0..5).map(|number| Server::join(&log, if number == 0 { "a" } else { "b" }));
+    let servers = futures_util::future::join_all(joining).await;
+    let mut works: Vec<Work> = servers
+        .iter()
+        .flat_map(|server| server.node.works())
+        .collect();
+    works.sort_unstable();
+    assert!(
+        works.is_sorted_by(|a, b| a < b),
+        "one is done twice: {works:?}"
+    );
+    let peers = servers[0].node.peers(&log.handle()).await.unwrap();
+    assert_eq!(peers.len(), 5);
+    log.close().await;
+}
+
+async fn where_there_is_one_server_it_has_every_work(database: Database) {
+    if database.backend == Backend::Postgres {
+        return;
+    }
+    let log = database.open().await;
+    let server = Server::join(&log, "alone").await;
+    assert_eq!(server.node.works(), Work::ALL);
+    let peers = server.node.peers(&log.handle()).await.unwrap();
+    assert_eq!((peers.len(), peers[0].name.as_str()), (1, "alone"));
+    assert!(peers[0].is_alive);
+    log.close().await;
+}
