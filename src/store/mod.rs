@@ -199,7 +199,7 @@ impl Store {
             Arc::clone(&names),
             Arc::clone(&segments),
         );
-        let replica = Replica::of(&options.location, &connections.readers, &names)?;
+        let replica = Replica::of(&options.location, &connections.readers, (&names, &segments))?;
         let (appends, append_queue) = mpsc::channel(limits.queue_events_max);
         let (jobs, job_queue) = mpsc::channel(64);
         let committer = Committer {

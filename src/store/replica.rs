@@ -18,6 +18,7 @@ use super::location::Location;
 use super::names::Names;
 use super::open::{OpenError, postgres_options, postgres_readers};
 use super::read::Tables;
+use super::segments::Segments;
 use super::readers::Readers;
 use super::sql::Sql;
 use crate::event::Position;
@@ -48,7 +49,7 @@ impl Replica {
     pub(super) fn of(
         location: &Location,
         primary: &Readers,
-        names: &Arc<Names>,
+        (names, segments): (&Arc<Names>, &Arc<Segments>),
     ) -> Result<Option<Self>, OpenError> {
         let Some(url) = &location.replica else {
             return Ok(None);
@@ -59,7 +60,7 @@ impl Replica {
         let readers = postgres_readers(postgres_options(url)?, location);
         let readers = readers.or(primary.clone());
         Ok(Some(Self {
-            tables: Tables::new(readers.clone(), Arc::clone(names)),
+            tables: Tables::new(readers.clone(), Arc::clone(names), Arc::clone(segments)),
             readers,
             head: watch::channel(Some(Position::START)).0,
             wanted: watch::channel((Position::START, Instant::now())).0,
