@@ -77,7 +77,7 @@ pub mod config;
 pub mod configuration;
 pub mod demo;
 pub mod event;
-mod export;
+pub mod export;
 pub mod fleet;
 pub mod graphql;
 pub mod health;

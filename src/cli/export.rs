@@ -92,7 +92,7 @@ fn kinds(arguments: &ExportArgs, store: &Store) -> anyhow::Result<Vec<(Kind, Fil
     let given = arguments.filter.as_deref();
     let filter = match (given, kinds.as_slice()) {
         (None, _) => Filter::default(),
-        (Some(filter), [kind]) => filter_of(&store.names(), *kind, filter)
+        (Some(filter), [kind]) => filter_of(store.names(), *kind, filter)
             .map_err(|refused| anyhow::anyhow!(refused.message))?,
         (Some(_), _) => bail!("--filter is that of one source: name it with --source"),
     };

@@ -62,6 +62,7 @@ pub fn write<W: Write + Send>(
 }
 
 /// Writes one table after the other into a file.
+#[expect(missing_debug_implementations, reason = "that of the library has none")]
 pub struct Writer<W: Write + Send> {
     layout: Arc<Layout>,
     file: SerializedFileWriter<W>,

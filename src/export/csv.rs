@@ -30,7 +30,11 @@ impl Csv {
 impl Sink for Csv {
     fn add(&mut self, events: &[Event]) -> Result<(), ExportError> {
         for event in events {
-            let values = self.layout.slots.iter().map(|slot| slot.text(event));
+            let values = self
+                .layout
+                .slots
+                .iter()
+                .map(|slot| slot.text(event).into_owned());
             self.out
                 .write_record(values)
                 .map_err(std::io::Error::from)?;

@@ -13,16 +13,16 @@ const PAGE_EVENTS: usize = 1_000;
 
 /// What is exported.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
+pub struct Asked {
     /// The kinds, each with which of its events.
-    pub(crate) kinds: Vec<(Kind, Filter)>,
+    pub kinds: Vec<(Kind, Filter)>,
     /// Nothing after this position.
-    pub(crate) upto: Position,
+    pub upto: Position,
 }
 
 /// The events of an export.
 #[derive(Debug)]
-pub(crate) struct Events {
+pub struct Events {
     store: Store,
     kinds: Vec<OfKind>,
 }
@@ -37,7 +37,7 @@ struct OfKind {
 
 impl Events {
     /// Those that are asked for.
-    pub(crate) fn new(store: Store, asked: Asked) -> Self {
+    pub fn new(store: Store, asked: Asked) -> Self {
         let upto = asked.upto;
         let kinds = asked.kinds.into_iter().map(|(kind, filter)| OfKind {
             query: PageQuery {
@@ -61,7 +61,7 @@ impl Events {
     }
 
     /// How many there are in all.
-    pub(crate) async fn count(&self) -> Result<i64, ExportError> {
+    pub async fn count(&self) -> Result<i64, ExportError> {
         let mut events = 0;
         for kind in &self.kinds {
             events += self.store.count(&kind.query).await?;
@@ -70,7 +70,7 @@ impl Events {
     }
 
     /// Some that come next; none when there are no more.
-    pub(crate) async fn next(&mut self) -> Result<Vec<Event>, ExportError> {
+    pub async fn next(&mut self) -> Result<Vec<Event>, ExportError> {
         for kind in &mut self.kinds {
             if kind.read.is_empty() && !kind.has_ended {
                 kind.fetch(&self.store).await?;

@@ -19,7 +19,7 @@ use crate::kinds::Kind;
 const PAGES_WAITING_MAX: usize = 2;
 
 /// Where an export goes.
-pub(crate) enum Target {
+pub enum Target {
     /// A file, which is there when the export is whole; compressed if its name ends in `.gz`.
     File(PathBuf),
     /// Whoever reads, as it comes.
@@ -31,7 +31,7 @@ pub(crate) enum Target {
 /// # Errors
 /// When the log cannot be read or the target written, or it was told to end. Then there is no file, and of one
 /// that was there before nothing has changed.
-pub(crate) async fn write(
+pub async fn write(
     mut events: Events,
     (format, kinds): (Format, Vec<Kind>),
     target: Target,

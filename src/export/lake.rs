@@ -12,6 +12,7 @@
 //! made once more from the beginning to the same position, so that its files are written over, not beside.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::sync::Arc;
 
 use chrono::NaiveDate;
@@ -37,7 +38,7 @@ const VERSION: u32 = 1;
 
 /// A folder or a bucket that is filled from a log.
 #[derive(Debug)]
-pub(crate) struct Lake {
+pub struct Lake {
     store: Store,
     files: Arc<dyn ObjectStore>,
 }
@@ -82,16 +83,16 @@ struct Entry {
 
 /// What one round has brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Round {
+pub struct Round {
     /// Events.
-    pub(crate) events: u64,
+    pub events: u64,
     /// Up to which position the lake is whole.
-    pub(crate) position: Position,
+    pub position: Position,
 }
 
 impl Lake {
     /// A lake of a log.
-    pub(crate) fn new(store: Store, files: Arc<dyn ObjectStore>) -> Self {
+    pub fn new(store: Store, files: Arc<dyn ObjectStore>) -> Self {
         Self { store, files }
     }
 
@@ -100,7 +101,7 @@ impl Lake {
     /// # Errors
     /// When the log cannot be read, the lake not be reached, or it is that of another log. It may be called
     /// again.
-    pub(crate) async fn round(&self) -> Result<Round, ExportError> {
+    pub async fn round(&self) -> Result<Round, ExportError> {
         let mut state = self.state().await?;
         let from = Position(state.position);
         let (events, upto) = self.next(from, state.begun.map(Position)).await?;
@@ -226,7 +227,11 @@ impl Lake {
         Ok(state)
     }
 
-    async fn put_json(&self, name: &str, value: &impl Serialize) -> Result<(), ExportError> {
+    async fn put_json(
+        &self,
+        name: &str,
+        value: &(impl Serialize + Sync),
+    ) -> Result<(), ExportError> {
         let json = serde_json::to_vec_pretty(value).map_err(std::io::Error::from)?;
         self.put(name, json).await
     }
@@ -251,5 +256,9 @@ fn bytes_of(table: &Table) -> Result<(usize, Vec<u8>), ExportError> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        // writing to a text does not fail
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }

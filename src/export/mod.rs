@@ -10,17 +10,17 @@
 mod csv;
 mod events;
 mod file;
-pub(crate) mod lake;
+pub mod lake;
 mod lines;
 mod parquet;
 mod sink;
 
 use thiserror::Error;
 
-pub(crate) use events::{Asked, Events};
-pub(crate) use file::{Target, write};
+pub use events::{Asked, Events};
+pub use file::{Target, write};
 pub use sink::Format;
-pub(crate) use sink::{Sink, Written};
+pub use sink::{Sink, Written};
 
 use crate::columnar::ColumnarError;
 use crate::store::StoreError;

@@ -21,14 +21,14 @@ pub(super) struct Parquet {
 }
 
 impl Parquet {
-    pub(super) fn new(kind: Kind, out: Box<dyn Out>) -> Result<Self, ExportError> {
+    pub(super) fn new(kind: Kind, out: Box<dyn Out>) -> Self {
         let layout = Arc::new(Layout::of(kind, Form::Export));
-        Ok(Self {
+        Self {
             held: Table::new(Arc::clone(&layout)),
             layout,
             out: Some(out),
             writer: None,
-        })
+        }
     }
 
     /// Writes what is held. How columns are encoded follows from what comes first.

@@ -24,10 +24,10 @@ pub enum Format {
 
 impl Format {
     /// All of them.
-    pub(crate) const ALL: [Self; 3] = [Self::Jsonl, Self::Csv, Self::Parquet];
+    pub const ALL: [Self; 3] = [Self::Jsonl, Self::Csv, Self::Parquet];
 
     /// Its name for people.
-    pub(crate) const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Jsonl => "JSON lines",
             Self::Csv => "CSV",
@@ -36,7 +36,7 @@ impl Format {
     }
 
     /// The ending of names of files.
-    pub(crate) const fn ending(self) -> &'static str {
+    pub const fn ending(self) -> &'static str {
         match self {
             Self::Jsonl => "jsonl",
             Self::Csv => "csv",
@@ -45,18 +45,14 @@ impl Format {
     }
 
     /// The format of a file with such a name.
-    pub(crate) fn of_name(name: &str) -> Option<Self> {
+    pub fn of_name(name: &str) -> Option<Self> {
         let name = name.strip_suffix(".gz").unwrap_or(name);
         let ends = |format: &Self| name.ends_with(&format!(".{}", format.ending()));
         Self::ALL.into_iter().find(ends)
     }
 
     /// Begins to write events of some kinds.
-    pub(crate) fn begin(
-        self,
-        kinds: &[Kind],
-        out: Box<dyn Out>,
-    ) -> Result<Box<dyn Sink>, ExportError> {
+    pub fn begin(self, kinds: &[Kind], out: Box<dyn Out>) -> Result<Box<dyn Sink>, ExportError> {
         let one = || match kinds {
             [kind] => Ok(*kind),
             kinds => Err(ExportError::Kinds {
@@ -67,19 +63,19 @@ impl Format {
         Ok(match self {
             Self::Jsonl => Box::new(Lines::new(out)),
             Self::Csv => Box::new(Csv::new(one()?, out)?),
-            Self::Parquet => Box::new(Parquet::new(one()?, out)?),
+            Self::Parquet => Box::new(Parquet::new(one()?, out)),
         })
     }
 }
 
 /// Where bytes go.
-pub(crate) trait Out: Write + Send {
+pub trait Out: Write + Send {
     /// Ends it: all of it is where it shall be, and on the disk if that is a file.
     fn end(self: Box<Self>) -> std::io::Result<()>;
 }
 
 /// Where events are written.
-pub(crate) trait Sink: Send {
+pub trait Sink: Send {
     /// Writes some.
     fn add(&mut self, events: &[Event]) -> Result<(), ExportError>;
 
@@ -89,9 +85,9 @@ pub(crate) trait Sink: Send {
 
 /// How much was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Written {
+pub struct Written {
     /// Events.
-    pub(crate) events: u64,
+    pub events: u64,
     /// Bytes, if it is a file.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
 }
