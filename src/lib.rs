@@ -87,6 +87,7 @@ pub mod config;
 pub mod configuration;
 pub mod demo;
 pub mod event;
+pub mod export;
 pub mod fleet;
 pub mod graphql;
 pub mod health;

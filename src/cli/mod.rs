@@ -1,5 +1,6 @@
 //! The commands, each from its arguments to its end.
 
+mod export;
 mod import;
 mod key;
 mod maintain;
@@ -55,6 +56,7 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo(arguments) => play(arguments).await,
         Command::Serve(arguments) => serve(arguments).await,
         Command::Import(arguments) => import::import(arguments).await,
+        Command::Export(arguments) => export::export(arguments).await,
         Command::Agent(arguments) => {
             let shutdown = shutdown_on_signal();
             let told = shutdown.clone();

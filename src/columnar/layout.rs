@@ -1,6 +1,8 @@
 //! Which columns a file of a kind has: those of its table, in the same order.
 
-use crate::event::{Cell, Event};
+use std::borrow::Cow;
+
+use crate::event::{Cell, Event, Instant, Money};
 use crate::kinds::{Kind, Storage, Type};
 
 /// For whom a file is made.
@@ -145,6 +147,24 @@ fn lies(ty: Type) -> Lies {
 }
 
 impl Slot {
+    /// What an event has in it, for people; empty if it is absent.
+    #[must_use]
+    pub fn text<'e>(&self, event: &'e Event) -> Cow<'e, str> {
+        match self.of(event) {
+            Held::Nothing => Cow::Borrowed(""),
+            Held::Int(units) => Cow::Owned(match self.lies {
+                Lies::Instant => Instant(units).to_string(),
+                Lies::Decimal => Money(units).to_string(),
+                Lies::Bool => (units != 0).to_string(),
+                Lies::Int | Lies::Float | Lies::Text | Lies::Json | Lies::Id => units.to_string(),
+            }),
+            Held::Float(number) => Cow::Owned(number.to_string()),
+            Held::Text(text) => Cow::Borrowed(text),
+            Held::Json(json) => Cow::Owned(json.to_string()),
+            Held::Id(id) => Cow::Owned(id.to_string()),
+        }
+    }
+
     /// What an event has in it.
     pub(super) fn of<'e>(&self, event: &'e Event) -> Held<'e> {
         let fact = &event.fact;

@@ -20,7 +20,7 @@ pub use column::{Column, Values};
 pub use file::File;
 pub use layout::{Form, Layout, Slot};
 pub use table::Table;
-pub use write::{Written, write};
+pub use write::{Writer, Written, write};
 
 /// Why a file cannot be written or read.
 #[derive(Debug, Error)]

@@ -52,29 +52,66 @@ pub fn write<W: Write + Send>(
     order: &[usize],
     out: W,
 ) -> Result<Written, ColumnarError> {
-    let doing = "write a file of Parquet";
-    let layout = &table.layout;
-    let properties = Arc::new(properties(table, order)?);
-    let mut file = SerializedFileWriter::new(out, schema(layout)?, properties).doing(doing)?;
-    for rows in groups(table, order) {
-        let mut group = file.next_row_group().doing(doing)?;
-        for (slot, column) in layout.slots.iter().zip(&table.columns) {
-            let mut writer = group
-                .next_column()
-                .doing(doing)?
-                .ok_or_else(|| wrong(slot))?;
-            let column = column.as_deref().ok_or_else(|| wrong(slot))?;
-            write_column(&mut writer, slot, column, rows)?;
-            writer.close().doing(doing)?;
-        }
-        group.close().doing(doing)?;
-    }
-    file.finish().doing(doing)?;
+    let mut writer = Writer::begin(table, order, out)?;
+    writer.add(table, order)?;
+    let (_, bytes) = writer.finish()?;
     Ok(Written {
         events: order.len(),
-        bytes: file.bytes_written(),
+        bytes,
     })
 }
+
+/// Writes one table after the other into a file.
+#[expect(missing_debug_implementations, reason = "that of the library has none")]
+pub struct Writer<W: Write + Send> {
+    layout: Arc<Layout>,
+    file: SerializedFileWriter<W>,
+}
+
+impl<W: Write + Send> Writer<W> {
+    /// Begins a file. How its columns are encoded follows from the rows of a table, which is not written yet.
+    ///
+    /// # Errors
+    /// When the output cannot be written.
+    pub fn begin(table: &Table, order: &[usize], out: W) -> Result<Self, ColumnarError> {
+        let layout = Arc::clone(&table.layout);
+        let properties = Arc::new(properties(table, order)?);
+        let file = SerializedFileWriter::new(out, schema(&layout)?, properties);
+        let file = file.doing(WRITING)?;
+        Ok(Self { layout, file })
+    }
+
+    /// Adds the rows of a table.
+    ///
+    /// # Errors
+    /// When the output cannot be written.
+    pub fn add(&mut self, table: &Table, order: &[usize]) -> Result<(), ColumnarError> {
+        for rows in groups(table, order) {
+            let mut group = self.file.next_row_group().doing(WRITING)?;
+            for (slot, column) in self.layout.slots.iter().zip(&table.columns) {
+                let writer = group.next_column().doing(WRITING)?;
+                let mut writer = writer.ok_or_else(|| wrong(slot))?;
+                let column = column.as_deref().ok_or_else(|| wrong(slot))?;
+                write_column(&mut writer, slot, column, rows)?;
+                writer.close().doing(WRITING)?;
+            }
+            group.close().doing(WRITING)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the file.
+    ///
+    /// # Errors
+    /// When the output cannot be written.
+    pub fn finish(mut self) -> Result<(W, usize), ColumnarError> {
+        self.file.finish().doing(WRITING)?;
+        let bytes = self.file.bytes_written();
+        Ok((self.file.into_inner().doing(WRITING)?, bytes))
+    }
+}
+
+const WRITING: &str = "write a file of Parquet";
 
 fn wrong(slot: &Slot) -> ColumnarError {
     ColumnarError::Column(slot.name.clone())

@@ -56,6 +56,14 @@ pub(super) fn read_known(
     Ok((filters, unknown))
 }
 
+/// Reads the filter of a kind that did not come through the schema, as JSON.
+pub(crate) fn of_json(names: &Names, kind: Kind, text: &str) -> Result<Filter, Error> {
+    let wrong = |why: String| bad_input(format!("the filter is no JSON: {why}"));
+    let json: serde_json::Value = serde_json::from_str(text).map_err(|e| wrong(e.to_string()))?;
+    let value = Value::from_json(json).map_err(|e| wrong(e.to_string()))?;
+    Reader::new(names).read(kind.spec(), Some(&value))
+}
+
 /// Reads the filter of each of some kinds, for what the caller may see. What it names and this process has not met may have been
 /// registered through another just now, so that is looked up.
 pub(super) async fn read(
@@ -230,7 +238,11 @@ impl<'a> Reader<'a> {
             ("gte", value) => Operator::AtLeast(cell(value)?),
             ("startsWith", value) => Operator::StartsWith(text(value)?),
             ("contains", value) => Operator::Contains(text(value)?),
-            (_, value) => Operator::In(vec![cell(value)?]),
+            ("eq", value) => Operator::In(vec![cell(value)?]),
+            (operator, _) => {
+                let message = format!("filter.{name} has no operator {operator}");
+                return Err(bad_input(message));
+            }
         };
         Ok(Filter::Is(operand, operator))
     }
@@ -293,6 +305,10 @@ impl<'a> Reader<'a> {
             }
             (ValueType::Field(Type::Bool), Value::Boolean(truth)) => {
                 Some(Cell::Int(i64::from(*truth)))
+            }
+            (ValueType::Field(Type::Enum(set)), _) => {
+                let known = |text: &&str| set.values.iter().any(|(word, _)| word == text);
+                text.filter(known).map(Cell::from)
             }
             (ValueType::Field(_), Value::Number(number)) => number.as_i64().map(Cell::Int),
             (ValueType::Field(Type::Long { .. }), _) => {

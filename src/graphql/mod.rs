@@ -94,6 +94,7 @@ use shapes::Types;
 
 pub(crate) use document::{only_enrols, operation_type};
 pub use error::{ErrorCode, code_of, of_syntax};
+pub(crate) use filters::of_json as filter_of;
 pub use live::{Following, Items, Sameness, Turned, head, turn};
 pub use obeying::Obeying;
 pub use order::{CanFail, InOrder};

@@ -25,7 +25,7 @@ import { assert, assertEqual, check, soon, summary } from '../checks.mjs';
 import { schemaCare } from './care.mjs';
 import { codeGenerator } from './codegen.mjs';
 import { fuzz } from './fuzz/fuzz.mjs';
-import { pythonGql, pythonOtlp } from './python.mjs';
+import { pythonDuckdb, pythonGql, pythonOtlp } from './python.mjs';
 import { relayRuntime } from './relay.mjs';
 import { FOLLOW, HEADERS, QUERY, Server } from './server.mjs';
 import { graphqlSse, graphqlSseResumed } from './sse.mjs';
@@ -197,6 +197,11 @@ const CHECKS = {
     pythonGql(server, python),
   'the exporter of OpenTelemetry for Python is taken by its metrics and logs': () =>
     pythonOtlp(server, python),
+  'DuckDB reads what is exported, and the data lake': async () => {
+    const till = new Server(program, port, folder, 'till');
+    await till.take('tests/data/till.jsonl.gz');
+    await pythonDuckdb(till, python);
+  },
   'the server stops when it is told to': async () => assertEqual(await server.end('SIGTERM'), 0),
 };
 

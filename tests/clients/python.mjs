@@ -1,5 +1,5 @@
-// Programs of Python that stand beside this file, as people use their libraries: the client `gql`, and the
-// exporter of OpenTelemetry.
+// Programs of Python that stand beside this file, as people use their libraries: the client `gql`, the
+// exporter of OpenTelemetry, and DuckDB over what is exported.
 
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -22,6 +22,10 @@ function run(python, program, ...given) {
 
 export const pythonGql = (server, python) =>
   run(python, 'python_gql.py', server.http, server.socket, JSON.stringify(HEADERS));
+
+/** A log that is exported, by itself and into a data lake, is read as it stands. */
+export const pythonDuckdb = (server, python) =>
+  run(python, 'python_duckdb.py', server.program, server.database.at(-1));
 
 const REPORTED = `query Reported($id: ID!) {
   device(deviceId: $id) {

@@ -65,6 +65,11 @@ export class Server {
     return this.ended;
   }
 
+  /** Has a file imported into its log. */
+  async take(file) {
+    await promisify(execFile)(this.program, ['import', file, ...this.database]);
+  }
+
   /** Has its log checked. */
   async verify() {
     await promisify(execFile)(this.program, ['verify', ...this.database]);

@@ -12,6 +12,7 @@ mod calendar;
 mod columnar;
 mod demo;
 mod enrolment;
+mod export;
 mod faulty_server;
 mod golden;
 mod process;

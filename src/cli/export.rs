@@ -1,0 +1,164 @@
+//! `export`: events out of the log, into a file or a data lake, with progress.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use indicatif::HumanCount;
+use object_store::ObjectStore;
+use object_store::local::LocalFileSystem;
+use tokio_util::sync::CancellationToken;
+
+use super::{bar, location, print, shutdown_on_signal};
+use crate::app;
+use crate::clock::Clock;
+use crate::config::{ExportArgs, LimitArgs};
+use crate::event::{Instant, Provenance};
+use crate::export::lake::Lake;
+use crate::export::{self, Asked, Events, Format, Target};
+use crate::graphql::filter_of;
+use crate::kinds::{Envelope, Filter, Kind, Operand, Operator};
+use crate::store::Store;
+
+const ROWS: &str = "{human_pos}/{human_len} events, {per_sec}, {eta} left";
+
+pub(super) async fn export(arguments: ExportArgs) -> anyhow::Result<()> {
+    let limits = LimitArgs::default();
+    let location = location(&arguments.database, false)?;
+    let (store, tasks) = app::open(location, &limits, Clock::system()).await?;
+    let stop = shutdown_on_signal();
+    let done = match &arguments.lake {
+        Some(folder) => fill(&store, folder, &stop).await,
+        None => write(&store, &arguments, &stop).await,
+    };
+    tasks.stop().await;
+    done
+}
+
+async fn write(
+    store: &Store,
+    arguments: &ExportArgs,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let kinds = kinds(arguments, store)?;
+    let out = arguments.out.as_deref().unwrap_or(Path::new("-"));
+    let is_stream = out.as_os_str() == "-";
+    let named = Format::of_name(&out.to_string_lossy());
+    let format = arguments.format.or(named).unwrap_or(Format::Jsonl);
+    let target = if is_stream {
+        Target::Stream(Box::new(std::io::stdout()))
+    } else {
+        Target::File(out.to_owned())
+    };
+    let asked = Asked {
+        kinds: kinds.clone(),
+        upto: store.head(),
+    };
+    let events = Events::new(store.clone(), asked);
+    let bar = bar(u64::try_from(events.count().await?).ok(), ROWS);
+    let shown = bar.clone();
+    let told = move |events| shown.set_position(events);
+    let of = kinds.iter().map(|(kind, _)| *kind).collect();
+    let written = export::write(events, (format, of), target, (&told, stop)).await;
+    bar.finish_and_clear();
+    let written = written.with_context(|| format!("cannot export into {}", out.display()))?;
+    if !is_stream {
+        let (events, bytes) = (HumanCount(written.events), HumanCount(written.bytes));
+        print(&format!(
+            "{}: {events} events, {bytes} bytes",
+            out.display()
+        ));
+    }
+    Ok(())
+}
+
+/// The kinds that are asked for, each with which of its events.
+fn kinds(arguments: &ExportArgs, store: &Store) -> anyhow::Result<Vec<(Kind, Filter)>> {
+    let recordable = || Kind::all().filter(|kind| kind.spec().recordable);
+    let mut kinds = Vec::new();
+    for name in &arguments.kinds {
+        let Some(kind) = recordable().find(|kind| kind.spec().list == name) else {
+            let known: Vec<_> = recordable().map(|kind| kind.spec().list).collect();
+            bail!(
+                "there is no source {name}: it is one of {}",
+                known.join(", ")
+            )
+        };
+        kinds.push(kind);
+    }
+    if kinds.is_empty() {
+        kinds.extend(recordable());
+    }
+    let given = arguments.filter.as_deref();
+    let filter = match (given, kinds.as_slice()) {
+        (None, _) => Filter::default(),
+        (Some(filter), [kind]) => filter_of(store.names(), *kind, filter)
+            .map_err(|refused| anyhow::anyhow!(refused.message))?,
+        (Some(_), _) => bail!("--filter is that of one source: name it with --source"),
+    };
+    let within = within(arguments)?;
+    let kinds = kinds.into_iter();
+    Ok(kinds
+        .map(|kind| (kind, within.clone().and(filter.clone())))
+        .collect())
+}
+
+/// What is asked of events of whatever kind.
+fn within(arguments: &ExportArgs) -> anyhow::Result<Filter> {
+    let mut filters = Vec::new();
+    let time = |text: &String| {
+        let wrong = || format!("{text} is no time such as 2026-11-23T20:01:56Z");
+        Instant::parse(text).with_context(wrong)
+    };
+    if let Some(from) = &arguments.from {
+        let operator = Operator::AtLeast(time(from)?.0.into());
+        filters.push(Filter::Is(
+            Operand::Envelope(Envelope::OccurredAt),
+            operator,
+        ));
+    }
+    if let Some(to) = &arguments.to {
+        let operator = Operator::Less(time(to)?.0.into());
+        filters.push(Filter::Is(
+            Operand::Envelope(Envelope::OccurredAt),
+            operator,
+        ));
+    }
+    if let Some(word) = &arguments.provenance {
+        let wrong = || format!("{word} is none of REAL, CONTROLLED, SIMULATED");
+        let provenance = Provenance::of_word(word).with_context(wrong)?;
+        let operator = Operator::In(vec![provenance.code().into()]);
+        filters.push(Filter::Is(
+            Operand::Envelope(Envelope::Provenance),
+            operator,
+        ));
+    }
+    Ok(Filter::And(filters))
+}
+
+/// Brings a data lake up to date.
+async fn fill(store: &Store, folder: &Path, stop: &CancellationToken) -> anyhow::Result<()> {
+    let failed = || format!("cannot fill the data lake {}", folder.display());
+    std::fs::create_dir_all(folder).with_context(failed)?;
+    let files = LocalFileSystem::new_with_prefix(folder).with_context(failed)?;
+    let files: Arc<dyn ObjectStore> = Arc::new(files.with_fsync(true));
+    let lake = Lake::new(store.clone(), files);
+    let head = store.head();
+    let bar = bar(u64::try_from(head.0).ok(), ROWS);
+    let mut events = 0;
+    let position = loop {
+        let round = lake.round().await.with_context(failed)?;
+        events += round.events;
+        bar.set_position(u64::try_from(round.position.0).unwrap_or_default());
+        if round.events == 0 && round.position >= head || stop.is_cancelled() {
+            break round.position;
+        }
+    };
+    bar.finish_and_clear();
+    let (events, upto) = (HumanCount(events), position.0);
+    print(&format!(
+        "{}: {events} events more, whole up to position {upto}",
+        folder.display()
+    ));
+    Ok(())
+}

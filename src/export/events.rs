@@ -1,0 +1,135 @@
+//! Reads what is exported, page by page: of one kind or of several, in the order in which it happened.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+
+use super::ExportError;
+use crate::event::{Cell, Event, Position};
+use crate::kinds::{Filter, Kind, masked};
+use crate::store::{Columns, Order, PageQuery, Place, Scope, Store};
+
+/// Events of a kind that are read at once.
+const PAGE_EVENTS: usize = 1_000;
+
+/// What is exported.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The kinds, each with which of its events.
+    pub kinds: Vec<(Kind, Filter)>,
+    /// Nothing after this position.
+    pub upto: Position,
+}
+
+/// The events of an export.
+#[derive(Debug)]
+pub struct Events {
+    store: Store,
+    kinds: Vec<OfKind>,
+}
+
+/// Events of one kind that come next.
+#[derive(Debug)]
+struct OfKind {
+    query: PageQuery,
+    read: VecDeque<Event>,
+    has_ended: bool,
+}
+
+impl Events {
+    /// Those that are asked for.
+    pub fn new(store: Store, asked: Asked) -> Self {
+        let upto = asked.upto;
+        let kinds = asked.kinds.into_iter().map(|(kind, filter)| OfKind {
+            query: PageQuery {
+                kind,
+                filter,
+                order: Order::OldestFirst,
+                after: None,
+                before: None,
+                upto: Some(upto),
+                scope: Scope::All,
+                columns: Columns::ALL,
+                limit: PAGE_EVENTS,
+            },
+            read: VecDeque::new(),
+            has_ended: false,
+        });
+        Self {
+            kinds: kinds.collect(),
+            store,
+        }
+    }
+
+    /// How many there are in all.
+    pub async fn count(&self) -> Result<i64, ExportError> {
+        let mut events = 0;
+        for kind in &self.kinds {
+            events += self.store.count(&kind.query).await?;
+        }
+        Ok(events)
+    }
+
+    /// Some that come next; none when there are no more.
+    pub async fn next(&mut self) -> Result<Vec<Event>, ExportError> {
+        for kind in &mut self.kinds {
+            if kind.read.is_empty() && !kind.has_ended {
+                kind.fetch(&self.store).await?;
+            }
+        }
+        let mut events = Vec::with_capacity(PAGE_EVENTS);
+        // of a kind of which nothing is left here, what comes next is not known
+        while !self.kinds.iter().any(OfKind::is_spent) {
+            let heads = self.kinds.iter_mut().filter(|kind| !kind.read.is_empty());
+            let Some(first) = heads.min_by_key(|kind| kind.place()) else {
+                break;
+            };
+            events.extend(first.read.pop_front());
+        }
+        Ok(events)
+    }
+}
+
+impl OfKind {
+    async fn fetch(&mut self, store: &Store) -> Result<(), ExportError> {
+        let page = store.page(&self.query, &Store::own_allowance()).await?;
+        self.has_ended = page.len() < self.query.limit;
+        if let Some(last) = page.last() {
+            self.query.after = Some(Place::of(last));
+        }
+        self.read = page.into_iter().map(mask).collect();
+        Ok(())
+    }
+
+    fn is_spent(&self) -> bool {
+        self.read.is_empty() && !self.has_ended
+    }
+
+    fn place(&self) -> Option<(i64, i64)> {
+        let first = self.read.front().map(Place::of)?;
+        Some((first.occurred_at.0, first.position.0))
+    }
+}
+
+/// An event as others may see it: what is secret in it is masked.
+pub(super) fn masked(event: &Event) -> Cow<'_, Event> {
+    if event.fact.cells.iter().any(is_secret) {
+        Cow::Owned(mask(event.clone()))
+    } else {
+        Cow::Borrowed(event)
+    }
+}
+
+fn mask(mut event: Event) -> Event {
+    for cell in &mut event.fact.cells {
+        if let Cell::Json(json) = cell
+            && let Cow::Owned(shown) = masked::masked(json)
+        {
+            *cell = shown.into();
+        }
+    }
+    event
+}
+
+fn is_secret(cell: &Cell) -> bool {
+    matches!(cell, Cell::Json(json) if masked::has_sealed(json))
+}

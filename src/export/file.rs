@@ -1,0 +1,170 @@
+//! Writes an export to its end, into a file or to whoever reads.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::sink::Out;
+use super::{Events, ExportError, Format, Sink, Written};
+use crate::event::Event;
+use crate::kinds::Kind;
+
+/// Pages that wait to be written: one is read while another is written.
+const PAGES_WAITING_MAX: usize = 2;
+
+/// Where an export goes.
+pub enum Target {
+    /// A file, which is there when the export is whole; compressed if its name ends in `.gz`.
+    File(PathBuf),
+    /// Whoever reads, as it comes.
+    Stream(Box<dyn Out>),
+}
+
+/// Writes events of some kinds.
+///
+/// # Errors
+/// When the log cannot be read or the target written, or it was told to end. Then there is no file, and of one
+/// that was there before nothing has changed.
+pub async fn write(
+    mut events: Events,
+    (format, kinds): (Format, Vec<Kind>),
+    target: Target,
+    (told, stop): (&(dyn Fn(u64) + Sync), &CancellationToken),
+) -> Result<Written, ExportError> {
+    let (pages, waiting) = mpsc::channel(PAGES_WAITING_MAX);
+    let writer = tokio::task::spawn_blocking(move || match target {
+        Target::Stream(out) => {
+            drain(waiting, format.begin(&kinds, out)?)?;
+            Ok(0)
+        }
+        Target::File(path) => to_file(&path, |out| drain(waiting, format.begin(&kinds, out)?)),
+    });
+    let mut written = Written::default();
+    loop {
+        let page = tokio::select! {
+            () = stop.cancelled() => return cancelled(pages, writer).await,
+            page = events.next() => page,
+        };
+        let page = match page {
+            Ok(page) if page.is_empty() => break,
+            Ok(page) => page,
+            Err(error) => {
+                // its failure to go on is ours
+                let _ = cancelled(pages, writer).await;
+                return Err(error);
+            }
+        };
+        written.events += u64::try_from(page.len()).unwrap_or_default();
+        if pages.send(Page::Events(page)).await.is_err() {
+            // the writer has failed, and says why
+            break;
+        }
+        told(written.events);
+    }
+    // one who has failed has gone
+    let _ = pages.send(Page::End).await;
+    written.bytes = writer.await.map_err(io::Error::other)??;
+    Ok(written)
+}
+
+/// What is written next. Without an end nothing is whole.
+enum Page {
+    Events(Vec<Event>),
+    End,
+}
+
+async fn cancelled(
+    pages: mpsc::Sender<Page>,
+    writer: tokio::task::JoinHandle<Result<u64, ExportError>>,
+) -> Result<Written, ExportError> {
+    drop(pages);
+    // it removes what it has begun
+    let _ = writer.await;
+    Err(ExportError::Cancelled)
+}
+
+fn drain(mut pages: mpsc::Receiver<Page>, mut sink: Box<dyn Sink>) -> Result<(), ExportError> {
+    loop {
+        match pages.blocking_recv() {
+            Some(Page::Events(events)) => sink.add(&events)?,
+            Some(Page::End) => return sink.finish(),
+            None => return Err(ExportError::Cancelled),
+        }
+    }
+}
+
+/// Writes a file beside another and puts it in its place when it is whole and on the disk.
+fn to_file(
+    path: &Path,
+    fill: impl FnOnce(Box<dyn Out>) -> Result<(), ExportError>,
+) -> Result<u64, ExportError> {
+    let beside = Beside::of(path)?;
+    let file = File::create(&beside.path)?;
+    if path.extension().is_some_and(|ending| ending == "gz") {
+        fill(Box::new(GzEncoder::new(file, Compression::default())))?;
+    } else {
+        fill(Box::new(file))?;
+    }
+    let bytes = std::fs::metadata(&beside.path)?.len();
+    beside.rename(path)?;
+    Ok(bytes)
+}
+
+/// A file that has not its name yet; removed unless it gets it.
+struct Beside {
+    path: PathBuf,
+    is_kept: bool,
+}
+
+impl Beside {
+    fn of(path: &Path) -> io::Result<Self> {
+        let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
+        let mut beside = OsString::from(".");
+        beside.push(name);
+        beside.push(format!(".{}.partial", std::process::id()));
+        Ok(Self {
+            path: path.with_file_name(beside),
+            is_kept: false,
+        })
+    }
+
+    fn rename(mut self, path: &Path) -> io::Result<()> {
+        std::fs::rename(&self.path, path)?;
+        self.is_kept = true;
+        let folder = path.parent().filter(|folder| *folder != Path::new(""));
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            // it may not have been made
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Out for File {
+    fn end(self: Box<Self>) -> io::Result<()> {
+        self.sync_all()
+    }
+}
+
+impl Out for GzEncoder<File> {
+    fn end(self: Box<Self>) -> io::Result<()> {
+        self.finish()?.sync_all()
+    }
+}
+
+impl Out for io::Stdout {
+    fn end(mut self: Box<Self>) -> io::Result<()> {
+        self.flush()
+    }
+}

@@ -1,0 +1,75 @@
+//! Takes the log out: events as files that other tools read.
+//!
+//! An export is of one moment: it has what was appended up to a position and nothing after it, in the order in
+//! which it happened. [`Events`] reads it page by page, [`Format`] says as what it is written, and a [`Sink`]
+//! writes it. Whatever is written to a file is written beside it under another name, and gets its own when it
+//! is whole and on the disk, so that there is never half a file.
+//!
+//! [`lake`] does the same without end, for a data lake.
+
+mod csv;
+mod events;
+mod file;
+pub mod lake;
+mod lines;
+mod parquet;
+mod sink;
+
+use thiserror::Error;
+
+pub use events::{Asked, Events};
+pub use file::{Target, write};
+pub use sink::Format;
+pub use sink::{Sink, Written};
+
+use crate::columnar::ColumnarError;
+use crate::store::StoreError;
+
+/// Why nothing is exported.
+#[derive(Debug, Error)]
+pub enum ExportError {
+    /// The log cannot be read.
+    #[error("cannot read the log")]
+    Store(#[from] StoreError),
+    /// The file cannot be written.
+    #[error("cannot write")]
+    Write(#[from] std::io::Error),
+    /// The file of Parquet cannot be written.
+    #[error("cannot write as Parquet")]
+    Columnar(#[from] ColumnarError),
+    /// A format of columns has those of one kind.
+    #[error(
+        "{format} has the columns of one kind, and {kinds} are asked for: name one, or take JSON lines"
+    )]
+    Kinds {
+        /// What it was to be written as.
+        format: &'static str,
+        /// How many kinds were asked for.
+        kinds: usize,
+    },
+    /// It was told to end.
+    #[error("the export was cancelled")]
+    Cancelled,
+    /// The data lake cannot be reached.
+    #[error("cannot reach the data lake")]
+    Lake(#[from] object_store::Error),
+    /// What the data lake says of itself is not understood.
+    #[error("{file} of the data lake is not understood")]
+    State {
+        /// Which file.
+        file: String,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// The data lake was filled from another log.
+    #[error(
+        "the data lake was filled from log {lake}, and this is log {log}: give an empty folder, or restore \
+         what belongs to it"
+    )]
+    OtherLog {
+        /// The log in the lake.
+        lake: String,
+        /// This log.
+        log: String,
+    },
+}

@@ -1,0 +1,93 @@
+//! As what events are written.
+
+use std::io::Write;
+
+use clap::ValueEnum;
+
+use super::ExportError;
+use super::csv::Csv;
+use super::lines::Lines;
+use super::parquet::Parquet;
+use crate::event::Event;
+use crate::kinds::Kind;
+
+/// As what events are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// JSON lines, as `import` takes them: one event a line, of whatever kind.
+    Jsonl,
+    /// Comma-separated values with a header, as of RFC 4180: the events of one kind.
+    Csv,
+    /// Apache Parquet, compressed with zstd: the events of one kind.
+    Parquet,
+}
+
+impl Format {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Jsonl, Self::Csv, Self::Parquet];
+
+    /// Its name for people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Jsonl => "JSON lines",
+            Self::Csv => "CSV",
+            Self::Parquet => "Parquet",
+        }
+    }
+
+    /// The ending of names of files.
+    pub const fn ending(self) -> &'static str {
+        match self {
+            Self::Jsonl => "jsonl",
+            Self::Csv => "csv",
+            Self::Parquet => "parquet",
+        }
+    }
+
+    /// The format of a file with such a name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        let name = name.strip_suffix(".gz").unwrap_or(name);
+        let ends = |format: &Self| name.ends_with(&format!(".{}", format.ending()));
+        Self::ALL.into_iter().find(ends)
+    }
+
+    /// Begins to write events of some kinds.
+    pub fn begin(self, kinds: &[Kind], out: Box<dyn Out>) -> Result<Box<dyn Sink>, ExportError> {
+        let one = || match kinds {
+            [kind] => Ok(*kind),
+            kinds => Err(ExportError::Kinds {
+                format: self.name(),
+                kinds: kinds.len(),
+            }),
+        };
+        Ok(match self {
+            Self::Jsonl => Box::new(Lines::new(out)),
+            Self::Csv => Box::new(Csv::new(one()?, out)?),
+            Self::Parquet => Box::new(Parquet::new(one()?, out)),
+        })
+    }
+}
+
+/// Where bytes go.
+pub trait Out: Write + Send {
+    /// Ends it: all of it is where it shall be, and on the disk if that is a file.
+    fn end(self: Box<Self>) -> std::io::Result<()>;
+}
+
+/// Where events are written.
+pub trait Sink: Send {
+    /// Writes some.
+    fn add(&mut self, events: &[Event]) -> Result<(), ExportError>;
+
+    /// Ends it: all of it is handed on.
+    fn finish(self: Box<Self>) -> Result<(), ExportError>;
+}
+
+/// How much was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Events.
+    pub events: u64,
+    /// Bytes, if it is a file.
+    pub bytes: u64,
+}

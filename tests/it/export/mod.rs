@@ -1,0 +1,250 @@
+//! What is exported is the log: each event once, as it is, in every format.
+
+mod lake;
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use flate2::read::GzDecoder;
+use homepot_analytics::columnar::{File, Form, Layout};
+use homepot_analytics::event::{Event, Position};
+use homepot_analytics::export::{Asked, Events, ExportError, Format, Target, Written, write};
+use homepot_analytics::kinds::{Filter, Kind, parse_any};
+use homepot_analytics::store::{Outcome, Place, Store};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{Database, TestLog, at, contract, error, samples};
+
+contract![
+    lines_of_all_kinds_are_the_log,
+    files_of_columns_are_the_log,
+    what_comes_later_is_not_in_it,
+    a_file_is_whole_or_not_there,
+    columns_are_those_of_one_kind,
+];
+
+/// Events of every kind that is recorded by sources, some of them late.
+async fn recorded(database: &Database, seed: u64) -> TestLog {
+    let log = database.open().await.with_fleet().await;
+    for kind in recordable() {
+        for events in samples(kind, 40, seed).chunks(7).rev() {
+            let outcomes = log.record(events.to_vec()).await;
+            let taken = |outcome: &Outcome| !matches!(outcome, Outcome::Refused(_));
+            assert!(outcomes.iter().all(taken), "{kind:?}: {outcomes:?}");
+        }
+    }
+    log
+}
+
+fn recordable() -> impl Iterator<Item = Kind> {
+    let made = [Kind::SiteRegistration, Kind::DeviceRegistration];
+    Kind::all().filter(move |kind| kind.spec().recordable && !made.contains(kind))
+}
+
+/// All events of the log, in the order in which they happened.
+async fn all(log: &TestLog) -> Vec<Event> {
+    let mut events = Vec::new();
+    let mut reached = Position(0);
+    while reached < log.head() {
+        let slice = log.after(reached, 500).await.unwrap();
+        events.extend(slice.events.iter().map(|event| Event::clone(event)));
+        reached = slice.upto;
+    }
+    events.sort_by_key(|event| (event.fact.occurred_at, event.position));
+    events
+}
+
+async fn export(
+    store: &Store,
+    kinds: &[Kind],
+    format: Format,
+    path: &Path,
+) -> Result<Written, ExportError> {
+    let asked = Asked {
+        kinds: kinds
+            .iter()
+            .map(|kind| (*kind, Filter::default()))
+            .collect(),
+        upto: store.head(),
+    };
+    let events = Events::new(store.clone(), asked);
+    let (told, stop) = (|_| {}, CancellationToken::new());
+    let target = Target::File(path.to_owned());
+    write(events, (format, kinds.to_vec()), target, (&told, &stop)).await
+}
+
+async fn lines_of_all_kinds_are_the_log(database: Database) {
+    let log = recorded(&database, 7).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("all.jsonl.gz");
+    let kinds: Vec<Kind> = Kind::all().filter(|kind| kind.spec().recordable).collect();
+    let written = export(&log.handle(), &kinds, Format::Jsonl, &path).await;
+    let written = written.unwrap();
+    assert_eq!(written.bytes, fs::metadata(&path).unwrap().len());
+    let mut text = String::new();
+    let file = fs::File::open(&path).unwrap();
+    GzDecoder::new(file).read_to_string(&mut text).unwrap();
+    let events = all(&log).await;
+    assert_eq!(written.events, u64::try_from(events.len()).unwrap());
+    assert_eq!(text.lines().count(), events.len());
+    let now = at("2026-11-23T10:00:00Z");
+    for (line, event) in text.lines().zip(&events) {
+        let json: serde_json::Value = serde_json::from_str(line).unwrap();
+        let read = parse_any(&json, now).unwrap().fact;
+        assert_eq!(read.kind, event.fact.kind);
+        assert_eq!(read.occurred_at, event.fact.occurred_at);
+        assert_eq!(read.event_id, event.fact.event_id);
+        assert_eq!(read.provenance, event.fact.provenance);
+        assert_eq!(read.extra, event.fact.extra);
+        let fields = event.fact.spec().fields.iter().zip(&event.fact.cells);
+        for ((field, cell), read) in fields.zip(&read.cells) {
+            let same = match (cell.text(), read.text()) {
+                (Some(cell), Some(read)) => cell == read,
+                _ => cell == read,
+            };
+            let is_given = field.origin != homepot_analytics::kinds::Origin::FilledIn;
+            assert!(same || !is_given, "{}: {cell:?} {read:?}", field.name);
+        }
+    }
+    log.close().await;
+}
+
+async fn files_of_columns_are_the_log(database: Database) {
+    let log = recorded(&database, 8).await;
+    let folder = tempfile::tempdir().unwrap();
+    for kind in recordable() {
+        let mut expected = all(&log).await;
+        expected.retain(|event| event.fact.kind == kind);
+        let path = folder.path().join(format!("{}.parquet", kind.spec().table));
+        let written = export(&log.handle(), &[kind], Format::Parquet, &path).await;
+        assert_eq!(
+            written.unwrap().events,
+            u64::try_from(expected.len()).unwrap()
+        );
+        let events = read(&fs::read(&path).unwrap(), kind);
+        let expected: Vec<Event> = expected.into_iter().map(without_keys).collect();
+        assert_eq!(events, expected, "{kind:?}");
+
+        let path = folder.path().join("some.csv");
+        let written = export(&log.handle(), &[kind], Format::Csv, &path).await;
+        written.unwrap();
+        let mut table = csv::Reader::from_path(&path).unwrap();
+        let layout = Layout::of(kind, Form::Export);
+        let names: Vec<&str> = layout.slots.iter().map(|slot| slot.name.as_str()).collect();
+        assert_eq!(table.headers().unwrap().iter().collect::<Vec<_>>(), names);
+        let rows: Vec<csv::StringRecord> = table.records().map(Result::unwrap).collect();
+        assert_eq!(rows.len(), expected.len());
+        for (row, event) in rows.iter().zip(&expected) {
+            let shown: Vec<_> = layout.slots.iter().map(|slot| slot.text(event)).collect();
+            assert_eq!(row.iter().collect::<Vec<_>>(), shown, "{kind:?}");
+        }
+    }
+    log.close().await;
+}
+
+/// The events of a file of Parquet.
+pub(super) fn read(file: &[u8], kind: Kind) -> Vec<Event> {
+    let layout = Arc::new(Layout::of(kind, Form::Export));
+    let file = File::open(Bytes::copy_from_slice(file), layout).unwrap();
+    let mut events = Vec::new();
+    for group in 0..file.groups() {
+        let table = file.table(group).unwrap();
+        events.extend((0..table.len()).map(|row| table.event(row).unwrap()));
+    }
+    events
+}
+
+/// An event as others see it, who know ids and no keys.
+pub(super) fn without_keys(mut event: Event) -> Event {
+    for cell in &mut event.fact.cells {
+        if let homepot_analytics::event::Cell::Reference(reference) = cell {
+            reference.key = 0;
+        }
+    }
+    event
+}
+
+async fn what_comes_later_is_not_in_it(database: Database) {
+    let log = database.open().await;
+    log.record(vec![error("a"), error("b")]).await;
+    let asked = Asked {
+        kinds: vec![(Kind::ErrorLog, Filter::default())],
+        upto: log.head(),
+    };
+    let mut events = Events::new(log.handle(), asked);
+    log.record(vec![error("c")]).await;
+    assert_eq!(events.count().await.unwrap(), 2);
+    let positions: Vec<Place> = events.next().await.unwrap().iter().map(Place::of).collect();
+    assert_eq!(positions.len(), 2);
+    assert!(events.next().await.unwrap().is_empty());
+    log.close().await;
+}
+
+async fn a_file_is_whole_or_not_there(database: Database) {
+    let log = database.open().await;
+    log.record(vec![error("a"); 1_000]).await;
+    log.record(vec![error("b"); 1_000]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("errors.jsonl");
+    fs::write(&path, "as it was").unwrap();
+    let asked = Asked {
+        kinds: vec![(Kind::ErrorLog, Filter::default())],
+        upto: log.head(),
+    };
+    let stop = CancellationToken::new();
+    let at_first = stop.clone();
+    // told to end while it is at it
+    let told = move |_| at_first.cancel();
+    let events = Events::new(log.handle(), asked);
+    let form = (Format::Jsonl, vec![Kind::ErrorLog]);
+    let ended = write(events, form, Target::File(path.clone()), (&told, &stop)).await;
+    assert!(matches!(ended, Err(ExportError::Cancelled)), "{ended:?}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "as it was");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+
+    let nowhere = folder.path().join("no/folder.jsonl");
+    let refused = export(&log.handle(), &[Kind::ErrorLog], Format::Jsonl, &nowhere).await;
+    assert!(matches!(refused, Err(ExportError::Write(_))), "{refused:?}");
+    // a device that is full
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let asked = Asked {
+        kinds: vec![(Kind::ErrorLog, Filter::default())],
+        upto: log.head(),
+    };
+    let (told, stop) = (|_| {}, CancellationToken::new());
+    let form = (Format::Jsonl, vec![Kind::ErrorLog]);
+    let target = Target::Stream(Box::new(full));
+    let failed = write(
+        Events::new(log.handle(), asked),
+        form,
+        target,
+        (&told, &stop),
+    )
+    .await;
+    assert!(matches!(failed, Err(ExportError::Write(_))), "{failed:?}");
+    log.close().await;
+}
+
+async fn columns_are_those_of_one_kind(database: Database) {
+    let log = database.open().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("all.csv");
+    let kinds = [Kind::ErrorLog, Kind::JobOutcome];
+    for format in [Format::Csv, Format::Parquet] {
+        let refused = export(&log.handle(), &kinds, format, &path).await;
+        assert!(matches!(refused, Err(ExportError::Kinds { kinds: 2, .. })));
+        assert!(!path.exists());
+        // of no events there is a file with the columns
+        export(&log.handle(), &[Kind::ErrorLog], format, &path)
+            .await
+            .unwrap();
+        fs::remove_file(&path).unwrap();
+    }
+    log.close().await;
+}
