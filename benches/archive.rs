@@ -8,7 +8,9 @@
 
 #[expect(dead_code, reason = "other benchmarks use the rest")]
 mod figures;
+#[expect(dead_code, reason = "other benchmarks use the rest")]
 mod log;
+#[expect(dead_code, reason = "other benchmarks use the rest")]
 mod metrics;
 
 use std::time::{Duration, Instant as Stopwatch};

@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 mod door;
+#[expect(dead_code, reason = "other benchmarks use the rest")]
 mod figures;
 mod log;
 mod metrics;
@@ -112,7 +113,9 @@ async fn pace(name: &str, url: &str) -> anyhow::Result<()> {
         // how long ago what is summed up by now was the newest
         let reached = *folded.borrow();
         let next = appended.iter().find(|(_, head)| *head > reached.0);
-        behind.push(next.map_or(0.0, |(at, _)| milliseconds(began.elapsed() - *at)));
+        behind.push(next.map_or(0.0, |(at, _)| {
+            milliseconds(began.elapsed().saturating_sub(*at))
+        }));
         let due = Duration::from_secs(1) * batch / (PACE / batch_of);
         tokio::time::sleep_until((began + due).into()).await;
     }

@@ -37,6 +37,7 @@ struct OfKind {
 
 impl Events {
     /// Those that are asked for.
+    #[must_use]
     pub fn new(store: Store, asked: Asked) -> Self {
         let upto = asked.upto;
         let kinds = asked.kinds.into_iter().map(|(kind, filter)| OfKind {
@@ -61,6 +62,9 @@ impl Events {
     }
 
     /// How many there are in all.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
     pub async fn count(&self) -> Result<i64, ExportError> {
         let mut events = 0;
         for kind in &self.kinds {
@@ -70,6 +74,9 @@ impl Events {
     }
 
     /// Some that come next; none when there are no more.
+    ///
+    /// # Errors
+    /// When the log cannot be read. It may be called again.
     pub async fn next(&mut self) -> Result<Vec<Event>, ExportError> {
         for kind in &mut self.kinds {
             if kind.read.is_empty() && !kind.has_ended {

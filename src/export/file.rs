@@ -19,6 +19,7 @@ use crate::kinds::Kind;
 const PAGES_WAITING_MAX: usize = 2;
 
 /// Where an export goes.
+#[expect(missing_debug_implementations, reason = "an output has none")]
 pub enum Target {
     /// A file, which is there when the export is whole; compressed if its name ends in `.gz`.
     File(PathBuf),

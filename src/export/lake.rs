@@ -92,6 +92,7 @@ pub struct Round {
 
 impl Lake {
     /// A lake of a log.
+    #[must_use]
     pub fn new(store: Store, files: Arc<dyn ObjectStore>) -> Self {
         Self { store, files }
     }

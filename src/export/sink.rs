@@ -27,6 +27,7 @@ impl Format {
     pub const ALL: [Self; 3] = [Self::Jsonl, Self::Csv, Self::Parquet];
 
     /// Its name for people.
+    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Jsonl => "JSON lines",
@@ -36,6 +37,7 @@ impl Format {
     }
 
     /// The ending of names of files.
+    #[must_use]
     pub const fn ending(self) -> &'static str {
         match self {
             Self::Jsonl => "jsonl",
@@ -45,6 +47,7 @@ impl Format {
     }
 
     /// The format of a file with such a name.
+    #[must_use]
     pub fn of_name(name: &str) -> Option<Self> {
         let name = name.strip_suffix(".gz").unwrap_or(name);
         let ends = |format: &Self| name.ends_with(&format!(".{}", format.ending()));
@@ -52,6 +55,9 @@ impl Format {
     }
 
     /// Begins to write events of some kinds.
+    ///
+    /// # Errors
+    /// When it has the columns of one kind and there is another number of them, or the output cannot be written.
     pub fn begin(self, kinds: &[Kind], out: Box<dyn Out>) -> Result<Box<dyn Sink>, ExportError> {
         let one = || match kinds {
             [kind] => Ok(*kind),
@@ -77,9 +83,15 @@ pub trait Out: Write + Send {
 /// Where events are written.
 pub trait Sink: Send {
     /// Writes some.
+    ///
+    /// # Errors
+    /// When the output cannot be written.
     fn add(&mut self, events: &[Event]) -> Result<(), ExportError>;
 
     /// Ends it: all of it is handed on.
+    ///
+    /// # Errors
+    /// When the output cannot be written.
     fn finish(self: Box<Self>) -> Result<(), ExportError>;
 }
 

@@ -40,7 +40,7 @@ use super::error::{Doing, StoreError};
 use super::identity::read_identity;
 use super::location::Location;
 use super::migrations;
-use super::open::{self, OpenError};
+use super::open::{self, Connections, OpenError};
 use super::segments::Segments;
 use super::sql::Sql;
 use super::verify::{OnProgress, Progress};

@@ -32,7 +32,7 @@ async fn recorded(database: &Database, seed: u64) -> TestLog {
     for kind in recordable() {
         for events in samples(kind, 40, seed).chunks(7).rev() {
             let outcomes = log.record(events.to_vec()).await;
-            let taken = |outcome: &Outcome| !matches!(outcome, Outcome::Refused(_));
+            let taken = |outcome: &Outcome| !matches!(outcome, Outcome::Rejected(_));
             assert!(outcomes.iter().all(taken), "{kind:?}: {outcomes:?}");
         }
     }
