@@ -77,6 +77,10 @@ impl File {
 
     /// The least and the greatest whole number of a column in a group, if that is known.
     #[must_use]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "an enum of a library, of which one case is asked for"
+    )]
     pub fn range(&self, group: usize, index: usize) -> Option<(i64, i64)> {
         let place = (*self.places.get(index)?)?;
         let group = self.reader.metadata().row_groups().get(group)?;

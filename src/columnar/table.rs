@@ -155,14 +155,15 @@ impl Table {
     fn field(&self, index: usize, column: &Column, (row, lies): (usize, Lies)) -> Option<Cell> {
         let cell = cell(column, row, lies)?;
         let field = self.layout.kind.spec().fields.get(index)?;
-        Some(match cell {
-            Cell::Int(key) if field.ty.is_reference() => Cell::Reference(Reference {
-                key,
-                id: Arc::from(""),
-            }),
-            Cell::Text(id) if field.ty.is_reference() => Cell::Reference(Reference { key: 0, id }),
-            cell => cell,
-        })
+        if !field.ty.is_reference() {
+            return Some(cell);
+        }
+        let (key, id) = match &cell {
+            Cell::Int(key) => (*key, Arc::from("")),
+            Cell::Text(id) => (0, Arc::clone(id)),
+            Cell::Null | Cell::Float(_) | Cell::Json(_) | Cell::Reference(_) => return None,
+        };
+        Some(Cell::Reference(Reference { key, id }))
     }
 }
 

@@ -99,10 +99,12 @@ impl Tables {
                 query: query.clone(),
                 generation,
             };
-            let hot = self
-                .pages_of_table(&asked, (parent, keys), allowance)
-                .await?;
-            if hot.is_empty() && !self.is_of(generation).await? {
+            let (small, large) = self.by_size(&asked, (parent, keys));
+            let hot = self.pages_of_table(&asked, (parent, &small, &large), allowance);
+            let hot = hot.await?;
+            let is_of_one_statement = small.is_empty() || large.is_empty();
+            let is_sure = !hot.is_empty() && is_of_one_statement;
+            if !is_sure && !self.is_of(generation).await? {
                 continue;
             }
             if catalog.of(query.kind).is_empty() {

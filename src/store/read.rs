@@ -235,26 +235,20 @@ impl Tables {
         keys.iter().map(|key| (*key, 1)).collect()
     }
 
-    /// The same page of a table for each of some devices or sites, in one statement, or in two if some of
-    /// the sites are large.
+    /// The same page of a table for each of some devices or sites, as [`Tables::by_size`] parts them, in a
+    /// statement for each part that there is.
     pub(super) async fn pages_of_table(
         &self,
         query: &Asked,
-        (parent, keys): (Operand, &[i64]),
+        (parent, small, large): (Operand, &[i64], &[i64]),
         allowance: &Allowance,
     ) -> Result<HashMap<i64, Vec<Event>>, StoreError> {
         let mut pages: HashMap<i64, Vec<Event>> = HashMap::new();
-        let devices = self.devices(parent, keys);
-        let is_small = |key: &i64| {
-            let devices = devices.get(key).copied().unwrap_or_default();
-            Reach::of(devices, query) == Reach::Devices
-        };
-        let (small, large): (Vec<i64>, Vec<i64>) = keys.iter().partition(|key| is_small(key));
         for (keys, reach) in [(small, Reach::Devices), (large, Reach::Time)] {
             if keys.is_empty() {
                 continue;
             }
-            let sql = self.parents(query, parent, reach).pages(&keys);
+            let sql = self.parents(query, parent, reach).pages(keys);
             let kind = (query.kind, query.columns);
             let read = rows::read_keyed(&self.db, &self.names, kind, (sql, allowance));
             for (key, event) in read.await? {
@@ -265,6 +259,20 @@ impl Tables {
             page.sort_by(|left, right| query.order.compare(&Place::of(left), &Place::of(right)));
         }
         Ok(pages)
+    }
+
+    /// Those of some parents whose pages are found by their devices, and those by time.
+    pub(super) fn by_size(
+        &self,
+        query: &Asked,
+        (parent, keys): (Operand, &[i64]),
+    ) -> (Vec<i64>, Vec<i64>) {
+        let devices = self.devices(parent, keys);
+        let is_small = |key: &i64| {
+            let devices = devices.get(key).copied().unwrap_or_default();
+            Reach::of(devices, query) == Reach::Devices
+        };
+        keys.iter().partition(|key| is_small(key))
     }
 
     /// How many events the same page of a table would have for each of some devices or sites, without a

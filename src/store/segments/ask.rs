@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::columnar::Layout;
-use crate::event::{Event, Instant, Position};
+use crate::event::{Cell, Event, Instant, Position};
 use crate::kinds::{Envelope, Filter, Kind, Operand, Operator};
 use crate::store::joined::anything;
 use crate::store::names::Names;
@@ -271,7 +271,7 @@ impl Bounds {
                 narrow(&mut self.positions, operator);
             }
             Filter::Is(Operand::Device, Operator::In(cells)) if self.devices.is_none() => {
-                let mut keys: Vec<i64> = cells.iter().filter_map(|cell| cell.int()).collect();
+                let mut keys: Vec<i64> = cells.iter().filter_map(Cell::int).collect();
                 keys.sort_unstable();
                 self.devices = Some(keys);
             }
@@ -307,7 +307,7 @@ fn narrow(bound: &mut (i64, i64), operator: &Operator) {
             bound.1 = cell.int().map_or(bound.1, |most| bound.1.min(most));
         }
         Operator::In(cells) => {
-            let numbers = || cells.iter().filter_map(|cell| cell.int());
+            let numbers = || cells.iter().filter_map(Cell::int);
             if let Some((least, most)) = numbers().min().zip(numbers().max()) {
                 *bound = (bound.0.max(least), bound.1.min(most));
             }

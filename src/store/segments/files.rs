@@ -39,7 +39,7 @@ pub enum FilesError {
         /// The name of the file.
         name: String,
         /// What the store said.
-        source: StoreFailure,
+        source: Box<StoreFailure>,
     },
     /// A file is not what was written.
     #[error("{name} is damaged: its checksum does not hold")]
@@ -52,7 +52,7 @@ pub enum FilesError {
 impl FilesError {
     /// Whether there is no such file.
     pub(crate) fn is_missing(&self) -> bool {
-        matches!(self, Self::Object { source, .. } if matches!(source, StoreFailure::NotFound { .. }))
+        matches!(self, Self::Object { source, .. } if matches!(**source, StoreFailure::NotFound { .. }))
     }
 
     /// Whether there is no room for it.
@@ -91,7 +91,7 @@ fn failed(doing: &'static str, name: &str) -> impl FnOnce(StoreFailure) -> Files
     move |source| FilesError::Object {
         doing,
         name,
-        source,
+        source: Box::new(source),
     }
 }
 

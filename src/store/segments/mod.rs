@@ -11,7 +11,6 @@ mod ask;
 mod cache;
 mod catalog;
 mod erase;
-
 mod files;
 mod find;
 mod gather;
@@ -29,10 +28,8 @@ use sea_orm::ConnectionTrait;
 pub use archive::Archived;
 pub use erase::Erased;
 pub(crate) use erase::is_erased;
-
 pub use files::FilesError;
 pub use status::{KindStatus, Waiting};
-
 pub use within::Archive;
 pub(crate) use within::Happened;
 
