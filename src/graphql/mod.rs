@@ -12,6 +12,8 @@ mod alert_rule_input;
 mod alert_rules;
 mod alert_streams;
 mod alerts;
+mod availability;
+mod breakdown;
 mod budget;
 pub mod bulk;
 mod collection;
@@ -31,6 +33,7 @@ pub mod escapes;
 mod filters;
 mod fleet;
 pub mod guard;
+mod heatmap;
 mod hours;
 mod ids;
 mod job;
@@ -59,10 +62,13 @@ mod scalars;
 mod schedule_input;
 mod schedules;
 mod series;
+mod series_buckets;
 mod series_input;
+mod series_key;
 mod series_words;
 mod shapes;
 mod spending;
+mod stats;
 mod subscription;
 mod types;
 mod webhooks;
@@ -149,6 +155,10 @@ pub struct Query(
     jobs::Jobs,
     activity::Activity,
     series::SeriesQueries,
+    breakdown::Breakdowns,
+    heatmap::Heatmaps,
+    availability::StateQueries,
+    stats::Stats,
     job_commands::JobPlans,
     device_commands::DeviceQueries,
     alerts::Alerts,
@@ -218,6 +228,10 @@ fn builder() -> Builder {
         jobs::Jobs,
         activity::Activity,
         series::SeriesQueries,
+        breakdown::Breakdowns,
+        heatmap::Heatmaps,
+        availability::StateQueries,
+        stats::Stats,
         job_commands::JobPlans,
         device_commands::DeviceQueries,
         alerts::Alerts,
