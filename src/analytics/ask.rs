@@ -38,7 +38,7 @@ pub enum Earlier {
 }
 
 /// A series that is asked for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Asked {
     /// What is measured, of what, and told apart by what.
     pub subject: Subject,

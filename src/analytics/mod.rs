@@ -7,13 +7,15 @@
 //! A [`subject`] is what all questions have in common: measures of a kind, of a part of the fleet, told apart
 //! by something. It is asked for over time ([`ask`]), as a ranking ([`ranking`]) or by the hour of the week
 //! ([`week`]). States last, so that they are not summed up but followed from change to change ([`states`],
-//! [`availability`]).
+//! [`availability`]). A series may be followed ([`live`]): it is asked anew when something comes, and what has
+//! changed of it is told ([`told`]).
 
 pub mod ask;
 pub mod availability;
 pub mod buckets;
 mod expected;
 mod grouped;
+pub mod live;
 pub mod question;
 pub mod ranking;
 pub(crate) mod read;
@@ -23,5 +25,6 @@ pub mod states;
 pub mod stats;
 mod stays;
 pub mod subject;
+pub(crate) mod told;
 mod unfolded;
 pub mod week;

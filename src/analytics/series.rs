@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use num_traits::{AsPrimitive, ToPrimitive};
+use sha2::{Digest as _, Sha256};
 
 use super::question::{GroupKey, Groups, add_rows};
 use crate::kinds::Form;
@@ -38,6 +39,22 @@ pub enum Aggregate {
     /// A percentile, from 0 to 100; of a gauge.
     Percentile(f64),
 }
+
+/// What is told of a bucket, beside percentiles.
+const TOLD: [Aggregate; 10] = [
+    Aggregate::Count,
+    Aggregate::Sum,
+    Aggregate::Avg,
+    Aggregate::Min,
+    Aggregate::Max,
+    Aggregate::First,
+    Aggregate::Last,
+    Aggregate::Stddev,
+    Aggregate::Increase,
+    Aggregate::Rate,
+];
+/// Bytes of that, without how values are distributed.
+const DIGESTED_BYTES: usize = 128;
 
 /// What stands in buckets in which nothing was said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -131,6 +148,40 @@ impl Bucket {
         let expected = self.expected.filter(|expected| *expected > 0.0)?;
         let received: f64 = self.count().as_();
         Some(received / expected)
+    }
+
+    /// Adds all that is told of it to a digest, so that one who follows it learns whether it has changed.
+    pub(crate) fn digest(&self, digest: &mut Sha256) {
+        let mut bytes = Vec::with_capacity(DIGESTED_BYTES);
+        for at in [self.start, self.end] {
+            bytes.extend(at.to_be_bytes());
+        }
+        bytes.extend(self.events().to_be_bytes());
+        bytes.push(self.is_said().into());
+        let expected = self.expected.unwrap_or(f64::NAN);
+        bytes.extend(expected.to_bits().to_be_bytes());
+        for aggregate in TOLD {
+            let value = self.value(aggregate).unwrap_or(f64::NAN);
+            bytes.extend(value.to_bits().to_be_bytes());
+        }
+        match &self.content {
+            Content::Row(row) => self.push_sketch(row, &mut bytes),
+            Content::Between((before, _), (after, _), way) => {
+                self.push_sketch(before, &mut bytes);
+                self.push_sketch(after, &mut bytes);
+                bytes.extend(way.to_bits().to_be_bytes());
+            }
+            Content::Null | Content::Zero => {}
+        }
+        digest.update(bytes);
+    }
+
+    fn push_sketch(&self, row: &Row, bytes: &mut Vec<u8>) {
+        if let What::Measure(slot, Form::Gauge) = self.what
+            && let Some(Some(cell)) = row.cells.get(slot)
+        {
+            cell.sketch.push(bytes);
+        }
     }
 
     /// How many events there were.

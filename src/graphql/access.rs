@@ -124,7 +124,7 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
         },
         OperationType::Subscription => match field {
             "__typename" => Some(Permission::BeKnown),
-            "events" | "jobProgress" | "alerts" => Some(Permission::Read),
+            "events" | "jobProgress" | "alerts" | "seriesUpdates" => Some(Permission::Read),
             "deviceCommands" => Some(Permission::Obey),
             _ => of_kind(|spec| spec.stream),
         },

@@ -135,6 +135,7 @@ impl StateQueries {
     ///
     /// A state lasts until another is reported, in the order in which it happened. There are 10,000 intervals at
     /// most.
+    #[expect(clippy::too_many_arguments, reason = "they are what is asked")]
     async fn state_timeline(
         &self,
         ctx: &Context<'_>,
@@ -174,7 +175,7 @@ impl StateQueries {
             to: DateTime(Instant(end)),
             provenance: provenances(&told.provenances),
             position: Long(told.position.0),
-            cursor: cursor_at(ctx, told.position),
+            cursor: cursor_at(api(ctx), told.position),
             intervals: intervals.map(|held| interval(&held, end)).collect(),
         })))
     }
@@ -183,6 +184,7 @@ impl StateQueries {
     ///
     /// A device is in service from its first registration on, save while it is suspended or retired. All groups
     /// together have 100,000 buckets at most, and 500,000 reports are read at most.
+    #[expect(clippy::too_many_arguments, reason = "they are what is asked")]
     async fn availability(
         &self,
         ctx: &Context<'_>,
@@ -222,7 +224,7 @@ impl StateQueries {
             time_zone: TimeZone(told.zone.name().to_owned()),
             provenance: provenances(&told.provenances),
             position: Long(told.position.0),
-            cursor: cursor_at(ctx, told.position),
+            cursor: cursor_at(api(ctx), told.position),
             groups: groups.map(|of| InOrder(group(of, &group_by))).collect(),
         })))
     }

@@ -194,7 +194,7 @@ fn shown(
         time_zone: TimeZone(ranking.zone.name().to_owned()),
         provenance: provenances(&ranking.provenances),
         position: Long(ranking.position.0),
-        cursor: cursor_at(ctx, ranking.position),
+        cursor: cursor_at(api(ctx), ranking.position),
         lists: lists.collect::<Result<_, _>>()?,
     })
 }

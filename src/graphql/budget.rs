@@ -28,12 +28,13 @@ const VALUES_MAX: usize = 1_000_000;
 /// Rows as which what is summed up counts: so ten of them are one request at most.
 const SUM_ROWS: usize = 5_000;
 /// The fields that sum up.
-const SUMS: [&str; 9] = [
+const SUMS: [&str; 10] = [
     "series",
     "seriesUpdates",
     "breakdown",
     "heatmap",
     "availability",
+    "stateTimeline",
     "apiRequestStats",
     "errorStats",
     "jobStats",

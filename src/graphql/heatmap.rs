@@ -123,7 +123,7 @@ impl Heatmaps {
             time_zone: TimeZone(told.zone.name().to_owned()),
             provenance: provenances(&told.provenances),
             position: Long(told.position.0),
-            cursor: cursor_at(ctx, told.position),
+            cursor: cursor_at(api(ctx), told.position),
             measure,
             unit: measure.unit(),
             aggregate: AggregateWord::of(told.aggregate),

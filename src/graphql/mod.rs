@@ -65,6 +65,7 @@ mod series;
 mod series_buckets;
 mod series_input;
 mod series_key;
+mod series_updates;
 mod series_words;
 mod shapes;
 mod spending;
@@ -85,6 +86,7 @@ use async_graphql::{
 use futures_util::StreamExt;
 use tokio::sync::{Semaphore, watch};
 
+use crate::analytics::live::Lives;
 use crate::configuration::Keyring;
 use crate::event::Position;
 use crate::identity::{Caller, Denials, Keys, RecordError, Recorder, Spending};
@@ -122,6 +124,8 @@ pub struct Api {
     /// Turns of those who count what is in a range, which reads all of it: fewer than there are connections
     /// for readers, so that others are left some.
     pub counting: Arc<Semaphore>,
+    /// Series that are being followed.
+    pub lives: Lives,
     /// Where alerts may be sent.
     pub webhooks: Reachable,
     /// What callers spend; `None` where nobody needs to say who they are.
@@ -191,6 +195,7 @@ pub struct Mutation(
 #[derive(Debug, MergedSubscription)]
 pub struct Subscription(
     job_progress::JobStreams,
+    series_updates::SeriesStreams,
     device_commands::DeviceStreams,
     alert_streams::AlertStreams,
     subscription::Streams,
@@ -258,6 +263,7 @@ fn builder() -> Builder {
     ));
     let subscription = Subscription(
         job_progress::JobStreams,
+        series_updates::SeriesStreams,
         device_commands::DeviceStreams,
         alert_streams::AlertStreams,
         subscription::Streams,

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use async_graphql::{Context, Error, Lookahead, Object, SimpleObject};
+use async_graphql::{Context, Error, ID, Lookahead, Object, SimpleObject};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::cursor;
 use super::error::{ErrorCode, bad_input, error};
@@ -23,12 +25,15 @@ use super::{Api, api, loaders, of_failed};
 use crate::analytics::ask::{ALL_BUCKETS_MAX, Answered, AskError, Asked, AskedGroup, ask};
 use crate::analytics::series::Aggregate;
 use crate::analytics::subject::Subject;
+use crate::analytics::told::{GroupId, id_of};
 use crate::event::{Instant, Position, Provenance};
 use crate::store::Place;
 
 /// The buckets of one measure, of what has something in common.
 #[derive(Debug, SimpleObject)]
 pub(super) struct SeriesGroup {
+    /// Names it among the groups of the same question: the same whenever that is asked.
+    id: ID,
     /// The measure.
     measure: Measure,
     /// What it is counted in.
@@ -178,7 +183,7 @@ impl SeriesQueries {
         };
         let (asked, shown) = args.asked(ctx, ctx.look_ahead()).await?;
         let answered = answer(ctx, &asked).await?;
-        Ok(Some(InOrder(shown.series(ctx, answered)?)))
+        Ok(Some(InOrder(shown.series(api(ctx), answered)?)))
     }
 }
 
@@ -195,7 +200,7 @@ pub(super) struct Shower {
 }
 
 impl Shower {
-    pub(super) fn series(&self, ctx: &Context<'_>, answered: Answered) -> Result<Series, Error> {
+    pub(super) fn series(&self, api: &Api, answered: Answered) -> Result<Series, Error> {
         let mut groups = Vec::with_capacity(answered.groups.len());
         for group in answered.groups {
             groups.push(InOrder(self.group(group)?));
@@ -208,7 +213,7 @@ impl Shower {
             every: i32::try_from(answered.resolution.every).unwrap_or(i32::MAX),
             provenance: provenances(&answered.provenances),
             position: Long(answered.position.0),
-            cursor: cursor_at(ctx, answered.position),
+            cursor: cursor_at(api, answered.position),
             groups,
         })
     }
@@ -221,12 +226,14 @@ impl Shower {
         } else {
             SeriesKey::of(&self.group_by, &group.key)
         };
+        let id = group_id(&id_of(&group));
         let earlier = group.earlier;
         let buckets = group.buckets.into_iter().map(|bucket| {
             let earlier = earlier.get(bucket.index).cloned();
             SeriesBucket { bucket, earlier }
         });
         Ok(SeriesGroup {
+            id,
             measure,
             unit: measure.unit(),
             currency: currency(group.key.currency),
@@ -241,6 +248,11 @@ impl Shower {
     }
 }
 
+/// The name of a group as it is told.
+pub(super) fn group_id(id: &GroupId) -> ID {
+    ID(URL_SAFE_NO_PAD.encode(id))
+}
+
 /// A currency, if there is one.
 pub(super) fn currency(currency: String) -> Option<String> {
     Some(currency).filter(|currency| !currency.is_empty())
@@ -253,12 +265,12 @@ pub(super) fn provenances(codes: &BTreeSet<i64>) -> Vec<Shown<Provenances>> {
 }
 
 /// The cursor of an answer of which all events up to a position are part.
-pub(super) fn cursor_at(ctx: &Context<'_>, position: Position) -> String {
+pub(super) fn cursor_at(api: &Api, position: Position) -> String {
     let place = Place {
         position,
         occurred_at: Instant(0),
     };
-    cursor::write(api(ctx).store().identity(), place)
+    cursor::write(api.store().identity(), place)
 }
 
 /// What a question that is not answered is to the caller.

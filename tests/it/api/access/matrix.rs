@@ -297,10 +297,10 @@ async fn nobody_follows_what_they_may_not_read() {
                     _ => STREAMS,
                 };
                 let cell = cells.split(' ').nth(column).unwrap();
-                let job = if field == "jobProgress" {
-                    "jobId: \"none\", "
-                } else {
-                    ""
+                let job = match field {
+                    "jobProgress" => "jobId: \"none\", ",
+                    "seriesUpdates" => "measures: [READINGS], from: \"2026-01-01T00:00:00Z\", ",
+                    _ => "",
                 };
                 // whoever may follow is told at once that this is no cursor
                 let document =

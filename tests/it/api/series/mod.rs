@@ -7,7 +7,9 @@ mod breakdown;
 mod check;
 mod heatmap;
 mod recorded;
+mod refused;
 mod stats;
+mod updates;
 
 use std::collections::BTreeMap;
 
