@@ -1,6 +1,6 @@
 //! Statistics by the names by which people look for them: requests, errors, jobs and activity.
 
-use num_traits::AsPrimitive as _;
+use num_traits::AsPrimitive;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
@@ -183,6 +183,11 @@ fn labels(told: &Value, counted: &[Counted<'_>], whole: usize, has_durations: bo
     }
 }
 
+/// The path of the page of an activity.
+fn path_of(body: &Value) -> Option<&str> {
+    body["pageUrl"].as_str()?.split('?').next()
+}
+
 #[tokio::test]
 async fn statistics_are_what_a_count_over_the_events_comes_to() {
     for seed in seeds(1) {
@@ -192,7 +197,8 @@ async fn statistics_are_what_a_count_over_the_events_comes_to() {
             let kinds = ["apiRequest", "errorLog", "jobOutcome", "userActivity"];
             let mut events = Vec::new();
             for _ in 0..300 {
-                events.push(event(&mut random, kinds.choose(&mut random).unwrap()));
+                let kind = kinds.choose(&mut random).unwrap();
+                events.push(event(&mut random, kind));
             }
             for part in events.chunks(70) {
                 app.outcomes(json!(part)).await;
@@ -260,9 +266,7 @@ async fn statistics_are_what_a_count_over_the_events_comes_to() {
                 assert_eq!(stats["total"], activity.len().to_string());
                 let types = by(&activity, &|body| body["activityType"].as_str(), top);
                 labels(&stats["byType"], &types, activity.len(), true);
-                let page = |body: &'_ Value| body["pageUrl"].as_str();
-                let path = |body| page(body).map(|url| url.split('?').next().unwrap_or_default());
-                let pages = by(&activity, &path, top);
+                let pages = by(&activity, &path_of, top);
                 labels(&stats["byPage"], &pages, activity.len(), true);
             }
         })
