@@ -13,6 +13,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::analytics::live::Lives;
 use crate::clock::Clock;
 use crate::config::LimitArgs;
 use crate::configuration::Keyring;
@@ -400,6 +401,7 @@ impl Parts {
             deliveries: Deliveries::default(),
             refused: Arc::clone(&refused),
             counting: Arc::new(Semaphore::new(COUNTING_MAX)),
+            lives: Lives::default(),
             webhooks: Reachable {
                 private: webhooks.allow_private,
                 mail: mailer.is_some(),

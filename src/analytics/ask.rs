@@ -1,6 +1,6 @@
 //! Asks for a series: finds out of whom and in which buckets, reads them, and puts another time beside them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use chrono::{Days, Months, NaiveTime, Weekday};
 use chrono_tz::Tz;
@@ -8,13 +8,13 @@ use sea_orm::ConnectionTrait;
 use thiserror::Error;
 
 use super::buckets::{Calendar, Resolution, TooMany, Unit};
-use super::question::{By, GroupKey, Groups, Question, Scope};
-use super::read::{Read, ReadError, read};
-use super::series::{Aggregate, Bucket, Cut, Fill, What, ranked, usual_rank};
+use super::expected::expected;
+use super::grouped::Told;
+use super::question::{GroupKey, Question, Scope};
+use super::read::{ReadError, read};
+use super::series::{Aggregate, Bucket, Fill};
+use super::subject::Subject;
 use crate::event::{Instant, Position};
-use crate::kinds::{Form, Kind};
-use crate::rollups::packed::Wanted;
-use crate::rollups::shape::Shape;
 use crate::store::{Allowance, Doing, List, Sql, Store, StoreError};
 
 /// Buckets at most of a group.
@@ -38,12 +38,10 @@ pub enum Earlier {
 }
 
 /// A series that is asked for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Asked {
-    /// The kind of the events.
-    pub kind: Kind,
-    /// The measures, by their places in the kind; none for the events themselves.
-    pub measures: Vec<Option<usize>>,
+    /// What is measured, of what, and told apart by what.
+    pub subject: Subject,
     /// From an instant until just before another.
     pub range: (Instant, Instant),
     /// How long a bucket is; left out, as long as makes at most so many points.
@@ -56,10 +54,6 @@ pub struct Asked {
     pub day_start: NaiveTime,
     /// With which day a week begins.
     pub week_start: Weekday,
-    /// Of which of what is recorded.
-    pub scope: Scope,
-    /// What groups are told apart by.
-    pub by: Vec<By>,
     /// So many groups, and the others as one.
     pub top: Option<usize>,
     /// By what groups are ranked; left out, by what suits the measure.
@@ -68,8 +62,8 @@ pub struct Asked {
     pub fill: Fill,
     /// With what it is compared.
     pub earlier: Option<Earlier>,
-    /// Whether percentiles are told.
-    pub percentiles: bool,
+    /// Whether it is told how much was expected.
+    pub coverage: bool,
 }
 
 /// A group of a series, of one measure.
@@ -128,6 +122,20 @@ pub enum AskError {
         /// How many are read.
         max: usize,
     },
+    /// There would be more hours in a heat map.
+    #[error("there would be more than {max} hours: ask for less time")]
+    Hours {
+        /// How many are read.
+        max: usize,
+    },
+    /// An aggregate says nothing of a measure.
+    #[error("{aggregate} says nothing of {measure}")]
+    Senseless {
+        /// The aggregate.
+        aggregate: String,
+        /// The measure.
+        measure: &'static str,
+    },
     /// Nothing of the kind is summed up.
     #[error("nothing of {kind} is summed up")]
     Kind {
@@ -185,13 +193,10 @@ pub(crate) async fn ask(
     if range.0 >= range.1 {
         return Err(AskError::Reversed);
     }
-    let mut shape = Shape::of(asked.kind).ok_or(AskError::Kind {
-        kind: asked.kind.spec().wire,
-    })?;
-    shape.archive = Some(store.archive_of());
+    let subject = &asked.subject;
     let zone = match asked.zone {
         Some(zone) => zone,
-        None => zone_of(store, &asked.scope).await?,
+        None => zone_of(store, &subject.scope).await?,
     };
     let calendar = Calendar {
         zone,
@@ -203,140 +208,57 @@ pub(crate) async fn ask(
         None => chosen(store, asked, range).await?,
     };
     let ends = resolution.buckets(&calendar, range, BUCKETS_MAX)?;
-    let mut question = Question {
-        is_money: asked.has_money(),
-        wanted: asked.wanted(&shape),
-        shape,
-        range,
-        ends,
-        scope: asked.scope.clone(),
-        by: asked.by.clone(),
-        types: types(store, &asked.by).await?,
-        buckets_max: ALL_BUCKETS_MAX,
-    };
-    let now = read(store, &question, allowance).await?;
-    let bounds = question.bounds();
+    let question = subject.question(store, range, ends).await?;
+    let now = asked.told(store, &question, allowance).await?;
     let mut answered = Answered {
-        position: now.position,
-        provenances: now.provenances.clone(),
+        position: now.read.position,
+        provenances: now.read.provenances.clone(),
         zone,
         resolution,
-        bounds,
+        bounds: question.bounds(),
         groups: Vec::new(),
     };
-    let ends = question.ends.clone();
     let earlier = match asked.earlier {
         Some(earlier) => {
-            question.range = earlier.range(&calendar, &ends, range);
-            question.ends = resolution.buckets(&calendar, question.range, BUCKETS_MAX)?;
-            // the same is compared with the same
-            question.scope.provenances = Some(now.provenances.clone());
-            Some(read(store, &question, allowance).await?)
+            let before = earlier.range(&calendar, &question.ends, range);
+            let ends = resolution.buckets(&calendar, before, BUCKETS_MAX)?;
+            let question = question.at(before, ends, &now.read.provenances);
+            let told = asked.told(store, &question, allowance).await?;
+            answered.provenances.extend(&told.read.provenances);
+            Some((question, told))
         }
         None => None,
     };
-    let cuts = (
-        Cut { ends: &ends, range },
-        Cut {
-            ends: &question.ends,
-            range: question.range,
-        },
-    );
-    answered.groups = asked.groups(&question, (now, earlier), cuts);
+    answered.groups = asked.groups((&question, now), earlier);
     Ok(answered)
 }
 
 impl Asked {
-    fn wanted(&self, shape: &Shape) -> Wanted {
-        let measures = self.measures.iter().flatten();
-        let forms = |measure: &usize| shape.forms.get(*measure);
-        let is_gauge = measures.clone().any(|m| forms(m) == Some(&Form::Gauge));
-        Wanted {
-            measures: measures.fold(0, |bits, measure| bits | 1 << measure),
-            sketches: self.percentiles && is_gauge,
-        }
-    }
-
-    fn has_money(&self) -> bool {
-        let mut measures = self.measures.iter().flatten();
-        measures.any(|measure| self.is_money(*measure))
-    }
-
-    fn is_money(&self, measure: usize) -> bool {
-        let spec = self.kind.spec();
-        let measured = spec.measured.as_ref();
-        let measure = measured.and_then(|measured| measured.measures.get(measure));
-        measure.is_some_and(|measure| measure.is_money(spec))
-    }
-
-    /// The groups of each measure, ranked, each with the same group of the earlier range.
-    fn groups(
+    /// What was said, and if it is asked for how much was expected.
+    async fn told(
         &self,
+        store: &Store,
         question: &Question,
-        (now, earlier): (Read, Option<Read>),
-        (cut, earlier_cut): (Cut<'_>, Cut<'_>),
-    ) -> Vec<AskedGroup> {
-        let mut all = Vec::new();
-        let earlier = earlier.map(|earlier| earlier.groups);
-        let of_measure = |groups: &Groups, measure: Option<usize>| {
-            let groups = groups.clone();
-            if question.is_money && !measure.is_some_and(|measure| self.is_money(measure)) {
-                groups.of_any_currency()
-            } else {
-                groups
-            }
+        allowance: &Allowance,
+    ) -> Result<Told, AskError> {
+        let read = read(store, question, allowance).await?;
+        let expected = if self.coverage {
+            expected(store, (question, read.position), allowance).await?
+        } else {
+            None
         };
-        for (place, measure) in self.measures.iter().enumerate() {
-            let what = measure.and_then(|measure| {
-                let form = question.shape.forms.get(measure)?;
-                Some(What::Measure(question.wanted.slot(measure)?, *form))
-            });
-            let what = what.unwrap_or(What::Events);
-            let by = self.rank.unwrap_or_else(|| usual_rank(what));
-            let groups = of_measure(&now.groups, *measure);
-            let ranked = ranked(groups, cut, (what, by), self.top);
-            let kept: Vec<GroupKey> = ranked
-                .iter()
-                .filter(|group| !group.is_other)
-                .map(|group| group.key.clone())
-                .collect();
-            let before = earlier
-                .as_ref()
-                .map(|groups| of_measure(groups, *measure).like(&kept));
-            for group in ranked {
-                let of = |cut: Cut<'_>, rows: &[_], fill: Fill| {
-                    (cut.buckets(what, rows, fill), cut.whole(what, rows))
-                };
-                let (buckets, whole) = of(cut, &group.rows, self.fill);
-                let before = before.as_ref().map(|before| {
-                    let rows = before.get(&(group.is_other, group.key.clone()));
-                    // each stands beside one, so none is left out
-                    let fill = if self.fill == Fill::None {
-                        Fill::Null
-                    } else {
-                        self.fill
-                    };
-                    of(earlier_cut, rows.map_or(&[], Vec::as_slice), fill)
-                });
-                let (earlier, earlier_whole) = before.unzip();
-                all.push(AskedGroup {
-                    measure: place,
-                    key: group.key,
-                    is_other: group.is_other,
-                    buckets,
-                    whole,
-                    earlier: earlier.unwrap_or_default(),
-                    earlier_whole,
-                });
-            }
-        }
-        all
+        Ok(Told { read, expected })
     }
 }
 
 impl Earlier {
     /// The range that is compared with one, and so its buckets with those.
-    fn range(self, calendar: &Calendar, ends: &[i64], (from, to): (i64, i64)) -> (i64, i64) {
+    pub(super) fn range(
+        self,
+        calendar: &Calendar,
+        ends: &[i64],
+        (from, to): (i64, i64),
+    ) -> (i64, i64) {
         let at = |at: i64| match self {
             Self::Period => {
                 at - (ends.last().copied().unwrap_or(to) - ends.first().copied().unwrap_or(from))
@@ -351,7 +273,7 @@ impl Earlier {
 }
 
 /// The zone that all sites of a scope have, or UTC.
-async fn zone_of(store: &Store, scope: &Scope) -> Result<Tz, StoreError> {
+pub(super) async fn zone_of(store: &Store, scope: &Scope) -> Result<Tz, StoreError> {
     let mut sql = Sql::new("SELECT DISTINCT time_zone FROM sites");
     if let Some(sites) = &scope.sites {
         sql.push(" WHERE ");
@@ -376,33 +298,13 @@ async fn zone_of(store: &Store, scope: &Scope) -> Result<Tz, StoreError> {
     Ok(zone.parse().unwrap_or(Tz::UTC))
 }
 
-/// The types of devices, if they are asked for.
-async fn types(store: &Store, by: &[By]) -> Result<HashMap<i64, String>, StoreError> {
-    if !by.contains(&By::DeviceType) {
-        return Ok(HashMap::new());
-    }
-    let doing = "read the types of devices";
-    let sql = Sql::new("SELECT device_key, device_type FROM devices");
-    let rows = store
-        .readers()
-        .query_all_raw(sql.statement(store.backend()))
-        .await;
-    let read =
-        |row: &sea_orm::QueryResult| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?));
-    rows.doing(doing)?
-        .iter()
-        .map(read)
-        .collect::<Result<_, _>>()
-        .doing(doing)
-}
-
 /// The shortest buckets of which there are no more than points; less than a quarter of an hour only of few
 /// devices.
 async fn chosen(store: &Store, asked: &Asked, range: (i64, i64)) -> Result<Resolution, StoreError> {
     let length = range.1 - range.0;
     let mut first = SUMMED_UP;
     if length <= MINUTES_MAX {
-        let devices = match &asked.scope.devices {
+        let devices = match &asked.subject.scope.devices {
             Some(devices) => i64::try_from(devices.len()).unwrap_or(i64::MAX),
             None => devices(store).await?,
         };

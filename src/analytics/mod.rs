@@ -3,11 +3,28 @@
 //! Answered from rollups, so that the cost grows with the buckets of the answer and not with the rows behind
 //! them, and from the log itself where a bucket is finer than they are or begins within one of theirs, and for
 //! what came last and is not summed up yet. All of it is of one moment, whose position the answer bears.
+//!
+//! A [`subject`] is what all questions have in common: measures of a kind, of a part of the fleet, told apart
+//! by something. It is asked for over time ([`ask`]), as a ranking ([`ranking`]) or by the hour of the week
+//! ([`week`]). States last, so that they are not summed up but followed from change to change ([`states`],
+//! [`availability`]). A series may be followed ([`live`]): it is asked anew when something comes, and what has
+//! changed of it is told ([`told`]).
 
 pub mod ask;
+pub mod availability;
 pub mod buckets;
+mod expected;
+mod grouped;
+pub mod live;
 pub mod question;
+pub mod ranking;
 pub(crate) mod read;
 pub mod series;
 mod single;
+pub mod states;
+pub mod stats;
+mod stays;
+pub mod subject;
+pub(crate) mod told;
 mod unfolded;
+pub mod week;

@@ -40,7 +40,7 @@ pub struct GroupKey {
 }
 
 /// Of which of what is recorded.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
     /// Of these devices alone.
     pub devices: Option<BTreeSet<i64>>,

@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use num_traits::AsPrimitive;
+use num_traits::{AsPrimitive, ToPrimitive};
+use sha2::{Digest as _, Sha256};
 
 use super::question::{GroupKey, Groups, add_rows};
 use crate::kinds::Form;
@@ -39,6 +40,22 @@ pub enum Aggregate {
     Percentile(f64),
 }
 
+/// What is told of a bucket, beside percentiles.
+const TOLD: [Aggregate; 10] = [
+    Aggregate::Count,
+    Aggregate::Sum,
+    Aggregate::Avg,
+    Aggregate::Min,
+    Aggregate::Max,
+    Aggregate::First,
+    Aggregate::Last,
+    Aggregate::Stddev,
+    Aggregate::Increase,
+    Aggregate::Rate,
+];
+/// Bytes of that, without how values are distributed.
+const DIGESTED_BYTES: usize = 128;
+
 /// What stands in buckets in which nothing was said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Fill {
@@ -64,14 +81,24 @@ pub(crate) enum What {
     Measure(usize, Form),
 }
 
+impl What {
+    /// Whether a row says anything of it.
+    pub(crate) fn is_said(self, row: &Row) -> bool {
+        said(self, Some(row)).is_some()
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Content {
     Null,
     Zero,
     Row(Arc<Row>),
-    /// Between two, so far from the first as a part of the way.
-    Between(Arc<Row>, Arc<Row>, f64),
+    /// Between two buckets, so far from the first as a part of the way.
+    Between(Of, Of, f64),
 }
+
+/// What was said in another bucket, and of how many seconds of it was asked.
+type Of = (Arc<Row>, f64);
 
 /// One bucket of a series.
 #[derive(Clone, Debug)]
@@ -84,10 +111,79 @@ pub(crate) struct Bucket {
     what: What,
     /// What of it was asked for, in seconds.
     seconds: f64,
+    /// How many values were expected in it, if that was asked for.
+    pub(crate) expected: Option<f64>,
     content: Content,
 }
 
 impl Bucket {
+    /// All that a row says, over so many microseconds.
+    pub(crate) fn of_row(
+        (start, end): (i64, i64),
+        what: What,
+        (row, micros): (Option<&Row>, i64),
+    ) -> Self {
+        let content =
+            said(what, row).map_or(Content::Null, |row| Content::Row(Arc::new(row.clone())));
+        let micros: f64 = micros.max(1).as_();
+        Self {
+            index: 0,
+            start,
+            end,
+            what,
+            seconds: micros / 1_000_000.0,
+            expected: None,
+            content,
+        }
+    }
+
+    /// How many values there were, none of them filled in.
+    pub(crate) fn count(&self) -> i64 {
+        let count = self.value(Aggregate::Count).filter(|_| self.is_said());
+        count.and_then(|count| count.to_i64()).unwrap_or_default()
+    }
+
+    /// How much of what was expected has come: 1 is all of it. Nothing where nothing was expected.
+    pub(crate) fn coverage(&self) -> Option<f64> {
+        let expected = self.expected.filter(|expected| *expected > 0.0)?;
+        let received: f64 = self.count().as_();
+        Some(received / expected)
+    }
+
+    /// Adds all that is told of it to a digest, so that one who follows it learns whether it has changed.
+    pub(crate) fn digest(&self, digest: &mut Sha256) {
+        let mut bytes = Vec::with_capacity(DIGESTED_BYTES);
+        for at in [self.start, self.end] {
+            bytes.extend(at.to_be_bytes());
+        }
+        bytes.extend(self.events().to_be_bytes());
+        bytes.push(self.is_said().into());
+        let expected = self.expected.unwrap_or(f64::NAN);
+        bytes.extend(expected.to_bits().to_be_bytes());
+        for aggregate in TOLD {
+            let value = self.value(aggregate).unwrap_or(f64::NAN);
+            bytes.extend(value.to_bits().to_be_bytes());
+        }
+        match &self.content {
+            Content::Row(row) => self.push_sketch(row, &mut bytes),
+            Content::Between((before, _), (after, _), way) => {
+                self.push_sketch(before, &mut bytes);
+                self.push_sketch(after, &mut bytes);
+                bytes.extend(way.to_bits().to_be_bytes());
+            }
+            Content::Null | Content::Zero => {}
+        }
+        digest.update(bytes);
+    }
+
+    fn push_sketch(&self, row: &Row, bytes: &mut Vec<u8>) {
+        if let What::Measure(slot, Form::Gauge) = self.what
+            && let Some(Some(cell)) = row.cells.get(slot)
+        {
+            cell.sketch.push(bytes);
+        }
+    }
+
     /// How many events there were.
     pub(crate) fn events(&self) -> u64 {
         match &self.content {
@@ -106,45 +202,42 @@ impl Bucket {
         match &self.content {
             Content::Null => None,
             Content::Zero => makes_sense(self.what, aggregate).then_some(0.0),
-            Content::Row(row) => self.of(row, aggregate),
+            Content::Row(row) => self.of((&**row, self.seconds), aggregate),
             Content::Between(before, after, way) => {
-                let (before, after) = (self.of(before, aggregate)?, self.of(after, aggregate)?);
+                let of = |(row, seconds): &Of| self.of((&**row, *seconds), aggregate);
+                let (before, after) = (of(before)?, of(after)?);
                 Some(before + (after - before) * way)
             }
         }
     }
 
-    fn of(&self, row: &Row, aggregate: Aggregate) -> Option<f64> {
+    fn of(&self, (row, seconds): (&Row, f64), aggregate: Aggregate) -> Option<f64> {
         if !makes_sense(self.what, aggregate) {
             return None;
         }
         let What::Measure(slot, _) = self.what else {
             let events: f64 = row.events.as_();
             let is_rate = aggregate == Aggregate::Rate;
-            return Some(if is_rate {
-                events / self.seconds
-            } else {
-                events
-            });
+            return Some(if is_rate { events / seconds } else { events });
         };
         let cell = row.cells.get(slot)?.as_ref()?;
-        self.of_cell(cell, aggregate)
+        of_cell((cell, seconds), aggregate)
     }
+}
 
-    fn of_cell(&self, cell: &Cell, aggregate: Aggregate) -> Option<f64> {
-        match aggregate {
-            Aggregate::Count => Some(cell.count.as_()),
-            Aggregate::Sum => Some(cell.sum()),
-            Aggregate::Avg => Some(cell.mean()),
-            Aggregate::Min => Some(cell.least.number()),
-            Aggregate::Max => Some(cell.greatest.number()),
-            Aggregate::First => Some(cell.first.value.number()),
-            Aggregate::Last => Some(cell.last.value.number()),
-            Aggregate::Stddev => cell.deviation(),
-            Aggregate::Increase => Some(number_of(cell.increase)),
-            Aggregate::Rate => Some(number_of(cell.increase) / self.seconds),
-            Aggregate::Percentile(percentile) => cell.percentile(percentile),
-        }
+fn of_cell((cell, seconds): (&Cell, f64), aggregate: Aggregate) -> Option<f64> {
+    match aggregate {
+        Aggregate::Count => Some(cell.count.as_()),
+        Aggregate::Sum => Some(cell.sum()),
+        Aggregate::Avg => Some(cell.mean()),
+        Aggregate::Min => Some(cell.least.number()),
+        Aggregate::Max => Some(cell.greatest.number()),
+        Aggregate::First => Some(cell.first.value.number()),
+        Aggregate::Last => Some(cell.last.value.number()),
+        Aggregate::Stddev => cell.deviation(),
+        Aggregate::Increase => Some(number_of(cell.increase)),
+        Aggregate::Rate => Some(number_of(cell.increase) / seconds),
+        Aggregate::Percentile(percentile) => cell.percentile(percentile),
     }
 }
 
@@ -161,6 +254,15 @@ pub(crate) const fn makes_sense(what: What, aggregate: Aggregate) -> bool {
             Aggregate::Sum | Aggregate::Avg | Aggregate::Stddev | Aggregate::Percentile(_),
         ) => false,
         (What::Measure(_, Form::Counter), _) => true,
+    }
+}
+
+/// Whether what parts come to adds up to what all of them come to.
+pub(crate) const fn adds_up(aggregate: Aggregate) -> bool {
+    match aggregate {
+        Aggregate::Count | Aggregate::Sum | Aggregate::Increase | Aggregate::Rate => true,
+        Aggregate::Avg | Aggregate::Min | Aggregate::Max | Aggregate::First => false,
+        Aggregate::Last | Aggregate::Stddev | Aggregate::Percentile(_) => false,
     }
 }
 
@@ -201,8 +303,11 @@ impl Cut<'_> {
         }
         for (index, pair) in self.ends.windows(2).enumerate() {
             let [start, end] = *pair else { continue };
-            let row = |index: Option<usize>| rows.get(index?)?.clone();
-            let said = row(Some(index));
+            let row = |index: Option<usize>| {
+                let row = rows.get(index?)?.clone()?;
+                Some((row, self.seconds(index?)))
+            };
+            let said = rows.get(index).cloned().flatten();
             let next = after.get(index).copied().flatten();
             let content = match (said, fill) {
                 (Some(row), _) => {
@@ -212,9 +317,9 @@ impl Cut<'_> {
                 (None, Fill::None) => continue,
                 (None, Fill::Null) => Content::Null,
                 (None, Fill::Zero) => Content::Zero,
-                (None, Fill::Previous) => row(before).map_or(Content::Null, |row| {
-                    Content::Between(Arc::clone(&row), row, 0.0)
-                }),
+                (None, Fill::Previous) => {
+                    row(before).map_or(Content::Null, |of| Content::Between(of.clone(), of, 0.0))
+                }
                 (None, Fill::Linear) => match (row(before), row(next)) {
                     (Some(left), Some(right)) => {
                         Content::Between(left, right, self.way(before, index, next))
@@ -242,20 +347,27 @@ impl Cut<'_> {
         }
     }
 
+    /// How many seconds of a bucket are asked for.
+    fn seconds(&self, index: usize) -> f64 {
+        let end = |index: usize| self.ends.get(index).copied().unwrap_or_default();
+        let asked = end(index + 1).min(self.range.1) - end(index).max(self.range.0);
+        let micros: f64 = asked.max(1).as_();
+        micros / 1_000_000.0
+    }
+
     fn bucket(
         &self,
         (index, start, end): (usize, i64, i64),
         what: What,
         content: Content,
     ) -> Bucket {
-        let asked = end.min(self.range.1) - start.max(self.range.0);
-        let microseconds: f64 = asked.max(1).as_();
         Bucket {
             index,
             start,
             end,
             what,
-            seconds: microseconds / 1_000_000.0,
+            seconds: self.seconds(index),
+            expected: None,
             content,
         }
     }
@@ -263,9 +375,8 @@ impl Cut<'_> {
     /// All of a group as one bucket.
     pub(crate) fn whole(&self, what: What, rows: &[Option<Row>]) -> Bucket {
         let whole = merged(rows.iter().flatten());
-        let content = said(what, whole.as_ref())
-            .map_or(Content::Null, |row| Content::Row(Arc::new(row.clone())));
-        self.bucket((0, self.range.0, self.range.1), what, content)
+        let micros = self.range.1 - self.range.0;
+        Bucket::of_row(self.range, what, (whole.as_ref(), micros))
     }
 }
 

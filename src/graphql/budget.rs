@@ -25,8 +25,21 @@ pub(super) const ROWS_MAX: usize = 50_000;
 /// Values at most of all rows together.
 const VALUES_MAX: usize = 1_000_000;
 
-/// Rows as which a series counts: so ten of them are one request at most.
-const SERIES_ROWS: usize = 5_000;
+/// Rows as which what is summed up counts: so ten of them are one request at most.
+const SUM_ROWS: usize = 5_000;
+/// The fields that sum up.
+const SUMS: [&str; 10] = [
+    "series",
+    "seriesUpdates",
+    "breakdown",
+    "heatmap",
+    "availability",
+    "stateTimeline",
+    "apiRequestStats",
+    "errorStats",
+    "jobStats",
+    "activityStats",
+];
 /// Values as which a status of a site counts.
 const STATUS_VALUES: usize = 20;
 /// Hours of a site on a day, as they are counted beforehand: when it is open, two peaks, a window.
@@ -142,8 +155,8 @@ impl<'a> Reader<'a> {
         match page {
             Some(rows) if name == "nodes" || name == "edges" => inner.of_rows(rows),
             _ if name == "openAlerts" => inner.of_rows(self.size(field, (OPEN_DEFAULT, OPEN_MAX))),
-            _ if name == "series" => Cost {
-                rows: inner.rows.saturating_add(SERIES_ROWS),
+            _ if SUMS.contains(&name) && is_object(field) => Cost {
+                rows: inner.rows.saturating_add(SUM_ROWS),
                 values: inner.values.saturating_add(1),
             },
             _ if name == "operatingHours" => inner.of_rows(self.hours_rows(field)),

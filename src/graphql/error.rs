@@ -111,7 +111,7 @@ pub(super) fn error(code: ErrorCode, message: impl Into<String>) -> Error {
 }
 
 /// Others take what there is, for a moment.
-fn overloaded(message: &str) -> Error {
+pub(super) fn overloaded(message: &str) -> Error {
     error(ErrorCode::Overloaded, message)
         .extend_with(|_, extensions| extensions.set("retryAfterMs", RETRY_AFTER_MS))
 }

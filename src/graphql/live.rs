@@ -6,7 +6,6 @@
 //! may see; its place in the log does not count.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_graphql::futures_util::stream::BoxStream;
 use async_graphql::parser::types::{ExecutableDocument, Field, OperationDefinition, Selection};
@@ -14,13 +13,12 @@ use async_graphql::{Error, Name, Request, Response, Value, Variables};
 use async_graphql_value::Value as Given;
 use futures_util::StreamExt;
 use sha2::{Digest, Sha256};
-use tokio::time::sleep;
 
 use super::obeying::Obeying;
 use super::root::Keys;
 use super::{Api, ApiSchema, ResumeAfter, Until, cursor, document, run_stream, spending};
 use crate::event::{Instant, Position};
-use crate::identity::{Caller, Permission, Spent};
+use crate::identity::{Caller, Permission};
 use crate::kinds::Kind;
 use crate::store::{Allowance, Place};
 
@@ -306,19 +304,7 @@ impl Following {
     /// Has its caller spend what an item costs, as soon as there is room for that. What is followed is
     /// never refused for its cost, only slowed down.
     pub async fn pay(&self, api: &Api) {
-        let Some(spending) = &api.spending else {
-            return;
-        };
-        let spend = || {
-            let now = api.ingest.clock().now();
-            spending.spend(&self.asked.caller, (Spent::Cost, self.cost), now)
-        };
-        while let Err(exceeded) = spend() {
-            sleep(Duration::from_millis(
-                exceeded.retry_after_ms.unsigned_abs(),
-            ))
-            .await;
-        }
+        spending::pay(api, &self.asked.caller, self.cost).await;
     }
 
     fn run(&self, schema: &ApiSchema, api: &Api, request: Request, room: Arc<Allowance>) -> Items {

@@ -12,6 +12,8 @@ mod alert_rule_input;
 mod alert_rules;
 mod alert_streams;
 mod alerts;
+mod availability;
+mod breakdown;
 mod budget;
 pub mod bulk;
 mod collection;
@@ -31,6 +33,7 @@ pub mod escapes;
 mod filters;
 mod fleet;
 pub mod guard;
+mod heatmap;
 mod hours;
 mod ids;
 mod job;
@@ -60,10 +63,14 @@ mod scalars;
 mod schedule_input;
 mod schedules;
 mod series;
+mod series_buckets;
 mod series_input;
+mod series_key;
+mod series_updates;
 mod series_words;
 mod shapes;
 mod spending;
+mod stats;
 mod store_health;
 mod subscription;
 mod types;
@@ -81,6 +88,7 @@ use async_graphql::{
 use futures_util::StreamExt;
 use tokio::sync::{Semaphore, watch};
 
+use crate::analytics::live::Lives;
 use crate::configuration::Keyring;
 use crate::event::Position;
 use crate::identity::{Caller, Denials, Keys, RecordError, Recorder, Spending};
@@ -122,6 +130,8 @@ pub struct Api {
     /// Turns of those who count what is in a range, which reads all of it: fewer than there are connections
     /// for readers, so that others are left some.
     pub counting: Arc<Semaphore>,
+    /// Series that are being followed.
+    pub lives: Lives,
     /// Where alerts may be sent.
     pub webhooks: Reachable,
     /// What callers spend; `None` where nobody needs to say who they are.
@@ -163,6 +173,10 @@ pub struct Query(
     jobs::Jobs,
     activity::Activity,
     series::SeriesQueries,
+    breakdown::Breakdowns,
+    heatmap::Heatmaps,
+    availability::StateQueries,
+    stats::Stats,
     job_commands::JobPlans,
     device_commands::DeviceQueries,
     alerts::Alerts,
@@ -197,6 +211,7 @@ pub struct Mutation(
 #[derive(Debug, MergedSubscription)]
 pub struct Subscription(
     job_progress::JobStreams,
+    series_updates::SeriesStreams,
     device_commands::DeviceStreams,
     alert_streams::AlertStreams,
     subscription::Streams,
@@ -234,6 +249,10 @@ fn builder() -> Builder {
         jobs::Jobs,
         activity::Activity,
         series::SeriesQueries,
+        breakdown::Breakdowns,
+        heatmap::Heatmaps,
+        availability::StateQueries,
+        stats::Stats,
         job_commands::JobPlans,
         device_commands::DeviceQueries,
         alerts::Alerts,
@@ -262,6 +281,7 @@ fn builder() -> Builder {
     ));
     let subscription = Subscription(
         job_progress::JobStreams,
+        series_updates::SeriesStreams,
         device_commands::DeviceStreams,
         alert_streams::AlertStreams,
         subscription::Streams,

@@ -1,147 +1,39 @@
 //! Series: measures over time, in buckets of the shop's own time.
 
-use async_graphql::{Context, Error, Object, SimpleObject};
+use std::collections::BTreeSet;
+
+use async_graphql::{Context, Error, ID, Lookahead, Object, SimpleObject};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::cursor;
 use super::error::{ErrorCode, bad_input, error};
-use super::fleet::{Device, Site};
 use super::listed::at_most;
 use super::order::InOrder;
 use super::scalars::{DateTime, Long, TimeZone};
+use super::series_buckets::{Buckets, SeriesBucket};
 use super::series_input::{
-    BucketInput, SeriesFilter, TOP_MAX, by, day_start, kind_of, points, resolution, scope,
+    BucketInput, SeriesFilter, TOP_MAX, by, day_start, kind_of, points, range, resolution, scope,
     week_start, zone,
 };
+use super::series_key::SeriesKey;
 use super::series_words::{
     AggregateWord, CompareWord, Dimension, FillWord, Measure, ResolutionWord,
 };
 use super::words::{Provenances, Shown};
-use super::{api, loaders, of_failed};
+use super::{Api, api, loaders, of_failed};
 use crate::analytics::ask::{ALL_BUCKETS_MAX, Answered, AskError, Asked, AskedGroup, ask};
-use crate::analytics::question::Part;
-use crate::analytics::series::{Aggregate, Bucket};
-use crate::event::{Instant, Provenance};
+use crate::analytics::series::Aggregate;
+use crate::analytics::subject::Subject;
+use crate::analytics::told::{GroupId, id_of};
+use crate::event::{Instant, Position, Provenance};
 use crate::store::Place;
-
-/// What a group is told apart by.
-#[derive(Debug, SimpleObject)]
-struct SeriesKey {
-    /// What it is.
-    dimension: &'static str,
-    /// Which one: a label, or the id of a site or a device; null for what has none.
-    value: Option<String>,
-    /// The site, if it is one.
-    site: Option<Site>,
-    /// The device, if it is one.
-    device: Option<Device>,
-}
-
-/// What was measured from an instant until just before another.
-#[derive(Debug)]
-struct SeriesBucket {
-    bucket: Bucket,
-    earlier: Option<Bucket>,
-}
-
-/// What was measured from an instant until just before another.
-#[Object]
-impl SeriesBucket {
-    /// When it begins.
-    async fn start(&self) -> DateTime {
-        DateTime(Instant(self.bucket.start))
-    }
-
-    /// The first instant after it.
-    async fn end(&self) -> DateTime {
-        DateTime(Instant(self.bucket.end))
-    }
-
-    /// How many events there were, whether they told of the measure or not; 0 in one that is filled.
-    async fn events(&self) -> Long {
-        Long(i64::try_from(self.bucket.events()).unwrap_or(i64::MAX))
-    }
-
-    /// Whether what stands here was filled in, since nothing was said.
-    async fn is_filled(&self) -> bool {
-        !self.bucket.is_said()
-    }
-
-    /// How many values there were.
-    async fn count(&self) -> Option<f64> {
-        self.bucket.value(Aggregate::Count)
-    }
-
-    /// The sum of the values, of a gauge or of events; an amount of money is in the currency of the group.
-    async fn sum(&self) -> Option<f64> {
-        self.bucket.value(Aggregate::Sum)
-    }
-
-    /// Their mean; of a gauge.
-    async fn avg(&self) -> Option<f64> {
-        self.bucket.value(Aggregate::Avg)
-    }
-
-    /// The least of them.
-    async fn min(&self) -> Option<f64> {
-        self.bucket.value(Aggregate::Min)
-    }
-
-    /// The greatest of them.
-    async fn max(&self) -> Option<f64> {
-        self.bucket.value(Aggregate::Max)
-    }
-
-    /// The first of them by time; of those at one instant the least.
-    async fn first(&self) -> Option<f64> {
-        self.bucket.value(Aggregate::First)
-    }
-
-    /// The last of them by time; of those at one instant the greatest.
-    async fn last(&self) -> Option<f64> {
-        self.bucket.value(Aggregate::Last)
-    }
-
-    /// Their standard deviation, as of all that there are; of a gauge.
-    async fn stddev(&self) -> Option<f64> {
-        self.bucket.value(Aggregate::Stddev)
-    }
-
-    /// By how much the counters grew: from each value to the next, from 0 where one began anew; or how many
-    /// events there were.
-    async fn increase(&self) -> Option<f64> {
-        self.bucket.value(Aggregate::Increase)
-    }
-
-    /// The increase in a second.
-    async fn rate(&self) -> Option<f64> {
-        self.bucket.value(Aggregate::Rate)
-    }
-
-    /// The value below which a part of all lies, within 1 % of it; of a gauge.
-    #[expect(clippy::unused_async, reason = "the form is that of fields")]
-    async fn percentile(
-        &self,
-        #[graphql(desc = "How large a part, from 0 to 100: 50 is the median.")] of: f64,
-    ) -> Result<Option<f64>, Error> {
-        if !(0.0..=100.0).contains(&of) {
-            return Err(bad_input("a percentile is from 0 to 100"));
-        }
-        Ok(self.bucket.value(Aggregate::Percentile(of)))
-    }
-
-    /// The bucket of the time with which this one is compared.
-    async fn earlier(&self) -> Option<InOrder<SeriesBucket>> {
-        let bucket = self.earlier.clone()?;
-        Some(InOrder(Self {
-            bucket,
-            earlier: None,
-        }))
-    }
-}
 
 /// The buckets of one measure, of what has something in common.
 #[derive(Debug, SimpleObject)]
-struct SeriesGroup {
+pub(super) struct SeriesGroup {
+    /// Names it among the groups of the same question: the same whenever that is asked.
+    id: ID,
     /// The measure.
     measure: Measure,
     /// What it is counted in.
@@ -153,14 +45,14 @@ struct SeriesGroup {
     /// Whether it is of all that are not among the first.
     is_other: bool,
     /// The buckets, in order of time.
-    buckets: Vec<InOrder<SeriesBucket>>,
+    buckets: Buckets,
     /// All of them as one.
-    total: InOrder<SeriesBucket>,
+    total: SeriesBucket,
 }
 
 /// Measures over time.
 #[derive(Debug, SimpleObject)]
-struct Series {
+pub(super) struct Series {
     /// When the first bucket begins: at `from` or before.
     from: DateTime,
     /// The first instant after the last bucket: `to` or later.
@@ -179,6 +71,67 @@ struct Series {
     cursor: String,
     /// The groups: for each measure those first that come to most.
     groups: Vec<InOrder<SeriesGroup>>,
+}
+
+/// What is asked of a series, as it is given.
+#[derive(Debug)]
+pub(super) struct SeriesArgs {
+    pub(super) measures: Vec<Measure>,
+    pub(super) from: DateTime,
+    pub(super) to: Option<DateTime>,
+    pub(super) buckets: BucketInput,
+    pub(super) filter: SeriesFilter,
+    pub(super) group_by: Vec<Dimension>,
+    pub(super) top: Option<i32>,
+    pub(super) rank_by: Option<AggregateWord>,
+    pub(super) fill: Option<FillWord>,
+    pub(super) compare_with: Option<CompareWord>,
+}
+
+impl SeriesArgs {
+    /// What is asked, and how it is shown: no more than is selected of the series.
+    pub(super) async fn asked(
+        self,
+        ctx: &Context<'_>,
+        selected: Lookahead<'_>,
+    ) -> Result<(Asked, Shower), Error> {
+        let kind = kind_of(&self.measures)?;
+        let wants = |name: &str| {
+            let groups = selected.field("groups");
+            let buckets = [groups.field("buckets"), groups.field("total")];
+            let mut buckets = buckets.into_iter();
+            buckets.any(|bucket| {
+                bucket.field(name).exists() || bucket.field("earlier").field(name).exists()
+            })
+        };
+        let subject = Subject {
+            kind,
+            measures: self.measures.iter().map(|measure| measure.index).collect(),
+            scope: scope(ctx, kind, self.filter).await?,
+            by: by(kind, &self.group_by)?,
+            percentiles: wants("percentile"),
+        };
+        let top = self.top.map(|top| at_most("`top`", top, TOP_MAX));
+        let asked = Asked {
+            subject,
+            range: range(ctx, self.from, self.to),
+            resolution: resolution(&self.buckets)?,
+            points: points(&self.buckets)?,
+            zone: zone(self.buckets.time_zone.as_ref()),
+            day_start: day_start(self.buckets.day_start.as_ref()),
+            week_start: week_start(self.buckets.week_start.as_ref()),
+            top: top.transpose()?,
+            rank: self.rank_by.map(Aggregate::from),
+            fill: self.fill.unwrap_or_default().into(),
+            earlier: self.compare_with.map(Into::into),
+            coverage: wants("coverage") || wants("expected"),
+        };
+        let shown = Shower {
+            measures: self.measures,
+            group_by: self.group_by,
+        };
+        Ok((asked, shown))
+    }
 }
 
 /// The queries of series.
@@ -216,142 +169,123 @@ impl SeriesQueries {
         fill: Option<FillWord>,
         #[graphql(desc = "With what it is compared.")] compare_with: Option<CompareWord>,
     ) -> Result<Option<InOrder<Series>>, Error> {
-        let kind = kind_of(&measures)?;
-        let buckets = buckets.unwrap_or_default();
-        let group_by = group_by.unwrap_or_default();
-        let now = api(ctx).ingest.clock().now();
-        let asked = Asked {
-            kind,
-            measures: measures.iter().map(|measure| measure.index).collect(),
-            range: (
-                from.0,
-                to.map_or(Instant(now.0.saturating_add(1)), |to| to.0),
-            ),
-            resolution: resolution(&buckets)?,
-            points: points(&buckets)?,
-            zone: zone(buckets.time_zone.as_ref()),
-            day_start: day_start(buckets.day_start.as_ref()),
-            week_start: week_start(buckets.week_start.as_ref()),
-            scope: scope(ctx, kind, filter.unwrap_or_default()).await?,
-            by: by(kind, &group_by)?,
-            top: top.map(|top| at_most("`top`", top, TOP_MAX)).transpose()?,
-            rank: rank_by.map(Aggregate::from),
-            fill: fill.unwrap_or_default().into(),
-            earlier: compare_with.map(Into::into),
-            percentiles: wants_percentiles(ctx),
-        };
-        let answered = answer(ctx, &asked).await?;
-        let shown = Shower {
-            ctx,
+        let args = SeriesArgs {
             measures,
-            group_by,
+            from,
+            to,
+            buckets: buckets.unwrap_or_default(),
+            filter: filter.unwrap_or_default(),
+            group_by: group_by.unwrap_or_default(),
+            top,
+            rank_by,
+            fill,
+            compare_with,
         };
-        Ok(Some(InOrder(shown.series(answered).await?)))
+        let (asked, shown) = args.asked(ctx, ctx.look_ahead()).await?;
+        let answered = answer(ctx, &asked).await?;
+        Ok(Some(InOrder(shown.series(api(ctx), answered)?)))
     }
-}
-
-fn wants_percentiles(ctx: &Context<'_>) -> bool {
-    let groups = ctx.look_ahead().field("groups");
-    ["buckets", "total"].into_iter().any(|name| {
-        let bucket = groups.field(name);
-        bucket.field("percentile").exists() || bucket.field("earlier").field("percentile").exists()
-    })
 }
 
 pub(super) async fn answer(ctx: &Context<'_>, asked: &Asked) -> Result<Answered, Error> {
     let answered = ask(api(ctx).store(), asked, loaders(ctx).allowance()).await;
-    answered.map_err(|failed| match failed {
-        AskError::Reversed | AskError::Kind { .. } => bad_input(failed.to_string()),
-        AskError::Buckets(_) | AskError::AllBuckets { .. } | AskError::Events { .. } => {
-            error(ErrorCode::LimitExceeded, failed.to_string())
-        }
-        AskError::Store(failed) => of_failed(api(ctx), &failed),
-    })
+    answered.map_err(|failed| of_ask(api(ctx), &failed))
 }
 
 /// Shows what was answered.
-struct Shower<'a> {
-    ctx: &'a Context<'a>,
-    measures: Vec<Measure>,
-    group_by: Vec<Dimension>,
+#[derive(Clone, Debug)]
+pub(super) struct Shower {
+    pub(super) measures: Vec<Measure>,
+    pub(super) group_by: Vec<Dimension>,
 }
 
-impl Shower<'_> {
-    async fn series(&self, answered: Answered) -> Result<Series, Error> {
-        let identity = api(self.ctx).store().identity();
-        let place = Place {
-            position: answered.position,
-            occurred_at: Instant(0),
-        };
+impl Shower {
+    pub(super) fn series(&self, api: &Api, answered: Answered) -> Result<Series, Error> {
         let mut groups = Vec::with_capacity(answered.groups.len());
         for group in answered.groups {
-            groups.push(InOrder(self.group(group).await?));
+            groups.push(InOrder(self.group(group)?));
         }
-        let provenances = answered.provenances.iter();
-        let provenances = provenances.filter_map(|code| Provenance::of_code(*code));
         Ok(Series {
             from: DateTime(Instant(answered.bounds.0)),
             to: DateTime(Instant(answered.bounds.1)),
             time_zone: TimeZone(answered.zone.name().to_owned()),
             resolution: ResolutionWord::of(answered.resolution.unit),
             every: i32::try_from(answered.resolution.every).unwrap_or(i32::MAX),
-            provenance: provenances.map(|one| Shown::new(one.word())).collect(),
+            provenance: provenances(&answered.provenances),
             position: Long(answered.position.0),
-            cursor: cursor::write(identity, place),
+            cursor: cursor_at(api, answered.position),
             groups,
         })
     }
 
-    async fn group(&self, group: AskedGroup) -> Result<SeriesGroup, Error> {
+    pub(super) fn group(&self, group: AskedGroup) -> Result<SeriesGroup, Error> {
         let measure = self.measures.get(group.measure).copied();
         let measure = measure.ok_or_else(|| bad_input("no measure"))?;
-        let mut key = Vec::with_capacity(group.key.parts.len());
-        if !group.is_other {
-            for (dimension, part) in self.group_by.iter().zip(&group.key.parts) {
-                key.push(InOrder(self.key(*dimension, part).await?));
-            }
-        }
-        let currency = Some(group.key.currency);
+        let key = if group.is_other {
+            Vec::new()
+        } else {
+            SeriesKey::of(&self.group_by, &group.key)
+        };
+        let id = group_id(&id_of(&group));
         let earlier = group.earlier;
         let buckets = group.buckets.into_iter().map(|bucket| {
             let earlier = earlier.get(bucket.index).cloned();
-            InOrder(SeriesBucket { bucket, earlier })
+            SeriesBucket { bucket, earlier }
         });
         Ok(SeriesGroup {
+            id,
             measure,
             unit: measure.unit(),
-            currency: currency.filter(|currency| !currency.is_empty()),
+            currency: currency(group.key.currency),
             key,
             is_other: group.is_other,
-            buckets: buckets.collect(),
-            total: InOrder(SeriesBucket {
+            buckets: Buckets(buckets.collect()),
+            total: SeriesBucket {
                 bucket: group.whole,
                 earlier: group.earlier_whole,
-            }),
+            },
         })
     }
+}
 
-    async fn key(&self, dimension: Dimension, part: &Part) -> Result<SeriesKey, Error> {
-        let mut key = SeriesKey {
-            dimension: dimension.0,
-            value: None,
-            site: None,
-            device: None,
-        };
-        match part {
-            Part::Key(of) => {
-                let names = api(self.ctx).store().names();
-                key.value = names.id(*of).map(|id| id.to_string());
-                if dimension.0 == "SITE" {
-                    key.site = Site::load(self.ctx, *of).await?;
-                } else {
-                    key.device = Device::load(self.ctx, *of).await?;
-                }
-            }
-            Part::Text(text) => key.value = Some(text.clone()),
-            Part::None => {}
+/// The name of a group as it is told.
+pub(super) fn group_id(id: &GroupId) -> ID {
+    ID(URL_SAFE_NO_PAD.encode(id))
+}
+
+/// A currency, if there is one.
+pub(super) fn currency(currency: String) -> Option<String> {
+    Some(currency).filter(|currency| !currency.is_empty())
+}
+
+/// Where what was answered comes from.
+pub(super) fn provenances(codes: &BTreeSet<i64>) -> Vec<Shown<Provenances>> {
+    let provenances = codes.iter().filter_map(|code| Provenance::of_code(*code));
+    provenances.map(|one| Shown::new(one.word())).collect()
+}
+
+/// The cursor of an answer of which all events up to a position are part.
+pub(super) fn cursor_at(api: &Api, position: Position) -> String {
+    let place = Place {
+        position,
+        occurred_at: Instant(0),
+    };
+    cursor::write(api.store().identity(), place)
+}
+
+/// What a question that is not answered is to the caller.
+pub(super) fn of_ask(api: &Api, failed: &AskError) -> Error {
+    match failed {
+        AskError::Reversed | AskError::Kind { .. } | AskError::Senseless { .. } => {
+            bad_input(failed.to_string())
         }
-        Ok(key)
+        AskError::Buckets(_) | AskError::AllBuckets { .. } => {
+            error(ErrorCode::LimitExceeded, failed.to_string())
+        }
+        AskError::Events { .. } | AskError::Hours { .. } => {
+            error(ErrorCode::LimitExceeded, failed.to_string())
+        }
+        AskError::Store(failed) => of_failed(api, failed),
     }
 }
 

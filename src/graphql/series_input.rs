@@ -8,15 +8,17 @@ use chrono_tz::Tz;
 
 use super::error::bad_input;
 use super::listed::at_most;
-use super::scalars::{LocalTime, TimeZone};
+use super::scalars::{DateTime, LocalTime, TimeZone};
 use super::series_words::{Dimension, Measure, ResolutionWord};
-use super::words::{DaysOfWeek, Provenances, Shown, Word};
+use super::words::{DaysOfWeek, DeviceTypes, Provenances, Shown, Word};
 use super::{access, api, of_failed};
 use crate::analytics::ask::{BUCKETS_MAX, POINTS_DEFAULT};
 use crate::analytics::buckets::Resolution;
 use crate::analytics::question::{By, Scope};
-use crate::event::Provenance;
+use crate::event::{Instant, Provenance};
 use crate::history::Within;
+use crate::history::device_keys::device_keys;
+use crate::history::fleet::DeviceFilter;
 use crate::kinds::{DAYS, Kind, time_of_day};
 use crate::store::EntityType;
 
@@ -45,10 +47,25 @@ pub(super) struct SeriesFilter {
     site_ids: Option<Vec<ID>>,
     /// What happened on these devices, at most 1,000.
     device_ids: Option<Vec<ID>>,
+    /// What happened on devices of these types, as they are registered now.
+    device_types: Option<Vec<Word<DeviceTypes>>>,
+    /// What happened on devices with one of these tags, as they are registered now; at most 1,000.
+    tags: Option<Vec<String>>,
     /// What comes from these; left out, REAL if there is any in the range, else CONTROLLED, else SIMULATED.
     provenance: Option<Vec<Shown<Provenances>>>,
     /// What has these labels, all of them.
     labels: Option<Vec<LabelFilter>>,
+}
+
+impl SeriesFilter {
+    /// Only what has a label as well.
+    pub(super) fn and_label(&mut self, dimension: &'static str, value: String) {
+        let label = LabelFilter {
+            dimension: Dimension(dimension),
+            r#in: vec![Some(value)],
+        };
+        self.labels.get_or_insert_default().push(label);
+    }
 }
 
 /// How time is cut into buckets.
@@ -137,6 +154,7 @@ pub(super) async fn scope(
     kind: Kind,
     filter: SeriesFilter,
 ) -> Result<Scope, Error> {
+    let of_devices = (filter.device_types, filter.tags);
     let mut scope = Scope {
         devices: keys(ctx, EntityType::Device, filter.device_ids).await?,
         sites: keys(ctx, EntityType::Site, filter.site_ids).await?,
@@ -149,10 +167,9 @@ pub(super) async fn scope(
             .filter_map(|word| Provenance::of_word(&word.word()));
         scope.provenances = Some(codes.map(Provenance::code).collect());
     }
-    let narrowed = |given: Option<BTreeSet<i64>>, reached: BTreeSet<i64>| match given {
-        Some(given) => given.intersection(&reached).copied().collect(),
-        None => reached,
-    };
+    if let Some(alike) = alike(ctx, of_devices).await? {
+        scope.devices = Some(narrowed(scope.devices, alike));
+    }
     match access::within(ctx).await? {
         Within::Whole => {}
         Within::Sites(sites) => {
@@ -163,6 +180,39 @@ pub(super) async fn scope(
         }
     }
     Ok(scope)
+}
+
+fn narrowed(given: Option<BTreeSet<i64>>, reached: BTreeSet<i64>) -> BTreeSet<i64> {
+    match given {
+        Some(given) => given.intersection(&reached).copied().collect(),
+        None => reached,
+    }
+}
+
+/// The devices of some types and with some tags, if either is asked for.
+async fn alike(
+    ctx: &Context<'_>,
+    (types, tags): (Option<Vec<Word<DeviceTypes>>>, Option<Vec<String>>),
+) -> Result<Option<BTreeSet<i64>>, Error> {
+    if types.is_none() && tags.is_none() {
+        return Ok(None);
+    }
+    few(types.as_ref().map_or(0, Vec::len))?;
+    few(tags.as_ref().map_or(0, Vec::len))?;
+    let filter = DeviceFilter {
+        types: types.map(|types| types.iter().map(Word::word).collect()),
+        tags,
+        ..DeviceFilter::default()
+    };
+    let found = device_keys(api(ctx).store(), &filter).await;
+    found.map(Some).map_err(|error| of_failed(api(ctx), &error))
+}
+
+/// From an instant until just before another, or what happens at this moment included.
+pub(super) fn range(ctx: &Context<'_>, from: DateTime, to: Option<DateTime>) -> (Instant, Instant) {
+    let now = api(ctx).ingest.clock().now();
+    let now = Instant(now.0.saturating_add(1));
+    (from.0, to.map_or(now, |to| to.0))
 }
 
 async fn keys(
@@ -198,7 +248,8 @@ fn labels(
     filters: Vec<LabelFilter>,
 ) -> Result<Vec<Option<BTreeSet<Option<String>>>>, Error> {
     let measured = kind.spec().measured.as_ref();
-    let mut labels = vec![None; measured.map_or(0, |measured| measured.dimensions.len())];
+    let mut labels: Vec<Option<BTreeSet<_>>> =
+        vec![None; measured.map_or(0, |measured| measured.dimensions.len())];
     for filter in filters {
         few(filter.r#in.len())?;
         let place = filter.dimension.label_of(kind);
@@ -208,7 +259,12 @@ fn labels(
                 let list = kind.spec().list;
                 bad_input(format!("`{list}` has no label {}", filter.dimension.0))
             })?;
-        *place = Some(filter.r#in.into_iter().collect());
+        let given = filter.r#in.into_iter().collect();
+        // all of them hold
+        *place = Some(match place.take() {
+            Some(held) => held.intersection(&given).cloned().collect(),
+            None => given,
+        });
     }
     Ok(labels)
 }

@@ -13,6 +13,7 @@ use super::meta::enumeration;
 use crate::analytics::ask::Earlier;
 use crate::analytics::buckets::Unit;
 use crate::analytics::question::By;
+use crate::analytics::ranking::First;
 use crate::analytics::series::{Aggregate, Fill as Filled};
 use crate::kinds::{Form, Kind};
 
@@ -86,6 +87,9 @@ const COMMON: [(&str, &str, By); 3] = [
 ];
 
 impl Dimension {
+    /// The site at which something happened.
+    pub(super) const SITE: Self = Self("SITE");
+
     fn all() -> impl Iterator<Item = (&'static str, String)> {
         let common = COMMON
             .iter()
@@ -344,6 +348,26 @@ impl From<CompareWord> for Earlier {
     }
 }
 
+/// Which come first in a ranking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Enum)]
+#[graphql(name = "RankOrder")]
+pub(super) enum RankOrderWord {
+    /// Those that come to most.
+    #[default]
+    HighestFirst,
+    /// Those that come to least.
+    LowestFirst,
+}
+
+impl From<RankOrderWord> for First {
+    fn from(word: RankOrderWord) -> Self {
+        match word {
+            RankOrderWord::HighestFirst => Self::Highest,
+            RankOrderWord::LowestFirst => Self::Lowest,
+        }
+    }
+}
+
 /// What is told of the values of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(name = "Aggregate")]
@@ -384,5 +408,24 @@ impl From<AggregateWord> for Aggregate {
             AggregateWord::Increase => Self::Increase,
             AggregateWord::Rate => Self::Rate,
         }
+    }
+}
+
+impl AggregateWord {
+    /// The word of an aggregate; a percentile has none.
+    pub(super) const fn of(aggregate: Aggregate) -> Option<Self> {
+        Some(match aggregate {
+            Aggregate::Count => Self::Count,
+            Aggregate::Sum => Self::Sum,
+            Aggregate::Avg => Self::Avg,
+            Aggregate::Min => Self::Min,
+            Aggregate::Max => Self::Max,
+            Aggregate::First => Self::First,
+            Aggregate::Last => Self::Last,
+            Aggregate::Stddev => Self::Stddev,
+            Aggregate::Increase => Self::Increase,
+            Aggregate::Rate => Self::Rate,
+            Aggregate::Percentile(_) => return None,
+        })
     }
 }

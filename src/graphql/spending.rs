@@ -1,5 +1,7 @@
 //! Has callers spend what they ask for and record, and tells them what is left.
 
+use std::time::Duration;
+
 use async_graphql::indexmap::IndexMap;
 use async_graphql::{Error, ErrorExtensions, Name, Response, ServerError, Value};
 
@@ -24,6 +26,22 @@ pub(super) fn spend(
 /// Spends events that are recorded with a command.
 pub(super) fn spend_events(api: &Api, caller: &Caller, events: i64) -> Result<(), Error> {
     take(api, caller, (Spent::Events, events)).map(drop)
+}
+
+/// Has a caller spend what an item of a stream costs, as soon as there is room for that. What is followed is never
+/// refused for its cost, only slowed down.
+pub(super) async fn pay(api: &Api, caller: &Caller, cost: i64) {
+    let Some(spending) = &api.spending else {
+        return;
+    };
+    let spend = || {
+        let now = api.ingest.clock().now();
+        spending.spend(caller, (Spent::Cost, cost), now)
+    };
+    while let Err(exceeded) = spend() {
+        let wait = exceeded.retry_after_ms.unsigned_abs();
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+    }
 }
 
 fn take(api: &Api, caller: &Caller, what: (Spent, i64)) -> Result<Option<Balance>, Error> {

@@ -210,6 +210,7 @@ sets! {
     DeviceStates = DEVICE_STATE;
     DeviceTypes = DEVICE_TYPE;
     DeviceLifecycles = DEVICE_LIFECYCLE;
+    JobScopes = JOB_SCOPE;
     JobStates = JOB_STATE;
     JobStatuses = JOB_STATUS;
     JobSteps = JOB_STEP;

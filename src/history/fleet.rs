@@ -194,7 +194,7 @@ pub struct DeviceFilter {
 }
 
 impl DeviceFilter {
-    fn condition(&self, backend: DbBackend) -> Condition {
+    pub(super) fn condition(&self, backend: DbBackend) -> Condition {
         let one_of = |column: devices::Column, words: &Option<Vec<String>>| {
             words.as_ref().map(|words| column.is_in(words.clone()))
         };

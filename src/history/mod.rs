@@ -14,6 +14,7 @@ pub mod activity;
 pub mod alerts;
 pub mod collection;
 pub mod configuration;
+pub mod device_keys;
 pub mod fleet;
 pub mod jobs;
 pub mod keys;

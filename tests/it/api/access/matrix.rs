@@ -52,6 +52,24 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("topPages", "{ topPages { nodes { pageUrl } } }",                "YY -- YY -- YY -- FF FF"),
     ("topSearches", "{ topSearches { nodes { query } } }",            "YY -- YY -- YY -- FF FF"),
     ("activityByUser", "{ activityByUser { nodes { userId } } }",     "YY -- YY -- YY -- FF FF"),
+    ("series", "{ series(measures: [STATE_REPORTS], from: \"2020-01-01T00:00:00Z\", filter: { siteIds: [\"SITE\"] }) {
+        nodes: groups { measure } } }",                               "YY Y- YY Y- YY Y- FF FF"),
+    ("breakdown", "{ breakdown(measures: [STATE_REPORTS], by: DEVICE, from: \"2020-01-01T00:00:00Z\",
+        filter: { siteIds: [\"SITE\"] }) { nodes: provenance } }",    "YY Y- YY Y- YY Y- FF FF"),
+    ("heatmap", "{ heatmap(measure: STATE_REPORTS, from: \"2024-01-01T00:00:00Z\", filter: { siteIds: [\"SITE\"] }) {
+        nodes: provenance } }",                                       "YY Y- YY Y- YY Y- FF FF"),
+    ("stateTimeline", "{ stateTimeline(deviceId: \"DEVICE\", from: \"2024-01-01T00:00:00Z\") { position } }",
+                                                                      "YY Y- YY Y- YY Y- FF FF"),
+    ("availability", "{ availability(from: \"2020-01-01T00:00:00Z\", filter: { siteIds: [\"SITE\"] }) {
+        nodes: groups { devices } } }",                               "YY Y- YY Y- YY Y- FF FF"),
+    ("apiRequestStats", "{ apiRequestStats(from: \"2020-01-01T00:00:00Z\") { nodes: endpoints { requests } } }",
+                                                                      "YY -- YY -- YY -- FF FF"),
+    ("errorStats", "{ errorStats(from: \"2020-01-01T00:00:00Z\", filter: { siteIds: [\"SITE\"] }) {
+        nodes: byCategory { count } } }",                             "YY Y- YY Y- YY Y- FF FF"),
+    ("jobStats", "{ jobStats(from: \"2020-01-01T00:00:00Z\", filter: { siteIds: [\"SITE\"] }) {
+        nodes: types { outcomes } } }",                               "YY Y- YY Y- YY Y- FF FF"),
+    ("activityStats", "{ activityStats(from: \"2020-01-01T00:00:00Z\") { nodes: byType { count } } }",
+                                                                      "YY -- YY -- YY -- FF FF"),
     ("alert", "{ alert(alertId: \"none\") { alertId } }",             "-- -- -- -- -- -- FF FF"),
     ("alerts", "{ alerts(filter: { deviceId: \"DEVICE\" }) { nodes { alertId } totalCount } }",
                                                                       "YY Y- YY Y- YY Y- FF FF"),
@@ -286,10 +304,10 @@ async fn nobody_follows_what_they_may_not_read() {
                     _ => STREAMS,
                 };
                 let cell = cells.split(' ').nth(column).unwrap();
-                let job = if field == "jobProgress" {
-                    "jobId: \"none\", "
-                } else {
-                    ""
+                let job = match field {
+                    "jobProgress" => "jobId: \"none\", ",
+                    "seriesUpdates" => "measures: [READINGS], from: \"2026-01-01T00:00:00Z\", ",
+                    _ => "",
                 };
                 // whoever may follow is told at once that this is no cursor
                 let document =

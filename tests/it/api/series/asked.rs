@@ -1,15 +1,18 @@
 //! What is asked of a series, made up, and which of what was recorded it is of.
 
-use chrono::{DateTime, NaiveDate, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, Datelike, Months, NaiveDate, TimeDelta, TimeZone, Utc, Weekday};
 use chrono_tz::Tz;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use serde_json::{Value, json};
 
-use super::recorded::{BEGIN, DAYS, DEVICES, MICROS, Reading, Recorded, SITES, micros, text};
+use super::recorded::{
+    BEGIN, DAYS, DEVICES, KINDS, MICROS, Reading, Recorded, SITES, micros, text,
+};
 
 /// What is asked, and what of it has to be counted.
+#[derive(Clone)]
 pub(super) struct Asked {
     pub(super) from: i64,
     pub(super) to: i64,
@@ -20,8 +23,12 @@ pub(super) struct Asked {
     pub(super) by: Vec<&'static str>,
     pub(super) sites: Option<Vec<usize>>,
     pub(super) devices: Option<Vec<usize>>,
+    pub(super) types: Option<Vec<&'static str>>,
+    pub(super) tags: Option<Vec<&'static str>>,
     pub(super) provenance: Option<&'static str>,
     pub(super) fill: &'static str,
+    pub(super) week_start: Weekday,
+    pub(super) compare_with: Option<&'static str>,
 }
 
 impl Asked {
@@ -38,8 +45,12 @@ impl Asked {
             by: vec!["DEVICE"],
             sites: None,
             devices: None,
+            types: None,
+            tags: None,
             provenance: Some(provenance),
             fill: "NONE",
+            week_start: Weekday::Mon,
+            compare_with: None,
         }
     }
 
@@ -93,7 +104,25 @@ impl Asked {
             provenance: *[None, Some("REAL"), Some("SIMULATED")]
                 .choose(random)
                 .unwrap(),
-            fill: ["NONE", "NULL", "ZERO"].choose(random).unwrap(),
+            types: random
+                .random_bool(0.2)
+                .then(|| vec!["GATEWAY", "POS_TERMINAL"]),
+            tags: random.random_bool(0.2).then(|| vec!["new", "none"]),
+            fill: ["NONE", "NULL", "ZERO", "PREVIOUS", "LINEAR"]
+                .choose(random)
+                .unwrap(),
+            week_start: *[Weekday::Mon, Weekday::Sun, Weekday::Sat]
+                .choose(random)
+                .unwrap(),
+            compare_with: *[
+                None,
+                Some("PREVIOUS_PERIOD"),
+                Some("PREVIOUS_WEEK"),
+                Some("PREVIOUS_MONTH"),
+                Some("PREVIOUS_YEAR"),
+            ]
+            .choose(random)
+            .unwrap(),
         }
     }
 
@@ -110,42 +139,111 @@ impl Asked {
                 "every": self.every,
                 "timeZone": self.zone.map(Tz::name),
                 "dayStart": format!("{:02}:00", self.day_start),
+                "weekStart": match self.week_start {
+                    Weekday::Sun => "SUNDAY",
+                    Weekday::Sat => "SATURDAY",
+                    _ => "MONDAY",
+                },
             },
             "filter": {
                 "siteIds": ids(&self.sites, &|site| SITES[site].0.to_owned()),
                 "deviceIds": ids(&self.devices, &|device| format!("d{device}")),
+                "deviceTypes": self.types,
+                "tags": self.tags,
                 "provenance": self.provenance.map(|one| vec![one]),
             },
+            "compareWith": self.compare_with,
             "by": self.by,
             "fill": self.fill,
         })
     }
 
     pub(super) fn takes(&self, recorded: &Recorded, reading: &Reading) -> bool {
+        (self.from..self.to).contains(&reading.at)
+            && self.is_of(reading.device, recorded.site(reading))
+    }
+
+    /// Whether what a device does at a site is asked for.
+    pub(super) fn is_of(&self, device: usize, site: usize) -> bool {
         let among =
             |of: &Option<Vec<usize>>, one: usize| of.as_ref().is_none_or(|of| of.contains(&one));
-        (self.from..self.to).contains(&reading.at)
-            && among(&self.sites, recorded.site(reading))
-            && among(&self.devices, reading.device)
+        let (ty, tags, _) = KINDS[device];
+        let has = |of: &Option<Vec<&str>>, any: &[&str]| {
+            of.as_ref()
+                .is_none_or(|of| any.iter().any(|one| of.contains(one)))
+        };
+        among(&self.sites, site)
+            && among(&self.devices, device)
+            && has(&self.types, &[ty])
+            && has(&self.tags, tags)
+    }
+
+    /// The time with which it is compared, as the clock of a zone shows it.
+    pub(super) fn earlier(&self, (first, last): (i64, i64), zone: Tz) -> Option<(i64, i64)> {
+        let with = self.compare_with?;
+        if with == "PREVIOUS_PERIOD" {
+            let length = last - first;
+            return Some((self.from - length, self.to - length));
+        }
+        let moved = |at: i64| {
+            let local = DateTime::<Utc>::from_timestamp_micros(at).unwrap();
+            let local = local.with_timezone(&zone).naive_local();
+            let before = match with {
+                "PREVIOUS_WEEK" => local - TimeDelta::days(7),
+                "PREVIOUS_MONTH" => local - Months::new(1),
+                _ => local - Months::new(12),
+            };
+            // what a clock jumps over is when it has jumped
+            let minutes = (0..).map(|minutes| before + TimeDelta::minutes(minutes));
+            let mut shown = minutes.filter_map(|at| zone.from_local_datetime(&at).earliest());
+            shown.next().unwrap().timestamp_micros()
+        };
+        Some((moved(self.from), moved(self.to)))
     }
 
     /// What is counted: the readings that are asked for, in order of time.
     pub(super) fn counted<'a>(&self, recorded: &'a Recorded) -> Vec<&'a Reading> {
         let all = recorded.readings.iter().filter(|r| self.takes(recorded, r));
         let mut all: Vec<&Reading> = all.collect();
-        let is_real = all.iter().any(|reading| reading.provenance == "REAL");
-        let usual = if is_real { "REAL" } else { "SIMULATED" };
-        let provenance = self.provenance.unwrap_or(usual);
+        let provenance = self.taken(&all);
         all.retain(|reading| reading.provenance == provenance);
         all.sort_by_key(|reading| reading.at);
         all
     }
 
+    /// Of which provenance readings are taken.
+    fn taken(&self, all: &[&Reading]) -> &'static str {
+        let is_real = all.iter().any(|reading| reading.provenance == "REAL");
+        let usual = if is_real { "REAL" } else { "SIMULATED" };
+        self.provenance.unwrap_or(usual)
+    }
+
+    /// Those of the earlier time that are of the same provenance.
+    pub(super) fn counted_earlier<'a>(
+        &self,
+        recorded: &'a Recorded,
+        (from, to): (i64, i64),
+    ) -> Vec<&'a Reading> {
+        let all = recorded.readings.iter().filter(|r| self.takes(recorded, r));
+        let provenance = self.taken(&all.collect::<Vec<_>>());
+        let before = recorded.readings.iter().filter(|reading| {
+            (from..to).contains(&reading.at)
+                && reading.provenance == provenance
+                && self.is_of(reading.device, recorded.site(reading))
+        });
+        before.collect()
+    }
+
     pub(super) fn key(&self, recorded: &Recorded, reading: &Reading) -> Vec<String> {
+        self.key_of(reading.device, recorded.site(reading))
+    }
+
+    /// What a device at a site is told apart by.
+    pub(super) fn key_of(&self, device: usize, site: usize) -> Vec<String> {
         let part = |by: &&str| match *by {
-            "SITE" => SITES[recorded.site(reading)].0.to_owned(),
-            "DEVICE" => format!("d{}", reading.device),
-            _ => "POS_TERMINAL".to_owned(),
+            "SITE" => SITES[site].0.to_owned(),
+            "DEVICE" => format!("d{device}"),
+            _ => KINDS[device].0.to_owned(),
         };
         self.by.iter().map(part).collect()
     }
@@ -161,7 +259,10 @@ impl Asked {
         let hour = (at - begin.timestamp_micros()) / 3_600 / MICROS;
         match self.unit {
             "DAY" if self.every == 1 => day.to_string(),
-            "WEEK" => day.format("%G %V").to_string(),
+            "WEEK" => {
+                let over = day.weekday().days_since(self.week_start);
+                (day - TimeDelta::days(over.into())).to_string()
+            }
             "MONTH" => day.format("%Y %m").to_string(),
             "YEAR" => day.format("%Y").to_string(),
             "HOUR" if self.every == 1 => format!("{day} {hour}"),

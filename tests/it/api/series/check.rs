@@ -7,7 +7,7 @@ use num_traits::{AsPrimitive as _, ToPrimitive as _};
 use serde_json::{Value, json};
 
 use super::asked::Asked;
-use super::recorded::{Reading, Recorded, micros};
+use super::recorded::{DEVICES, KINDS, MICROS, Reading, Recorded, SITES, micros};
 
 fn number(value: &Value) -> f64 {
     value
@@ -29,6 +29,9 @@ fn len(values: &[f64]) -> f64 {
 
 /// One group of an answer, and what it is to be.
 pub(super) struct Group<'a> {
+    /// What its readings have in common, and the currency of what is money.
+    pub(super) key: &'a [String],
+    pub(super) currency: Option<&'a str>,
     pub(super) recorded: &'a Recorded,
     pub(super) asked: &'a Asked,
     pub(super) told: &'a Value,
@@ -70,17 +73,51 @@ impl Group<'_> {
             let of = told.iter().filter(|r| (start..end).contains(&r.at));
             let of: Vec<&Reading> = of.copied().collect();
             found += of.len();
-            if of.is_empty() {
-                assert_eq!(bucket["isFilled"], true, "{bucket}");
-                let is_zero = self.asked.fill == "ZERO";
-                let empty = if is_zero { json!(0.0) } else { Value::Null };
-                assert_eq!(bucket["count"], empty);
-                continue;
+            assert_eq!(bucket["isFilled"], of.is_empty(), "{bucket}");
+            self.coverage(bucket, (start, end), of.len());
+            if !of.is_empty() {
+                self.bucket(bucket, &of, &growth);
             }
-            self.bucket(bucket, &of, &growth);
         }
         assert_eq!(found, told.len(), "every reading is in one bucket");
         near(&self.told["total"]["count"], told.len().as_());
+        let range = (self.asked.from, self.asked.to);
+        self.coverage(&self.told["total"], range, told.len());
+        filled(self.told["buckets"].as_array().unwrap(), self.asked.fill);
+    }
+
+    /// Checks how much was expected of some time, and how much of that has come.
+    fn coverage(&self, bucket: &Value, (start, end): (i64, i64), received: usize) {
+        let within = (start.max(self.asked.from), end.min(self.asked.to));
+        let mut expected = 0.0;
+        for device in 0..DEVICES {
+            let seconds = KINDS[device].2.unwrap_or(30);
+            for (from, until, site) in self.recorded.served(device) {
+                let time = until.min(within.1) - from.max(within.0);
+                if time > 0 && self.is_of(device, site) {
+                    let (time, every): (f64, f64) = (time.as_(), (seconds * MICROS).as_());
+                    expected += time / every;
+                }
+            }
+        }
+        let asked = self.asked.variables();
+        let off = (number(&bucket["expected"]) - expected).abs();
+        assert!(off < 1e-6, "{asked} {bucket} {expected}");
+        if expected == 0.0 {
+            assert_eq!(bucket["coverage"], Value::Null, "{bucket}");
+        } else {
+            let received: f64 = received.as_();
+            near(&bucket["coverage"], received / expected);
+        }
+    }
+
+    /// Whether a device at a site is one of the group.
+    fn is_of(&self, device: usize, site: usize) -> bool {
+        let key: Vec<String> = self.asked.key_of(device, site);
+        let currency = self.currency;
+        self.asked.is_of(device, site)
+            && key == self.key
+            && currency.is_none_or(|currency| currency == SITES[site].2)
     }
 
     fn bucket(&self, bucket: &Value, of: &[&Reading], growth: &BTreeMap<(usize, i64), i64>) {
@@ -126,6 +163,49 @@ impl Group<'_> {
         let asked = self.asked.variables();
         assert!(off.abs() < 1e-3, "{asked} {bucket} {grown} {of:#?}");
         assert_eq!(bucket["avg"], Value::Null);
+    }
+}
+
+/// What is told of values, and of a bucket that is filled.
+const NUMBERS: [&str; 12] = [
+    "count", "sum", "avg", "min", "max", "first", "last", "stddev", "increase", "rate", "p50",
+    "p95",
+];
+
+/// Checks that what stands in buckets in which nothing was said follows from those in which something was.
+fn filled(buckets: &[Value], fill: &str) {
+    let is_said = |bucket: &&Value| bucket["isFilled"] == false;
+    let middle = |bucket: &Value| {
+        let at = |name: &str| -> f64 { micros(bucket[name].as_str().unwrap()).as_() };
+        f64::midpoint(at("start"), at("end"))
+    };
+    for (place, bucket) in buckets.iter().enumerate() {
+        if is_said(&bucket) {
+            continue;
+        }
+        assert_ne!(fill, "NONE", "{bucket}");
+        assert_eq!(bucket["events"], "0");
+        let before = buckets[..place].iter().rfind(is_said);
+        let after = buckets[place..].iter().find(is_said);
+        for name in NUMBERS {
+            let said = |bucket: Option<&Value>| bucket.map(|bucket| bucket[name].clone());
+            let (held, next) = (said(before), said(after));
+            match (fill, held, next) {
+                ("PREVIOUS", held, _) => assert_eq!(bucket[name], held.unwrap_or_default()),
+                ("ZERO", _, _) => {
+                    let makes_sense = buckets.iter().filter(is_said).any(|b| !b[name].is_null());
+                    let zero = if makes_sense { json!(0.0) } else { Value::Null };
+                    assert_eq!(bucket[name], zero, "{name}");
+                }
+                ("LINEAR", Some(held), Some(next)) if !held.is_null() => {
+                    let (from, to) = (middle(before.unwrap()), middle(after.unwrap()));
+                    let way = (middle(bucket) - from) / (to - from);
+                    let (held, next) = (number(&held), number(&next));
+                    near(&bucket[name], held + (next - held) * way);
+                }
+                _ => assert_eq!(bucket[name], Value::Null, "{name}"),
+            }
+        }
     }
 }
 

@@ -16,6 +16,15 @@ pub(super) const SITES: [(&str, &str, &str); 3] = [
     ("lord-howe", "Australia/Lord_Howe", "EUR"),
 ];
 pub(super) const DEVICES: usize = 4;
+/// Of each device its type, its tags and how often it says that it reports.
+pub(super) const KINDS: [(&str, &[&str], Option<i64>); DEVICES] = [
+    ("POS_TERMINAL", &["front"], None),
+    ("POS_TERMINAL", &["front", "new"], Some(600)),
+    ("GATEWAY", &["new"], Some(60)),
+    ("IOT_SENSOR", &[], Some(3_600)),
+];
+/// From when on all devices are registered.
+pub(super) const REGISTERED: &str = "2026-01-02T00:00:00Z";
 /// Days about which clocks change, before the moment at which the test stands.
 pub(super) const BEGIN: &str = "2026-10-23T00:00:00Z";
 pub(super) const DAYS: i64 = 6;
@@ -35,8 +44,8 @@ pub(super) struct Reading {
 /// What was recorded.
 pub(super) struct Recorded {
     pub(super) readings: Vec<Reading>,
-    /// From when on each device stood at which site.
-    pub(super) stays: Vec<Vec<(i64, usize)>>,
+    /// From when on each device stood at which site, and whether it was in service there.
+    pub(super) stays: Vec<Vec<(i64, usize, bool)>>,
 }
 
 pub(super) fn micros(text: &str) -> i64 {
@@ -58,15 +67,16 @@ impl Recorded {
         let stays = (0..DEVICES).map(|device| {
             let moves = random.random_range(0..3);
             let moves = (0..moves).map(|_| begin + random.random_range(0..length));
-            let mut stays = vec![(0, device % SITES.len())];
+            let mut stays = vec![(0, device % SITES.len(), true)];
             let mut at: Vec<i64> = moves.collect();
             at.sort_unstable();
             for at in at {
-                stays.push((at, random.random_range(0..SITES.len())));
+                let site = random.random_range(0..SITES.len());
+                stays.push((at, site, random.random_bool(0.8)));
             }
             stays
         });
-        let stays: Vec<Vec<(i64, usize)>> = stays.collect();
+        let stays: Vec<Vec<(i64, usize, bool)>> = stays.collect();
         let readings = (0..400).map(|_| {
             let whole = random.random_bool(0.7);
             let since = random.random_range(0..length);
@@ -101,7 +111,12 @@ impl Recorded {
 
     /// The events by which it is recorded, in any order, some twice; registrations of devices before all.
     pub(super) fn events(&self, random: &mut StdRng) -> (Vec<Value>, Vec<Value>) {
-        let device = |device: usize, site: usize| json!({ "deviceId": format!("d{device}"), "siteId": SITES[site].0, "deviceType": "POS_TERMINAL" });
+        let device = |device: usize, site: usize, is_served: bool| {
+            let (ty, tags, _) = KINDS[device];
+            let lifecycle = if is_served { "ACTIVE" } else { "SUSPENDED" };
+            json!({ "deviceId": format!("d{device}"), "siteId": SITES[site].0, "deviceType": ty,
+                "tags": tags, "lifecycle": lifecycle })
+        };
         let mut first: Vec<Value> = SITES
             .iter()
             .map(|(site, zone, currency)| {
@@ -111,9 +126,9 @@ impl Recorded {
             .collect();
         let mut events = Vec::new();
         for (number, stays) in self.stays.iter().enumerate() {
-            for (at, site) in stays {
-                let mut registered = device(number, *site);
-                registered["occurredAt"] = json!(text((*at).max(micros("2026-01-02T00:00:00Z"))));
+            for (at, site, is_served) in stays {
+                let mut registered = device(number, *site, *is_served);
+                registered["occurredAt"] = json!(text((*at).max(micros(REGISTERED))));
                 let event = json!({ "deviceRegistration": registered });
                 if *at == 0 {
                     first.push(event);
@@ -129,6 +144,7 @@ impl Recorded {
                 "provenance": reading.provenance,
                 "cpuPercent": reading.cpu,
                 "transactionCount": reading.sales,
+                "collectionIntervalSeconds": KINDS[reading.device].2,
             });
             if let Some(units) = reading.volume {
                 event["transactionVolume"] =
@@ -154,10 +170,24 @@ impl Recorded {
     pub(super) fn site(&self, reading: &Reading) -> usize {
         let stays = self.stays[reading.device].iter();
         stays
-            .take_while(|(from, _)| *from <= reading.at)
+            .take_while(|(from, ..)| *from <= reading.at)
             .last()
             .unwrap()
             .1
+    }
+
+    /// Over which times a device was in service, and at which sites.
+    pub(super) fn served(&self, device: usize) -> Vec<(i64, i64, usize)> {
+        let stays = &self.stays[device];
+        let ends = stays.iter().skip(1).map(|(at, ..)| *at).chain([i64::MAX]);
+        let times = stays
+            .iter()
+            .zip(ends)
+            .filter(|((_, _, is_served), _)| *is_served);
+        let time = |((from, site, _), until): (&(i64, usize, bool), i64)| {
+            ((*from).max(micros(REGISTERED)), until, *site)
+        };
+        times.map(time).collect()
     }
 
     pub(super) fn zone(&self, reading: &Reading) -> Tz {

@@ -1,0 +1,121 @@
+//! What was said, made into the groups of a series: ranked, filled, and each beside an earlier time.
+
+use super::ask::{Asked, AskedGroup};
+use super::expected::{Alike, Expected};
+use super::question::{GroupKey, Question};
+use super::read::Read;
+use super::series::{Bucket, Cut, Fill, Group, What, ranked, usual_rank};
+use crate::rollups::packed::Row;
+
+/// What was said, and how much was expected.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) read: Read,
+    pub(super) expected: Option<Expected>,
+}
+
+/// The buckets of a group, and all of it.
+type Made = (Vec<Bucket>, Bucket);
+
+impl Asked {
+    /// The groups of each measure, ranked, each with the same group of the earlier range.
+    pub(super) fn groups(
+        &self,
+        (question, now): (&Question, Told),
+        earlier: Option<(Question, Told)>,
+    ) -> Vec<AskedGroup> {
+        let subject = &self.subject;
+        let mut all = Vec::new();
+        for (place, measure) in subject.measures.iter().enumerate() {
+            let what = subject.what(question, *measure);
+            let by = self.rank.unwrap_or_else(|| usual_rank(what));
+            let groups = subject.of_measure(question, &now.read.groups, *measure);
+            let ranked = ranked(groups, cut(question), (what, by), self.top);
+            let kept: Vec<GroupKey> = ranked
+                .iter()
+                .filter(|group| !group.is_other)
+                .map(|group| group.key.clone())
+                .collect();
+            let is_money = subject.is_money(*measure);
+            let expected = |told: &Told| {
+                let expected = told.expected.as_ref();
+                expected.map(|expected| expected.like(&kept, is_money))
+            };
+            let (now_expected, earlier_expected) = (
+                expected(&now),
+                earlier.as_ref().and_then(|(_, told)| expected(told)),
+            );
+            let before = earlier.as_ref().map(|(question, told)| {
+                let groups = subject.of_measure(question, &told.read.groups, *measure);
+                (question, groups.like(&kept))
+            });
+            for group in ranked {
+                let place_of = (group.is_other, group.key.clone());
+                let of = |expected: &Option<Alike>| {
+                    let expected = expected.as_ref()?;
+                    Some(expected.get(&place_of).cloned().unwrap_or_default())
+                };
+                let (buckets, whole) = told_of(
+                    (question, what),
+                    (&group.rows, self.fill),
+                    of(&now_expected),
+                );
+                let before = before.as_ref().map(|(question, groups)| {
+                    let rows = groups.get(&place_of);
+                    let rows = rows.map_or(&[][..], Vec::as_slice);
+                    told_of(
+                        (question, what),
+                        (rows, self.beside()),
+                        of(&earlier_expected),
+                    )
+                });
+                let Group { key, is_other, .. } = group;
+                let (earlier, earlier_whole) = before.unzip();
+                all.push(AskedGroup {
+                    measure: place,
+                    key,
+                    is_other,
+                    buckets,
+                    whole,
+                    earlier: earlier.unwrap_or_default(),
+                    earlier_whole,
+                });
+            }
+        }
+        all
+    }
+
+    /// How the earlier buckets are filled: each stands beside one, so that none is left out.
+    fn beside(&self) -> Fill {
+        if self.fill == Fill::None {
+            Fill::Null
+        } else {
+            self.fill
+        }
+    }
+}
+
+/// How the rows of a question are cut into buckets.
+pub(super) fn cut(question: &Question) -> Cut<'_> {
+    Cut {
+        ends: &question.ends,
+        range: question.range,
+    }
+}
+
+/// The buckets of a group, and all of it, with how much was expected of each.
+fn told_of(
+    (question, what): (&Question, What),
+    (rows, fill): (&[Option<Row>], Fill),
+    expected: Option<Vec<f64>>,
+) -> Made {
+    let cut = cut(question);
+    let (mut buckets, mut whole) = (cut.buckets(what, rows, fill), cut.whole(what, rows));
+    if let Some(expected) = expected {
+        for bucket in &mut buckets {
+            bucket.expected = expected.get(bucket.index).copied();
+        }
+        whole.expected = Some(expected.iter().sum());
+    }
+    (buckets, whole)
+}

@@ -1,0 +1,160 @@
+//! What questions have in common: measures of a kind, of a part of what is recorded, told apart by something.
+
+use std::collections::{BTreeSet, HashMap};
+
+use sea_orm::ConnectionTrait;
+
+use super::ask::{ALL_BUCKETS_MAX, AskError};
+use super::question::{By, Groups, Question, Scope};
+use super::series::{Aggregate, What, makes_sense};
+use crate::kinds::{Form, Kind, Measure};
+use crate::rollups::packed::Wanted;
+use crate::rollups::shape::Shape;
+use crate::store::{Doing, Sql, Store, StoreError};
+
+/// What is measured, of what, and told apart by what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subject {
+    /// The kind of the events.
+    pub kind: Kind,
+    /// The measures, by their places in the kind; none for the events themselves.
+    pub measures: Vec<Option<usize>>,
+    /// Of which of what is recorded.
+    pub scope: Scope,
+    /// What answers are told apart by.
+    pub by: Vec<By>,
+    /// Whether percentiles are told.
+    pub percentiles: bool,
+}
+
+impl Subject {
+    /// What is asked of the rollups over some time that is cut into buckets.
+    pub(super) async fn question(
+        &self,
+        store: &Store,
+        range: (i64, i64),
+        ends: Vec<i64>,
+    ) -> Result<Question, AskError> {
+        let mut shape = Shape::of(self.kind).ok_or(AskError::Kind {
+            kind: self.kind.spec().wire,
+        })?;
+        shape.archive = Some(store.archive_of());
+        Ok(Question {
+            is_money: self.has_money(),
+            wanted: self.wanted(&shape),
+            shape,
+            range,
+            ends,
+            scope: self.scope.clone(),
+            by: self.by.clone(),
+            types: types(store, &self.by).await?,
+            buckets_max: ALL_BUCKETS_MAX,
+        })
+    }
+
+    /// What of the answer to a question tells of a measure.
+    pub(super) fn what(&self, question: &Question, measure: Option<usize>) -> What {
+        let of_measure = |measure: usize| {
+            let form = question.shape.forms.get(measure)?;
+            Some(What::Measure(question.wanted.slot(measure)?, *form))
+        };
+        measure.and_then(of_measure).unwrap_or(What::Events)
+    }
+
+    /// The groups of a measure: of what is no money those of all currencies together.
+    pub(super) fn of_measure(
+        &self,
+        question: &Question,
+        groups: &Groups,
+        measure: Option<usize>,
+    ) -> Groups {
+        if question.is_money && !self.is_money(measure) {
+            groups.clone().of_any_currency()
+        } else {
+            groups.clone()
+        }
+    }
+
+    /// Whether a measure is an amount of money.
+    pub(super) fn is_money(&self, measure: Option<usize>) -> bool {
+        let spec = self.kind.spec();
+        let of = measure.and_then(|measure| self.spec_of(measure));
+        of.is_some_and(|measure| measure.is_money(spec))
+    }
+
+    /// Refuses an aggregate that says nothing of a measure.
+    ///
+    /// # Errors
+    /// When it says nothing.
+    pub(super) fn makes_sense(
+        &self,
+        measure: Option<usize>,
+        aggregate: Aggregate,
+    ) -> Result<(), AskError> {
+        let spec = measure.and_then(|measure| self.spec_of(measure));
+        let what = spec.map_or(What::Events, |measure| What::Measure(0, measure.form));
+        if makes_sense(what, aggregate) {
+            return Ok(());
+        }
+        let events = self.kind.spec().measured.as_ref();
+        let events = events.map_or("", |measured| measured.events);
+        Err(AskError::Senseless {
+            aggregate: format!("{aggregate:?}").to_uppercase(),
+            measure: spec.map_or(events, |measure| measure.word),
+        })
+    }
+
+    fn spec_of(&self, measure: usize) -> Option<&'static Measure> {
+        let measured = self.kind.spec().measured.as_ref()?;
+        measured.measures.get(measure)
+    }
+
+    fn wanted(&self, shape: &Shape) -> Wanted {
+        let measures = self.measures.iter().flatten();
+        let forms = |measure: &usize| shape.forms.get(*measure);
+        let is_gauge = measures.clone().any(|m| forms(m) == Some(&Form::Gauge));
+        Wanted {
+            measures: measures.fold(0, |bits, measure| bits | 1 << measure),
+            sketches: self.percentiles && is_gauge,
+        }
+    }
+
+    fn has_money(&self) -> bool {
+        self.measures.iter().any(|measure| self.is_money(*measure))
+    }
+}
+
+impl Question {
+    /// The same of another time, of the same provenances if there are any: the same is compared with the same.
+    pub(super) fn at(&self, range: (i64, i64), ends: Vec<i64>, like: &BTreeSet<i64>) -> Self {
+        let mut other = Self {
+            range,
+            ends,
+            ..self.clone()
+        };
+        if !like.is_empty() {
+            other.scope.provenances = Some(like.clone());
+        }
+        other
+    }
+}
+
+/// The types of devices, if they are asked for.
+pub(super) async fn types(store: &Store, by: &[By]) -> Result<HashMap<i64, String>, StoreError> {
+    if !by.contains(&By::DeviceType) {
+        return Ok(HashMap::new());
+    }
+    let doing = "read the types of devices";
+    let sql = Sql::new("SELECT device_key, device_type FROM devices");
+    let rows = store
+        .readers()
+        .query_all_raw(sql.statement(store.backend()))
+        .await;
+    let read =
+        |row: &sea_orm::QueryResult| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?));
+    rows.doing(doing)?
+        .iter()
+        .map(read)
+        .collect::<Result<_, _>>()
+        .doing(doing)
+}

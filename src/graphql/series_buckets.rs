@@ -1,0 +1,352 @@
+//! Writes the buckets of series in one pass: what is selected of them is read once into a plan, and each bucket is
+//! written by it, without a future for each field.
+
+use std::borrow::Cow;
+
+use async_graphql::parser::types::Field;
+use async_graphql::registry::Registry;
+use async_graphql::{
+    ContextSelectionSet, Error, Name, OutputType, Positioned, ServerResult, Value,
+};
+use bytes::Bytes;
+
+use super::error::bad_input;
+use super::meta::{self, input};
+use super::order::or_null;
+use super::rows::selected;
+use super::written::{plain, quoted};
+use crate::analytics::series::{Aggregate, Bucket};
+use crate::event::Instant;
+
+const NAME: &str = "SeriesBucket";
+/// Bytes of a bucket of which a few numbers are told.
+const BUCKET_BYTES: usize = 128;
+
+/// What was measured from an instant until just before another.
+#[derive(Debug)]
+pub(super) struct SeriesBucket {
+    pub(super) bucket: Bucket,
+    pub(super) earlier: Option<Bucket>,
+}
+
+/// Buckets in order of time.
+#[derive(Debug)]
+pub(super) struct Buckets(pub(super) Vec<SeriesBucket>);
+
+/// What a field of a bucket tells.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Told {
+    Start,
+    End,
+    Events,
+    IsFilled,
+    Of(Aggregate),
+    /// With an argument.
+    Percentile,
+    Expected,
+    Coverage,
+    Earlier,
+}
+
+/// The fields: name, type, what it tells, and what that is.
+const FIELDS: [(&str, &str, Told, &str); 18] = [
+    ("start", "DateTime!", Told::Start, "When it begins."),
+    ("end", "DateTime!", Told::End, "The first instant after it."),
+    (
+        "events",
+        "Long!",
+        Told::Events,
+        "How many events there were, whether they told of the measure or not; 0 in one that is filled.",
+    ),
+    (
+        "isFilled",
+        "Boolean!",
+        Told::IsFilled,
+        "Whether what stands here was filled in, since nothing was said.",
+    ),
+    (
+        "count",
+        "Float",
+        Told::Of(Aggregate::Count),
+        "How many values there were.",
+    ),
+    (
+        "sum",
+        "Float",
+        Told::Of(Aggregate::Sum),
+        "The sum of the values, of a gauge or of events; an amount of money is in the currency of the group.",
+    ),
+    (
+        "avg",
+        "Float",
+        Told::Of(Aggregate::Avg),
+        "Their mean; of a gauge.",
+    ),
+    (
+        "min",
+        "Float",
+        Told::Of(Aggregate::Min),
+        "The least of them.",
+    ),
+    (
+        "max",
+        "Float",
+        Told::Of(Aggregate::Max),
+        "The greatest of them.",
+    ),
+    (
+        "first",
+        "Float",
+        Told::Of(Aggregate::First),
+        "The first of them by time; of those at one instant the least.",
+    ),
+    (
+        "last",
+        "Float",
+        Told::Of(Aggregate::Last),
+        "The last of them by time; of those at one instant the greatest.",
+    ),
+    (
+        "stddev",
+        "Float",
+        Told::Of(Aggregate::Stddev),
+        "Their standard deviation, as of all that there are; of a gauge.",
+    ),
+    (
+        "increase",
+        "Float",
+        Told::Of(Aggregate::Increase),
+        "By how much the counters grew: from each value to the next, from 0 where one began anew; or how many \
+         events there were.",
+    ),
+    (
+        "rate",
+        "Float",
+        Told::Of(Aggregate::Rate),
+        "The increase in a second.",
+    ),
+    (
+        "percentile",
+        "Float",
+        Told::Percentile,
+        "The value below which a part of all lies, within 1 % of it; of a gauge.",
+    ),
+    (
+        "expected",
+        "Float",
+        Told::Expected,
+        "How many values were expected: one of each device in each of its intervals, while it was in service there \
+         and as far as it is past. The interval is the one that the device told last, or else that of the source. \
+         Null of a source that comes when something happens, and where labels tell its events apart.",
+    ),
+    (
+        "coverage",
+        "Float",
+        Told::Coverage,
+        "How much of what was expected has come: 1 is all of it, and more where devices report more often than they \
+         say. Null where nothing was expected.",
+    ),
+    (
+        "earlier",
+        NAME,
+        Told::Earlier,
+        "The bucket of the time with which this one is compared.",
+    ),
+];
+
+/// What is written under a key.
+#[derive(Clone, Debug)]
+enum Step {
+    TypeName,
+    Tell(Told),
+    Percentile(f64),
+    Earlier(Plan),
+    /// What could not be understood, and is told beside the data.
+    Null,
+}
+
+/// What is selected of a bucket.
+#[derive(Clone, Debug, Default)]
+struct Plan {
+    steps: Vec<(Name, Step)>,
+}
+
+impl Plan {
+    fn new(ctx: &ContextSelectionSet<'_>) -> Self {
+        let mut plan = Self::default();
+        for field in selected(ctx, &ctx.item.node, &|ty| ty == NAME) {
+            let step = match field.node.name.node.as_str() {
+                "__typename" => Step::TypeName,
+                name => {
+                    let told = FIELDS.iter().find(|(known, ..)| *known == name);
+                    let Some((_, _, told, _)) = told else {
+                        continue;
+                    };
+                    step(ctx, field, *told)
+                }
+            };
+            plan.add(field.node.response_key().node.clone(), step);
+        }
+        plan
+    }
+
+    /// Adds a step; what stands under one key already is the same, or is merged.
+    fn add(&mut self, key: Name, step: Step) {
+        match self.steps.iter_mut().find(|(held, _)| *held == key) {
+            Some((_, Step::Earlier(held))) => {
+                if let Step::Earlier(more) = step {
+                    more.steps
+                        .into_iter()
+                        .for_each(|(key, step)| held.add(key, step));
+                }
+            }
+            Some(_) => {}
+            None => self.steps.push((key, step)),
+        }
+    }
+
+    fn write(&self, text: &mut Vec<u8>, (bucket, earlier): (&Bucket, Option<&Bucket>)) {
+        text.push(b'{');
+        for (at, (key, step)) in self.steps.iter().enumerate() {
+            if at > 0 {
+                text.push(b',');
+            }
+            plain(text, key);
+            text.push(b':');
+            match step {
+                Step::TypeName => quoted(text, NAME),
+                Step::Tell(told) => tell(text, *told, bucket),
+                Step::Percentile(of) => plain(text, &bucket.value(Aggregate::Percentile(*of))),
+                Step::Earlier(plan) => match earlier {
+                    Some(earlier) => plan.write(text, (earlier, None)),
+                    None => plain(text, &()),
+                },
+                Step::Null => plain(text, &()),
+            }
+        }
+        text.push(b'}');
+    }
+}
+
+fn step(ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>, told: Told) -> Step {
+    let ctx = ctx.with_field(field);
+    match told {
+        Told::Percentile => {
+            let of = percentile(&ctx).map_err(|error| error.into_server_error(field.pos));
+            match of {
+                Ok(of) => Step::Percentile(of),
+                Err(error) => {
+                    or_null(&ctx, Err(error));
+                    Step::Null
+                }
+            }
+        }
+        Told::Earlier => {
+            let set = ctx.with_selection_set(&field.node.selection_set);
+            Step::Earlier(Plan::new(&set))
+        }
+        told => Step::Tell(told),
+    }
+}
+
+/// Which percentile is asked for.
+fn percentile(ctx: &async_graphql::Context<'_>) -> Result<f64, Error> {
+    let field = ctx.field();
+    let arguments = field
+        .arguments()
+        .map_err(|error| bad_input(error.message))?;
+    let mut given = arguments.into_iter().filter(|(name, _)| name == "of");
+    let of = match given.next() {
+        Some((_, Value::Number(of))) => of.as_f64(),
+        _ => None,
+    };
+    of.filter(|of| (0.0..=100.0).contains(of))
+        .ok_or_else(|| bad_input(PERCENTILES))
+}
+
+/// Which percentiles there are.
+pub(super) const PERCENTILES: &str = "a percentile is from 0 to 100";
+
+fn tell(text: &mut Vec<u8>, told: Told, bucket: &Bucket) {
+    match told {
+        Told::Start => quoted(text, Instant(bucket.start)),
+        Told::End => quoted(text, Instant(bucket.end)),
+        Told::Events => quoted(text, bucket.events()),
+        Told::IsFilled => plain(text, &!bucket.is_said()),
+        Told::Of(aggregate) => plain(text, &bucket.value(aggregate)),
+        Told::Expected => plain(text, &bucket.expected),
+        Told::Coverage => plain(text, &bucket.coverage()),
+        Told::Percentile | Told::Earlier => plain(text, &()),
+    }
+}
+
+fn register(registry: &mut Registry) {
+    let field = |(name, ty, told, description): &(&str, &str, Told, &str)| {
+        let arguments = if *told == Told::Percentile {
+            let description = "How large a part, from 0 to 100: 50 is the median.";
+            vec![input("of", "Float!", description)]
+        } else {
+            Vec::new()
+        };
+        meta::field_with(name, ty, description, arguments)
+    };
+    let description = "What was measured from an instant until just before another.";
+    meta::object(
+        registry,
+        NAME,
+        description,
+        FIELDS.iter().map(field).collect(),
+    );
+}
+
+impl OutputType for SeriesBucket {
+    fn type_name() -> Cow<'static, str> {
+        NAME.into()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        register(registry);
+        Self::qualified_type_name()
+    }
+
+    async fn resolve(
+        &self,
+        ctx: &ContextSelectionSet<'_>,
+        _field: &Positioned<Field>,
+    ) -> ServerResult<Value> {
+        let mut text = Vec::with_capacity(BUCKET_BYTES);
+        Plan::new(ctx).write(&mut text, (&self.bucket, self.earlier.as_ref()));
+        Ok(Value::Binary(text.into()))
+    }
+}
+
+impl OutputType for Buckets {
+    fn type_name() -> Cow<'static, str> {
+        format!("[{NAME}!]").into()
+    }
+
+    fn create_type_info(registry: &mut Registry) -> String {
+        register(registry);
+        Self::qualified_type_name()
+    }
+
+    async fn resolve(
+        &self,
+        ctx: &ContextSelectionSet<'_>,
+        _field: &Positioned<Field>,
+    ) -> ServerResult<Value> {
+        let plan = Plan::new(ctx);
+        let mut text = Vec::with_capacity(self.0.len() * BUCKET_BYTES);
+        let mut buckets = Vec::with_capacity(self.0.len());
+        for bucket in &self.0 {
+            let begin = text.len();
+            plan.write(&mut text, (&bucket.bucket, bucket.earlier.as_ref()));
+            buckets.push(begin..text.len());
+        }
+        let taken = super::take(ctx, text.len());
+        taken.map_err(|error| ctx.set_error_path(error.into_server_error(ctx.item.pos)))?;
+        let text = Bytes::from(text);
+        let bucket = |bucket| Value::Binary(text.slice(bucket));
+        Ok(Value::List(buckets.into_iter().map(bucket).collect()))
+    }
+}

@@ -1,0 +1,186 @@
+//! What cannot be answered has its code, and says what to do.
+
+use serde_json::json;
+
+use super::super::app::on_each_database;
+
+const SINCE: &str = "from: \"2026-11-23T00:00:00Z\"";
+
+#[tokio::test]
+async fn questions_that_make_no_sense_or_are_too_large_are_refused() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let ago = "from: \"2001-01-01T00:00:00Z\"";
+        let reversed = format!("{SINCE}, to: \"2026-11-22T00:00:00Z\"");
+        let wide = (0..1_001)
+            .map(|n| format!("\"t{n}\""))
+            .collect::<Vec<_>>()
+            .join(", ");
+        let cases = [
+            (
+                "breakdown",
+                format!("measures: [CPU_PERCENT], by: SITE, {reversed}"),
+                "BAD_INPUT",
+            ),
+            (
+                "breakdown",
+                format!("measures: [CPU_PERCENT], by: ENDPOINT, {SINCE}"),
+                "BAD_INPUT",
+            ),
+            (
+                "breakdown",
+                format!("measures: [CPU_PERCENT, ERRORS], by: SITE, {SINCE}"),
+                "BAD_INPUT",
+            ),
+            (
+                "breakdown",
+                format!("measures: [], by: SITE, {SINCE}"),
+                "BAD_INPUT",
+            ),
+            (
+                "breakdown",
+                format!("measures: [ERRORS], by: SITE, aggregate: AVG, {SINCE}"),
+                "BAD_INPUT",
+            ),
+            (
+                "breakdown",
+                format!("measures: [TRANSACTION_COUNT], by: SITE, percentile: 95, {SINCE}"),
+                "BAD_INPUT",
+            ),
+            (
+                "breakdown",
+                format!("measures: [CPU_PERCENT], by: SITE, percentile: 100.5, {SINCE}"),
+                "BAD_INPUT",
+            ),
+            (
+                "breakdown",
+                format!(
+                    "measures: [CPU_PERCENT], by: SITE, percentile: 50, aggregate: AVG, {SINCE}"
+                ),
+                "BAD_INPUT",
+            ),
+            (
+                "breakdown",
+                format!("measures: [CPU_PERCENT], by: SITE, top: 1001, {SINCE}"),
+                "BAD_INPUT",
+            ),
+            (
+                "breakdown",
+                format!("measures: [CPU_PERCENT], by: SITE, timeZone: \"Mars/Phobos\", {SINCE}"),
+                "BAD_INPUT",
+            ),
+            (
+                "breakdown",
+                format!("measures: [CPU_PERCENT], by: SITE, filter: {{ tags: [{wide}] }}, {SINCE}"),
+                "BAD_INPUT",
+            ),
+            (
+                "heatmap",
+                format!("measure: CPU_PERCENT, {reversed}"),
+                "BAD_INPUT",
+            ),
+            (
+                "heatmap",
+                format!("measure: CPU_PERCENT, aggregate: INCREASE, {SINCE}"),
+                "BAD_INPUT",
+            ),
+            (
+                "heatmap",
+                format!("measure: CPU_PERCENT, percentile: -1, {SINCE}"),
+                "BAD_INPUT",
+            ),
+            (
+                "heatmap",
+                format!("measure: CPU_PERCENT, {ago}"),
+                "LIMIT_EXCEEDED",
+            ),
+            ("availability", reversed.clone(), "BAD_INPUT"),
+            (
+                "availability",
+                format!("groupBy: [STATE], {SINCE}"),
+                "BAD_INPUT",
+            ),
+            (
+                "availability",
+                format!(
+                    "filter: {{ labels: [{{ dimension: STATE, in: [\"ONLINE\"] }}] }}, {SINCE}"
+                ),
+                "BAD_INPUT",
+            ),
+            (
+                "availability",
+                format!("buckets: {{ resolution: MINUTE }}, {ago}"),
+                "LIMIT_EXCEEDED",
+            ),
+            (
+                "stateTimeline",
+                format!("deviceId: \"till-1\", {reversed}"),
+                "BAD_INPUT",
+            ),
+            ("apiRequestStats", reversed.clone(), "BAD_INPUT"),
+            ("errorStats", format!("top: -1, {SINCE}"), "BAD_INPUT"),
+            (
+                "jobStats",
+                format!("filter: {{ labels: [{{ dimension: PAGE, in: [\"/\"] }}] }}, {SINCE}"),
+                "BAD_INPUT",
+            ),
+            ("activityStats", reversed.clone(), "BAD_INPUT"),
+        ];
+        for (field, arguments, code) in cases {
+            let document = format!("{{ {field}({arguments}) {{ position }} }}");
+            assert_eq!(app.code(&document).await, code, "{document}");
+        }
+        // a request has ten of them at most
+        let many: String = (0..11)
+            .map(|n| {
+                format!("a{n}: breakdown(measures: [ERRORS], by: SITE, {SINCE}) {{ position }} ")
+            })
+            .collect();
+        assert_eq!(app.code(&format!("{{ {many} }}")).await, "LIMIT_EXCEEDED");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_percentile_that_there_is_none_of_is_refused_once_and_all_else_is_answered() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.record(json!([{ "deviceMetrics": { "deviceId": "till-1", "cpuPercent": 5,
+            "occurredAt": "2026-11-23T11:00:00Z" } }]))
+            .await;
+        let document = "query($of: Float!) { series(measures: [CPU_PERCENT], from: \"2026-11-23T00:00:00Z\", \
+            buckets: { resolution: HOUR }, fill: NONE) { groups { buckets { max percentile(of: $of) } } } }";
+        let asked = |of: f64| json!({ "query": document, "variables": { "of": of } });
+        let answer = app.query(asked(100.0)).await;
+        let bucket = &answer["data"]["series"]["groups"][0]["buckets"][0];
+        assert_eq!(*bucket, json!({ "max": 5.0, "percentile": 5.0 }));
+        let answer = app.query(asked(101.0)).await;
+        assert_eq!(answer["errors"].as_array().unwrap().len(), 1, "{answer}");
+        assert_eq!(answer["errors"][0]["extensions"]["code"], "BAD_INPUT");
+        let bucket = &answer["data"]["series"]["groups"][0]["buckets"][0];
+        assert_eq!(*bucket, json!({ "max": 5.0, "percentile": null }));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn buckets_are_told_as_they_are_selected() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.record(json!([{ "deviceMetrics": { "deviceId": "till-1", "cpuPercent": 5,
+            "occurredAt": "2026-11-23T11:00:00Z" } }]))
+            .await;
+        let document = "query($no: Boolean!, $of: Float = 50) { series(measures: [CPU_PERCENT], \
+            from: \"2026-11-23T00:00:00Z\", buckets: { resolution: HOUR }, fill: NONE, \
+            compareWith: PREVIOUS_WEEK) { groups { buckets { most: max ...F min @include(if: $no) \
+            earlier { count } earlier { __typename ... on SeriesBucket { max } } p: percentile(of: $of) } \
+            total { __typename ... { sum } } } } } fragment F on SeriesBucket { least: min events most: max }";
+        let data = app.data_with(document, json!({ "no": false })).await;
+        let group = &data["series"]["groups"][0];
+        let earlier = json!({ "__typename": "SeriesBucket", "count": null, "max": null });
+        let bucket = json!([{ "most": 5.0, "least": 5.0, "events": "1", "earlier": earlier, "p": 5.0 }]);
+        assert_eq!(group["buckets"], bucket);
+        assert_eq!(group["total"], json!({ "__typename": "SeriesBucket", "sum": 5.0 }));
+    })
+    .await;
+}
