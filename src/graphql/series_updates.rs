@@ -107,7 +107,7 @@ impl SeriesStreams {
         };
         let api = api(ctx).clone();
         let after = match resumed(ctx, after.as_deref()) {
-            Some(text) => Some(cursor::read_to_follow(&api, text).await?),
+            Some(text) => Some(cursor::read_to_follow(&api, text, Some(&[])).await?),
             None => None,
         };
         let (mut asked, shower) = args.asked(ctx, ctx.look_ahead().field("series")).await?;
