@@ -229,7 +229,7 @@ pub(crate) async fn ask(
         }
         None => None,
     };
-    answered.groups = asked.groups((&question, now), earlier);
+    answered.groups = asked.groups((&question, &now), earlier.as_ref());
     Ok(answered)
 }
 

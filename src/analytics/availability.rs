@@ -238,7 +238,7 @@ impl Counter<'_> {
                 continue;
             }
             let is_new = seen.insert(key.clone());
-            let group = self.group(key, allowance)?;
+            let group = self.group(&key, allowance)?;
             group.devices += usize::from(is_new);
             for (state, time) in &times {
                 group.spans(*time, |span| span.add(*state, *time));
@@ -285,9 +285,9 @@ impl Counter<'_> {
         }
     }
 
-    fn group(&mut self, key: GroupKey, allowance: &Allowance) -> Result<&mut Group, StatesError> {
+    fn group(&mut self, key: &GroupKey, allowance: &Allowance) -> Result<&mut Group, StatesError> {
         let buckets = self.ends.len().saturating_sub(1);
-        let is_new = !self.groups.contains_key(&key);
+        let is_new = !self.groups.contains_key(key);
         if is_new {
             if (self.groups.len() + 1) * buckets > ALL_BUCKETS_MAX {
                 let max = ALL_BUCKETS_MAX;

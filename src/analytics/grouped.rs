@@ -21,13 +21,13 @@ impl Asked {
     /// The groups of each measure, ranked, each with the same group of the earlier range.
     pub(super) fn groups(
         &self,
-        (question, now): (&Question, Told),
-        earlier: Option<(Question, Told)>,
+        (question, now): (&Question, &Told),
+        earlier: Option<&(Question, Told)>,
     ) -> Vec<AskedGroup> {
         let subject = &self.subject;
         let mut all = Vec::new();
         for (place, measure) in subject.measures.iter().enumerate() {
-            let what = subject.what(question, *measure);
+            let what = question.what(*measure);
             let by = self.rank.unwrap_or_else(|| usual_rank(what));
             let groups = subject.of_measure(question, &now.read.groups, *measure);
             let ranked = ranked(groups, cut(question), (what, by), self.top);
@@ -41,11 +41,9 @@ impl Asked {
                 let expected = told.expected.as_ref();
                 expected.map(|expected| expected.like(&kept, is_money))
             };
-            let (now_expected, earlier_expected) = (
-                expected(&now),
-                earlier.as_ref().and_then(|(_, told)| expected(told)),
-            );
-            let before = earlier.as_ref().map(|(question, told)| {
+            let (now_expected, earlier_expected) =
+                (expected(now), earlier.and_then(|(_, told)| expected(told)));
+            let before = earlier.map(|(question, told)| {
                 let groups = subject.of_measure(question, &told.read.groups, *measure);
                 (question, groups.like(&kept))
             });

@@ -141,7 +141,7 @@ pub(crate) async fn rank(
         lists: Vec::new(),
     };
     for (place, measure) in subject.measures.iter().enumerate() {
-        let what = subject.what(&question, *measure);
+        let what = question.what(*measure);
         let things = asked.things((&question, &now), earlier.as_ref(), *measure);
         for (currency, things) in things {
             let list = List {
@@ -172,7 +172,7 @@ impl Ranked {
         earlier: Option<&(Question, Read)>,
         measure: Option<usize>,
     ) -> BTreeMap<String, Vec<Thing>> {
-        let what = self.subject.what(question, measure);
+        let what = question.what(measure);
         let mut things: BTreeMap<GroupKey, (Option<Row>, Option<Row>)> = BTreeMap::new();
         let said = |row: Option<Row>| row.filter(|row| what.is_said(row));
         let of = |read: &Read| self.subject.of_measure(question, &read.groups, measure);

@@ -1,7 +1,7 @@
 //! Tallies: how many events of a kind bear each value of a label, and how those are told apart by another.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ask::AskError;
 use super::question::Part;
@@ -18,11 +18,14 @@ pub(crate) struct Tallies {
     /// All events up to this position are in it.
     pub(crate) position: Position,
     /// The numbers of the provenances that are in it.
-    pub(crate) provenances: std::collections::BTreeSet<i64>,
+    pub(crate) provenances: BTreeSet<i64>,
     range: (i64, i64),
     what: What,
-    groups: Vec<(Vec<Part>, Row)>,
+    groups: Vec<Group>,
 }
+
+/// Events that have all labels in common.
+type Group = (Vec<Part>, Row);
 
 /// What has a label in common.
 #[derive(Debug)]
@@ -61,7 +64,7 @@ pub(crate) async fn tallies(
         position: read.position,
         provenances: read.provenances,
         range,
-        what: subject.what(&question, measure),
+        what: question.what(measure),
         groups: groups.collect(),
     })
 }
@@ -69,40 +72,36 @@ pub(crate) async fn tallies(
 impl Tallies {
     /// All of it.
     pub(crate) fn total(&self, part: usize) -> Tally {
-        self.tally(None, self.groups.iter().collect(), part)
+        self.tally(None, &self.groups.iter().collect::<Vec<_>>(), part)
     }
 
     /// By a label, by its place among those that were asked for, those first that have most events; so many of
     /// them, and the others as one. Each is told apart by another label.
     pub(crate) fn by(&self, label: usize, part: usize, top: usize) -> Vec<Tally> {
-        let mut of: BTreeMap<&Part, Vec<&(Vec<Part>, Row)>> = BTreeMap::new();
+        let mut of: BTreeMap<&Part, Vec<&Group>> = BTreeMap::new();
         for group in &self.groups {
-            of.entry(group.0.get(label).unwrap_or(&Part::None))
-                .or_default()
-                .push(group);
+            let label = group.0.get(label).unwrap_or(&Part::None);
+            of.entry(label).or_default().push(group);
         }
-        let mut of: Vec<(&Part, Vec<&(Vec<Part>, Row)>)> = of.into_iter().collect();
-        let events =
-            |groups: &[&(Vec<Part>, Row)]| groups.iter().map(|(_, row)| row.events).sum::<u64>();
+        let mut of: Vec<(&Part, Vec<&Group>)> = of.into_iter().collect();
+        let events = |groups: &[&Group]| groups.iter().map(|(_, row)| row.events).sum::<u64>();
         of.sort_by_key(|(label, groups)| (Reverse(events(groups)), (*label).clone()));
         let others = of.split_off(top.min(of.len()));
-        let tally = |(label, groups): (&Part, Vec<&(Vec<Part>, Row)>)| {
-            self.tally(text(label), groups, part)
-        };
+        let tally = |(label, groups): (&Part, Vec<&Group>)| self.tally(text(label), &groups, part);
         let mut tallies: Vec<Tally> = of.into_iter().map(tally).collect();
         if !others.is_empty() {
-            let groups = others.into_iter().flat_map(|(_, groups)| groups).collect();
+            let groups: Vec<&Group> = others.into_iter().flat_map(|(_, groups)| groups).collect();
             tallies.push(Tally {
                 is_other: true,
-                ..self.tally(None, groups, part)
+                ..self.tally(None, &groups, part)
             });
         }
         tallies
     }
 
-    fn tally(&self, label: Option<String>, groups: Vec<&(Vec<Part>, Row)>, part: usize) -> Tally {
+    fn tally(&self, label: Option<String>, groups: &[&Group], part: usize) -> Tally {
         let mut parts: BTreeMap<Part, Row> = BTreeMap::new();
-        for (key, row) in &groups {
+        for (key, row) in groups {
             let part = key.get(part).unwrap_or(&Part::None);
             match parts.get_mut(part) {
                 Some(held) => held.merge(row),

@@ -52,15 +52,6 @@ impl Subject {
         })
     }
 
-    /// What of the answer to a question tells of a measure.
-    pub(super) fn what(&self, question: &Question, measure: Option<usize>) -> What {
-        let of_measure = |measure: usize| {
-            let form = question.shape.forms.get(measure)?;
-            Some(What::Measure(question.wanted.slot(measure)?, *form))
-        };
-        measure.and_then(of_measure).unwrap_or(What::Events)
-    }
-
     /// The groups of a measure: of what is no money those of all currencies together.
     pub(super) fn of_measure(
         &self,
@@ -125,6 +116,15 @@ impl Subject {
 }
 
 impl Question {
+    /// What of its answer tells of a measure.
+    pub(super) fn what(&self, measure: Option<usize>) -> What {
+        let of_measure = |measure: usize| {
+            let form = self.shape.forms.get(measure)?;
+            Some(What::Measure(self.wanted.slot(measure)?, *form))
+        };
+        measure.and_then(of_measure).unwrap_or(What::Events)
+    }
+
     /// The same of another time, of the same provenances if there are any: the same is compared with the same.
     pub(super) fn at(&self, range: (i64, i64), ends: Vec<i64>, like: &BTreeSet<i64>) -> Self {
         let mut other = Self {

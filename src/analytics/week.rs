@@ -90,7 +90,7 @@ pub(crate) async fn weeks(
     let mut question = subject.question(store, range, ends.collect()).await?;
     question.buckets_max = question.buckets_max.max(2 * HOURS_MAX);
     let read = read(store, &question, allowance).await?;
-    let what = subject.what(&question, measure);
+    let what = question.what(measure);
     let times = times(&hours, range.1);
     let mut maps: BTreeMap<String, HeatMap> = BTreeMap::new();
     let map = |rows: &[Option<Row>]| heat_map((what, range), &hours, (rows, &times));

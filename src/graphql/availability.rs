@@ -153,7 +153,7 @@ impl StateQueries {
         let key = access::key_or_none(ctx, EntityType::Device, &device_id).await?;
         let within = access::within(ctx).await?;
         let scope = Scope {
-            provenances: provenance.map(codes),
+            provenances: provenance.as_deref().map(codes),
             sites: match &within {
                 Within::Sites(sites) => Some(sites.iter().copied().collect()),
                 Within::Whole | Within::Device { .. } => None,
@@ -217,7 +217,7 @@ impl StateQueries {
         }
         let told = availability(api(ctx).store(), &asked, loaders(ctx).allowance()).await;
         let told = told.map_err(|failed| of_states(api(ctx), &failed))?;
-        let groups = told.groups.into_iter();
+        let groups = told.groups.iter();
         Ok(Some(InOrder(Availability {
             from: DateTime(Instant(told.range.0)),
             to: DateTime(Instant(told.range.1)),
@@ -230,7 +230,7 @@ impl StateQueries {
     }
 }
 
-fn codes(words: Vec<Shown<Provenances>>) -> BTreeSet<i64> {
+fn codes(words: &[Shown<Provenances>]) -> BTreeSet<i64> {
     let known = words
         .iter()
         .filter_map(|word| Provenance::of_word(&word.word()));
@@ -249,7 +249,7 @@ fn interval(held: &Held, end: i64) -> InOrder<StateInterval> {
     })
 }
 
-fn group(group: Group, dimensions: &[Dimension]) -> AvailabilityGroup {
+fn group(group: &Group, dimensions: &[Dimension]) -> AvailabilityGroup {
     AvailabilityGroup {
         key: SeriesKey::of(dimensions, &group.key),
         devices: i32::try_from(group.devices).unwrap_or(i32::MAX),

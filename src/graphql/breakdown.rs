@@ -203,9 +203,10 @@ fn list(ranks: Ranks, measures: &[Measure], by: Dimension) -> Result<BreakdownLi
     let measure = measures.get(ranks.measure).copied();
     let measure = measure.ok_or_else(|| bad_input("no measure"))?;
     let value = |bucket: &Bucket| bucket.value(ranks.aggregate);
-    let percentile = match ranks.aggregate {
-        Aggregate::Percentile(of) => Some(of),
-        _ => None,
+    let percentile = if let Aggregate::Percentile(of) = ranks.aggregate {
+        Some(of)
+    } else {
+        None
     };
     Ok(BreakdownList {
         measure,

@@ -31,6 +31,17 @@ pub(super) struct Asked {
     pub(super) compare_with: Option<&'static str>,
 }
 
+const UNITS: [&str; 8] = [
+    "MINUTE", "HOUR", "HOUR", "DAY", "DAY", "WEEK", "MONTH", "YEAR",
+];
+const EARLIER: [Option<&str>; 5] = [
+    None,
+    Some("PREVIOUS_PERIOD"),
+    Some("PREVIOUS_WEEK"),
+    Some("PREVIOUS_MONTH"),
+    Some("PREVIOUS_YEAR"),
+];
+
 impl Asked {
     /// All of it in parts so small that what is wrong is seen.
     pub(super) fn by_device_and_hour(provenance: &'static str) -> Self {
@@ -60,10 +71,7 @@ impl Asked {
         let grid = [1, 60, 900, 3_600, 86_400].choose(random).unwrap() * MICROS;
         let from = from / grid * grid;
         let to = from + (random.random_range(1..DAYS * 86_400) * MICROS / grid).max(1) * grid;
-        let units = [
-            "MINUTE", "HOUR", "HOUR", "DAY", "DAY", "WEEK", "MONTH", "YEAR",
-        ];
-        let unit = units.choose(random).unwrap();
+        let unit = UNITS.choose(random).unwrap();
         let every = match *unit {
             "MINUTE" => *[5, 7, 15, 30].choose(random).unwrap(),
             "HOUR" => *[1, 1, 5, 6].choose(random).unwrap(),
@@ -114,15 +122,7 @@ impl Asked {
             week_start: *[Weekday::Mon, Weekday::Sun, Weekday::Sat]
                 .choose(random)
                 .unwrap(),
-            compare_with: *[
-                None,
-                Some("PREVIOUS_PERIOD"),
-                Some("PREVIOUS_WEEK"),
-                Some("PREVIOUS_MONTH"),
-                Some("PREVIOUS_YEAR"),
-            ]
-            .choose(random)
-            .unwrap(),
+            compare_with: *EARLIER.choose(random).unwrap(),
         }
     }
 

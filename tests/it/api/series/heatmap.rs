@@ -47,6 +47,21 @@ fn near(told: &Value, expected: Option<f64>, what: &Value) {
     assert!(off.abs() < 1e-6, "{what}: {told}, not {expected:?}");
 }
 
+/// What a reading says of a measure: of a counter by how much it grew.
+fn value_of(measure: &str, reading: &Reading, growth: &BTreeMap<(usize, i64), i64>) -> Option<f64> {
+    let grown = |shown: Option<i64>, unit: f64| {
+        let grown = growth.get(&(reading.device, reading.at));
+        let grown: f64 = grown.copied().unwrap_or(0).as_();
+        shown.map(|_| grown / unit)
+    };
+    match measure {
+        "CPU_PERCENT" => reading.cpu,
+        "TRANSACTION_VOLUME" => grown(reading.volume, 10_000.0),
+        "TRANSACTION_COUNT" => grown(reading.sales, 1.0),
+        _ => Some(1.0),
+    }
+}
+
 async fn ask(app: &TestApp, recorded: &Recorded, (asked, measure): (&Asked, &str)) {
     let mut variables = asked.variables();
     variables["measure"] = json!(measure);
@@ -61,26 +76,10 @@ async fn ask(app: &TestApp, recorded: &Recorded, (asked, measure): (&Asked, &str
         "TRANSACTION_VOLUME" => recorded.growth(|reading| reading.volume),
         _ => recorded.growth(|reading| reading.sales),
     };
-    let value = |reading: &Reading| -> Option<f64> {
-        let grown = |shown: Option<i64>, unit: f64| {
-            let grown: f64 = growth
-                .get(&(reading.device, reading.at))
-                .copied()
-                .unwrap_or(0)
-                .as_();
-            shown.map(|_| grown / unit)
-        };
-        match measure {
-            "CPU_PERCENT" => reading.cpu,
-            "TRANSACTION_VOLUME" => grown(reading.volume, 10_000.0),
-            "TRANSACTION_COUNT" => grown(reading.sales, 1.0),
-            _ => Some(1.0),
-        }
-    };
     let mut weeks: BTreeMap<Option<&str>, Vec<Vec<f64>>> = BTreeMap::new();
     for reading in asked.counted(recorded) {
         let currency = (measure == "TRANSACTION_VOLUME").then(|| SITES[recorded.site(reading)].2);
-        if let Some(value) = value(reading) {
+        if let Some(value) = value_of(measure, reading, &growth) {
             let cells = weeks
                 .entry(currency)
                 .or_insert_with(|| vec![Vec::new(); 168]);

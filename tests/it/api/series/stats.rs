@@ -183,6 +183,55 @@ fn labels(told: &Value, counted: &[Counted<'_>], whole: usize, has_durations: bo
     }
 }
 
+/// Checks what is told of the events of each kind.
+fn check<'a>(told: &Value, of: &dyn Fn(&str) -> Vec<&'a Value>, (seconds, top): (f64, usize)) {
+    let requests = of("apiRequest");
+    let stats = &told["apiRequestStats"];
+    request(&stats["total"], &(None, false, requests.clone()), seconds);
+    let endpoints = by(&requests, &|body| body["endpoint"].as_str(), top);
+    assert_eq!(
+        stats["endpoints"].as_array().unwrap().len(),
+        endpoints.len()
+    );
+    for (told, counted) in stats["endpoints"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .zip(&endpoints)
+    {
+        request(told, counted, seconds);
+    }
+    let errors = of("errorLog");
+    let stats = &told["errorStats"];
+    assert_eq!(stats["total"], errors.len().to_string());
+    for (name, field) in [
+        ("byCategory", "category"),
+        ("bySeverity", "severity"),
+        ("byCode", "errorCode"),
+    ] {
+        let counted = by(&errors, &|body| body[field].as_str(), top);
+        labels(&stats[name], &counted, errors.len(), false);
+    }
+    let mut jobs = of("jobOutcome");
+    jobs.retain(|job| job["scope"] == "DEVICE");
+    let stats = &told["jobStats"];
+    job(&stats["total"], &(None, false, jobs.clone()));
+    for (told, counted) in stats["types"].as_array().unwrap().iter().zip(&by(
+        &jobs,
+        &|body| body["jobType"].as_str(),
+        top,
+    )) {
+        job(told, counted);
+    }
+    let activity = of("userActivity");
+    let stats = &told["activityStats"];
+    assert_eq!(stats["total"], activity.len().to_string());
+    let types = by(&activity, &|body| body["activityType"].as_str(), top);
+    labels(&stats["byType"], &types, activity.len(), true);
+    let pages = by(&activity, &path_of, top);
+    labels(&stats["byPage"], &pages, activity.len(), true);
+}
+
 /// The path of the page of an activity.
 fn path_of(body: &Value) -> Option<&str> {
     body["pageUrl"].as_str()?.split('?').next()
@@ -222,52 +271,8 @@ async fn statistics_are_what_a_count_over_the_events_comes_to() {
                     })
                     .collect()
                 };
-                let requests = of("apiRequest");
                 let seconds: f64 = (hours * 3_600).as_();
-                let stats = &told["apiRequestStats"];
-                request(&stats["total"], &(None, false, requests.clone()), seconds);
-                let endpoints = by(&requests, &|body| body["endpoint"].as_str(), top);
-                assert_eq!(
-                    stats["endpoints"].as_array().unwrap().len(),
-                    endpoints.len()
-                );
-                for (told, counted) in stats["endpoints"]
-                    .as_array()
-                    .unwrap()
-                    .iter()
-                    .zip(&endpoints)
-                {
-                    request(told, counted, seconds);
-                }
-                let errors = of("errorLog");
-                let stats = &told["errorStats"];
-                assert_eq!(stats["total"], errors.len().to_string());
-                for (name, field) in [
-                    ("byCategory", "category"),
-                    ("bySeverity", "severity"),
-                    ("byCode", "errorCode"),
-                ] {
-                    let counted = by(&errors, &|body| body[field].as_str(), top);
-                    labels(&stats[name], &counted, errors.len(), false);
-                }
-                let mut jobs = of("jobOutcome");
-                jobs.retain(|job| job["scope"] == "DEVICE");
-                let stats = &told["jobStats"];
-                job(&stats["total"], &(None, false, jobs.clone()));
-                for (told, counted) in stats["types"].as_array().unwrap().iter().zip(&by(
-                    &jobs,
-                    &|body| body["jobType"].as_str(),
-                    top,
-                )) {
-                    job(told, counted);
-                }
-                let activity = of("userActivity");
-                let stats = &told["activityStats"];
-                assert_eq!(stats["total"], activity.len().to_string());
-                let types = by(&activity, &|body| body["activityType"].as_str(), top);
-                labels(&stats["byType"], &types, activity.len(), true);
-                let pages = by(&activity, &path_of, top);
-                labels(&stats["byPage"], &pages, activity.len(), true);
+                check(&told, &of, (seconds, top));
             }
         })
         .await;
