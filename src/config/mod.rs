@@ -136,7 +136,7 @@ pub enum Command {
     /// An export has what was recorded when it began, in the order in which it happened. A file gets its name
     /// when it is whole: one that is broken off leaves nothing behind. A data lake (`--lake`) goes on where it
     /// is: each event is in exactly one of its files, also when this is ended anywhere and run again.
-    Export(ExportArgs),
+    Export(crate::export::ExportArgs),
     /// Report this machine's own metrics to a server.
     Agent(crate::agent::AgentArgs),
     /// Play a fleet that reports to a server over its public API.
@@ -370,41 +370,6 @@ pub struct ImportArgs {
     /// default.
     #[arg(long, env = "HOMEPOT_REFUSED")]
     pub refused: Option<PathBuf>,
-    /// Which database.
-    #[command(flatten)]
-    pub database: DatabaseArgs,
-}
-
-/// Arguments of `export`.
-#[derive(Clone, Debug, Args)]
-pub struct ExportArgs {
-    /// A source, such as `deviceMetrics`; may be repeated. All that are recorded when none is named.
-    #[arg(long = "source", value_name = "NAME", conflicts_with = "lake")]
-    pub kinds: Vec<String>,
-    /// The first instant, such as `2026-11-01T00:00:00Z`, by when it happened.
-    #[arg(long, value_name = "TIME", conflicts_with = "lake")]
-    pub from: Option<String>,
-    /// The first instant after the last.
-    #[arg(long, value_name = "TIME", conflicts_with = "lake")]
-    pub to: Option<String>,
-    /// REAL, CONTROLLED or SIMULATED.
-    #[arg(long, value_name = "WORD", conflicts_with = "lake")]
-    pub provenance: Option<String>,
-    /// Which events of one source: the filter of its GraphQL field as JSON, such as
-    /// `{"severity": {"in": ["CRITICAL", "ERROR"]}}`.
-    #[arg(long, value_name = "JSON", conflicts_with = "lake")]
-    pub filter: Option<String>,
-    /// As what it is written; by the ending of the file when left out, else JSON lines. CSV and Parquet have
-    /// the columns of one source.
-    #[arg(long, value_enum, conflicts_with = "lake")]
-    pub format: Option<crate::export::Format>,
-    /// The file, compressed if it ends in `.gz`; `-` is standard output.
-    #[arg(long, value_name = "FILE", required_unless_present = "lake")]
-    pub out: Option<PathBuf>,
-    /// A folder in which the whole log is kept as Parquet, by kind and day (`kind=…/day=…`), and which is
-    /// brought up to date.
-    #[arg(long, value_name = "FOLDER", conflicts_with = "out")]
-    pub lake: Option<PathBuf>,
     /// Which database.
     #[command(flatten)]
     pub database: DatabaseArgs,

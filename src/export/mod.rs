@@ -7,6 +7,7 @@
 //!
 //! [`lake`] does the same without end, for a data lake.
 
+mod args;
 mod csv;
 mod events;
 mod file;
@@ -17,10 +18,10 @@ mod sink;
 
 use thiserror::Error;
 
+pub use args::ExportArgs;
 pub use events::{Asked, Events};
 pub use file::{Target, write};
-pub use sink::Format;
-pub use sink::{Sink, Written};
+pub use sink::{Format, Sink, Written};
 
 use crate::columnar::ColumnarError;
 use crate::store::StoreError;

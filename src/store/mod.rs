@@ -48,6 +48,7 @@ mod slice;
 mod sql;
 mod standing;
 mod tail;
+mod transact;
 mod verify;
 mod wal;
 mod within;
@@ -56,8 +57,7 @@ mod writer;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
-use sea_orm::{DatabaseTransaction, DbBackend};
+use sea_orm::DbBackend;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -113,7 +113,7 @@ use segments::Segments;
 use slice::Extent;
 use standing::Seen;
 use wal::Wal;
-use writer::{Job, Lasting, Pending, Statements, Writer};
+use writer::{Job, Pending, Writer};
 
 /// The log.
 #[derive(Clone, Debug)]
@@ -366,61 +366,6 @@ impl Store {
             .await
             .map_err(|_| closed())?;
         answered.await.map_err(|_| closed())?
-    }
-
-    /// Runs statements in a transaction of their own, in turn with the appends where the database
-    /// has one writer.
-    ///
-    /// # Errors
-    /// What the statements fail with; nothing of them is kept then.
-    pub(crate) async fn transact<F>(&self, statements: F) -> Result<(), StoreError>
-    where
-        F: for<'t> FnOnce(&'t DatabaseTransaction) -> BoxFuture<'t, Result<(), StoreError>>
-            + Send
-            + 'static,
-    {
-        self.run(Box::new(statements), Lasting::WithTheNextAppend)
-            .await
-    }
-
-    /// The same, and it lasts whatever happens next, as an append does.
-    ///
-    /// # Errors
-    /// What the statements fail with; nothing of them is kept then.
-    pub(crate) async fn transact_durably<F>(&self, statements: F) -> Result<(), StoreError>
-    where
-        F: for<'t> FnOnce(&'t DatabaseTransaction) -> BoxFuture<'t, Result<(), StoreError>>
-            + Send
-            + 'static,
-    {
-        self.run(Box::new(statements), Lasting::AtOnce).await
-    }
-
-    async fn run(&self, statements: Statements, lasting: Lasting) -> Result<(), StoreError> {
-        let statements: Statements = match self.fence.clone() {
-            None => statements,
-            Some(fence) => Box::new(move |tx| {
-                Box::pin(async move {
-                    fence.check(tx).await?;
-                    statements(tx).await
-                })
-            }),
-        };
-        if self.backend() != DbBackend::Sqlite {
-            return commit::transact(&self.shared.connections.writer, statements).await;
-        }
-        let (answer, answered) = oneshot::channel();
-        let job = Job {
-            statements,
-            lasting,
-            answer,
-        };
-        self.shared
-            .jobs
-            .send(job)
-            .await
-            .map_err(|_| StoreError::Closed)?;
-        answered.await.map_err(|_| StoreError::Closed)?
     }
 
     /// Follows the log from a position: first what is in it, then what comes. `kinds` leaves out all
