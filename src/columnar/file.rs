@@ -6,6 +6,7 @@ use bytes::Bytes;
 use parquet::basic::Type as Physical;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{DataType, FixedLenByteArrayType};
+use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::statistics::Statistics;
 use uuid::Uuid;
@@ -71,7 +72,7 @@ impl File {
     #[must_use]
     pub fn rows(&self, group: usize) -> usize {
         let groups = self.reader.metadata().row_groups();
-        let rows = groups.get(group).map_or(0, |group| group.num_rows());
+        let rows = groups.get(group).map_or(0, RowGroupMetaData::num_rows);
         usize::try_from(rows).unwrap_or(0)
     }
 

@@ -1,5 +1,7 @@
 //! The tables of a database with the forms of their columns, as its own catalogue has them.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Value};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
@@ -68,6 +70,7 @@ impl Column {
             Form::Stored(Storage::Float) => Value::Double(row.try_get_by_index(index)?),
             Form::Stored(Storage::Text) => Value::String(row.try_get_by_index(index)?),
             Form::Uuid => Value::Uuid(row.try_get_by_index::<Option<Uuid>>(index)?),
+            Form::Bytes => Value::Bytes(row.try_get_by_index::<Option<Vec<u8>>>(index)?),
         })
     }
 
@@ -79,10 +82,12 @@ impl Column {
             Form::Stored(Storage::Float) if absent => Value::Double(None),
             Form::Stored(Storage::Text) if absent => Value::String(None),
             Form::Uuid if absent => Value::Uuid(None),
+            Form::Bytes if absent => Value::Bytes(None),
             Form::Stored(Storage::Int) => Value::BigInt(Some(json.as_i64()?)),
             Form::Stored(Storage::Float) => Value::Double(Some(json.as_f64()?)),
             Form::Stored(Storage::Text) => Value::String(Some(json.as_str()?.to_owned())),
             Form::Uuid => Value::Uuid(Some(json.as_str()?.parse().ok()?)),
+            Form::Bytes => Value::Bytes(Some(BASE64.decode(json.as_str()?).ok()?)),
         })
     }
 }
@@ -90,7 +95,7 @@ impl Column {
 /// A value as it stands in a line.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "a column is read as one of the four forms that there are"
+    reason = "a column is read as one of the forms that there are"
 )]
 pub(super) fn to_json(value: &Value) -> Json {
     match value {
@@ -98,6 +103,7 @@ pub(super) fn to_json(value: &Value) -> Json {
         Value::Double(number) => json!(number),
         Value::String(text) => json!(text),
         Value::Uuid(id) => json!(id),
+        Value::Bytes(Some(bytes)) => json!(BASE64.encode(bytes)),
         _ => Json::Null,
     }
 }
@@ -145,7 +151,7 @@ async fn columns(db: &impl ConnectionTrait, table: &str) -> Result<Vec<Column>, 
         let ty: String = row.try_get_by_index(1).doing(doing)?;
         let key: i64 = row.try_get_by_index(2).doing(doing)?;
         keyed |= key > 0;
-        let Some(form) = form_of(&ty) else {
+        let Some(form) = form_of(&name, &ty) else {
             let (table, column) = (table.to_owned(), name);
             return Err(BackupError::Unsupported { table, column });
         };
@@ -161,12 +167,15 @@ async fn columns(db: &impl ConnectionTrait, table: &str) -> Result<Vec<Column>, 
     Ok(columns)
 }
 
-fn form_of(ty: &str) -> Option<Form> {
+/// On SQLite ids and other bytes are of one type.
+fn form_of(name: &str, ty: &str) -> Option<Form> {
     match ty.to_ascii_lowercase().as_str() {
         "integer" | "bigint" => Some(Form::Stored(Storage::Int)),
         "real" | "double precision" => Some(Form::Stored(Storage::Float)),
         "text" => Some(Form::Stored(Storage::Text)),
-        "blob" | "uuid" => Some(Form::Uuid),
+        "uuid" => Some(Form::Uuid),
+        "blob" if name.ends_with("_id") => Some(Form::Uuid),
+        "blob" | "bytea" => Some(Form::Bytes),
         _ => None,
     }
 }

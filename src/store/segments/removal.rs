@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
 use uuid::Uuid;
 
 use super::archive::{lock, raise};
-use super::{FilesError, Segment};
+use super::Segment;
 use crate::columnar::Layout;
 use crate::event::Instant;
 use crate::kinds::{Identity, Kind};
@@ -105,7 +105,7 @@ impl Store {
         })
         .await?;
         for orphan in &orphans {
-            files.remove(orphan).await.map_err(FilesError::from)?;
+            files.remove(orphan).await?;
             swept += 1;
         }
         Ok(swept)
