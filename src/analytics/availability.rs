@@ -160,7 +160,8 @@ pub(crate) async fn availability(
         return Err(AskError::Reversed.into());
     }
     // nobody knows what is to come
-    let range = (from, to.min(store.clock().now().0).max(from + 1));
+    let now = store.clock().now().0.saturating_add(1);
+    let range = (from, to.min(now).max(from + 1));
     let zone = match asked.zone {
         Some(zone) => zone,
         None => zone_of(store, &asked.scope).await?,

@@ -51,7 +51,7 @@ pub(super) async fn expected(
     };
     let db = store.readers();
     let stays = stays(db, (&question.scope, upto.0), allowance).await?;
-    let intervals = intervals(store, &question.scope, allowance).await?;
+    let intervals = intervals(store, (&question.scope, upto.0), allowance).await?;
     // nothing is expected of what is to come
     let (from, to) = question.range;
     let range = (from, to.min(store.clock().now().0));
@@ -180,26 +180,34 @@ fn group_of(question: &Question, stay: &Stay) -> GroupKey {
     }
 }
 
-/// How often devices report, in seconds, as they told with their newest reading.
+/// How often devices report, in seconds, as they told with their newest reading up to a position.
 async fn intervals(
     store: &Store,
-    scope: &Scope,
+    (scope, upto): (&Scope, i64),
     allowance: &Allowance,
 ) -> Result<HashMap<i64, i64>, StoreError> {
+    // the parts of a reading are rows of one instant
     let mut sql = Sql::new(
-        "SELECT s.device_key, m.collection_interval_seconds FROM device_status s \
-         JOIN device_metrics m ON m.position = s.metrics_position AND m.occurred_at = s.metrics_at \
-         WHERE m.collection_interval_seconds IS NOT NULL",
+        "SELECT d.device_key, (SELECT max(m.collection_interval_seconds) FROM device_metrics m \
+         WHERE m.device_key = d.device_key AND m.position <= ",
     );
+    sql.bind(upto);
+    sql.push(
+        " AND m.occurred_at = (SELECT n.occurred_at FROM device_metrics n \
+         WHERE n.device_key = d.device_key AND n.position <= ",
+    );
+    sql.bind(upto);
+    sql.push(" ORDER BY n.occurred_at DESC LIMIT 1)) FROM devices d WHERE 1 = 1");
     if let Some(devices) = &scope.devices {
         let devices = devices.iter().copied().collect();
-        sql.push(" AND ").among("s.device_key", List::Int(devices));
+        sql.push(" AND ").among("d.device_key", List::Int(devices));
     }
     let mut intervals = HashMap::new();
     for row in all(store.readers(), sql).await? {
         allowance.take(INTERVAL_BYTES)?;
         let device = row.try_get_by_index(0).doing(READ)?;
-        intervals.insert(device, row.try_get_by_index(1).doing(READ)?);
+        let interval: Option<i64> = row.try_get_by_index(1).doing(READ)?;
+        intervals.extend(interval.map(|interval| (device, interval)));
     }
     Ok(intervals)
 }

@@ -111,7 +111,8 @@ fn told_of(
     let (mut buckets, mut whole) = (cut.buckets(what, rows, fill), cut.whole(what, rows));
     if let Some(expected) = expected {
         for bucket in &mut buckets {
-            bucket.expected = expected.get(bucket.index).copied();
+            let expected = expected.get(bucket.index).copied();
+            bucket.expected = Some(expected.unwrap_or_default());
         }
         whole.expected = Some(expected.iter().sum());
     }

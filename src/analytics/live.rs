@@ -215,7 +215,9 @@ impl Live {
             };
         }
         let (at, (from, to)) = (event.fact.occurred_at.0, asked.range);
+        // how often a device reports it may tell at any time
         let is_within = asked.earlier.is_some()
+            || asked.coverage
             || at >= from.0.saturating_sub(DAY) && (self.followed.is_open || at < to.0);
         let device = event.fact.spec().device_index();
         let device = device.and_then(|index| event.fact.cells.get(index)?.int());

@@ -61,7 +61,7 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("stateTimeline", "{ stateTimeline(deviceId: \"DEVICE\", from: \"2024-01-01T00:00:00Z\") { position } }",
                                                                       "YY Y- YY Y- YY Y- FF FF"),
     ("availability", "{ availability(from: \"2020-01-01T00:00:00Z\", filter: { siteIds: [\"SITE\"] }) {
-        nodes: groups { devices } } }",                               "YY Y- YY Y- YY Y- FF FF"),
+        nodes: provenance } }",                                       "YY Y- YY Y- YY Y- FF FF"),
     ("apiRequestStats", "{ apiRequestStats(from: \"2020-01-01T00:00:00Z\") { nodes: endpoints { requests } } }",
                                                                       "YY -- YY -- YY -- FF FF"),
     ("errorStats", "{ errorStats(from: \"2020-01-01T00:00:00Z\", filter: { siteIds: [\"SITE\"] }) {

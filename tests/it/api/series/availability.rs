@@ -410,9 +410,9 @@ async fn nothing_is_told_of_states_to_come_and_of_devices_that_are_not_there() {
         let data = app.data(document).await;
         assert_eq!(
             data,
-            json!({ "none": null, "stateTimeline": { "to": "2026-11-23T12:00:00Z", "intervals": [
+            json!({ "none": null, "stateTimeline": { "to": "2026-11-23T12:00:00.000001Z", "intervals": [
                 { "state": "UNKNOWN", "since": null, "durationSeconds": 3600.0, "isOpen": false },
-                { "state": "ONLINE", "since": "2026-11-23T10:00:00Z", "durationSeconds": 7200.0, "isOpen": true }
+                { "state": "ONLINE", "since": "2026-11-23T10:00:00Z", "durationSeconds": 7_200.000_001, "isOpen": true }
             ] } })
         );
     })
