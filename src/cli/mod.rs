@@ -52,7 +52,7 @@ fn print(line: &str) {
 pub async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Demo(arguments) => play(arguments).await,
-        Command::Serve(arguments) => serve(arguments).await,
+        Command::Serve(arguments) => serve(*arguments).await,
         Command::Import(arguments) => import::import(arguments).await,
         Command::Agent(arguments) => {
             let shutdown = shutdown_on_signal();

@@ -46,6 +46,7 @@ mod slice;
 mod sql;
 mod standing;
 mod tail;
+mod timescale;
 mod verify;
 mod wal;
 mod within;
@@ -84,6 +85,7 @@ pub use rows::Columns;
 pub use slice::Slice;
 pub use standing::Standing;
 pub use tail::Tail;
+pub use timescale::{Timescale, make_hypertables};
 pub use verify::{Check, Finding, Folds, OnProgress, Progress, Verified, verify};
 
 pub(crate) use error::Doing;
@@ -128,6 +130,7 @@ struct Shared {
     names: Arc<Names>,
     tables: Tables,
     replica: Option<Replica>,
+    timescale: Option<Timescale>,
     room: Room,
     ring: Arc<Ring>,
     appends: mpsc::Sender<Pending>,
@@ -189,6 +192,7 @@ impl Store {
         metrics.count_reads(connections.readers.once_mut());
         let tables = Tables::new(connections.readers.clone(), Arc::clone(&names));
         let replica = Replica::of(&options.location, &connections.readers, &names)?;
+        let timescale = Timescale::find(db).await?;
         let (appends, append_queue) = mpsc::channel(limits.queue_events_max);
         let (jobs, job_queue) = mpsc::channel(64);
         let committer = Committer {
@@ -209,6 +213,7 @@ impl Store {
             names,
             tables,
             replica,
+            timescale,
             room: Room::new(READERS_BYTES_MAX),
             ring,
             appends,
