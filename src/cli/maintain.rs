@@ -127,5 +127,14 @@ pub(super) async fn migrate(action: MigrateAction) -> anyhow::Result<()> {
             print("the database is up to date");
             Ok(())
         }
+        MigrateAction::Timescale(arguments) => {
+            let made = store::make_hypertables(&location(&arguments, false)?).await?;
+            if made.is_empty() {
+                print("the large tables are hypertables already");
+            } else {
+                print(&format!("hypertables: {}", made.join(", ")));
+            }
+            Ok(())
+        }
     }
 }

@@ -54,7 +54,7 @@ fn print(line: &str) {
 pub async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Demo(arguments) => play(arguments).await,
-        Command::Serve(arguments) => serve(arguments).await,
+        Command::Serve(arguments) => serve(*arguments).await,
         Command::Import(arguments) => import::import(arguments).await,
         Command::Export(arguments) => export::export(arguments).await,
         Command::Agent(arguments) => {

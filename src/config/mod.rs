@@ -121,7 +121,7 @@ pub enum Command {
     /// Serve with a simulated fleet in a database of its own: for trying it out.
     Demo(DemoArgs),
     /// Serve the API.
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Import events from files of JSON lines, plain or gzip; `-` is standard input.
     ///
     /// A line that is refused does not hold up the others: it is written to a file with its number,
@@ -437,6 +437,10 @@ pub enum MigrateAction {
     Status(DatabaseArgs),
     /// Run the migrations that the database lacks.
     Up(DatabaseArgs),
+    /// Make hypertables of the large tables where PostgreSQL has TimescaleDB, with chunks of a week that
+    /// are compressed a week later. All their rows are moved in one transaction, in which nobody appends:
+    /// do it early, or while the servers are stopped.
+    Timescale(DatabaseArgs),
 }
 
 impl DatabaseArgs {

@@ -25,12 +25,23 @@ pub(super) struct StoreHealth {
     /// The last position that the replica of the database is known to have; null when queries are not read from
     /// one.
     replica_head: Option<Long>,
+    /// TimescaleDB, where the database has it; null where it has not.
+    timescale: Option<InOrder<TimescaleHealth>>,
     /// Events that wait to be appended.
     queued_events: i32,
     /// Events that the slowest projection has not folded yet.
     projection_lag_events: Long,
     /// Events of this server about itself that were dropped since it started.
     dropped_events: Long,
+}
+
+/// TimescaleDB in the database of the log.
+#[derive(Debug, SimpleObject)]
+struct TimescaleHealth {
+    /// Its version.
+    version: String,
+    /// The tables of the log that are hypertables, as of when this server started.
+    hypertables: Vec<String>,
 }
 
 /// A server on the database of the log.
@@ -86,6 +97,12 @@ impl StoreHealth {
             log_id: identity.log_id.to_string(),
             epoch: Long(identity.epoch),
             replica_head: store.replica_head().map(|head| Long(head.0)),
+            timescale: store.timescale().cloned().map(|found| {
+                InOrder(TimescaleHealth {
+                    version: found.version,
+                    hypertables: found.hypertables,
+                })
+            }),
             queued_events: i32::try_from(store.queued_events()).unwrap_or(i32::MAX),
             projection_lag_events: Long((head.0 - api.folded.borrow().0).max(0)),
             dropped_events: Long(i64::try_from(dropped).unwrap_or(i64::MAX)),

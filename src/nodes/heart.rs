@@ -9,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{Node, Work};
-use crate::store::{Failing, Had, Roster, Store};
+use crate::store::{Had, Roster, Store};
 use crate::telemetry::chain;
 
 /// How long a server is taken for alive when it has said so.
@@ -20,12 +20,8 @@ const BEAT_EVERY: Duration = Duration::from_secs(1);
 const BEAT_WITHIN: Duration = Duration::from_secs(2);
 /// How long before the others take it for dead it stops its works.
 const STOPS_BEFORE: Duration = Duration::from_secs(1);
-/// How it is told that it cannot say that it is alive.
-const FAILING: Failing = Failing {
-    source: "the leases",
-    effect: "this server cannot say that it is alive, and stops what only one may do unless it can soon",
-    waits: Duration::ZERO,
-};
+/// What it calls itself where faults are told.
+const SOURCE: &str = "the leases";
 
 const _: () = assert!(LASTS.as_secs() > STOPS_BEFORE.as_secs() + BEAT_EVERY.as_secs() * 2);
 const _: () =
@@ -42,6 +38,8 @@ pub struct Heart {
     taken: BTreeMap<Work, i64>,
     /// Until when they are surely this server's.
     sure_until: Instant,
+    /// Whether it could not say that it is alive the last time.
+    failing: bool,
 }
 
 impl Heart {
@@ -55,6 +53,7 @@ impl Heart {
             roster,
             taken: BTreeMap::new(),
             sure_until: Instant::now(),
+            failing: false,
         };
         if heart.roster.is_some() {
             heart.beat().await;
@@ -110,6 +109,7 @@ impl Heart {
         match timeout_at(until, roster.beat(&works, &wanted)).await {
             Ok(Ok(had)) => {
                 self.sure_until = began + LASTS.saturating_sub(STOPS_BEFORE);
+                self.failing = false;
                 self.node.shared.metrics.alive.set(had.alive);
                 self.has(&had);
             }
@@ -121,12 +121,14 @@ impl Heart {
         }
     }
 
-    fn failed(&self, why: &str) {
-        tracing::warn!(error = why, "{}", FAILING.effect);
+    /// Tells why it cannot say that it is alive; in the log once, though it is tried each second.
+    fn failed(&mut self, why: &str) {
+        if !std::mem::replace(&mut self.failing, true) {
+            let message = "this server cannot say that it is alive, and stops what only one may do";
+            tracing::warn!(error = why, "{message} unless it soon can");
+        }
         let now = self.store.clock().now();
-        self.store
-            .faults()
-            .tell(FAILING.source, now, why.to_owned());
+        self.store.faults().tell(SOURCE, now, why.to_owned());
     }
 
     /// Follows what the database says that this server has.

@@ -227,7 +227,11 @@ impl Node {
 
     /// Does a work whenever it is this server's, until the server stops. The work has to end soon after its
     /// lease tells it to.
-    pub async fn once<F: Future<Output = ()>>(self, work: Work, run: impl Fn(Lease) -> F) {
+    pub async fn once<F: Future<Output = ()> + Send>(
+        self,
+        work: Work,
+        run: impl Fn(Lease) -> F + Send + Sync,
+    ) {
         while let Some(lease) = self.granted(work).await {
             let stopping = lease.stopping();
             run(lease).await;
@@ -236,7 +240,11 @@ impl Node {
     }
 
     /// Does something whenever a work is not this server's, until the server stops.
-    pub async fn meanwhile<F: Future<Output = ()>>(self, work: Work, run: impl Fn() -> F) {
+    pub async fn meanwhile<F: Future<Output = ()> + Send>(
+        self,
+        work: Work,
+        run: impl Fn() -> F + Send + Sync,
+    ) {
         loop {
             let doing = async {
                 run().await;

@@ -48,6 +48,7 @@ mod slice;
 mod sql;
 mod standing;
 mod tail;
+mod timescale;
 mod transact;
 mod verify;
 mod wal;
@@ -87,6 +88,7 @@ pub use segments::{Archive, Archived, Erased, FilesError, KindStatus, Waiting};
 pub use slice::Slice;
 pub use standing::Standing;
 pub use tail::Tail;
+pub use timescale::{Timescale, make_hypertables};
 pub use verify::{Check, Finding, Folds, OnProgress, Progress, Verified, verify};
 
 pub(crate) use error::Doing;
@@ -133,6 +135,7 @@ struct Shared {
     names: Arc<Names>,
     tables: Tables,
     replica: Option<Replica>,
+    timescale: Option<Timescale>,
     room: Room,
     ring: Arc<Ring>,
     appends: mpsc::Sender<Pending>,
@@ -200,6 +203,7 @@ impl Store {
             Arc::clone(&segments),
         );
         let replica = Replica::of(&options.location, &connections.readers, (&names, &segments))?;
+        let timescale = Timescale::find(db).await?;
         let (appends, append_queue) = mpsc::channel(limits.queue_events_max);
         let (jobs, job_queue) = mpsc::channel(64);
         let committer = Committer {
@@ -221,6 +225,7 @@ impl Store {
             names,
             tables,
             replica,
+            timescale,
             room: Room::new(READERS_BYTES_MAX),
             ring,
             appends,

@@ -101,6 +101,9 @@ pub enum OpenError {
         /// How many.
         missing: usize,
     },
+    /// It has no TimescaleDB.
+    #[error("{0} has no TimescaleDB; have it made there with `CREATE EXTENSION timescaledb`")]
+    NoTimescale(String),
     /// It is of no kind that has replicas.
     #[error("{0} has no replica: --database-read is for PostgreSQL")]
     NoReplica(String),

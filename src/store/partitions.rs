@@ -73,6 +73,11 @@ impl Partitions {
         Ok(Self { known })
     }
 
+    /// The tables that are partitioned.
+    pub(crate) fn tables(&self) -> Vec<&'static str> {
+        self.known.keys().map(|kind| kind.spec().table).collect()
+    }
+
     /// Makes the partitions that are missing for events of some kinds at some instants.
     pub(crate) async fn ensure(
         &mut self,

@@ -18,6 +18,7 @@ mod filters;
 mod foreign;
 mod jobs;
 mod overload;
+mod partitions;
 mod projections;
 mod reports;
 mod retention;

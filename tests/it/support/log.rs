@@ -7,7 +7,9 @@ use std::time::Duration;
 use homepot_analytics::clock::Clock;
 use homepot_analytics::event::{NewEvent, Position};
 use homepot_analytics::projections;
-use homepot_analytics::store::{Appended, Fold, Limits, Options, Outcome, Store, Tail, Tasks};
+use homepot_analytics::store::{
+    Appended, Fold, Limits, Location, Options, Outcome, Store, Tail, Tasks,
+};
 
 use super::database::Database;
 use super::events::{self, at};
@@ -25,6 +27,7 @@ pub(crate) struct TestLog {
 pub(crate) struct Opening {
     pub(crate) limits: Limits,
     pub(crate) folds: Vec<Arc<dyn Fold>>,
+    pub(crate) reads_within: Option<Duration>,
     pub(crate) clock: Clock,
 }
 
@@ -42,6 +45,7 @@ impl Default for Opening {
                 tail_poll: Duration::from_millis(10),
             },
             folds,
+            reads_within: None,
             clock: Clock::by_hand(at("2026-11-23T10:00:00Z")),
         }
     }
@@ -65,7 +69,10 @@ impl TestLog {
         change(&mut opening);
         let clock = opening.clock.clone();
         let options = Options {
-            location: database.location(),
+            location: Location {
+                reads_within: opening.reads_within,
+                ..database.location()
+            },
             limits: opening.limits,
             folds: opening.folds,
             clock: opening.clock,
