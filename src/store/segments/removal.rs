@@ -6,8 +6,8 @@ use std::sync::Arc;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
 use uuid::Uuid;
 
-use super::archive::{lock, raise};
 use super::Segment;
+use super::archive::{lock, raise};
 use crate::columnar::Layout;
 use crate::event::Instant;
 use crate::kinds::{Identity, Kind};
