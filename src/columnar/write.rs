@@ -54,7 +54,8 @@ pub fn write<W: Write + Send>(
 ) -> Result<Written, ColumnarError> {
     let mut writer = Writer::begin(table, order, out)?;
     writer.add(table, order)?;
-    let (_, bytes) = writer.finish()?;
+    writer.file.finish().doing(WRITING)?;
+    let bytes = writer.file.bytes_written();
     Ok(Written {
         events: order.len(),
         bytes,
@@ -100,14 +101,12 @@ impl<W: Write + Send> Writer<W> {
         Ok(())
     }
 
-    /// Ends the file.
+    /// Ends the file, and gives back what it was written to.
     ///
     /// # Errors
     /// When the output cannot be written.
-    pub fn finish(mut self) -> Result<(W, usize), ColumnarError> {
-        self.file.finish().doing(WRITING)?;
-        let bytes = self.file.bytes_written();
-        Ok((self.file.into_inner().doing(WRITING)?, bytes))
+    pub fn finish(self) -> Result<W, ColumnarError> {
+        self.file.into_inner().doing(WRITING)
     }
 }
 

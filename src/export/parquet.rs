@@ -61,8 +61,7 @@ impl Sink for Parquet {
         // of no events there is a file too, with the columns
         self.spill()?;
         if let Some(writer) = self.writer {
-            let (out, _) = writer.finish()?;
-            out.end()?;
+            writer.finish()?.end()?;
         }
         Ok(())
     }
