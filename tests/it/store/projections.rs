@@ -263,12 +263,11 @@ async fn who_is_overtaken_keeps_nothing_and_goes_on(database: Database) {
     record(&log, jobs(2), 2).await;
     let folded = state(&database, "").await;
     let head = log.committed_head().await.unwrap();
-    database
-        .execute(
-            "UPDATE checkpoints SET position = 0; DELETE FROM device_status; \
-        DELETE FROM collection_counters",
-        )
-        .await;
+    let following = projections::following();
+    let tables = following.iter().flat_map(|fold| fold.tables());
+    let empty = tables.map(|table| format!("DELETE FROM {table}; "));
+    let empty = empty.collect::<String>() + "UPDATE checkpoints SET position = 0";
+    database.execute(&empty).await;
     let runner = || Runner::new(log.handle(), projections::following());
     let (one, other) = (runner(), runner());
     let until_done = async |runner: Runner| loop {
