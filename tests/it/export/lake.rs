@@ -135,7 +135,7 @@ async fn a_lake_that_was_broken_off_has_each_event_once(database: Database) {
         breaking
             .left
             .store(random.random_range(0..14), Ordering::SeqCst);
-        let lake = Lake::new(log.handle(), Arc::clone(&breaking) as Arc<dyn ObjectStore>);
+        let lake = Lake::new(log.handle(), Arc::<Breaking>::clone(&breaking));
         match lake.round().await {
             Ok(done) => reached = done.position,
             Err(ExportError::Lake(_)) => {}
@@ -150,7 +150,7 @@ async fn a_lake_that_was_broken_off_has_each_event_once(database: Database) {
         assert!(whole, "round {round}: not whole up to {reached:?}");
     }
     breaking.left.store(i64::MAX, Ordering::SeqCst);
-    let lake = Lake::new(log.handle(), Arc::clone(&breaking) as Arc<dyn ObjectStore>);
+    let lake = Lake::new(log.handle(), Arc::<Breaking>::clone(&breaking));
     while lake.round().await.unwrap().events > 0 {}
     let (events, _) = contents(&breaking.files).await;
     let found: Vec<Event> = events.into_values().flatten().collect();
@@ -167,7 +167,7 @@ async fn a_lake_of_another_log_is_left_alone(database: Database) {
     let other = r#"{"version":1,"logId":"x","epoch":1,"position":5}"#;
     let state = Path::from("state.json");
     files.put(&state, PutPayload::from(other)).await.unwrap();
-    let lake = Lake::new(log.handle(), Arc::clone(&files) as Arc<dyn ObjectStore>);
+    let lake = Lake::new(log.handle(), Arc::<InMemory>::clone(&files));
     let refused = lake.round().await;
     assert!(
         matches!(refused, Err(ExportError::OtherLog { .. })),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono_tz::Tz;
-use num_traits::AsPrimitive as _;
+use num_traits::AsPrimitive;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
@@ -89,7 +89,7 @@ impl Ranking {
             _ => of
                 .iter()
                 .filter_map(|r| counter(r))
-                .map(|v| v.as_())
+                .map(AsPrimitive::as_)
                 .collect(),
         };
         if values.is_empty() {
@@ -180,9 +180,9 @@ async fn ask(app: &TestApp, recorded: &Recorded, ranking: &Ranking) {
             let key = asked.key(recorded, reading).remove(0);
             let (now, before) = things.entry(key).or_default();
             if is_now {
-                now.push(reading)
+                now.push(reading);
             } else {
-                before.push(reading)
+                before.push(reading);
             }
         }
     }

@@ -90,8 +90,8 @@ impl Group<'_> {
     fn coverage(&self, bucket: &Value, (start, end): (i64, i64), received: usize) {
         let within = (start.max(self.asked.from), end.min(self.asked.to));
         let mut expected = 0.0;
-        for device in 0..DEVICES {
-            let seconds = KINDS[device].2.unwrap_or(30);
+        for (device, kind) in KINDS.iter().enumerate().take(DEVICES) {
+            let seconds = kind.2.unwrap_or(30);
             for (from, until, site) in self.recorded.served(device) {
                 let time = until.min(within.1) - from.max(within.0);
                 if time > 0 && self.is_of(device, site) {
