@@ -2,7 +2,6 @@
 #![expect(
     clippy::disallowed_methods,
     clippy::wildcard_enum_match_arm,
-    clippy::future_not_send,
     clippy::too_many_lines,
     reason = "a test owns its tasks, fails on what it does not expect, and may be one long table"
 )]
