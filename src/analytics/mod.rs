@@ -8,7 +8,7 @@
 //! by something. It is asked for over time ([`ask`]), as a ranking ([`ranking`]) or by the hour of the week
 //! ([`week`]). States last, so that they are not summed up but followed from change to change ([`states`],
 //! [`availability`]). A series may be followed ([`live`]): it is asked anew when something comes, and what has
-//! changed of it is told ([`told`]).
+//! changed of it is told (`told`).
 
 pub mod ask;
 pub mod availability;
