@@ -185,6 +185,8 @@ impl Tables {
         readings: &[(i64, Instant)],
         allowance: &Allowance,
     ) -> Result<Vec<Event>, StoreError> {
+        // by their device it is told which of them belong together
+        let kind = (kind.0, kind.1.with_subject(kind.0.spec()));
         for _ in 0..TRIES {
             let (catalog, generation) = self.held(kind.0);
             let hot = self.together_in_table(kind, (readings, generation), allowance);

@@ -328,7 +328,6 @@ impl Tables {
         let (Some(device), false) = (device, readings.is_empty()) else {
             return Ok(Vec::new());
         };
-        let kind = (kind.0, kind.1.with_subject(spec));
         let columns = rows::columns(spec, Reading::Whole, kind.1);
         let backend = self.db.get_database_backend();
         let readings: Vec<[i64; 2]> = readings.iter().map(|(key, at)| [*key, at.0]).collect();

@@ -223,9 +223,9 @@ impl Verifier<'_> {
             .collect();
         let (device, part) = (spec.device_index(), spec.part_index());
         let columns = part.map_or(Columns::NONE, |part| Columns::NONE.with(part));
+        let kind = (segment.kind, columns.with_subject(spec));
         for readings in readings.chunks(KEYS) {
             let allowance = Allowance::of(usize::MAX);
-            let kind = (segment.kind, columns);
             let hot = self
                 .tables
                 .together_in_table(kind, (readings, None), &allowance);
