@@ -44,7 +44,7 @@ async fn create(db: &impl ConnectionTrait, sql: &str, form: &str) -> Result<(), 
 }
 
 /// On SQLite rows lie in the order of their keys, so that a device's or a site's stand together.
-fn by_key(backend: DbBackend) -> &'static str {
+pub(crate) fn by_key(backend: DbBackend) -> &'static str {
     if backend == DbBackend::Sqlite {
         " STRICT, WITHOUT ROWID"
     } else {
@@ -69,7 +69,7 @@ const ROLLUPS: [(&str, &str, &str); 4] = [
 ];
 
 /// Events that name no device are of device 0, and what happened at no site is at site 0.
-const ROLLUP: &str = "CREATE TABLE {name} (kind {int} NOT NULL, {owner} {int} NOT NULL, \
+pub(crate) const ROLLUP: &str = "CREATE TABLE {name} (kind {int} NOT NULL, {owner} {int} NOT NULL, \
     provenance {int} NOT NULL, bucket_at {int} NOT NULL, {site}currency TEXT NOT NULL, \
     labels TEXT NOT NULL, cells {bytes} NOT NULL, \
     PRIMARY KEY (kind, {owner}, provenance, bucket_at{site_key}, currency, labels))";

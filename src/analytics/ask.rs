@@ -299,7 +299,7 @@ pub(super) async fn zone_of(store: &Store, scope: &Scope) -> Result<Tz, StoreErr
 }
 
 /// The shortest buckets of which there are no more than points; less than a quarter of an hour only of few
-/// devices.
+/// devices, or where minutes are summed up.
 async fn chosen(store: &Store, asked: &Asked, range: (i64, i64)) -> Result<Resolution, StoreError> {
     let length = range.1 - range.0;
     let mut first = SUMMED_UP;
@@ -311,6 +311,9 @@ async fn chosen(store: &Store, asked: &Asked, range: (i64, i64)) -> Result<Resol
         if devices.saturating_mul(length) <= MINUTES_MAX {
             first = 0;
         }
+    }
+    if first > 0 && asked.subject.has_minutes(store, range.0).await? {
+        first = 0;
     }
     let points = i64::try_from(asked.points.max(1)).unwrap_or(i64::MAX);
     let ladder = LADDER.get(first..).unwrap_or_default().iter();

@@ -1,5 +1,7 @@
 //! What was said, made into the groups of a series: ranked, filled, and each beside an earlier time.
 
+use std::sync::Arc;
+
 use super::ask::{Asked, AskedGroup};
 use super::expected::{Alike, Expected};
 use super::question::{GroupKey, Question};
@@ -55,15 +57,16 @@ impl Asked {
                 };
                 let (buckets, whole) = told_of(
                     (question, what),
-                    (&group.rows, self.fill),
+                    (&group.rows, self.fill, group.whole),
                     of(&now_expected),
                 );
                 let before = before.as_ref().map(|(question, groups)| {
                     let rows = groups.get(&place_of);
                     let rows = rows.map_or(&[][..], Vec::as_slice);
+                    let whole = cut(question).whole(what, rows);
                     told_of(
                         (question, what),
-                        (rows, self.beside()),
+                        (rows, self.beside(), whole),
                         of(&earlier_expected),
                     )
                 });
@@ -104,11 +107,10 @@ pub(super) fn cut(question: &Question) -> Cut<'_> {
 /// The buckets of a group, and all of it, with how much was expected of each.
 fn told_of(
     (question, what): (&Question, What),
-    (rows, fill): (&[Option<Row>], Fill),
+    (rows, fill, mut whole): (&[Option<Arc<Row>>], Fill, Bucket),
     expected: Option<Vec<f64>>,
 ) -> Made {
-    let cut = cut(question);
-    let (mut buckets, mut whole) = (cut.buckets(what, rows, fill), cut.whole(what, rows));
+    let mut buckets = cut(question).buckets(what, rows, fill);
     if let Some(expected) = expected {
         for bucket in &mut buckets {
             let expected = expected.get(bucket.index).copied();

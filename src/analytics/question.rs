@@ -1,6 +1,7 @@
 //! What is asked of the rollups: of whom, over which time, in which buckets, and told apart by what.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use crate::projections::rollups::tables::Key;
 use crate::rollups::packed::{Row, Wanted};
@@ -52,6 +53,14 @@ pub struct Scope {
     pub labels: Vec<Option<BTreeSet<Option<String>>>>,
 }
 
+impl Scope {
+    /// Whether no device must be told from another.
+    pub(super) fn is_of_sites(&self, by: &[By]) -> bool {
+        let by_device = |by: &By| matches!(by, By::Device | By::DeviceType);
+        self.devices.is_none() && !by.iter().any(by_device)
+    }
+}
+
 /// What is asked.
 #[derive(Clone, Debug)]
 pub(crate) struct Question {
@@ -74,10 +83,7 @@ pub(crate) struct Question {
 impl Question {
     /// Whether it can be answered from what is summed up of sites as a whole.
     pub(crate) fn is_of_sites(&self) -> bool {
-        let by_device = |by: &By| matches!(by, By::Device | By::DeviceType);
-        self.shape.measured.by_site
-            && self.scope.devices.is_none()
-            && !self.by.iter().any(by_device)
+        self.shape.measured.by_site && self.scope.is_of_sites(&self.by)
     }
 
     /// Whether what counters grew by is asked for.
@@ -164,14 +170,17 @@ fn text(text: Option<String>) -> Part {
     text.map_or(Part::None, Part::Text)
 }
 
+/// What was said in each bucket.
+pub(crate) type Rows = Vec<Option<Arc<Row>>>;
+
 /// What was said in each bucket, of each group.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Groups {
-    pub(crate) rows: BTreeMap<GroupKey, Vec<Option<Row>>>,
+    pub(crate) rows: BTreeMap<GroupKey, Rows>,
 }
 
 /// Groups by whether they are of what is not among others, and their keys.
-pub(crate) type Alike = BTreeMap<(bool, GroupKey), Vec<Option<Row>>>;
+pub(crate) type Alike = BTreeMap<(bool, GroupKey), Rows>;
 
 impl Groups {
     /// The groups of what is no money: those of all currencies together.
@@ -220,10 +229,10 @@ impl GroupKey {
 }
 
 /// Adds rows to others, bucket by bucket.
-pub(crate) fn add_rows(held: &mut [Option<Row>], more: &[Option<Row>]) {
+pub(crate) fn add_rows(held: &mut [Option<Arc<Row>>], more: &[Option<Arc<Row>>]) {
     for (held, more) in held.iter_mut().zip(more) {
         match (held.as_mut(), more) {
-            (Some(held), Some(more)) => held.merge(more),
+            (Some(held), Some(more)) => Arc::make_mut(held).merge(more),
             (None, Some(more)) => *held = Some(more.clone()),
             (_, None) => {}
         }

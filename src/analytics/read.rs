@@ -4,7 +4,8 @@
 //! added to that; one that is cut is looked for on the next level, and in the end event by event. So a range
 //! that begins at seven minutes past costs a few rows more, and one that ends now none at all.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 
 use futures_util::TryStreamExt;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, StreamTrait};
@@ -13,8 +14,10 @@ use super::question::{Groups, Question};
 use super::unfolded::Unfolded;
 use crate::event::Position;
 use crate::projections::rollups::gather::key_of;
+use crate::projections::rollups::minutes;
 use crate::projections::rollups::tables::{
-    DEVICE_HOURS, DEVICE_QUARTERS, Key, Level, SITE_HOURS, SITE_QUARTERS, all, row,
+    DEVICE_DAYS, DEVICE_HOURS, DEVICE_QUARTERS, Key, Level, SITE_DAYS, SITE_HOURS, SITE_MINUTES,
+    SITE_QUARTERS, all, row,
 };
 use crate::rollups::packed::{self, Row};
 use crate::rollups::shape::Reading;
@@ -23,6 +26,9 @@ use crate::store::{Allowance, Doing, List, Sql, Store, StoreError};
 
 const HOUR: i64 = 3_600 * 1_000_000;
 pub(super) const QUARTER: i64 = HOUR / 4;
+/// From the coarsest on.
+const OF_DEVICES: [Level; 3] = [DEVICE_DAYS, DEVICE_HOURS, DEVICE_QUARTERS];
+const OF_SITES: [Level; 3] = [SITE_DAYS, SITE_HOURS, SITE_QUARTERS];
 /// Events at most that are summed up while somebody waits, since they are not yet.
 pub(super) const TAIL_MAX: i64 = 50_000;
 /// Events at most that are read for buckets that are finer than what is summed up.
@@ -82,10 +88,14 @@ pub(crate) async fn read(
         groups: Groups::default(),
         buckets: 0,
         provenances: BTreeSet::new(),
+        levels: &[],
         raw: BTreeMap::new(),
+        least: QUARTER,
         room: Room::default(),
     };
     reader.owners = reader.owners().await?;
+    reader.levels = reader.levels().await?;
+    reader.least = reader.levels.last().map_or(QUARTER, |level| level.width);
     let tail = reader.tail(checkpoint, head).await?;
     reader.choose(&tail).await?;
     reader.answer(&tail).await?;
@@ -123,8 +133,12 @@ pub(super) struct Reader<'a> {
     buckets: usize,
     /// Those that are read.
     pub(super) provenances: BTreeSet<i64>,
-    /// Quarters of an hour that are read event by event, each with the owners.
+    /// Those that are read, from the coarsest on; none if single events are.
+    levels: &'static [Level],
+    /// Buckets of the finest of them that are read event by event, each with the owners.
     pub(super) raw: BTreeMap<i64, BTreeSet<i64>>,
+    /// The length of those.
+    least: i64,
     room: Room,
 }
 
@@ -164,7 +178,7 @@ impl Reader<'_> {
             return Ok(());
         }
         let (from, to) = self.question.range;
-        let level = self.coarsest().unwrap_or(self.quarters());
+        let level = self.first_level();
         for provenance in 0..=2 {
             let mut waiting = tail.readings.iter();
             let waits = waiting.any(|reading| {
@@ -172,7 +186,8 @@ impl Reader<'_> {
                     && self.question.bucket_of(reading.at).is_some()
                     && self.has(&key_of(&self.question.shape, reading, &tail.places))
             });
-            let mut sql = self.select(level, (provenance, provenance), (from, to));
+            let of = (level, &*self.owners);
+            let mut sql = self.select(of, (provenance, provenance), (from, to));
             sql.push(" LIMIT 1");
             if waits || !all(self.tx, sql).await?.is_empty() {
                 self.provenances.insert(provenance);
@@ -186,8 +201,8 @@ impl Reader<'_> {
         self.question.has(key, false)
     }
 
-    /// The level to begin with; none if single events are to be read.
-    fn coarsest(&self) -> Option<Level> {
+    /// The levels that are read.
+    async fn levels(&self) -> Result<&'static [Level], StoreError> {
         let ends = &self.question.ends;
         let inner = ends
             .get(1..ends.len().saturating_sub(1))
@@ -200,30 +215,47 @@ impl Reader<'_> {
         let aligned = |width: i64| inner.iter().all(|at| at % width == 0);
         // of longer buckets few rows are cut
         let fits = |width: i64| least >= width && aligned(width) || least >= 6 * width;
-        match (fits(HOUR), fits(QUARTER), self.of_sites) {
-            (true, _, true) => Some(SITE_HOURS),
-            (true, _, false) => Some(DEVICE_HOURS),
-            (_, true, true) => Some(SITE_QUARTERS),
-            (_, true, false) => Some(DEVICE_QUARTERS),
-            (false, false, _) => None,
+        let all: &'static [Level] = if self.of_sites {
+            &OF_SITES
+        } else {
+            &OF_DEVICES
+        };
+        let first = all.iter().position(|level| fits(level.width));
+        if let Some(first) = first {
+            return Ok(all.get(first..).unwrap_or_default());
         }
+        let by_minutes = self.of_sites && !self.question.wants_growth() && fits(SITE_MINUTES.width);
+        if by_minutes {
+            let since = minutes::since(self.tx).await?;
+            if since.is_some_and(|since| since <= self.question.range.0) {
+                return Ok(&[SITE_MINUTES]);
+            }
+        }
+        Ok(&[])
     }
 
-    const fn quarters(&self) -> Level {
-        if self.of_sites {
+    /// The level on which it is found out whether there is anything.
+    fn first_level(&self) -> Level {
+        let quarters = if self.of_sites {
             SITE_QUARTERS
         } else {
             DEVICE_QUARTERS
-        }
+        };
+        self.levels.first().copied().unwrap_or(quarters)
     }
 
     /// The rows of a level that may be asked for.
-    fn select(&self, level: Level, provenances: (i64, i64), (from, to): (i64, i64)) -> Sql {
+    fn select(
+        &self,
+        (level, owners): (Level, &[i64]),
+        provenances: (i64, i64),
+        (from, to): (i64, i64),
+    ) -> Sql {
         let mut sql = Sql::new(level.select());
         sql.push(" WHERE r.kind = ")
             .bind(self.question.shape.kind.code());
         sql.push(" AND ");
-        sql.among(level.owner_column(), List::Int(self.owners.clone()));
+        sql.among(level.owner_column(), List::Int(owners.to_vec()));
         let (least, greatest) = provenances;
         if least == greatest {
             sql.push(" AND r.provenance = ").bind(least);
@@ -240,48 +272,87 @@ impl Reader<'_> {
     }
 
     async fn answer(&mut self, tail: &Unfolded) -> Result<(), ReadError> {
-        let Some(level) = self.coarsest() else {
+        let [first, finer @ ..] = self.levels else {
             return self.events(self.question.range, None).await;
         };
         self.mark(tail);
-        let cut = self.rows(level).await?;
-        if level.width > QUARTER {
-            self.quarters_of(cut).await?;
-        } else {
-            self.cut(cut);
+        let mut cut = HashSet::new();
+        self.rows(*first, (self.question.range, None), &mut cut)
+            .await?;
+        let mut above = *first;
+        for level in finer {
+            cut = self.below(above, *level, cut).await?;
+            above = *level;
+        }
+        for key in cut {
+            let owner = self.owner_of(&key);
+            self.raw.entry(key.bucket).or_default().insert(owner);
         }
         self.unfolded(tail)?;
-        for (quarter, owners) in std::mem::take(&mut self.raw) {
+        for (begin, owners) in std::mem::take(&mut self.raw) {
             let (from, to) = self.question.range;
-            let within = (quarter.max(from), (quarter + QUARTER).min(to));
+            let within = (begin.max(from), (begin + self.least).min(to));
             self.events(within, Some(owners)).await?;
         }
         Ok(())
     }
 
-    pub(super) fn is_raw(&self, quarter: i64, owner: i64) -> bool {
-        let owners = self.raw.get(&quarter);
+    /// Adds the rows of the level below in place of those that are cut; answers those of them that are cut
+    /// again.
+    async fn below(
+        &mut self,
+        above: Level,
+        level: Level,
+        cut: HashSet<Key>,
+    ) -> Result<HashSet<Key>, ReadError> {
+        let mut still = HashSet::new();
+        let buckets: BTreeSet<i64> = cut.iter().map(|key| key.bucket).collect();
+        let (from, to) = self.question.range;
+        for (begin, end) in joined(buckets, above.width) {
+            let within = (begin.max(from), end.min(to));
+            self.rows(level, (within, Some((above, &cut))), &mut still)
+                .await?;
+        }
+        Ok(still)
+    }
+
+    /// The beginning of the bucket of an instant, of those that may be read event by event.
+    pub(super) const fn least(&self, at: i64) -> i64 {
+        at - at.rem_euclid(self.least)
+    }
+
+    pub(super) fn is_raw(&self, begin: i64, owner: i64) -> bool {
+        let owners = self.raw.get(&begin);
         owners.is_some_and(|owners| owners.contains(&owner))
     }
 
-    /// Adds the rows of a level; answers those that are cut.
-    async fn rows(&mut self, level: Level) -> Result<Vec<Key>, ReadError> {
+    /// Adds the rows of a level within some time, if it is said of only some rows of the level above of
+    /// those below these alone, and tells those that are cut.
+    async fn rows(
+        &mut self,
+        level: Level,
+        (within, of): ((i64, i64), Option<(Level, &HashSet<Key>)>),
+        cut: &mut HashSet<Key>,
+    ) -> Result<(), ReadError> {
         let provenances = (
             self.provenances.first().copied().unwrap_or(0),
             self.provenances.last().copied().unwrap_or(0),
         );
-        let sql = self.select(level, provenances, self.question.range);
+        let owners = of.map(|(_, keys)| keys.iter().map(|key| self.owner_of(key)));
+        let owners: Option<BTreeSet<i64>> = owners.map(Iterator::collect);
+        let owners = owners.map_or_else(|| self.owners.clone(), Vec::from_iter);
+        let sql = self.select((level, &owners), provenances, within);
         let statement = sql.statement(ConnectionTrait::get_database_backend(self.tx));
         let rows = self.tx.stream_raw(statement).await.doing(READ)?;
         let mut rows = std::pin::pin!(rows);
-        let mut cut = Vec::new();
         while let Some(found) = rows.try_next().await.doing(READ)? {
             let (key, packed) = row(&found)?;
-            if !self.add_packed(level, &key, &packed)? {
-                cut.push(key);
+            let is_asked = of.is_none_or(|(above, keys)| keys.contains(&above.above(&key)));
+            if is_asked && !self.add_packed(level, &key, &packed)? {
+                cut.insert(key);
             }
         }
-        Ok(cut)
+        Ok(())
     }
 
     /// Adds a row, unless it is cut.
@@ -290,8 +361,8 @@ impl Reader<'_> {
             return Ok(true);
         }
         let owner = self.owner_of(key);
-        let quarters = (key.bucket..key.bucket + level.width).step_by(900_000_000);
-        if !self.raw.is_empty() && quarters.into_iter().any(|at| self.is_raw(at, owner)) {
+        let mut within = self.raw.range(key.bucket..key.bucket + level.width);
+        if within.any(|(_, owners)| owners.contains(&owner)) {
             return Ok(false);
         }
         let whole = (key.bucket, key.bucket + level.width - 1);
@@ -342,41 +413,9 @@ impl Reader<'_> {
             };
             self.allowance.take(cells * (CELL_BYTES + sketch))?;
         }
-        Ok(held.get_or_insert_with(|| Row::new(cells)))
-    }
-
-    /// Adds the quarters of hours that are cut.
-    async fn quarters_of(&mut self, hours: Vec<Key>) -> Result<(), ReadError> {
-        if hours.is_empty() {
-            return Ok(());
-        }
-        let level = self.quarters();
-        let keys: BTreeSet<Key> = hours
-            .iter()
-            .flat_map(|key| {
-                (0..4).map(|ordinal| Key {
-                    owner: key.owner,
-                    bucket: key.bucket + ordinal * QUARTER,
-                    ..key.clone()
-                })
-            })
-            .collect();
-        let kind = self.question.shape.kind.code();
-        let mut cut = Vec::new();
-        for (key, packed) in level.load(self.tx, kind, keys.iter()).await? {
-            if !self.add_packed(level, &key, &packed)? {
-                cut.push(key);
-            }
-        }
-        self.cut(cut);
-        Ok(())
-    }
-
-    fn cut(&mut self, quarters: Vec<Key>) {
-        for key in quarters {
-            let owner = self.owner_of(&key);
-            self.raw.entry(key.bucket).or_default().insert(owner);
-        }
+        Ok(Arc::make_mut(
+            held.get_or_insert_with(|| Arc::new(Row::new(cells))),
+        ))
     }
 
     pub(super) fn add_reading(
@@ -404,6 +443,18 @@ impl Reader<'_> {
         }
         Ok(())
     }
+}
+
+/// Buckets of a length, those that follow each other as one.
+fn joined(buckets: BTreeSet<i64>, width: i64) -> Vec<(i64, i64)> {
+    let mut joined: Vec<(i64, i64)> = Vec::new();
+    for begin in buckets {
+        match joined.last_mut().filter(|(_, end)| *end == begin) {
+            Some((_, end)) => *end = begin + width,
+            None => joined.push((begin, begin + width)),
+        }
+    }
+    joined
 }
 
 /// The keys that a statement answers.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use num_traits::{AsPrimitive, ToPrimitive};
 use sha2::{Digest as _, Sha256};
 
-use super::question::{GroupKey, Groups, add_rows};
+use super::question::{GroupKey, Groups, Rows, add_rows};
 use crate::kinds::Form;
 use crate::rollups::cell::Cell;
 use crate::rollups::packed::Row;
@@ -125,6 +125,10 @@ impl Bucket {
     ) -> Self {
         let content =
             said(what, row).map_or(Content::Null, |row| Content::Row(Arc::new(row.clone())));
+        Self::of_content((start, end), (what, content), micros)
+    }
+
+    fn of_content((start, end): (i64, i64), (what, content): (What, Content), micros: i64) -> Self {
         let micros: f64 = micros.max(1).as_();
         Self {
             index: 0,
@@ -286,11 +290,9 @@ pub(crate) struct Cut<'a> {
 
 impl Cut<'_> {
     /// The buckets of a group, filled.
-    pub(crate) fn buckets(&self, what: What, rows: &[Option<Row>], fill: Fill) -> Vec<Bucket> {
-        let rows: Vec<Option<Arc<Row>>> = rows
-            .iter()
-            .map(|row| said(what, row.as_ref()).map(|row| Arc::new(row.clone())))
-            .collect();
+    pub(crate) fn buckets(&self, what: What, rows: &[Option<Arc<Row>>], fill: Fill) -> Vec<Bucket> {
+        let told = |row: &Option<Arc<Row>>| row.clone().filter(|row| what.is_said(row));
+        let rows: Rows = rows.iter().map(told).collect();
         let (mut before, mut buckets) = (None::<usize>, Vec::with_capacity(rows.len()));
         // the next of each that was said
         let mut after: Vec<Option<usize>> = vec![None; rows.len()];
@@ -373,10 +375,11 @@ impl Cut<'_> {
     }
 
     /// All of a group as one bucket.
-    pub(crate) fn whole(&self, what: What, rows: &[Option<Row>]) -> Bucket {
-        let whole = merged(rows.iter().flatten());
-        let micros = self.range.1 - self.range.0;
-        Bucket::of_row(self.range, what, (whole.as_ref(), micros))
+    pub(crate) fn whole(&self, what: What, rows: &[Option<Arc<Row>>]) -> Bucket {
+        let whole = merged(rows.iter().flatten().map(|row| &**row));
+        let whole = whole.filter(|whole| what.is_said(whole));
+        let content = whole.map_or(Content::Null, |whole| Content::Row(Arc::new(whole)));
+        Bucket::of_content(self.range, (what, content), self.range.1 - self.range.0)
     }
 }
 
@@ -407,7 +410,9 @@ pub(crate) struct Group {
     pub(crate) key: GroupKey,
     /// Whether it is of all that are not among the first.
     pub(crate) is_other: bool,
-    pub(crate) rows: Vec<Option<Row>>,
+    pub(crate) rows: Rows,
+    /// All of it as one.
+    pub(crate) whole: Bucket,
 }
 
 /// The groups in order of what they come to, the greatest first; of all beyond a number one that is of the
@@ -421,15 +426,16 @@ pub(crate) fn ranked(
     let mut ranked: Vec<(Option<f64>, Group)> = groups
         .rows
         .into_iter()
-        .filter(|(_, rows)| rows.iter().any(|row| said(what, row.as_ref()).is_some()))
+        .filter(|(_, rows)| rows.iter().flatten().any(|row| what.is_said(row)))
         .map(|(key, rows)| {
-            let rank = cut.whole(what, &rows).value(by);
+            let whole = cut.whole(what, &rows);
             let group = Group {
                 key,
                 is_other: false,
                 rows,
+                whole,
             };
-            (rank, group)
+            (group.whole.value(by), group)
         })
         .collect();
     ranked
@@ -447,11 +453,14 @@ pub(crate) fn ranked(
         let other = Group {
             key: key.clone(),
             is_other: true,
-            rows: group.rows,
+            ..group
         };
         joined.insert(key, other);
     }
-    groups.extend(joined.into_values());
+    for mut group in joined.into_values() {
+        group.whole = cut.whole(what, &group.rows);
+        groups.push(group);
+    }
     groups
 }
 

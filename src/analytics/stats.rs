@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::ask::AskError;
 use super::question::Part;
@@ -57,8 +58,10 @@ pub(crate) async fn tallies(
         .await?;
     let read = read(store, &question, allowance).await?;
     let groups = read.groups.rows.into_iter();
-    let groups =
-        groups.filter_map(|(key, rows)| Some((key.parts, rows.into_iter().flatten().next()?)));
+    let groups = groups.filter_map(|(key, rows)| {
+        let row = rows.into_iter().flatten().next()?;
+        Some((key.parts, Arc::unwrap_or_clone(row)))
+    });
     let measure = subject.measures.first().copied().flatten();
     Ok(Tallies {
         position: read.position,

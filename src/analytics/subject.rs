@@ -8,6 +8,7 @@ use super::ask::{ALL_BUCKETS_MAX, AskError};
 use super::question::{By, Groups, Question, Scope};
 use super::series::{Aggregate, What, makes_sense};
 use crate::kinds::{Form, Kind, Measure};
+use crate::projections::rollups::minutes;
 use crate::rollups::packed::Wanted;
 use crate::rollups::shape::Shape;
 use crate::store::{Doing, Sql, Store, StoreError};
@@ -108,6 +109,23 @@ impl Subject {
             measures: measures.fold(0, |bits, measure| bits | 1 << measure),
             sketches: self.percentiles && is_gauge,
         }
+    }
+
+    /// Whether all of it is summed up by minutes since an instant.
+    pub(super) async fn has_minutes(&self, store: &Store, from: i64) -> Result<bool, StoreError> {
+        let is_counter = |measure: &usize| {
+            let of = self.spec_of(*measure);
+            of.is_some_and(|measure| measure.form == Form::Counter)
+        };
+        let measured = self.kind.spec().measured.as_ref();
+        if !measured.is_some_and(|measured| measured.by_site)
+            || !self.scope.is_of_sites(&self.by)
+            || self.measures.iter().flatten().any(is_counter)
+        {
+            return Ok(false);
+        }
+        let since = minutes::since(store.readers()).await?;
+        Ok(since.is_some_and(|since| since <= from))
     }
 
     fn has_money(&self) -> bool {

@@ -72,7 +72,7 @@ impl Reader<'_> {
                 continue;
             };
             let is_asked = self.provenances.contains(&reading.provenance) && self.has(&key);
-            if is_asked && !self.is_raw(key.bucket, self.owner_of(&key)) {
+            if is_asked && !self.is_raw(self.least(reading.at), self.owner_of(&key)) {
                 self.add_reading(&key, bucket, reading)?;
             }
         }

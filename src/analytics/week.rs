@@ -4,6 +4,7 @@
 //! as two, and a day on which it is put forward lacks one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, Datelike, Offset, Timelike};
 use chrono_tz::Tz;
@@ -93,7 +94,7 @@ pub(crate) async fn weeks(
     let what = question.what(measure);
     let times = times(&hours, range.1);
     let mut maps: BTreeMap<String, HeatMap> = BTreeMap::new();
-    let map = |rows: &[Option<Row>]| heat_map((what, range), &hours, (rows, &times));
+    let map = |rows: &[Option<Arc<Row>>]| heat_map((what, range), &hours, (rows, &times));
     for (key, rows) in &read.groups.rows {
         if rows.iter().flatten().any(|row| what.is_said(row)) {
             maps.insert(key.currency.clone(), map(rows));
@@ -118,13 +119,13 @@ type Hour = (i64, usize);
 fn heat_map(
     (what, range): (What, (i64, i64)),
     hours: &[Hour],
-    (rows, times): (&[Option<Row>], &[i64]),
+    (rows, times): (&[Option<Arc<Row>>], &[i64]),
 ) -> HeatMap {
     let mut cells: Vec<Option<Row>> = vec![None; CELLS];
     for ((_, cell), row) in hours.iter().zip(rows) {
         match (cells.get_mut(*cell), row) {
             (Some(Some(held)), Some(row)) => held.merge(row),
-            (Some(held), Some(row)) => *held = Some(row.clone()),
+            (Some(held), Some(row)) => *held = Some(Row::clone(row)),
             _ => {}
         }
     }

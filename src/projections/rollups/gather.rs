@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
 use super::places::Places;
-use super::tables::{DEVICE_HOURS, DEVICE_QUARTERS, Key, Level, SITE_HOURS, SITE_QUARTERS, all};
+use super::tables::{
+    DEVICE_DAYS, DEVICE_HOURS, DEVICE_QUARTERS, Key, Level, SITE_DAYS, SITE_HOURS, SITE_MINUTES,
+    SITE_QUARTERS, all,
+};
 use crate::kinds::Kind;
 use crate::rollups::packed::{Row, Wanted};
 use crate::rollups::shape::{Reading, Shape};
@@ -62,6 +65,24 @@ impl Sums {
         }
     }
 
+    /// The rows of some readings of sites, minute by minute, of those that happened since an instant. What
+    /// counters grew by is not told of minutes.
+    pub(super) fn minutes(
+        shape: &Shape,
+        readings: &[Reading],
+        (places, since): (&Places, i64),
+    ) -> Self {
+        let mut sums = Self::default();
+        for reading in readings.iter().filter(|reading| reading.at >= since) {
+            let mut key = SITE_MINUTES.above(&key_of(shape, reading, places));
+            key.bucket = SITE_MINUTES.bucket(reading.at);
+            let row = sums.rows.entry(key);
+            let row = row.or_insert_with(|| Row::new(shape.forms.len()));
+            row.add(&shape.forms, reading, Wanted::ALL);
+        }
+        sums
+    }
+
     /// The same for the rows of another level, which are sums of these.
     fn above(&self, level: Level) -> Self {
         let mut above = Self::default();
@@ -90,14 +111,18 @@ impl Sums {
         shape: &Shape,
     ) -> Result<(), StoreError> {
         let hours = self.above(DEVICE_HOURS);
+        let days = hours.above(DEVICE_DAYS);
         if shape.measured.by_site {
-            let quarters = self.above(SITE_QUARTERS);
-            hours
-                .above(SITE_HOURS)
-                .add_to(tx, shape, SITE_HOURS)
-                .await?;
-            quarters.add_to(tx, shape, SITE_QUARTERS).await?;
+            let of_sites = [
+                (self.above(SITE_QUARTERS), SITE_QUARTERS),
+                (hours.above(SITE_HOURS), SITE_HOURS),
+                (days.above(SITE_DAYS), SITE_DAYS),
+            ];
+            for (sums, level) in of_sites {
+                sums.add_to(tx, shape, level).await?;
+            }
         }
+        days.add_to(tx, shape, DEVICE_DAYS).await?;
         hours.add_to(tx, shape, DEVICE_HOURS).await?;
         self.add_to(tx, shape, DEVICE_QUARTERS).await
     }

@@ -1,5 +1,5 @@
-//! Sums the log up by time: a row for each device and each quarter of an hour and hour in which it was
-//! said anything of, and of measurements one for each site as well.
+//! Sums the log up by time: a row for each device and each quarter of an hour, hour and day in which it was
+//! said anything of, and of measurements one for each site as well, of the last days by minutes too.
 //!
 //! By `occurred_at`, so that a late event lands in its own bucket; by the site at which its device stood then,
 //! so that a device that moves counts where it was; by currency, so that no sum crosses two. What has come up
@@ -7,6 +7,7 @@
 
 pub(crate) mod counters;
 pub(crate) mod gather;
+pub(crate) mod minutes;
 pub(crate) mod places;
 mod refold;
 pub(crate) mod tables;
@@ -21,6 +22,7 @@ use sea_orm::DatabaseTransaction;
 use self::counters::{Latest, grown};
 use self::gather::{Sums, devices, shapes};
 use self::places::{Places, renew};
+use self::tables::SITE_MINUTES;
 use crate::event::Event;
 use crate::kinds::Kind;
 use crate::rollups::shape::{Reading, Shape};
@@ -62,8 +64,12 @@ impl Fold for Rollups {
         &[
             "device_rollups_15m",
             "device_rollups_1h",
+            "device_rollups_1d",
+            "site_rollups_1m",
             "site_rollups_15m",
             "site_rollups_1h",
+            "site_rollups_1d",
+            "rollup_minutes",
             "rollup_places",
             "rollup_counters",
         ]
@@ -86,6 +92,7 @@ impl Fold for Rollups {
             let (before, upto) = (first.position.0 - 1, last.position.0);
             let moved = renew(tx, registered(events), upto).await?;
             let archive = self.archive();
+            let minutes = minutes::forget(tx, last).await?;
             for mut shape in shapes() {
                 shape.archive.clone_from(&archive);
                 if !moved.is_empty() {
@@ -93,7 +100,7 @@ impl Fold for Rollups {
                 }
                 let of_kind = events.iter().filter(|e| e.fact.kind == shape.kind);
                 let readings: Vec<Reading> = of_kind.map(|e| shape.reading(e)).collect();
-                fold(tx, &shape, (&readings, upto)).await?;
+                fold(tx, &shape, (&readings, upto), minutes).await?;
             }
             Ok(())
         })
@@ -121,6 +128,7 @@ async fn fold(
     tx: &DatabaseTransaction,
     shape: &Shape,
     (readings, upto): (&[Reading], i64),
+    minutes: i64,
 ) -> Result<(), StoreError> {
     if readings.is_empty() {
         return Ok(());
@@ -130,5 +138,9 @@ async fn fold(
     let mut sums = Sums::of(shape, readings, &places);
     sums.growth = grown(tx, shape, readings, (&places, &mut latest, upto)).await?;
     latest.put(tx).await?;
+    if shape.measured.by_site {
+        let minutes = Sums::minutes(shape, readings, (&places, minutes));
+        minutes.add_to(tx, shape, SITE_MINUTES).await?;
+    }
     sums.add(tx, shape).await
 }

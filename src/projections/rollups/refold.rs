@@ -10,8 +10,12 @@ use sea_orm::DatabaseTransaction;
 
 use super::counters::{Latest, grown};
 use super::gather::{Sums, merge_packed, recorded};
+use super::minutes;
 use super::places::{Moved, Places};
-use super::tables::{DEVICE_HOURS, DEVICE_QUARTERS, Key, Level, SITE_HOURS, SITE_QUARTERS, all};
+use super::tables::{
+    DEVICE_DAYS, DEVICE_HOURS, DEVICE_QUARTERS, Key, Level, SITE_DAYS, SITE_HOURS, SITE_QUARTERS,
+    all,
+};
 use crate::rollups::packed::Row;
 use crate::rollups::shape::Shape;
 use crate::rollups::sketch::Room;
@@ -52,6 +56,8 @@ pub(super) async fn moved(
         for (site, days) in sites {
             for day in days {
                 site_day(tx, shape, (site, day)).await?;
+                let of_day = ((day, day + DAY), upto);
+                minutes::again(tx, shape, site, of_day).await?;
             }
         }
     }
@@ -120,7 +126,9 @@ async fn raise(
 ) -> Result<(), StoreError> {
     let time = (day - MARGIN, day + MARGIN);
     let rows = DEVICE_QUARTERS.within(tx, whose, time).await?;
-    replace(tx, shape, DEVICE_HOURS, (whose, time), rows).await
+    replace(tx, shape, DEVICE_HOURS, (whose, time), rows).await?;
+    let rows = DEVICE_HOURS.within(tx, whose, time).await?;
+    replace(tx, shape, DEVICE_DAYS, (whose, time), rows).await
 }
 
 /// Makes the rows of a site on a day, and on those around it, again from those of its devices.
@@ -142,7 +150,9 @@ async fn site_day(
     let whose = (kind, site);
     replace(tx, shape, SITE_QUARTERS, (whose, time), rows).await?;
     let rows = SITE_QUARTERS.within(tx, whose, time).await?;
-    replace(tx, shape, SITE_HOURS, (whose, time), rows).await
+    replace(tx, shape, SITE_HOURS, (whose, time), rows).await?;
+    let rows = SITE_HOURS.within(tx, whose, time).await?;
+    replace(tx, shape, SITE_DAYS, (whose, time), rows).await
 }
 
 /// Puts the sums of rows in the place of those that a level has for some time.

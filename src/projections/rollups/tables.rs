@@ -32,8 +32,11 @@ const fn level(table: &'static str, seconds: i64, of_sites: bool) -> Level {
 
 pub(crate) const DEVICE_QUARTERS: Level = level("device_rollups_15m", 900, false);
 pub(crate) const DEVICE_HOURS: Level = level("device_rollups_1h", 3_600, false);
+pub(crate) const DEVICE_DAYS: Level = level("device_rollups_1d", 86_400, false);
+pub(crate) const SITE_MINUTES: Level = level("site_rollups_1m", 60, true);
 pub(crate) const SITE_QUARTERS: Level = level("site_rollups_15m", 900, true);
 pub(crate) const SITE_HOURS: Level = level("site_rollups_1h", 3_600, true);
+pub(crate) const SITE_DAYS: Level = level("site_rollups_1d", 86_400, true);
 
 /// What a row is of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -29,7 +29,19 @@ pub(super) struct Asked {
     pub(super) fill: &'static str,
     pub(super) week_start: Weekday,
     pub(super) compare_with: Option<&'static str>,
+    pub(super) measures: &'static [&'static str],
 }
+
+/// With counters, and without.
+pub(super) const MEASURES: [&[&str]; 2] = [
+    &[
+        "CPU_PERCENT",
+        "TRANSACTION_COUNT",
+        "TRANSACTION_VOLUME",
+        "READINGS",
+    ],
+    &["CPU_PERCENT", "READINGS"],
+];
 
 const UNITS: [&str; 8] = [
     "MINUTE", "HOUR", "HOUR", "DAY", "DAY", "WEEK", "MONTH", "YEAR",
@@ -62,6 +74,7 @@ impl Asked {
             fill: "NONE",
             week_start: Weekday::Mon,
             compare_with: None,
+            measures: MEASURES[0],
         }
     }
 
@@ -73,7 +86,7 @@ impl Asked {
         let to = from + (random.random_range(1..DAYS * 86_400) * MICROS / grid).max(1) * grid;
         let unit = UNITS.choose(random).unwrap();
         let every = match *unit {
-            "MINUTE" => *[5, 7, 15, 30].choose(random).unwrap(),
+            "MINUTE" => *[2, 5, 7, 15, 30].choose(random).unwrap(),
             "HOUR" => *[1, 1, 5, 6].choose(random).unwrap(),
             "DAY" => *[1, 1, 2].choose(random).unwrap(),
             _ => 1,
@@ -123,6 +136,7 @@ impl Asked {
                 .choose(random)
                 .unwrap(),
             compare_with: *EARLIER.choose(random).unwrap(),
+            measures: MEASURES.choose(random).unwrap(),
         }
     }
 
@@ -153,6 +167,7 @@ impl Asked {
                 "provenance": self.provenance.map(|one| vec![one]),
             },
             "compareWith": self.compare_with,
+            "measures": self.measures,
             "by": self.by,
             "fill": self.fill,
         })

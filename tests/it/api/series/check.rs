@@ -37,6 +37,8 @@ pub(super) struct Group<'a> {
     pub(super) told: &'a Value,
     pub(super) readings: &'a [&'a Reading],
     pub(super) zone: Tz,
+    /// What is to come is not expected yet.
+    pub(super) now: i64,
 }
 
 impl Group<'_> {
@@ -88,7 +90,8 @@ impl Group<'_> {
 
     /// Checks how much was expected of some time, and how much of that has come.
     fn coverage(&self, bucket: &Value, (start, end): (i64, i64), received: usize) {
-        let within = (start.max(self.asked.from), end.min(self.asked.to));
+        let until = self.asked.to.min(self.now);
+        let within = (start.max(self.asked.from), end.min(until));
         let mut expected = 0.0;
         for (device, kind) in KINDS.iter().enumerate().take(DEVICES) {
             let seconds = kind.2.unwrap_or(30);

@@ -1,0 +1,80 @@
+//! Minutes of sites, which are kept of the last days only.
+
+use std::collections::BTreeSet;
+
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
+
+use super::gather::{Sums, recorded};
+use super::places::Places;
+use super::tables::{SITE_MINUTES, all, run};
+use crate::event::Event;
+use crate::rollups::shape::Shape;
+use crate::store::{Doing, Sql, StoreError};
+
+const HOUR: i64 = 3_600_000_000;
+/// For how long minutes are kept.
+const KEPT: i64 = 7 * 24 * HOUR;
+const READ: &str = "read since when minutes are kept";
+
+/// Since when every minute is there; `None` before anything was folded.
+pub(crate) async fn since(db: &impl ConnectionTrait) -> Result<Option<i64>, StoreError> {
+    let rows = all(
+        db,
+        Sql::new("SELECT from_at FROM rollup_minutes WHERE id = 1"),
+    )
+    .await?;
+    let from = rows.first().map(|row| row.try_get_by_index(0));
+    from.transpose().doing(READ)
+}
+
+/// Forgets what is too old once an event is folded; answers since when minutes are kept from then on. That
+/// follows from when the event was recorded alone, however the log is cut into batches.
+pub(super) async fn forget(tx: &DatabaseTransaction, event: &Event) -> Result<i64, StoreError> {
+    let recorded = event.recorded_at.0;
+    let from = recorded - recorded.rem_euclid(HOUR) - KEPT;
+    let held = since(tx).await?;
+    if let Some(held) = held.filter(|held| *held >= from) {
+        return Ok(held);
+    }
+    let mut sql = Sql::new("INSERT INTO rollup_minutes (id, from_at) VALUES (1, ");
+    sql.bind(from);
+    sql.push(") ON CONFLICT (id) DO UPDATE SET from_at = excluded.from_at");
+    run(tx, sql).await?;
+    let mut sql = Sql::new(format!(
+        "DELETE FROM {} WHERE bucket_at < ",
+        SITE_MINUTES.table
+    ));
+    sql.bind(from);
+    run(tx, sql).await?;
+    Ok(from)
+}
+
+/// Makes the minutes of a site within some time again, from the log up to a position.
+pub(super) async fn again(
+    tx: &DatabaseTransaction,
+    shape: &Shape,
+    site: i64,
+    ((from, until), upto): ((i64, i64), i64),
+) -> Result<(), StoreError> {
+    let kept = since(tx).await?.unwrap_or(i64::MAX);
+    let mut sql = Sql::new("SELECT DISTINCT device_key FROM rollup_places WHERE site_key = ");
+    sql.bind(site);
+    let rows = all(tx, sql).await?;
+    let devices = rows.iter().map(|row| row.try_get_by_index(0));
+    let devices: BTreeSet<i64> = devices.collect::<Result<_, _>>().doing(READ)?;
+    let keys: Vec<i64> = devices.iter().copied().collect();
+    let places = Places::of(tx, devices).await?;
+    let mut hour = from.max(kept);
+    while hour < until {
+        let time = (hour, until.min(hour + HOUR));
+        let whose = (shape.kind.code(), site);
+        SITE_MINUTES.delete(tx, whose, time).await?;
+        let readings = recorded(tx, shape, Some(&keys), (time, upto), usize::MAX).await?;
+        let readings = readings.unwrap_or_default();
+        let mut sums = Sums::minutes(shape, &readings, (&places, kept));
+        sums.rows.retain(|key, _| key.site == site);
+        sums.add_to(tx, shape, SITE_MINUTES).await?;
+        hour += HOUR;
+    }
+    Ok(())
+}
