@@ -16,6 +16,7 @@ pub mod buckets;
 mod expected;
 mod grouped;
 pub mod live;
+mod provenance;
 pub mod question;
 pub mod ranking;
 pub(crate) mod read;

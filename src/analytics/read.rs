@@ -13,7 +13,6 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, StreamTrait};
 use super::question::{Groups, Question};
 use super::unfolded::Unfolded;
 use crate::event::Position;
-use crate::projections::rollups::gather::key_of;
 use crate::projections::rollups::minutes;
 use crate::projections::rollups::tables::{
     DEVICE_DAYS, DEVICE_HOURS, DEVICE_QUARTERS, Key, Level, SITE_DAYS, SITE_HOURS, SITE_MINUTES,
@@ -171,32 +170,6 @@ impl Reader<'_> {
         Ok(keys)
     }
 
-    /// Chooses what is read: the most real that there is, if nothing else was asked for.
-    async fn choose(&mut self, tail: &Unfolded) -> Result<(), StoreError> {
-        if let Some(provenances) = &self.question.scope.provenances {
-            self.provenances.clone_from(provenances);
-            return Ok(());
-        }
-        let (from, to) = self.question.range;
-        let level = self.first_level();
-        for provenance in 0..=2 {
-            let mut waiting = tail.readings.iter();
-            let waits = waiting.any(|reading| {
-                reading.provenance == provenance
-                    && self.question.bucket_of(reading.at).is_some()
-                    && self.has(&key_of(&self.question.shape, reading, &tail.places))
-            });
-            let of = (level, &*self.owners);
-            let mut sql = self.select(of, (provenance, provenance), (from, to));
-            sql.push(" LIMIT 1");
-            if waits || !all(self.tx, sql).await?.is_empty() {
-                self.provenances.insert(provenance);
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
     pub(super) fn has(&self, key: &Key) -> bool {
         self.question.has(key, false)
     }
@@ -234,18 +207,8 @@ impl Reader<'_> {
         Ok(&[])
     }
 
-    /// The level on which it is found out whether there is anything.
-    fn first_level(&self) -> Level {
-        let quarters = if self.of_sites {
-            SITE_QUARTERS
-        } else {
-            DEVICE_QUARTERS
-        };
-        self.levels.first().copied().unwrap_or(quarters)
-    }
-
     /// The rows of a level that may be asked for.
-    fn select(
+    pub(super) fn select(
         &self,
         (level, owners): (Level, &[i64]),
         provenances: (i64, i64),
@@ -369,7 +332,7 @@ impl Reader<'_> {
         let bucket = if let Some(bucket) = self.question.bucket_of_span(whole) {
             bucket
         } else {
-            let span = packed::span(packed, key.bucket).map_err(|_| malformed(level))?;
+            let span = packed::span(packed, key.bucket).map_err(|_| level.malformed())?;
             if self.question.is_beyond(span) {
                 return Ok(true);
             }
@@ -383,7 +346,7 @@ impl Reader<'_> {
         let row = self.row(key, bucket)?;
         let merged = row.merge_packed(packed, (forms, key.bucket), wanted, &mut room);
         self.room = room;
-        merged.map_err(|_| malformed(level))?;
+        merged.map_err(|_| level.malformed())?;
         Ok(true)
     }
 
@@ -462,11 +425,4 @@ pub(super) async fn keys(tx: &DatabaseTransaction, sql: Sql) -> Result<Vec<i64>,
     let rows = all(tx, sql).await?;
     let keys = rows.iter().map(|row| row.try_get_by_index(0));
     keys.collect::<Result<_, _>>().doing(READ)
-}
-
-fn malformed(level: Level) -> StoreError {
-    StoreError::Row {
-        table: level.table,
-        column: "cells",
-    }
 }

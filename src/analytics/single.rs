@@ -59,7 +59,10 @@ impl Reader<'_> {
     }
 
     /// The devices whose events are read: those at some sites, if the owners are sites.
-    async fn devices(&self, owners: Option<BTreeSet<i64>>) -> Result<Vec<i64>, StoreError> {
+    pub(super) async fn devices(
+        &self,
+        owners: Option<BTreeSet<i64>>,
+    ) -> Result<Vec<i64>, StoreError> {
         let owners = owners.map_or_else(|| self.owners.clone(), Vec::from_iter);
         if !self.of_sites {
             return Ok(owners);

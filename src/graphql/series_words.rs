@@ -247,7 +247,8 @@ pub(super) enum ResolutionWord {
     /// As long as makes no more buckets than points are asked for.
     #[default]
     Auto,
-    /// A minute, or several: made of single events.
+    /// A minute, or several: of sites as a whole and without counters read from what is summed up of the last 7
+    /// days, else made of single events.
     Minute,
     /// An hour, or several; on a day on which the clock is changed there are 23 or 25.
     Hour,

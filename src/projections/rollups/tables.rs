@@ -70,6 +70,14 @@ impl Level {
         }
     }
 
+    /// What is said of a row that is not understood.
+    pub(crate) const fn malformed(self) -> StoreError {
+        StoreError::Row {
+            table: self.table,
+            column: "cells",
+        }
+    }
+
     /// Begins a statement for its rows, as [`row`] reads them, from the table as `r`.
     pub(crate) fn select(self) -> String {
         format!("SELECT {} FROM {} r", self.columns("r."), self.table)

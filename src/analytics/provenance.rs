@@ -1,0 +1,86 @@
+//! Which provenance is read when none was asked for: the most real of which there is anything.
+
+use super::read::{EVENTS_MAX, QUARTER, ReadError, Reader};
+use super::unfolded::Unfolded;
+use crate::projections::rollups::gather::{devices as devices_of, key_of, recorded};
+use crate::projections::rollups::places::Places;
+use crate::projections::rollups::tables::{DEVICE_QUARTERS, SITE_QUARTERS, all, row};
+use crate::rollups::packed::span;
+
+impl Reader<'_> {
+    /// Chooses what is read: the most real that there is, if nothing else was asked for.
+    pub(super) async fn choose(&mut self, tail: &Unfolded) -> Result<(), ReadError> {
+        if let Some(provenances) = &self.question.scope.provenances {
+            self.provenances.clone_from(provenances);
+            return Ok(());
+        }
+        for provenance in 0..=2 {
+            let mut waiting = tail.readings.iter();
+            let waits = waiting.any(|reading| {
+                reading.provenance == provenance
+                    && self.question.bucket_of(reading.at).is_some()
+                    && self.has(&key_of(&self.question.shape, reading, &tail.places))
+            });
+            if waits || self.is_summed_up(provenance).await? {
+                self.provenances.insert(provenance);
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether anything of a provenance is summed up of the range that is asked for, to the instant.
+    async fn is_summed_up(&self, provenance: i64) -> Result<bool, ReadError> {
+        let (level, (from, to)) = (
+            if self.of_sites {
+                SITE_QUARTERS
+            } else {
+                DEVICE_QUARTERS
+            },
+            self.question.range,
+        );
+        let of = (level, &*self.owners);
+        let whole = (level.bucket(from + QUARTER - 1), level.bucket(to));
+        if whole.0 < whole.1 {
+            let mut sql = self.select(of, (provenance, provenance), whole);
+            sql.push(" LIMIT 1");
+            if !all(self.tx, sql).await?.is_empty() {
+                return Ok(true);
+            }
+        }
+        let mut cut = vec![level.bucket(from), level.bucket(to)];
+        cut.dedup();
+        for quarter in cut {
+            let within = (quarter.max(from), (quarter + QUARTER).min(to));
+            let is_whole = within == (quarter, quarter + QUARTER);
+            if is_whole || within.0 >= within.1 {
+                continue;
+            }
+            let sql = self.select(of, (provenance, provenance), (quarter, quarter + 1));
+            let mut is_cut = false;
+            for found in all(self.tx, sql).await? {
+                let (key, packed) = row(&found)?;
+                let span = span(&packed, key.bucket).map_err(|_| level.malformed())?;
+                if span.0 >= from && span.1 < to {
+                    return Ok(true);
+                }
+                is_cut |= !self.question.is_beyond(span);
+            }
+            if is_cut && self.is_recorded(provenance, within).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether there is an event of a provenance within some time.
+    async fn is_recorded(&self, provenance: i64, within: (i64, i64)) -> Result<bool, ReadError> {
+        let (shape, devices) = (&self.question.shape, self.devices(None).await?);
+        let of = (within, self.upto);
+        let readings = recorded(self.tx, shape, Some(&devices), of, EVENTS_MAX).await?;
+        let readings = readings.ok_or(ReadError::Events { max: EVENTS_MAX })?;
+        let places = Places::said(self.tx, &devices_of(&readings), self.upto).await?;
+        let mut of = readings.iter().filter(|r| r.provenance == provenance);
+        Ok(of.any(|reading| self.has(&key_of(shape, reading, &places))))
+    }
+}
