@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::config::LimitArgs;
 use crate::configuration::Keyring;
 use crate::event::{NewEvent, Position};
+use crate::exports::{self, ExportsArgs, Files};
 use crate::graphql::{self, Api};
 use crate::http::{self, EdgeArgs, Hosts, Monitor, Peers, Web};
 use crate::identity::{Authority, Denials, Keys, Spending, TokenArgs, Tokens, TokensError};
@@ -135,6 +136,8 @@ pub struct Start {
     pub webhooks: WebhookArgs,
     /// What mails alerts, if they are mailed.
     pub mailer: Option<Mailer>,
+    /// Where exports lie that are asked for over the API.
+    pub exports: ExportsArgs,
     /// Further names under which it may be reached.
     pub allowed_hosts: Vec<String>,
     /// The documents that are known by a name.
@@ -216,7 +219,10 @@ impl App {
         let given = (start.access, start.webhooks, start.mailer);
         let limits = (&start.limits, start.keyring);
         let called = (start.name, address.to_string());
-        let mut parts = Parts::start(&store, called, limits, given).await?;
+        let place = start.exports.place(store.file().as_deref());
+        let files = exports::of_log(place, store.identity());
+        let kept = (files.clone(), start.exports.export_days);
+        let mut parts = Parts::start(&store, called, limits, given, kept).await?;
         let log = RequestLog {
             background: parts.api.background.clone(),
             clock: store.clock().clone(),
@@ -236,6 +242,7 @@ impl App {
             executing: Arc::new(Semaphore::new(http::EXECUTED_ON_SOCKETS_MAX)),
             documents: start.documents,
             authority,
+            exports: files,
             tracking_key: start.edge.tracking_key.as_deref().map(Arc::from),
             request_within,
             places: http::Places::new(usize::try_from(start.limits.sockets_max).unwrap_or(1)),
@@ -376,6 +383,7 @@ impl Parts {
         called: (String, String),
         (limits, keyring): (&LimitArgs, Keyring),
         (access, webhooks, mailer): (Access, WebhookArgs, Option<Mailer>),
+        (files, export_days): (Option<Arc<Files>>, u32),
     ) -> Result<Self, AppError> {
         let refused: Arc<Denials> = Arc::default();
         let keys = Keys::load(store).await.map_err(AppError::Keys)?;
@@ -406,6 +414,7 @@ impl Parts {
                 private: webhooks.allow_private,
                 mail: mailer.is_some(),
             },
+            keeps_files: files.is_some(),
             spending: (access == Access::Closed).then(|| Arc::new(Spending::new(limits.rates()))),
         };
         let parts = Self {
@@ -427,6 +436,7 @@ impl Parts {
         works.fold(&runner);
         works.follow(&parts.api.folded, limits.offline_after_seconds);
         works.keep();
+        works.export(files, export_days);
         works.send(webhooks, mailer, Arc::clone(&parts.api.keyring));
         // the leases are given back when the works have ended
         let beating = heart.run(parts.stop_background.clone());

@@ -12,6 +12,8 @@ use tokio_util::task::TaskTracker;
 use crate::alerts::Watcher;
 use crate::configuration::{Arrivals, Evidence, Keyring};
 use crate::event::Position;
+use crate::exports::{Exporter, Files};
+use crate::graphql::events_of;
 use crate::health::Health;
 use crate::ingest::Ingest;
 use crate::jobs::Orchestrator;
@@ -81,6 +83,15 @@ impl Works<'_> {
     pub(crate) fn keep(self) {
         self.once(Work::Retention, |lease, door| {
             Keeper::new(door.store().clone()).run(lease.stopping())
+        });
+    }
+
+    /// Makes exports into some files, and keeps them for some days.
+    pub(crate) fn export(self, files: Option<Arc<Files>>, days: u32) {
+        self.once(Work::Exports, move |lease, door| {
+            let store = door.store().clone();
+            let exporter = Exporter::new(store, files.clone(), (events_of, days));
+            exporter.run(lease.stopping())
         });
     }
 

@@ -24,6 +24,7 @@ mod m0014_job_failures;
 mod m0015_rollups;
 mod m0016_segments;
 mod m0017_nodes;
+mod m0019_exports;
 mod tables;
 
 /// All migrations, in the order in which they run.
@@ -48,6 +49,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0015_rollups::Migration),
             Box::new(m0016_segments::Migration),
             Box::new(m0017_nodes::Migration),
+            Box::new(m0019_exports::Migration),
         ]
     }
 }

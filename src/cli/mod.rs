@@ -125,6 +125,7 @@ async fn serve(arguments: ServeArgs) -> anyhow::Result<()> {
         edge: arguments.http.edge.clone(),
         webhooks: arguments.http.webhooks,
         mailer: arguments.http.smtp.mailer()?,
+        exports: arguments.http.exports.clone(),
         location: Location {
             replica: replica(&arguments.replica)?,
             ..location(&arguments.database, true)?
@@ -260,6 +261,7 @@ async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
         edge: arguments.http.edge.clone(),
         webhooks: arguments.http.webhooks,
         mailer: arguments.http.smtp.mailer()?,
+        exports: arguments.http.exports.clone(),
         location: Location {
             url: arguments.database.clone(),
             readers_max,

@@ -277,6 +277,9 @@ pub struct HttpArgs {
     /// By which server alerts are mailed.
     #[command(flatten)]
     pub smtp: crate::webhooks::SmtpArgs,
+    /// How exports are kept.
+    #[command(flatten)]
+    pub exports: crate::exports::ExportsArgs,
 }
 
 /// Arguments of `serve`.

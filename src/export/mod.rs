@@ -21,7 +21,7 @@ use thiserror::Error;
 pub use args::ExportArgs;
 pub use events::{Asked, Events};
 pub use file::{Target, write};
-pub use sink::{Format, Sink, Written};
+pub use sink::{Format, Out, Sink, Written};
 
 use crate::columnar::ColumnarError;
 use crate::store::StoreError;

@@ -52,11 +52,13 @@ pub enum Work {
     Arrivals,
     /// Archives and deletes what is old.
     Retention,
+    /// Makes exports.
+    Exports,
 }
 
 impl Work {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Projections,
         Self::Jobs,
         Self::Alerts,
@@ -65,6 +67,7 @@ impl Work {
         Self::Evidence,
         Self::Arrivals,
         Self::Retention,
+        Self::Exports,
     ];
 
     /// Its name, in the table of leases and for people.
@@ -79,6 +82,7 @@ impl Work {
             Self::Evidence => "configuration_evidence",
             Self::Arrivals => "configuration_arrivals",
             Self::Retention => "retention",
+            Self::Exports => "exports",
         }
     }
 }

@@ -9,6 +9,7 @@ use homepot_analytics::app::{Access, App, Start};
 use homepot_analytics::clock::Clock;
 use homepot_analytics::config::LimitArgs;
 use homepot_analytics::event::Instant;
+use homepot_analytics::exports::ExportsArgs;
 use homepot_analytics::ingest::Ingest;
 use homepot_analytics::store::Location;
 use sea_orm::{Database, DatabaseConnection};
@@ -59,6 +60,9 @@ async fn run(url: &str, test: impl AsyncFn(&mut TestApp)) {
     if let Some(app) = app.app.take() {
         app.stop().await;
     }
+    if let Some(folder) = exports(url).filter(|folder| folder.exists()) {
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 }
 
 pub(super) fn location(url: &str) -> Location {
@@ -77,6 +81,12 @@ pub(super) fn location(url: &str) -> Location {
 pub(super) fn segments(url: &str) -> Option<PathBuf> {
     let name = url.strip_prefix("postgres://")?.rsplit('/').next()?;
     Some(std::env::temp_dir().join(format!("{name}.segments")))
+}
+
+/// Where exports lie: beside a file, and of PostgreSQL in a folder that is removed with it.
+pub(super) fn exports(url: &str) -> Option<PathBuf> {
+    let name = url.strip_prefix("postgres://")?.rsplit('/').next()?;
+    Some(std::env::temp_dir().join(format!("{name}.exports")))
 }
 
 /// Starts a server on a database.
@@ -111,6 +121,10 @@ fn beginning(access: Access, url: &str, clock: Clock) -> Start {
         edge: homepot_analytics::http::EdgeArgs::default(),
         webhooks: homepot_analytics::webhooks::WebhookArgs::default(),
         mailer: None,
+        exports: ExportsArgs {
+            exports: exports(url),
+            ..ExportsArgs::default()
+        },
         keyring: homepot_analytics::configuration::Keyring::default(),
         tls: None,
         allowed_hosts: Vec::new(),
