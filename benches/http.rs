@@ -86,6 +86,7 @@ async fn main() -> anyhow::Result<()> {
         webhooks: homepot_analytics::webhooks::WebhookArgs::default(),
         mailer: None,
         exports: homepot_analytics::exports::ExportsArgs::default(),
+        lake: None,
         allowed_hosts: Vec::new(),
         limits: LimitArgs::default(),
         clock: Clock::system(),

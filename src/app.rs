@@ -18,18 +18,19 @@ use crate::clock::Clock;
 use crate::config::LimitArgs;
 use crate::configuration::Keyring;
 use crate::event::{NewEvent, Position};
-use crate::exports::{self, ExportsArgs, Files};
+use crate::exports::{self, ExportsArgs};
 use crate::graphql::{self, Api};
 use crate::http::{self, EdgeArgs, Hosts, Monitor, Peers, Web};
 use crate::identity::{Authority, Denials, Keys, Spending, TokenArgs, Tokens, TokensError};
 use crate::ingest::{Background, Ingest, RequestLog, Strangers, record_faults};
 use crate::jobs::Deliveries;
 use crate::nodes::Node;
+use crate::places::Place;
 use crate::projections::{self, Runner};
 use crate::store::{Location, OpenError, Options, Store, StoreError, Tasks};
 use crate::telemetry::chain;
 use crate::webhooks::{Mailer, Reachable, WebhookArgs};
-use crate::works::Works;
+use crate::works::{Kept, Works};
 
 /// How long a server that stops may take to append what it has accepted: longer than the writer
 /// waits for a lock. After it, a database that does not answer holds the stop up no more.
@@ -138,6 +139,8 @@ pub struct Start {
     pub mailer: Option<Mailer>,
     /// Where exports lie that are asked for over the API.
     pub exports: ExportsArgs,
+    /// The data lake that is filled, if there is one.
+    pub lake: Option<Place>,
     /// Further names under which it may be reached.
     pub allowed_hosts: Vec<String>,
     /// The documents that are known by a name.
@@ -221,7 +224,11 @@ impl App {
         let called = (start.name, address.to_string());
         let place = start.exports.place(store.file().as_deref());
         let files = exports::of_log(place, store.identity());
-        let kept = (files.clone(), start.exports.export_days);
+        let kept = Kept {
+            files: files.clone(),
+            days: start.exports.export_days,
+            lake: start.lake,
+        };
         let mut parts = Parts::start(&store, called, limits, given, kept).await?;
         let log = RequestLog {
             background: parts.api.background.clone(),
@@ -383,7 +390,7 @@ impl Parts {
         called: (String, String),
         (limits, keyring): (&LimitArgs, Keyring),
         (access, webhooks, mailer): (Access, WebhookArgs, Option<Mailer>),
-        (files, export_days): (Option<Arc<Files>>, u32),
+        kept: Kept,
     ) -> Result<Self, AppError> {
         let refused: Arc<Denials> = Arc::default();
         let keys = Keys::load(store).await.map_err(AppError::Keys)?;
@@ -414,10 +421,10 @@ impl Parts {
                 private: webhooks.allow_private,
                 mail: mailer.is_some(),
             },
-            keeps_files: files.is_some(),
+            keeps_files: kept.files.is_some(),
             spending: (access == Access::Closed).then(|| Arc::new(Spending::new(limits.rates()))),
         };
-        let parts = Self {
+        let mut parts = Self {
             api,
             registry,
             tracker: TaskTracker::new(),
@@ -436,7 +443,7 @@ impl Parts {
         works.fold(&runner);
         works.follow(&parts.api.folded, limits.offline_after_seconds);
         works.keep();
-        works.export(files, export_days);
+        works.take_out(kept, &mut parts.registry);
         works.send(webhooks, mailer, Arc::clone(&parts.api.keyring));
         // the leases are given back when the works have ended
         let beating = heart.run(parts.stop_background.clone());

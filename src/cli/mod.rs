@@ -126,6 +126,7 @@ async fn serve(arguments: ServeArgs) -> anyhow::Result<()> {
         webhooks: arguments.http.webhooks,
         mailer: arguments.http.smtp.mailer()?,
         exports: arguments.http.exports.clone(),
+        lake: arguments.lake.lake,
         location: Location {
             replica: replica(&arguments.replica)?,
             ..location(&arguments.database, true)?
@@ -262,6 +263,7 @@ async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
         webhooks: arguments.http.webhooks,
         mailer: arguments.http.smtp.mailer()?,
         exports: arguments.http.exports.clone(),
+        lake: None,
         location: Location {
             url: arguments.database.clone(),
             readers_max,

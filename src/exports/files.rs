@@ -144,9 +144,11 @@ impl Files {
         Ok(names.collect())
     }
 
-    /// Whether there is anything, so that none is made by looking.
+    /// Whether there can be anything, so that no folder is made by looking.
     async fn is_there(&self) -> bool {
-        let Place::Folder(folder) = &self.place;
+        let Some(folder) = self.place.folder() else {
+            return true;
+        };
         let home = folder.join(&self.home);
         spawn_blocking(move || home.exists()).await.unwrap_or(true)
     }
@@ -160,9 +162,12 @@ impl Files {
         }
     }
 
-    /// Removes what was being written when a process ended.
+    /// Removes what was being written when a process ended. In a bucket that is seen by nobody, and removed by
+    /// whoever keeps it.
     pub(super) async fn sweep_unfinished(&self) -> Result<usize, FilesError> {
-        let Place::Folder(folder) = &self.place;
+        let Some(folder) = self.place.folder() else {
+            return Ok(0);
+        };
         let folder = folder.join(&self.home);
         let shown = folder.clone();
         let swept = spawn_blocking(move || unfinished(&folder)).await;

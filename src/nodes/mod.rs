@@ -54,11 +54,13 @@ pub enum Work {
     Retention,
     /// Makes exports.
     Exports,
+    /// Fills the data lake.
+    Lake,
 }
 
 impl Work {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Projections,
         Self::Jobs,
         Self::Alerts,
@@ -68,6 +70,7 @@ impl Work {
         Self::Arrivals,
         Self::Retention,
         Self::Exports,
+        Self::Lake,
     ];
 
     /// Its name, in the table of leases and for people.
@@ -83,6 +86,7 @@ impl Work {
             Self::Arrivals => "configuration_arrivals",
             Self::Retention => "retention",
             Self::Exports => "exports",
+            Self::Lake => "lake",
         }
     }
 }

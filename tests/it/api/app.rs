@@ -11,6 +11,7 @@ use homepot_analytics::config::LimitArgs;
 use homepot_analytics::event::Instant;
 use homepot_analytics::exports::ExportsArgs;
 use homepot_analytics::ingest::Ingest;
+use homepot_analytics::places::Place;
 use homepot_analytics::store::Location;
 use sea_orm::{Database, DatabaseConnection};
 use serde_json::{Value, json};
@@ -71,7 +72,7 @@ pub(super) fn location(url: &str) -> Location {
         readers_max: 4,
         reads_within: None,
         create: true,
-        segments: segments(url),
+        segments: segments(url).map(Place::Folder),
         ..Location::default()
     }
 }
@@ -122,9 +123,10 @@ fn beginning(access: Access, url: &str, clock: Clock) -> Start {
         webhooks: homepot_analytics::webhooks::WebhookArgs::default(),
         mailer: None,
         exports: ExportsArgs {
-            exports: exports(url),
+            exports: exports(url).map(Place::Folder),
             ..ExportsArgs::default()
         },
+        lake: None,
         keyring: homepot_analytics::configuration::Keyring::default(),
         tls: None,
         allowed_hosts: Vec::new(),

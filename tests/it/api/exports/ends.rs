@@ -1,6 +1,7 @@
 //! How exports end that are not taken: their time is over, they are cancelled or broken off, or cannot be made.
 
 use homepot_analytics::app::Access;
+use homepot_analytics::places::Place;
 use reqwest::StatusCode;
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
@@ -130,7 +131,7 @@ async fn a_place_that_cannot_be_written_is_told() {
         std::fs::write(&file, "no folder").unwrap();
         app.restart_as(|start| {
             start.access = Access::Open;
-            start.exports.exports = Some(file.join("exports"));
+            start.exports.exports = Some(Place::Folder(file.join("exports")));
         })
         .await;
         let id = create(app, json!({ "format": "JSON_LINES" })).await;
@@ -155,6 +156,41 @@ async fn a_place_that_cannot_be_written_is_told() {
             let data = app.data_with(CREATE, input).await;
             assert_eq!(data["createExport"]["userErrors"][0]["code"], "NO_STORAGE");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_fills_its_data_lake_and_tells_how_far_it_is() {
+    on_each_database(async |app| {
+        recorded(app).await;
+        let folder = tempfile::tempdir().unwrap();
+        let lake = Place::Folder(folder.path().to_owned());
+        app.restart_as(|start| {
+            start.access = Access::Open;
+            start.lake = Some(lake);
+        })
+        .await;
+        loop {
+            let metrics = app
+                .client()
+                .get(app.address("/metrics"))
+                .send()
+                .await
+                .unwrap();
+            let metrics = metrics.text().await.unwrap();
+            let number = |name: &str| {
+                let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+                line.unwrap().trim().parse::<i64>().unwrap()
+            };
+            if number("homepot_lake_position ") > 0 {
+                assert_eq!(number("homepot_lake_failures_total "), 0);
+                break;
+            }
+        }
+        let state = std::fs::read(folder.path().join("state.json")).unwrap();
+        let state: Value = serde_json::from_slice(&state).unwrap();
+        assert!(state["position"].as_i64().unwrap() >= 10, "{state}");
     })
     .await;
 }
