@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::config::LimitArgs;
 use crate::configuration::Keyring;
 use crate::event::{NewEvent, Position};
-use crate::exports::{self, ExportsArgs};
+use crate::exports::ExportsArgs;
 use crate::graphql::{self, Api};
 use crate::http::{self, EdgeArgs, Hosts, Monitor, Peers, Web};
 use crate::identity::{Authority, Denials, Keys, Spending, TokenArgs, Tokens, TokensError};
@@ -222,13 +222,8 @@ impl App {
         let given = (start.access, start.webhooks, start.mailer);
         let limits = (&start.limits, start.keyring);
         let called = (start.name, address.to_string());
-        let place = start.exports.place(store.file().as_deref());
-        let files = exports::of_log(place, store.identity());
-        let kept = Kept {
-            files: files.clone(),
-            days: start.exports.export_days,
-            lake: start.lake,
-        };
+        let kept = Kept::of(&store, &start.exports, start.lake);
+        let files = kept.files.clone();
         let mut parts = Parts::start(&store, called, limits, given, kept).await?;
         let log = RequestLog {
             background: parts.api.background.clone(),

@@ -14,7 +14,7 @@ use crate::alerts::Watcher;
 use crate::configuration::{Arrivals, Evidence, Keyring};
 use crate::event::Position;
 use crate::export::{Filler, LakeMetrics};
-use crate::exports::{Exporter, Files};
+use crate::exports::{Exporter, ExportsArgs, Files, of_log};
 use crate::graphql::events_of;
 use crate::health::Health;
 use crate::ingest::Ingest;
@@ -23,6 +23,7 @@ use crate::nodes::{Lease, Node, Work};
 use crate::places::Place;
 use crate::projections::Runner;
 use crate::retention::Keeper;
+use crate::store::Store;
 use crate::webhooks::{Mailer, Outbox, WebhookArgs};
 
 /// What is taken out of the log, and where that lies.
@@ -33,6 +34,18 @@ pub(crate) struct Kept {
     pub(crate) days: u32,
     /// The data lake.
     pub(crate) lake: Option<Place>,
+}
+
+impl Kept {
+    /// What is taken out of a log.
+    pub(crate) fn of(store: &Store, exports: &ExportsArgs, lake: Option<Place>) -> Self {
+        let place = exports.place(store.file().as_deref());
+        Self {
+            files: of_log(place, store.identity()),
+            days: exports.export_days,
+            lake,
+        }
+    }
 }
 
 /// Begins works as tasks of a server.

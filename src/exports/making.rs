@@ -51,9 +51,10 @@ impl Ended {
 
     fn of_store(error: &StoreError) -> Self {
         let why = chain(error).to_string();
-        match error.cause() {
-            Cause::Busy | Cause::Unreachable => Self::Again(why),
-            _ => Self::Failed(Code::Unreadable, why),
+        if matches!(error.cause(), Cause::Busy | Cause::Unreachable) {
+            Self::Again(why)
+        } else {
+            Self::Failed(Code::Unreadable, why)
         }
     }
 
@@ -176,9 +177,9 @@ impl Maker {
                     let told = told.await;
                     if !matches!(told, Ok(true)) {
                         stop.cancel();
-                        // its half file is removed
-                        making.await;
-                        return told.map(|_| Ended::Stopped);
+                        // its half file is removed; it may just have become whole
+                        let ended = making.await;
+                        return told.map(|_| ended);
                     }
                 }
             }

@@ -140,14 +140,14 @@ async fn an_export_is_the_log_in_each_format() {
     on_each_database(async |app| {
         recorded(app).await;
         let all: Vec<Kind> = Kind::all().filter(|kind| kind.spec().recordable).collect();
-        let mut later = 0;
-        for (format, written_as, sources, kinds, media_type) in [
+        let cases = [
             ("JSON_LINES", Format::Jsonl, Value::Null, all.as_slice(), "application/x-ndjson"),
             ("CSV", Format::Csv, json!([{ "deviceMetrics": {} }]), &[Kind::DeviceMetrics],
                 "text/csv; charset=utf-8; header=present"),
             ("PARQUET", Format::Parquet, json!([{ "deviceMetrics": {} }]), &[Kind::DeviceMetrics],
                 "application/vnd.apache.parquet"),
-        ] {
+        ];
+        for (later, (format, written_as, sources, kinds, media_type)) in (0..).zip(cases) {
             let export = done(app, json!({ "format": format, "sources": sources })).await;
             let answer = get(app, &export, &[]).await;
             assert_eq!(answer.headers()["content-type"], media_type);
@@ -161,7 +161,6 @@ async fn an_export_is_the_log_in_each_format() {
             assert_eq!(export["createdBy"], "local");
             // what is there by now is not in it
             app.record(json!([metrics("till-1", 1, later)])).await;
-            later += 1;
             assert!(taken(app, &export).await == bytes);
             app.clock.advance_ms(60_000);
         }
