@@ -85,6 +85,8 @@ async fn main() -> anyhow::Result<()> {
         edge: homepot_analytics::http::EdgeArgs::default(),
         webhooks: homepot_analytics::webhooks::WebhookArgs::default(),
         mailer: None,
+        exports: homepot_analytics::exports::ExportsArgs::default(),
+        lake: None,
         allowed_hosts: Vec::new(),
         limits: LimitArgs::default(),
         clock: Clock::system(),

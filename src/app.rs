@@ -18,17 +18,19 @@ use crate::clock::Clock;
 use crate::config::LimitArgs;
 use crate::configuration::Keyring;
 use crate::event::{NewEvent, Position};
+use crate::exports::ExportsArgs;
 use crate::graphql::{self, Api};
 use crate::http::{self, EdgeArgs, Hosts, Monitor, Peers, Web};
 use crate::identity::{Authority, Denials, Keys, Spending, TokenArgs, Tokens, TokensError};
 use crate::ingest::{Background, Ingest, RequestLog, Strangers, record_faults};
 use crate::jobs::Deliveries;
 use crate::nodes::Node;
+use crate::places::Place;
 use crate::projections::{self, Runner};
 use crate::store::{Location, OpenError, Options, Store, StoreError, Tasks};
 use crate::telemetry::chain;
 use crate::webhooks::{Mailer, Reachable, WebhookArgs};
-use crate::works::Works;
+use crate::works::{Kept, Works};
 
 /// How long a server that stops may take to append what it has accepted: longer than the writer
 /// waits for a lock. After it, a database that does not answer holds the stop up no more.
@@ -135,6 +137,10 @@ pub struct Start {
     pub webhooks: WebhookArgs,
     /// What mails alerts, if they are mailed.
     pub mailer: Option<Mailer>,
+    /// Where exports lie that are asked for over the API.
+    pub exports: ExportsArgs,
+    /// The data lake that is filled, if there is one.
+    pub lake: Option<Place>,
     /// Further names under which it may be reached.
     pub allowed_hosts: Vec<String>,
     /// The documents that are known by a name.
@@ -216,7 +222,9 @@ impl App {
         let given = (start.access, start.webhooks, start.mailer);
         let limits = (&start.limits, start.keyring);
         let called = (start.name, address.to_string());
-        let mut parts = Parts::start(&store, called, limits, given).await?;
+        let kept = Kept::of(&store, &start.exports, start.lake);
+        let files = kept.files.clone();
+        let mut parts = Parts::start(&store, called, limits, given, kept).await?;
         let log = RequestLog {
             background: parts.api.background.clone(),
             clock: store.clock().clone(),
@@ -236,6 +244,7 @@ impl App {
             executing: Arc::new(Semaphore::new(http::EXECUTED_ON_SOCKETS_MAX)),
             documents: start.documents,
             authority,
+            exports: files,
             tracking_key: start.edge.tracking_key.as_deref().map(Arc::from),
             request_within,
             places: http::Places::new(usize::try_from(start.limits.sockets_max).unwrap_or(1)),
@@ -376,6 +385,7 @@ impl Parts {
         called: (String, String),
         (limits, keyring): (&LimitArgs, Keyring),
         (access, webhooks, mailer): (Access, WebhookArgs, Option<Mailer>),
+        kept: Kept,
     ) -> Result<Self, AppError> {
         let refused: Arc<Denials> = Arc::default();
         let keys = Keys::load(store).await.map_err(AppError::Keys)?;
@@ -406,9 +416,10 @@ impl Parts {
                 private: webhooks.allow_private,
                 mail: mailer.is_some(),
             },
+            keeps_files: kept.files.is_some(),
             spending: (access == Access::Closed).then(|| Arc::new(Spending::new(limits.rates()))),
         };
-        let parts = Self {
+        let mut parts = Self {
             api,
             registry,
             tracker: TaskTracker::new(),
@@ -427,6 +438,7 @@ impl Parts {
         works.fold(&runner);
         works.follow(&parts.api.folded, limits.offline_after_seconds);
         works.keep();
+        works.take_out(kept, &mut parts.registry);
         works.send(webhooks, mailer, Arc::clone(&parts.api.keyring));
         // the leases are given back when the works have ended
         let beating = heart.run(parts.stop_background.clone());

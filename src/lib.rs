@@ -30,6 +30,9 @@
 //! **What is old** goes from its table into segments, files of Parquet ([`columnar`]) that the log reads as
 //! one with its tables, by the policies of [`retention`]; what holds now is never made of it.
 //!
+//! **What is taken out** is a file ([`export`]): by a command, for a data lake, or asked for over the API and
+//! made by one server for all ([`exports`]), of what whoever asked reaches.
+//!
 //! **Who asks** is found out before anything else ([`identity`]): by an access key or a token of an
 //! issuer of one's own, whose caller has a role and reaches the whole fleet, some sites or one
 //! device. What is out of reach is as if it were not there, and every command and every refused key
@@ -88,6 +91,7 @@ pub mod configuration;
 pub mod demo;
 pub mod event;
 pub mod export;
+pub mod exports;
 pub mod fleet;
 pub mod graphql;
 pub mod health;
@@ -98,6 +102,7 @@ pub mod ingest;
 pub mod jobs;
 pub mod kinds;
 pub mod nodes;
+pub mod places;
 pub mod projections;
 pub mod registry;
 pub mod retention;

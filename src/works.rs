@@ -6,19 +6,47 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::alerts::Watcher;
 use crate::configuration::{Arrivals, Evidence, Keyring};
 use crate::event::Position;
+use crate::export::{Filler, LakeMetrics};
+use crate::exports::{Exporter, ExportsArgs, Files, of_log};
+use crate::graphql::events_of;
 use crate::health::Health;
 use crate::ingest::Ingest;
 use crate::jobs::Orchestrator;
 use crate::nodes::{Lease, Node, Work};
+use crate::places::Place;
 use crate::projections::Runner;
 use crate::retention::Keeper;
+use crate::store::Store;
 use crate::webhooks::{Mailer, Outbox, WebhookArgs};
+
+/// What is taken out of the log, and where that lies.
+pub(crate) struct Kept {
+    /// The files of exports.
+    pub(crate) files: Option<Arc<Files>>,
+    /// Days for which these are kept.
+    pub(crate) days: u32,
+    /// The data lake.
+    pub(crate) lake: Option<Place>,
+}
+
+impl Kept {
+    /// What is taken out of a log.
+    pub(crate) fn of(store: &Store, exports: &ExportsArgs, lake: Option<Place>) -> Self {
+        let place = exports.place(store.file().as_deref());
+        Self {
+            files: of_log(place, store.identity()),
+            days: exports.export_days,
+            lake,
+        }
+    }
+}
 
 /// Begins works as tasks of a server.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +109,24 @@ impl Works<'_> {
     pub(crate) fn keep(self) {
         self.once(Work::Retention, |lease, door| {
             Keeper::new(door.store().clone()).run(lease.stopping())
+        });
+    }
+
+    /// Makes exports, and fills the data lake if there is one.
+    pub(crate) fn take_out(self, kept: Kept, registry: &mut Registry) {
+        let Kept { files, days, lake } = kept;
+        self.once(Work::Exports, move |lease, door| {
+            let store = door.store().clone();
+            let exporter = Exporter::new(store, files.clone(), (events_of, days));
+            exporter.run(lease.stopping())
+        });
+        let Some(place) = lake else { return };
+        let metrics = LakeMetrics::default();
+        metrics.register(registry);
+        self.once(Work::Lake, move |lease, door| {
+            let store = door.store().clone();
+            let filler = Filler::new(store, place.clone(), metrics.clone());
+            filler.run(lease.stopping())
         });
     }
 

@@ -32,6 +32,7 @@ pub mod device_status;
 pub mod device_stays;
 pub mod devices;
 pub mod error_logs;
+pub mod exports;
 pub mod job_outcomes;
 pub mod job_targets;
 pub mod job_transitions;

@@ -25,6 +25,7 @@ mod m0015_rollups;
 mod m0016_segments;
 mod m0017_nodes;
 mod m0018_rollup_days;
+mod m0019_exports;
 mod tables;
 
 /// All migrations, in the order in which they run.
@@ -50,6 +51,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0016_segments::Migration),
             Box::new(m0017_nodes::Migration),
             Box::new(m0018_rollup_days::Migration),
+            Box::new(m0019_exports::Migration),
         ]
     }
 }

@@ -1,12 +1,9 @@
 //! `export`: events out of the log, into a file or a data lake, with progress.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use indicatif::HumanCount;
-use object_store::ObjectStore;
-use object_store::local::LocalFileSystem;
 use tokio_util::sync::CancellationToken;
 
 use super::{bar, location, print, shutdown_on_signal};
@@ -18,6 +15,7 @@ use crate::export::lake::Lake;
 use crate::export::{self, Asked, Events, ExportArgs, Format, Target};
 use crate::graphql::filter_of;
 use crate::kinds::{Envelope, Filter, Kind, Operand, Operator};
+use crate::places::Place;
 use crate::store::Store;
 
 const ROWS: &str = "{human_pos}/{human_len} events, {per_sec}, {eta} left";
@@ -28,7 +26,7 @@ pub(super) async fn export(arguments: ExportArgs) -> anyhow::Result<()> {
     let (store, tasks) = app::open(location, &limits, Clock::system()).await?;
     let stop = shutdown_on_signal();
     let done = match &arguments.lake {
-        Some(folder) => fill(&store, folder, &stop).await,
+        Some(place) => fill(&store, place, &stop).await,
         None => write(&store, &arguments, &stop).await,
     };
     tasks.stop().await;
@@ -137,12 +135,11 @@ fn within(arguments: &ExportArgs) -> anyhow::Result<Filter> {
 }
 
 /// Brings a data lake up to date.
-async fn fill(store: &Store, folder: &Path, stop: &CancellationToken) -> anyhow::Result<()> {
-    let failed = || format!("cannot fill the data lake {}", folder.display());
-    std::fs::create_dir_all(folder).with_context(failed)?;
-    let files = LocalFileSystem::new_with_prefix(folder).with_context(failed)?;
-    let files: Arc<dyn ObjectStore> = Arc::new(files.with_fsync(true));
+async fn fill(store: &Store, place: &Place, stop: &CancellationToken) -> anyhow::Result<()> {
+    let failed = || format!("cannot fill the data lake {place}");
+    let files = place.open_checked().await.with_context(failed)?;
     let lake = Lake::new(store.clone(), files);
+    let _claim = lake.claim().await.with_context(failed)?;
     let head = store.head();
     let bar = bar(u64::try_from(head.0).ok(), ROWS);
     let mut events = 0;
@@ -157,8 +154,7 @@ async fn fill(store: &Store, folder: &Path, stop: &CancellationToken) -> anyhow:
     bar.finish_and_clear();
     let (events, upto) = (HumanCount(events), position.0);
     print(&format!(
-        "{}: {events} events more, whole up to position {upto}",
-        folder.display()
+        "{place}: {events} events more, whole up to position {upto}"
     ));
     Ok(())
 }

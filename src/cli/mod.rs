@@ -125,6 +125,8 @@ async fn serve(arguments: ServeArgs) -> anyhow::Result<()> {
         edge: arguments.http.edge.clone(),
         webhooks: arguments.http.webhooks,
         mailer: arguments.http.smtp.mailer()?,
+        exports: arguments.http.exports.clone(),
+        lake: arguments.lake.lake,
         location: Location {
             replica: replica(&arguments.replica)?,
             ..location(&arguments.database, true)?
@@ -260,6 +262,8 @@ async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
         edge: arguments.http.edge.clone(),
         webhooks: arguments.http.webhooks,
         mailer: arguments.http.smtp.mailer()?,
+        exports: arguments.http.exports.clone(),
+        lake: None,
         location: Location {
             url: arguments.database.clone(),
             readers_max,

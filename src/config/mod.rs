@@ -2,6 +2,8 @@
 //! only reader of the environment.
 
 mod limits;
+mod place;
+mod replica;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -11,8 +13,11 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use crate::places::Place;
 use crate::store::Location;
 pub use limits::LimitArgs;
+pub(crate) use place::place;
+pub use replica::ReplicaArgs;
 
 /// Records everything a fleet of payment terminals does, and answers over GraphQL.
 #[derive(Debug, Parser)]
@@ -171,8 +176,8 @@ pub struct DatabaseArgs {
     pub database: String,
     /// The file with its address.
     pub database_file: Option<PathBuf>,
-    /// The folder of what is archived.
-    pub segments: Option<PathBuf>,
+    /// Where what is archived lies.
+    pub segments: Option<Place>,
 }
 
 #[derive(Args)]
@@ -189,10 +194,10 @@ struct DatabaseFlags {
     /// it goes before `HOMEPOT_DATABASE`.
     #[arg(long, env = "HOMEPOT_DATABASE_FILE")]
     database_file: Option<PathBuf>,
-    /// The folder in which what is archived lies, one for all nodes. Beside a file of SQLite it is
-    /// `FILE.segments` unless it is given; on PostgreSQL nothing is archived until it is.
-    #[arg(long, env = "HOMEPOT_SEGMENTS", value_name = "FOLDER")]
-    segments: Option<PathBuf>,
+    /// Where what is archived lies, one for all nodes: a folder, or `s3://BUCKET/PREFIX` (`AWS_…`). Beside a
+    /// file of SQLite `FILE.segments` unless it is given; on PostgreSQL nothing is archived until it is.
+    #[arg(long, env = "HOMEPOT_SEGMENTS", value_name = "PLACE", value_parser = place)]
+    segments: Option<Place>,
 }
 
 impl Args for DatabaseArgs {
@@ -277,6 +282,9 @@ pub struct HttpArgs {
     /// By which server alerts are mailed.
     #[command(flatten)]
     pub smtp: crate::webhooks::SmtpArgs,
+    /// How exports are kept.
+    #[command(flatten)]
+    pub exports: crate::exports::ExportsArgs,
 }
 
 /// Arguments of `serve`.
@@ -298,37 +306,15 @@ pub struct ServeArgs {
     /// Where it is read besides.
     #[command(flatten)]
     pub replica: ReplicaArgs,
+    /// Which data lake is filled.
+    #[command(flatten)]
+    pub lake: crate::export::LakeArgs,
     /// How it is served.
     #[command(flatten)]
     pub http: HttpArgs,
     /// Limits.
     #[command(flatten)]
     pub limits: LimitArgs,
-}
-
-/// A replica of the database.
-#[derive(Clone, Debug, Args)]
-pub struct ReplicaArgs {
-    /// A streaming replica of the database, `postgres://USER:PASSWORD@HOST/DATABASE`, which queries over
-    /// HTTP are read from as far as it has come; the database answers what it does not know within 100 ms.
-    #[arg(long, env = "HOMEPOT_DATABASE_READ", hide_env_values = true)]
-    pub database_read: Option<String>,
-    /// A file with the address of the replica; it goes before `HOMEPOT_DATABASE_READ`.
-    #[arg(long, env = "HOMEPOT_DATABASE_READ_FILE")]
-    pub database_read_file: Option<PathBuf>,
-}
-
-impl ReplicaArgs {
-    /// The address of the replica, if there is one.
-    ///
-    /// # Errors
-    /// When the file with the address cannot be read.
-    pub fn address(&self) -> std::io::Result<Option<String>> {
-        match &self.database_read_file {
-            Some(file) => Ok(Some(std::fs::read_to_string(file)?.trim().to_owned())),
-            None => Ok(self.database_read.clone()),
-        }
-    }
 }
 
 /// Arguments of `demo`.

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Format;
-use crate::config::DatabaseArgs;
+use crate::config::{DatabaseArgs, place};
+use crate::places::Place;
 
 /// Arguments of `export`.
 #[derive(Clone, Debug, Args)]
@@ -33,11 +34,21 @@ pub struct ExportArgs {
     /// The file, compressed if it ends in `.gz`; `-` is standard output.
     #[arg(long, value_name = "FILE", required_unless_present = "lake")]
     pub out: Option<PathBuf>,
-    /// A folder in which the whole log is kept as Parquet, by kind and day (`kind=…/day=…`), and which is
-    /// brought up to date.
-    #[arg(long, value_name = "FOLDER", conflicts_with = "out")]
-    pub lake: Option<PathBuf>,
+    /// A folder, or `s3://BUCKET/PREFIX` (`AWS_…`), in which the whole log is kept as Parquet, by kind and day
+    /// (`kind=…/day=…`), and which is brought up to date.
+    #[arg(long, value_name = "PLACE", conflicts_with = "out", value_parser = place)]
+    pub lake: Option<Place>,
     /// Which database.
     #[command(flatten)]
     pub database: DatabaseArgs,
+}
+
+/// The data lake that a server fills.
+#[derive(Clone, Debug, Default, Args)]
+pub struct LakeArgs {
+    /// Where the whole log is kept as Parquet, as by `export --lake`, and brought up to date every minute: a folder,
+    /// or `s3://BUCKET/PREFIX` (`AWS_…`). One of the servers that share a database does so, so each is to be
+    /// given it.
+    #[arg(long, env = "HOMEPOT_LAKE", value_name = "PLACE", value_parser = place)]
+    pub lake: Option<Place>,
 }

@@ -14,25 +14,31 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::NaiveDate;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tokio::time::{Instant as Moment, sleep};
 
 use super::ExportError;
 use super::events::masked;
 use crate::columnar::{self, Form, Layout, Table};
 use crate::event::{Event, Position};
 use crate::kinds::Kind;
-use crate::store::Store;
+use crate::store::{Claim, ClaimError, Store};
 
 /// Events of a round at most, and bytes at which it takes no more.
 const ROUND_EVENTS: usize = 100_000;
 const ROUND_BYTES: usize = 64 * 1024 * 1024;
 /// Events that are read at once.
 const SLICE_EVENTS: usize = 1_000;
+/// What is claimed by whoever fills a lake, how long it is waited for that, and how often it is tried.
+const CLAIM: &str = "lake";
+const CLAIM_WITHIN: Duration = Duration::from_secs(5);
+const CLAIM_EVERY: Duration = Duration::from_millis(50);
 /// The form of what the lake says of itself.
 const VERSION: u32 = 1;
 
@@ -95,6 +101,21 @@ impl Lake {
     #[must_use]
     pub fn new(store: Store, files: Arc<dyn ObjectStore>) -> Self {
         Self { store, files }
+    }
+
+    /// Claims to fill a lake from this log: two who do so at once would have events in two files.
+    ///
+    /// # Errors
+    /// When another process does and goes on with it, or that cannot be found out.
+    pub async fn claim(&self) -> Result<Claim, ExportError> {
+        let until = Moment::now() + CLAIM_WITHIN;
+        loop {
+            match self.store.claim(CLAIM).await {
+                Err(ClaimError::Taken) if Moment::now() < until => sleep(CLAIM_EVERY).await,
+                Err(ClaimError::Taken) => return Err(ExportError::Busy),
+                claim => return claim.map_err(ExportError::Claim),
+            }
+        }
     }
 
     /// Brings what comes next; nothing if the lake has everything.

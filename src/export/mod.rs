@@ -5,12 +5,13 @@
 //! writes it. Whatever is written to a file is written beside it under another name, and gets its own when it
 //! is whole and on the disk, so that there is never half a file.
 //!
-//! [`lake`] does the same without end, for a data lake.
+//! [`lake`] does the same without end, for a data lake, which a [`Filler`] brings up to date every minute.
 
 mod args;
 mod csv;
 mod events;
 mod file;
+mod filler;
 pub mod lake;
 mod lines;
 mod parquet;
@@ -18,13 +19,15 @@ mod sink;
 
 use thiserror::Error;
 
-pub use args::ExportArgs;
+pub use args::{ExportArgs, LakeArgs};
 pub use events::{Asked, Events};
 pub use file::{Target, write};
-pub use sink::{Format, Sink, Written};
+pub use filler::{Filler, LakeMetrics};
+pub use sink::{Format, Out, Sink, Written};
 
 use crate::columnar::ColumnarError;
-use crate::store::StoreError;
+use crate::places::PlaceError;
+use crate::store::{ClaimError, StoreError};
 
 /// Why nothing is exported.
 #[derive(Debug, Error)]
@@ -51,6 +54,15 @@ pub enum ExportError {
     /// It was told to end.
     #[error("the export was cancelled")]
     Cancelled,
+    /// The place of the data lake cannot be used.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// Another process fills a data lake.
+    #[error("another process fills a data lake from this log just now")]
+    Busy,
+    /// It cannot be found out whether another process fills one.
+    #[error("cannot claim the data lake")]
+    Claim(#[source] ClaimError),
     /// The data lake cannot be reached.
     #[error("cannot reach the data lake")]
     Lake(#[from] object_store::Error),

@@ -77,6 +77,9 @@ impl Format {
 /// Where bytes go.
 pub trait Out: Write + Send {
     /// Ends it: all of it is where it shall be, and on the disk if that is a file.
+    ///
+    /// # Errors
+    /// When it cannot be written.
     fn end(self: Box<Self>) -> std::io::Result<()>;
 }
 

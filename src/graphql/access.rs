@@ -95,6 +95,7 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
             "systemConfiguration" | "collectionStatus" | "storeHealth" => {
                 Some(Permission::ReadWhole)
             }
+            "export" | "exports" => Some(Permission::Read),
             "enrolmentTokens" => Some(Permission::Command),
             "accessKeys" | "retentionPolicies" | "webhooks" | "webhookDeliveries"
             | "emailRecipients" => Some(Permission::Administer),
@@ -104,6 +105,8 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
             "__typename" => Some(Permission::BeKnown),
             "recordEvents" => Some(Permission::Record),
             _ if COMMAND.contains(&field) => Some(Permission::Command),
+            // they change nothing but what their caller takes out
+            "createExport" | "cancelExport" => Some(Permission::Read),
             "acknowledgeCommand" | "completeCommand" => Some(Permission::Obey),
             "createEnrolmentToken" | "revokeEnrolmentToken" => Some(Permission::Command),
             "enrolDevice" => Some(Permission::Enrol),
@@ -262,11 +265,16 @@ pub(super) async fn key_or_none(ctx: &Context<'_>, ty: EntityType, id: &str) -> 
 
 /// The condition on events of a kind that leaves those that the caller may read.
 pub(super) fn filter(caller: &Caller, within: &Within, kind: Kind) -> Filter {
-    let spec = kind.spec();
-    let nothing = || Filter::Or(Vec::new());
-    if !caller.may(reading(kind)) {
-        return nothing();
+    if caller.may(reading(kind)) {
+        placed(within, kind)
+    } else {
+        Filter::Or(Vec::new())
     }
+}
+
+/// The condition on events of a kind that leaves those of a part of the fleet.
+pub(super) fn placed(within: &Within, kind: Kind) -> Filter {
+    let spec = kind.spec();
     let has_place = spec.device_index().is_some() || spec.site_index().is_some();
     match within {
         Within::Whole => Filter::default(),
@@ -278,7 +286,7 @@ pub(super) fn filter(caller: &Caller, within: &Within, kind: Kind) -> Filter {
             let key = vec![Cell::Int(*device_key)];
             Filter::Is(Operand::Device, Operator::In(key))
         }
-        Within::Sites(_) | Within::Device { .. } => nothing(),
+        Within::Sites(_) | Within::Device { .. } => Filter::Or(Vec::new()),
     }
 }
 

@@ -41,6 +41,8 @@ pub(super) enum UserErrorCode {
     NoKey,
     /// This server has no SMTP server to mail with.
     NoMail,
+    /// This server has nowhere to keep files.
+    NoStorage,
 }
 
 /// Why a command was refused.

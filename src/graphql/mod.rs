@@ -30,6 +30,9 @@ mod email_recipients;
 mod enrolment;
 mod error;
 pub mod escapes;
+mod export_commands;
+mod export_input;
+mod exports;
 mod filters;
 mod fleet;
 pub mod guard;
@@ -102,6 +105,8 @@ use shapes::Types;
 
 pub(crate) use document::{only_enrols, operation_type};
 pub use error::{ErrorCode, code_of, of_syntax};
+pub(crate) use export_input::events_of;
+pub(crate) use exports::whose as whose_exports;
 pub(crate) use filters::of_json as filter_of;
 pub use live::{Following, Items, Sameness, Turned, head, turn};
 pub use obeying::Obeying;
@@ -134,6 +139,8 @@ pub struct Api {
     pub lives: Lives,
     /// Where alerts may be sent.
     pub webhooks: Reachable,
+    /// Whether there is a place for files of exports.
+    pub keeps_files: bool,
     /// What callers spend; `None` where nobody needs to say who they are.
     pub spending: Option<Arc<Spending>>,
 }
@@ -185,6 +192,7 @@ pub struct Query(
     email_recipients::EmailRecipients,
     configuration::Configurations,
     retention::Retention,
+    exports::Exports,
     query::Events,
 );
 
@@ -204,6 +212,7 @@ pub struct Mutation(
     CanFail<webhooks::WebhookCommands>,
     CanFail<email_recipients::EmailCommands>,
     CanFail<retention::RetentionCommands>,
+    CanFail<export_commands::ExportCommands>,
     record::Record,
 );
 
@@ -261,6 +270,7 @@ fn builder() -> Builder {
         email_recipients::EmailRecipients,
         configuration::Configurations,
         retention::Retention,
+        exports::Exports,
         query::Events,
     ));
     let mutation = InOrder(Mutation(
@@ -277,6 +287,7 @@ fn builder() -> Builder {
         CanFail(webhooks::WebhookCommands),
         CanFail(email_recipients::EmailCommands),
         CanFail(retention::RetentionCommands),
+        CanFail(export_commands::ExportCommands),
         record::Record,
     ));
     let subscription = Subscription(

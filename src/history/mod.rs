@@ -15,6 +15,7 @@ pub mod alerts;
 pub mod collection;
 pub mod configuration;
 pub mod device_keys;
+pub mod exports;
 pub mod fleet;
 pub mod jobs;
 pub mod keys;

@@ -6,6 +6,7 @@ mod answer;
 mod args;
 mod bodies;
 mod connections;
+mod exports;
 mod graphql;
 mod halves;
 mod held;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::{Extensions, HeaderMap, StatusCode, Version, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, get, post};
 use tokio::sync::Semaphore;
@@ -41,6 +43,7 @@ use tokio_util::task::TaskTracker;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate as _};
 
+use crate::exports::Files;
 use crate::graphql::{Api, ApiSchema};
 use crate::identity::Authority;
 use crate::ingest::RequestLog;
@@ -97,6 +100,8 @@ pub struct Web {
     pub authority: Authority,
     /// The access key by which the pages of this server tell what people do on them.
     pub tracking_key: Option<Arc<str>>,
+    /// The files of exports, if there is a place for them.
+    pub exports: Option<Arc<Files>>,
     /// How long a request may take to be executed.
     pub request_within: Duration,
 }
@@ -113,6 +118,11 @@ impl std::fmt::Debug for Web {
 pub fn router(web: Web, (hosts, peers): (Hosts, Peers), log: RequestLog) -> Router {
     // lines are answers to what is still being sent, and none is held back to be packed with others
     let packed = DefaultPredicate::new().and(NotForContentType::const_new(intake::LINES));
+    // what is taken in parts is sent as it lies
+    let is_whole = |_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions| {
+        !headers.contains_key(header::ACCEPT_RANGES)
+    };
+    let packed = packed.and(is_whole);
     let sent_to = |route: MethodRouter<Web>| route.fallback(intake::other_method);
     Router::new()
         .route("/", get(pages::home))
@@ -130,6 +140,7 @@ pub fn router(web: Web, (hosts, peers): (Hosts, Peers), log: RequestLog) -> Rout
         .route(USER_ACTIVITY, sent_to(post(intake::user_activity)))
         .route("/v1/metrics", sent_to(post(intake::metrics)))
         .route("/v1/logs", sent_to(post(intake::logs)))
+        .route("/exports/{id}", get(exports::download))
         .route("/healthz", get(status::healthz))
         .route("/readyz", get(status::readyz))
         .route("/metrics", get(status::metrics))

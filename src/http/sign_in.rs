@@ -59,6 +59,8 @@ fn asked_of(route: Option<&str>) -> Asks {
         Some(USER_ACTIVITY) => Asks::Nothing,
         Some("/graphql") => Asks::Caller,
         Some("/v1/ingest" | "/v1/metrics" | "/v1/logs") => Asks::Permission(Permission::Record),
+        // whose it is is found out with the export
+        Some("/exports/{id}") => Asks::Permission(Permission::Read),
         Some("/metrics") => Asks::Permission(Permission::ReadWhole),
         // closed unless stated
         Some(_) => Asks::Permission(Permission::Administer),

@@ -52,11 +52,15 @@ pub enum Work {
     Arrivals,
     /// Archives and deletes what is old.
     Retention,
+    /// Makes exports.
+    Exports,
+    /// Fills the data lake.
+    Lake,
 }
 
 impl Work {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Projections,
         Self::Jobs,
         Self::Alerts,
@@ -65,6 +69,8 @@ impl Work {
         Self::Evidence,
         Self::Arrivals,
         Self::Retention,
+        Self::Exports,
+        Self::Lake,
     ];
 
     /// Its name, in the table of leases and for people.
@@ -79,6 +85,8 @@ impl Work {
             Self::Evidence => "configuration_evidence",
             Self::Arrivals => "configuration_arrivals",
             Self::Retention => "retention",
+            Self::Exports => "exports",
+            Self::Lake => "lake",
         }
     }
 }

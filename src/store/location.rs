@@ -1,10 +1,11 @@
-//! Where a log is kept: its database, and the folder of what was archived of it.
+//! Where a log is kept: its database, and the place of what was archived of it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::segments::Files;
 use crate::config::LimitArgs;
+use crate::places::Place;
 
 /// Where the log is kept and with how many connections it is read.
 #[derive(Clone, Debug)]
@@ -21,9 +22,9 @@ pub struct Location {
     pub reads_within: Option<Duration>,
     /// Whether a file that is not there is made.
     pub create: bool,
-    /// The folder in which what is archived lies; that of a file of SQLite is beside it unless it is said,
-    /// with `.segments` behind its name.
-    pub segments: Option<PathBuf>,
+    /// Where what is archived lies; that of a file of SQLite is in a folder beside it unless it is said, with
+    /// `.segments` behind its name.
+    pub segments: Option<Place>,
 }
 
 impl Location {
@@ -42,10 +43,9 @@ impl Location {
         let beside = || {
             let mut name = file?.to_owned().into_os_string();
             name.push(".segments");
-            Some(PathBuf::from(name))
+            Some(Place::Folder(name.into()))
         };
-        let folder = self.segments.clone().or_else(beside);
-        folder.map(Files::in_folder)
+        self.segments.clone().or_else(beside).map(Files::new)
     }
 }
 

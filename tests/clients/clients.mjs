@@ -25,7 +25,7 @@ import { assert, assertEqual, check, soon, summary } from '../checks.mjs';
 import { schemaCare } from './care.mjs';
 import { codeGenerator } from './codegen.mjs';
 import { fuzz } from './fuzz/fuzz.mjs';
-import { pythonDuckdb, pythonGql, pythonOtlp } from './python.mjs';
+import { pythonDuckdb, pythonGql, pythonOtlp, pythonS3 } from './python.mjs';
 import { relayRuntime } from './relay.mjs';
 import { FOLLOW, HEADERS, QUERY, Server } from './server.mjs';
 import { graphqlSse, graphqlSseResumed } from './sse.mjs';
@@ -201,6 +201,10 @@ const CHECKS = {
     const till = new Server(program, port, folder, 'till');
     await till.take('tests/data/till.jsonl.gz');
     await pythonDuckdb(till, python);
+  },
+  'a bucket of S3 takes the data lake, exports and what is archived': async () => {
+    const till = new Server(program, port, folder, 'till');
+    await pythonS3(till, python, await mkdtemp(join(folder, 's3-')));
   },
   'the server stops when it is told to': async () => assertEqual(await server.end('SIGTERM'), 0),
 };

@@ -1,5 +1,5 @@
 // Programs of Python that stand beside this file, as people use their libraries: the client `gql`, the
-// exporter of OpenTelemetry, and DuckDB over what is exported.
+// exporter of OpenTelemetry, and DuckDB over what is exported, into a folder and into a bucket of S3.
 
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { assert, assertEqual } from '../checks.mjs';
 import { HEADERS } from './server.mjs';
 
-const LIMIT_MS = 60_000;
+const LIMIT_MS = 180_000;
 
 /** Runs a program to its end, which must be a good one. */
 function run(python, program, ...given) {
@@ -26,6 +26,10 @@ export const pythonGql = (server, python) =>
 /** A log that is exported, by itself and into a data lake, is read as it stands. */
 export const pythonDuckdb = (server, python) =>
   run(python, 'python_duckdb.py', server.program, server.database.at(-1));
+
+/** A log is taken out into a bucket of S3, by a command and by a server, which archives there too. */
+export const pythonS3 = (server, python, folder) =>
+  run(python, 'python_s3.py', server.program, server.database.at(-1), folder);
 
 const REPORTED = `query Reported($id: ID!) {
   device(deviceId: $id) {

@@ -3,12 +3,11 @@
 //! A file is written under another name, synced, and only then given its own, so that one of that name is
 //! whole; nothing is ever written over.
 
-use std::path::{Path as FilePath, PathBuf};
+use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
     Error as StoreFailure, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
@@ -17,20 +16,17 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio::task::spawn_blocking;
 
+use crate::places::{Place, PlaceError};
+
 /// Why a file of a segment cannot be read or written.
 #[derive(Debug, Error)]
 pub enum FilesError {
     /// Nobody has said where segments lie.
     #[error("it is not said where segments lie: give --segments")]
     Nowhere,
-    /// The folder cannot be made or used.
-    #[error("cannot use the folder {} for segments", path.display())]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    /// They can lie nowhere.
+    #[error("cannot use the place of segments")]
+    Place(#[from] PlaceError),
     /// The object store failed.
     #[error("cannot {doing} {name}")]
     Object {
@@ -71,19 +67,7 @@ impl FilesError {
 /// Where the files of segments lie.
 #[derive(Clone, Debug)]
 pub(crate) struct Files {
-    folder: PathBuf,
-}
-
-/// An object store on a folder. It is made when it is used: a log without segments has no folder for them.
-fn opened(folder: &FilePath) -> Result<Arc<dyn ObjectStore>, FilesError> {
-    let failed = |source| FilesError::Folder {
-        path: folder.to_owned(),
-        source,
-    };
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    let store = LocalFileSystem::new_with_prefix(folder);
-    let store = store.map_err(|source| failed(std::io::Error::other(source)))?;
-    Ok(Arc::new(store.with_fsync(true)))
+    place: Place,
 }
 
 fn failed(doing: &'static str, name: &str) -> impl FnOnce(StoreFailure) -> FilesError {
@@ -96,20 +80,13 @@ fn failed(doing: &'static str, name: &str) -> impl FnOnce(StoreFailure) -> Files
 }
 
 impl Files {
-    /// Files in a folder, which need not be there yet.
-    pub(crate) const fn in_folder(folder: PathBuf) -> Self {
-        Self { folder }
+    /// Files in a place. A folder need not be there yet: a log without segments has none for them.
+    pub(crate) const fn new(place: Place) -> Self {
+        Self { place }
     }
 
     async fn store(&self) -> Result<Arc<dyn ObjectStore>, FilesError> {
-        let folder = self.folder.clone();
-        let opening = spawn_blocking(move || opened(&folder)).await;
-        opening.unwrap_or_else(|error| {
-            Err(FilesError::Folder {
-                path: self.folder.clone(),
-                source: std::io::Error::other(error),
-            })
-        })
+        Ok(self.place.open().await?)
     }
 
     /// Writes a file and makes it last. One of this name has the same in it, since names follow from what
@@ -153,7 +130,7 @@ impl Files {
 
     /// The names of all files of a log that are whole.
     pub(crate) async fn names(&self, home: &str) -> Result<Vec<String>, FilesError> {
-        if !self.folder.exists() {
+        if self.place.folder().is_some_and(|folder| !folder.exists()) {
             return Ok(Vec::new());
         }
         let store = self.store().await?;
@@ -167,19 +144,16 @@ impl Files {
         Ok(names.collect())
     }
 
-    /// Removes what was being written of a log when a process ended: files under another name than their
-    /// own.
+    /// Removes what was being written of a log when a process ended: files of a folder under another name than
+    /// their own. In a bucket there are none.
     pub(crate) async fn sweep(&self, home: &str) -> Result<usize, FilesError> {
-        let folder = self.folder.join(home);
-        let swept = spawn_blocking(move || unfinished(&folder)).await;
-        let failed = |source| FilesError::Folder {
-            path: self.folder.clone(),
-            source,
+        let Some(folder) = self.place.folder() else {
+            return Ok(0);
         };
-        match swept {
-            Ok(swept) => swept.map_err(failed),
-            Err(error) => Err(failed(std::io::Error::other(error))),
-        }
+        let (path, home) = (folder.to_owned(), folder.join(home));
+        let swept = spawn_blocking(move || unfinished(&home)).await;
+        let swept = swept.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        Ok(swept.map_err(|source| PlaceError::Folder { path, source })?)
     }
 }
 

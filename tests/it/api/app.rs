@@ -9,7 +9,9 @@ use homepot_analytics::app::{Access, App, Start};
 use homepot_analytics::clock::Clock;
 use homepot_analytics::config::LimitArgs;
 use homepot_analytics::event::Instant;
+use homepot_analytics::exports::ExportsArgs;
 use homepot_analytics::ingest::Ingest;
+use homepot_analytics::places::Place;
 use homepot_analytics::store::Location;
 use sea_orm::{Database, DatabaseConnection};
 use serde_json::{Value, json};
@@ -59,6 +61,9 @@ async fn run(url: &str, test: impl AsyncFn(&mut TestApp)) {
     if let Some(app) = app.app.take() {
         app.stop().await;
     }
+    if let Some(folder) = exports(url).filter(|folder| folder.exists()) {
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 }
 
 pub(super) fn location(url: &str) -> Location {
@@ -67,7 +72,7 @@ pub(super) fn location(url: &str) -> Location {
         readers_max: 4,
         reads_within: None,
         create: true,
-        segments: segments(url),
+        segments: segments(url).map(Place::Folder),
         ..Location::default()
     }
 }
@@ -77,6 +82,12 @@ pub(super) fn location(url: &str) -> Location {
 pub(super) fn segments(url: &str) -> Option<PathBuf> {
     let name = url.strip_prefix("postgres://")?.rsplit('/').next()?;
     Some(std::env::temp_dir().join(format!("{name}.segments")))
+}
+
+/// Where exports lie: beside a file, and of PostgreSQL in a folder that is removed with it.
+pub(super) fn exports(url: &str) -> Option<PathBuf> {
+    let name = url.strip_prefix("postgres://")?.rsplit('/').next()?;
+    Some(std::env::temp_dir().join(format!("{name}.exports")))
 }
 
 /// Starts a server on a database.
@@ -111,6 +122,11 @@ fn beginning(access: Access, url: &str, clock: Clock) -> Start {
         edge: homepot_analytics::http::EdgeArgs::default(),
         webhooks: homepot_analytics::webhooks::WebhookArgs::default(),
         mailer: None,
+        exports: ExportsArgs {
+            exports: exports(url).map(Place::Folder),
+            ..ExportsArgs::default()
+        },
+        lake: None,
         keyring: homepot_analytics::configuration::Keyring::default(),
         tls: None,
         allowed_hosts: Vec::new(),

@@ -22,6 +22,7 @@ mod configuration;
 mod deploy;
 mod device_commands;
 mod email;
+mod exports;
 mod failures;
 mod filters;
 mod fleet;

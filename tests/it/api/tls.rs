@@ -64,6 +64,8 @@ impl Encrypted {
             edge: homepot_analytics::http::EdgeArgs::default(),
             webhooks: homepot_analytics::webhooks::WebhookArgs::default(),
             mailer: None,
+            exports: homepot_analytics::exports::ExportsArgs::default(),
+            lake: None,
             allowed_hosts: Vec::new(),
             limits: LimitArgs::default(),
             clock: Clock::by_hand(Instant::parse(NOON).unwrap()),

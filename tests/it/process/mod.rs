@@ -17,6 +17,7 @@ mod commands;
 mod database;
 mod demo;
 mod doorbell;
+mod exports;
 mod full_disk;
 mod import;
 mod ingest;

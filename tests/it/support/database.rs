@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Once};
 
+use homepot_analytics::places::Place;
 use homepot_analytics::store::Location;
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, QueryResult, Statement};
@@ -123,7 +124,7 @@ impl Database {
             readers_max: 4,
             reads_within: None,
             create: true,
-            segments: Some(self.segments()),
+            segments: Some(Place::Folder(self.segments())),
             ..Location::default()
         }
     }

@@ -103,6 +103,12 @@ const ROWS: &[(&str, &str, &str)] = &[
         kinds { kind } userErrors { code } } }",                      "FF FF FF FF YY FF FF FF"),
     ("erasePerson", "mutation { erasePerson(userId: \"nobody-9\") {
         events userErrors { code } } }",                              "FF FF FF FF YY FF FF FF"),
+    ("export", "{ export(exportId: \"none\") { exportId } }",         "-- -- -- -- -- -- FF FF"),
+    ("createExport", "mutation { createExport(input: { format: JSON_LINES, sources: [{ siteRegistrations: {} }] }) {
+        export { exportId } userErrors { code } } }",                 "YY YY YY YY YY YY FF FF"),
+    ("exports", "{ exports { nodes { exportId } totalCount } }",      "YY YY YY YY YY YY FF FF"),
+    ("cancelExport", "mutation { cancelExport(input: { exportId: \"none\" }) {
+        export { exportId } userErrors { code } } }",                 "-- -- -- -- -- -- FF FF"),
     ("emailRecipients", "{ emailRecipients { recipientId } }",        "FF FF FF FF YY FF FF FF"),
     ("createEmailRecipient", "mutation { createEmailRecipient(input: { emailAddress: \"desk@shop.example\" }) {
         recipient { recipientId } userErrors { code } } }",           "FF FF FF FF YY FF FF FF"),

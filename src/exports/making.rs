@@ -1,0 +1,257 @@
+//! Makes one export: reads what is asked for, writes it into a file, tells how far it is, and breaks off when
+//! it is cancelled.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::files::{Files, FilesError};
+use super::upload::pieces;
+use super::{Ask, AskError, Code, RESTARTS_MAX, Reached, Reader, Written, rows};
+use crate::event::{Instant, Position};
+use crate::export::{self, Asked, ExportError, Format, Out, Target};
+use crate::history::exports::ExportRow;
+use crate::kinds::{Envelope, Filter, Kind, Operand, Operator};
+use crate::store::{Cause, Store, StoreError};
+use crate::telemetry::chain;
+
+/// How often it is told how far an export is, and looked whether it is cancelled.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
+/// What exports are made with.
+#[derive(Debug)]
+pub(super) struct Maker {
+    pub(super) store: Store,
+    /// Where files lie; `None` when nobody has said.
+    pub(super) files: Option<Arc<Files>>,
+    pub(super) reader: Reader,
+    /// Microseconds for which a file is kept.
+    pub(super) kept: i64,
+}
+
+/// How an export ended.
+enum Ended {
+    Done(Written),
+    /// It was cancelled, or the server stops.
+    Stopped,
+    Failed(Code, String),
+    /// It may be made later.
+    Again(String),
+}
+
+impl Ended {
+    fn failed(code: Code, error: &dyn std::error::Error) -> Self {
+        Self::Failed(code, chain(error).to_string())
+    }
+
+    fn of_store(error: &StoreError) -> Self {
+        let why = chain(error).to_string();
+        if matches!(error.cause(), Cause::Busy | Cause::Unreachable) {
+            Self::Again(why)
+        } else {
+            Self::Failed(Code::Unreadable, why)
+        }
+    }
+
+    fn of_files(error: &FilesError) -> Self {
+        let code = if error.is_full() {
+            Code::NoRoom
+        } else {
+            Code::Unwritable
+        };
+        Self::failed(code, error)
+    }
+}
+
+/// How far an export is.
+#[derive(Debug, Default)]
+struct Progress {
+    events: AtomicI64,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Progress {
+    fn written(&self) -> Written {
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        Written {
+            events: self.events.load(Ordering::Relaxed),
+            bytes: i64::try_from(bytes).unwrap_or(i64::MAX),
+        }
+    }
+}
+
+impl Maker {
+    /// Makes an export that waits, and keeps how it went.
+    pub(super) async fn make(
+        &self,
+        row: ExportRow,
+        stop: CancellationToken,
+    ) -> Result<(), StoreError> {
+        let (store, id) = (&self.store, row.export_id.as_str());
+        let ask: Ask = match serde_json::from_str(&row.asked) {
+            Ok(ask) => ask,
+            Err(error) => return self.fail(id, Code::NotUnderstood, &error.to_string()).await,
+        };
+        let file = format!("{id}-{}.{}", row.restarts, ask.ending());
+        if !rows::begin(store, id, &file).await? {
+            return Ok(());
+        }
+        match self.write(&row, (ask, &file), &stop).await? {
+            Ended::Done(written) => self.keep(id, &file, written).await,
+            Ended::Stopped => Ok(()),
+            Ended::Again(why) if row.restarts < RESTARTS_MAX => {
+                tracing::warn!(export.id = id, error = why, "an export is begun again");
+                rows::again(store, id).await
+            }
+            Ended::Again(why) => self.fail(id, Code::Unreadable, &why).await,
+            Ended::Failed(code, why) => self.fail(id, code, &why).await,
+        }
+    }
+
+    /// Tells that an export is done; of one that was cancelled meanwhile nothing is kept.
+    async fn keep(&self, id: &str, file: &str, written: Written) -> Result<(), StoreError> {
+        let expires_at = self.store.clock().now().0.saturating_add(self.kept);
+        if rows::done(&self.store, id, (written, expires_at)).await? {
+            let Written { events, bytes } = written;
+            tracing::info!(export.id = id, events, bytes, "an export is done");
+        } else if let Some(files) = &self.files
+            && let Err(error) = files.remove(file).await
+        {
+            // it is one that no row names, and removed within the hour
+            tracing::warn!(error = %chain(&error), "the file of an export cannot be removed");
+        }
+        Ok(())
+    }
+
+    async fn fail(&self, id: &str, code: Code, why: &str) -> Result<(), StoreError> {
+        tracing::warn!(
+            export.id = id,
+            code = code.word(),
+            error = why,
+            "an export has failed"
+        );
+        let now = self.store.clock().now();
+        self.store.faults().tell("exports", now, why.to_owned());
+        rows::failed(&self.store, id, (code, why)).await
+    }
+
+    async fn write(
+        &self,
+        row: &ExportRow,
+        (ask, file): (Ask, &str),
+        stop: &CancellationToken,
+    ) -> Result<Ended, StoreError> {
+        let Some(files) = &self.files else {
+            let why = "the server that makes exports was started without --exports".to_owned();
+            return Ok(Ended::Failed(Code::Unwritable, why));
+        };
+        let asked = match self.asked(row, &ask).await {
+            Ok(asked) => asked,
+            Err(AskError::Store(error)) => return Ok(Ended::of_store(&error)),
+            Err(error @ AskError::NotUnderstood(_)) => {
+                return Ok(Ended::failed(Code::NotUnderstood, &error));
+            }
+        };
+        let progress = Progress::default();
+        let stop = stop.child_token();
+        let making = self.to_file((asked, &ask), (files, file), (&progress, &stop));
+        let (mut making, counting) = (std::pin::pin!(making), self.count(row, &ask));
+        let (mut counting, mut total) = (std::pin::pin!(counting), None);
+        let mut is_counted = false;
+        let mut ticks = interval(TELL_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                ended = &mut making => return Ok(ended),
+                counted = &mut counting, if !is_counted => {
+                    (total, is_counted) = (counted, true);
+                }
+                _ = ticks.tick() => {
+                    let told = rows::progress(&self.store, &row.export_id, (progress.written(), total));
+                    let told = told.await;
+                    if !matches!(told, Ok(true)) {
+                        stop.cancel();
+                        // its half file is removed; it may just have become whole
+                        let ended = making.await;
+                        return told.map(|_| ended);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is asked for, up to the moment at which it was.
+    async fn asked(&self, row: &ExportRow, ask: &Ask) -> Result<Asked, AskError> {
+        let reached: Reached = serde_json::from_str(&row.reach)
+            .map_err(|error| AskError::NotUnderstood(error.to_string()))?;
+        let read = (self.reader)(self.store.clone(), ask.clone(), reached.into());
+        let within = within(ask);
+        let kinds = read.await?.into_iter();
+        Ok(Asked {
+            kinds: kinds
+                .map(|(kind, filter)| (kind, within.clone().and(filter)))
+                .collect(),
+            upto: Position(row.position),
+        })
+    }
+
+    /// How many events there are; `None` if that cannot be told in the time that a statement has.
+    async fn count(&self, row: &ExportRow, ask: &Ask) -> Option<i64> {
+        let asked = self.asked(row, ask).await.ok()?;
+        let events = export::Events::new(self.store.clone(), asked);
+        events.count().await.ok()
+    }
+
+    async fn to_file(
+        &self,
+        (asked, ask): (Asked, &Ask),
+        (files, name): (&Files, &str),
+        (progress, stop): (&Progress, &CancellationToken),
+    ) -> Ended {
+        let kinds: Vec<Kind> = asked.kinds.iter().map(|(kind, _)| *kind).collect();
+        let format = ask.format().unwrap_or(Format::Jsonl);
+        let (out, arriving) = pieces(Arc::clone(&progress.bytes));
+        let out: Box<dyn Out> = if ask.gzip {
+            Box::new(GzEncoder::new(out, Compression::default()))
+        } else {
+            Box::new(out)
+        };
+        let told = |events: u64| {
+            let events = i64::try_from(events).unwrap_or(i64::MAX);
+            progress.events.store(events, Ordering::Relaxed);
+        };
+        let events = export::Events::new(self.store.clone(), asked);
+        let target = Target::Stream(out);
+        let writing = export::write(events, (format, kinds), target, (&told, stop));
+        let (written, kept) = tokio::join!(writing, arriving.into_file(files, name));
+        match (written, kept) {
+            // where it was to be kept is why the other could not go on
+            (_, Err(error)) => Ended::of_files(&error),
+            (Ok(_), Ok(true)) => Ended::Done(progress.written()),
+            (Err(ExportError::Store(error)), _) => Ended::of_store(&error),
+            (Err(ExportError::Cancelled), _) => Ended::Stopped,
+            (Err(error), _) => Ended::failed(Code::Unwritable, &error),
+            (Ok(_), Ok(false)) => Ended::Again("the export was not ended".to_owned()),
+        }
+    }
+}
+
+/// The condition on when something happened.
+fn within(ask: &Ask) -> Filter {
+    let at = |text: &Option<String>| text.as_deref().and_then(Instant::parse);
+    let from = at(&ask.from).map(|from| Operator::AtLeast(from.0.into()));
+    let to = at(&ask.to).map(|to| Operator::Less(to.0.into()));
+    let conditions = from.into_iter().chain(to);
+    let occurred_at = Operand::Envelope(Envelope::OccurredAt);
+    Filter::And(
+        conditions
+            .map(|operator| Filter::Is(occurred_at, operator))
+            .collect(),
+    )
+}

@@ -1,0 +1,114 @@
+//! What is written on a thread goes to where files lie, which is written by tasks: piece by piece, and no
+//! faster than these are taken.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use flate2::write::GzEncoder;
+use tokio::sync::{mpsc, oneshot};
+
+use super::files::{Files, FilesError};
+use crate::export::Out;
+
+/// Bytes of a piece.
+const PIECE_BYTES: usize = 256 * 1024;
+/// Pieces that wait at most.
+const PIECES_WAITING_MAX: usize = 4;
+
+enum Piece {
+    Bytes(Bytes),
+    /// It is whole; told when it has its name, and not if it never gets it.
+    End(oneshot::Sender<()>),
+}
+
+/// Where a file is written on a thread.
+pub(super) struct Pieces {
+    held: Vec<u8>,
+    taken: mpsc::Sender<Piece>,
+    bytes: Arc<AtomicU64>,
+}
+
+/// The other side of it: where its pieces arrive.
+pub(super) struct Arriving(mpsc::Receiver<Piece>);
+
+/// An output whose pieces arrive there, and that counts its bytes.
+pub(super) fn pieces(bytes: Arc<AtomicU64>) -> (Pieces, Arriving) {
+    let (taken, arriving) = mpsc::channel(PIECES_WAITING_MAX);
+    let held = Vec::with_capacity(PIECE_BYTES);
+    let pieces = Pieces { held, taken, bytes };
+    (pieces, Arriving(arriving))
+}
+
+impl Pieces {
+    fn send(&self, piece: Piece) -> io::Result<()> {
+        let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+        self.taken.blocking_send(piece).map_err(gone)
+    }
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.held.extend_from_slice(bytes);
+        if self.held.len() >= PIECE_BYTES {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        let held = std::mem::replace(&mut self.held, Vec::with_capacity(PIECE_BYTES));
+        let length = u64::try_from(held.len()).unwrap_or_default();
+        self.send(Piece::Bytes(held.into()))?;
+        self.bytes.fetch_add(length, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl Out for Pieces {
+    fn end(mut self: Box<Self>) -> io::Result<()> {
+        self.flush()?;
+        let (ended, has_ended) = oneshot::channel();
+        self.send(Piece::End(ended))?;
+        let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+        has_ended.blocking_recv().map_err(gone)
+    }
+}
+
+impl Out for GzEncoder<Pieces> {
+    fn end(self: Box<Self>) -> io::Result<()> {
+        Box::new(self.finish()?).end()
+    }
+}
+
+impl Arriving {
+    /// Writes what arrives into a file; whether it got its end. Without one there is no file.
+    pub(super) async fn into_file(mut self, files: &Files, name: &str) -> Result<bool, FilesError> {
+        let mut file = files.create(name).await?;
+        loop {
+            match self.0.recv().await {
+                Some(Piece::Bytes(bytes)) => {
+                    if let Err(error) = file.add(bytes).await {
+                        // why it is given up is told, and not that this failed too
+                        let _ = file.abort().await;
+                        return Err(error);
+                    }
+                }
+                Some(Piece::End(ended)) => {
+                    file.end().await?;
+                    // whoever waits has been told to end
+                    let _ = ended.send(());
+                    return Ok(true);
+                }
+                None => {
+                    file.abort().await?;
+                    return Ok(false);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Makes exports one after the other, and removes the files of those whose time is over.
+
+use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::files::{Files, FilesError};
+use super::making::Maker;
+use super::{Code, RESTARTS_MAX, Reader, rows};
+use crate::history::exports::{ExportRow, due, in_states};
+use crate::store::{Failing, Store, StoreError};
+use crate::telemetry::chain;
+
+/// Exports that are made at once, each of another account.
+const AT_ONCE_MAX: usize = 2;
+/// How often it is looked what waits and what is over.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often files are looked for that no row names, in looks: an hour.
+const SWEEP_EVERY: u32 = 3_600;
+/// Microseconds of a day.
+const DAY: i64 = 24 * 3_600 * 1_000_000;
+/// How long it is shown what became of an export that has no file.
+const SHOWN: i64 = 30 * DAY;
+/// How it goes on after a failure.
+const FAILING: Failing = Failing {
+    source: "exports",
+    effect: "exports are not made, those that were begun are begun again",
+    waits: Duration::from_secs(1),
+};
+
+/// Makes exports.
+#[derive(Debug)]
+pub struct Exporter {
+    maker: Arc<Maker>,
+    tasks: JoinSet<Result<(), StoreError>>,
+    /// For whom each task makes one.
+    accounts: HashMap<Id, String>,
+    looks: u32,
+}
+
+impl Exporter {
+    /// One that makes exports of a log into some files, if there is a place for these.
+    #[must_use]
+    pub fn new(store: Store, files: Option<Arc<Files>>, (reader, days): (Reader, u32)) -> Self {
+        let maker = Maker {
+            store,
+            files,
+            reader,
+            kept: i64::from(days).saturating_mul(DAY),
+        };
+        Self {
+            maker: Arc::new(maker),
+            tasks: JoinSet::new(),
+            accounts: HashMap::new(),
+            looks: 0,
+        }
+    }
+
+    /// Runs until it is told to stop.
+    pub async fn run(mut self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let making = stop.child_token();
+            let Err(error) = tokio::select! {
+                () = stop.cancelled() => Err(None),
+                failed = self.work(&making) => failed.map_err(Some),
+            };
+            making.cancel();
+            // each removes its half file
+            while self.tasks.join_next().await.is_some() {}
+            self.accounts.clear();
+            if let Some(error) = error {
+                FAILING.failed(&self.maker.store, &error, &stop).await;
+            }
+        }
+    }
+
+    async fn work(&mut self, stop: &CancellationToken) -> Result<Infallible, StoreError> {
+        self.begin_again().await?;
+        self.looks = 0;
+        let mut looks = interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = looks.tick() => self.clear_at_times().await?,
+                Some(ended) = self.tasks.join_next_with_id() => self.ended(ended)?,
+            }
+            let store = &self.maker.store;
+            let due = due(store, store.clock().now()).await?;
+            let (waiting, over): (Vec<_>, _) =
+                due.into_iter().partition(|row| row.state == "QUEUED");
+            if !over.is_empty() {
+                rows::expire(store).await?;
+                self.sweep().await?;
+            }
+            self.begin(waiting, stop);
+        }
+    }
+
+    fn ended(
+        &mut self,
+        ended: Result<(Id, Result<(), StoreError>), JoinError>,
+    ) -> Result<(), StoreError> {
+        let (id, made) = match ended {
+            Ok(ended) => ended,
+            Err(error) => (error.id(), Err(StoreError::Panicked)),
+        };
+        self.accounts.remove(&id);
+        made
+    }
+
+    /// What was being made when a server ended, or lost the work, is begun again.
+    async fn begin_again(&self) -> Result<(), StoreError> {
+        let store = &self.maker.store;
+        for row in in_states(store, &["RUNNING"]).await? {
+            if row.restarts < RESTARTS_MAX {
+                let id = row.export_id.as_str();
+                tracing::info!(
+                    export.id = id,
+                    "an export was broken off and is begun again"
+                );
+                rows::again(store, id).await?;
+                continue;
+            }
+            let times = RESTARTS_MAX + 1;
+            let why = format!("the server ended each of the {times} times that it was begun");
+            rows::failed(store, &row.export_id, (Code::BrokenOff, &why)).await?;
+        }
+        if let Some(files) = &self.maker.files {
+            self.tell(files.sweep_unfinished().await.map(drop));
+        }
+        Ok(())
+    }
+
+    /// Begins what waits, as far as there is room: the oldest of those for whom nothing is made.
+    fn begin(&mut self, waiting: Vec<ExportRow>, stop: &CancellationToken) {
+        for row in waiting {
+            let mut served = self.accounts.values();
+            let is_served = served.any(|account| *account == row.account);
+            if self.tasks.len() >= AT_ONCE_MAX || is_served {
+                continue;
+            }
+            let (maker, account) = (Arc::clone(&self.maker), row.account.clone());
+            let stop = stop.clone();
+            let task = self.tasks.spawn(async move { maker.make(row, stop).await });
+            self.accounts.insert(task.id(), account);
+        }
+    }
+
+    /// Forgets exports that were over long ago, and removes files that no row names.
+    async fn clear_at_times(&mut self) -> Result<(), StoreError> {
+        let is_due = self.looks.is_multiple_of(SWEEP_EVERY);
+        self.looks = self.looks.wrapping_add(1);
+        if is_due {
+            let store = &self.maker.store;
+            let before = store.clock().now().0.saturating_sub(SHOWN);
+            rows::forget(store, before).await?;
+            self.sweep().await?;
+        }
+        Ok(())
+    }
+
+    async fn sweep(&self) -> Result<(), StoreError> {
+        let Some(files) = &self.maker.files else {
+            return Ok(());
+        };
+        // a file that gets its name from now on is not among them
+        let names = match files.names().await {
+            Ok(names) if names.is_empty() => return Ok(()),
+            Ok(names) => names,
+            Err(error) => {
+                self.tell(Err(error));
+                return Ok(());
+            }
+        };
+        let rows = in_states(&self.maker.store, &["RUNNING", "DONE"]).await?;
+        let named: HashSet<String> = rows.into_iter().filter_map(|row| row.file).collect();
+        self.tell(files.remove_all(names, &named).await);
+        Ok(())
+    }
+
+    /// What cannot be removed is told, and tried again.
+    fn tell(&self, removed: Result<(), FilesError>) {
+        if let Err(error) = removed {
+            let error = chain(&error).to_string();
+            tracing::warn!(error, "files of exports cannot be removed, will try again");
+            let now = self.maker.store.clock().now();
+            self.maker.store.faults().tell("exports", now, error);
+        }
+    }
+}

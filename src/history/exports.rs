@@ -1,0 +1,160 @@
+//! Exports that were asked for over the API.
+
+use entity::exports;
+use sea_orm::{
+    ColumnTrait, Condition, EntityTrait, ExprTrait, Order, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, Select,
+};
+
+use super::gathered;
+use crate::event::Instant;
+use crate::store::{Allowance, Doing, Store, StoreError};
+
+/// An export.
+pub type ExportRow = exports::Model;
+
+/// Place of an export in their list: when it was asked for, and its id.
+pub type ExportPlace = (i64, String);
+
+/// Whose exports are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Everybody's.
+    All,
+    /// Those of an account, that it asked for reaching what it reaches.
+    Of {
+        /// The account.
+        account: String,
+        /// What it reaches; everything it ever reached when it reaches all.
+        reach: Option<String>,
+    },
+}
+
+impl Whose {
+    fn condition(&self) -> Condition {
+        match self {
+            Self::All => Condition::all(),
+            Self::Of { account, reach } => Condition::all()
+                .add(exports::Column::Account.eq(account.as_str()))
+                .add(exports::Column::Administrators.eq(0))
+                .add_option(
+                    reach
+                        .as_ref()
+                        .map(|reach| exports::Column::Reach.eq(reach.as_str())),
+                ),
+        }
+    }
+}
+
+/// Which part of the list of exports, the newest first.
+#[derive(Clone, Debug)]
+pub struct ExportsPage {
+    /// Whose.
+    pub whose: Whose,
+    /// After this place.
+    pub after: Option<ExportPlace>,
+    /// Before this place.
+    pub before: Option<ExportPlace>,
+    /// Taken from the end of the list.
+    pub from_end: bool,
+}
+
+impl ExportsPage {
+    fn rows(&self) -> Select<exports::Entity> {
+        exports::Entity::find().filter(self.whose.condition())
+    }
+}
+
+/// An export by its id.
+///
+/// # Errors
+/// When the table cannot be read.
+pub async fn export(
+    store: &Store,
+    whose: &Whose,
+    export_id: &str,
+) -> Result<Option<ExportRow>, StoreError> {
+    if export_id.contains('\0') {
+        // no id has it, and PostgreSQL takes no such text
+        return Ok(None);
+    }
+    let query = exports::Entity::find_by_id(export_id).filter(whose.condition());
+    query.one(store.readers()).await.doing("read an export")
+}
+
+/// Exports, the newest first; those of a page from the end too.
+///
+/// # Errors
+/// When the table cannot be read, or the allowance does not suffice.
+pub async fn exports_page(
+    store: &Store,
+    page: &ExportsPage,
+    (limit, allowance): (u64, &Allowance),
+) -> Result<Vec<ExportRow>, StoreError> {
+    let order = if page.from_end {
+        Order::Asc
+    } else {
+        Order::Desc
+    };
+    let (at, id) = (exports::Column::CreatedAt, exports::Column::ExportId);
+    let after = page.after.as_ref().map(|(created_at, export_id)| {
+        let same = at.eq(*created_at).and(id.lt(export_id.as_str()));
+        at.lt(*created_at).or(same)
+    });
+    let before = page.before.as_ref().map(|(created_at, export_id)| {
+        let same = at.eq(*created_at).and(id.gt(export_id.as_str()));
+        at.gt(*created_at).or(same)
+    });
+    let query = page
+        .rows()
+        .filter(Condition::all().add_option(after).add_option(before))
+        .order_by(at, order.clone())
+        .order_by(id, order)
+        .limit(limit);
+    let rows = query.stream(store.readers()).await.doing("read exports")?;
+    let mut rows = gathered(rows, (allowance, weight_bytes), "read exports").await?;
+    if page.from_end {
+        rows.reverse();
+    }
+    Ok(rows)
+}
+
+/// How many exports there are on all pages.
+///
+/// # Errors
+/// When the table cannot be read.
+pub async fn exports_count(store: &Store, page: &ExportsPage) -> Result<u64, StoreError> {
+    let count = page.rows().count(store.readers()).await;
+    count.doing("count exports")
+}
+
+/// Exports that wait, and those whose time is over by now and that have a file; the oldest first.
+///
+/// # Errors
+/// When the table cannot be read.
+pub async fn due(store: &Store, now: Instant) -> Result<Vec<ExportRow>, StoreError> {
+    let state = exports::Column::State;
+    let is_over = state.eq("DONE").and(exports::Column::ExpiresAt.lte(now.0));
+    let query = exports::Entity::find()
+        .filter(state.eq("QUEUED").or(is_over))
+        .order_by_asc(exports::Column::CreatedAt)
+        .order_by_asc(exports::Column::ExportId);
+    query.all(store.readers()).await.doing("read exports")
+}
+
+/// All exports in some states, the oldest first.
+///
+/// # Errors
+/// When the table cannot be read.
+pub async fn in_states(store: &Store, states: &[&str]) -> Result<Vec<ExportRow>, StoreError> {
+    let query = exports::Entity::find()
+        .filter(exports::Column::State.is_in(states.iter().copied()))
+        .order_by_asc(exports::Column::CreatedAt)
+        .order_by_asc(exports::Column::ExportId);
+    query.all(store.readers()).await.doing("read exports")
+}
+
+/// Bytes that an export takes in memory, roughly.
+fn weight_bytes(row: &ExportRow) -> usize {
+    size_of::<ExportRow>() + 2 * row.asked.len() + row.reach.len()
+}

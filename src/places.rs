@@ -1,0 +1,264 @@
+//! Where files lie that are no part of the database: a folder, or a bucket of S3.
+
+use std::fmt;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use object_store::{BackoffConfig, ClientOptions, Error as StoreFailure, ObjectStore, RetryConfig};
+use thiserror::Error;
+use tokio::task::spawn_blocking;
+
+/// With what an address begins that is that of a bucket.
+const S3: &str = "s3://";
+/// How long it may take to connect to a bucket.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// How long a request may take, of which the largest has 64 MiB.
+const REQUEST_WITHIN: Duration = Duration::from_mins(2);
+/// Within this time of a request it is tried again, and so often at most.
+const RETRY_WITHIN: Duration = Duration::from_secs(15);
+const RETRIES_MAX: usize = 3;
+/// How long is waited before it is tried again, at first and at most.
+const RETRY_AFTER: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(3));
+
+/// Why files can lie nowhere.
+#[derive(Debug, Error)]
+pub enum PlaceError {
+    /// The folder cannot be made or used.
+    #[error("cannot use the folder {}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is no address of a bucket.
+    #[error("{0} is not of the form of s3://BUCKET/PREFIX")]
+    Address(String),
+    /// The settings of a bucket are wrong.
+    #[error("cannot use {url}")]
+    Settings {
+        /// The bucket.
+        url: String,
+        /// Why.
+        source: StoreFailure,
+    },
+    /// There is no such bucket, it lets nobody in with these credentials, or cannot be reached.
+    #[error(
+        "cannot use {url}: check that the bucket is there, and the endpoint and credentials in AWS_…"
+    )]
+    Bucket {
+        /// The bucket.
+        url: String,
+        /// Why.
+        source: StoreFailure,
+    },
+}
+
+/// Where files lie.
+#[derive(Clone)]
+pub enum Place {
+    /// A folder, which is made when it is used.
+    Folder(PathBuf),
+    /// A part of a bucket, which must be there.
+    Bucket {
+        /// Its address.
+        url: String,
+        /// Its files.
+        files: Arc<dyn ObjectStore>,
+    },
+}
+
+/// Shows no credentials.
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(path) => write!(f, "{}", path.display()),
+            Self::Bucket { url, .. } => f.write_str(url),
+        }
+    }
+}
+
+impl Place {
+    /// The place of an address: `s3://BUCKET/PREFIX`, or else a folder. A bucket is reached by settings that are
+    /// called as in the environment, `AWS_…`; others are passed over. Nothing is connected to.
+    ///
+    /// # Errors
+    /// When it is no address of a bucket, or the settings are wrong.
+    pub fn of(
+        address: &str,
+        settings: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, PlaceError> {
+        let Some(rest) = address.strip_prefix(S3) else {
+            return Ok(Self::Folder(PathBuf::from(address)));
+        };
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let wrong = || PlaceError::Address(address.to_owned());
+        if bucket.is_empty() || address.contains(['?', '#', '@']) {
+            return Err(wrong());
+        }
+        let prefix = Path::parse(prefix.trim_end_matches('/')).map_err(|_| wrong())?;
+        let failed = |source| PlaceError::Settings {
+            url: address.to_owned(),
+            source,
+        };
+        // an error says that a provider is installed already
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let files = settled(bucket, settings).build().map_err(failed)?;
+        let files: Arc<dyn ObjectStore> = if prefix.as_ref().is_empty() {
+            Arc::new(files)
+        } else {
+            Arc::new(PrefixStore::new(files, prefix))
+        };
+        let url = address.to_owned();
+        Ok(Self::Bucket { url, files })
+    }
+
+    /// Its files.
+    ///
+    /// # Errors
+    /// When it is a folder that cannot be used.
+    pub async fn open(&self) -> Result<Arc<dyn ObjectStore>, PlaceError> {
+        let path = match self {
+            Self::Folder(path) => path,
+            Self::Bucket { files, .. } => return Ok(Arc::clone(files)),
+        };
+        let failed = |source| PlaceError::Folder {
+            path: path.clone(),
+            source,
+        };
+        let folder = path.clone();
+        let opening = spawn_blocking(move || {
+            std::fs::create_dir_all(&folder)?;
+            let files = LocalFileSystem::new_with_prefix(&folder);
+            files.map_err(std::io::Error::other)
+        });
+        let files = match opening.await {
+            Ok(files) => files.map_err(failed)?,
+            Err(error) => return Err(failed(std::io::Error::other(error))),
+        };
+        Ok(Arc::new(files.with_fsync(true)))
+    }
+
+    /// Its files, of a bucket that is there and lets one in.
+    ///
+    /// # Errors
+    /// When it cannot be used; of one that cannot be reached that is known within a minute.
+    pub async fn open_checked(&self) -> Result<Arc<dyn ObjectStore>, PlaceError> {
+        let files = self.open().await?;
+        let Self::Bucket { url, .. } = self else {
+            return Ok(files);
+        };
+        let url = url.clone();
+        match files.list(None).next().await {
+            Some(Err(source)) => Err(PlaceError::Bucket { url, source }),
+            Some(Ok(_)) | None => Ok(files),
+        }
+    }
+
+    /// The folder, if it is one.
+    #[must_use]
+    pub fn folder(&self) -> Option<&FilePath> {
+        match self {
+            Self::Folder(path) => Some(path),
+            Self::Bucket { .. } => None,
+        }
+    }
+}
+
+/// How a bucket is reached.
+fn settled(bucket: &str, settings: impl Iterator<Item = (String, String)>) -> AmazonS3Builder {
+    let (init_backoff, max_backoff) = RETRY_AFTER;
+    let retries = RetryConfig {
+        backoff: BackoffConfig {
+            init_backoff,
+            max_backoff,
+            ..BackoffConfig::default()
+        },
+        max_retries: RETRIES_MAX,
+        retry_timeout: RETRY_WITHIN,
+    };
+    let mut client = ClientOptions::new()
+        .with_connect_timeout(CONNECT_WITHIN)
+        .with_timeout(REQUEST_WITHIN);
+    let settings: Vec<_> = settings
+        .filter(|(_, value)| !value.is_empty())
+        .filter_map(|(name, value)| {
+            let key: AmazonS3ConfigKey = name.to_ascii_lowercase().parse().ok()?;
+            Some((key, value))
+        })
+        .collect();
+    // whoever names an endpoint without encryption means it
+    let is_plain = |(key, value): &(AmazonS3ConfigKey, String)| {
+        let is_endpoint =
+            [AmazonS3ConfigKey::Endpoint, AmazonS3ConfigKey::S3Endpoint].contains(key);
+        is_endpoint && value.starts_with("http://")
+    };
+    if settings.iter().any(is_plain) {
+        client = client.with_allow_http(true);
+    }
+    let builder = AmazonS3Builder::new()
+        .with_client_options(client)
+        .with_retry(retries);
+    let builder = settings.into_iter().fold(builder, |builder, (key, value)| {
+        builder.with_config(key, value)
+    });
+    builder.with_bucket_name(bucket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(address: &str) -> Result<Place, PlaceError> {
+        let settings = [
+            ("AWS_SECRET_ACCESS_KEY", "hunter2"),
+            ("AWS_ACCESS_KEY_ID", "me"),
+        ];
+        let owned = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Place::of(address, owned.into_iter())
+    }
+
+    #[test]
+    fn an_address_is_a_bucket_or_a_folder() {
+        for (address, is_folder) in [
+            ("lake", true),
+            ("/var/lib/lake", true),
+            ("s3://bucket", false),
+            ("s3://bucket/", false),
+            ("s3://bucket/a/b", false),
+        ] {
+            let place = of(address).unwrap();
+            assert_eq!(place.folder().is_some(), is_folder, "{address}");
+            assert_eq!(place.to_string(), address);
+        }
+        for address in [
+            "s3://",
+            "s3:///a",
+            "s3://b/a//c",
+            "s3://me:hunter2@b/a",
+            "s3://b?x=1",
+        ] {
+            assert!(of(address).is_err(), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_place_shows_no_credentials() {
+        assert_eq!(
+            format!("{:?}", of("s3://bucket/a").unwrap()),
+            "s3://bucket/a"
+        );
+    }
+}

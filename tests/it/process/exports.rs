@@ -1,0 +1,125 @@
+//! Exports whose server is killed, or whose disk is full.
+
+use serde_json::{Value, json};
+
+use super::api::Api;
+use super::database::Database;
+use super::program::Program;
+use super::unusable::SmallDisk;
+
+const CREATE: &str = "mutation { createExport(input: { format: JSON_LINES, gzip: true,
+    sources: [{ errorLogs: {} }] }) { export { exportId } userErrors { code } } }";
+const EXPORTS: &str =
+    "{ exports { nodes { state restarts events bytes downloadPath error { code message } } } }";
+const EVENTS: usize = 12_000;
+
+async fn record(api: &Api, address: &str, events: usize) {
+    for batch in 0..events / 1_000 {
+        let text = |ordinal: usize| format!("{batch}/{ordinal} {}", "x".repeat(200));
+        let event = |ordinal: usize| json!({ "errorLog": { "category": "API", "severity": "INFO", "errorMessage": text(ordinal) } });
+        let outcomes = api.record(address, (0..1_000).map(event).collect()).await;
+        assert!(
+            outcomes
+                .iter()
+                .all(|outcome| outcome["status"] == "RECORDED")
+        );
+    }
+}
+
+async fn create(api: &Api, address: &str) {
+    let made = api.data(address, CREATE, json!({})).await;
+    assert_eq!(made["createExport"]["userErrors"], json!([]));
+}
+
+fn state(data: &Value) -> &str {
+    data["exports"]["nodes"][0]["state"].as_str().unwrap()
+}
+
+async fn an_export_whose_server_is_killed(database: Database) {
+    let serve = || {
+        let exports = database.folder().join("exports").display().to_string();
+        let arguments = ["serve", "--no-authentication", "--listen", "127.0.0.1:0"];
+        let mut server = database.start(&[&arguments[..], &["--exports", &exports]].concat());
+        let address = server.address().unwrap();
+        (server, address)
+    };
+    let (mut server, address) = serve();
+    let api = Api::new();
+    record(&api, &address, EVENTS).await;
+    create(&api, &address).await;
+    let begun = api
+        .until(&address, EXPORTS, |data| state(data) != "QUEUED")
+        .await;
+    assert_eq!(state(&begun), "RUNNING", "{begun}");
+    server.kill();
+    let (_server, address) = serve();
+    let ended = |data: &Value| state(data) != "QUEUED" && state(data) != "RUNNING";
+    let done = api.until(&address, EXPORTS, ended).await;
+    let export = &done["exports"]["nodes"][0];
+    assert_eq!(
+        (&export["state"], &export["restarts"]),
+        (&json!("DONE"), &json!(1)),
+        "{export}"
+    );
+    let events = export["events"].as_str().unwrap().parse::<usize>().unwrap();
+    assert!(events >= EVENTS, "{export}");
+    let homes = std::fs::read_dir(database.folder().join("exports")).unwrap();
+    let files = homes.flat_map(|home| std::fs::read_dir(home.unwrap().path()).unwrap());
+    let sizes: Vec<u64> = files
+        .map(|file| file.unwrap().metadata().unwrap().len())
+        .collect();
+    assert_eq!(json!(sizes[0].to_string()), export["bytes"]);
+    assert_eq!(sizes.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_whose_server_is_killed_is_begun_again_on_sqlite() {
+    an_export_whose_server_is_killed(Database::sqlite()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_whose_server_is_killed_is_begun_again_on_postgresql() {
+    if let Some(database) = Database::postgres() {
+        an_export_whose_server_is_killed(database).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_onto_a_full_disk_fails_and_leaves_nothing() {
+    let database = Database::sqlite();
+    let Some(disk) = SmallDisk::mount(database.folder(), 1) else {
+        return;
+    };
+    let exports = disk.folder.join("exports").display().to_string();
+    let arguments = [
+        "serve",
+        "--no-authentication",
+        "--listen",
+        "127.0.0.1:0",
+        "--exports",
+        &exports,
+    ];
+    let mut server: Program = database.start(&arguments);
+    let address = server.address().unwrap();
+    let api = Api::new();
+    record(&api, &address, 4_000).await;
+    std::fs::create_dir(&exports).unwrap();
+    let filler = super::full_disk::fill(&disk.folder);
+    create(&api, &address).await;
+    let ended = |data: &Value| state(data) != "QUEUED" && state(data) != "RUNNING";
+    let failed = api.until(&address, EXPORTS, ended).await;
+    let export = &failed["exports"]["nodes"][0];
+    assert_eq!(
+        (&export["state"], &export["error"]["code"]),
+        (&json!("FAILED"), &json!("NO_ROOM")),
+        "{export}"
+    );
+    assert_eq!(export["downloadPath"], Value::Null);
+    for home in std::fs::read_dir(&exports).unwrap() {
+        assert_eq!(std::fs::read_dir(home.unwrap().path()).unwrap().count(), 0);
+    }
+    std::fs::remove_file(filler).unwrap();
+    create(&api, &address).await;
+    let done = api.until(&address, EXPORTS, ended).await;
+    assert_eq!(state(&done), "DONE", "{done}");
+}
