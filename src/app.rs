@@ -395,7 +395,7 @@ impl Parts {
         let runner = Runner::new(store.clone(), projections::following());
         let (background, queue) = Background::new(BACKGROUND_EVENTS_MAX);
         let (stop, stop_background) = (CancellationToken::new(), CancellationToken::new());
-        let (node, heart) = Node::join(store, called, stop.clone()).await;
+        let (node, heart) = Node::join(store, called, &kept.works(), stop.clone()).await;
         let mut registry = Registry::with_prefix("homepot");
         node.register(&mut registry);
         store.metrics().register(&mut registry);

@@ -34,6 +34,8 @@ pub(crate) struct Kept {
     pub(crate) days: u32,
     /// The data lake.
     pub(crate) lake: Option<Place>,
+    /// Whether what is old can be archived.
+    archives: bool,
 }
 
 impl Kept {
@@ -44,7 +46,20 @@ impl Kept {
             files: of_log(place, store.identity()),
             days: exports.export_days,
             lake,
+            archives: store.can_archive(),
         }
+    }
+
+    /// The works that a server can do which takes this out: another is to have those that it cannot.
+    pub(crate) fn works(&self) -> Vec<Work> {
+        let can = |work: &Work| match work {
+            Work::Exports => self.files.is_some(),
+            Work::Lake => self.lake.is_some(),
+            Work::Projections | Work::Jobs | Work::Alerts | Work::Webhooks | Work::Health => true,
+            Work::Evidence | Work::Arrivals => true,
+            Work::Retention => self.archives,
+        };
+        Work::ALL.into_iter().filter(can).collect()
     }
 }
 
@@ -114,7 +129,9 @@ impl Works<'_> {
 
     /// Makes exports, and fills the data lake if there is one.
     pub(crate) fn take_out(self, kept: Kept, registry: &mut Registry) {
-        let Kept { files, days, lake } = kept;
+        let Kept {
+            files, days, lake, ..
+        } = kept;
         self.once(Work::Exports, move |lease, door| {
             let store = door.store().clone();
             let exporter = Exporter::new(store, files.clone(), (events_of, days));

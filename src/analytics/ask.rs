@@ -115,7 +115,7 @@ pub enum AskError {
     },
     /// More single events would have to be read.
     #[error(
-        "buckets of less than 15 minutes are made of single events, and there are more than {max}: ask for \
+        "buckets that are not whole quarters of an hour are made of single events, and there are more than {max}: ask for \
          15 minutes, less time or fewer devices"
     )]
     Events {
@@ -220,7 +220,10 @@ pub(crate) async fn ask(
     };
     let earlier = match asked.earlier {
         Some(earlier) => {
-            let before = earlier.range(&calendar, &question.ends, range);
+            let before = match earlier {
+                Earlier::Period => resolution.before(&calendar, &question.ends, range)?,
+                Earlier::Week | Earlier::Month | Earlier::Year => earlier.range(&calendar, range),
+            };
             let ends = resolution.buckets(&calendar, before, BUCKETS_MAX)?;
             let question = question.at(before, ends, &now.read.provenances);
             let told = asked.told(store, &question, allowance).await?;
@@ -252,17 +255,10 @@ impl Asked {
 }
 
 impl Earlier {
-    /// The range that is compared with one, and so its buckets with those.
-    pub(super) fn range(
-        self,
-        calendar: &Calendar,
-        ends: &[i64],
-        (from, to): (i64, i64),
-    ) -> (i64, i64) {
+    /// The range that is compared with one.
+    pub(super) fn range(self, calendar: &Calendar, (from, to): (i64, i64)) -> (i64, i64) {
         let at = |at: i64| match self {
-            Self::Period => {
-                at - (ends.last().copied().unwrap_or(to) - ends.first().copied().unwrap_or(from))
-            }
+            Self::Period => at - (to - from),
             Self::Week => calendar.moved(at, |date| date.checked_sub_days(Days::new(7))),
             Self::Month => calendar.moved(at, |date| date.checked_sub_months(Months::new(1))),
             Self::Year => calendar.moved(at, |date| date.checked_sub_months(Months::new(12))),
@@ -312,7 +308,13 @@ async fn chosen(store: &Store, asked: &Asked, range: (i64, i64)) -> Result<Resol
             first = 0;
         }
     }
-    if first > 0 && asked.subject.has_minutes(store, range.0).await? {
+    // what it is compared with is made of minutes as well
+    let earliest = match asked.earlier {
+        None => range.0,
+        Some(Earlier::Period) => range.0.saturating_sub(length),
+        Some(Earlier::Week | Earlier::Month | Earlier::Year) => i64::MIN,
+    };
+    if first > 0 && asked.subject.has_minutes(store, earliest).await? {
         first = 0;
     }
     let points = i64::try_from(asked.points.max(1)).unwrap_or(i64::MAX);

@@ -124,6 +124,38 @@ impl Resolution {
         }
     }
 
+    /// The range of as many buckets just before some, as the calendar has them, cut as those are by theirs.
+    ///
+    /// # Errors
+    /// When there would be too many of them.
+    pub(super) fn before(
+        self,
+        calendar: &Calendar,
+        ends: &[i64],
+        (from, to): (i64, i64),
+    ) -> Result<(i64, i64), TooMany> {
+        let [first, .., last] = *ends else {
+            return Ok((from, to));
+        };
+        let (count, mut length) = (ends.len() - 1, last - first);
+        let before = loop {
+            let before = self.buckets(calendar, (first - length, first), 4 * ends.len())?;
+            if before.len() > count {
+                break before;
+            }
+            length += self.least_length();
+        };
+        let end = |ends: &[i64], back: usize| {
+            let at = ends.len().checked_sub(back + 1);
+            at.and_then(|at| ends.get(at)).copied().unwrap_or(first)
+        };
+        // of a bucket that is cut as much is compared, unless the other is shorter
+        let begin = end(&before, count).saturating_add(from - first);
+        let begin = begin.min(end(&before, count - 1) - 1);
+        let until = end(&before, 1).saturating_add(to - end(ends, 1));
+        Ok((begin, until.min(end(&before, 0)).max(begin + 1)))
+    }
+
     /// The first day of the bucket, or of the day of the bucket, in which an instant lies.
     fn first_day(self, calendar: &Calendar, at: i64) -> NaiveDate {
         let date = calendar.date(at);

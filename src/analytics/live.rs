@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared};
+use futures_util::future::{BoxFuture, Shared, WeakShared};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::ask::{Answered, AskError, Asked, ask};
@@ -59,10 +59,18 @@ pub(crate) struct Live {
 #[derive(Debug, Default)]
 struct State {
     latest: Weak<Moment>,
-    asking: Option<Asking>,
+    /// Ends, and gives its connection back, when nobody waits for it any more.
+    asking: Option<WeakShared<Answering>>,
 }
 
-type Asking = Shared<BoxFuture<'static, Result<Arc<Moment>, Arc<AskError>>>>;
+type Answering = BoxFuture<'static, Result<Arc<Moment>, Arc<AskError>>>;
+type Asking = Shared<Answering>;
+
+impl State {
+    fn asking(&self) -> Option<Asking> {
+        self.asking.as_ref().and_then(WeakShared::upgrade)
+    }
+}
 
 /// A series as it is at a moment.
 #[derive(Debug)]
@@ -150,8 +158,8 @@ impl Live {
         if let Some(moment) = state.latest.upgrade().filter(|moment| moment.has(need)) {
             return Ok(moment);
         }
-        if let Some(asking) = &state.asking {
-            return Err((asking.clone(), false));
+        if let Some(asking) = state.asking() {
+            return Err((asking, false));
         }
         let (store, mut asked) = (self.store.clone(), self.followed.asked.clone());
         if self.followed.is_open {
@@ -169,7 +177,7 @@ impl Live {
             }))
         };
         let asking = asking.boxed().shared();
-        state.asking = Some(asking.clone());
+        state.asking = asking.downgrade();
         Err((asking, true))
     }
 
@@ -179,11 +187,7 @@ impl Live {
         moment: Result<Arc<Moment>, Arc<AskError>>,
     ) -> Result<Arc<Moment>, Arc<AskError>> {
         let mut state = self.state();
-        if state
-            .asking
-            .as_ref()
-            .is_some_and(|held| held.ptr_eq(asking))
-        {
+        if state.asking().is_some_and(|held| held.ptr_eq(asking)) {
             state.asking = None;
             if let Ok(moment) = &moment {
                 state.latest = Arc::downgrade(moment);

@@ -233,7 +233,7 @@ pub(crate) fn add_rows(held: &mut [Option<Arc<Row>>], more: &[Option<Arc<Row>>])
     for (held, more) in held.iter_mut().zip(more) {
         match (held.as_mut(), more) {
             (Some(held), Some(more)) => Arc::make_mut(held).merge(more),
-            (None, Some(more)) => *held = Some(more.clone()),
+            (None, Some(more)) => *held = Some(Arc::clone(more)),
             (_, None) => {}
         }
     }

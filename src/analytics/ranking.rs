@@ -127,7 +127,7 @@ pub(crate) async fn rank(
             day_start: NaiveTime::MIN,
             week_start: Weekday::Mon,
         };
-        let before = before.range(&calendar, &question.ends, range);
+        let before = before.range(&calendar, range);
         let question = question.at(before, vec![before.0, before.1], &provenances);
         let read = read(store, &question, allowance).await?;
         provenances.extend(&read.provenances);

@@ -58,7 +58,7 @@ pub(crate) enum ReadError {
     },
     /// More events would have to be read one by one.
     #[error(
-        "buckets of less than 15 minutes are made of single events, and there are more than {max} of them"
+        "buckets that are not whole quarters of an hour are made of single events, and there are more than {max}"
     )]
     Events {
         /// How many are read.
@@ -120,6 +120,9 @@ async fn reached(tx: &DatabaseTransaction) -> Result<(i64, i64), StoreError> {
     Ok((number(checkpoint).await?, number(head).await?))
 }
 
+/// Rows of a level in whose place those below them are read.
+type Cut<'a> = (Level, &'a HashSet<Key>);
+
 pub(super) struct Reader<'a> {
     pub(super) tx: &'a DatabaseTransaction,
     pub(super) question: &'a Question,
@@ -180,11 +183,15 @@ impl Reader<'_> {
         let inner = ends
             .get(1..ends.len().saturating_sub(1))
             .unwrap_or_default();
-        let least = ends.windows(2).map(|pair| match pair {
-            [begin, end] => end - begin,
-            _ => 0,
-        });
-        let least = least.min().unwrap_or_default();
+        let lengths = |ends: &[i64]| {
+            let lengths = ends.windows(2).map(|pair| match pair {
+                [begin, end] => end - begin,
+                _ => 0,
+            });
+            lengths.min()
+        };
+        // the first and the last may be cut by the range: their rows are looked for on the levels below
+        let least = lengths(inner).or_else(|| lengths(ends)).unwrap_or_default();
         let aligned = |width: i64| inner.iter().all(|at| at % width == 0);
         // of longer buckets few rows are cut
         let fits = |width: i64| least >= width && aligned(width) || least >= 6 * width;
@@ -294,7 +301,7 @@ impl Reader<'_> {
     async fn rows(
         &mut self,
         level: Level,
-        (within, of): ((i64, i64), Option<(Level, &HashSet<Key>)>),
+        (within, of): ((i64, i64), Option<Cut<'_>>),
         cut: &mut HashSet<Key>,
     ) -> Result<(), ReadError> {
         let provenances = (

@@ -13,7 +13,7 @@ use super::series_words::{Dimension, Measure, ResolutionWord};
 use super::words::{DaysOfWeek, DeviceTypes, Provenances, Shown, Word};
 use super::{access, api, of_failed};
 use crate::analytics::ask::{BUCKETS_MAX, POINTS_DEFAULT};
-use crate::analytics::buckets::Resolution;
+use crate::analytics::buckets::{Resolution, Unit};
 use crate::analytics::question::{By, Scope};
 use crate::event::{Instant, Provenance};
 use crate::history::Within;
@@ -28,6 +28,8 @@ const VALUES_MAX: usize = 1_000;
 const MEASURES_MAX: usize = 20;
 /// Of how many units a bucket is at most.
 const EVERY_MAX: i32 = 1_000;
+const MINUTES_OF_DAY: u32 = 1_440;
+const HOURS_OF_DAY: u32 = 24;
 /// Groups at most that are told one by one.
 pub(super) const TOP_MAX: usize = 1_000;
 
@@ -112,6 +114,16 @@ pub(super) fn resolution(buckets: &BucketInput) -> Result<Option<Resolution>, Er
         return Err(bad_input("`every` is of a unit: AUTO has none"));
     }
     let every = u32::try_from(every).unwrap_or(1);
+    let max = match unit {
+        Some(Unit::Minute) => MINUTES_OF_DAY,
+        Some(Unit::Hour) => HOURS_OF_DAY,
+        _ => every,
+    };
+    if every > max {
+        return Err(bad_input(format!(
+            "buckets of minutes and hours begin anew each day: `every` is at most {max}; ask for days"
+        )));
+    }
     Ok(unit.map(|unit| Resolution { every, unit }))
 }
 

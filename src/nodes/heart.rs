@@ -59,7 +59,7 @@ impl Heart {
             heart.beat().await;
         } else {
             heart.node.shared.metrics.alive.set(1);
-            for work in Work::ALL {
+            for work in heart.node.able() {
                 heart.node.grant(work, None);
             }
         }
@@ -86,7 +86,7 @@ impl Heart {
         } else {
             stop.cancelled().await;
         }
-        for work in Work::ALL {
+        for work in self.node.able() {
             self.node.stop(work);
         }
     }
@@ -102,7 +102,7 @@ impl Heart {
             until = until.min(self.sure_until);
         }
         let (held, stops) = (self.node.works(), self.node.shared.stop.is_cancelled());
-        let wanted = Work::ALL.into_iter();
+        let wanted = self.node.able().into_iter();
         let wanted = wanted.filter(|work| !stops && !held.contains(work));
         let wanted: Vec<&'static str> = wanted.map(Work::name).collect();
         let works = Work::ALL.map(Work::name);

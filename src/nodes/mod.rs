@@ -155,16 +155,17 @@ struct Shared {
 }
 
 impl Node {
-    /// Joins the servers that share a log, under a name for people. What it returns beside it is to be run
-    /// until the works have ended: it keeps the leases.
+    /// Joins the servers that share a log, under a name for people, for the works that it can do. What it
+    /// returns beside it is to be run until the works have ended: it keeps the leases.
     ///
     /// No failure of the database keeps it from joining: it has no work until it can say that it is alive.
     pub async fn join(
         store: &Store,
         (name, address): (String, String),
+        works: &[Work],
         stop: CancellationToken,
     ) -> (Self, Heart) {
-        let leases = Work::ALL.map(|work| (work, watch::channel(None).0));
+        let leases = works.iter().map(|work| (*work, watch::channel(None).0));
         let card = Card {
             node_id: Uuid::now_v7().to_string(),
             name,
@@ -174,7 +175,7 @@ impl Node {
             shared: Arc::new(Shared {
                 card,
                 started_at: store.clock().now(),
-                leases: leases.into(),
+                leases: leases.collect(),
                 metrics: NodeMetrics::default(),
                 stop,
             }),
@@ -223,6 +224,11 @@ impl Node {
                 .map(|work| work.name().to_owned())
                 .collect(),
         }])
+    }
+
+    /// The works that it can do.
+    fn able(&self) -> Vec<Work> {
+        self.shared.leases.keys().copied().collect()
     }
 
     /// The works that are this server's now.

@@ -99,6 +99,12 @@ impl Ring {
         }
     }
 
+    /// Lets go of all events: they must be read from the tables, which say something else of them by now.
+    pub(crate) fn forget(&self) {
+        let mut held = self.events.write().unwrap_or_else(PoisonError::into_inner);
+        *held = Held::default();
+    }
+
     /// What follows a position, at most so many events and bytes, and at least one event.
     pub(crate) fn after(
         &self,

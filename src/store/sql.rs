@@ -100,21 +100,39 @@ impl Sql {
         backend: DbBackend,
         rows: &[[i64; N]],
     ) -> &mut Self {
+        let rows: Vec<([i64; N], [&str; 0])> = rows.iter().map(|row| (*row, [])).collect();
+        self.keys_of(backend, &rows)
+    }
+
+    /// The same of rows whose last columns are texts.
+    pub(crate) fn keys_of<const N: usize, const M: usize>(
+        &mut self,
+        backend: DbBackend,
+        rows: &[([i64; N], [&str; M])],
+    ) -> &mut Self {
         if backend != DbBackend::Postgres {
             self.push("(VALUES ");
-            for (ordinal, row) in rows.iter().enumerate() {
+            for (ordinal, (numbers, texts)) in rows.iter().enumerate() {
+                let numbers = numbers.iter().map(|number| Value::from(*number));
+                let texts = texts.iter().map(|text| Value::from(*text));
                 self.push(if ordinal > 0 { ", " } else { "" })
-                    .bind_list(row.iter().map(|number| Value::from(*number)));
+                    .bind_list(numbers.chain(texts));
             }
             return self.push(") v");
         }
-        let column = |index: usize| {
-            let numbers = rows.iter().filter_map(|row| row.get(index));
+        let numbers = |index: usize| {
+            let numbers = rows.iter().filter_map(|(numbers, _)| numbers.get(index));
             let numbers = numbers.map(|number| Value::from(*number)).collect();
             Value::Array(ArrayType::BigInt, Some(Box::new(numbers)))
         };
-        let names: Vec<String> = (1..=N).map(|index| format!("column{index}")).collect();
-        self.push("UNNEST").bind_list((0..N).map(column));
+        let texts = |index: usize| {
+            let texts = rows.iter().filter_map(|(_, texts)| texts.get(index));
+            let texts = texts.map(|text| Value::from(*text)).collect();
+            Value::Array(ArrayType::String, Some(Box::new(texts)))
+        };
+        let names: Vec<String> = (1..=N + M).map(|index| format!("column{index}")).collect();
+        self.push("UNNEST")
+            .bind_list((0..N).map(numbers).chain((0..M).map(texts)));
         self.push(" AS v(").push(&names.join(", ")).push(")")
     }
 

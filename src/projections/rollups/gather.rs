@@ -198,13 +198,13 @@ pub(crate) async fn recorded(
     for _ in 0..TRIES {
         let generation = archive.generation(db).await?;
         let of_table = in_table(db, shape, who, (time, upto), max).await?;
+        let Some(mut readings) = of_table else {
+            return Ok(None);
+        };
         let archived = archive.events(db, (generation, happened), max).await?;
         if archive.generation(db).await? != generation {
             continue;
         }
-        let Some(mut readings) = of_table else {
-            return Ok(None);
-        };
         readings.extend(archived.iter().map(|event| shape.reading(event)));
         return Ok((readings.len() <= max).then_some(readings));
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
-use super::gather::{Sums, recorded};
+use super::gather::{Sums, recorded, shapes};
 use super::places::Places;
 use super::tables::{SITE_MINUTES, all, run};
 use crate::event::Event;
@@ -40,12 +40,15 @@ pub(super) async fn forget(tx: &DatabaseTransaction, event: &Event) -> Result<i6
     sql.bind(from);
     sql.push(") ON CONFLICT (id) DO UPDATE SET from_at = excluded.from_at");
     run(tx, sql).await?;
-    let mut sql = Sql::new(format!(
-        "DELETE FROM {} WHERE bucket_at < ",
-        SITE_MINUTES.table
-    ));
-    sql.bind(from);
-    run(tx, sql).await?;
+    for shape in shapes().iter().filter(|shape| shape.measured.by_site) {
+        // each is a range of the key
+        let mut sql = Sql::new(format!("DELETE FROM {} WHERE kind = ", SITE_MINUTES.table));
+        sql.bind(shape.kind.code());
+        sql.push(" AND site_key IN (SELECT site_key FROM sites UNION ALL SELECT 0)");
+        sql.push(" AND provenance IN (0, 1, 2) AND bucket_at < ")
+            .bind(from);
+        run(tx, sql).await?;
+    }
     Ok(from)
 }
 

@@ -108,22 +108,27 @@ impl Level {
         )
     }
 
-    /// The rows of a kind that are there of what some keys name: in their buckets, whatever the labels.
+    /// The rows of a kind that are there of some keys, and no others: of what has many labels in one bucket
+    /// those alone that are asked for.
     pub(crate) async fn load(
         self,
         db: &impl ConnectionTrait,
         kind: i64,
         keys: impl Iterator<Item = &Key>,
     ) -> Result<BTreeMap<Key, Vec<u8>>, StoreError> {
-        let mut places: Vec<[i64; 3]> = keys
-            .map(|key| [key.owner, key.provenance, key.bucket])
+        let places: Vec<([i64; 4], [&str; 2])> = keys
+            .map(|key| {
+                (
+                    [key.owner, key.provenance, key.bucket, key.site],
+                    [&*key.currency, &*key.labels],
+                )
+            })
             .collect();
-        places.dedup();
         let backend = db.get_database_backend();
         let mut loaded = BTreeMap::new();
         for places in places.chunks(LOOK_UP_MAX) {
             let mut sql = Sql::new(format!("SELECT {} FROM ", self.columns("r.")));
-            sql.rows_of(backend, places);
+            sql.keys_of(backend, places);
             sql.push(if backend == DbBackend::Postgres {
                 " JOIN "
             } else {
@@ -133,7 +138,8 @@ impl Level {
             sql.push(&format!("{table} r ON r.kind = "));
             sql.bind(kind).push(&format!(
                 " AND r.{owner} = v.column1 AND r.provenance = v.column2 \
-                 AND r.bucket_at = v.column3"
+                 AND r.bucket_at = v.column3 AND r.site_key = v.column4 \
+                 AND r.currency = v.column5 AND r.labels = v.column6"
             ));
             loaded.extend(rows(db, sql).await?);
         }

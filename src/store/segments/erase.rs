@@ -97,7 +97,7 @@ impl Store {
         .await?;
         segments.renew(self.readers()).await?;
         // who follows reads them from the tables again
-        self.shared.ring.skip_to(self.shared.ring.head());
+        self.shared.ring.forget();
         for segment in &old {
             if let Some(files) = &segments.files {
                 files.remove(&segment.path).await?;

@@ -30,7 +30,7 @@ impl Server {
     async fn join(log: &TestLog, name: &str) -> Self {
         let stop = CancellationToken::new();
         let called = (name.to_owned(), "127.0.0.1:0".to_owned());
-        let (node, heart) = Node::join(&log.handle(), called, stop.clone()).await;
+        let (node, heart) = Node::join(&log.handle(), called, &Work::ALL, stop.clone()).await;
         Self { node, heart, stop }
     }
 }

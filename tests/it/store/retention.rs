@@ -261,6 +261,13 @@ async fn a_person_is_erased_from_tables_and_segments(database: Database) {
         let named = |event: &Event| format!("{:?}", event.fact).contains("one@shop.example");
         assert!(!page.iter().any(named));
     }
+    // nor is anything told of the person to who follows from before
+    let mut tail = log.tail(Position(0), None);
+    while tail.position() < log.head() {
+        let told = tail.next().await.unwrap();
+        let mut facts = told.iter().map(|event| format!("{:?}", event.fact));
+        assert!(!facts.any(|fact| fact.contains("one@shop.example")));
+    }
     // the old files are gone, and only those two
     let after = files(&database);
     let gone = before.iter().filter(|file| !after.contains(file));

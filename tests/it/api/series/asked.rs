@@ -194,11 +194,12 @@ impl Asked {
     }
 
     /// The time with which it is compared, as the clock of a zone shows it.
-    pub(super) fn earlier(&self, (first, last): (i64, i64), zone: Tz) -> Option<(i64, i64)> {
+    pub(super) fn earlier(&self, cut: Option<(i64, i64)>, zone: Tz) -> Option<(i64, i64)> {
         let with = self.compare_with?;
         if with == "PREVIOUS_PERIOD" {
-            let length = last - first;
-            return Some((self.from - length, self.to - length));
+            let length = self.to - self.from;
+            let whole = (self.from - length, self.to - length);
+            return Some(cut.map_or(whole, |bounds| self.before(bounds, zone)));
         }
         let moved = |at: i64| {
             let local = DateTime::<Utc>::from_timestamp_micros(at).unwrap();
@@ -214,6 +215,32 @@ impl Asked {
             shown.next().unwrap().timestamp_micros()
         };
         Some((moved(self.from), moved(self.to)))
+    }
+
+    /// As many buckets before those from one instant to another, found by walking back from label to label,
+    /// and of the first and the last of them as much as is asked for of those.
+    fn before(&self, (first, last): (i64, i64), zone: Tz) -> (i64, i64) {
+        let step = if self.unit == "MINUTE" { 60 } else { 900 } * MICROS;
+        let begins_before = |end: i64| {
+            let label = self.label(end - step, zone);
+            let back = (1..).map(|many| end - many * step);
+            let last = back.take_while(|at| self.label(*at, zone) == label).last();
+            last.unwrap()
+        };
+        let (mut count, mut at) = (0, last);
+        while at > first {
+            at = begins_before(at);
+            count += 1;
+        }
+        assert_eq!(at, first, "buckets begin where labels change");
+        let mut begins = vec![first];
+        for _ in 0..count {
+            begins.push(begins_before(*begins.last().unwrap()));
+        }
+        let from = *begins.last().unwrap() + (self.from - first);
+        let from = from.min(begins[count - 1] - 1);
+        let to = begins[1] + (self.to - begins_before(last));
+        (from, to.min(first).max(from + 1))
     }
 
     /// What is counted: the readings that are asked for, in order of time.
@@ -273,7 +300,10 @@ impl Asked {
         let begin = zone.from_local_datetime(&begin).earliest().unwrap();
         let hour = (at - begin.timestamp_micros()) / 3_600 / MICROS;
         match self.unit {
-            "DAY" if self.every == 1 => day.to_string(),
+            "DAY" => {
+                let over = i64::from(day.num_days_from_ce()).rem_euclid(self.every);
+                (day - TimeDelta::days(over)).to_string()
+            }
             "WEEK" => {
                 let over = day.weekday().days_since(self.week_start);
                 (day - TimeDelta::days(over.into())).to_string()
@@ -281,7 +311,14 @@ impl Asked {
             "MONTH" => day.format("%Y %m").to_string(),
             "YEAR" => day.format("%Y").to_string(),
             "HOUR" if self.every == 1 => format!("{day} {hour}"),
-            _ => String::new(),
+            "HOUR" => {
+                let shown = (local - since - day.and_time(chrono::NaiveTime::MIN)).num_hours();
+                format!("{day} {}", shown / self.every)
+            }
+            _ => {
+                let minute = (at - begin.timestamp_micros()) / 60 / MICROS;
+                format!("{day} {}", minute / self.every)
+            }
         }
     }
 }

@@ -78,7 +78,7 @@ async fn ask(app: &TestApp, recorded: &Recorded, asked: &Asked) {
         let readings = groups
             .remove(&place)
             .unwrap_or_else(|| panic!("{variables} has no {place:?}"));
-        if let Some(range) = asked.earlier((from, to), zone) {
+        if let Some(range) = asked.earlier(Some((from, to)), zone) {
             earlier(recorded, (asked, range), (&place, group));
         }
         let group = Group {
