@@ -1,19 +1,21 @@
 //! Series over ten million device metrics: 100 devices at 10 sites that report every 30 seconds for 35 days.
 //!
-//! `cargo bench --bench series -- [--events N] [--file FILE] [--postgres URL] [--only PART]`. The file and the
-//! database are made by the store, once, and kept: a later run goes on with them. The parts are `fold` (how
-//! fast the log is summed up while it is appended to), `size` and `read`.
+//! `cargo bench --bench series -- [--events N] [--file FILE] [--postgres URL] [--duckdb PYTHON] [--only PART]`.
+//! The file and the database are made by the store, once, and kept: a later run goes on with them. The parts are
+//! `fold` (how fast the log is summed up while it is appended to), `size` and `read`. A Python that has DuckDB is
+//! asked the same of the same rows, right after the server.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 mod door;
+mod duckdb;
 #[expect(dead_code, reason = "other benchmarks use the rest")]
 mod figures;
 mod log;
 mod metrics;
 mod program;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant as Stopwatch};
 
 use anyhow::Context;
@@ -53,6 +55,9 @@ struct Arguments {
     /// A database of PostgreSQL beside it, which is kept too.
     #[arg(long)]
     postgres: Option<String>,
+    /// A Python that has the package `duckdb`, which is asked as well.
+    #[arg(long)]
+    duckdb: Option<PathBuf>,
     /// This part alone.
     #[arg(long)]
     only: Option<Part>,
@@ -86,7 +91,25 @@ async fn main() -> anyhow::Result<()> {
             size(name, &url).await?;
         }
         if is_asked(Part::Read) {
-            read(name, &url).await?;
+            let ours = read(name, &url).await?;
+            if let Some(python) = &arguments.duckdb {
+                beside(&ours, python, &arguments.file, &url)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Asks DuckDB the same of the same rows.
+fn beside(ours: &[(&str, f64)], python: &Path, file: &Path, url: &str) -> anyhow::Result<()> {
+    heading("DuckDB over the same rows");
+    let parquet = file.with_extension("parquet");
+    duckdb::export(url, &parquet)?;
+    let theirs = duckdb::ask(python, &parquet, TIMES)?;
+    for (name, ours) in ours {
+        if let Some(theirs) = theirs.get(*name) {
+            shown(name, *theirs, "ms");
+            shown("of that ours takes", ours / theirs * 100.0, "%");
         }
     }
     Ok(())
@@ -191,8 +214,11 @@ async fn size(name: &str, url: &str) -> anyhow::Result<()> {
     for table in [
         "device_rollups_15m",
         "device_rollups_1h",
+        "device_rollups_1d",
+        "site_rollups_1m",
         "site_rollups_15m",
         "site_rollups_1h",
+        "site_rollups_1d",
     ] {
         let bytes = sizes.of(table).await?;
         shown(table, bytes / raw * 100.0, "% of the events");
@@ -251,6 +277,10 @@ struct Question {
     fields: &'static str,
 }
 
+/// As many buckets of few rows and of ten times as many.
+const SHORT: &str = "fleet, 10 buckets over 3 d: avg, max, p95";
+const LONG: &str = "fleet, 10 buckets over 30 d: avg, max, p95";
+
 const QUESTIONS: [Question; 7] = [
     Question {
         name: "site × hour, 30 d: avg, max",
@@ -281,14 +311,14 @@ const QUESTIONS: [Question; 7] = [
         fields: "avg max percentile(of: 95)",
     },
     Question {
-        name: "fleet, 10 buckets over 3 d: avg, max, p95",
+        name: SHORT,
         bar: None,
         days: (3, 0),
         arguments: "buckets: { resolution: HOUR every: 8 }",
         fields: "avg max percentile(of: 95)",
     },
     Question {
-        name: "fleet, 10 buckets over 30 d: avg, max, p95",
+        name: LONG,
         bar: None,
         days: (30, 0),
         arguments: "buckets: { resolution: DAY every: 3 }",
@@ -303,11 +333,13 @@ const QUESTIONS: [Question; 7] = [
     },
 ];
 
-async fn read(name: &str, url: &str) -> anyhow::Result<()> {
+/// Asks each question; how many milliseconds it took.
+async fn read(name: &str, url: &str) -> anyhow::Result<Vec<(&'static str, f64)>> {
     heading(&format!("Series over HTTP, one client, {name}"));
     let end = end_of(url).await?;
     let (server, _) = Server::start(url)?;
     let mut client = Door::connect(server.address, "/graphql", None).await?;
+    let mut took = Vec::with_capacity(QUESTIONS.len());
     for question in &QUESTIONS {
         let body = question.body(end).to_string();
         let mut times = Vec::new();
@@ -316,13 +348,25 @@ async fn read(name: &str, url: &str) -> anyhow::Result<()> {
             client.good(body.as_bytes()).await?;
             times.push(milliseconds(began.elapsed()));
         }
+        let middle = median(&times);
+        took.push((question.name, middle));
         match question.bar {
-            Some(bar) => judged(question.name, median(&times), "ms", Bar::AtMost(bar)),
-            None => shown(question.name, median(&times), "ms"),
+            Some(bar) => judged(question.name, middle, "ms", Bar::AtMost(bar)),
+            None => shown(question.name, middle, "ms"),
         }
     }
+    let of = |name: &str| took.iter().find(|(of, _)| *of == name);
+    if let Some(((_, long), (_, short))) = of(LONG).zip(of(SHORT)) {
+        let more = (long / short - 1.0) * 100.0;
+        judged(
+            "ten times the rows, the same buckets",
+            more,
+            "% more",
+            Bar::AtMost(20.0),
+        );
+    }
     shown("memory, after the queries", server.memory_mb()?, "MB");
-    Ok(())
+    Ok(took)
 }
 
 impl Question {
