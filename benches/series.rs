@@ -257,8 +257,8 @@ impl Sizes {
             }
             Self::Postgres(db) => {
                 let sql = format!(
-                    "SELECT CAST(sum(pg_total_relation_size(relid)) AS BIGINT) \
-                     FROM pg_partition_tree('{table}')"
+                    "SELECT CAST(coalesce(sum(pg_total_relation_size(relid)), \
+                     pg_total_relation_size('{table}')) AS BIGINT) FROM pg_partition_tree('{table}')"
                 );
                 query_scalar(AssertSqlSafe(sql)).fetch_one(db).await?
             }

@@ -145,6 +145,15 @@ impl<'a> RiceReader<'a> {
             return Err(Malformed);
         }
         for _ in 0..length {
+            self.fill();
+            let run = self.held.trailing_ones();
+            if run + 1 + k < self.filled {
+                // nearly always
+                let low = self.held >> (run + 1) & ((1 << k) - 1);
+                self.skip(run + 1 + k);
+                into.push(u64::from(run) << k | low);
+                continue;
+            }
             let ones = self.ones()?;
             let low = self.take(k)?;
             let high = ones.checked_shl(k).filter(|high| high >> k == ones);
@@ -153,7 +162,18 @@ impl<'a> RiceReader<'a> {
         Ok(())
     }
 
+    /// Holds 57 bits at least, or all that are left.
     fn fill(&mut self) {
+        if let Some((next, _)) = self.bytes.split_first_chunk() {
+            // as many whole bytes as there is room for, at once
+            let bytes = (63 - self.filled) / 8;
+            self.held |= u64::from_le_bytes(*next) << self.filled;
+            self.filled += bytes * 8;
+            self.held &= u64::MAX >> (64 - self.filled);
+            let taken = usize::try_from(bytes).unwrap_or_default();
+            self.bytes = self.bytes.get(taken..).unwrap_or_default();
+            return;
+        }
         while self.filled <= 56 {
             let Some((byte, rest)) = self.bytes.split_first() else {
                 return;
@@ -164,14 +184,19 @@ impl<'a> RiceReader<'a> {
         }
     }
 
+    /// Fewer than 64 of those that are held.
+    const fn skip(&mut self, bits: u32) {
+        self.held >>= bits;
+        self.filled -= bits;
+    }
+
     fn take(&mut self, bits: u32) -> Result<u64, Malformed> {
         self.fill();
         if self.filled < bits {
             return Err(Malformed);
         }
         let taken = self.held & ((1 << bits) - 1);
-        self.held >>= bits;
-        self.filled -= bits;
+        self.skip(bits);
         Ok(taken)
     }
 

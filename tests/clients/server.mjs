@@ -33,13 +33,15 @@ export class Server {
     this.logFile = join(folder, `${name}.log`);
     this.database = ['--database', `sqlite://${join(folder, `${name}.db`)}`];
     this.options = [...this.database, '--listen', `127.0.0.1:${port}`];
+    this.environment = {};
   }
 
   /** Starts it by this command, and waits until it is ready. */
   async start(command = SERVE) {
     const log = openSync(this.logFile, 'a');
     const given = [...command, ...this.options];
-    this.process = spawn(this.program, given, { stdio: ['ignore', log, log] });
+    const env = { ...process.env, ...this.environment };
+    this.process = spawn(this.program, given, { env, stdio: ['ignore', log, log] });
     this.ended = new Promise((exits) => this.process.on('exit', exits));
     await soon(this.#ready(), 'ready server', READY_LIMIT_MS);
   }

@@ -1,12 +1,14 @@
-// A server under the load of a fleet whose clock runs a hundred times as fast: it records, sums up, archives,
-// deletes, alerts and answers for an hour, and must neither grow nor fall behind, and be sound at the end.
+// A server under the load of a fleet, both of whose clocks run a hundred times as fast: it records, sums up,
+// archives, deletes, alerts and answers for an hour, and must neither grow nor fall behind, and be sound at the
+// end. Of the server only the clock is moved (`clock.c`): its timers are not, nor is anything else.
 //
 // `node soak.mjs PROGRAM PORT [MINUTES]`
 
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 import { assert, assertEqual, check, soon, summary } from '../checks.mjs';
 import { Server } from './server.mjs';
@@ -54,7 +56,7 @@ const folder = mkdtempSync(join(tmpdir(), 'soak-'));
 const server = new Server(program, port, folder, 'soak');
 const memory = [];
 let simulation;
-const began = Date.now();
+let began;
 
 /** Resident memory of the server, in bytes. */
 function resident() {
@@ -89,7 +91,7 @@ async function step(index) {
   const at = new Date(present()).toISOString();
   await server.ask(DASHBOARD, {
     from: new Date(present() - 2 * DAY_MS).toISOString(),
-    day: new Date(Date.now() - DAY_MS).toISOString(),
+    day: new Date(present() - DAY_MS).toISOString(),
   });
   await server.ask(ACTIVITY, { at });
   if (index % JOB_EVERY === 0) {
@@ -124,15 +126,24 @@ async function endSimulation() {
 }
 
 await check('it serves', async () => {
-  await server.start();
+  const clock = join(folder, 'clock.so');
+  execFileSync('cc', ['-O2', '-shared', '-fPIC', '-o', clock, fileURLToPath(new URL('clock.c', import.meta.url))]);
+  // its events wait until the server is there
+  const log = openSync(join(folder, 'simulate.log'), 'a');
+  const options = ['--server', server.origin, '--back-hours', BACK_HOURS, '--speed', SPEED];
+  simulation = spawn(program, ['simulate', ...options.map(String)], { stdio: ['ignore', log, log] });
+  began = Date.now();
+  server.environment = {
+    LD_PRELOAD: clock,
+    MOVED_CLOCK_FROM: String(present()),
+    MOVED_CLOCK_SPEED: String(SPEED),
+  };
+  await server.start(['serve', '--no-authentication', '--connections-max', '1000']);
   const { retentionPolicies } = await server.ask(POLICIES);
   for (const { kind } of retentionPolicies) {
     const { setRetentionPolicy } = await server.ask(SET_POLICY, { kind });
     assertEqual(told(setRetentionPolicy.userErrors), '');
   }
-  const log = openSync(join(folder, 'simulate.log'), 'a');
-  const options = ['--server', server.origin, '--back-hours', BACK_HOURS, '--speed', SPEED];
-  simulation = spawn(program, ['simulate', ...options.map(String)], { stdio: ['ignore', log, log] });
 });
 
 await check(`it answers for ${minutes} minutes`, async () => {
@@ -162,7 +173,7 @@ await check('every source has records, and alerts were opened', async () => {
 await check('old events were archived, and older ones deleted', async () => {
   const { retentionPolicies } = await server.ask(POLICIES);
   const metrics = retentionPolicies.find(({ kind }) => kind === 'deviceMetrics');
-  assert(Number(metrics.archivedEvents) > 0, 'nothing was archived');
+  if (BACK_HOURS > 48) assert(Number(metrics.archivedEvents) > 0, 'nothing was archived');
   if (BACK_HOURS > 96) assert(Number(metrics.deletedEvents) > 0, 'nothing was deleted');
   return `metrics: ${metrics.archivedEvents} archived, ${metrics.deletedEvents} deleted`;
 });
