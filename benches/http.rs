@@ -11,6 +11,7 @@ mod door;
 mod figures;
 #[expect(dead_code, reason = "other benchmarks use the rest")]
 mod metrics;
+mod wire;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,23 +21,19 @@ use clap::Parser;
 use homepot_analytics::app::{Access, App, Start};
 use homepot_analytics::clock::Clock;
 use homepot_analytics::config::LimitArgs;
-use homepot_analytics::event::{Event, Instant, NewEvent, Position};
-use homepot_analytics::kinds::to_json;
+use homepot_analytics::event::NewEvent;
 use homepot_analytics::store::Location;
-use serde_json::json;
 use tokio::task::JoinSet;
 
 use door::Door;
 use figures::{Bar, float, heading, judged, median, milliseconds, percentile, shown};
 use metrics::Fleet;
+use wire::{has_refused, recording, wire};
 
 /// Devices that report.
 const DEVICES: i64 = 1_000;
 /// How long ago they began, in milliseconds.
 const SINCE_MS: i64 = 30 * 24 * 3_600 * 1_000;
-
-const RECORD: &str = "mutation($input: RecordEventsInput!) { recordEvents(input: $input) { \
-    outcomes { index status position code field message } } }";
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -202,28 +199,19 @@ async fn post_all(
         let started = Stopwatch::now();
         let answer = client.good(body.as_bytes()).await?;
         times.push(milliseconds(started.elapsed()));
-        let refused = answer
-            .windows(8)
-            .any(|eight| eight == b"REJECTED" || eight == b"OVERLOAD");
-        anyhow::ensure!(!refused, "an event was refused");
+        anyhow::ensure!(!has_refused(answer), "an event was refused");
     }
     Ok(times)
 }
 
 fn body(way: Way, events: Vec<NewEvent>) -> String {
-    let wire = |event: NewEvent| {
-        to_json(&Event {
-            position: Position::START,
-            recorded_at: Instant::default(),
-            fact: event.fact,
-        })
-    };
-    let events: Vec<_> = events.into_iter().map(wire).collect();
-    if matches!(way, Way::Lines) {
-        let lines = events
-            .iter()
-            .flat_map(|event| [event.to_string(), "\n".to_owned()]);
-        return lines.collect();
+    match way {
+        Way::Graphql => recording(events),
+        Way::Lines => {
+            let lines = events.into_iter().map(wire);
+            lines
+                .flat_map(|event| [event.to_string(), "\n".to_owned()])
+                .collect()
+        }
     }
-    json!({ "query": RECORD, "variables": { "input": { "events": events } } }).to_string()
 }

@@ -17,11 +17,17 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it, and tells how long it took to be ready.
     pub(crate) fn start(url: &str) -> anyhow::Result<(Self, Duration)> {
+        Self::start_with(url, &[])
+    }
+
+    /// Starts it with further arguments.
+    pub(crate) fn start_with(url: &str, more: &[&str]) -> anyhow::Result<(Self, Duration)> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let started = Stopwatch::now();
         let child = Command::new(env!("CARGO_BIN_EXE_homepot-analytics"))
             .args(["serve", "--no-authentication", "--database", url])
             .args(["--listen", &address.to_string()])
+            .args(more)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
