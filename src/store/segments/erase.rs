@@ -24,7 +24,7 @@ use crate::store::{Store, head_of};
 
 /// What a text says that must be there and is no more.
 const ERASED: &str = "erased";
-/// What `extra` says of an event whose personal parts were erased.
+/// What `extra` says of an event whose personal parts were erased. No client may say so itself.
 const MARK: &str = "{\"erased\":true}";
 /// Rows at most that are changed by one statement.
 const ROWS_MAX: usize = 5_000;
@@ -41,12 +41,37 @@ pub struct Erased {
 /// The rows of a table that have something of a person.
 type Rows = BTreeMap<Kind, Vec<i64>>;
 
-/// Whether what is personal in an event was erased.
-pub(crate) fn is_erased(fact: &Fact) -> bool {
+/// Whether an event bears the mark of one whose personal parts were erased.
+pub(crate) fn is_marked_erased(fact: &Fact) -> bool {
     let Cell::Json(extra) = &fact.extra else {
         return false;
     };
     fact.spec().person.is_some() && extra.to_string() == MARK
+}
+
+/// The names of the fields of an event that are not what its source said, since they were erased; then `extra`
+/// is not either. The mark alone does not tell: it must be so that nothing personal is left.
+pub(crate) fn erased_fields(fact: &Fact) -> &'static [&'static str] {
+    let Some(of) = fact
+        .spec()
+        .person
+        .as_ref()
+        .filter(|_| is_marked_erased(fact))
+    else {
+        return &[];
+    };
+    let is_blank = |(index, text): (usize, Option<&str>)| {
+        let cell = fact.cells.get(index);
+        cell.is_some_and(|cell| match text {
+            Some(text) => cell.text() == Some(text),
+            None => cell.is_null(),
+        })
+    };
+    if blanks(fact.kind, of).all(is_blank) {
+        of.blanks
+    } else {
+        &[]
+    }
 }
 
 impl Store {

@@ -1,6 +1,7 @@
 //! How long events are kept: the policies, runs, and what a client sees of what was archived, deleted or
 //! erased.
 
+use homepot_analytics::event::Position;
 use homepot_analytics::kinds::Kind;
 use serde_json::{Value, json};
 
@@ -164,13 +165,23 @@ async fn a_cursor_from_before_what_was_deleted_is_expired() {
     on_each_database(async |app| {
         app.fleet().await;
         let before = app.head().await;
-        app.record(events("2025-01-05T10:00:00Z", "ann")).await;
+        app.record(events("2026-11-23T11:00:00Z", "ann")).await;
         let after = app.head().await;
+        app.record(events("2025-01-05T10:00:00Z", "ann")).await;
+        app.settle().await;
         set(
             app,
             json!({ "kind": "deviceMetrics", "deleteAfterDays": 100 }),
         )
         .await;
+        let done = run(app, false).await;
+        assert_eq!(of(&done, "deviceMetrics")["deletedEvents"], "1");
+        // it came late, and was too old from the beginning
+        let store = app.app().ingest.store();
+        let metrics = Some(&[Kind::DeviceMetrics][..]);
+        let lost = store.is_lost_after(Position::START, metrics).await;
+        assert!(!lost.unwrap());
+        app.clock.advance_ms(101 * 24 * 3_600_000);
         let done = run(app, false).await;
         assert_eq!(of(&done, "deviceMetrics")["deletedEvents"], "1");
         let mut socket = app.socket().await;
@@ -190,9 +201,28 @@ async fn a_cursor_from_before_what_was_deleted_is_expired() {
             "PAGE_VIEW"
         );
         let id = socket.subscribe(metrics, json!({ "after": after })).await;
-        app.record(events("2026-11-23T11:00:00Z", "ann")).await;
+        app.record(events("2027-03-03T11:00:00Z", "ann")).await;
         assert!(socket.data(&id).await["deviceMetrics"]["position"].is_string());
         tidy(app);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_says_but_the_server_that_something_was_erased() {
+    on_each_database(async |app| {
+        let record = "mutation($input: RecordEventsInput!) { recordEvents(input: $input) {
+            outcomes { status code field } } }";
+        let marked = json!([
+            { "userActivity": { "activityType": "PAGE_VIEW", "extra": { "erased": true } } },
+            { "userActivity": { "activityType": "PAGE_VIEW", "extra": { "erased": false } } },
+        ]);
+        let input = json!({ "input": { "events": marked } });
+        let data = app.data_with(record, input).await;
+        let outcomes = &data["recordEvents"]["outcomes"];
+        let refused = json!({ "status": "REJECTED", "code": "NOT_ALLOWED", "field": "extra" });
+        assert_eq!(outcomes[0], refused, "{data}");
+        assert_eq!(outcomes[1]["status"], "RECORDED", "{data}");
     })
     .await;
 }
