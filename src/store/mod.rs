@@ -86,7 +86,7 @@ pub use read::{Order, PageQuery, Place, Scope};
 pub use reset::{ResetError, reset};
 pub use roster::Peer;
 pub use rows::Columns;
-pub use segments::{Archive, Archived, Erased, FilesError, KindStatus, Waiting};
+pub use segments::{Archive, Archived, FilesError, KindStatus, Waiting};
 pub use slice::Slice;
 pub use standing::Standing;
 pub use tail::Tail;
@@ -99,7 +99,7 @@ pub(crate) use lists::{List, is_among};
 pub(crate) use mending::Differing;
 pub(crate) use roster::{Card, Had, Roster};
 pub(crate) use scratch::{Scratch, fold_in};
-pub(crate) use segments::{Happened, is_marked_erased};
+pub(crate) use segments::{Erasing, Happened, is_marked_erased};
 pub(crate) use sql::{Sql, group_sizes, value_in, value_in_text};
 
 use crate::clock::Clock;

@@ -354,13 +354,6 @@ pub(crate) struct Found {
     pub(super) row: (i64, usize, usize),
 }
 
-impl Found {
-    /// The segment in which it is, by its id.
-    pub(super) const fn segment(&self) -> i64 {
-        self.row.0
-    }
-}
-
 /// The first rows in an order, of all that are offered.
 #[derive(Clone, Debug)]
 pub(super) struct Best {

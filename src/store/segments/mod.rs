@@ -26,8 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use sea_orm::ConnectionTrait;
 
 pub use archive::Archived;
-pub use erase::Erased;
-pub(crate) use erase::{erased_fields, is_marked_erased};
+pub(crate) use erase::{Erasing, erased_fields, is_marked_erased};
 pub use files::FilesError;
 pub use status::{KindStatus, Waiting};
 pub use within::Archive;

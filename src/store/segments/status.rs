@@ -52,6 +52,13 @@ impl Store {
         self.segments().files.is_some()
     }
 
+    /// Whether all segments that there are can be read and written: none can be where it is not known where they
+    /// lie.
+    #[must_use]
+    pub(crate) fn can_erase(&self) -> bool {
+        self.can_archive() || self.segments().catalog().all().next().is_none()
+    }
+
     /// What there is of a kind in segments.
     ///
     /// # Errors
@@ -130,7 +137,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let catalog = self.segments().renew(self.readers()).await?;
         let kinds = Kind::all().filter(|kind| kinds.is_none_or(|kinds| kinds.contains(kind)));
-        let after = (position.next(), Position(i64::MAX));
+        let after = (Position(position.0.saturating_add(1)), Position(i64::MAX));
         let mut deleted = kinds.filter(|kind| catalog.may_have_deleted(*kind, after));
         let Some(first) = deleted.next() else {
             return Ok(false);

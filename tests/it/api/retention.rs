@@ -3,6 +3,7 @@
 
 use homepot_analytics::event::Position;
 use homepot_analytics::kinds::Kind;
+use homepot_analytics::retention;
 use serde_json::{Value, json};
 
 use super::app::{TestApp, on_each_database, segments};
@@ -238,12 +239,25 @@ async fn a_person_is_erased_and_the_audit_does_not_say_who() {
         app.settle().await;
         run(app, false).await;
         let erase = "mutation($id: ID!) { erasePerson(userId: $id) {
-            events segments userErrors { field code } } }";
-        let done = app
+            erasure { erasureId } userErrors { field code } } }";
+        let asked = app
             .data_with(erase, json!({ "id": "ann@shop.example" }))
             .await;
-        let expected = json!({ "events": "4", "segments": 1, "userErrors": [] });
-        assert_eq!(done["erasePerson"], expected);
+        assert_eq!(asked["erasePerson"]["userErrors"], json!([]));
+        // it is carried out behind the answer
+        retention::erase_waiting(app.app().ingest.store())
+            .await
+            .unwrap();
+        let id = &asked["erasePerson"]["erasure"]["erasureId"];
+        let query = "query($id: ID!) { erasure(erasureId: $id) { state events segments failure } }";
+        let done = app.data_with(query, json!({ "id": id })).await;
+        let expected = json!({ "state": "DONE", "events": "4", "segments": 1, "failure": null });
+        assert_eq!(done["erasure"], expected);
+        let all = app
+            .data("{ erasures(first: 5) { erasureId askedBy } }")
+            .await;
+        assert_eq!(all["erasures"][0]["erasureId"], *id);
+        assert!(!all.to_string().contains("ann@shop.example"));
         let data = app
             .data("{ userActivity { nodes { userId sessionId searchQuery pageUrl extra } } }")
             .await;
