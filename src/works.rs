@@ -22,7 +22,7 @@ use crate::jobs::Orchestrator;
 use crate::nodes::{Lease, Node, Work};
 use crate::places::Place;
 use crate::projections::Runner;
-use crate::retention::Keeper;
+use crate::retention::{Eraser, Keeper};
 use crate::store::Store;
 use crate::webhooks::{Mailer, Outbox, WebhookArgs};
 
@@ -36,6 +36,8 @@ pub(crate) struct Kept {
     pub(crate) lake: Option<Place>,
     /// Whether what is old can be archived.
     archives: bool,
+    /// Whether what is archived can be written anew.
+    erases: bool,
 }
 
 impl Kept {
@@ -47,6 +49,7 @@ impl Kept {
             days: exports.export_days,
             lake,
             archives: store.can_archive(),
+            erases: store.can_erase(),
         }
     }
 
@@ -58,6 +61,7 @@ impl Kept {
             Work::Projections | Work::Jobs | Work::Alerts | Work::Webhooks | Work::Health => true,
             Work::Evidence | Work::Arrivals => true,
             Work::Retention => self.archives,
+            Work::Erasures => self.erases,
         };
         Work::ALL.into_iter().filter(can).collect()
     }
@@ -120,10 +124,13 @@ impl Works<'_> {
         });
     }
 
-    /// Archives and deletes what is old.
+    /// Archives and deletes what is old, and erases what is to be forgotten.
     pub(crate) fn keep(self) {
         self.once(Work::Retention, |lease, door| {
             Keeper::new(door.store().clone()).run(lease.stopping())
+        });
+        self.once(Work::Erasures, |lease, door| {
+            Eraser::new(door.store().clone()).run(lease.stopping())
         });
     }
 

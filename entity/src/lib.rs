@@ -40,6 +40,7 @@ pub mod jobs;
 pub mod leases;
 pub mod nodes;
 pub mod parameter_registrations;
+pub mod person_erasures;
 pub mod refusals;
 pub mod rollup_counters;
 pub mod rollup_minutes;

@@ -133,6 +133,13 @@ impl Layout {
         let index = self.kind.spec().device_index()?;
         (self.form == Form::Archive).then_some(Self::FIELDS + index)
     }
+
+    /// Index of which part of a reading an event is.
+    #[must_use]
+    pub fn part(&self) -> Option<usize> {
+        let index = self.kind.spec().part_index()?;
+        Some(Self::FIELDS + index)
+    }
 }
 
 fn lies(ty: Type) -> Lies {

@@ -97,8 +97,8 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
             }
             "export" | "exports" => Some(Permission::Read),
             "enrolmentTokens" => Some(Permission::Command),
-            "accessKeys" | "retentionPolicies" | "webhooks" | "webhookDeliveries"
-            | "emailRecipients" => Some(Permission::Administer),
+            "accessKeys" | "retentionPolicies" | "erasure" | "erasures" | "webhooks"
+            | "webhookDeliveries" | "emailRecipients" => Some(Permission::Administer),
             _ => of_kind(|spec| spec.list),
         },
         OperationType::Mutation => match field {

@@ -39,7 +39,7 @@ pub(super) fn of(identity: Identity, event: &Event) -> String {
 
 /// Reads the cursor of one who wants to follow the log. A place that the log has not reached is of
 /// a later one that is lost: following from it would be silence, and then a gap. So would be what was deleted
-/// after it of the kinds that are followed.
+/// after it of the kinds that are followed, save what came late (see `is_lost_after` of the store).
 pub(super) async fn read_to_follow(
     api: &Api,
     text: &str,
@@ -47,8 +47,8 @@ pub(super) async fn read_to_follow(
 ) -> Result<Position, Error> {
     let store = api.store();
     let position = read(store.identity(), text)?.position;
-    let deleted = store.deleted_upto(kinds).await;
-    if position < deleted.map_err(|failed| of_failed(api, &failed))? {
+    let lost = store.is_lost_after(position, kinds).await;
+    if lost.map_err(|failed| of_failed(api, &failed))? {
         let message = "what comes after this cursor was deleted in part; begin again without it";
         return Err(error(ErrorCode::CursorExpired, message));
     }

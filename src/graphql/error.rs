@@ -196,6 +196,11 @@ pub(super) fn of_store(
         StoreError::WentBack { .. } | StoreError::Overtaken { .. } | StoreError::Closed => {}
         StoreError::Fenced { .. } | StoreError::OtherLog { .. } => {}
         StoreError::Panicked | StoreError::Fold { .. } => {}
+        StoreError::Files(_) if failed.cause() == Cause::Io => {
+            tracing::warn!(error = %telemetry::chain(failed), "what was archived cannot be read");
+            let message = "what was archived cannot be read at the moment; try again";
+            return error(ErrorCode::Unavailable, message);
+        }
         StoreError::Files(_) | StoreError::Columnar(_) | StoreError::SegmentsMoved => {}
     }
     match failed.cause() {

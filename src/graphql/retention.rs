@@ -1,20 +1,31 @@
 //! How long events are kept, and where: the policies, the runs that follow them, and the erasure of what is
 //! personal.
 
-use async_graphql::{Context, Error, ID, InputObject, Object, SimpleObject};
+use std::time::Duration;
+
+use async_graphql::{Context, Enum, Error, ID, InputObject, Object, SimpleObject};
 
 use super::command::{UserError, UserErrorCode, What, tell_done, tell_refused};
+use super::listed::Listed;
 use super::order::InOrder;
 use super::scalars::{DateTime, Long};
 use super::words::{EventKinds, Shown};
 use super::{access, api, of_failed};
 use crate::event::Instant;
 use crate::kinds::{Keeping, Kind};
-use crate::retention::{self, Policy, RetentionError};
+use crate::retention::{self, ErasureRow, Policy, RetentionError};
 use crate::store::KindStatus;
 
 /// How long a run that is asked for may take: what is left is done by the next.
-const WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
+const WITHIN: Duration = Duration::from_secs(10);
+/// How long it is waited for an erasure to be done.
+const DONE_WITHIN: Duration = Duration::from_secs(5);
+
+const ERASURES: Listed = Listed {
+    name: "erasure",
+    rows: 50,
+    rows_max: 1_000,
+};
 
 /// How long events of a kind are kept, and what was archived of them.
 #[derive(Debug, SimpleObject)]
@@ -81,6 +92,57 @@ impl RetentionPolicy {
     }
 }
 
+/// How far an erasure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+enum ErasureState {
+    /// It waits for its turn.
+    Queued,
+    /// Something is erased already.
+    Running,
+    /// It is done.
+    Done,
+}
+
+/// An erasure of what is personal in the events of a person. Of whom it is, it does not say.
+#[derive(Debug, SimpleObject)]
+struct Erasure {
+    /// Its id.
+    erasure_id: ID,
+    /// How far it is.
+    state: ErasureState,
+    /// Events that had something of the person, as far as it is done.
+    events: Long,
+    /// Segments that were written anew.
+    segments: i32,
+    /// Who asked for it.
+    asked_by: String,
+    /// When it was asked for: what was recorded after that is not erased.
+    asked_at: DateTime,
+    /// When it changed last; of one that is done, when it was.
+    changed_at: DateTime,
+    /// Why it could not be gone on with the last time; null when it could. It is tried again.
+    failure: Option<String>,
+}
+
+impl Erasure {
+    fn of(row: ErasureRow) -> Self {
+        Self {
+            state: match retention::ErasureState::of(&row) {
+                retention::ErasureState::Queued => ErasureState::Queued,
+                retention::ErasureState::Running => ErasureState::Running,
+                retention::ErasureState::Done => ErasureState::Done,
+            },
+            erasure_id: ID(row.erasure_id),
+            events: Long(row.events),
+            segments: i32::try_from(row.segments).unwrap_or(i32::MAX),
+            asked_by: row.asked_by,
+            asked_at: DateTime(Instant(row.asked_at)),
+            changed_at: DateTime(Instant(row.changed_at)),
+            failure: row.failure,
+        }
+    }
+}
+
 /// The queries of retention.
 #[derive(Debug)]
 pub(super) struct Retention;
@@ -97,6 +159,34 @@ impl Retention {
         let all = RetentionPolicy::all(ctx).await?;
         super::loaders(ctx).count(all.len())?;
         Ok(Some(all.into_iter().map(InOrder).collect()))
+    }
+
+    /// An erasure by its id.
+    async fn erasure(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Its id.")] erasure_id: ID,
+    ) -> Result<Option<InOrder<Erasure>>, Error> {
+        let row = retention::erasure(api(ctx).store(), &erasure_id).await;
+        let row = row.map_err(|error| of_failed(api(ctx), &error))?;
+        Ok(row.map(|row| InOrder(Erasure::of(row))))
+    }
+
+    /// The newest erasures, the newest first.
+    async fn erasures(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Rows at most; 50 when it is not given, 1000 at most.")] first: Option<
+            i32,
+        >,
+    ) -> Result<Option<Vec<InOrder<Erasure>>>, Error> {
+        let (rows, _) = ERASURES.size(first, None)?;
+        let limit = u64::try_from(rows).unwrap_or(u64::MAX);
+        let rows = retention::erasures(api(ctx).store(), limit).await;
+        let rows = rows.map_err(|error| of_failed(api(ctx), &error))?;
+        super::loaders(ctx).count(rows.len())?;
+        let rows = rows.into_iter().map(|row| InOrder(Erasure::of(row)));
+        Ok(Some(rows.collect()))
     }
 }
 
@@ -149,7 +239,9 @@ struct RunRetentionPayload {
 /// The answer to `erasePerson`.
 #[derive(Debug, SimpleObject)]
 struct ErasePersonPayload {
-    /// Events that had something of the person.
+    /// The erasure, as far as it is; null when it was refused.
+    erasure: Option<InOrder<Erasure>>,
+    /// Events that had something of the person, as far as it is done.
     events: Long,
     /// Segments that were written anew.
     segments: i32,
@@ -240,6 +332,9 @@ impl RetentionCommands {
     /// the id, addresses, sessions, what was searched for, and what errors said. The events stay, and count
     /// as before; a repeat of one of them is a duplicate. It cannot be taken back. Backups that were made
     /// before still have it.
+    ///
+    /// It is recorded at once and carried out behind that, whatever happens; the answer waits for a few seconds
+    /// until it is done. How far it is by then, and later, says `erasure`.
     async fn erase_person(
         &self,
         ctx: &Context<'_>,
@@ -248,12 +343,23 @@ impl RetentionCommands {
         // the audit must not name who was to be forgotten
         let deed = ("erasePerson", None);
         let by = &access::caller(ctx).name;
-        let erased = retention::erase_person(api(ctx).store(), &user_id, by).await;
-        let (erased, user_errors) = ended(ctx, &deed, erased).await?;
-        let segments = erased.map_or(0, |erased| erased.segments);
+        let store = api(ctx).store();
+        let asked = retention::erase_person(store, &user_id, by).await;
+        let (asked, user_errors) = ended(ctx, &deed, asked).await?;
+        let mut erasure = None;
+        if let Some(asked) = asked {
+            let row = retention::erasure_within(store, asked, DONE_WITHIN).await;
+            erasure = Some(Erasure::of(
+                row.map_err(|error| of_failed(api(ctx), &error))?,
+            ));
+        }
+        let (events, segments) = erasure
+            .as_ref()
+            .map_or((0, 0), |e| (e.events.0, e.segments));
         Ok(InOrder(ErasePersonPayload {
-            events: Long(erased.map_or(0, |erased| erased.events)),
-            segments: i32::try_from(segments).unwrap_or(i32::MAX),
+            erasure: erasure.map(InOrder),
+            events: Long(events),
+            segments,
             user_errors,
         }))
     }
@@ -286,6 +392,7 @@ fn of_retention(ctx: &Context<'_>, error: RetentionError) -> Result<UserError, E
         RetentionError::Days => ("archiveAfterDays", UserErrorCode::Invalid),
         RetentionError::DeletedFirst => ("deleteAfterDays", UserErrorCode::Invalid),
         RetentionError::Person => ("userId", UserErrorCode::Invalid),
+        RetentionError::TooMany => ("userId", UserErrorCode::Conflict),
         RetentionError::Nowhere => ("dryRun", UserErrorCode::WrongState),
         RetentionError::Busy => ("dryRun", UserErrorCode::Conflict),
         RetentionError::Store(error) => return Err(of_failed(api(ctx), &error)),

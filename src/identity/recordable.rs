@@ -11,7 +11,7 @@ use crate::event::{Cell, Instant, NewEvent, is_own_id};
 use crate::history::{fleet, jobs};
 use crate::ingest::{FUTURE_MAX_MS, Given, Ingest, Registering};
 use crate::kinds::{Code, Kind, Refusal, check};
-use crate::store::{Allowance, EntityType, Names, Store, StoreError};
+use crate::store::{Allowance, EntityType, Names, Store, StoreError, is_marked_erased};
 
 /// Registrations at most of a device since it came to its site, by whoever is bound to sites or to a device.
 const REGISTRATIONS_OF_STAY_MAX: usize = 1_000;
@@ -25,6 +25,7 @@ pub(super) async fn recordable(
 ) -> Result<Passed, StoreError> {
     let store = ingest.store();
     let reach = &caller.reach;
+    let given: Vec<Given> = given.into_iter().map(unmarked).collect();
     let given = if caller.may(Permission::Command) {
         given
     } else {
@@ -99,6 +100,18 @@ async fn newcomers(
 pub(super) struct Passed {
     pub(super) given: Vec<Given>,
     pub(super) registering: Registering,
+}
+
+/// Refuses what says of itself that it was erased: only the server says so, and compares what is left then.
+fn unmarked((kind, event): Given) -> Given {
+    let event = event.and_then(|event| {
+        if is_marked_erased(&event.fact) {
+            let message = "extra says that it was erased, which only the server says";
+            return Err(Refusal::of("extra", Code::NotAllowed, message));
+        }
+        Ok(event)
+    });
+    (kind, event)
 }
 
 /// Refuses what says what is to hold: that is for those who give commands, and are named in the audit; and

@@ -65,7 +65,7 @@ impl Code {
             Self::NotAllowed,
             "The caller may not record this: it is of no site or device that it reaches, or of a \
              kind that it does not report; or nobody may, since it has a value of a sensitive \
-             parameter that can be read.",
+             parameter that can be read, or says of itself that it was erased.",
         ),
         (
             Self::TooManyDevices,

@@ -52,6 +52,8 @@ pub enum Work {
     Arrivals,
     /// Archives and deletes what is old.
     Retention,
+    /// Erases what is personal of those who are to be forgotten.
+    Erasures,
     /// Makes exports.
     Exports,
     /// Fills the data lake.
@@ -60,7 +62,7 @@ pub enum Work {
 
 impl Work {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Projections,
         Self::Jobs,
         Self::Alerts,
@@ -69,6 +71,7 @@ impl Work {
         Self::Evidence,
         Self::Arrivals,
         Self::Retention,
+        Self::Erasures,
         Self::Exports,
         Self::Lake,
     ];
@@ -85,6 +88,7 @@ impl Work {
             Self::Evidence => "configuration_evidence",
             Self::Arrivals => "configuration_arrivals",
             Self::Retention => "retention",
+            Self::Erasures => "erasures",
             Self::Exports => "exports",
             Self::Lake => "lake",
         }

@@ -52,7 +52,7 @@ pub async fn rebuild(
 ) -> Result<(), RebuildError> {
     let named = |folds: Vec<Arc<dyn Fold>>| folds.into_iter().find(|fold| fold.name() == name);
     if let Some(fold) = named(super::following()) {
-        if store.deleted_upto(Some(fold.kinds())).await? > Position::START {
+        if store.has_deleted(fold.kinds()).await? {
             return Err(RebuildError::Deleted);
         }
         return Ok(refollow(store, fold, progress).await?);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant as Moment, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{RetentionError, run};
@@ -11,8 +11,11 @@ use crate::telemetry::chain;
 
 /// How often it is looked what is old enough.
 const EVERY: Duration = Duration::from_hours(1);
-/// How long a run may take: the next one goes on.
+/// How long it may take: the next time it is gone on.
 const WITHIN: Duration = Duration::from_mins(55);
+/// How long a run may take, and the pause after it, in which others erase who wait for that.
+const RUN_WITHIN: Duration = Duration::from_mins(1);
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Follows the policies of a log.
 #[derive(Debug)]
@@ -43,8 +46,17 @@ impl Keeper {
         }
     }
 
+    /// Archives and deletes until nothing is left to do.
     async fn keep(&self) {
-        match run(&self.store, WITHIN).await {
+        let until = Moment::now() + WITHIN;
+        while self.leaves_something().await && Moment::now() < until {
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Archives and deletes for some time; whether something is left to do that may be done soon.
+    async fn leaves_something(&self) -> bool {
+        match run(&self.store, RUN_WITHIN).await {
             Ok(run) => {
                 let worked = |done: &&super::Done| done.segments > 0 || done.deleted_events > 0;
                 for done in run.kinds.iter().filter(worked) {
@@ -56,10 +68,15 @@ impl Keeper {
                         "old events were archived"
                     );
                 }
+                !run.is_complete
             }
-            Err(RetentionError::Busy) => tracing::debug!("another process archives"),
+            Err(RetentionError::Busy) => {
+                tracing::debug!("another process archives");
+                true
+            }
             Err(RetentionError::Nowhere) => {
                 tracing::debug!("nothing is archived: it is not said where segments lie");
+                false
             }
             Err(error) => {
                 let told = chain(&error).to_string();
@@ -69,6 +86,7 @@ impl Keeper {
                 );
                 let now = self.store.clock().now();
                 self.store.faults().tell("the archive", now, told);
+                false
             }
         }
     }

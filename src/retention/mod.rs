@@ -4,7 +4,8 @@
 //! An age is that of an event since it happened, in whole days of UTC: what happened on a day goes together.
 //! Only what all projections have folded is archived, so that none of them ever misses it.
 
-mod erase;
+mod eraser;
+mod erasures;
 mod keeper;
 mod policy;
 mod run;
@@ -14,12 +15,16 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::time::{Instant as Moment, sleep};
 
-pub use erase::{Erasure, erase_person};
+pub use eraser::Eraser;
+pub use erasures::{
+    ErasureRow, ErasureState, erase_person, erase_waiting, erasure, erasure_within, erasures,
+};
 pub use keeper::Keeper;
 pub use policy::{Policy, policies, set};
 pub use run::{Done, Run, planned, run};
 
 use crate::store::{Claim, ClaimError, Store, StoreError};
+use erasures::UNDONE_MAX;
 
 /// What is claimed by whoever archives, deletes or erases: one at a time.
 const CLAIM: &str = "retention";
@@ -45,6 +50,9 @@ pub enum RetentionError {
     /// The id of a person has bounds.
     #[error("the id of a person has 1 to 255 characters")]
     Person,
+    /// Too many erasures are not done.
+    #[error("{UNDONE_MAX} erasures are not done; try again when some are")]
+    TooMany,
     /// Nobody has said where segments lie.
     #[error("it is not said where segments lie: start the server with --segments")]
     Nowhere,

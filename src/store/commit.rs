@@ -10,13 +10,14 @@ use sea_orm::{
     TransactionOptions, TransactionTrait,
 };
 
-use super::append::{AppendError, Appended, Request};
+use super::append::{AppendError, Request};
 use super::error::{Cause, Doing, StoreError};
 use super::fold::Fold;
 use super::lists::List;
 use super::names::Names;
 use super::placing::{Placed, Placing};
 use super::read::Place;
+use super::recall::Answer;
 use super::ring::Ring;
 use super::rows;
 use super::script::Script;
@@ -34,7 +35,7 @@ pub(crate) struct Committed {
     /// The events, in the order of their positions.
     pub(crate) events: Vec<Arc<Event>>,
     /// The answer to each request, in their order.
-    pub(crate) answers: Vec<Result<Appended, AppendError>>,
+    pub(crate) answers: Vec<Answer>,
     /// Events that had been there before.
     pub(crate) duplicates: usize,
 }
@@ -64,7 +65,7 @@ pub(crate) struct Committer {
     pub(crate) clock: Clock,
     /// Knows which positions there have been.
     pub(crate) ring: Arc<Ring>,
-    /// What was archived, in which repeats are looked for as well.
+    /// What was archived, of which an append may be a repeat.
     pub(crate) segments: Arc<Segments>,
     /// Whether commits are not synced: an append must not begin before they are again.
     pub(crate) lazy: bool,
@@ -73,7 +74,7 @@ pub(crate) struct Committer {
 /// A batch that waits to be committed.
 struct Batch {
     placed: Placed,
-    answers: Vec<Result<Appended, AppendError>>,
+    answers: Vec<Answer>,
 }
 
 impl Committer {
@@ -172,10 +173,10 @@ impl Committer {
             return Err(StoreError::WentBack { head, known });
         }
         let mut answers = Vec::with_capacity(requests.len());
-        for (request, fenced) in requests.into_iter().zip(fenced) {
+        for (pending, fenced) in batch.iter().zip(fenced) {
             answers.push(match fenced {
-                None => placing.place(request).await?,
-                Some(error) => Err(AppendError::Store(Arc::new(error))),
+                None => placing.place((&pending.request, &pending.recall)).await?,
+                Some(error) => Answer::Given(Err(AppendError::Store(Arc::new(error)))),
             });
         }
         let mut placed = placing.finish();

@@ -9,11 +9,10 @@ use uuid::Uuid;
 
 use super::allowance::Allowance;
 use super::error::{Doing, StoreError};
-use super::joined::anything;
 use super::lists::List;
 use super::names::Names;
 use super::rows::{self, Columns, Reading};
-use super::segments::{Ask, Segments, is_erased};
+use super::segments::erased_fields;
 use super::sql::{Sql, on_grid};
 use crate::event::{Cell, Event, Fact, Instant, NewEvent, Position};
 use crate::kinds::{Identity, Kind};
@@ -74,29 +73,29 @@ fn device_of(fact: &Fact) -> Option<&Cell> {
 /// Whether an event says the same as one that is stored. An instant that the source left out is
 /// stamped anew on every try and does not count, nor does the id of an event with a natural key. What
 /// its kind fills in by now of what a source leaves out is filled in for the comparison, since the one
-/// that is stored may be of a time when it was not. What is personal in it and was erased is not compared.
+/// that is stored may be of a time when it was not. What is personal in it and was erased is not compared, and
+/// all else is.
 pub(crate) fn says_the_same(stored: &Fact, new: &NewEvent) -> bool {
-    if is_said_alike(stored, new) || is_erased(stored) {
+    let erased = erased_fields(stored);
+    if is_said_alike((stored, erased), new) {
         return true;
     }
     let mut filled_in = stored.clone();
     (stored.spec().finish)(&mut filled_in).is_ok()
         && filled_in != *stored
-        && is_said_alike(&filled_in, new)
+        && is_said_alike((&filled_in, erased), new)
 }
 
-fn is_said_alike(stored: &Fact, new: &NewEvent) -> bool {
+fn is_said_alike((stored, erased): (&Fact, &[&str]), new: &NewEvent) -> bool {
     let fact = &new.fact;
+    let cells = stored.cells.iter().zip(&fact.cells);
+    let mut compared = stored.spec().fields.iter().zip(cells);
     stored.kind == fact.kind
         && stored.provenance == fact.provenance
         && (stored.occurred_at == fact.occurred_at || !new.occurred_at_given)
-        && same(&stored.extra, &fact.extra)
+        && (!erased.is_empty() || same(&stored.extra, &fact.extra))
         && stored.cells.len() == fact.cells.len()
-        && stored
-            .cells
-            .iter()
-            .zip(&fact.cells)
-            .all(|(left, right)| same(left, right))
+        && compared.all(|(field, (left, right))| erased.contains(&field.name) || same(left, right))
 }
 
 fn same(left: &Cell, right: &Cell) -> bool {
@@ -134,12 +133,12 @@ pub(crate) struct Look<'t> {
     head: Option<(Position, Instant)>,
     /// The generation of the list of segments.
     generation: i64,
-    /// Positions of events that have one of the keys.
-    places: HashMap<Kind, Vec<i64>>,
+    /// Positions of events that have one of the keys, with their ids where these are the keys.
+    places: HashMap<Kind, Vec<(i64, Option<Uuid>)>>,
 }
 
 /// Bytes at most of stored events that are read at once.
-const STORED_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub(crate) const STORED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A stored event; without its values if it is larger than all new ones of its key and says something
 /// else: then that it differs is all there is to know of it.
@@ -154,73 +153,33 @@ fn unless_it_differs(mut stored: Event, news: &[&NewEvent]) -> Event {
 }
 
 /// A stored event under its key.
-fn keyed(event: Event, news: &HashMap<Key, Vec<&NewEvent>>) -> Option<(Key, Event)> {
+pub(crate) fn keyed(event: Event, news: &HashMap<Key, Vec<&NewEvent>>) -> Option<(Key, Event)> {
     let key = key_of(&event.fact)?;
     let event = unless_it_differs(event, news.get(&key)?);
     Some((key, event))
 }
 
-/// Looks for repeats of what was archived.
-struct Archived<'a> {
-    tx: &'a DatabaseTransaction,
-    names: &'a Arc<Names>,
-    segments: &'a Segments,
-    generation: i64,
+/// New events by the keys under which they may be known, as far as the keys of their devices are.
+pub(crate) fn news_of<'n>(
+    events: impl Iterator<Item = &'n NewEvent>,
+    device_key: impl Fn(&Arc<str>) -> Option<i64>,
+) -> HashMap<Key, Vec<&'n NewEvent>> {
+    let mut news: HashMap<Key, Vec<&NewEvent>> = HashMap::new();
+    for new in events {
+        if let Some(key) = key_with(&new.fact, &device_key) {
+            news.entry(key).or_default().push(new);
+        }
+    }
+    news
 }
 
-impl Archived<'_> {
-    /// Adds the events at some positions that are in no table, and those that are known by device and time
-    /// and of which no table has one.
-    async fn stored(
-        &self,
-        mut missing: HashMap<Kind, Vec<i64>>,
-        news: &HashMap<Key, Vec<&NewEvent>>,
-        stored: &mut HashMap<Key, Event>,
-    ) -> Result<(), StoreError> {
-        let catalog = self
-            .segments
-            .of_generation(self.tx, self.generation)
-            .await?;
-        let mut asks = Vec::new();
-        missing.retain(|_, positions| !positions.is_empty());
-        for (kind, positions) in missing {
-            asks.push(Ask::at(&anything((kind, Columns::ALL)), positions));
-        }
-        let mut readings: HashMap<Kind, Vec<(i64, i64)>> = HashMap::new();
-        for key in news.keys().filter(|key| !stored.contains_key(key)) {
-            if let Key::Natural(kind, [device, at, _]) = key {
-                readings.entry(*kind).or_default().push((*device, *at));
-            }
-        }
-        for (kind, readings) in readings {
-            asks.push(Ask::together(&anything((kind, Columns::ALL)), readings));
-        }
-        for ask in asks {
-            let kind = (ask.kind(), Columns::ALL);
-            if catalog.of(kind.0).is_empty() {
-                continue;
-            }
-            let none = HashMap::new();
-            let found = self
-                .segments
-                .find(&catalog, ask, (self.names, &none))
-                .await?;
-            for found in found.into_values().flatten() {
-                // one by one, since each may be large
-                let allowance = Allowance::of(usize::MAX);
-                let (of, one) = ((kind, &*catalog), [found]);
-                let read = self
-                    .segments
-                    .rows(self.tx, self.names, of, (&one, &allowance));
-                stored.extend(
-                    read.await?
-                        .into_iter()
-                        .filter_map(|event| keyed(event, news)),
-                );
-            }
-        }
-        Ok(())
-    }
+/// What the log has under some keys, as far as its tables tell.
+#[derive(Debug, Default)]
+pub(crate) struct Stored {
+    /// The events that are in the tables.
+    pub(crate) events: HashMap<Key, Event>,
+    /// The ids whose events are in no table, with their kinds and positions.
+    pub(crate) elsewhere: HashMap<Uuid, (Kind, i64)>,
 }
 
 /// Marks the row of the head among those of repeats, whose third column is 1.
@@ -255,19 +214,24 @@ impl<'t> Look<'t> {
         })
     }
 
-    /// The events of the log that have the key of a new one: in the tables, and in segments.
+    /// The generation of the list of segments, once it was looked at the head.
+    pub(crate) const fn generation(&self) -> i64 {
+        self.generation
+    }
+
+    /// What the log has under the keys of new events.
     pub(crate) async fn stored(
         &mut self,
-        (names, segments): (&Arc<Names>, &Segments),
+        names: &Names,
         news: &HashMap<Key, Vec<&NewEvent>>,
-    ) -> Result<HashMap<Key, Event>, StoreError> {
+    ) -> Result<Stored, StoreError> {
         let keys: Vec<Key> = news.keys().cloned().collect();
         for keys in keys.chunks(KEYS_MAX) {
             self.look(keys).await?;
         }
-        let mut stored = HashMap::new();
-        let mut missing: HashMap<Kind, Vec<i64>> = HashMap::new();
-        for (kind, positions) in std::mem::take(&mut self.places) {
+        let mut stored = Stored::default();
+        for (kind, places) in std::mem::take(&mut self.places) {
+            let positions: Vec<i64> = places.iter().map(|(position, _)| *position).collect();
             let mut found = HashSet::with_capacity(positions.len());
             let mut parts: Vec<&[i64]> = positions.chunks(KEYS_MAX).collect();
             while let Some(part) = parts.pop() {
@@ -279,23 +243,16 @@ impl<'t> Look<'t> {
                     read => {
                         let read = read?;
                         found.extend(read.iter().map(|event| event.position.0));
-                        stored.extend(read.into_iter().filter_map(|event| keyed(event, news)));
+                        let read = read.into_iter();
+                        stored
+                            .events
+                            .extend(read.filter_map(|event| keyed(event, news)));
                     }
                 }
             }
-            if kind.spec().keeping.archives() {
-                let gone = positions.into_iter().filter(|p| !found.contains(p));
-                missing.entry(kind).or_default().extend(gone);
-            }
-        }
-        if !news.is_empty() {
-            let archived = Archived {
-                tx: self.tx,
-                names,
-                segments,
-                generation: self.generation,
-            };
-            archived.stored(missing, news, &mut stored).await?;
+            let gone = places.into_iter().filter(|(p, _)| !found.contains(p));
+            let elsewhere = gone.filter_map(|(position, id)| Some((id?, (kind, position))));
+            stored.elsewhere.extend(elsewhere);
         }
         Ok(stored)
     }
@@ -325,13 +282,17 @@ impl<'t> Look<'t> {
         let mut sql = Sql::new("");
         let mut join = "";
         if self.head.is_none() {
-            sql.push("SELECT position, recorded_at, 0, segments FROM log_head WHERE id = 1");
+            sql.push(
+                "SELECT position, recorded_at, 0, segments, CAST(NULL AS UUID) FROM log_head \
+                 WHERE id = 1",
+            );
             join = " UNION ALL ";
         }
         let ids = padded(ids_of(keys));
         if !ids.is_empty() {
-            sql.push(join)
-                .push("SELECT position, kind, 1, NULL FROM event_keys WHERE event_id IN ");
+            sql.push(join).push(
+                "SELECT position, kind, 1, NULL, event_id FROM event_keys WHERE event_id IN ",
+            );
             sql.bind_list(ids.into_iter().map(Value::from));
             join = " UNION ALL ";
         }
@@ -357,7 +318,9 @@ impl<'t> Look<'t> {
                 table: "event_keys",
                 column: "kind",
             })?;
-            self.places.entry(kind).or_default().push(number(0)?);
+            let id = row.try_get_by_index(4).doing("read a repeat")?;
+            let places = self.places.entry(kind).or_default();
+            places.push((number(0)?, id));
         }
         Ok(())
     }
@@ -391,7 +354,7 @@ fn naturals_of(keys: &[Key], kind: Kind) -> Vec<[i64; 3]> {
 fn push_naturals(sql: &mut Sql, backend: DbBackend, kind: Kind, naturals: &[[i64; 3]]) {
     let (table, code) = (kind.spec().table, kind.code());
     sql.push(&format!(
-        "SELECT m.position, CAST({code} AS BIGINT), 1, NULL FROM "
+        "SELECT m.position, CAST({code} AS BIGINT), 1, NULL, CAST(NULL AS UUID) FROM "
     ));
     sql.rows_of(backend, naturals);
     // in this order: by the key, once for each

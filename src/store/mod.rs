@@ -33,9 +33,11 @@ mod options;
 mod parents;
 mod partitions;
 mod placing;
+mod queue;
 mod read;
 mod readers;
 mod reading;
+mod recall;
 mod replica;
 mod reset;
 mod ring;
@@ -59,7 +61,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use sea_orm::DbBackend;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -84,7 +86,7 @@ pub use read::{Order, PageQuery, Place, Scope};
 pub use reset::{ResetError, reset};
 pub use roster::Peer;
 pub use rows::Columns;
-pub use segments::{Archive, Archived, Erased, FilesError, KindStatus, Waiting};
+pub use segments::{Archive, Archived, FilesError, KindStatus, Waiting};
 pub use slice::Slice;
 pub use standing::Standing;
 pub use tail::Tail;
@@ -97,7 +99,7 @@ pub(crate) use lists::{List, is_among};
 pub(crate) use mending::Differing;
 pub(crate) use roster::{Card, Had, Roster};
 pub(crate) use scratch::{Scratch, fold_in};
-pub(crate) use segments::Happened;
+pub(crate) use segments::{Erasing, Happened, is_marked_erased};
 pub(crate) use sql::{Sql, group_sizes, value_in, value_in_text};
 
 use crate::clock::Clock;
@@ -109,6 +111,7 @@ use options::READERS_BYTES_MAX;
 use partitions::Partitions;
 use read::Tables;
 use readers::Readers;
+use recall::Looks;
 use replica::Replica;
 use ring::Ring;
 use segments::Segments;
@@ -142,6 +145,7 @@ struct Shared {
     jobs: mpsc::Sender<Job>,
     queue_events: Arc<Semaphore>,
     queue_bytes: Arc<Semaphore>,
+    looks: Looks,
     metrics: Arc<Metrics>,
     faults: Arc<Faults>,
     seen: Arc<Seen>,
@@ -218,6 +222,7 @@ impl Store {
         };
         let queue_events = Arc::new(Semaphore::new(limits.queue_events_max));
         let queue_bytes = Arc::new(Semaphore::new(limits.queue_bytes_max));
+        let looks = Looks::new(limits.queue_bytes_max);
         let shared = Shared {
             connections,
             identity,
@@ -232,6 +237,7 @@ impl Store {
             jobs,
             queue_events,
             queue_bytes,
+            looks,
             metrics,
             faults: Arc::default(),
             seen: Arc::default(),
@@ -300,77 +306,6 @@ impl Store {
             .others
             .spawn(feeder.run(telling, tasks.stop_feeding.clone()));
         tasks
-    }
-
-    /// Appends a request, or refuses it at once when the queue is full.
-    ///
-    /// # Errors
-    /// [`AppendError`]; nothing was appended, unless the log failed in committing.
-    pub async fn append(&self, request: Request) -> Result<Appended, AppendError> {
-        let bytes = request.weight_bytes()?;
-        let shared = &self.shared;
-        let (events, space) = self.places(&request, bytes);
-        let events = Arc::clone(&shared.queue_events).try_acquire_many_owned(events);
-        let space = Arc::clone(&shared.queue_bytes).try_acquire_many_owned(space);
-        let (Ok(events), Ok(space)) = (events, space) else {
-            shared.metrics.overloaded();
-            return Err(AppendError::Overloaded);
-        };
-        self.enqueue(request, bytes, (events, space)).await
-    }
-
-    /// Appends a request, and waits for a place in the queue if it is full: for sources inside this
-    /// process, which can wait.
-    ///
-    /// # Errors
-    /// [`AppendError`], but never that the queue is full.
-    pub async fn append_patiently(&self, request: Request) -> Result<Appended, AppendError> {
-        let bytes = request.weight_bytes()?;
-        let shared = &self.shared;
-        let (events, space) = self.places(&request, bytes);
-        let events = Arc::clone(&shared.queue_events).acquire_many_owned(events);
-        let events = events.await;
-        let space = Arc::clone(&shared.queue_bytes).acquire_many_owned(space);
-        let space = space.await;
-        let (Ok(events), Ok(space)) = (events, space) else {
-            return Err(closed());
-        };
-        self.enqueue(request, bytes, (events, space)).await
-    }
-
-    /// What a request takes of the queue. One that is larger than the queue takes all of it, so that
-    /// it has its turn when nothing else waits.
-    fn places(&self, request: &Request, bytes: usize) -> (u32, u32) {
-        let limits = &self.shared.limits;
-        let events = request.all().count().max(1).min(limits.queue_events_max);
-        let bytes = bytes.min(limits.queue_bytes_max);
-        let permits = |count| u32::try_from(count).unwrap_or(u32::MAX);
-        (permits(events), permits(bytes))
-    }
-
-    async fn enqueue(
-        &self,
-        request: Request,
-        bytes: usize,
-        place: (
-            tokio::sync::OwnedSemaphorePermit,
-            tokio::sync::OwnedSemaphorePermit,
-        ),
-    ) -> Result<Appended, AppendError> {
-        let (answer, answered) = oneshot::channel();
-        let pending = Pending {
-            request,
-            bytes,
-            fence: self.fence.clone(),
-            answer,
-            place,
-        };
-        self.shared
-            .appends
-            .send(pending)
-            .await
-            .map_err(|_| closed())?;
-        answered.await.map_err(|_| closed())?
     }
 
     /// Follows the log from a position: first what is in it, then what comes. `kinds` leaves out all

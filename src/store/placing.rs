@@ -11,10 +11,11 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
 use super::append::{AppendError, Appended, Effect, Outcome, Request};
 use super::commit;
-use super::duplicates::{self, Key, Look};
+use super::duplicates::{self, Key, Look, Stored};
 use super::error::{Doing, StoreError};
 use super::fold::{Fold, Guard};
 use super::names::{EntityType, Names};
+use super::recall::{Answer, Lacking, Recall};
 use super::segments::Segments;
 use super::sql::Sql;
 use crate::event::{Cell, Event, Fact, Instant, NewEvent, Position};
@@ -29,6 +30,9 @@ pub(crate) struct Placing<'a> {
     recorded_at: Instant,
     position: Position,
     known: HashMap<Key, Event>,
+    /// What the tables lack, and what was found of it for the request that is decided on.
+    lacking: Lacking,
+    recall: Option<&'a Recall>,
     registered: HashMap<(EntityType, Arc<str>), i64>,
     versions: HashMap<String, i64>,
     placed: Placed,
@@ -59,15 +63,11 @@ impl<'a> Placing<'a> {
     ) -> Result<Self, StoreError> {
         let mut look = Look::begin(tx).await?;
         look_up_names(tx, names, requests).await?;
-        let mut news: HashMap<Key, Vec<&NewEvent>> = HashMap::new();
-        for new in events_of(requests) {
-            let key = duplicates::key_with(&new.fact, |id| names.key(EntityType::Device, id));
-            if let Some(key) = key {
-                news.entry(key).or_default().push(new);
-            }
-        }
-        let known = look.stored((names, segments), &news).await?;
+        let key = |id: &Arc<str>| names.key(EntityType::Device, id);
+        let news = duplicates::news_of(events_of(requests), key);
+        let Stored { events, elsewhere } = look.stored(names, &news).await?;
         let (head, last_recorded_at) = look.head().await?;
+        let catalog = segments.of_generation(tx, look.generation()).await?;
         Ok(Self {
             tx,
             names,
@@ -75,15 +75,42 @@ impl<'a> Placing<'a> {
             guards: guards(tx, folds, requests).await?,
             recorded_at: now.max(last_recorded_at),
             position: head,
-            known,
+            known: events,
+            lacking: Lacking {
+                catalog,
+                ids: elsewhere,
+            },
+            recall: None,
             registered: HashMap::new(),
             versions: versions(tx, folds, requests).await?,
             placed: Placed::default(),
         })
     }
 
-    /// Decides on one request.
+    /// Decides on one request, with what was found for it in segments; it is kept out if there is more to look
+    /// for.
     pub(crate) async fn place(
+        &mut self,
+        (request, recall): (&Request, &'a Recall),
+    ) -> Result<Answer, StoreError> {
+        self.recall = Some(recall);
+        let lacking = self.lacking_keys(request);
+        let sought = (!lacking.is_empty()).then(|| self.lacking.sought(lacking, recall));
+        match sought.flatten() {
+            Some(sought) => Ok(Answer::Look(sought)),
+            None => Ok(Answer::Given(self.decide(request).await?)),
+        }
+    }
+
+    /// The keys of a request of which neither the tables nor what was looked for have an event, but segments may.
+    fn lacking_keys(&self, request: &Request) -> HashSet<Key> {
+        let events = request.all().map(|new| &new.fact);
+        let archived = events.filter(|fact| self.lacking.may_have(fact));
+        let keys = archived.filter_map(|fact| self.key_with(fact));
+        keys.filter(|key| self.first(key).is_none()).collect()
+    }
+
+    async fn decide(
         &mut self,
         request: &Request,
     ) -> Result<Result<Appended, AppendError>, StoreError> {
@@ -148,11 +175,21 @@ impl<'a> Placing<'a> {
     /// not know.
     fn repeats(&self, request: &Request) -> bool {
         let repeated = |new: &NewEvent| {
-            let key = duplicates::key_with(&new.fact, |id| self.key(EntityType::Device, id));
-            let first = key.and_then(|key| self.known.get(&key));
+            let key = self.key_with(&new.fact);
+            let first = key.and_then(|key| self.first(&key));
             first.is_some_and(|first| duplicates::says_the_same(&first.fact, new))
         };
         !request.events.is_empty() && request.events.iter().all(repeated)
+    }
+
+    /// The event of the log that has a key.
+    fn first(&self, key: &Key) -> Option<&Event> {
+        let recalled = || self.recall?.event(key, &self.lacking.catalog);
+        self.known.get(key).or_else(recalled)
+    }
+
+    fn key_with(&self, fact: &Fact) -> Option<Key> {
+        duplicates::key_with(fact, |id| self.key(EntityType::Device, id))
     }
 
     async fn place_event(&mut self, new: &NewEvent) -> Result<Outcome, StoreError> {
@@ -161,12 +198,13 @@ impl<'a> Placing<'a> {
             return Ok(Outcome::Rejected(refusal));
         }
         let key = duplicates::key_of(&fact);
-        if let Some(first) = key.as_ref().and_then(|key| self.known.get(key)) {
+        if let Some(first) = key.as_ref().and_then(|key| self.first(key)) {
             if !duplicates::says_the_same(&first.fact, new) {
                 return Ok(Outcome::Conflict(first.position));
             }
+            let position = first.position;
             self.placed.duplicates += 1;
-            return Ok(Outcome::Duplicate(first.position));
+            return Ok(Outcome::Duplicate(position));
         }
         let mut refusals = self.guards.iter().map(|guard| guard.refusal(&fact));
         if let Some(refusal) = refusals.find_map(|refusal| refusal) {

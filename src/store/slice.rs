@@ -133,9 +133,10 @@ impl Tables {
     async fn try_between(
         &self,
         (from, upto): (Position, Position),
-        (counts, (first, last)): (&BTreeMap<Kind, i64>, (Position, Position)),
+        (counts, ends): (&BTreeMap<Kind, i64>, (Position, Position)),
         bytes_max: usize,
     ) -> Result<Option<Slice>, StoreError> {
+        let (first, last) = ends;
         let allowance = Allowance::of(bytes_max);
         let mut events = Vec::new();
         for (kind, count) in counts {
@@ -154,7 +155,7 @@ impl Tables {
                     return Ok(None);
                 }
                 // what was deleted for good is no hole
-                if found > count || catalog.floor(kind).position < first {
+                if found > count || !catalog.may_have_deleted(kind, ends) {
                     return Err(StoreError::Hole { missing: from });
                 }
             }
@@ -218,9 +219,9 @@ impl Tables {
             }
             let (catalog, generation) = self.held_of(&commit);
             if self.is_of(generation).await? {
-                let deleted = commit.counts.iter();
-                let deleted = deleted.map(|(kind, _)| catalog.floor(*kind).position);
-                return if deleted.max().is_some_and(|floor| position <= floor) {
+                let place = (position, position);
+                let mut kinds = commit.counts.iter();
+                return if kinds.any(|(kind, _)| catalog.may_have_deleted(*kind, place)) {
                     Ok(None)
                 } else {
                     Err(StoreError::Hole { missing: position })

@@ -19,6 +19,7 @@ use super::feed::Feed;
 use super::fence::Fence;
 use super::metrics::Metrics;
 use super::open::LOCK_WAIT;
+use super::recall::{Answer, Recall, Sought};
 use super::standing::Seen;
 use super::wal::{self, Wal};
 use super::{COMMIT_BYTES_MAX, commit_events_max};
@@ -27,11 +28,30 @@ use super::{COMMIT_BYTES_MAX, commit_events_max};
 #[derive(Debug)]
 pub(crate) struct Pending {
     pub(crate) request: Request,
+    /// What was found of it in segments.
+    pub(crate) recall: Recall,
     pub(crate) bytes: usize,
     /// What it has to pass.
     pub(crate) fence: Option<Fence>,
-    pub(crate) answer: oneshot::Sender<Result<Appended, AppendError>>,
+    pub(crate) answer: oneshot::Sender<Answered>,
     pub(crate) place: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+}
+
+/// What the queue answers.
+#[derive(Debug)]
+pub(crate) enum Answered {
+    /// The request was decided on.
+    Given(Result<Appended, AppendError>),
+    /// It comes back, to be sent again.
+    Look(Box<Again>),
+}
+
+/// A request for which is to be looked in segments before it is sent again.
+#[derive(Debug)]
+pub(crate) struct Again {
+    pub(crate) request: Request,
+    pub(crate) recall: Recall,
+    pub(crate) sought: Sought,
 }
 
 /// Statements that are run in a transaction of their own.
@@ -192,23 +212,39 @@ impl Writer {
         }
         let error = Arc::new(error);
         for pending in batch {
-            pending.answer_with(Err(AppendError::Store(Arc::clone(&error))));
+            let failed = AppendError::Store(Arc::clone(&error));
+            pending.answer_with(Answer::Given(Err(failed)));
         }
     }
 }
 
 impl Pending {
     /// Gives the place in the queue back first, so that whoever is answered finds it free.
-    fn answer_with(self, answer: Result<Appended, AppendError>) {
+    fn answer_with(self, answer: Answer) {
+        let Self {
+            request, recall, ..
+        } = self;
         drop(self.place);
+        let answered = match answer {
+            Answer::Given(given) => Answered::Given(given),
+            Answer::Look(sought) => Answered::Look(Box::new(Again {
+                request,
+                recall,
+                sought,
+            })),
+        };
         // the one who asked may have gone
-        let _ = self.answer.send(answer);
+        let _ = self.answer.send(answered);
     }
 }
 
 /// Whether a failure may be the fault of one request. What holds for the whole database fails all of
 /// a batch at once: tried apart, each part would wait for the same lock or connection in turn.
 fn is_of_one(error: &StoreError) -> bool {
+    if matches!(error, StoreError::Files(_) | StoreError::Columnar(_)) {
+        // the files of segments are beside the database, and not all need the same
+        return true;
+    }
     match error.cause() {
         Cause::Busy
         | Cause::Full
@@ -233,7 +269,7 @@ mod tests {
     use crate::clock::Clock;
     use crate::event::{Event, Instant, NewEvent, Provenance};
     use crate::kinds::{Draft, Kind};
-    use crate::store::{EVENTS_MAX, Fold, Limits, Location, Options, Store};
+    use crate::store::{EVENTS_MAX, FilesError, Fold, Limits, Location, Options, Store};
 
     fn event() -> Result<NewEvent, Box<dyn Error>> {
         let draft = Draft::new(Kind::UserActivity, Instant::OLDEST, Provenance::Real);
@@ -245,6 +281,7 @@ mod tests {
     #[test]
     fn what_fails_for_all_is_not_tried_apart() {
         assert!(is_of_one(&StoreError::Fold { what: "a job" }));
+        assert!(is_of_one(&StoreError::Files(FilesError::Nowhere)));
         assert!(!is_of_one(&StoreError::Closed));
     }
 

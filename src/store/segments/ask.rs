@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::Range;
 use crate::columnar::Layout;
 use crate::event::{Cell, Event, Instant, Position};
 use crate::kinds::{Envelope, Filter, Kind, Operand, Operator};
@@ -17,7 +18,9 @@ pub(crate) struct Ask {
     /// A page for each of some devices or sites, whose keys are in order.
     pub(super) parents: Option<(Operand, Vec<i64>)>,
     pub(super) exactly: Exactly,
-    pub(super) bounds: Bounds,
+    bounds: Bounds,
+    /// The instants and devices that are asked for one by one, in order of time.
+    by_time: Vec<(i64, i64)>,
 }
 
 /// Rows that are asked for one by one.
@@ -29,15 +32,17 @@ pub(super) enum Exactly {
     Positions(Vec<i64>),
     /// Those of some devices at some instants, which are in order.
     Readings(Vec<(i64, i64)>),
+    /// Some parts of the readings of some devices at some instants, which are in order.
+    Parts(Vec<[i64; 3]>),
 }
 
 /// Outside of which nothing is asked for. Both ends are inside.
 #[derive(Clone, Debug)]
-pub(super) struct Bounds {
-    pub(super) times: (i64, i64),
-    pub(super) positions: (i64, i64),
+struct Bounds {
+    times: (i64, i64),
+    positions: (i64, i64),
     /// Keys in order; `None` for whatever device.
-    pub(super) devices: Option<Vec<i64>>,
+    devices: Option<Vec<i64>>,
 }
 
 const ALL: (i64, i64) = (i64::MIN, i64::MAX);
@@ -84,14 +89,55 @@ impl Ask {
         Self::new(query, None, Exactly::Readings(readings))
     }
 
+    /// Some parts of the readings of some devices at some instants.
+    pub(crate) fn parts(query: &PageQuery, mut parts: Vec<[i64; 3]>) -> Self {
+        parts.sort_unstable();
+        Self::new(query, None, Exactly::Parts(parts))
+    }
+
     fn new(query: &PageQuery, parents: Option<(Operand, Vec<i64>)>, exactly: Exactly) -> Self {
-        let bounds = Bounds::of(query, parents.as_ref(), &exactly);
+        let bounds = Bounds::of(query, parents.as_ref());
+        let mut by_time: Vec<(i64, i64)> = match &exactly {
+            Exactly::Any | Exactly::Positions(_) => Vec::new(),
+            Exactly::Readings(readings) => readings.iter().map(|(of, at)| (*at, *of)).collect(),
+            Exactly::Parts(parts) => parts.iter().map(|[of, at, _]| (*at, *of)).collect(),
+        };
+        by_time.sort_unstable();
         Self {
             query: query.clone(),
             parents,
             exactly,
             bounds,
+            by_time,
         }
+    }
+
+    /// Whether something that is asked for may lie within these. What is asked for one by one is looked for one
+    /// by one: of two readings that lie far apart, what lies between is not asked for.
+    pub(crate) fn meets(&self, range: &Range) -> bool {
+        self.bounds.meet(range)
+            && match &self.exactly {
+                Exactly::Any => true,
+                Exactly::Positions(positions) => {
+                    let (first, last) = range.positions;
+                    let from = positions.partition_point(|position| *position < first);
+                    positions
+                        .get(from)
+                        .is_some_and(|position| *position <= last)
+                }
+                Exactly::Readings(_) | Exactly::Parts(_) => self.reads_within(range),
+            }
+    }
+
+    fn reads_within(&self, range: &Range) -> bool {
+        let (first, last) = range.times;
+        let from = self.by_time.partition_point(|(at, _)| *at < first);
+        let readings = self.by_time.iter().skip(from);
+        let mut within = readings.take_while(|(at, _)| *at <= last);
+        within.any(|(_, device)| {
+            let devices = range.devices;
+            devices.is_none_or(|(least, greatest)| (least..=greatest).contains(device))
+        })
     }
 
     /// The kind that is asked for.
@@ -121,8 +167,11 @@ impl Ask {
         if let Some((parent, _)) = &self.parents {
             slots.extend(slots_of(*parent, layout));
         }
-        if matches!(self.exactly, Exactly::Readings(_)) {
+        if matches!(self.exactly, Exactly::Readings(_) | Exactly::Parts(_)) {
             slots.extend(layout.device());
+        }
+        if matches!(self.exactly, Exactly::Parts(_)) {
+            slots.extend(layout.part());
         }
         slots.sort_unstable();
         slots.dedup();
@@ -201,7 +250,7 @@ fn named(filter: &Filter, layout: &Layout, slots: &mut Vec<usize>) {
 }
 
 impl Bounds {
-    fn of(query: &PageQuery, parents: Option<&(Operand, Vec<i64>)>, exactly: &Exactly) -> Self {
+    fn of(query: &PageQuery, parents: Option<&(Operand, Vec<i64>)>) -> Self {
         let mut bounds = Self {
             times: ALL,
             positions: ALL,
@@ -212,20 +261,6 @@ impl Bounds {
         }
         bounds.narrow(&query.filter);
         bounds.between(query);
-        match exactly {
-            Exactly::Any => {}
-            Exactly::Positions(positions) => {
-                let ends = (positions.first(), positions.last());
-                bounds.positions = ends.0.copied().zip(ends.1.copied()).unwrap_or((0, -1));
-            }
-            Exactly::Readings(readings) => {
-                let times = readings.iter().map(|(_, at)| *at);
-                bounds.times = times.clone().min().zip(times.max()).unwrap_or((0, -1));
-                let mut devices: Vec<i64> = readings.iter().map(|(device, _)| *device).collect();
-                devices.dedup();
-                bounds.devices = Some(devices);
-            }
-        }
         bounds
     }
 
@@ -279,22 +314,17 @@ impl Bounds {
         }
     }
 
-    /// Whether there may be something between these ends; devices are unknown where some row has none.
-    pub(super) fn meet(
-        &self,
-        times: (i64, i64),
-        positions: (i64, i64),
-        devices: Option<(i64, i64)>,
-    ) -> bool {
+    /// Whether there may be something within these; devices are unknown where some row has none.
+    fn meet(&self, range: &Range) -> bool {
         let overlap = |left: (i64, i64), right: (i64, i64)| left.0 <= right.1 && right.0 <= left.1;
-        let has_device = match (&self.devices, devices) {
+        let has_device = match (&self.devices, range.devices) {
             (Some(keys), Some((least, greatest))) => {
                 let from = keys.partition_point(|key| *key < least);
                 keys.get(from).is_some_and(|key| *key <= greatest)
             }
             _ => true,
         };
-        overlap(self.times, times) && overlap(self.positions, positions) && has_device
+        overlap(self.times, range.times) && overlap(self.positions, range.positions) && has_device
     }
 }
 
@@ -322,13 +352,6 @@ pub(crate) struct Found {
     pub(crate) place: Place,
     /// The segment by its id, the group of rows in it, and the row in that.
     pub(super) row: (i64, usize, usize),
-}
-
-impl Found {
-    /// The segment in which it is, by its id.
-    pub(super) const fn segment(&self) -> i64 {
-        self.row.0
-    }
 }
 
 /// The first rows in an order, of all that are offered.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use sea_orm::{ConnectionTrait, QueryResult};
 
-use crate::event::Position;
+use super::Range;
+use crate::event::{Instant, Position};
 use crate::kinds::Kind;
 use crate::store::error::{Doing, StoreError};
 use crate::store::sql::Sql;
@@ -31,13 +32,47 @@ pub(crate) struct Segment {
     pub(crate) devices: Option<(i64, i64)>,
 }
 
-/// Up to where events of a kind are gone for good.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Floor {
-    /// The last position of an event that is gone: what is after it is whole.
-    pub(crate) position: Position,
-    /// How many are gone.
-    pub(crate) events: i64,
+impl Segment {
+    /// Between what its rows lie.
+    pub(crate) const fn range(&self) -> Range {
+        Range {
+            times: self.times,
+            positions: self.positions,
+            devices: self.devices,
+        }
+    }
+}
+
+/// What is gone for good of the events of a kind.
+#[derive(Clone, Debug, Default)]
+struct Gone {
+    /// How many.
+    events: i64,
+    /// Between which positions they were, in order and apart from each other.
+    positions: Vec<(i64, i64)>,
+    /// Of each segment that they were in its last position, and the last instant at which something in it
+    /// happened.
+    ends: Vec<(i64, i64)>,
+}
+
+impl Gone {
+    fn add(&mut self, segment: &Segment) {
+        self.events += segment.events;
+        self.positions.push(segment.positions);
+        self.ends.push((segment.positions.1, segment.times.1));
+    }
+
+    /// Puts those together that overlap.
+    fn settle(&mut self) {
+        self.positions.sort_unstable();
+        self.positions.dedup_by(|next, before| {
+            let overlaps = next.0 <= before.1;
+            if overlaps {
+                before.1 = before.1.max(next.1);
+            }
+            overlaps
+        });
+    }
 }
 
 /// All segments at one time.
@@ -47,7 +82,9 @@ pub(crate) struct Catalog {
     /// Under what the files of this log lie, apart from those of others and of itself before a restore.
     pub(crate) home: String,
     kinds: HashMap<Kind, Vec<Arc<Segment>>>,
-    floors: HashMap<Kind, Floor>,
+    /// Between which instants there is something of a kind.
+    spans: HashMap<Kind, (i64, i64)>,
+    gone: HashMap<Kind, Gone>,
 }
 
 impl Default for Catalog {
@@ -57,7 +94,8 @@ impl Default for Catalog {
             generation: -1,
             home: String::new(),
             kinds: HashMap::new(),
-            floors: HashMap::new(),
+            spans: HashMap::new(),
+            gone: HashMap::new(),
         }
     }
 }
@@ -91,13 +129,16 @@ impl Catalog {
             let segment = segment(&row, 4, &catalog.home)?;
             let dropped: Option<i64> = row.try_get_by_index(3).doing(READ)?;
             if dropped.is_some() {
-                let floor = catalog.floors.entry(segment.kind).or_default();
-                floor.position.0 = floor.position.0.max(segment.positions.1);
-                floor.events += segment.events;
+                catalog.gone.entry(segment.kind).or_default().add(&segment);
             } else {
+                let span = catalog.spans.entry(segment.kind).or_insert(segment.times);
+                *span = (span.0.min(segment.times.0), span.1.max(segment.times.1));
                 let of_kind = catalog.kinds.entry(segment.kind).or_default();
                 of_kind.push(Arc::new(segment));
             }
+        }
+        for gone in catalog.gone.values_mut() {
+            gone.settle();
         }
         Ok(catalog)
     }
@@ -121,9 +162,40 @@ impl Catalog {
         self.kinds.values().flatten()
     }
 
-    /// Up to where events of a kind are gone.
-    pub(crate) fn floor(&self, kind: Kind) -> Floor {
-        self.floors.get(&kind).copied().unwrap_or_default()
+    /// Whether it has a segment of a kind.
+    pub(crate) fn has(&self, kind: Kind, id: i64) -> bool {
+        let of_kind = self.of(kind);
+        of_kind
+            .binary_search_by_key(&id, |segment| segment.id)
+            .is_ok()
+    }
+
+    /// Whether an instant lies between those of what is archived of a kind.
+    pub(crate) fn spans(&self, kind: Kind, at: Instant) -> bool {
+        let span = self.spans.get(&kind);
+        span.is_some_and(|(first, last)| (*first..=*last).contains(&at.0))
+    }
+
+    /// How many events of a kind were deleted for good.
+    pub(crate) fn deleted_events(&self, kind: Kind) -> i64 {
+        self.gone.get(&kind).map_or(0, |gone| gone.events)
+    }
+
+    /// Whether an event of a kind that was at a position from one up to another may have been deleted for good.
+    pub(crate) fn may_have_deleted(&self, kind: Kind, (from, upto): (Position, Position)) -> bool {
+        self.gone.get(&kind).is_some_and(|gone| {
+            let next = gone.positions.partition_point(|(_, last)| *last < from.0);
+            let next = gone.positions.get(next);
+            next.is_some_and(|(first, _)| *first <= upto.0)
+        })
+    }
+
+    /// Whether events of a kind after a position were deleted for good that happened at an instant or later.
+    pub(crate) fn has_deleted_since(&self, kind: Kind, after: Position, since: Instant) -> bool {
+        self.gone.get(&kind).is_some_and(|gone| {
+            let mut ends = gone.ends.iter();
+            ends.any(|(position, at)| *position > after.0 && *at >= since.0)
+        })
     }
 }
 

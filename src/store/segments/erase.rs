@@ -1,116 +1,200 @@
 //! Erases what is personal in the events of a person, in tables and segments alike.
 //!
-//! A segment that has any is written anew; the new ones take the places of the old ones, the rows of the
-//! tables are changed, and the erasure is recorded, in one transaction. The old files are removed after it.
-//! An event stays where it is in the log and keeps its id: a repeat of it is a duplicate.
+//! A segment that has any is written anew; the new one takes the place of the old one, with its checksum, and
+//! what the erasure has come to is recorded, in one transaction. The old file is removed after it. So it is done
+//! segment by segment, and with the rows of tables some at a time, and can be broken off anywhere: whoever goes on
+//! with it finds what is left. An event stays where it is in the log and keeps its id: a repeat of it is a
+//! duplicate.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
 use super::archive::{Made, list, lock, raise};
-use super::{Ask, Catalog, NO_PARENT, Segment, sha256_of};
+use super::{Ask, Segment, sha256_of};
 use crate::columnar::{Form, Layout, Table};
-use crate::event::{Cell, Event, Fact};
+use crate::event::{Cell, Event, Fact, Instant, Position};
 use crate::kinds::{Filter, Kind, Operand, Operator, Origin, Person};
+use crate::store::Store;
 use crate::store::error::{Doing, StoreError};
 use crate::store::joined::anything;
 use crate::store::lists::List;
 use crate::store::read::PageQuery;
 use crate::store::rows::Columns;
 use crate::store::sql::Sql;
-use crate::store::{Store, head_of};
 
 /// What a text says that must be there and is no more.
 const ERASED: &str = "erased";
-/// What `extra` says of an event whose personal parts were erased.
+/// What `extra` says of an event whose personal parts were erased. No client may say so itself.
 const MARK: &str = "{\"erased\":true}";
-/// Rows at most that are changed by one statement.
+/// Rows at most that are changed at once.
 const ROWS_MAX: usize = 5_000;
 
-/// What was erased.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Erased {
-    /// Events that had something of the person.
-    pub events: i64,
-    /// Segments that were written anew.
-    pub segments: i64,
+/// An erasure that is to be carried out.
+#[derive(Clone, Debug)]
+pub(crate) struct Erasing {
+    /// Its id.
+    pub(crate) erasure_id: String,
+    /// Of whom.
+    pub(crate) person: String,
+    /// The last position of what is erased.
+    pub(crate) upto: Position,
 }
 
-/// The rows of a table that have something of a person.
-type Rows = BTreeMap<Kind, Vec<i64>>;
-
-/// Whether what is personal in an event was erased.
-pub(crate) fn is_erased(fact: &Fact) -> bool {
+/// Whether an event bears the mark of one whose personal parts were erased.
+pub(crate) fn is_marked_erased(fact: &Fact) -> bool {
     let Cell::Json(extra) = &fact.extra else {
         return false;
     };
     fact.spec().person.is_some() && extra.to_string() == MARK
 }
 
+/// The names of the fields of an event that are not what its source said, since they were erased; then `extra`
+/// is not either. The mark alone does not tell: it must be so that nothing personal is left.
+pub(crate) fn erased_fields(fact: &Fact) -> &'static [&'static str] {
+    let Some(of) = fact
+        .spec()
+        .person
+        .as_ref()
+        .filter(|_| is_marked_erased(fact))
+    else {
+        return &[];
+    };
+    let is_blank = |(index, text): (usize, Option<&str>)| {
+        let cell = fact.cells.get(index);
+        cell.is_some_and(|cell| match text {
+            Some(text) => cell.text() == Some(text),
+            None => cell.is_null(),
+        })
+    };
+    if blanks(fact.kind, of).all(is_blank) {
+        of.blanks
+    } else {
+        &[]
+    }
+}
+
 impl Store {
-    /// Erases what is personal in the events of a person that are recorded until now. Only one process may
-    /// do so at a time ([`Store::claim`]).
+    /// The mark by which who knows a person can tell that an erasure was of them.
+    #[must_use]
+    pub(crate) fn mark_of(&self, person: &str) -> String {
+        let catalog = self.segments().catalog();
+        sha256_of(format!("{}/{person}", catalog.home).as_bytes())
+    }
+
+    /// Carries an erasure out, or goes on with one that was broken off, to its end. Only one process may do so
+    /// at a time, and none may archive meanwhile ([`Store::claim`]).
+    ///
+    /// It is done in steps, each of them one transaction with what it comes to: a segment is replaced by one
+    /// without what is of the person, or some rows of a table are changed. What was done stays done.
     ///
     /// # Errors
-    /// When tables or segments cannot be read or written. Nothing is erased then.
-    pub async fn erase(&self, person: &str, by: &str) -> Result<Erased, StoreError> {
-        let segments = self.segments();
-        let catalog = segments.renew(self.readers()).await?;
-        let (mut rows, mut erased) = (Rows::new(), Erased::default());
-        let (mut old, mut new) = (Vec::new(), Vec::new());
+    /// When tables or segments cannot be read or written, or somebody has archived meanwhile.
+    pub(crate) async fn erase(&self, erasing: &Erasing) -> Result<(), StoreError> {
+        // what a server that ended had replaced and not removed
+        self.sweep_segments().await?;
+        let mut generation = self.segments().renew(self.readers()).await?.generation;
         for kind in Kind::all() {
-            let Some(of) = &kind.spec().person else {
-                continue;
-            };
-            let found = self.rows_of(kind, of, person).await?;
-            erased.events += i64::try_from(found.len()).unwrap_or(i64::MAX);
-            rows.insert(kind, found);
-            for (segment, events) in self.segments_of((kind, of), person, &catalog).await? {
-                let table = self.blanked(&segment, of, person).await?;
-                new.push(segments.make(&catalog.home, table).await?);
-                old.push(segment);
-                erased.events += events;
-                erased.segments += 1;
+            if let Some(of) = &kind.spec().person {
+                generation = self.erase_segments((kind, of), erasing, generation).await?;
+                self.erase_rows(kind, of, erasing).await?;
             }
         }
-        let record = Record {
-            person: sha256_of(format!("{}/{person}", catalog.home).as_bytes()),
-            by: by.to_owned(),
-            at: self.clock().now().0,
-            erased,
-        };
-        let ids: Vec<i64> = old.iter().map(|segment| segment.id).collect();
-        let generation = catalog.generation;
+        // who follows reads them from the tables again
+        self.shared.ring.forget();
+        let (id, now) = (erasing.erasure_id.clone(), self.clock().now().0);
         self.transact_durably(move |tx| {
             Box::pin(async move {
                 lock(tx).await?;
-                for (kind, positions) in rows {
-                    blank(tx, kind, positions).await?;
-                }
-                replace(tx, (ids, new), record.at).await?;
-                record.write(tx).await?;
+                end(tx, &id, now).await?;
+                // of what was archived meanwhile it is not known whether it has any
                 raise(tx, generation).await
             })
         })
         .await?;
-        segments.renew(self.readers()).await?;
-        // who follows reads them from the tables again
-        self.shared.ring.forget();
-        for segment in &old {
+        self.segments().renew(self.readers()).await.map(drop)
+    }
+
+    /// Replaces the segments of a kind that have something of a person, and answers of which generation the list
+    /// is then.
+    async fn erase_segments(
+        &self,
+        (kind, of): (Kind, &Person),
+        erasing: &Erasing,
+        mut generation: i64,
+    ) -> Result<i64, StoreError> {
+        let segments = self.segments();
+        let Some(index) = kind.spec().index_of(of.id) else {
+            return Ok(generation);
+        };
+        let is = Operator::In(vec![Cell::from(erasing.person.as_str())]);
+        let ask = Arc::new(Ask::page(&PageQuery {
+            filter: Filter::Is(Operand::Field(index), is),
+            upto: Some(erasing.upto),
+            ..anything((kind, Columns::NONE))
+        }));
+        let catalog = segments.of_generation(self.readers(), generation).await?;
+        for segment in catalog.of(kind) {
+            let found = segments.find_in(segment, &ask, &self.shared.names).await?;
+            if found.is_empty() {
+                continue;
+            }
+            let table = self.blanked(segment, of, erasing).await?;
+            let made = segments.make(&catalog.home, table).await?;
+            let step = Step::of(erasing, found.len(), 1, self.clock().now());
+            let old = segment.id;
+            self.transact_durably(move |tx| {
+                Box::pin(async move {
+                    lock(tx).await?;
+                    replace(tx, old, &made, step.at).await?;
+                    step.write(tx).await?;
+                    raise(tx, generation).await
+                })
+            })
+            .await?;
+            generation += 1;
+            segments.renew(self.readers()).await?;
             if let Some(files) = &segments.files {
                 files.remove(&segment.path).await?;
             }
         }
-        Ok(erased)
+        Ok(generation)
     }
 
-    /// The rows of a table that have something of a person.
-    async fn rows_of(&self, kind: Kind, of: &Person, person: &str) -> Result<Vec<i64>, StoreError> {
+    /// Blanks the rows of a table that have something of a person.
+    async fn erase_rows(
+        &self,
+        kind: Kind,
+        of: &Person,
+        erasing: &Erasing,
+    ) -> Result<(), StoreError> {
+        let mut after = i64::MIN;
+        loop {
+            let positions = self.rows_of((kind, of), erasing, after).await?;
+            let Some(last) = positions.last() else {
+                return Ok(());
+            };
+            after = *last;
+            let step = Step::of(erasing, positions.len(), 0, self.clock().now());
+            self.transact_durably(move |tx| {
+                Box::pin(async move {
+                    blank(tx, kind, positions).await?;
+                    step.write(tx).await
+                })
+            })
+            .await?;
+        }
+    }
+
+    /// The next rows of a table that have something of a person.
+    async fn rows_of(
+        &self,
+        (kind, of): (Kind, &Person),
+        erasing: &Erasing,
+        after: i64,
+    ) -> Result<Vec<i64>, StoreError> {
         let doing = "look for the events of a person";
         let spec = kind.spec();
-        let head = head_of(self.readers()).await?;
         let column = spec
             .index_of(of.id)
             .and_then(|index| spec.fields.get(index));
@@ -119,40 +203,14 @@ impl Store {
             "SELECT position FROM {} WHERE {column} = ",
             spec.table
         ));
-        sql.bind(person).push(" AND position <= ").bind(head.0);
+        sql.bind(erasing.person.as_str());
+        sql.push(" AND position > ").bind(after);
+        sql.push(" AND position <= ").bind(erasing.upto.0);
+        sql.push(&format!(" ORDER BY position LIMIT {ROWS_MAX}"));
         let rows = self.readers().query_all_raw(sql.statement(self.backend()));
         let rows = rows.await.doing(doing)?;
         let read = |row: &sea_orm::QueryResult| row.try_get_by_index(0).doing(doing);
         rows.iter().map(read).collect()
-    }
-
-    /// The segments that have something of a person, each with how many events.
-    async fn segments_of(
-        &self,
-        (kind, of): (Kind, &Person),
-        person: &str,
-        catalog: &Catalog,
-    ) -> Result<Vec<(Arc<Segment>, i64)>, StoreError> {
-        let Some(index) = kind.spec().index_of(of.id) else {
-            return Ok(Vec::new());
-        };
-        let is = Operator::In(vec![Cell::from(person)]);
-        let query = PageQuery {
-            filter: Filter::Is(Operand::Field(index), is),
-            ..anything((kind, Columns::NONE))
-        };
-        let names = &self.shared.names;
-        let none = HashMap::new();
-        let found = self
-            .segments()
-            .find(catalog, Ask::page(&query), (names, &none));
-        let mut counts: BTreeMap<i64, i64> = BTreeMap::new();
-        for found in found.await?.remove(&NO_PARENT).unwrap_or_default() {
-            *counts.entry(found.segment()).or_default() += 1;
-        }
-        let of_kind = catalog.of(kind).iter();
-        let counted = of_kind.filter_map(|s| Some((Arc::clone(s), *counts.get(&s.id)?)));
-        Ok(counted.collect())
     }
 
     /// A segment without what is of a person.
@@ -160,7 +218,7 @@ impl Store {
         &self,
         segment: &Segment,
         of: &Person,
-        person: &str,
+        erasing: &Erasing,
     ) -> Result<Table, StoreError> {
         let segments = self.segments();
         let layout = Arc::new(Layout::of(segment.kind, Form::Archive));
@@ -173,7 +231,8 @@ impl Store {
             for row in 0..table.len() {
                 let mut event = table.event(row)?;
                 let cell = id.and_then(|index| event.fact.cells.get(index));
-                if cell.and_then(Cell::text) == Some(person) {
+                let is_theirs = cell.and_then(Cell::text) == Some(erasing.person.as_str());
+                if is_theirs && event.position <= erasing.upto {
                     blank_event(&mut event, of);
                 }
                 anew.push(&event);
@@ -212,69 +271,76 @@ async fn blank(
     let Some(of) = &spec.person else {
         return Ok(());
     };
-    for positions in positions.chunks(ROWS_MAX) {
-        let mut sql = Sql::new(format!("UPDATE {} SET extra = ", spec.table));
-        sql.bind(MARK);
-        for (index, text) in blanks(kind, of) {
-            let column = spec
-                .fields
-                .get(index)
-                .map_or("", |field| field.column.name());
-            sql.push(", ").push(column).push(" = ");
-            match text {
-                Some(text) => sql.bind(text),
-                None => sql.push("NULL"),
-            };
-        }
-        sql.push(" WHERE ");
-        sql.among("position", List::Int(positions.to_vec()));
-        let blanked = tx.execute_raw(sql.statement(tx.get_database_backend()));
-        blanked.await.doing("erase what is of a person")?;
+    let mut sql = Sql::new(format!("UPDATE {} SET extra = ", spec.table));
+    sql.bind(MARK);
+    for (index, text) in blanks(kind, of) {
+        let column = spec
+            .fields
+            .get(index)
+            .map_or("", |field| field.column.name());
+        sql.push(", ").push(column).push(" = ");
+        match text {
+            Some(text) => sql.bind(text),
+            None => sql.push("NULL"),
+        };
     }
-    Ok(())
+    sql.push(" WHERE ");
+    sql.among("position", List::Int(positions));
+    let blanked = tx.execute_raw(sql.statement(tx.get_database_backend()));
+    blanked.await.doing("erase what is of a person").map(drop)
 }
 
-/// Lists segments in the place of others.
+/// Lists a segment in the place of another.
 async fn replace(
     tx: &DatabaseTransaction,
-    (old, new): (Vec<i64>, Vec<Made>),
+    old: i64,
+    made: &Made,
     now: i64,
 ) -> Result<(), StoreError> {
-    for made in &new {
-        list(tx, made, crate::event::Instant(now)).await?;
-    }
-    let mut sql = Sql::new("DELETE FROM segments WHERE ");
-    sql.among("id", List::Int(old));
+    list(tx, made, Instant(now)).await?;
+    let mut sql = Sql::new("DELETE FROM segments WHERE id = ");
+    sql.bind(old);
     let replaced = tx.execute_raw(sql.statement(tx.get_database_backend()));
-    replaced.await.doing("replace segments").map(drop)
+    replaced.await.doing("replace a segment").map(drop)
 }
 
-/// That something was erased: of whom only who knows the id can tell.
-struct Record {
-    person: String,
-    by: String,
+/// What a step of an erasure came to.
+struct Step {
+    erasure_id: String,
+    events: i64,
+    segments: i64,
     at: i64,
-    erased: Erased,
 }
 
-impl Record {
-    async fn write(self, tx: &DatabaseTransaction) -> Result<(), StoreError> {
-        let mut sql = Sql::new(
-            "INSERT INTO erasures (id, person_sha256, events, segments, erased_at, erased_by) \
-             SELECT coalesce(max(id), 0) + 1",
-        );
-        let values: [Value; 5] = [
-            self.person.into(),
-            self.erased.events.into(),
-            self.erased.segments.into(),
-            self.at.into(),
-            self.by.into(),
-        ];
-        for value in values {
-            sql.push(", ").bind(value);
+impl Step {
+    fn of(erasing: &Erasing, events: usize, segments: i64, now: Instant) -> Self {
+        Self {
+            erasure_id: erasing.erasure_id.clone(),
+            events: i64::try_from(events).unwrap_or(i64::MAX),
+            segments,
+            at: now.0,
         }
-        sql.push(" FROM erasures");
+    }
+
+    /// Records it.
+    async fn write(self, tx: &DatabaseTransaction) -> Result<(), StoreError> {
+        let mut sql = Sql::new("UPDATE person_erasures SET state = 'RUNNING', failure = NULL, ");
+        sql.push("events = events + ").bind(self.events);
+        sql.push(", segments = segments + ").bind(self.segments);
+        sql.push(", changed_at = ").bind(self.at);
+        sql.push(" WHERE state <> 'DONE' AND erasure_id = ");
+        sql.bind(self.erasure_id);
         let written = tx.execute_raw(sql.statement(tx.get_database_backend()));
         written.await.doing("record an erasure").map(drop)
     }
+}
+
+/// Records that an erasure is done: from then on only who knows the id of the person can tell of whom it was.
+async fn end(tx: &DatabaseTransaction, erasure_id: &str, now: i64) -> Result<(), StoreError> {
+    let mut sql = Sql::new(
+        "UPDATE person_erasures SET state = 'DONE', person = NULL, failure = NULL, changed_at = ",
+    );
+    sql.bind(now).push(" WHERE erasure_id = ").bind(erasure_id);
+    let ended = tx.execute_raw(sql.statement(tx.get_database_backend()));
+    ended.await.doing("record an erasure").map(drop)
 }

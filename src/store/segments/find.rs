@@ -68,17 +68,29 @@ impl Segments {
         names: &Arc<Names>,
         mut hits: Hits,
     ) -> Result<Hits, StoreError> {
-        let bounds = &ask.bounds;
-        if !bounds.meet(segment.times, segment.positions, segment.devices) {
+        if !ask.meets(&segment.range()) {
             return Ok(hits);
         }
-        for (group, ranges) in self.ranges(segment).await?.iter().enumerate() {
-            if bounds.meet(ranges.times, ranges.positions, ranges.devices) {
+        for (group, range) in self.ranges(segment).await?.iter().enumerate() {
+            if ask.meets(range) {
                 let scanned = self.scan((segment, group), (ask, want), names, hits);
                 hits = scanned.await?;
             }
         }
         Ok(hits)
+    }
+
+    /// The rows of one segment that are asked for.
+    pub(crate) async fn find_in(
+        &self,
+        segment: &Segment,
+        ask: &Arc<Ask>,
+        names: &Arc<Names>,
+    ) -> Result<Vec<Found>, StoreError> {
+        let hits = Hits::default();
+        let found = self.look_into(segment, (ask, Want::Rows), names, hits);
+        let best = found.await?.best.into_values();
+        Ok(best.flat_map(Best::rows).collect())
     }
 
     /// Between what each group of rows of a segment lies. It is kept of all segments, since it is little.

@@ -26,18 +26,16 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use sea_orm::ConnectionTrait;
 
 pub use archive::Archived;
-pub use erase::Erased;
-pub(crate) use erase::is_erased;
+pub(crate) use erase::{Erasing, erased_fields, is_marked_erased};
 pub use files::FilesError;
 pub use status::{KindStatus, Waiting};
 pub use within::Archive;
 pub(crate) use within::Happened;
 
 use super::error::StoreError;
-use crate::kinds::Kind;
 pub(crate) use ask::{Ask, Found, NO_PARENT};
 use cache::Cache;
-pub(crate) use catalog::{Catalog, Floor, GENERATION, Segment};
+pub(crate) use catalog::{Catalog, GENERATION, Segment};
 pub(crate) use files::{Files, sha256_of};
 
 /// The segments of a log, as far as this process knows them.
@@ -50,9 +48,9 @@ pub(crate) struct Segments {
     ranges: Mutex<HashMap<i64, Ranges>>,
 }
 
-/// Between what the rows of a group lie.
+/// Between what the rows of a segment lie, or of a group of them. Both ends are inside.
 #[derive(Clone, Copy, Debug)]
-struct Range {
+pub(crate) struct Range {
     times: (i64, i64),
     positions: (i64, i64),
     /// `None` when a row of the segment has no device.
@@ -120,10 +118,5 @@ impl Segments {
             }
             read => read.map(Some),
         }
-    }
-
-    /// Up to where events of a kind have been deleted.
-    pub(crate) fn floor(&self, kind: Kind) -> Floor {
-        self.catalog().floor(kind)
     }
 }

@@ -141,6 +141,7 @@ fn look(
         return Ok(());
     };
     let devices = layout.device().and_then(|slot| table.column(slot));
+    let parts = layout.part().and_then(|slot| table.column(slot));
     for row in 0..table.len() {
         let (position, at) = (positions.int(row), times.int(row));
         let place = Place {
@@ -157,6 +158,14 @@ fn look(
                 let device = devices.and_then(|devices| devices.int(row));
                 device.is_some_and(|device| {
                     wanted.binary_search(&(device, place.occurred_at.0)).is_ok()
+                })
+            }
+            Exactly::Parts(wanted) => {
+                let device = devices.and_then(|devices| devices.int(row));
+                let part = parts.and_then(|parts| parts.int(row)).unwrap_or(0);
+                device.is_some_and(|device| {
+                    let part = [device, place.occurred_at.0, part];
+                    wanted.binary_search(&part).is_ok()
                 })
             }
         };

@@ -26,9 +26,10 @@ pub struct KindStatus {
     pub last_at: Option<Instant>,
     /// Events that were deleted for good.
     pub deleted_events: i64,
-    /// The last position of these: what is after it is whole.
-    pub deleted_upto: Position,
 }
+
+/// What happened so long before it was recorded came late. Retention goes by whole days.
+const LATE_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// What a run would do with a kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +52,13 @@ impl Store {
         self.segments().files.is_some()
     }
 
+    /// Whether all segments that there are can be read and written: none can be where it is not known where they
+    /// lie.
+    #[must_use]
+    pub(crate) fn can_erase(&self) -> bool {
+        self.can_archive() || self.segments().catalog().all().next().is_none()
+    }
+
     /// What there is of a kind in segments.
     ///
     /// # Errors
@@ -58,7 +66,6 @@ impl Store {
     pub async fn archived(&self, kind: Kind) -> Result<KindStatus, StoreError> {
         let catalog = self.segments().renew(self.readers()).await?;
         let of_kind = catalog.of(kind);
-        let floor = catalog.floor(kind);
         let sum = |of: fn(&super::Segment) -> i64| of_kind.iter().map(|s| of(s)).sum();
         Ok(KindStatus {
             segments: i64::try_from(of_kind.len()).unwrap_or(i64::MAX),
@@ -66,8 +73,7 @@ impl Store {
             bytes: sum(|segment| segment.bytes),
             first_at: of_kind.iter().map(|s| Instant(s.times.0)).min(),
             last_at: of_kind.iter().map(|s| Instant(s.times.1)).max(),
-            deleted_events: floor.events,
-            deleted_upto: floor.position,
+            deleted_events: catalog.deleted_events(kind),
         })
     }
 
@@ -106,15 +112,50 @@ impl Store {
         Ok(count.doing(doing)?.unwrap_or_default())
     }
 
-    /// The last position of those kinds that was deleted for good: who follows them from before it would
-    /// miss events.
+    /// Whether events of those kinds have been deleted for good.
     ///
     /// # Errors
     /// When the list cannot be read.
-    pub async fn deleted_upto(&self, kinds: Option<&[Kind]>) -> Result<Position, StoreError> {
+    pub async fn has_deleted(&self, kinds: &[Kind]) -> Result<bool, StoreError> {
+        let catalog = self.segments().renew(self.readers()).await?;
+        Ok(kinds.iter().any(|kind| catalog.deleted_events(*kind) > 0))
+    }
+
+    /// Whether who follows those kinds from a position was away for longer than events are kept, and so would
+    /// miss some that were deleted for good.
+    ///
+    /// It is asked what was deleted of that which is after the position and happened since that was recorded, or
+    /// up to a day before. What is after it and had happened earlier came late. It may have been too old from the
+    /// beginning, so that it was deleted at once, on purpose: nobody is to begin anew for want of it.
+    ///
+    /// # Errors
+    /// When the list or the commits cannot be read.
+    pub async fn is_lost_after(
+        &self,
+        position: Position,
+        kinds: Option<&[Kind]>,
+    ) -> Result<bool, StoreError> {
         let catalog = self.segments().renew(self.readers()).await?;
         let kinds = Kind::all().filter(|kind| kinds.is_none_or(|kinds| kinds.contains(kind)));
-        let floors = kinds.map(|kind| catalog.floor(kind).position);
-        Ok(floors.max().unwrap_or_default())
+        let after = (Position(position.0.saturating_add(1)), Position(i64::MAX));
+        let mut deleted = kinds.filter(|kind| catalog.may_have_deleted(*kind, after));
+        let Some(first) = deleted.next() else {
+            return Ok(false);
+        };
+        let since = self.recorded_at(position).await?.plus_ms(-LATE_MS);
+        let mut deleted = std::iter::once(first).chain(deleted);
+        Ok(deleted.any(|kind| catalog.has_deleted_since(kind, position, since)))
+    }
+
+    /// When the event at a position was recorded; before the first, when that was.
+    async fn recorded_at(&self, position: Position) -> Result<Instant, StoreError> {
+        let doing = "look when a position was recorded";
+        let mut sql = Sql::new("SELECT recorded_at FROM commits WHERE first_position <= ");
+        sql.bind(position.0.max(1))
+            .push(" ORDER BY first_position DESC LIMIT 1");
+        let row = self.readers().query_one_raw(sql.statement(self.backend()));
+        let row = row.await.doing(doing)?;
+        let at = row.map(|row| row.try_get_by_index(0)).transpose();
+        Ok(at.doing(doing)?.map_or(Instant::OLDEST, Instant))
     }
 }

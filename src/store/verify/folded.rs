@@ -105,12 +105,9 @@ impl Verifier<'_> {
         tx: &DatabaseTransaction,
         one: &Folded,
     ) -> Result<(), StoreError> {
-        let deleted = one
-            .fold
-            .kinds()
-            .iter()
-            .map(|kind| self.tables.segments.floor(*kind));
-        if one.here != one.there || deleted.clone().any(|floor| floor.events > 0) {
+        let catalog = self.tables.segments.catalog();
+        let mut kinds = one.fold.kinds().iter();
+        if one.here != one.there || kinds.any(|kind| catalog.deleted_events(*kind) > 0) {
             // it was emptied meanwhile, and is being folded again; or it holds what was deleted since
             return Ok(());
         }

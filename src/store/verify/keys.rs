@@ -6,6 +6,7 @@ use sea_orm::Value;
 use uuid::Uuid;
 
 use super::{Check, Verifier};
+use crate::event::Position;
 use crate::kinds::{Identity, Kind};
 use crate::store::error::{Doing, StoreError};
 use crate::store::sql::Sql;
@@ -69,12 +70,12 @@ impl Verifier<'_> {
             // it may have been archived, or deleted, since its key was read
             self.tables.segments.renew(self.db).await?;
             stored.extend(self.archived_ids(kind, missing).await?);
-            let floor = self.tables.segments.floor(kind).position.0;
-            stored.extend(
-                keys.iter()
-                    .filter(|(_, position)| *position <= floor)
-                    .copied(),
-            );
+            let catalog = self.tables.segments.catalog();
+            let is_deleted = |(_, position): &&(Uuid, i64)| {
+                let position = Position(*position);
+                catalog.may_have_deleted(kind, (position, position))
+            };
+            stored.extend(keys.iter().filter(is_deleted).copied());
         }
         for key in keys.iter().filter(|key| !stored.contains(key)) {
             let (id, position) = key;

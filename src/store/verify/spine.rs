@@ -7,6 +7,7 @@ use sea_orm::StreamTrait;
 use serde::de::IgnoredAny;
 
 use super::{Check, Verifier};
+use crate::event::Position;
 use crate::kinds::{Identity, Kind, Spec};
 use crate::store::error::{Doing, StoreError};
 use crate::store::joined::TRIES;
@@ -71,7 +72,7 @@ impl Verifier<'_> {
     fn deleted(&mut self, walk: &Walk) {
         for kind in Kind::all() {
             let gone = walk.deleted.get(&kind).copied().unwrap_or(0);
-            let deleted = self.tables.segments.floor(kind).events;
+            let deleted = self.tables.segments.catalog().deleted_events(kind);
             if gone != deleted {
                 let table = kind.spec().table;
                 let detail =
@@ -226,8 +227,12 @@ impl Verifier<'_> {
 
     /// What was deleted for good is in no table; how many these are is counted by commits.
     fn gap(&mut self, seen: i64, next: i64) {
-        let floors = Kind::all().map(|kind| self.tables.segments.floor(kind).position.0);
-        if next > seen + 1 && floors.max().is_none_or(|floor| floor <= seen) {
+        let (catalog, places) = (
+            self.tables.segments.catalog(),
+            (Position(seen + 1), Position(next - 1)),
+        );
+        let mut kinds = Kind::all();
+        if next > seen + 1 && !kinds.any(|kind| catalog.may_have_deleted(kind, places)) {
             let detail = match next - seen {
                 2 => format!("position {} is in no table", seen + 1),
                 _ => format!("positions {} to {} are in no table", seen + 1, next - 1),
@@ -240,9 +245,13 @@ impl Verifier<'_> {
     async fn next_commit(&mut self, walk: &mut Walk) -> Result<bool, StoreError> {
         if let Some(commit) = walk.current.take() {
             let first = commit.first;
+            let (catalog, places) = (
+                self.tables.segments.catalog(),
+                (Position(first), Position(commit.last)),
+            );
             let missing = commit.counts.as_ref().map(|counts| walk.missing_of(counts));
             let is_deleted = |(kind, events): (&Kind, &i64)| {
-                *events > 0 && self.tables.segments.floor(*kind).position.0 >= first
+                *events > 0 && catalog.may_have_deleted(*kind, places)
             };
             if missing
                 .as_ref()

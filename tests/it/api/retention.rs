@@ -1,7 +1,9 @@
 //! How long events are kept: the policies, runs, and what a client sees of what was archived, deleted or
 //! erased.
 
+use homepot_analytics::event::Position;
 use homepot_analytics::kinds::Kind;
+use homepot_analytics::retention;
 use serde_json::{Value, json};
 
 use super::app::{TestApp, on_each_database, segments};
@@ -164,13 +166,23 @@ async fn a_cursor_from_before_what_was_deleted_is_expired() {
     on_each_database(async |app| {
         app.fleet().await;
         let before = app.head().await;
-        app.record(events("2025-01-05T10:00:00Z", "ann")).await;
+        app.record(events("2026-11-23T11:00:00Z", "ann")).await;
         let after = app.head().await;
+        app.record(events("2025-01-05T10:00:00Z", "ann")).await;
+        app.settle().await;
         set(
             app,
             json!({ "kind": "deviceMetrics", "deleteAfterDays": 100 }),
         )
         .await;
+        let done = run(app, false).await;
+        assert_eq!(of(&done, "deviceMetrics")["deletedEvents"], "1");
+        // it came late, and was too old from the beginning
+        let store = app.app().ingest.store();
+        let metrics = Some(&[Kind::DeviceMetrics][..]);
+        let lost = store.is_lost_after(Position::START, metrics).await;
+        assert!(!lost.unwrap());
+        app.clock.advance_ms(101 * 24 * 3_600_000);
         let done = run(app, false).await;
         assert_eq!(of(&done, "deviceMetrics")["deletedEvents"], "1");
         let mut socket = app.socket().await;
@@ -190,9 +202,28 @@ async fn a_cursor_from_before_what_was_deleted_is_expired() {
             "PAGE_VIEW"
         );
         let id = socket.subscribe(metrics, json!({ "after": after })).await;
-        app.record(events("2026-11-23T11:00:00Z", "ann")).await;
+        app.record(events("2027-03-03T11:00:00Z", "ann")).await;
         assert!(socket.data(&id).await["deviceMetrics"]["position"].is_string());
         tidy(app);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_says_but_the_server_that_something_was_erased() {
+    on_each_database(async |app| {
+        let record = "mutation($input: RecordEventsInput!) { recordEvents(input: $input) {
+            outcomes { status code field } } }";
+        let marked = json!([
+            { "userActivity": { "activityType": "PAGE_VIEW", "extra": { "erased": true } } },
+            { "userActivity": { "activityType": "PAGE_VIEW", "extra": { "erased": false } } },
+        ]);
+        let input = json!({ "input": { "events": marked } });
+        let data = app.data_with(record, input).await;
+        let outcomes = &data["recordEvents"]["outcomes"];
+        let refused = json!({ "status": "REJECTED", "code": "NOT_ALLOWED", "field": "extra" });
+        assert_eq!(outcomes[0], refused, "{data}");
+        assert_eq!(outcomes[1]["status"], "RECORDED", "{data}");
     })
     .await;
 }
@@ -208,12 +239,25 @@ async fn a_person_is_erased_and_the_audit_does_not_say_who() {
         app.settle().await;
         run(app, false).await;
         let erase = "mutation($id: ID!) { erasePerson(userId: $id) {
-            events segments userErrors { field code } } }";
-        let done = app
+            erasure { erasureId } userErrors { field code } } }";
+        let asked = app
             .data_with(erase, json!({ "id": "ann@shop.example" }))
             .await;
-        let expected = json!({ "events": "4", "segments": 1, "userErrors": [] });
-        assert_eq!(done["erasePerson"], expected);
+        assert_eq!(asked["erasePerson"]["userErrors"], json!([]));
+        // it is carried out behind the answer
+        retention::erase_waiting(app.app().ingest.store())
+            .await
+            .unwrap();
+        let id = &asked["erasePerson"]["erasure"]["erasureId"];
+        let query = "query($id: ID!) { erasure(erasureId: $id) { state events segments failure } }";
+        let done = app.data_with(query, json!({ "id": id })).await;
+        let expected = json!({ "state": "DONE", "events": "4", "segments": 1, "failure": null });
+        assert_eq!(done["erasure"], expected);
+        let all = app
+            .data("{ erasures(first: 5) { erasureId askedBy } }")
+            .await;
+        assert_eq!(all["erasures"][0]["erasureId"], *id);
+        assert!(!all.to_string().contains("ann@shop.example"));
         let data = app
             .data("{ userActivity { nodes { userId sessionId searchQuery pageUrl extra } } }")
             .await;

@@ -19,6 +19,7 @@ mod jobs;
 mod overload;
 mod partitions;
 mod projections;
+mod recalls;
 mod reports;
 mod retention;
 mod segments;

@@ -4,7 +4,7 @@
 use homepot_analytics::event::{Cell, Event, Position};
 use homepot_analytics::kinds::{Filter, Identity, Kind, Operand, Operator};
 use homepot_analytics::projections::{self, Runner};
-use homepot_analytics::retention::{self, RetentionError};
+use homepot_analytics::retention::{self, ErasureRow, ErasureState, RetentionError};
 use homepot_analytics::store::{Outcome, PageQuery};
 
 use super::filters::{all_of, filled};
@@ -13,11 +13,16 @@ use crate::support::{Database, TestLog, at, contract, event, samples};
 
 contract![
     what_is_deleted_is_gone_and_the_rest_is_sound,
+    what_came_late_and_was_deleted_expires_no_cursor,
+    what_was_lost_beside_what_was_deleted_is_a_hole,
     a_run_archives_and_deletes_by_the_policies,
     a_policy_has_bounds,
     a_partition_of_which_all_is_archived_is_dropped_and_made_again,
     nothing_is_archived_that_a_projection_has_not_folded,
     a_person_is_erased_from_tables_and_segments,
+    what_says_of_itself_that_it_was_erased_is_compared,
+    an_erasure_that_was_broken_off_is_gone_on_with,
+    what_is_recorded_after_an_erasure_was_asked_for_stays,
 ];
 
 async fn findings(log: &TestLog) -> Vec<String> {
@@ -30,7 +35,6 @@ async fn what_is_deleted_is_gone_and_the_rest_is_sound(database: Database) {
     let (log, events) = filled(&database).await;
     archive(&log).await;
     let before = at(CUTS[1]);
-    let mut last = Position::START;
     for kind in archivable() {
         let gone = |event: &&Event| event.fact.kind == kind && event.fact.occurred_at < before;
         let gone: Vec<&Event> = events.iter().filter(gone).collect();
@@ -42,17 +46,78 @@ async fn what_is_deleted_is_gone_and_the_rest_is_sound(database: Database) {
         let page = log.page(&all_of(kind), &log.allowance()).await.unwrap();
         let left = events.iter().filter(|event| event.fact.kind == kind);
         assert!(page.iter().eq(left.filter(|event| !gone.contains(event))));
-        let floor = gone.iter().map(|event| event.position).max().unwrap();
-        assert_eq!(log.deleted_upto(Some(&[kind])).await.unwrap(), floor);
-        last = last.max(floor);
-        let event = log.event(floor).await.unwrap();
+        let last = gone.iter().map(|event| event.position).max().unwrap();
+        assert!(log.has_deleted(&[kind]).await.unwrap());
+        let event = log.event(last).await.unwrap();
         assert_eq!(event, None);
     }
-    assert_eq!(log.deleted_upto(None).await.unwrap(), last);
-    assert_eq!(log.deleted_upto(Some(&[])).await.unwrap(), Position::START);
+    assert!(!log.has_deleted(&[]).await.unwrap());
     assert_eq!(findings(&log).await, Vec::<String>::new());
     // what is deleted is not what was lost
     database.execute("DELETE FROM error_logs").await;
+    assert_ne!(findings(&log).await, Vec::<String>::new());
+    log.close().await;
+}
+
+async fn archive_and_delete(log: &TestLog, before: &str) {
+    let (kind, before) = (Kind::DeviceMetrics, at(before));
+    assert!(
+        log.archive(kind, before, log.head())
+            .await
+            .unwrap()
+            .is_some()
+    );
+    assert!(log.drop_segment(kind, before).await.unwrap().is_some());
+}
+
+/// A reading that happened at an instant.
+fn reading(when: &str) -> homepot_analytics::event::NewEvent {
+    let body = serde_json::json!({"deviceId": "d1", "cpuPercent": 1, "occurredAt": when});
+    event(&serde_json::json!({ "deviceMetrics": body }))
+}
+
+async fn what_came_late_and_was_deleted_expires_no_cursor(database: Database) {
+    let log = database.open().await.with_fleet().await;
+    let kinds: Option<&[Kind]> = Some(&[Kind::DeviceMetrics]);
+    let before = log.head();
+    log.record(vec![reading("2026-11-23T09:00:00Z")]).await;
+    log.record(vec![reading("2023-05-05T09:00:00Z")]).await;
+    archive_and_delete(&log, "2024-01-01T00:00:00Z").await;
+    for position in 0..=log.head().0 {
+        assert!(!log.is_lost_after(Position(position), None).await.unwrap());
+    }
+    let rest = log.after(before, 100).await.unwrap();
+    let rest: Vec<Position> = rest.events.iter().map(|event| event.position).collect();
+    assert_eq!(rest, [before.next()]);
+    // what goes when its time has come is missed by who was away since before it, and by nobody else
+    log.clock.advance_ms(1_000 * 60 * 60 * 24 * 100);
+    archive_and_delete(&log, "2026-11-24T00:00:00Z").await;
+    for position in 0..=log.head().0 {
+        let lost = log.is_lost_after(Position(position), kinds).await.unwrap();
+        assert_eq!(lost, position <= before.0, "{position}");
+    }
+    let others: Option<&[Kind]> = Some(&[Kind::ErrorLog]);
+    assert!(!log.is_lost_after(before, others).await.unwrap());
+    assert_eq!(findings(&log).await, Vec::<String>::new());
+    log.close().await;
+}
+
+/// Only between the positions of what was deleted may there be nothing.
+async fn what_was_lost_beside_what_was_deleted_is_a_hole(database: Database) {
+    let log = database.open().await.with_fleet().await;
+    log.record(vec![reading("2026-11-23T09:00:00Z")]).await;
+    let lost = log.head();
+    log.record(vec![reading("2023-05-05T09:00:00Z")]).await;
+    archive_and_delete(&log, "2024-01-01T00:00:00Z").await;
+    let last = log.head();
+    log.close().await;
+    let sql = format!("DELETE FROM device_metrics WHERE position = {}", lost.0);
+    database.execute(&sql).await;
+    let log = database.open().await;
+    assert_eq!(log.event(last).await.unwrap(), None);
+    assert!(log.event(lost).await.is_err());
+    let before = Position(lost.0 - 1);
+    assert!(log.after(before, 1).await.is_err());
     assert_ne!(findings(&log).await, Vec::<String>::new());
     log.close().await;
 }
@@ -232,6 +297,83 @@ fn of_person(person: &str, key: u128) -> Vec<homepot_analytics::event::NewEvent>
     events
 }
 
+/// Asks for an erasure, and carries it out as a server does.
+async fn erase(log: &TestLog, person: &str) -> ErasureRow {
+    let asked = retention::erase_person(log, person, "test").await.unwrap();
+    assert_eq!(ErasureState::of(&asked), ErasureState::Queued);
+    retention::erase_waiting(log).await.unwrap();
+    let done = retention::erasure(log, &asked.erasure_id).await.unwrap();
+    let done = done.unwrap();
+    assert_eq!(ErasureState::of(&done), ErasureState::Done);
+    assert_eq!(done.person, None);
+    done
+}
+
+/// The events that have something of a person.
+async fn events_of(log: &TestLog, person: &str) -> i64 {
+    let mut count = 0;
+    for kind in Kind::all().filter(|kind| kind.spec().person.is_some()) {
+        let index = kind.spec().index_of("userId").unwrap();
+        let is = Operator::In(vec![Cell::from(person)]);
+        let query = PageQuery {
+            filter: Filter::Is(Operand::Field(index), is),
+            ..all_of(kind)
+        };
+        count += log.count(&query).await.unwrap();
+    }
+    count
+}
+
+async fn an_erasure_that_was_broken_off_is_gone_on_with(database: Database) {
+    let (log, _) = filled(&database).await;
+    log.record(of_person("one@shop.example", 1_000)).await;
+    archive(&log).await;
+    let asked = retention::erase_person(&log, "one@shop.example", "test").await;
+    let id = asked.unwrap().erasure_id;
+    // a segment of the last kind that has any cannot be read
+    let mut kinds = vec![Kind::UserActivity, Kind::ErrorLog];
+    kinds.sort_by_key(|kind| Kind::all().position(|other| other == *kind));
+    let table = kinds[1].spec().table;
+    let name = format!("SELECT name FROM segments WHERE name LIKE '{table}-%' ORDER BY first_at");
+    let name: String = database.query(&name).await[0].try_get_by_index(0).unwrap();
+    let file = files(&database)
+        .into_iter()
+        .find(|file| file.ends_with(&name));
+    let (file, aside) = (file.unwrap(), database.dir().join("aside"));
+    log.close().await;
+    std::fs::rename(&file, &aside).unwrap();
+    let log = database.open().await;
+    assert!(retention::erase_waiting(&log).await.is_err());
+    let row = retention::erasure(&log, &id).await.unwrap().unwrap();
+    assert_eq!(ErasureState::of(&row), ErasureState::Running);
+    assert!(row.events > 0 && row.events < 4 && row.failure.is_some());
+    assert_eq!(events_of(&log, "one@shop.example").await, 4 - row.events);
+    log.close().await;
+    std::fs::rename(&aside, &file).unwrap();
+    let log = database.open().await;
+    retention::erase_waiting(&log).await.unwrap();
+    let row = retention::erasure(&log, &id).await.unwrap().unwrap();
+    assert_eq!(ErasureState::of(&row), ErasureState::Done);
+    assert_eq!((row.events, row.segments, row.failure), (4, 2, None));
+    assert_eq!(events_of(&log, "one@shop.example").await, 0);
+    assert_eq!(findings(&log).await, Vec::<String>::new());
+    log.close().await;
+}
+
+async fn what_is_recorded_after_an_erasure_was_asked_for_stays(database: Database) {
+    let (log, _) = filled(&database).await;
+    log.record(of_person("one", 1_000)).await;
+    let asked = retention::erase_person(&log, "one", "test").await.unwrap();
+    log.record(of_person("one", 3_000)).await;
+    archive(&log).await;
+    retention::erase_waiting(&log).await.unwrap();
+    let row = retention::erasure(&log, &asked.erasure_id).await.unwrap();
+    assert_eq!(row.unwrap().events, 4);
+    assert_eq!(events_of(&log, "one").await, 4);
+    assert_eq!(findings(&log).await, Vec::<String>::new());
+    log.close().await;
+}
+
 async fn a_person_is_erased_from_tables_and_segments(database: Database) {
     let (log, _) = filled(&database).await;
     let (one, other) = (
@@ -242,9 +384,7 @@ async fn a_person_is_erased_from_tables_and_segments(database: Database) {
     log.record(other.clone()).await;
     archive(&log).await;
     let before = files(&database);
-    let erased = retention::erase_person(&log, "one@shop.example", "test")
-        .await
-        .unwrap();
+    let erased = erase(&log, "one@shop.example").await;
     assert_eq!((erased.events, erased.segments), (4, 2));
     for kind in [Kind::UserActivity, Kind::ErrorLog] {
         let index = kind.spec().index_of("userId").unwrap();
@@ -280,9 +420,32 @@ async fn a_person_is_erased_from_tables_and_segments(database: Database) {
     });
     let again = log.record(one).await;
     assert_eq!(again, positions.collect::<Vec<_>>());
-    assert_eq!(database.number("SELECT events FROM erasures").await, 4);
     let none = retention::erase_person(&log, "", "test").await;
     assert!(matches!(none, Err(RetentionError::Person)));
+    log.close().await;
+}
+
+async fn what_says_of_itself_that_it_was_erased_is_compared(database: Database) {
+    let log = database.open().await;
+    let said = |page: &str, person: Option<&str>| {
+        let mut new = event(
+            &serde_json::json!({"userActivity": {"activityType": "PAGE_VIEW",
+            "pageUrl": page, "userId": person, "extra": {"erased": true}}}),
+        );
+        new.fact.event_id = Some(crate::support::uuid(1));
+        new
+    };
+    let first = Position(1);
+    log.record(vec![said("/a", Some("ann"))]).await;
+    for new in [said("/a", Some("bob")), said("/b", Some("ann"))] {
+        assert_eq!(log.record(vec![new]).await, [Outcome::Conflict(first)]);
+    }
+    // of one whose personal parts were erased all else is compared as well
+    erase(&log, "ann").await;
+    let same = said("/a", Some("ann"));
+    assert_eq!(log.record(vec![same]).await, [Outcome::Duplicate(first)]);
+    let other = said("/b", Some("ann"));
+    assert_eq!(log.record(vec![other]).await, [Outcome::Conflict(first)]);
     log.close().await;
 }
 

@@ -42,7 +42,7 @@ pub(super) fn archivable() -> impl Iterator<Item = Kind> {
     Kind::all().filter(|kind| kind.spec().keeping.archives())
 }
 
-async fn archive_before(store: &Store, before: Instant, upto: Position) -> i64 {
+pub(super) async fn archive_before(store: &Store, before: Instant, upto: Position) -> i64 {
     let mut events = 0;
     for kind in archivable() {
         while let Some(archived) = store.archive(kind, before, upto).await.unwrap() {
@@ -148,7 +148,7 @@ async fn sliced(log: &TestLog, page: usize) -> Vec<Event> {
 }
 
 /// Samples that have a key, of kinds that are archived.
-fn keyed() -> impl Iterator<Item = Vec<homepot_analytics::event::NewEvent>> {
+pub(super) fn keyed() -> impl Iterator<Item = Vec<homepot_analytics::event::NewEvent>> {
     (1..).zip(Kind::all()).filter_map(|(seed, kind)| {
         let mut events = samples(kind, 40, seed);
         let by_id = kind.spec().identity == Identity::EventId;

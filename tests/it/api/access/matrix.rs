@@ -103,6 +103,8 @@ const ROWS: &[(&str, &str, &str)] = &[
         kinds { kind } userErrors { code } } }",                      "FF FF FF FF YY FF FF FF"),
     ("erasePerson", "mutation { erasePerson(userId: \"nobody-9\") {
         events userErrors { code } } }",                              "FF FF FF FF YY FF FF FF"),
+    ("erasure", "{ erasure(erasureId: \"none\") { state } }",          "FF FF FF FF -- FF FF FF"),
+    ("erasures", "{ erasures { state } }",                            "FF FF FF FF YY FF FF FF"),
     ("export", "{ export(exportId: \"none\") { exportId } }",         "-- -- -- -- -- -- FF FF"),
     ("createExport", "mutation { createExport(input: { format: JSON_LINES, sources: [{ siteRegistrations: {} }] }) {
         export { exportId } userErrors { code } } }",                 "YY YY YY YY YY YY FF FF"),

@@ -1,0 +1,53 @@
+//! Carries erasures out as they are asked for.
+
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::{RetentionError, erase_waiting};
+use crate::store::{Failing, Store};
+
+/// How often it is looked what waits.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How it goes on after a failure.
+const FAILING: Failing = Failing {
+    source: "erasures",
+    effect: "what is personal could not be erased, it is gone on with",
+    waits: Duration::from_secs(10),
+};
+
+/// Erases what is personal of those who are to be forgotten.
+#[derive(Debug)]
+pub struct Eraser {
+    store: Store,
+}
+
+impl Eraser {
+    /// One that erases from a log.
+    #[must_use]
+    pub const fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// Runs until it is told to stop. What is broken off is gone on with by whoever runs next.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut looks = interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = looks.tick() => {}
+            }
+            let erased = tokio::select! {
+                () = stop.cancelled() => return,
+                erased = erase_waiting(&self.store) => erased,
+            };
+            match erased {
+                Ok(()) => {}
+                Err(RetentionError::Busy) => tracing::debug!("another process archives"),
+                Err(error) => FAILING.failed(&self.store, &error, &stop).await,
+            }
+        }
+    }
+}
