@@ -1,10 +1,12 @@
 //! State that is folded from events.
 
+use std::collections::HashMap;
+
 use futures_util::future::BoxFuture;
 use sea_orm::DatabaseTransaction;
 
 use super::error::StoreError;
-use super::segments::Archive;
+use super::segments::{Archive, Floor};
 use crate::event::{Event, Fact};
 use crate::kinds::{Kind, Refusal};
 
@@ -26,6 +28,13 @@ pub trait Fold: Send + Sync + std::fmt::Debug {
     /// Tells it what was archived of the log that it folds, in which it may have to look.
     fn attach(&self, archive: &Archive) {
         let _ = archive;
+    }
+
+    /// Which rows of a table the log still folds to after events were deleted for good, as a condition on them;
+    /// none do unless it is known better.
+    fn untouched(&self, table: &str, deleted: &HashMap<Kind, Floor>) -> Option<String> {
+        let _ = (table, deleted);
+        None
     }
 
     /// Name of the thing that an event of those kinds changes, when it is also changed by those who

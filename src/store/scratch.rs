@@ -94,14 +94,14 @@ impl Scratch {
         self.db.begin().await.doing("fold events apart")
     }
 
-    /// Compares a table in use with the one beside it.
+    /// Compares those rows of a table in use that meet a condition with those in the one beside it.
     pub(crate) async fn compare(
         &self,
         tx: &DatabaseTransaction,
-        table: &str,
+        (table, condition): (&str, &str),
     ) -> Result<Difference, StoreError> {
-        let used = format!("SELECT * FROM {}.{table}", self.schema);
-        let folded = format!("SELECT * FROM {}.{table}", self.temporary());
+        let of = |schema: &str| format!("SELECT * FROM {schema}.{table} WHERE {condition}");
+        let (used, folded) = (of(&self.schema), of(self.temporary()));
         let count = |more: &str, less: &str| {
             Sql::new(format!("SELECT count(*) FROM ({more} EXCEPT {less}) AS d"))
         };

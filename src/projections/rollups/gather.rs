@@ -1,6 +1,6 @@
 //! Sums events up in memory: what is then added to the tables, or to an answer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
@@ -13,7 +13,7 @@ use crate::kinds::Kind;
 use crate::rollups::packed::{Row, Wanted};
 use crate::rollups::shape::{Reading, Shape};
 use crate::rollups::sketch::Room;
-use crate::store::{Happened, List, Sql, StoreError};
+use crate::store::{Archive, Floor, Happened, List, Sql, StoreError};
 
 /// How often events are read again when some were archived meanwhile.
 const TRIES: usize = 8;
@@ -178,7 +178,7 @@ pub(super) fn merge_packed(
 pub(crate) type Who<'a> = Option<&'a [i64]>;
 
 /// Events that happened within some time, of those up to a position, archived or not; none if there are more
-/// than a number.
+/// than a number. Where it is known since when the log is whole, it still is so then.
 pub(crate) async fn recorded(
     db: &impl ConnectionTrait,
     shape: &Shape,
@@ -204,6 +204,11 @@ pub(crate) async fn recorded(
         let archived = archive.events(db, (generation, happened), max).await?;
         if archive.generation(db).await? != generation {
             continue;
+        }
+        let is_whole = |floors| shape.whole_from.is_none_or(|at| whole_from(floors, shape.kind) <= at);
+        if !is_whole(&archive.floors(db).await?) {
+            // something was deleted since it was looked for
+            break;
         }
         readings.extend(archived.iter().map(|event| shape.reading(event)));
         return Ok((readings.len() <= max).then_some(readings));
@@ -274,4 +279,36 @@ pub(crate) fn devices(readings: &[Reading]) -> BTreeSet<i64> {
 /// What of each kind is summed up.
 pub(super) fn shapes() -> Vec<Shape> {
     Kind::all().filter_map(Shape::of).collect()
+}
+
+/// The same, with what was archived and since when each is whole in the log.
+pub(super) async fn shapes_in(
+    db: &impl ConnectionTrait,
+    archive: Option<&Archive>,
+) -> Result<Vec<Shape>, StoreError> {
+    let mut shapes = shapes();
+    if let Some(archive) = archive {
+        let floors = archive.floors(db).await?;
+        for shape in &mut shapes {
+            shape.whole_from = Some(whole_from(&floors, shape.kind));
+            shape.archive = Some(archive.clone());
+        }
+    }
+    Ok(shapes)
+}
+
+/// What is summed up of a kind, with since when it is whole in the log.
+pub(crate) async fn whole(db: &impl ConnectionTrait, shape: &Shape) -> Result<Shape, StoreError> {
+    let mut shape = shape.clone();
+    if let Some(archive) = &shape.archive {
+        let floors = archive.floors(db).await?;
+        shape.whole_from = Some(whole_from(&floors, shape.kind));
+    }
+    Ok(shape)
+}
+
+/// The midnight that follows the last event of a kind that was deleted for good.
+pub(super) fn whole_from(floors: &HashMap<Kind, Floor>, kind: Kind) -> i64 {
+    let until = floors.get(&kind).map_or(0, |floor| floor.until);
+    DEVICE_DAYS.bucket(until.saturating_add(DEVICE_DAYS.width - 1))
 }

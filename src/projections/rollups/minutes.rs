@@ -67,7 +67,7 @@ pub(super) async fn again(
     let devices: BTreeSet<i64> = devices.collect::<Result<_, _>>().doing(READ)?;
     let keys: Vec<i64> = devices.iter().copied().collect();
     let places = Places::of(tx, devices).await?;
-    let mut hour = from.max(kept);
+    let mut hour = from.max(kept).max(shape.floor());
     while hour < until {
         let time = (hour, until.min(hour + HOUR));
         let whose = (shape.kind.code(), site);

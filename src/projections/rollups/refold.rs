@@ -3,6 +3,7 @@
 //!
 //! Extrema and first values cannot be taken back out of a row, so the rows of the devices are made again from
 //! the log, a day at a time, and those above them from the rows below. That is rare, and costs what it touches.
+//! Where events were deleted for good rows stay as they are: as what was known when they were summed up.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,6 +42,7 @@ pub(super) async fn moved(
             continue;
         };
         let from = DEVICE_QUARTERS.bucket(time.0).max(first);
+        let from = from.max(shape.floor());
         let until = time.1.min(last + 1);
         let mut day = from - from.rem_euclid(DAY);
         while day < until {
@@ -138,7 +140,8 @@ async fn site_day(
     (site, day): (i64, i64),
 ) -> Result<(), StoreError> {
     let kind = shape.kind.code();
-    let time = (day - MARGIN, day + MARGIN);
+    // before that there may be rows of devices that are not known to have stood there any more
+    let time = ((day - MARGIN).max(shape.floor()), day + MARGIN);
     let mut sql = Sql::new("SELECT DISTINCT device_key FROM rollup_places WHERE site_key = ");
     sql.bind(site);
     let mut rows = BTreeMap::new();

@@ -38,6 +38,16 @@ pub(crate) const SITE_QUARTERS: Level = level("site_rollups_15m", 900, true);
 pub(crate) const SITE_HOURS: Level = level("site_rollups_1h", 3_600, true);
 pub(crate) const SITE_DAYS: Level = level("site_rollups_1d", 86_400, true);
 
+/// Those that are kept for ever.
+pub(super) const LEVELS: [Level; 6] = [
+    DEVICE_QUARTERS,
+    DEVICE_HOURS,
+    DEVICE_DAYS,
+    SITE_QUARTERS,
+    SITE_HOURS,
+    SITE_DAYS,
+];
+
 /// What a row is of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {

@@ -33,11 +33,13 @@ pub(crate) struct Segment {
 
 /// Up to where events of a kind are gone for good.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Floor {
+pub struct Floor {
     /// The last position of an event that is gone: what is after it is whole.
-    pub(crate) position: Position,
+    pub position: Position,
     /// How many are gone.
-    pub(crate) events: i64,
+    pub events: i64,
+    /// The instant behind the last one at which any of them happened: what happened since is whole.
+    pub until: i64,
 }
 
 /// All segments at one time.
@@ -94,6 +96,7 @@ impl Catalog {
                 let floor = catalog.floors.entry(segment.kind).or_default();
                 floor.position.0 = floor.position.0.max(segment.positions.1);
                 floor.events += segment.events;
+                floor.until = floor.until.max(segment.times.1.saturating_add(1));
             } else {
                 let of_kind = catalog.kinds.entry(segment.kind).or_default();
                 of_kind.push(Arc::new(segment));
@@ -124,6 +127,11 @@ impl Catalog {
     /// Up to where events of a kind are gone.
     pub(crate) fn floor(&self, kind: Kind) -> Floor {
         self.floors.get(&kind).copied().unwrap_or_default()
+    }
+
+    /// The same for each kind of which some are.
+    pub(crate) const fn floors(&self) -> &HashMap<Kind, Floor> {
+        &self.floors
     }
 }
 

@@ -37,7 +37,8 @@ use super::error::StoreError;
 use crate::kinds::Kind;
 pub(crate) use ask::{Ask, Found, NO_PARENT};
 use cache::Cache;
-pub(crate) use catalog::{Catalog, Floor, GENERATION, Segment};
+pub use catalog::Floor;
+pub(crate) use catalog::{Catalog, GENERATION, Segment};
 pub(crate) use files::{Files, sha256_of};
 
 /// The segments of a log, as far as this process knows them.

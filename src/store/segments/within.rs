@@ -1,11 +1,12 @@
 //! The archived events of some time, for those who read tables by statements of their own and need what was
 //! archived as well.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use sea_orm::ConnectionTrait;
 
-use super::{Ask, NO_PARENT, Segments};
+use super::{Ask, Floor, NO_PARENT, Segments};
 use crate::event::{Cell, Event, Position};
 use crate::kinds::{Envelope, Filter, Kind, Operand, Operator};
 use crate::store::allowance::Allowance;
@@ -49,6 +50,16 @@ impl Archive {
         Ok(generation.doing(doing)?.unwrap_or_default())
     }
 
+    /// Up to where events are gone for good, of each kind of which some are.
+    pub(crate) async fn floors(
+        &self,
+        db: &impl ConnectionTrait,
+    ) -> Result<HashMap<Kind, Floor>, StoreError> {
+        let generation = self.generation(db).await?;
+        let catalog = self.segments.of_generation(db, generation).await?;
+        Ok(catalog.floors().clone())
+    }
+
     /// The events of a generation, at most so many and one more. What they refer to has its key and no id.
     pub(crate) async fn events(
         &self,
@@ -66,7 +77,7 @@ impl Archive {
             limit: max.saturating_add(1),
             ..anything((happened.kind, Columns::ALL))
         };
-        let (names, none) = (Arc::new(Names::default()), std::collections::HashMap::new());
+        let (names, none) = (Arc::new(Names::default()), HashMap::new());
         let found = self
             .segments
             .find(&catalog, Ask::page(&query), (&names, &none));

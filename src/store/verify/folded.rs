@@ -105,17 +105,24 @@ impl Verifier<'_> {
         tx: &DatabaseTransaction,
         one: &Folded,
     ) -> Result<(), StoreError> {
-        let deleted = one
-            .fold
-            .kinds()
-            .iter()
-            .map(|kind| self.tables.segments.floor(*kind));
-        if one.here != one.there || deleted.clone().any(|floor| floor.events > 0) {
-            // it was emptied meanwhile, and is being folded again; or it holds what was deleted since
+        if one.here != one.there {
+            // it was emptied meanwhile, and is being folded again
             return Ok(());
         }
+        let catalog = self.tables.segments.catalog();
+        let deleted = catalog.floors();
+        let is_whole = !one.fold.kinds().iter().any(|kind| deleted.contains_key(kind));
         for table in one.fold.tables() {
-            let found = scratch.compare(tx, table).await?;
+            let condition = if is_whole {
+                Some("TRUE".to_owned())
+            } else {
+                one.fold.untouched(table, deleted)
+            };
+            let Some(condition) = condition else {
+                // it holds what was deleted since
+                continue;
+            };
+            let found = scratch.compare(tx, (table, &condition)).await?;
             let (missing, surplus) = (found.missing, found.surplus);
             if missing > 0 || surplus > 0 {
                 let detail = format!(

@@ -18,6 +18,7 @@ contract![
     a_partition_of_which_all_is_archived_is_dropped_and_made_again,
     nothing_is_archived_that_a_projection_has_not_folded,
     a_person_is_erased_from_tables_and_segments,
+    what_is_summed_up_is_compared_behind_what_was_deleted,
 ];
 
 async fn findings(log: &TestLog) -> Vec<String> {
@@ -206,6 +207,38 @@ async fn a_partition_of_which_all_is_archived_is_dropped_and_made_again(database
     assert_eq!(usize::try_from(count), Ok(of_kind + 2));
     assert_eq!(findings(&log).await, Vec::<String>::new());
     other.close().await;
+    log.close().await;
+}
+
+async fn what_is_summed_up_is_compared_behind_what_was_deleted(database: Database) {
+    let log = database.open().await.with_fleet().await;
+    for day in ["2026-10-01", "2026-10-02", "2026-11-01"] {
+        let metrics = ["d1", "d2", "d3"].map(|device| {
+            event(&serde_json::json!({"deviceMetrics": {"deviceId": device, "cpuPercent": 10,
+                "transactionCount": 5, "occurredAt": format!("{day}T10:00:00Z")}}))
+        });
+        log.record(metrics.to_vec()).await;
+    }
+    fold(&log).await;
+    let kind = Kind::DeviceMetrics;
+    let cut = at("2026-10-02T00:00:00Z");
+    log.archive(kind, cut, log.head()).await.unwrap().unwrap();
+    assert_eq!(log.drop_segment(kind, cut).await.unwrap(), Some(3));
+    assert_eq!(findings(&log).await, Vec::<String>::new());
+    let harm = async |from: &str| {
+        let delete = "DELETE FROM device_rollups_1h WHERE bucket_at BETWEEN";
+        let (from, day) = (at(from).0, 86_400_000_000);
+        database
+            .execute(&format!("{delete} {from} AND {}", from + day))
+            .await;
+    };
+    // the events of this are gone, so nothing is known of it but what was summed up
+    harm("2026-10-01T00:00:00Z").await;
+    assert_eq!(findings(&log).await, Vec::<String>::new());
+    harm("2026-11-01T00:00:00Z").await;
+    let found = findings(&log).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("device_rollups_1h lacks 3 rows"), "{found:?}");
     log.close().await;
 }
 
