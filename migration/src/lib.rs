@@ -26,6 +26,7 @@ mod m0016_segments;
 mod m0017_nodes;
 mod m0018_rollup_days;
 mod m0019_exports;
+mod m0020_rollup_moves;
 mod tables;
 
 /// All migrations, in the order in which they run.
@@ -52,6 +53,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0017_nodes::Migration),
             Box::new(m0018_rollup_days::Migration),
             Box::new(m0019_exports::Migration),
+            Box::new(m0020_rollup_moves::Migration),
         ]
     }
 }

@@ -165,6 +165,23 @@ pub(crate) async fn fold_in(
     fold.apply(tx, &wanted).await
 }
 
+/// Whether a fold has put something off, by its tables in a schema, or in those that the connection looks into.
+pub(crate) async fn is_put_off(
+    db: &impl ConnectionTrait,
+    fold: &dyn Fold,
+    schema: Option<&str>,
+) -> Result<bool, StoreError> {
+    let schema = schema.map_or_else(String::new, |schema| format!("{schema}."));
+    for table in fold.puts_off() {
+        let sql = Sql::new(format!("SELECT 1 FROM {schema}{table} LIMIT 1"));
+        let row = db.query_one_raw(sql.statement(db.get_database_backend()));
+        if row.await.doing("look for what was put off")?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 pub(super) async fn text(db: &impl ConnectionTrait, sql: Sql) -> Result<String, StoreError> {
     let doing = "read the catalogue";
     let row = db.query_one_raw(sql.statement(db.get_database_backend()));

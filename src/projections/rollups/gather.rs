@@ -144,8 +144,11 @@ impl Sums {
         let mut room = Room::default();
         let mut packed = Vec::with_capacity(self.rows.len());
         for (key, mut row) in self.rows {
-            if let Some(held) = held.get(&key) {
-                merge_packed(&mut row, shape, (&key, held), &mut room)?;
+            match held.get(&key) {
+                Some(held) => merge_packed(&mut row, shape, (&key, held), &mut room)?,
+                // what it grew by is told of a row that is still to be made
+                None if row.events == 0 => continue,
+                None => {}
             }
             for (measure, more) in self.growth.get(&key).into_iter().flatten() {
                 if let Some(Some(cell)) = row.cells.get_mut(*measure) {

@@ -29,7 +29,7 @@ use self::counters::{Latest, grown};
 use self::gather::{Sums, devices, shapes, shapes_in, whole_from};
 use self::places::{Places, renew};
 use self::tables::{DEVICE_DAYS, LEVELS, SITE_MINUTES};
-use crate::event::Event;
+use crate::event::{Event, Position};
 use crate::kinds::Kind;
 use crate::rollups::shape::{Reading, Shape};
 use crate::store::{Archive, Floor, Fold, StoreError};
@@ -81,7 +81,24 @@ impl Fold for Rollups {
             "rollup_minutes",
             "rollup_places",
             "rollup_counters",
+            "rollup_moves",
+            "rollup_moved_sites",
         ]
+    }
+
+    fn puts_off(&self) -> &'static [&'static str] {
+        &refold::TABLES
+    }
+
+    fn go_on<'a>(
+        &'a self,
+        tx: &'a DatabaseTransaction,
+        upto: Position,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            let shapes = shapes_in(tx, self.archive().as_ref()).await?;
+            refold::go_on(tx, &shapes, upto.0).await
+        })
     }
 
     /// What devices and sites were summed up as before that stays, and so does what their counters showed last.
@@ -108,16 +125,14 @@ impl Fold for Rollups {
         events: &'a [&'a Event],
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
-            let (Some(first), Some(last)) = (events.first(), events.last()) else {
+            let Some(last) = events.last() else {
                 return Ok(());
             };
-            let (before, upto) = (first.position.0 - 1, last.position.0);
+            let upto = last.position.0;
             let moved = renew(tx, registered(events), upto).await?;
+            refold::note(tx, &moved).await?;
             let minutes = minutes::forget(tx, last).await?;
             for shape in shapes_in(tx, self.archive().as_ref()).await? {
-                if !moved.is_empty() {
-                    refold::moved(tx, &shape, (&moved, before)).await?;
-                }
                 let of_kind = events.iter().filter(|e| e.fact.kind == shape.kind);
                 let readings: Vec<Reading> = of_kind.map(|e| shape.reading(e)).collect();
                 fold(tx, &shape, (&readings, upto), minutes).await?;

@@ -13,7 +13,7 @@ use crate::store::identity::read_identity;
 use crate::store::names::Names;
 use crate::store::open::Connections;
 use crate::store::read::Tables;
-use crate::store::scratch::{Scratch, fold_in};
+use crate::store::scratch::{Scratch, fold_in, is_put_off};
 use crate::store::segments::Archive;
 use crate::store::slice::Extent;
 use crate::store::sql::Sql;
@@ -82,6 +82,14 @@ impl Verifier<'_> {
             tx.commit().await.doing("fold events apart")?;
             self.told("folding events", upto.0);
         }
+        for one in all.iter() {
+            let mut is_left = true;
+            while is_left {
+                let tx = scratch.begin_apart().await?;
+                is_left = one.go_on(&tx).await?;
+                tx.commit().await.doing("fold events apart")?;
+            }
+        }
         let tx = scratch.snapshot().await?;
         look(&tx, all).await?;
         while let Some((after, upto)) = rest(all) {
@@ -94,6 +102,7 @@ impl Verifier<'_> {
             }
         }
         for one in all.iter() {
+            while one.go_on(&tx).await? {}
             self.compare(scratch, &tx, one).await?;
         }
         tx.rollback().await.doing("end the snapshot")
@@ -105,8 +114,9 @@ impl Verifier<'_> {
         tx: &DatabaseTransaction,
         one: &Folded,
     ) -> Result<(), StoreError> {
-        if one.here != one.there {
-            // it was emptied meanwhile, and is being folded again
+        let is_behind = is_put_off(tx, &*one.fold, Some(&scratch.schema)).await?;
+        if one.here != one.there || is_behind {
+            // it was emptied meanwhile, and is being folded again; or it has put something off
             return Ok(());
         }
         let catalog = self.tables.segments.catalog();
@@ -150,6 +160,15 @@ impl Folded {
             self.here = upto;
         }
         Ok(())
+    }
+
+    /// Does a part of what it has put off here; answers whether there was any.
+    async fn go_on(&self, tx: &DatabaseTransaction) -> Result<bool, StoreError> {
+        let is_left = is_put_off(tx, &*self.fold, None).await?;
+        if is_left {
+            self.fold.go_on(tx, self.here).await?;
+        }
+        Ok(is_left)
     }
 }
 
