@@ -17,9 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::rebuild::empty;
 use crate::event::{Event, Position};
-use crate::store::{
-    Doing, Fold, Identity, Sql, Store, StoreError, Tail, fold_in, is_put_off,
-};
+use crate::store::{Doing, Fold, Identity, Sql, Store, StoreError, Tail, fold_in, is_put_off};
 
 /// Events and bytes after which a transaction folds no more.
 const BATCH_MAX: usize = 20_000;
@@ -50,7 +48,8 @@ impl RunnerMetrics {
     pub fn register(&self, registry: &mut Registry) {
         let help = "Events that the slowest projection has not folded yet";
         registry.register("projection_lag_events", help, self.lag_events.clone());
-        let help = "1 while something is still to be summed up anew, since a registration came late";
+        let help =
+            "1 while something is still to be summed up anew, since a registration came late";
         registry.register("projection_put_off", help, self.put_off.clone());
     }
 }
@@ -279,14 +278,19 @@ impl Runner {
     }
 
     async fn checkpoints(&self) -> Result<Checkpoints, StoreError> {
-        let (folds, identity) = (self.folds.clone(), self.store.identity());
+        let identity = self.store.identity();
+        let mut folds = Vec::with_capacity(self.folds.len());
+        for fold in &self.folds {
+            let deleted = self.store.deleted_upto(Some(fold.kinds())).await?;
+            folds.push((Arc::clone(fold), deleted));
+        }
         let left = Arc::new(AtomicBool::new(false));
         let noted = Arc::clone(&left);
         self.store
             .transact(move |tx| {
                 Box::pin(async move {
-                    for fold in &folds {
-                        make_checkpoint(tx, &**fold, identity).await?;
+                    for (fold, deleted) in &folds {
+                        make_checkpoint(tx, (&**fold, *deleted), identity).await?;
                         note(tx, &**fold, &noted).await?;
                     }
                     Ok(())
@@ -347,10 +351,11 @@ impl Runner {
 }
 
 /// Makes the checkpoint of a projection if there is none. One that was folded from another log, or
-/// from this one before it was restored, begins anew.
+/// from this one before it was restored, begins anew. After events of it were deleted for good it would lack
+/// them, so what was restored goes on as it is: it is of the same moment as the log.
 async fn make_checkpoint(
     tx: &DatabaseTransaction,
-    fold: &dyn Fold,
+    (fold, deleted): (&dyn Fold, Position),
     identity: Identity,
 ) -> Result<(), StoreError> {
     let doing = "make a checkpoint";
@@ -365,6 +370,14 @@ async fn make_checkpoint(
     ]);
     sql.push(" ON CONFLICT (projection) DO NOTHING");
     tx.execute_raw(sql.statement(backend)).await.doing(doing)?;
+    if deleted > Position::START {
+        let mut sql = Sql::new("UPDATE checkpoints SET epoch = ");
+        sql.bind(identity.epoch)
+            .push(" WHERE projection = ")
+            .bind(name);
+        sql.push(" AND log_id = ").bind(log_id.clone());
+        tx.execute_raw(sql.statement(backend)).await.doing(doing)?;
+    }
     let mut sql = Sql::new("UPDATE checkpoints SET log_id = ");
     sql.bind(log_id.clone())
         .push(", epoch = ")

@@ -208,7 +208,11 @@ pub(crate) async fn recorded(
         if archive.generation(db).await? != generation {
             continue;
         }
-        let is_whole = |floors| shape.whole_from.is_none_or(|at| whole_from(floors, shape.kind) <= at);
+        let is_whole = |floors| {
+            shape
+                .whole_from
+                .is_none_or(|at| whole_from(floors, shape.kind) <= at)
+        };
         if !is_whole(&archive.floors(db).await?) {
             // something was deleted since it was looked for
             break;

@@ -8,7 +8,11 @@
 //! Rollups are kept for ever, also of events that were deleted for good. What happened on a day of UTC or before
 //! one of which such an event was is not made of the log again: what comes late is added to its rows, a device
 //! that is found to have stood elsewhere stays where it was known to stand then, and by how much a counter grew
-//! is told from what its rows say ([`spans`]).
+//! is told from what its rows say ([`spans`]). They are not rebuilt from then on, and after a restore they go on
+//! from what was restored; a migration that has them folded anew is to keep those rows.
+//!
+//! What a late registration means for what is past is done in parts ([`refold`]): until then answers are as they
+//! were before it, for the days and sites that are still to come.
 
 pub(crate) mod counters;
 pub(crate) mod gather;

@@ -127,8 +127,7 @@ async fn days(
 }
 
 const INSERT_SITE: &str = "INSERT INTO rollup_moved_sites (site_key, day_at, hour_at)";
-const MERGE_SITE: &str =
-    "ON CONFLICT (site_key, day_at) DO UPDATE SET hour_at = excluded.hour_at";
+const MERGE_SITE: &str = "ON CONFLICT (site_key, day_at) DO UPDATE SET hour_at = excluded.hour_at";
 
 /// The first day within some time of which anything of a device is summed up that is whole in the log.
 async fn day_of(

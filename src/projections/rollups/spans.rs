@@ -58,7 +58,10 @@ impl Spans {
                     continue;
                 };
                 if let Some((first, last)) = shown(&key, cell.first).zip(shown(&key, cell.last)) {
-                    let of = spans.0.entry((device, key.provenance, measure)).or_default();
+                    let of = spans
+                        .0
+                        .entry((device, key.provenance, measure))
+                        .or_default();
                     let key = key.clone();
                     of.push(Span { key, first, last });
                 }

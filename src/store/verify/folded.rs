@@ -121,7 +121,11 @@ impl Verifier<'_> {
         }
         let catalog = self.tables.segments.catalog();
         let deleted = catalog.floors();
-        let is_whole = !one.fold.kinds().iter().any(|kind| deleted.contains_key(kind));
+        let is_whole = !one
+            .fold
+            .kinds()
+            .iter()
+            .any(|kind| deleted.contains_key(kind));
         for table in one.fold.tables() {
             let condition = if is_whole {
                 Some("TRUE".to_owned())

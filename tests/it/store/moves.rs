@@ -34,8 +34,10 @@ async fn fold(log: &TestLog) {
 fn measured(day: i64, hour: i64) -> Vec<NewEvent> {
     let at = at("2026-10-01T00:00:00Z").plus_ms((day * 24 + hour) * 3_600_000);
     let of = |device| {
-        event(&json!({"deviceMetrics": {"deviceId": device, "cpuPercent": 10,
-            "transactionCount": 100 + hour, "occurredAt": at.to_string()}}))
+        event(
+            &json!({"deviceMetrics": {"deviceId": device, "cpuPercent": 10,
+            "transactionCount": 100 + hour, "occurredAt": at.to_string()}}),
+        )
     };
     ["d1", "d2"].map(of).to_vec()
 }
@@ -55,7 +57,10 @@ async fn moved(database: &Database) -> (TestLog, Position) {
     let sites = log.page(&sites, &log.allowance()).await.unwrap();
     let (db, head) = (database.connect().await, log.head());
     let tx = db.begin().await.unwrap();
-    rollups().apply(&tx, &[sites.last().unwrap()]).await.unwrap();
+    rollups()
+        .apply(&tx, &[sites.last().unwrap()])
+        .await
+        .unwrap();
     let moved = format!("UPDATE checkpoints SET position = {head} WHERE projection = 'rollups'");
     tx.execute_unprepared(&moved).await.unwrap();
     tx.commit().await.unwrap();

@@ -287,7 +287,10 @@ async fn nobody_tells_another_history_of_the_own_site() {
         ]);
         let refused = "REJECTED NOT_ALLOWED";
         let outcomes = recorded(app, &ingest, events).await;
-        assert_eq!(outcomes, ["RECORDED", refused, refused, refused, refused, refused]);
+        assert_eq!(
+            outcomes,
+            ["RECORDED", refused, refused, refused, refused, refused]
+        );
     })
     .await;
 }

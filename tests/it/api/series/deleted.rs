@@ -31,7 +31,12 @@ async fn counted(app: &TestApp, by: &str) -> Vec<(String, String, String, f64)> 
 
 async fn is_counted(app: &TestApp, by: &str, expected: [(&str, &str, &str, f64); 2]) {
     let expected = expected.map(|(whose, day, events, increase)| {
-        (whose.to_owned(), day.to_owned(), events.to_owned(), increase)
+        (
+            whose.to_owned(),
+            day.to_owned(),
+            events.to_owned(),
+            increase,
+        )
     });
     assert_eq!(counted(app, by).await, expected);
 }
@@ -63,7 +68,10 @@ async fn half_of_a_day_is_deleted(app: &TestApp) {
     ]))
     .await;
     app.settle().await;
-    assert_eq!(app.data(SET).await["setRetentionPolicy"]["userErrors"], json!([]));
+    assert_eq!(
+        app.data(SET).await["setRetentionPolicy"]["userErrors"],
+        json!([])
+    );
     let run = app.data(RUN).await;
     let kinds = run["runRetention"]["kinds"].as_array().unwrap();
     let of = kinds.iter().find(|of| of["kind"] == "deviceMetrics");
@@ -74,15 +82,22 @@ async fn half_of_a_day_is_deleted(app: &TestApp) {
 async fn what_comes_late_takes_nothing_from_what_was_summed_up_of_deleted_events() {
     on_each_database(async |app| {
         half_of_a_day_is_deleted(app).await;
-        let days = |first, second| [("d", "2026-10-01", first, 150.0), ("d", "2026-10-02", second, 50.0)];
+        let days = |first, second| {
+            [
+                ("d", "2026-10-01", first, 150.0),
+                ("d", "2026-10-02", second, 50.0),
+            ]
+        };
         is_counted(app, "DEVICE", days("2", "2")).await;
         // its day is read again behind what was deleted
-        app.record(json!([sales("2026-10-02T00:30:00Z", 180)])).await;
+        app.record(json!([sales("2026-10-02T00:30:00Z", 180)]))
+            .await;
         is_counted(app, "DEVICE", days("2", "3")).await;
         app.settle().await;
         is_counted(app, "DEVICE", days("2", "3")).await;
         // before that it is added
-        app.record(json!([sales("2026-10-01T22:00:00Z", 120)])).await;
+        app.record(json!([sales("2026-10-01T22:00:00Z", 120)]))
+            .await;
         is_counted(app, "DEVICE", days("3", "3")).await;
         app.settle().await;
         is_counted(app, "DEVICE", days("3", "3")).await;
@@ -97,10 +112,27 @@ async fn what_comes_late_takes_nothing_from_what_was_summed_up_of_deleted_events
 async fn a_device_that_moves_late_leaves_deleted_events_where_they_were_summed_up() {
     on_each_database(async |app| {
         half_of_a_day_is_deleted(app).await;
-        app.record(json!([device("rome", "2026-09-15T00:00:00Z")])).await;
+        app.record(json!([device("rome", "2026-09-15T00:00:00Z")]))
+            .await;
         app.settle().await;
-        is_counted(app, "DEVICE", [("d", "2026-10-01", "2", 150.0), ("d", "2026-10-02", "2", 50.0)]).await;
-        is_counted(app, "SITE", [("york", "2026-10-01", "2", 150.0), ("rome", "2026-10-02", "2", 50.0)]).await;
+        is_counted(
+            app,
+            "DEVICE",
+            [
+                ("d", "2026-10-01", "2", 150.0),
+                ("d", "2026-10-02", "2", 50.0),
+            ],
+        )
+        .await;
+        is_counted(
+            app,
+            "SITE",
+            [
+                ("york", "2026-10-01", "2", 150.0),
+                ("rome", "2026-10-02", "2", 50.0),
+            ],
+        )
+        .await;
         if let Some(folder) = segments(app.url()) {
             std::fs::remove_dir_all(folder).unwrap();
         }
