@@ -99,6 +99,8 @@ pub struct App {
     pub ingest: Ingest,
     /// How far the projections have folded the log.
     pub folded: tokio::sync::watch::Receiver<Position>,
+    /// Whether nothing is put off of what they fold.
+    pub settled: tokio::sync::watch::Receiver<bool>,
     /// The access keys that hold.
     pub keys: Arc<Keys>,
     /// Who waits for commands to devices.
@@ -261,6 +263,7 @@ impl App {
             scheme,
             ingest: parts.api.ingest,
             folded: parts.api.folded,
+            settled: parts.api.settled,
             keys: parts.api.keys,
             deliveries: parts.api.deliveries,
             stop: parts.stop,
@@ -406,6 +409,7 @@ impl Parts {
             keyring: Arc::new(keyring),
             background,
             folded: runner.folded(),
+            settled: runner.settled(),
             node,
             keys: Arc::new(keys),
             deliveries: Deliveries::default(),

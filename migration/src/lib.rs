@@ -26,6 +26,7 @@ mod m0016_segments;
 mod m0017_nodes;
 mod m0018_rollup_days;
 mod m0019_exports;
+mod m0020_rollup_moves;
 mod m0021_erasures;
 mod tables;
 
@@ -53,6 +54,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0017_nodes::Migration),
             Box::new(m0018_rollup_days::Migration),
             Box::new(m0019_exports::Migration),
+            Box::new(m0020_rollup_moves::Migration),
             Box::new(m0021_erasures::Migration),
         ]
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::read::{EVENTS_MAX, ReadError, Reader, keys};
 use crate::projections::rollups::counters::grown_to;
-use crate::projections::rollups::gather::{devices as devices_of, key_of, recorded};
+use crate::projections::rollups::gather::{devices as devices_of, key_of, recorded, whole};
 use crate::projections::rollups::places::Places;
 use crate::projections::rollups::tables::Key;
 use crate::store::{List, Sql, StoreError};
@@ -45,7 +45,8 @@ impl Reader<'_> {
         }
         if self.question.wants_growth() {
             let of = (&places, from, self.upto);
-            for (at, key, more) in grown_to(self.tx, shape, &readings, of).await? {
+            let shape = whole(self.tx, shape).await?;
+            for (at, key, more) in grown_to(self.tx, &shape, &readings, of).await? {
                 let bucket = self.question.bucket_of(at);
                 let is_asked = self.provenances.contains(&key.provenance)
                     && self.has(&key)

@@ -2,7 +2,7 @@
 
 use super::read::{QUARTER, ReadError, Reader, TAIL_MAX};
 use crate::projections::rollups::counters::{Latest, grown};
-use crate::projections::rollups::gather::{Growth, Sums, appended, devices, key_of};
+use crate::projections::rollups::gather::{Growth, Sums, appended, devices, key_of, whole};
 use crate::projections::rollups::places::Places;
 use crate::rollups::shape::Reading;
 use crate::store::StoreError;
@@ -37,7 +37,8 @@ impl Reader<'_> {
         if self.question.wants_growth() {
             let mut latest = Latest::of(self.tx, shape, devices).await?;
             let of = (&places, &mut latest, head);
-            sums.growth = grown(self.tx, shape, &readings, of).await?;
+            let shape = whole(self.tx, shape).await?;
+            sums.growth = grown(self.tx, &shape, &readings, of).await?;
         }
         Ok(Unfolded {
             readings,

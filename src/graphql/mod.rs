@@ -124,6 +124,8 @@ pub struct Api {
     pub background: Background,
     /// How far the projections have folded the log.
     pub folded: watch::Receiver<Position>,
+    /// Whether nothing is put off of what they fold.
+    pub settled: watch::Receiver<bool>,
     /// This server among those that share the log.
     pub node: Node,
     /// The access keys that hold.

@@ -145,6 +145,10 @@ impl SeriesQueries {
     /// What is recorded late is in the bucket in which it happened, and what was recorded last is in it too. A
     /// bucket that is cut by `from` or `to` tells of the part that is asked for. All groups together have
     /// 100,000 buckets at most.
+    ///
+    /// When a registration comes late that says where a device stood, or what a site was, at a time that is past,
+    /// what happened since is told by it a little later, years of many devices within hours: until then as it was
+    /// known before. What is left of events that were deleted for good stays where it was known to be.
     #[expect(clippy::too_many_arguments, reason = "they are what is asked")]
     async fn series(
         &self,

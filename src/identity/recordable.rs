@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use entity::{device_registrations, job_outcomes};
+use entity::{device_registrations, job_outcomes, site_registrations};
 
 use super::newcomers::Newcomers;
 use super::{Caller, Permission, Reach};
@@ -59,6 +59,7 @@ pub(super) async fn recordable(
         now: ingest.clock().now(),
         registered: HashSet::new(),
         lifecycles: lifecycles((store, allowance), &given).await?,
+        sites: sites((store, allowance), &given).await?,
         jobs: jobs_of(store, &given).await?,
         newcomers: newcomers(ingest, caller, &given).await?,
     };
@@ -70,6 +71,7 @@ pub(super) async fn recordable(
                 Reach::Device(device) => door.of_device(device, event),
             })
             .and_then(|event| door.of_job(event))
+            .and_then(|event| door.of_site(event))
             .and_then(|event| door.registering(event));
         (kind, event)
     };
@@ -168,6 +170,24 @@ async fn lifecycles(
     Ok(rows.values().map(lifecycle).collect())
 }
 
+/// The sites that are registered anew, as they are.
+async fn sites(
+    (store, allowance): (&Store, &Allowance),
+    given: &[Given],
+) -> Result<HashMap<String, Arc<fleet::SiteRow>>, StoreError> {
+    let events = given.iter().filter_map(|(_, event)| event.as_ref().ok());
+    let of_kind = events.filter(|event| event.fact.kind == Kind::SiteRegistration);
+    let names = store.names();
+    let keys = of_kind.filter_map(|event| names.key(EntityType::Site, site_of(event)?));
+    let keys: Vec<i64> = keys.collect();
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = fleet::sites_by_key(store, &keys, allowance).await?;
+    let named = |row: Arc<fleet::SiteRow>| (row.site_id.clone(), row);
+    Ok(rows.into_values().map(named).collect())
+}
+
 /// Of the jobs of which outcomes are told, those that are known here, with the devices among those that
 /// tell of them for which they are.
 async fn jobs_of(store: &Store, given: &[Given]) -> Result<HashMap<String, Vec<i64>>, StoreError> {
@@ -204,6 +224,7 @@ struct Door<'a> {
     names: &'a Names,
     now: Instant,
     lifecycles: HashMap<String, String>,
+    sites: HashMap<String, Arc<fleet::SiteRow>>,
     jobs: HashMap<String, Vec<i64>>,
     /// Devices that events before this one register within reach.
     registered: HashSet<String>,
@@ -281,8 +302,33 @@ impl Door<'_> {
         Ok(event)
     }
 
+    /// A site keeps the time zone and the currency that those who run the fleet have given it, and its history:
+    /// what was summed up by them is summed up anew when they change.
+    fn of_site(&self, event: NewEvent) -> Result<NewEvent, Refusal> {
+        let held = site_of(&event).filter(|_| event.fact.kind == Kind::SiteRegistration);
+        let Some(held) = held.and_then(|id| self.sites.get(id)) else {
+            return Ok(event);
+        };
+        let said = |column| event.fact.cell(column).text();
+        let zone = said(site_registrations::Column::TimeZone);
+        let (field, value) = if zone.unwrap_or("UTC") != held.time_zone {
+            ("timeZone", &*held.time_zone)
+        } else if said(site_registrations::Column::Currency) != held.currency.as_deref() {
+            ("currency", held.currency.as_deref().unwrap_or("not set"))
+        } else if event.fact.occurred_at.0 < held.registered_at {
+            let message = "the site was registered since as of a later time, and whoever runs the fleet tells \
+                what it was before";
+            return Err(Refusal::of("occurredAt", Code::NotAllowed, message));
+        } else {
+            return Ok(event);
+        };
+        let message = format!("{field} of the site is {value}: whoever runs the fleet sets it");
+        Err(Refusal::of(field, Code::NotAllowed, message))
+    }
+
     /// A device is registered as of now at the latest, so that whoever moves it later has the last word, and
-    /// not as of a time before it came to its site. It keeps the lifecycle that those who run the fleet have
+    /// not as of a time before it came to its site, nor moved as of one before it was registered there last.
+    /// It keeps the lifecycle that those who run the fleet have
     /// given it. All that it was registered as is read at each registration, so it is not without end.
     fn registering(&self, mut event: NewEvent) -> Result<NewEvent, Refusal> {
         if event.fact.kind != Kind::DeviceRegistration {
@@ -303,6 +349,7 @@ impl Door<'_> {
         let id = device_of(&event).unwrap_or_default();
         let stay = self.names.key(EntityType::Device, id);
         let stay = stay.and_then(|key| self.names.stay_of_device(key));
+        let moves = self.site_of(id).as_deref() != site_of(&event);
         if let Some(stay) = stay {
             if stay.registrations >= REGISTRATIONS_OF_STAY_MAX {
                 let message = format!(
@@ -315,6 +362,11 @@ impl Door<'_> {
             event.fact.occurred_at = event.fact.occurred_at.max(stay.began);
         }
         event.fact.occurred_at = event.fact.occurred_at.min(self.now);
+        if let Some(stay) = stay.filter(|_| moves) {
+            // and what happened since is history of the site that it leaves
+            let next = Instant(stay.last.0.saturating_add(1));
+            event.fact.occurred_at = event.fact.occurred_at.max(next);
+        }
         Ok(event)
     }
 

@@ -1,8 +1,12 @@
 //! Follows the log for all projections at once: a batch of events and the checkpoints of those that
 //! folded it are one transaction, so a crash anywhere leaves each at a point that it has reached.
+//!
+//! What one of them has put off is done in parts, each a transaction as well: beside batches while there are
+//! any, and else one after the other.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
@@ -13,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::rebuild::empty;
 use crate::event::{Event, Position};
-use crate::store::{Doing, Fold, Identity, Sql, Store, StoreError, Tail, fold_in};
+use crate::store::{Doing, Fold, Identity, Sql, Store, StoreError, Tail, fold_in, is_put_off};
 
 /// Events and bytes after which a transaction folds no more.
 const BATCH_MAX: usize = 20_000;
@@ -24,6 +28,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// one writer; at most [`PAUSE_MAX`], so that what is newest is not shown late.
 const PAUSE_FOLDS: u32 = 4;
 const PAUSE_MAX: Duration = Duration::from_millis(250);
+/// Parts at most of what was put off that are done before it is told how far the log is folded: mostly it is
+/// not more.
+const PARTS_MAX: usize = 16;
 /// How long a failed runner waits before it tries again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How often it is looked how far another server has folded, while that is behind the log.
@@ -33,6 +40,7 @@ const HEARD_EVERY: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug, Default)]
 pub struct RunnerMetrics {
     lag_events: Gauge,
+    put_off: Gauge,
 }
 
 impl RunnerMetrics {
@@ -40,6 +48,9 @@ impl RunnerMetrics {
     pub fn register(&self, registry: &mut Registry) {
         let help = "Events that the slowest projection has not folded yet";
         registry.register("projection_lag_events", help, self.lag_events.clone());
+        let help =
+            "1 while something is still to be summed up anew, since a registration came late";
+        registry.register("projection_put_off", help, self.put_off.clone());
     }
 }
 
@@ -49,6 +60,7 @@ pub struct Runner {
     store: Store,
     folds: Vec<Arc<dyn Fold>>,
     folded: watch::Sender<Position>,
+    settled: watch::Sender<bool>,
     metrics: RunnerMetrics,
 }
 
@@ -59,6 +71,7 @@ impl Runner {
     #[must_use]
     pub fn new(store: Store, folds: Vec<Arc<dyn Fold>>) -> Self {
         let (folded, _) = watch::channel(Position::START);
+        let (settled, _) = watch::channel(true);
         let archive = store.archive_of();
         for fold in &folds {
             fold.attach(&archive);
@@ -67,6 +80,7 @@ impl Runner {
             store,
             folds,
             folded,
+            settled,
             metrics: RunnerMetrics::default(),
         }
     }
@@ -75,6 +89,12 @@ impl Runner {
     #[must_use]
     pub fn folded(&self) -> watch::Receiver<Position> {
         self.folded.subscribe()
+    }
+
+    /// Tells whether nothing is put off of what is folded, as far as this process folds it.
+    #[must_use]
+    pub fn settled(&self) -> watch::Receiver<bool> {
+        self.settled.subscribe()
     }
 
     /// The same runner for one who has taken its work.
@@ -128,6 +148,7 @@ impl Runner {
     /// Tells how far another server has folded the log, without end.
     pub async fn hear(self) {
         let mut head = self.store.watch_head();
+        self.settle(&AtomicBool::new(false));
         loop {
             match self.known().await {
                 Ok(checkpoints) => self.tell(&checkpoints),
@@ -145,7 +166,7 @@ impl Runner {
         }
     }
 
-    /// Folds everything up to a position, or without end.
+    /// Folds everything up to a position and does what is put off then, or follows without end.
     ///
     /// # Errors
     /// When the log cannot be read, a fold fails, or somebody else has moved a checkpoint
@@ -156,19 +177,76 @@ impl Runner {
         let mut tail = self.store.tail(start, None);
         self.tell(&checkpoints);
         let mut pause = tokio::time::Instant::now();
-        while upto.is_none_or(|upto| tail.position() < upto) {
-            let first = tail.next_looked_at().await?;
+        loop {
+            let has_come = upto.is_some_and(|upto| tail.position() >= upto);
+            let is_idle = has_come || tail.position() >= self.store.head();
+            if has_come && *self.settled.borrow() {
+                return Ok(());
+            }
+            let waits = if is_idle && !*self.settled.borrow() {
+                None
+            } else {
+                Some(tail.next_looked_at().await?)
+            };
             if upto.is_none() {
                 tokio::time::sleep_until(pause).await;
             }
-            let events = self.batch(&mut tail, first).await?;
-            let began = tokio::time::Instant::now();
-            self.fold(&mut checkpoints, events, tail.position()).await?;
+            let mut began = tokio::time::Instant::now();
+            if let Some(first) = waits {
+                let events = self.batch(&mut tail, first).await?;
+                began = tokio::time::Instant::now();
+                self.fold(&mut checkpoints, events, tail.position()).await?;
+            }
+            self.go_on(&checkpoints, &tail).await?;
             self.tell(&checkpoints);
             let took = began.elapsed();
             pause = began + took + (took * PAUSE_FOLDS).clamp(PAUSE, PAUSE_MAX);
         }
+    }
+
+    /// Does a part of what was put off, and further ones while there is nothing else to do.
+    async fn go_on(&self, checkpoints: &Checkpoints, tail: &Tail) -> Result<(), StoreError> {
+        for _ in 0..PARTS_MAX {
+            if *self.settled.borrow() {
+                break;
+            }
+            let (folds, left) = (self.all_at(checkpoints), Arc::new(AtomicBool::new(false)));
+            let (identity, noted) = (self.store.identity(), Arc::clone(&left));
+            self.store
+                .transact(move |tx| {
+                    Box::pin(async move {
+                        for (fold, upto) in folds {
+                            if is_put_off(tx, &*fold, None).await? {
+                                hold(tx, &*fold, (upto, upto), identity).await?;
+                                fold.go_on(tx, upto).await?;
+                            }
+                            note(tx, &*fold, &noted).await?;
+                        }
+                        Ok(())
+                    })
+                })
+                .await?;
+            self.settle(&left);
+            if tail.position() < self.store.head() {
+                break;
+            }
+        }
         Ok(())
+    }
+
+    /// The projections, each with how far it has come.
+    fn all_at(&self, checkpoints: &Checkpoints) -> Vec<(Arc<dyn Fold>, Position)> {
+        let folds = self.folds.iter();
+        let folds =
+            folds.filter_map(|fold| Some((Arc::clone(fold), *checkpoints.get(fold.name())?)));
+        folds.collect()
+    }
+
+    /// Tells whether anything is left of what was put off.
+    fn settle(&self, left: &AtomicBool) {
+        let is_left = left.load(Ordering::SeqCst);
+        self.metrics.put_off.set(i64::from(is_left));
+        self.settled.send_replace(!is_left);
     }
 
     /// What is there already goes into the same batch, as long as that is not large.
@@ -200,17 +278,26 @@ impl Runner {
     }
 
     async fn checkpoints(&self) -> Result<Checkpoints, StoreError> {
-        let (folds, identity) = (self.folds.clone(), self.store.identity());
+        let identity = self.store.identity();
+        let mut folds = Vec::with_capacity(self.folds.len());
+        for fold in &self.folds {
+            let deleted = self.store.has_deleted(fold.kinds()).await?;
+            folds.push((Arc::clone(fold), deleted));
+        }
+        let left = Arc::new(AtomicBool::new(false));
+        let noted = Arc::clone(&left);
         self.store
             .transact(move |tx| {
                 Box::pin(async move {
-                    for fold in &folds {
-                        make_checkpoint(tx, &**fold, identity).await?;
+                    for (fold, deleted) in &folds {
+                        make_checkpoint(tx, (&**fold, *deleted), identity).await?;
+                        note(tx, &**fold, &noted).await?;
                     }
                     Ok(())
                 })
             })
             .await?;
+        self.settle(&left);
         self.known().await
     }
 
@@ -236,25 +323,26 @@ impl Runner {
         events: Vec<Arc<Event>>,
         upto: Position,
     ) -> Result<(), StoreError> {
-        let behind: Vec<(Arc<dyn Fold>, Position)> = self
-            .folds
-            .iter()
-            .filter_map(|fold| Some((Arc::clone(fold), *checkpoints.get(fold.name())?)))
-            .filter(|(_, checkpoint)| *checkpoint < upto)
-            .collect();
+        let mut behind = self.all_at(checkpoints);
+        behind.retain(|(_, checkpoint)| *checkpoint < upto);
         let names: Vec<&'static str> = behind.iter().map(|(fold, _)| fold.name()).collect();
         let identity = self.store.identity();
+        let left = Arc::new(AtomicBool::new(!*self.settled.borrow()));
+        let noted = Arc::clone(&left);
         self.store
             .transact(move |tx| {
                 Box::pin(async move {
                     for (fold, checkpoint) in behind {
                         let step = (checkpoint, upto);
-                        apply(tx, &*fold, &events, step, identity).await?;
+                        hold(tx, &*fold, step, identity).await?;
+                        fold_in(tx, &*fold, &events, step).await?;
+                        note(tx, &*fold, &noted).await?;
                     }
                     Ok(())
                 })
             })
             .await?;
+        self.settle(&left);
         for name in names {
             checkpoints.insert(name, upto);
         }
@@ -263,10 +351,11 @@ impl Runner {
 }
 
 /// Makes the checkpoint of a projection if there is none. One that was folded from another log, or
-/// from this one before it was restored, begins anew.
+/// from this one before it was restored, begins anew. After events of it were deleted for good it would lack
+/// them, so what was restored goes on as it is: it is of the same moment as the log.
 async fn make_checkpoint(
     tx: &DatabaseTransaction,
-    fold: &dyn Fold,
+    (fold, deleted): (&dyn Fold, bool),
     identity: Identity,
 ) -> Result<(), StoreError> {
     let doing = "make a checkpoint";
@@ -281,6 +370,14 @@ async fn make_checkpoint(
     ]);
     sql.push(" ON CONFLICT (projection) DO NOTHING");
     tx.execute_raw(sql.statement(backend)).await.doing(doing)?;
+    if deleted {
+        let mut sql = Sql::new("UPDATE checkpoints SET epoch = ");
+        sql.bind(identity.epoch)
+            .push(" WHERE projection = ")
+            .bind(name);
+        sql.push(" AND log_id = ").bind(log_id.clone());
+        tx.execute_raw(sql.statement(backend)).await.doing(doing)?;
+    }
     let mut sql = Sql::new("UPDATE checkpoints SET log_id = ");
     sql.bind(log_id.clone())
         .push(", epoch = ")
@@ -296,12 +393,23 @@ async fn make_checkpoint(
     Ok(())
 }
 
-/// Folds the events after a checkpoint and moves it. If somebody else has moved it meanwhile,
-/// nothing is kept.
-async fn apply(
+/// Notes when a projection has put something off.
+async fn note(
     tx: &DatabaseTransaction,
     fold: &dyn Fold,
-    events: &[Arc<Event>],
+    left: &AtomicBool,
+) -> Result<(), StoreError> {
+    if is_put_off(tx, fold, None).await? {
+        left.store(true, Ordering::SeqCst);
+    }
+    Ok(())
+}
+
+/// Moves the checkpoint of a projection on, or holds it where it is. If somebody else has moved it meanwhile,
+/// nothing is kept.
+async fn hold(
+    tx: &DatabaseTransaction,
+    fold: &dyn Fold,
     (from, upto): (Position, Position),
     identity: Identity,
 ) -> Result<(), StoreError> {
@@ -319,5 +427,5 @@ async fn apply(
         let projection = fold.name();
         return Err(StoreError::Overtaken { projection });
     }
-    fold_in(tx, fold, events, (from, upto)).await
+    Ok(())
 }

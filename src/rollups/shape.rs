@@ -25,6 +25,9 @@ pub(crate) struct Shape {
     site: Option<usize>,
     /// What was archived of the log, for whoever reads its events.
     pub(crate) archive: Option<Archive>,
+    /// The midnight of UTC since which all that happened is in the log, archived or not, where that was looked
+    /// for. What was summed up before it is not made of the log again: some of that was deleted for good.
+    pub(crate) whole_from: Option<i64>,
 }
 
 /// What an event says that goes into rollups.
@@ -64,7 +67,13 @@ impl Shape {
             device: spec.device_index(),
             site: spec.site_index(),
             archive: None,
+            whole_from: None,
         })
+    }
+
+    /// Before when nothing is made of the log again.
+    pub(crate) fn floor(&self) -> i64 {
+        self.whole_from.unwrap_or(i64::MIN)
     }
 
     /// What an event says.

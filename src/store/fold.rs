@@ -1,11 +1,13 @@
 //! State that is folded from events.
 
+use std::collections::HashMap;
+
 use futures_util::future::BoxFuture;
 use sea_orm::DatabaseTransaction;
 
 use super::error::StoreError;
 use super::segments::Archive;
-use crate::event::{Event, Fact};
+use crate::event::{Event, Fact, Instant, Position};
 use crate::kinds::{Kind, Refusal};
 
 /// Folds events into tables of its own.
@@ -26,6 +28,30 @@ pub trait Fold: Send + Sync + std::fmt::Debug {
     /// Tells it what was archived of the log that it folds, in which it may have to look.
     fn attach(&self, archive: &Archive) {
         let _ = archive;
+    }
+
+    /// Tables in which there is something as long as something is put off: what an event means for what was
+    /// folded long before it may be too much for one transaction. They are among those that it fills.
+    fn puts_off(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Does a bounded part of what was put off, once all events up to a position are folded. What comes of
+    /// all parts is what would have come of it at once, whatever is folded between them.
+    fn go_on<'a>(
+        &'a self,
+        tx: &'a DatabaseTransaction,
+        upto: Position,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        let _ = (tx, upto);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Which rows of a table the log still folds to after events were deleted for good, as a condition on them;
+    /// none do unless it is known better.
+    fn untouched(&self, table: &str, deleted: &HashMap<Kind, Instant>) -> Option<String> {
+        let _ = (table, deleted);
+        None
     }
 
     /// Name of the thing that an event of those kinds changes, when it is also changed by those who

@@ -58,6 +58,8 @@ pub struct Stay {
     pub began: Instant,
     /// How often the device was registered since.
     pub registrations: usize,
+    /// As of when it was registered last.
+    pub last: Instant,
 }
 
 impl Registrations {
@@ -94,9 +96,11 @@ impl Registrations {
             .get(before)
             .filter(|_| before > 0)
             .map_or(Instant::OLDEST, |(place, _)| place.occurred_at);
+        let last = self.0.last().map_or(began, |(place, _)| place.occurred_at);
         Some(Stay {
             began,
             registrations,
+            last,
         })
     }
 
@@ -379,6 +383,7 @@ mod tests {
         let stay = Stay {
             began: Instant(30),
             registrations: 2,
+            last: Instant(33),
         };
         assert_eq!(names.stay_of_device(1), Some(stay));
     }

@@ -94,14 +94,14 @@ impl Scratch {
         self.db.begin().await.doing("fold events apart")
     }
 
-    /// Compares a table in use with the one beside it.
+    /// Compares those rows of a table in use that meet a condition with those in the one beside it.
     pub(crate) async fn compare(
         &self,
         tx: &DatabaseTransaction,
-        table: &str,
+        (table, condition): (&str, &str),
     ) -> Result<Difference, StoreError> {
-        let used = format!("SELECT * FROM {}.{table}", self.schema);
-        let folded = format!("SELECT * FROM {}.{table}", self.temporary());
+        let of = |schema: &str| format!("SELECT * FROM {schema}.{table} WHERE {condition}");
+        let (used, folded) = (of(&self.schema), of(self.temporary()));
         let count = |more: &str, less: &str| {
             Sql::new(format!("SELECT count(*) FROM ({more} EXCEPT {less}) AS d"))
         };
@@ -163,6 +163,23 @@ pub(crate) async fn fold_in(
         return Ok(());
     }
     fold.apply(tx, &wanted).await
+}
+
+/// Whether a fold has put something off, by its tables in a schema, or in those that the connection looks into.
+pub(crate) async fn is_put_off(
+    db: &impl ConnectionTrait,
+    fold: &dyn Fold,
+    schema: Option<&str>,
+) -> Result<bool, StoreError> {
+    let schema = schema.map_or_else(String::new, |schema| format!("{schema}."));
+    for table in fold.puts_off() {
+        let sql = Sql::new(format!("SELECT 1 FROM {schema}{table} LIMIT 1"));
+        let row = db.query_one_raw(sql.statement(db.get_database_backend()));
+        if row.await.doing("look for what was put off")?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 pub(super) async fn text(db: &impl ConnectionTrait, sql: Sql) -> Result<String, StoreError> {

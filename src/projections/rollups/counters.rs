@@ -4,7 +4,7 @@
 //! the same day, or if it has fallen, or if it counts another currency; and else by what it shows more. That
 //! is known for each reading from the one before it, so a reading that comes late changes what the one
 //! after it says. Mostly none does, and then what was shown last is all that has to be known; else the day of
-//! the device is read again.
+//! the device is read again, as far as its events were not deleted for good.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -15,6 +15,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, Value as SqlValue};
 use super::super::upsert::upsert;
 use super::gather::{Growth, key_of, merge_packed, recorded};
 use super::places::Places;
+use super::spans::Spans;
 use super::tables::{DEVICE_QUARTERS, Key, all};
 use crate::kinds::Form;
 use crate::rollups::cell::growth;
@@ -29,14 +30,14 @@ use crate::store::{Doing, List, Sql, StoreError};
 const APART: i64 = 26 * 3_600_000_000;
 
 /// Whose counter it is: device, provenance and measure.
-type Whose = (i64, i64, usize);
+pub(super) type Whose = (i64, i64, usize);
 
 /// What a counter showed.
 #[derive(Clone, Debug, PartialEq)]
-struct Shown {
-    at: i64,
-    units: i64,
-    currency: String,
+pub(super) struct Shown {
+    pub(super) at: i64,
+    pub(super) units: i64,
+    pub(super) currency: String,
 }
 
 /// What each counter of some devices showed last.
@@ -111,23 +112,25 @@ const MERGE: &str = "ON CONFLICT (device_key, provenance, measure) DO UPDATE SET
 
 /// One value of a counter, and what must be known of where it was shown.
 #[derive(Clone, Debug)]
-struct Step {
-    shown: Shown,
-    zone: Tz,
-    key: Key,
+pub(super) struct Step {
+    pub(super) shown: Shown,
+    pub(super) zone: Tz,
+    pub(super) key: Key,
 }
+
+type Steps = BTreeMap<Whose, Vec<Step>>;
 
 fn steps<'a>(
     shape: &'a Shape,
     readings: impl IntoIterator<Item = &'a Reading>,
     places: &Places,
-) -> BTreeMap<Whose, Vec<Step>> {
+) -> Steps {
     let counters = shape.forms.iter().enumerate();
     let counters: Vec<usize> = counters
         .filter(|(_, form)| **form == Form::Counter)
         .map(|(measure, _)| measure)
         .collect();
-    let mut steps: BTreeMap<Whose, Vec<Step>> = BTreeMap::new();
+    let mut steps = Steps::new();
     if counters.is_empty() {
         return steps;
     }
@@ -244,10 +247,14 @@ pub(crate) async fn grown(
     }
     for ((device, provenance), days) in late {
         for day in joined(days.into_iter().map(|day| widened(places, device, day))) {
-            let of = (device, provenance);
+            let of = ((device, provenance), &steps);
             again(db, shape, of, (places, day, upto), &mut grown).await?;
         }
     }
+    for growth in grown.values_mut() {
+        growth.retain(|_, more| *more != 0);
+    }
+    grown.retain(|_, growth| !growth.is_empty());
     Ok(grown)
 }
 
@@ -286,25 +293,44 @@ fn joined(windows: impl Iterator<Item = Window>) -> Vec<Window> {
     joined
 }
 
-/// Adds by how much more the counters of a device grew over a window than is kept.
+/// Adds by how much more the counters of a device grew over a window than is kept. Where events were deleted for
+/// good what is kept stays, and what is new there is added to what its rows tell.
 async fn again(
     db: &impl ConnectionTrait,
     shape: &Shape,
-    (device, provenance): (i64, i64),
+    ((device, provenance), new): ((i64, i64), &Steps),
     (places, (read, known), upto): (&Places, Window, i64),
     grown: &mut Growth,
 ) -> Result<(), StoreError> {
+    let floor = shape.floor();
+    let mut spans = Spans::of(db, shape, device, (read.0, read.1.min(floor))).await?;
+    let of_these = new.range((device, provenance, 0)..=(device, provenance, usize::MAX));
+    for (whose, steps) in of_these {
+        let is_deleted = |at: i64| read.0 <= at && at < read.1.min(floor);
+        for step in steps.iter().filter(|step| is_deleted(step.shown.at)) {
+            let changes = spans.insert(*whose, step).into_iter();
+            for (key, more) in changes.filter(|_| within(known, step.shown.at)) {
+                add(grown, &key, whose.2, more);
+            }
+        }
+    }
+    let read = (read.0.max(floor), read.1);
+    let known = (known.0.max(floor), known.1);
+    if known.0 >= known.1 {
+        return Ok(());
+    }
     let readings = recorded(db, shape, Some(&[device]), (read, upto), usize::MAX).await?;
     let readings = readings
         .iter()
         .flatten()
         .filter(|r| r.provenance == provenance);
-    for ((_, _, measure), steps) in steps(shape, readings, places) {
-        let mut chain = Chain::default();
+    for (whose, steps) in steps(shape, readings, places) {
+        let before = spans.last(&whose).cloned();
+        let mut chain = Chain { before, day: None };
         for step in steps {
             let more = chain.to(&step);
             if within(known, step.shown.at) {
-                add(grown, &step.key, measure, more);
+                add(grown, &step.key, whose.2, more);
             }
         }
     }
@@ -337,7 +363,7 @@ pub(crate) async fn grown_to(
     (places, since, upto): (&Places, i64, i64),
 ) -> Result<Vec<Grown>, StoreError> {
     let mut grown = Vec::new();
-    let mut known: HashMap<i64, BTreeMap<Whose, Vec<Step>>> = HashMap::new();
+    let mut known: HashMap<i64, (Steps, Spans)> = HashMap::new();
     for (whose, of) in steps(shape, readings, places) {
         let device = whose.0;
         if let Entry::Vacant(place) = known.entry(device) {
@@ -346,14 +372,19 @@ pub(crate) async fn grown_to(
             } else {
                 of.first().map_or(since, |step| day_of(since, step.zone).0)
             };
-            let time = ((first, since), upto);
+            let deleted = (first, since.min(shape.floor()));
+            let spans = Spans::of(db, shape, device, deleted).await?;
+            let time = ((first.max(shape.floor()), since), upto);
             let before = recorded(db, shape, Some(&[device]), time, usize::MAX).await?;
-            place.insert(steps(shape, &before.unwrap_or_default(), places));
+            let steps = steps(shape, &before.unwrap_or_default(), places);
+            place.insert((steps, spans));
         }
-        let before = known.get(&device).and_then(|known| known.get(&whose));
-        let before = before.and_then(|steps| steps.last());
+        let before = known.get(&device).and_then(|(steps, spans)| {
+            let last = steps.get(&whose).and_then(|steps| steps.last());
+            last.map(|step| &step.shown).or_else(|| spans.last(&whose))
+        });
         let mut chain = Chain {
-            before: before.map(|step| step.shown.clone()),
+            before: before.cloned(),
             day: None,
         };
         for step in of {

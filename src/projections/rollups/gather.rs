@@ -1,6 +1,6 @@
 //! Sums events up in memory: what is then added to the tables, or to an answer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
@@ -9,11 +9,12 @@ use super::tables::{
     DEVICE_DAYS, DEVICE_HOURS, DEVICE_QUARTERS, Key, Level, SITE_DAYS, SITE_HOURS, SITE_MINUTES,
     SITE_QUARTERS, all,
 };
+use crate::event::Instant;
 use crate::kinds::Kind;
 use crate::rollups::packed::{Row, Wanted};
 use crate::rollups::shape::{Reading, Shape};
 use crate::rollups::sketch::Room;
-use crate::store::{Happened, List, Sql, StoreError};
+use crate::store::{Archive, Happened, List, Sql, StoreError};
 
 /// How often events are read again when some were archived meanwhile.
 const TRIES: usize = 8;
@@ -144,8 +145,11 @@ impl Sums {
         let mut room = Room::default();
         let mut packed = Vec::with_capacity(self.rows.len());
         for (key, mut row) in self.rows {
-            if let Some(held) = held.get(&key) {
-                merge_packed(&mut row, shape, (&key, held), &mut room)?;
+            match held.get(&key) {
+                Some(held) => merge_packed(&mut row, shape, (&key, held), &mut room)?,
+                // what it grew by is told of a row that is still to be made
+                None if row.events == 0 => continue,
+                None => {}
             }
             for (measure, more) in self.growth.get(&key).into_iter().flatten() {
                 if let Some(Some(cell)) = row.cells.get_mut(*measure) {
@@ -178,7 +182,7 @@ pub(super) fn merge_packed(
 pub(crate) type Who<'a> = Option<&'a [i64]>;
 
 /// Events that happened within some time, of those up to a position, archived or not; none if there are more
-/// than a number.
+/// than a number. Where it is known since when the log is whole, it still is so then.
 pub(crate) async fn recorded(
     db: &impl ConnectionTrait,
     shape: &Shape,
@@ -204,6 +208,15 @@ pub(crate) async fn recorded(
         let archived = archive.events(db, (generation, happened), max).await?;
         if archive.generation(db).await? != generation {
             continue;
+        }
+        let is_whole = |floors| {
+            shape
+                .whole_from
+                .is_none_or(|at| whole_from(floors, shape.kind) <= at)
+        };
+        if !is_whole(&archive.floors(db).await?) {
+            // something was deleted since it was looked for
+            break;
         }
         readings.extend(archived.iter().map(|event| shape.reading(event)));
         return Ok((readings.len() <= max).then_some(readings));
@@ -274,4 +287,36 @@ pub(crate) fn devices(readings: &[Reading]) -> BTreeSet<i64> {
 /// What of each kind is summed up.
 pub(super) fn shapes() -> Vec<Shape> {
     Kind::all().filter_map(Shape::of).collect()
+}
+
+/// The same, with what was archived and since when each is whole in the log.
+pub(super) async fn shapes_in(
+    db: &impl ConnectionTrait,
+    archive: Option<&Archive>,
+) -> Result<Vec<Shape>, StoreError> {
+    let mut shapes = shapes();
+    if let Some(archive) = archive {
+        let floors = archive.floors(db).await?;
+        for shape in &mut shapes {
+            shape.whole_from = Some(whole_from(&floors, shape.kind));
+            shape.archive = Some(archive.clone());
+        }
+    }
+    Ok(shapes)
+}
+
+/// What is summed up of a kind, with since when it is whole in the log.
+pub(crate) async fn whole(db: &impl ConnectionTrait, shape: &Shape) -> Result<Shape, StoreError> {
+    let mut shape = shape.clone();
+    if let Some(archive) = &shape.archive {
+        let since = archive.whole_since(db).await?;
+        shape.whole_from = Some(whole_from(&since, shape.kind));
+    }
+    Ok(shape)
+}
+
+/// The midnight that follows the last event of a kind that was deleted for good.
+pub(super) fn whole_from(since: &HashMap<Kind, Instant>, kind: Kind) -> i64 {
+    let since = since.get(&kind).map_or(0, |since| since.0);
+    DEVICE_DAYS.bucket(since.saturating_add(DEVICE_DAYS.width - 1))
 }

@@ -52,14 +52,18 @@ pub(super) async fn forget(tx: &DatabaseTransaction, event: &Event) -> Result<i6
     Ok(from)
 }
 
-/// Makes the minutes of a site within some time again, from the log up to a position.
+/// Makes the minutes of a site within an hour again, from the log up to a position; answers how many events
+/// these were.
 pub(super) async fn again(
     tx: &DatabaseTransaction,
     shape: &Shape,
-    site: i64,
-    ((from, until), upto): ((i64, i64), i64),
-) -> Result<(), StoreError> {
+    (site, hour): (i64, i64),
+    upto: i64,
+) -> Result<usize, StoreError> {
     let kept = since(tx).await?.unwrap_or(i64::MAX);
+    if hour < kept.max(shape.floor()) {
+        return Ok(0);
+    }
     let mut sql = Sql::new("SELECT DISTINCT device_key FROM rollup_places WHERE site_key = ");
     sql.bind(site);
     let rows = all(tx, sql).await?;
@@ -67,17 +71,14 @@ pub(super) async fn again(
     let devices: BTreeSet<i64> = devices.collect::<Result<_, _>>().doing(READ)?;
     let keys: Vec<i64> = devices.iter().copied().collect();
     let places = Places::of(tx, devices).await?;
-    let mut hour = from.max(kept);
-    while hour < until {
-        let time = (hour, until.min(hour + HOUR));
-        let whose = (shape.kind.code(), site);
-        SITE_MINUTES.delete(tx, whose, time).await?;
-        let readings = recorded(tx, shape, Some(&keys), (time, upto), usize::MAX).await?;
-        let readings = readings.unwrap_or_default();
-        let mut sums = Sums::minutes(shape, &readings, (&places, kept));
-        sums.rows.retain(|key, _| key.site == site);
-        sums.add_to(tx, shape, SITE_MINUTES).await?;
-        hour += HOUR;
-    }
-    Ok(())
+    let time = (hour, hour + HOUR);
+    SITE_MINUTES
+        .delete(tx, (shape.kind.code(), site), time)
+        .await?;
+    let readings = recorded(tx, shape, Some(&keys), (time, upto), usize::MAX).await?;
+    let readings = readings.unwrap_or_default();
+    let mut sums = Sums::minutes(shape, &readings, (&places, kept));
+    sums.rows.retain(|key, _| key.site == site);
+    sums.add_to(tx, shape, SITE_MINUTES).await?;
+    Ok(readings.len())
 }

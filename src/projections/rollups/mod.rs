@@ -4,15 +4,25 @@
 //! By `occurred_at`, so that a late event lands in its own bucket; by the site at which its device stood then,
 //! so that a device that moves counts where it was; by currency, so that no sum crosses two. What has come up
 //! to the checkpoint is in the tables, and what came after it is added by whoever asks.
+//!
+//! Rollups are kept for ever, also of events that were deleted for good. What happened on a day of UTC or before
+//! one of which such an event was is not made of the log again: what comes late is added to its rows, a device
+//! that is found to have stood elsewhere stays where it was known to stand then, and by how much a counter grew
+//! is told from what its rows say ([`spans`]). They are not rebuilt from then on, and after a restore they go on
+//! from what was restored; a migration that has them folded anew is to keep those rows.
+//!
+//! What a late registration means for what is past is done in parts ([`refold`]): until then answers are as they
+//! were before it, for the days and sites that are still to come.
 
 pub(crate) mod counters;
 pub(crate) mod gather;
 pub(crate) mod minutes;
 pub(crate) mod places;
 mod refold;
+mod spans;
 pub(crate) mod tables;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{PoisonError, RwLock};
 
 use entity::{device_registrations, site_registrations};
@@ -20,13 +30,16 @@ use futures_util::future::BoxFuture;
 use sea_orm::DatabaseTransaction;
 
 use self::counters::{Latest, grown};
-use self::gather::{Sums, devices, shapes};
+use self::gather::{Sums, devices, shapes, shapes_in, whole_from};
 use self::places::{Places, renew};
-use self::tables::SITE_MINUTES;
-use crate::event::Event;
+use self::tables::{DEVICE_DAYS, LEVELS, SITE_MINUTES};
+use crate::event::{Event, Instant, Position};
 use crate::kinds::Kind;
 use crate::rollups::shape::{Reading, Shape};
 use crate::store::{Archive, Fold, StoreError};
+
+/// For so long after events that were deleted for good a counter may have grown from what one of them showed.
+const BLURRED: i64 = 3 * DEVICE_DAYS.width;
 
 /// Folds what is measured into the tables of rollups.
 #[derive(Debug, Default)]
@@ -72,7 +85,37 @@ impl Fold for Rollups {
             "rollup_minutes",
             "rollup_places",
             "rollup_counters",
+            "rollup_moves",
+            "rollup_moved_sites",
         ]
+    }
+
+    fn puts_off(&self) -> &'static [&'static str] {
+        &refold::TABLES
+    }
+
+    fn go_on<'a>(
+        &'a self,
+        tx: &'a DatabaseTransaction,
+        upto: Position,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            let shapes = shapes_in(tx, self.archive().as_ref()).await?;
+            refold::go_on(tx, &shapes, upto.0).await
+        })
+    }
+
+    /// What devices and sites were summed up as before that stays, and so does what their counters showed last.
+    fn untouched(&self, table: &str, deleted: &HashMap<Kind, Instant>) -> Option<String> {
+        if table == "rollup_places" {
+            return Some("TRUE".to_owned());
+        }
+        let is_kept = LEVELS.iter().any(|level| level.table == table);
+        let since = shapes().into_iter().map(|shape| {
+            let since = whole_from(deleted, shape.kind) + BLURRED;
+            format!("kind = {} AND bucket_at >= {since}", shape.kind.code())
+        });
+        is_kept.then(|| since.collect::<Vec<_>>().join(" OR "))
     }
 
     fn attach(&self, archive: &Archive) {
@@ -86,18 +129,14 @@ impl Fold for Rollups {
         events: &'a [&'a Event],
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
-            let (Some(first), Some(last)) = (events.first(), events.last()) else {
+            let Some(last) = events.last() else {
                 return Ok(());
             };
-            let (before, upto) = (first.position.0 - 1, last.position.0);
+            let upto = last.position.0;
             let moved = renew(tx, registered(events), upto).await?;
-            let archive = self.archive();
+            refold::note(tx, &moved).await?;
             let minutes = minutes::forget(tx, last).await?;
-            for mut shape in shapes() {
-                shape.archive.clone_from(&archive);
-                if !moved.is_empty() {
-                    refold::moved(tx, &shape, (&moved, before)).await?;
-                }
+            for shape in shapes_in(tx, self.archive().as_ref()).await? {
                 let of_kind = events.iter().filter(|e| e.fact.kind == shape.kind);
                 let readings: Vec<Reading> = of_kind.map(|e| shape.reading(e)).collect();
                 fold(tx, &shape, (&readings, upto), minutes).await?;

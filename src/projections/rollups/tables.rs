@@ -38,6 +38,16 @@ pub(crate) const SITE_QUARTERS: Level = level("site_rollups_15m", 900, true);
 pub(crate) const SITE_HOURS: Level = level("site_rollups_1h", 3_600, true);
 pub(crate) const SITE_DAYS: Level = level("site_rollups_1d", 86_400, true);
 
+/// Those that are kept for ever.
+pub(super) const LEVELS: [Level; 6] = [
+    DEVICE_QUARTERS,
+    DEVICE_HOURS,
+    DEVICE_DAYS,
+    SITE_QUARTERS,
+    SITE_HOURS,
+    SITE_DAYS,
+];
+
 /// What a row is of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
@@ -160,6 +170,24 @@ impl Level {
         // each is a range of the key
         sql.push(" AND r.provenance IN (0, 1, 2) AND r.bucket_at >= ");
         sql.bind(from).push(" AND r.bucket_at < ").bind(until);
+        rows(db, sql).await
+    }
+
+    /// The rows of a kind of devices at a site, of buckets that begin within some time.
+    pub(super) async fn at_site(
+        self,
+        db: &impl ConnectionTrait,
+        (kind, site): (i64, i64),
+        (from, until): (i64, i64),
+    ) -> Result<BTreeMap<Key, Vec<u8>>, StoreError> {
+        let mut sql = Sql::new(self.select());
+        sql.push(" WHERE r.kind = ").bind(kind);
+        sql.push(" AND r.device_key IN (SELECT device_key FROM rollup_places WHERE site_key = ");
+        sql.bind(site);
+        // each is a range of the key
+        sql.push(") AND r.provenance IN (0, 1, 2) AND r.bucket_at >= ");
+        sql.bind(from).push(" AND r.bucket_at < ").bind(until);
+        sql.push(" AND r.site_key = ").bind(site);
         rows(db, sql).await
     }
 

@@ -197,6 +197,15 @@ impl Catalog {
             ends.any(|(position, at)| *position > after.0 && *at >= since.0)
         })
     }
+
+    /// From when on what happened is whole, of each kind of which something was deleted for good.
+    pub(crate) fn whole_since(&self) -> HashMap<Kind, Instant> {
+        let since = |(kind, gone): (&Kind, &Gone)| {
+            let last = gone.ends.iter().map(|(_, at)| *at).max()?;
+            Some((*kind, Instant(last.saturating_add(1))))
+        };
+        self.gone.iter().filter_map(since).collect()
+    }
 }
 
 /// Reads a segment whose columns begin at an index.

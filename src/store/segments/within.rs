@@ -1,12 +1,13 @@
 //! The archived events of some time, for those who read tables by statements of their own and need what was
 //! archived as well.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use sea_orm::ConnectionTrait;
 
 use super::{Ask, NO_PARENT, Segments};
-use crate::event::{Cell, Event, Position};
+use crate::event::{Cell, Event, Instant, Position};
 use crate::kinds::{Envelope, Filter, Kind, Operand, Operator};
 use crate::store::allowance::Allowance;
 use crate::store::error::{Doing, StoreError};
@@ -49,6 +50,16 @@ impl Archive {
         Ok(generation.doing(doing)?.unwrap_or_default())
     }
 
+    /// From when on what happened is whole, of each kind of which something was deleted for good.
+    pub(crate) async fn whole_since(
+        &self,
+        db: &impl ConnectionTrait,
+    ) -> Result<HashMap<Kind, Instant>, StoreError> {
+        let generation = self.generation(db).await?;
+        let catalog = self.segments.of_generation(db, generation).await?;
+        Ok(catalog.whole_since())
+    }
+
     /// The events of a generation, at most so many and one more. What they refer to has its key and no id.
     pub(crate) async fn events(
         &self,
@@ -66,7 +77,7 @@ impl Archive {
             limit: max.saturating_add(1),
             ..anything((happened.kind, Columns::ALL))
         };
-        let (names, none) = (Arc::new(Names::default()), std::collections::HashMap::new());
+        let (names, none) = (Arc::new(Names::default()), HashMap::new());
         let found = self
             .segments
             .find(&catalog, Ask::page(&query), (&names, &none));

@@ -13,7 +13,7 @@ use crate::store::identity::read_identity;
 use crate::store::names::Names;
 use crate::store::open::Connections;
 use crate::store::read::Tables;
-use crate::store::scratch::{Scratch, fold_in};
+use crate::store::scratch::{Scratch, fold_in, is_put_off};
 use crate::store::segments::Archive;
 use crate::store::slice::Extent;
 use crate::store::sql::Sql;
@@ -82,6 +82,14 @@ impl Verifier<'_> {
             tx.commit().await.doing("fold events apart")?;
             self.told("folding events", upto.0);
         }
+        for one in all.iter() {
+            let mut is_left = true;
+            while is_left {
+                let tx = scratch.begin_apart().await?;
+                is_left = one.go_on(&tx).await?;
+                tx.commit().await.doing("fold events apart")?;
+            }
+        }
         let tx = scratch.snapshot().await?;
         look(&tx, all).await?;
         while let Some((after, upto)) = rest(all) {
@@ -94,6 +102,7 @@ impl Verifier<'_> {
             }
         }
         for one in all.iter() {
+            while one.go_on(&tx).await? {}
             self.compare(scratch, &tx, one).await?;
         }
         tx.rollback().await.doing("end the snapshot")
@@ -105,14 +114,25 @@ impl Verifier<'_> {
         tx: &DatabaseTransaction,
         one: &Folded,
     ) -> Result<(), StoreError> {
-        let catalog = self.tables.segments.catalog();
-        let mut kinds = one.fold.kinds().iter();
-        if one.here != one.there || kinds.any(|kind| catalog.deleted_events(*kind) > 0) {
-            // it was emptied meanwhile, and is being folded again; or it holds what was deleted since
+        let is_behind = is_put_off(tx, &*one.fold, Some(&scratch.schema)).await?;
+        if one.here != one.there || is_behind {
+            // it was emptied meanwhile, and is being folded again; or it has put something off
             return Ok(());
         }
+        let deleted = self.tables.segments.catalog().whole_since();
+        let mut kinds = one.fold.kinds().iter();
+        let is_whole = !kinds.any(|kind| deleted.contains_key(kind));
         for table in one.fold.tables() {
-            let found = scratch.compare(tx, table).await?;
+            let condition = if is_whole {
+                Some("TRUE".to_owned())
+            } else {
+                one.fold.untouched(table, &deleted)
+            };
+            let Some(condition) = condition else {
+                // it holds what was deleted since
+                continue;
+            };
+            let found = scratch.compare(tx, (table, &condition)).await?;
             let (missing, surplus) = (found.missing, found.surplus);
             if missing > 0 || surplus > 0 {
                 let detail = format!(
@@ -140,6 +160,15 @@ impl Folded {
             self.here = upto;
         }
         Ok(())
+    }
+
+    /// Does a part of what it has put off here; answers whether there was any.
+    async fn go_on(&self, tx: &DatabaseTransaction) -> Result<bool, StoreError> {
+        let is_left = is_put_off(tx, &*self.fold, None).await?;
+        if is_left {
+            self.fold.go_on(tx, self.here).await?;
+        }
+        Ok(is_left)
     }
 }
 

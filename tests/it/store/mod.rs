@@ -16,6 +16,7 @@ mod fences;
 mod filters;
 mod foreign;
 mod jobs;
+mod moves;
 mod overload;
 mod partitions;
 mod projections;

@@ -23,6 +23,7 @@ contract![
     what_says_of_itself_that_it_was_erased_is_compared,
     an_erasure_that_was_broken_off_is_gone_on_with,
     what_is_recorded_after_an_erasure_was_asked_for_stays,
+    what_is_summed_up_is_compared_behind_what_was_deleted,
 ];
 
 async fn findings(log: &TestLog) -> Vec<String> {
@@ -271,6 +272,52 @@ async fn a_partition_of_which_all_is_archived_is_dropped_and_made_again(database
     assert_eq!(usize::try_from(count), Ok(of_kind + 2));
     assert_eq!(findings(&log).await, Vec::<String>::new());
     other.close().await;
+    log.close().await;
+}
+
+async fn what_is_summed_up_is_compared_behind_what_was_deleted(database: Database) {
+    let log = database.open().await.with_fleet().await;
+    for day in ["2026-10-01", "2026-10-02", "2026-11-01"] {
+        let metrics = ["d1", "d2", "d3"].map(|device| {
+            event(
+                &serde_json::json!({"deviceMetrics": {"deviceId": device, "cpuPercent": 10,
+                "transactionCount": 5, "occurredAt": format!("{day}T10:00:00Z")}}),
+            )
+        });
+        log.record(metrics.to_vec()).await;
+    }
+    fold(&log).await;
+    let kind = Kind::DeviceMetrics;
+    let cut = at("2026-10-02T00:00:00Z");
+    log.archive(kind, cut, log.head()).await.unwrap().unwrap();
+    assert_eq!(log.drop_segment(kind, cut).await.unwrap(), Some(3));
+    assert_eq!(findings(&log).await, Vec::<String>::new());
+    let harm = async |from: &str| {
+        let delete = "DELETE FROM device_rollups_1h WHERE bucket_at BETWEEN";
+        let (from, day) = (at(from).0, 86_400_000_000);
+        database
+            .execute(&format!("{delete} {from} AND {}", from + day))
+            .await;
+    };
+    // the events of this are gone, so nothing is known of it but what was summed up
+    harm("2026-10-01T00:00:00Z").await;
+    assert_eq!(findings(&log).await, Vec::<String>::new());
+    // as after a restore: it is not folded anew
+    let rows = "SELECT count(*) FROM device_rollups_15m";
+    let before = database.number(rows).await;
+    database
+        .execute("UPDATE checkpoints SET epoch = epoch + 1")
+        .await;
+    fold(&log).await;
+    assert_eq!((before, database.number(rows).await), (9, 9));
+    assert_eq!(findings(&log).await, Vec::<String>::new());
+    harm("2026-11-01T00:00:00Z").await;
+    let found = findings(&log).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].starts_with("device_rollups_1h lacks 3 rows"),
+        "{found:?}"
+    );
     log.close().await;
 }
 

@@ -268,6 +268,51 @@ async fn nobody_takes_the_history_of_another_site_over() {
 }
 
 #[tokio::test]
+async fn nobody_tells_another_history_of_the_own_site() {
+    on_each_database(async |app| {
+        let ingest = bound(app, Role::Ingest).await;
+        let site = |change: (&str, Value)| {
+            let mut site = json!({ "siteId": "harbour", "name": "n", "timeZone": "Europe/London",
+                "currency": "GBP", "occurredAt": at(1) });
+            site[change.0] = change.1;
+            json!({ "siteRegistration": site })
+        };
+        let events = json!([
+            site(("name", json!("another"))),
+            site(("timeZone", json!("Asia/Tokyo"))),
+            site(("timeZone", Value::Null)),
+            site(("currency", json!("EUR"))),
+            site(("currency", Value::Null)),
+            site(("occurredAt", json!(at(-60)))),
+        ]);
+        let refused = "REJECTED NOT_ALLOWED";
+        let outcomes = recorded(app, &ingest, events).await;
+        assert_eq!(
+            outcomes,
+            ["RECORDED", refused, refused, refused, refused, refused]
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_device_is_moved_by_whoever_is_bound_from_when_it_was_registered_last() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.record(json!([metrics("till-1", -1)])).await;
+        app.close_to_strangers().await;
+        let there = key(app, grant(Role::Viewer, &["market"])).await;
+        let ingest = key(app, grant(Role::Ingest, &["harbour", "market"])).await;
+        let mut early = registration("till-1", "market");
+        early["deviceRegistration"]["occurredAt"] = json!(at(-60));
+        assert_eq!(recorded(app, &ingest, json!([early])).await, ["RECORDED"]);
+        let seen = data(app, &there, "{ deviceMetrics { totalCount } }").await;
+        assert_eq!(seen["deviceMetrics"]["totalCount"], "0");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_device_is_registered_so_often_and_no_more() {
     on_each_database(async |app| {
         let device = bound(app, Role::Device).await;

@@ -5,6 +5,7 @@ mod asked;
 mod availability;
 mod breakdown;
 mod check;
+mod deleted;
 mod heatmap;
 mod levels;
 mod recorded;
