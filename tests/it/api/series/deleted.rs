@@ -7,7 +7,7 @@ use super::super::app::{TestApp, on_each_database, segments};
 const QUERY: &str = "query($by: Dimension!) { series(measures: [TRANSACTION_COUNT], from: \"2026-10-01T00:00:00Z\", \
     to: \"2026-10-03T00:00:00Z\", buckets: { resolution: DAY, timeZone: \"UTC\" }, groupBy: [$by], fill: NONE) { \
     groups { key { value } buckets { start events increase } } } }";
-const SET: &str = "mutation { setRetentionPolicy(input: { kind: \"deviceMetrics\", archiveAfterDays: 52, \
+const SET: &str = "mutation { setRetentionPolicy(input: { kind: deviceMetrics, archiveAfterDays: 52, \
     deleteAfterDays: 52 }) { userErrors { code } } }";
 const RUN: &str = "mutation { runRetention { kinds { kind deletedEvents } userErrors { code } } }";
 
