@@ -167,6 +167,27 @@ impl Place {
         }
     }
 
+    /// Removes what was being written in a folder and those below it when a process ended, as far as it is ours by
+    /// its path from there, and answers how many files that were. In a bucket that is seen by nobody, and removed
+    /// by whoever keeps it.
+    ///
+    /// # Errors
+    /// When the folder cannot be read, or a file not be removed.
+    pub async fn sweep(
+        &self,
+        home: &str,
+        is_ours: fn(&FilePath) -> bool,
+    ) -> Result<usize, PlaceError> {
+        let Some(folder) = self.folder() else {
+            return Ok(0);
+        };
+        let home = folder.join(home);
+        let path = home.clone();
+        let swept = spawn_blocking(move || sweep(&home, is_ours)).await;
+        let swept = swept.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        swept.map_err(|source| PlaceError::Folder { path, source })
+    }
+
     /// The folder, if it is one.
     #[must_use]
     pub fn folder(&self) -> Option<&FilePath> {
@@ -175,6 +196,37 @@ impl Place {
             Self::Bucket { .. } => None,
         }
     }
+}
+
+/// A file of a folder is written under its name with `#` and a number behind it.
+fn sweep(home: &FilePath, is_ours: fn(&FilePath) -> bool) -> std::io::Result<usize> {
+    let (mut removed, mut folders) = (0, vec![home.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        let entries = match std::fs::read_dir(&folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let path = entry.path();
+            if !path.strip_prefix(home).is_ok_and(is_ours) {
+                continue;
+            }
+            if entry.file_type()?.is_dir() {
+                folders.push(path);
+            } else if is_unfinished(&path) {
+                std::fs::remove_file(&path)?;
+                removed += 1;
+            }
+        }
+    }
+    Ok(removed)
+}
+
+fn is_unfinished(path: &FilePath) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let number = name.rsplit_once('#').map(|(_, number)| number);
+    number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// How a bucket is reached.

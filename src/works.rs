@@ -127,16 +127,18 @@ impl Works<'_> {
         });
     }
 
-    /// Makes exports, and fills the data lake if there is one.
+    /// Makes exports if there is a place for their files, and fills the data lake if there is one.
     pub(crate) fn take_out(self, kept: Kept, registry: &mut Registry) {
         let Kept {
             files, days, lake, ..
         } = kept;
-        self.once(Work::Exports, move |lease, door| {
-            let store = door.store().clone();
-            let exporter = Exporter::new(store, files.clone(), (events_of, days));
-            exporter.run(lease.stopping())
-        });
+        if let Some(files) = files {
+            self.once(Work::Exports, move |lease, door| {
+                let store = door.store().clone();
+                let exporter = Exporter::new(store, Arc::clone(&files), (events_of, days));
+                exporter.run(lease.stopping())
+            });
+        }
         let Some(place) = lake else { return };
         let metrics = LakeMetrics::default();
         metrics.register(registry);

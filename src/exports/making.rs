@@ -27,8 +27,8 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Maker {
     pub(super) store: Store,
-    /// Where files lie; `None` when nobody has said.
-    pub(super) files: Option<Arc<Files>>,
+    /// Where files lie.
+    pub(super) files: Arc<Files>,
     pub(super) reader: Reader,
     /// Microseconds for which a file is kept.
     pub(super) kept: i64,
@@ -119,9 +119,7 @@ impl Maker {
         if rows::done(&self.store, id, (written, expires_at)).await? {
             let Written { events, bytes } = written;
             tracing::info!(export.id = id, events, bytes, "an export is done");
-        } else if let Some(files) = &self.files
-            && let Err(error) = files.remove(file).await
-        {
+        } else if let Err(error) = self.files.remove(file).await {
             // it is one that no row names, and removed within the hour
             tracing::warn!(error = %chain(&error), "the file of an export cannot be removed");
         }
@@ -146,10 +144,6 @@ impl Maker {
         (ask, file): (Ask, &str),
         stop: &CancellationToken,
     ) -> Result<Ended, StoreError> {
-        let Some(files) = &self.files else {
-            let why = "the server that makes exports was started without --exports".to_owned();
-            return Ok(Ended::Failed(Code::Unwritable, why));
-        };
         let asked = match self.asked(row, &ask).await {
             Ok(asked) => asked,
             Err(AskError::Store(error)) => return Ok(Ended::of_store(&error)),
@@ -159,7 +153,7 @@ impl Maker {
         };
         let progress = Progress::default();
         let stop = stop.child_token();
-        let making = self.to_file((asked, &ask), (files, file), (&progress, &stop));
+        let making = self.to_file((asked, &ask), file, (&progress, &stop));
         let (mut making, counting) = (std::pin::pin!(making), self.count(row, &ask));
         let (mut counting, mut total) = (std::pin::pin!(counting), None);
         let mut is_counted = false;
@@ -211,7 +205,7 @@ impl Maker {
     async fn to_file(
         &self,
         (asked, ask): (Asked, &Ask),
-        (files, name): (&Files, &str),
+        name: &str,
         (progress, stop): (&Progress, &CancellationToken),
     ) -> Ended {
         let kinds: Vec<Kind> = asked.kinds.iter().map(|(kind, _)| *kind).collect();
@@ -229,7 +223,7 @@ impl Maker {
         let events = export::Events::new(self.store.clone(), asked);
         let target = Target::Stream(out);
         let writing = export::write(events, (format, kinds), target, (&told, stop));
-        let (written, kept) = tokio::join!(writing, arriving.into_file(files, name));
+        let (written, kept) = tokio::join!(writing, arriving.into_file(&self.files, name));
         match (written, kept) {
             // where it was to be kept is why the other could not go on
             (_, Err(error)) => Ended::of_files(&error),

@@ -44,9 +44,9 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// One that makes exports of a log into some files, if there is a place for these.
+    /// One that makes exports of a log into some files.
     #[must_use]
-    pub fn new(store: Store, files: Option<Arc<Files>>, (reader, days): (Reader, u32)) -> Self {
+    pub fn new(store: Store, files: Arc<Files>, (reader, days): (Reader, u32)) -> Self {
         let maker = Maker {
             store,
             files,
@@ -130,9 +130,7 @@ impl Exporter {
             let why = format!("the server ended each of the {times} times that it was begun");
             rows::failed(store, &row.export_id, (Code::BrokenOff, &why)).await?;
         }
-        if let Some(files) = &self.maker.files {
-            self.tell(files.sweep_unfinished().await.map(drop));
-        }
+        self.tell(self.maker.files.sweep_unfinished().await.map(drop));
         Ok(())
     }
 
@@ -165,9 +163,7 @@ impl Exporter {
     }
 
     async fn sweep(&self) -> Result<(), StoreError> {
-        let Some(files) = &self.maker.files else {
-            return Ok(());
-        };
+        let files = &self.maker.files;
         // a file that gets its name from now on is not among them
         let names = match files.names().await {
             Ok(names) if names.is_empty() => return Ok(()),

@@ -1,6 +1,6 @@
 //! Erases what is personal in the events of a person.
 
-use super::{RetentionError, claimed};
+use super::{CLAIM, RetentionError};
 use crate::store::Store;
 
 /// Characters at most of the id of a person.
@@ -30,7 +30,7 @@ pub async fn erase_person(
     if !(1..=PERSON_CHARACTERS_MAX).contains(&characters) || person.contains('\0') {
         return Err(RetentionError::Person);
     }
-    let _claim = claimed(store).await?;
+    let _claim = store.claim_patiently(CLAIM).await?;
     let erased = store.erase(person, by).await?;
     Ok(Erasure {
         events: erased.events,
