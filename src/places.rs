@@ -16,6 +16,9 @@ use tokio::task::spawn_blocking;
 
 /// With what an address begins that is that of a bucket.
 const S3: &str = "s3://";
+/// What of a disk is left to others, such as the database: this part of it, and bytes at most.
+const LEFT_PART: u64 = 20;
+const LEFT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// How long it may take to connect to a bucket.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// How long a request may take, of which the largest has 64 MiB.
@@ -36,6 +39,17 @@ pub enum PlaceError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// What is free on the disk of the folder is left to others.
+    #[error(
+        "the disk of {} is full but for {free_mib} MiB, which are left to others: make room",
+        path.display()
+    )]
+    Full {
+        /// The folder.
+        path: PathBuf,
+        /// What is free.
+        free_mib: u64,
     },
     /// It is no address of a bucket.
     #[error("{0} is not of the form of s3://BUCKET/PREFIX")]
@@ -165,6 +179,36 @@ impl Place {
             Some(Err(source)) => Err(PlaceError::Bucket { url, source }),
             Some(Ok(_)) | None => Ok(files),
         }
+    }
+
+    /// Makes sure that there is room for more than what is left to others on the disk of a folder that is there.
+    /// A bucket has room.
+    ///
+    /// # Errors
+    /// When there is none, or that cannot be found out.
+    pub async fn has_room(&self) -> Result<(), PlaceError> {
+        let Some(folder) = self.folder() else {
+            return Ok(());
+        };
+        let looked = folder.to_owned();
+        let found = spawn_blocking(move || rustix::fs::statvfs(&looked)).await;
+        let failed = |source| PlaceError::Folder {
+            path: folder.to_owned(),
+            source,
+        };
+        let disk = match found {
+            Ok(disk) => disk.map_err(|error| failed(error.into()))?,
+            Err(error) => return Err(failed(std::io::Error::other(error))),
+        };
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        let (free, left) = (bytes(disk.f_bavail), bytes(disk.f_blocks) / LEFT_PART);
+        if free > left.min(LEFT_BYTES_MAX) {
+            return Ok(());
+        }
+        Err(PlaceError::Full {
+            path: folder.to_owned(),
+            free_mib: free / (1024 * 1024),
+        })
     }
 
     /// Removes what was being written in a folder and those below it when a process ended, as far as it is ours by

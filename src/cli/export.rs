@@ -145,6 +145,7 @@ async fn fill(store: &Store, place: &Place, stop: &CancellationToken) -> anyhow:
     let bar = bar(u64::try_from(head.0).ok(), ROWS);
     let mut events = 0;
     let position = loop {
+        place.has_room().await.with_context(failed)?;
         let round = lake.round().await.with_context(failed)?;
         events += round.events;
         bar.set_position(u64::try_from(round.position.0).unwrap_or_default());

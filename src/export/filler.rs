@@ -101,6 +101,7 @@ impl Filler {
             self.is_swept = true;
         }
         loop {
+            self.place.has_room().await?;
             let round = lake.round().await?;
             self.metrics.reached(&self.store, round.position.0);
             if round.events == 0 {

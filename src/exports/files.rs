@@ -49,6 +49,9 @@ impl FilesError {
     /// Whether there is no room for it.
     #[must_use]
     pub fn is_full(&self) -> bool {
+        if matches!(self, Self::Place(PlaceError::Full { .. })) {
+            return true;
+        }
         let mut source: Option<&(dyn std::error::Error + 'static)> = Some(self);
         while let Some(error) = source {
             if let Some(error) = error.downcast_ref::<std::io::Error>() {
@@ -90,8 +93,14 @@ impl Files {
     /// A file that is to be written.
     pub(super) async fn create(&self, name: &str) -> Result<Writing, FilesError> {
         let files = self.place.open().await?;
+        self.has_room().await?;
         let out = BufWriter::with_capacity(files, self.path(name), PART_BYTES);
         Ok(Writing(out.with_max_concurrency(PARTS_AT_ONCE)))
+    }
+
+    /// Whether there is room for more, apart from what is left to others.
+    pub(super) async fn has_room(&self) -> Result<(), FilesError> {
+        Ok(self.place.has_room().await?)
     }
 
     /// Reads a part of a file, as it is taken.

@@ -13,8 +13,8 @@ use super::scalars::{DateTime, Long};
 use super::words::{AlertConditions, AlertSeverities, AlertStates, Word};
 use super::{Api, access, api, of_failed};
 use crate::event::Instant;
-use crate::history::{Place, Within};
 use crate::history::alerts::{self, AlertRow, AlertsPage};
+use crate::history::{Place, Within};
 use crate::store::EntityType;
 
 /// The list of alerts.

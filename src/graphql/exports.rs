@@ -67,23 +67,27 @@ enum ExportState {
     Failed,
     /// It was cancelled.
     Cancelled,
-    /// Its file was removed, since its time is over.
+    /// Its file was removed, since its time is over or it was deleted.
     Expired,
 }
 
 /// Why an export has failed, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 enum ExportErrorCode {
-    /// There is no room for its file.
+    /// There is no room for its file: on the disk, or in what its account may have.
     NoRoom,
+    /// It has more bytes than an export may have.
+    TooLarge,
     /// The place of files cannot be reached or written.
     Unwritable,
     /// The log cannot be read.
     Unreadable,
     /// What was asked for is not understood any more.
     NotUnderstood,
-    /// The server that made it ended, each time that it was begun.
+    /// The server that made it ended, and it was begun again too often already.
     BrokenOff,
+    /// A fault of the server.
+    Internal,
 }
 
 /// Why an export has failed.
@@ -249,10 +253,12 @@ impl Export {
         let code = Code::ALL.into_iter().find(|code| code.word() == word)?;
         let code = match code {
             Code::NoRoom => ExportErrorCode::NoRoom,
+            Code::TooLarge => ExportErrorCode::TooLarge,
             Code::Unwritable => ExportErrorCode::Unwritable,
             Code::Unreadable => ExportErrorCode::Unreadable,
             Code::NotUnderstood => ExportErrorCode::NotUnderstood,
             Code::BrokenOff => ExportErrorCode::BrokenOff,
+            Code::Internal => ExportErrorCode::Internal,
         };
         let message = self.row.error_message.clone().unwrap_or_default();
         Some(InOrder(ExportError { code, message }))
