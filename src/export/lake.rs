@@ -374,8 +374,8 @@ impl Lake {
     }
 
     async fn put(&self, name: &str, bytes: Bytes, mode: PutMode) -> Result<(), StoreFailure> {
-        let (payload, options) = (PutPayload::from_bytes(bytes), PutOptions::from(mode));
-        let put = self.files.put_opts(&Path::from(name), payload, options);
+        let (path, payload) = (Path::from(name), PutPayload::from_bytes(bytes));
+        let put = self.files.put_opts(&path, payload, PutOptions::from(mode));
         put.await.map(drop)
     }
 }
