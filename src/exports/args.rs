@@ -19,11 +19,11 @@ pub struct ExportsArgs {
     /// Days after which the file of such an export is removed (1 to 365).
     #[arg(long, env = "HOMEPOT_EXPORT_DAYS", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=365))]
     pub export_days: u32,
-    /// MiB that one such export may have (1 to 16777216); it fails as TOO_LARGE when it would have more.
+    /// MiB that one such export may have (1 to 16777216); it fails as `TOO_LARGE` when it would have more.
     #[arg(long, env = "HOMEPOT_EXPORT_MIB_MAX", default_value_t = 10_240, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
     pub export_mib_max: u32,
     /// MiB that the files of all such exports of an account may have (1 to 16777216): then no more are taken from
-    /// it, and one that is being made fails as NO_ROOM.
+    /// it, and one that is being made fails as `NO_ROOM`.
     #[arg(long, env = "HOMEPOT_EXPORT_ACCOUNT_MIB_MAX", default_value_t = 20_480, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
     pub export_account_mib_max: u32,
 }

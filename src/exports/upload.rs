@@ -101,12 +101,12 @@ impl Arriving {
     /// Writes what arrives into a file; whether it got its end. Without one there is no file.
     pub(super) async fn into_file(mut self, files: &Files, name: &str) -> Result<bool, FilesError> {
         let mut file = files.create(name).await?;
-        let mut pieces = 0;
+        let mut pieces: u32 = 0;
         loop {
             match self.0.recv().await {
                 Some(Piece::Bytes(bytes)) => {
                     pieces += 1;
-                    let has_room = if pieces % PIECES_PER_LOOK == 0 {
+                    let has_room = if pieces.is_multiple_of(PIECES_PER_LOOK) {
                         files.has_room().await
                     } else {
                         Ok(())
