@@ -420,7 +420,7 @@ impl Parts {
                 private: webhooks.allow_private,
                 mail: mailer.is_some(),
             },
-            keeps_files: kept.files.is_some(),
+            exports: kept.files.as_ref().map(|_| kept.bounds),
             spending: (access == Access::Closed).then(|| Arc::new(Spending::new(limits.rates()))),
         };
         let mut parts = Self {

@@ -16,6 +16,9 @@ use tokio::task::spawn_blocking;
 
 /// With what an address begins that is that of a bucket.
 const S3: &str = "s3://";
+/// What of a disk is left to others, such as the database: this part of it, and bytes at most.
+const LEFT_PART: u64 = 20;
+const LEFT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// How long it may take to connect to a bucket.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// How long a request may take, of which the largest has 64 MiB.
@@ -36,6 +39,17 @@ pub enum PlaceError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// What is free on the disk of the folder is left to others.
+    #[error(
+        "the disk of {} is full but for {free_mib} MiB, which are left to others: make room",
+        path.display()
+    )]
+    Full {
+        /// The folder.
+        path: PathBuf,
+        /// What is free.
+        free_mib: u64,
     },
     /// It is no address of a bucket.
     #[error("{0} is not of the form of s3://BUCKET/PREFIX")]
@@ -167,6 +181,57 @@ impl Place {
         }
     }
 
+    /// Makes sure that there is room for more than what is left to others on the disk of a folder that is there.
+    /// A bucket has room.
+    ///
+    /// # Errors
+    /// When there is none, or that cannot be found out.
+    pub async fn has_room(&self) -> Result<(), PlaceError> {
+        let Some(folder) = self.folder() else {
+            return Ok(());
+        };
+        let looked = folder.to_owned();
+        let found = spawn_blocking(move || rustix::fs::statvfs(&looked)).await;
+        let failed = |source| PlaceError::Folder {
+            path: folder.to_owned(),
+            source,
+        };
+        let disk = match found {
+            Ok(disk) => disk.map_err(|error| failed(error.into()))?,
+            Err(error) => return Err(failed(std::io::Error::other(error))),
+        };
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        let (free, left) = (bytes(disk.f_bavail), bytes(disk.f_blocks) / LEFT_PART);
+        if free > left.min(LEFT_BYTES_MAX) {
+            return Ok(());
+        }
+        Err(PlaceError::Full {
+            path: folder.to_owned(),
+            free_mib: free / (1024 * 1024),
+        })
+    }
+
+    /// Removes what was being written in a folder and those below it when a process ended, as far as it is ours by
+    /// its path from there, and answers how many files that were. In a bucket that is seen by nobody, and removed
+    /// by whoever keeps it.
+    ///
+    /// # Errors
+    /// When the folder cannot be read, or a file not be removed.
+    pub async fn sweep(
+        &self,
+        home: &str,
+        is_ours: fn(&FilePath) -> bool,
+    ) -> Result<usize, PlaceError> {
+        let Some(folder) = self.folder() else {
+            return Ok(0);
+        };
+        let home = folder.join(home);
+        let path = home.clone();
+        let swept = spawn_blocking(move || sweep(&home, is_ours)).await;
+        let swept = swept.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        swept.map_err(|source| PlaceError::Folder { path, source })
+    }
+
     /// The folder, if it is one.
     #[must_use]
     pub fn folder(&self) -> Option<&FilePath> {
@@ -175,6 +240,37 @@ impl Place {
             Self::Bucket { .. } => None,
         }
     }
+}
+
+/// A file of a folder is written under its name with `#` and a number behind it.
+fn sweep(home: &FilePath, is_ours: fn(&FilePath) -> bool) -> std::io::Result<usize> {
+    let (mut removed, mut folders) = (0, vec![home.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        let entries = match std::fs::read_dir(&folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let path = entry.path();
+            if !path.strip_prefix(home).is_ok_and(is_ours) {
+                continue;
+            }
+            if entry.file_type()?.is_dir() {
+                folders.push(path);
+            } else if is_unfinished(&path) {
+                std::fs::remove_file(&path)?;
+                removed += 1;
+            }
+        }
+    }
+    Ok(removed)
+}
+
+fn is_unfinished(path: &FilePath) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let number = name.rsplit_once('#').map(|(_, number)| number);
+    number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// How a bucket is reached.

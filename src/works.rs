@@ -14,7 +14,7 @@ use crate::alerts::Watcher;
 use crate::configuration::{Arrivals, Evidence, Keyring};
 use crate::event::Position;
 use crate::export::{Filler, LakeMetrics};
-use crate::exports::{Exporter, ExportsArgs, Files, of_log};
+use crate::exports::{Bounds, Exporter, ExportsArgs, Files, of_log};
 use crate::graphql::events_of;
 use crate::health::Health;
 use crate::ingest::Ingest;
@@ -30,8 +30,8 @@ use crate::webhooks::{Mailer, Outbox, WebhookArgs};
 pub(crate) struct Kept {
     /// The files of exports.
     pub(crate) files: Option<Arc<Files>>,
-    /// Days for which these are kept.
-    pub(crate) days: u32,
+    /// Within which these are kept.
+    pub(crate) bounds: Bounds,
     /// The data lake.
     pub(crate) lake: Option<Place>,
     /// Whether what is old can be archived.
@@ -46,7 +46,7 @@ impl Kept {
         let place = exports.place(store.file().as_deref());
         Self {
             files: of_log(place, store.identity()),
-            days: exports.export_days,
+            bounds: exports.bounds(),
             lake,
             archives: store.can_archive(),
             erases: store.can_erase(),
@@ -134,16 +134,21 @@ impl Works<'_> {
         });
     }
 
-    /// Makes exports, and fills the data lake if there is one.
+    /// Makes exports if there is a place for their files, and fills the data lake if there is one.
     pub(crate) fn take_out(self, kept: Kept, registry: &mut Registry) {
         let Kept {
-            files, days, lake, ..
+            files,
+            bounds,
+            lake,
+            ..
         } = kept;
-        self.once(Work::Exports, move |lease, door| {
-            let store = door.store().clone();
-            let exporter = Exporter::new(store, files.clone(), (events_of, days));
-            exporter.run(lease.stopping())
-        });
+        if let Some(files) = files {
+            self.once(Work::Exports, move |lease, door| {
+                let store = door.store().clone();
+                let exporter = Exporter::new(store, Arc::clone(&files), (events_of, bounds));
+                exporter.run(lease.stopping())
+            });
+        }
         let Some(place) = lake else { return };
         let metrics = LakeMetrics::default();
         metrics.register(registry);

@@ -11,7 +11,7 @@ use crate::app;
 use crate::clock::Clock;
 use crate::config::LimitArgs;
 use crate::event::{Instant, Provenance};
-use crate::export::lake::Lake;
+use crate::export::lake::{self, Lake};
 use crate::export::{self, Asked, Events, ExportArgs, Format, Target};
 use crate::graphql::filter_of;
 use crate::kinds::{Envelope, Filter, Kind, Operand, Operator};
@@ -140,10 +140,12 @@ async fn fill(store: &Store, place: &Place, stop: &CancellationToken) -> anyhow:
     let files = place.open_checked().await.with_context(failed)?;
     let lake = Lake::new(store.clone(), files);
     let _claim = lake.claim().await.with_context(failed)?;
+    lake::sweep(place).await.with_context(failed)?;
     let head = store.head();
     let bar = bar(u64::try_from(head.0).ok(), ROWS);
     let mut events = 0;
     let position = loop {
+        place.has_room().await.with_context(failed)?;
         let round = lake.round().await.with_context(failed)?;
         events += round.events;
         bar.set_position(u64::try_from(round.position.0).unwrap_or_default());

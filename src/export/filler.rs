@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::ExportError;
-use super::lake::Lake;
+use super::lake::{self, Lake};
 use crate::places::Place;
 use crate::store::Store;
 use crate::telemetry::chain;
@@ -56,6 +56,8 @@ pub struct Filler {
     store: Store,
     place: Place,
     metrics: LakeMetrics,
+    /// Whether what another left half written was removed.
+    is_swept: bool,
 }
 
 impl Filler {
@@ -66,11 +68,12 @@ impl Filler {
             store,
             place,
             metrics,
+            is_swept: false,
         }
     }
 
     /// Runs until it is told to stop. A round that is broken off by that is made once more by the next.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(mut self, stop: CancellationToken) {
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -89,11 +92,16 @@ impl Filler {
         self.metrics.forget();
     }
 
-    async fn fill(&self) -> Result<(), ExportError> {
+    async fn fill(&mut self) -> Result<(), ExportError> {
         let files = self.place.open_checked().await?;
         let lake = Lake::new(self.store.clone(), files);
         let _claim = lake.claim().await?;
+        if !self.is_swept {
+            lake::sweep(&self.place).await?;
+            self.is_swept = true;
+        }
         loop {
+            self.place.has_room().await?;
             let round = lake.round().await?;
             self.metrics.reached(&self.store, round.position.0);
             if round.events == 0 {

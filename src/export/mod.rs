@@ -26,6 +26,7 @@ pub use filler::{Filler, LakeMetrics};
 pub use sink::{Format, Out, Sink, Written};
 
 use crate::columnar::ColumnarError;
+use crate::event::Position;
 use crate::places::PlaceError;
 use crate::store::{ClaimError, StoreError};
 
@@ -73,6 +74,22 @@ pub enum ExportError {
         file: String,
         /// Why.
         source: serde_json::Error,
+    },
+    /// A file of the data lake is damaged.
+    #[error("{file} of the data lake is damaged: remove it, and it is made anew")]
+    Damaged {
+        /// Which file.
+        file: String,
+        /// Why.
+        source: ColumnarError,
+    },
+    /// The data lake was begun up to where the log has not come.
+    #[error("the data lake was filled up to position {}, and this log ends at {}", lake.0, log.0)]
+    Ahead {
+        /// Up to where the lake was begun.
+        lake: Position,
+        /// Where the log ends.
+        log: Position,
     },
     /// The data lake was filled from another log.
     #[error(

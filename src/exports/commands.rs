@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{Ask, ExportsError, State, UNFINISHED_MAX, reach_text, rows};
+use super::{Ask, Bounds, ExportsError, MIB, State, UNFINISHED_MAX, reach_text, rows};
 use crate::event::Instant;
 use crate::export::Format;
 use crate::history::exports::{ExportRow, Whose, export};
@@ -63,12 +63,13 @@ impl NewExport {
 /// Asks for an export. Asking for the same again with the same id does nothing.
 ///
 /// # Errors
-/// When it cannot be made as it is asked for, there are too many, another was asked for with that id, or it
-/// cannot be kept.
+/// When it cannot be made as it is asked for, there are too many or too large ones, another was asked for with
+/// that id, or it cannot be kept.
 pub async fn create(
     store: &Store,
     caller: &Caller,
     new: NewExport,
+    bounds: Bounds,
 ) -> Result<ExportRow, ExportsError> {
     new.check(caller)?;
     let now = store.clock().now().0;
@@ -97,6 +98,14 @@ pub async fn create(
     };
     if let Some(made) = export(store, &Whose::All, &row.export_id).await? {
         return repeated(made, &row);
+    }
+    let (bytes, bytes_max) = (
+        rows::kept_bytes(store, &row.account).await?,
+        bounds.account_bytes_max,
+    );
+    if bytes >= bytes_max {
+        let (mib, mib_max) = (bytes / MIB, bytes_max / MIB);
+        return Err(ExportsError::NoRoom { mib, mib_max });
     }
     if rows::insert(store, row.clone(), UNFINISHED_MAX).await? {
         return Ok(row);
@@ -132,6 +141,24 @@ pub async fn cancel(store: &Store, whose: &Whose, export_id: &str) -> Result<(),
     let found = export(store, whose, export_id).await?;
     match found.map(|row| State::of_row(&row, store.clock().now())) {
         Some(State::Cancelled) => Ok(()),
+        Some(state) => Err(ExportsError::Over(state.word())),
+        None => Err(ExportsError::NotFound),
+    }
+}
+
+/// Removes the file of an export that is done, within about a second: its time is over at once. One that has no
+/// file any more stays so.
+///
+/// # Errors
+/// When there is none, it has no file yet or never had one, or it cannot be kept.
+pub async fn delete(store: &Store, whose: &Whose, export_id: &str) -> Result<(), ExportsError> {
+    if export(store, whose, export_id).await?.is_none() {
+        return Err(ExportsError::NotFound);
+    }
+    rows::end(store, export_id).await?;
+    let found = export(store, whose, export_id).await?;
+    match found.map(|row| State::of_row(&row, store.clock().now())) {
+        Some(State::Expired) => Ok(()),
         Some(state) => Err(ExportsError::Over(state.word())),
         None => Err(ExportsError::NotFound),
     }

@@ -5,7 +5,6 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
-use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -50,6 +49,9 @@ impl FilesError {
     /// Whether there is no room for it.
     #[must_use]
     pub fn is_full(&self) -> bool {
+        if matches!(self, Self::Place(PlaceError::Full { .. })) {
+            return true;
+        }
         let mut source: Option<&(dyn std::error::Error + 'static)> = Some(self);
         while let Some(error) = source {
             if let Some(error) = error.downcast_ref::<std::io::Error>() {
@@ -91,8 +93,14 @@ impl Files {
     /// A file that is to be written.
     pub(super) async fn create(&self, name: &str) -> Result<Writing, FilesError> {
         let files = self.place.open().await?;
+        self.has_room().await?;
         let out = BufWriter::with_capacity(files, self.path(name), PART_BYTES);
         Ok(Writing(out.with_max_concurrency(PARTS_AT_ONCE)))
+    }
+
+    /// Whether there is room for more, apart from what is left to others.
+    pub(super) async fn has_room(&self) -> Result<(), FilesError> {
+        Ok(self.place.has_room().await?)
     }
 
     /// Reads a part of a file, as it is taken.
@@ -162,43 +170,10 @@ impl Files {
         }
     }
 
-    /// Removes what was being written when a process ended. In a bucket that is seen by nobody, and removed by
-    /// whoever keeps it.
+    /// Removes what was being written when a process ended.
     pub(super) async fn sweep_unfinished(&self) -> Result<usize, FilesError> {
-        let Some(folder) = self.place.folder() else {
-            return Ok(0);
-        };
-        let folder = folder.join(&self.home);
-        let shown = folder.clone();
-        let swept = spawn_blocking(move || unfinished(&folder)).await;
-        let swept = swept.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        let failed = |source| {
-            FilesError::from(PlaceError::Folder {
-                path: shown,
-                source,
-            })
-        };
-        swept.map_err(failed)
+        Ok(self.place.sweep(&self.home, |_| true).await?)
     }
-}
-
-/// A file of a folder is written under its name with `#` and a number behind it.
-fn unfinished(folder: &FilePath) -> std::io::Result<usize> {
-    let entries = match std::fs::read_dir(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
-        entries => entries?,
-    };
-    let mut removed = 0;
-    for entry in entries {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let number = name.rsplit_once('#').map(|(_, number)| number);
-        if number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit())) {
-            std::fs::remove_file(&path)?;
-            removed += 1;
-        }
-    }
-    Ok(removed)
 }
 
 /// A file that is being written. One that is not ended leaves nothing behind.

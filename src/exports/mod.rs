@@ -3,7 +3,7 @@
 //!
 //! What is asked for is a row of a table that tells how far it is. An export is of one moment, that at which
 //! it was asked for. If the server ends that makes it, its half file is removed and it is begun again, which
-//! is told. A file has its name when it is whole, and one that no row names is removed.
+//! is told. Those that are made at once know nothing of each other: what fails one leaves the other alone. A file has its name when it is whole, and one that no row names is removed.
 
 mod args;
 mod ask;
@@ -14,23 +14,33 @@ mod rows;
 mod upload;
 mod worker;
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 use thiserror::Error;
 
-pub use args::ExportsArgs;
+pub use args::{Bounds, ExportsArgs};
 pub use ask::{Ask, Reached, Source, reach_text};
-pub use commands::{NewExport, cancel, create};
+pub use commands::{NewExport, cancel, create, delete};
 pub use files::{Files, FilesError, of_log};
 pub use worker::Exporter;
 
 use crate::identity::Reach;
 use crate::kinds::{Filter, Kind};
-use crate::store::{Store, StoreError};
+use crate::store::{Failing, Store, StoreError};
 
 /// Exports at most of an account that are not done.
 pub const UNFINISHED_MAX: i64 = 10;
 /// How often an export is begun again at most.
 const RESTARTS_MAX: i64 = 5;
+/// Bytes of a MiB.
+const MIB: i64 = 1024 * 1024;
+/// How it goes on after a failure.
+const FAILING: Failing = Failing {
+    source: "exports",
+    effect: "what becomes of exports cannot be read or kept, will try again",
+    waits: Duration::from_secs(1),
+};
 
 /// How far an export is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,26 +105,32 @@ impl State {
 /// Why an export has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
-    /// There is no room for the file.
+    /// There is no room for the file: on the disk, or in what its account may have.
     NoRoom,
+    /// It has more bytes than one may have.
+    TooLarge,
     /// The place of files cannot be written.
     Unwritable,
     /// The log cannot be read.
     Unreadable,
     /// What is asked for is not understood any more.
     NotUnderstood,
-    /// The server that made it ended, again and again.
+    /// The server that made it ended, and it was begun again too often already.
     BrokenOff,
+    /// A fault of the server.
+    Internal,
 }
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::NoRoom,
+        Self::TooLarge,
         Self::Unwritable,
         Self::Unreadable,
         Self::NotUnderstood,
         Self::BrokenOff,
+        Self::Internal,
     ];
 
     /// Its word.
@@ -122,10 +138,12 @@ impl Code {
     pub const fn word(self) -> &'static str {
         match self {
             Self::NoRoom => "NO_ROOM",
+            Self::TooLarge => "TOO_LARGE",
             Self::Unwritable => "UNWRITABLE",
             Self::Unreadable => "UNREADABLE",
             Self::NotUnderstood => "NOT_UNDERSTOOD",
             Self::BrokenOff => "BROKEN_OFF",
+            Self::Internal => "INTERNAL",
         }
     }
 }
@@ -164,10 +182,20 @@ pub enum ExportsError {
     /// Others are not done.
     #[error("{UNFINISHED_MAX} exports of yours are not done: wait for one, or cancel it")]
     TooMany,
+    /// The files of those that are done have as many bytes as they may.
+    #[error(
+        "your exports have {mib} MiB, and those of an account may have {mib_max}: delete one          (deleteExport), or wait until one expires"
+    )]
+    NoRoom {
+        /// MiB that they have.
+        mib: i64,
+        /// MiB that they may have.
+        mib_max: i64,
+    },
     /// The same key was given with something else.
     #[error("another export was asked for with this idempotencyKey")]
     OtherRepeat,
-    /// It is over.
+    /// It is not in a state for that.
     #[error("the export is {0}")]
     Over(&'static str),
     /// The tables cannot be read or written.

@@ -108,6 +108,32 @@ pub(super) async fn cancel(store: &Store, export_id: &str) -> Result<bool, Store
     Ok(run(store, sql, Lasts::AtOnce).await? > 0)
 }
 
+/// Ends the time of an export that is done.
+pub(super) async fn end(store: &Store, export_id: &str) -> Result<(), StoreError> {
+    let now = store.clock().now().0;
+    let mut sql = Sql::new("UPDATE exports SET expires_at = ");
+    sql.bind(now).push(", changed_at = ").bind(now);
+    sql.push(" WHERE state = 'DONE' AND expires_at > ")
+        .bind(now);
+    sql.push(" AND export_id = ").bind(export_id);
+    run(store, sql, Lasts::AtOnce).await.map(drop)
+}
+
+/// Bytes of the files of an account.
+pub(super) async fn kept_bytes(store: &Store, account: &str) -> Result<i64, StoreError> {
+    let doing = "read how large exports are";
+    let mut sql = Sql::new(
+        "SELECT CAST(coalesce(sum(bytes), 0) AS BIGINT) FROM exports WHERE state = 'DONE' AND account = ",
+    );
+    sql.bind(account);
+    let row = store
+        .readers()
+        .query_one_raw(sql.statement(store.backend()));
+    let row = row.await.doing(doing)?;
+    let bytes = row.map(|row| row.try_get_by_index(0)).transpose();
+    Ok(bytes.doing(doing)?.unwrap_or_default())
+}
+
 /// Begins an export with a file; whether it was waiting.
 pub(super) async fn begin(store: &Store, export_id: &str, file: &str) -> Result<bool, StoreError> {
     let mut sql = Sql::new("UPDATE exports SET state = 'RUNNING', file = ");
@@ -159,7 +185,8 @@ pub(super) async fn failed(
 ) -> Result<(), StoreError> {
     let mut sql = Sql::new("UPDATE exports SET state = 'FAILED', error_code = ");
     sql.bind(code.word()).push(", error_message = ");
-    sql.bind(message).push(", changed_at = ");
+    // PostgreSQL takes no such text
+    sql.bind(message.replace('\0', " ")).push(", changed_at = ");
     sql.bind(store.clock().now().0);
     sql.push(" WHERE state IN ('QUEUED', 'RUNNING') AND export_id = ");
     sql.bind(export_id);
@@ -172,6 +199,15 @@ pub(super) async fn again(store: &Store, export_id: &str) -> Result<(), StoreErr
         "UPDATE exports SET state = 'QUEUED', restarts = restarts + 1, events = 0, bytes = 0, \
          file = NULL, changed_at = ",
     );
+    sql.bind(store.clock().now().0);
+    sql.push(" WHERE state = 'RUNNING' AND export_id = ");
+    sql.bind(export_id);
+    run(store, sql, Lasts::Later).await.map(drop)
+}
+
+/// Has an export wait that may have been begun, though that was not heard.
+pub(super) async fn wait(store: &Store, export_id: &str) -> Result<(), StoreError> {
+    let mut sql = Sql::new("UPDATE exports SET state = 'QUEUED', file = NULL, changed_at = ");
     sql.bind(store.clock().now().0);
     sql.push(" WHERE state = 'RUNNING' AND export_id = ");
     sql.bind(export_id);

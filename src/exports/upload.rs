@@ -17,6 +17,9 @@ const PIECE_BYTES: usize = 256 * 1024;
 /// Pieces that wait at most.
 const PIECES_WAITING_MAX: usize = 4;
 
+/// After how many pieces it is looked whether there is room for more: 16 MiB.
+const PIECES_PER_LOOK: u32 = 64;
+
 enum Piece {
     Bytes(Bytes),
     /// It is whole; told when it has its name, and not if it never gets it.
@@ -28,16 +31,23 @@ pub(super) struct Pieces {
     held: Vec<u8>,
     taken: mpsc::Sender<Piece>,
     bytes: Arc<AtomicU64>,
+    bytes_max: u64,
 }
 
 /// The other side of it: where its pieces arrive.
 pub(super) struct Arriving(mpsc::Receiver<Piece>);
 
-/// An output whose pieces arrive there, and that counts its bytes.
-pub(super) fn pieces(bytes: Arc<AtomicU64>) -> (Pieces, Arriving) {
+/// An output whose pieces arrive there, and that counts its bytes. It takes so many at most, and fails when it has
+/// counted more.
+pub(super) fn pieces(bytes: Arc<AtomicU64>, bytes_max: u64) -> (Pieces, Arriving) {
     let (taken, arriving) = mpsc::channel(PIECES_WAITING_MAX);
     let held = Vec::with_capacity(PIECE_BYTES);
-    let pieces = Pieces { held, taken, bytes };
+    let pieces = Pieces {
+        held,
+        taken,
+        bytes,
+        bytes_max,
+    };
     (pieces, Arriving(arriving))
 }
 
@@ -63,9 +73,11 @@ impl Write for Pieces {
         }
         let held = std::mem::replace(&mut self.held, Vec::with_capacity(PIECE_BYTES));
         let length = u64::try_from(held.len()).unwrap_or_default();
-        self.send(Piece::Bytes(held.into()))?;
-        self.bytes.fetch_add(length, Ordering::Relaxed);
-        Ok(())
+        let before = self.bytes.fetch_add(length, Ordering::Relaxed);
+        if before.saturating_add(length) > self.bytes_max {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.send(Piece::Bytes(held.into()))
     }
 }
 
@@ -89,10 +101,21 @@ impl Arriving {
     /// Writes what arrives into a file; whether it got its end. Without one there is no file.
     pub(super) async fn into_file(mut self, files: &Files, name: &str) -> Result<bool, FilesError> {
         let mut file = files.create(name).await?;
+        let mut pieces: u32 = 0;
         loop {
             match self.0.recv().await {
                 Some(Piece::Bytes(bytes)) => {
-                    if let Err(error) = file.add(bytes).await {
+                    pieces += 1;
+                    let has_room = if pieces.is_multiple_of(PIECES_PER_LOOK) {
+                        files.has_room().await
+                    } else {
+                        Ok(())
+                    };
+                    let added = match has_room {
+                        Ok(()) => file.add(bytes).await,
+                        full => full,
+                    };
+                    if let Err(error) = added {
                         // why it is given up is told, and not that this failed too
                         let _ = file.abort().await;
                         return Err(error);

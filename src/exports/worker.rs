@@ -1,7 +1,6 @@
 //! Makes exports one after the other, and removes the files of those whose time is over.
 
 use std::collections::{HashMap, HashSet};
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::files::{Files, FilesError};
 use super::making::Maker;
-use super::{Code, RESTARTS_MAX, Reader, rows};
+use super::{Bounds, Code, FAILING, RESTARTS_MAX, Reader, rows};
 use crate::history::exports::{ExportRow, due, in_states};
-use crate::store::{Failing, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::telemetry::chain;
 
 /// Exports that are made at once, each of another account.
@@ -22,36 +21,28 @@ const AT_ONCE_MAX: usize = 2;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often files are looked for that no row names, in looks: an hour.
 const SWEEP_EVERY: u32 = 3_600;
-/// Microseconds of a day.
-const DAY: i64 = 24 * 3_600 * 1_000_000;
-/// How long it is shown what became of an export that has no file.
-const SHOWN: i64 = 30 * DAY;
-/// How it goes on after a failure.
-const FAILING: Failing = Failing {
-    source: "exports",
-    effect: "exports are not made, those that were begun are begun again",
-    waits: Duration::from_secs(1),
-};
+/// How long it is shown what became of an export that has no file, in microseconds: 30 days.
+const SHOWN: i64 = 30 * 24 * 3_600 * 1_000_000;
 
 /// Makes exports.
 #[derive(Debug)]
 pub struct Exporter {
     maker: Arc<Maker>,
-    tasks: JoinSet<Result<(), StoreError>>,
+    tasks: JoinSet<()>,
     /// For whom each task makes one.
     accounts: HashMap<Id, String>,
     looks: u32,
 }
 
 impl Exporter {
-    /// One that makes exports of a log into some files, if there is a place for these.
+    /// One that makes exports of a log into some files.
     #[must_use]
-    pub fn new(store: Store, files: Option<Arc<Files>>, (reader, days): (Reader, u32)) -> Self {
+    pub fn new(store: Store, files: Arc<Files>, (reader, bounds): (Reader, Bounds)) -> Self {
         let maker = Maker {
             store,
             files,
             reader,
-            kept: i64::from(days).saturating_mul(DAY),
+            bounds,
         };
         Self {
             maker: Arc::new(maker),
@@ -61,78 +52,80 @@ impl Exporter {
         }
     }
 
-    /// Runs until it is told to stop.
+    /// Runs until it is told to stop. A failure to look what waits leaves alone what is being made.
     pub async fn run(mut self, stop: CancellationToken) {
-        while !stop.is_cancelled() {
-            let making = stop.child_token();
-            let Err(error) = tokio::select! {
-                () = stop.cancelled() => Err(None),
-                failed = self.work(&making) => failed.map_err(Some),
-            };
-            making.cancel();
-            // each removes its half file
-            while self.tasks.join_next().await.is_some() {}
-            self.accounts.clear();
-            if let Some(error) = error {
-                FAILING.failed(&self.maker.store, &error, &stop).await;
-            }
-        }
-    }
-
-    async fn work(&mut self, stop: &CancellationToken) -> Result<Infallible, StoreError> {
-        self.begin_again().await?;
-        self.looks = 0;
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                _ = looks.tick() => self.clear_at_times().await?,
-                Some(ended) = self.tasks.join_next_with_id() => self.ended(ended)?,
+            let looked = async {
+                tokio::select! {
+                    _ = looks.tick() => {}
+                    Some(ended) = self.tasks.join_next_with_id() => self.ended(ended),
+                }
+                self.look(&stop).await
+            };
+            let looked = tokio::select! {
+                () = stop.cancelled() => break,
+                looked = looked => looked,
+            };
+            if let Err(error) = looked {
+                FAILING.failed(&self.maker.store, &error, &stop).await;
             }
-            let store = &self.maker.store;
-            let due = due(store, store.clock().now()).await?;
-            let (waiting, over): (Vec<_>, _) =
-                due.into_iter().partition(|row| row.state == "QUEUED");
-            if !over.is_empty() {
-                rows::expire(store).await?;
-                self.sweep().await?;
-            }
-            self.begin(waiting, stop);
         }
+        // each removes its half file
+        while self.tasks.join_next().await.is_some() {}
     }
 
-    fn ended(
-        &mut self,
-        ended: Result<(Id, Result<(), StoreError>), JoinError>,
-    ) -> Result<(), StoreError> {
-        let (id, made) = match ended {
-            Ok(ended) => ended,
-            Err(error) => (error.id(), Err(StoreError::Panicked)),
+    /// Looks once what is to be done.
+    async fn look(&mut self, stop: &CancellationToken) -> Result<(), StoreError> {
+        if self.looks == 0 {
+            self.begin_again().await?;
+        }
+        let store = &self.maker.store;
+        let due = due(store, store.clock().now()).await?;
+        let (waiting, over): (Vec<_>, _) = due.into_iter().partition(|row| row.state == "QUEUED");
+        if !over.is_empty() {
+            rows::expire(store).await?;
+            self.sweep().await?;
+        }
+        if self.looks.is_multiple_of(SWEEP_EVERY) {
+            // forgets those that were over long ago, and removes files that no row names
+            let before = store.clock().now().0.saturating_sub(SHOWN);
+            rows::forget(store, before).await?;
+            self.sweep().await?;
+        }
+        self.looks = self.looks.wrapping_add(1).max(1);
+        self.begin(waiting, stop);
+        Ok(())
+    }
+
+    /// Each has kept what became of its export.
+    fn ended(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let id = match ended {
+            Ok((id, ())) => id,
+            Err(error) => error.id(),
         };
         self.accounts.remove(&id);
-        made
     }
 
     /// What was being made when a server ended, or lost the work, is begun again.
     async fn begin_again(&self) -> Result<(), StoreError> {
         let store = &self.maker.store;
         for row in in_states(store, &["RUNNING"]).await? {
+            let id = row.export_id.as_str();
             if row.restarts < RESTARTS_MAX {
-                let id = row.export_id.as_str();
-                tracing::info!(
-                    export.id = id,
-                    "an export was broken off and is begun again"
-                );
+                let message = "an export was broken off and is begun again";
+                tracing::info!(export.id = id, "{message}");
                 rows::again(store, id).await?;
                 continue;
             }
             let times = RESTARTS_MAX + 1;
-            let why = format!("the server ended each of the {times} times that it was begun");
-            rows::failed(store, &row.export_id, (Code::BrokenOff, &why)).await?;
+            let why = format!(
+                "the server ended while it made the export, which was begun {times} times and is not begun again"
+            );
+            self.maker.fail(id, Code::BrokenOff, &why).await?;
         }
-        if let Some(files) = &self.maker.files {
-            self.tell(files.sweep_unfinished().await.map(drop));
-        }
+        self.tell(self.maker.files.sweep_unfinished().await.map(drop));
         Ok(())
     }
 
@@ -144,30 +137,15 @@ impl Exporter {
             if self.tasks.len() >= AT_ONCE_MAX || is_served {
                 continue;
             }
-            let (maker, account) = (Arc::clone(&self.maker), row.account.clone());
-            let stop = stop.clone();
+            let (maker, stop) = (Arc::clone(&self.maker), stop.clone());
+            let account = row.account.clone();
             let task = self.tasks.spawn(async move { maker.make(row, stop).await });
             self.accounts.insert(task.id(), account);
         }
     }
 
-    /// Forgets exports that were over long ago, and removes files that no row names.
-    async fn clear_at_times(&mut self) -> Result<(), StoreError> {
-        let is_due = self.looks.is_multiple_of(SWEEP_EVERY);
-        self.looks = self.looks.wrapping_add(1);
-        if is_due {
-            let store = &self.maker.store;
-            let before = store.clock().now().0.saturating_sub(SHOWN);
-            rows::forget(store, before).await?;
-            self.sweep().await?;
-        }
-        Ok(())
-    }
-
     async fn sweep(&self) -> Result<(), StoreError> {
-        let Some(files) = &self.maker.files else {
-            return Ok(());
-        };
+        let files = &self.maker.files;
         // a file that gets its name from now on is not among them
         let names = match files.names().await {
             Ok(names) if names.is_empty() => return Ok(()),

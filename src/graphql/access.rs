@@ -106,7 +106,7 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
             "recordEvents" => Some(Permission::Record),
             _ if COMMAND.contains(&field) => Some(Permission::Command),
             // they change nothing but what their caller takes out
-            "createExport" | "cancelExport" => Some(Permission::Read),
+            "createExport" | "cancelExport" | "deleteExport" => Some(Permission::Read),
             "acknowledgeCommand" | "completeCommand" => Some(Permission::Obey),
             "createEnrolmentToken" | "revokeEnrolmentToken" => Some(Permission::Command),
             "enrolDevice" => Some(Permission::Enrol),

@@ -13,8 +13,8 @@ use super::scalars::{DateTime, Long};
 use super::words::{AlertConditions, AlertSeverities, AlertStates, Word};
 use super::{Api, access, api, of_failed};
 use crate::event::Instant;
-use crate::history::Within;
-use crate::history::alerts::{self, AlertPlace, AlertRow, AlertsPage};
+use crate::history::alerts::{self, AlertRow, AlertsPage};
+use crate::history::{Place, Within};
 use crate::store::EntityType;
 
 /// The list of alerts.
@@ -51,7 +51,7 @@ impl Alert {
         Ok(row.map(|row| Self(Arc::new(row))))
     }
 
-    fn place(&self) -> AlertPlace {
+    fn place(&self) -> Place {
         (self.0.opened_at, self.0.alert_id.clone())
     }
 }
@@ -261,13 +261,10 @@ impl Alerts {
         #[graphql(desc = "Rows at most, from the end; 1000 at most.")] last: Option<i32>,
         #[graphql(desc = "Ends before this place.")] before: Option<String>,
     ) -> Result<Option<InOrder<AlertConnection>>, Error> {
-        let place = |text: Option<String>| text.as_deref().map(|text| LIST.read(text)).transpose();
-        let (rows, from_end) = LIST.size(first, last)?;
+        let (rows, part) = LIST.part((first, after), (last, before))?;
         let page = AlertsPage {
             within: access::within(ctx).await?,
-            after: place(after)?,
-            before: place(before)?,
-            from_end,
+            part,
             ..filter.unwrap_or_default().read(ctx).await?
         };
         let mut connection = AlertConnection::read(ctx, page, rows).await?;
@@ -334,8 +331,8 @@ impl AlertConnection {
         let found = alerts::alerts_page(api.store(), &page, (limit, loaders.allowance())).await;
         let mut found = found.map_err(|error| of_failed(api, &error))?;
         let ends = Ends {
-            from_end: page.from_end,
-            more: cut(&mut found, rows, page.from_end),
+            from_end: page.part.from_end,
+            more: cut(&mut found, rows, page.part.from_end),
             other: false,
         };
         loaders.count(found.len())?;
@@ -349,26 +346,15 @@ impl AlertConnection {
 
     /// Whether there are alerts on the side from which the page was read.
     async fn is_more_on_the_other_side(&self, ctx: &Context<'_>) -> Result<bool, Error> {
-        let page = &self.page;
-        let begins_at = if page.from_end {
-            &page.before
-        } else {
-            &page.after
-        };
-        if begins_at.is_none() {
+        let place = |row: Option<&Alert>| row.map(Alert::place);
+        let (first, last) = (self.alerts.first(), self.alerts.last());
+        let Some(part) = self.page.part.beyond(place(first), place(last)) else {
             return Ok(false);
-        }
-        let mut beyond = AlertsPage {
-            after: None,
-            before: None,
-            from_end: false,
-            ..page.clone()
         };
-        if page.from_end {
-            beyond.after = self.alerts.last().map(Alert::place);
-        } else {
-            beyond.before = self.alerts.first().map(Alert::place);
-        }
+        let beyond = AlertsPage {
+            part,
+            ..self.page.clone()
+        };
         let (api, allowance) = (api(ctx), super::loaders(ctx).allowance());
         let found = alerts::alerts_page(api.store(), &beyond, (1, allowance)).await;
         let found = found.map_err(|error| of_failed(api, &error))?;

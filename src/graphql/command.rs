@@ -43,6 +43,8 @@ pub(super) enum UserErrorCode {
     NoMail,
     /// This server has nowhere to keep files.
     NoStorage,
+    /// There is no room for it in what its account may have.
+    NoRoom,
 }
 
 /// Why a command was refused.

@@ -4,7 +4,7 @@ use async_graphql::{Context, Error, Object, SimpleObject};
 
 use super::command::{UserError, UserErrorCode, keyed_id, tell_done, tell_refused};
 use super::error::bad_input;
-use super::export_input::{CancelExportInput, CreateExportInput, events_of};
+use super::export_input::{CancelExportInput, CreateExportInput, DeleteExportInput, events_of};
 use super::exports::{Export, whose};
 use super::order::InOrder;
 use super::{access, api, of_failed};
@@ -27,7 +27,7 @@ pub(super) struct ExportCommands;
 impl ExportCommands {
     /// Asks for events of the log as a file: those that are recorded until now and within reach. It is made behind
     /// the API, one after the other for each account; `export` tells how far it is, and its file is taken from
-    /// `downloadPath`. An account has at most 10 that are not done.
+    /// `downloadPath`. An account has at most 10 that are not done, and its files have a limit together.
     async fn create_export(
         &self,
         ctx: &Context<'_>,
@@ -40,11 +40,12 @@ impl ExportCommands {
         let ask = input.ask();
         checked(ctx, &ask).await?;
         let deed = ("createExport", Some(export_id.to_string()));
-        let created = if api.keeps_files {
-            let new = NewExport { export_id, ask };
-            exports::create(api.store(), caller, new).await
-        } else {
-            Err(ExportsError::Nowhere)
+        let created = match api.exports {
+            Some(bounds) => {
+                let new = NewExport { export_id, ask };
+                exports::create(api.store(), caller, new, bounds).await
+            }
+            None => Err(ExportsError::Nowhere),
         };
         ended(ctx, &deed, created.map(|row| row.export_id)).await
     }
@@ -60,6 +61,20 @@ impl ExportCommands {
         let whose = whose(access::caller(ctx));
         let cancelled = exports::cancel(api(ctx).store(), &whose, &id).await;
         ended(ctx, &deed, cancelled.map(|()| id)).await
+    }
+
+    /// Removes the file of an export that is done before its time is over, within about a second: its account may
+    /// have others then.
+    async fn delete_export(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which export.")] input: DeleteExportInput,
+    ) -> Result<InOrder<ExportPayload>, Error> {
+        let id = input.export_id.0;
+        let deed = ("deleteExport", Some(id.replace('\0', " ")));
+        let whose = whose(access::caller(ctx));
+        let deleted = exports::delete(api(ctx).store(), &whose, &id).await;
+        ended(ctx, &deed, deleted.map(|()| id)).await
     }
 }
 
@@ -88,7 +103,7 @@ async fn ended(
         Err(error) => {
             let error = of_exports(ctx, error)?;
             tell_refused(ctx, deed, &error).await?;
-            let target = deed.1.as_deref().filter(|_| deed.0 == "cancelExport");
+            let target = deed.1.as_deref().filter(|_| deed.0 != "createExport");
             let export = match target {
                 Some(id) => Export::read(ctx, id).await?,
                 None => None,
@@ -114,6 +129,7 @@ fn of_exports(ctx: &Context<'_>, error: ExportsError) -> Result<UserError, Error
         ExportsError::Compressed => ("gzip", UserErrorCode::Invalid),
         ExportsError::Range => ("from", UserErrorCode::Invalid),
         ExportsError::TooMany => ("format", UserErrorCode::TooMany),
+        ExportsError::NoRoom { .. } => ("format", UserErrorCode::NoRoom),
         ExportsError::OtherRepeat => ("idempotencyKey", UserErrorCode::Conflict),
         ExportsError::Store(error) => return Err(of_failed(api(ctx), &error)),
     };

@@ -172,3 +172,10 @@ pub(super) struct CancelExportInput {
     /// Its id.
     pub(super) export_id: ID,
 }
+
+/// An export whose file is to be removed.
+#[derive(Debug, InputObject)]
+pub(super) struct DeleteExportInput {
+    /// Its id.
+    pub(super) export_id: ID,
+}

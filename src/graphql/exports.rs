@@ -13,7 +13,8 @@ use super::{access, api, of_failed};
 use crate::event::Instant;
 use crate::export::Format;
 use crate::exports::{Ask, Code, State, reach_text};
-use crate::history::exports::{self as rows, ExportPlace, ExportRow, ExportsPage, Whose};
+use crate::history::Place;
+use crate::history::exports::{self as rows, ExportRow, ExportsPage, Whose};
 use crate::identity::{Caller, Permission, Reach};
 
 const LIST: Listed = Listed {
@@ -66,23 +67,27 @@ enum ExportState {
     Failed,
     /// It was cancelled.
     Cancelled,
-    /// Its file was removed, since its time is over.
+    /// Its file was removed, since its time is over or it was deleted.
     Expired,
 }
 
 /// Why an export has failed, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 enum ExportErrorCode {
-    /// There is no room for its file.
+    /// There is no room for its file: on the disk, or in what its account may have.
     NoRoom,
+    /// It has more bytes than an export may have.
+    TooLarge,
     /// The place of files cannot be reached or written.
     Unwritable,
     /// The log cannot be read.
     Unreadable,
     /// What was asked for is not understood any more.
     NotUnderstood,
-    /// The server that made it ended, each time that it was begun.
+    /// The server that made it ended, and it was begun again too often already.
     BrokenOff,
+    /// A fault of the server.
+    Internal,
 }
 
 /// Why an export has failed.
@@ -129,7 +134,7 @@ impl Export {
         Ok(row.map(|row| Self::of(row, now)))
     }
 
-    fn place(&self) -> ExportPlace {
+    fn place(&self) -> Place {
         (self.row.created_at, self.row.export_id.clone())
     }
 }
@@ -248,10 +253,12 @@ impl Export {
         let code = Code::ALL.into_iter().find(|code| code.word() == word)?;
         let code = match code {
             Code::NoRoom => ExportErrorCode::NoRoom,
+            Code::TooLarge => ExportErrorCode::TooLarge,
             Code::Unwritable => ExportErrorCode::Unwritable,
             Code::Unreadable => ExportErrorCode::Unreadable,
             Code::NotUnderstood => ExportErrorCode::NotUnderstood,
             Code::BrokenOff => ExportErrorCode::BrokenOff,
+            Code::Internal => ExportErrorCode::Internal,
         };
         let message = self.row.error_message.clone().unwrap_or_default();
         Some(InOrder(ExportError { code, message }))
@@ -303,13 +310,10 @@ impl Exports {
         #[graphql(desc = "Rows at most, from the end; 1000 at most.")] last: Option<i32>,
         #[graphql(desc = "Ends before this place.")] before: Option<String>,
     ) -> Result<Option<InOrder<ExportConnection>>, Error> {
-        let place = |text: Option<String>| text.as_deref().map(|text| LIST.read(text)).transpose();
-        let (size, from_end) = LIST.size(first, last)?;
+        let (size, part) = LIST.part((first, after), (last, before))?;
         let page = ExportsPage {
             whose: whose(access::caller(ctx)),
-            after: place(after)?,
-            before: place(before)?,
-            from_end,
+            part,
         };
         let mut connection = ExportConnection::read(ctx, page, size).await?;
         if ctx.look_ahead().field("pageInfo").exists() {
@@ -374,8 +378,8 @@ impl ExportConnection {
         let found = rows::exports_page(api.store(), &page, (limit, loaders.allowance())).await;
         let mut found = found.map_err(|error| of_failed(api, &error))?;
         let ends = Ends {
-            from_end: page.from_end,
-            more: cut(&mut found, size, page.from_end),
+            from_end: page.part.from_end,
+            more: cut(&mut found, size, page.part.from_end),
             other: false,
         };
         loaders.count(found.len())?;
@@ -390,26 +394,15 @@ impl ExportConnection {
 
     /// Whether there are exports on the side from which the page was read.
     async fn is_more_on_the_other_side(&self, ctx: &Context<'_>) -> Result<bool, Error> {
-        let page = &self.page;
-        let begins_at = if page.from_end {
-            &page.before
-        } else {
-            &page.after
-        };
-        if begins_at.is_none() {
+        let place = |row: Option<&Export>| row.map(Export::place);
+        let (first, last) = (self.exports.first(), self.exports.last());
+        let Some(part) = self.page.part.beyond(place(first), place(last)) else {
             return Ok(false);
-        }
-        let mut beyond = ExportsPage {
-            after: None,
-            before: None,
-            from_end: false,
-            ..page.clone()
         };
-        if page.from_end {
-            beyond.after = self.exports.last().map(Export::place);
-        } else {
-            beyond.before = self.exports.first().map(Export::place);
-        }
+        let beyond = ExportsPage {
+            part,
+            ..self.page.clone()
+        };
         let (api, allowance) = (api(ctx), super::loaders(ctx).allowance());
         let found = rows::exports_page(api.store(), &beyond, (1, allowance)).await;
         let found = found.map_err(|error| of_failed(api, &error))?;

@@ -15,8 +15,8 @@ use super::types::PAGE_MAX;
 use super::words::{JobStates, JobStatuses, JobSteps, Word};
 use super::{Api, access, api, ids, of_failed};
 use crate::event::{Instant, json_bytes};
-use crate::history::Within;
-use crate::history::jobs::{self, Counts, JobPlace, JobRow, TargetRow, TargetsPage};
+use crate::history::jobs::{self, Counts, JobRow, TargetRow, TargetsPage};
+use crate::history::{Place, Within};
 use crate::jobs::{Plan, Start};
 
 /// What a device of a job takes when it is rendered, roughly.
@@ -86,7 +86,7 @@ impl Job {
     }
 
     /// Its place in the list of jobs.
-    pub(super) fn place(&self) -> JobPlace {
+    pub(super) fn place(&self) -> Place {
         (self.row.created_at, self.row.job_id.clone())
     }
 

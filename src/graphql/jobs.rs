@@ -60,13 +60,10 @@ impl Jobs {
         #[graphql(desc = "Rows at most, from the end; 100 at most.")] last: Option<i32>,
         #[graphql(desc = "Ends before this place.")] before: Option<String>,
     ) -> Result<Option<InOrder<JobConnection>>, Error> {
-        let place = |text: Option<String>| text.as_deref().map(|text| LIST.read(text)).transpose();
-        let (rows, from_end) = LIST.size(first, last)?;
+        let (rows, part) = LIST.part((first, after), (last, before))?;
         let page = JobsPage {
             within: access::within(ctx).await?,
-            after: place(after)?,
-            before: place(before)?,
-            from_end,
+            part,
             ..filter.unwrap_or_default().read(ctx).await?
         };
         let api = api(ctx);
@@ -74,17 +71,17 @@ impl Jobs {
         let limit = u64::try_from(rows + 1).unwrap_or(u64::MAX);
         let found = jobs::jobs_page(api.store(), &page, limit, allowance).await;
         let mut found = found.map_err(|error| of_failed(api, &error))?;
-        let more = cut(&mut found, rows, from_end);
+        let more = cut(&mut found, rows, page.part.from_end);
         let jobs = Job::all(api, found, &page.within).await?;
         super::loaders(ctx).count(jobs.len())?;
         let mut connection = JobConnection {
             jobs,
-            page,
             ends: Ends {
-                from_end,
+                from_end: page.part.from_end,
                 more,
                 other: false,
             },
+            page,
         };
         if ctx.look_ahead().field("pageInfo").exists() {
             connection.ends.other = connection.is_more_on_the_other_side(ctx).await?;
@@ -143,29 +140,17 @@ impl JobConnection {
 }
 
 impl JobConnection {
-    /// Whether there are jobs on the side from which the page was read. A page without rows has all
-    /// there are on that side, when it has a place at all.
+    /// Whether there are jobs on the side from which the page was read.
     async fn is_more_on_the_other_side(&self, ctx: &Context<'_>) -> Result<bool, Error> {
-        let page = &self.page;
-        let mut beyond = JobsPage {
-            after: None,
-            before: None,
-            from_end: false,
-            ..page.clone()
-        };
-        if page.from_end {
-            beyond.after = self.jobs.last().map(Job::place);
-        } else {
-            beyond.before = self.jobs.first().map(Job::place);
-        }
-        let begins_at = if page.from_end {
-            &page.before
-        } else {
-            &page.after
-        };
-        if begins_at.is_none() {
+        let place = |row: Option<&Job>| row.map(Job::place);
+        let (first, last) = (self.jobs.first(), self.jobs.last());
+        let Some(part) = self.page.part.beyond(place(first), place(last)) else {
             return Ok(false);
-        }
+        };
+        let beyond = JobsPage {
+            part,
+            ..self.page.clone()
+        };
         let (api, allowance) = (api(ctx), super::loaders(ctx).allowance());
         let found = jobs::jobs_page(api.store(), &beyond, 1, allowance).await;
         let found = found.map_err(|error| of_failed(api, &error))?;

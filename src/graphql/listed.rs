@@ -7,9 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::error::bad_input;
 use super::pages::PageInfo;
-
-/// Place of a row in its list: an instant, and its id.
-pub(super) type Place = (i64, String);
+use crate::history::{Part, Place};
 
 /// A list.
 #[derive(Clone, Copy, Debug)]
@@ -24,11 +22,7 @@ pub(super) struct Listed {
 
 impl Listed {
     /// How many rows are asked for, and whether from the end.
-    pub(super) fn size(
-        &self,
-        first: Option<i32>,
-        last: Option<i32>,
-    ) -> Result<(usize, bool), Error> {
+    fn size(&self, first: Option<i32>, last: Option<i32>) -> Result<(usize, bool), Error> {
         match (first, last) {
             (Some(_), Some(_)) => Err(bad_input("first and last are both given, a page has one")),
             (None, Some(last)) => Ok((at_most("last", last, self.rows_max)?, true)),
@@ -37,6 +31,22 @@ impl Listed {
                 Ok((first.transpose()?.unwrap_or(self.rows), false))
             }
         }
+    }
+
+    /// How many rows are asked for, and of which part of the list.
+    pub(super) fn part(
+        &self,
+        (first, after): (Option<i32>, Option<String>),
+        (last, before): (Option<i32>, Option<String>),
+    ) -> Result<(usize, Part), Error> {
+        let place = |text: Option<String>| text.as_deref().map(|text| self.read(text)).transpose();
+        let (rows, from_end) = self.size(first, last)?;
+        let part = Part {
+            after: place(after)?,
+            before: place(before)?,
+            from_end,
+        };
+        Ok((rows, part))
     }
 
     /// A place as text.

@@ -94,6 +94,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::analytics::live::Lives;
 use crate::configuration::Keyring;
 use crate::event::Position;
+use crate::exports::Bounds;
 use crate::identity::{Caller, Denials, Keys, RecordError, Recorder, Spending};
 use crate::ingest::{Background, Ingest};
 use crate::jobs::Deliveries;
@@ -141,8 +142,8 @@ pub struct Api {
     pub lives: Lives,
     /// Where alerts may be sent.
     pub webhooks: Reachable,
-    /// Whether there is a place for files of exports.
-    pub keeps_files: bool,
+    /// Within which exports are kept; `None` when there is no place for their files.
+    pub exports: Option<Bounds>,
     /// What callers spend; `None` where nobody needs to say who they are.
     pub spending: Option<Arc<Spending>>,
 }

@@ -11,7 +11,7 @@ use sea_orm::{
     QueryOrder, QuerySelect, Select,
 };
 
-use super::{Within, first_of_each, gathered};
+use super::{Part, Within, first_of_each, gathered};
 use crate::event::{Instant, Position};
 use crate::store::{Allowance, Doing, List, Store, StoreError, is_among};
 
@@ -151,10 +151,7 @@ pub async fn resolved_since(
     Ok(first.map(Instant))
 }
 
-/// Place of an alert in their list: when it was opened, and its id.
-pub type AlertPlace = (i64, String);
-
-/// Which part of the list of alerts, those first that were opened last.
+/// What of the list of alerts, those first that were opened last.
 #[derive(Clone, Debug, Default)]
 pub struct AlertsPage {
     /// Of this part of the fleet.
@@ -169,12 +166,8 @@ pub struct AlertsPage {
     pub site_key: Option<i64>,
     /// Of this device.
     pub device_key: Option<i64>,
-    /// After this place.
-    pub after: Option<AlertPlace>,
-    /// Before this place.
-    pub before: Option<AlertPlace>,
-    /// Taken from the end of the list.
-    pub from_end: bool,
+    /// Which part of them.
+    pub part: Part,
 }
 
 impl AlertsPage {
@@ -279,32 +272,14 @@ pub async fn alerts_page(
     page: &AlertsPage,
     (limit, allowance): (u64, &Allowance),
 ) -> Result<Vec<AlertRow>, StoreError> {
-    let order = if page.from_end {
-        Order::Asc
-    } else {
-        Order::Desc
-    };
-    let (at, id) = (alerts::Column::OpenedAt, alerts::Column::AlertId);
-    let after = page.after.as_ref().map(|(opened_at, alert_id)| {
-        let same = at.eq(*opened_at).and(id.lt(alert_id.as_str()));
-        at.lt(*opened_at).or(same)
-    });
-    let before = page.before.as_ref().map(|(opened_at, alert_id)| {
-        let same = at.eq(*opened_at).and(id.gt(alert_id.as_str()));
-        at.gt(*opened_at).or(same)
-    });
+    let columns = (alerts::Column::OpenedAt, alerts::Column::AlertId);
     let query = page
-        .rows(store.backend())
-        .filter(Condition::all().add_option(after).add_option(before))
-        .order_by(at, order.clone())
-        .order_by(id, order)
+        .part
+        .of(page.rows(store.backend()), columns)
         .limit(limit);
     let rows = query.stream(store.readers()).await.doing("read alerts")?;
-    let mut rows = gathered(rows, (allowance, weight_bytes), "read alerts").await?;
-    if page.from_end {
-        rows.reverse();
-    }
-    Ok(rows)
+    let rows = gathered(rows, (allowance, weight_bytes), "read alerts").await?;
+    Ok(page.part.in_order(rows))
 }
 
 /// How many alerts there are on all pages.

@@ -2,19 +2,16 @@
 
 use entity::exports;
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, ExprTrait, Order, PaginatorTrait, QueryFilter, QueryOrder,
+    ColumnTrait, Condition, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder,
     QuerySelect, Select,
 };
 
-use super::gathered;
+use super::{Part, gathered};
 use crate::event::Instant;
 use crate::store::{Allowance, Doing, Store, StoreError};
 
 /// An export.
 pub type ExportRow = exports::Model;
-
-/// Place of an export in their list: when it was asked for, and its id.
-pub type ExportPlace = (i64, String);
 
 /// Whose exports are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,17 +43,13 @@ impl Whose {
     }
 }
 
-/// Which part of the list of exports, the newest first.
+/// What of the list of exports, the newest first.
 #[derive(Clone, Debug)]
 pub struct ExportsPage {
     /// Whose.
     pub whose: Whose,
-    /// After this place.
-    pub after: Option<ExportPlace>,
-    /// Before this place.
-    pub before: Option<ExportPlace>,
-    /// Taken from the end of the list.
-    pub from_end: bool,
+    /// Which part of them.
+    pub part: Part,
 }
 
 impl ExportsPage {
@@ -91,32 +84,11 @@ pub async fn exports_page(
     page: &ExportsPage,
     (limit, allowance): (u64, &Allowance),
 ) -> Result<Vec<ExportRow>, StoreError> {
-    let order = if page.from_end {
-        Order::Asc
-    } else {
-        Order::Desc
-    };
-    let (at, id) = (exports::Column::CreatedAt, exports::Column::ExportId);
-    let after = page.after.as_ref().map(|(created_at, export_id)| {
-        let same = at.eq(*created_at).and(id.lt(export_id.as_str()));
-        at.lt(*created_at).or(same)
-    });
-    let before = page.before.as_ref().map(|(created_at, export_id)| {
-        let same = at.eq(*created_at).and(id.gt(export_id.as_str()));
-        at.gt(*created_at).or(same)
-    });
-    let query = page
-        .rows()
-        .filter(Condition::all().add_option(after).add_option(before))
-        .order_by(at, order.clone())
-        .order_by(id, order)
-        .limit(limit);
+    let columns = (exports::Column::CreatedAt, exports::Column::ExportId);
+    let query = page.part.of(page.rows(), columns).limit(limit);
     let rows = query.stream(store.readers()).await.doing("read exports")?;
-    let mut rows = gathered(rows, (allowance, weight_bytes), "read exports").await?;
-    if page.from_end {
-        rows.reverse();
-    }
-    Ok(rows)
+    let rows = gathered(rows, (allowance, weight_bytes), "read exports").await?;
+    Ok(page.part.in_order(rows))
 }
 
 /// How many exports there are on all pages.

@@ -6,11 +6,11 @@ use entity::{device_status, job_outcomes, job_targets, job_transitions, jobs, si
 use futures_util::TryStreamExt;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, ExprTrait, Order, PaginatorTrait, QueryFilter, QueryOrder,
+    ColumnTrait, Condition, EntityTrait, Order, PaginatorTrait, QueryFilter, QueryOrder,
     QuerySelect, Select,
 };
 
-use super::{Within, first_of_each, gathered};
+use super::{Part, Within, first_of_each, gathered};
 use crate::event::Position;
 use crate::store::{Allowance, Doing, List, Store, StoreError, is_among};
 
@@ -111,10 +111,7 @@ pub async fn outcomes(
     query.all(store.readers()).await.doing("read outcomes")
 }
 
-/// Place of a job in their list: when it was made, and its id.
-pub type JobPlace = (i64, String);
-
-/// Which part of the list of jobs, the newest first.
+/// What of the list of jobs, the newest first.
 #[derive(Clone, Debug, Default)]
 pub struct JobsPage {
     /// Of this part of the fleet.
@@ -127,12 +124,8 @@ pub struct JobsPage {
     pub job_type: Option<String>,
     /// That come from this job.
     pub parent_job_id: Option<String>,
-    /// After this place.
-    pub after: Option<JobPlace>,
-    /// Before this place.
-    pub before: Option<JobPlace>,
-    /// Taken from the end of the list.
-    pub from_end: bool,
+    /// Which part of them.
+    pub part: Part,
 }
 
 /// Jobs, the newest first; those of a page from the end too.
@@ -145,31 +138,11 @@ pub async fn jobs_page(
     limit: u64,
     allowance: &Allowance,
 ) -> Result<Vec<JobRow>, StoreError> {
-    let order = if page.from_end {
-        Order::Asc
-    } else {
-        Order::Desc
-    };
-    let (at, id) = (jobs::Column::CreatedAt, jobs::Column::JobId);
-    let after = page.after.as_ref().map(|(created_at, job_id)| {
-        let same = at.eq(*created_at).and(id.lt(job_id.as_str()));
-        at.lt(*created_at).or(same)
-    });
-    let before = page.before.as_ref().map(|(created_at, job_id)| {
-        let same = at.eq(*created_at).and(id.gt(job_id.as_str()));
-        at.gt(*created_at).or(same)
-    });
-    let query = meant(store, page)
-        .filter(Condition::all().add_option(after).add_option(before))
-        .order_by(at, order.clone())
-        .order_by(id, order)
-        .limit(limit);
+    let columns = (jobs::Column::CreatedAt, jobs::Column::JobId);
+    let query = page.part.of(meant(store, page), columns).limit(limit);
     let rows = query.stream(store.readers()).await.doing("read jobs")?;
-    let mut rows = gathered(rows, (allowance, job_bytes), "read jobs").await?;
-    if page.from_end {
-        rows.reverse();
-    }
-    Ok(rows)
+    let rows = gathered(rows, (allowance, job_bytes), "read jobs").await?;
+    Ok(page.part.in_order(rows))
 }
 
 /// How many jobs there are on all pages.

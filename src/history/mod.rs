@@ -21,12 +21,14 @@ pub mod jobs;
 pub mod keys;
 pub mod measures;
 pub mod parameters;
+mod part;
 pub mod readings;
 pub mod schedules;
 pub mod states;
 pub mod webhooks;
 mod within;
 
+pub use part::{Part, Place};
 pub use within::Within;
 
 /// Of the rows of a query those that are among the first of each part, as `number` numbers them in it: a

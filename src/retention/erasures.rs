@@ -11,7 +11,7 @@ use sea_orm::{
 use tokio::time::{Instant as Moment, sleep};
 use uuid::Uuid;
 
-use super::{RetentionError, claimed};
+use super::{RetentionError};
 use crate::event::Position;
 use crate::store::{Doing, Erasing, Sql, Store, StoreError};
 use crate::telemetry::chain;
@@ -175,7 +175,7 @@ pub async fn erase_waiting(store: &Store) -> Result<(), RetentionError> {
     if waiting.is_empty() {
         return Ok(());
     }
-    let _claim = claimed(store).await?;
+    let _claim = store.claim_patiently(CLAIM).await?;
     let mut failed = Ok(());
     for row in waiting {
         let erasing = Erasing {

@@ -10,10 +10,7 @@ mod keeper;
 mod policy;
 mod run;
 
-use std::time::Duration;
-
 use thiserror::Error;
-use tokio::time::{Instant as Moment, sleep};
 
 pub use eraser::Eraser;
 pub use erasures::{
@@ -23,15 +20,11 @@ pub use keeper::Keeper;
 pub use policy::{Policy, policies, set};
 pub use run::{Done, Run, planned, run};
 
-use crate::store::{Claim, ClaimError, Store, StoreError};
+use crate::store::{ClaimError, StoreError};
 use erasures::UNDONE_MAX;
 
 /// What is claimed by whoever archives, deletes or erases: one at a time.
 const CLAIM: &str = "retention";
-/// How long it is waited while another has claimed it, and how often it is tried: what the server does by itself
-/// is mostly done at once.
-const CLAIM_WITHIN: Duration = Duration::from_secs(5);
-const CLAIM_EVERY: Duration = Duration::from_millis(50);
 /// Days at most in a policy: a hundred years.
 const DAYS_MAX: u32 = 36_525;
 
@@ -72,17 +65,6 @@ impl From<ClaimError> for RetentionError {
         match error {
             ClaimError::Taken => Self::Busy,
             error @ (ClaimError::File { .. } | ClaimError::Store(_)) => Self::Claim(error),
-        }
-    }
-}
-
-/// Claims the segments.
-async fn claimed(store: &Store) -> Result<Claim, RetentionError> {
-    let until = Moment::now() + CLAIM_WITHIN;
-    loop {
-        match store.claim(CLAIM).await {
-            Err(ClaimError::Taken) if Moment::now() < until => sleep(CLAIM_EVERY).await,
-            claim => return Ok(claim?),
         }
     }
 }

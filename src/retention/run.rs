@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant as Moment, sleep};
 
 use super::policy::{Policy, policies};
-use super::{RetentionError, claimed};
+use super::{CLAIM, RetentionError};
 use crate::event::Position;
 use crate::kinds::Kind;
 use crate::projections;
@@ -64,7 +64,7 @@ pub async fn run(store: &Store, within: Duration) -> Result<Run, RetentionError>
     if !store.can_archive() {
         return Err(RetentionError::Nowhere);
     }
-    let _claim = claimed(store).await?;
+    let _claim = store.claim_patiently(CLAIM).await?;
     let until = Moment::now() + within;
     let swept = store.sweep_segments().await?;
     if swept > 0 {

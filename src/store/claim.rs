@@ -5,9 +5,11 @@
 
 use std::fs::{File, TryLockError};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
 use thiserror::Error;
+use tokio::time::{Instant, sleep};
 
 use super::error::{Doing, StoreError};
 use super::sql::Sql;
@@ -47,6 +49,10 @@ pub enum ClaimError {
 
 /// What the locks of PostgreSQL that are claims have in common.
 const CLAIMS: i32 = 0x4850_4F54;
+/// How long it is waited for what another process has claimed, and how often it is tried: what a server does by
+/// itself is mostly done at once.
+const WITHIN: Duration = Duration::from_secs(5);
+const EVERY: Duration = Duration::from_millis(50);
 
 impl Store {
     /// Claims what only one process at a time may do with this log. What is claimed is known by a
@@ -67,6 +73,20 @@ impl Store {
             _ => Held::Nothing,
         };
         Ok(Claim { _held: held })
+    }
+
+    /// Claims it as soon as it is free, for which it is waited some seconds at most.
+    ///
+    /// # Errors
+    /// When another process has it all the while, or that cannot be found out.
+    pub async fn claim_patiently(&self, what: &'static str) -> Result<Claim, ClaimError> {
+        let until = Instant::now() + WITHIN;
+        loop {
+            match self.claim(what).await {
+                Err(ClaimError::Taken) if Instant::now() < until => sleep(EVERY).await,
+                claim => return claim,
+            }
+        }
     }
 }
 

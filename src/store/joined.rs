@@ -267,7 +267,8 @@ impl Tables {
         (catalog, generation)
     }
 
-    /// Whether the tables are of a generation of the list; if not, the list is read anew.
+    /// Whether the tables are of a generation of the list; if not, the list is read anew. Tables that are of an older
+    /// one are those of a replica: they are not read again.
     pub(super) async fn is_of(&self, generation: Option<i64>) -> Result<bool, StoreError> {
         let Some(generation) = generation else {
             return Ok(true);
@@ -280,6 +281,9 @@ impl Tables {
         let now: i64 = now.doing(doing)?.unwrap_or_default();
         if now == generation {
             return Ok(true);
+        }
+        if now < generation {
+            return Err(StoreError::SegmentsMoved);
         }
         self.segments.renew(&self.db).await?;
         Ok(false)

@@ -1,4 +1,5 @@
-//! The bounded reads that the log offers: by position, by time with a filter, for many parents at once.
+//! The bounded reads that the log offers: by position, by time with a filter, for many parents at once. What a
+//! replica cannot answer that is behind the list of segments, the primary does.
 
 use std::collections::HashMap;
 
@@ -16,7 +17,11 @@ impl Store {
     /// When the tables cannot be read or lack an event.
     pub async fn after(&self, position: Position, events_min: usize) -> Result<Slice, StoreError> {
         let extent = Extent::of_events(events_min);
-        self.tables().after(position, extent, None).await
+        let read = self.tables().after(position, extent, None).await;
+        if self.is_behind(&read) {
+            return self.shared.tables.after(position, extent, None).await;
+        }
+        read
     }
 
     /// The event at a position; `None` beyond the head.
@@ -24,7 +29,11 @@ impl Store {
     /// # Errors
     /// When the tables cannot be read or lack it.
     pub async fn event(&self, position: Position) -> Result<Option<Event>, StoreError> {
-        self.tables().event(position).await
+        let read = self.tables().event(position).await;
+        if self.is_behind(&read) {
+            return self.shared.tables.event(position).await;
+        }
+        read
     }
 
     /// An allowance for what is read to answer one request.
@@ -48,7 +57,11 @@ impl Store {
         query: &PageQuery,
         allowance: &Allowance,
     ) -> Result<Vec<Event>, StoreError> {
-        self.tables().page(query, allowance).await
+        let read = self.tables().page(query, allowance).await;
+        if self.is_behind(&read) {
+            return self.shared.tables.page(query, allowance).await;
+        }
+        read
     }
 
     /// How many events a page would have without a limit.
@@ -56,7 +69,11 @@ impl Store {
     /// # Errors
     /// When the tables cannot be read.
     pub async fn count(&self, query: &PageQuery) -> Result<i64, StoreError> {
-        self.tables().count(query).await
+        let read = self.tables().count(query).await;
+        if self.is_behind(&read) {
+            return self.shared.tables.count(query).await;
+        }
+        read
     }
 
     /// The same page for each of some devices or sites.
@@ -69,7 +86,11 @@ impl Store {
         parents: (Operand, &[i64]),
         allowance: &Allowance,
     ) -> Result<HashMap<i64, Vec<Event>>, StoreError> {
-        self.tables().pages(query, parents, allowance).await
+        let read = self.tables().pages(query, parents, allowance).await;
+        if self.is_behind(&read) {
+            return self.shared.tables.pages(query, parents, allowance).await;
+        }
+        read
     }
 
     /// How many events the same page would have for each of some devices or sites.
@@ -81,7 +102,11 @@ impl Store {
         query: &PageQuery,
         parents: (Operand, &[i64]),
     ) -> Result<HashMap<i64, i64>, StoreError> {
-        self.tables().counts(query, parents).await
+        let read = self.tables().counts(query, parents).await;
+        if self.is_behind(&read) {
+            return self.shared.tables.counts(query, parents).await;
+        }
+        read
     }
 
     /// How often a thing that is changed with an expected version has changed.
@@ -134,7 +159,11 @@ impl Store {
         places: &[Place],
         allowance: &Allowance,
     ) -> Result<Vec<Event>, StoreError> {
-        self.tables().at(kind, places, allowance).await
+        let read = self.tables().at(kind, places, allowance).await;
+        if self.is_behind(&read) {
+            return self.shared.tables.at(kind, places, allowance).await;
+        }
+        read
     }
 
     /// The events of some devices, by key, at an instant of each: readings that came in parts. One may come
@@ -148,7 +177,11 @@ impl Store {
         readings: &[(i64, Instant)],
         allowance: &Allowance,
     ) -> Result<Vec<Event>, StoreError> {
-        let tables = self.tables();
-        tables.together(kind, readings, allowance).await
+        let read = self.tables().together(kind, readings, allowance).await;
+        if self.is_behind(&read) {
+            let tables = &self.shared.tables;
+            return tables.together(kind, readings, allowance).await;
+        }
+        read
     }
 }

@@ -1,7 +1,9 @@
 //! A replica of PostgreSQL, which is read in place of the primary as far as it has come.
 //!
 //! It follows the primary with some delay. So whoever reads says up to which position the answer has to
-//! know the log; when the replica is not there within a moment, or cannot answer, the primary does.
+//! know the log, and of what was archived it is to know as much as this process; when the replica is not there
+//! within a moment, or cannot answer, the primary does. It does so too when it turns out only in reading that
+//! segments were removed of which the replica has not heard.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,15 +35,38 @@ const RESTS: Duration = Duration::from_secs(1);
 /// How often it is told that it cannot answer.
 const WARN_EVERY: Duration = Duration::from_mins(1);
 
+/// How far a database has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Reached {
+    position: i64,
+    /// The generation of its list of segments.
+    generation: i64,
+}
+
+impl Reached {
+    /// Whether it has come as far as another.
+    const fn has(self, other: Self) -> bool {
+        self.position >= other.position && self.generation >= other.generation
+    }
+
+    /// Where both are.
+    fn and(self, other: Self) -> Self {
+        Self {
+            position: self.position.max(other.position),
+            generation: self.generation.max(other.generation),
+        }
+    }
+}
+
 /// A replica, and how far it is known to have come.
 #[derive(Debug)]
 pub(super) struct Replica {
     pub(super) readers: Readers,
     pub(super) tables: Tables,
-    /// Its head; `None` while it cannot be read from.
-    head: watch::Sender<Option<Position>>,
+    /// How far it is; `None` while it cannot be read from.
+    reached: watch::Sender<Option<Reached>>,
     /// What somebody waits for, and until when.
-    wanted: watch::Sender<(Position, Instant)>,
+    wanted: watch::Sender<(Reached, Instant)>,
 }
 
 impl Replica {
@@ -62,26 +87,30 @@ impl Replica {
         Ok(Some(Self {
             tables: Tables::new(readers.clone(), Arc::clone(names), Arc::clone(segments)),
             readers,
-            head: watch::channel(Some(Position::START)).0,
-            wanted: watch::channel((Position::START, Instant::now())).0,
+            reached: watch::channel(Some(Reached::default())).0,
+            wanted: watch::channel((Reached::default(), Instant::now())).0,
         }))
     }
 
-    /// Whether it has come to a position, at once or within a moment.
+    /// Whether it has come to a position and to the list of segments that is held, at once or within a moment.
     async fn has(&self, position: Position) -> bool {
-        let mut head = self.head.subscribe();
-        if head.borrow().is_some_and(|head| head >= position) {
+        let needed = Reached {
+            position: position.0,
+            generation: self.tables.segments.catalog().generation,
+        };
+        let mut reached = self.reached.subscribe();
+        if reached.borrow().is_some_and(|reached| reached.has(needed)) {
             return true;
         }
         self.wanted.send_modify(|(wanted, until)| {
             let now = Instant::now();
             // what nobody waits for any more counts no more
-            let others = if *until > now { *wanted } else { position };
-            (*wanted, *until) = (position.max(others), now + WAITED_FOR);
+            let others = if *until > now { *wanted } else { needed };
+            (*wanted, *until) = (needed.and(others), now + WAITED_FOR);
         });
-        let decided = |head: &Option<Position>| head.is_none_or(|head| head >= position);
-        let waited = timeout(WAITED_FOR, head.wait_for(decided)).await;
-        waited.is_ok_and(|head| head.is_ok_and(|head| head.is_some()))
+        let decided = |reached: &Option<Reached>| reached.is_none_or(|reached| reached.has(needed));
+        let waited = timeout(WAITED_FOR, reached.wait_for(decided)).await;
+        waited.is_ok_and(|reached| reached.is_ok_and(|reached| reached.is_some()))
     }
 
     /// Asks it how far it is, whenever somebody waits to know.
@@ -89,17 +118,17 @@ impl Replica {
         let (mut wanted, mut warned) = (self.wanted.subscribe(), None);
         loop {
             match self.look(identity).await {
-                Ok(head) => {
-                    self.head.send_replace(Some(head));
-                    let (position, until) = *wanted.borrow_and_update();
-                    if position > head && Instant::now() < until {
+                Ok(reached) => {
+                    self.reached.send_replace(Some(reached));
+                    let (needed, until) = *wanted.borrow_and_update();
+                    if !reached.has(needed) && Instant::now() < until {
                         tokio::time::sleep(LOOK_EVERY).await;
                     } else if wanted.changed().await.is_err() {
                         return;
                     }
                 }
                 Err(error) => {
-                    self.head.send_replace(None);
+                    self.reached.send_replace(None);
                     if warned.is_none_or(|at: Instant| at.elapsed() >= WARN_EVERY) {
                         warned = Some(Instant::now());
                         let error = chain(&error).to_string();
@@ -111,7 +140,7 @@ impl Replica {
         }
     }
 
-    async fn look(&self, identity: Identity) -> Result<Position, StoreError> {
+    async fn look(&self, identity: Identity) -> Result<Reached, StoreError> {
         let db = self.readers.once();
         let doing = "read the head of the replica";
         let found = read_identity(db).await?;
@@ -120,11 +149,15 @@ impl Replica {
                 found: found.log_id,
             });
         }
-        let sql = Sql::new("SELECT position FROM log_head WHERE id = 1");
+        let sql = Sql::new("SELECT position, segments FROM log_head WHERE id = 1");
         let row = db.query_one_raw(sql.statement(DbBackend::Postgres)).await;
-        let head = row.doing(doing)?.map(|row| row.try_get_by_index(0));
-        let head = head.transpose().doing(doing)?.unwrap_or_default();
-        Ok(Position(head))
+        let Some(row) = row.doing(doing)? else {
+            return Ok(Reached::default());
+        };
+        Ok(Reached {
+            position: row.try_get_by_index(0).doing(doing)?,
+            generation: row.try_get_by_index(1).doing(doing)?,
+        })
     }
 }
 
@@ -151,7 +184,8 @@ impl Store {
     /// The last position that the replica is known to have; `None` when there is none that can be read.
     #[must_use]
     pub fn replica_head(&self) -> Option<Position> {
-        *self.shared.replica.as_ref()?.head.borrow()
+        let reached = *self.shared.replica.as_ref()?.reached.borrow();
+        reached.map(|reached| Position(reached.position))
     }
 
     /// Whether there is a replica.
@@ -176,6 +210,23 @@ impl Store {
             Some(replica) if self.reads_replica => &replica.tables,
             _ => &self.shared.tables,
         }
+    }
+
+    /// The same log, as the primary has it.
+    pub(super) fn of_primary(&self) -> Self {
+        Self {
+            reads_replica: false,
+            ..self.clone()
+        }
+    }
+
+    /// Whether something was to be read from a replica that knows less of the segments than this process, or
+    /// than whoever removed some.
+    pub(super) fn is_behind<T>(&self, read: &Result<T, StoreError>) -> bool {
+        let is_of_segments = |error: &StoreError| {
+            matches!(error, StoreError::SegmentsMoved) || error.is_of_missing_segment()
+        };
+        self.reads_replica && read.as_ref().is_err_and(is_of_segments)
     }
 
     /// Connections for reading state, where this handle reads it.

@@ -29,6 +29,7 @@ import { pythonDuckdb, pythonGql, pythonOtlp, pythonS3 } from './python.mjs';
 import { relayRuntime } from './relay.mjs';
 import { FOLLOW, HEADERS, QUERY, Server } from './server.mjs';
 import { graphqlSse, graphqlSseResumed } from './sse.mjs';
+import { timescale } from './timescale.mjs';
 
 const [SCHEMA, README] = ['schema.graphql', 'README.md'].map((name) => resolve(name));
 const FUZZ_OPERATIONS = process.env.HOMEPOT_TEST_LONG === '1' ? 3_000 : 300;
@@ -207,6 +208,8 @@ const CHECKS = {
     await pythonS3(till, python, await mkdtemp(join(folder, 's3-')));
   },
   'the server stops when it is told to': async () => assertEqual(await server.end('SIGTERM'), 0),
+  'TimescaleDB has hypertables, compresses their chunks, and loses what is archived': () =>
+    timescale(program, port, folder),
 };
 
 const demo = new Server(program, port, folder, 'demo');

@@ -24,14 +24,14 @@ const RECORD =
   'mutation($input: RecordEventsInput!) { recordEvents(input: $input) { outcomes { status } } }';
 
 export class Server {
-  /** Of this program on this port; its log and what it logs lie in `folder`. */
-  constructor(program, port, folder, name) {
+  /** Of this program on this port; its log, unless it is in another `database`, and what it logs lie in `folder`. */
+  constructor(program, port, folder, name, database = ['--database', `sqlite://${join(folder, `${name}.db`)}`]) {
     this.program = resolve(program);
     this.origin = `http://127.0.0.1:${port}`;
     this.http = `${this.origin}/graphql`;
     this.socket = `ws://127.0.0.1:${port}/graphql`;
     this.logFile = join(folder, `${name}.log`);
-    this.database = ['--database', `sqlite://${join(folder, `${name}.db`)}`];
+    this.database = database;
     this.options = [...this.database, '--listen', `127.0.0.1:${port}`];
     this.environment = {};
   }

@@ -3,7 +3,6 @@
 //! A file is written under another name, synced, and only then given its own, so that one of that name is
 //! whole; nothing is ever written over.
 
-use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -144,37 +143,10 @@ impl Files {
         Ok(names.collect())
     }
 
-    /// Removes what was being written of a log when a process ended: files of a folder under another name than
-    /// their own. In a bucket there are none.
+    /// Removes what was being written of a log when a process ended.
     pub(crate) async fn sweep(&self, home: &str) -> Result<usize, FilesError> {
-        let Some(folder) = self.place.folder() else {
-            return Ok(0);
-        };
-        let (path, home) = (folder.to_owned(), folder.join(home));
-        let swept = spawn_blocking(move || unfinished(&home)).await;
-        let swept = swept.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        Ok(swept.map_err(|source| PlaceError::Folder { path, source })?)
+        Ok(self.place.sweep(home, |_| true).await?)
     }
-}
-
-/// The object store adds `#` and a number to the name of a file that is being written.
-fn unfinished(folder: &FilePath) -> std::io::Result<usize> {
-    if !folder.exists() {
-        return Ok(0);
-    }
-    let mut removed = 0;
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let is_unfinished = name
-            .rsplit_once('#')
-            .is_some_and(|(_, number)| number.bytes().all(|byte| byte.is_ascii_digit()));
-        if is_unfinished {
-            std::fs::remove_file(&path)?;
-            removed += 1;
-        }
-    }
-    Ok(removed)
 }
 
 /// The checksum of a file.

@@ -33,8 +33,22 @@ impl Store {
     /// When the tables or segments cannot be read, or very many of the events are archived.
     pub(crate) async fn query_within(
         &self,
-        (kind, from, to): (Kind, Instant, Instant),
+        within: (Kind, Instant, Instant),
         statement: impl Fn() -> Sql + Send + Sync,
+        doing: &'static str,
+    ) -> Result<Vec<QueryResult>, StoreError> {
+        let read = self.try_query_within(within, &statement, doing).await;
+        if self.is_behind(&read) {
+            let primary = self.of_primary();
+            return primary.try_query_within(within, &statement, doing).await;
+        }
+        read
+    }
+
+    async fn try_query_within(
+        &self,
+        (kind, from, to): (Kind, Instant, Instant),
+        statement: &(impl Fn() -> Sql + Send + Sync),
         doing: &'static str,
     ) -> Result<Vec<QueryResult>, StoreError> {
         for _ in 0..TRIES {
@@ -55,7 +69,7 @@ impl Store {
             }
             let sql = statement().statement(self.backend());
             let rows = self.readers().query_all_raw(sql).await.doing(doing)?;
-            if self.shared.tables.is_of(Some(catalog.generation)).await? {
+            if self.tables().is_of(Some(catalog.generation)).await? {
                 return Ok(rows);
             }
         }

@@ -1,9 +1,10 @@
-//! Drops partitions of which everything was archived (PostgreSQL), so that their room is free at once.
+//! Drops partitions, or chunks of TimescaleDB, of which everything was archived (PostgreSQL), so that their room is
+//! free at once.
 //!
-//! A node that still counts on one of them finds it gone when it appends what happened then, looks again, and
-//! makes it anew.
+//! A node that still counts on a partition finds it gone when it appends what happened then, looks again, and
+//! makes it anew. Chunks are made by TimescaleDB.
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, QueryResult};
 
 use super::archive::lock;
 use crate::event::Instant;
@@ -14,8 +15,17 @@ use crate::store::sql::Sql;
 
 const DOING: &str = "drop a partition";
 
+/// A part of the table of a kind.
+#[derive(Clone, Debug)]
+enum Part {
+    /// A partition, by its name.
+    Partition(String),
+    /// A chunk of a hypertable: from when, and until when.
+    Chunk(i64, i64),
+}
+
 impl Store {
-    /// Drops the partitions of a kind that end before an instant and are empty; answers how many. One that
+    /// Drops the partitions or chunks of a kind that end before an instant and are empty; answers how many. One that
     /// somebody reads for long is left for the next time.
     ///
     /// # Errors
@@ -29,9 +39,9 @@ impl Store {
             return Ok(0);
         }
         let mut dropped = 0;
-        for name in self.partitions_before(kind, before).await? {
+        for part in self.parts_before(kind, before).await? {
             let table = kind.spec().table;
-            let dropping = self.transact_durably(move |tx| Box::pin(drop(tx, table, name)));
+            let dropping = self.transact_durably(move |tx| Box::pin(drop(tx, table, part)));
             match dropping.await {
                 Ok(()) => dropped += 1,
                 // it has events, or somebody reads it
@@ -43,25 +53,48 @@ impl Store {
         Ok(dropped)
     }
 
-    async fn partitions_before(
-        &self,
-        kind: Kind,
-        before: Instant,
-    ) -> Result<Vec<String>, StoreError> {
+    async fn parts_before(&self, kind: Kind, before: Instant) -> Result<Vec<Part>, StoreError> {
+        let table = kind.spec().table;
+        let hypertables = self.timescale().map(|timescale| &timescale.hypertables);
+        if hypertables.is_some_and(|all| all.iter().any(|name| name == table)) {
+            let mut sql = Sql::new(
+                "SELECT range_start_integer, range_end_integer FROM timescaledb_information.chunks \
+                 WHERE hypertable_schema = current_schema() AND hypertable_name = ",
+            );
+            sql.bind(table).push(" AND range_end_integer <= ");
+            return self.parts(sql.bind(before.0), Part::chunk).await;
+        }
         let mut sql = Sql::new(
             "SELECT quote_ident(c.relname) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
              WHERE i.inhparent = to_regclass(",
         );
-        sql.bind(kind.spec().table).push(
+        sql.bind(table).push(
             ") AND substring(pg_get_expr(c.relpartbound, c.oid) from 'TO \\(''([0-9]+)''\\)')::bigint <= ",
         );
-        sql.bind(before.0);
-        let rows = self
-            .readers()
-            .query_all_raw(sql.statement(DbBackend::Postgres));
-        let rows = rows.await.doing(DOING)?;
-        let read = |row: &sea_orm::QueryResult| row.try_get_by_index(0).doing(DOING);
-        rows.iter().map(read).collect()
+        self.parts(sql.bind(before.0), Part::partition).await
+    }
+
+    async fn parts(
+        &self,
+        sql: &Sql,
+        read: fn(&QueryResult) -> Result<Part, DbErr>,
+    ) -> Result<Vec<Part>, StoreError> {
+        let statement = sql.clone().statement(DbBackend::Postgres);
+        let rows = self.readers().query_all_raw(statement).await.doing(DOING)?;
+        rows.iter().map(read).collect::<Result<_, _>>().doing(DOING)
+    }
+}
+
+impl Part {
+    fn partition(row: &QueryResult) -> Result<Self, DbErr> {
+        row.try_get_by_index(0).map(Self::Partition)
+    }
+
+    fn chunk(row: &QueryResult) -> Result<Self, DbErr> {
+        Ok(Self::Chunk(
+            row.try_get_by_index(0)?,
+            row.try_get_by_index(1)?,
+        ))
     }
 }
 
@@ -69,21 +102,33 @@ impl Store {
 async fn drop(
     tx: &DatabaseTransaction,
     table: &'static str,
-    name: String,
+    part: Part,
 ) -> Result<(), StoreError> {
     lock(tx).await?;
-    let looked = Sql::new(format!("SELECT 1 FROM {name} LIMIT 1"));
+    let (rows, dropping) = match part {
+        Part::Partition(name) => (
+            name.clone(),
+            vec![
+                format!("ALTER TABLE {table} DETACH PARTITION {name}"),
+                format!("DROP TABLE {name}"),
+            ],
+        ),
+        Part::Chunk(from, to) => (
+            format!("{table} WHERE occurred_at >= {from} AND occurred_at < {to}"),
+            vec![format!(
+                "SELECT drop_chunks('{table}', older_than => {to}::bigint, newer_than => {from}::bigint)"
+            )],
+        ),
+    };
+    let looked = Sql::new(format!("SELECT 1 FROM {rows} LIMIT 1"));
     let row = tx
         .query_one_raw(looked.statement(DbBackend::Postgres))
         .await;
     if row.doing(DOING)?.is_some() {
         return Err(StoreError::SegmentsMoved);
     }
-    for sql in [
-        "SET LOCAL lock_timeout = '200ms'".to_owned(),
-        format!("ALTER TABLE {table} DETACH PARTITION {name}"),
-        format!("DROP TABLE {name}"),
-    ] {
+    let wait = "SET LOCAL lock_timeout = '200ms'".to_owned();
+    for sql in [wait].into_iter().chain(dropping) {
         tx.execute_unprepared(&sql).await.doing(DOING)?;
     }
     Ok(())

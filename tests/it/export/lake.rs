@@ -1,4 +1,5 @@
-//! A data lake has each event of its log in exactly one file, wherever a round was broken off.
+//! A data lake has each event of its log in exactly one file, wherever a round was broken off, and whoever else
+//! fills it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,8 +11,10 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use homepot_analytics::event::{Event, Position};
 use homepot_analytics::export::ExportError;
-use homepot_analytics::export::lake::Lake;
+use homepot_analytics::export::lake::{Lake, sweep};
 use homepot_analytics::kinds::Kind;
+use homepot_analytics::places::Place;
+use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
@@ -20,21 +23,34 @@ use object_store::{
 };
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
 
 use super::{all, read, recorded, without_keys};
-use crate::support::{Database, contract, error};
+use crate::support::{Database, TestLog, contract, error};
 
 contract![
     a_lake_that_was_broken_off_has_each_event_once,
+    a_lake_that_two_fill_has_each_event_once,
+    what_was_half_written_into_a_lake_is_removed_and_nothing_else,
     a_lake_of_another_log_is_left_alone,
 ];
 
-/// Takes so many files more, and then breaks: before one is there, or after.
+/// Takes so many files more, and then breaks, or waits.
 #[derive(Debug)]
 struct Breaking {
-    files: InMemory,
+    files: Arc<dyn ObjectStore>,
     left: AtomicI64,
-    is_after: bool,
+    then: Then,
+}
+
+#[derive(Debug)]
+enum Then {
+    /// Fails before the file is there, or after.
+    Break { is_after: bool },
+    /// Tells that it waits, until it is told to go on: what stalls there.
+    Wait { waits: Notify, goes_on: Notify },
 }
 
 impl fmt::Display for Breaking {
@@ -59,11 +75,20 @@ impl ObjectStore for Breaking {
         options: PutOptions,
     ) -> Result<PutResult> {
         let left = self.left.fetch_sub(1, Ordering::SeqCst);
-        if left < 0 || left == 0 && !self.is_after {
-            return Err(broken());
+        let put = || {
+            self.files
+                .put_opts(location, payload.clone(), options.clone())
+        };
+        match &self.then {
+            Then::Break { is_after } if left < 0 || left == 0 && !is_after => Err(broken()),
+            Then::Break { .. } if left == 0 => put().await.and(Err(broken())),
+            Then::Wait { waits, goes_on } if left == 0 => {
+                waits.notify_one();
+                goes_on.notified().await;
+                put().await
+            }
+            Then::Break { .. } | Then::Wait { .. } => put().await,
         }
-        let put = self.files.put_opts(location, payload, options).await;
-        if left == 0 { Err(broken()) } else { put }
     }
 
     async fn put_multipart_opts(
@@ -124,9 +149,11 @@ async fn a_lake_that_was_broken_off_has_each_event_once(database: Database) {
     let log = recorded(&database, 9).await;
     let mut random = StdRng::seed_from_u64(11);
     let breaking = Arc::new(Breaking {
-        files: InMemory::new(),
+        files: Arc::new(InMemory::new()),
         left: AtomicI64::new(0),
-        is_after: random.random(),
+        then: Then::Break {
+            is_after: random.random(),
+        },
     });
     let mut reached = Position(0);
     for round in 0..12 {
@@ -141,7 +168,7 @@ async fn a_lake_that_was_broken_off_has_each_event_once(database: Database) {
             Err(ExportError::Lake(_)) => {}
             Err(other) => panic!("round {round}: {other:?}"),
         }
-        let (events, _) = contents(&breaking.files).await;
+        let (events, _) = contents(&*breaking.files).await;
         assert!(
             events.values().all(|events| events.len() == 1),
             "round {round}"
@@ -152,11 +179,142 @@ async fn a_lake_that_was_broken_off_has_each_event_once(database: Database) {
     breaking.left.store(i64::MAX, Ordering::SeqCst);
     let lake = Lake::new(log.handle(), Arc::<Breaking>::clone(&breaking));
     while lake.round().await.unwrap().events > 0 {}
-    let (events, _) = contents(&breaking.files).await;
+    is_the_log(&log, &*breaking.files).await;
+    log.close().await;
+}
+
+/// A lake has each event once, and its manifests tell of its files as they are.
+async fn is_the_log(log: &TestLog, files: &dyn ObjectStore) {
+    let (events, names) = contents(files).await;
+    let twice = events.values().find(|events| events.len() != 1);
+    assert!(twice.is_none(), "{twice:?}");
     let found: Vec<Event> = events.into_values().flatten().collect();
-    let mut expected: Vec<Event> = all(&log).await.into_iter().map(without_keys).collect();
+    let mut expected: Vec<Event> = all(log).await.into_iter().map(without_keys).collect();
     expected.sort_by_key(|event| event.position);
     assert_eq!(found, expected);
+    let read = async |name: &str| {
+        let found = files.get(&Path::from(name)).await.unwrap();
+        found.bytes().await.unwrap()
+    };
+    let mut told = Vec::new();
+    for name in names.iter().filter(|name| name.starts_with("manifests/")) {
+        let manifest: Value = serde_json::from_slice(&read(name).await).unwrap();
+        for file in manifest["files"].as_array().unwrap() {
+            let path = file["path"].as_str().unwrap();
+            assert_eq!(file["sha256"], sha256(&read(path).await), "{path}");
+            told.push(path.to_owned());
+        }
+    }
+    let mut there: Vec<String> = names;
+    there.retain(|name| name.starts_with("kind="));
+    told.sort_unstable();
+    there.sort_unstable();
+    assert_eq!(told, there);
+    let state: Value = serde_json::from_slice(&read("state.json").await).unwrap();
+    assert_eq!(state["position"], log.head().0);
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    let sum = Sha256::digest(bytes);
+    sum.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+async fn fill(lake: &Lake) {
+    while lake.round().await.unwrap().events > 0 {}
+}
+
+/// One stalls before each of the files that it puts in turn, has lost the lake to another that goes on with it,
+/// and wakes up.
+async fn a_lake_that_two_fill_has_each_event_once(database: Database) {
+    let log = database.open().await.with_fleet().await;
+    let folder = tempfile::tempdir().unwrap();
+    for in_folder in [true, false] {
+        let mut before = 0;
+        loop {
+            let files: Arc<dyn ObjectStore> = if in_folder {
+                let folder = folder.path().join(before.to_string());
+                std::fs::create_dir(&folder).unwrap();
+                Arc::new(LocalFileSystem::new_with_prefix(folder).unwrap())
+            } else {
+                Arc::new(InMemory::new())
+            };
+            let stalling = Arc::new(Breaking {
+                files: Arc::clone(&files),
+                left: AtomicI64::new(before),
+                then: Then::Wait {
+                    waits: Notify::new(),
+                    goes_on: Notify::new(),
+                },
+            });
+            let Then::Wait { waits, goes_on } = &stalling.then else {
+                unreachable!()
+            };
+            let one = Lake::new(log.handle(), Arc::<Breaking>::clone(&stalling));
+            let stalled = tokio::spawn(async move {
+                let round = one.round().await;
+                (one, round)
+            });
+            tokio::select! {
+                () = waits.notified() => {}
+                () = stalled_is_over(&stalled) => break,
+            }
+            // the other has more to bring
+            log.record(vec![error("more"); 3]).await;
+            let other = Lake::new(log.handle(), Arc::clone(&files));
+            fill(&other).await;
+            log.record(vec![error("and more"); 3]).await;
+            fill(&other).await;
+            goes_on.notify_one();
+            let (one, woken) = stalled.await.unwrap();
+            woken.unwrap();
+            for lake in [&other, &one] {
+                log.record(vec![error("after that")]).await;
+                fill(lake).await;
+            }
+            is_the_log(&log, &*files).await;
+            before += 1;
+        }
+        // where it ends, its files, its manifest, and how far the lake is
+        assert!(before > 4, "it put {before} files");
+    }
+    log.close().await;
+}
+
+async fn stalled_is_over<T>(task: &tokio::task::JoinHandle<T>) {
+    while !task.is_finished() {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn what_was_half_written_into_a_lake_is_removed_and_nothing_else(database: Database) {
+    let log = recorded(&database, 3).await;
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::Folder(folder.path().to_owned());
+    let lake = Lake::new(log.handle(), place.open().await.unwrap());
+    fill(&lake).await;
+    let (_, names) = contents(&*place.open().await.unwrap()).await;
+    let day = names.iter().find(|name| name.starts_with("kind=")).unwrap();
+    let half = [
+        format!("{day}#1"),
+        format!(
+            "{}#2",
+            names
+                .iter()
+                .find(|name| name.starts_with("rounds/"))
+                .unwrap()
+        ),
+        "state.json#1".to_owned(),
+    ];
+    let others = ["notes#1", "others/notes#1"];
+    for name in half.iter().map(String::as_str).chain(others) {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "half").unwrap();
+    }
+    assert_eq!(sweep(&place).await.unwrap(), half.len());
+    assert!(half.iter().all(|name| !folder.path().join(name).exists()));
+    assert!(others.iter().all(|name| folder.path().join(name).exists()));
+    is_the_log(&log, &*place.open().await.unwrap()).await;
     log.close().await;
 }
 

@@ -1,6 +1,7 @@
 //! What is exported is the log: each event once, as it is, in every format.
 
 mod lake;
+mod made;
 
 use std::fs;
 use std::io::Read;

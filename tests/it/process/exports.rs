@@ -123,3 +123,26 @@ async fn an_export_onto_a_full_disk_fails_and_leaves_nothing() {
     let done = api.until(&address, EXPORTS, ended).await;
     assert_eq!(state(&done), "DONE", "{done}");
 }
+
+#[test]
+fn a_data_lake_takes_nothing_of_a_disk_that_is_left_to_others() {
+    let database = Database::sqlite();
+    let Some(disk) = SmallDisk::mount(database.folder(), 4) else {
+        return;
+    };
+    let log = format!("sqlite://{}/log.db", database.folder().display());
+    let up = ["migrate", "up", "--database", &log];
+    assert!(Program::run(database.folder(), &up).status.success());
+    let lake = disk.folder.join("lake").display().to_string();
+    let export = ["export", "--lake", &lake, "--database", &log];
+    let filler = super::full_disk::fill(&disk.folder);
+    let size = filler.metadata().unwrap().len();
+    // a little is free, and would be enough
+    let file = std::fs::File::options().write(true).open(&filler).unwrap();
+    file.set_len(size - 100 * 1024).unwrap();
+    let told = ["cannot fill the data lake", "left to others", "make room"];
+    Program::run(database.folder(), &export).refused(&told);
+    std::fs::remove_file(filler).unwrap();
+    let filled = Program::run(database.folder(), &export);
+    assert!(filled.status.success(), "{filled:?}");
+}

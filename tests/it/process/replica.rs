@@ -115,7 +115,9 @@ impl Pair {
         let file = file.to_str().unwrap();
         let serve = ["serve", "--no-authentication", "--listen", "127.0.0.1:0"];
         let databases = ["--database", &database, "--database-read-file", file];
-        Program::start(folder, &[serve.as_slice(), &databases].concat())
+        let segments = folder.join("segments");
+        let segments = ["--segments", segments.to_str().unwrap()];
+        Program::start(folder, &[&serve, &databases[..], &segments].concat())
     }
 
     async fn on_replica(&self) -> PgConnection {
@@ -208,4 +210,77 @@ async fn what_was_written_is_read_whether_the_replica_keeps_up_or_not() {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
     }
+}
+
+const ERRORS: &str =
+    "{ errorLogs(first: 20, filter: { category: { eq: API } }) { nodes { position } totalCount } }";
+
+/// Archives and deletes what is older than some days; how many events of a kind that were.
+async fn retained(api: &Api, server: &str, policy: &str) -> Value {
+    let set = format!(
+        "mutation {{ setRetentionPolicy(input: {{ kind: errorLog, {policy} }}) {{ userErrors {{ code }} }} }}"
+    );
+    let set = api.data(server, &set, json!({})).await;
+    assert_eq!(set["setRetentionPolicy"]["userErrors"], json!([]));
+    let run = "mutation { runRetention { kinds { kind archivedEvents deletedEvents } userErrors { code } } }";
+    let mut ran = api.data(server, run, json!({})).await;
+    assert_eq!(ran["runRetention"]["userErrors"], json!([]));
+    let kinds = ran["runRetention"]["kinds"].as_array_mut().unwrap();
+    let errors = kinds.iter_mut().find(|kind| kind["kind"] == "errorLog");
+    errors.unwrap().take()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_archived_is_read_while_the_replica_has_not_heard_of_it() {
+    let Some(pair) = Pair::start() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut servers = [(); 2].map(|()| pair.start_server(folder.path()));
+    let [one, other] = servers.each_mut().map(|server| server.address().unwrap());
+    let api = Api::new();
+    let error = |day: usize| {
+        json!({ "errorLog": { "category": "API", "severity": "INFO", "errorMessage": "old",
+            "occurredAt": format!("2024-03-{day:02}T12:00:00Z") } })
+    };
+    api.record(&one, (1..=9).map(error).collect()).await;
+    let has_all = |data: &Value| data["errorLogs"]["totalCount"] == "9";
+    for server in [&one, &other] {
+        api.until(server, ERRORS, has_all).await;
+    }
+    let mut replica = pair.on_replica().await;
+    let mut run = async |sql: &'static str| {
+        sqlx::raw_sql(sql).execute(&mut replica).await.unwrap();
+    };
+    // it does not hear that they are archived
+    run("SELECT pg_wal_replay_pause()").await;
+    let folded = "{ storeHealth { projectionLagEvents } }";
+    let is_folded = |data: &Value| data["storeHealth"]["projectionLagEvents"] == "0";
+    api.until(&one, folded, is_folded).await;
+    let ran = retained(&api, &one, "archiveAfterDays: 30").await;
+    assert_eq!(ran["archivedEvents"], "9", "{ran}");
+    for server in [&one, &other] {
+        for _ in 0..3 {
+            let data = api.data(server, ERRORS, json!({})).await;
+            assert!(has_all(&data), "{data}");
+        }
+    }
+    run("SELECT pg_wal_replay_resume()").await;
+    let caught_up = |data: &Value| {
+        let health = &data["storeHealth"];
+        health["head"] == health["replicaHead"]
+    };
+    api.until(&other, PAGES, caught_up).await;
+    // it knows of files that are gone
+    run("SELECT pg_wal_replay_pause()").await;
+    let policy = "archiveAfterDays: 30, deleteAfterDays: 40";
+    let ran = retained(&api, &one, policy).await;
+    assert_eq!(ran["deletedEvents"], "9", "{ran}");
+    for server in [&one, &other] {
+        for _ in 0..3 {
+            let data = api.data(server, ERRORS, json!({})).await;
+            assert_eq!(data["errorLogs"]["totalCount"], "0", "{data}");
+        }
+    }
+    run("SELECT pg_wal_replay_resume()").await;
 }

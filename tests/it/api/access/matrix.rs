@@ -111,6 +111,8 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("exports", "{ exports { nodes { exportId } totalCount } }",      "YY YY YY YY YY YY FF FF"),
     ("cancelExport", "mutation { cancelExport(input: { exportId: \"none\" }) {
         export { exportId } userErrors { code } } }",                 "-- -- -- -- -- -- FF FF"),
+    ("deleteExport", "mutation { deleteExport(input: { exportId: \"none\" }) {
+        export { exportId } userErrors { code } } }",                 "-- -- -- -- -- -- FF FF"),
     ("emailRecipients", "{ emailRecipients { recipientId } }",        "FF FF FF FF YY FF FF FF"),
     ("createEmailRecipient", "mutation { createEmailRecipient(input: { emailAddress: \"desk@shop.example\" }) {
         recipient { recipientId } userErrors { code } } }",           "FF FF FF FF YY FF FF FF"),
