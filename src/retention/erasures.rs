@@ -11,7 +11,7 @@ use sea_orm::{
 use tokio::time::{Instant as Moment, sleep};
 use uuid::Uuid;
 
-use super::{RetentionError};
+use super::{CLAIM, RetentionError};
 use crate::event::Position;
 use crate::store::{Doing, Erasing, Sql, Store, StoreError};
 use crate::telemetry::chain;

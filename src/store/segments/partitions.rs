@@ -99,11 +99,7 @@ impl Part {
 }
 
 /// Nobody appends meanwhile, so that what is empty stays so.
-async fn drop(
-    tx: &DatabaseTransaction,
-    table: &'static str,
-    part: Part,
-) -> Result<(), StoreError> {
+async fn drop(tx: &DatabaseTransaction, table: &'static str, part: Part) -> Result<(), StoreError> {
     lock(tx).await?;
     let (rows, dropping) = match part {
         Part::Partition(name) => (
