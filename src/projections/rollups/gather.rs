@@ -209,12 +209,12 @@ pub(crate) async fn recorded(
         if archive.generation(db).await? != generation {
             continue;
         }
-        let is_whole = |floors| {
+        let is_whole = |since| {
             shape
                 .whole_from
-                .is_none_or(|at| whole_from(floors, shape.kind) <= at)
+                .is_none_or(|at| whole_from(since, shape.kind) <= at)
         };
-        if !is_whole(&archive.floors(db).await?) {
+        if !is_whole(&archive.whole_since(db).await?) {
             // something was deleted since it was looked for
             break;
         }
@@ -296,9 +296,9 @@ pub(super) async fn shapes_in(
 ) -> Result<Vec<Shape>, StoreError> {
     let mut shapes = shapes();
     if let Some(archive) = archive {
-        let floors = archive.floors(db).await?;
+        let since = archive.whole_since(db).await?;
         for shape in &mut shapes {
-            shape.whole_from = Some(whole_from(&floors, shape.kind));
+            shape.whole_from = Some(whole_from(&since, shape.kind));
             shape.archive = Some(archive.clone());
         }
     }
