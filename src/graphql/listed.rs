@@ -22,7 +22,11 @@ pub(super) struct Listed {
 
 impl Listed {
     /// How many rows are asked for, and whether from the end.
-    pub(super) fn size(&self, first: Option<i32>, last: Option<i32>) -> Result<(usize, bool), Error> {
+    pub(super) fn size(
+        &self,
+        first: Option<i32>,
+        last: Option<i32>,
+    ) -> Result<(usize, bool), Error> {
         match (first, last) {
             (Some(_), Some(_)) => Err(bad_input("first and last are both given, a page has one")),
             (None, Some(last)) => Ok((at_most("last", last, self.rows_max)?, true)),
