@@ -40,10 +40,11 @@ impl Subject {
             kind: self.kind.spec().wire,
         })?;
         shape.archive = Some(store.archive_of());
+        let wanted = self.wanted(&shape);
         Ok(Question {
             is_money: self.has_money(),
-            wanted: self.wanted(&shape),
-            shape,
+            wanted,
+            shape: shape.only(wanted),
             range,
             ends,
             scope: self.scope.clone(),

@@ -6,15 +6,15 @@
 //! after it says. Mostly none does, and then what was shown last is all that has to be known; else the day of
 //! the device is read again.
 
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono_tz::Tz;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, Value as SqlValue};
 
 use super::super::upsert::upsert;
-use super::gather::{Growth, key_of, merge_packed, recorded};
+use super::gather::{Growth, key_of, merge_packed, of_recorded};
 use super::places::Places;
+use super::shows::Shows;
 use super::tables::{DEVICE_QUARTERS, Key, all};
 use crate::kinds::Form;
 use crate::rollups::cell::growth;
@@ -26,17 +26,20 @@ use crate::rollups::value::Value;
 use crate::store::{Doing, List, Sql, StoreError};
 
 /// Longer than any two clocks are apart.
-const APART: i64 = 26 * 3_600_000_000;
+pub(super) const APART: i64 = 26 * 3_600_000_000;
+
+/// Bytes that it takes at most to find out by how much the counters of a reading grew.
+pub(crate) const STEP_BYTES: usize = 4 * size_of::<Step>();
 
 /// Whose counter it is: device, provenance and measure.
-type Whose = (i64, i64, usize);
+pub(super) type Whose = (i64, i64, usize);
 
 /// What a counter showed.
 #[derive(Clone, Debug, PartialEq)]
-struct Shown {
-    at: i64,
-    units: i64,
-    currency: String,
+pub(super) struct Shown {
+    pub(super) at: i64,
+    pub(super) units: i64,
+    pub(super) currency: String,
 }
 
 /// What each counter of some devices showed last.
@@ -111,45 +114,43 @@ const MERGE: &str = "ON CONFLICT (device_key, provenance, measure) DO UPDATE SET
 
 /// One value of a counter, and what must be known of where it was shown.
 #[derive(Clone, Debug)]
-struct Step {
-    shown: Shown,
+pub(super) struct Step {
+    pub(super) shown: Shown,
     zone: Tz,
-    key: Key,
+    pub(super) key: Key,
 }
 
-fn steps<'a>(
-    shape: &'a Shape,
-    readings: impl IntoIterator<Item = &'a Reading>,
-    places: &Places,
-) -> BTreeMap<Whose, Vec<Step>> {
-    let counters = shape.forms.iter().enumerate();
-    let counters: Vec<usize> = counters
-        .filter(|(_, form)| **form == Form::Counter)
-        .map(|(measure, _)| measure)
-        .collect();
-    let mut steps: BTreeMap<Whose, Vec<Step>> = BTreeMap::new();
-    if counters.is_empty() {
-        return steps;
-    }
-    for reading in readings {
+impl Step {
+    /// That of a reading that showed so many units.
+    pub(super) fn of(shape: &Shape, (reading, units): (&Reading, i64), places: &Places) -> Self {
         let key = key_of(shape, reading, places);
-        let zone = places.at(reading.device, reading.at);
-        let zone = zone.map_or(Tz::UTC, |place| place.zone);
-        for measure in &counters {
-            let Some(Some(Value::Decimal(units))) = reading.values.get(*measure) else {
-                continue;
-            };
-            let shown = Shown {
-                at: reading.at,
-                units: *units,
-                currency: key.currency.clone(),
-            };
-            let whose = (reading.device, reading.provenance, *measure);
-            let step = Step {
-                shown,
-                zone,
-                key: key.clone(),
-            };
+        let place = places.at(reading.device, reading.at);
+        let shown = Shown {
+            at: reading.at,
+            units,
+            currency: key.currency.clone(),
+        };
+        let zone = place.map_or(Tz::UTC, |place| place.zone);
+        Self { shown, zone, key }
+    }
+}
+
+/// What the counters of a reading show.
+pub(super) fn shown(shape: &Shape, reading: &Reading) -> impl Iterator<Item = (Whose, i64)> {
+    let values = reading.values.iter().zip(&shape.forms).enumerate();
+    values.filter_map(|(measure, (value, form))| match (value, form) {
+        (Some(Value::Decimal(units)), Form::Counter) => {
+            Some(((reading.device, reading.provenance, measure), *units))
+        }
+        _ => None,
+    })
+}
+
+fn steps(shape: &Shape, readings: &[Reading], places: &Places) -> BTreeMap<Whose, Vec<Step>> {
+    let mut steps: BTreeMap<Whose, Vec<Step>> = BTreeMap::new();
+    for reading in readings {
+        for (whose, units) in shown(shape, reading) {
+            let step = Step::of(shape, (reading, units), places);
             steps.entry(whose).or_default().push(step);
         }
     }
@@ -161,15 +162,20 @@ fn steps<'a>(
 
 /// Follows a counter from value to value.
 #[derive(Debug, Default)]
-struct Chain {
+pub(super) struct Chain {
     before: Option<Shown>,
     /// The day that was asked for last, of a zone.
     day: Option<(Tz, (i64, i64))>,
 }
 
 impl Chain {
+    /// From what was shown before, if anything was.
+    pub(super) fn after(before: Option<Shown>) -> Self {
+        Self { before, day: None }
+    }
+
     /// What it grew by to a value.
-    fn to(&mut self, step: &Step) -> i128 {
+    pub(super) fn to(&mut self, step: &Step) -> i128 {
         let (begin, _) = self.day(step);
         let before = self.before.replace(step.shown.clone());
         let anew = before
@@ -192,7 +198,7 @@ impl Chain {
 /// What counters grew by with some readings, all of them recorded up to a position, beyond what is kept; and
 /// what they show last is from then on known.
 pub(crate) async fn grown(
-    db: &impl ConnectionTrait,
+    tx: &DatabaseTransaction,
     shape: &Shape,
     readings: &[Reading],
     (places, latest, upto): (&Places, &mut Latest, i64),
@@ -209,7 +215,7 @@ pub(crate) async fn grown(
             units,
             currency: places.currency(whose.0, at),
         });
-        let mut chain = Chain { before, day: None };
+        let mut chain = Chain::after(before);
         let in_time = |step: &Step| {
             let shown = (step.shown.at, step.shown.units);
             !latest.has_ended && known.is_none_or(|known| shown > known)
@@ -245,7 +251,7 @@ pub(crate) async fn grown(
     for ((device, provenance), days) in late {
         for day in joined(days.into_iter().map(|day| widened(places, device, day))) {
             let of = (device, provenance);
-            again(db, shape, of, (places, day, upto), &mut grown).await?;
+            again(tx, shape, of, (places, day, upto), &mut grown).await?;
         }
     }
     Ok(grown)
@@ -288,19 +294,20 @@ fn joined(windows: impl Iterator<Item = Window>) -> Vec<Window> {
 
 /// Adds by how much more the counters of a device grew over a window than is kept.
 async fn again(
-    db: &impl ConnectionTrait,
+    tx: &DatabaseTransaction,
     shape: &Shape,
     (device, provenance): (i64, i64),
     (places, (read, known), upto): (&Places, Window, i64),
     grown: &mut Growth,
 ) -> Result<(), StoreError> {
-    let readings = recorded(db, shape, Some(&[device]), (read, upto), usize::MAX).await?;
-    let readings = readings
-        .iter()
-        .flatten()
-        .filter(|r| r.provenance == provenance);
-    for ((_, _, measure), steps) in steps(shape, readings, places) {
-        let mut chain = Chain::default();
+    let add_to = |shows: &mut Shows, reading: Reading| {
+        if reading.provenance == provenance {
+            shows.add(shape, &reading);
+        }
+    };
+    let shows = of_recorded(tx, shape, (Some(&[device]), read, upto), add_to).await?;
+    for (whose, steps) in shows.steps(shape, places) {
+        let (mut chain, measure) = (Chain::default(), whose.2);
         for step in steps {
             let more = chain.to(&step);
             if within(known, step.shown.at) {
@@ -310,7 +317,7 @@ async fn again(
     }
     let whose = (shape.kind.code(), device);
     let mut room = Room::default();
-    for (key, packed) in DEVICE_QUARTERS.within(db, whose, known).await? {
+    for (key, packed) in DEVICE_QUARTERS.within(tx, whose, known).await? {
         if key.provenance != provenance {
             continue;
         }
@@ -323,43 +330,4 @@ async fn again(
         }
     }
     Ok(())
-}
-
-/// An instant, the row of its quarter, and by how much which measure grew to what was shown then.
-pub(crate) type Grown = (i64, Key, (usize, i128));
-
-/// What counters grew by to each of some readings, which are all that there are since an instant, of those up
-/// to a position.
-pub(crate) async fn grown_to(
-    db: &impl ConnectionTrait,
-    shape: &Shape,
-    readings: &[Reading],
-    (places, since, upto): (&Places, i64, i64),
-) -> Result<Vec<Grown>, StoreError> {
-    let mut grown = Vec::new();
-    let mut known: HashMap<i64, BTreeMap<Whose, Vec<Step>>> = HashMap::new();
-    for (whose, of) in steps(shape, readings, places) {
-        let device = whose.0;
-        if let Entry::Vacant(place) = known.entry(device) {
-            let first = if places.has_moved(device) {
-                since - APART
-            } else {
-                of.first().map_or(since, |step| day_of(since, step.zone).0)
-            };
-            let time = ((first, since), upto);
-            let before = recorded(db, shape, Some(&[device]), time, usize::MAX).await?;
-            place.insert(steps(shape, &before.unwrap_or_default(), places));
-        }
-        let before = known.get(&device).and_then(|known| known.get(&whose));
-        let before = before.and_then(|steps| steps.last());
-        let mut chain = Chain {
-            before: before.map(|step| step.shown.clone()),
-            day: None,
-        };
-        for step in of {
-            let more = chain.to(&step);
-            grown.push((step.shown.at, step.key, (whose.2, more)));
-        }
-    }
-    Ok(grown)
 }

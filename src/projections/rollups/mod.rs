@@ -10,6 +10,7 @@ pub(crate) mod gather;
 pub(crate) mod minutes;
 pub(crate) mod places;
 mod refold;
+pub(crate) mod shows;
 pub(crate) mod tables;
 
 use std::collections::BTreeSet;

@@ -103,6 +103,10 @@ async fn what_is_archived_is_answered_as_before() {
             "{ events(filter: { siteId: { eq: \"harbour\" } }) { totalCount nodes { position kind } } }",
             "{ topPages(from: \"2025-01-01T00:00:00Z\", to: \"2025-02-01T00:00:00Z\") { nodes { pageUrl views users } } }",
             "{ topSearches(from: \"2025-01-01T00:00:00Z\", to: \"2025-02-01T00:00:00Z\") { nodes { query searches } } }",
+            "{ series(measures: [CPU_PERCENT, TRANSACTION_COUNT], from: \"2025-01-05T10:30:00Z\", \
+                to: \"2025-01-05T11:07:00Z\", groupBy: [DEVICE], fill: NONE, \
+                buckets: { resolution: MINUTE, timeZone: \"UTC\" }) { \
+                groups { key { value } measure buckets { start count max increase } } } }",
             "{ activityByUser(from: \"2025-01-01T00:00:00Z\", to: \"2025-02-01T00:00:00Z\") { nodes { userId events } } }",
         ];
         let mut before = Vec::new();

@@ -9,6 +9,7 @@ mod heatmap;
 mod levels;
 mod recorded;
 mod refused;
+mod single;
 mod stats;
 mod updates;
 
