@@ -5,20 +5,24 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use entity::device_metrics::Column;
 use num_traits::AsPrimitive;
 
 use super::ask::AskError;
 use super::question::{By, GroupKey, Part, Question, Scope};
 use super::stays::{Stay, stays};
-use crate::event::Position;
+use crate::event::{Instant, Position};
+use crate::kinds::Kind;
 use crate::projections::rollups::tables::all;
-use crate::store::{Allowance, Doing, List, Sql, Store, StoreError};
+use crate::store::{Allowance, Columns, Doing, List, Sql, Store, StoreError};
 
 const READ: &str = "read how often devices report";
 const SECOND: f64 = 1_000_000.0;
 /// What an interval takes in memory, and a bucket of a group.
 const INTERVAL_BYTES: usize = 64;
 const BUCKET_BYTES: usize = 48;
+/// Archived readings that are looked for at once.
+const READINGS_MAX: usize = 1_000;
 
 /// How many values were expected in each bucket, of each group.
 #[derive(Debug)]
@@ -180,42 +184,91 @@ fn group_of(question: &Question, stay: &Stay) -> GroupKey {
     }
 }
 
-/// How often devices report, in seconds, as they told with their newest reading up to a position.
+/// How often devices report, in seconds, as they told with their newest reading up to a position, wherever that
+/// is kept.
 async fn intervals(
     store: &Store,
     (scope, upto): (&Scope, i64),
     allowance: &Allowance,
 ) -> Result<HashMap<i64, i64>, StoreError> {
-    // the parts of a reading are rows of one instant
+    let (mut intervals, mut elsewhere) = (HashMap::new(), Vec::new());
+    for row in all(store.readers(), newest(scope, upto)).await? {
+        allowance.take(INTERVAL_BYTES)?;
+        let device: i64 = row.try_get_by_index(0).doing(READ)?;
+        let at: Option<i64> = row.try_get_by_index(1).doing(READ)?;
+        let interval: Option<i64> = row.try_get_by_index(2).doing(READ)?;
+        let newest: Option<i64> = row.try_get_by_index(3).doing(READ)?;
+        intervals.extend(interval.map(|interval| (device, interval)));
+        // what is newer than the newest of the table was archived
+        if let Some(newest) = newest.filter(|newest| Some(*newest) > at) {
+            elsewhere.push((device, Instant(newest)));
+        }
+    }
+    for readings in elsewhere.chunks(READINGS_MAX) {
+        archived(store, (readings, upto), &mut intervals).await?;
+    }
+    Ok(intervals)
+}
+
+/// Of devices when the newest reading in the table is, the interval that it tells, and when the newest of all is
+/// as far as that is folded. The parts of a reading are rows of one instant.
+fn newest(scope: &Scope, upto: i64) -> Sql {
     let mut sql = Sql::new(
-        "SELECT d.device_key, (SELECT max(m.collection_interval_seconds) FROM device_metrics m \
-         WHERE m.device_key = d.device_key AND m.position <= ",
+        "SELECT q.device_key, q.at, (SELECT max(m.collection_interval_seconds) FROM device_metrics m \
+         WHERE m.device_key = q.device_key AND m.occurred_at = q.at AND m.position <= ",
     );
     sql.bind(upto);
     sql.push(
-        " AND m.occurred_at = (SELECT n.occurred_at FROM device_metrics n \
+        "), q.newest_at FROM (SELECT d.device_key, (SELECT n.occurred_at FROM device_metrics n \
          WHERE n.device_key = d.device_key AND n.position <= ",
     );
     sql.bind(upto);
-    sql.push(" ORDER BY n.occurred_at DESC LIMIT 1)) FROM devices d WHERE 1 = 1");
+    sql.push(
+        " ORDER BY n.occurred_at DESC LIMIT 1) AS at, (SELECT s.metrics_at FROM device_status s \
+         WHERE s.device_key = d.device_key AND s.metrics_position <= ",
+    );
+    sql.bind(upto);
+    sql.push(") AS newest_at FROM devices d WHERE 1 = 1");
     if let Some(devices) = &scope.devices {
         let devices = devices.iter().copied().collect();
         sql.push(" AND ").among("d.device_key", List::Int(devices));
     }
-    let mut intervals = HashMap::new();
-    for row in all(store.readers(), sql).await? {
-        allowance.take(INTERVAL_BYTES)?;
-        let device = row.try_get_by_index(0).doing(READ)?;
-        let interval: Option<i64> = row.try_get_by_index(1).doing(READ)?;
-        intervals.extend(interval.map(|interval| (device, interval)));
+    sql.push(") q");
+    sql
+}
+
+/// Adds what readings told that are not in the table.
+async fn archived(
+    store: &Store,
+    (readings, upto): (&[(i64, Instant)], i64),
+    intervals: &mut HashMap<i64, i64>,
+) -> Result<(), StoreError> {
+    let kind = Kind::DeviceMetrics;
+    let index = kind.spec().index_of("collectionIntervalSeconds");
+    let columns = index.map_or(Columns::NONE, |index| Columns::NONE.with(index));
+    // a few readings are let go at once
+    let allowance = Store::own_allowance();
+    let parts = store.together((kind, columns), readings, &allowance);
+    let mut told: HashMap<i64, Option<i64>> = HashMap::new();
+    for event in parts.await?.iter().filter(|part| part.position.0 <= upto) {
+        let device = event.fact.cell(Column::DeviceKey).int();
+        let interval = event.fact.cell(Column::CollectionIntervalSeconds).int();
+        let held = told.entry(device.unwrap_or_default()).or_default();
+        *held = interval.max(*held);
     }
-    Ok(intervals)
+    for (device, interval) in told {
+        match interval {
+            Some(interval) => intervals.insert(device, interval),
+            // what was told before holds no more
+            None => intervals.remove(&device),
+        };
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kinds::Kind;
     use crate::rollups::packed::Wanted;
     use crate::rollups::shape::Shape;
 
