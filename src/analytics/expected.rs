@@ -9,7 +9,7 @@ use entity::device_metrics::Column;
 use num_traits::AsPrimitive;
 
 use super::ask::AskError;
-use super::question::{By, GroupKey, Part, Question, Scope};
+use super::question::{By, GroupKey, Part, Place, Question, Scope};
 use super::stays::{Stay, stays};
 use crate::event::{Instant, Position};
 use crate::kinds::Kind;
@@ -26,10 +26,10 @@ const READINGS_MAX: usize = 1_000;
 
 /// How many values were expected in each bucket, of each group.
 #[derive(Debug)]
-pub(super) struct Expected(BTreeMap<GroupKey, Vec<f64>>);
+pub(super) struct Expected(Alike);
 
-/// The same by whether it is of what is not among others.
-pub(super) type Alike = BTreeMap<(bool, GroupKey), Vec<f64>>;
+/// The same by the places of groups.
+pub(super) type Alike = BTreeMap<Place, Vec<f64>>;
 
 /// How much of each bucket some devices that report as often were to report in.
 #[derive(Clone, Debug)]
@@ -60,7 +60,7 @@ pub(super) async fn expected(
     let (from, to) = question.range;
     let range = (from, to.min(store.clock().now().0));
     let buckets = question.ends.len().saturating_sub(1);
-    let mut served: BTreeMap<(GroupKey, i64), Service> = BTreeMap::new();
+    let mut served: BTreeMap<(Place, i64), Service> = BTreeMap::new();
     for stay in stays {
         let within = (stay.from.max(range.0), stay.until.min(range.1));
         if within.0 >= within.1 {
@@ -68,14 +68,14 @@ pub(super) async fn expected(
         }
         let interval = intervals.get(&stay.device).copied();
         let interval = interval.unwrap_or_else(|| i64::from(usual));
-        let key = (group_of(question, &stay), interval);
+        let key = (question.place_of(group_of(question, &stay)), interval);
         if !served.contains_key(&key) {
             allowance.take(BUCKET_BYTES * buckets)?;
         }
         let service = served.entry(key).or_insert_with(|| Service::new(buckets));
         service.add(question, within);
     }
-    let mut expected: BTreeMap<GroupKey, Vec<f64>> = BTreeMap::new();
+    let mut expected = Alike::new();
     for ((key, interval), service) in served {
         let held = expected.entry(key).or_insert_with(|| vec![0.0; buckets]);
         let interval: f64 = interval.max(1).as_();
@@ -90,21 +90,15 @@ pub(super) async fn expected(
 impl Expected {
     /// Of some groups each for itself, and of all that are not among them as one. What is no money is of all
     /// currencies together.
-    pub(super) fn like(&self, kept: &[GroupKey], is_money: bool) -> Alike {
-        let kept: HashSet<&GroupKey> = kept.iter().collect();
+    pub(super) fn like(&self, kept: &HashSet<GroupKey>, is_money: bool) -> Alike {
         let mut alike = Alike::new();
-        for (key, expected) in &self.0 {
+        for ((is_other, key), expected) in &self.0 {
             let mut key = key.clone();
             if !is_money {
                 key.currency.clear();
             }
-            let key = if kept.contains(&key) {
-                (false, key)
-            } else {
-                (true, key.other())
-            };
             let held = alike
-                .entry(key)
+                .entry(key.among(kept, *is_other))
                 .or_insert_with(|| vec![0.0; expected.len()]);
             for (held, more) in held.iter_mut().zip(expected) {
                 *held += more;
@@ -283,6 +277,7 @@ mod tests {
             types: HashMap::new(),
             is_money: false,
             buckets_max: 100,
+            kept: None,
         }
     }
 

@@ -75,39 +75,70 @@ pub(crate) async fn read(
     question: &Question,
     allowance: &Allowance,
 ) -> Result<Read, ReadError> {
-    let tx = store.readers().snapshot().await.doing(READ)?;
-    let (checkpoint, head) = reached(&tx).await?;
-    let mut reader = Reader {
-        tx: &tx,
-        question,
-        allowance,
-        lent: allowance.lend(),
-        of_sites: question.is_of_sites(),
-        owners: Vec::new(),
-        upto: head,
-        groups: Groups::default(),
-        buckets: 0,
-        provenances: BTreeSet::new(),
-        levels: &[],
-        raw: BTreeMap::new(),
-        least: QUARTER,
-        events: 0,
-        room: Room::default(),
-    };
-    reader.owners = reader.owners().await?;
-    reader.levels = reader.levels().await?;
-    reader.least = reader.levels.last().map_or(QUARTER, |level| level.width);
-    let tail = reader.tail(checkpoint, head).await?;
-    reader.choose(&tail).await?;
-    reader.answer(&tail).await?;
-    let read = Read {
-        groups: reader.groups,
-        position: Position(reader.upto),
-        provenances: reader.provenances,
-    };
-    // nothing was written
-    tx.rollback().await.doing(READ)?;
+    let moment = Moment::begin(store).await?;
+    let read = moment.read(question, allowance).await?;
+    moment.end().await?;
     Ok(read)
+}
+
+/// A moment of the log: what questions are answered of it is of one state.
+#[derive(Debug)]
+pub(super) struct Moment {
+    tx: DatabaseTransaction,
+    /// Up to where the log is summed up, and up to where it goes.
+    reached: (i64, i64),
+}
+
+impl Moment {
+    /// This one.
+    pub(super) async fn begin(store: &Store) -> Result<Self, StoreError> {
+        let tx = store.readers().snapshot().await.doing(READ)?;
+        let reached = reached(&tx).await?;
+        Ok(Self { tx, reached })
+    }
+
+    /// Answers a question.
+    pub(super) async fn read(
+        &self,
+        question: &Question,
+        allowance: &Allowance,
+    ) -> Result<Read, ReadError> {
+        let (checkpoint, head) = self.reached;
+        let mut reader = Reader {
+            tx: &self.tx,
+            question,
+            allowance,
+            lent: allowance.lend(),
+            of_sites: question.is_of_sites(),
+            owners: Vec::new(),
+            upto: head,
+            groups: Groups::default(),
+            buckets: 0,
+            provenances: BTreeSet::new(),
+            levels: &[],
+            raw: BTreeMap::new(),
+            least: QUARTER,
+            events: 0,
+            room: Room::default(),
+        };
+        reader.owners = reader.owners().await?;
+        reader.levels = reader.levels().await?;
+        reader.least = reader.levels.last().map_or(QUARTER, |level| level.width);
+        let tail = reader.tail(checkpoint, head).await?;
+        reader.choose(&tail).await?;
+        reader.answer(&tail).await?;
+        Ok(Read {
+            groups: reader.groups,
+            position: Position(reader.upto),
+            provenances: reader.provenances,
+        })
+    }
+
+    /// Lets it go.
+    pub(super) async fn end(self) -> Result<(), StoreError> {
+        // nothing was written
+        self.tx.rollback().await.doing(READ)
+    }
 }
 
 /// Up to where the log is summed up, and up to where it goes.
@@ -369,7 +400,7 @@ impl Reader<'_> {
         let question = self.question;
         let cells = usize::try_from(question.wanted.measures.count_ones()).unwrap_or_default();
         let buckets = question.ends.len().saturating_sub(1);
-        let group = question.group_of(key);
+        let group = question.place_of(question.group_of(key));
         if !self.groups.rows.contains_key(&group) {
             self.buckets += buckets;
             if self.buckets > question.buckets_max {

@@ -51,6 +51,7 @@ impl Subject {
             by: self.by.clone(),
             types: types(store, &self.by).await?,
             buckets_max: ALL_BUCKETS_MAX,
+            kept: None,
         })
     }
 

@@ -11,6 +11,7 @@ mod recorded;
 mod refused;
 mod single;
 mod stats;
+mod top;
 mod updates;
 
 use std::collections::BTreeMap;
