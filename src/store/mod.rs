@@ -31,6 +31,7 @@ mod names;
 mod open;
 mod options;
 mod parents;
+mod part;
 mod partitions;
 mod placing;
 mod read;

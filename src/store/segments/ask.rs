@@ -114,6 +114,11 @@ impl Ask {
         self.query.limit
     }
 
+    /// The first and the last instant outside of which nothing is asked for.
+    pub(crate) const fn times(&self) -> (i64, i64) {
+        self.bounds.times
+    }
+
     /// The columns that tell whether a row is asked for.
     pub(super) fn slots(&self, layout: &Layout) -> Vec<usize> {
         let mut slots = vec![Layout::POSITION, Layout::OCCURRED_AT];

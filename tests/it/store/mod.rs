@@ -18,6 +18,7 @@ mod foreign;
 mod jobs;
 mod overload;
 mod partitions;
+mod parts;
 mod projections;
 mod reports;
 mod retention;
