@@ -7,6 +7,7 @@
 )]
 
 mod append;
+mod archived;
 mod backup;
 mod bounds;
 mod commits;
