@@ -115,8 +115,9 @@ pub enum AskError {
     },
     /// More single events would have to be read.
     #[error(
-        "buckets that are not whole quarters of an hour are made of single events, and there are more than {max}: ask for \
-         15 minutes, less time or fewer devices"
+        "what is no whole quarter of an hour is made of single events, and there are more than {max}: ask for buckets \
+         of 15 minutes or a multiple of that, for a range that begins and ends with a quarter of an hour, or for less \
+         time or fewer devices"
     )]
     Events {
         /// How many are read.
