@@ -7,6 +7,7 @@
 )]
 
 mod append;
+mod archived;
 mod backup;
 mod bounds;
 mod commits;
@@ -19,6 +20,7 @@ mod jobs;
 mod moves;
 mod overload;
 mod partitions;
+mod parts;
 mod projections;
 mod recalls;
 mod reports;
