@@ -6,10 +6,11 @@ use super::runs::{Reading, Runs};
 use super::{failures, record};
 use crate::event::Instant;
 use crate::history::alerts;
+use crate::history::measures::measured;
 use crate::store::{Store, StoreError};
 
 /// Readings at most that are judged together: a day of a device that measures itself every 10 s.
-const READINGS_MAX: u64 = 10_000;
+const READINGS_MAX: usize = 10_000;
 /// How often as many are read once more, to find whether somebody has closed the alert of the same run.
 const FURTHER_MAX: usize = 10;
 
@@ -55,7 +56,7 @@ async fn readings(
             resolved_at = Some(ended_at);
         }
     }
-    let mut readings = alerts::measured(store, of, (from, reading.at), READINGS_MAX).await?;
+    let mut readings = measured(store, of, (from, reading.at), READINGS_MAX).await?;
     let Some(resolved_at) = resolved_at else {
         return Ok(readings);
     };
@@ -68,7 +69,7 @@ async fn readings(
             break;
         };
         let before = Instant(since.0 - 1);
-        let further = alerts::measured(store, of, (from, before), READINGS_MAX).await?;
+        let further = measured(store, of, (from, before), READINGS_MAX).await?;
         if further.is_empty() {
             break;
         }

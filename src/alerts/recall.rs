@@ -10,13 +10,14 @@ use super::record;
 use super::renew::{Open, cause_of};
 use super::runs::apart_ms;
 use super::verdict::{Cause, Verdict};
-use crate::event::{Event, Instant, Position, Provenance};
+use crate::event::{Event, Instant};
 use crate::history::alerts;
+use crate::history::faults::errors_since;
 use crate::kinds::{Filter, Kind, Operand};
 use crate::store::{Columns, Order, PageQuery, Scope, Store, StoreError};
 
 /// Errors at most that are counted again.
-const ERRORS_MAX: u64 = 100_000;
+const ERRORS_MAX: usize = 100_000;
 /// For alerts that were resolved within this time it is found whether errors have been too many since.
 const RESOLVED_MS: i64 = 7 * 24 * 3_600 * 1_000;
 /// Changes at most by which it is found since when a device is in one of the states of a rule.
@@ -121,19 +122,18 @@ async fn errors(
         let since = resolved_at.map_or(now, |at| at.min(now));
         let since = since.plus_ms(-rates.window_ms());
         let severities = at_least(&rates.rate.severity);
-        let rows = alerts::errors_since(store, severities, since, ERRORS_MAX).await?;
+        let rows = errors_since(store, &severities, since, ERRORS_MAX).await?;
         let mut passed = Vec::new();
-        for (at, position, severity, device, provenance) in rows.into_iter().rev() {
-            let at = Instant(at);
+        for row in rows.iter().rev() {
             let fault = Fault {
-                at,
-                position: Position(position),
-                severity: &severity,
-                device,
-                provenance: Provenance::of_code(provenance).unwrap_or_default(),
+                at: row.at,
+                position: row.position,
+                severity: &row.severity,
+                device: row.device_key,
+                provenance: row.provenance,
             };
-            rates.look(at, &mut passed);
-            rates.hear(fleet, (fault, at), &mut passed);
+            rates.look(row.at, &mut passed);
+            rates.hear(fleet, (fault, row.at), &mut passed);
         }
         verdicts.extend(last_of_each(passed));
     }

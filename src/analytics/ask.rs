@@ -11,7 +11,7 @@ use super::buckets::{Calendar, Resolution, TooMany, Unit};
 use super::expected::expected;
 use super::grouped::Told;
 use super::question::{GroupKey, Question, Scope};
-use super::read::{ReadError, read};
+use super::read::{Moment, Read, ReadError, read};
 use super::series::{Aggregate, Bucket, Fill};
 use super::subject::Subject;
 use crate::event::{Instant, Position};
@@ -115,8 +115,9 @@ pub enum AskError {
     },
     /// More single events would have to be read.
     #[error(
-        "buckets that are not whole quarters of an hour are made of single events, and there are more than {max}: ask for \
-         15 minutes, less time or fewer devices"
+        "what is no whole quarter of an hour is made of single events, and there are more than {max}: ask for buckets \
+         of 15 minutes or a multiple of that, for a range that begins and ends with a quarter of an hour, or for less \
+         time or fewer devices"
     )]
     Events {
         /// How many are read.
@@ -208,8 +209,12 @@ pub(crate) async fn ask(
         None => chosen(store, asked, range).await?,
     };
     let ends = resolution.buckets(&calendar, range, BUCKETS_MAX)?;
-    let question = subject.question(store, range, ends).await?;
-    let now = asked.told(store, &question, allowance).await?;
+    let mut question = subject.question(store, range, ends).await?;
+    let moment = Moment::begin(store).await?;
+    let orders = asked.first(&moment, &mut question, allowance).await?;
+    let now = moment.read(&question, allowance).await?;
+    moment.end().await?;
+    let now = asked.told(store, (&question, now), allowance).await?;
     let mut answered = Answered {
         position: now.read.position,
         provenances: now.read.provenances.clone(),
@@ -226,25 +231,25 @@ pub(crate) async fn ask(
             };
             let ends = resolution.buckets(&calendar, before, BUCKETS_MAX)?;
             let question = question.at(before, ends, &now.read.provenances);
-            let told = asked.told(store, &question, allowance).await?;
+            let before = read(store, &question, allowance).await?;
+            let told = asked.told(store, (&question, before), allowance).await?;
             answered.provenances.extend(&told.read.provenances);
             Some((question, told))
         }
         None => None,
     };
-    answered.groups = asked.groups((&question, &now), earlier.as_ref());
+    answered.groups = asked.groups((&question, &now), earlier.as_ref(), orders);
     Ok(answered)
 }
 
 impl Asked {
-    /// What was said, and if it is asked for how much was expected.
+    /// What was read, and if it is asked for how much was expected.
     async fn told(
         &self,
         store: &Store,
-        question: &Question,
+        (question, read): (&Question, Read),
         allowance: &Allowance,
     ) -> Result<Told, AskError> {
-        let read = read(store, question, allowance).await?;
         let expected = if self.coverage {
             expected(store, (question, read.position), allowance).await?
         } else {

@@ -5,27 +5,31 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use entity::device_metrics::Column;
 use num_traits::AsPrimitive;
 
 use super::ask::AskError;
-use super::question::{By, GroupKey, Part, Question, Scope};
+use super::question::{By, GroupKey, Part, Place, Question, Scope};
 use super::stays::{Stay, stays};
-use crate::event::Position;
+use crate::event::{Instant, Position};
+use crate::kinds::Kind;
 use crate::projections::rollups::tables::all;
-use crate::store::{Allowance, Doing, List, Sql, Store, StoreError};
+use crate::store::{Allowance, Columns, Doing, List, Sql, Store, StoreError};
 
 const READ: &str = "read how often devices report";
 const SECOND: f64 = 1_000_000.0;
 /// What an interval takes in memory, and a bucket of a group.
 const INTERVAL_BYTES: usize = 64;
 const BUCKET_BYTES: usize = 48;
+/// Archived readings that are looked for at once.
+const READINGS_MAX: usize = 1_000;
 
 /// How many values were expected in each bucket, of each group.
 #[derive(Debug)]
-pub(super) struct Expected(BTreeMap<GroupKey, Vec<f64>>);
+pub(super) struct Expected(Alike);
 
-/// The same by whether it is of what is not among others.
-pub(super) type Alike = BTreeMap<(bool, GroupKey), Vec<f64>>;
+/// The same by the places of groups.
+pub(super) type Alike = BTreeMap<Place, Vec<f64>>;
 
 /// How much of each bucket some devices that report as often were to report in.
 #[derive(Clone, Debug)]
@@ -56,7 +60,7 @@ pub(super) async fn expected(
     let (from, to) = question.range;
     let range = (from, to.min(store.clock().now().0));
     let buckets = question.ends.len().saturating_sub(1);
-    let mut served: BTreeMap<(GroupKey, i64), Service> = BTreeMap::new();
+    let mut served: BTreeMap<(Place, i64), Service> = BTreeMap::new();
     for stay in stays {
         let within = (stay.from.max(range.0), stay.until.min(range.1));
         if within.0 >= within.1 {
@@ -64,14 +68,14 @@ pub(super) async fn expected(
         }
         let interval = intervals.get(&stay.device).copied();
         let interval = interval.unwrap_or_else(|| i64::from(usual));
-        let key = (group_of(question, &stay), interval);
+        let key = (question.place_of(group_of(question, &stay)), interval);
         if !served.contains_key(&key) {
             allowance.take(BUCKET_BYTES * buckets)?;
         }
         let service = served.entry(key).or_insert_with(|| Service::new(buckets));
         service.add(question, within);
     }
-    let mut expected: BTreeMap<GroupKey, Vec<f64>> = BTreeMap::new();
+    let mut expected = Alike::new();
     for ((key, interval), service) in served {
         let held = expected.entry(key).or_insert_with(|| vec![0.0; buckets]);
         let interval: f64 = interval.max(1).as_();
@@ -86,21 +90,15 @@ pub(super) async fn expected(
 impl Expected {
     /// Of some groups each for itself, and of all that are not among them as one. What is no money is of all
     /// currencies together.
-    pub(super) fn like(&self, kept: &[GroupKey], is_money: bool) -> Alike {
-        let kept: HashSet<&GroupKey> = kept.iter().collect();
+    pub(super) fn like(&self, kept: &HashSet<GroupKey>, is_money: bool) -> Alike {
         let mut alike = Alike::new();
-        for (key, expected) in &self.0 {
+        for ((is_other, key), expected) in &self.0 {
             let mut key = key.clone();
             if !is_money {
                 key.currency.clear();
             }
-            let key = if kept.contains(&key) {
-                (false, key)
-            } else {
-                (true, key.other())
-            };
             let held = alike
-                .entry(key)
+                .entry(key.among(kept, *is_other))
                 .or_insert_with(|| vec![0.0; expected.len()]);
             for (held, more) in held.iter_mut().zip(expected) {
                 *held += more;
@@ -180,42 +178,91 @@ fn group_of(question: &Question, stay: &Stay) -> GroupKey {
     }
 }
 
-/// How often devices report, in seconds, as they told with their newest reading up to a position.
+/// How often devices report, in seconds, as they told with their newest reading up to a position, wherever that
+/// is kept.
 async fn intervals(
     store: &Store,
     (scope, upto): (&Scope, i64),
     allowance: &Allowance,
 ) -> Result<HashMap<i64, i64>, StoreError> {
-    // the parts of a reading are rows of one instant
+    let (mut intervals, mut elsewhere) = (HashMap::new(), Vec::new());
+    for row in all(store.readers(), newest(scope, upto)).await? {
+        allowance.take(INTERVAL_BYTES)?;
+        let device: i64 = row.try_get_by_index(0).doing(READ)?;
+        let at: Option<i64> = row.try_get_by_index(1).doing(READ)?;
+        let interval: Option<i64> = row.try_get_by_index(2).doing(READ)?;
+        let newest: Option<i64> = row.try_get_by_index(3).doing(READ)?;
+        intervals.extend(interval.map(|interval| (device, interval)));
+        // what is newer than the newest of the table was archived
+        if let Some(newest) = newest.filter(|newest| Some(*newest) > at) {
+            elsewhere.push((device, Instant(newest)));
+        }
+    }
+    for readings in elsewhere.chunks(READINGS_MAX) {
+        archived(store, (readings, upto), &mut intervals).await?;
+    }
+    Ok(intervals)
+}
+
+/// Of devices when the newest reading in the table is, the interval that it tells, and when the newest of all is
+/// as far as that is folded. The parts of a reading are rows of one instant.
+fn newest(scope: &Scope, upto: i64) -> Sql {
     let mut sql = Sql::new(
-        "SELECT d.device_key, (SELECT max(m.collection_interval_seconds) FROM device_metrics m \
-         WHERE m.device_key = d.device_key AND m.position <= ",
+        "SELECT q.device_key, q.at, (SELECT max(m.collection_interval_seconds) FROM device_metrics m \
+         WHERE m.device_key = q.device_key AND m.occurred_at = q.at AND m.position <= ",
     );
     sql.bind(upto);
     sql.push(
-        " AND m.occurred_at = (SELECT n.occurred_at FROM device_metrics n \
+        "), q.newest_at FROM (SELECT d.device_key, (SELECT n.occurred_at FROM device_metrics n \
          WHERE n.device_key = d.device_key AND n.position <= ",
     );
     sql.bind(upto);
-    sql.push(" ORDER BY n.occurred_at DESC LIMIT 1)) FROM devices d WHERE 1 = 1");
+    sql.push(
+        " ORDER BY n.occurred_at DESC LIMIT 1) AS at, (SELECT s.metrics_at FROM device_status s \
+         WHERE s.device_key = d.device_key AND s.metrics_position <= ",
+    );
+    sql.bind(upto);
+    sql.push(") AS newest_at FROM devices d WHERE 1 = 1");
     if let Some(devices) = &scope.devices {
         let devices = devices.iter().copied().collect();
         sql.push(" AND ").among("d.device_key", List::Int(devices));
     }
-    let mut intervals = HashMap::new();
-    for row in all(store.readers(), sql).await? {
-        allowance.take(INTERVAL_BYTES)?;
-        let device = row.try_get_by_index(0).doing(READ)?;
-        let interval: Option<i64> = row.try_get_by_index(1).doing(READ)?;
-        intervals.extend(interval.map(|interval| (device, interval)));
+    sql.push(") q");
+    sql
+}
+
+/// Adds what readings told that are not in the table.
+async fn archived(
+    store: &Store,
+    (readings, upto): (&[(i64, Instant)], i64),
+    intervals: &mut HashMap<i64, i64>,
+) -> Result<(), StoreError> {
+    let kind = Kind::DeviceMetrics;
+    let index = kind.spec().index_of("collectionIntervalSeconds");
+    let columns = index.map_or(Columns::NONE, |index| Columns::NONE.with(index));
+    // a few readings are let go at once
+    let allowance = Store::own_allowance();
+    let parts = store.together((kind, columns), readings, &allowance);
+    let mut told: HashMap<i64, Option<i64>> = HashMap::new();
+    for event in parts.await?.iter().filter(|part| part.position.0 <= upto) {
+        let device = event.fact.cell(Column::DeviceKey).int();
+        let interval = event.fact.cell(Column::CollectionIntervalSeconds).int();
+        let held = told.entry(device.unwrap_or_default()).or_default();
+        *held = interval.max(*held);
     }
-    Ok(intervals)
+    for (device, interval) in told {
+        match interval {
+            Some(interval) => intervals.insert(device, interval),
+            // what was told before holds no more
+            None => intervals.remove(&device),
+        };
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kinds::Kind;
     use crate::rollups::packed::Wanted;
     use crate::rollups::shape::Shape;
 
@@ -230,6 +277,7 @@ mod tests {
             types: HashMap::new(),
             is_money: false,
             buckets_max: 100,
+            kept: None,
         }
     }
 

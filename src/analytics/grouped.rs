@@ -1,13 +1,15 @@
 //! What was said, made into the groups of a series: ranked, filled, and each beside an earlier time.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::ask::{Asked, AskedGroup};
+use super::ask::{AskError, Asked, AskedGroup};
 use super::expected::{Alike, Expected};
-use super::question::{GroupKey, Question};
-use super::read::Read;
-use super::series::{Bucket, Cut, Fill, Group, What, ranked, usual_rank};
+use super::question::{GroupKey, Groups, Question};
+use super::read::{Moment, Read};
+use super::series::{Aggregate, Bucket, Cut, Fill, Group, What, order, ranked, usual_rank};
 use crate::rollups::packed::Row;
+use crate::store::Allowance;
 
 /// What was said, and how much was expected.
 #[derive(Debug)]
@@ -16,28 +18,63 @@ pub(super) struct Told {
     pub(super) expected: Option<Expected>,
 }
 
+/// Of each measure the groups that are told for themselves, in their order.
+pub(super) type Orders = Vec<Vec<GroupKey>>;
+
 /// The buckets of a group, and all of it.
 type Made = (Vec<Bucket>, Bucket);
 
 impl Asked {
-    /// The groups of each measure, ranked, each with the same group of the earlier range.
+    /// Finds the first groups by what they come to over all of the range, and has all others read as one: else
+    /// there would be the buckets of each of them. Nothing where that is told by what is read anyway.
+    pub(super) async fn first(
+        &self,
+        moment: &Moment,
+        question: &mut Question,
+        allowance: &Allowance,
+    ) -> Result<Option<Orders>, AskError> {
+        let is_one = question.ends.len() <= 2 || question.by.is_empty();
+        if self.top.is_none() || is_one {
+            return Ok(None);
+        }
+        let mut totals = question.clone();
+        totals.ends = vec![question.range.0, question.range.1];
+        totals.wanted.sketches &= matches!(self.rank, Some(Aggregate::Percentile(_)));
+        let read = moment.read(&totals, allowance).await?;
+        let orders = self.orders(&totals, &read.groups);
+        question.kept = Some(Arc::new(orders.iter().flatten().cloned().collect()));
+        if !read.provenances.is_empty() {
+            question.scope.provenances = Some(read.provenances);
+        }
+        Ok(Some(orders))
+    }
+
+    fn orders(&self, question: &Question, groups: &Groups) -> Orders {
+        let of = |measure: &Option<usize>| {
+            let what = question.what(*measure);
+            let by = self.rank.unwrap_or_else(|| usual_rank(what));
+            let groups = self.subject.of_measure(question, groups, *measure);
+            order(&groups, cut(question), (what, by), self.top)
+        };
+        self.subject.measures.iter().map(of).collect()
+    }
+
+    /// The groups of each measure, in their order if that is known, each with the same group of the earlier
+    /// range.
     pub(super) fn groups(
         &self,
         (question, now): (&Question, &Told),
         earlier: Option<&(Question, Told)>,
+        orders: Option<Orders>,
     ) -> Vec<AskedGroup> {
         let subject = &self.subject;
+        let orders = orders.unwrap_or_else(|| self.orders(question, &now.read.groups));
         let mut all = Vec::new();
-        for (place, measure) in subject.measures.iter().enumerate() {
+        for ((place, measure), order) in subject.measures.iter().enumerate().zip(orders) {
             let what = question.what(*measure);
-            let by = self.rank.unwrap_or_else(|| usual_rank(what));
             let groups = subject.of_measure(question, &now.read.groups, *measure);
-            let ranked = ranked(groups, cut(question), (what, by), self.top);
-            let kept: Vec<GroupKey> = ranked
-                .iter()
-                .filter(|group| !group.is_other)
-                .map(|group| group.key.clone())
-                .collect();
+            let ranked = ranked(&groups, &order, (cut(question), what));
+            let kept: HashSet<GroupKey> = order.into_iter().collect();
             let is_money = subject.is_money(*measure);
             let expected = |told: &Told| {
                 let expected = told.expected.as_ref();
@@ -61,7 +98,7 @@ impl Asked {
                     of(&now_expected),
                 );
                 let before = before.as_ref().map(|(question, groups)| {
-                    let rows = groups.get(&place_of);
+                    let rows = groups.rows.get(&place_of);
                     let rows = rows.map_or(&[][..], Vec::as_slice);
                     let whole = cut(question).whole(what, rows);
                     told_of(

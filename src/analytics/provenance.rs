@@ -1,9 +1,8 @@
 //! Which provenance is read when none was asked for: the most real of which there is anything.
 
-use super::read::{EVENTS_MAX, QUARTER, ReadError, Reader};
+use super::read::{QUARTER, ReadError, Reader};
 use super::unfolded::Unfolded;
-use crate::projections::rollups::gather::{devices as devices_of, key_of, recorded};
-use crate::projections::rollups::places::Places;
+use crate::projections::rollups::gather::key_of;
 use crate::projections::rollups::tables::{DEVICE_QUARTERS, SITE_QUARTERS, all, row};
 use crate::rollups::packed::span;
 
@@ -71,16 +70,5 @@ impl Reader<'_> {
             }
         }
         Ok(false)
-    }
-
-    /// Whether there is an event of a provenance within some time.
-    async fn is_recorded(&self, provenance: i64, within: (i64, i64)) -> Result<bool, ReadError> {
-        let (shape, devices) = (&self.question.shape, self.devices(None).await?);
-        let of = (within, self.upto);
-        let readings = recorded(self.tx, shape, Some(&devices), of, EVENTS_MAX).await?;
-        let readings = readings.ok_or(ReadError::Events { max: EVENTS_MAX })?;
-        let places = Places::said(self.tx, &devices_of(&readings), self.upto).await?;
-        let mut of = readings.iter().filter(|r| r.provenance == provenance);
-        Ok(of.any(|reading| self.has(&key_of(shape, reading, &places))))
     }
 }

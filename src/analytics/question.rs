@@ -1,6 +1,6 @@
 //! What is asked of the rollups: of whom, over which time, in which buckets, and told apart by what.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::projections::rollups::tables::Key;
@@ -78,6 +78,9 @@ pub(crate) struct Question {
     pub(crate) is_money: bool,
     /// Buckets at most, of all groups together.
     pub(crate) buckets_max: usize,
+    /// The groups that are told for themselves, of what is no money without a currency; all others are told as
+    /// one. `None` when all are.
+    pub(crate) kept: Option<Arc<HashSet<GroupKey>>>,
 }
 
 impl Question {
@@ -138,6 +141,18 @@ impl Question {
         }
     }
 
+    /// The same as it is told: for itself, or as one of the others.
+    pub(crate) fn place_of(&self, key: GroupKey) -> Place {
+        let is_kept = self.kept.as_ref().is_none_or(|kept| {
+            kept.contains(&key) || self.is_money && kept.contains(&key.of_any_currency())
+        });
+        if is_kept {
+            (false, key)
+        } else {
+            (true, key.other())
+        }
+    }
+
     /// The bucket of an instant that is asked for.
     pub(crate) fn bucket_of(&self, at: i64) -> Option<usize> {
         let (from, to) = self.range;
@@ -173,52 +188,62 @@ fn text(text: Option<String>) -> Part {
 /// What was said in each bucket.
 pub(crate) type Rows = Vec<Option<Arc<Row>>>;
 
+/// Whether a group is of all that are told as one, and its key.
+pub(crate) type Place = (bool, GroupKey);
+
 /// What was said in each bucket, of each group.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Groups {
-    pub(crate) rows: BTreeMap<GroupKey, Rows>,
+    pub(crate) rows: BTreeMap<Place, Rows>,
 }
-
-/// Groups by whether they are of what is not among others, and their keys.
-pub(crate) type Alike = BTreeMap<(bool, GroupKey), Rows>;
 
 impl Groups {
     /// The groups of what is no money: those of all currencies together.
     pub(crate) fn of_any_currency(self) -> Self {
         let mut joined = Self::default();
-        for (mut key, rows) in self.rows {
-            key.currency.clear();
-            match joined.rows.get_mut(&key) {
-                Some(held) => add_rows(held, &rows),
-                None => {
-                    joined.rows.insert(key, rows);
-                }
-            }
+        for ((is_other, key), rows) in self.rows {
+            joined.add((is_other, key.of_any_currency()), &rows);
         }
         joined
     }
 
     /// These groups as those of another time are: some for themselves, and all that are not among them as one.
-    pub(crate) fn like(&self, kept: &[GroupKey]) -> Alike {
-        let mut alike = Alike::new();
-        for (key, rows) in &self.rows {
-            let key = if kept.contains(key) {
-                (false, key.clone())
-            } else {
-                (true, key.other())
-            };
-            match alike.get_mut(&key) {
-                Some(held) => add_rows(held, rows),
-                None => {
-                    alike.insert(key, rows.clone());
-                }
-            }
+    pub(crate) fn like(&self, kept: &HashSet<GroupKey>) -> Self {
+        let mut alike = Self::default();
+        for ((is_other, key), rows) in &self.rows {
+            alike.add(key.among(kept, *is_other), rows);
         }
         alike
+    }
+
+    fn add(&mut self, place: Place, rows: &Rows) {
+        match self.rows.get_mut(&place) {
+            Some(held) => add_rows(held, rows),
+            None => {
+                self.rows.insert(place, rows.clone());
+            }
+        }
     }
 }
 
 impl GroupKey {
+    /// The place of a group that is one of the others, or is so unless it is among some.
+    pub(super) fn among(&self, kept: &HashSet<Self>, is_other: bool) -> Place {
+        if !is_other && kept.contains(self) {
+            (false, self.clone())
+        } else {
+            (true, self.other())
+        }
+    }
+
+    /// The same key of all currencies together.
+    pub(super) fn of_any_currency(&self) -> Self {
+        Self {
+            parts: self.parts.clone(),
+            currency: String::new(),
+        }
+    }
+
     /// The key of the others, in the same currency.
     pub(crate) fn other(&self) -> Self {
         Self {
@@ -229,7 +254,7 @@ impl GroupKey {
 }
 
 /// Adds rows to others, bucket by bucket.
-pub(crate) fn add_rows(held: &mut [Option<Arc<Row>>], more: &[Option<Arc<Row>>]) {
+fn add_rows(held: &mut [Option<Arc<Row>>], more: &[Option<Arc<Row>>]) {
     for (held, more) in held.iter_mut().zip(more) {
         match (held.as_mut(), more) {
             (Some(held), Some(more)) => Arc::make_mut(held).merge(more),

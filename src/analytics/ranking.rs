@@ -176,13 +176,13 @@ impl Ranked {
         let mut things: BTreeMap<GroupKey, (Option<Row>, Option<Row>)> = BTreeMap::new();
         let said = |row: Option<Row>| row.filter(|row| what.is_said(row));
         let of = |read: &Read| self.subject.of_measure(question, &read.groups, measure);
-        for (key, rows) in of(now).rows {
+        for ((_, key), rows) in of(now).rows {
             let row = said(merged(rows.iter().flatten().map(|row| &**row)));
             if row.is_some() {
                 things.entry(key).or_default().0 = row;
             }
         }
-        for (key, rows) in earlier.map(|(_, read)| of(read).rows).into_iter().flatten() {
+        for ((_, key), rows) in earlier.map(|(_, read)| of(read).rows).into_iter().flatten() {
             let row = said(merged(rows.iter().flatten().map(|row| &**row)));
             if row.is_some() {
                 things.entry(key).or_default().1 = row;

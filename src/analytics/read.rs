@@ -21,7 +21,7 @@ use crate::projections::rollups::tables::{
 use crate::rollups::packed::{self, Row};
 use crate::rollups::shape::Reading;
 use crate::rollups::sketch::Room;
-use crate::store::{Allowance, Doing, List, Sql, Store, StoreError};
+use crate::store::{Allowance, Doing, Lent, List, Sql, Store, StoreError};
 
 const HOUR: i64 = 3_600 * 1_000_000;
 pub(super) const QUARTER: i64 = HOUR / 4;
@@ -30,7 +30,7 @@ const OF_DEVICES: [Level; 3] = [DEVICE_DAYS, DEVICE_HOURS, DEVICE_QUARTERS];
 const OF_SITES: [Level; 3] = [SITE_DAYS, SITE_HOURS, SITE_QUARTERS];
 /// Events at most that are summed up while somebody waits, since they are not yet.
 pub(super) const TAIL_MAX: i64 = 50_000;
-/// Events at most that are read for buckets that are finer than what is summed up.
+/// Events at most that are read one by one for an answer, for buckets that are finer than what is summed up.
 pub(crate) const EVENTS_MAX: usize = 500_000;
 /// What a cell takes in memory, with its distribution.
 const CELL_BYTES: usize = 320;
@@ -58,7 +58,7 @@ pub(crate) enum ReadError {
     },
     /// More events would have to be read one by one.
     #[error(
-        "buckets that are not whole quarters of an hour are made of single events, and there are more than {max}"
+        "what is no whole quarter of an hour is made of single events, and there are more than {max}"
     )]
     Events {
         /// How many are read.
@@ -75,37 +75,70 @@ pub(crate) async fn read(
     question: &Question,
     allowance: &Allowance,
 ) -> Result<Read, ReadError> {
-    let tx = store.readers().snapshot().await.doing(READ)?;
-    let (checkpoint, head) = reached(&tx).await?;
-    let mut reader = Reader {
-        tx: &tx,
-        question,
-        allowance,
-        of_sites: question.is_of_sites(),
-        owners: Vec::new(),
-        upto: head,
-        groups: Groups::default(),
-        buckets: 0,
-        provenances: BTreeSet::new(),
-        levels: &[],
-        raw: BTreeMap::new(),
-        least: QUARTER,
-        room: Room::default(),
-    };
-    reader.owners = reader.owners().await?;
-    reader.levels = reader.levels().await?;
-    reader.least = reader.levels.last().map_or(QUARTER, |level| level.width);
-    let tail = reader.tail(checkpoint, head).await?;
-    reader.choose(&tail).await?;
-    reader.answer(&tail).await?;
-    let read = Read {
-        groups: reader.groups,
-        position: Position(reader.upto),
-        provenances: reader.provenances,
-    };
-    // nothing was written
-    tx.rollback().await.doing(READ)?;
+    let moment = Moment::begin(store).await?;
+    let read = moment.read(question, allowance).await?;
+    moment.end().await?;
     Ok(read)
+}
+
+/// A moment of the log: what questions are answered of it is of one state.
+#[derive(Debug)]
+pub(super) struct Moment {
+    tx: DatabaseTransaction,
+    /// Up to where the log is summed up, and up to where it goes.
+    reached: (i64, i64),
+}
+
+impl Moment {
+    /// This one.
+    pub(super) async fn begin(store: &Store) -> Result<Self, StoreError> {
+        let tx = store.readers().snapshot().await.doing(READ)?;
+        let reached = reached(&tx).await?;
+        Ok(Self { tx, reached })
+    }
+
+    /// Answers a question.
+    pub(super) async fn read(
+        &self,
+        question: &Question,
+        allowance: &Allowance,
+    ) -> Result<Read, ReadError> {
+        let (checkpoint, head) = self.reached;
+        let mut reader = Reader {
+            tx: &self.tx,
+            question,
+            allowance,
+            lent: allowance.lend(),
+            of_sites: question.is_of_sites(),
+            owners: Vec::new(),
+            upto: head,
+            groups: Groups::default(),
+            buckets: 0,
+            provenances: BTreeSet::new(),
+            levels: &[],
+            raw: BTreeMap::new(),
+            least: QUARTER,
+            events: 0,
+            room: Room::default(),
+        };
+        reader.owners = reader.owners().await?;
+        reader.levels = reader.levels().await?;
+        reader.least = reader.levels.last().map_or(QUARTER, |level| level.width);
+        let tail = reader.tail(checkpoint, head).await?;
+        reader.choose(&tail).await?;
+        reader.answer(&tail).await?;
+        Ok(Read {
+            groups: reader.groups,
+            position: Position(reader.upto),
+            provenances: reader.provenances,
+        })
+    }
+
+    /// Lets it go.
+    pub(super) async fn end(self) -> Result<(), StoreError> {
+        // nothing was written
+        self.tx.rollback().await.doing(READ)
+    }
 }
 
 /// Up to where the log is summed up, and up to where it goes.
@@ -127,6 +160,8 @@ pub(super) struct Reader<'a> {
     pub(super) tx: &'a DatabaseTransaction,
     pub(super) question: &'a Question,
     pub(super) allowance: &'a Allowance,
+    /// What is taken of it until all is read.
+    pub(super) lent: Lent<'a>,
     pub(super) of_sites: bool,
     /// Keys of the sites or devices whose rows are read.
     pub(super) owners: Vec<i64>,
@@ -141,6 +176,8 @@ pub(super) struct Reader<'a> {
     pub(super) raw: BTreeMap<i64, BTreeSet<i64>>,
     /// The length of those.
     least: i64,
+    /// How many of them were read.
+    pub(super) events: usize,
     room: Room,
 }
 
@@ -259,9 +296,9 @@ impl Reader<'_> {
             self.raw.entry(key.bucket).or_default().insert(owner);
         }
         self.unfolded(tail)?;
-        for (begin, owners) in std::mem::take(&mut self.raw) {
+        for (begin, owners) in &std::mem::take(&mut self.raw) {
             let (from, to) = self.question.range;
-            let within = (begin.max(from), (begin + self.least).min(to));
+            let within = (from.max(*begin), to.min(begin + self.least));
             self.events(within, Some(owners)).await?;
         }
         Ok(())
@@ -319,6 +356,7 @@ impl Reader<'_> {
             let (key, packed) = row(&found)?;
             let is_asked = of.is_none_or(|(above, keys)| keys.contains(&above.above(&key)));
             if is_asked && !self.add_packed(level, &key, &packed)? {
+                self.lent.take(size_of::<Key>() + key.labels.len())?;
                 cut.insert(key);
             }
         }
@@ -362,7 +400,7 @@ impl Reader<'_> {
         let question = self.question;
         let cells = usize::try_from(question.wanted.measures.count_ones()).unwrap_or_default();
         let buckets = question.ends.len().saturating_sub(1);
-        let group = question.group_of(key);
+        let group = question.place_of(question.group_of(key));
         if !self.groups.rows.contains_key(&group) {
             self.buckets += buckets;
             if self.buckets > question.buckets_max {

@@ -1,13 +1,13 @@
 //! Series: what is read, made into buckets of measures, filled, ranked and compared.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use num_traits::{AsPrimitive, ToPrimitive};
 use sha2::{Digest as _, Sha256};
 
-use super::question::{GroupKey, Groups, Rows, add_rows};
+use super::question::{GroupKey, Groups, Place, Rows};
 use crate::kinds::Form;
 use crate::rollups::cell::Cell;
 use crate::rollups::packed::Row;
@@ -415,53 +415,47 @@ pub(crate) struct Group {
     pub(crate) whole: Bucket,
 }
 
-/// The groups in order of what they come to, the greatest first; of all beyond a number one that is of the
-/// others together, for each currency.
-pub(crate) fn ranked(
-    groups: Groups,
+/// The keys of groups in order of what they come to, the greatest first; so many of them, or all.
+pub(crate) fn order(
+    groups: &Groups,
     cut: Cut<'_>,
     (what, by): (What, Aggregate),
     top: Option<usize>,
-) -> Vec<Group> {
-    let mut ranked: Vec<(Option<f64>, Group)> = groups
-        .rows
-        .into_iter()
-        .filter(|(_, rows)| rows.iter().flatten().any(|row| what.is_said(row)))
-        .map(|(key, rows)| {
-            let whole = cut.whole(what, &rows);
-            let group = Group {
-                key,
-                is_other: false,
-                rows,
-                whole,
-            };
-            (group.whole.value(by), group)
-        })
+) -> Vec<GroupKey> {
+    let groups = groups.rows.iter().filter(|((is_other, _), rows)| {
+        !is_other && rows.iter().flatten().any(|row| what.is_said(row))
+    });
+    let mut ranked: Vec<(Option<f64>, &GroupKey)> = groups
+        .map(|((_, key), rows)| (cut.whole(what, rows).value(by), key))
         .collect();
-    ranked
-        .sort_by(|(left, a), (right, b)| descending(*left, *right).then_with(|| a.key.cmp(&b.key)));
-    let mut groups: Vec<Group> = ranked.into_iter().map(|(_, group)| group).collect();
-    let others = top.filter(|top| *top < groups.len());
-    let others = others.map_or_else(Vec::new, |top| groups.split_off(top));
-    let mut joined: BTreeMap<GroupKey, Group> = BTreeMap::new();
-    for group in others {
-        let key = group.key.other();
-        if let Some(held) = joined.get_mut(&key) {
-            add_rows(&mut held.rows, &group.rows);
-            continue;
-        }
-        let other = Group {
-            key: key.clone(),
-            is_other: true,
-            ..group
-        };
-        joined.insert(key, other);
-    }
-    for mut group in joined.into_values() {
-        group.whole = cut.whole(what, &group.rows);
-        groups.push(group);
-    }
-    groups
+    ranked.sort_by(|(left, a), (right, b)| descending(*left, *right).then_with(|| a.cmp(b)));
+    ranked.truncate(top.unwrap_or(usize::MAX));
+    ranked.into_iter().map(|(_, key)| key.clone()).collect()
+}
+
+/// The groups in an order, and of all that are not in it one that is of the others together, for each currency.
+pub(crate) fn ranked(
+    groups: &Groups,
+    order: &[GroupKey],
+    (cut, what): (Cut<'_>, What),
+) -> Vec<Group> {
+    let kept: HashSet<GroupKey> = order.iter().cloned().collect();
+    let mut alike = groups.like(&kept).rows;
+    let first = order.iter().map(|key| (false, key.clone()));
+    let others = alike.keys().filter(|(is_other, _)| *is_other).cloned();
+    let places: Vec<Place> = first.chain(others).collect();
+    let group = |place: Place| {
+        let rows = alike.remove(&place)?;
+        let is_said = rows.iter().flatten().any(|row| what.is_said(row));
+        let (is_other, key) = place;
+        is_said.then(|| Group {
+            key,
+            is_other,
+            whole: cut.whole(what, &rows),
+            rows,
+        })
+    };
+    places.into_iter().filter_map(group).collect()
 }
 
 fn descending(left: Option<f64>, right: Option<f64>) -> Ordering {

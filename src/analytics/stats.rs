@@ -58,7 +58,7 @@ pub(crate) async fn tallies(
         .await?;
     let read = read(store, &question, allowance).await?;
     let groups = read.groups.rows.into_iter();
-    let groups = groups.filter_map(|(key, rows)| {
+    let groups = groups.filter_map(|((_, key), rows)| {
         let row = rows.into_iter().flatten().next()?;
         Some((key.parts, Arc::unwrap_or_clone(row)))
     });

@@ -40,16 +40,18 @@ impl Subject {
             kind: self.kind.spec().wire,
         })?;
         shape.archive = Some(store.archive_of());
+        let wanted = self.wanted(&shape);
         Ok(Question {
             is_money: self.has_money(),
-            wanted: self.wanted(&shape),
-            shape,
+            wanted,
+            shape: shape.only(wanted),
             range,
             ends,
             scope: self.scope.clone(),
             by: self.by.clone(),
             types: types(store, &self.by).await?,
             buckets_max: ALL_BUCKETS_MAX,
+            kept: None,
         })
     }
 

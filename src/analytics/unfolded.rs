@@ -1,9 +1,12 @@
 //! What came last and is not summed up yet: it is added to what is, so that an answer is never behind.
 
+use std::collections::BTreeSet;
+
 use super::read::{QUARTER, ReadError, Reader, TAIL_MAX};
-use crate::projections::rollups::counters::{Latest, grown};
-use crate::projections::rollups::gather::{Growth, Sums, appended, devices, key_of, whole};
+use crate::projections::rollups::counters::{Latest, STEP_BYTES, grown};
+use crate::projections::rollups::gather::{Growth, appended, devices, key_of, whole};
 use crate::projections::rollups::places::Places;
+use crate::projections::rollups::tables::Key;
 use crate::rollups::shape::Reading;
 use crate::store::StoreError;
 
@@ -11,7 +14,7 @@ use crate::store::StoreError;
 #[derive(Default)]
 pub(super) struct Unfolded {
     pub(super) readings: Vec<Reading>,
-    sums: Sums,
+    growth: Growth,
     pub(super) places: Places,
 }
 
@@ -30,19 +33,21 @@ impl Reader<'_> {
             return Ok(Unfolded::default());
         }
         let shape = &self.question.shape;
-        let readings = appended(self.tx, shape, (checkpoint, head)).await?;
+        let readings = appended(self.tx, shape, (checkpoint, head), &mut self.lent).await?;
         let devices = devices(&readings);
         let places = Places::said(self.tx, &devices, head).await?;
-        let mut sums = Sums::of(shape, &readings, &places);
+        self.lent.take(places.weight_bytes())?;
+        let mut growth = Growth::new();
         if self.question.wants_growth() {
+            self.lent.take(readings.len() * STEP_BYTES)?;
             let mut latest = Latest::of(self.tx, shape, devices).await?;
             let of = (&places, &mut latest, head);
             let shape = whole(self.tx, shape).await?;
-            sums.growth = grown(self.tx, &shape, &readings, of).await?;
+            growth = grown(self.tx, &shape, &readings, of).await?;
         }
         Ok(Unfolded {
             readings,
-            sums,
+            growth,
             places,
         })
     }
@@ -50,17 +55,20 @@ impl Reader<'_> {
     /// Has those quarters be read event by event of which something is not summed up yet and a part is not
     /// asked for: by how much a counter grew is known of a whole quarter.
     pub(super) fn mark(&mut self, tail: &Unfolded) {
-        let growth = tail.sums.growth.keys();
-        let mut marked = Vec::new();
-        for key in tail.sums.rows.keys().chain(growth) {
+        if !self.question.wants_growth() {
+            return;
+        }
+        let shape = &self.question.shape;
+        let readings = tail.readings.iter();
+        let keys = readings.map(|reading| key_of(shape, reading, &tail.places));
+        let keys: BTreeSet<Key> = keys.chain(tail.growth.keys().cloned()).collect();
+        for key in keys {
             let quarter = (key.bucket, key.bucket + QUARTER - 1);
             let is_cut = self.question.bucket_of_span(quarter).is_none();
-            if is_cut && self.question.wants_growth() && !self.question.is_beyond(quarter) {
-                marked.push((key.bucket, self.owner_of(key)));
+            if is_cut && !self.question.is_beyond(quarter) {
+                let owner = self.owner_of(&key);
+                self.raw.entry(key.bucket).or_default().insert(owner);
             }
-        }
-        for (quarter, owner) in marked {
-            self.raw.entry(quarter).or_default().insert(owner);
         }
     }
 
@@ -77,7 +85,7 @@ impl Reader<'_> {
                 self.add_reading(&key, bucket, reading)?;
             }
         }
-        self.grow(&tail.sums.growth)
+        self.grow(&tail.growth)
     }
 
     /// Adds what counters grew by.

@@ -95,7 +95,7 @@ pub(crate) async fn weeks(
     let times = times(&hours, range.1);
     let mut maps: BTreeMap<String, HeatMap> = BTreeMap::new();
     let map = |rows: &[Option<Arc<Row>>]| heat_map((what, range), &hours, (rows, &times));
-    for (key, rows) in &read.groups.rows {
+    for ((_, key), rows) in &read.groups.rows {
         if rows.iter().flatten().any(|row| what.is_said(row)) {
             maps.insert(key.currency.clone(), map(rows));
         }

@@ -1,4 +1,7 @@
 //! Reads what is exported, page by page: of one kind or of several, in the order in which it happened.
+//!
+//! A page lies in a part of the log in which there are not too many events, so that no statement takes long of
+//! which little or nothing is asked for.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -10,6 +13,8 @@ use crate::store::{Columns, Order, PageQuery, Place, Scope, Store};
 
 /// Events of a kind that are read at once.
 const PAGE_EVENTS: usize = 1_000;
+/// Events of a kind that are looked at at once, whether they are asked for or not.
+const PART_EVENTS: usize = 20_000;
 
 /// What is exported.
 #[derive(Clone, Debug)]
@@ -32,7 +37,20 @@ pub struct Events {
 struct OfKind {
     query: PageQuery,
     read: VecDeque<Event>,
-    has_ended: bool,
+    part: Part,
+}
+
+/// How far it is looked just now.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    /// That is to be found out.
+    Unknown,
+    /// Up to this place.
+    Upto(Place),
+    /// To the end.
+    Last,
+    /// There is nothing more.
+    Ended,
 }
 
 impl Events {
@@ -53,7 +71,7 @@ impl Events {
                 limit: PAGE_EVENTS,
             },
             read: VecDeque::new(),
-            has_ended: false,
+            part: Part::Unknown,
         });
         Self {
             kinds: kinds.collect(),
@@ -79,7 +97,8 @@ impl Events {
     /// When the log cannot be read. It may be called again.
     pub async fn next(&mut self) -> Result<Vec<Event>, ExportError> {
         for kind in &mut self.kinds {
-            if kind.read.is_empty() && !kind.has_ended {
+            // in a part there may be none that is asked for
+            while kind.is_spent() {
                 kind.fetch(&self.store).await?;
             }
         }
@@ -98,17 +117,28 @@ impl Events {
 
 impl OfKind {
     async fn fetch(&mut self, store: &Store) -> Result<(), ExportError> {
+        if matches!(self.part, Part::Unknown) {
+            let end = store.part_end(&self.query, PART_EVENTS).await?;
+            self.query.before = end.map(Place::next);
+            self.part = end.map_or(Part::Last, Part::Upto);
+        }
         let page = store.page(&self.query, &Store::own_allowance()).await?;
-        self.has_ended = page.len() < self.query.limit;
-        if let Some(last) = page.last() {
-            self.query.after = Some(Place::of(last));
+        let last = page.last().map(Place::of);
+        match (self.part, last) {
+            // there may be more in this part
+            (_, Some(last)) if page.len() >= self.query.limit => self.query.after = Some(last),
+            (Part::Upto(end), _) => {
+                self.query.after = Some(end);
+                self.part = Part::Unknown;
+            }
+            _ => self.part = Part::Ended,
         }
         self.read = page.into_iter().map(mask).collect();
         Ok(())
     }
 
     fn is_spent(&self) -> bool {
-        self.read.is_empty() && !self.has_ended
+        self.read.is_empty() && !matches!(self.part, Part::Ended)
     }
 
     fn place(&self) -> Option<(i64, i64)> {

@@ -2,13 +2,11 @@
 
 use std::collections::HashMap;
 
-use entity::{
-    alert_rules, alert_transitions, alerts, device_metrics, device_status, devices, error_logs,
-};
-use sea_orm::sea_query::{Expr, Query};
+use entity::{alert_rules, alert_transitions, alerts, device_status, devices};
+use sea_orm::sea_query::Query;
 use sea_orm::{
-    ColumnTrait, Condition, DbBackend, EntityTrait, ExprTrait, Order, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect, Select,
+    ColumnTrait, Condition, DbBackend, EntityTrait, Order, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, Select,
 };
 
 use super::{Part, Within, first_of_each, gathered};
@@ -318,60 +316,4 @@ pub async fn silent_devices(store: &Store) -> Result<u64, StoreError> {
         .filter(silent);
     let count = query.count(store.readers()).await;
     count.doing("count silent devices")
-}
-
-/// What a measure of a device was from an instant to another, both included, at most so many readings: the
-/// newest.
-///
-/// # Errors
-/// When the tables cannot be read.
-pub async fn measured(
-    store: &Store,
-    (device_key, column): (i64, device_metrics::Column),
-    (from, to): (Instant, Instant),
-    limit: u64,
-) -> Result<Vec<(Instant, f64)>, StoreError> {
-    let doing = "read the readings of a device";
-    let at = device_metrics::Column::OccurredAt;
-    let query = device_metrics::Entity::find()
-        .select_only()
-        .column(at)
-        .column_as(Expr::col(column).cast_as("DOUBLE PRECISION"), "measured")
-        .filter(device_metrics::Column::DeviceKey.eq(device_key))
-        .filter(at.between(from.0, to.0))
-        .filter(column.is_not_null())
-        .order_by_desc(at)
-        .limit(limit)
-        .into_tuple::<(i64, f64)>();
-    let rows = query.all(store.readers()).await.doing(doing)?;
-    let reading = |(at, value): (i64, f64)| (Instant(at), value);
-    Ok(rows.into_iter().map(reading).collect())
-}
-
-/// An error: when it was, its position, its severity, its device, and where it comes from.
-pub type FaultRow = (i64, i64, String, Option<i64>, i64);
-
-/// Errors of some severities since an instant, at most so many: the newest.
-///
-/// # Errors
-/// When the tables cannot be read.
-pub async fn errors_since(
-    store: &Store,
-    severities: Vec<String>,
-    since: Instant,
-    limit: u64,
-) -> Result<Vec<FaultRow>, StoreError> {
-    let query = error_logs::Entity::find()
-        .select_only()
-        .column(error_logs::Column::OccurredAt)
-        .column(error_logs::Column::Position)
-        .column(error_logs::Column::Severity)
-        .column(error_logs::Column::DeviceKey)
-        .column(error_logs::Column::Provenance)
-        .filter(error_logs::Column::OccurredAt.gt(since.0))
-        .filter(error_logs::Column::Severity.is_in(severities))
-        .order_by_desc(error_logs::Column::OccurredAt)
-        .limit(limit)
-        .into_tuple::<FaultRow>();
-    query.all(store.readers()).await.doing("read errors")
 }

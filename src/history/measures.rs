@@ -1,14 +1,16 @@
 //! What a device measured within some time.
 
-use entity::device_metrics::{Column, Entity};
-use futures_util::TryStreamExt;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use entity::ColumnName as _;
+use entity::device_metrics::Column;
+use num_traits::AsPrimitive;
 
-use crate::event::{Instant, Provenance};
-use crate::store::{Doing, Store, StoreError};
+use super::pages::{all_of, each, happened};
+use crate::event::{Cell, Event, Instant, Provenance};
+use crate::kinds::{Filter, Kind, Operand, Operator};
+use crate::store::{Columns, Order, PageQuery, Store, StoreError};
 
 /// Rows at most that are read of one device: 27 a second for an hour.
-const ROWS_MAX: u64 = 100_000;
+const ROWS_MAX: usize = 100_000;
 /// The measures that are a state at an instant, by their names on the wire.
 pub const MEASURES: [&str; 7] = [
     "cpuPercent",
@@ -19,81 +21,129 @@ pub const MEASURES: [&str; 7] = [
     "activeConnections",
     "queueDepth",
 ];
+/// The same by their columns.
+const COLUMNS: [Column; 7] = [
+    Column::CpuPercent,
+    Column::MemoryPercent,
+    Column::DiskPercent,
+    Column::NetworkLatencyMs,
+    Column::ErrorRatePercent,
+    Column::ActiveConnections,
+    Column::QueueDepth,
+];
 
 /// One reading: its measures, in the order of [`MEASURES`].
 pub type Reading = [Option<f64>; 7];
-
-/// When, of which provenance, and the measures, as they stand in the table.
-type Row = (
-    i64,
-    i64,
-    Option<f64>,
-    Option<f64>,
-    Option<f64>,
-    Option<f64>,
-    Option<f64>,
-    Option<i64>,
-    Option<i64>,
-);
 
 /// The readings of a device from one instant until before another, made whole where they came in parts: REAL
 /// ones if there are any, else CONTROLLED, else SIMULATED.
 ///
 /// # Errors
-/// When the tables cannot be read.
+/// When the log cannot be read.
 pub async fn readings(
     store: &Store,
     device_key: i64,
     (from, until): (Instant, Instant),
 ) -> Result<(Option<Provenance>, Vec<Reading>), StoreError> {
-    let doing = "read what a device measured";
-    let query = Entity::find()
-        .select_only()
-        .column(Column::OccurredAt)
-        .column(Column::Provenance)
-        .column(Column::CpuPercent)
-        .column(Column::MemoryPercent)
-        .column(Column::DiskPercent)
-        .column(Column::NetworkLatencyMs)
-        .column(Column::ErrorRatePercent)
-        .column(Column::ActiveConnections)
-        .column(Column::QueueDepth)
-        .filter(Column::DeviceKey.eq(device_key))
-        .filter(Column::OccurredAt.gte(from.0))
-        .filter(Column::OccurredAt.lt(until.0))
-        .order_by_asc(Column::OccurredAt)
-        .order_by_asc(Column::Position)
-        .limit(ROWS_MAX)
-        .into_tuple::<Row>();
-    let mut rows = query.stream(store.readers()).await.doing(doing)?;
-    let mut best: Option<Provenance> = None;
-    let (mut readings, mut last) = (Vec::<Reading>::new(), None);
-    while let Some(row) = rows.try_next().await.doing(doing)? {
-        let provenance = Provenance::of_code(row.1).unwrap_or_default();
-        if best.is_none_or(|best| provenance < best) {
-            best = Some(provenance);
-            (readings, last) = (Vec::new(), None);
-        } else if best != Some(provenance) {
-            continue;
+    let columns = COLUMNS.into_iter().filter_map(index_of);
+    let columns = columns.fold(Columns::NONE.with_source(), Columns::with);
+    let query = PageQuery {
+        filter: Filter::And(vec![
+            of_device(device_key),
+            happened(Operator::AtLeast(from.0.into())),
+            happened(Operator::Less(until.0.into())),
+        ]),
+        order: Order::OldestFirst,
+        limit: ROWS_MAX,
+        ..all_of(Kind::DeviceMetrics, columns)
+    };
+    let mut best = Best::default();
+    each(store, query, |part| best.add(part)).await?;
+    Ok((best.provenance, best.readings))
+}
+
+/// What a measure of a device was from an instant to another, both included, at most so many readings: the
+/// newest, and of these the newest first.
+///
+/// # Errors
+/// When the log cannot be read.
+pub async fn measured(
+    store: &Store,
+    (device_key, column): (i64, Column),
+    (from, to): (Instant, Instant),
+    limit: usize,
+) -> Result<Vec<(Instant, f64)>, StoreError> {
+    let Some(index) = index_of(column) else {
+        return Ok(Vec::new());
+    };
+    let is_absent = Filter::Is(Operand::Field(index), Operator::IsNull);
+    let query = PageQuery {
+        filter: Filter::And(vec![
+            of_device(device_key),
+            happened(Operator::AtLeast(from.0.into())),
+            happened(Operator::AtMost(to.0.into())),
+            Filter::Not(Box::new(is_absent)),
+        ]),
+        limit,
+        ..all_of(Kind::DeviceMetrics, Columns::NONE.with(index))
+    };
+    let mut readings = Vec::new();
+    each(store, query, |event| {
+        let value = number(event.fact.cell(column));
+        readings.extend(value.map(|value| (event.fact.occurred_at, value)));
+    })
+    .await?;
+    Ok(readings)
+}
+
+fn index_of(column: Column) -> Option<usize> {
+    Kind::DeviceMetrics.spec().index_of_column(column.name())
+}
+
+fn of_device(device_key: i64) -> Filter {
+    Filter::Is(Operand::Device, Operator::In(vec![device_key.into()]))
+}
+
+/// Readings of the best provenance that was met.
+#[derive(Debug, Default)]
+struct Best {
+    provenance: Option<Provenance>,
+    readings: Vec<Reading>,
+    /// When the last of them was.
+    last: Option<Instant>,
+}
+
+impl Best {
+    /// Adds a part of a reading, in order of time.
+    fn add(&mut self, part: &Event) {
+        let provenance = part.fact.provenance;
+        if self.provenance.is_none_or(|best| provenance < best) {
+            *self = Self {
+                provenance: Some(provenance),
+                ..Self::default()
+            };
+        } else if self.provenance != Some(provenance) {
+            return;
         }
-        let whole = |number: Option<i64>| number.and_then(float_of);
-        let (connections, depth) = (whole(row.7), whole(row.8));
-        let part = [row.2, row.3, row.4, row.5, row.6, connections, depth];
-        match readings.last_mut().filter(|_| last == Some(row.0)) {
+        let at = Some(part.fact.occurred_at);
+        let values = COLUMNS.map(|column| number(part.fact.cell(column)));
+        match self.readings.last_mut().filter(|_| self.last == at) {
             // what was recorded last of a reading holds
             Some(reading) => {
-                for (held, new) in reading.iter_mut().zip(part) {
+                for (held, new) in reading.iter_mut().zip(values) {
                     *held = new.or(*held);
                 }
             }
-            None => readings.push(part),
+            None => self.readings.push(values),
         }
-        last = Some(row.0);
+        self.last = at;
     }
-    Ok((best, readings))
 }
 
-/// A count as a number; such a one has at most 32 bits.
-fn float_of(number: i64) -> Option<f64> {
-    i32::try_from(number).ok().map(f64::from)
+fn number(cell: &Cell) -> Option<f64> {
+    match cell {
+        Cell::Int(number) => Some(number.as_()),
+        Cell::Float(number) => Some(*number),
+        Cell::Null | Cell::Text(_) | Cell::Json(_) | Cell::Reference(_) => None,
+    }
 }

@@ -2,6 +2,7 @@
 
 use sea_orm::QueryResult;
 
+use super::packed::Wanted;
 use super::value::Value;
 use crate::event::{Cell, Event};
 use crate::kinds::{Form, Kind, Label, Measured, Spec, Type};
@@ -23,6 +24,8 @@ pub(crate) struct Shape {
     labels: Vec<(usize, Label)>,
     device: Option<usize>,
     site: Option<usize>,
+    /// Which of the measures are read; the others are absent in what is read.
+    read: Wanted,
     /// What was archived of the log, for whoever reads its events.
     pub(crate) archive: Option<Archive>,
     /// The midnight of UTC since which all that happened is in the log, archived or not, where that was looked
@@ -47,6 +50,14 @@ pub(crate) struct Reading {
     pub(crate) values: Vec<Option<Value>>,
 }
 
+impl Reading {
+    /// Bytes that it takes in memory.
+    pub(crate) fn weight_bytes(&self) -> usize {
+        let values = size_of::<Option<Value>>() * self.values.len();
+        size_of::<Self>() + self.labels.len() + values
+    }
+}
+
 impl Shape {
     /// That of a kind, if anything of it is summed up.
     pub(crate) fn of(kind: Kind) -> Option<Self> {
@@ -66,6 +77,7 @@ impl Shape {
             labels: labels.collect(),
             device: spec.device_index(),
             site: spec.site_index(),
+            read: Wanted::ALL,
             archive: None,
             whole_from: None,
         })
@@ -74,6 +86,14 @@ impl Shape {
     /// Before when nothing is made of the log again.
     pub(crate) fn floor(&self) -> i64 {
         self.whole_from.unwrap_or(i64::MIN)
+    }
+
+    /// The same, of which no more measures are read than these.
+    pub(crate) fn only(&self, read: Wanted) -> Self {
+        Self {
+            read,
+            ..self.clone()
+        }
     }
 
     /// What an event says.
@@ -93,13 +113,31 @@ impl Shape {
         }
     }
 
+    /// The fields that are read, by their indexes.
+    pub(crate) fn fields(&self) -> Vec<usize> {
+        let places = [self.device, self.site].into_iter().flatten();
+        let labels = self.labels.iter().map(|(index, _)| *index);
+        let measures = self.measures.iter().enumerate();
+        let measures = measures.filter(|(measure, _)| self.reads(*measure));
+        let measures = measures.map(|(_, (index, _))| *index);
+        places.chain(labels).chain(measures).collect()
+    }
+
+    fn reads(&self, measure: usize) -> bool {
+        self.read.slot(measure).is_some()
+    }
+
+    /// The column of a measure in the table.
+    pub(crate) fn column_of(&self, measure: usize) -> Option<&'static str> {
+        let (index, _) = self.measures.get(measure)?;
+        let field = self.kind.spec().fields.get(*index)?;
+        Some(field.column.name())
+    }
+
     /// The columns that [`Shape::row`] reads, of the table as `t`.
     pub(crate) fn columns(&self) -> String {
         let spec = self.kind.spec();
-        let places = [self.device, self.site].into_iter().flatten();
-        let labels = self.labels.iter().map(|(index, _)| *index);
-        let measures = self.measures.iter().map(|(index, _)| *index);
-        let named = places.chain(labels).chain(measures);
+        let named = self.fields().into_iter();
         let mut text = "t.occurred_at, t.provenance".to_owned();
         for field in named.filter_map(|index| spec.fields.get(index)) {
             text.push_str(", t.");
@@ -126,8 +164,12 @@ impl Shape {
             labels.push(labelled(*label, &cell(row, at(), spec, *index)?));
         }
         let mut values = Vec::with_capacity(self.measures.len());
-        for (index, ty) in &self.measures {
-            values.push(value(ty, &cell(row, at(), spec, *index)?));
+        for (measure, (index, ty)) in self.measures.iter().enumerate() {
+            values.push(if self.reads(measure) {
+                value(ty, &cell(row, at(), spec, *index)?)
+            } else {
+                None
+            });
         }
         Ok(Reading {
             at: occurred_at.unwrap_or_default(),

@@ -90,10 +90,56 @@ impl Allowance {
         Ok(())
     }
 
+    /// What is taken of it for a while.
+    pub(crate) const fn lend(&self) -> Lent<'_> {
+        Lent {
+            allowance: self,
+            bytes: 0,
+        }
+    }
+
+    /// Gives some bytes back.
+    fn give(&self, bytes: usize) {
+        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        drawn.bytes = drawn.bytes.saturating_sub(bytes);
+        let needed = drawn.bytes.saturating_sub(PIECE_BYTES);
+        let spare = drawn.held_bytes.saturating_sub(needed) / PIECE_BYTES;
+        // what is parted from it is free again at once
+        if let Some(parted) = drawn.held.as_mut().and_then(|held| held.split(spare)) {
+            drop(parted);
+            drawn.held_bytes -= spare * PIECE_BYTES;
+        }
+    }
+
     /// Gives all back: what was read has been let go.
     pub fn renew(&self) {
         let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
         *drawn = Drawn::default();
+    }
+}
+
+/// What is taken for a while: it is given back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Lent<'a> {
+    allowance: &'a Allowance,
+    bytes: usize,
+}
+
+impl Lent<'_> {
+    /// Takes some bytes more.
+    ///
+    /// # Errors
+    /// As [`Allowance::take`].
+    pub(crate) fn take(&mut self, bytes: usize) -> Result<(), StoreError> {
+        // also what was refused was counted
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.allowance.take(bytes)
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        self.allowance.give(self.bytes);
     }
 }
 
@@ -115,5 +161,21 @@ mod tests {
         second.take(PIECE_BYTES).unwrap();
         second.renew();
         assert_eq!(room.0.available_permits(), 4);
+    }
+
+    #[test]
+    fn what_was_lent_is_given_back() {
+        let room = Room::new(4 * PIECE_BYTES);
+        let allowance = room.allow(4 * PIECE_BYTES);
+        allowance.take(PIECE_BYTES).unwrap();
+        for _ in 0..3 {
+            let mut lent = allowance.lend();
+            lent.take(2 * PIECE_BYTES + 1).unwrap();
+            assert_eq!(room.0.available_permits(), 1);
+            assert!(lent.take(PIECE_BYTES).is_err());
+        }
+        assert_eq!(room.0.available_permits(), 4);
+        allowance.take(3 * PIECE_BYTES).unwrap();
+        assert_eq!(room.0.available_permits(), 1);
     }
 }

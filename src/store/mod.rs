@@ -31,6 +31,7 @@ mod names;
 mod open;
 mod options;
 mod parents;
+mod part;
 mod partitions;
 mod placing;
 mod queue;
@@ -66,7 +67,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use allowance::Allowance;
-pub(crate) use allowance::Room;
+pub(crate) use allowance::{Lent, Room};
 pub use append::{AppendError, Appended, Effect, Expect, Outcome, Request};
 pub use backup::{BackedUp, BackupError, Restored, backup, restore};
 pub use claim::{Claim, ClaimError};

@@ -6,15 +6,15 @@
 //! after it says. Mostly none does, and then what was shown last is all that has to be known; else the day of
 //! the device is read again, as far as its events were not deleted for good.
 
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono_tz::Tz;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, Value as SqlValue};
 
 use super::super::upsert::upsert;
-use super::gather::{Growth, key_of, merge_packed, recorded};
+use super::gather::{Growth, key_of, merge_packed, of_recorded};
 use super::places::Places;
+use super::shows::Shows;
 use super::spans::Spans;
 use super::tables::{DEVICE_QUARTERS, Key, all};
 use crate::kinds::Form;
@@ -27,17 +27,36 @@ use crate::rollups::value::Value;
 use crate::store::{Doing, List, Sql, StoreError};
 
 /// Longer than any two clocks are apart.
-const APART: i64 = 26 * 3_600_000_000;
+pub(super) const APART: i64 = 26 * 3_600_000_000;
+
+/// Bytes that it takes at most to find out by how much the counters of a reading grew.
+pub(crate) const STEP_BYTES: usize = 4 * size_of::<Step>();
 
 /// Whose counter it is: device, provenance and measure.
 pub(super) type Whose = (i64, i64, usize);
 
 /// What a counter showed.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Shown {
+pub(crate) struct Shown {
     pub(super) at: i64,
     pub(super) units: i64,
     pub(super) currency: String,
+}
+
+impl Shown {
+    /// Which units a counter showed when. In what it counted then is told by where it stood, as is known now.
+    pub(super) fn of(whose: Whose, (at, units): (i64, i64), places: &Places) -> Self {
+        Self {
+            at,
+            units,
+            currency: places.currency(whose.0, at),
+        }
+    }
+
+    /// In order of time, and of one instant by units.
+    pub(super) const fn order(&self) -> (i64, i64) {
+        (self.at, self.units)
+    }
 }
 
 /// What each counter of some devices showed last.
@@ -118,61 +137,64 @@ pub(super) struct Step {
     pub(super) key: Key,
 }
 
+impl Step {
+    /// That of a reading that showed so many units.
+    pub(super) fn of(shape: &Shape, (reading, units): (&Reading, i64), places: &Places) -> Self {
+        let key = key_of(shape, reading, places);
+        let place = places.at(reading.device, reading.at);
+        let shown = Shown {
+            at: reading.at,
+            units,
+            currency: key.currency.clone(),
+        };
+        let zone = place.map_or(Tz::UTC, |place| place.zone);
+        Self { shown, zone, key }
+    }
+}
+
+/// What the counters of a reading show.
+pub(super) fn shown(shape: &Shape, reading: &Reading) -> impl Iterator<Item = (Whose, i64)> {
+    let values = reading.values.iter().zip(&shape.forms).enumerate();
+    values.filter_map(|(measure, (value, form))| match (value, form) {
+        (Some(Value::Decimal(units)), Form::Counter) => {
+            Some(((reading.device, reading.provenance, measure), *units))
+        }
+        _ => None,
+    })
+}
+
 type Steps = BTreeMap<Whose, Vec<Step>>;
 
-fn steps<'a>(
-    shape: &'a Shape,
-    readings: impl IntoIterator<Item = &'a Reading>,
-    places: &Places,
-) -> Steps {
-    let counters = shape.forms.iter().enumerate();
-    let counters: Vec<usize> = counters
-        .filter(|(_, form)| **form == Form::Counter)
-        .map(|(measure, _)| measure)
-        .collect();
+fn steps(shape: &Shape, readings: &[Reading], places: &Places) -> Steps {
     let mut steps = Steps::new();
-    if counters.is_empty() {
-        return steps;
-    }
     for reading in readings {
-        let key = key_of(shape, reading, places);
-        let zone = places.at(reading.device, reading.at);
-        let zone = zone.map_or(Tz::UTC, |place| place.zone);
-        for measure in &counters {
-            let Some(Some(Value::Decimal(units))) = reading.values.get(*measure) else {
-                continue;
-            };
-            let shown = Shown {
-                at: reading.at,
-                units: *units,
-                currency: key.currency.clone(),
-            };
-            let whose = (reading.device, reading.provenance, *measure);
-            let step = Step {
-                shown,
-                zone,
-                key: key.clone(),
-            };
+        for (whose, units) in shown(shape, reading) {
+            let step = Step::of(shape, (reading, units), places);
             steps.entry(whose).or_default().push(step);
         }
     }
     for steps in steps.values_mut() {
-        steps.sort_by_key(|step| (step.shown.at, step.shown.units));
+        steps.sort_by_key(|step| step.shown.order());
     }
     steps
 }
 
 /// Follows a counter from value to value.
 #[derive(Debug, Default)]
-struct Chain {
+pub(super) struct Chain {
     before: Option<Shown>,
     /// The day that was asked for last, of a zone.
     day: Option<(Tz, (i64, i64))>,
 }
 
 impl Chain {
+    /// From what was shown before, if anything was.
+    pub(super) fn after(before: Option<Shown>) -> Self {
+        Self { before, day: None }
+    }
+
     /// What it grew by to a value.
-    fn to(&mut self, step: &Step) -> i128 {
+    pub(super) fn to(&mut self, step: &Step) -> i128 {
         let (begin, _) = self.day(step);
         let before = self.before.replace(step.shown.clone());
         let anew = before
@@ -195,7 +217,7 @@ impl Chain {
 /// What counters grew by with some readings, all of them recorded up to a position, beyond what is kept; and
 /// what they show last is from then on known.
 pub(crate) async fn grown(
-    db: &impl ConnectionTrait,
+    tx: &DatabaseTransaction,
     shape: &Shape,
     readings: &[Reading],
     (places, latest, upto): (&Places, &mut Latest, i64),
@@ -206,26 +228,17 @@ pub(crate) async fn grown(
     let mut chains = Vec::with_capacity(steps.len());
     for (whose, steps) in &steps {
         let known = latest.shown.get(whose).copied();
-        // in what it counted then is told by where it stood, as is known now
-        let before = known.map(|(at, units)| Shown {
-            at,
-            units,
-            currency: places.currency(whose.0, at),
-        });
-        let mut chain = Chain { before, day: None };
-        let in_time = |step: &Step| {
-            let shown = (step.shown.at, step.shown.units);
-            !latest.has_ended && known.is_none_or(|known| shown > known)
-        };
+        let before = known.map(|known| Shown::of(*whose, known, places));
+        let mut chain = Chain::after(before);
+        let in_time =
+            |step: &Step| !latest.has_ended && known.is_none_or(|known| step.shown.order() > known);
         let (fresh, behind): (Vec<&Step>, Vec<&Step>) = steps.iter().partition(|s| in_time(s));
         for step in behind {
             let days = late.entry((whose.0, whose.1)).or_default();
             days.insert(chain.day(step));
         }
         if let Some(last) = fresh.last() {
-            latest
-                .shown
-                .insert(*whose, (last.shown.at, last.shown.units));
+            latest.shown.insert(*whose, last.shown.order());
         }
         chains.push((whose, chain, fresh));
     }
@@ -248,7 +261,7 @@ pub(crate) async fn grown(
     for ((device, provenance), days) in late {
         for day in joined(days.into_iter().map(|day| widened(places, device, day))) {
             let of = ((device, provenance), &steps);
-            again(db, shape, of, (places, day, upto), &mut grown).await?;
+            again(tx, shape, of, (places, day, upto), &mut grown).await?;
         }
     }
     for growth in grown.values_mut() {
@@ -296,18 +309,18 @@ fn joined(windows: impl Iterator<Item = Window>) -> Vec<Window> {
 /// Adds by how much more the counters of a device grew over a window than is kept. Where events were deleted for
 /// good what is kept stays, and what is new there is added to what its rows tell.
 async fn again(
-    db: &impl ConnectionTrait,
+    tx: &DatabaseTransaction,
     shape: &Shape,
     ((device, provenance), new): ((i64, i64), &Steps),
     (places, (read, known), upto): (&Places, Window, i64),
     grown: &mut Growth,
 ) -> Result<(), StoreError> {
     let floor = shape.floor();
-    let mut spans = Spans::of(db, shape, device, (read.0, read.1.min(floor))).await?;
+    let deleted = (read.0, read.1.min(floor));
+    let mut spans = Spans::of(tx, shape, &[device], deleted).await?;
     let of_these = new.range((device, provenance, 0)..=(device, provenance, usize::MAX));
     for (whose, steps) in of_these {
-        let is_deleted = |at: i64| read.0 <= at && at < read.1.min(floor);
-        for step in steps.iter().filter(|step| is_deleted(step.shown.at)) {
+        for step in steps.iter().filter(|step| within(deleted, step.shown.at)) {
             let changes = spans.insert(*whose, step).into_iter();
             for (key, more) in changes.filter(|_| within(known, step.shown.at)) {
                 add(grown, &key, whose.2, more);
@@ -319,14 +332,15 @@ async fn again(
     if known.0 >= known.1 {
         return Ok(());
     }
-    let readings = recorded(db, shape, Some(&[device]), (read, upto), usize::MAX).await?;
-    let readings = readings
-        .iter()
-        .flatten()
-        .filter(|r| r.provenance == provenance);
-    for (whose, steps) in steps(shape, readings, places) {
-        let before = spans.last(&whose).cloned();
-        let mut chain = Chain { before, day: None };
+    let add_to = |shows: &mut Shows, reading: Reading| {
+        if reading.provenance == provenance {
+            shows.add(shape, &reading);
+        }
+    };
+    let shows = of_recorded(tx, shape, (Some(&[device]), read, upto), add_to).await?;
+    let mut before: BTreeMap<Whose, Shown> = spans.before(floor).collect();
+    for (whose, steps) in shows.steps(shape, places) {
+        let mut chain = Chain::after(before.remove(&whose));
         for step in steps {
             let more = chain.to(&step);
             if within(known, step.shown.at) {
@@ -336,7 +350,7 @@ async fn again(
     }
     let whose = (shape.kind.code(), device);
     let mut room = Room::default();
-    for (key, packed) in DEVICE_QUARTERS.within(db, whose, known).await? {
+    for (key, packed) in DEVICE_QUARTERS.within(tx, whose, known).await? {
         if key.provenance != provenance {
             continue;
         }
@@ -349,48 +363,4 @@ async fn again(
         }
     }
     Ok(())
-}
-
-/// An instant, the row of its quarter, and by how much which measure grew to what was shown then.
-pub(crate) type Grown = (i64, Key, (usize, i128));
-
-/// What counters grew by to each of some readings, which are all that there are since an instant, of those up
-/// to a position.
-pub(crate) async fn grown_to(
-    db: &impl ConnectionTrait,
-    shape: &Shape,
-    readings: &[Reading],
-    (places, since, upto): (&Places, i64, i64),
-) -> Result<Vec<Grown>, StoreError> {
-    let mut grown = Vec::new();
-    let mut known: HashMap<i64, (Steps, Spans)> = HashMap::new();
-    for (whose, of) in steps(shape, readings, places) {
-        let device = whose.0;
-        if let Entry::Vacant(place) = known.entry(device) {
-            let first = if places.has_moved(device) {
-                since - APART
-            } else {
-                of.first().map_or(since, |step| day_of(since, step.zone).0)
-            };
-            let deleted = (first, since.min(shape.floor()));
-            let spans = Spans::of(db, shape, device, deleted).await?;
-            let time = ((first.max(shape.floor()), since), upto);
-            let before = recorded(db, shape, Some(&[device]), time, usize::MAX).await?;
-            let steps = steps(shape, &before.unwrap_or_default(), places);
-            place.insert((steps, spans));
-        }
-        let before = known.get(&device).and_then(|(steps, spans)| {
-            let last = steps.get(&whose).and_then(|steps| steps.last());
-            last.map(|step| &step.shown).or_else(|| spans.last(&whose))
-        });
-        let mut chain = Chain {
-            before: before.cloned(),
-            day: None,
-        };
-        for step in of {
-            let more = chain.to(&step);
-            grown.push((step.shown.at, step.key, (whose.2, more)));
-        }
-    }
-    Ok(grown)
 }

@@ -2,19 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use futures_util::TryStreamExt;
+use sea_orm::{ConnectionTrait, DatabaseTransaction, StreamTrait};
 
 use super::places::Places;
 use super::tables::{
     DEVICE_DAYS, DEVICE_HOURS, DEVICE_QUARTERS, Key, Level, SITE_DAYS, SITE_HOURS, SITE_MINUTES,
-    SITE_QUARTERS, all,
+    SITE_QUARTERS,
 };
-use crate::event::Instant;
+use crate::event::{Event, Instant};
 use crate::kinds::Kind;
 use crate::rollups::packed::{Row, Wanted};
 use crate::rollups::shape::{Reading, Shape};
 use crate::rollups::sketch::Room;
-use crate::store::{Archive, Happened, List, Sql, StoreError};
+use crate::store::{Archive, Doing, Happened, Lent, List, Sql, StoreError};
 
 /// How often events are read again when some were archived meanwhile.
 const TRIES: usize = 8;
@@ -181,63 +182,101 @@ pub(super) fn merge_packed(
 /// Of whom events are read: of these devices, and of none if 0 is among them; or of all.
 pub(crate) type Who<'a> = Option<&'a [i64]>;
 
-/// Events that happened within some time, of those up to a position, archived or not; none if there are more
-/// than a number. Where it is known since when the log is whole, it still is so then.
-pub(crate) async fn recorded(
-    db: &impl ConnectionTrait,
+/// Which events are read one by one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Single<'a> {
+    pub(crate) who: Who<'a>,
+    /// From an instant until before another.
+    pub(crate) time: (i64, i64),
+    /// Up to this position.
+    pub(crate) upto: i64,
+    /// Of the table no more than so many and one.
+    pub(crate) max: usize,
+}
+
+/// Hands single events over as they are met, archived or not, in no order, until one is refused. Whether all of
+/// them are of one state of the log: in a transaction that sees one they are.
+pub(crate) async fn each_recorded<E: From<StoreError>>(
+    tx: &DatabaseTransaction,
     shape: &Shape,
-    who: Who<'_>,
-    (time, upto): ((i64, i64), i64),
-    max: usize,
-) -> Result<Option<Vec<Reading>>, StoreError> {
+    single: Single<'_>,
+    mut each: impl FnMut(Reading) -> Result<(), E> + Send,
+) -> Result<bool, E> {
     let Some(archive) = &shape.archive else {
-        return in_table(db, shape, who, (time, upto), max).await;
+        in_table(tx, shape, single, &mut each).await?;
+        return Ok(true);
     };
+    let generation = archive.generation(tx).await?;
+    in_table(tx, shape, single, &mut each).await?;
     let happened = Happened {
         kind: shape.kind,
-        devices: who,
+        devices: single.who,
+        time: single.time,
+        upto: single.upto,
+        fields: &shape.fields(),
+    };
+    let archived = |event: &Event| each(shape.reading(event));
+    archive.each(tx, (generation, happened), archived).await?;
+    Ok(archive.generation(tx).await? == generation)
+}
+
+/// What is made of single events, anew if some were archived meanwhile. Where it is known since when the log is
+/// whole, it still is so then.
+pub(crate) async fn of_recorded<T: Default + Send>(
+    tx: &DatabaseTransaction,
+    shape: &Shape,
+    (who, time, upto): (Who<'_>, (i64, i64), i64),
+    add: impl Fn(&mut T, Reading) + Send + Sync,
+) -> Result<T, StoreError> {
+    let max = usize::MAX;
+    let single = Single {
+        who,
         time,
         upto,
+        max,
     };
     for _ in 0..TRIES {
-        let generation = archive.generation(db).await?;
-        let of_table = in_table(db, shape, who, (time, upto), max).await?;
-        let Some(mut readings) = of_table else {
-            return Ok(None);
+        let mut made = T::default();
+        let each = |reading| {
+            add(&mut made, reading);
+            Ok::<_, StoreError>(())
         };
-        let archived = archive.events(db, (generation, happened), max).await?;
-        if archive.generation(db).await? != generation {
+        if !each_recorded(tx, shape, single, each).await? {
             continue;
         }
-        let is_whole = |since| {
-            shape
-                .whole_from
-                .is_none_or(|at| whole_from(since, shape.kind) <= at)
-        };
-        if !is_whole(&archive.whole_since(db).await?) {
+        if whole_in(tx, shape).await? > shape.whole_from {
             // something was deleted since it was looked for
             break;
         }
-        readings.extend(archived.iter().map(|event| shape.reading(event)));
-        return Ok((readings.len() <= max).then_some(readings));
+        return Ok(made);
     }
     Err(StoreError::SegmentsMoved)
 }
 
-async fn in_table(
-    db: &impl ConnectionTrait,
+/// All of them, of a time in which there are not too many.
+pub(super) async fn recorded(
+    tx: &DatabaseTransaction,
     shape: &Shape,
     who: Who<'_>,
-    ((from, until), upto): ((i64, i64), i64),
-    max: usize,
-) -> Result<Option<Vec<Reading>>, StoreError> {
+    (time, upto): ((i64, i64), i64),
+) -> Result<Vec<Reading>, StoreError> {
+    of_recorded(tx, shape, (who, time, upto), Vec::push).await
+}
+
+async fn in_table<E: From<StoreError>>(
+    tx: &DatabaseTransaction,
+    shape: &Shape,
+    single: Single<'_>,
+    each: &mut (impl FnMut(Reading) -> Result<(), E> + Send),
+) -> Result<(), E> {
+    let (from, until) = single.time;
     let mut sql = select(shape);
     sql.push("t.occurred_at >= ").bind(from);
     sql.push(" AND t.occurred_at < ").bind(until);
-    sql.push(" AND t.position <= ").bind(upto);
+    sql.push(" AND t.position <= ").bind(single.upto);
     let spec = shape.kind.spec();
     let device = spec.device_index().and_then(|index| spec.fields.get(index));
-    if let (Some(device), Some(keys)) = (device, who) {
+    if let (Some(device), Some(keys)) = (device, single.who) {
         let column = format!("t.{}", device.column.name());
         sql.push(" AND (");
         match keys {
@@ -249,28 +288,47 @@ async fn in_table(
         }
         sql.push(")");
     }
-    let limit = i64::try_from(max).unwrap_or(i64::MAX).saturating_add(1);
-    sql.push(" LIMIT ").bind(limit);
-    let rows = all(db, sql).await?;
-    if rows.len() > max {
-        return Ok(None);
-    }
-    let readings = rows.iter().map(|row| shape.row(row));
-    readings.collect::<Result<_, _>>().map(Some)
+    let limit = i64::try_from(single.max).unwrap_or(i64::MAX);
+    sql.push(" LIMIT ").bind(limit.saturating_add(1));
+    streamed(tx, (shape, sql), each).await
 }
 
-/// Events after a position and up to another, in their order.
+/// Hands the rows of a statement over as they come.
+async fn streamed<E: From<StoreError>>(
+    tx: &DatabaseTransaction,
+    (shape, sql): (&Shape, Sql),
+    each: &mut (impl FnMut(Reading) -> Result<(), E> + Send),
+) -> Result<(), E> {
+    let statement = sql.statement(ConnectionTrait::get_database_backend(tx));
+    let rows = tx.stream_raw(statement).await.doing(READ)?;
+    let mut rows = std::pin::pin!(rows);
+    while let Some(row) = rows.try_next().await.doing(READ)? {
+        each(shape.row(&row)?)?;
+    }
+    Ok(())
+}
+
+const READ: &str = "read single events";
+
+/// Events after a position and up to another, in their order, as long as there is room for them.
 pub(crate) async fn appended(
-    db: &impl ConnectionTrait,
+    tx: &DatabaseTransaction,
     shape: &Shape,
     (after, upto): (i64, i64),
+    lent: &mut Lent<'_>,
 ) -> Result<Vec<Reading>, StoreError> {
     let mut sql = select(shape);
     sql.push("t.position > ").bind(after);
     sql.push(" AND t.position <= ").bind(upto);
     sql.push(" ORDER BY t.position");
-    let rows = all(db, sql).await?;
-    rows.iter().map(|row| shape.row(row)).collect()
+    let mut readings = Vec::new();
+    let mut each = |reading: Reading| {
+        lent.take(reading.weight_bytes())?;
+        readings.push(reading);
+        Ok::<_, StoreError>(())
+    };
+    streamed(tx, (shape, sql), &mut each).await?;
+    Ok(readings)
 }
 
 fn select(shape: &Shape) -> Sql {
@@ -308,11 +366,17 @@ pub(super) async fn shapes_in(
 /// What is summed up of a kind, with since when it is whole in the log.
 pub(crate) async fn whole(db: &impl ConnectionTrait, shape: &Shape) -> Result<Shape, StoreError> {
     let mut shape = shape.clone();
-    if let Some(archive) = &shape.archive {
-        let since = archive.whole_since(db).await?;
-        shape.whole_from = Some(whole_from(&since, shape.kind));
-    }
+    shape.whole_from = whole_in(db, &shape).await?;
     Ok(shape)
+}
+
+/// Since when a kind is whole in the log, where it is known what was archived.
+async fn whole_in(db: &impl ConnectionTrait, shape: &Shape) -> Result<Option<i64>, StoreError> {
+    let Some(archive) = &shape.archive else {
+        return Ok(None);
+    };
+    let since = archive.whole_since(db).await?;
+    Ok(Some(whole_from(&since, shape.kind)))
 }
 
 /// The midnight that follows the last event of a kind that was deleted for good.

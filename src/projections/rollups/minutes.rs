@@ -75,8 +75,7 @@ pub(super) async fn again(
     SITE_MINUTES
         .delete(tx, (shape.kind.code(), site), time)
         .await?;
-    let readings = recorded(tx, shape, Some(&keys), (time, upto), usize::MAX).await?;
-    let readings = readings.unwrap_or_default();
+    let readings = recorded(tx, shape, Some(&keys), (time, upto)).await?;
     let mut sums = Sums::minutes(shape, &readings, (&places, kept));
     sums.rows.retain(|key, _| key.site == site);
     sums.add_to(tx, shape, SITE_MINUTES).await?;

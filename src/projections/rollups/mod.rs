@@ -19,6 +19,7 @@ pub(crate) mod gather;
 pub(crate) mod minutes;
 pub(crate) mod places;
 mod refold;
+pub(crate) mod shows;
 mod spans;
 pub(crate) mod tables;
 

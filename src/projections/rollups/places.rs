@@ -67,6 +67,12 @@ impl Places {
         said(db, devices, upto).await.map(Self)
     }
 
+    /// Bytes that they take in memory, and took while they were read.
+    pub(crate) fn weight_bytes(&self) -> usize {
+        let places: usize = self.0.values().map(Vec::len).sum();
+        3 * size_of::<Place>() * places
+    }
+
     /// Where a device stood at an instant.
     pub(super) fn at(&self, device: i64, at: i64) -> Option<&Place> {
         let places = self.0.get(&device)?;

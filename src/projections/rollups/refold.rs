@@ -169,8 +169,7 @@ async fn of_day(
     if keys.is_empty() {
         return Ok((keys, 0));
     }
-    let readings = recorded(tx, shape, Some(&[device]), (time, upto), usize::MAX).await?;
-    let readings = readings.unwrap_or_default();
+    let readings = recorded(tx, shape, Some(&[device]), (time, upto)).await?;
     let places = Places::of(tx, BTreeSet::from([device])).await?;
     DEVICE_QUARTERS.delete(tx, whose, time).await?;
     let mut sums = Sums::of(shape, &readings, &places);

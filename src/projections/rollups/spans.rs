@@ -38,19 +38,19 @@ pub(super) struct Spans(BTreeMap<Whose, Vec<Span>>);
 type Changes = Vec<(Key, i128)>;
 
 impl Spans {
-    /// As the rows of a device tell that begin within some time.
+    /// As the rows of some devices tell that begin within some time.
     pub(super) async fn of(
         db: &impl ConnectionTrait,
         shape: &Shape,
-        device: i64,
+        devices: &[i64],
         (from, until): (i64, i64),
     ) -> Result<Self, StoreError> {
         let mut spans = Self::default();
         if from >= until || !shape.forms.contains(&Form::Counter) {
             return Ok(spans);
         }
-        let (whose, mut room) = ((shape.kind.code(), device), Room::default());
-        for (key, packed) in DEVICE_QUARTERS.within(db, whose, (from, until)).await? {
+        let (of, mut room) = ((shape.kind.code(), devices), Room::default());
+        for (key, packed) in DEVICE_QUARTERS.of_each(db, of, (from, until)).await? {
             let mut row = Row::new(shape.forms.len());
             merge_packed(&mut row, shape, (&key, &packed), &mut room)?;
             for (measure, (cell, form)) in row.cells.iter().zip(&shape.forms).enumerate() {
@@ -58,35 +58,36 @@ impl Spans {
                     continue;
                 };
                 if let Some((first, last)) = shown(&key, cell.first).zip(shown(&key, cell.last)) {
-                    let of = spans
-                        .0
-                        .entry((device, key.provenance, measure))
-                        .or_default();
+                    let whose = (key.owner, key.provenance, measure);
                     let key = key.clone();
-                    of.push(Span { key, first, last });
+                    let span = Span { key, first, last };
+                    spans.0.entry(whose).or_default().push(span);
                 }
             }
         }
         for spans in spans.0.values_mut() {
-            spans.sort_by_key(|span| order(&span.first));
+            spans.sort_by_key(|span| span.first.order());
         }
         Ok(spans)
     }
 
-    /// What a counter showed last.
-    pub(super) fn last(&self, whose: &Whose) -> Option<&Shown> {
-        let span = self.0.get(whose)?.last()?;
-        Some(&span.last)
+    /// What each counter showed last before an instant.
+    pub(super) fn before(self, at: i64) -> impl Iterator<Item = (Whose, Shown)> {
+        self.0.into_iter().filter_map(move |(whose, spans)| {
+            let shown = spans.into_iter().flat_map(|span| [span.first, span.last]);
+            let before = shown.filter(|shown| shown.at < at);
+            Some((whose, before.max_by_key(Shown::order)?))
+        })
     }
 
     /// Puts what a counter showed between what is known, and answers what that changes.
     pub(super) fn insert(&mut self, whose: Whose, step: &Step) -> Changes {
         let spans = self.0.entry(whose).or_default();
         let shown = &step.shown;
-        let next = spans.partition_point(|span| order(&span.first) <= order(shown));
+        let next = spans.partition_point(|span| span.first.order() <= shown.order());
         let before = next.checked_sub(1).and_then(|index| spans.get(index));
         let before = before.map(|span| &span.last);
-        if before.is_some_and(|before| order(before) > order(shown)) {
+        if before.is_some_and(|before| before.order() > shown.order()) {
             return Changes::new();
         }
         let mut changes = vec![(step.key.clone(), grew(before, shown, step.zone))];
@@ -114,10 +115,6 @@ fn shown(key: &Key, at: At) -> Option<Shown> {
         units,
         currency: key.currency.clone(),
     })
-}
-
-const fn order(shown: &Shown) -> (i64, i64) {
-    (shown.at, shown.units)
 }
 
 /// By how much a counter grew from what it showed to what it showed next.
@@ -186,6 +183,11 @@ mod tests {
         assert_eq!(insert(0, 4), [(0, 4), (0, -4)]);
         // behind all
         assert_eq!(insert(59, 80), [(45, 5)]);
-        assert_eq!(spans.last(&WHOSE), Some(&shown(59, 80)));
+        // in the midst of a row it is known what was shown first in it
+        for (minute, before) in [(5, shown(1, 10)), (10, shown(9, 20)), (60, shown(59, 80))] {
+            let spans = Spans(spans.0.clone());
+            let before = vec![(WHOSE, before)];
+            assert_eq!(spans.before(minute * MINUTE).collect::<Vec<_>>(), before);
+        }
     }
 }

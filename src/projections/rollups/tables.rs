@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, QueryResult, Value};
 
 use super::super::upsert::in_groups;
-use crate::store::{Doing, Sql, StoreError};
+use crate::store::{Doing, List, Sql, StoreError};
 
 const SECOND: i64 = 1_000_000;
 /// Rows that are looked up in one statement.
@@ -163,10 +163,25 @@ impl Level {
         (kind, owner): (i64, i64),
         (from, until): (i64, i64),
     ) -> Result<BTreeMap<Key, Vec<u8>>, StoreError> {
-        let (columns, table) = (self.columns("r."), self.table);
-        let mut sql = Sql::new(format!("SELECT {columns} FROM {table} r WHERE r.kind = "));
-        sql.bind(kind).push(" AND r.").push(self.owner());
-        sql.push(" = ").bind(owner);
+        let mut sql = Sql::new(self.select());
+        sql.push(" WHERE r.kind = ").bind(kind).push(" AND ");
+        sql.push(self.owner_column()).push(" = ").bind(owner);
+        // each is a range of the key
+        sql.push(" AND r.provenance IN (0, 1, 2) AND r.bucket_at >= ");
+        sql.bind(from).push(" AND r.bucket_at < ").bind(until);
+        rows(db, sql).await
+    }
+
+    /// The same of some owners.
+    pub(super) async fn of_each(
+        self,
+        db: &impl ConnectionTrait,
+        (kind, owners): (i64, &[i64]),
+        (from, until): (i64, i64),
+    ) -> Result<BTreeMap<Key, Vec<u8>>, StoreError> {
+        let mut sql = Sql::new(self.select());
+        sql.push(" WHERE r.kind = ").bind(kind).push(" AND ");
+        sql.among(self.owner_column(), List::Int(owners.to_vec()));
         // each is a range of the key
         sql.push(" AND r.provenance IN (0, 1, 2) AND r.bucket_at >= ");
         sql.bind(from).push(" AND r.bucket_at < ").bind(until);

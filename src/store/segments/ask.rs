@@ -38,11 +38,11 @@ pub(super) enum Exactly {
 
 /// Outside of which nothing is asked for. Both ends are inside.
 #[derive(Clone, Debug)]
-struct Bounds {
-    times: (i64, i64),
-    positions: (i64, i64),
+pub(super) struct Bounds {
+    pub(super) times: (i64, i64),
+    pub(super) positions: (i64, i64),
     /// Keys in order; `None` for whatever device.
-    devices: Option<Vec<i64>>,
+    pub(super) devices: Option<Vec<i64>>,
 }
 
 const ALL: (i64, i64) = (i64::MIN, i64::MAX);
@@ -158,6 +158,11 @@ impl Ask {
     /// How many at most.
     pub(crate) const fn limit(&self) -> usize {
         self.query.limit
+    }
+
+    /// The first and the last instant outside of which nothing is asked for.
+    pub(crate) const fn times(&self) -> (i64, i64) {
+        self.bounds.times
     }
 
     /// The columns that tell whether a row is asked for.
@@ -315,7 +320,7 @@ impl Bounds {
     }
 
     /// Whether there may be something within these; devices are unknown where some row has none.
-    fn meet(&self, range: &Range) -> bool {
+    pub(super) fn meet(&self, range: &Range) -> bool {
         let overlap = |left: (i64, i64), right: (i64, i64)| left.0 <= right.1 && right.0 <= left.1;
         let has_device = match (&self.devices, range.devices) {
             (Some(keys), Some((least, greatest))) => {

@@ -94,7 +94,7 @@ impl Segments {
     }
 
     /// Between what each group of rows of a segment lies. It is kept of all segments, since it is little.
-    async fn ranges(&self, segment: &Segment) -> Result<Ranges, StoreError> {
+    pub(super) async fn ranges(&self, segment: &Segment) -> Result<Ranges, StoreError> {
         if let Some(known) = self.known().get(&segment.id).map(Arc::clone) {
             return Ok(known);
         }
@@ -139,7 +139,7 @@ impl Segments {
     }
 
     /// The same; what they refer to has its key and no id.
-    pub(super) async fn keyed_rows(
+    async fn keyed_rows(
         &self,
         ((kind, columns), catalog): ((Kind, Columns), &Catalog),
         (found, allowance): (&[Found], &Allowance),

@@ -1,21 +1,22 @@
 //! The archived events of some time, for those who read tables by statements of their own and need what was
-//! archived as well.
+//! archived as well. They are handed over as they are met, so that no more of them is held than a piece.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use sea_orm::ConnectionTrait;
 
-use super::{Ask, NO_PARENT, Segments};
-use crate::event::{Cell, Event, Instant, Position};
-use crate::kinds::{Envelope, Filter, Kind, Operand, Operator};
-use crate::store::allowance::Allowance;
+use super::ask::Bounds;
+use super::scan::blocking;
+use super::{Segment, Segments};
+use crate::columnar::{ColumnarError, Layout, Table};
+use crate::event::{Event, Instant};
+use crate::kinds::Kind;
 use crate::store::error::{Doing, StoreError};
-use crate::store::joined::anything;
-use crate::store::names::Names;
-use crate::store::read::PageQuery;
-use crate::store::rows::Columns;
 use crate::store::sql::Sql;
+
+/// Rows that are made events at once.
+const PIECE_ROWS: usize = 2_000;
 
 /// What was archived of a log.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub(crate) struct Happened<'a> {
     pub(crate) devices: Option<&'a [i64]>,
     pub(crate) time: (i64, i64),
     pub(crate) upto: i64,
+    /// The fields that are read of them, by their indexes; those of others are absent.
+    pub(crate) fields: &'a [usize],
 }
 
 impl Archive {
@@ -60,52 +63,107 @@ impl Archive {
         Ok(catalog.whole_since())
     }
 
-    /// The events of a generation, at most so many and one more. What they refer to has its key and no id.
-    pub(crate) async fn events(
+    /// Hands the events of a generation over, in no order, until one is refused. What they refer to has its key
+    /// and no id.
+    pub(crate) async fn each<E: From<StoreError>>(
         &self,
         db: &impl ConnectionTrait,
         (generation, happened): (i64, Happened<'_>),
-        max: usize,
-    ) -> Result<Vec<Event>, StoreError> {
+        mut each: impl FnMut(&Event) -> Result<(), E> + Send,
+    ) -> Result<(), E> {
         let catalog = self.segments.of_generation(db, generation).await?;
-        if catalog.of(happened.kind).is_empty() {
-            return Ok(Vec::new());
+        let picked = Arc::new(Picked::of(happened));
+        for segment in catalog.of(happened.kind) {
+            let segment: &Segment = segment;
+            let bounds = &picked.bounds;
+            if !bounds.meet(&segment.range()) {
+                continue;
+            }
+            let ranges = self.segments.ranges(segment).await?;
+            for (group, range) in ranges.iter().enumerate() {
+                if bounds.meet(range) {
+                    self.of_group((segment, group), &picked, &mut each).await?;
+                }
+            }
         }
-        let query = PageQuery {
-            filter: filter(happened),
-            upto: Some(Position(happened.upto)),
-            limit: max.saturating_add(1),
-            ..anything((happened.kind, Columns::ALL))
-        };
-        let (names, none) = (Arc::new(Names::default()), HashMap::new());
-        let found = self
-            .segments
-            .find(&catalog, Ask::page(&query), (&names, &none));
-        let found = found.await?.remove(&NO_PARENT).unwrap_or_default();
-        let allowance = Allowance::of(usize::MAX);
-        let of = ((happened.kind, Columns::ALL), &*catalog);
-        self.segments.keyed_rows(of, (&found, &allowance)).await
+        Ok(())
+    }
+
+    /// The same of a group of rows.
+    async fn of_group<E: From<StoreError>>(
+        &self,
+        group: (&Segment, usize),
+        picked: &Arc<Picked>,
+        each: &mut (impl FnMut(&Event) -> Result<(), E> + Send),
+    ) -> Result<(), E> {
+        let table = Arc::new(self.segments.table(group, &picked.slots).await?);
+        for first in (0..table.len()).step_by(PIECE_ROWS) {
+            let rows = first..table.len().min(first + PIECE_ROWS);
+            let (picked, table) = (Arc::clone(picked), Arc::clone(&table));
+            let piece = blocking(move || picked.events(&table, rows)).await?;
+            for event in &piece {
+                each(event)?;
+            }
+        }
+        Ok(())
     }
 }
 
-fn filter(happened: Happened<'_>) -> Filter {
-    let at = |operator| Filter::Is(Operand::Envelope(Envelope::OccurredAt), operator);
-    let (from, until) = happened.time;
-    let mut all = vec![
-        at(Operator::AtLeast(from.into())),
-        at(Operator::Less(until.into())),
-    ];
-    let has_device = happened.kind.spec().device_index().is_some();
-    if let (Some(devices), true) = (happened.devices, has_device) {
-        let keys = devices.iter().filter(|key| **key != 0);
-        let named = Operator::In(keys.map(|key| Cell::Int(*key)).collect());
-        let named = Filter::Is(Operand::Device, named);
-        all.push(if devices.contains(&0) {
-            let none = Filter::Is(Operand::Device, Operator::IsNull);
-            Filter::Or(vec![named, none])
-        } else {
-            named
-        });
+/// Which rows of segments are handed over, and what of them.
+#[derive(Debug)]
+struct Picked {
+    bounds: Bounds,
+    /// Keys in order, with 0 for what names none; `None` for whatever device.
+    devices: Option<Vec<i64>>,
+    slots: Vec<usize>,
+}
+
+impl Picked {
+    fn of(happened: Happened<'_>) -> Self {
+        let device = happened.kind.spec().device_index();
+        let mut devices = happened.devices.map(<[i64]>::to_vec);
+        // where none is named, none is asked for
+        devices = devices.filter(|_| device.is_some());
+        if let Some(devices) = &mut devices {
+            devices.sort_unstable();
+        }
+        let named = devices.clone().filter(|keys| !keys.contains(&0));
+        let mut slots = vec![Layout::POSITION, Layout::OCCURRED_AT, Layout::PROVENANCE];
+        let fields = happened.fields.iter().copied().chain(device);
+        slots.extend(fields.map(|index| Layout::FIELDS + index));
+        slots.sort_unstable();
+        slots.dedup();
+        Self {
+            bounds: Bounds {
+                times: (happened.time.0, happened.time.1.saturating_sub(1)),
+                positions: (i64::MIN, happened.upto),
+                devices: named,
+            },
+            devices,
+            slots,
+        }
     }
-    Filter::And(all)
+
+    /// Those of some rows.
+    fn events(
+        &self,
+        table: &Table,
+        rows: std::ops::Range<usize>,
+    ) -> Result<Vec<Event>, ColumnarError> {
+        let int = |slot: usize, row| table.column(slot).and_then(|column| column.int(row));
+        let is_among = |(least, most): (i64, i64), number: Option<i64>| {
+            number.is_some_and(|number| least <= number && number <= most)
+        };
+        let device = table.layout().device();
+        let is_picked = |row: &usize| {
+            let key = device.and_then(|slot| int(slot, *row)).unwrap_or_default();
+            is_among(self.bounds.positions, int(Layout::POSITION, *row))
+                && is_among(self.bounds.times, int(Layout::OCCURRED_AT, *row))
+                && self
+                    .devices
+                    .as_ref()
+                    .is_none_or(|keys| keys.binary_search(&key).is_ok())
+        };
+        rows.filter(is_picked).map(|row| table.event(row)).collect()
+    }
 }

@@ -105,6 +105,10 @@ async fn what_is_archived_is_answered_as_before() {
             "{ events(filter: { siteId: { eq: \"harbour\" } }) { totalCount nodes { position kind } } }",
             "{ topPages(from: \"2025-01-01T00:00:00Z\", to: \"2025-02-01T00:00:00Z\") { nodes { pageUrl views users } } }",
             "{ topSearches(from: \"2025-01-01T00:00:00Z\", to: \"2025-02-01T00:00:00Z\") { nodes { query searches } } }",
+            "{ series(measures: [CPU_PERCENT, TRANSACTION_COUNT], from: \"2025-01-05T10:30:00Z\", \
+                to: \"2025-01-05T11:07:00Z\", groupBy: [DEVICE], fill: NONE, \
+                buckets: { resolution: MINUTE, timeZone: \"UTC\" }) { \
+                groups { key { value } measure buckets { start count max increase } } } }",
             "{ activityByUser(from: \"2025-01-01T00:00:00Z\", to: \"2025-02-01T00:00:00Z\") { nodes { userId events } } }",
         ];
         let mut before = Vec::new();
@@ -130,6 +134,50 @@ async fn what_is_archived_is_answered_as_before() {
         assert_eq!(metrics["segments"], 1);
         assert_eq!(metrics["archivedFrom"], "2025-01-05T10:00:00Z");
         assert_eq!(metrics["archivedTo"], "2025-01-05T11:00:00Z");
+        tidy(app);
+    })
+    .await;
+}
+
+/// Of a device that has been silent for long it is known from the archive how often it reported.
+#[tokio::test]
+async fn how_much_was_expected_is_told_as_before() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let registered = |device: &str| {
+            json!({ "deviceRegistration": { "deviceId": device, "siteId": "harbour",
+                "deviceType": "GATEWAY", "occurredAt": "2025-01-01T00:00:00Z" } })
+        };
+        let reading = |device: &str, at: &str, seconds: Value| {
+            json!({ "deviceMetrics": { "deviceId": device, "cpuPercent": 10, "occurredAt": at,
+                "collectionIntervalSeconds": seconds } })
+        };
+        app.record(json!([
+            registered("silent"),
+            registered("late"),
+            registered("other"),
+            reading("silent", "2025-01-05T10:00:00Z", json!(600)),
+            reading("late", "2025-01-05T10:00:00Z", json!(600)),
+            reading("other", "2025-01-05T10:00:00Z", json!(600)),
+            reading("other", "2026-11-23T10:00:00Z", json!(60)),
+        ]))
+        .await;
+        app.settle().await;
+        run(app, false).await;
+        // it is older than what was archived
+        app.record(json!([reading("late", "2025-01-05T09:00:00Z", json!(60))]))
+            .await;
+        let asked = "{ series(measures: [CPU_PERCENT], from: \"2025-01-05T10:00:00Z\", \
+            to: \"2025-01-05T11:00:00Z\", groupBy: [DEVICE], buckets: { resolution: HOUR }) { \
+            groups { key { value } buckets { expected } } } }";
+        let answer = app.data(asked).await;
+        let groups = answer["series"]["groups"].as_array().unwrap().iter();
+        let mut told: Vec<Value> = groups
+            .map(|group| json!([group["key"][0]["value"], group["buckets"][0]["expected"]]))
+            .collect();
+        told.sort_by_key(Value::to_string);
+        let expected = json!([["late", 6.0], ["other", 60.0], ["silent", 6.0]]);
+        assert_eq!(json!(told), expected);
         tidy(app);
     })
     .await;

@@ -24,7 +24,7 @@ async fn statements(app: &TestApp) -> u64 {
 
 /// Statements that a document costs: the least of some times, since the server reads for itself too, now
 /// and then.
-async fn cost(app: &TestApp, document: &str) -> u64 {
+pub(super) async fn cost(app: &TestApp, document: &str) -> u64 {
     least_cost(app, document, 5).await
 }
 

@@ -13,7 +13,7 @@ use flate2::read::GzDecoder;
 use homepot_analytics::columnar::{File, Form, Layout};
 use homepot_analytics::event::{Cell, Event, Position};
 use homepot_analytics::export::{Asked, Events, ExportError, Format, Target, Written, write};
-use homepot_analytics::kinds::{Filter, Kind, parse_any};
+use homepot_analytics::kinds::{Filter, Kind, Operand, Operator, parse_any};
 use homepot_analytics::store::{Outcome, Place, Store};
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +23,7 @@ contract![
     lines_of_all_kinds_are_the_log,
     files_of_columns_are_the_log,
     what_comes_later_is_not_in_it,
+    what_few_are_asked_for_is_found_in_a_large_log,
     a_file_is_whole_or_not_there,
     columns_are_those_of_one_kind,
 ];
@@ -198,6 +199,27 @@ async fn what_comes_later_is_not_in_it(database: Database) {
     let positions: Vec<Place> = events.next().await.unwrap().iter().map(Place::of).collect();
     assert_eq!(positions.len(), 2);
     assert!(events.next().await.unwrap().is_empty());
+    log.close().await;
+}
+
+/// In most parts of the log there is none that is asked for.
+async fn what_few_are_asked_for_is_found_in_a_large_log(database: Database) {
+    let log = database.open().await;
+    for _ in 0..21 {
+        log.record(vec![error("many"); 1_000]).await;
+    }
+    log.record(vec![error("last")]).await;
+    let index = Kind::ErrorLog.spec().index_of("errorMessage").unwrap();
+    for (message, found) in [("last", 1), ("none", 0)] {
+        let filter = Filter::Is(Operand::Field(index), Operator::Contains(message.into()));
+        let asked = Asked {
+            kinds: vec![(Kind::ErrorLog, filter)],
+            upto: log.head(),
+        };
+        let mut events = Events::new(log.handle(), asked);
+        assert_eq!(events.next().await.unwrap().len(), found);
+        assert!(events.next().await.unwrap().is_empty());
+    }
     log.close().await;
 }
 

@@ -7,11 +7,13 @@
 )]
 
 mod append;
+mod archived;
 mod backup;
 mod bounds;
 mod commits;
 mod derived;
 mod duplicates;
+mod erasures;
 mod fences;
 mod filters;
 mod foreign;
@@ -19,6 +21,7 @@ mod jobs;
 mod moves;
 mod overload;
 mod partitions;
+mod parts;
 mod projections;
 mod recalls;
 mod reports;

@@ -7,6 +7,9 @@ use super::super::app::{TestApp, on_each_database, segments};
 const QUERY: &str = "query($by: Dimension!) { series(measures: [TRANSACTION_COUNT], from: \"2026-10-01T00:00:00Z\", \
     to: \"2026-10-03T00:00:00Z\", buckets: { resolution: DAY, timeZone: \"UTC\" }, groupBy: [$by], fill: NONE) { \
     groups { key { value } buckets { start events increase } } } }";
+const MINUTES: &str = "query($from: DateTime!) { series(measures: [TRANSACTION_COUNT], from: $from, \
+    to: \"2026-10-02T00:20:00Z\", buckets: { resolution: MINUTE, timeZone: \"UTC\" }, fill: NONE) { \
+    groups { buckets { start increase } } } }";
 const SET: &str = "mutation { setRetentionPolicy(input: { kind: deviceMetrics, archiveAfterDays: 52, \
     deleteAfterDays: 52 }) { userErrors { code } } }";
 const RUN: &str = "mutation { runRetention { kinds { kind deletedEvents } userErrors { code } } }";
@@ -101,6 +104,26 @@ async fn what_comes_late_takes_nothing_from_what_was_summed_up_of_deleted_events
         is_counted(app, "DEVICE", days("3", "3")).await;
         app.settle().await;
         is_counted(app, "DEVICE", days("3", "3")).await;
+        if let Some(folder) = segments(app.url()) {
+            std::fs::remove_dir_all(folder).unwrap();
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn single_events_go_on_from_what_was_summed_up_of_deleted_events() {
+    on_each_database(async |app| {
+        half_of_a_day_is_deleted(app).await;
+        // behind what was deleted, and from the midst of the time of which rows are all that is left
+        for from in ["2026-10-02T00:00:00Z", "2026-10-01T23:47:00Z"] {
+            let answer = app.data_with(MINUTES, json!({ "from": from })).await;
+            assert_eq!(
+                answer["series"]["groups"][0]["buckets"],
+                json!([{ "start": "2026-10-02T00:10:00Z", "increase": 20.0 }]),
+                "from {from}"
+            );
+        }
         if let Some(folder) = segments(app.url()) {
             std::fs::remove_dir_all(folder).unwrap();
         }

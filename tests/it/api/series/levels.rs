@@ -15,9 +15,10 @@ const QUERY: &str = "query($by: [Dimension!], $buckets: BucketInput, $measures: 
     percentile(of: 90) } } } }";
 
 /// What groups are told apart by, the buckets, whether counters are asked for, and from when on.
-const CASES: [(&str, &str, i64, bool, &str); 7] = [
+const CASES: [(&str, &str, i64, bool, &str); 8] = [
     ("SITE", "MINUTE", 1, false, "2026-10-27T00:01:00Z"),
     ("SITE", "MINUTE", 15, true, "2026-10-23T00:15:00Z"),
+    ("DEVICE", "MINUTE", 45, true, "2026-10-23T00:45:00Z"),
     ("SITE", "HOUR", 1, true, "2026-10-23T01:00:00Z"),
     ("SITE", "DAY", 1, true, "2026-10-23T01:00:00Z"),
     ("DEVICE", "DAY", 1, true, "2026-10-23T00:45:00Z"),

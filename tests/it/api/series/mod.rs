@@ -10,7 +10,9 @@ mod heatmap;
 mod levels;
 mod recorded;
 mod refused;
+mod single;
 mod stats;
+mod top;
 mod updates;
 
 use std::collections::BTreeMap;
