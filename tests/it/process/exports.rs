@@ -138,8 +138,9 @@ fn a_data_lake_takes_nothing_of_a_disk_that_is_left_to_others() {
     let filler = super::full_disk::fill(&disk.folder);
     let size = filler.metadata().unwrap().len();
     // a little is free, and would be enough
-    let file = std::fs::File::options().write(true).open(&filler).unwrap();
-    file.set_len(size - 100 * 1024).unwrap();
+    let file = std::fs::File::options().write(true).open(&filler);
+    file.and_then(|file| file.set_len(size - 100 * 1024))
+        .unwrap();
     let told = ["cannot fill the data lake", "left to others", "make room"];
     Program::run(database.folder(), &export).refused(&told);
     std::fs::remove_file(filler).unwrap();
