@@ -28,6 +28,7 @@ use sea_orm::ConnectionTrait;
 pub use archive::Archived;
 pub(crate) use erase::{Erasing, erased_fields, is_marked_erased};
 pub use files::FilesError;
+pub use removal::Deleting;
 pub use status::{KindStatus, Waiting};
 pub use within::Archive;
 pub(crate) use within::Happened;
