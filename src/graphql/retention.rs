@@ -336,7 +336,8 @@ impl RetentionCommands {
     /// Erases what is personal from all events of a person that are recorded until now, archived or not:
     /// the id, addresses, sessions, what was searched for, and what errors said. The events stay, and count
     /// as before; a repeat of one of them is a duplicate. It cannot be taken back. Backups that were made
-    /// before still have it.
+    /// before still have it; one that is made before it is done has the id as well, and it is gone on with once
+    /// that is restored.
     ///
     /// It is recorded at once and carried out behind that, whatever happens; the answer waits for a few seconds
     /// until it is done. How far it is by then, and later, says `erasure`.
@@ -398,6 +399,7 @@ fn of_retention(ctx: &Context<'_>, error: RetentionError) -> Result<UserError, E
         RetentionError::DeletedFirst => ("deleteAfterDays", UserErrorCode::Invalid),
         RetentionError::Person => ("userId", UserErrorCode::Invalid),
         RetentionError::TooMany => ("userId", UserErrorCode::Conflict),
+        RetentionError::NobodyCan => ("userId", UserErrorCode::WrongState),
         RetentionError::Nowhere => ("dryRun", UserErrorCode::WrongState),
         RetentionError::Busy => ("dryRun", UserErrorCode::Conflict),
         RetentionError::Store(error) => return Err(of_failed(api(ctx), &error)),

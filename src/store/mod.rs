@@ -118,7 +118,7 @@ use ring::Ring;
 use segments::Segments;
 use slice::Extent;
 use standing::Seen;
-use wal::Wal;
+use wal::{Emptying, Wal};
 use writer::{Job, Pending, Writer};
 
 /// The log.
@@ -150,6 +150,8 @@ struct Shared {
     metrics: Arc<Metrics>,
     faults: Arc<Faults>,
     seen: Arc<Seen>,
+    /// Of the write-ahead log of SQLite.
+    emptying: Emptying,
     clock: Clock,
 }
 
@@ -242,6 +244,7 @@ impl Store {
             metrics,
             faults: Arc::default(),
             seen: Arc::default(),
+            emptying: Emptying::default(),
             clock: options.clock,
         };
         let store = Self {
@@ -287,6 +290,7 @@ impl Store {
             ));
         }
         let metrics = Arc::clone(&shared.metrics);
+        let file = shared.connections.file.as_deref();
         let writer = Writer {
             committer,
             appends,
@@ -295,7 +299,7 @@ impl Store {
             metrics,
             faults: Arc::clone(&shared.faults),
             seen: Arc::clone(&shared.seen),
-            wal: shared.connections.file.as_deref().map(Wal::of),
+            wal: file.map(|file| Wal::of(file, shared.emptying.clone())),
             halves: Vec::new(),
             held_over: None,
         };

@@ -15,6 +15,7 @@ mod files;
 mod find;
 mod gather;
 mod partitions;
+mod persons;
 mod removal;
 mod scan;
 mod status;
@@ -26,8 +27,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use sea_orm::ConnectionTrait;
 
 pub use archive::Archived;
-pub(crate) use erase::{Erasing, erased_fields, is_marked_erased};
+pub(crate) use erase::{erased_fields, is_marked_erased};
 pub use files::FilesError;
+pub(crate) use persons::Erasing;
 pub use removal::Deleting;
 pub use status::{KindStatus, Waiting};
 pub use within::Archive;
