@@ -1,7 +1,6 @@
 //! Erasures of what is personal in the events of a person: they are recorded when they are asked for, and
 //! carried out behind that, by one server for all.
 
-use std::error::Error;
 use std::time::Duration;
 
 use entity::person_erasures;
@@ -179,12 +178,13 @@ pub async fn erasure_within(
 /// # Errors
 /// When others archive or erase just now, what is archived cannot be read here, or it failed.
 pub async fn erase_waiting(store: &Store) -> Result<(), RetentionError> {
-    let ids: Vec<String> = waiting(store, None).await?.into_iter().map(|row| row.erasure_id).collect();
+    let rows = waiting(store, None).await?.into_iter();
+    let ids: Vec<String> = rows.map(|row| row.erasure_id).collect();
     if ids.is_empty() {
         return Ok(());
     }
     if !store.can_erase().await? {
-        fail(store, ids, &RetentionError::Nowhere).await?;
+        fail(store, ids, RetentionError::Nowhere.to_string()).await?;
         return Err(RetentionError::Nowhere);
     }
     let mut is_swept = false;
@@ -196,7 +196,7 @@ pub async fn erase_waiting(store: &Store) -> Result<(), RetentionError> {
             Ok(true) => return Ok(()),
             Ok(false) => is_swept = true,
             Err(error) => {
-                fail(store, ids, &error).await?;
+                fail(store, ids, chain(&error).to_string()).await?;
                 return Err(error.into());
             }
         }
@@ -242,15 +242,18 @@ async fn turn(store: &Store, ids: &[String], is_swept: bool) -> Result<bool, Sto
     let erasures = erasing.len();
     let is_done = store.erase(erasing, until).await?;
     if is_done {
-        tracing::info!(erasures, "what is personal of those who are to be forgotten was erased");
+        tracing::info!(
+            erasures,
+            "what is personal of those who are to be forgotten was erased"
+        );
     }
     Ok(is_done)
 }
 
 /// Tells why erasures cannot be gone on with.
-async fn fail(store: &Store, ids: Vec<String>, error: &dyn Error) -> Result<(), StoreError> {
+async fn fail(store: &Store, ids: Vec<String>, why: String) -> Result<(), StoreError> {
     let mut sql = Sql::new("UPDATE person_erasures SET failure = ");
-    sql.bind(chain(error).to_string());
+    sql.bind(why);
     sql.push(", changed_at = ").bind(store.clock().now().0);
     sql.push(" WHERE state <> 'DONE' AND ");
     sql.among("erasure_id", List::Text(ids));
