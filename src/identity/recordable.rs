@@ -118,7 +118,9 @@ fn unmarked((kind, event): Given) -> Given {
 
 /// Refuses an event unless it is a repeat of one that is recorded.
 fn if_new(mut event: NewEvent, refusal: Refusal) -> NewEvent {
-    event.refused_if_new.get_or_insert_with(|| Box::new(refusal));
+    event
+        .refused_if_new
+        .get_or_insert_with(|| Box::new(refusal));
     event
 }
 

@@ -131,7 +131,10 @@ impl Heart {
         }
         for work in &unable {
             if self.taken.remove(work).is_some() && self.node.stop(*work) {
-                tracing::info!(work = work.name(), "this server gives a work back: it cannot do it");
+                tracing::info!(
+                    work = work.name(),
+                    "this server gives a work back: it cannot do it"
+                );
             }
         }
         let (held, stops) = (self.node.works(), self.node.shared.stop.is_cancelled());

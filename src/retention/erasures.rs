@@ -183,22 +183,28 @@ pub async fn erase_waiting(store: &Store) -> Result<(), RetentionError> {
     if ids.is_empty() {
         return Ok(());
     }
+    let carried_out = carry_out(store, &ids).await;
+    match &carried_out {
+        Ok(()) | Err(RetentionError::Busy) => {}
+        Err(error) => fail(store, ids, chain(error).to_string()).await?,
+    }
+    carried_out
+}
+
+async fn carry_out(store: &Store, ids: &[String]) -> Result<(), RetentionError> {
     if !store.can_erase().await? {
-        fail(store, ids, RetentionError::Nowhere.to_string()).await?;
         return Err(RetentionError::Nowhere);
     }
-    let mut is_swept = false;
+    let claim = store.claim_patiently(CLAIM).await?;
+    // what a server that ended had replaced and not removed
+    store.sweep_segments().await?;
+    drop(claim);
     loop {
         let claim = store.claim_patiently(CLAIM).await?;
-        let turn = turn(store, &ids, is_swept).await;
+        let is_done = turn(store, ids).await?;
         drop(claim);
-        match turn {
-            Ok(true) => return Ok(()),
-            Ok(false) => is_swept = true,
-            Err(error) => {
-                fail(store, ids, chain(&error).to_string()).await?;
-                return Err(error.into());
-            }
+        if is_done {
+            return Ok(());
         }
         sleep(BETWEEN_TURNS).await;
     }
@@ -219,12 +225,8 @@ async fn waiting(store: &Store, ids: Option<&[String]>) -> Result<Vec<ErasureRow
 }
 
 /// Goes on with erasures for a while; whether they are done.
-async fn turn(store: &Store, ids: &[String], is_swept: bool) -> Result<bool, StoreError> {
+async fn turn(store: &Store, ids: &[String]) -> Result<bool, StoreError> {
     let until = Moment::now() + TURN;
-    if !is_swept {
-        // what a server that ended had replaced and not removed
-        store.sweep_segments().await?;
-    }
     // whoever had the claim before may have gone on with them
     let rows = waiting(store, Some(ids)).await?;
     let erasing = rows.into_iter().map(|row| Erasing {

@@ -11,9 +11,9 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
+use super::Store;
 use super::error::{Doing, StoreError};
 use super::sql::Sql;
-use super::Store;
 
 /// What a process has claimed, until it is dropped.
 #[derive(Debug)]

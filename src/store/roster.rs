@@ -244,7 +244,9 @@ impl Store {
         if self.backend() != DbBackend::Postgres {
             return Ok(false);
         }
-        let mut sql = Sql::new(format!("SELECT 1 FROM nodes WHERE alive_until > {NOW} AND "));
+        let mut sql = Sql::new(format!(
+            "SELECT 1 FROM nodes WHERE alive_until > {NOW} AND "
+        ));
         sql.bind(work);
         sql.push(" = ANY(string_to_array(able, ' ')) LIMIT 1");
         let row = self.readers().query_one_raw(sql.statement(self.backend()));

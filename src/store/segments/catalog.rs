@@ -208,9 +208,8 @@ impl Catalog {
 
     /// From when on what happened is whole, of each kind of which something was deleted for good.
     pub(crate) fn whole_since(&self) -> HashMap<Kind, Instant> {
-        let since = |(kind, gone): (&Kind, &Gone)| {
-            Some((*kind, Instant(gone.last_at?.saturating_add(1))))
-        };
+        let since =
+            |(kind, gone): (&Kind, &Gone)| Some((*kind, Instant(gone.last_at?.saturating_add(1))));
         self.gone.iter().filter_map(since).collect()
     }
 }

@@ -94,7 +94,9 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let generation = self.segments().renew(self.readers()).await?.generation;
         let mut pass = Pass::of(erasing, generation);
-        if self.erase_tables(&mut pass, until).await? && self.erase_segments(&mut pass, until).await? {
+        if self.erase_tables(&mut pass, until).await?
+            && self.erase_segments(&mut pass, until).await?
+        {
             self.end_erasures(&pass).await?;
             return Ok(true);
         }
@@ -122,7 +124,9 @@ impl Store {
             pass.rows_are_done(upto);
         }
         if pass.begins_segments() {
-            let catalog = self.segments().of_generation(self.readers(), pass.generation);
+            let catalog = self
+                .segments()
+                .of_generation(self.readers(), pass.generation);
             let last = catalog.await?.all().map(|s| s.id).max().unwrap_or_default();
             let (ids, generation) = (pass.ids(), pass.generation);
             self.transact_durably(move |tx| {
@@ -176,7 +180,10 @@ impl Store {
             .index_of(of.id)
             .and_then(|index| spec.fields.get(index));
         let column = column.map_or("", |field| field.column.name());
-        let mut sql = Sql::new(format!("SELECT position, {column} FROM {} WHERE ", spec.table));
+        let mut sql = Sql::new(format!(
+            "SELECT position, {column} FROM {} WHERE ",
+            spec.table
+        ));
         sql.push("position > ").bind(after);
         sql.push(" AND position <= ").bind(upto).push(" AND ");
         // by no index of theirs: of somebody who did very much the positions alone are a bound

@@ -109,11 +109,7 @@ impl Store {
         (deleting, now): (&Deleting, Instant),
     ) -> Result<Parting, StoreError> {
         let segments = self.segments();
-        let mut slots = vec![
-            Layout::POSITION,
-            Layout::OCCURRED_AT,
-            Layout::RECORDED_AT,
-        ];
+        let mut slots = vec![Layout::POSITION, Layout::OCCURRED_AT, Layout::RECORDED_AT];
         if segment.kind.spec().identity == Identity::EventId {
             slots.push(Layout::EVENT_ID);
         }

@@ -215,7 +215,10 @@ async fn all_who_wait_are_erased_in_one_pass(database: Database) {
         assert_eq!(ErasureState::of(&row), ErasureState::Done);
         assert_eq!(row.events, events);
     }
-    assert_eq!(events_of(&log, "one").await + events_of(&log, "other").await, 0);
+    assert_eq!(
+        events_of(&log, "one").await + events_of(&log, "other").await,
+        0
+    );
     assert_eq!(findings(&log).await, Vec::<String>::new());
     log.close().await;
 }
@@ -228,7 +231,9 @@ async fn who_can_be_erased_by_nobody_is_refused(database: Database) {
     let (log, _) = filled(&database).await;
     let blind = TestLog::open_with(&database, |opening| opening.archives = false).await;
     // nothing is archived yet
-    retention::erase_person(&blind, "one", "test").await.unwrap();
+    retention::erase_person(&blind, "one", "test")
+        .await
+        .unwrap();
     archive(&log).await;
     let refused = retention::erase_person(&blind, "one", "test").await;
     assert!(matches!(refused, Err(RetentionError::NobodyCan)));
@@ -242,7 +247,9 @@ async fn who_can_be_erased_by_nobody_is_refused(database: Database) {
     let alive = "INSERT INTO nodes (node_id, name, address, version, started_at, alive_until, able) \
         VALUES ('1', 'other', '', '', 0, 9000000000000000, 'retention erasures')";
     database.execute(alive).await;
-    retention::erase_person(&blind, "one", "test").await.unwrap();
+    retention::erase_person(&blind, "one", "test")
+        .await
+        .unwrap();
     retention::erase_waiting(&log).await.unwrap();
     blind.close().await;
     log.close().await;

@@ -295,29 +295,6 @@ async fn nobody_tells_another_history_of_the_own_site() {
     .await;
 }
 
-/// What was recorded before those who run the fleet changed the site is a duplicate when it is sent again.
-#[tokio::test]
-async fn a_repeat_of_a_registration_of_the_own_site_is_a_duplicate() {
-    on_each_database(async |app| {
-        let ingest = bound(app, Role::Ingest).await;
-        let admin = key(app, grant(Role::Admin, &[])).await;
-        let site = |zone: &str, id: &str, minute: i64| {
-            json!({ "siteRegistration": { "siteId": "harbour", "name": "n", "timeZone": zone,
-                "currency": "GBP", "eventId": id, "occurredAt": at(minute) } })
-        };
-        let id = |last: u8| format!("0198c0de-0000-7000-8000-00000000000{last}");
-        let first = json!([site("Europe/London", &id(1), 1)]);
-        assert_eq!(recorded(app, &ingest, first.clone()).await, ["RECORDED"]);
-        let moved = json!([site("Asia/Tokyo", &id(2), 2)]);
-        assert_eq!(recorded(app, &admin, moved).await, ["RECORDED"]);
-        assert_eq!(recorded(app, &ingest, first).await, ["DUPLICATE"]);
-        let another = json!([site("Europe/London", &id(3), 3)]);
-        let refused = recorded(app, &ingest, another).await;
-        assert_eq!(refused, ["REJECTED NOT_ALLOWED"]);
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn a_device_is_moved_by_whoever_is_bound_from_when_it_was_registered_last() {
     on_each_database(async |app| {
