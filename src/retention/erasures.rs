@@ -226,7 +226,6 @@ async fn waiting(store: &Store, ids: Option<&[String]>) -> Result<Vec<ErasureRow
 
 /// Goes on with erasures for a while; whether they are done.
 async fn turn(store: &Store, ids: &[String]) -> Result<bool, StoreError> {
-    let until = Moment::now() + TURN;
     // whoever had the claim before may have gone on with them
     let rows = waiting(store, Some(ids)).await?;
     let erasing = rows.into_iter().map(|row| Erasing {
@@ -242,7 +241,7 @@ async fn turn(store: &Store, ids: &[String]) -> Result<bool, StoreError> {
         return Ok(true);
     }
     let erasures = erasing.len();
-    let is_done = store.erase(erasing, until).await?;
+    let is_done = store.erase(erasing, Moment::now() + TURN).await?;
     if is_done {
         tracing::info!(
             erasures,
