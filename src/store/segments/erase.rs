@@ -14,7 +14,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use tokio::time::Instant as Moment;
 
 use super::archive::{Made, list, lock, raise};
-use super::persons::{Erasing, Pass, Step, begin_segments, end};
+use super::persons::{Erasing, Pass, begin_segments, end};
 use super::scan::blocking;
 use super::{Segment, sha256_of};
 use crate::columnar::{Form, Layout, Table};
