@@ -10,7 +10,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::Value as Json;
 use uuid::{Builder, Uuid, Version};
 
-use crate::kinds::{Kind, Spec};
+use crate::kinds::{Kind, Refusal, Spec};
 
 /// Place of an event in the log: 1, 2, 3 … without a hole. 0 is before the first event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -391,6 +391,8 @@ pub struct NewEvent {
     /// Whether the source said when it happened. If not, the instant was stamped here, and a repeat
     /// that bears another one is a repeat all the same.
     pub occurred_at_given: bool,
+    /// Why it is refused unless the log has it already: a repeat is answered as it was when it was recorded.
+    pub refused_if_new: Option<Box<Refusal>>,
 }
 
 /// An event of the log.

@@ -36,8 +36,6 @@ pub(crate) struct Kept {
     pub(crate) lake: Option<Place>,
     /// Whether what is old can be archived.
     archives: bool,
-    /// Whether what is archived can be written anew.
-    erases: bool,
 }
 
 impl Kept {
@@ -49,7 +47,6 @@ impl Kept {
             bounds: exports.bounds(),
             lake,
             archives: store.can_archive(),
-            erases: store.can_erase(),
         }
     }
 
@@ -60,8 +57,9 @@ impl Kept {
             Work::Lake => self.lake.is_some(),
             Work::Projections | Work::Jobs | Work::Alerts | Work::Webhooks | Work::Health => true,
             Work::Evidence | Work::Arrivals => true,
+            // whether what is archived can be written anew is looked at again and again
+            Work::Erasures => true,
             Work::Retention => self.archives,
-            Work::Erasures => self.erases,
         };
         Work::ALL.into_iter().filter(can).collect()
     }

@@ -19,6 +19,8 @@ pub struct Model {
     pub started_at: i64,
     /// Until when it is taken for alive, unless it says so again.
     pub alive_until: i64,
+    /// The names of the works that it can do, with blanks between them.
+    pub able: String,
 }
 
 /// No relations.

@@ -29,6 +29,12 @@ pub struct Model {
     pub changed_at: i64,
     /// Why it could not be gone on with the last time.
     pub failure: Option<String>,
+    /// Up to which position the tables are done.
+    pub rows_upto: i64,
+    /// Up to which segment those are done that are looked into.
+    pub segments_done: i64,
+    /// The last segment that is looked into, from when the tables are done.
+    pub segments_upto: Option<i64>,
 }
 
 /// No relations.

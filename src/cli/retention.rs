@@ -43,6 +43,12 @@ async fn archive(store: &Store) -> anyhow::Result<()> {
             }
         }
         if run.is_complete {
+            for held in run.kinds.iter().filter(|done| done.is_held) {
+                let table = held.kind.spec().table;
+                print(&format!(
+                    "{table}: what is to be deleted waits until what it is summed up as is made anew"
+                ));
+            }
             print("nothing else is old enough");
             return Ok(());
         }

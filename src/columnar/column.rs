@@ -107,6 +107,15 @@ impl Column {
         }
     }
 
+    /// The text of a row.
+    #[must_use]
+    pub fn text(&self, row: usize) -> Option<&str> {
+        match &self.values {
+            Values::Text(texts) if self.has(row) => texts.get(row),
+            Values::Int(_) | Values::Float(_) | Values::Text(_) | Values::Id(_) => None,
+        }
+    }
+
     /// The id of a row.
     #[must_use]
     pub fn id(&self, row: usize) -> Option<Uuid> {

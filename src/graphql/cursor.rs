@@ -39,7 +39,7 @@ pub(super) fn of(identity: Identity, event: &Event) -> String {
 
 /// Reads the cursor of one who wants to follow the log. A place that the log has not reached is of
 /// a later one that is lost: following from it would be silence, and then a gap. So would be what was deleted
-/// after it of the kinds that are followed, save what came late (see `is_lost_after` of the store).
+/// after it of the kinds that are followed, save what was too old already when it came (see `is_lost_after` of the store).
 pub(super) async fn read_to_follow(
     api: &Api,
     text: &str,

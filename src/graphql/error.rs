@@ -202,6 +202,7 @@ pub(super) fn of_store(
             return error(ErrorCode::Unavailable, message);
         }
         StoreError::Files(_) | StoreError::Columnar(_) | StoreError::SegmentsMoved => {}
+        StoreError::StillNeeded => {}
     }
     match failed.cause() {
         Cause::Busy

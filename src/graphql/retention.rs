@@ -222,6 +222,9 @@ struct RetentionOfKind {
     archived_bytes: Long,
     /// Events that were deleted for good; of a dry run, that would be.
     deleted_events: Long,
+    /// Whether events that are old enough to be deleted wait for a later run, since what they are summed up as is
+    /// just being made anew; false of a dry run.
+    is_held: bool,
 }
 
 /// The answer to `runRetention`.
@@ -229,8 +232,8 @@ struct RetentionOfKind {
 struct RunRetentionPayload {
     /// Kind by kind.
     kinds: Vec<InOrder<RetentionOfKind>>,
-    /// Whether nothing is left to do: a run takes ten seconds at most. False of a dry run that found
-    /// something to do.
+    /// Whether nothing is left to do: a run takes ten seconds at most, and what is held waits for a later one.
+    /// False of a dry run that found something to do.
     is_complete: bool,
     /// Why the command was refused; empty when it was not.
     user_errors: Vec<InOrder<UserError>>,
@@ -305,6 +308,7 @@ impl RetentionCommands {
                 archived_events: Long(waiting.archive_events),
                 archived_bytes: Long(0),
                 deleted_events: Long(waiting.delete_events),
+                is_held: false,
             });
             return Ok(InOrder(RunRetentionPayload {
                 kinds: kinds.map(InOrder).collect(),
@@ -313,13 +317,14 @@ impl RetentionCommands {
             }));
         }
         let (run, user_errors) = ended(ctx, &deed, retention::run(store, WITHIN).await).await?;
-        let is_complete = run.as_ref().is_some_and(|run| run.is_complete);
+        let is_complete = run.as_ref().is_some_and(retention::Run::leaves_nothing);
         let done = run.into_iter().flat_map(|run| run.kinds);
         let kinds = done.map(|done| RetentionOfKind {
             kind: Shown::new(done.kind.spec().wire),
             archived_events: Long(done.archived_events),
             archived_bytes: Long(done.archived_bytes),
             deleted_events: Long(done.deleted_events),
+            is_held: done.is_held,
         });
         Ok(InOrder(RunRetentionPayload {
             kinds: kinds.map(InOrder).collect(),
@@ -331,7 +336,8 @@ impl RetentionCommands {
     /// Erases what is personal from all events of a person that are recorded until now, archived or not:
     /// the id, addresses, sessions, what was searched for, and what errors said. The events stay, and count
     /// as before; a repeat of one of them is a duplicate. It cannot be taken back. Backups that were made
-    /// before still have it.
+    /// before still have it; one that is made before it is done has the id as well, and it is gone on with once
+    /// that is restored.
     ///
     /// It is recorded at once and carried out behind that, whatever happens; the answer waits for a few seconds
     /// until it is done. How far it is by then, and later, says `erasure`.
@@ -393,6 +399,7 @@ fn of_retention(ctx: &Context<'_>, error: RetentionError) -> Result<UserError, E
         RetentionError::DeletedFirst => ("deleteAfterDays", UserErrorCode::Invalid),
         RetentionError::Person => ("userId", UserErrorCode::Invalid),
         RetentionError::TooMany => ("userId", UserErrorCode::Conflict),
+        RetentionError::NobodyCan => ("userId", UserErrorCode::WrongState),
         RetentionError::Nowhere => ("dryRun", UserErrorCode::WrongState),
         RetentionError::Busy => ("dryRun", UserErrorCode::Conflict),
         RetentionError::Store(error) => return Err(of_failed(api(ctx), &error)),

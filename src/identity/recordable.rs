@@ -71,7 +71,7 @@ pub(super) async fn recordable(
                 Reach::Device(device) => door.of_device(device, event),
             })
             .and_then(|event| door.of_job(event))
-            .and_then(|event| door.of_site(event))
+            .map(|event| door.of_site(event))
             .and_then(|event| door.registering(event));
         (kind, event)
     };
@@ -106,14 +106,22 @@ pub(super) struct Passed {
 
 /// Refuses what says of itself that it was erased: only the server says so, and compares what is left then.
 fn unmarked((kind, event): Given) -> Given {
-    let event = event.and_then(|event| {
+    let event = event.map(|event| {
         if is_marked_erased(&event.fact) {
             let message = "extra says that it was erased, which only the server says";
-            return Err(Refusal::of("extra", Code::NotAllowed, message));
+            return if_new(event, Refusal::of("extra", Code::NotAllowed, message));
         }
-        Ok(event)
+        event
     });
     (kind, event)
+}
+
+/// Refuses an event unless it is a repeat of one that is recorded.
+fn if_new(mut event: NewEvent, refusal: Refusal) -> NewEvent {
+    event
+        .refused_if_new
+        .get_or_insert_with(|| Box::new(refusal));
+    event
 }
 
 /// Refuses what says what is to hold: that is for those who give commands, and are named in the audit; and
@@ -260,7 +268,7 @@ impl Door<'_> {
         } else if !is_within && !self.registered.contains(device) {
             let device = device.to_owned();
             match &mut self.newcomers {
-                Some(newcomers) if stands_at.is_none() && is_timely(&event, self.now) => {
+                Some(newcomers) if stands_at.is_none() && may_register(&event, self.now) => {
                     newcomers.add(&device, &event)?;
                     self.registered.insert(device);
                 }
@@ -303,11 +311,12 @@ impl Door<'_> {
     }
 
     /// A site keeps the time zone and the currency that those who run the fleet have given it, and its history:
-    /// what was summed up by them is summed up anew when they change.
-    fn of_site(&self, event: NewEvent) -> Result<NewEvent, Refusal> {
+    /// what was summed up by them is summed up anew when they change. What was recorded while it had others may
+    /// be repeated.
+    fn of_site(&self, event: NewEvent) -> NewEvent {
         let held = site_of(&event).filter(|_| event.fact.kind == Kind::SiteRegistration);
         let Some(held) = held.and_then(|id| self.sites.get(id)) else {
-            return Ok(event);
+            return event;
         };
         let said = |column| event.fact.cell(column).text();
         let zone = said(site_registrations::Column::TimeZone);
@@ -318,12 +327,12 @@ impl Door<'_> {
         } else if event.fact.occurred_at.0 < held.registered_at {
             let message = "the site was registered since as of a later time, and whoever runs the fleet tells \
                 what it was before";
-            return Err(Refusal::of("occurredAt", Code::NotAllowed, message));
+            return if_new(event, Refusal::of("occurredAt", Code::NotAllowed, message));
         } else {
-            return Ok(event);
+            return event;
         };
         let message = format!("{field} of the site is {value}: whoever runs the fleet sets it");
-        Err(Refusal::of(field, Code::NotAllowed, message))
+        if_new(event, Refusal::of(field, Code::NotAllowed, message))
     }
 
     /// A device is registered as of now at the latest, so that whoever moves it later has the last word, and
@@ -344,7 +353,8 @@ impl Door<'_> {
         {
             let message =
                 format!("the lifecycle of the device is {held}: whoever runs the fleet sets it");
-            return Err(Refusal::of("lifecycle", Code::NotAllowed, message));
+            let refusal = Refusal::of("lifecycle", Code::NotAllowed, message);
+            event = if_new(event, refusal);
         }
         let id = device_of(&event).unwrap_or_default();
         let stay = self.names.key(EntityType::Device, id);
@@ -377,10 +387,11 @@ impl Door<'_> {
     }
 }
 
-/// Whether an event is of a time that is taken: one that is refused registers nothing.
-fn is_timely(event: &NewEvent, now: Instant) -> bool {
+/// Whether a new event is taken: one that is refused registers nothing.
+fn may_register(event: &NewEvent, now: Instant) -> bool {
     let at = event.fact.occurred_at;
-    at >= Instant::OLDEST && at <= now.plus_ms(FUTURE_MAX_MS)
+    let is_timely = at >= Instant::OLDEST && at <= now.plus_ms(FUTURE_MAX_MS);
+    is_timely && event.refused_if_new.is_none()
 }
 
 /// What is said of an id that is not registered.

@@ -77,6 +77,7 @@ impl Draft {
         Ok(NewEvent {
             fact: self.fact,
             occurred_at_given: true,
+            refused_if_new: None,
         })
     }
 }

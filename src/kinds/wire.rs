@@ -112,6 +112,7 @@ pub fn parse<V: WireValue>(kind: Kind, body: &V, now: Instant) -> Result<NewEven
     let mut event = NewEvent {
         fact,
         occurred_at_given: false,
+        refused_if_new: None,
     };
     let entries = body.entries().ok_or_else(|| {
         Refusal::of_event(

@@ -9,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{Node, Work};
-use crate::store::{Had, Roster, Store};
+use crate::store::{Had, Roster, Says, Store};
 use crate::telemetry::chain;
 
 /// How long a server is taken for alive when it has said so.
@@ -40,6 +40,8 @@ pub struct Heart {
     sure_until: Instant,
     /// Whether it could not say that it is alive the last time.
     failing: bool,
+    /// Whether something was archived the last time.
+    is_archived: bool,
 }
 
 impl Heart {
@@ -54,6 +56,7 @@ impl Heart {
             taken: BTreeMap::new(),
             sure_until: Instant::now(),
             failing: false,
+            is_archived: store.has_archived(),
         };
         if heart.roster.is_some() {
             heart.beat().await;
@@ -93,6 +96,7 @@ impl Heart {
 
     /// Says that this server is alive. It is certain of that only as counted from before it said so.
     async fn beat(&mut self) {
+        let says = self.says();
         let Some(roster) = &mut self.roster else {
             return;
         };
@@ -101,16 +105,12 @@ impl Heart {
         if !self.taken.is_empty() {
             until = until.min(self.sure_until);
         }
-        let (held, stops) = (self.node.works(), self.node.shared.stop.is_cancelled());
-        let wanted = self.node.able().into_iter();
-        let wanted = wanted.filter(|work| !stops && !held.contains(work));
-        let wanted: Vec<&'static str> = wanted.map(Work::name).collect();
-        let works = Work::ALL.map(Work::name);
-        match timeout_at(until, roster.beat(&works, &wanted)).await {
+        match timeout_at(until, roster.beat(&says)).await {
             Ok(Ok(had)) => {
                 self.sure_until = began + LASTS.saturating_sub(STOPS_BEFORE);
                 self.failing = false;
                 self.node.shared.metrics.alive.set(had.alive);
+                self.is_archived = had.is_archived;
                 self.has(&had);
             }
             Ok(Err(error)) => self.failed(&chain(&error).to_string()),
@@ -118,6 +118,32 @@ impl Heart {
         }
         if Instant::now() >= self.sure_until {
             self.lose_all();
+        }
+    }
+
+    /// What it says of the works. What it can do no more it stops.
+    fn says(&mut self) -> Says {
+        let (mut able, mut unable) = (self.node.able(), Vec::new());
+        // who does not know where segments lie cannot write anew what is archived
+        if self.is_archived && !self.store.can_archive() {
+            able.retain(|work| *work != Work::Erasures);
+            unable.push(Work::Erasures);
+        }
+        for work in &unable {
+            if self.taken.remove(work).is_some() && self.node.stop(*work) {
+                tracing::info!(
+                    work = work.name(),
+                    "this server gives a work back: it cannot do it"
+                );
+            }
+        }
+        let (held, stops) = (self.node.works(), self.node.shared.stop.is_cancelled());
+        let wanted = able.iter().filter(|work| !stops && !held.contains(work));
+        Says {
+            works: Work::ALL.map(Work::name).to_vec(),
+            wanted: wanted.map(|work| work.name()).collect(),
+            able: able.into_iter().map(Work::name).collect(),
+            unable: unable.into_iter().map(Work::name).collect(),
         }
     }
 

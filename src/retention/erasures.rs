@@ -13,13 +13,17 @@ use uuid::Uuid;
 
 use super::{CLAIM, RetentionError};
 use crate::event::Position;
-use crate::store::{Doing, Erasing, Sql, Store, StoreError};
+use crate::nodes::Work;
+use crate::store::{Doing, Erasing, List, Sql, Store, StoreError, is_among};
 use crate::telemetry::chain;
 
 /// Characters at most of the id of a person.
 const PERSON_CHARACTERS_MAX: usize = 255;
 /// Erasures at most that are not done.
 pub(super) const UNDONE_MAX: i64 = 1_000;
+/// How long it is erased before others may archive, and how long they have to begin with it.
+const TURN: Duration = Duration::from_secs(2);
+const BETWEEN_TURNS: Duration = Duration::from_millis(250);
 /// How often it is looked whether an erasure is done.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -53,7 +57,8 @@ impl ErasureState {
 /// now. An event stays one of the log: its time, its kind and what it counts as.
 ///
 /// # Errors
-/// When the id is none, too many erasures are not done, or it cannot be kept.
+/// When the id is none, no server that is alive can read what is archived, too many erasures are not done, or it
+/// cannot be kept.
 pub async fn erase_person(
     store: &Store,
     person: &str,
@@ -62,6 +67,9 @@ pub async fn erase_person(
     let characters = person.chars().count();
     if !(1..=PERSON_CHARACTERS_MAX).contains(&characters) || person.contains('\0') {
         return Err(RetentionError::Person);
+    }
+    if !store.can_erase().await? && !store.is_anyone_able(Work::Erasures.name()).await? {
+        return Err(RetentionError::NobodyCan);
     }
     let now = store.clock().now().0;
     let row = ErasureRow {
@@ -76,6 +84,9 @@ pub async fn erase_person(
         asked_by: by.to_owned(),
         changed_at: now,
         failure: None,
+        rows_upto: 0,
+        segments_done: 0,
+        segments_upto: None,
     };
     let sql = insertion(row.clone());
     store
@@ -160,47 +171,93 @@ pub async fn erasure_within(
     Ok(row)
 }
 
-/// Carries all erasures out that are not done, the oldest first. One that fails is told why and left for later,
-/// as far as it is; it does not keep the others.
+/// Carries all erasures out that are not done, all together: the tables and segments are looked through once. It
+/// is done in turns, between which others may archive. If it fails, each of them is told why, and they are left for
+/// later as far as they are.
 ///
 /// # Errors
-/// When others archive or erase just now, or an erasure failed.
+/// When others archive or erase just now, what is archived cannot be read here, or it failed.
 pub async fn erase_waiting(store: &Store) -> Result<(), RetentionError> {
-    let waiting = person_erasures::Entity::find()
+    let rows = waiting(store, None).await?.into_iter();
+    let ids: Vec<String> = rows.map(|row| row.erasure_id).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let carried_out = carry_out(store, &ids).await;
+    match &carried_out {
+        Ok(()) | Err(RetentionError::Busy) => {}
+        Err(error) => fail(store, ids, chain(error).to_string()).await?,
+    }
+    carried_out
+}
+
+async fn carry_out(store: &Store, ids: &[String]) -> Result<(), RetentionError> {
+    if !store.can_erase().await? {
+        return Err(RetentionError::Nowhere);
+    }
+    let claim = store.claim_patiently(CLAIM).await?;
+    // what a server that ended had replaced and not removed
+    store.sweep_segments().await?;
+    drop(claim);
+    loop {
+        let claim = store.claim_patiently(CLAIM).await?;
+        let is_done = turn(store, ids).await?;
+        drop(claim);
+        if is_done {
+            return Ok(());
+        }
+        sleep(BETWEEN_TURNS).await;
+    }
+}
+
+/// Those of some erasures, or of all, that are not done, the oldest first.
+async fn waiting(store: &Store, ids: Option<&[String]>) -> Result<Vec<ErasureRow>, StoreError> {
+    let mut query = person_erasures::Entity::find()
         .filter(person_erasures::Column::State.ne("DONE"))
         .order_by_asc(person_erasures::Column::AskedAt)
         .order_by_asc(person_erasures::Column::ErasureId);
-    let waiting = waiting.all(store.readers()).await;
-    let waiting = waiting.doing("read erasures")?;
-    if waiting.is_empty() {
-        return Ok(());
+    if let Some(ids) = ids {
+        let list = List::Text(ids.to_vec());
+        let among = is_among(person_erasures::Column::ErasureId, list, store.backend());
+        query = query.filter(among);
     }
-    let _claim = store.claim_patiently(CLAIM).await?;
-    let mut failed = Ok(());
-    for row in waiting {
-        let erasing = Erasing {
-            erasure_id: row.erasure_id,
-            person: row.person.unwrap_or_default(),
-            upto: Position(row.position),
-        };
-        match store.erase(&erasing).await {
-            Ok(()) => tracing::info!(erasure.id = erasing.erasure_id, "a person was erased"),
-            Err(error) => {
-                fail(store, &erasing, &error).await?;
-                failed = failed.and(Err(error.into()));
-            }
-        }
-    }
-    failed
+    query.all(store.readers()).await.doing("read erasures")
 }
 
-/// Tells why an erasure cannot be gone on with.
-async fn fail(store: &Store, erasing: &Erasing, error: &StoreError) -> Result<(), StoreError> {
+/// Goes on with erasures for a while; whether they are done.
+async fn turn(store: &Store, ids: &[String]) -> Result<bool, StoreError> {
+    // whoever had the claim before may have gone on with them
+    let rows = waiting(store, Some(ids)).await?;
+    let erasing = rows.into_iter().map(|row| Erasing {
+        erasure_id: row.erasure_id,
+        person: row.person.unwrap_or_default(),
+        upto: Position(row.position),
+        rows_upto: row.rows_upto,
+        segments_done: row.segments_done,
+        segments_upto: row.segments_upto,
+    });
+    let erasing: Vec<Erasing> = erasing.collect();
+    if erasing.is_empty() {
+        return Ok(true);
+    }
+    let erasures = erasing.len();
+    let is_done = store.erase(erasing, Moment::now() + TURN).await?;
+    if is_done {
+        tracing::info!(
+            erasures,
+            "what is personal of those who are to be forgotten was erased"
+        );
+    }
+    Ok(is_done)
+}
+
+/// Tells why erasures cannot be gone on with.
+async fn fail(store: &Store, ids: Vec<String>, why: String) -> Result<(), StoreError> {
     let mut sql = Sql::new("UPDATE person_erasures SET failure = ");
-    sql.bind(chain(error).to_string());
+    sql.bind(why);
     sql.push(", changed_at = ").bind(store.clock().now().0);
-    sql.push(" WHERE state <> 'DONE' AND erasure_id = ");
-    sql.bind(erasing.erasure_id.as_str());
+    sql.push(" WHERE state <> 'DONE' AND ");
+    sql.among("erasure_id", List::Text(ids));
     store
         .transact_durably(move |tx| Box::pin(run(tx, sql)))
         .await

@@ -68,6 +68,12 @@ impl Keeper {
                         "old events were archived"
                     );
                 }
+                for held in run.kinds.iter().filter(|done| done.is_held) {
+                    tracing::info!(
+                        event.kind = held.kind.spec().wire,
+                        "old events are not deleted yet: what they are summed up as is being made anew"
+                    );
+                }
                 !run.is_complete
             }
             Err(RetentionError::Busy) => {

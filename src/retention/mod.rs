@@ -49,6 +49,11 @@ pub enum RetentionError {
     /// Nobody has said where segments lie.
     #[error("it is not said where segments lie: start the server with --segments")]
     Nowhere,
+    /// No server can read and write what is archived.
+    #[error(
+        "no server that runs can read what is archived, so nobody could be erased from it: start one with --segments"
+    )]
+    NobodyCan,
     /// Somebody else does it just now.
     #[error("events are being archived, deleted or erased just now; try again in a moment")]
     Busy,

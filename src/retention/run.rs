@@ -7,10 +7,10 @@ use tokio::time::{Instant as Moment, sleep};
 
 use super::policy::{Policy, policies};
 use super::{CLAIM, RetentionError};
-use crate::event::Position;
+use crate::event::{Instant, Position};
 use crate::kinds::Kind;
 use crate::projections;
-use crate::store::{Store, Waiting};
+use crate::store::{Deleting, Store, StoreError, Waiting};
 
 /// After a step, so many times what it took, so that a run has a fifth of the writer at most; at most
 /// [`PAUSE_MAX`].
@@ -30,6 +30,8 @@ pub struct Done {
     pub archived_bytes: i64,
     /// Events that were deleted for good.
     pub deleted_events: i64,
+    /// Whether events that are old enough to be deleted wait: what they are summed up as is just being made anew.
+    pub is_held: bool,
 }
 
 /// What a run did.
@@ -37,8 +39,16 @@ pub struct Done {
 pub struct Run {
     /// Kind by kind.
     pub kinds: Vec<Done>,
-    /// Whether nothing is left to do; else its time was over.
+    /// Whether its time was enough: nothing is left to do but what waits.
     pub is_complete: bool,
+}
+
+impl Run {
+    /// Whether nothing is left to do at all.
+    #[must_use]
+    pub fn leaves_nothing(&self) -> bool {
+        self.is_complete && !self.kinds.iter().any(|done| done.is_held)
+    }
 }
 
 /// What a run would do now, kind by kind.
@@ -98,6 +108,7 @@ async fn of_kind(
         archived_events: 0,
         archived_bytes: 0,
         deleted_events: 0,
+        is_held: false,
     };
     while let Some(before) = policy.archives_before(now) {
         if Moment::now() >= until {
@@ -115,18 +126,42 @@ async fn of_kind(
     if let Some(before) = policy.archives_before(now) {
         store.drop_empty_partitions(kind, before).await?;
     }
-    while let Some(before) = policy.deletes_before(now) {
-        if Moment::now() >= until {
-            return Ok((done, false));
-        }
+    let is_complete = delete(store, policy, until, &mut done).await?;
+    Ok((done, is_complete))
+}
+
+/// Deletes what is old enough; whether there was time for all of it.
+async fn delete(
+    store: &Store,
+    policy: &Policy,
+    until: Moment,
+    done: &mut Done,
+) -> Result<bool, RetentionError> {
+    let Some(before) = policy.deletes_before(store.clock().now()) else {
+        return Ok(true);
+    };
+    let folds = projections::following();
+    let needed = folds.iter().flat_map(|fold| fold.needs());
+    let deleting = Deleting {
+        kind: policy.kind,
+        before,
+        since: policy.changed.as_ref().map_or(Instant::OLDEST, |by| by.0),
+        needed: needed.copied().collect(),
+    };
+    while Moment::now() < until {
         let began = Moment::now();
-        let Some(events) = store.drop_segment(kind, before).await? else {
-            break;
-        };
-        done.deleted_events += events;
+        match store.drop_segment(&deleting).await {
+            Ok(Some(events)) => done.deleted_events += events,
+            Ok(None) => return Ok(true),
+            Err(StoreError::StillNeeded) => {
+                done.is_held = true;
+                return Ok(true);
+            }
+            Err(error) => return Err(error.into()),
+        }
         pause(began).await;
     }
-    Ok((done, true))
+    Ok(false)
 }
 
 async fn pause(began: Moment) {

@@ -11,9 +11,9 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
+use super::Store;
 use super::error::{Doing, StoreError};
 use super::sql::Sql;
-use super::{Store, open};
 
 /// What a process has claimed, until it is dropped.
 #[derive(Debug)]
@@ -23,8 +23,8 @@ pub struct Claim {
 
 #[derive(Debug)]
 enum Held {
-    File { _locked: File },
-    Session { _db: DatabaseConnection },
+    File { file: File, path: PathBuf },
+    Session { db: DatabaseConnection },
     Nothing,
 }
 
@@ -61,18 +61,12 @@ impl Store {
     /// # Errors
     /// When another process has claimed it, or that cannot be found out.
     pub async fn claim(&self, what: &'static str) -> Result<Claim, ClaimError> {
-        let connections = &self.shared.connections;
-        let held = match self.file() {
-            // a log in memory has the name of a file that is not there
-            Some(file) if file.exists() => {
-                // whatever name it was opened under
-                let file = file.canonicalize().unwrap_or(file);
-                locked(file.into_os_string(), what)?
-            }
-            _ if self.backend() == DbBackend::Postgres => session(connections, what).await?,
-            _ => Held::Nothing,
-        };
-        Ok(Claim { _held: held })
+        let held = self.held_by(what).await?;
+        if held.is_taken(what).await? {
+            Ok(Claim { _held: held })
+        } else {
+            Err(ClaimError::Taken)
+        }
     }
 
     /// Claims it as soon as it is free, for which it is waited some seconds at most.
@@ -81,33 +75,64 @@ impl Store {
     /// When another process has it all the while, or that cannot be found out.
     pub async fn claim_patiently(&self, what: &'static str) -> Result<Claim, ClaimError> {
         let until = Instant::now() + WITHIN;
-        loop {
-            match self.claim(what).await {
-                Err(ClaimError::Taken) if Instant::now() < until => sleep(EVERY).await,
-                claim => return claim,
+        let held = self.held_by(what).await?;
+        while !held.is_taken(what).await? {
+            if Instant::now() >= until {
+                return Err(ClaimError::Taken);
             }
+            sleep(EVERY).await;
+        }
+        Ok(Claim { _held: held })
+    }
+
+    /// That by which it is held, once it is taken.
+    async fn held_by(&self, what: &str) -> Result<Held, ClaimError> {
+        match self.file() {
+            // a log in memory has the name of a file that is not there
+            Some(file) if file.exists() => {
+                // whatever name it was opened under
+                let file = file.canonicalize().unwrap_or(file);
+                opened(file.into_os_string(), what)
+            }
+            _ if self.backend() == DbBackend::Postgres => {
+                let db = self.shared.connections.alone().await;
+                let db = db.doing("connect")?;
+                Ok(Held::Session { db })
+            }
+            _ => Ok(Held::Nothing),
         }
     }
 }
 
-fn locked(mut path: std::ffi::OsString, what: &str) -> Result<Held, ClaimError> {
-    path.push(format!("-{what}"));
-    let path = PathBuf::from(path);
-    let failed = |source| ClaimError::File {
-        path: path.clone(),
-        source,
-    };
-    let file = File::options().create(true).append(true).open(&path);
-    let file = file.map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Held::File { _locked: file }),
-        Err(TryLockError::WouldBlock) => Err(ClaimError::Taken),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
+impl Held {
+    /// Tries to take it; whether it is held by this process then.
+    async fn is_taken(&self, what: &str) -> Result<bool, ClaimError> {
+        match self {
+            Self::File { file, path } => match file.try_lock() {
+                Ok(()) => Ok(true),
+                Err(TryLockError::WouldBlock) => Ok(false),
+                Err(TryLockError::Error(source)) => Err(ClaimError::File {
+                    path: path.clone(),
+                    source,
+                }),
+            },
+            Self::Session { db } => Ok(is_locked(db, what).await?),
+            Self::Nothing => Ok(true),
+        }
     }
 }
 
-async fn session(connections: &open::Connections, what: &str) -> Result<Held, ClaimError> {
-    let db = connections.alone().await.doing("connect")?;
+fn opened(mut path: std::ffi::OsString, what: &str) -> Result<Held, ClaimError> {
+    path.push(format!("-{what}"));
+    let path = PathBuf::from(path);
+    match File::options().create(true).append(true).open(&path) {
+        Ok(file) => Ok(Held::File { file, path }),
+        Err(source) => Err(ClaimError::File { path, source }),
+    }
+}
+
+/// Tries to lock it by a session.
+async fn is_locked(db: &DatabaseConnection, what: &str) -> Result<bool, StoreError> {
     let mut sql = Sql::new("SELECT pg_try_advisory_lock(");
     sql.bind(i64::from(CLAIMS)).push("::int4, hashtext(");
     sql.bind(what).push("))");
@@ -117,9 +142,5 @@ async fn session(connections: &open::Connections, what: &str) -> Result<Held, Cl
         .map(|row| row.try_get_by_index(0))
         .transpose()
         .doing("claim")?;
-    if free == Some(true) {
-        Ok(Held::Session { _db: db })
-    } else {
-        Err(ClaimError::Taken)
-    }
+    Ok(free == Some(true))
 }

@@ -93,6 +93,9 @@ pub enum StoreError {
     /// Events were archived meanwhile, again and again.
     #[error("the list of segments has changed meanwhile")]
     SegmentsMoved,
+    /// Events are not deleted as long as something is still to be made of them.
+    #[error("what was put off is still to be made of these events")]
+    StillNeeded,
     /// Another server does the work by now for which this was written.
     #[error("the work {work} is another server's by now")]
     Fenced {
@@ -130,9 +133,8 @@ impl StoreError {
             Self::Files(error) if error.is_full() => Cause::Full,
             Self::Files(FilesError::Damaged { .. }) | Self::Columnar(_) => Cause::Corrupt,
             Self::Files(_) => Cause::Io,
-            Self::Overtaken { .. } | Self::Fenced { .. } | Self::Crowded | Self::SegmentsMoved => {
-                Cause::Busy
-            }
+            Self::Overtaken { .. } | Self::Fenced { .. } | Self::Crowded => Cause::Busy,
+            Self::SegmentsMoved | Self::StillNeeded => Cause::Busy,
             Self::Closed | Self::WentBack { .. } | Self::OtherLog { .. } => Cause::Unreachable,
         }
     }

@@ -10,6 +10,9 @@ use super::segments::Archive;
 use crate::event::{Event, Fact, Instant, Position};
 use crate::kinds::{Kind, Refusal};
 
+/// A table, and its column with the instant from which on events are needed for each of its rows.
+pub type Needed = (&'static str, &'static str);
+
 /// Folds events into tables of its own.
 ///
 /// A fold may be applied inside the append transaction, so that it is never behind, or follow the
@@ -33,6 +36,12 @@ pub trait Fold: Send + Sync + std::fmt::Debug {
     /// Tables in which there is something as long as something is put off: what an event means for what was
     /// folded long before it may be too much for one transaction. They are among those that it fills.
     fn puts_off(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Of tables in which there is what was put off, the columns with the instant from which on events are still
+    /// needed for it: a day that one of them lies in, or that comes after it, is not deleted.
+    fn needs(&self) -> &'static [Needed] {
         &[]
     }
 

@@ -74,7 +74,7 @@ pub use claim::{Claim, ClaimError};
 pub use error::{Cause, StoreError};
 pub use faults::{Failing, Fault, Faults};
 pub use fence::Fence;
-pub use fold::{Fold, Guard};
+pub use fold::{Fold, Guard, Needed};
 pub use identity::Identity;
 pub use location::Location;
 pub use metrics::Metrics;
@@ -87,7 +87,7 @@ pub use read::{Order, PageQuery, Place, Scope};
 pub use reset::{ResetError, reset};
 pub use roster::Peer;
 pub use rows::Columns;
-pub use segments::{Archive, Archived, FilesError, KindStatus, Waiting};
+pub use segments::{Archive, Archived, Deleting, FilesError, KindStatus, Waiting};
 pub use slice::Slice;
 pub use standing::Standing;
 pub use tail::Tail;
@@ -98,7 +98,7 @@ pub(crate) use error::Doing;
 pub(crate) use feed::head_of;
 pub(crate) use lists::{List, is_among};
 pub(crate) use mending::Differing;
-pub(crate) use roster::{Card, Had, Roster};
+pub(crate) use roster::{Card, Had, Roster, Says};
 pub(crate) use scratch::{Scratch, fold_in, is_put_off};
 pub(crate) use segments::{Erasing, Happened, is_marked_erased};
 pub(crate) use sql::{Sql, group_sizes, value_in, value_in_text};
@@ -118,7 +118,7 @@ use ring::Ring;
 use segments::Segments;
 use slice::Extent;
 use standing::Seen;
-use wal::Wal;
+use wal::{Emptying, Wal};
 use writer::{Job, Pending, Writer};
 
 /// The log.
@@ -150,6 +150,8 @@ struct Shared {
     metrics: Arc<Metrics>,
     faults: Arc<Faults>,
     seen: Arc<Seen>,
+    /// Of the write-ahead log of SQLite.
+    emptying: Emptying,
     clock: Clock,
 }
 
@@ -242,6 +244,7 @@ impl Store {
             metrics,
             faults: Arc::default(),
             seen: Arc::default(),
+            emptying: Emptying::default(),
             clock: options.clock,
         };
         let store = Self {
@@ -287,6 +290,7 @@ impl Store {
             ));
         }
         let metrics = Arc::clone(&shared.metrics);
+        let file = shared.connections.file.as_deref();
         let writer = Writer {
             committer,
             appends,
@@ -295,7 +299,7 @@ impl Store {
             metrics,
             faults: Arc::clone(&shared.faults),
             seen: Arc::clone(&shared.seen),
-            wal: shared.connections.file.as_deref().map(Wal::of),
+            wal: file.map(|file| Wal::of(file, shared.emptying.clone())),
             halves: Vec::new(),
             held_over: None,
         };

@@ -273,7 +273,9 @@ async fn sqlite(location: &Location) -> Result<Connections, OpenError> {
     let of_writer = options
         .clone()
         .pragma("cache_size", format!("-{WRITER_CACHE_KIB}"))
-        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string());
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
+        // what is deleted or erased is overwritten, also in pages that are free by then, where FAST leaves it
+        .pragma("secure_delete", "ON");
     let writer = connect_sqlite(&one, of_writer).await;
     let writer = writer.map_err(connect_error)?;
     let readers = SqlitePoolOptions::new()

@@ -206,6 +206,9 @@ impl<'a> Placing<'a> {
             self.placed.duplicates += 1;
             return Ok(Outcome::Duplicate(position));
         }
+        if let Some(refusal) = &new.refused_if_new {
+            return Ok(Outcome::Rejected(Refusal::clone(refusal)));
+        }
         let mut refusals = self.guards.iter().map(|guard| guard.refusal(&fact));
         if let Some(refusal) = refusals.find_map(|refusal| refusal) {
             return Ok(Outcome::Rejected(refusal));

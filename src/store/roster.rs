@@ -34,6 +34,21 @@ pub(crate) struct Had {
     pub(crate) works: Vec<(String, i64)>,
     /// Servers that are alive.
     pub(crate) alive: i64,
+    /// Whether something is archived, which not every server may be able to read.
+    pub(crate) is_archived: bool,
+}
+
+/// What a server says of the works.
+#[derive(Debug)]
+pub(crate) struct Says {
+    /// All that there are.
+    pub(crate) works: Vec<&'static str>,
+    /// Those that it can do.
+    pub(crate) able: Vec<&'static str>,
+    /// Those that it takes if they are free.
+    pub(crate) wanted: Vec<&'static str>,
+    /// Those that it can do no more, and gives back.
+    pub(crate) unable: Vec<&'static str>,
 }
 
 /// The place of a server among the others.
@@ -57,23 +72,23 @@ impl Roster {
         }
     }
 
-    /// Says that this server is alive, takes those works that nobody who is alive has, and tells what it
-    /// has then. When it was taken for dead it joins anew, and has taken nothing before that.
-    pub(crate) async fn beat(
-        &mut self,
-        works: &[&'static str],
-        wanted: &[&'static str],
-    ) -> Result<Had, StoreError> {
+    /// Says that this server is alive and what it can do, gives back what it cannot, takes those works that nobody
+    /// who is alive has, and tells what it has then. When it was taken for dead it joins anew, and has taken
+    /// nothing before that.
+    pub(crate) async fn beat(&mut self, says: &Says) -> Result<Had, StoreError> {
         let db = match self.db.take() {
             Some(db) => db,
             None => self.store.shared.connections.alone().await.doing(DOING)?,
         };
         // one that fails, or is given up, is not used again: nobody knows what was still to come on it
-        if !self.goes_on(&db).await? {
-            self.join(&db, works).await?;
+        if !self.goes_on(&db, says).await? {
+            self.join(&db, says).await?;
         }
-        if !wanted.is_empty() {
-            self.take(&db, wanted).await?;
+        if !says.unable.is_empty() {
+            self.give_back(&db, &says.unable).await?;
+        }
+        if !says.wanted.is_empty() {
+            self.take(&db, &says.wanted).await?;
         }
         let had = self.had(&db).await?;
         self.db = Some(db);
@@ -81,9 +96,10 @@ impl Roster {
     }
 
     /// Tells whether this server was still taken for alive.
-    async fn goes_on(&self, db: &DatabaseConnection) -> Result<bool, StoreError> {
+    async fn goes_on(&self, db: &DatabaseConnection, says: &Says) -> Result<bool, StoreError> {
         let mut sql = Sql::new(format!("UPDATE nodes SET alive_until = {NOW} + "));
-        sql.bind(self.lasts_us()).push(" WHERE node_id = ");
+        sql.bind(self.lasts_us()).push(", able = ");
+        sql.bind(says.able.join(" ")).push(" WHERE node_id = ");
         sql.bind(self.card.node_id.as_str());
         sql.push(&format!(" AND alive_until > {NOW}"));
         let statement = sql.statement(DbBackend::Postgres);
@@ -91,14 +107,11 @@ impl Roster {
         Ok(renewed.rows_affected() == 1)
     }
 
-    async fn join(
-        &self,
-        db: &DatabaseConnection,
-        works: &[&'static str],
-    ) -> Result<(), StoreError> {
+    async fn join(&self, db: &DatabaseConnection, says: &Says) -> Result<(), StoreError> {
         let card = &self.card;
         let mut sql = Sql::new(
-            "INSERT INTO nodes (node_id, name, address, version, started_at, alive_until) VALUES (",
+            "INSERT INTO nodes (node_id, name, address, version, started_at, alive_until, \
+             able) VALUES (",
         );
         for text in [&card.node_id, &card.name, &card.address] {
             sql.bind(text.as_str()).push(", ");
@@ -106,9 +119,13 @@ impl Roster {
         sql.bind(env!("CARGO_PKG_VERSION"));
         sql.push(&format!(", {NOW}, {NOW} + "))
             .bind(self.lasts_us());
-        sql.push(") ON CONFLICT (node_id) DO UPDATE SET alive_until = excluded.alive_until");
+        sql.push(", ").bind(says.able.join(" "));
+        sql.push(
+            ") ON CONFLICT (node_id) DO UPDATE SET alive_until = excluded.alive_until, \
+             able = excluded.able",
+        );
         run(db, sql).await?;
-        for work in works {
+        for work in &says.works {
             let mut sql = Sql::new("INSERT INTO leases (work, node_id, token, since) VALUES (");
             sql.bind(*work)
                 .push(", NULL, 0, 0) ON CONFLICT (work) DO NOTHING");
@@ -119,6 +136,18 @@ impl Roster {
         sql.push(&format!("WHERE alive_until < {NOW} - "))
             .bind(micros(SHOWN_FOR));
         sql.push(" ORDER BY node_id FOR UPDATE SKIP LOCKED)");
+        run(db, sql).await
+    }
+
+    /// Gives works back that this server can do no more.
+    async fn give_back(
+        &self,
+        db: &DatabaseConnection,
+        unable: &[&'static str],
+    ) -> Result<(), StoreError> {
+        let mut sql = Sql::new("UPDATE leases SET node_id = NULL WHERE node_id = ");
+        sql.bind(self.card.node_id.as_str()).push(" AND work IN ");
+        sql.bind_list(unable.iter().map(|work| (*work).into()));
         run(db, sql).await
     }
 
@@ -142,7 +171,11 @@ impl Roster {
     }
 
     async fn had(&self, db: &DatabaseConnection) -> Result<Had, StoreError> {
-        let mut sql = Sql::new("SELECT alive.number, work, token FROM (SELECT count(*) AS number ");
+        let mut sql = Sql::new(
+            "SELECT alive.number, work, token, \
+             EXISTS (SELECT 1 FROM segments WHERE dropped_at IS NULL) \
+             FROM (SELECT count(*) AS number ",
+        );
         sql.push(&format!(
             "FROM nodes WHERE alive_until > {NOW}) AS alive \
              LEFT JOIN leases ON node_id = "
@@ -152,6 +185,7 @@ impl Roster {
         let mut had = Had::default();
         for row in rows.await.doing(DOING)? {
             had.alive = row.try_get_by_index(0).doing(DOING)?;
+            had.is_archived = row.try_get_by_index(3).doing(DOING)?;
             let work: Option<String> = row.try_get_by_index(1).doing(DOING)?;
             let token: Option<i64> = row.try_get_by_index(2).doing(DOING)?;
             had.works.extend(work.zip(token));
@@ -201,6 +235,24 @@ pub struct Peer {
 }
 
 impl Store {
+    /// Whether a server that is alive can do a work; where there is but one server, nobody else can.
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub(crate) async fn is_anyone_able(&self, work: &str) -> Result<bool, StoreError> {
+        let doing = "look what the servers can do";
+        if self.backend() != DbBackend::Postgres {
+            return Ok(false);
+        }
+        let mut sql = Sql::new(format!(
+            "SELECT 1 FROM nodes WHERE alive_until > {NOW} AND "
+        ));
+        sql.bind(work);
+        sql.push(" = ANY(string_to_array(able, ' ')) LIMIT 1");
+        let row = self.readers().query_one_raw(sql.statement(self.backend()));
+        Ok(row.await.doing(doing)?.is_some())
+    }
+
     /// The servers that share this log, and those that have died within the last hour, in the order in
     /// which they joined. Where there is but one server it is not written down.
     ///

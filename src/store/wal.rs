@@ -5,6 +5,8 @@
 //! never shrinks.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr};
@@ -14,21 +16,45 @@ pub(crate) const WAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// How often it is looked at.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(5);
 
+/// That the write-ahead log is to be emptied soon, however small it is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Emptying {
+    is_asked: Arc<AtomicBool>,
+}
+
+impl Emptying {
+    /// Asks for it.
+    pub(crate) fn ask(&self) {
+        self.is_asked.store(true, Ordering::Relaxed);
+    }
+
+    fn is_asked(&self) -> bool {
+        self.is_asked.load(Ordering::Relaxed)
+    }
+
+    /// Takes it as asked no more.
+    fn take(&self) -> bool {
+        self.is_asked.swap(false, Ordering::Relaxed)
+    }
+}
+
 /// The write-ahead log of a file.
 #[derive(Debug)]
 pub(crate) struct Wal {
     file: PathBuf,
     bytes_max: u64,
+    emptying: Emptying,
 }
 
 impl Wal {
     /// That of a database.
-    pub(crate) fn of(database: &Path) -> Self {
+    pub(crate) fn of(database: &Path, emptying: Emptying) -> Self {
         let mut file = database.to_path_buf().into_os_string();
         file.push("-wal");
         Self {
             file: file.into(),
             bytes_max: WAL_BYTES_MAX,
+            emptying,
         }
     }
 
@@ -36,14 +62,18 @@ impl Wal {
         std::fs::metadata(&self.file).map_or(0, |file| file.len())
     }
 
-    /// Empties it if it is large, unless somebody reads from it: then it waits for nobody and leaves
-    /// it to the next time.
+    /// Empties it if it is large or that was asked for, unless somebody reads from it: then it waits for nobody
+    /// and leaves it to the next time.
     pub(crate) async fn shrink(&self, writer: &DatabaseConnection, lock_wait: Duration) {
-        if self.bytes() <= self.bytes_max {
+        if self.bytes() <= self.bytes_max && !self.emptying.is_asked() {
             return;
         }
+        let was_asked = self.emptying.take();
         if let Err(error) = truncate(writer, lock_wait).await {
             tracing::debug!(%error, "the write-ahead log could not be emptied");
+        }
+        if was_asked && self.bytes() > 0 {
+            self.emptying.ask();
         }
     }
 }
@@ -79,7 +109,7 @@ mod tests {
         let file = dir.path().join("log.db");
         let wal = Wal {
             bytes_max: 10_000,
-            ..Wal::of(&file)
+            ..Wal::of(&file, Emptying::default())
         };
         let (writer, reader) = (connect(&file).await?, connect(&file).await?);
         writer
@@ -96,6 +126,35 @@ mod tests {
         assert!(wal.bytes() > wal.bytes_max, "it was taken from a reader");
         snapshot.rollback().await?;
         wal.shrink(&writer, Duration::from_secs(5)).await;
+        assert_eq!(wal.bytes(), 0);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn it_is_emptied_when_that_is_asked_for() -> Result<(), Box<dyn Error>> {
+        let dir = tempfile::tempdir()?;
+        let file = dir.path().join("log.db");
+        let emptying = Emptying::default();
+        let wal = Wal::of(&file, emptying.clone());
+        let (writer, reader) = (connect(&file).await?, connect(&file).await?);
+        writer
+            .execute_unprepared("PRAGMA journal_mode = WAL; CREATE TABLE t (a TEXT)")
+            .await?;
+        let snapshot = reader.begin().await?;
+        snapshot
+            .execute_unprepared("SELECT count(*) FROM t")
+            .await?;
+        writer
+            .execute_unprepared("INSERT INTO t VALUES ('a')")
+            .await?;
+        let wait = Duration::from_secs(5);
+        wal.shrink(&writer, wait).await;
+        assert!(wal.bytes() > 0, "nobody has asked for it");
+        emptying.ask();
+        wal.shrink(&writer, wait).await;
+        assert!(wal.bytes() > 0, "it was taken from a reader");
+        snapshot.rollback().await?;
+        wal.shrink(&writer, wait).await;
         assert_eq!(wal.bytes(), 0);
         Ok(())
     }

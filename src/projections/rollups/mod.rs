@@ -37,7 +37,7 @@ use self::tables::{DEVICE_DAYS, LEVELS, SITE_MINUTES};
 use crate::event::{Event, Instant, Position};
 use crate::kinds::Kind;
 use crate::rollups::shape::{Reading, Shape};
-use crate::store::{Archive, Fold, StoreError};
+use crate::store::{Archive, Fold, Needed, StoreError};
 
 /// For so long after events that were deleted for good a counter may have grown from what one of them showed.
 const BLURRED: i64 = 3 * DEVICE_DAYS.width;
@@ -93,6 +93,13 @@ impl Fold for Rollups {
 
     fn puts_off(&self) -> &'static [&'static str] {
         &refold::TABLES
+    }
+
+    fn needs(&self) -> &'static [Needed] {
+        &[
+            ("rollup_moves", "from_at"),
+            ("rollup_moved_sites", "day_at"),
+        ]
     }
 
     fn go_on<'a>(

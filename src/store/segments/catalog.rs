@@ -50,16 +50,19 @@ struct Gone {
     events: i64,
     /// Between which positions they were, in order and apart from each other.
     positions: Vec<(i64, i64)>,
-    /// Of each segment that they were in its last position, and the last instant at which something in it
-    /// happened.
-    ends: Vec<(i64, i64)>,
+    /// The last position of one that was not too old already when it was recorded.
+    timely: i64,
+    /// The last instant at which one of them happened.
+    last_at: Option<i64>,
 }
 
 impl Gone {
-    fn add(&mut self, segment: &Segment) {
+    /// Adds a segment that was deleted, and the last position of what in it was recorded in time.
+    fn add(&mut self, segment: &Segment, timely: i64) {
         self.events += segment.events;
         self.positions.push(segment.positions);
-        self.ends.push((segment.positions.1, segment.times.1));
+        self.timely = self.timely.max(timely);
+        self.last_at = self.last_at.max(Some(segment.times.1));
     }
 
     /// Puts those together that overlap.
@@ -112,7 +115,7 @@ impl Catalog {
     /// Reads the list. The generation is read by the same statement.
     pub(crate) async fn read(db: &impl ConnectionTrait) -> Result<Self, StoreError> {
         let sql = Sql::new(format!(
-            "SELECT h.segments, h.log_id, h.epoch, s.dropped_at, {COLUMNS} FROM log_head h \
+            "SELECT h.segments, h.log_id, h.epoch, s.dropped_at, s.timely_position, {COLUMNS} FROM log_head h \
              LEFT JOIN segments s ON TRUE WHERE h.id = 1 ORDER BY s.id"
         ));
         let rows = db.query_all_raw(sql.statement(db.get_database_backend()));
@@ -122,14 +125,16 @@ impl Catalog {
             let log_id: String = row.try_get_by_index(1).doing(READ)?;
             let epoch: i64 = row.try_get_by_index(2).doing(READ)?;
             catalog.home = format!("{log_id}-{epoch}");
-            let id: Option<i64> = row.try_get_by_index(4).doing(READ)?;
+            let id: Option<i64> = row.try_get_by_index(5).doing(READ)?;
             if id.is_none() {
                 continue;
             }
-            let segment = segment(&row, 4, &catalog.home)?;
+            let segment = segment(&row, 5, &catalog.home)?;
             let dropped: Option<i64> = row.try_get_by_index(3).doing(READ)?;
             if dropped.is_some() {
-                catalog.gone.entry(segment.kind).or_default().add(&segment);
+                let timely: Option<i64> = row.try_get_by_index(4).doing(READ)?;
+                let gone = catalog.gone.entry(segment.kind).or_default();
+                gone.add(&segment, timely.unwrap_or(segment.positions.1));
             } else {
                 let span = catalog.spans.entry(segment.kind).or_insert(segment.times);
                 *span = (span.0.min(segment.times.0), span.1.max(segment.times.1));
@@ -155,6 +160,11 @@ impl Catalog {
             segments.retain(|segment| !ids.contains(&segment.id));
         }
         rest
+    }
+
+    /// Whether it has no segment.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all().next().is_none()
     }
 
     /// All segments.
@@ -190,20 +200,16 @@ impl Catalog {
         })
     }
 
-    /// Whether events of a kind after a position were deleted for good that happened at an instant or later.
-    pub(crate) fn has_deleted_since(&self, kind: Kind, after: Position, since: Instant) -> bool {
-        self.gone.get(&kind).is_some_and(|gone| {
-            let mut ends = gone.ends.iter();
-            ends.any(|(position, at)| *position > after.0 && *at >= since.0)
-        })
+    /// Whether events of a kind after a position were deleted for good that were recorded in time.
+    pub(crate) fn has_lost_after(&self, kind: Kind, after: Position) -> bool {
+        let gone = self.gone.get(&kind);
+        gone.is_some_and(|gone| gone.timely > after.0)
     }
 
     /// From when on what happened is whole, of each kind of which something was deleted for good.
     pub(crate) fn whole_since(&self) -> HashMap<Kind, Instant> {
-        let since = |(kind, gone): (&Kind, &Gone)| {
-            let last = gone.ends.iter().map(|(_, at)| *at).max()?;
-            Some((*kind, Instant(last.saturating_add(1))))
-        };
+        let since =
+            |(kind, gone): (&Kind, &Gone)| Some((*kind, Instant(gone.last_at?.saturating_add(1))));
         self.gone.iter().filter_map(since).collect()
     }
 }

@@ -1,45 +1,41 @@
-//! Erases what is personal in the events of a person, in tables and segments alike.
+//! Erases what is personal in the events of persons, in tables and segments alike.
 //!
-//! A segment that has any is written anew; the new one takes the place of the old one, with its checksum, and
-//! what the erasure has come to is recorded, in one transaction. The old file is removed after it. So it is done
-//! segment by segment, and with the rows of tables some at a time, and can be broken off anywhere: whoever goes on
-//! with it finds what is left. An event stays where it is in the log and keeps its id: a repeat of it is a
-//! duplicate.
+//! First the tables are walked, some positions at a time, then the segments that there are by then: an event only
+//! ever goes from its table into a segment, so none is passed over, and a segment that is made later has nothing
+//! any more. A segment that has any is written anew, once for all who are erased together; the new one takes the
+//! place of the old one, with its checksum, and what the erasures have come to is recorded, in one transaction.
+//! The old file is removed after it. It can be broken off anywhere: whoever goes on with it finds what is left.
+//! An event stays where it is in the log and keeps its id: a repeat of it is a duplicate.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use tokio::time::Instant as Moment;
 
 use super::archive::{Made, list, lock, raise};
-use super::{Ask, Segment, sha256_of};
+use super::persons::{Erasing, Pass, begin_segments, end};
+use super::scan::blocking;
+use super::{Segment, sha256_of};
 use crate::columnar::{Form, Layout, Table};
-use crate::event::{Cell, Event, Fact, Instant, Position};
-use crate::kinds::{Filter, Kind, Operand, Operator, Origin, Person};
+use crate::event::{Cell, Event, Fact, Instant};
+use crate::kinds::{Kind, Origin, Person};
 use crate::store::Store;
 use crate::store::error::{Doing, StoreError};
-use crate::store::joined::anything;
 use crate::store::lists::List;
-use crate::store::read::PageQuery;
-use crate::store::rows::Columns;
 use crate::store::sql::Sql;
 
 /// What a text says that must be there and is no more.
 const ERASED: &str = "erased";
 /// What `extra` says of an event whose personal parts were erased. No client may say so itself.
 const MARK: &str = "{\"erased\":true}";
+/// Positions that are looked at in one statement: it takes no longer however large the tables are.
+const POSITIONS: i64 = 50_000;
 /// Rows at most that are changed at once.
 const ROWS_MAX: usize = 5_000;
 
-/// An erasure that is to be carried out.
-#[derive(Clone, Debug)]
-pub(crate) struct Erasing {
-    /// Its id.
-    pub(crate) erasure_id: String,
-    /// Of whom.
-    pub(crate) person: String,
-    /// The last position of what is erased.
-    pub(crate) upto: Position,
-}
+/// A row that has something of one of those who are erased: its kind, its position, and whose it is.
+type Theirs = (Kind, i64, usize);
 
 /// Whether an event bears the mark of one whose personal parts were erased.
 pub(crate) fn is_marked_erased(fact: &Fact) -> bool {
@@ -75,124 +71,109 @@ pub(crate) fn erased_fields(fact: &Fact) -> &'static [&'static str] {
 }
 
 impl Store {
-    /// The mark by which who knows a person can tell that an erasure was of them.
+    /// The mark by which who knows a person can tell that an erasure was of them. It is no secret: the salt is the id
+    /// of the log, so whoever has the database can try ids.
     #[must_use]
     pub(crate) fn mark_of(&self, person: &str) -> String {
         let catalog = self.segments().catalog();
         sha256_of(format!("{}/{person}", catalog.home).as_bytes())
     }
 
-    /// Carries an erasure out, or goes on with one that was broken off, to its end. Only one process may do so
-    /// at a time, and none may archive meanwhile ([`Store::claim`]).
+    /// Goes on with erasures, all together, until an instant is past; whether they are done. Only one process may
+    /// do so at a time, and none may archive meanwhile ([`Store::claim`]).
     ///
     /// It is done in steps, each of them one transaction with what it comes to: a segment is replaced by one
-    /// without what is of the person, or some rows of a table are changed. What was done stays done.
+    /// without what is of the persons, or some rows of tables are changed. What was done stays done.
     ///
     /// # Errors
     /// When tables or segments cannot be read or written, or somebody has archived meanwhile.
-    pub(crate) async fn erase(&self, erasing: &Erasing) -> Result<(), StoreError> {
-        // what a server that ended had replaced and not removed
-        self.sweep_segments().await?;
-        let mut generation = self.segments().renew(self.readers()).await?.generation;
-        for kind in Kind::all() {
-            if let Some(of) = &kind.spec().person {
-                generation = self.erase_segments((kind, of), erasing, generation).await?;
-                self.erase_rows(kind, of, erasing).await?;
-            }
+    pub(crate) async fn erase(
+        &self,
+        erasing: Vec<Erasing>,
+        until: Moment,
+    ) -> Result<bool, StoreError> {
+        let generation = self.segments().renew(self.readers()).await?.generation;
+        let mut pass = Pass::of(erasing, generation);
+        if self.erase_tables(&mut pass, until).await?
+            && self.erase_segments(&mut pass, until).await?
+        {
+            self.end_erasures(&pass).await?;
+            return Ok(true);
         }
-        // who follows reads them from the tables again
-        self.shared.ring.forget();
-        let (id, now) = (erasing.erasure_id.clone(), self.clock().now().0);
-        self.transact_durably(move |tx| {
-            Box::pin(async move {
-                lock(tx).await?;
-                end(tx, &id, now).await?;
-                // of what was archived meanwhile it is not known whether it has any
-                raise(tx, generation).await
-            })
-        })
-        .await?;
-        self.segments().renew(self.readers()).await.map(drop)
+        let keeps = pass.keeps();
+        self.transact_durably(move |tx| Box::pin(keeps.write(tx)))
+            .await?;
+        Ok(false)
     }
 
-    /// Replaces the segments of a kind that have something of a person, and answers of which generation the list
-    /// is then.
-    async fn erase_segments(
-        &self,
-        (kind, of): (Kind, &Person),
-        erasing: &Erasing,
-        mut generation: i64,
-    ) -> Result<i64, StoreError> {
-        let segments = self.segments();
-        let Some(index) = kind.spec().index_of(of.id) else {
-            return Ok(generation);
-        };
-        let is = Operator::In(vec![Cell::from(erasing.person.as_str())]);
-        let ask = Arc::new(Ask::page(&PageQuery {
-            filter: Filter::Is(Operand::Field(index), is),
-            upto: Some(erasing.upto),
-            ..anything((kind, Columns::NONE))
-        }));
-        let catalog = segments.of_generation(self.readers(), generation).await?;
-        for segment in catalog.of(kind) {
-            let found = segments.find_in(segment, &ask, &self.shared.names).await?;
-            if found.is_empty() {
-                continue;
+    /// Blanks what the tables have of persons; whether there was time for all of it.
+    async fn erase_tables(&self, pass: &mut Pass, until: Moment) -> Result<bool, StoreError> {
+        while let Some((after, upto)) = pass.rows(POSITIONS) {
+            if Moment::now() >= until {
+                return Ok(false);
             }
-            let table = self.blanked(segment, of, erasing).await?;
-            let made = segments.make(&catalog.home, table).await?;
-            let step = Step::of(erasing, found.len(), 1, self.clock().now());
-            let old = segment.id;
+            let mut theirs = Vec::new();
+            for kind in Kind::all() {
+                if let Some(of) = &kind.spec().person {
+                    theirs.extend(self.rows_of((kind, of), pass, (after, upto)).await?);
+                }
+            }
+            for rows in theirs.chunks(ROWS_MAX) {
+                self.blank_rows(pass, rows).await?;
+            }
+            pass.rows_are_done(upto);
+        }
+        if pass.begins_segments() {
+            let catalog = self
+                .segments()
+                .of_generation(self.readers(), pass.generation);
+            let last = catalog.await?.all().map(|s| s.id).max().unwrap_or_default();
+            let (ids, generation) = (pass.ids(), pass.generation);
             self.transact_durably(move |tx| {
                 Box::pin(async move {
                     lock(tx).await?;
-                    replace(tx, old, &made, step.at).await?;
-                    step.write(tx).await?;
+                    begin_segments(tx, ids, last).await?;
                     raise(tx, generation).await
                 })
             })
             .await?;
-            generation += 1;
-            segments.renew(self.readers()).await?;
-            if let Some(files) = &segments.files {
-                files.remove(&segment.path).await?;
-            }
+            self.segments().renew(self.readers()).await?;
+            pass.segments_begin(last);
         }
-        Ok(generation)
+        Ok(true)
     }
 
-    /// Blanks the rows of a table that have something of a person.
-    async fn erase_rows(
-        &self,
-        kind: Kind,
-        of: &Person,
-        erasing: &Erasing,
-    ) -> Result<(), StoreError> {
-        let mut after = i64::MIN;
-        loop {
-            let positions = self.rows_of((kind, of), erasing, after).await?;
-            let Some(last) = positions.last() else {
-                return Ok(());
-            };
-            after = *last;
-            let step = Step::of(erasing, positions.len(), 0, self.clock().now());
-            self.transact_durably(move |tx| {
-                Box::pin(async move {
+    /// Blanks some rows of tables. Whoever is just archiving them finds another list of segments than before, and
+    /// begins anew.
+    async fn blank_rows(&self, pass: &mut Pass, rows: &[Theirs]) -> Result<(), StoreError> {
+        let step = pass.step(rows.iter().map(|row| row.2), 0, self.clock().now());
+        let mut positions: BTreeMap<Kind, Vec<i64>> = BTreeMap::new();
+        for (kind, position, _) in rows {
+            positions.entry(*kind).or_default().push(*position);
+        }
+        let generation = pass.generation;
+        self.transact_durably(move |tx| {
+            Box::pin(async move {
+                lock(tx).await?;
+                for (kind, positions) in positions {
                     blank(tx, kind, positions).await?;
-                    step.write(tx).await
-                })
+                }
+                step.write(tx).await?;
+                raise(tx, generation).await
             })
-            .await?;
-        }
+        })
+        .await?;
+        pass.generation += 1;
+        Ok(())
     }
 
-    /// The next rows of a table that have something of a person.
+    /// The rows of a table between two positions that have something of persons.
     async fn rows_of(
         &self,
         (kind, of): (Kind, &Person),
-        erasing: &Erasing,
-        after: i64,
-    ) -> Result<Vec<i64>, StoreError> {
+        pass: &Pass,
+        (after, upto): (i64, i64),
+    ) -> Result<Vec<Theirs>, StoreError> {
         let doing = "look for the events of a person";
         let spec = kind.spec();
         let column = spec
@@ -200,45 +181,158 @@ impl Store {
             .and_then(|index| spec.fields.get(index));
         let column = column.map_or("", |field| field.column.name());
         let mut sql = Sql::new(format!(
-            "SELECT position FROM {} WHERE {column} = ",
+            "SELECT position, {column} FROM {} WHERE ",
             spec.table
         ));
-        sql.bind(erasing.person.as_str());
-        sql.push(" AND position > ").bind(after);
-        sql.push(" AND position <= ").bind(erasing.upto.0);
-        sql.push(&format!(" ORDER BY position LIMIT {ROWS_MAX}"));
+        sql.push("position > ").bind(after);
+        sql.push(" AND position <= ").bind(upto).push(" AND ");
+        // by no index of theirs: of somebody who did very much the positions alone are a bound
+        let of_row = format!("coalesce({column}, '')");
+        sql.among(&of_row, List::Text(pass.persons.names()));
         let rows = self.readers().query_all_raw(sql.statement(self.backend()));
-        let rows = rows.await.doing(doing)?;
-        let read = |row: &sea_orm::QueryResult| row.try_get_by_index(0).doing(doing);
-        rows.iter().map(read).collect()
+        let mut theirs = Vec::new();
+        for row in rows.await.doing(doing)? {
+            let position: i64 = row.try_get_by_index(0).doing(doing)?;
+            let person: String = row.try_get_by_index(1).doing(doing)?;
+            let whose = pass.persons.whose(&person, position);
+            theirs.extend(whose.map(|whose| (kind, position, whose)));
+        }
+        Ok(theirs)
     }
 
-    /// A segment without what is of a person.
-    async fn blanked(
+    /// Replaces the segments that have something of persons; whether there was time for all of it.
+    async fn erase_segments(&self, pass: &mut Pass, until: Moment) -> Result<bool, StoreError> {
+        let segments = self.segments();
+        let catalog = segments.of_generation(self.readers(), pass.generation);
+        let catalog = catalog.await?;
+        let mut left: Vec<&Arc<Segment>> = catalog.all().filter(|s| pass.looks_into(s)).collect();
+        left.sort_unstable_by_key(|segment| segment.id);
+        for segment in left {
+            if Moment::now() >= until {
+                return Ok(false);
+            }
+            if let Some(of) = &segment.kind.spec().person {
+                self.erase_segment(pass, (segment, of), &catalog.home)
+                    .await?;
+            }
+            pass.segments_are_done(segment.id);
+        }
+        Ok(true)
+    }
+
+    /// Replaces a segment, if it has something of persons.
+    async fn erase_segment(
+        &self,
+        pass: &mut Pass,
+        (segment, of): (&Segment, &'static Person),
+        home: &str,
+    ) -> Result<(), StoreError> {
+        if !self.has_any_of(segment, of, pass).await? {
+            return Ok(());
+        }
+        let (table, whose) = self.blanked(segment, of, pass).await?;
+        let segments = self.segments();
+        let made = segments.make(home, table).await?;
+        let step = pass.step(whose.into_iter(), 1, self.clock().now());
+        let (old, generation) = (segment.id, pass.generation);
+        self.transact_durably(move |tx| {
+            Box::pin(async move {
+                lock(tx).await?;
+                replace(tx, old, &made, step.at).await?;
+                step.write(tx).await?;
+                raise(tx, generation).await
+            })
+        })
+        .await?;
+        pass.generation += 1;
+        segments.renew(self.readers()).await?;
+        if let Some(files) = &segments.files {
+            files.remove(&segment.path).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether a segment has something of persons.
+    async fn has_any_of(
         &self,
         segment: &Segment,
         of: &Person,
-        erasing: &Erasing,
-    ) -> Result<Table, StoreError> {
+        pass: &Pass,
+    ) -> Result<bool, StoreError> {
+        let segments = self.segments();
+        let Some(index) = segment.kind.spec().index_of(of.id) else {
+            return Ok(false);
+        };
+        let id = Layout::FIELDS + index;
+        for group in 0..segments.file(segment).await?.groups() {
+            let slots = [Layout::POSITION, id];
+            let table = segments.table((segment, group), &slots).await?;
+            let persons = Arc::clone(&pass.persons);
+            let look = move || {
+                let (ids, positions) = (table.column(id), table.column(Layout::POSITION));
+                let is_theirs = |row| {
+                    let (person, position) = (ids?.text(row)?, positions?.int(row)?);
+                    persons.whose(person, position)
+                };
+                Ok((0..table.len()).any(|row| is_theirs(row).is_some()))
+            };
+            if blocking(look).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// A segment without what is of persons, and of each event that had something whose it was.
+    async fn blanked(
+        &self,
+        segment: &Segment,
+        of: &'static Person,
+        pass: &Pass,
+    ) -> Result<(Table, Vec<usize>), StoreError> {
         let segments = self.segments();
         let layout = Arc::new(Layout::of(segment.kind, Form::Archive));
         let slots: Vec<usize> = (0..layout.slots.len()).collect();
         let id = segment.kind.spec().index_of(of.id);
-        let mut anew = Table::new(layout);
-        let file = segments.file(segment).await?;
-        for group in 0..file.groups() {
+        let (mut anew, mut theirs) = (Table::new(layout), Vec::new());
+        for group in 0..segments.file(segment).await?.groups() {
             let table = segments.table((segment, group), &slots).await?;
-            for row in 0..table.len() {
-                let mut event = table.event(row)?;
-                let cell = id.and_then(|index| event.fact.cells.get(index));
-                let is_theirs = cell.and_then(Cell::text) == Some(erasing.person.as_str());
-                if is_theirs && event.position <= erasing.upto {
-                    blank_event(&mut event, of);
+            let persons = Arc::clone(&pass.persons);
+            let put_in = move || {
+                for row in 0..table.len() {
+                    let mut event = table.event(row)?;
+                    let cell = id.and_then(|index| event.fact.cells.get(index));
+                    let person = cell.and_then(Cell::text);
+                    let whose = person.and_then(|id| persons.whose(id, event.position.0));
+                    if let Some(whose) = whose {
+                        blank_event(&mut event, of);
+                        theirs.push(whose);
+                    }
+                    anew.push(&event);
                 }
-                anew.push(&event);
-            }
+                Ok((anew, theirs))
+            };
+            (anew, theirs) = blocking(put_in).await?;
         }
-        Ok(anew)
+        Ok((anew, theirs))
+    }
+
+    /// Records that erasures are done.
+    async fn end_erasures(&self, pass: &Pass) -> Result<(), StoreError> {
+        // who follows reads them from the tables again
+        self.shared.ring.forget();
+        let (ids, generation, now) = (pass.ids(), pass.generation, self.clock().now());
+        self.transact_durably(move |tx| {
+            Box::pin(async move {
+                lock(tx).await?;
+                end(tx, ids, now).await?;
+                raise(tx, generation).await
+            })
+        })
+        .await?;
+        // what was overwritten still stands in the write-ahead log of SQLite
+        self.shared.emptying.ask();
+        self.segments().renew(self.readers()).await.map(drop)
     }
 }
 
@@ -302,45 +396,4 @@ async fn replace(
     sql.bind(old);
     let replaced = tx.execute_raw(sql.statement(tx.get_database_backend()));
     replaced.await.doing("replace a segment").map(drop)
-}
-
-/// What a step of an erasure came to.
-struct Step {
-    erasure_id: String,
-    events: i64,
-    segments: i64,
-    at: i64,
-}
-
-impl Step {
-    fn of(erasing: &Erasing, events: usize, segments: i64, now: Instant) -> Self {
-        Self {
-            erasure_id: erasing.erasure_id.clone(),
-            events: i64::try_from(events).unwrap_or(i64::MAX),
-            segments,
-            at: now.0,
-        }
-    }
-
-    /// Records it.
-    async fn write(self, tx: &DatabaseTransaction) -> Result<(), StoreError> {
-        let mut sql = Sql::new("UPDATE person_erasures SET state = 'RUNNING', failure = NULL, ");
-        sql.push("events = events + ").bind(self.events);
-        sql.push(", segments = segments + ").bind(self.segments);
-        sql.push(", changed_at = ").bind(self.at);
-        sql.push(" WHERE state <> 'DONE' AND erasure_id = ");
-        sql.bind(self.erasure_id);
-        let written = tx.execute_raw(sql.statement(tx.get_database_backend()));
-        written.await.doing("record an erasure").map(drop)
-    }
-}
-
-/// Records that an erasure is done: from then on only who knows the id of the person can tell of whom it was.
-async fn end(tx: &DatabaseTransaction, erasure_id: &str, now: i64) -> Result<(), StoreError> {
-    let mut sql = Sql::new(
-        "UPDATE person_erasures SET state = 'DONE', person = NULL, failure = NULL, changed_at = ",
-    );
-    sql.bind(now).push(" WHERE erasure_id = ").bind(erasure_id);
-    let ended = tx.execute_raw(sql.statement(tx.get_database_backend()));
-    ended.await.doing("record an erasure").map(drop)
 }

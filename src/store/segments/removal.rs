@@ -13,36 +13,79 @@ use crate::event::Instant;
 use crate::kinds::{Identity, Kind};
 use crate::store::Store;
 use crate::store::error::{Doing, StoreError};
+use crate::store::fold::Needed;
 use crate::store::sql::Sql;
 
 /// Ids at most in one statement.
 const IDS_MAX: usize = 500;
+const DAY_US: i64 = 24 * 60 * 60 * 1_000_000;
+
+/// What is to be deleted for good of a kind.
+#[derive(Clone, Debug)]
+pub struct Deleting {
+    /// The kind.
+    pub kind: Kind,
+    /// What happened before this midnight is deleted by now.
+    pub before: Instant,
+    /// Since when the age is the same at which events are deleted: what was recorded earlier was kept otherwise.
+    pub since: Instant,
+    /// For what there is in these, events are kept until it is done.
+    pub needed: Vec<Needed>,
+}
+
+impl Deleting {
+    /// All of a kind that happened before an instant, as if that age had held from the beginning.
+    #[must_use]
+    pub const fn all_before(kind: Kind, before: Instant) -> Self {
+        Self {
+            kind,
+            before,
+            since: Instant::OLDEST,
+            needed: Vec::new(),
+        }
+    }
+
+    /// Whether what happened at an instant was not too old already when it was recorded. Ages are of whole days.
+    fn is_timely(&self, happened_at: i64, recorded_at: i64, now: Instant) -> bool {
+        let midnight = |at: i64| at - at.rem_euclid(DAY_US);
+        let younger = midnight(now.0) - midnight(recorded_at);
+        recorded_at < self.since.0 || happened_at >= self.before.0 - younger
+    }
+}
+
+/// What is known of the events of a segment that are deleted.
+struct Parting {
+    /// The ids by which they are known.
+    ids: Vec<Uuid>,
+    /// The last position of one that was recorded in time; 0 when none was.
+    timely: i64,
+}
 
 impl Store {
     /// Deletes for good the oldest segment of a kind of which everything happened before an instant, and
     /// answers how many events it had; `None` when there is none. What they were counted as stays.
     ///
     /// # Errors
-    /// When it cannot be read, or the list cannot be changed. Nothing has changed then.
-    pub async fn drop_segment(
-        &self,
-        kind: Kind,
-        before: Instant,
-    ) -> Result<Option<i64>, StoreError> {
+    /// When it cannot be read, the list cannot be changed, or something is still to be made of its events.
+    /// Nothing has changed then.
+    pub async fn drop_segment(&self, deleting: &Deleting) -> Result<Option<i64>, StoreError> {
         let segments = self.segments();
         let catalog = segments.renew(self.readers()).await?;
-        let mut old = catalog.of(kind).iter().filter(|s| s.times.1 < before.0);
+        let of_kind = catalog.of(deleting.kind).iter();
+        let mut old = of_kind.filter(|s| s.times.1 < deleting.before.0);
         let Some(segment) = old.next().map(Arc::clone) else {
             return Ok(None);
         };
-        let ids = self.ids_of(&segment).await?;
         let (generation, now) = (catalog.generation, self.clock().now());
+        let parting = self.parting(&segment, (deleting, now)).await?;
         let (id, events, path) = (segment.id, segment.events, segment.path.clone());
+        let (needed, last_at) = (deleting.needed.clone(), segment.times.1);
         self.transact_durably(move |tx| {
             Box::pin(async move {
                 lock(tx).await?;
-                mark(tx, id, now).await?;
-                forget(tx, &ids).await?;
+                unless_needed(tx, &needed, last_at).await?;
+                mark(tx, id, (now, parting.timely)).await?;
+                forget(tx, &parting.ids).await?;
                 raise(tx, generation).await
             })
         })
@@ -59,22 +102,39 @@ impl Store {
         Ok(Some(events))
     }
 
-    /// The ids by which events of a segment are known.
-    async fn ids_of(&self, segment: &Segment) -> Result<Vec<Uuid>, StoreError> {
-        if segment.kind.spec().identity != Identity::EventId {
-            return Ok(Vec::new());
-        }
+    /// What is to be known of the events of a segment before they are deleted.
+    async fn parting(
+        &self,
+        segment: &Segment,
+        (deleting, now): (&Deleting, Instant),
+    ) -> Result<Parting, StoreError> {
         let segments = self.segments();
-        let file = segments.file(segment).await?;
-        let mut ids = Vec::new();
-        for group in 0..file.groups() {
-            let table = segments
-                .table((segment, group), &[Layout::EVENT_ID])
-                .await?;
-            let column = table.column(Layout::EVENT_ID);
-            ids.extend((0..table.len()).filter_map(|row| column?.id(row)));
+        let mut slots = vec![Layout::POSITION, Layout::OCCURRED_AT, Layout::RECORDED_AT];
+        if segment.kind.spec().identity == Identity::EventId {
+            slots.push(Layout::EVENT_ID);
         }
-        Ok(ids)
+        let file = segments.file(segment).await?;
+        let mut parting = Parting {
+            ids: Vec::new(),
+            timely: 0,
+        };
+        for group in 0..file.groups() {
+            let table = segments.table((segment, group), &slots).await?;
+            let int = |slot, row| table.column(slot).and_then(|column| column.int(row));
+            for row in 0..table.len() {
+                let times = int(Layout::OCCURRED_AT, row).zip(int(Layout::RECORDED_AT, row));
+                let is_timely = times.is_none_or(|(at, recorded_at)| {
+                    // what is not known counts as in time
+                    deleting.is_timely(at, recorded_at, now)
+                });
+                let position = int(Layout::POSITION, row).filter(|_| is_timely);
+                parting.timely = parting.timely.max(position.unwrap_or_default());
+            }
+            let ids = table.column(Layout::EVENT_ID);
+            let of_rows = (0..table.len()).filter_map(|row| ids?.id(row));
+            parting.ids.extend(of_rows);
+        }
+        Ok(parting)
     }
 
     /// Removes the files of segments that no list names: what a process had written when it ended. Only
@@ -112,9 +172,37 @@ impl Store {
     }
 }
 
-async fn mark(tx: &DatabaseTransaction, id: i64, now: Instant) -> Result<(), StoreError> {
+/// Refuses to delete what happened until an instant while events of its day, or of one before it, are needed.
+async fn unless_needed(
+    tx: &DatabaseTransaction,
+    needed: &[Needed],
+    last_at: i64,
+) -> Result<(), StoreError> {
+    if needed.is_empty() {
+        return Ok(());
+    }
+    let next_day = last_at - last_at.rem_euclid(DAY_US) + DAY_US;
+    let mut sql = Sql::new("SELECT 1 WHERE ");
+    for (ordinal, (table, from)) in needed.iter().enumerate() {
+        sql.push(if ordinal > 0 { " OR " } else { "" });
+        sql.push(&format!("EXISTS (SELECT 1 FROM {table} WHERE {from} < "));
+        sql.bind(next_day).push(")");
+    }
+    let found = tx.query_one_raw(sql.statement(tx.get_database_backend()));
+    match found.await.doing("look for what needs old events")? {
+        Some(_) => Err(StoreError::StillNeeded),
+        None => Ok(()),
+    }
+}
+
+async fn mark(
+    tx: &DatabaseTransaction,
+    id: i64,
+    (now, timely): (Instant, i64),
+) -> Result<(), StoreError> {
     let mut sql = Sql::new("UPDATE segments SET dropped_at = ");
-    sql.bind(now.0).push(" WHERE id = ").bind(id);
+    sql.bind(now.0).push(", timely_position = ").bind(timely);
+    sql.push(" WHERE id = ").bind(id);
     let marked = tx.execute_raw(sql.statement(tx.get_database_backend()));
     marked.await.doing("delete a segment").map(drop)
 }

@@ -28,9 +28,6 @@ pub struct KindStatus {
     pub deleted_events: i64,
 }
 
-/// What happened so long before it was recorded came late. Retention goes by whole days.
-const LATE_MS: i64 = 24 * 60 * 60 * 1_000;
-
 /// What a run would do with a kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
@@ -54,9 +51,18 @@ impl Store {
 
     /// Whether all segments that there are can be read and written: none can be where it is not known where they
     /// lie.
+    ///
+    /// # Errors
+    /// When the list cannot be read.
+    pub(crate) async fn can_erase(&self) -> Result<bool, StoreError> {
+        let catalog = self.segments().renew(self.readers()).await?;
+        Ok(self.can_archive() || catalog.is_empty())
+    }
+
+    /// Whether something is archived, as far as this process knows.
     #[must_use]
-    pub(crate) fn can_erase(&self) -> bool {
-        self.can_archive() || self.segments().catalog().all().next().is_none()
+    pub(crate) fn has_archived(&self) -> bool {
+        !self.segments().catalog().is_empty()
     }
 
     /// What there is of a kind in segments.
@@ -124,38 +130,18 @@ impl Store {
     /// Whether who follows those kinds from a position was away for longer than events are kept, and so would
     /// miss some that were deleted for good.
     ///
-    /// It is asked what was deleted of that which is after the position and happened since that was recorded, or
-    /// up to a day before. What is after it and had happened earlier came late. It may have been too old from the
-    /// beginning, so that it was deleted at once, on purpose: nobody is to begin anew for want of it.
+    /// What was too old already when it was recorded does not count: it is deleted at once, on purpose, and
+    /// nobody is to begin anew for want of it.
     ///
     /// # Errors
-    /// When the list or the commits cannot be read.
+    /// When the list cannot be read.
     pub async fn is_lost_after(
         &self,
         position: Position,
         kinds: Option<&[Kind]>,
     ) -> Result<bool, StoreError> {
         let catalog = self.segments().renew(self.readers()).await?;
-        let kinds = Kind::all().filter(|kind| kinds.is_none_or(|kinds| kinds.contains(kind)));
-        let after = (Position(position.0.saturating_add(1)), Position(i64::MAX));
-        let mut deleted = kinds.filter(|kind| catalog.may_have_deleted(*kind, after));
-        let Some(first) = deleted.next() else {
-            return Ok(false);
-        };
-        let since = self.recorded_at(position).await?.plus_ms(-LATE_MS);
-        let mut deleted = std::iter::once(first).chain(deleted);
-        Ok(deleted.any(|kind| catalog.has_deleted_since(kind, position, since)))
-    }
-
-    /// When the event at a position was recorded; before the first, when that was.
-    async fn recorded_at(&self, position: Position) -> Result<Instant, StoreError> {
-        let doing = "look when a position was recorded";
-        let mut sql = Sql::new("SELECT recorded_at FROM commits WHERE first_position <= ");
-        sql.bind(position.0.max(1))
-            .push(" ORDER BY first_position DESC LIMIT 1");
-        let row = self.readers().query_one_raw(sql.statement(self.backend()));
-        let row = row.await.doing(doing)?;
-        let at = row.map(|row| row.try_get_by_index(0)).transpose();
-        Ok(at.doing(doing)?.map_or(Instant::OLDEST, Instant))
+        let mut kinds = Kind::all().filter(|kind| kinds.is_none_or(|kinds| kinds.contains(kind)));
+        Ok(kinds.any(|kind| catalog.has_lost_after(kind, position)))
     }
 }

@@ -15,6 +15,9 @@ contract![
     what_says_of_itself_that_it_was_erased_is_compared,
     an_erasure_that_was_broken_off_is_gone_on_with,
     what_is_recorded_after_an_erasure_was_asked_for_stays,
+    all_who_wait_are_erased_in_one_pass,
+    who_can_be_erased_by_nobody_is_refused,
+    what_was_erased_is_not_on_the_disk,
 ];
 
 /// What a person did, old and new.
@@ -190,4 +193,84 @@ async fn what_says_of_itself_that_it_was_erased_is_compared(database: Database) 
     let other = said("/b", Some("ann"));
     assert_eq!(log.record(vec![other]).await, [Outcome::Conflict(first)]);
     log.close().await;
+}
+
+async fn all_who_wait_are_erased_in_one_pass(database: Database) {
+    let (log, _) = filled(&database).await;
+    log.record(of_person("one", 1_000)).await;
+    log.record(of_person("other", 2_000)).await;
+    archive(&log).await;
+    let last = "SELECT max(id) FROM segments";
+    let before = database.number(last).await;
+    let mut asked = Vec::new();
+    for (person, events) in [("one", 4), ("other", 4), ("one", 0)] {
+        let row = retention::erase_person(&log, person, "test").await.unwrap();
+        asked.push((row.erasure_id, events));
+    }
+    retention::erase_waiting(&log).await.unwrap();
+    // the two segments that have something of both were written anew once
+    assert_eq!(database.number(last).await, before + 2);
+    for (id, events) in asked {
+        let row = retention::erasure(&log, &id).await.unwrap().unwrap();
+        assert_eq!(ErasureState::of(&row), ErasureState::Done);
+        assert_eq!(row.events, events);
+    }
+    assert_eq!(
+        events_of(&log, "one").await + events_of(&log, "other").await,
+        0
+    );
+    assert_eq!(findings(&log).await, Vec::<String>::new());
+    log.close().await;
+}
+
+/// Where a file of SQLite has its segments is always known.
+async fn who_can_be_erased_by_nobody_is_refused(database: Database) {
+    if database.is_sqlite() {
+        return;
+    }
+    let (log, _) = filled(&database).await;
+    let blind = TestLog::open_with(&database, |opening| opening.archives = false).await;
+    // nothing is archived yet
+    retention::erase_person(&blind, "one", "test")
+        .await
+        .unwrap();
+    archive(&log).await;
+    let refused = retention::erase_person(&blind, "one", "test").await;
+    assert!(matches!(refused, Err(RetentionError::NobodyCan)));
+    assert!(matches!(
+        retention::erase_waiting(&blind).await,
+        Err(RetentionError::Nowhere)
+    ));
+    let told = "SELECT count(*) FROM person_erasures WHERE failure IS NOT NULL";
+    assert_eq!(database.number(told).await, 1);
+    // another server can
+    let alive = "INSERT INTO nodes (node_id, name, address, version, started_at, alive_until, able) \
+        VALUES ('1', 'other', '', '', 0, 9000000000000000, 'retention erasures')";
+    database.execute(alive).await;
+    retention::erase_person(&blind, "one", "test")
+        .await
+        .unwrap();
+    retention::erase_waiting(&log).await.unwrap();
+    blind.close().await;
+    log.close().await;
+}
+
+/// On SQLite: PostgreSQL keeps what was overwritten until it is vacuumed.
+async fn what_was_erased_is_not_on_the_disk(database: Database) {
+    if !database.is_sqlite() {
+        return;
+    }
+    let log = database.open().await;
+    log.record(of_person("one@shop.example", 1_000)).await;
+    erase(&log, "one@shop.example").await;
+    log.close().await;
+    for file in std::fs::read_dir(database.dir()).unwrap() {
+        let file = file.unwrap().path();
+        if file.is_file() {
+            let bytes = std::fs::read(&file).unwrap();
+            let person = b"one@shop.example";
+            let mut places = bytes.windows(person.len());
+            assert!(!places.any(|place| place == person), "{}", file.display());
+        }
+    }
 }

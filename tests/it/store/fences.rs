@@ -17,6 +17,7 @@ contract![
     who_leaves_gives_its_works_to_another,
     one_server_has_each_work,
     where_there_is_one_server_it_has_every_work,
+    who_can_erase_no_more_gives_that_back_to_one_that_can,
 ];
 
 /// A server that shares a log.
@@ -149,6 +150,36 @@ async fn one_server_has_each_work(database: Database) {
     );
     let peers = servers[0].node.peers(&log.handle()).await.unwrap();
     assert_eq!(peers.len(), 5);
+    log.close().await;
+}
+
+async fn who_can_erase_no_more_gives_that_back_to_one_that_can(database: Database) {
+    if database.backend == Backend::Sqlite {
+        return;
+    }
+    let blind = TestLog::open_with(&database, |opening| opening.archives = false).await;
+    let log = database.open().await;
+    let first = Server::join(&blind, "first").await;
+    let (first_does, mut of_first) = leases(&first.node, Work::Erasures);
+    let other = Server::join(&log, "other").await;
+    let (other_does, mut of_other) = leases(&other.node, Work::Erasures);
+    let first_beats = first.heart.run(first.stop.clone());
+    let other_beats = other.heart.run(other.stop.clone());
+    let checking = async {
+        let lease = of_first.recv().await.unwrap();
+        log.record(vec![error("old")]).await;
+        let later = log.clock.now().plus_ms(1_000);
+        let archived = log.archive(Kind::ErrorLog, later, log.head()).await;
+        assert!(archived.unwrap().is_some());
+        lease.stopping().cancelled().await;
+        of_other.recv().await.unwrap();
+        assert!(!first.node.works().contains(&Work::Erasures));
+        first.stop.cancel();
+        other.stop.cancel();
+    };
+    let beating = futures_util::future::join(first_beats, other_beats);
+    futures_util::future::join4(first_does, other_does, beating, checking).await;
+    blind.close().await;
     log.close().await;
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use homepot_analytics::event::{NewEvent, Position};
 use homepot_analytics::kinds::Kind;
 use homepot_analytics::projections::{self, Runner};
+use homepot_analytics::retention;
 use homepot_analytics::store::Fold;
 use sea_orm::{ConnectionTrait as _, TransactionTrait as _};
 use serde_json::json;
@@ -15,6 +16,8 @@ use crate::support::{Database, TestLog, at, contract, event};
 contract![
     years_are_summed_up_anew_in_parts_of_which_a_kill_loses_none,
     what_is_put_off_is_no_difference,
+    nothing_is_deleted_while_devices_are_summed_up_anew,
+    nothing_is_deleted_while_sites_are_summed_up_anew,
 ];
 
 /// Days on which something was measured, more than one part is of.
@@ -106,4 +109,43 @@ async fn what_is_put_off_is_no_difference(database: Database) {
     let verified = log.verify(&projections::all(), &|_| {}).await.unwrap();
     assert_eq!(verified.findings, []);
     log.close().await;
+}
+
+/// Deletes nothing before all is done; the clock is at the 23rd of November, and October is old enough.
+async fn is_held_until_all_is_done(database: &Database, log: TestLog) {
+    let kind = Kind::DeviceMetrics;
+    let set = retention::set(&log, kind, (Some(20), Some(20)), "test").await;
+    set.unwrap();
+    let hour = std::time::Duration::from_hours(1);
+    let run = retention::run(&log, hour).await.unwrap();
+    let done = run.kinds.iter().find(|done| done.kind == kind).unwrap();
+    assert!(done.is_held && done.deleted_events == 0 && run.is_complete);
+    assert!(!run.leaves_nothing());
+    fold(&log).await;
+    let run = retention::run(&log, hour).await.unwrap();
+    let done = run.kinds.iter().find(|done| done.kind == kind).unwrap();
+    assert!(!done.is_held && done.deleted_events > 0 && run.leaves_nothing());
+    assert_eq!(database.number(EURO).await, 2 * DAYS);
+    assert_eq!(database.number(SITES).await, DAYS);
+    let verified = log.verify(&projections::all(), &|_| {}).await.unwrap();
+    assert_eq!(verified.findings, []);
+    log.close().await;
+}
+
+async fn nothing_is_deleted_while_devices_are_summed_up_anew(database: Database) {
+    let (log, _) = moved(&database).await;
+    is_held_until_all_is_done(&database, log).await;
+}
+
+async fn nothing_is_deleted_while_sites_are_summed_up_anew(database: Database) {
+    let (log, head) = moved(&database).await;
+    while database.number(MOVES).await > 0 {
+        let db = database.connect().await;
+        let tx = db.begin().await.unwrap();
+        rollups().go_on(&tx, head).await.unwrap();
+        tx.commit().await.unwrap();
+        db.close().await.unwrap();
+    }
+    assert_eq!(database.number(SITES).await, 0);
+    is_held_until_all_is_done(&database, log).await;
 }

@@ -1,10 +1,10 @@
 //! Events are deleted for good when they are old enough; what is left is sound.
 
-use homepot_analytics::event::{Event, Position};
+use homepot_analytics::event::{Event, Instant, Position};
 use homepot_analytics::kinds::{Identity, Kind};
 use homepot_analytics::projections::{self, Runner};
 use homepot_analytics::retention::{self, RetentionError};
-use homepot_analytics::store::Outcome;
+use homepot_analytics::store::{Deleting, Outcome};
 
 use super::filters::{all_of, filled};
 use super::segments::{CUTS, archivable, archive, files};
@@ -13,6 +13,8 @@ use crate::support::{Database, TestLog, at, contract, event, samples};
 contract![
     what_is_deleted_is_gone_and_the_rest_is_sound,
     what_came_late_and_was_deleted_expires_no_cursor,
+    a_backlog_that_came_in_time_expires_cursors,
+    what_was_recorded_before_it_was_to_be_deleted_expires_cursors,
     what_was_lost_beside_what_was_deleted_is_a_hole,
     a_run_archives_and_deletes_by_the_policies,
     a_policy_has_bounds,
@@ -35,7 +37,7 @@ async fn what_is_deleted_is_gone_and_the_rest_is_sound(database: Database) {
         let gone = |event: &&Event| event.fact.kind == kind && event.fact.occurred_at < before;
         let gone: Vec<&Event> = events.iter().filter(gone).collect();
         let mut deleted = 0;
-        while let Some(events) = log.drop_segment(kind, before).await.unwrap() {
+        while let Some(events) = drop_before(&log, kind, before).await {
             deleted += events;
         }
         assert_eq!(usize::try_from(deleted), Ok(gone.len()));
@@ -55,6 +57,12 @@ async fn what_is_deleted_is_gone_and_the_rest_is_sound(database: Database) {
     log.close().await;
 }
 
+/// Deletes a segment of a kind in which everything is older than an instant.
+async fn drop_before(log: &TestLog, kind: Kind, before: Instant) -> Option<i64> {
+    let deleting = Deleting::all_before(kind, before);
+    log.drop_segment(&deleting).await.unwrap()
+}
+
 async fn archive_and_delete(log: &TestLog, before: &str) {
     let (kind, before) = (Kind::DeviceMetrics, at(before));
     assert!(
@@ -63,7 +71,7 @@ async fn archive_and_delete(log: &TestLog, before: &str) {
             .unwrap()
             .is_some()
     );
-    assert!(log.drop_segment(kind, before).await.unwrap().is_some());
+    assert!(drop_before(log, kind, before).await.is_some());
 }
 
 /// A reading that happened at an instant.
@@ -95,6 +103,42 @@ async fn what_came_late_and_was_deleted_expires_no_cursor(database: Database) {
     let others: Option<&[Kind]> = Some(&[Kind::ErrorLog]);
     assert!(!log.is_lost_after(before, others).await.unwrap());
     assert_eq!(findings(&log).await, Vec::<String>::new());
+    log.close().await;
+}
+
+/// A till that was away sends what it has kept, after a cursor that is of newer events.
+async fn a_backlog_that_came_in_time_expires_cursors(database: Database) {
+    let log = database.open().await.with_fleet().await;
+    log.record(vec![reading("2026-11-23T09:00:00Z")]).await;
+    let before = log.head();
+    log.clock.advance_ms(1_000 * 60 * 60);
+    log.record(vec![reading("2026-11-20T08:00:00Z")]).await;
+    let backlog = log.head();
+    log.clock.advance_ms(1_000 * 60 * 60 * 24 * 40);
+    archive_and_delete(&log, "2026-11-21T00:00:00Z").await;
+    assert!(log.is_lost_after(before, None).await.unwrap());
+    assert!(!log.is_lost_after(backlog, None).await.unwrap());
+    log.close().await;
+}
+
+/// It was kept as long as there was no such age, and is missed by who was away since.
+async fn what_was_recorded_before_it_was_to_be_deleted_expires_cursors(database: Database) {
+    let log = database.open().await.with_fleet().await;
+    let (kind, age) = (Kind::DeviceMetrics, at("2024-01-01T00:00:00Z"));
+    let first = log.head();
+    for (since, when, is_lost) in [
+        (log.clock.now(), "2023-05-05T09:00:00Z", false),
+        (log.clock.now().plus_ms(1), "2023-05-05T10:00:00Z", true),
+    ] {
+        log.record(vec![reading(when)]).await;
+        log.archive(kind, age, log.head()).await.unwrap().unwrap();
+        let deleting = Deleting {
+            since,
+            ..Deleting::all_before(kind, age)
+        };
+        assert_eq!(log.drop_segment(&deleting).await.unwrap(), Some(1));
+        assert_eq!(log.is_lost_after(first, None).await.unwrap(), is_lost);
+    }
     log.close().await;
 }
 
@@ -285,7 +329,7 @@ async fn what_is_summed_up_is_compared_behind_what_was_deleted(database: Databas
     let kind = Kind::DeviceMetrics;
     let cut = at("2026-10-02T00:00:00Z");
     log.archive(kind, cut, log.head()).await.unwrap().unwrap();
-    assert_eq!(log.drop_segment(kind, cut).await.unwrap(), Some(3));
+    assert_eq!(drop_before(&log, kind, cut).await, Some(3));
     assert_eq!(findings(&log).await, Vec::<String>::new());
     let harm = async |from: &str| {
         let delete = "DELETE FROM device_rollups_1h WHERE bucket_at BETWEEN";

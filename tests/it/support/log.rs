@@ -28,6 +28,8 @@ pub(crate) struct Opening {
     pub(crate) limits: Limits,
     pub(crate) folds: Vec<Arc<dyn Fold>>,
     pub(crate) reads_within: Option<Duration>,
+    /// Whether it is said where segments lie.
+    pub(crate) archives: bool,
     pub(crate) clock: Clock,
 }
 
@@ -46,6 +48,7 @@ impl Default for Opening {
             },
             folds,
             reads_within: None,
+            archives: true,
             clock: Clock::by_hand(at("2026-11-23T10:00:00Z")),
         }
     }
@@ -68,9 +71,11 @@ impl TestLog {
         let mut opening = Opening::default();
         change(&mut opening);
         let clock = opening.clock.clone();
+        let location = database.location();
         let options = Options {
             location: Location {
                 reads_within: opening.reads_within,
+                segments: location.segments.filter(|_| opening.archives),
                 ..database.location()
             },
             limits: opening.limits,

@@ -112,6 +112,7 @@ pub(crate) fn samples(kind: Kind, events: u32, seed: u64) -> Vec<NewEvent> {
         NewEvent {
             fact,
             occurred_at_given,
+            refused_if_new: None,
         }
     };
     (0..events).map(&mut event).collect()

@@ -7,6 +7,7 @@ mod keys;
 mod matrix;
 mod newcomers;
 mod reach;
+mod repeats;
 mod rotation;
 mod rules;
 mod sign_in;
