@@ -76,8 +76,8 @@ impl Reader<'_> {
             return Ok(());
         }
         let shape = &whole(tx, shape).await?;
-        let before = shows.before(tx, shape, (from, upto)).await?;
-        shows.grown(shape, (&places, before), |(at, key, more)| {
+        let beside = shows.beside(tx, shape, ((from, to), upto)).await?;
+        shows.grown(shape, (&places, beside), |(at, key, more)| {
             match self.asked((&key, owners), at) {
                 Some(bucket) => self.grow_by(&key, bucket, more),
                 None => Ok(()),

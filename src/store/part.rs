@@ -15,7 +15,8 @@ const READ: &str = "find out how far to look";
 impl Store {
     /// The last place of the next part of what a page asks for, which is in order of time, the oldest first: in
     /// it are at most so many events of the table, and of segments the rest of one and what overlaps with that.
-    /// Nothing if all the rest is one part.
+    /// Nothing if all the rest is one part. Before which place it is asked does not count: that is the end of the
+    /// part before.
     ///
     /// # Errors
     /// When the table or the list of segments cannot be read.
@@ -24,6 +25,10 @@ impl Store {
         query: &PageQuery,
         events_max: usize,
     ) -> Result<Option<Place>, StoreError> {
+        let query = &PageQuery {
+            before: None,
+            ..query.clone()
+        };
         let catalog = self.segments().renew(self.readers()).await?;
         let (from, to) = Ask::page(query).times();
         let after = query.after.map_or(i64::MIN, |after| after.occurred_at.0);

@@ -203,6 +203,11 @@ impl Chain {
         growth(before.map(|before| before.units), step.shown.units, anew)
     }
 
+    /// Goes on to a value of which it is not asked what it grew by to it.
+    pub(super) fn pass(&mut self, shown: Shown) {
+        self.before = Some(shown);
+    }
+
     fn day(&mut self, step: &Step) -> (i64, i64) {
         let at = step.shown.at;
         let held = self

@@ -33,24 +33,27 @@ pub(crate) struct Shows {
     said: BTreeMap<Said, usize>,
 }
 
-/// What counters showed last before an instant.
+/// What counters showed that is known beside the events of some time.
 #[derive(Debug, Default)]
-pub(crate) struct Before {
-    /// By events: when, and how many units.
+pub(crate) struct Beside {
+    /// The last before that time, by events: when, and how many units.
     told: Told,
-    /// By rows, where events were deleted for good.
-    summed_up: BTreeMap<Whose, Shown>,
+    /// By rows, where events were deleted for good: the last before that time, and before events are whole in it.
+    summed_up: BTreeMap<Whose, Vec<Shown>>,
 }
 
 type Told = BTreeMap<Whose, (i64, i64)>;
 
-impl Before {
-    /// What of it holds of a counter: an event that is still there is in its row as well.
-    fn take(&mut self, whose: Whose, places: &Places) -> Option<Shown> {
+impl Beside {
+    /// What is known of a counter, in order of time. An event that is still there is in its row as well, which
+    /// tells more of it.
+    fn take(&mut self, whose: Whose, places: &Places) -> Vec<Shown> {
         let told = self.told.remove(&whose);
         let told = told.map(|shown| Shown::of(whose, shown, places));
-        let summed_up = self.summed_up.remove(&whose);
-        told.into_iter().chain(summed_up).max_by_key(Shown::order)
+        let summed_up = self.summed_up.remove(&whose).unwrap_or_default();
+        let mut all: Vec<Shown> = told.into_iter().chain(summed_up).collect();
+        all.sort_by_key(Shown::order);
+        all
     }
 }
 
@@ -101,17 +104,22 @@ impl Shows {
         })
     }
 
-    /// By how much counters grew to each of these values, which are all that there are since an instant before
-    /// which those of some devices showed something.
+    /// By how much counters grew to each of these values, which are all that there are of some time, beside what
+    /// else is known.
     pub(crate) fn grown<E>(
         self,
         shape: &Shape,
-        (places, mut before): (&Places, Before),
+        (places, mut beside): (&Places, Beside),
         mut each: impl FnMut(Grown) -> Result<(), E>,
     ) -> Result<(), E> {
         for (whose, steps) in self.steps(shape, places) {
-            let mut chain = Chain::after(before.take(whose, places));
+            let mut beside = beside.take(whose, places).into_iter().peekable();
+            let mut chain = Chain::default();
             for step in steps {
+                let is_before = |shown: &Shown| shown.order() < step.shown.order();
+                while let Some(shown) = beside.next_if(is_before) {
+                    chain.pass(shown);
+                }
                 let more = chain.to(&step);
                 each((step.shown.at, step.key, (whose.2, more)))?;
             }
@@ -119,14 +127,13 @@ impl Shows {
         Ok(())
     }
 
-    /// What these counters showed last before an instant, of those recorded up to a position, on the same day;
-    /// also where that was deleted for good.
-    pub(crate) async fn before(
+    /// What these counters showed beside these values, which are of some time and were recorded up to a position.
+    pub(crate) async fn beside(
         &self,
         tx: &DatabaseTransaction,
         shape: &Shape,
-        (since, upto): (i64, i64),
-    ) -> Result<Before, StoreError> {
+        ((since, until), upto): ((i64, i64), i64),
+    ) -> Result<Beside, StoreError> {
         let mut alike: BTreeMap<(i64, usize), Vec<i64>> = BTreeMap::new();
         for (device, provenance, measure) in self.of.keys() {
             let devices = alike.entry((*provenance, *measure)).or_default();
@@ -134,19 +141,24 @@ impl Shows {
         }
         // nothing of the day before counts, and no day is longer
         let within = ((since - APART, since), upto);
-        let mut before = Before::default();
+        let mut beside = Beside::default();
         for (of, devices) in alike {
             for devices in devices.chunks(LOOKS_MAX) {
-                last_of(tx, shape, (of, devices), within, &mut before.told).await?;
+                last_of(tx, shape, (of, devices), within, &mut beside.told).await?;
             }
         }
-        self.archived(tx, shape, within, &mut before.told).await?;
-        let deleted = (since - APART, since.min(shape.floor()));
-        for devices in self.devices().chunks(ROWS_OF_MAX) {
-            let spans = Spans::of(tx, shape, devices, deleted).await?;
-            before.summed_up.extend(spans.before(since));
+        self.archived(tx, shape, within, &mut beside.told).await?;
+        let floor = Some(shape.floor()).filter(|floor| since < *floor && *floor < until);
+        for at in [since].into_iter().chain(floor) {
+            let deleted = (at - APART, at.min(shape.floor()));
+            for devices in self.devices().chunks(ROWS_OF_MAX) {
+                let spans = Spans::of(tx, shape, devices, deleted).await?;
+                for (whose, shown) in spans.before(at) {
+                    beside.summed_up.entry(whose).or_default().push(shown);
+                }
+            }
         }
-        Ok(before)
+        Ok(beside)
     }
 
     /// The devices whose counters these are.
