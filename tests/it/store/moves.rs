@@ -15,6 +15,7 @@ use crate::support::{Database, TestLog, at, contract, event};
 contract![
     years_are_summed_up_anew_in_parts_of_which_a_kill_loses_none,
     what_is_put_off_is_no_difference,
+    days_of_sites_are_made_again_also_where_events_were_deleted_meanwhile,
 ];
 
 /// Days on which something was measured, more than one part is of.
@@ -105,5 +106,26 @@ async fn what_is_put_off_is_no_difference(database: Database) {
     let (log, _) = moved(&database).await;
     let verified = log.verify(&projections::all(), &|_| {}).await.unwrap();
     assert_eq!(verified.findings, []);
+    log.close().await;
+}
+
+async fn days_of_sites_are_made_again_also_where_events_were_deleted_meanwhile(database: Database) {
+    let (log, head) = moved(&database).await;
+    while database.number(MOVES).await > 0 {
+        let db = database.connect().await;
+        let tx = db.begin().await.unwrap();
+        rollups().go_on(&tx, head).await.unwrap();
+        tx.commit().await.unwrap();
+        db.close().await.unwrap();
+    }
+    assert_eq!(database.number(EURO).await, 2 * DAYS);
+    assert_eq!(database.number(SITES).await, 0);
+    let (kind, cut) = (Kind::DeviceMetrics, at("2026-10-21T00:00:00Z"));
+    log.archive(kind, cut, log.head()).await.unwrap().unwrap();
+    assert_eq!(log.drop_segment(kind, cut).await.unwrap(), Some(40));
+    fold(&log).await;
+    assert_eq!(database.number(SITES).await, DAYS);
+    let others = "SELECT count(*) FROM site_rollups_1d WHERE currency <> 'EUR'";
+    assert_eq!(database.number(others).await, 0);
     log.close().await;
 }
