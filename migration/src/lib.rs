@@ -29,6 +29,7 @@ mod m0019_exports;
 mod m0020_rollup_moves;
 mod m0021_erasures;
 mod m0022_in_time;
+mod m0023_rollup_sites;
 mod tables;
 
 /// All migrations, in the order in which they run.
@@ -58,6 +59,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0020_rollup_moves::Migration),
             Box::new(m0021_erasures::Migration),
             Box::new(m0022_in_time::Migration),
+            Box::new(m0023_rollup_sites::Migration),
         ]
     }
 }

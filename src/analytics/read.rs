@@ -195,19 +195,31 @@ impl Reader<'_> {
             }
             (true, None, _) => Sql::new("SELECT site_key FROM sites"),
             (false, None, None) => Sql::new("SELECT device_key FROM devices"),
-            (false, Some(sites), None) => {
-                let mut sql = Sql::new("SELECT DISTINCT device_key FROM device_stays WHERE ");
-                sql.among("site_key", List::Int(sites.iter().copied().collect()));
-                sql
-            }
+            (false, Some(sites), None) => self.devices_at(sites),
         };
         sql.push(" ORDER BY 1");
         let mut keys = keys(self.tx, sql).await?;
-        if !self.of_sites {
+        if !self.of_sites && keys.first() != Some(&0) {
             // what names no device
             keys.insert(0, 0);
         }
         Ok(keys)
+    }
+
+    /// Asks which devices stood at some sites, as far as is known, or are summed up there: a device that is
+    /// found to have stood elsewhere may be summed up where it was thought to be, for a while or for ever.
+    fn devices_at(&self, sites: &BTreeSet<i64>) -> Sql {
+        let sites = || List::Int(sites.iter().copied().collect());
+        let (from, to) = self.question.range;
+        let mut sql = Sql::new("SELECT device_key FROM device_stays WHERE ");
+        sql.among("site_key", sites());
+        sql.push(" UNION SELECT device_key FROM device_rollups_1d WHERE kind = ")
+            .bind(self.question.shape.kind.code());
+        sql.push(" AND ").among("site_key", sites());
+        sql.push(" AND bucket_at >= ")
+            .bind(DEVICE_DAYS.bucket(from));
+        sql.push(" AND bucket_at < ").bind(to);
+        sql
     }
 
     pub(super) fn has(&self, key: &Key) -> bool {

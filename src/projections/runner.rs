@@ -1,8 +1,8 @@
 //! Follows the log for all projections at once: a batch of events and the checkpoints of those that
 //! folded it are one transaction, so a crash anywhere leaves each at a point that it has reached.
 //!
-//! What one of them has put off is done in parts, each a transaction as well: beside batches while there are
-//! any, and else one after the other.
+//! What one of them has put off is done in parts, each a transaction as well, with rests between them that are
+//! longer: what comes meanwhile is folded as ever.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,11 +13,14 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use tokio::sync::watch;
+use tokio::time::Instant as Time;
 use tokio_util::sync::CancellationToken;
 
 use super::rebuild::empty;
 use crate::event::{Event, Position};
-use crate::store::{Doing, Fold, Identity, Sql, Store, StoreError, Tail, fold_in, is_put_off};
+use crate::store::{
+    Doing, Fold, Identity, Part, Sql, Store, StoreError, Tail, fold_in, is_put_off,
+};
 
 /// Events and bytes after which a transaction folds no more.
 const BATCH_MAX: usize = 20_000;
@@ -28,9 +31,10 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// one writer; at most [`PAUSE_MAX`], so that what is newest is not shown late.
 const PAUSE_FOLDS: u32 = 4;
 const PAUSE_MAX: Duration = Duration::from_millis(250);
-/// Parts at most of what was put off that are done before it is told how far the log is folded: mostly it is
-/// not more.
+/// Parts at most of what was put off that are done before it is told how far the log is folded, and how long
+/// they take: mostly it is not more. After them as many times that as after a fold, however much that is.
 const PARTS_MAX: usize = 16;
+const PARTS_FOR: Duration = Duration::from_millis(100);
 /// How long a failed runner waits before it tries again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How often it is looked how far another server has folded, while that is behind the log.
@@ -65,6 +69,9 @@ pub struct Runner {
 }
 
 type Checkpoints = BTreeMap<&'static str, Position>;
+
+/// The projections, each with how far it has come and with the next part of what it has put off.
+type Parts = Vec<(Arc<dyn Fold>, Position, Option<Box<dyn Part>>)>;
 
 impl Runner {
     /// A runner for some projections.
@@ -176,49 +183,60 @@ impl Runner {
         let start = checkpoints.values().min().copied().unwrap_or_default();
         let mut tail = self.store.tail(start, None);
         self.tell(&checkpoints);
-        let mut pause = tokio::time::Instant::now();
+        let mut pause = Time::now();
+        let mut rest = pause;
         loop {
             let has_come = upto.is_some_and(|upto| tail.position() >= upto);
             let is_idle = has_come || tail.position() >= self.store.head();
-            if has_come && *self.settled.borrow() {
+            let is_settled = *self.settled.borrow();
+            if has_come && is_settled {
                 return Ok(());
             }
-            let waits = if is_idle && !*self.settled.borrow() {
-                None
-            } else {
-                Some(tail.next_looked_at().await?)
+            let next = match (is_idle && !is_settled, upto) {
+                (false, _) => Some(tail.next_looked_at().await?),
+                (true, Some(_)) => None,
+                (true, None) => tokio::select! {
+                    next = tail.next_looked_at() => Some(next?),
+                    () = tokio::time::sleep_until(rest) => None,
+                },
             };
-            if upto.is_none() {
-                tokio::time::sleep_until(pause).await;
-            }
-            let mut began = tokio::time::Instant::now();
-            if let Some(first) = waits {
+            if let Some(first) = next {
+                if upto.is_none() {
+                    tokio::time::sleep_until(pause).await;
+                }
                 let events = self.batch(&mut tail, first).await?;
-                began = tokio::time::Instant::now();
+                let began = Time::now();
                 self.fold(&mut checkpoints, events, tail.position()).await?;
+                let took = began.elapsed();
+                pause = began + took + (took * PAUSE_FOLDS).clamp(PAUSE, PAUSE_MAX);
             }
-            self.go_on(&checkpoints, &tail).await?;
+            if upto.is_some() || rest <= Time::now() {
+                let took = self.go_on(&checkpoints, &tail).await?;
+                rest = Time::now() + took * PAUSE_FOLDS;
+            }
             self.tell(&checkpoints);
-            let took = began.elapsed();
-            pause = began + took + (took * PAUSE_FOLDS).clamp(PAUSE, PAUSE_MAX);
         }
     }
 
-    /// Does a part of what was put off, and further ones while there is nothing else to do.
-    async fn go_on(&self, checkpoints: &Checkpoints, tail: &Tail) -> Result<(), StoreError> {
+    /// Does a part of what was put off, and further ones while there is nothing else to do; answers how long
+    /// they took of the one writer that SQLite has.
+    async fn go_on(&self, checkpoints: &Checkpoints, tail: &Tail) -> Result<Duration, StoreError> {
+        let mut took = Duration::ZERO;
         for _ in 0..PARTS_MAX {
             if *self.settled.borrow() {
                 break;
             }
-            let (folds, left) = (self.all_at(checkpoints), Arc::new(AtomicBool::new(false)));
+            let parts = self.parts(checkpoints).await?;
+            let left = Arc::new(AtomicBool::new(false));
             let (identity, noted) = (self.store.identity(), Arc::clone(&left));
+            let began = Time::now();
             self.store
                 .transact(move |tx| {
                     Box::pin(async move {
-                        for (fold, upto) in folds {
-                            if is_put_off(tx, &*fold, None).await? {
+                        for (fold, upto, part) in parts {
+                            if let Some(part) = part {
                                 hold(tx, &*fold, (upto, upto), identity).await?;
-                                fold.go_on(tx, upto).await?;
+                                part.put(tx).await?;
                             }
                             note(tx, &*fold, &noted).await?;
                         }
@@ -226,12 +244,31 @@ impl Runner {
                     })
                 })
                 .await?;
+            took += began.elapsed();
             self.settle(&left);
-            if tail.position() < self.store.head() {
+            if tail.position() < self.store.head() || took >= PARTS_FOR {
                 break;
             }
         }
-        Ok(())
+        Ok(took)
+    }
+
+    /// Reads what the next parts of what was put off are made of, while nobody waits for it.
+    async fn parts(&self, checkpoints: &Checkpoints) -> Result<Parts, StoreError> {
+        let doing = "read what was put off";
+        let tx = self.store.readers().snapshot().await.doing(doing)?;
+        let mut parts = Parts::new();
+        for (fold, upto) in self.all_at(checkpoints) {
+            let part = if is_put_off(&tx, &*fold, None).await? {
+                fold.next_part(&tx, upto).await?
+            } else {
+                None
+            };
+            parts.push((fold, upto, part));
+        }
+        // nothing was written
+        tx.rollback().await.doing(doing)?;
+        Ok(parts)
     }
 
     /// The projections, each with how far it has come.

@@ -45,15 +45,30 @@ pub trait Fold: Send + Sync + std::fmt::Debug {
         &[]
     }
 
-    /// Does a bounded part of what was put off, once all events up to a position are folded. What comes of
-    /// all parts is what would have come of it at once, whatever is folded between them.
+    /// Reads what the next bounded part of what was put off is made of, once all events up to a position are
+    /// folded, in a transaction that sees what was folded and writes nothing; `None` if nothing is put off. What
+    /// comes of all parts is what would have come of it at once, whatever is folded between them.
+    fn next_part<'a>(
+        &'a self,
+        tx: &'a DatabaseTransaction,
+        upto: Position,
+    ) -> BoxFuture<'a, Result<Option<Box<dyn Part>>, StoreError>> {
+        let _ = (tx, upto);
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// Does the next part at once, in one transaction.
     fn go_on<'a>(
         &'a self,
         tx: &'a DatabaseTransaction,
         upto: Position,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
-        let _ = (tx, upto);
-        Box::pin(std::future::ready(Ok(())))
+        Box::pin(async move {
+            match self.next_part(tx, upto).await? {
+                Some(part) => part.put(tx).await,
+                None => Ok(()),
+            }
+        })
     }
 
     /// Which rows of a table the log still folds to after events were deleted for good, as a condition on them;
@@ -88,6 +103,13 @@ pub trait Fold: Send + Sync + std::fmt::Debug {
         tx: &'a DatabaseTransaction,
         events: &'a [&'a Event],
     ) -> BoxFuture<'a, Result<(), StoreError>>;
+}
+
+/// A part of what was put off, with all that was read for it.
+pub trait Part: Send + Sync {
+    /// Does it, while what is folded is as it was when this was read. If something else that it is made of has
+    /// changed it does nothing: it is to be read anew then.
+    fn put<'a>(&'a self, tx: &'a DatabaseTransaction) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
 /// Keeps events out of a batch. What was recorded before is answered as it was then, and not asked about.

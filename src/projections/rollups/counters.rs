@@ -14,6 +14,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, Value as SqlValue};
 use super::super::upsert::upsert;
 use super::gather::{Growth, key_of, merge_packed, of_recorded};
 use super::places::Places;
+use super::refold::Outstanding;
 use super::shows::Shows;
 use super::spans::Spans;
 use super::tables::{DEVICE_QUARTERS, Key, all};
@@ -163,6 +164,15 @@ pub(super) fn shown(shape: &Shape, reading: &Reading) -> impl Iterator<Item = (W
     })
 }
 
+/// Where it is read again what counters showed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Source<'a> {
+    /// In the log, as it was recorded up to a position.
+    Log(i64),
+    /// Here, of all the time that is asked for: it was read before.
+    Held(&'a Shows),
+}
+
 type Steps = BTreeMap<Whose, Vec<Step>>;
 
 fn steps(shape: &Shape, readings: &[Reading], places: &Places) -> Steps {
@@ -219,16 +229,17 @@ impl Chain {
     }
 }
 
-/// What counters grew by with some readings, all of them recorded up to a position, beyond what is kept; and
-/// what they show last is from then on known.
+/// What counters grew by with some readings, which are in what is read again, beyond what is kept; and what they
+/// show last is from then on known. On days that are still to be summed up anew what is kept stays until then:
+/// it is of where the device was thought to be.
 pub(crate) async fn grown(
     tx: &DatabaseTransaction,
     shape: &Shape,
     readings: &[Reading],
-    (places, latest, upto): (&Places, &mut Latest, i64),
+    (places, latest, source): (&Places, &mut Latest, Source<'_>),
 ) -> Result<Growth, StoreError> {
     let mut grown = Growth::new();
-    let mut late: HashMap<(i64, i64), BTreeSet<(i64, i64)>> = HashMap::new();
+    let mut late = Late::new();
     let steps = steps(shape, readings, places);
     let mut chains = Vec::with_capacity(steps.len());
     for (whose, steps) in &steps {
@@ -247,9 +258,11 @@ pub(crate) async fn grown(
         }
         chains.push((whose, chain, fresh));
     }
+    let outstanding = outstanding(tx, shape, &late).await?;
     // what is read again holds these as well
     let read_again = |whose: &Whose, at: i64| {
         let days = late.get(&(whose.0, whose.1));
+        let days = days.filter(|_| !outstanding.has(whose.0, at));
         days.is_some_and(|days| {
             days.iter()
                 .any(|day| within(widened(places, whose.0, *day).1, at))
@@ -263,10 +276,15 @@ pub(crate) async fn grown(
             }
         }
     }
+    let by = By {
+        places,
+        source,
+        outstanding,
+    };
     for ((device, provenance), days) in late {
-        for day in joined(days.into_iter().map(|day| widened(places, device, day))) {
+        for window in joined(days.into_iter().map(|day| widened(places, device, day))) {
             let of = ((device, provenance), &steps);
-            again(tx, shape, of, (places, day, upto), &mut grown).await?;
+            again(tx, shape, of, (&by, window), &mut grown).await?;
         }
     }
     for growth in grown.values_mut() {
@@ -274,6 +292,29 @@ pub(crate) async fn grown(
     }
     grown.retain(|_, growth| !growth.is_empty());
     Ok(grown)
+}
+
+/// Days of devices and provenances of which something has come late.
+type Late = HashMap<(i64, i64), BTreeSet<(i64, i64)>>;
+
+/// What of these devices is still to be summed up anew.
+async fn outstanding(
+    tx: &DatabaseTransaction,
+    shape: &Shape,
+    late: &Late,
+) -> Result<Outstanding, StoreError> {
+    if late.is_empty() {
+        return Ok(Outstanding::default());
+    }
+    let devices = late.keys().map(|(device, _)| *device);
+    Outstanding::of(tx, devices.collect(), shape.floor()).await
+}
+
+/// By what it is told how counters grew.
+struct By<'a> {
+    places: &'a Places,
+    source: Source<'a>,
+    outstanding: Outstanding,
 }
 
 fn add(grown: &mut Growth, key: &Key, measure: usize, more: i128) {
@@ -317,7 +358,7 @@ async fn again(
     tx: &DatabaseTransaction,
     shape: &Shape,
     ((device, provenance), new): ((i64, i64), &Steps),
-    (places, (read, known), upto): (&Places, Window, i64),
+    (by, (read, known)): (&By<'_>, Window),
     grown: &mut Growth,
 ) -> Result<(), StoreError> {
     let floor = shape.floor();
@@ -337,35 +378,58 @@ async fn again(
     if known.0 >= known.1 {
         return Ok(());
     }
-    let add_to = |shows: &mut Shows, reading: Reading| {
-        if reading.provenance == provenance {
-            shows.add(shape, &reading);
-        }
-    };
-    let shows = of_recorded(tx, shape, (Some(&[device]), read, upto), add_to).await?;
+    let shows = shown_in(tx, shape, ((device, provenance), read), by.source).await?;
+    let is_told = |at: i64| within(known, at) && !by.outstanding.has(device, at);
     let mut before: BTreeMap<Whose, Shown> = spans.before(floor).collect();
-    for (whose, steps) in shows.steps(shape, places) {
+    for (whose, steps) in shows.steps(shape, by.places) {
         let mut chain = Chain::after(before.remove(&whose));
         for step in steps {
             let more = chain.to(&step);
-            if within(known, step.shown.at) {
+            if is_told(step.shown.at) {
                 add(grown, &step.key, whose.2, more);
             }
         }
     }
     let whose = (shape.kind.code(), device);
+    let mut held = DEVICE_QUARTERS.within(tx, whose, known).await?;
+    held.retain(|key, _| key.provenance == provenance && is_told(key.bucket));
+    take(grown, shape, &held)
+}
+
+/// Takes off by how much counters grew as some rows tell.
+fn take(
+    grown: &mut Growth,
+    shape: &Shape,
+    rows: &BTreeMap<Key, Vec<u8>>,
+) -> Result<(), StoreError> {
     let mut room = Room::default();
-    for (key, packed) in DEVICE_QUARTERS.within(tx, whose, known).await? {
-        if key.provenance != provenance {
-            continue;
-        }
+    for (key, packed) in rows {
         let mut row = Row::new(shape.forms.len());
-        merge_packed(&mut row, shape, (&key, &packed), &mut room)?;
+        merge_packed(&mut row, shape, (key, packed), &mut room)?;
         for (measure, cell) in row.cells.iter().enumerate() {
             if let Some(cell) = cell.as_ref().filter(|cell| cell.increase != 0) {
-                add(grown, &key, measure, -cell.increase);
+                add(grown, key, measure, -cell.increase);
             }
         }
     }
     Ok(())
+}
+
+/// What the counters of a device and a provenance showed within some time.
+async fn shown_in(
+    tx: &DatabaseTransaction,
+    shape: &Shape,
+    ((device, provenance), time): ((i64, i64), (i64, i64)),
+    source: Source<'_>,
+) -> Result<Shows, StoreError> {
+    let upto = match source {
+        Source::Held(shows) => return Ok(shows.of_device((device, provenance), time)),
+        Source::Log(upto) => upto,
+    };
+    let add_to = |shows: &mut Shows, reading: Reading| {
+        if reading.provenance == provenance {
+            shows.add(shape, &reading);
+        }
+    };
+    of_recorded(tx, shape, (Some(&[device]), time, upto), add_to).await
 }

@@ -1,14 +1,12 @@
 //! Minutes of sites, which are kept of the last days only.
 
-use std::collections::BTreeSet;
-
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
-use super::gather::{Sums, recorded, shapes};
+use super::gather::{Sums, devices, recorded, shapes};
 use super::places::Places;
 use super::tables::{SITE_MINUTES, all, run};
 use crate::event::Event;
-use crate::rollups::shape::Shape;
+use crate::rollups::shape::{Reading, Shape};
 use crate::store::{Doing, Sql, StoreError};
 
 const HOUR: i64 = 3_600_000_000;
@@ -52,32 +50,40 @@ pub(super) async fn forget(tx: &DatabaseTransaction, event: &Event) -> Result<i6
     Ok(from)
 }
 
-/// Makes the minutes of a site within an hour again, from the log up to a position; answers how many events
-/// these were.
-pub(super) async fn again(
+/// Reads what the minutes of a site within an hour are made of, up to a position, if they are kept and whole in
+/// the log.
+pub(super) async fn read(
     tx: &DatabaseTransaction,
     shape: &Shape,
     (site, hour): (i64, i64),
     upto: i64,
-) -> Result<usize, StoreError> {
+) -> Result<Option<Vec<Reading>>, StoreError> {
     let kept = since(tx).await?.unwrap_or(i64::MAX);
     if hour < kept.max(shape.floor()) {
-        return Ok(0);
+        return Ok(None);
     }
     let mut sql = Sql::new("SELECT DISTINCT device_key FROM rollup_places WHERE site_key = ");
     sql.bind(site);
     let rows = all(tx, sql).await?;
     let devices = rows.iter().map(|row| row.try_get_by_index(0));
-    let devices: BTreeSet<i64> = devices.collect::<Result<_, _>>().doing(READ)?;
-    let keys: Vec<i64> = devices.iter().copied().collect();
-    let places = Places::of(tx, devices).await?;
+    let devices: Vec<i64> = devices.collect::<Result<_, _>>().doing(READ)?;
     let time = (hour, hour + HOUR);
-    SITE_MINUTES
-        .delete(tx, (shape.kind.code(), site), time)
-        .await?;
-    let readings = recorded(tx, shape, Some(&keys), (time, upto)).await?;
-    let mut sums = Sums::minutes(shape, &readings, (&places, kept));
+    recorded(tx, shape, Some(&devices), (time, upto))
+        .await
+        .map(Some)
+}
+
+/// Makes the minutes of a site within an hour again, from all that its devices said in it.
+pub(super) async fn again(
+    tx: &DatabaseTransaction,
+    shape: &Shape,
+    (site, hour): (i64, i64),
+    readings: &[Reading],
+) -> Result<(), StoreError> {
+    let places = Places::of(tx, devices(readings)).await?;
+    let (whose, time) = ((shape.kind.code(), site), (hour, hour + HOUR));
+    SITE_MINUTES.delete(tx, whose, time).await?;
+    let mut sums = Sums::minutes(shape, readings, (&places, hour));
     sums.rows.retain(|key, _| key.site == site);
-    sums.add_to(tx, shape, SITE_MINUTES).await?;
-    Ok(readings.len())
+    sums.add_to(tx, shape, SITE_MINUTES).await
 }

@@ -15,7 +15,9 @@
 //! were before it, for the days and sites that are still to come.
 
 pub(crate) mod counters;
+mod days;
 pub(crate) mod gather;
+mod hours;
 pub(crate) mod minutes;
 pub(crate) mod places;
 mod refold;
@@ -30,14 +32,14 @@ use entity::{device_registrations, site_registrations};
 use futures_util::future::BoxFuture;
 use sea_orm::DatabaseTransaction;
 
-use self::counters::{Latest, grown};
+use self::counters::{Latest, Source, grown};
 use self::gather::{Sums, devices, shapes, shapes_in, whole_from};
 use self::places::{Places, renew};
 use self::tables::{DEVICE_DAYS, LEVELS, SITE_MINUTES};
 use crate::event::{Event, Instant, Position};
 use crate::kinds::Kind;
 use crate::rollups::shape::{Reading, Shape};
-use crate::store::{Archive, Fold, Needed, StoreError};
+use crate::store::{Archive, Fold, Needed, Part, StoreError};
 
 /// For so long after events that were deleted for good a counter may have grown from what one of them showed.
 const BLURRED: i64 = 3 * DEVICE_DAYS.width;
@@ -102,14 +104,15 @@ impl Fold for Rollups {
         ]
     }
 
-    fn go_on<'a>(
+    fn next_part<'a>(
         &'a self,
         tx: &'a DatabaseTransaction,
         upto: Position,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
+    ) -> BoxFuture<'a, Result<Option<Box<dyn Part>>, StoreError>> {
         Box::pin(async move {
             let shapes = shapes_in(tx, self.archive().as_ref()).await?;
-            refold::go_on(tx, &shapes, upto.0).await
+            let piece = refold::next(tx, shapes, upto.0).await?;
+            Ok(piece.map(|piece| -> Box<dyn Part> { Box::new(piece) }))
         })
     }
 
@@ -183,7 +186,7 @@ async fn fold(
     let places = Places::of(tx, devices(readings)).await?;
     let mut latest = Latest::of(tx, shape, devices(readings)).await?;
     let mut sums = Sums::of(shape, readings, &places);
-    sums.growth = grown(tx, shape, readings, (&places, &mut latest, upto)).await?;
+    sums.growth = grown(tx, shape, readings, (&places, &mut latest, Source::Log(upto))).await?;
     latest.put(tx).await?;
     if shape.measured.by_site {
         let minutes = Sums::minutes(shape, readings, (&places, minutes));

@@ -6,33 +6,33 @@
 //! stay as they are: as what was known when they were summed up.
 //!
 //! One registration may be of years of many devices. So what is to be made again is written down, and worked
-//! off in parts that are transactions of their own, while what comes is folded on. Days of devices come first,
-//! then the hours of the sites at which they stood. Until then rows are as they were known before.
+//! off in parts that are transactions of their own, while what comes is folded on. Days of devices come first
+//! ([`days`](super::days)), then the hours of the sites at which they stood ([`hours`](super::hours)). Until
+//! then rows are as they were known before.
+//!
+//! The events of a part are read before its transaction, so that nobody who writes waits for that; a part of
+//! which something has changed meanwhile is read anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sea_orm::DatabaseTransaction;
+use futures_util::future::BoxFuture;
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
 use super::super::upsert::upsert;
-use super::counters::{Latest, grown};
-use super::gather::{Sums, merge_packed, recorded};
-use super::minutes;
-use super::places::{Moved, Places};
-use super::tables::{
-    DEVICE_DAYS, DEVICE_HOURS, DEVICE_QUARTERS, Key, Level, SITE_DAYS, SITE_HOURS, SITE_QUARTERS,
-    all, run,
-};
+use super::days::Days;
+use super::gather::merge_packed;
+use super::hours::Hours;
+use super::places::Moved;
+use super::tables::{DEVICE_DAYS, Key, Level, all};
 use crate::rollups::packed::Row;
 use crate::rollups::shape::Shape;
 use crate::rollups::sketch::Room;
-use crate::store::{Doing, Sql, StoreError};
+use crate::store::{Doing, List, Part, Sql, StoreError};
 
-const DAY: i64 = DEVICE_DAYS.width;
-const HOUR: i64 = SITE_HOURS.width;
-/// Events and rows after which a part ends, and days of a device.
-const READ_MAX: usize = 20_000;
-const DAYS_MAX: usize = 31;
-const READ: &str = "read what is summed up anew";
+pub(super) const DAY: i64 = DEVICE_DAYS.width;
+/// Events and rows after which a part ends.
+pub(super) const READ_MAX: usize = 20_000;
+pub(super) const READ: &str = "read what is summed up anew";
 
 /// In which it is written down.
 pub(super) const TABLES: [&str; 2] = ["rollup_moves", "rollup_moved_sites"];
@@ -53,198 +53,100 @@ const INSERT_MOVE: &str = "INSERT INTO rollup_moves (device_key, from_at, until_
 const MERGE_MOVE: &str = "ON CONFLICT (device_key, from_at) DO UPDATE SET until_at = CASE WHEN \
     excluded.until_at > rollup_moves.until_at THEN excluded.until_at ELSE rollup_moves.until_at END";
 
-/// Does a part of what is written down, from what was recorded up to a position.
-pub(super) async fn go_on(
-    tx: &DatabaseTransaction,
-    shapes: &[Shape],
-    upto: i64,
-) -> Result<(), StoreError> {
-    let next = "SELECT device_key, from_at, until_at FROM rollup_moves \
-        ORDER BY device_key, from_at LIMIT 1";
-    if let Some([device, from, until]) = first(tx, next).await? {
-        return days(tx, shapes, (device, (from, until)), upto).await;
+/// The days of devices that are still to be summed up anew, with all that is said of them.
+#[derive(Debug, Default)]
+pub(super) struct Outstanding(BTreeMap<i64, Vec<(i64, i64)>>);
+
+impl Outstanding {
+    /// Those of some devices. What happened before a midnight of UTC is not summed up anew.
+    pub(super) async fn of(
+        db: &impl ConnectionTrait,
+        devices: BTreeSet<i64>,
+        floor: i64,
+    ) -> Result<Self, StoreError> {
+        let mut sql = Sql::new("SELECT device_key, from_at, until_at FROM rollup_moves WHERE ");
+        sql.among("device_key", List::Int(devices.into_iter().collect()));
+        let mut outstanding = Self::default();
+        for row in all(db, sql).await? {
+            let number = |index| row.try_get_by_index::<i64>(index).doing(READ);
+            let (from, until) = (number(1)?, number(2)?);
+            let whole = (
+                DEVICE_DAYS.bucket(from).max(floor),
+                DEVICE_DAYS.bucket(until.saturating_add(DAY - 1)),
+            );
+            outstanding.0.entry(number(0)?).or_default().push(whole);
+        }
+        Ok(outstanding)
     }
-    // all devices that stood at a site are behind it, so that its rows are sums of theirs
-    let next = "SELECT site_key, day_at, hour_at FROM rollup_moved_sites \
-        ORDER BY site_key, day_at LIMIT 1";
-    if let Some(of) = first(tx, next).await? {
-        return hours(tx, shapes, of, upto).await;
+
+    /// Whether an instant lies within such a day of a device.
+    pub(super) fn has(&self, device: i64, at: i64) -> bool {
+        let mut days = self.0.get(&device).into_iter().flatten();
+        days.any(|(from, until)| (*from..*until).contains(&at))
     }
-    Ok(())
 }
 
-/// The numbers of the first row of a statement.
-async fn first(tx: &DatabaseTransaction, sql: &str) -> Result<Option<[i64; 3]>, StoreError> {
-    let rows = all(tx, Sql::new(sql)).await?;
-    let Some(row) = rows.first() else {
+/// A part, with what it is made of.
+#[derive(Debug)]
+pub(super) struct Piece {
+    shapes: Vec<Shape>,
+    /// Of the list of segments of which its events were read.
+    generation: Option<i64>,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Days(Days),
+    Hours(Hours),
+}
+
+/// Reads what the next part of what is written down is made of, from what was recorded up to a position.
+pub(super) async fn next(
+    tx: &DatabaseTransaction,
+    shapes: Vec<Shape>,
+    upto: i64,
+) -> Result<Option<Piece>, StoreError> {
+    let generation = generation(tx, &shapes).await?;
+    let what = if let Some(days) = Days::next(tx, &shapes, upto).await? {
+        What::Days(days)
+    } else if let Some(hours) = Hours::next(tx, &shapes, upto).await? {
+        // all devices that stood at a site are behind it, so that its rows are sums of theirs
+        What::Hours(hours)
+    } else {
         return Ok(None);
     };
-    let number = |index| row.try_get_by_index(index).doing(READ);
-    Ok(Some([number(0)?, number(1)?, number(2)?]))
+    Ok(Some(Piece {
+        shapes,
+        generation,
+        what,
+    }))
 }
 
-/// Makes the next days of a device again, of those over which it stood elsewhere.
-async fn days(
-    tx: &DatabaseTransaction,
-    shapes: &[Shape],
-    (device, (from, until)): (i64, (i64, i64)),
-    upto: i64,
-) -> Result<(), StoreError> {
-    let (mut next, mut read) = (from, 0);
-    let mut sites = BTreeSet::new();
-    for _ in 0..DAYS_MAX {
-        let Some(day) = day_of(tx, shapes, device, (next, until)).await? else {
-            next = until;
-            break;
-        };
-        for shape in shapes.iter().filter(|shape| shape.floor() <= day) {
-            let (keys, events) = of_day(tx, shape, device, (day, upto)).await?;
-            let touched = keys.iter().map(|key| DEVICE_DAYS.bucket(key.bucket));
-            for day in touched.collect::<BTreeSet<i64>>() {
-                raise(tx, shape, (device, day)).await?;
+impl Part for Piece {
+    fn put<'a>(&'a self, tx: &'a DatabaseTransaction) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            if generation(tx, &self.shapes).await? != self.generation {
+                return Ok(());
             }
-            if shape.measured.by_site {
-                let keys = keys.iter();
-                sites.extend(keys.map(|key| (key.site, DEVICE_DAYS.bucket(key.bucket))));
+            match &self.what {
+                What::Days(days) => days.put(tx, &self.shapes).await,
+                What::Hours(hours) => hours.put(tx, &self.shapes).await,
             }
-            read += events;
-        }
-        next = day + DAY;
-        if read >= READ_MAX {
-            break;
-        }
+        })
     }
-    let rows = sites.into_iter();
-    let rows = rows.map(|(site, day)| vec![site.into(), day.into(), day.into()]);
-    upsert(tx, INSERT_SITE, rows.collect(), MERGE_SITE).await?;
-    let mut sql = Sql::new("DELETE FROM rollup_moves WHERE device_key = ");
-    sql.bind(device).push(" AND from_at = ").bind(from);
-    run(tx, sql).await?;
-    if next < until {
-        note(tx, &[(device, (next, until))]).await?;
-    }
-    Ok(())
 }
 
-const INSERT_SITE: &str = "INSERT INTO rollup_moved_sites (site_key, day_at, hour_at)";
-const MERGE_SITE: &str = "ON CONFLICT (site_key, day_at) DO UPDATE SET hour_at = excluded.hour_at";
-
-/// The first day within some time of which anything of a device is summed up that is whole in the log.
-async fn day_of(
-    tx: &DatabaseTransaction,
-    shapes: &[Shape],
-    device: i64,
-    (from, until): (i64, i64),
-) -> Result<Option<i64>, StoreError> {
-    let mut sql = Sql::new("SELECT min(d.day_at) FROM (");
-    for (ordinal, shape) in shapes.iter().enumerate() {
-        let from = DEVICE_DAYS.bucket(from).max(shape.floor());
-        sql.push(if ordinal == 0 { "" } else { " UNION ALL " });
-        sql.push("SELECT min(bucket_at) AS day_at FROM device_rollups_1d WHERE kind = ");
-        sql.bind(shape.kind.code());
-        sql.push(" AND device_key = ").bind(device);
-        sql.push(" AND provenance IN (0, 1, 2) AND bucket_at >= ")
-            .bind(from);
-        sql.push(" AND bucket_at < ").bind(until);
+/// The generation of the list of segments. What is deleted for good or erased raises it as well.
+async fn generation(tx: &DatabaseTransaction, shapes: &[Shape]) -> Result<Option<i64>, StoreError> {
+    match shapes.iter().find_map(|shape| shape.archive.as_ref()) {
+        Some(archive) => archive.generation(tx).await.map(Some),
+        None => Ok(None),
     }
-    sql.push(") AS d");
-    let rows = all(tx, sql).await?;
-    let day = rows.first().map(|row| row.try_get_by_index(0));
-    Ok(day.transpose().doing(READ)?.flatten())
-}
-
-/// Makes the quarters of a device on a day again; answers which have changed, and of how many events they are.
-async fn of_day(
-    tx: &DatabaseTransaction,
-    shape: &Shape,
-    device: i64,
-    (day, upto): (i64, i64),
-) -> Result<(BTreeSet<Key>, usize), StoreError> {
-    let (whose, time) = ((shape.kind.code(), device), (day, day + DAY));
-    let mut keys: BTreeSet<Key> = DEVICE_QUARTERS
-        .within(tx, whose, time)
-        .await?
-        .into_keys()
-        .collect();
-    if keys.is_empty() {
-        return Ok((keys, 0));
-    }
-    let readings = recorded(tx, shape, Some(&[device]), (time, upto)).await?;
-    let places = Places::of(tx, BTreeSet::from([device])).await?;
-    DEVICE_QUARTERS.delete(tx, whose, time).await?;
-    let mut sums = Sums::of(shape, &readings, &places);
-    // all of them are behind what is known, so the counters of the day are read again
-    let mut latest = Latest::ended();
-    sums.growth = grown(tx, shape, &readings, (&places, &mut latest, upto)).await?;
-    keys.extend(sums.rows.keys().cloned());
-    // a counter may count on over midnight
-    keys.extend(sums.growth.keys().cloned());
-    sums.add_to(tx, shape, DEVICE_QUARTERS).await?;
-    Ok((keys, readings.len()))
-}
-
-/// Makes the hours of a device on a day again, and the day.
-async fn raise(
-    tx: &DatabaseTransaction,
-    shape: &Shape,
-    (device, day): (i64, i64),
-) -> Result<(), StoreError> {
-    let (whose, time) = ((shape.kind.code(), device), (day, day + DAY));
-    let rows = DEVICE_QUARTERS.within(tx, whose, time).await?;
-    replace(tx, shape, DEVICE_HOURS, (whose, time), rows).await?;
-    let rows = DEVICE_HOURS.within(tx, whose, time).await?;
-    replace(tx, shape, DEVICE_DAYS, (whose, time), rows).await
-}
-
-/// Makes the next hours of a site on a day again, and with the last of them the day.
-async fn hours(
-    tx: &DatabaseTransaction,
-    shapes: &[Shape],
-    [site, day, hour]: [i64; 3],
-    upto: i64,
-) -> Result<(), StoreError> {
-    let by_site = || shapes.iter().filter(|shape| shape.measured.by_site);
-    let by_site = || by_site().filter(|shape| shape.floor() <= day);
-    let (mut hour, mut read) = (hour, 0);
-    while hour < day + DAY && read < READ_MAX {
-        for shape in by_site() {
-            read += of_hour(tx, shape, (site, hour)).await?;
-            read += minutes::again(tx, shape, (site, hour), upto).await?;
-        }
-        hour += HOUR;
-    }
-    if hour < day + DAY {
-        let row = vec![site.into(), day.into(), hour.into()];
-        return upsert(tx, INSERT_SITE, vec![row], MERGE_SITE).await;
-    }
-    for shape in by_site() {
-        let (whose, time) = ((shape.kind.code(), site), (day, day + DAY));
-        let rows = SITE_HOURS.within(tx, whose, time).await?;
-        replace(tx, shape, SITE_DAYS, (whose, time), rows).await?;
-    }
-    let mut sql = Sql::new("DELETE FROM rollup_moved_sites WHERE site_key = ");
-    sql.bind(site).push(" AND day_at = ").bind(day);
-    run(tx, sql).await
-}
-
-/// Makes the quarters of a site in an hour again from those of its devices, and the hour; answers of how many
-/// rows.
-async fn of_hour(
-    tx: &DatabaseTransaction,
-    shape: &Shape,
-    (site, hour): (i64, i64),
-) -> Result<usize, StoreError> {
-    let (whose, time) = ((shape.kind.code(), site), (hour, hour + HOUR));
-    let rows = DEVICE_QUARTERS.at_site(tx, whose, time).await?;
-    let read = rows.len();
-    replace(tx, shape, SITE_QUARTERS, (whose, time), rows).await?;
-    let rows = SITE_QUARTERS.within(tx, whose, time).await?;
-    replace(tx, shape, SITE_HOURS, (whose, time), rows).await?;
-    Ok(read)
 }
 
 /// Puts the sums of rows in the place of those that a level has for some time.
-async fn replace(
+pub(super) async fn replace(
     tx: &DatabaseTransaction,
     shape: &Shape,
     level: Level,

@@ -78,6 +78,30 @@ impl Shows {
         added
     }
 
+    /// Forgets what those of a device and of all behind it show.
+    pub(super) fn forget_from(&mut self, device: i64) {
+        self.of.retain(|(of, ..), _| *of < device);
+    }
+
+    /// What those of a device and a provenance show within some time.
+    pub(super) fn of_device(
+        &self,
+        (device, provenance): (i64, i64),
+        (from, until): (i64, i64),
+    ) -> Self {
+        let whose = (device, provenance, 0)..=(device, provenance, usize::MAX);
+        let within = |shows: &Vec<Show>| {
+            let shows = shows.iter();
+            let shows = shows.filter(|(at, ..)| (from..until).contains(at));
+            shows.copied().collect()
+        };
+        let of = self.of.range(whose);
+        Self {
+            of: of.map(|(whose, shows)| (*whose, within(shows))).collect(),
+            said: self.said.clone(),
+        }
+    }
+
     /// The values of each counter, in order of time.
     pub(super) fn steps(
         self,

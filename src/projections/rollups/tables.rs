@@ -188,24 +188,6 @@ impl Level {
         rows(db, sql).await
     }
 
-    /// The rows of a kind of devices at a site, of buckets that begin within some time.
-    pub(super) async fn at_site(
-        self,
-        db: &impl ConnectionTrait,
-        (kind, site): (i64, i64),
-        (from, until): (i64, i64),
-    ) -> Result<BTreeMap<Key, Vec<u8>>, StoreError> {
-        let mut sql = Sql::new(self.select());
-        sql.push(" WHERE r.kind = ").bind(kind);
-        sql.push(" AND r.device_key IN (SELECT device_key FROM rollup_places WHERE site_key = ");
-        sql.bind(site);
-        // each is a range of the key
-        sql.push(") AND r.provenance IN (0, 1, 2) AND r.bucket_at >= ");
-        sql.bind(from).push(" AND r.bucket_at < ").bind(until);
-        sql.push(" AND r.site_key = ").bind(site);
-        rows(db, sql).await
-    }
-
     /// Writes rows, in place of those that are there.
     pub(crate) async fn put(
         self,

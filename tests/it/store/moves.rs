@@ -18,6 +18,7 @@ contract![
     what_is_put_off_is_no_difference,
     nothing_is_deleted_while_devices_are_summed_up_anew,
     nothing_is_deleted_while_sites_are_summed_up_anew,
+    days_of_sites_are_made_again_also_where_events_were_deleted_meanwhile,
 ];
 
 /// Days on which something was measured, more than one part is of.
@@ -78,7 +79,7 @@ const SITES: &str = "SELECT count(*) FROM site_rollups_1d WHERE currency = 'EUR'
 async fn years_are_summed_up_anew_in_parts_of_which_a_kill_loses_none(database: Database) {
     let (log, head) = moved(&database).await;
     assert_eq!(database.number(MOVES).await, 2);
-    for (is_killed, done) in [(true, 0), (false, 31)] {
+    for (is_killed, done) in [(true, 0), (false, 32)] {
         let db = database.connect().await;
         let tx = db.begin().await.unwrap();
         rollups().go_on(&tx, head).await.unwrap();
@@ -137,8 +138,9 @@ async fn nothing_is_deleted_while_devices_are_summed_up_anew(database: Database)
     is_held_until_all_is_done(&database, log).await;
 }
 
-async fn nothing_is_deleted_while_sites_are_summed_up_anew(database: Database) {
-    let (log, head) = moved(&database).await;
+/// A log of which all days of devices were made again, and none of sites.
+async fn devices_done(database: &Database) -> TestLog {
+    let (log, head) = moved(database).await;
     while database.number(MOVES).await > 0 {
         let db = database.connect().await;
         let tx = db.begin().await.unwrap();
@@ -147,5 +149,23 @@ async fn nothing_is_deleted_while_sites_are_summed_up_anew(database: Database) {
         db.close().await.unwrap();
     }
     assert_eq!(database.number(SITES).await, 0);
+    log
+}
+
+async fn nothing_is_deleted_while_sites_are_summed_up_anew(database: Database) {
+    let log = devices_done(&database).await;
     is_held_until_all_is_done(&database, log).await;
+}
+
+async fn days_of_sites_are_made_again_also_where_events_were_deleted_meanwhile(database: Database) {
+    let log = devices_done(&database).await;
+    assert_eq!(database.number(EURO).await, 2 * DAYS);
+    let (kind, cut) = (Kind::DeviceMetrics, at("2026-10-21T00:00:00Z"));
+    log.archive(kind, cut, log.head()).await.unwrap().unwrap();
+    assert_eq!(log.drop_segment(kind, cut).await.unwrap(), Some(40));
+    fold(&log).await;
+    assert_eq!(database.number(SITES).await, DAYS);
+    let others = "SELECT count(*) FROM site_rollups_1d WHERE currency <> 'EUR'";
+    assert_eq!(database.number(others).await, 0);
+    log.close().await;
 }
