@@ -24,6 +24,7 @@ mod joined;
 mod lists;
 mod location;
 mod lookup;
+mod mark;
 mod mending;
 mod metrics;
 mod migrations;
