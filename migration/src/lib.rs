@@ -28,6 +28,7 @@ mod m0018_rollup_days;
 mod m0019_exports;
 mod m0020_rollup_moves;
 mod m0021_erasures;
+mod m0024_lake;
 mod tables;
 
 /// All migrations, in the order in which they run.
@@ -56,6 +57,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0019_exports::Migration),
             Box::new(m0020_rollup_moves::Migration),
             Box::new(m0021_erasures::Migration),
+            Box::new(m0024_lake::Migration),
         ]
     }
 }

@@ -15,6 +15,7 @@ mod filler;
 pub mod lake;
 mod lines;
 mod parquet;
+mod reached;
 mod sink;
 
 use thiserror::Error;
@@ -23,6 +24,7 @@ pub use args::{ExportArgs, LakeArgs};
 pub use events::{Asked, Events};
 pub use file::{Target, write};
 pub use filler::{Filler, LakeMetrics};
+pub use reached::reached;
 pub use sink::{Format, Out, Sink, Written};
 
 use crate::columnar::ColumnarError;

@@ -222,6 +222,8 @@ struct RetentionOfKind {
     archived_bytes: Long,
     /// Events that were deleted for good; of a dry run, that would be.
     deleted_events: Long,
+    /// Events that are old enough to be deleted for good, and are not until the data lake has them.
+    waiting_for_lake_events: Long,
 }
 
 /// The answer to `runRetention`.
@@ -305,6 +307,7 @@ impl RetentionCommands {
                 archived_events: Long(waiting.archive_events),
                 archived_bytes: Long(0),
                 deleted_events: Long(waiting.delete_events),
+                waiting_for_lake_events: Long(waiting.held_events),
             });
             return Ok(InOrder(RunRetentionPayload {
                 kinds: kinds.map(InOrder).collect(),
@@ -320,6 +323,7 @@ impl RetentionCommands {
             archived_events: Long(done.archived_events),
             archived_bytes: Long(done.archived_bytes),
             deleted_events: Long(done.deleted_events),
+            waiting_for_lake_events: Long(done.held_events),
         });
         Ok(InOrder(RunRetentionPayload {
             kinds: kinds.map(InOrder).collect(),

@@ -1,5 +1,5 @@
 //! Archives what is old enough, then deletes what is older, in steps small enough that those who record do
-//! not notice.
+//! not notice. What the data lake has not got yet is archived and not deleted.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use tokio::time::{Instant as Moment, sleep};
 use super::policy::{Policy, policies};
 use super::{CLAIM, RetentionError};
 use crate::event::Position;
+use crate::export::reached;
 use crate::kinds::Kind;
 use crate::projections;
 use crate::store::{Store, Waiting};
@@ -30,6 +31,8 @@ pub struct Done {
     pub archived_bytes: i64,
     /// Events that were deleted for good.
     pub deleted_events: i64,
+    /// Events that were not, since the data lake has not got them yet.
+    pub held_events: i64,
 }
 
 /// What a run did.
@@ -48,9 +51,20 @@ pub struct Run {
 pub async fn planned(store: &Store) -> Result<Vec<(Kind, Waiting)>, RetentionError> {
     let (now, upto) = (store.clock().now(), folded(store).await?);
     let mut planned = Vec::new();
+    let lake = reached(store).await?;
     for policy in policies(store).await? {
+        let kind = policy.kind;
         let times = (policy.archives_before(now), policy.deletes_before(now));
-        planned.push((policy.kind, store.waiting(policy.kind, times, upto).await?));
+        let mut waiting = store.waiting(kind, times, upto).await?;
+        if let Some((lake, before)) = lake.zip(times.1) {
+            let old = (None, Some(before));
+            let there = store.waiting(kind, old, upto.min(lake)).await?;
+            let held = store.deletable(kind, before, Some(lake)).await?;
+            let deleted = there.delete_events - held.held_events;
+            waiting.held_events = waiting.delete_events - deleted;
+            waiting.delete_events = deleted;
+        }
+        planned.push((kind, waiting));
     }
     Ok(planned)
 }
@@ -74,12 +88,13 @@ pub async fn run(store: &Store, within: Duration) -> Result<Run, RetentionError>
         );
     }
     let upto = folded(store).await?;
+    let lake = reached(store).await?;
     let mut run = Run {
         kinds: Vec::new(),
         is_complete: true,
     };
     for policy in policies(store).await? {
-        let (done, is_complete) = of_kind(store, &policy, (upto, until)).await?;
+        let (done, is_complete) = of_kind(store, &policy, (upto, lake, until)).await?;
         run.kinds.push(done);
         run.is_complete &= is_complete;
     }
@@ -89,7 +104,7 @@ pub async fn run(store: &Store, within: Duration) -> Result<Run, RetentionError>
 async fn of_kind(
     store: &Store,
     policy: &Policy,
-    (upto, until): (Position, Moment),
+    (upto, lake, until): (Position, Option<Position>, Moment),
 ) -> Result<(Done, bool), RetentionError> {
     let (kind, now) = (policy.kind, store.clock().now());
     let mut done = Done {
@@ -98,6 +113,7 @@ async fn of_kind(
         archived_events: 0,
         archived_bytes: 0,
         deleted_events: 0,
+        held_events: 0,
     };
     while let Some(before) = policy.archives_before(now) {
         if Moment::now() >= until {
@@ -120,7 +136,9 @@ async fn of_kind(
             return Ok((done, false));
         }
         let began = Moment::now();
-        let Some(events) = store.drop_segment(kind, before).await? else {
+        let deletable = store.deletable(kind, before, lake).await?;
+        done.held_events = deletable.held_events;
+        let Some(events) = store.drop_segment(kind, deletable.before).await? else {
             break;
         };
         done.deleted_events += events;

@@ -28,7 +28,7 @@ use sea_orm::ConnectionTrait;
 pub use archive::Archived;
 pub(crate) use erase::{Erasing, erased_fields, is_marked_erased};
 pub use files::FilesError;
-pub use status::{KindStatus, Waiting};
+pub use status::{Deletable, KindStatus, Waiting};
 pub use within::Archive;
 pub(crate) use within::Happened;
 
