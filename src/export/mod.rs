@@ -15,6 +15,7 @@ mod filler;
 pub mod lake;
 mod lines;
 mod parquet;
+mod patience;
 mod reached;
 mod sink;
 
