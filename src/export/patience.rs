@@ -39,7 +39,10 @@ impl Patience {
             return false;
         }
         let told = chain(error).to_string();
-        tracing::warn!(error = told, "the log cannot be read on for an export, will try again");
+        tracing::warn!(
+            error = told,
+            "the log cannot be read on for an export, will try again"
+        );
         sleep(self.wait).await;
         self.wait = (self.wait * 2).min(MOST);
         true

@@ -19,7 +19,12 @@ const DAY: i64 = 24 * 3_600 * 1_000_000;
 /// # Errors
 /// When the table cannot be written.
 pub(super) async fn begin(store: &Store) -> Result<(), StoreError> {
-    keep(store, 0, " ON CONFLICT (id) DO UPDATE SET told_at = excluded.told_at").await
+    keep(
+        store,
+        0,
+        " ON CONFLICT (id) DO UPDATE SET told_at = excluded.told_at",
+    )
+    .await
 }
 
 /// Keeps how far the lake is.
@@ -55,7 +60,9 @@ pub async fn reached(store: &Store) -> Result<Option<Position>, StoreError> {
     let since = store.clock().now().0.saturating_sub(HELD_DAYS * DAY);
     let mut sql = Sql::new("SELECT position FROM lake_reached WHERE id = 1 AND told_at > ");
     sql.bind(since);
-    let row = store.readers().query_one_raw(sql.statement(store.backend()));
+    let row = store
+        .readers()
+        .query_one_raw(sql.statement(store.backend()));
     let position = row.await.doing(doing)?.map(|row| row.try_get_by_index(0));
     Ok(position.transpose().doing(doing)?.map(Position))
 }

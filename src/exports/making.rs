@@ -73,7 +73,8 @@ impl Ended {
     /// It took too long.
     fn late(within: Duration) -> Self {
         let hours = within.as_secs() / 3_600;
-        let why = format!("an export may take {hours} hours, and this one takes longer: ask for less");
+        let why =
+            format!("an export may take {hours} hours, and this one takes longer: ask for less");
         Self::Failed(Code::TooLarge, why)
     }
 

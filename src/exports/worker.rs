@@ -84,7 +84,8 @@ impl Exporter {
         }
         let store = &self.maker.store;
         let due = due(store, store.clock().now()).await?;
-        let (mut waiting, over): (Vec<_>, _) = due.into_iter().partition(|row| row.state == "QUEUED");
+        let (mut waiting, over): (Vec<_>, _) =
+            due.into_iter().partition(|row| row.state == "QUEUED");
         if !over.is_empty() {
             rows::expire(store).await?;
             self.sweep().await?;

@@ -26,9 +26,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::path::Path;
-use object_store::{
-    Error as StoreFailure, ObjectStore, ObjectStoreExt, PutMode, UpdateVersion,
-};
+use object_store::{Error as StoreFailure, ObjectStore, ObjectStoreExt, PutMode, UpdateVersion};
 
 use super::ExportError;
 use crate::event::{Event, Position};
