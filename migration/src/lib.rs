@@ -30,6 +30,7 @@ mod m0020_rollup_moves;
 mod m0021_erasures;
 mod m0022_in_time;
 mod m0023_rollup_sites;
+mod m0024_lake;
 mod tables;
 
 /// All migrations, in the order in which they run.
@@ -60,6 +61,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0021_erasures::Migration),
             Box::new(m0022_in_time::Migration),
             Box::new(m0023_rollup_sites::Migration),
+            Box::new(m0024_lake::Migration),
         ]
     }
 }

@@ -141,6 +141,8 @@ async fn fill(store: &Store, place: &Place, stop: &CancellationToken) -> anyhow:
     let lake = Lake::new(store.clone(), files);
     let _claim = lake.claim().await.with_context(failed)?;
     lake::sweep(place).await.with_context(failed)?;
+    place.has_room().await.with_context(failed)?;
+    lake.check().await.with_context(failed)?;
     let head = store.head();
     let bar = bar(u64::try_from(head.0).ok(), ROWS);
     let mut events = 0;

@@ -35,6 +35,12 @@ async fn archive(store: &Store) -> anyhow::Result<()> {
         let run = retention::run(store, PART).await?;
         for done in &run.kinds {
             let (archived, deleted) = (done.archived_events, done.deleted_events);
+            if done.held_events > 0 {
+                let (table, held) = (done.kind.spec().table, done.held_events);
+                print(&format!(
+                    "{table}: {held} events are not deleted until the data lake has them"
+                ));
+            }
             if archived > 0 || deleted > 0 {
                 let (table, bytes) = (done.kind.spec().table, done.archived_bytes);
                 print(&format!(
@@ -62,7 +68,7 @@ async fn tell(store: &Store) -> anyhow::Result<()> {
         let status = store.archived(policy.kind).await?;
         print(&format!(
             "{}: archived after {} days, deleted after {}; {} segments, {} events, {} bytes; \
-             {} events deleted; waiting: {} to be archived, {} to be deleted",
+             {} events deleted; waiting: {} to be archived, {} to be deleted, {} for the data lake",
             policy.kind.spec().table,
             days(policy.archive_after_days),
             days(policy.delete_after_days),
@@ -72,6 +78,7 @@ async fn tell(store: &Store) -> anyhow::Result<()> {
             status.deleted_events,
             waiting.archive_events,
             waiting.delete_events,
+            waiting.held_events,
         ));
     }
     Ok(())

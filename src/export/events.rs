@@ -1,18 +1,21 @@
 //! Reads what is exported, page by page: of one kind or of several, in the order in which it happened.
 //!
 //! A page lies in a part of the log in which there are not too many events, so that no statement takes long of
-//! which little or nothing is asked for.
+//! which little or nothing is asked for. What is held of all kinds together has a bound, whatever events come.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use super::ExportError;
+use super::patience::Patience;
 use crate::event::{Cell, Event, Position};
 use crate::kinds::{Filter, Kind, masked};
-use crate::store::{Columns, Order, PageQuery, Place, Scope, Store};
+use crate::store::{Allowance, Columns, Order, PageQuery, Place, Scope, Store, StoreError};
 
 /// Events of a kind that are read at once.
 const PAGE_EVENTS: usize = 1_000;
+/// Bytes of events that are held at most, of all kinds together: of each its part, or one event if that has more.
+const BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Events of a kind that are looked at at once, whether they are asked for or not.
 const PART_EVENTS: usize = 20_000;
 
@@ -38,6 +41,8 @@ struct OfKind {
     query: PageQuery,
     read: VecDeque<Event>,
     part: Part,
+    /// Bytes that a page may have.
+    bytes_max: usize,
 }
 
 /// How far it is looked just now.
@@ -58,6 +63,7 @@ impl Events {
     #[must_use]
     pub fn new(store: Store, asked: Asked) -> Self {
         let upto = asked.upto;
+        let bytes_max = BYTES_MAX / asked.kinds.len().max(1);
         let kinds = asked.kinds.into_iter().map(|(kind, filter)| OfKind {
             query: PageQuery {
                 kind,
@@ -72,6 +78,7 @@ impl Events {
             },
             read: VecDeque::new(),
             part: Part::Unknown,
+            bytes_max,
         });
         Self {
             kinds: kinds.collect(),
@@ -113,6 +120,20 @@ impl Events {
         }
         Ok(events)
     }
+
+    /// The same, which goes on after what passes, as long as that is within patience.
+    ///
+    /// # Errors
+    /// When the log cannot be read for longer, or for a reason that does not pass.
+    pub(super) async fn next_patiently(&mut self) -> Result<Vec<Event>, ExportError> {
+        let mut patience = Patience::begin();
+        loop {
+            match self.next().await {
+                Err(error) if patience.bears(&error).await => {}
+                next => return next,
+            }
+        }
+    }
 }
 
 impl OfKind {
@@ -122,7 +143,7 @@ impl OfKind {
             self.query.before = end.map(Place::next);
             self.part = end.map_or(Part::Last, Part::Upto);
         }
-        let page = store.page(&self.query, &Store::own_allowance()).await?;
+        let page = self.page(store).await?;
         let last = page.last().map(Place::of);
         match (self.part, last) {
             // there may be more in this part
@@ -133,8 +154,31 @@ impl OfKind {
             }
             _ => self.part = Part::Ended,
         }
+        self.grow(&page);
         self.read = page.into_iter().map(mask).collect();
         Ok(())
+    }
+
+    /// A page of so many events as there is room for; one alone is read however large it is.
+    async fn page(&mut self, store: &Store) -> Result<Vec<Event>, StoreError> {
+        loop {
+            let is_one = self.query.limit <= 1;
+            let bytes_max = if is_one { usize::MAX } else { self.bytes_max };
+            match store.page(&self.query, &Allowance::of(bytes_max)).await {
+                Err(StoreError::TooLarge { .. }) if !is_one => {
+                    self.query.limit = self.query.limit.div_ceil(2);
+                }
+                page => return page,
+            }
+        }
+    }
+
+    /// Asks for more events the next time, if of these twice as many would have had room.
+    fn grow(&mut self, page: &[Event]) {
+        let bytes: usize = page.iter().map(|event| event.fact.weight_bytes()).sum();
+        if bytes <= self.bytes_max / 2 {
+            self.query.limit = (self.query.limit * 2).min(PAGE_EVENTS);
+        }
     }
 
     fn is_spent(&self) -> bool {

@@ -16,7 +16,7 @@ use crate::event::Event;
 use crate::kinds::Kind;
 
 /// Pages that wait to be written: one is read while another is written.
-const PAGES_WAITING_MAX: usize = 2;
+const PAGES_WAITING_MAX: usize = 1;
 
 /// Where an export goes.
 #[expect(missing_debug_implementations, reason = "an output has none")]
@@ -50,7 +50,7 @@ pub async fn write(
     loop {
         let page = tokio::select! {
             () = stop.cancelled() => return cancelled(pages, writer).await,
-            page = events.next() => page,
+            page = events.next_patiently() => page,
         };
         let page = match page {
             Ok(page) if page.is_empty() => break,

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ExportError;
 use super::lake::{self, Lake};
+use super::reached;
 use crate::places::Place;
 use crate::store::Store;
 use crate::telemetry::chain;
@@ -56,8 +57,10 @@ pub struct Filler {
     store: Store,
     place: Place,
     metrics: LakeMetrics,
-    /// Whether what another left half written was removed.
-    is_swept: bool,
+    /// Whether it is kept that this server fills it.
+    is_told: bool,
+    /// Whether the place does what it must, and what another left half written was removed.
+    is_ready: bool,
 }
 
 impl Filler {
@@ -68,7 +71,8 @@ impl Filler {
             store,
             place,
             metrics,
-            is_swept: false,
+            is_told: false,
+            is_ready: false,
         }
     }
 
@@ -93,17 +97,25 @@ impl Filler {
     }
 
     async fn fill(&mut self) -> Result<(), ExportError> {
+        if !self.is_told {
+            // what it has not got yet stays from now on, also while its place cannot be reached
+            reached::begin(&self.store).await?;
+            self.is_told = true;
+        }
         let files = self.place.open_checked().await?;
         let lake = Lake::new(self.store.clone(), files);
         let _claim = lake.claim().await?;
-        if !self.is_swept {
+        if !self.is_ready {
             lake::sweep(&self.place).await?;
-            self.is_swept = true;
+            self.place.has_room().await?;
+            lake.check().await?;
+            self.is_ready = true;
         }
         loop {
             self.place.has_room().await?;
             let round = lake.round().await?;
             self.metrics.reached(&self.store, round.position.0);
+            reached::tell(&self.store, round.position).await?;
             if round.events == 0 {
                 return Ok(());
             }

@@ -15,6 +15,8 @@ mod filler;
 pub mod lake;
 mod lines;
 mod parquet;
+mod patience;
+mod reached;
 mod sink;
 
 use thiserror::Error;
@@ -23,6 +25,7 @@ pub use args::{ExportArgs, LakeArgs};
 pub use events::{Asked, Events};
 pub use file::{Target, write};
 pub use filler::{Filler, LakeMetrics};
+pub use reached::reached;
 pub use sink::{Format, Out, Sink, Written};
 
 use crate::columnar::ColumnarError;
@@ -83,13 +86,49 @@ pub enum ExportError {
         /// Why.
         source: ColumnarError,
     },
-    /// The data lake was begun up to where the log has not come.
-    #[error("the data lake was filled up to position {}, and this log ends at {}", lake.0, log.0)]
+    /// The place of the data lake does not know how to write a file only if it is not there.
+    #[error(
+        "the place of the data lake cannot be told to write a file only if it is not there, without which two who \
+         fill it would write over each other: a bucket has to know If-None-Match, and AWS_CONDITIONAL_PUT is not \
+         to disable it"
+    )]
+    Unconditional,
+    /// The place of the data lake has written over a file that it was to leave as it is.
+    #[error(
+        "the place of the data lake writes over a file that it was told to leave if it is there, so two who fill \
+         it would write over each other: take a bucket that knows If-None-Match, as S3 does, or a folder"
+    )]
+    Overwritten,
+    /// A file cannot be written into the data lake that is not there yet.
+    #[error(
+        "cannot write a file into the data lake that is to be written only if it is not there: a folder has to take \
+         hard links, which SMB, exFAT and some of FUSE do not, and a bucket has to know If-None-Match"
+    )]
+    Probe(#[source] object_store::Error),
+    /// The data lake has what the log has not.
+    #[error(
+        "the data lake has the log up to position {}, and this log ends at {}: the database has lost what is in the \
+         lake, by a failover, or since it was set back. Nothing is added to it; fill another in an empty folder, and \
+         keep this one for what was lost",
+        lake.0,
+        log.0
+    )]
     Ahead {
         /// Up to where the lake was begun.
         lake: Position,
         /// Where the log ends.
         log: Position,
+    },
+    /// The log has other events than the lake at the same positions.
+    #[error(
+        "the data lake was filled up to position {} with a commit that this log does not have: the database has lost \
+         what is in the lake, by a failover, or since it was set back, and has given its positions to other events. \
+         Nothing is added to it; fill another in an empty folder, and keep this one for what was lost",
+        position.0
+    )]
+    Diverged {
+        /// Up to where it was filled.
+        position: Position,
     },
     /// The data lake was filled from another log.
     #[error(

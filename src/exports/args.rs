@@ -1,6 +1,7 @@
 //! Where exports lie, and for how long.
 
 use std::path::Path;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -39,11 +40,16 @@ impl Default for ExportsArgs {
     }
 }
 
-/// Within which exports are kept.
+/// How long an export may be made, so that others get their turn.
+const MADE_WITHIN: Duration = Duration::from_hours(6);
+
+/// Within which exports are made and kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Days for which a file is kept.
     pub days: u32,
+    /// How long one may be made.
+    pub within: Duration,
     /// Bytes that one may have.
     pub bytes_max: i64,
     /// Bytes that those of an account may have together.
@@ -57,6 +63,7 @@ impl ExportsArgs {
         let bytes = |mib: u32| i64::from(mib) * 1024 * 1024;
         Bounds {
             days: self.export_days,
+            within: MADE_WITHIN,
             bytes_max: bytes(self.export_mib_max),
             account_bytes_max: bytes(self.export_account_mib_max),
         }

@@ -9,11 +9,11 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures_util::FutureExt;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::files::{Files, FilesError};
-use super::upload::pieces;
+use super::upload::{Arrived, pieces};
 use super::{
     Ask, AskError, Bounds, Code, FAILING, MIB, RESTARTS_MAX, Reached, Reader, Written, rows,
 };
@@ -21,7 +21,7 @@ use crate::event::{Instant, Position};
 use crate::export::{self, Asked, ExportError, Format, Out, Target};
 use crate::history::exports::{ExportRow, Whose, export as kept};
 use crate::kinds::{Envelope, Filter, Kind, Operand, Operator};
-use crate::store::{Cause, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::telemetry::chain;
 
 /// How often it is told how far an export is, and looked whether it is cancelled.
@@ -63,11 +63,19 @@ impl Ended {
 
     fn of_store(error: &StoreError) -> Self {
         let why = chain(error).to_string();
-        if matches!(error.cause(), Cause::Busy | Cause::Unreachable) {
+        if error.may_pass() {
             Self::Again(why)
         } else {
             Self::Failed(Code::Unreadable, why)
         }
+    }
+
+    /// It took too long.
+    fn late(within: Duration) -> Self {
+        let hours = within.as_secs() / 3_600;
+        let why =
+            format!("an export may take {hours} hours, and this one takes longer: ask for less");
+        Self::Failed(Code::TooLarge, why)
     }
 
     fn of_files(error: &FilesError) -> Self {
@@ -166,7 +174,9 @@ impl Maker {
                 return self.settle(&row, ("", ended), &stop).await;
             }
         };
-        let file = format!("{id}-{}.{}", row.restarts, ask.ending());
+        // one that is begun again has another name, whatever is left of it
+        let now = self.store.clock().now().0;
+        let file = format!("{id}-{}-{now}.{}", row.restarts, ask.ending());
         match rows::begin(&self.store, id, &file).await {
             Ok(true) => {
                 let making = AssertUnwindSafe(self.write(&row, (ask, &file), &stop));
@@ -205,8 +215,8 @@ impl Maker {
         let id = row.export_id.as_str();
         match ended {
             Ended::Done(written) => self.keep_file(id, file, *written).await,
-            Ended::Stopped => Ok(()),
-            Ended::Waits => rows::wait(&self.store, id).await,
+            // one that was cancelled waits for nothing
+            Ended::Stopped | Ended::Waits => rows::wait(&self.store, id).await,
             Ended::Again(why) if row.restarts < RESTARTS_MAX => {
                 tracing::warn!(export.id = id, error = why, "an export is begun again");
                 rows::again(&self.store, id).await
@@ -271,10 +281,18 @@ impl Maker {
         let mut is_counted = false;
         let mut ticks = interval(TELL_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut late = std::pin::pin!(sleep(self.bounds.within));
         loop {
             tokio::select! {
                 biased;
                 ended = &mut making => return ended,
+                () = &mut late => {
+                    stop.cancel();
+                    return match making.await {
+                        Ended::Stopped => Ended::late(self.bounds.within),
+                        ended => ended,
+                    };
+                }
                 counted = &mut counting, if !is_counted => {
                     (total, is_counted) = (counted, true);
                 }
@@ -341,16 +359,18 @@ impl Maker {
         let events = export::Events::new(self.store.clone(), asked);
         let target = Target::Stream(out);
         let writing = export::write(events, (format, kinds), target, (&told, stop));
-        let (written, kept) = tokio::join!(writing, arriving.into_file(&self.files, name));
+        let keeping = arriving.into_file((&self.files, name), stop);
+        let (written, kept) = tokio::join!(writing, keeping);
         match (written, kept) {
             // where it was to be kept is why the other could not go on
             (_, Err(error)) => Ended::of_files(&error),
-            (Ok(_), Ok(true)) => Ended::Done(progress.written()),
+            (_, Ok(Arrived::Stopped)) => Ended::Stopped,
+            (Ok(_), Ok(Arrived::Whole)) => Ended::Done(progress.written()),
             (Err(_), _) if progress.is_beyond() => progress.room.exceeded(),
             (Err(ExportError::Store(error)), _) => Ended::of_store(&error),
             (Err(ExportError::Cancelled), _) => Ended::Stopped,
             (Err(error), _) => Ended::failed(Code::Unwritable, &error),
-            (Ok(_), Ok(false)) => Ended::Again("the export was not ended".to_owned()),
+            (Ok(_), Ok(Arrived::Broken)) => Ended::Again("the export was not ended".to_owned()),
         }
     }
 }

@@ -107,7 +107,7 @@ impl State {
 pub enum Code {
     /// There is no room for the file: on the disk, or in what its account may have.
     NoRoom,
-    /// It has more bytes than one may have.
+    /// It has more bytes than one may have, or takes longer to be made than one may.
     TooLarge,
     /// The place of files cannot be written.
     Unwritable,

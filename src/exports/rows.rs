@@ -205,9 +205,11 @@ pub(super) async fn again(store: &Store, export_id: &str) -> Result<(), StoreErr
     run(store, sql, Lasts::Later).await.map(drop)
 }
 
-/// Has an export wait that may have been begun, though that was not heard.
+/// Has an export wait that may have been begun, though that was not heard, or was broken off since the server ends.
 pub(super) async fn wait(store: &Store, export_id: &str) -> Result<(), StoreError> {
-    let mut sql = Sql::new("UPDATE exports SET state = 'QUEUED', file = NULL, changed_at = ");
+    let mut sql = Sql::new(
+        "UPDATE exports SET state = 'QUEUED', events = 0, bytes = 0, file = NULL, changed_at = ",
+    );
     sql.bind(store.clock().now().0);
     sql.push(" WHERE state = 'RUNNING' AND export_id = ");
     sql.bind(export_id);

@@ -4,12 +4,15 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use flate2::write::GzEncoder;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
-use super::files::{Files, FilesError};
+use super::files::{Files, FilesError, Writing};
 use crate::export::Out;
 
 /// Bytes of a piece.
@@ -19,6 +22,8 @@ const PIECES_WAITING_MAX: usize = 4;
 
 /// After how many pieces it is looked whether there is room for more: 16 MiB.
 const PIECES_PER_LOOK: u32 = 64;
+/// How long it may take to have a place forget what it was given of a file; then it is left to it.
+const FORGET_WITHIN: Duration = Duration::from_secs(1);
 
 enum Piece {
     Bytes(Bytes),
@@ -97,41 +102,82 @@ impl Out for GzEncoder<Pieces> {
     }
 }
 
+/// What became of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrived {
+    /// It is whole and has its name.
+    Whole,
+    /// It did not get its end, and there is none.
+    Broken,
+    /// It was told to stop; there is none, unless it has just become whole.
+    Stopped,
+}
+
 impl Arriving {
-    /// Writes what arrives into a file; whether it got its end. Without one there is no file.
-    pub(super) async fn into_file(mut self, files: &Files, name: &str) -> Result<bool, FilesError> {
+    /// Writes what arrives into a file until it gets its end, or it is told to stop: then nothing is waited for,
+    /// however slow the place is.
+    pub(super) async fn into_file(
+        mut self,
+        (files, name): (&Files, &str),
+        stop: &CancellationToken,
+    ) -> Result<Arrived, FilesError> {
         let mut file = files.create(name).await?;
+        let taken = tokio::select! {
+            biased;
+            taken = self.taken(files, &mut file) => taken,
+            () = stop.cancelled() => {
+                give_up(file).await;
+                return Ok(Arrived::Stopped);
+            }
+        };
+        let ended = match taken {
+            Ok(Some(ended)) => ended,
+            Ok(None) => {
+                give_up(file).await;
+                return Ok(Arrived::Broken);
+            }
+            Err(error) => {
+                give_up(file).await;
+                return Err(error);
+            }
+        };
+        tokio::select! {
+            biased;
+            whole = file.end() => whole?,
+            () = stop.cancelled() => return Ok(Arrived::Stopped),
+        }
+        // whoever waits has been told to end
+        let _ = ended.send(());
+        Ok(Arrived::Whole)
+    }
+
+    /// Writes what arrives; answers who waits for its end, if that comes.
+    async fn taken(
+        &mut self,
+        files: &Files,
+        file: &mut Writing,
+    ) -> Result<Option<oneshot::Sender<()>>, FilesError> {
         let mut pieces: u32 = 0;
         loop {
             match self.0.recv().await {
                 Some(Piece::Bytes(bytes)) => {
                     pieces += 1;
-                    let has_room = if pieces.is_multiple_of(PIECES_PER_LOOK) {
-                        files.has_room().await
-                    } else {
-                        Ok(())
-                    };
-                    let added = match has_room {
-                        Ok(()) => file.add(bytes).await,
-                        full => full,
-                    };
-                    if let Err(error) = added {
-                        // why it is given up is told, and not that this failed too
-                        let _ = file.abort().await;
-                        return Err(error);
+                    if pieces.is_multiple_of(PIECES_PER_LOOK) {
+                        files.has_room().await?;
                     }
+                    file.add(bytes).await?;
                 }
-                Some(Piece::End(ended)) => {
-                    file.end().await?;
-                    // whoever waits has been told to end
-                    let _ = ended.send(());
-                    return Ok(true);
-                }
-                None => {
-                    file.abort().await?;
-                    return Ok(false);
-                }
+                Some(Piece::End(ended)) => return Ok(Some(ended)),
+                None => return Ok(None),
             }
         }
+    }
+}
+
+/// Why a file is given up is told, and not that its place could not forget it: what is left there is removed when
+/// the server begins anew, or by the bucket.
+async fn give_up(file: Writing) {
+    if timeout(FORGET_WITHIN, file.abort()).await.is_err() {
+        tracing::debug!("the place of exports takes long to forget a file");
     }
 }

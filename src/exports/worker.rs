@@ -1,4 +1,5 @@
-//! Makes exports one after the other, and removes the files of those whose time is over.
+//! Makes exports one after the other, and removes the files of those whose time is over. Of the accounts that wait
+//! the one comes next whose last turn was the longest ago, so that none keeps others waiting by asking again.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::files::{Files, FilesError};
 use super::making::Maker;
 use super::{Bounds, Code, FAILING, RESTARTS_MAX, Reader, rows};
-use crate::history::exports::{ExportRow, due, in_states};
+use crate::history::exports::{ExportRow, due, in_states, turns};
 use crate::store::{Store, StoreError};
 use crate::telemetry::chain;
 
@@ -83,7 +84,8 @@ impl Exporter {
         }
         let store = &self.maker.store;
         let due = due(store, store.clock().now()).await?;
-        let (waiting, over): (Vec<_>, _) = due.into_iter().partition(|row| row.state == "QUEUED");
+        let (mut waiting, over): (Vec<_>, _) =
+            due.into_iter().partition(|row| row.state == "QUEUED");
         if !over.is_empty() {
             rows::expire(store).await?;
             self.sweep().await?;
@@ -95,6 +97,11 @@ impl Exporter {
             self.sweep().await?;
         }
         self.looks = self.looks.wrapping_add(1).max(1);
+        if waiting.len() > 1 && self.tasks.len() < AT_ONCE_MAX {
+            let turns = turns(&self.maker.store).await?;
+            // those of an account stay in their order, and so do accounts that had no turn
+            waiting.sort_by_key(|row| turns.get(&row.account).copied());
+        }
         self.begin(waiting, stop);
         Ok(())
     }
@@ -129,7 +136,7 @@ impl Exporter {
         Ok(())
     }
 
-    /// Begins what waits, as far as there is room: the oldest of those for whom nothing is made.
+    /// Begins what waits, as far as there is room: the first of those for whom nothing is made.
     fn begin(&mut self, waiting: Vec<ExportRow>, stop: &CancellationToken) {
         for row in waiting {
             let mut served = self.accounts.values();

@@ -76,7 +76,7 @@ enum ExportState {
 enum ExportErrorCode {
     /// There is no room for its file: on the disk, or in what its account may have.
     NoRoom,
-    /// It has more bytes than an export may have.
+    /// It has more bytes than an export may have, or takes longer to be made than one may.
     TooLarge,
     /// The place of files cannot be reached or written.
     Unwritable,

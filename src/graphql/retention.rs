@@ -225,6 +225,8 @@ struct RetentionOfKind {
     /// Whether events that are old enough to be deleted wait for a later run, since what they are summed up as is
     /// just being made anew; false of a dry run.
     is_held: bool,
+    /// Events that are old enough to be deleted for good, and are not until the data lake has them.
+    waiting_for_lake_events: Long,
 }
 
 /// The answer to `runRetention`.
@@ -309,6 +311,7 @@ impl RetentionCommands {
                 archived_bytes: Long(0),
                 deleted_events: Long(waiting.delete_events),
                 is_held: false,
+                waiting_for_lake_events: Long(waiting.held_events),
             });
             return Ok(InOrder(RunRetentionPayload {
                 kinds: kinds.map(InOrder).collect(),
@@ -325,6 +328,7 @@ impl RetentionCommands {
             archived_bytes: Long(done.archived_bytes),
             deleted_events: Long(done.deleted_events),
             is_held: done.is_held,
+            waiting_for_lake_events: Long(done.held_events),
         });
         Ok(InOrder(RunRetentionPayload {
             kinds: kinds.map(InOrder).collect(),

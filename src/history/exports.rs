@@ -1,4 +1,7 @@
-//! Exports that were asked for over the API.
+//! Exports that were asked for over the API. They are read from the primary: what becomes of one has no position
+//! in the log by which it would be known whether a replica has heard of it.
+
+use std::collections::HashMap;
 
 use entity::exports;
 use sea_orm::{
@@ -72,6 +75,7 @@ pub async fn export(
         return Ok(None);
     }
     let query = exports::Entity::find_by_id(export_id).filter(whose.condition());
+    let store = store.of_primary();
     query.one(store.readers()).await.doing("read an export")
 }
 
@@ -86,6 +90,7 @@ pub async fn exports_page(
 ) -> Result<Vec<ExportRow>, StoreError> {
     let columns = (exports::Column::CreatedAt, exports::Column::ExportId);
     let query = page.part.of(page.rows(), columns).limit(limit);
+    let store = store.of_primary();
     let rows = query.stream(store.readers()).await.doing("read exports")?;
     let rows = gathered(rows, (allowance, weight_bytes), "read exports").await?;
     Ok(page.part.in_order(rows))
@@ -96,7 +101,7 @@ pub async fn exports_page(
 /// # Errors
 /// When the table cannot be read.
 pub async fn exports_count(store: &Store, page: &ExportsPage) -> Result<u64, StoreError> {
-    let count = page.rows().count(store.readers()).await;
+    let count = page.rows().count(store.of_primary().readers()).await;
     count.doing("count exports")
 }
 
@@ -112,6 +117,24 @@ pub async fn due(store: &Store, now: Instant) -> Result<Vec<ExportRow>, StoreErr
         .order_by_asc(exports::Column::CreatedAt)
         .order_by_asc(exports::Column::ExportId);
     query.all(store.readers()).await.doing("read exports")
+}
+
+/// When something last became of an export of each account that was begun or is over: roughly, when each had its
+/// last turn.
+///
+/// # Errors
+/// When the table cannot be read.
+pub async fn turns(store: &Store) -> Result<HashMap<String, i64>, StoreError> {
+    let changed = exports::Column::ChangedAt.max();
+    let query = exports::Entity::find()
+        .select_only()
+        .column(exports::Column::Account)
+        .column_as(changed, "changed_at")
+        .filter(exports::Column::State.ne("QUEUED"))
+        .group_by(exports::Column::Account);
+    let turns = query.into_tuple::<(String, i64)>().all(store.readers());
+    let turns = turns.await.doing("read whose turn it was")?;
+    Ok(turns.into_iter().collect())
 }
 
 /// All exports in some states, the oldest first.

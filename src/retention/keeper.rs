@@ -74,6 +74,13 @@ impl Keeper {
                         "old events are not deleted yet: what they are summed up as is being made anew"
                     );
                 }
+                let held_events: i64 = run.kinds.iter().map(|done| done.held_events).sum();
+                if held_events > 0 {
+                    tracing::warn!(
+                        held_events,
+                        "old events are not deleted until the data lake has them"
+                    );
+                }
                 !run.is_complete
             }
             Err(RetentionError::Busy) => {

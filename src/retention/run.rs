@@ -1,5 +1,5 @@
 //! Archives what is old enough, then deletes what is older, in steps small enough that those who record do
-//! not notice.
+//! not notice. What the data lake has not got yet is archived and not deleted.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use tokio::time::{Instant as Moment, sleep};
 use super::policy::{Policy, policies};
 use super::{CLAIM, RetentionError};
 use crate::event::{Instant, Position};
+use crate::export::reached;
 use crate::kinds::Kind;
 use crate::projections;
 use crate::store::{Deleting, Store, StoreError, Waiting};
@@ -32,6 +33,8 @@ pub struct Done {
     pub deleted_events: i64,
     /// Whether events that are old enough to be deleted wait: what they are summed up as is just being made anew.
     pub is_held: bool,
+    /// Events that were not, since the data lake has not got them yet.
+    pub held_events: i64,
 }
 
 /// What a run did.
@@ -58,9 +61,20 @@ impl Run {
 pub async fn planned(store: &Store) -> Result<Vec<(Kind, Waiting)>, RetentionError> {
     let (now, upto) = (store.clock().now(), folded(store).await?);
     let mut planned = Vec::new();
+    let lake = reached(store).await?;
     for policy in policies(store).await? {
+        let kind = policy.kind;
         let times = (policy.archives_before(now), policy.deletes_before(now));
-        planned.push((policy.kind, store.waiting(policy.kind, times, upto).await?));
+        let mut waiting = store.waiting(kind, times, upto).await?;
+        if let Some((lake, before)) = lake.zip(times.1) {
+            let old = (None, Some(before));
+            let there = store.waiting(kind, old, upto.min(lake)).await?;
+            let held = store.deletable(kind, before, Some(lake)).await?;
+            let deleted = there.delete_events - held.held_events;
+            waiting.held_events = waiting.delete_events - deleted;
+            waiting.delete_events = deleted;
+        }
+        planned.push((kind, waiting));
     }
     Ok(planned)
 }
@@ -84,12 +98,13 @@ pub async fn run(store: &Store, within: Duration) -> Result<Run, RetentionError>
         );
     }
     let upto = folded(store).await?;
+    let lake = reached(store).await?;
     let mut run = Run {
         kinds: Vec::new(),
         is_complete: true,
     };
     for policy in policies(store).await? {
-        let (done, is_complete) = of_kind(store, &policy, (upto, until)).await?;
+        let (done, is_complete) = of_kind(store, &policy, (upto, lake, until)).await?;
         run.kinds.push(done);
         run.is_complete &= is_complete;
     }
@@ -99,7 +114,7 @@ pub async fn run(store: &Store, within: Duration) -> Result<Run, RetentionError>
 async fn of_kind(
     store: &Store,
     policy: &Policy,
-    (upto, until): (Position, Moment),
+    (upto, lake, until): (Position, Option<Position>, Moment),
 ) -> Result<(Done, bool), RetentionError> {
     let (kind, now) = (policy.kind, store.clock().now());
     let mut done = Done {
@@ -109,6 +124,7 @@ async fn of_kind(
         archived_bytes: 0,
         deleted_events: 0,
         is_held: false,
+        held_events: 0,
     };
     while let Some(before) = policy.archives_before(now) {
         if Moment::now() >= until {
@@ -126,7 +142,7 @@ async fn of_kind(
     if let Some(before) = policy.archives_before(now) {
         store.drop_empty_partitions(kind, before).await?;
     }
-    let is_complete = delete(store, policy, until, &mut done).await?;
+    let is_complete = delete(store, policy, (lake, until), &mut done).await?;
     Ok((done, is_complete))
 }
 
@@ -134,7 +150,7 @@ async fn of_kind(
 async fn delete(
     store: &Store,
     policy: &Policy,
-    until: Moment,
+    (lake, until): (Option<Position>, Moment),
     done: &mut Done,
 ) -> Result<bool, RetentionError> {
     let Some(before) = policy.deletes_before(store.clock().now()) else {
@@ -142,14 +158,18 @@ async fn delete(
     };
     let folds = projections::following();
     let needed = folds.iter().flat_map(|fold| fold.needs());
-    let deleting = Deleting {
+    let mut deleting = Deleting {
         kind: policy.kind,
         before,
+        ends_before: before,
         since: policy.changed.as_ref().map_or(Instant::OLDEST, |by| by.0),
         needed: needed.copied().collect(),
     };
     while Moment::now() < until {
         let began = Moment::now();
+        let deletable = store.deletable(policy.kind, before, lake).await?;
+        done.held_events = deletable.held_events;
+        deleting.ends_before = deletable.before;
         match store.drop_segment(&deleting).await {
             Ok(Some(events)) => done.deleted_events += events,
             Ok(None) => return Ok(true),

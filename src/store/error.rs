@@ -141,6 +141,12 @@ impl StoreError {
 }
 
 impl StoreError {
+    /// Whether what could not be read may be read a little later.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self.cause(), Cause::Busy | Cause::Unreachable | Cause::Io)
+    }
+
     /// Whether a segment is gone that a list named which is no longer the newest.
     pub(super) fn is_of_missing_segment(&self) -> bool {
         matches!(self, Self::Files(error) if error.is_missing())
@@ -255,7 +261,8 @@ const SQLITE_IOERR_SHMSIZE: u32 = 4_874;
 fn cause_of_sqlite(code: u32) -> Cause {
     match code & 0xff {
         _ if code == SQLITE_IOERR_SHMSIZE => Cause::Full,
-        5 | 6 => Cause::Busy,
+        // locked, or stopped since it took too long
+        5 | 6 | 9 => Cause::Busy,
         8 => Cause::ReadOnly,
         11 | 26 => Cause::Corrupt,
         13 => Cause::Full,

@@ -213,7 +213,7 @@ impl Store {
     }
 
     /// The same log, as the primary has it.
-    pub(super) fn of_primary(&self) -> Self {
+    pub(crate) fn of_primary(&self) -> Self {
         Self {
             reads_replica: false,
             ..self.clone()

@@ -48,6 +48,7 @@ pub(super) fn postgres(options: PgConnectOptions, within: Option<Duration>) -> P
 mod tests {
     use sea_orm::ConnectionTrait as _;
 
+    use super::super::error::{Cause, cause_of};
     use super::super::location::Location;
     use super::super::open::connect;
     use super::*;
@@ -72,6 +73,8 @@ mod tests {
             let began = Instant::now();
             let error = readers.execute_unprepared(FOR_EVER).await.unwrap_err();
             assert!(error.to_string().contains("interrupted"), "{error}");
+            // it may be asked again, as on PostgreSQL
+            assert_eq!(cause_of(&error), Cause::Busy);
             assert!(began.elapsed() >= WITHIN);
             readers.execute_unprepared("SELECT 1").await.unwrap();
         }

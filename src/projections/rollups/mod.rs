@@ -186,7 +186,13 @@ async fn fold(
     let places = Places::of(tx, devices(readings)).await?;
     let mut latest = Latest::of(tx, shape, devices(readings)).await?;
     let mut sums = Sums::of(shape, readings, &places);
-    sums.growth = grown(tx, shape, readings, (&places, &mut latest, Source::Log(upto))).await?;
+    sums.growth = grown(
+        tx,
+        shape,
+        readings,
+        (&places, &mut latest, Source::Log(upto)),
+    )
+    .await?;
     latest.put(tx).await?;
     if shape.measured.by_site {
         let minutes = Sums::minutes(shape, readings, (&places, minutes));

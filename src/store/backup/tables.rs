@@ -109,17 +109,17 @@ pub(super) fn to_json(value: &Value) -> Json {
 }
 
 /// All tables of the database in order of their names, but that of the migrations, those that say which
-/// servers there are at the moment, and that of exports, whose files are not in a backup.
+/// servers there are at the moment, and those of exports and of the data lake, which are not in a backup.
 pub(super) async fn shapes(db: &impl ConnectionTrait) -> Result<Vec<Shape>, BackupError> {
     let doing = "list the tables";
     let postgres = db.get_database_backend() == DbBackend::Postgres;
     let names = if postgres {
         "SELECT relname::text FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition \
-             AND relnamespace = current_schema()::regnamespace AND relname NOT IN ('seaql_migrations', 'nodes', 'leases', 'exports') \
+             AND relnamespace = current_schema()::regnamespace AND relname NOT IN ('seaql_migrations', 'nodes', 'leases', 'exports', 'lake_reached') \
              ORDER BY relname"
     } else {
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' \
-             AND name NOT IN ('seaql_migrations', 'nodes', 'leases', 'exports') ORDER BY name"
+             AND name NOT IN ('seaql_migrations', 'nodes', 'leases', 'exports', 'lake_reached') ORDER BY name"
     };
     let statement = Sql::new(names).statement(db.get_database_backend());
     let mut shapes = Vec::new();

@@ -31,7 +31,7 @@ pub(crate) use erase::{erased_fields, is_marked_erased};
 pub use files::FilesError;
 pub(crate) use persons::Erasing;
 pub use removal::Deleting;
-pub use status::{KindStatus, Waiting};
+pub use status::{Deletable, KindStatus, Waiting};
 pub use within::Archive;
 pub(crate) use within::Happened;
 

@@ -27,6 +27,8 @@ pub struct Deleting {
     pub kind: Kind,
     /// What happened before this midnight is deleted by now.
     pub before: Instant,
+    /// Of that only segments that end before this instant.
+    pub ends_before: Instant,
     /// Since when the age is the same at which events are deleted: what was recorded earlier was kept otherwise.
     pub since: Instant,
     /// For what there is in these, events are kept until it is done.
@@ -40,6 +42,7 @@ impl Deleting {
         Self {
             kind,
             before,
+            ends_before: before,
             since: Instant::OLDEST,
             needed: Vec::new(),
         }
@@ -72,7 +75,8 @@ impl Store {
         let segments = self.segments();
         let catalog = segments.renew(self.readers()).await?;
         let of_kind = catalog.of(deleting.kind).iter();
-        let mut old = of_kind.filter(|s| s.times.1 < deleting.before.0);
+        let end = deleting.before.min(deleting.ends_before);
+        let mut old = of_kind.filter(|s| s.times.1 < end.0);
         let Some(segment) = old.next().map(Arc::clone) else {
             return Ok(None);
         };

@@ -35,6 +35,17 @@ pub struct Waiting {
     pub archive_events: i64,
     /// Events in segments that would be deleted.
     pub delete_events: i64,
+    /// Events that would be, but for what follows the log and has not come so far.
+    pub held_events: i64,
+}
+
+/// Which of the segments that are old enough may be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deletable {
+    /// Those of which everything happened before this instant.
+    pub before: Instant,
+    /// Events in the others.
+    pub held_events: i64,
 }
 
 impl Store {
@@ -105,6 +116,29 @@ impl Store {
             waiting.delete_events += self.older(kind, before, upto).await?;
         }
         Ok(waiting)
+    }
+
+    /// Which segments of a kind may be deleted of those of which everything happened before an instant, when what
+    /// is after a position is to stay: none that ends behind one that has some of that.
+    ///
+    /// # Errors
+    /// When the list cannot be read.
+    pub async fn deletable(
+        &self,
+        kind: Kind,
+        before: Instant,
+        upto: Option<Position>,
+    ) -> Result<Deletable, StoreError> {
+        let catalog = self.segments().renew(self.readers()).await?;
+        let old = || catalog.of(kind).iter().filter(|s| s.times.1 < before.0);
+        let held = old().filter(|s| upto.is_some_and(|upto| s.positions.1 > upto.0));
+        let first = held.map(|segment| Instant(segment.times.1)).min();
+        let first = first.unwrap_or(before);
+        let held = old().filter(|s| s.times.1 >= first.0);
+        Ok(Deletable {
+            before: first,
+            held_events: held.map(|segment| segment.events).sum(),
+        })
     }
 
     async fn older(&self, kind: Kind, before: Instant, upto: Position) -> Result<i64, StoreError> {

@@ -19,7 +19,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -39,18 +39,46 @@ contract![
 
 /// Takes so many files more, and then breaks, or waits.
 #[derive(Debug)]
-struct Breaking {
+pub(super) struct Breaking {
     files: Arc<dyn ObjectStore>,
     left: AtomicI64,
     then: Then,
 }
 
+impl Breaking {
+    /// One of no files yet, that takes so many.
+    pub(super) fn new(left: i64, then: Then) -> Arc<Self> {
+        Arc::new(Self {
+            files: Arc::new(InMemory::new()),
+            left: AtomicI64::new(left),
+            then,
+        })
+    }
+
+    /// Waits until somebody stalls there.
+    pub(super) async fn stalls(&self) {
+        let Then::Wait { waits, .. } = &self.then else {
+            unreachable!("nobody waits there")
+        };
+        waits.notified().await;
+    }
+
+    /// Takes so many from now on.
+    pub(super) fn takes(&self, left: i64) {
+        self.left.store(left, Ordering::SeqCst);
+    }
+}
+
 #[derive(Debug)]
-enum Then {
+pub(super) enum Then {
     /// Fails before the file is there, or after.
     Break { is_after: bool },
     /// Tells that it waits, until it is told to go on: what stalls there.
     Wait { waits: Notify, goes_on: Notify },
+    /// Writes over what is there, whatever it is told.
+    Overwrite,
+    /// Knows no conditions.
+    Refuse,
 }
 
 impl fmt::Display for Breaking {
@@ -87,7 +115,18 @@ impl ObjectStore for Breaking {
                 goes_on.notified().await;
                 put().await
             }
-            Then::Break { .. } | Then::Wait { .. } => put().await,
+            Then::Overwrite => {
+                self.files
+                    .put_opts(location, payload, PutOptions::default())
+                    .await
+            }
+            Then::Refuse if options.mode != PutMode::Overwrite => {
+                Err(object_store::Error::NotImplemented {
+                    operation: "put".to_owned(),
+                    implementer: "test".to_owned(),
+                })
+            }
+            Then::Break { .. } | Then::Wait { .. } | Then::Refuse => put().await,
         }
     }
 
@@ -124,7 +163,7 @@ impl ObjectStore for Breaking {
 }
 
 /// What lies in a lake: the events by position, and the names of the files.
-async fn contents(files: &dyn ObjectStore) -> (BTreeMap<i64, Vec<Event>>, Vec<String>) {
+pub(super) async fn contents(files: &dyn ObjectStore) -> (BTreeMap<i64, Vec<Event>>, Vec<String>) {
     let (mut events, mut names) = (BTreeMap::<i64, Vec<Event>>::new(), Vec::new());
     let mut listed = files.list(None);
     while let Some(file) = listed.next().await {
@@ -148,20 +187,13 @@ async fn contents(files: &dyn ObjectStore) -> (BTreeMap<i64, Vec<Event>>, Vec<St
 async fn a_lake_that_was_broken_off_has_each_event_once(database: Database) {
     let log = recorded(&database, 9).await;
     let mut random = StdRng::seed_from_u64(11);
-    let breaking = Arc::new(Breaking {
-        files: Arc::new(InMemory::new()),
-        left: AtomicI64::new(0),
-        then: Then::Break {
-            is_after: random.random(),
-        },
-    });
+    let is_after = random.random();
+    let breaking = Breaking::new(0, Then::Break { is_after });
     let mut reached = Position(0);
     for round in 0..12 {
         // more comes between the break and the next attempt
         log.record(vec![error("more"); 3]).await;
-        breaking
-            .left
-            .store(random.random_range(0..14), Ordering::SeqCst);
+        breaking.takes(random.random_range(0..14));
         let lake = Lake::new(log.handle(), Arc::<Breaking>::clone(&breaking));
         match lake.round().await {
             Ok(done) => reached = done.position,
@@ -176,7 +208,7 @@ async fn a_lake_that_was_broken_off_has_each_event_once(database: Database) {
         let whole = (1..=reached.0).all(|position| events.contains_key(&position));
         assert!(whole, "round {round}: not whole up to {reached:?}");
     }
-    breaking.left.store(i64::MAX, Ordering::SeqCst);
+    breaking.takes(i64::MAX);
     let lake = Lake::new(log.handle(), Arc::<Breaking>::clone(&breaking));
     while lake.round().await.unwrap().events > 0 {}
     is_the_log(&log, &*breaking.files).await;
@@ -219,7 +251,7 @@ fn sha256(bytes: &[u8]) -> String {
     sum.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-async fn fill(lake: &Lake) {
+pub(super) async fn fill(lake: &Lake) {
     while lake.round().await.unwrap().events > 0 {}
 }
 
@@ -246,7 +278,7 @@ async fn a_lake_that_two_fill_has_each_event_once(database: Database) {
                     goes_on: Notify::new(),
                 },
             });
-            let Then::Wait { waits, goes_on } = &stalling.then else {
+            let Then::Wait { goes_on, .. } = &stalling.then else {
                 unreachable!()
             };
             let one = Lake::new(log.handle(), Arc::<Breaking>::clone(&stalling));
@@ -255,7 +287,7 @@ async fn a_lake_that_two_fill_has_each_event_once(database: Database) {
                 (one, round)
             });
             tokio::select! {
-                () = waits.notified() => {}
+                () = stalling.stalls() => {}
                 () = stalled_is_over(&stalled) => break,
             }
             // the other has more to bring

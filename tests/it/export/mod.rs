@@ -1,5 +1,6 @@
 //! What is exported is the log: each event once, as it is, in every format.
 
+mod histories;
 mod lake;
 mod made;
 
@@ -24,6 +25,7 @@ contract![
     files_of_columns_are_the_log,
     what_comes_later_is_not_in_it,
     what_few_are_asked_for_is_found_in_a_large_log,
+    large_events_are_exported_in_small_pages,
     a_file_is_whole_or_not_there,
     columns_are_those_of_one_kind,
 ];
@@ -220,6 +222,40 @@ async fn what_few_are_asked_for_is_found_in_a_large_log(database: Database) {
         assert_eq!(events.next().await.unwrap().len(), found);
         assert!(events.next().await.unwrap().is_empty());
     }
+    log.close().await;
+}
+
+/// A page of them would have more than may be held, and the largest of them has so by itself.
+async fn large_events_are_exported_in_small_pages(database: Database) {
+    const MIB: usize = 1024 * 1024;
+    let log = database.open().await;
+    let large = |bytes: usize| {
+        let mut event = error("large");
+        let text = serde_json::json!({ "text": "x".repeat(bytes) });
+        event.fact.extra = Cell::Json(Arc::new(text));
+        event
+    };
+    for _ in 0..14 {
+        log.record(vec![large(MIB); 5]).await;
+    }
+    log.record(vec![large(17 * MIB)]).await;
+    log.record(vec![error("small"); 3]).await;
+    let asked = Asked {
+        kinds: vec![(Kind::ErrorLog, Filter::default())],
+        upto: log.head(),
+    };
+    let mut events = Events::new(log.handle(), asked);
+    let mut positions = Vec::new();
+    loop {
+        let page = events.next().await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        let bytes: usize = page.iter().map(|event| event.fact.weight_bytes()).sum();
+        assert!(page.len() == 1 || bytes <= 16 * MIB, "{bytes} bytes");
+        positions.extend(page.iter().map(|event| event.position.0));
+    }
+    assert_eq!(positions, (1..=log.head().0).collect::<Vec<_>>());
     log.close().await;
 }
 

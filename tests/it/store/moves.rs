@@ -6,7 +6,7 @@ use homepot_analytics::event::{NewEvent, Position};
 use homepot_analytics::kinds::Kind;
 use homepot_analytics::projections::{self, Runner};
 use homepot_analytics::retention;
-use homepot_analytics::store::Fold;
+use homepot_analytics::store::{Deleting, Fold};
 use sea_orm::{ConnectionTrait as _, TransactionTrait as _};
 use serde_json::json;
 
@@ -162,7 +162,12 @@ async fn days_of_sites_are_made_again_also_where_events_were_deleted_meanwhile(d
     assert_eq!(database.number(EURO).await, 2 * DAYS);
     let (kind, cut) = (Kind::DeviceMetrics, at("2026-10-21T00:00:00Z"));
     log.archive(kind, cut, log.head()).await.unwrap().unwrap();
-    assert_eq!(log.drop_segment(kind, cut).await.unwrap(), Some(40));
+    assert_eq!(
+        log.drop_segment(&Deleting::all_before(kind, cut))
+            .await
+            .unwrap(),
+        Some(40)
+    );
     fold(&log).await;
     assert_eq!(database.number(SITES).await, DAYS);
     let others = "SELECT count(*) FROM site_rollups_1d WHERE currency <> 'EUR'";
