@@ -7,7 +7,7 @@ use tokio::time::{Instant as Moment, sleep};
 
 use super::policy::{Policy, policies};
 use super::{CLAIM, RetentionError};
-use crate::event::Position;
+use crate::event::{Instant, Position};
 use crate::kinds::Kind;
 use crate::projections;
 use crate::store::{Store, Waiting};
@@ -49,7 +49,8 @@ pub async fn planned(store: &Store) -> Result<Vec<(Kind, Waiting)>, RetentionErr
     let (now, upto) = (store.clock().now(), folded(store).await?);
     let mut planned = Vec::new();
     for policy in policies(store).await? {
-        let times = (policy.archives_before(now), policy.deletes_before(now));
+        let archives_before = archives_before(store, &policy).await?;
+        let times = (archives_before, policy.deletes_before(now));
         planned.push((policy.kind, store.waiting(policy.kind, times, upto).await?));
     }
     Ok(planned)
@@ -99,21 +100,24 @@ async fn of_kind(
         archived_bytes: 0,
         deleted_events: 0,
     };
-    while let Some(before) = policy.archives_before(now) {
-        if Moment::now() >= until {
-            return Ok((done, false));
-        }
+    let Some(before) = archives_before(store, policy).await? else {
+        return Ok((done, true));
+    };
+    let mut is_archived = false;
+    while !is_archived && Moment::now() < until {
         let began = Moment::now();
         let Some(archived) = store.archive(kind, before, upto).await? else {
-            break;
+            is_archived = true;
+            continue;
         };
         done.segments += 1;
         done.archived_events += archived.events;
         done.archived_bytes += archived.bytes;
         pause(began).await;
     }
-    if let Some(before) = policy.archives_before(now) {
-        store.drop_empty_partitions(kind, before).await?;
+    store.drop_empty_partitions(kind, before).await?;
+    if !is_archived {
+        return Ok((done, false));
     }
     while let Some(before) = policy.deletes_before(now) {
         if Moment::now() >= until {
@@ -127,6 +131,22 @@ async fn of_kind(
         pause(began).await;
     }
     Ok((done, true))
+}
+
+/// Before when events of a kind are archived by now: whole chunks of TimescaleDB where these are compressed, unless
+/// what is in them is to be deleted.
+async fn archives_before(
+    store: &Store,
+    policy: &Policy,
+) -> Result<Option<Instant>, RetentionError> {
+    let now = store.clock().now();
+    let Some(before) = policy.archives_before(now) else {
+        return Ok(None);
+    };
+    let whole = store.whole_before(policy.kind, before).await?;
+    Ok(Some(
+        policy.deletes_before(now).map_or(whole, |at| whole.max(at)),
+    ))
 }
 
 async fn pause(began: Moment) {

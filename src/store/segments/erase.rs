@@ -16,6 +16,7 @@ use crate::columnar::{Form, Layout, Table};
 use crate::event::{Cell, Event, Fact, Instant, Position};
 use crate::kinds::{Filter, Kind, Operand, Operator, Origin, Person};
 use crate::store::Store;
+use crate::store::chunks::Rows;
 use crate::store::error::{Doing, StoreError};
 use crate::store::joined::anything;
 use crate::store::lists::List;
@@ -170,29 +171,34 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut after = i64::MIN;
         loop {
-            let positions = self.rows_of((kind, of), erasing, after).await?;
-            let Some(last) = positions.last() else {
+            let rows = self.rows_of((kind, of), erasing, after).await?;
+            let Some((last, _)) = rows.last() else {
                 return Ok(());
             };
             after = *last;
-            let step = Step::of(erasing, positions.len(), 0, self.clock().now());
-            self.transact_durably(move |tx| {
-                Box::pin(async move {
-                    blank(tx, kind, positions).await?;
-                    step.write(tx).await
+            for (chunk, positions) in self.by_chunk(kind, &rows).await? {
+                if let Some(chunk) = &chunk {
+                    self.unpack(chunk).await?;
+                }
+                let step = Step::of(erasing, positions.len(), 0, self.clock().now());
+                self.transact_durably(move |tx| {
+                    Box::pin(async move {
+                        blank(tx, kind, (chunk, positions)).await?;
+                        step.write(tx).await
+                    })
                 })
-            })
-            .await?;
+                .await?;
+            }
         }
     }
 
-    /// The next rows of a table that have something of a person.
+    /// The next rows of a table that have something of a person: where they are, and when they happened.
     async fn rows_of(
         &self,
         (kind, of): (Kind, &Person),
         erasing: &Erasing,
         after: i64,
-    ) -> Result<Vec<i64>, StoreError> {
+    ) -> Result<Vec<(i64, i64)>, StoreError> {
         let doing = "look for the events of a person";
         let spec = kind.spec();
         let column = spec
@@ -200,7 +206,7 @@ impl Store {
             .and_then(|index| spec.fields.get(index));
         let column = column.map_or("", |field| field.column.name());
         let mut sql = Sql::new(format!(
-            "SELECT position FROM {} WHERE {column} = ",
+            "SELECT position, occurred_at FROM {} WHERE {column} = ",
             spec.table
         ));
         sql.bind(erasing.person.as_str());
@@ -209,8 +215,12 @@ impl Store {
         sql.push(&format!(" ORDER BY position LIMIT {ROWS_MAX}"));
         let rows = self.readers().query_all_raw(sql.statement(self.backend()));
         let rows = rows.await.doing(doing)?;
-        let read = |row: &sea_orm::QueryResult| row.try_get_by_index(0).doing(doing);
-        rows.iter().map(read).collect()
+        let read = |row: &sea_orm::QueryResult| {
+            let position = row.try_get_by_index(0)?;
+            Ok((position, row.try_get_by_index(1)?))
+        };
+        let read: Result<_, sea_orm::DbErr> = rows.iter().map(read).collect();
+        read.doing(doing)
     }
 
     /// A segment without what is of a person.
@@ -265,12 +275,15 @@ fn blank_event(event: &mut Event, of: &Person) {
 async fn blank(
     tx: &DatabaseTransaction,
     kind: Kind,
-    positions: Vec<i64>,
+    (chunk, positions): Rows,
 ) -> Result<(), StoreError> {
     let spec = kind.spec();
     let Some(of) = &spec.person else {
         return Ok(());
     };
+    if let Some(chunk) = &chunk {
+        chunk.hold(tx).await?;
+    }
     let mut sql = Sql::new(format!("UPDATE {} SET extra = ", spec.table));
     sql.bind(MARK);
     for (index, text) in blanks(kind, of) {
@@ -286,6 +299,10 @@ async fn blank(
     }
     sql.push(" WHERE ");
     sql.among("position", List::Int(positions));
+    if let Some(chunk) = chunk {
+        sql.push(" AND occurred_at >= ").bind(chunk.from);
+        sql.push(" AND occurred_at < ").bind(chunk.to);
+    }
     let blanked = tx.execute_raw(sql.statement(tx.get_database_backend()));
     blanked.await.doing("erase what is of a person").map(drop)
 }

@@ -55,8 +55,7 @@ impl Store {
 
     async fn parts_before(&self, kind: Kind, before: Instant) -> Result<Vec<Part>, StoreError> {
         let table = kind.spec().table;
-        let hypertables = self.timescale().map(|timescale| &timescale.hypertables);
-        if hypertables.is_some_and(|all| all.iter().any(|name| name == table)) {
+        if self.is_hypertable(kind) {
             let mut sql = Sql::new(
                 "SELECT range_start_integer, range_end_integer FROM timescaledb_information.chunks \
                  WHERE hypertable_schema = current_schema() AND hypertable_name = ",
