@@ -166,12 +166,24 @@ pub async fn erasure_within(
 /// # Errors
 /// When others archive or erase just now, or an erasure failed.
 pub async fn erase_waiting(store: &Store) -> Result<(), RetentionError> {
+    erase_all(store, waiting(store).await?).await
+}
+
+/// All erasures that are not done, the oldest first.
+pub(super) async fn waiting(store: &Store) -> Result<Vec<ErasureRow>, StoreError> {
     let waiting = person_erasures::Entity::find()
         .filter(person_erasures::Column::State.ne("DONE"))
         .order_by_asc(person_erasures::Column::AskedAt)
         .order_by_asc(person_erasures::Column::ErasureId);
     let waiting = waiting.all(store.readers()).await;
-    let waiting = waiting.doing("read erasures")?;
+    waiting.doing("read erasures")
+}
+
+/// Carries erasures out, one after the other.
+pub(super) async fn erase_all(
+    store: &Store,
+    waiting: Vec<ErasureRow>,
+) -> Result<(), RetentionError> {
     if waiting.is_empty() {
         return Ok(());
     }
