@@ -134,7 +134,7 @@ impl Works<'_> {
         let store = self.ingest.store();
         store.faults().register(registry);
         for source in retention::SOURCES.into_iter().chain([exports::SOURCE]) {
-            store.faults().expect(source);
+            store.faults().introduce(source);
         }
         if !store.can_archive() {
             let telling = tell_homeless(store.clone(), metrics.clone(), stop.clone());

@@ -70,10 +70,10 @@ impl Store {
             return Ok(before);
         }
         let chunks = self.chunks(kind, before).await?;
-        let mut parted = chunks
+        let parted = chunks
             .iter()
-            .filter(|chunk| chunk.is_compressed && chunk.to > before.0);
-        Ok(parted.next().map_or(before, |chunk| Instant(chunk.from)))
+            .find(|chunk| chunk.is_compressed && chunk.to > before.0);
+        Ok(parted.map_or(before, |chunk| Instant(chunk.from)))
     }
 
     /// Makes a chunk of plain rows, if it is compressed. That takes as long as it takes: nobody who appends what is

@@ -95,7 +95,7 @@ impl Faults {
     }
 
     /// Tells that there is a source, so that the first of its failures is seen as one more.
-    pub fn expect(&self, source: &'static str) {
+    pub fn introduce(&self, source: &'static str) {
         drop(self.times.get_or_create(&[("source", source)]));
     }
 

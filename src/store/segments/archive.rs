@@ -94,7 +94,7 @@ impl Store {
                 before: before.min(Instant(chunk.to)),
                 ..old
             };
-            if chunk.is_compressed && !self.has(old).await? {
+            if chunk.is_compressed && !self.has_old(old).await? {
                 continue;
             }
             self.unpack(&chunk).await?;
@@ -138,7 +138,7 @@ impl Store {
     }
 
     /// Whether there are any.
-    async fn has(&self, old: Old) -> Result<bool, StoreError> {
+    async fn has_old(&self, old: Old) -> Result<bool, StoreError> {
         let mut sql = Sql::new(format!(
             "SELECT 1 FROM {} t WHERE t.occurred_at < ",
             old.kind.spec().table
