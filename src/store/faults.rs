@@ -178,6 +178,23 @@ mod tests {
     }
 
     #[test]
+    fn failures_are_counted_from_none() {
+        let (faults, mut registry) = (Faults::default(), Registry::default());
+        faults.register(&mut registry);
+        faults.introduce("a part");
+        let counted = || {
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+            text
+        };
+        let told_of = |times| format!("faults_total{{source=\"a part\"}} {times}\n");
+        assert!(counted().contains(&told_of(0)), "{}", counted());
+        told(&faults, 0);
+        told(&faults, 1_000);
+        assert!(counted().contains(&told_of(2)), "{}", counted());
+    }
+
+    #[test]
     fn a_clock_that_was_set_back_silences_no_source() {
         let faults = Faults::default();
         told(&faults, 900_000);
