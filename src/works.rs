@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::alerts::Watcher;
 use crate::configuration::{Arrivals, Evidence, Keyring};
 use crate::event::Position;
 use crate::export::{Filler, LakeMetrics};
-use crate::exports::{Bounds, Exporter, ExportsArgs, Files, of_log};
+use crate::exports::{Bounds, Exporter, ExportsArgs, ExportsMetrics, Files, of_log};
 use crate::graphql::events_of;
 use crate::health::Health;
 use crate::ingest::Ingest;
@@ -22,9 +23,10 @@ use crate::jobs::Orchestrator;
 use crate::nodes::{Lease, Node, Work};
 use crate::places::Place;
 use crate::projections::Runner;
-use crate::retention::{Eraser, Keeper};
+use crate::retention::{Eraser, Keeper, RetentionMetrics, tell_homeless};
 use crate::store::Store;
 use crate::webhooks::{Mailer, Outbox, WebhookArgs};
+use crate::{exports, retention};
 
 /// What is taken out of the log, and where that lies.
 pub(crate) struct Kept {
@@ -122,13 +124,26 @@ impl Works<'_> {
         });
     }
 
-    /// Archives and deletes what is old, and erases what is to be forgotten.
-    pub(crate) fn keep(self) {
-        self.once(Work::Retention, |lease, door| {
-            Keeper::new(door.store().clone()).run(lease.stopping())
+    /// Archives and deletes what is old, and erases what is to be forgotten; tells what is not archived where that
+    /// cannot be done, until this server stops.
+    pub(crate) fn keep(self, registry: &mut Registry, stop: &CancellationToken) {
+        let metrics = RetentionMetrics::default();
+        metrics.register(registry);
+        let store = self.ingest.store();
+        store.faults().register(registry);
+        for source in retention::SOURCES.into_iter().chain([exports::SOURCE]) {
+            store.faults().introduce(source);
+        }
+        if !store.can_archive() {
+            let telling = tell_homeless(store.clone(), metrics.clone(), stop.clone());
+            self.tracker.spawn(telling);
+        }
+        let of_keeper = metrics.clone();
+        self.once(Work::Retention, move |lease, door| {
+            Keeper::new(door.store().clone(), of_keeper.clone()).run(lease.stopping())
         });
-        self.once(Work::Erasures, |lease, door| {
-            Eraser::new(door.store().clone()).run(lease.stopping())
+        self.once(Work::Erasures, move |lease, door| {
+            Eraser::new(door.store().clone(), metrics.clone()).run(lease.stopping())
         });
     }
 
@@ -140,16 +155,18 @@ impl Works<'_> {
             lake,
             ..
         } = kept;
+        let metrics = ExportsMetrics::default();
+        metrics.register(registry);
         if let Some(files) = files {
             self.once(Work::Exports, move |lease, door| {
                 let store = door.store().clone();
                 let exporter = Exporter::new(store, Arc::clone(&files), (events_of, bounds));
-                exporter.run(lease.stopping())
+                exporter.telling(metrics.clone()).run(lease.stopping())
             });
         }
-        let Some(place) = lake else { return };
         let metrics = LakeMetrics::default();
         metrics.register(registry);
+        let Some(place) = lake else { return };
         self.once(Work::Lake, move |lease, door| {
             let store = door.store().clone();
             let filler = Filler::new(store, place.clone(), metrics.clone());

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::files::{Files, FilesError};
 use super::upload::{Arrived, pieces};
 use super::{
-    Ask, AskError, Bounds, Code, FAILING, MIB, RESTARTS_MAX, Reached, Reader, Written, rows,
+    Ask, AskError, Bounds, Code, FAILING, MIB, RESTARTS_MAX, Reached, Reader, SOURCE, Written, rows,
 };
 use crate::event::{Instant, Position};
 use crate::export::{self, Asked, ExportError, Format, Out, Target};
@@ -252,7 +252,7 @@ impl Maker {
         let code = code.word();
         tracing::warn!(export.id = id, code, error = why, "an export has failed");
         let now = self.store.clock().now();
-        self.store.faults().tell("exports", now, why.to_owned());
+        self.store.faults().tell(SOURCE, now, why.to_owned());
         Ok(())
     }
 

@@ -10,6 +10,7 @@ mod ask;
 mod commands;
 mod files;
 mod making;
+mod metrics;
 mod rows;
 mod upload;
 mod worker;
@@ -23,6 +24,7 @@ pub use args::{Bounds, ExportsArgs};
 pub use ask::{Ask, Reached, Source, reach_text};
 pub use commands::{NewExport, cancel, create, delete};
 pub use files::{Files, FilesError, of_log};
+pub use metrics::ExportsMetrics;
 pub use worker::Exporter;
 
 use crate::identity::Reach;
@@ -35,9 +37,11 @@ pub const UNFINISHED_MAX: i64 = 10;
 const RESTARTS_MAX: i64 = 5;
 /// Bytes of a MiB.
 const MIB: i64 = 1024 * 1024;
+/// What those call themselves where faults are told who make exports.
+pub(crate) const SOURCE: &str = "exports";
 /// How it goes on after a failure.
 const FAILING: Failing = Failing {
-    source: "exports",
+    source: SOURCE,
     effect: "what becomes of exports cannot be read or kept, will try again",
     waits: Duration::from_secs(1),
 };

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::files::{Files, FilesError};
 use super::making::Maker;
-use super::{Bounds, Code, FAILING, RESTARTS_MAX, Reader, rows};
+use super::{Bounds, Code, ExportsMetrics, FAILING, RESTARTS_MAX, Reader, SOURCE, rows};
 use crate::history::exports::{ExportRow, due, in_states, turns};
 use crate::store::{Store, StoreError};
 use crate::telemetry::chain;
@@ -33,6 +33,7 @@ pub struct Exporter {
     /// For whom each task makes one.
     accounts: HashMap<Id, String>,
     looks: u32,
+    metrics: ExportsMetrics,
 }
 
 impl Exporter {
@@ -50,7 +51,14 @@ impl Exporter {
             tasks: JoinSet::new(),
             accounts: HashMap::new(),
             looks: 0,
+            metrics: ExportsMetrics::default(),
         }
+    }
+
+    /// The same, which tells what waits.
+    #[must_use]
+    pub fn telling(self, metrics: ExportsMetrics) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Runs until it is told to stop. A failure to look what waits leaves alone what is being made.
@@ -73,6 +81,8 @@ impl Exporter {
                 FAILING.failed(&self.maker.store, &error, &stop).await;
             }
         }
+        // another knows by now
+        self.metrics.waits(None);
         // each removes its half file
         while self.tasks.join_next().await.is_some() {}
     }
@@ -86,6 +96,7 @@ impl Exporter {
         let due = due(store, store.clock().now()).await?;
         let (mut waiting, over): (Vec<_>, _) =
             due.into_iter().partition(|row| row.state == "QUEUED");
+        self.metrics.waits(waiting.first());
         if !over.is_empty() {
             rows::expire(store).await?;
             self.sweep().await?;
@@ -174,7 +185,7 @@ impl Exporter {
             let error = chain(&error).to_string();
             tracing::warn!(error, "files of exports cannot be removed, will try again");
             let now = self.maker.store.clock().now();
-            self.maker.store.faults().tell("exports", now, error);
+            self.maker.store.faults().tell(SOURCE, now, error);
         }
     }
 }

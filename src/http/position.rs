@@ -2,7 +2,8 @@
 //!
 //! A caller sees what it has written, whatever server it goes to, and never less than it has seen: each
 //! answer tells a position (`homepot-position`), and a caller that goes to another server gives it back
-//! with its next query. What this server knows to be committed is in its answers without that.
+//! with its next query. What the database has when a query comes is in its answer without that; the position
+//! counts where the database cannot be asked.
 
 use std::borrow::Cow;
 

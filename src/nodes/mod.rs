@@ -184,6 +184,10 @@ impl Node {
                 stop,
             }),
         };
+        for work in node.able() {
+            // who watches is to see that it is nobody's, also where it never was this server's
+            node.shared.metrics.holds(work, false);
+        }
         let heart = Heart::begin(node.clone(), store).await;
         (node, heart)
     }
@@ -191,7 +195,7 @@ impl Node {
     /// Shows the counters.
     pub fn register(&self, registry: &mut Registry) {
         let metrics = &self.shared.metrics;
-        let held = "Whether this server does what only one may do";
+        let held = "Whether this server does what only one may do, of what it can";
         registry.register("lease_held", held, metrics.held.clone());
         let lost = "Leases that were lost, and not given back";
         registry.register("leases_lost", lost, metrics.lost.clone());

@@ -5,14 +5,15 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::{RetentionError, erase_waiting};
+use super::erasures::{erase_waiting, waiting};
+use super::{ERASURES, RetentionError, RetentionMetrics};
 use crate::store::{Failing, Store};
 
 /// How often it is looked what waits.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How it goes on after a failure.
 const FAILING: Failing = Failing {
-    source: "erasures",
+    source: ERASURES,
     effect: "what is personal could not be erased, it is gone on with",
     waits: Duration::from_secs(10),
 };
@@ -21,13 +22,14 @@ const FAILING: Failing = Failing {
 #[derive(Debug)]
 pub struct Eraser {
     store: Store,
+    metrics: RetentionMetrics,
 }
 
 impl Eraser {
     /// One that erases from a log.
     #[must_use]
-    pub const fn new(store: Store) -> Self {
-        Self { store }
+    pub const fn new(store: Store, metrics: RetentionMetrics) -> Self {
+        Self { store, metrics }
     }
 
     /// Runs until it is told to stop. What is broken off is gone on with by whoever runs next.
@@ -36,12 +38,12 @@ impl Eraser {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 _ = looks.tick() => {}
             }
             let erased = tokio::select! {
-                () = stop.cancelled() => return,
-                erased = erase_waiting(&self.store) => erased,
+                () = stop.cancelled() => break,
+                erased = self.erase() => erased,
             };
             match erased {
                 Ok(()) => {}
@@ -49,5 +51,13 @@ impl Eraser {
                 Err(error) => FAILING.failed(&self.store, &error, &stop).await,
             }
         }
+        // another knows by now
+        self.metrics.waits(None);
+    }
+
+    async fn erase(&self) -> Result<(), RetentionError> {
+        let waiting = waiting(&self.store, None).await?;
+        self.metrics.waits(waiting.first());
+        erase_waiting(&self.store).await
     }
 }

@@ -211,7 +211,10 @@ async fn carry_out(store: &Store, ids: &[String]) -> Result<(), RetentionError> 
 }
 
 /// Those of some erasures, or of all, that are not done, the oldest first.
-async fn waiting(store: &Store, ids: Option<&[String]>) -> Result<Vec<ErasureRow>, StoreError> {
+pub(super) async fn waiting(
+    store: &Store,
+    ids: Option<&[String]>,
+) -> Result<Vec<ErasureRow>, StoreError> {
     let mut query = person_erasures::Entity::find()
         .filter(person_erasures::Column::State.ne("DONE"))
         .order_by_asc(person_erasures::Column::AskedAt)

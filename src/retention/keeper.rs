@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant as Moment, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{RetentionError, run};
+use super::{ARCHIVE, RetentionError, RetentionMetrics, run};
 use crate::store::Store;
 use crate::telemetry::chain;
 
@@ -21,13 +21,14 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Keeper {
     store: Store,
+    metrics: RetentionMetrics,
 }
 
 impl Keeper {
     /// A keeper of a log.
     #[must_use]
-    pub const fn new(store: Store) -> Self {
-        Self { store }
+    pub const fn new(store: Store, metrics: RetentionMetrics) -> Self {
+        Self { store, metrics }
     }
 
     /// Runs until it is told to stop. Of several processes one does it.
@@ -81,6 +82,9 @@ impl Keeper {
                         "old events are not deleted until the data lake has them"
                     );
                 }
+                if run.is_complete {
+                    self.metrics.completed(self.store.clock().now());
+                }
                 !run.is_complete
             }
             Err(RetentionError::Busy) => {
@@ -98,7 +102,7 @@ impl Keeper {
                     "old events could not be archived, will try again"
                 );
                 let now = self.store.clock().now();
-                self.store.faults().tell("the archive", now, told);
+                self.store.faults().tell(ARCHIVE, now, told);
                 false
             }
         }

@@ -6,7 +6,9 @@
 
 mod eraser;
 mod erasures;
+mod homeless;
 mod keeper;
+mod metrics;
 mod policy;
 mod run;
 
@@ -16,7 +18,9 @@ pub use eraser::Eraser;
 pub use erasures::{
     ErasureRow, ErasureState, erase_person, erase_waiting, erasure, erasure_within, erasures,
 };
+pub use homeless::tell_homeless;
 pub use keeper::Keeper;
+pub use metrics::RetentionMetrics;
 pub use policy::{Policy, policies, set};
 pub use run::{Done, Run, planned, run};
 
@@ -25,6 +29,10 @@ use erasures::UNDONE_MAX;
 
 /// What is claimed by whoever archives, deletes or erases: one at a time.
 const CLAIM: &str = "retention";
+/// What those call themselves where faults are told who archive and delete, and who erase.
+pub(crate) const SOURCES: [&str; 2] = [ARCHIVE, ERASURES];
+const ARCHIVE: &str = "the archive";
+const ERASURES: &str = "erasures";
 /// Days at most in a policy: a hundred years.
 const DAYS_MAX: u32 = 36_525;
 

@@ -64,7 +64,8 @@ pub async fn planned(store: &Store) -> Result<Vec<(Kind, Waiting)>, RetentionErr
     let lake = reached(store).await?;
     for policy in policies(store).await? {
         let kind = policy.kind;
-        let times = (policy.archives_before(now), policy.deletes_before(now));
+        let archives_before = archives_before(store, &policy).await?;
+        let times = (archives_before, policy.deletes_before(now));
         let mut waiting = store.waiting(kind, times, upto).await?;
         if let Some((lake, before)) = lake.zip(times.1) {
             let old = (None, Some(before));
@@ -126,21 +127,24 @@ async fn of_kind(
         is_held: false,
         held_events: 0,
     };
-    while let Some(before) = policy.archives_before(now) {
-        if Moment::now() >= until {
-            return Ok((done, false));
-        }
+    let Some(before) = archives_before(store, policy).await? else {
+        return Ok((done, true));
+    };
+    let mut is_archived = false;
+    while !is_archived && Moment::now() < until {
         let began = Moment::now();
         let Some(archived) = store.archive(kind, before, upto).await? else {
-            break;
+            is_archived = true;
+            continue;
         };
         done.segments += 1;
         done.archived_events += archived.events;
         done.archived_bytes += archived.bytes;
         pause(began).await;
     }
-    if let Some(before) = policy.archives_before(now) {
-        store.drop_empty_partitions(kind, before).await?;
+    store.drop_empty_partitions(kind, before).await?;
+    if !is_archived {
+        return Ok((done, false));
     }
     let is_complete = delete(store, policy, (lake, until), &mut done).await?;
     Ok((done, is_complete))
@@ -182,6 +186,22 @@ async fn delete(
         pause(began).await;
     }
     Ok(false)
+}
+
+/// Before when events of a kind are archived by now: whole chunks of TimescaleDB where these are compressed, unless
+/// what is in them is to be deleted.
+async fn archives_before(
+    store: &Store,
+    policy: &Policy,
+) -> Result<Option<Instant>, RetentionError> {
+    let now = store.clock().now();
+    let Some(before) = policy.archives_before(now) else {
+        return Ok(None);
+    };
+    let whole = store.whole_before(policy.kind, before).await?;
+    Ok(Some(
+        policy.deletes_before(now).map_or(whole, |at| whole.max(at)),
+    ))
 }
 
 async fn pause(began: Moment) {

@@ -11,6 +11,7 @@ use super::allowance::Allowance;
 use super::error::{Doing, StoreError};
 use super::lists::List;
 use super::names::Names;
+use super::open::HELD_WITHIN;
 use super::rows::{self, Columns, Reading};
 use super::segments::erased_fields;
 use super::sql::{Sql, on_grid};
@@ -369,8 +370,9 @@ fn push_naturals(sql: &mut Sql, backend: DbBackend, kind: Kind, naturals: &[[i64
 }
 
 async fn lock_head(tx: &DatabaseTransaction) -> Result<((Position, Instant), i64), StoreError> {
-    let sql =
-        Sql::new("SELECT position, recorded_at, segments FROM log_head WHERE id = 1 FOR UPDATE");
+    let sql = Sql::new(format!(
+        "SELECT position, recorded_at, segments, {HELD_WITHIN} FROM log_head WHERE id = 1 FOR UPDATE"
+    ));
     let statement = sql.statement(tx.get_database_backend());
     let row = tx
         .query_one_raw(statement)

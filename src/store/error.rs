@@ -236,6 +236,8 @@ fn cause_of_postgres(code: &str) -> Cause {
     match code {
         "55P03" | "40001" | "40P01" | "57014" => Cause::Busy,
         "53100" => Cause::Full,
+        // a statement would take more than it may, such as what it unpacks of compressed chunks
+        "53400" => Cause::Other,
         "25006" => Cause::ReadOnly,
         "3D000" => Cause::NoDatabase,
         // it lets nobody in at the moment

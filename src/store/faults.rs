@@ -8,6 +8,9 @@ use std::error::Error;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use super::Store;
@@ -80,15 +83,29 @@ struct Held {
 #[derive(Debug, Default)]
 pub struct Faults {
     held: Mutex<BTreeMap<&'static str, Held>>,
+    /// How often each source has failed.
+    times: Family<[(&'static str, &'static str); 1], Counter>,
 }
 
 impl Faults {
+    /// Shows how often each source has failed.
+    pub fn register(&self, registry: &mut Registry) {
+        let times = "Failures of parts of this server that go on by themselves";
+        registry.register("faults", times, self.times.clone());
+    }
+
+    /// Tells that there is a source, so that the first of its failures is seen as one more.
+    pub fn introduce(&self, source: &'static str) {
+        drop(self.times.get_or_create(&[("source", source)]));
+    }
+
     /// Tells that something failed. It never waits.
     pub fn tell(&self, source: &'static str, at: Instant, message: String) {
         let mut held = self.lock();
         if held.len() >= SOURCES_MAX && !held.contains_key(source) {
             return;
         }
+        self.times.get_or_create(&[("source", source)]).inc();
         let fault = &mut held.entry(source).or_default().fault;
         let (times, first_at) = fault.take().map_or((0, at), |f| (f.times, f.first_at));
         *fault = Some(Fault {
@@ -158,6 +175,23 @@ mod tests {
         assert_eq!((due[0].times, due[0].last_at), (2, at(3_000)));
         faults.recorded(&due[0], at(62_000));
         assert_eq!(faults.due(at(999_999)), []);
+    }
+
+    #[test]
+    fn failures_are_counted_from_none() {
+        let (faults, mut registry) = (Faults::default(), Registry::default());
+        faults.register(&mut registry);
+        faults.introduce("a part");
+        let counted = || {
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+            text
+        };
+        let told_of = |times| format!("faults_total{{source=\"a part\"}} {times}\n");
+        assert!(counted().contains(&told_of(0)), "{}", counted());
+        told(&faults, 0);
+        told(&faults, 1_000);
+        assert!(counted().contains(&told_of(2)), "{}", counted());
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod ahead;
 mod allowance;
 mod append;
 mod backup;
+mod chunks;
 mod claim;
 mod commit;
 mod duplicates;

@@ -51,12 +51,9 @@ const UNLESS_FROZEN: [(&str, &str); 5] = [
     ("tcp_keepalives_count", "2"),
     ("tcp_user_timeout", "15s"),
 ];
-/// What sessions that write may unpack of old chunks of TimescaleDB in a transaction: as much as they have to, when
-/// many rows are archived, or come late.
-const UNPACKED_MAX: (&str, &str) = (
-    "timescaledb.max_tuples_decompressed_per_dml_transaction",
-    "0",
-);
+/// Sets how long a statement may take in a transaction, as part of the one that locks the head: nobody appends
+/// as long as it is held, and all that is done meanwhile is bounded and takes a small part of that.
+pub(super) const HELD_WITHIN: &str = "set_config('statement_timeout', '30s', true)";
 /// Statements that a connection keeps prepared. A reader's are small, and of few forms; the writer has
 /// one for each number of rows in which commits come, of up to 2 MiB.
 const STATEMENTS_KEPT: usize = 128;
@@ -387,7 +384,6 @@ async fn postgres(location: &Location) -> Result<Connections, OpenError> {
     // a pool tries again until its time is over, and then does not say why
     probe(&options).await.map_err(failed)?;
     let writing = options.clone().options(UNLESS_FROZEN);
-    let writing = writing.options([UNPACKED_MAX]);
     let writer = pool(location.writers_max)
         .connect_with(writing.clone())
         .await

@@ -1,11 +1,15 @@
 //! A replica of PostgreSQL, which is read in place of the primary as far as it has come.
 //!
-//! It follows the primary with some delay. So whoever reads says up to which position the answer has to
-//! know the log, and of what was archived it is to know as much as this process; when the replica is not there
-//! within a moment, or cannot answer, the primary does. It does so too when it turns out only in reading that
-//! segments were removed of which the replica has not heard.
+//! It follows the primary with some delay. So for each answer the primary is asked how far its write-ahead log
+//! is kept, and the replica has to have replayed as much: an answer knows all that any answer before it knew,
+//! be it of the log, of what is folded from it, or of what is no event at all. While the primary does not tell,
+//! it is what it told last that counts, the position up to which whoever reads has to know the log, and the list
+//! of segments that this process holds. When the replica is not there within a moment, or cannot answer, the
+//! primary does. It does so too when it turns out only in reading that segments were removed of which the replica
+//! has not heard.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DbBackend};
@@ -35,18 +39,28 @@ const RESTS: Duration = Duration::from_secs(1);
 /// How often it is told that it cannot answer.
 const WARN_EVERY: Duration = Duration::from_mins(1);
 
+/// Up to which byte of the write-ahead log a primary keeps what it has written.
+const KEPT: &str = "(pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint";
+/// The same of what a replica has replayed, or what became a primary has kept.
+const REPLAYED: &str = "(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() \
+    ELSE pg_current_wal_flush_lsn() END - '0/0'::pg_lsn)::bigint";
+
 /// How far a database has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Reached {
     position: i64,
     /// The generation of its list of segments.
     generation: i64,
+    /// The byte of the write-ahead log.
+    byte: i64,
 }
 
 impl Reached {
     /// Whether it has come as far as another.
     const fn has(self, other: Self) -> bool {
-        self.position >= other.position && self.generation >= other.generation
+        self.position >= other.position
+            && self.generation >= other.generation
+            && self.byte >= other.byte
     }
 
     /// Where both are.
@@ -54,6 +68,7 @@ impl Reached {
         Self {
             position: self.position.max(other.position),
             generation: self.generation.max(other.generation),
+            byte: self.byte.max(other.byte),
         }
     }
 }
@@ -67,6 +82,8 @@ pub(super) struct Replica {
     reached: watch::Sender<Option<Reached>>,
     /// What somebody waits for, and until when.
     wanted: watch::Sender<(Reached, Instant)>,
+    /// The byte that the primary told last.
+    byte: AtomicI64,
 }
 
 impl Replica {
@@ -89,14 +106,31 @@ impl Replica {
             readers,
             reached: watch::channel(Some(Reached::default())).0,
             wanted: watch::channel((Reached::default(), Instant::now())).0,
+            byte: AtomicI64::default(),
         }))
     }
 
-    /// Whether it has come to a position and to the list of segments that is held, at once or within a moment.
-    async fn has(&self, position: Position) -> bool {
+    /// Up to where a primary keeps what it has written by now; what it told before, if it does not tell soon.
+    async fn byte_of(&self, primary: &Readers) -> i64 {
+        let statement = Sql::new(format!("SELECT {KEPT}")).statement(DbBackend::Postgres);
+        let asked = timeout(WAITED_FOR, primary.once().query_one_raw(statement)).await;
+        let row = asked.ok().and_then(Result::ok).flatten();
+        match row.and_then(|row| row.try_get_by_index(0).ok()) {
+            Some(byte) => {
+                self.byte.store(byte, Ordering::Relaxed);
+                byte
+            }
+            None => self.byte.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Whether it has come as far as the primary, to a position and to the list of segments that is held, at once
+    /// or within a moment.
+    async fn has(&self, position: Position, primary: &Readers) -> bool {
         let needed = Reached {
             position: position.0,
             generation: self.tables.segments.catalog().generation,
+            byte: self.byte_of(primary).await,
         };
         let mut reached = self.reached.subscribe();
         if reached.borrow().is_some_and(|reached| reached.has(needed)) {
@@ -149,7 +183,8 @@ impl Replica {
                 found: found.log_id,
             });
         }
-        let sql = Sql::new("SELECT position, segments FROM log_head WHERE id = 1");
+        let sql = format!("SELECT position, segments, {REPLAYED} FROM log_head WHERE id = 1");
+        let sql = Sql::new(sql);
         let row = db.query_one_raw(sql.statement(DbBackend::Postgres)).await;
         let Some(row) = row.doing(doing)? else {
             return Ok(Reached::default());
@@ -157,16 +192,18 @@ impl Replica {
         Ok(Reached {
             position: row.try_get_by_index(0).doing(doing)?,
             generation: row.try_get_by_index(1).doing(doing)?,
+            byte: row.try_get_by_index(2).doing(doing)?,
         })
     }
 }
 
 impl Store {
     /// The same log for one who reads and has to know it up to a position: from the replica, if there is one
-    /// and it has come so far.
+    /// and it has come so far, and as far as the primary by now.
     pub async fn knowing(&self, position: Position) -> Self {
+        let primary = &self.shared.connections.readers;
         let has = match &self.shared.replica {
-            Some(replica) => replica.has(position).await,
+            Some(replica) => replica.has(position, primary).await,
             None => false,
         };
         Self {
@@ -235,5 +272,26 @@ impl Store {
             Some(replica) if self.reads_replica => &replica.readers,
             _ => &self.shared.connections.readers,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Reached;
+
+    #[test]
+    fn what_is_written_without_an_event_is_waited_for_too() {
+        let primary = Reached {
+            position: 7,
+            generation: 2,
+            byte: 9_000,
+        };
+        assert!(primary.has(primary));
+        let before = Reached {
+            byte: 8_999,
+            ..primary
+        };
+        assert!(!before.has(primary));
+        assert_eq!(before.and(primary), primary);
     }
 }

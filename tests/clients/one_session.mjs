@@ -1,6 +1,6 @@
 // PostgreSQL that has one session and is shared by connections over its protocol: each has its turn until its
 // transaction has ended, and what it prepares is known by names of its own. What belongs to a session is shared
-// all the same, save the settings of TimescaleDB that a connection begins with, which then hold for all.
+// all the same.
 
 import { createServer } from 'node:net';
 
@@ -60,14 +60,6 @@ function isInTransaction(answer) {
   return status !== 'I';
 }
 
-/** The settings of TimescaleDB that a connection begins with, as statements. */
-function settings(startup) {
-  const options = startup.toString('utf8').split('\0');
-  const given = options[options.indexOf('options') + 1] ?? '';
-  const named = given.matchAll(/-c (timescaledb\.\w+)=(\w+)/g);
-  return [...named].map(([, name, value]) => `SET ${name} TO '${value}';`).join('');
-}
-
 class Session {
   #last = Promise.resolve();
 
@@ -117,11 +109,6 @@ function serve(session, socket, id) {
       isBegun = true;
       // nobody waits for a turn before there is something to do
       socket.write(GREETING);
-      work = work.then(async () => {
-        const done = await session.turn();
-        await session.send(message('Q', text(settings(startup))));
-        done();
-      });
     }
     return true;
   };

@@ -13,9 +13,13 @@ import { shareSession } from './one_session.mjs';
 import { Server } from './server.mjs';
 
 const HYPERTABLES = ['api_request_logs', 'device_metrics', 'user_activity'];
-const DEVICES = 5;
-/** More than may be unpacked of chunks in one transaction unless that is set otherwise. */
+const DEVICES = 500;
+/** A segment has some of each device. */
 const READINGS = 105_000;
+/** From one reading of a device to the next: so many days that there are some chunks. */
+const EVERY_MINUTES = 100;
+/** Rows of compressed chunks that a transaction may unpack: none, so that it must have been done before. */
+const UNPACKED_MAX = 1;
 const BEGINS_AT = Date.UTC(2024, 0, 1);
 const MINUTE_MS = 60_000;
 const LOOK_EVERY_MS = 100;
@@ -41,7 +45,7 @@ function* lines() {
     yield { deviceRegistration: { deviceId: `till-${device}`, siteId: 'shop', deviceType: 'POS_TERMINAL' } };
   }
   for (let ordinal = 0; ordinal < READINGS; ordinal += 1) {
-    yield reading(Math.floor(ordinal / DEVICES), ordinal % DEVICES);
+    yield reading(Math.floor(ordinal / DEVICES) * EVERY_MINUTES, ordinal % DEVICES);
   }
 }
 
@@ -54,7 +58,8 @@ const chunks = (db) =>
 
 /** What comes late lands in chunks that are compressed, once. */
 async function late(server) {
-  const events = Array.from({ length: 1_000 }, (_, ordinal) => reading(ordinal * 20, ordinal % DEVICES, 30));
+  const at = (ordinal) => (ordinal % 200) * EVERY_MINUTES;
+  const events = Array.from({ length: 1_000 }, (_, ordinal) => reading(at(ordinal), ordinal % DEVICES, 30));
   for (const status of ['RECORDED', 'DUPLICATE']) {
     const { recordEvents } = await server.ask(RECORD, { input: { events } });
     assert(recordEvents.outcomes.every((outcome) => outcome.status === status), JSON.stringify(recordEvents.outcomes[0]));
@@ -124,6 +129,7 @@ export async function timescale(program, port, folder) {
   await server.take(file);
   // as the policy does after a week
   await asked(db, "SELECT compress_chunk(chunk) FROM show_chunks('device_metrics') chunk");
+  await db.exec(`SET timescaledb.max_tuples_decompressed_per_dml_transaction TO ${UNPACKED_MAX}`);
   const before = await chunks(db);
   assert(before.length > 2, JSON.stringify(before));
 

@@ -16,7 +16,9 @@ use crate::columnar::{File, Form, Layout, Table, write};
 use crate::event::{Event, Instant, Position};
 use crate::kinds::Kind;
 use crate::store::allowance::Allowance;
+use crate::store::chunks::Chunk;
 use crate::store::error::{Doing, StoreError};
+use crate::store::open::HELD_WITHIN;
 use crate::store::read::Place;
 use crate::store::rows::{self, Columns, Reading};
 use crate::store::sql::Sql;
@@ -58,6 +60,8 @@ pub(super) struct Made {
 #[derive(Clone, Copy, Debug)]
 struct Old {
     kind: Kind,
+    /// Where the chunk begins that they are in; `None` where there are no chunks.
+    from: Option<i64>,
     before: Instant,
     upto: Position,
 }
@@ -65,7 +69,7 @@ struct Old {
 impl Store {
     /// Archives the oldest events of a kind that happened before an instant, of those up to a position, as
     /// one segment; `None` when there are none. Only one process may do so at a time
-    /// ([`Store::claim`]).
+    /// ([`Store::claim`]). A chunk of TimescaleDB that is compressed is unpacked before.
     ///
     /// # Errors
     /// When they cannot be read, or the segment cannot be written. Nothing has changed then.
@@ -75,9 +79,40 @@ impl Store {
         before: Instant,
         upto: Position,
     ) -> Result<Option<Archived>, StoreError> {
+        let old = Old {
+            kind,
+            from: None,
+            before,
+            upto,
+        };
+        if !self.is_hypertable(kind) {
+            return self.archive_part(old, None).await;
+        }
+        for chunk in self.chunks(kind, before).await? {
+            let old = Old {
+                from: Some(chunk.from),
+                before: before.min(Instant(chunk.to)),
+                ..old
+            };
+            if chunk.is_compressed && !self.has_old(old).await? {
+                continue;
+            }
+            self.unpack(&chunk).await?;
+            if let Some(archived) = self.archive_part(old, Some(chunk)).await? {
+                return Ok(Some(archived));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Archives the oldest events, of one chunk where there are chunks.
+    async fn archive_part(
+        &self,
+        old: Old,
+        chunk: Option<Chunk>,
+    ) -> Result<Option<Archived>, StoreError> {
         let segments = self.segments();
         let catalog = segments.renew(self.readers()).await?;
-        let old = Old { kind, before, upto };
         let (table, last) = self.oldest(old).await?;
         let Some(last) = last else { return Ok(None) };
         let made = segments.make(&catalog.home, table).await?;
@@ -88,6 +123,9 @@ impl Store {
         let (generation, now) = (catalog.generation, self.clock().now());
         self.transact_durably(move |tx| {
             Box::pin(async move {
+                if let Some(chunk) = chunk {
+                    chunk.hold(tx).await?;
+                }
                 lock(tx).await?;
                 list(tx, &made, now).await?;
                 delete(tx, (old, last), made.events).await?;
@@ -97,6 +135,22 @@ impl Store {
         .await?;
         segments.renew(self.readers()).await?;
         Ok(Some(archived))
+    }
+
+    /// Whether there are any.
+    async fn has_old(&self, old: Old) -> Result<bool, StoreError> {
+        let mut sql = Sql::new(format!(
+            "SELECT 1 FROM {} t WHERE t.occurred_at < ",
+            old.kind.spec().table
+        ));
+        sql.bind(old.before.0);
+        sql.push(" AND t.position <= ").bind(old.upto.0);
+        if let Some(from) = old.from {
+            sql.push(" AND t.occurred_at >= ").bind(from);
+        }
+        sql.push(" LIMIT 1");
+        let row = self.readers().query_one_raw(sql.statement(self.backend()));
+        Ok(row.await.doing("look for old events")?.is_some())
     }
 
     /// The oldest events, and the place of the last of them.
@@ -132,6 +186,9 @@ impl Store {
         let mut sql = Sql::new(rows::select(old.kind.spec(), Reading::Reported));
         sql.push(" WHERE t.occurred_at < ").bind(old.before.0);
         sql.push(" AND t.position <= ").bind(old.upto.0);
+        if let Some(from) = old.from {
+            sql.push(" AND t.occurred_at >= ").bind(from);
+        }
         if let Some(after) = after {
             sql.push(" AND (t.occurred_at, t.position) > ");
             sql.bind_list([after.occurred_at.0.into(), after.position.0.into()]);
@@ -212,7 +269,9 @@ fn made(table: &Table, sha256: String, bytes: usize) -> Made {
 /// table or in the segment. On SQLite it is the only one that writes anyway.
 pub(super) async fn lock(tx: &DatabaseTransaction) -> Result<(), StoreError> {
     if tx.get_database_backend() == DbBackend::Postgres {
-        let sql = Sql::new("SELECT position FROM log_head WHERE id = 1 FOR UPDATE");
+        let sql = Sql::new(format!(
+            "SELECT position, {HELD_WITHIN} FROM log_head WHERE id = 1 FOR UPDATE"
+        ));
         let locked = tx.query_one_raw(sql.statement(DbBackend::Postgres)).await;
         locked.doing("lock the head of the log")?;
     }
@@ -265,6 +324,9 @@ async fn delete(
     sql.push(" AND (occurred_at, position) <= ");
     sql.bind_list([last.occurred_at.0.into(), last.position.0.into()]);
     sql.push(" AND position <= ").bind(old.upto.0);
+    if let Some(from) = old.from {
+        sql.push(" AND occurred_at >= ").bind(from);
+    }
     let deleted = tx.execute_raw(sql.statement(tx.get_database_backend()));
     let deleted = deleted.await.doing("delete what was archived")?;
     if i64::try_from(deleted.rows_affected()) == Ok(events) {

@@ -21,6 +21,7 @@ use crate::columnar::{Form, Layout, Table};
 use crate::event::{Cell, Event, Fact, Instant};
 use crate::kinds::{Kind, Origin, Person};
 use crate::store::Store;
+use crate::store::chunks::Rows;
 use crate::store::error::{Doing, StoreError};
 use crate::store::lists::List;
 use crate::store::sql::Sql;
@@ -34,8 +35,16 @@ const POSITIONS: i64 = 50_000;
 /// Rows at most that are changed at once.
 const ROWS_MAX: usize = 5_000;
 
-/// A row that has something of one of those who are erased: its kind, its position, and whose it is.
-type Theirs = (Kind, i64, usize);
+/// A row that has something of one of those who are erased.
+#[derive(Clone, Copy, Debug)]
+struct Theirs {
+    kind: Kind,
+    position: i64,
+    /// When it happened.
+    at: i64,
+    /// Which erasure it is of.
+    whose: usize,
+}
 
 /// Whether an event bears the mark of one whose personal parts were erased.
 pub(crate) fn is_marked_erased(fact: &Fact) -> bool {
@@ -146,17 +155,27 @@ impl Store {
     /// Blanks some rows of tables. Whoever is just archiving them finds another list of segments than before, and
     /// begins anew.
     async fn blank_rows(&self, pass: &mut Pass, rows: &[Theirs]) -> Result<(), StoreError> {
-        let step = pass.step(rows.iter().map(|row| row.2), 0, self.clock().now());
-        let mut positions: BTreeMap<Kind, Vec<i64>> = BTreeMap::new();
-        for (kind, position, _) in rows {
-            positions.entry(*kind).or_default().push(*position);
+        let step = pass.step(rows.iter().map(|row| row.whose), 0, self.clock().now());
+        let mut of_kinds: BTreeMap<Kind, Vec<(i64, i64)>> = BTreeMap::new();
+        for row in rows {
+            let of_kind = of_kinds.entry(row.kind).or_default();
+            of_kind.push((row.position, row.at));
+        }
+        let mut parts: Vec<(Kind, Rows)> = Vec::new();
+        for (kind, rows) in of_kinds {
+            for part in self.by_chunk(kind, &rows).await? {
+                if let Some(chunk) = &part.0 {
+                    self.unpack(chunk).await?;
+                }
+                parts.push((kind, part));
+            }
         }
         let generation = pass.generation;
         self.transact_durably(move |tx| {
             Box::pin(async move {
                 lock(tx).await?;
-                for (kind, positions) in positions {
-                    blank(tx, kind, positions).await?;
+                for (kind, rows) in parts {
+                    blank(tx, kind, rows).await?;
                 }
                 step.write(tx).await?;
                 raise(tx, generation).await
@@ -181,7 +200,7 @@ impl Store {
             .and_then(|index| spec.fields.get(index));
         let column = column.map_or("", |field| field.column.name());
         let mut sql = Sql::new(format!(
-            "SELECT position, {column} FROM {} WHERE ",
+            "SELECT position, occurred_at, {column} FROM {} WHERE ",
             spec.table
         ));
         sql.push("position > ").bind(after);
@@ -193,9 +212,15 @@ impl Store {
         let mut theirs = Vec::new();
         for row in rows.await.doing(doing)? {
             let position: i64 = row.try_get_by_index(0).doing(doing)?;
-            let person: String = row.try_get_by_index(1).doing(doing)?;
+            let at: i64 = row.try_get_by_index(1).doing(doing)?;
+            let person: String = row.try_get_by_index(2).doing(doing)?;
             let whose = pass.persons.whose(&person, position);
-            theirs.extend(whose.map(|whose| (kind, position, whose)));
+            theirs.extend(whose.map(|whose| Theirs {
+                kind,
+                position,
+                at,
+                whose,
+            }));
         }
         Ok(theirs)
     }
@@ -359,12 +384,15 @@ fn blank_event(event: &mut Event, of: &Person) {
 async fn blank(
     tx: &DatabaseTransaction,
     kind: Kind,
-    positions: Vec<i64>,
+    (chunk, positions): Rows,
 ) -> Result<(), StoreError> {
     let spec = kind.spec();
     let Some(of) = &spec.person else {
         return Ok(());
     };
+    if let Some(chunk) = &chunk {
+        chunk.hold(tx).await?;
+    }
     let mut sql = Sql::new(format!("UPDATE {} SET extra = ", spec.table));
     sql.bind(MARK);
     for (index, text) in blanks(kind, of) {
@@ -380,6 +408,10 @@ async fn blank(
     }
     sql.push(" WHERE ");
     sql.among("position", List::Int(positions));
+    if let Some(chunk) = chunk {
+        sql.push(" AND occurred_at >= ").bind(chunk.from);
+        sql.push(" AND occurred_at < ").bind(chunk.to);
+    }
     let blanked = tx.execute_raw(sql.statement(tx.get_database_backend()));
     blanked.await.doing("erase what is of a person").map(drop)
 }

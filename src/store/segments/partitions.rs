@@ -40,9 +40,7 @@ impl Store {
         }
         let mut dropped = 0;
         for part in self.parts_before(kind, before).await? {
-            let table = kind.spec().table;
-            let dropping = self.transact_durably(move |tx| Box::pin(drop(tx, table, part)));
-            match dropping.await {
+            match self.drop_part(kind.spec().table, part).await {
                 Ok(()) => dropped += 1,
                 // it has events, or somebody reads it
                 Err(StoreError::SegmentsMoved) => {}
@@ -53,10 +51,20 @@ impl Store {
         Ok(dropped)
     }
 
+    /// Drops a part, unless it has events: most have, and nobody who appends is to wait until that is found.
+    async fn drop_part(&self, table: &'static str, part: Part) -> Result<(), StoreError> {
+        let looked = part.look(table).statement(DbBackend::Postgres);
+        let row = self.readers().query_one_raw(looked).await;
+        if row.doing(DOING)?.is_some() {
+            return Err(StoreError::SegmentsMoved);
+        }
+        let dropping = self.transact_durably(move |tx| Box::pin(drop(tx, table, part)));
+        dropping.await
+    }
+
     async fn parts_before(&self, kind: Kind, before: Instant) -> Result<Vec<Part>, StoreError> {
         let table = kind.spec().table;
-        let hypertables = self.timescale().map(|timescale| &timescale.hypertables);
-        if hypertables.is_some_and(|all| all.iter().any(|name| name == table)) {
+        if self.is_hypertable(kind) {
             let mut sql = Sql::new(
                 "SELECT range_start_integer, range_end_integer FROM timescaledb_information.chunks \
                  WHERE hypertable_schema = current_schema() AND hypertable_name = ",
@@ -86,6 +94,17 @@ impl Store {
 }
 
 impl Part {
+    /// Looks for an event in it.
+    fn look(&self, table: &str) -> Sql {
+        let rows = match self {
+            Self::Partition(name) => name.clone(),
+            Self::Chunk(from, to) => {
+                format!("{table} WHERE occurred_at >= {from} AND occurred_at < {to}")
+            }
+        };
+        Sql::new(format!("SELECT 1 FROM {rows} LIMIT 1"))
+    }
+
     fn partition(row: &QueryResult) -> Result<Self, DbErr> {
         row.try_get_by_index(0).map(Self::Partition)
     }
@@ -101,25 +120,17 @@ impl Part {
 /// Nobody appends meanwhile, so that what is empty stays so.
 async fn drop(tx: &DatabaseTransaction, table: &'static str, part: Part) -> Result<(), StoreError> {
     lock(tx).await?;
-    let (rows, dropping) = match part {
-        Part::Partition(name) => (
-            name.clone(),
-            vec![
-                format!("ALTER TABLE {table} DETACH PARTITION {name}"),
-                format!("DROP TABLE {name}"),
-            ],
-        ),
-        Part::Chunk(from, to) => (
-            format!("{table} WHERE occurred_at >= {from} AND occurred_at < {to}"),
-            vec![format!(
-                "SELECT drop_chunks('{table}', older_than => {to}::bigint, newer_than => {from}::bigint)"
-            )],
-        ),
+    let looked = part.look(table).statement(DbBackend::Postgres);
+    let row = tx.query_one_raw(looked).await;
+    let dropping = match part {
+        Part::Partition(name) => vec![
+            format!("ALTER TABLE {table} DETACH PARTITION {name}"),
+            format!("DROP TABLE {name}"),
+        ],
+        Part::Chunk(from, to) => vec![format!(
+            "SELECT drop_chunks('{table}', older_than => {to}::bigint, newer_than => {from}::bigint)"
+        )],
     };
-    let looked = Sql::new(format!("SELECT 1 FROM {rows} LIMIT 1"));
-    let row = tx
-        .query_one_raw(looked.statement(DbBackend::Postgres))
-        .await;
     if row.doing(DOING)?.is_some() {
         return Err(StoreError::SegmentsMoved);
     }

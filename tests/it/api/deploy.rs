@@ -48,6 +48,14 @@ async fn alert_rules_and_pages_name_metrics_that_there_are() {
             assert!(is_there, "{page} names {name}, which is no metric: {told}");
         }
     }
+    let rules = example("alerts.yml");
+    for label in ["source=\"", "work=\""] {
+        let named = rules.split(label).skip(1);
+        for name in named.filter_map(|rest| rest.split('"').next()) {
+            let labelled = format!("{{{label}{name}\"}}");
+            assert!(told.contains(&labelled), "there is no {labelled}: {told}");
+        }
+    }
     app.stop().await;
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::api::{Api, Subscription};
 use super::cluster::{Cluster, until};
 use super::database::Database;
-use super::program::DEADLINE;
+use super::program::{DEADLINE, Program};
 
 /// A server that is gone is replaced within this time.
 const REPLACED_WITHIN: Duration = Duration::from_secs(10);
@@ -58,6 +58,60 @@ async fn a_server_that_is_killed_is_replaced_within_ten_seconds() {
     takes_over(&cluster, REPLACED_WITHIN).await;
     drop(cluster.servers);
     cluster.database.verify();
+}
+
+/// Which works a server says are its own or not.
+async fn told_leases(cluster: &Cluster, server: usize) -> std::collections::BTreeMap<String, i64> {
+    let metrics = format!("{}/metrics", cluster.address(server));
+    let (_, told) = cluster.api.get(&metrics, None).await;
+    let leases = told.lines().filter_map(|line| {
+        let (work, held) = line
+            .strip_prefix("homepot_lease_held{work=\"")?
+            .split_once("\"} ")?;
+        Some((work.to_owned(), held.parse().unwrap()))
+    });
+    leases.collect()
+}
+
+#[tokio::test]
+async fn each_server_tells_of_the_works_that_it_could_do_also_when_they_never_were_its() {
+    let Some(cluster) = two().await else {
+        return;
+    };
+    let [first, second] = [
+        told_leases(&cluster, 0).await,
+        told_leases(&cluster, 1).await,
+    ];
+    assert!(first.contains_key("projections"), "{first:?}");
+    assert!(first.values().all(|held| *held == 1), "{first:?}");
+    assert_eq!(
+        first.keys().collect::<Vec<_>>(),
+        second.keys().collect::<Vec<_>>()
+    );
+    assert!(second.values().all(|held| *held == 0), "{second:?}");
+    assert!(first.contains_key("retention"), "{first:?}");
+    drop(cluster.servers);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_know_where_segments_lie_tells_what_is_not_archived() {
+    let Some(database) = Database::postgres() else {
+        return;
+    };
+    let serve = ["serve", "--no-authentication", "--listen", "127.0.0.1:0"];
+    let given = [&serve, &["--database", database.url.as_str()][..]].concat();
+    let mut server = Program::start(database.folder(), &given);
+    let metrics = format!("{}/metrics", server.address().unwrap());
+    let api = Api::new();
+    let told = async || api.get(&metrics, None).await.1;
+    until("it is told what is not archived", async || {
+        told()
+            .await
+            .contains("\nhomepot_retention_homeless_kinds 4\n")
+    })
+    .await;
+    assert!(!told().await.contains("lease_held{work=\"retention\"}"));
+    drop(server);
 }
 
 #[tokio::test]

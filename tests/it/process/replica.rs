@@ -284,3 +284,39 @@ async fn what_was_archived_is_read_while_the_replica_has_not_heard_of_it() {
     }
     run("SELECT pg_wal_replay_resume()").await;
 }
+
+const POLICIES: &str = "{ retentionPolicies { kind archiveAfterDays } }";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_event_is_read_too_while_the_replica_has_not_heard_of_it() {
+    let Some(pair) = Pair::start() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = pair.start_server(folder.path());
+    let address = server.address().unwrap();
+    let api = Api::new();
+    let mut replica = pair.on_replica().await;
+    let url = format!("postgres://postgres@127.0.0.1:{}/postgres", pair.primary);
+    let mut primary = PgConnection::connect(&url).await.unwrap();
+    let pause = sqlx::raw_sql("SELECT pg_wal_replay_pause()");
+    pause.execute(&mut replica).await.unwrap();
+    for days in 40..45 {
+        // as another server does
+        let set = format!(
+            "INSERT INTO retention_policies (kind, archive_after_days, changed_at, changed_by) \
+             SELECT {}, {days}, 0, 'test' ON CONFLICT (kind) DO UPDATE SET \
+             archive_after_days = excluded.archive_after_days",
+            homepot_analytics::kinds::Kind::ErrorLog.code()
+        );
+        let set = sqlx::raw_sql(sqlx::AssertSqlSafe(set));
+        set.execute(&mut primary).await.unwrap();
+        let data = api.data(&address, POLICIES, json!({})).await;
+        let policies = data["retentionPolicies"].as_array().unwrap();
+        let errors = policies.iter().find(|policy| policy["kind"] == "errorLog");
+        assert_eq!(errors.unwrap()["archiveAfterDays"], days, "{data}");
+    }
+    let resume = sqlx::raw_sql("SELECT pg_wal_replay_resume()");
+    resume.execute(&mut replica).await.unwrap();
+    server.terminate();
+}

@@ -7,11 +7,12 @@ use homepot_analytics::event::Position;
 use homepot_analytics::store::{Cause, Outcome};
 use sea_orm::{ConnectionTrait, TransactionTrait};
 
-use crate::support::{Database, TestLog, at, contract, event};
+use crate::support::{Database, Patience, TestLog, at, contract, event};
 
 contract![
     several_servers_make_the_next_month_at_once,
     a_read_that_takes_too_long_is_stopped_and_told_as_busy,
+    no_statement_holds_the_head_for_long,
 ];
 
 const PARTITIONS: &str = "SELECT count(*) FROM pg_inherits \
@@ -65,5 +66,27 @@ async fn a_read_that_takes_too_long_is_stopped_and_told_as_busy(database: Databa
     lock.rollback().await.unwrap();
     assert_eq!(log.after(Position(0), 10).await.unwrap().events.len(), 1);
     other.close().await.unwrap();
+    log.close().await;
+}
+
+async fn no_statement_holds_the_head_for_long(database: Database) {
+    if database.is_sqlite() {
+        return;
+    }
+    let patience = Patience::default();
+    let log = TestLog::open_with(&database, |opening| {
+        opening.folds.push(std::sync::Arc::new(patience.clone()));
+    })
+    .await;
+    let page = event(&serde_json::json!({"userActivity": {"activityType": "PAGE_VIEW"}}));
+    log.record(vec![page]).await;
+    assert_eq!(patience.told(), ["30s"]);
+    // of what does not hold it, some takes as long as it takes
+    assert_eq!(
+        database
+            .number("SELECT setting::bigint FROM pg_settings WHERE name = 'statement_timeout'")
+            .await,
+        0
+    );
     log.close().await;
 }

@@ -1,13 +1,13 @@
-//! Folds for tests: one that fails, one that holds the writer up, one that weighs.
+//! Folds for tests: one that fails, one that holds the writer up, one that weighs, one that asks.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
 use homepot_analytics::event::Event;
 use homepot_analytics::kinds::Kind;
 use homepot_analytics::store::{Fold, StoreError};
-use sea_orm::DatabaseTransaction;
+use sea_orm::{ConnectionTrait, DatabaseTransaction, Statement};
 use tokio::sync::Semaphore;
 
 /// Fails the append of any error whose message is `poison`, as a statement would that cannot be run,
@@ -133,5 +133,49 @@ impl Fold for Scales {
         self.events.fetch_add(events.len(), Ordering::SeqCst);
         self.heaviest_bytes.fetch_max(bytes, Ordering::SeqCst);
         Box::pin(async { Ok(()) })
+    }
+}
+
+/// Asks, in each append of user activity, how long a statement of its transaction may take (PostgreSQL).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Patience {
+    told: Arc<Mutex<Vec<String>>>,
+}
+
+impl Patience {
+    /// What was answered.
+    pub(crate) fn told(&self) -> Vec<String> {
+        self.told.lock().unwrap().clone()
+    }
+}
+
+impl Fold for Patience {
+    fn name(&self) -> &'static str {
+        "test_patience"
+    }
+
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::UserActivity]
+    }
+
+    fn tables(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn apply<'a>(
+        &'a self,
+        tx: &'a DatabaseTransaction,
+        _: &'a [&'a Event],
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            let sql = "SELECT current_setting('statement_timeout')";
+            let statement = Statement::from_string(tx.get_database_backend(), sql);
+            let row = tx.query_one_raw(statement).await.unwrap().unwrap();
+            self.told
+                .lock()
+                .unwrap()
+                .push(row.try_get_by_index(0).unwrap());
+            Ok(())
+        })
     }
 }

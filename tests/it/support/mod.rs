@@ -22,7 +22,7 @@ pub(crate) use database::{Backend, Database};
 pub(crate) use events::{
     FLEET_EVENTS, at, device, error, event, fleet, keyed_error, metrics, request, site, state, uuid,
 };
-pub(crate) use folds::{Gate, Poison, Scales};
+pub(crate) use folds::{Gate, Patience, Poison, Scales};
 pub(crate) use log::{TestLog, exactly_once, recorded};
 pub(crate) use samples::{samples, value};
 pub(crate) use smtp::{Mail, Smtp};
