@@ -117,7 +117,7 @@ async fn of_kind(
     policy: &Policy,
     (upto, lake, until): (Position, Option<Position>, Moment),
 ) -> Result<(Done, bool), RetentionError> {
-    let (kind, now) = (policy.kind, store.clock().now());
+    let kind = policy.kind;
     let mut done = Done {
         kind,
         segments: 0,
