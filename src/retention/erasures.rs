@@ -186,7 +186,10 @@ pub async fn erase_waiting(store: &Store) -> Result<(), RetentionError> {
     let carried_out = carry_out(store, &ids).await;
     match &carried_out {
         Ok(()) | Err(RetentionError::Busy) => {}
-        Err(error) => fail(store, ids, chain(error).to_string()).await?,
+        Err(error) => {
+            let why = chain(error).to_string();
+            fail(store, ids, why).await?;
+        }
     }
     carried_out
 }

@@ -272,6 +272,15 @@ async fn nobody_says_but_the_server_that_something_was_erased() {
         let refused = json!({ "status": "REJECTED", "code": "NOT_ALLOWED", "field": "extra" });
         assert_eq!(outcomes[0], refused, "{data}");
         assert_eq!(outcomes[1]["status"], "RECORDED", "{data}");
+        // what the log has of that form is a duplicate when it is sent again
+        let body = json!({ "userActivity": { "eventId": "0198c0de-0000-7000-8000-000000000001",
+            "activityType": "PAGE_VIEW", "occurredAt": super::app::NOON, "extra": { "erased": true } } });
+        let kept = crate::support::request(vec![crate::support::event(&body)]);
+        app.app().ingest.store().append(kept).await.unwrap();
+        let input = json!({ "input": { "events": [body] } });
+        let data = app.data_with(record, input).await;
+        let outcome = &data["recordEvents"]["outcomes"][0];
+        assert_eq!(outcome["status"], "DUPLICATE", "{data}");
     })
     .await;
 }
