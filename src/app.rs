@@ -257,8 +257,8 @@ impl App {
         let connections = connections(&start.limits, peers);
         let scheme = if start.tls.is_some() { "https" } else { "http" };
         let serving = http::serve(listener, router, connections, start.tls, drain.clone());
-        let server = parts.tracker.spawn(serving);
         Ok(Self {
+            server: parts.tracker.spawn(serving),
             address,
             scheme,
             ingest: parts.api.ingest,
@@ -272,7 +272,6 @@ impl App {
             background: parts.background,
             sockets,
             stop_background: parts.stop_background,
-            server,
             tasks,
             drain_for: Duration::from_secs(u64::from(start.limits.drain_seconds)),
         })

@@ -288,10 +288,9 @@ impl Maker {
                 ended = &mut making => return ended,
                 () = &mut late => {
                     stop.cancel();
-                    return match making.await {
-                        Ended::Stopped => Ended::late(self.bounds.within),
-                        ended => ended,
-                    };
+                    let ended = making.await;
+                    let is_stopped = matches!(ended, Ended::Stopped);
+                    return if is_stopped { Ended::late(self.bounds.within) } else { ended };
                 }
                 counted = &mut counting, if !is_counted => {
                     (total, is_counted) = (counted, true);

@@ -107,7 +107,8 @@ enum ErasureState {
 #[derive(Debug, SimpleObject)]
 struct Erasure {
     /// Its id.
-    erasure_id: ID,
+    #[graphql(name = "erasureId")]
+    id: ID,
     /// How far it is.
     state: ErasureState,
     /// Events that had something of the person, as far as it is done.
@@ -132,7 +133,7 @@ impl Erasure {
                 retention::ErasureState::Running => ErasureState::Running,
                 retention::ErasureState::Done => ErasureState::Done,
             },
-            erasure_id: ID(row.erasure_id),
+            id: ID(row.erasure_id),
             events: Long(row.events),
             segments: i32::try_from(row.segments).unwrap_or(i32::MAX),
             asked_by: row.asked_by,

@@ -227,10 +227,10 @@ impl Store {
         };
         let queue_events = Arc::new(Semaphore::new(limits.queue_events_max));
         let queue_bytes = Arc::new(Semaphore::new(limits.queue_bytes_max));
-        let looks = Looks::new(limits.queue_bytes_max);
         let shared = Shared {
             connections,
             identity,
+            looks: Looks::new(limits.queue_bytes_max),
             limits,
             names,
             tables,
@@ -242,7 +242,6 @@ impl Store {
             jobs,
             queue_events,
             queue_bytes,
-            looks,
             metrics,
             faults: Arc::default(),
             seen: Arc::default(),

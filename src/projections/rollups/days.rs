@@ -29,7 +29,7 @@ pub(super) struct Days {
     /// What is written down of them, and what is left of that then.
     notes: Vec<Moved>,
     rests: Vec<Moved>,
-    days: Vec<Day>,
+    read: Vec<Day>,
 }
 
 impl Days {
@@ -70,7 +70,11 @@ impl Days {
             front.map(|front| (*device, (front.max(*from), *until)))
         });
         let rests = rests.collect();
-        Ok(Some(Self { notes, rests, days }))
+        Ok(Some(Self {
+            notes,
+            rests,
+            read: days,
+        }))
     }
 
     /// Makes them, unless somebody else has.
@@ -89,7 +93,7 @@ impl Days {
         }
         note(tx, &self.rests).await?;
         let mut sites = BTreeSet::new();
-        for day in &self.days {
+        for day in &self.read {
             sites.extend(day.put(tx, shapes).await?);
         }
         let rows = sites.into_iter();
