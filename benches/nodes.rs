@@ -14,7 +14,6 @@ mod figures;
 mod metrics;
 #[expect(dead_code, reason = "other benchmarks use the rest")]
 mod program;
-#[expect(dead_code, reason = "other benchmarks use the rest")]
 mod wire;
 
 use std::net::SocketAddr;
@@ -91,7 +90,7 @@ async fn register(address: SocketAddr, fleet: &Fleet) -> anyhow::Result<()> {
 
 /// Events a second, and the time of each request.
 async fn record(addresses: &[SocketAddr], fleet: &mut Fleet) -> anyhow::Result<(f64, Vec<f64>)> {
-    let mut of_clients = vec![Vec::with_capacity(REQUESTS); RECORDERS];
+    let mut of_clients = vec![Vec::new(); RECORDERS];
     for _ in 0..REQUESTS {
         for bodies in &mut of_clients {
             bodies.push(recording(fleet.batch(BATCH)?));

@@ -1,6 +1,7 @@
 //! What an append may repeat of what was archived is looked for outside of its transaction: nobody waits for it
 //! who does not need it, and nothing is missed.
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -158,6 +159,19 @@ fn pipe(file: &Path) {
     assert!(made.unwrap().success());
 }
 
+/// Keeps whoever reads from a pipe waiting, once somebody does.
+async fn once_read(pipe: &Path) -> std::fs::File {
+    let at_once = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap();
+    loop {
+        let mut options = std::fs::OpenOptions::new();
+        // refused as long as nobody reads
+        match options.write(true).custom_flags(at_once).open(pipe) {
+            Ok(file) => return file,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    }
+}
+
 async fn a_look_into_a_segment_keeps_nobody_waiting(database: Database) {
     let log = gated(&database, &Gate::default(), 1_000).await;
     let files = three_segments(&database, &log).await;
@@ -170,6 +184,7 @@ async fn a_look_into_a_segment_keeps_nobody_waiting(database: Database) {
     after.unwrap();
     assert!(futures_util::poll!(&mut looking).is_pending());
     let looking = tokio::spawn(looking);
+    let held = once_read(&files[0]).await;
     // there is room for one of them to be looked for
     let refused = log.append(request(vec![heavy()])).await;
     assert!(
@@ -183,11 +198,7 @@ async fn a_look_into_a_segment_keeps_nobody_waiting(database: Database) {
         assert!(matches!(outcomes[0], Outcome::Recorded(_)));
     }
     assert!(!looking.is_finished());
-    let written = tokio::task::spawn_blocking(move || {
-        let pipe = std::fs::OpenOptions::new().write(true).open(&files[0]);
-        pipe.map(drop)
-    });
-    written.await.unwrap().unwrap();
+    drop(held);
     let failed = looking.await.unwrap();
     assert!(matches!(failed, Err(AppendError::Store(_))), "{failed:?}");
     log.close().await;
