@@ -1,4 +1,4 @@
-//! DuckDB over the rows of a log, as a yardstick.
+//! `DuckDB` over the rows of a log, as a yardstick.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -20,7 +20,7 @@ pub(crate) fn export(url: &str, parquet: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The milliseconds that questions take, by their names, asked by a Python that has DuckDB.
+/// The milliseconds that questions take, by their names, asked by a Python that has `DuckDB`.
 pub(crate) fn ask(
     python: &Path,
     parquet: &Path,

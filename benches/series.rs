@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench series -- [--events N] [--file FILE] [--postgres URL] [--duckdb PYTHON] [--only PART]`.
 //! The file and the database are made by the store, once, and kept: a later run goes on with them. The parts are
-//! `fold` (how fast the log is summed up while it is appended to), `size` and `read`. A Python that has DuckDB is
+//! `fold` (how fast the log is summed up while it is appended to), `size` and `read`. A Python that has `DuckDB` is
 //! asked the same of the same rows, right after the server.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
@@ -100,7 +100,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Asks DuckDB the same of the same rows.
+/// Asks `DuckDB` the same of the same rows.
 fn beside(ours: &[(&str, f64)], python: &Path, file: &Path, url: &str) -> anyhow::Result<()> {
     heading("DuckDB over the same rows");
     let parquet = file.with_extension("parquet");

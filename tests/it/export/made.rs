@@ -151,7 +151,7 @@ async fn one_whose_end_cannot_be_kept_leaves_the_other_alone(database: Database)
     }
     let other = asked(&log, "other", "jsonl").await;
     is_done(&log, &other).await;
-    let row = export(&*log, &Whose::All, &one).await.unwrap().unwrap();
+    let row = export(&log, &Whose::All, &one).await.unwrap().unwrap();
     assert_eq!((row.state.as_str(), row.restarts), ("RUNNING", 0));
     database
         .execute(if database.is_sqlite() {
@@ -232,7 +232,7 @@ async fn one_into_a_place_that_stalls_is_cancelled_and_left_at_once(database: Da
             is_done(&log, &next).await;
         }
         making.end().await;
-        let row = export(&*log, &Whose::All, &one).await.unwrap().unwrap();
+        let row = export(&log, &Whose::All, &one).await.unwrap().unwrap();
         if is_cancelled {
             assert_eq!(row.state, "CANCELLED");
             continue;

@@ -77,7 +77,7 @@ async fn an_erasure_that_was_broken_off_is_gone_on_with(database: Database) {
     let asked = retention::erase_person(&log, "one@shop.example", "test").await;
     let id = asked.unwrap().erasure_id;
     // a segment of the last kind that has any cannot be read
-    let mut kinds = vec![Kind::UserActivity, Kind::ErrorLog];
+    let mut kinds = [Kind::UserActivity, Kind::ErrorLog];
     kinds.sort_by_key(|kind| Kind::all().position(|other| other == *kind));
     let table = kinds[1].spec().table;
     let name = format!("SELECT name FROM segments WHERE name LIKE '{table}-%' ORDER BY first_at");

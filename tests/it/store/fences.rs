@@ -178,7 +178,8 @@ async fn who_can_erase_no_more_gives_that_back_to_one_that_can(database: Databas
         other.stop.cancel();
     };
     let beating = futures_util::future::join(first_beats, other_beats);
-    futures_util::future::join4(first_does, other_does, beating, checking).await;
+    let all = futures_util::future::join4(first_does, other_does, beating, checking);
+    Box::pin(all).await;
     blind.close().await;
     log.close().await;
 }

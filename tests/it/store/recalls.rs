@@ -1,7 +1,6 @@
 //! What an append may repeat of what was archived is looked for outside of its transaction: nobody waits for it
 //! who does not need it, and nothing is missed.
 
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -103,13 +102,21 @@ async fn gated(database: &Database, gate: &Gate, bytes: usize) -> TestLog {
         opening.folds.push(Arc::new(gate.clone()));
         opening.limits.queue_bytes_max = bytes;
     });
-    log.await.with_fleet().await
+    log.await
+}
+
+/// The files of three segments of a log that is closed, so that nobody has read of them, nor is about to.
+async fn archived(database: &Database) -> Vec<PathBuf> {
+    let log = database.open().await.with_fleet().await;
+    let files = three_segments(database, &log).await;
+    log.close().await;
+    files
 }
 
 async fn a_segment_that_cannot_be_read_fails_only_who_needs_it(database: Database) {
     let gate = Gate::default();
+    let files = archived(&database).await;
     let log = gated(&database, &gate, 1 << 20).await;
-    let files = three_segments(&database, &log).await;
     std::fs::remove_file(&files[1]).unwrap();
     let store = log.handle();
     let page_view = event(&json!({"userActivity": {"activityType": "PAGE_VIEW"}}));
@@ -159,22 +166,9 @@ fn pipe(file: &Path) {
     assert!(made.unwrap().success());
 }
 
-/// Keeps whoever reads from a pipe waiting, once somebody does.
-async fn once_read(pipe: &Path) -> std::fs::File {
-    let at_once = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap();
-    loop {
-        let mut options = std::fs::OpenOptions::new();
-        // refused as long as nobody reads
-        match options.write(true).custom_flags(at_once).open(pipe) {
-            Ok(file) => return file,
-            Err(_) => tokio::task::yield_now().await,
-        }
-    }
-}
-
 async fn a_look_into_a_segment_keeps_nobody_waiting(database: Database) {
+    let files = archived(&database).await;
     let log = gated(&database, &Gate::default(), 1_000).await;
-    let files = three_segments(&database, &log).await;
     pipe(&files[0]);
     let store = log.handle();
     let mut looking = Box::pin(async move { store.append(request(vec![heavy()])).await });
@@ -184,7 +178,6 @@ async fn a_look_into_a_segment_keeps_nobody_waiting(database: Database) {
     after.unwrap();
     assert!(futures_util::poll!(&mut looking).is_pending());
     let looking = tokio::spawn(looking);
-    let held = once_read(&files[0]).await;
     // there is room for one of them to be looked for
     let refused = log.append(request(vec![heavy()])).await;
     assert!(
@@ -192,13 +185,16 @@ async fn a_look_into_a_segment_keeps_nobody_waiting(database: Database) {
         "{refused:?}"
     );
     for _ in 0..10 {
-        let outcomes = log
-            .record(vec![error("e"), metrics("d1", 1_000, 1.0)])
-            .await;
-        assert!(matches!(outcomes[0], Outcome::Recorded(_)));
+        let events = vec![error("e"), metrics("d1", 1_000, 1.0)];
+        let appended = log.append_patiently(request(events)).await.unwrap();
+        assert!(matches!(appended.outcomes[0], Outcome::Recorded(_)));
     }
     assert!(!looking.is_finished());
-    drop(held);
+    let written = tokio::task::spawn_blocking(move || {
+        let pipe = std::fs::OpenOptions::new().write(true).open(&files[0]);
+        pipe.map(drop)
+    });
+    written.await.unwrap().unwrap();
     let failed = looking.await.unwrap();
     assert!(matches!(failed, Err(AppendError::Store(_))), "{failed:?}");
     log.close().await;
