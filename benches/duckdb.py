@@ -19,29 +19,29 @@ parquet, times = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 db = duckdb.connect(str(parquet.with_suffix(".duckdb")))
 db.execute("SET TimeZone = 'UTC'")
 db.execute(
-    "CREATE TABLE IF NOT EXISTS metrics AS SELECT occurred_at AS at, device_id AS device, "
+    "CREATE TABLE IF NOT EXISTS metrics AS SELECT occurred_at AT TIME ZONE 'UTC' AS happened, device_id AS device, "
     "'site-' || (CAST(device_id[5:] AS INTEGER) % 10 + 1) AS site, cpu_percent AS cpu "
-    f"FROM '{parquet}' ORDER BY device, at"
+    f"FROM '{parquet}' ORDER BY device, happened"
 )
-[(end,)] = db.execute("SELECT date_trunc('hour', max(at)) + INTERVAL 1 HOUR FROM metrics").fetchall()
-of_days = "FROM metrics WHERE at >= $end - to_days($days) AND at < $end"
+[(end,)] = db.execute("SELECT date_trunc('hour', max(happened)) + INTERVAL 1 HOUR FROM metrics").fetchall()
+of_days = "FROM metrics WHERE happened >= $end - to_days($days) AND happened < $end"
 p95 = "quantile_disc(cpu, 0.95)"
 asked = [
-    ("site × hour, 30 d: avg, max", 30, f"SELECT site, date_trunc('hour', at), avg(cpu), max(cpu) {of_days} GROUP BY ALL"),
+    ("site × hour, 30 d: avg, max", 30, f"SELECT site, date_trunc('hour', happened), avg(cpu), max(cpu) {of_days} GROUP BY ALL"),
     (
         "site × hour, 30 d: avg, max, p95",
         30,
-        f"SELECT site, date_trunc('hour', at), avg(cpu), max(cpu), {p95} {of_days} GROUP BY ALL",
+        f"SELECT site, date_trunc('hour', happened), avg(cpu), max(cpu), {p95} {of_days} GROUP BY ALL",
     ),
     (
         "device × hour, 7 d: avg, max",
         7,
-        f"SELECT date_trunc('hour', at), avg(cpu), max(cpu) {of_days} AND device = 'pos-00007' GROUP BY ALL",
+        f"SELECT date_trunc('hour', happened), avg(cpu), max(cpu) {of_days} AND device = 'pos-00007' GROUP BY ALL",
     ),
     (
         "fleet × day, 30 d: avg, max, p95",
         30,
-        f"SELECT date_trunc('day', at), avg(cpu), max(cpu), {p95} {of_days} GROUP BY ALL",
+        f"SELECT date_trunc('day', happened), avg(cpu), max(cpu), {p95} {of_days} GROUP BY ALL",
     ),
     (
         "100 devices as one value, 30 d: avg, p95",

@@ -21,7 +21,8 @@ use std::time::{Duration, Instant as Stopwatch};
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use homepot_analytics::event::Instant;
-use homepot_analytics::store::Request;
+use homepot_analytics::kinds::{Filter, Kind};
+use homepot_analytics::store::{Columns, Order, PageQuery, Request, Scope};
 use serde_json::json;
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, PgConnection, SqliteConnection, query_scalar,
@@ -383,15 +384,22 @@ impl Question {
     }
 }
 
-/// The hour with which the last one of a log ends.
+/// The hour with which the last metrics of a log end.
 async fn end_of(url: &str) -> anyhow::Result<Instant> {
     let log = Log::open(url).await?;
-    let head = log.store.head();
-    let slice = log
-        .store
-        .after(homepot_analytics::event::Position(head.0 - 1), 1)
-        .await?;
-    let last = slice.events.first().context("the log is empty")?;
+    let newest = PageQuery {
+        kind: Kind::DeviceMetrics,
+        filter: Filter::default(),
+        order: Order::NewestFirst,
+        after: None,
+        before: None,
+        upto: None,
+        scope: Scope::All,
+        columns: Columns::ALL,
+        limit: 1,
+    };
+    let found = log.store.page(&newest, &log.store.allowance()).await?;
+    let last = found.first().context("the log has no metrics")?;
     let hour = 3_600_000_000;
     let end = Instant((last.fact.occurred_at.0 / hour + 1) * hour);
     log.close().await;
