@@ -32,6 +32,8 @@ use wire::{has_refused, recording};
 
 const DEVICES: i64 = 1_000;
 const NODES_MAX: usize = 3;
+/// How long ago they began to report, in milliseconds.
+const SINCE_MS: i64 = 30 * 24 * 3_600 * 1_000;
 /// Events of a request, requests of a client, and clients.
 const BATCH: usize = 1_000;
 const REQUESTS: usize = 40;
@@ -57,7 +59,7 @@ struct Arguments {
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let url = &arguments.postgres;
-    let mut fleet = Fleet::new(DEVICES, Clock::system().now().plus_ms(-3_600_000));
+    let mut fleet = Fleet::new(DEVICES, Clock::system().now().plus_ms(-SINCE_MS));
     let mut servers = Vec::new();
     for nodes in 1..=NODES_MAX {
         servers.push(Server::start(url)?.0);
