@@ -20,7 +20,7 @@ use clap::Parser;
 use homepot_analytics::clock::Clock;
 use homepot_analytics::event::Position;
 use homepot_analytics::kinds::{Filter, Kind, Operand, Operator};
-use homepot_analytics::store::{Columns, EntityType, Order, PageQuery, Request, Scope, Store};
+use homepot_analytics::store::{Columns, EntityType, Order, PageQuery, Request, Store};
 
 use figures::{Bar, float, heading, judged, milliseconds, percentile, shown};
 use log::{Log, url_of};
@@ -167,15 +167,10 @@ async fn pages(store: &Store) -> anyhow::Result<()> {
         ("the oldest 100 of all, median", Filter::default()),
     ] {
         let query = PageQuery {
-            kind: Kind::DeviceMetrics,
             filter,
             order: Order::OldestFirst,
-            after: None,
-            before: None,
-            upto: None,
-            scope: Scope::All,
-            columns: Columns::ALL,
             limit: 100,
+            ..PageQuery::all_of(Kind::DeviceMetrics, Columns::ALL)
         };
         let mut took = Vec::with_capacity(PAGES);
         for _ in 0..PAGES {

@@ -26,9 +26,9 @@ use homepot_analytics::store::Location;
 use tokio::task::JoinSet;
 
 use door::Door;
-use figures::{Bar, float, heading, judged, median, milliseconds, percentile, shown};
+use figures::{Bar, float, heading, judged, median, percentile, shown};
 use metrics::Fleet;
-use wire::{has_refused, recording, wire};
+use wire::{post_all, recording, wire};
 
 /// Devices that report.
 const DEVICES: i64 = 1_000;
@@ -170,7 +170,7 @@ async fn run(
     let mut tasks = JoinSet::new();
     let started = Stopwatch::now();
     for bodies in of_clients {
-        tasks.spawn(post_all((address, way), bodies));
+        tasks.spawn(async move { post_all(client((address, way)).await?, bodies).await });
     }
     let mut times = Vec::new();
     while let Some(done) = tasks.join_next().await {
@@ -180,28 +180,18 @@ async fn run(
     Ok((float(clients * requests * events) / seconds, times))
 }
 
-async fn post_all(
-    (address, way): (SocketAddr, Way),
-    bodies: Vec<String>,
-) -> anyhow::Result<Vec<f64>> {
-    let path = match way {
-        Way::Graphql => "/graphql",
-        Way::Lines => "/v1/ingest",
-    };
-    let mut client = Door::connect(address, path, None).await?;
-    if matches!(way, Way::Lines) {
-        client.head = client
-            .head
-            .replace("application/json", "application/x-ndjson");
+/// A client that sends events by a way.
+async fn client((address, way): (SocketAddr, Way)) -> anyhow::Result<Door> {
+    match way {
+        Way::Graphql => Door::connect(address, "/graphql", None).await,
+        Way::Lines => {
+            let mut client = Door::connect(address, "/v1/ingest", None).await?;
+            client.head = client
+                .head
+                .replace("application/json", "application/x-ndjson");
+            Ok(client)
+        }
     }
-    let mut times = Vec::with_capacity(bodies.len());
-    for body in bodies {
-        let started = Stopwatch::now();
-        let answer = client.good(body.as_bytes()).await?;
-        times.push(milliseconds(started.elapsed()));
-        anyhow::ensure!(!has_refused(answer), "an event was refused");
-    }
-    Ok(times)
 }
 
 fn body(way: Way, events: Vec<NewEvent>) -> String {

@@ -28,7 +28,7 @@ use door::Door;
 use figures::{float, heading, milliseconds, percentile, shown};
 use metrics::Fleet;
 use program::Server;
-use wire::{has_refused, recording};
+use wire::{post_all, recording};
 
 const DEVICES: i64 = 1_000;
 const NODES_MAX: usize = 3;
@@ -101,7 +101,11 @@ async fn record(addresses: &[SocketAddr], fleet: &mut Fleet) -> anyhow::Result<(
     let began = Stopwatch::now();
     let mut tasks = JoinSet::new();
     for (bodies, address) in of_clients.into_iter().zip(addresses.iter().cycle()) {
-        tasks.spawn(post_all(*address, bodies));
+        let address = *address;
+        tasks.spawn(async move {
+            let client = Door::connect(address, "/graphql", None).await?;
+            post_all(client, bodies).await
+        });
     }
     let mut times = Vec::new();
     while let Some(done) = tasks.join_next().await {
@@ -109,18 +113,6 @@ async fn record(addresses: &[SocketAddr], fleet: &mut Fleet) -> anyhow::Result<(
     }
     let events = float(RECORDERS * REQUESTS * BATCH);
     Ok((events / began.elapsed().as_secs_f64(), times))
-}
-
-async fn post_all(address: SocketAddr, bodies: Vec<String>) -> anyhow::Result<Vec<f64>> {
-    let mut client = Door::connect(address, "/graphql", None).await?;
-    let mut times = Vec::with_capacity(bodies.len());
-    for body in bodies {
-        let began = Stopwatch::now();
-        let answer = client.good(body.as_bytes()).await?;
-        times.push(milliseconds(began.elapsed()));
-        anyhow::ensure!(!has_refused(answer), "an event was refused");
-    }
-    Ok(times)
 }
 
 /// Asks for pages of 100 rows of devices.

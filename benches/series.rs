@@ -21,8 +21,8 @@ use std::time::{Duration, Instant as Stopwatch};
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use homepot_analytics::event::Instant;
-use homepot_analytics::kinds::{Filter, Kind};
-use homepot_analytics::store::{Columns, Order, PageQuery, Request, Scope};
+use homepot_analytics::kinds::Kind;
+use homepot_analytics::store::{Columns, Order, PageQuery, Request};
 use serde_json::json;
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, PgConnection, SqliteConnection, query_scalar,
@@ -388,15 +388,9 @@ impl Question {
 async fn end_of(url: &str) -> anyhow::Result<Instant> {
     let log = Log::open(url).await?;
     let newest = PageQuery {
-        kind: Kind::DeviceMetrics,
-        filter: Filter::default(),
         order: Order::NewestFirst,
-        after: None,
-        before: None,
-        upto: None,
-        scope: Scope::All,
-        columns: Columns::ALL,
         limit: 1,
+        ..PageQuery::all_of(Kind::DeviceMetrics, Columns::ALL)
     };
     let found = log.store.page(&newest, &log.store.allowance()).await?;
     let last = found.first().context("the log has no metrics")?;

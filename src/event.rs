@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use num_traits::AsPrimitive;
 use serde_json::Value as Json;
 use uuid::{Builder, Uuid, Version};
 
@@ -257,6 +258,16 @@ impl Cell {
             Self::Int(number) => Some(*number),
             Self::Reference(reference) => Some(reference.key),
             Self::Null | Self::Text(_) | Self::Float(_) | Self::Json(_) => None,
+        }
+    }
+
+    /// The number, as near as a float is.
+    #[must_use]
+    pub fn number(&self) -> Option<f64> {
+        match self {
+            Self::Int(number) => Some(number.as_()),
+            Self::Float(number) => Some(*number),
+            Self::Null | Self::Text(_) | Self::Json(_) | Self::Reference(_) => None,
         }
     }
 

@@ -18,7 +18,7 @@ use super::rule::{Failure, Rule};
 use super::runs::{Reading, Runs, apart_ms};
 use super::states::States;
 use super::verdict::Verdict;
-use crate::event::{Cell, Event, Instant};
+use crate::event::{Event, Instant};
 use crate::kinds::Kind;
 use crate::timers::Timers;
 
@@ -113,7 +113,7 @@ impl Evaluator {
             gaps.hear(&self.fleet, sign, &mut self.verdicts);
         }
         for runs in &mut self.runs {
-            let Some(value) = number(fact.cell(runs.metric.measure.column())) else {
+            let Some(value) = fact.cell(runs.metric.measure.column()).number() else {
                 continue;
             };
             let reading = Reading {
@@ -273,19 +273,5 @@ impl Evaluator {
             self.hours_read_at = now;
             self.rescheduled.extend(self.fleet.calendars.keys());
         }
-    }
-}
-
-/// The value of a measure, if there is one.
-#[expect(
-    clippy::as_conversions,
-    clippy::cast_precision_loss,
-    reason = "what is counted of a device is far below 2⁵³, and a threshold is no more exact"
-)]
-fn number(cell: &Cell) -> Option<f64> {
-    match cell {
-        Cell::Float(number) => Some(*number),
-        Cell::Int(number) => Some(*number as f64),
-        Cell::Null | Cell::Text(_) | Cell::Json(_) | Cell::Reference(_) => None,
     }
 }

@@ -13,7 +13,7 @@ use super::verdict::{Cause, Verdict};
 use crate::event::{Event, Instant};
 use crate::history::alerts;
 use crate::history::faults::errors_since;
-use crate::kinds::{Filter, Kind, Operand};
+use crate::kinds::{Kind, Operand};
 use crate::store::{Columns, Order, PageQuery, Scope, Store, StoreError};
 
 /// Errors at most that are counted again.
@@ -57,15 +57,10 @@ async fn states(
     open: &Open<'_>,
 ) -> Result<(), StoreError> {
     let query = PageQuery {
-        kind: Kind::DeviceStateChange,
-        filter: Filter::default(),
         order: Order::NewestFirst,
-        after: None,
-        before: None,
-        upto: None,
         scope: Scope::Changes,
-        columns: Columns::SMALL,
         limit: CHANGES_MAX,
+        ..PageQuery::all_of(Kind::DeviceStateChange, Columns::SMALL)
     };
     let Evaluator { fleet, states, .. } = evaluator;
     for states in states {

@@ -13,13 +13,14 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, StreamTrait};
 use super::question::{Groups, Question};
 use super::unfolded::Unfolded;
 use crate::event::Position;
+use crate::projections::rollups::gather::whole;
 use crate::projections::rollups::minutes;
 use crate::projections::rollups::tables::{
     DEVICE_DAYS, DEVICE_HOURS, DEVICE_QUARTERS, Key, Level, SITE_DAYS, SITE_HOURS, SITE_MINUTES,
     SITE_QUARTERS, all, row,
 };
 use crate::rollups::packed::{self, Row};
-use crate::rollups::shape::Reading;
+use crate::rollups::shape::{Reading, Shape};
 use crate::rollups::sketch::Room;
 use crate::store::{Allowance, Doing, Lent, List, Sql, Store, StoreError};
 
@@ -119,6 +120,7 @@ impl Moment {
             raw: BTreeMap::new(),
             least: QUARTER,
             events: 0,
+            whole: None,
             room: Room::default(),
         };
         reader.owners = reader.owners().await?;
@@ -178,10 +180,21 @@ pub(super) struct Reader<'a> {
     least: i64,
     /// How many of them were read.
     pub(super) events: usize,
+    whole: Option<Arc<Shape>>,
     room: Room,
 }
 
 impl Reader<'_> {
+    /// What is asked of, and since when it is whole in the log: the same for all that is read of one state of it.
+    pub(super) async fn whole(&mut self) -> Result<Arc<Shape>, StoreError> {
+        if let Some(known) = &self.whole {
+            return Ok(Arc::clone(known));
+        }
+        let shape = Arc::new(whole(self.tx, &self.question.shape).await?);
+        self.whole = Some(Arc::clone(&shape));
+        Ok(shape)
+    }
+
     pub(super) fn owner_of(&self, key: &Key) -> i64 {
         if self.of_sites { key.site } else { key.owner }
     }

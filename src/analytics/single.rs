@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::read::{EVENTS_MAX, ReadError, Reader, keys};
 use crate::projections::rollups::gather::{
-    Single, Who, devices as devices_of, each_recorded, key_of, whole,
+    Single, Who, devices as devices_of, each_recorded, key_of,
 };
 use crate::projections::rollups::places::Places;
 use crate::projections::rollups::shows::Shows;
@@ -75,9 +75,9 @@ impl Reader<'_> {
         if !wants_growth {
             return Ok(());
         }
-        let shape = &whole(tx, shape).await?;
-        let beside = shows.beside(tx, shape, ((from, to), upto)).await?;
-        shows.grown(shape, (&places, beside), |(at, key, more)| {
+        let shape = self.whole().await?;
+        let beside = shows.beside(tx, &shape, ((from, to), upto)).await?;
+        shows.grown(&shape, (&places, beside), |(at, key, more)| {
             match self.asked((&key, owners), at) {
                 Some(bucket) => self.grow_by(&key, bucket, more),
                 None => Ok(()),

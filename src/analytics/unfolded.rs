@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::read::{QUARTER, ReadError, Reader, TAIL_MAX};
 use crate::projections::rollups::counters::{Latest, STEP_BYTES, Source, grown};
-use crate::projections::rollups::gather::{Growth, appended, devices, key_of, whole};
+use crate::projections::rollups::gather::{Growth, appended, devices, key_of};
 use crate::projections::rollups::places::Places;
 use crate::projections::rollups::tables::Key;
 use crate::rollups::shape::Reading;
@@ -42,7 +42,7 @@ impl Reader<'_> {
             self.lent.take(readings.len() * STEP_BYTES)?;
             let mut latest = Latest::of(self.tx, shape, devices).await?;
             let of = (&places, &mut latest, Source::Log(head));
-            let shape = whole(self.tx, shape).await?;
+            let shape = self.whole().await?;
             growth = grown(self.tx, &shape, &readings, of).await?;
         }
         Ok(Unfolded {

@@ -15,7 +15,7 @@ use super::DemoError;
 use crate::event::{Cell, Event, Instant, Position, Provenance};
 use crate::fleet::{Fleet, FleetOptions};
 use crate::kinds::{Envelope, Filter, Kind, Operand, Operator};
-use crate::store::{Columns, Order, PageQuery, Place, Scope, Store, StoreError};
+use crate::store::{Columns, Order, PageQuery, Place, Store, StoreError};
 
 /// Events that are read at once.
 const PAGE_EVENTS: usize = 1_000;
@@ -197,15 +197,10 @@ impl Past<'_> {
     fn query(&self, kind: Kind, provenance: Provenance) -> PageQuery {
         let of = Operator::In(vec![Cell::Int(provenance.code())]);
         PageQuery {
-            kind,
             filter: Filter::Is(Operand::Envelope(Envelope::Provenance), of),
-            order: Order::FirstRecordedFirst,
-            after: None,
-            before: None,
             upto: Some(self.upto),
-            scope: Scope::All,
-            columns: Columns::ALL,
             limit: PAGE_EVENTS,
+            ..PageQuery::all_of(kind, Columns::ALL)
         }
     }
 }

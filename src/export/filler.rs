@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::ExportError;
-use super::lake::{self, Lake};
+use super::lake::Lake;
 use super::reached;
 use crate::places::Place;
 use crate::store::Store;
@@ -106,9 +106,7 @@ impl Filler {
         let lake = Lake::new(self.store.clone(), files);
         let _claim = lake.claim().await?;
         if !self.is_ready {
-            lake::sweep(&self.place).await?;
-            self.place.has_room().await?;
-            lake.check().await?;
+            lake.prepare(&self.place).await?;
             self.is_ready = true;
         }
         loop {

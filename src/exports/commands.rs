@@ -138,12 +138,7 @@ pub async fn cancel(store: &Store, whose: &Whose, export_id: &str) -> Result<(),
     if rows::cancel(store, export_id).await? {
         return Ok(());
     }
-    let found = export(store, whose, export_id).await?;
-    match found.map(|row| State::of_row(&row, store.clock().now())) {
-        Some(State::Cancelled) => Ok(()),
-        Some(state) => Err(ExportsError::Over(state.word())),
-        None => Err(ExportsError::NotFound),
-    }
+    is_now(store, whose, (export_id, State::Cancelled)).await
 }
 
 /// Removes the file of an export that is done, within about a second: its time is over at once. One that has no
@@ -156,9 +151,18 @@ pub async fn delete(store: &Store, whose: &Whose, export_id: &str) -> Result<(),
         return Err(ExportsError::NotFound);
     }
     rows::end(store, export_id).await?;
+    is_now(store, whose, (export_id, State::Expired)).await
+}
+
+/// Makes sure that an export has come to a state.
+async fn is_now(
+    store: &Store,
+    whose: &Whose,
+    (export_id, wanted): (&str, State),
+) -> Result<(), ExportsError> {
     let found = export(store, whose, export_id).await?;
     match found.map(|row| State::of_row(&row, store.clock().now())) {
-        Some(State::Expired) => Ok(()),
+        Some(state) if state == wanted => Ok(()),
         Some(state) => Err(ExportsError::Over(state.word())),
         None => Err(ExportsError::NotFound),
     }

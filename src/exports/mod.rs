@@ -3,7 +3,8 @@
 //!
 //! What is asked for is a row of a table that tells how far it is. An export is of one moment, that at which
 //! it was asked for. If the server ends that makes it, its half file is removed and it is begun again, which
-//! is told. Those that are made at once know nothing of each other: what fails one leaves the other alone. A file has its name when it is whole, and one that no row names is removed.
+//! is told. Those that are made at once know nothing of each other: what fails one leaves the other alone. A file has
+//! its name when it is whole, and one that no row names is removed.
 
 mod args;
 mod ask;
@@ -188,7 +189,7 @@ pub enum ExportsError {
     TooMany,
     /// The files of those that are done have as many bytes as they may.
     #[error(
-        "your exports have {mib} MiB, and those of an account may have {mib_max}: delete one          (deleteExport), or wait until one expires"
+        "your exports have {mib} MiB, and those of an account may have {mib_max}: delete one (deleteExport), or wait until one expires"
     )]
     NoRoom {
         /// MiB that they have.

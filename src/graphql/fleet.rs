@@ -21,7 +21,7 @@ use super::types::connection_field;
 use super::{access, api, connection, hours, ids, loaders, of_failed, open_alerts};
 use crate::event::{Event, Instant};
 use crate::history::alerts::Parent;
-use crate::kinds::{Filter, Kind, Operand, Spec};
+use crate::kinds::{Kind, Operand, Spec};
 use crate::store::{Columns, Order, PageQuery, Scope};
 
 pub(super) use crate::history::fleet::{DeviceRow, SiteRow, devices_by_key, sites_by_key};
@@ -144,15 +144,10 @@ impl Device {
 
     async fn state_since(&self, ctx: &Context<'_>) -> ServerResult<Value> {
         let query = PageQuery {
-            kind: Kind::DeviceStateChange,
-            filter: Filter::default(),
             order: Order::NewestFirst,
-            after: None,
-            before: None,
-            upto: None,
             scope: Scope::Changes,
-            columns: Columns::SMALL,
             limit: 1,
+            ..PageQuery::all_of(Kind::DeviceStateChange, Columns::SMALL)
         };
         let key = self.0.device.device_key;
         let key = PageKey::new(Operand::Device, key, &PageShape::new(query));

@@ -181,7 +181,7 @@ impl Retention {
             i32,
         >,
     ) -> Result<Option<Vec<InOrder<Erasure>>>, Error> {
-        let (rows, _) = ERASURES.part((first, None), (None, None))?;
+        let (rows, _) = ERASURES.size(first, None)?;
         let limit = u64::try_from(rows).unwrap_or(u64::MAX);
         let rows = retention::erasures(api(ctx).store(), limit).await;
         let rows = rows.map_err(|error| of_failed(api(ctx), &error))?;

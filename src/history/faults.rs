@@ -3,10 +3,10 @@
 use entity::ColumnName as _;
 use entity::error_logs::Column;
 
-use super::pages::{all_of, each, happened};
+use super::pages::{each, happened};
 use crate::event::{Cell, Instant, Position, Provenance};
 use crate::kinds::{Filter, Kind, Operand, Operator};
-use crate::store::{Columns, PageQuery, Store, StoreError};
+use crate::store::{Columns, Order, PageQuery, Store, StoreError};
 
 /// An error.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +46,8 @@ pub async fn errors_since(
             Filter::Is(Operand::Field(index), among),
         ]),
         limit,
-        ..all_of(Kind::ErrorLog, columns)
+        order: Order::NewestFirst,
+        ..PageQuery::all_of(Kind::ErrorLog, columns)
     };
     let mut rows = Vec::new();
     each(store, query, |event| {

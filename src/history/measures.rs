@@ -2,10 +2,9 @@
 
 use entity::ColumnName as _;
 use entity::device_metrics::Column;
-use num_traits::AsPrimitive;
 
-use super::pages::{all_of, each, happened};
-use crate::event::{Cell, Event, Instant, Provenance};
+use super::pages::{each, happened};
+use crate::event::{Event, Instant, Provenance};
 use crate::kinds::{Filter, Kind, Operand, Operator};
 use crate::store::{Columns, Order, PageQuery, Store, StoreError};
 
@@ -55,7 +54,7 @@ pub async fn readings(
         ]),
         order: Order::OldestFirst,
         limit: ROWS_MAX,
-        ..all_of(Kind::DeviceMetrics, columns)
+        ..PageQuery::all_of(Kind::DeviceMetrics, columns)
     };
     let mut best = Best::default();
     each(store, query, |part| best.add(part)).await?;
@@ -84,12 +83,13 @@ pub async fn measured(
             happened(Operator::AtMost(to.0.into())),
             Filter::Not(Box::new(is_absent)),
         ]),
+        order: Order::NewestFirst,
         limit,
-        ..all_of(Kind::DeviceMetrics, Columns::NONE.with(index))
+        ..PageQuery::all_of(Kind::DeviceMetrics, Columns::NONE.with(index))
     };
     let mut readings = Vec::new();
     each(store, query, |event| {
-        let value = number(event.fact.cell(column));
+        let value = event.fact.cell(column).number();
         readings.extend(value.map(|value| (event.fact.occurred_at, value)));
     })
     .await?;
@@ -126,7 +126,7 @@ impl Best {
             return;
         }
         let at = Some(part.fact.occurred_at);
-        let values = COLUMNS.map(|column| number(part.fact.cell(column)));
+        let values = COLUMNS.map(|column| part.fact.cell(column).number());
         match self.readings.last_mut().filter(|_| self.last == at) {
             // what was recorded last of a reading holds
             Some(reading) => {
@@ -137,13 +137,5 @@ impl Best {
             None => self.readings.push(values),
         }
         self.last = at;
-    }
-}
-
-fn number(cell: &Cell) -> Option<f64> {
-    match cell {
-        Cell::Int(number) => Some(number.as_()),
-        Cell::Float(number) => Some(*number),
-        Cell::Null | Cell::Text(_) | Cell::Json(_) | Cell::Reference(_) => None,
     }
 }

@@ -1,26 +1,11 @@
 //! Reads events for this server itself, page by page, wherever they are kept.
 
 use crate::event::Event;
-use crate::kinds::{Envelope, Filter, Kind, Operand, Operator};
-use crate::store::{Columns, Order, PageQuery, Place, Scope, Store, StoreError};
+use crate::kinds::{Envelope, Filter, Operand, Operator};
+use crate::store::{PageQuery, Place, Store, StoreError};
 
 /// Events that are held at once.
 const PAGE_EVENTS: usize = 1_000;
-
-/// All events of a kind, with some of their fields.
-pub(super) fn all_of(kind: Kind, columns: Columns) -> PageQuery {
-    PageQuery {
-        kind,
-        filter: Filter::default(),
-        order: Order::NewestFirst,
-        after: None,
-        before: None,
-        upto: None,
-        scope: Scope::All,
-        columns,
-        limit: usize::MAX,
-    }
-}
 
 /// A condition on when something happened.
 pub(super) fn happened(operator: Operator) -> Filter {

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use crate::event::Event;
-use crate::kinds::{Filter, Kind, Operand};
-use crate::store::{Columns, Order, PageQuery, Scope, Store, StoreError};
+use crate::kinds::{Kind, Operand};
+use crate::store::{Columns, Order, PageQuery, Store, StoreError};
 
 /// The newest state that was reported of each of some devices, by their keys.
 ///
@@ -12,15 +12,9 @@ use crate::store::{Columns, Order, PageQuery, Scope, Store, StoreError};
 /// When the tables cannot be read.
 pub async fn newest(store: &Store, device_keys: &[i64]) -> Result<HashMap<i64, Event>, StoreError> {
     let query = PageQuery {
-        kind: Kind::DeviceStateChange,
-        filter: Filter::default(),
         order: Order::NewestFirst,
-        after: None,
-        before: None,
-        upto: None,
-        scope: Scope::All,
-        columns: Columns::SMALL,
         limit: 1,
+        ..PageQuery::all_of(Kind::DeviceStateChange, Columns::SMALL)
     };
     let parents = (Operand::Device, device_keys);
     let pages = store

@@ -259,11 +259,7 @@ impl Runner {
         let tx = self.store.readers().snapshot().await.doing(doing)?;
         let mut parts = Parts::new();
         for (fold, upto) in self.all_at(checkpoints) {
-            let part = if is_put_off(&tx, &*fold, None).await? {
-                fold.next_part(&tx, upto).await?
-            } else {
-                None
-            };
+            let part = fold.next_part(&tx, upto).await?;
             parts.push((fold, upto, part));
         }
         // nothing was written
@@ -436,7 +432,7 @@ async fn note(
     fold: &dyn Fold,
     left: &AtomicBool,
 ) -> Result<(), StoreError> {
-    if is_put_off(tx, fold, None).await? {
+    if !left.load(Ordering::SeqCst) && is_put_off(tx, fold, None).await? {
         left.store(true, Ordering::SeqCst);
     }
     Ok(())

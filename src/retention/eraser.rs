@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::erasures::{erase_waiting, waiting};
+use super::erasures::{erase_all, waiting};
 use super::{ERASURES, RetentionError, RetentionMetrics};
 use crate::store::{Failing, Store};
 
@@ -58,6 +58,6 @@ impl Eraser {
     async fn erase(&self) -> Result<(), RetentionError> {
         let waiting = waiting(&self.store, None).await?;
         self.metrics.waits(waiting.first());
-        erase_waiting(&self.store).await
+        erase_all(&self.store, waiting).await
     }
 }

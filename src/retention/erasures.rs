@@ -178,8 +178,15 @@ pub async fn erasure_within(
 /// # Errors
 /// When others archive or erase just now, what is archived cannot be read here, or it failed.
 pub async fn erase_waiting(store: &Store) -> Result<(), RetentionError> {
-    let rows = waiting(store, None).await?.into_iter();
-    let ids: Vec<String> = rows.map(|row| row.erasure_id).collect();
+    erase_all(store, waiting(store, None).await?).await
+}
+
+/// Carries some erasures out, all together.
+pub(super) async fn erase_all(
+    store: &Store,
+    waiting: Vec<ErasureRow>,
+) -> Result<(), RetentionError> {
+    let ids: Vec<String> = waiting.into_iter().map(|row| row.erasure_id).collect();
     if ids.is_empty() {
         return Ok(());
     }

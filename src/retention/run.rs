@@ -160,20 +160,20 @@ async fn delete(
     let Some(before) = policy.deletes_before(store.clock().now()) else {
         return Ok(true);
     };
+    // nobody else adds or deletes segments meanwhile
+    let deletable = store.deletable(policy.kind, before, lake).await?;
+    done.held_events = deletable.held_events;
     let folds = projections::following();
     let needed = folds.iter().flat_map(|fold| fold.needs());
-    let mut deleting = Deleting {
+    let deleting = Deleting {
         kind: policy.kind,
         before,
-        ends_before: before,
+        ends_before: deletable.before,
         since: policy.changed.as_ref().map_or(Instant::OLDEST, |by| by.0),
         needed: needed.copied().collect(),
     };
     while Moment::now() < until {
         let began = Moment::now();
-        let deletable = store.deletable(policy.kind, before, lake).await?;
-        done.held_events = deletable.held_events;
-        deleting.ends_before = deletable.before;
         match store.drop_segment(&deleting).await {
             Ok(Some(events)) => done.deleted_events += events,
             Ok(None) => return Ok(true),

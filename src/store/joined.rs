@@ -10,12 +10,12 @@ use sea_orm::ConnectionTrait;
 
 use super::allowance::Allowance;
 use super::error::{Doing, StoreError};
-use super::read::{Asked, Order, PageQuery, Place, Scope, Tables};
+use super::read::{Asked, PageQuery, Place, Tables};
 use super::rows::Columns;
 use super::segments::{Ask, Catalog, Found, NO_PARENT};
 use super::sql::Sql;
 use crate::event::{Event, Instant};
-use crate::kinds::{Filter, Kind, Operand};
+use crate::kinds::{Kind, Operand};
 
 /// How often it is read again when the list of segments has changed meanwhile: each time an archive has
 /// ended, which takes longer than a reading.
@@ -168,7 +168,10 @@ impl Tables {
             if events.is_empty() && !self.is_of(generation).await? {
                 continue;
             }
-            let ask = Ask::at(&anything(kind), missing.into_iter().collect());
+            let ask = Ask::at(
+                &PageQuery::all_of(kind.0, kind.1),
+                missing.into_iter().collect(),
+            );
             let archived = self.archived((&catalog, ask), allowance).await;
             if let Some(archived) = self.settled(&catalog, archived).await? {
                 events.extend(archived);
@@ -198,7 +201,7 @@ impl Tables {
                 .iter()
                 .map(|(device, at)| (*device, at.0))
                 .collect();
-            let ask = Ask::together(&anything(kind), readings);
+            let ask = Ask::together(&PageQuery::all_of(kind.0, kind.1), readings);
             let archived = self.archived((&catalog, ask), allowance).await;
             if let Some(archived) = self.settled(&catalog, archived).await? {
                 events.extend(archived);
@@ -297,20 +300,5 @@ impl Tables {
         read: Result<T, StoreError>,
     ) -> Tried<T> {
         self.segments.settled(&self.db, (catalog, read)).await
-    }
-}
-
-/// All events of a kind.
-pub(super) fn anything((kind, columns): (Kind, Columns)) -> PageQuery {
-    PageQuery {
-        kind,
-        filter: Filter::default(),
-        order: Order::FirstRecordedFirst,
-        after: None,
-        before: None,
-        upto: None,
-        scope: Scope::All,
-        columns,
-        limit: usize::MAX,
     }
 }

@@ -123,6 +123,24 @@ pub struct PageQuery {
     pub limit: usize,
 }
 
+impl PageQuery {
+    /// All events of a kind, in the order in which they were recorded.
+    #[must_use]
+    pub fn all_of(kind: Kind, columns: Columns) -> Self {
+        Self {
+            kind,
+            filter: Filter::default(),
+            order: Order::FirstRecordedFirst,
+            after: None,
+            before: None,
+            upto: None,
+            scope: Scope::All,
+            columns,
+            limit: usize::MAX,
+        }
+    }
+}
+
 /// Which events of a kind that derives states.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Scope {

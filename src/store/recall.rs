@@ -16,9 +16,8 @@ use super::allowance::Allowance;
 use super::append::{AppendError, Appended, Request};
 use super::duplicates::{Key, STORED_BYTES_MAX, keyed, news_of};
 use super::error::StoreError;
-use super::joined::anything;
 use super::names::EntityType;
-use super::read::Tables;
+use super::read::{PageQuery, Tables};
 use super::rows::Columns;
 use super::segments::{Ask, Catalog, Found, Segment};
 use crate::event::{Event, Fact, NewEvent};
@@ -105,7 +104,7 @@ impl Lacking {
                 Key::Natural(kind, part) => parts.entry(*kind).or_default().push(*part),
             }
         }
-        let any = |kind| anything((kind, Columns::ALL));
+        let any = |kind| PageQuery::all_of(kind, Columns::ALL);
         let positions = positions.into_iter();
         let by_position = positions.map(|(kind, of)| Arc::new(Ask::at(&any(kind), of)));
         let parts = parts.into_iter();

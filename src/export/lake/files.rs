@@ -1,7 +1,6 @@
 //! The files of a lake: those of a round are written, and how each is written that is never written over.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fmt::Write;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,7 +10,6 @@ use object_store::path::Path;
 use object_store::{
     Error as StoreFailure, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion,
 };
-use sha2::{Digest, Sha256};
 
 use super::Lake;
 use super::said::{Entry, file_of};
@@ -20,6 +18,7 @@ use crate::event::{Event, Position};
 use crate::export::ExportError;
 use crate::export::events::masked;
 use crate::kinds::Kind;
+use crate::store::sha256_of;
 
 /// What the folders of kinds and of days begin with.
 const KIND: &str = "kind=";
@@ -142,7 +141,7 @@ fn entry((path, kind): (String, Kind), day: String, (events, bytes): (usize, &By
         day,
         events,
         bytes: bytes.len(),
-        sha256: hex(&Sha256::digest(bytes)),
+        sha256: sha256_of(bytes),
     }
 }
 
@@ -164,12 +163,4 @@ fn events_of(path: &str, (kind, bytes): (Kind, Bytes)) -> Result<usize, ExportEr
         source,
     })?;
     Ok((0..file.groups()).map(|group| file.rows(group)).sum())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        // writing to a text does not fail
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }

@@ -92,6 +92,16 @@ impl Lake {
         }
     }
 
+    /// Makes sure, before the first round of a process, that it can be filled in its place.
+    ///
+    /// # Errors
+    /// When what was left there cannot be removed, there is no room, or [`Lake::check`] says no.
+    pub async fn prepare(&self, place: &Place) -> Result<(), ExportError> {
+        sweep(place).await?;
+        place.has_room().await?;
+        self.check().await
+    }
+
     /// Makes sure that the place writes a file only if it is not there, on which everything rests: by a file that
     /// is there for that alone, and stays.
     ///

@@ -54,6 +54,13 @@ impl Shown {
         }
     }
 
+    /// By how much a counter grew from what it showed before, if anything, to this of a day that began then.
+    pub(super) fn grown_since(&self, before: Option<&Self>, begin: i64) -> i128 {
+        let is_other = |before: &Self| before.at < begin || before.currency != self.currency;
+        let anew = before.is_none_or(is_other);
+        growth(before.map(|before| before.units), self.units, anew)
+    }
+
     /// In order of time, and of one instant by units.
     pub(super) const fn order(&self) -> (i64, i64) {
         (self.at, self.units)
@@ -207,10 +214,7 @@ impl Chain {
     pub(super) fn to(&mut self, step: &Step) -> i128 {
         let (begin, _) = self.day(step);
         let before = self.before.replace(step.shown.clone());
-        let anew = before
-            .as_ref()
-            .is_none_or(|before| before.at < begin || before.currency != step.shown.currency);
-        growth(before.map(|before| before.units), step.shown.units, anew)
+        step.shown.grown_since(before.as_ref(), begin)
     }
 
     /// Goes on to a value of which it is not asked what it grew by to it.

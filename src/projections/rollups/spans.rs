@@ -14,7 +14,7 @@ use super::counters::{Shown, Step, Whose};
 use super::gather::merge_packed;
 use super::tables::{DEVICE_QUARTERS, Key};
 use crate::kinds::Form;
-use crate::rollups::cell::{At, growth};
+use crate::rollups::cell::At;
 use crate::rollups::days::day_of;
 use crate::rollups::packed::Row;
 use crate::rollups::shape::Shape;
@@ -120,8 +120,7 @@ fn shown(key: &Key, at: At) -> Option<Shown> {
 /// By how much a counter grew from what it showed to what it showed next.
 fn grew(before: Option<&Shown>, to: &Shown, zone: Tz) -> i128 {
     let (begin, _) = day_of(to.at, zone);
-    let anew = before.is_none_or(|before| before.at < begin || before.currency != to.currency);
-    growth(before.map(|before| before.units), to.units, anew)
+    to.grown_since(before, begin)
 }
 
 #[cfg(test)]

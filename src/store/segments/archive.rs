@@ -66,6 +66,17 @@ struct Old {
     upto: Position,
 }
 
+impl Old {
+    /// As a condition on a table by the name of `t`.
+    fn among(&self, sql: &mut Sql) {
+        sql.push("t.occurred_at < ").bind(self.before.0);
+        sql.push(" AND t.position <= ").bind(self.upto.0);
+        if let Some(from) = self.from {
+            sql.push(" AND t.occurred_at >= ").bind(from);
+        }
+    }
+}
+
 impl Store {
     /// Archives the oldest events of a kind that happened before an instant, of those up to a position, as
     /// one segment; `None` when there are none. Only one process may do so at a time
@@ -94,7 +105,7 @@ impl Store {
                 before: before.min(Instant(chunk.to)),
                 ..old
             };
-            if chunk.is_compressed && !self.has_old(old).await? {
+            if !self.has_old(old).await? {
                 continue;
             }
             self.unpack(&chunk).await?;
@@ -139,15 +150,8 @@ impl Store {
 
     /// Whether there are any.
     async fn has_old(&self, old: Old) -> Result<bool, StoreError> {
-        let mut sql = Sql::new(format!(
-            "SELECT 1 FROM {} t WHERE t.occurred_at < ",
-            old.kind.spec().table
-        ));
-        sql.bind(old.before.0);
-        sql.push(" AND t.position <= ").bind(old.upto.0);
-        if let Some(from) = old.from {
-            sql.push(" AND t.occurred_at >= ").bind(from);
-        }
+        let mut sql = Sql::new(format!("SELECT 1 FROM {} t WHERE ", old.kind.spec().table));
+        old.among(&mut sql);
         sql.push(" LIMIT 1");
         let row = self.readers().query_one_raw(sql.statement(self.backend()));
         Ok(row.await.doing("look for old events")?.is_some())
@@ -184,11 +188,8 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<Event>, StoreError> {
         let mut sql = Sql::new(rows::select(old.kind.spec(), Reading::Reported));
-        sql.push(" WHERE t.occurred_at < ").bind(old.before.0);
-        sql.push(" AND t.position <= ").bind(old.upto.0);
-        if let Some(from) = old.from {
-            sql.push(" AND t.occurred_at >= ").bind(from);
-        }
+        sql.push(" WHERE ");
+        old.among(&mut sql);
         if let Some(after) = after {
             sql.push(" AND (t.occurred_at, t.position) > ");
             sql.bind_list([after.occurred_at.0.into(), after.position.0.into()]);

@@ -6,7 +6,6 @@ use super::Range;
 use crate::columnar::Layout;
 use crate::event::{Cell, Event, Instant, Position};
 use crate::kinds::{Envelope, Filter, Kind, Operand, Operator};
-use crate::store::joined::anything;
 use crate::store::names::Names;
 use crate::store::read::{Order, PageQuery, Place};
 use crate::store::rows::Columns;
@@ -73,7 +72,7 @@ impl Ask {
         Self::page(&PageQuery {
             after: Some(place(from - 1)),
             before: Some(place(upto + 1)),
-            ..anything(kind)
+            ..PageQuery::all_of(kind.0, kind.1)
         })
     }
 

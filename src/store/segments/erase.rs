@@ -51,7 +51,10 @@ pub(crate) fn is_marked_erased(fact: &Fact) -> bool {
     let Cell::Json(extra) = &fact.extra else {
         return false;
     };
-    fact.spec().person.is_some() && extra.to_string() == MARK
+    let is_mark = |extra: &serde_json::Map<_, _>| {
+        extra.len() == 1 && extra.get("erased") == Some(&serde_json::Value::Bool(true))
+    };
+    fact.spec().person.is_some() && extra.as_object().is_some_and(is_mark)
 }
 
 /// The names of the fields of an event that are not what its source said, since they were erased; then `extra`

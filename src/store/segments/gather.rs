@@ -13,7 +13,7 @@ use crate::store::Store;
 use crate::store::allowance::Allowance;
 use crate::store::error::{Doing, StoreError};
 use crate::store::insert;
-use crate::store::joined::{TRIES, anything};
+use crate::store::joined::TRIES;
 use crate::store::read::{Order, PageQuery, Place, Tables};
 use crate::store::rows::Columns;
 use crate::store::scratch::text;
@@ -131,7 +131,7 @@ async fn gather_and_ask(
         ]),
         order: Order::OldestFirst,
         limit: PAGE,
-        ..anything((kind, Columns::ALL))
+        ..PageQuery::all_of(kind, Columns::ALL)
     };
     put_in(tables, (&tx, &catalog), query).await?;
     let rows = tx

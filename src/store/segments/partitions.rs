@@ -4,7 +4,7 @@
 //! A node that still counts on a partition finds it gone when it appends what happened then, looks again, and
 //! makes it anew. Chunks are made by TimescaleDB.
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, QueryResult};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend};
 
 use super::archive::lock;
 use crate::event::Instant;
@@ -65,12 +65,11 @@ impl Store {
     async fn parts_before(&self, kind: Kind, before: Instant) -> Result<Vec<Part>, StoreError> {
         let table = kind.spec().table;
         if self.is_hypertable(kind) {
-            let mut sql = Sql::new(
-                "SELECT range_start_integer, range_end_integer FROM timescaledb_information.chunks \
-                 WHERE hypertable_schema = current_schema() AND hypertable_name = ",
-            );
-            sql.bind(table).push(" AND range_end_integer <= ");
-            return self.parts(sql.bind(before.0), Part::chunk).await;
+            let chunks = self.chunks(kind, before).await?.into_iter();
+            let whole = chunks.filter(|chunk| chunk.to <= before.0);
+            return Ok(whole
+                .map(|chunk| Part::Chunk(chunk.from, chunk.to))
+                .collect());
         }
         let mut sql = Sql::new(
             "SELECT quote_ident(c.relname) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
@@ -79,17 +78,12 @@ impl Store {
         sql.bind(table).push(
             ") AND substring(pg_get_expr(c.relpartbound, c.oid) from 'TO \\(''([0-9]+)''\\)')::bigint <= ",
         );
-        self.parts(sql.bind(before.0), Part::partition).await
-    }
-
-    async fn parts(
-        &self,
-        sql: &Sql,
-        read: fn(&QueryResult) -> Result<Part, DbErr>,
-    ) -> Result<Vec<Part>, StoreError> {
-        let statement = sql.clone().statement(DbBackend::Postgres);
+        sql.bind(before.0);
+        let statement = sql.statement(DbBackend::Postgres);
         let rows = self.readers().query_all_raw(statement).await.doing(DOING)?;
-        rows.iter().map(read).collect::<Result<_, _>>().doing(DOING)
+        let names = rows.iter().map(|row| row.try_get_by_index(0));
+        let parts = names.map(|name| name.map(Part::Partition));
+        parts.collect::<Result<_, _>>().doing(DOING)
     }
 }
 
@@ -103,17 +97,6 @@ impl Part {
             }
         };
         Sql::new(format!("SELECT 1 FROM {rows} LIMIT 1"))
-    }
-
-    fn partition(row: &QueryResult) -> Result<Self, DbErr> {
-        row.try_get_by_index(0).map(Self::Partition)
-    }
-
-    fn chunk(row: &QueryResult) -> Result<Self, DbErr> {
-        Ok(Self::Chunk(
-            row.try_get_by_index(0)?,
-            row.try_get_by_index(1)?,
-        ))
     }
 }
 

@@ -141,7 +141,7 @@ impl Verifier<'_> {
         positions: Vec<i64>,
     ) -> Result<HashSet<(Uuid, i64)>, StoreError> {
         let columns = Columns::NONE.with_source();
-        let ask = Ask::at(&crate::store::joined::anything((kind, columns)), positions);
+        let ask = Ask::at(&crate::store::PageQuery::all_of(kind, columns), positions);
         let allowance = Allowance::of(usize::MAX);
         let catalog = self.readable();
         let events = self.tables.archived((&catalog, ask), &allowance).await?;

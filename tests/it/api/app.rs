@@ -61,7 +61,8 @@ async fn run(url: &str, test: impl AsyncFn(&mut TestApp)) {
     if let Some(app) = app.app.take() {
         app.stop().await;
     }
-    if let Some(folder) = exports(url).filter(|folder| folder.exists()) {
+    let folders = [exports(url), segments(url)].into_iter().flatten();
+    for folder in folders.filter(|folder| folder.exists()) {
         std::fs::remove_dir_all(folder).unwrap();
     }
 }
@@ -77,8 +78,7 @@ pub(super) fn location(url: &str) -> Location {
     }
 }
 
-/// Where what is archived lies: beside a file, and of PostgreSQL in a folder that a test removes which
-/// archives something.
+/// Where what is archived lies: beside a file, and of PostgreSQL in a folder that is removed with it.
 pub(super) fn segments(url: &str) -> Option<PathBuf> {
     let name = url.strip_prefix("postgres://")?.rsplit('/').next()?;
     Some(std::env::temp_dir().join(format!("{name}.segments")))

@@ -6,7 +6,7 @@ use homepot_analytics::kinds::Kind;
 use homepot_analytics::retention;
 use serde_json::{Value, json};
 
-use super::app::{TestApp, on_each_database, segments};
+use super::app::{TestApp, on_each_database};
 
 const POLICIES: &str = "{ retentionPolicies { kind archiveAfterDays deleteAfterDays \
     defaultArchiveAfterDays changedAt changedBy segments archivedEvents archivedFrom archivedTo deletedEvents } }";
@@ -41,13 +41,6 @@ async fn run(app: &TestApp, dry_run: bool) -> Value {
 fn of<'a>(run: &'a Value, kind: &str) -> &'a Value {
     let mut kinds = run["kinds"].as_array().unwrap().iter();
     kinds.find(|of| of["kind"] == kind).unwrap()
-}
-
-/// Removes what was archived on PostgreSQL.
-fn tidy(app: &TestApp) {
-    if let Some(folder) = segments(app.url()) {
-        std::fs::remove_dir_all(folder).unwrap();
-    }
 }
 
 #[tokio::test]
@@ -134,7 +127,6 @@ async fn what_is_archived_is_answered_as_before() {
         assert_eq!(metrics["segments"], 1);
         assert_eq!(metrics["archivedFrom"], "2025-01-05T10:00:00Z");
         assert_eq!(metrics["archivedTo"], "2025-01-05T11:00:00Z");
-        tidy(app);
     })
     .await;
 }
@@ -178,7 +170,6 @@ async fn how_much_was_expected_is_told_as_before() {
         told.sort_by_key(Value::to_string);
         let expected = json!([["late", 6.0], ["other", 60.0], ["silent", 6.0]]);
         assert_eq!(json!(told), expected);
-        tidy(app);
     })
     .await;
 }
@@ -204,7 +195,6 @@ async fn a_late_event_is_summed_up_with_the_archived_ones_of_its_day() {
         let all = homepot_analytics::projections::all();
         let verified = store.verify(&all, &|_| {}).await.unwrap();
         assert_eq!(verified.findings, []);
-        tidy(app);
     })
     .await;
 }
@@ -252,7 +242,6 @@ async fn a_cursor_from_before_what_was_deleted_is_expired() {
         let id = socket.subscribe(metrics, json!({ "after": after })).await;
         app.record(events("2027-03-03T11:00:00Z", "ann")).await;
         assert!(socket.data(&id).await["deviceMetrics"]["position"].is_string());
-        tidy(app);
     })
     .await;
 }
@@ -334,7 +323,6 @@ async fn a_person_is_erased_and_the_audit_does_not_say_who() {
             refused["erasePerson"]["userErrors"],
             json!([{ "field": "userId", "code": "INVALID" }])
         );
-        tidy(app);
     })
     .await;
 }

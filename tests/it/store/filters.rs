@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use homepot_analytics::event::{Cell, Event, Instant};
 use homepot_analytics::kinds::{Envelope, Filter, Kind, Operand, Operator, Spec, Type};
-use homepot_analytics::store::{
-    Columns, EntityType, Order, PageQuery, Place, Scope, Store, StoreError,
-};
+use homepot_analytics::store::{Columns, EntityType, Order, PageQuery, Place, Store, StoreError};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use rand::SeedableRng as _;
@@ -47,15 +45,8 @@ pub(super) async fn filled(database: &Database) -> (TestLog, Vec<Event>) {
 
 pub(super) fn all_of(kind: Kind) -> PageQuery {
     PageQuery {
-        kind,
-        filter: Filter::default(),
-        order: Order::FirstRecordedFirst,
-        after: None,
-        before: None,
-        upto: None,
-        scope: Scope::All,
-        columns: Columns::ALL,
         limit: 10_000,
+        ..PageQuery::all_of(kind, Columns::ALL)
     }
 }
 

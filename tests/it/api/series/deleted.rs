@@ -1,8 +1,9 @@
 //! What was summed up of events that were deleted for good stays, whatever comes late.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::super::app::{TestApp, on_each_database, segments};
+use super::super::app::{TestApp, on_each_database};
+use super::sold::{device, first_day_is_deleted, sales, site};
 
 const QUERY: &str = "query($by: Dimension!) { series(measures: [TRANSACTION_COUNT], from: \"2026-10-01T00:00:00Z\", \
     to: \"2026-10-03T00:00:00Z\", buckets: { resolution: DAY, timeZone: \"UTC\" }, groupBy: [$by], fill: NONE) { \
@@ -10,10 +11,6 @@ const QUERY: &str = "query($by: Dimension!) { series(measures: [TRANSACTION_COUN
 const MINUTES: &str = "query($from: DateTime!) { series(measures: [TRANSACTION_COUNT], from: $from, \
     to: \"2026-10-02T00:20:00Z\", buckets: { resolution: MINUTE, timeZone: \"UTC\" }, fill: NONE) { \
     groups { buckets { start increase } } } }";
-const SET: &str = "mutation { setRetentionPolicy(input: { kind: deviceMetrics, archiveAfterDays: 52, \
-    deleteAfterDays: 52 }) { userErrors { code } } }";
-const RUN: &str = "mutation { runRetention { kinds { kind deletedEvents } userErrors { code } } }";
-
 /// What was counted of each day: of whom, on which day, how many events and by how much the counter grew.
 async fn counted(app: &TestApp, by: &str) -> Vec<(String, String, String, f64)> {
     let answer = app.data_with(QUERY, json!({ "by": by })).await;
@@ -44,20 +41,6 @@ async fn is_counted(app: &TestApp, by: &str, expected: [(&str, &str, &str, f64);
     assert_eq!(counted(app, by).await, expected);
 }
 
-fn site(id: &str, zone: &str) -> Value {
-    json!({ "siteRegistration": { "siteId": id, "name": id, "timeZone": zone,
-        "occurredAt": "2026-01-01T00:00:00Z" } })
-}
-
-fn device(site: &str, at: &str) -> Value {
-    json!({ "deviceRegistration": { "deviceId": "d", "siteId": site, "deviceType": "GATEWAY",
-        "occurredAt": at } })
-}
-
-fn sales(at: &str, count: i64) -> Value {
-    json!({ "deviceMetrics": { "deviceId": "d", "transactionCount": count, "occurredAt": at } })
-}
-
 /// A day of New York over whose midnight of UTC a counter counts, of which the first half is deleted.
 async fn half_of_a_day_is_deleted(app: &TestApp) {
     app.record(json!([
@@ -71,14 +54,7 @@ async fn half_of_a_day_is_deleted(app: &TestApp) {
     ]))
     .await;
     app.settle().await;
-    assert_eq!(
-        app.data(SET).await["setRetentionPolicy"]["userErrors"],
-        json!([])
-    );
-    let run = app.data(RUN).await;
-    let kinds = run["runRetention"]["kinds"].as_array().unwrap();
-    let of = kinds.iter().find(|of| of["kind"] == "deviceMetrics");
-    assert_eq!(of.unwrap()["deletedEvents"], "2");
+    first_day_is_deleted(app, "2").await;
 }
 
 #[tokio::test]
@@ -104,9 +80,6 @@ async fn what_comes_late_takes_nothing_from_what_was_summed_up_of_deleted_events
         is_counted(app, "DEVICE", days("3", "3")).await;
         app.settle().await;
         is_counted(app, "DEVICE", days("3", "3")).await;
-        if let Some(folder) = segments(app.url()) {
-            std::fs::remove_dir_all(folder).unwrap();
-        }
     })
     .await;
 }
@@ -123,9 +96,6 @@ async fn single_events_go_on_from_what_was_summed_up_of_deleted_events() {
                 json!([{ "start": "2026-10-02T00:10:00Z", "increase": 20.0 }]),
                 "from {from}"
             );
-        }
-        if let Some(folder) = segments(app.url()) {
-            std::fs::remove_dir_all(folder).unwrap();
         }
     })
     .await;
@@ -156,9 +126,6 @@ async fn a_device_that_moves_late_leaves_deleted_events_where_they_were_summed_u
             ],
         )
         .await;
-        if let Some(folder) = segments(app.url()) {
-            std::fs::remove_dir_all(folder).unwrap();
-        }
     })
     .await;
 }

@@ -12,6 +12,7 @@ mod moved;
 mod recorded;
 mod refused;
 mod single;
+mod sold;
 mod stats;
 mod top;
 mod updates;
