@@ -99,8 +99,8 @@ pub struct App {
     pub ingest: Ingest,
     /// How far the projections have folded the log.
     pub folded: tokio::sync::watch::Receiver<Position>,
-    /// Whether nothing is put off of what they fold.
-    pub settled: tokio::sync::watch::Receiver<bool>,
+    /// How far they have, and have put nothing off of it.
+    pub settled: tokio::sync::watch::Receiver<Position>,
     /// The access keys that hold.
     pub keys: Arc<Keys>,
     /// Who waits for commands to devices.

@@ -51,7 +51,7 @@ pub(crate) struct Followed {
 #[derive(Debug)]
 pub(crate) struct Live {
     store: Store,
-    folded: watch::Receiver<Position>,
+    settled: watch::Receiver<Position>,
     followed: Followed,
     state: Mutex<State>,
 }
@@ -76,7 +76,7 @@ impl State {
 #[derive(Debug)]
 pub(crate) struct Moment {
     pub(crate) answered: Answered,
-    /// How far the log was summed up at least when it was asked.
+    /// How far the log was summed up at least when it was asked, with all that was put off.
     folded: Position,
     /// What it takes of the room of all readers.
     _room: Allowance,
@@ -87,7 +87,7 @@ pub(crate) struct Moment {
 pub(crate) struct Need {
     /// All events up to this position.
     pub(crate) position: Position,
-    /// And those up to this one summed up: where a device stood is known only then.
+    /// And those up to this one summed up, with all that was put off: where a device stood is known only then.
     pub(crate) folded: Position,
 }
 
@@ -112,7 +112,7 @@ impl Lives {
     pub(crate) fn join(
         &self,
         store: &Store,
-        folded: &watch::Receiver<Position>,
+        settled: &watch::Receiver<Position>,
         followed: Followed,
     ) -> Arc<Live> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -123,7 +123,7 @@ impl Lives {
         }
         let live = Arc::new(Live {
             store: store.clone(),
-            folded: folded.clone(),
+            settled: settled.clone(),
             followed,
             state: Mutex::default(),
         });
@@ -166,7 +166,7 @@ impl Live {
             let now = store.clock().now();
             asked.range.1 = Instant(now.0.saturating_add(1).max(asked.range.0.0 + 1));
         }
-        let folded = *self.folded.borrow();
+        let folded = *self.settled.borrow();
         let asking = async move {
             let room = store.allowance();
             let answered = ask(&store, &asked, &room).await.map_err(Arc::new)?;

@@ -125,8 +125,8 @@ pub struct Api {
     pub background: Background,
     /// How far the projections have folded the log.
     pub folded: watch::Receiver<Position>,
-    /// Whether nothing is put off of what they fold.
-    pub settled: watch::Receiver<bool>,
+    /// How far they have, and have put nothing off of it.
+    pub settled: watch::Receiver<Position>,
     /// This server among those that share the log.
     pub node: Node,
     /// The access keys that hold.

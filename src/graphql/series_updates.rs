@@ -116,7 +116,7 @@ impl SeriesStreams {
             asked.range.1 = asked.range.0;
         }
         let followed = Followed { asked, is_open };
-        let live = api.lives.join(api.store(), &api.folded, followed);
+        let live = api.lives.join(api.store(), &api.settled, followed);
         let follower = Follower {
             caller: access::caller(ctx).clone(),
             api,
@@ -247,7 +247,7 @@ impl Follower {
 
     /// Waits until the series may have changed.
     async fn wakes(&mut self, tail: &mut Tail) -> Result<(), Error> {
-        let mut folded = self.api.folded.clone();
+        let mut settled = self.api.settled.clone();
         loop {
             // what is summed up for too long is not in a moment yet: it is asked for again after a pause
             if self.need.position > self.last.position {
@@ -260,7 +260,7 @@ impl Follower {
                     let events = events.map_err(|error| of_failed(&self.api, &error))?;
                     self.add(&events);
                 }
-                () = reached(&mut folded, summed_up), if is_awaited => return Ok(()),
+                () = reached(&mut settled, summed_up), if is_awaited => return Ok(()),
             }
         }
     }
@@ -273,11 +273,11 @@ impl Follower {
 
     /// What has changed.
     async fn look(&mut self) -> Result<Option<InOrder<SeriesUpdate>>, Error> {
-        let folded = *self.api.folded.borrow();
+        let settled = *self.api.settled.borrow();
         let need = Need {
             position: self.need.position,
             // as far as it is there
-            folded: self.need.folded.min(folded),
+            folded: self.need.folded.min(settled),
         };
         let moment = self.moment(need).await?;
         let Some(change) = self.change(&moment)? else {
@@ -345,8 +345,9 @@ impl Follower {
 }
 
 /// Waits until the log is summed up to a position.
-async fn reached(folded: &mut watch::Receiver<Position>, position: Position) {
-    let is_gone = folded.wait_for(|folded| *folded >= position).await.is_err();
+async fn reached(settled: &mut watch::Receiver<Position>, position: Position) {
+    let reached = settled.wait_for(|settled| *settled >= position);
+    let is_gone = reached.await.is_err();
     // when the server stops nothing is reached any more
     if is_gone {
         std::future::pending::<()>().await;

@@ -64,7 +64,9 @@ pub struct Runner {
     store: Store,
     folds: Vec<Arc<dyn Fold>>,
     folded: watch::Sender<Position>,
-    settled: watch::Sender<bool>,
+    settled: watch::Sender<Position>,
+    /// Whether something is put off of what is folded.
+    put_off: Arc<AtomicBool>,
     metrics: RunnerMetrics,
 }
 
@@ -78,7 +80,7 @@ impl Runner {
     #[must_use]
     pub fn new(store: Store, folds: Vec<Arc<dyn Fold>>) -> Self {
         let (folded, _) = watch::channel(Position::START);
-        let (settled, _) = watch::channel(true);
+        let (settled, _) = watch::channel(Position::START);
         let archive = store.archive_of();
         for fold in &folds {
             fold.attach(&archive);
@@ -88,6 +90,7 @@ impl Runner {
             folds,
             folded,
             settled,
+            put_off: Arc::default(),
             metrics: RunnerMetrics::default(),
         }
     }
@@ -98,9 +101,9 @@ impl Runner {
         self.folded.subscribe()
     }
 
-    /// Tells whether nothing is put off of what is folded, as far as this process folds it.
+    /// Tells up to where all projections have folded the log and nothing of it is put off any more.
     #[must_use]
-    pub fn settled(&self) -> watch::Receiver<bool> {
+    pub fn settled(&self) -> watch::Receiver<Position> {
         self.settled.subscribe()
     }
 
@@ -155,22 +158,31 @@ impl Runner {
     /// Tells how far another server has folded the log, without end.
     pub async fn hear(self) {
         let mut head = self.store.watch_head();
-        self.settle(&AtomicBool::new(false));
         loop {
-            match self.known().await {
-                Ok(checkpoints) => self.tell(&checkpoints),
-                Err(error) => {
-                    self.stopped(&error);
-                    tokio::time::sleep(RETRY_AFTER).await;
-                }
+            if let Err(error) = self.heard().await {
+                self.stopped(&error);
+                tokio::time::sleep(RETRY_AFTER).await;
             }
             let known = *head.borrow_and_update();
-            if *self.folded.borrow() < known {
+            if *self.settled.borrow() < known {
                 tokio::time::sleep(HEARD_EVERY).await;
             } else if head.changed().await.is_err() {
                 return;
             }
         }
+    }
+
+    /// Tells how far another server has come now.
+    async fn heard(&self) -> Result<(), StoreError> {
+        // what was put off up to there is looked for once that is known
+        let checkpoints = self.known().await?;
+        let mut is_left = false;
+        for fold in &self.folds {
+            is_left |= is_put_off(self.store.readers(), &**fold, None).await?;
+        }
+        self.settle(is_left);
+        self.tell(&checkpoints);
+        Ok(())
     }
 
     /// Folds everything up to a position and does what is put off then, or follows without end.
@@ -188,11 +200,11 @@ impl Runner {
         loop {
             let has_come = upto.is_some_and(|upto| tail.position() >= upto);
             let is_idle = has_come || tail.position() >= self.store.head();
-            let is_settled = *self.settled.borrow();
-            if has_come && is_settled {
+            let puts_off = self.puts_off();
+            if has_come && !puts_off {
                 return Ok(());
             }
-            let next = match (is_idle && !is_settled, upto) {
+            let next = match (is_idle && puts_off, upto) {
                 (false, _) => Some(tail.next_looked_at().await?),
                 (true, Some(_)) => None,
                 (true, None) => tokio::select! {
@@ -223,7 +235,7 @@ impl Runner {
     async fn go_on(&self, checkpoints: &Checkpoints, tail: &Tail) -> Result<Duration, StoreError> {
         let mut took = Duration::ZERO;
         for _ in 0..PARTS_MAX {
-            if *self.settled.borrow() {
+            if !self.puts_off() {
                 break;
             }
             let parts = self.parts(checkpoints).await?;
@@ -245,7 +257,7 @@ impl Runner {
                 })
                 .await?;
             took += began.elapsed();
-            self.settle(&left);
+            self.settle(left.load(Ordering::SeqCst));
             if tail.position() < self.store.head() || took >= PARTS_FOR {
                 break;
             }
@@ -275,11 +287,14 @@ impl Runner {
         folds.collect()
     }
 
-    /// Tells whether anything is left of what was put off.
-    fn settle(&self, left: &AtomicBool) {
-        let is_left = left.load(Ordering::SeqCst);
+    /// Notes whether anything is left of what was put off.
+    fn settle(&self, is_left: bool) {
         self.metrics.put_off.set(i64::from(is_left));
-        self.settled.send_replace(!is_left);
+        self.put_off.store(is_left, Ordering::SeqCst);
+    }
+
+    fn puts_off(&self) -> bool {
+        self.put_off.load(Ordering::SeqCst)
     }
 
     /// What is there already goes into the same batch, as long as that is not large.
@@ -308,6 +323,9 @@ impl Runner {
         let folded = checkpoints.values().min().copied().unwrap_or_default();
         self.metrics.lag_events.set(self.store.head().0 - folded.0);
         self.folded.send_replace(folded);
+        if !self.puts_off() {
+            self.settled.send_replace(folded);
+        }
     }
 
     async fn checkpoints(&self) -> Result<Checkpoints, StoreError> {
@@ -330,7 +348,7 @@ impl Runner {
                 })
             })
             .await?;
-        self.settle(&left);
+        self.settle(left.load(Ordering::SeqCst));
         self.known().await
     }
 
@@ -360,7 +378,7 @@ impl Runner {
         behind.retain(|(_, checkpoint)| *checkpoint < upto);
         let names: Vec<&'static str> = behind.iter().map(|(fold, _)| fold.name()).collect();
         let identity = self.store.identity();
-        let left = Arc::new(AtomicBool::new(!*self.settled.borrow()));
+        let left = Arc::new(AtomicBool::new(self.puts_off()));
         let noted = Arc::clone(&left);
         self.store
             .transact(move |tx| {
@@ -375,7 +393,7 @@ impl Runner {
                 })
             })
             .await?;
-        self.settle(&left);
+        self.settle(left.load(Ordering::SeqCst));
         for name in names {
             checkpoints.insert(name, upto);
         }

@@ -282,10 +282,8 @@ impl TestApp {
     /// Waits until the projections have folded what the log holds now.
     pub(super) async fn settle(&self) {
         let head = self.app().ingest.store().head();
-        let mut folded = self.app().folded.clone();
-        folded.wait_for(|folded| *folded >= head).await.unwrap();
         let mut settled = self.app().settled.clone();
-        settled.wait_for(|settled| *settled).await.unwrap();
+        settled.wait_for(|settled| *settled >= head).await.unwrap();
     }
 
     /// Registers two sites, `harbour` with the devices `till-1` and `till-2`, `market` with `till-3`.

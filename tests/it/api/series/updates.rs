@@ -165,6 +165,36 @@ async fn what_is_told_of_a_series_comes_to_what_is_answered() {
 }
 
 #[tokio::test]
+async fn what_a_late_registration_means_for_long_is_told_once_it_is_summed_up() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let readings = (1..=20).map(|day| {
+            json!({ "deviceMetrics": { "deviceId": "till-1", "cpuPercent": day,
+                "occurredAt": format!("2026-11-{day:02}T10:00:00Z") } })
+        });
+        app.record(readings.collect()).await;
+        app.settle().await;
+        let variables = json!({ "from": "2026-11-01T00:00:00Z", "to": "2026-11-21T00:00:00Z", "by": ["SITE"],
+            "buckets": { "resolution": "DAY", "timeZone": "UTC" }, "fill": "NONE" });
+        let mut socket = app.socket().await;
+        let id = socket.subscribe(&subscription(), variables.clone()).await;
+        let mut followed = Followed::default();
+        let expected = fresh(app, &variables).await;
+        catch_up((&mut socket, &id), &mut followed, (&expected, &variables)).await;
+        // days of two sites, more of them than are summed up anew before it is told that the log is folded
+        app.record(json!([{ "deviceRegistration": { "deviceId": "till-1", "siteId": "market",
+            "deviceType": "POS_TERMINAL", "occurredAt": "2026-10-30T00:00:00Z" } }]))
+            .await;
+        app.settle().await;
+        let before = expected;
+        let expected = fresh(app, &variables).await;
+        assert_ne!(before, expected);
+        catch_up((&mut socket, &id), &mut followed, (&expected, &variables)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn who_comes_back_and_has_missed_nothing_is_told_what_comes_next_alone() {
     on_each_database(async |app| {
         app.fleet().await;
