@@ -274,16 +274,19 @@ impl TestApp {
         };
         let positions: Vec<i64> = outcomes.as_array().unwrap().iter().map(position).collect();
         let last = positions.iter().max().map_or(0, |last| *last);
-        let mut folded = self.app().folded.clone();
-        folded.wait_for(|folded| folded.0 >= last).await.unwrap();
+        self.settled(last).await;
         positions
+    }
+
+    async fn settled(&self, position: i64) {
+        let mut settled = self.app().settled.clone();
+        let settled = settled.wait_for(|settled| settled.0 >= position);
+        settled.await.unwrap();
     }
 
     /// Waits until the projections have folded what the log holds now.
     pub(super) async fn settle(&self) {
-        let head = self.app().ingest.store().head();
-        let mut settled = self.app().settled.clone();
-        settled.wait_for(|settled| *settled >= head).await.unwrap();
+        self.settled(self.app().ingest.store().head().0).await;
     }
 
     /// Registers two sites, `harbour` with the devices `till-1` and `till-2`, `market` with `till-3`.
