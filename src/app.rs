@@ -97,7 +97,9 @@ pub struct App {
     pub scheme: &'static str,
     /// The one door.
     pub ingest: Ingest,
-    /// How far the projections have folded the log, and have put nothing off of it.
+    /// How far the projections have folded the log.
+    pub folded: tokio::sync::watch::Receiver<Position>,
+    /// How far they have, and have put nothing off of it.
     pub settled: tokio::sync::watch::Receiver<Position>,
     /// The access keys that hold.
     pub keys: Arc<Keys>,
@@ -260,6 +262,7 @@ impl App {
             address,
             scheme,
             ingest: parts.api.ingest,
+            folded: parts.api.folded,
             settled: parts.api.settled,
             keys: parts.api.keys,
             deliveries: parts.api.deliveries,
