@@ -267,15 +267,27 @@ impl TestApp {
 
     /// Records events, all of which must be new, and awaits that the projections have them.
     pub(super) async fn record(&self, events: Value) -> Vec<i64> {
+        let positions = self.recorded(events).await;
+        self.settled(last(&positions)).await;
+        positions
+    }
+
+    /// The same, and does not await what is put off of them.
+    pub(super) async fn record_folded(&self, events: Value) -> Vec<i64> {
+        let positions = self.recorded(events).await;
+        let mut folded = self.app().folded.clone();
+        let folded = folded.wait_for(|folded| folded.0 >= last(&positions));
+        folded.await.unwrap();
+        positions
+    }
+
+    async fn recorded(&self, events: Value) -> Vec<i64> {
         let outcomes = self.outcomes(events).await;
         let position = |outcome: &Value| {
             assert_eq!(outcome["status"], "RECORDED", "{outcome:#}");
             outcome["position"].as_str().unwrap().parse().unwrap()
         };
-        let positions: Vec<i64> = outcomes.as_array().unwrap().iter().map(position).collect();
-        let last = positions.iter().max().map_or(0, |last| *last);
-        self.settled(last).await;
-        positions
+        outcomes.as_array().unwrap().iter().map(position).collect()
     }
 
     async fn settled(&self, position: i64) {
@@ -340,4 +352,8 @@ pub(super) fn texts(rows: &Value, field: &str) -> Vec<String> {
         other => other.to_string(),
     };
     rows.iter().map(text).collect()
+}
+
+fn last(positions: &[i64]) -> i64 {
+    positions.iter().max().map_or(0, |last| *last)
 }

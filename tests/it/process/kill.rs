@@ -299,8 +299,35 @@ const STATE: &str = "{ devices(first: 1000) { nodes { deviceId currentState curr
     payload createdBy createdAt changedAt targets { device { deviceId } status } } } \
     collectionStatus { sources { source records realRecords oldestAt newestAt } } }";
 
+/// How far what carries jobs out has come, and the last event that it has to hear.
+const JOBS: &str = "SELECT COALESCE((SELECT position FROM checkpoints \
+    WHERE projection = 'jobs_reconciled'), 0), MAX(position) FROM (\
+    SELECT MAX(position) AS position FROM job_transitions UNION \
+    SELECT MAX(position) FROM command_transitions UNION \
+    SELECT MAX(position) FROM job_outcomes UNION \
+    SELECT MAX(position) FROM device_state_history UNION \
+    SELECT MAX(position) FROM device_registrations) heard";
+
+/// Waits until jobs rest: a server that starts goes on where the one that was killed was in the midst of it, once
+/// the claim of that one has run out.
+async fn jobs_rest(database: &Database) {
+    let resting = async {
+        loop {
+            let (done, last) = database.rows(JOBS).await[0];
+            if done >= last {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let rested = tokio::time::timeout(DEADLINE, resting).await;
+    rested.expect("jobs are carried out");
+}
+
 /// State folded across the kills is the state folded from the log in one go.
 async fn rebuilt_is_as_folded(database: &Database, server: Program, api: &Api) {
+    // while servers are asked nothing may move any more
+    jobs_rest(database).await;
     stop(server);
     let before = state(database, api).await;
     for projection in PROJECTIONS {

@@ -75,13 +75,13 @@ async fn what_is_still_to_be_summed_up_anew_is_answered_as_it_was_known_and_lose
     on_each_database(async |app| {
         sold_at_york(app).await;
         hold(app).await;
-        app.record(json!([device("rome", "2026-09-15T00:00:00Z")]))
+        app.record_folded(json!([device("rome", "2026-09-15T00:00:00Z")]))
             .await;
         let days = [("01", "2", 150.0), ("02", "1", 70.0)];
         are_counted(app, &["york"], &days).await;
         are_counted(app, &["rome"], &[]).await;
         // what comes late meanwhile is of where it was, and takes nothing from what is known
-        app.record(json!([sales("2026-10-01T15:00:00Z", 120)]))
+        app.record_folded(json!([sales("2026-10-01T15:00:00Z", 120)]))
             .await;
         are_counted(app, &["york"], &days).await;
         are_counted(app, &["rome"], &[("01", "1", 0.0)]).await;
