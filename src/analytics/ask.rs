@@ -102,40 +102,60 @@ pub enum AskError {
     #[error("`to` is not after `from`")]
     Reversed,
     /// There would be more buckets than are answered.
-    #[error("{0}: ask for longer ones or less time")]
+    #[error(
+        "{0}: give a coarser `resolution`, such as AUTO, a greater `every`, or a shorter range from `from` to `to`"
+    )]
     Buckets(#[from] TooMany),
     /// There would be more buckets in all groups together.
     #[error(
-        "there would be more than {max} buckets in all groups together: ask for longer ones, less time or \
-         fewer groups"
+        "each group has {buckets} buckets, and all groups together have at most {max}, which is {groups} groups: \
+         for fewer groups give `top`, or a narrower `filter`; for fewer buckets a coarser `resolution`, such as AUTO, \
+         a greater `every`, or a shorter range from `from` to `to`"
     )]
     AllBuckets {
+        /// How many each group has.
+        buckets: usize,
         /// How many are answered.
+        max: usize,
+        /// How many groups have as many together.
+        groups: usize,
+    },
+    /// There are more groups.
+    #[error(
+        "there are more than {max} groups, which is as many as are read: give a narrower `filter`, or a shorter range \
+         from `from` to `to`"
+    )]
+    Groups {
+        /// How many are read.
         max: usize,
     },
     /// More single events would have to be read.
     #[error(
         "what is no whole quarter of an hour is made of single events, and there are more than {max}: ask for buckets \
-         of 15 minutes or a multiple of that, for a range that begins and ends with a quarter of an hour, or for less \
-         time or fewer devices"
+         of 15 minutes (`resolution: MINUTE` and `every: 15`) or a multiple of that, for a `from` and a `to` at quarters \
+         of an hour, or for less time or, by `filter`, fewer devices"
     )]
     Events {
         /// How many are read.
         max: usize,
     },
     /// There would be more hours in a heat map.
-    #[error("there would be more than {max} hours: ask for less time")]
+    #[error(
+        "the range has about {hours} hours, at most {max} are answered: give a later `from` or an earlier `to`"
+    )]
     Hours {
+        /// About how many there are.
+        hours: i64,
         /// How many are read.
         max: usize,
     },
-    /// An aggregate says nothing of a measure.
-    #[error("{aggregate} says nothing of {measure}")]
+    /// An aggregate says nothing of a measure, or of any of some.
+    #[error("{aggregate} says nothing of {measures}")]
     Senseless {
         /// The aggregate.
         aggregate: String,
-        /// The measure.
-        measure: &'static str,
+        /// The measures.
+        measures: String,
     },
     /// Nothing of the kind is summed up.
     #[error("nothing of {kind} is summed up")]
@@ -151,7 +171,12 @@ pub enum AskError {
 impl From<ReadError> for AskError {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::Buckets { max } => Self::AllBuckets { max },
+            ReadError::Buckets { buckets, max } if buckets > 1 => Self::AllBuckets {
+                buckets,
+                max,
+                groups: max / buckets,
+            },
+            ReadError::Buckets { max, .. } => Self::Groups { max },
             ReadError::Events { max } => Self::Events { max },
             ReadError::Store(error) => Self::Store(error),
         }

@@ -56,8 +56,10 @@ pub struct Calendar {
 
 /// There would be more buckets than are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("there would be more than {max} buckets")]
+#[error("there would be about {asked} buckets, at most {max} are answered")]
 pub struct TooMany {
+    /// About how many there would be.
+    pub asked: usize,
     /// How many are answered.
     pub max: usize,
 }
@@ -95,8 +97,14 @@ impl Resolution {
         (from, to): (i64, i64),
         max: usize,
     ) -> Result<Vec<i64>, TooMany> {
-        if (to - from) / self.least_length() > i64::try_from(max).unwrap_or(i64::MAX) {
-            return Err(TooMany { max });
+        let least = self.least_length();
+        let about = usize::try_from((to - from - 1) / least + 1).unwrap_or(usize::MAX);
+        let too_many = TooMany {
+            asked: about.max(max.saturating_add(1)),
+            max,
+        };
+        if (to - from) / least > i64::try_from(max).unwrap_or(i64::MAX) {
+            return Err(too_many);
         }
         let mut ends = Vec::new();
         let mut days = self.first_day(calendar, from);
@@ -117,7 +125,7 @@ impl Resolution {
                     return Ok(ends);
                 }
                 if ends.len() > max {
-                    return Err(TooMany { max });
+                    return Err(too_many);
                 }
             }
             days = next;
@@ -396,7 +404,11 @@ mod tests {
         let resolution = Resolution::of(Unit::Minute);
         let (from, to) = (at("2000-01-01T00:00:00Z"), at("2026-01-01T00:00:00Z"));
         let made = resolution.buckets(&calendar(Tz::UTC), (from, to), 1_000);
-        assert_eq!(made, Err(TooMany { max: 1_000 }));
+        let too_many = TooMany {
+            asked: 13_675_680,
+            max: 1_000,
+        };
+        assert_eq!(made, Err(too_many));
     }
 
     fn any_resolution() -> impl Strategy<Value = Resolution> {

@@ -1,6 +1,6 @@
 //! How many values were expected: one of each device in each of its intervals, while it was in service.
 //!
-//! The interval is the one that the device told last, or else that of the kind. Of a kind that comes when
+//! The interval is the one that the device told last, not long ago, or else that of the kind. Of a kind that comes when
 //! something happens nothing is expected, and neither is it known of a label how many were to bear it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -21,6 +21,8 @@ const SECOND: f64 = 1_000_000.0;
 /// What an interval takes in memory, and a bucket of a group.
 const INTERVAL_BYTES: usize = 64;
 const BUCKET_BYTES: usize = 48;
+/// Readings of a device at most in which its interval is looked for: what it has not told for longer holds no more.
+const TOLD_WITHIN: usize = 20;
 /// Archived readings that are looked for at once.
 const READINGS_MAX: usize = 1_000;
 
@@ -178,8 +180,8 @@ fn group_of(question: &Question, stay: &Stay) -> GroupKey {
     }
 }
 
-/// How often devices report, in seconds, as they told with their newest reading up to a position, wherever that
-/// is kept.
+/// How often devices report, in seconds, as they told last with one of their newest readings up to a position. Of what
+/// was archived the newest alone is looked at.
 async fn intervals(
     store: &Store,
     (scope, upto): (&Scope, i64),
@@ -204,16 +206,26 @@ async fn intervals(
     Ok(intervals)
 }
 
-/// Of devices when the newest reading in the table is, the interval that it tells, and when the newest of all is
-/// as far as that is folded. The parts of a reading are rows of one instant.
+/// Of devices when the newest reading in the table is, the interval that it or else one of those before it tells,
+/// and when the newest of all is as far as that is folded. The parts of a reading are rows of one instant.
 fn newest(scope: &Scope, upto: i64) -> Sql {
     let mut sql = Sql::new(
-        "SELECT q.device_key, q.at, (SELECT max(m.collection_interval_seconds) FROM device_metrics m \
+        "SELECT q.device_key, q.at, COALESCE((SELECT max(m.collection_interval_seconds) FROM device_metrics m \
          WHERE m.device_key = q.device_key AND m.occurred_at = q.at AND m.position <= ",
     );
     sql.bind(upto);
+    // most tell it each time, so that this is read of few
     sql.push(
-        "), q.newest_at FROM (SELECT d.device_key, (SELECT n.occurred_at FROM device_metrics n \
+        "), (SELECT r.told FROM (SELECT n.occurred_at, n.collection_interval_seconds AS told \
+         FROM device_metrics n WHERE n.device_key = q.device_key AND n.position <= ",
+    );
+    sql.bind(upto);
+    sql.push(&format!(
+        " ORDER BY n.occurred_at DESC LIMIT {TOLD_WITHIN}) r WHERE r.told IS NOT NULL \
+         ORDER BY r.occurred_at DESC, r.told DESC LIMIT 1)), q.newest_at"
+    ));
+    sql.push(
+        " FROM (SELECT d.device_key, (SELECT n.occurred_at FROM device_metrics n \
          WHERE n.device_key = d.device_key AND n.position <= ",
     );
     sql.bind(upto);
@@ -243,20 +255,17 @@ async fn archived(
     // a few readings are let go at once
     let allowance = Store::own_allowance();
     let parts = store.together((kind, columns), readings, &allowance);
-    let mut told: HashMap<i64, Option<i64>> = HashMap::new();
+    let mut told: HashMap<i64, i64> = HashMap::new();
     for event in parts.await?.iter().filter(|part| part.position.0 <= upto) {
         let device = event.fact.cell(Column::DeviceKey).int();
         let interval = event.fact.cell(Column::CollectionIntervalSeconds).int();
-        let held = told.entry(device.unwrap_or_default()).or_default();
-        *held = interval.max(*held);
+        if let Some((device, interval)) = device.zip(interval) {
+            let held = told.entry(device).or_insert(interval);
+            *held = interval.max(*held);
+        }
     }
-    for (device, interval) in told {
-        match interval {
-            Some(interval) => intervals.insert(device, interval),
-            // what was told before holds no more
-            None => intervals.remove(&device),
-        };
-    }
+    // one that tells none leaves what was told before
+    intervals.extend(told);
     Ok(())
 }
 

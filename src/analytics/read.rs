@@ -52,8 +52,10 @@ pub(crate) struct Read {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
     /// There are more buckets, in all groups together, than are answered.
-    #[error("there are more than {max} buckets in all groups together")]
+    #[error("there are more than {max} buckets in all groups together, {buckets} in each")]
     Buckets {
+        /// How many each group has.
+        buckets: usize,
         /// How many are answered.
         max: usize,
     },
@@ -424,19 +426,18 @@ impl Reader<'_> {
     fn row(&mut self, key: &Key, bucket: usize) -> Result<&mut Row, ReadError> {
         let question = self.question;
         let cells = usize::try_from(question.wanted.measures.count_ones()).unwrap_or_default();
-        let buckets = question.ends.len().saturating_sub(1);
+        let (buckets, max) = (question.ends.len().saturating_sub(1), question.buckets_max);
         let group = question.place_of(question.group_of(key));
         if !self.groups.rows.contains_key(&group) {
             self.buckets += buckets;
-            if self.buckets > question.buckets_max {
-                let max = question.buckets_max;
-                return Err(ReadError::Buckets { max });
+            if self.buckets > max {
+                return Err(ReadError::Buckets { buckets, max });
             }
         }
         let empty = || vec![None; buckets];
         let rows = self.groups.rows.entry(group).or_insert_with(empty);
         let Some(held) = rows.get_mut(bucket) else {
-            return Err(ReadError::Buckets { max: buckets });
+            return Err(ReadError::Buckets { buckets, max });
         };
         if held.is_none() {
             let sketch = if question.wanted.sketches {

@@ -79,6 +79,17 @@ pub enum StatesError {
     /// As of any question.
     #[error(transparent)]
     Ask(#[from] AskError),
+    /// There would be more buckets in all groups together.
+    #[error(
+        "each group has {buckets} buckets, and all groups together have at most {max}: give a coarser `resolution`, a \
+         greater `every`, a narrower `filter`, or a shorter range from `from` to `to`"
+    )]
+    Buckets {
+        /// How many each group has.
+        buckets: usize,
+        /// How many are answered.
+        max: usize,
+    },
     /// There are more reports.
     #[error("there are more than {max} reports of states: ask for less time or fewer devices")]
     Reports {

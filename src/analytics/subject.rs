@@ -85,16 +85,40 @@ impl Subject {
         measure: Option<usize>,
         aggregate: Aggregate,
     ) -> Result<(), AskError> {
-        let spec = measure.and_then(|measure| self.spec_of(measure));
-        let what = spec.map_or(What::Events, |measure| What::Measure(0, measure.form));
-        if makes_sense(what, aggregate) {
+        self.sense_of(&[measure], aggregate)
+    }
+
+    /// Refuses an aggregate that says nothing of any of the measures: one that says something of one is not told of
+    /// the others.
+    ///
+    /// # Errors
+    /// When it says nothing of all of them.
+    pub(crate) fn any_makes_sense(&self, aggregate: Aggregate) -> Result<(), AskError> {
+        self.sense_of(&self.measures, aggregate)
+    }
+
+    fn sense_of(&self, measures: &[Option<usize>], aggregate: Aggregate) -> Result<(), AskError> {
+        let specs = measures
+            .iter()
+            .map(|measure| measure.and_then(|measure| self.spec_of(measure)));
+        let what = |spec: &Measure| makes_sense(What::Measure(0, spec.form), aggregate);
+        let of_events = makes_sense(What::Events, aggregate);
+        if specs.clone().any(|spec| spec.map_or(of_events, what)) {
             return Ok(());
         }
         let events = self.kind.spec().measured.as_ref();
         let events = events.map_or("", |measured| measured.events);
+        let words: Vec<&str> = specs
+            .map(|spec| spec.map_or(events, |measure| measure.word))
+            .collect();
+        let aggregate = if matches!(aggregate, Aggregate::Percentile(_)) {
+            "PERCENTILE".to_owned()
+        } else {
+            format!("{aggregate:?}").to_uppercase()
+        };
         Err(AskError::Senseless {
-            aggregate: format!("{aggregate:?}").to_uppercase(),
-            measure: spec.map_or(events, |measure| measure.word),
+            aggregate,
+            measures: words.join(" or "),
         })
     }
 

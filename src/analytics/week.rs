@@ -86,7 +86,11 @@ pub(crate) async fn weeks(
         Some(zone) => zone,
         None => zone_of(store, &subject.scope).await?,
     };
-    let hours = hours(zone, range).ok_or(AskError::Hours { max: HOURS_MAX })?;
+    let too_many = AskError::Hours {
+        hours: (range.1 - range.0 - 1) / HOUR + 1,
+        max: HOURS_MAX,
+    };
+    let hours = hours(zone, range).ok_or(too_many)?;
     let ends = hours.iter().map(|(start, _)| *start).chain([range.1]);
     let mut question = subject.question(store, range, ends.collect()).await?;
     question.buckets_max = question.buckets_max.max(2 * HOURS_MAX);

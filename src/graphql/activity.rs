@@ -12,6 +12,7 @@ use super::error::bad_input;
 use super::listed::at_most;
 use super::order::InOrder;
 use super::scalars::{DateTime, Long};
+use super::series_input::reversed;
 use super::types::{PAGE_DEFAULT, PAGE_MAX};
 use super::words::{Provenances, Shown};
 use super::{access, api, loaders, of_failed, take};
@@ -175,12 +176,12 @@ impl Range {
         let first = asked.first.map(|first| at_most("`first`", first, PAGE_MAX));
         let first = first.transpose()?.unwrap_or(PAGE_DEFAULT);
         // what happens at this moment is in it
-        let now = Instant(api(ctx).ingest.clock().now().0.saturating_add(1));
-        let to = asked.to.map_or(now, |to| to.0);
+        let now = api(ctx).ingest.clock().now();
+        let to = asked.to.map_or(Instant(now.0.saturating_add(1)), |to| to.0);
         let from = asked.from.map(|from| from.0);
         let from = from.unwrap_or_else(|| to.plus_ms(-DAYS_DEFAULT * DAY_MS));
         if from >= to {
-            return Err(bad_input("`to` is not after `from`"));
+            return Err(reversed(DateTime(from), asked.to, now));
         }
         if from.plus_ms(DAYS_MAX * DAY_MS) < to {
             let message = format!("from `from` to `to` it is more than {DAYS_MAX} days");

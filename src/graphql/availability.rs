@@ -164,7 +164,7 @@ impl StateQueries {
             return Ok(None);
         }
         let (store, allowance) = (api(ctx).store(), loaders(ctx).allowance());
-        let range = range(ctx, from, to);
+        let range = range(ctx, from, to)?;
         let told = timeline(store, (key, &scope), range, allowance).await;
         let told = told.map_err(|failed| of_states(api(ctx), &failed))?;
         let end = told.range.1;
@@ -202,7 +202,7 @@ impl StateQueries {
         let (buckets, group_by) = (buckets.unwrap_or_default(), group_by.unwrap_or_default());
         let asked = Asked {
             scope: scope(ctx, kind, filter.unwrap_or_default()).await?,
-            range: range(ctx, from, to),
+            range: range(ctx, from, to)?,
             resolution: resolution(&buckets)?,
             zone: zone(buckets.time_zone.as_ref()),
             day_start: day_start(buckets.day_start.as_ref()),
@@ -278,8 +278,8 @@ fn bucket(span: &Span) -> InOrder<AvailabilityBucket> {
 fn of_states(api: &Api, failed: &StatesError) -> Error {
     match failed {
         StatesError::Ask(failed) => of_ask(api, failed),
-        StatesError::Reports { .. } | StatesError::Intervals { .. } => {
-            error(ErrorCode::LimitExceeded, failed.to_string())
-        }
+        StatesError::Buckets { .. }
+        | StatesError::Reports { .. }
+        | StatesError::Intervals { .. } => error(ErrorCode::LimitExceeded, failed.to_string()),
     }
 }

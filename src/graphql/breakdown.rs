@@ -7,7 +7,7 @@ use super::listed::at_most;
 use super::order::InOrder;
 use super::scalars::{DateTime, Long, TimeZone};
 use super::series::{currency, cursor_at, of_ask, provenances};
-use super::series_buckets::{PERCENTILES, SeriesBucket};
+use super::series_buckets::{PERCENTILES, SeriesBucket, make_sense};
 use super::series_input::{SeriesFilter, by, kind_of, range, scope, zone};
 use super::series_key::SeriesKey;
 use super::series_words::{AggregateWord, CompareWord, Dimension, Measure, RankOrderWord};
@@ -38,9 +38,10 @@ struct BreakdownRow {
     share: Option<f64>,
     /// What it came to in the earlier time.
     earlier_value: Option<f64>,
-    /// By how much it is more than in the earlier time.
+    /// By how much it is more than in the earlier time: all of it where it came to 0 then. Null where it came to
+    /// nothing that has a value, and where it is compared with nothing.
     change: Option<f64>,
-    /// By how many percent; null where it came to nothing.
+    /// By how many percent of what it came to in the earlier time; null where that is 0 or nothing.
     change_percent: Option<f64>,
     /// All else that is told of it.
     bucket: SeriesBucket,
@@ -134,31 +135,29 @@ impl Breakdowns {
     ) -> Result<Option<InOrder<Breakdown>>, Error> {
         let kind = kind_of(&measures)?;
         let top = top.map(|top| at_most("`top`", top, TOP_MAX)).transpose()?;
+        let selected = ctx.look_ahead().field("lists").field("rows");
+        let selected = selected.field("bucket");
         let asked = Ranked {
             subject: Subject {
                 kind,
                 measures: measures.iter().map(|measure| measure.index).collect(),
                 scope: scope(ctx, kind, filter.unwrap_or_default()).await?,
                 by: self::by(kind, &[by])?,
-                percentiles: percentile.is_some() || wants_percentiles(ctx),
+                percentiles: percentile.is_some() || selected.field("percentile").exists(),
             },
-            range: range(ctx, from, to),
+            range: range(ctx, from, to)?,
             zone: zone(time_zone.as_ref()),
             aggregate: aggregate_of(aggregate, percentile)?,
             first: order.unwrap_or_default().into(),
             top: top.unwrap_or(TOP_DEFAULT),
             earlier: compare_with.map(Into::into),
         };
+        make_sense(api(ctx), &asked.subject, &[selected])?;
         let ranking = rank(api(ctx).store(), &asked, loaders(ctx).allowance()).await;
         let ranking = ranking.map_err(|failed| of_ask(api(ctx), &failed))?;
         let shown = shown(ctx, (&asked, ranking), (&measures, by))?;
         Ok(Some(InOrder(shown)))
     }
-}
-
-fn wants_percentiles(ctx: &Context<'_>) -> bool {
-    let rows = ctx.look_ahead().field("lists").field("rows");
-    rows.field("bucket").field("percentile").exists()
 }
 
 /// By what is ranked or mapped: an aggregate or a percentile.

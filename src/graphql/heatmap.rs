@@ -110,7 +110,7 @@ impl Heatmaps {
                 by: Vec::new(),
                 percentiles: percentile.is_some(),
             },
-            range: range(ctx, from, to),
+            range: range(ctx, from, to)?,
             zone: zone(time_zone.as_ref()),
             aggregate: aggregate_of(aggregate, percentile)?,
         };

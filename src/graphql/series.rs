@@ -11,7 +11,7 @@ use super::error::{ErrorCode, bad_input, error};
 use super::listed::at_most;
 use super::order::InOrder;
 use super::scalars::{DateTime, Long, TimeZone};
-use super::series_buckets::{Buckets, SeriesBucket};
+use super::series_buckets::{Buckets, SeriesBucket, is_selected, make_sense};
 use super::series_input::{
     BucketInput, SeriesFilter, TOP_MAX, by, day_start, kind_of, points, range, resolution, scope,
     week_start, zone,
@@ -96,14 +96,8 @@ impl SeriesArgs {
         selected: Lookahead<'_>,
     ) -> Result<(Asked, Shower), Error> {
         let kind = kind_of(&self.measures)?;
-        let wants = |name: &str| {
-            let groups = selected.field("groups");
-            let buckets = [groups.field("buckets"), groups.field("total")];
-            let mut buckets = buckets.into_iter();
-            buckets.any(|bucket| {
-                bucket.field(name).exists() || bucket.field("earlier").field(name).exists()
-            })
-        };
+        let buckets = selected_buckets(&selected);
+        let wants = |name: &str| is_selected(&buckets, name);
         let subject = Subject {
             kind,
             measures: self.measures.iter().map(|measure| measure.index).collect(),
@@ -111,17 +105,23 @@ impl SeriesArgs {
             by: by(kind, &self.group_by)?,
             percentiles: wants("percentile"),
         };
+        make_sense(api(ctx), &subject, &buckets)?;
+        let rank = self.rank_by.map(Aggregate::from);
+        if let Some(rank) = rank {
+            let sense = subject.any_makes_sense(rank);
+            sense.map_err(|failed| of_ask(api(ctx), &failed))?;
+        }
         let top = self.top.map(|top| at_most("`top`", top, TOP_MAX));
         let asked = Asked {
             subject,
-            range: range(ctx, self.from, self.to),
+            range: range(ctx, self.from, self.to)?,
             resolution: resolution(&self.buckets)?,
             points: points(&self.buckets)?,
             zone: zone(self.buckets.time_zone.as_ref()),
             day_start: day_start(self.buckets.day_start.as_ref()),
             week_start: week_start(self.buckets.week_start.as_ref()),
             top: top.transpose()?,
-            rank: self.rank_by.map(Aggregate::from),
+            rank,
             fill: self.fill.unwrap_or_default().into(),
             earlier: self.compare_with.map(Into::into),
             coverage: wants("coverage") || wants("expected"),
@@ -132,6 +132,12 @@ impl SeriesArgs {
         };
         Ok((asked, shown))
     }
+}
+
+/// What is selected of the buckets of a series.
+pub(super) fn selected_buckets<'a>(series: &Lookahead<'a>) -> [Lookahead<'a>; 2] {
+    let groups = series.field("groups");
+    [groups.field("buckets"), groups.field("total")]
 }
 
 /// The queries of series.
@@ -283,7 +289,7 @@ pub(super) fn of_ask(api: &Api, failed: &AskError) -> Error {
         AskError::Reversed | AskError::Kind { .. } | AskError::Senseless { .. } => {
             bad_input(failed.to_string())
         }
-        AskError::Buckets(_) | AskError::AllBuckets { .. } => {
+        AskError::Buckets(_) | AskError::AllBuckets { .. } | AskError::Groups { .. } => {
             error(ErrorCode::LimitExceeded, failed.to_string())
         }
         AskError::Events { .. } | AskError::Hours { .. } => {

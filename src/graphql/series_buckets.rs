@@ -6,16 +6,20 @@ use std::borrow::Cow;
 use async_graphql::parser::types::Field;
 use async_graphql::registry::Registry;
 use async_graphql::{
-    ContextSelectionSet, Error, Name, OutputType, Positioned, ServerResult, Value,
+    ContextSelectionSet, Error, Lookahead, Name, OutputType, Positioned, SelectionField,
+    ServerResult, Value,
 };
 use bytes::Bytes;
 
+use super::Api;
 use super::error::bad_input;
 use super::meta::{self, input};
 use super::order::or_null;
 use super::rows::selected;
+use super::series::of_ask;
 use super::written::{plain, quoted};
 use crate::analytics::series::{Aggregate, Bucket};
+use crate::analytics::subject::Subject;
 use crate::event::Instant;
 
 const NAME: &str = "SeriesBucket";
@@ -136,8 +140,9 @@ const FIELDS: [(&str, &str, Told, &str); 18] = [
         "Float",
         Told::Expected,
         "How many values were expected: one of each device in each of its intervals, while it was in service there \
-         and as far as it is past. The interval is the one that the device told last, or else that of the source. \
-         Null of a source that comes when something happens, and where labels tell its events apart.",
+         and as far as it is past. The interval is the one that the device told last, if one of its newest 20 readings \
+         tells one, or else that of the source. Null of a source that comes when something happens, and where labels \
+         tell its events apart.",
     ),
     (
         "coverage",
@@ -252,7 +257,10 @@ fn step(ctx: &ContextSelectionSet<'_>, field: &Positioned<Field>, told: Told) ->
 
 /// Which percentile is asked for.
 fn percentile(ctx: &async_graphql::Context<'_>) -> Result<f64, Error> {
-    let field = ctx.field();
+    part_of(&ctx.field())
+}
+
+fn part_of(field: &SelectionField<'_>) -> Result<f64, Error> {
     let arguments = field
         .arguments()
         .map_err(|error| bad_input(error.message))?;
@@ -267,6 +275,48 @@ fn percentile(ctx: &async_graphql::Context<'_>) -> Result<f64, Error> {
 
 /// Which percentiles there are.
 pub(super) const PERCENTILES: &str = "a percentile is from 0 to 100";
+
+/// Whether a field is selected of buckets, or of those of the earlier time.
+pub(super) fn is_selected(buckets: &[Lookahead<'_>], name: &str) -> bool {
+    buckets
+        .iter()
+        .any(|bucket| bucket.field(name).exists() || bucket.field("earlier").field(name).exists())
+}
+
+/// Refuses what is selected of buckets if it says nothing of any measure: of a measure beside others it is null.
+pub(super) fn make_sense(
+    api: &Api,
+    subject: &Subject,
+    buckets: &[Lookahead<'_>],
+) -> Result<(), Error> {
+    for (name, _, told, _) in FIELDS {
+        let aggregate = match told {
+            Told::Of(aggregate) => aggregate,
+            // a measure has all of them or none
+            Told::Percentile => Aggregate::Percentile(50.0),
+            Told::Start | Told::End | Told::Events | Told::IsFilled => continue,
+            Told::Expected | Told::Coverage | Told::Earlier => continue,
+        };
+        if is_selected(buckets, name) {
+            let sense = subject.any_makes_sense(aggregate);
+            sense.map_err(|failed| of_ask(api, &failed))?;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses percentiles that there are none of: whoever follows a series is told so once.
+pub(super) fn are_percentiles(bucket: &Lookahead<'_>) -> Result<(), Error> {
+    for field in bucket.field("percentile").selection_fields() {
+        part_of(&field)?;
+    }
+    let earlier = bucket.field("earlier");
+    if earlier.exists() {
+        are_percentiles(&earlier)
+    } else {
+        Ok(())
+    }
+}
 
 fn tell(text: &mut Vec<u8>, told: Told, bucket: &Bucket) {
     match told {
@@ -291,7 +341,8 @@ fn register(registry: &mut Registry) {
         };
         meta::field_with(name, ty, description, arguments)
     };
-    let description = "What was measured from an instant until just before another.";
+    let description = "What was measured from an instant until just before another. What says nothing of the measure is \
+        null; if it says nothing of any measure that is asked for, it is refused.";
     meta::object(
         registry,
         NAME,

@@ -42,7 +42,8 @@ struct LabelFilter {
     r#in: Vec<Option<String>>,
 }
 
-/// Which events are summed up.
+/// Which events are summed up. An id, a tag or a value of a label that nothing has, or nothing that the caller may see,
+/// finds nothing, and is no error.
 #[derive(Debug, Default, InputObject)]
 pub(super) struct SeriesFilter {
     /// What happened at these sites, at most 1,000.
@@ -221,10 +222,28 @@ async fn alike(
 }
 
 /// From an instant until just before another, or what happens at this moment included.
-pub(super) fn range(ctx: &Context<'_>, from: DateTime, to: Option<DateTime>) -> (Instant, Instant) {
+pub(super) fn range(
+    ctx: &Context<'_>,
+    from: DateTime,
+    to: Option<DateTime>,
+) -> Result<(Instant, Instant), Error> {
     let now = api(ctx).ingest.clock().now();
-    let now = Instant(now.0.saturating_add(1));
-    (from.0, to.map_or(now, |to| to.0))
+    let until = to.map_or(Instant(now.0.saturating_add(1)), |to| to.0);
+    if from.0 >= until {
+        return Err(reversed(from, to, now));
+    }
+    Ok((from.0, until))
+}
+
+/// Tells of a range that ends before it begins which of its ends that is about.
+pub(super) fn reversed(from: DateTime, to: Option<DateTime>, now: Instant) -> Error {
+    let from = from.0;
+    bad_input(match to {
+        Some(to) => format!("`to` is {}, which is not after `from`, {from}", to.0),
+        None => format!(
+            "`from` is {from}, and without `to` the range ends now, at {now}: give an earlier `from`"
+        ),
+    })
 }
 
 async fn keys(

@@ -11,7 +11,8 @@ use tokio::time::{Instant, sleep};
 use super::error::{ErrorCode, error};
 use super::order::InOrder;
 use super::scalars::DateTime;
-use super::series::{Series, SeriesArgs, Shower, cursor_at, group_id, of_ask};
+use super::series::{Series, SeriesArgs, Shower, cursor_at, group_id, of_ask, selected_buckets};
+use super::series_buckets::are_percentiles;
 use super::series_input::{BucketInput, SeriesFilter};
 use super::series_words::{AggregateWord, CompareWord, Dimension, FillWord, Measure};
 use super::subscription::{SLICE_BYTES_MAX, resumed};
@@ -93,10 +94,12 @@ impl SeriesStreams {
         after: Option<String>,
     ) -> Result<impl Stream<Item = Result<InOrder<SeriesUpdate>, Error>>, Error> {
         let is_open = to.is_none();
+        // whenever it was asked, the same is followed: what has no end ends with each moment
+        let until = DateTime(crate::event::Instant(from.0.0.saturating_add(1)));
         let args = SeriesArgs {
             measures,
             from,
-            to,
+            to: Some(to.unwrap_or(until)),
             buckets: buckets.unwrap_or_default(),
             filter: filter.unwrap_or_default(),
             group_by: group_by.unwrap_or_default(),
@@ -110,11 +113,11 @@ impl SeriesStreams {
             Some(text) => Some(cursor::read_to_follow(&api, text, Some(&[])).await?),
             None => None,
         };
-        let (mut asked, shower) = args.asked(ctx, ctx.look_ahead().field("series")).await?;
-        if is_open {
-            // whenever it was asked, the same is followed
-            asked.range.1 = asked.range.0;
+        let selected = ctx.look_ahead().field("series");
+        for buckets in selected_buckets(&selected) {
+            are_percentiles(&buckets)?;
         }
+        let (asked, shower) = args.asked(ctx, selected).await?;
         let followed = Followed { asked, is_open };
         let live = api.lives.join(api.store(), &api.settled, followed);
         let follower = Follower {
@@ -302,7 +305,8 @@ impl Follower {
         if buckets > FOLLOWED_BUCKETS_MAX {
             let message = format!(
                 "a series that is followed has at most {FOLLOWED_BUCKETS_MAX} buckets in all groups together, and \
-                 this one has {buckets}: ask for longer ones, less time or fewer groups"
+                 this one has {buckets}: for fewer groups give `top`, or a narrower `filter`; for fewer buckets a \
+                 coarser `resolution`, such as AUTO, a greater `every`, or a shorter range from `from` to `to`"
             );
             return Err(error(ErrorCode::LimitExceeded, message));
         }

@@ -373,7 +373,7 @@ impl Counted {
             by: labels.iter().copied().map(By::Label).collect(),
             percentiles: measures > 0,
         };
-        let range = range(ctx, from, to);
+        let range = range(ctx, from, to)?;
         let top = top.map(|top| at_most("`top`", top, TOP_MAX)).transpose()?;
         let counted = tallies(
             api(ctx).store(),

@@ -46,7 +46,7 @@ async fn what_is_summed_up_is_answered_without_the_events() {
                 let measures: &[&str] = if has_counters {
                     &["CPU_PERCENT", "TRANSACTION_COUNT"]
                 } else {
-                    &["CPU_PERCENT"]
+                    &["CPU_PERCENT", "READINGS"]
                 };
                 let asked = json!({ "by": [by], "measures": measures, "from": from,
                     "buckets": { "resolution": unit, "every": every, "timeZone": "UTC" } });

@@ -5,6 +5,7 @@ mod asked;
 mod availability;
 mod breakdown;
 mod check;
+mod coverage;
 mod deleted;
 mod heatmap;
 mod levels;

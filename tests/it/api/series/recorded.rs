@@ -144,7 +144,8 @@ impl Recorded {
                 "provenance": reading.provenance,
                 "cpuPercent": reading.cpu,
                 "transactionCount": reading.sales,
-                "collectionIntervalSeconds": KINDS[reading.device].2,
+                // it is told now and then
+                "collectionIntervalSeconds": KINDS[reading.device].2.filter(|_| random.random_bool(0.7)),
             });
             if let Some(units) = reading.volume {
                 event["transactionVolume"] =

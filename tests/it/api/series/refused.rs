@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::super::app::on_each_database;
+use super::super::app::{TestApp, on_each_database};
 
 /// What is asked, and the code that it has. `SINCE`, `AGO` and `REVERSED` stand for ranges, `MANY` for more texts
 /// than there may be.
@@ -124,6 +124,105 @@ async fn questions_that_make_no_sense_or_are_too_large_are_refused() {
             |n| format!("a{n}: breakdown(measures: [ERRORS], by: SITE, {SINCE}) {{ position }}");
         let many = (0..11).map(one).collect::<Vec<_>>().join(" ");
         assert_eq!(app.code(&format!("{{ {many} }}")).await, "LIMIT_EXCEEDED");
+    })
+    .await;
+}
+
+/// What is told of why a document is refused.
+async fn refused(app: &TestApp, document: &str) -> String {
+    let answer = app.query(json!({ "query": document })).await;
+    let message = answer["errors"][0]["message"].as_str();
+    let message = message.unwrap_or_else(|| panic!("{document}: {answer:#}"));
+    message.to_owned()
+}
+
+#[tokio::test]
+async fn a_range_that_ends_before_it_begins_is_told_by_the_end_that_was_given() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let now = app.clock.now();
+        let without_end = format!(
+            "`from` is 2027-01-01T00:00:00Z, and without `to` the range ends now, at {now}: give an earlier `from`"
+        );
+        let with_end = "`to` is 2027-01-01T00:00:00Z, which is not after `from`, 2027-01-01T00:00:00Z";
+        for field in [
+            "series(measures: [CPU_PERCENT], RANGE)",
+            "breakdown(measures: [CPU_PERCENT], by: SITE, RANGE)",
+            "heatmap(measure: CPU_PERCENT, RANGE)",
+            "availability(RANGE)",
+            "errorStats(RANGE)",
+        ] {
+            let asked = |range: &str| {
+                format!("{{ {} {{ position }} }}", field.replace("RANGE", range))
+            };
+            let told = refused(app, &asked("from: \"2027-01-01T00:00:00Z\"")).await;
+            assert_eq!(told, without_end, "{field}");
+            let reversed = "from: \"2027-01-01T00:00:00Z\", to: \"2027-01-01T00:00:00Z\"";
+            assert_eq!(refused(app, &asked(reversed)).await, with_end, "{field}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_told_with_its_figures_and_what_to_change() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let long = "from: \"2000-01-01T00:00:00Z\", to: \"2026-01-01T00:00:00Z\"";
+        let minutes = format!(
+            "{{ series(measures: [CPU_PERCENT], {long}, buckets: {{ resolution: MINUTE }}) {{ position }} }}"
+        );
+        assert_eq!(
+            refused(app, &minutes).await,
+            "there would be about 13675680 buckets, at most 10000 are answered: give a coarser `resolution`, such as \
+             AUTO, a greater `every`, or a shorter range from `from` to `to`"
+        );
+        let hours = format!("{{ heatmap(measure: CPU_PERCENT, {long}) {{ position }} }}");
+        assert_eq!(
+            refused(app, &hours).await,
+            "the range has about 227928 hours, at most 50000 are answered: give a later `from` or an earlier `to`"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_says_nothing_of_any_measure_is_refused_and_is_null_beside_one_that_it_tells() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.record(json!([{ "deviceMetrics": { "deviceId": "till-1", "cpuPercent": 5,
+            "transactionCount": 3, "occurredAt": "2026-11-23T11:00:00Z" } }]))
+            .await;
+        let series = |measures: &str, rest: &str, of: &str| {
+            format!("{{ series(measures: [{measures}], {SINCE} {rest}) {{ groups {{ {of} }} }} }}")
+        };
+        let breakdown = format!(
+            "{{ breakdown(measures: [CPU_PERCENT], by: SITE, {SINCE}) {{ lists {{ rows {{ bucket {{ rate }} }} }} }} }}"
+        );
+        let both = "TRANSACTION_COUNT, TRANSACTION_VOLUME";
+        for (document, why) in [
+            (series("CPU_PERCENT", "", "buckets { increase }"), "INCREASE says nothing of CPU_PERCENT"),
+            (
+                series(both, "", "total { earlier { percentile(of: 95) } }"),
+                "PERCENTILE says nothing of TRANSACTION_COUNT or TRANSACTION_VOLUME",
+            ),
+            (series("READINGS", "", "total { avg }"), "AVG says nothing of READINGS"),
+            (
+                series("CPU_PERCENT", ", rankBy: RATE", "total { avg }"),
+                "RATE says nothing of CPU_PERCENT",
+            ),
+            (breakdown, "RATE says nothing of CPU_PERCENT"),
+        ] {
+            assert_eq!(refused(app, &document).await, why, "{document}");
+            assert_eq!(app.code(&document).await, "BAD_INPUT", "{document}");
+        }
+        let of = "total { avg increase percentile(of: 50) }";
+        let data = app.data(&series("CPU_PERCENT, TRANSACTION_COUNT", "", of)).await;
+        let told = json!([
+            { "total": { "avg": 5.0, "increase": null, "percentile": 5.0 } },
+            { "total": { "avg": null, "increase": 3.0, "percentile": null } },
+        ]);
+        assert_eq!(data["series"]["groups"], told);
     })
     .await;
 }

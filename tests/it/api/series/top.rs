@@ -34,6 +34,11 @@ async fn buckets_are_made_of_the_first_groups_alone_and_of_all_others_as_one() {
             "{{ series(measures: [ERRORS], {RANGE}, groupBy: [ERROR_CODE], {BUCKETS}) {{ position }} }}"
         );
         assert_eq!(app.code(&all).await, "LIMIT_EXCEEDED");
+        let answer = app.query(json!({ "query": all })).await;
+        let message = answer["errors"][0]["message"].as_str().unwrap();
+        let figures = "each group has 1440 buckets, and all groups together have at most 100000, which is 69 groups";
+        assert!(message.starts_with(figures), "{message}");
+        assert!(message.contains("`top`") && message.contains("`resolution`"), "{message}");
         let asked = |top: &str| {
             format!(
                 "{{ series(measures: [ERRORS], {RANGE}, groupBy: [ERROR_CODE], {top} {BUCKETS}, \

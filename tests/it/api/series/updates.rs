@@ -255,6 +255,30 @@ async fn what_cannot_be_followed_has_its_code() {
     .await;
 }
 
+/// Nothing was said yet: what is asked for is wrong all the same.
+#[tokio::test]
+async fn what_a_series_never_tells_is_refused_when_it_is_followed() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let mut socket = app.socket().await;
+        for (selected, why) in [
+            ("buckets { percentile(of: 101) }", "a percentile is from 0 to 100"),
+            ("total { earlier { percentile(of: -1) } }", "a percentile is from 0 to 100"),
+            ("total { increase }", "INCREASE says nothing of CPU_PERCENT"),
+        ] {
+            let document = format!(
+                "subscription {{ seriesUpdates(measures: [CPU_PERCENT], from: \"2026-11-23T10:00:00Z\") {{ \
+                 series {{ groups {{ {selected} }} }} }} }}"
+            );
+            let id = socket.subscribe(&document, json!({})).await;
+            let told = socket.next(&id).await.unwrap();
+            assert_eq!(told["errors"][0]["message"], why, "{told}");
+            assert_eq!(told["errors"][0]["extensions"]["code"], "BAD_INPUT", "{told}");
+        }
+    })
+    .await;
+}
+
 /// In whatever order what is recorded comes, the same is followed in the end.
 #[tokio::test]
 async fn a_series_without_an_end_goes_on_with_the_clock() {
