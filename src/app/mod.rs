@@ -155,6 +155,7 @@ impl App {
             tasks,
             tokens,
         } = opened;
+        store.warn_without_segments().await;
         let given = (start.access, start.webhooks, start.mailer);
         let limits = (&start.limits, start.keyring);
         let called = (start.name, address.to_string());
