@@ -50,7 +50,7 @@ async fn months_in_which_clocks_change_are_those_of_the_shop() {
         let measured = MEASURED.iter().map(|(at, ..)| {
             json!({ "deviceMetrics": { "deviceId": "till-1", "cpuPercent": 5, "occurredAt": at } })
         });
-        app.record(measured.collect()).await;
+        app.outcomes(measured.collect()).await;
         let mut expected: Vec<(&str, &str, f64)> = Vec::new();
         for (_, start, end) in MEASURED {
             match expected.last_mut() {
