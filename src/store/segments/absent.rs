@@ -63,7 +63,7 @@ pub(crate) enum Absent {
         /// How many there are.
         listed: usize,
         /// Why.
-        source: FilesError,
+        source: Box<FilesError>,
     },
     /// The place does not answer.
     #[error(
@@ -140,7 +140,7 @@ fn unreadable(files: &Files, listed: usize, source: FilesError) -> Absent {
     Absent::Unreadable {
         place: files.place().to_string(),
         listed,
-        source,
+        source: Box::new(source),
     }
 }
 
