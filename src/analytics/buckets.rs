@@ -157,10 +157,14 @@ impl Resolution {
             let at = ends.len().checked_sub(back + 1);
             at.and_then(|at| ends.get(at)).copied().unwrap_or(first)
         };
-        // of a bucket that is cut as much is compared, unless the other is shorter
+        // of a bucket that is cut as much is compared, unless the other is shorter, and of one that is whole all
         let begin = end(&before, count).saturating_add(from - first);
         let begin = begin.min(end(&before, count - 1) - 1);
-        let until = end(&before, 1).saturating_add(to - end(ends, 1));
+        let until = if to < last {
+            end(&before, 1).saturating_add(to - end(ends, 1))
+        } else {
+            end(&before, 0)
+        };
         Ok((begin, until.min(end(&before, 0)).max(begin + 1)))
     }
 

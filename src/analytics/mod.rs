@@ -13,6 +13,8 @@
 pub mod ask;
 pub mod availability;
 pub mod buckets;
+#[cfg(test)]
+mod buckets_tests;
 mod expected;
 mod grouped;
 pub mod live;

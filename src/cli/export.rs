@@ -21,13 +21,20 @@ use crate::store::Store;
 const ROWS: &str = "{human_pos}/{human_len} events, {per_sec}, {eta} left";
 
 pub(super) async fn export(arguments: ExportArgs) -> anyhow::Result<()> {
+    let out = arguments.out.as_deref().unwrap_or(Path::new("-"));
+    let format = match arguments.format {
+        Some(format) => format,
+        None => {
+            Format::of_file(out).with_context(|| format!("cannot export into {}", out.display()))?
+        }
+    };
     let limits = LimitArgs::default();
     let location = location(&arguments.database, false)?;
     let (store, tasks) = app::open(location, &limits, Clock::system()).await?;
     let stop = shutdown_on_signal();
     let done = match &arguments.lake {
         Some(place) => fill(&store, place, &stop).await,
-        None => write(&store, &arguments, &stop).await,
+        None => write(&store, &arguments, (out, format), &stop).await,
     };
     tasks.stop().await;
     done
@@ -36,13 +43,11 @@ pub(super) async fn export(arguments: ExportArgs) -> anyhow::Result<()> {
 async fn write(
     store: &Store,
     arguments: &ExportArgs,
+    (out, format): (&Path, Format),
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let kinds = kinds(arguments, store)?;
-    let out = arguments.out.as_deref().unwrap_or(Path::new("-"));
     let is_stream = out.as_os_str() == "-";
-    let named = Format::of_name(&out.to_string_lossy());
-    let format = arguments.format.or(named).unwrap_or(Format::Jsonl);
     let target = if is_stream {
         Target::Stream(Box::new(std::io::stdout()))
     } else {

@@ -39,6 +39,12 @@ pub(super) async fn verify(arguments: DatabaseArgs) -> anyhow::Result<()> {
         print(&format!("{:?}: {}", finding.check, finding.detail));
     }
     let total = verified.findings_total;
+    let elsewhere = |finding: &store::Finding| finding.check == Check::Place;
+    if verified.findings.iter().all(elsewhere) {
+        bail!(
+            "the log cannot be checked without what was archived of it; nothing says that it is damaged"
+        )
+    }
     let derived = |finding: &store::Finding| finding.check == Check::Projections;
     if verified.findings.iter().all(derived) {
         bail!("the log is sound, {total} tables folded from it are not; rebuild them")

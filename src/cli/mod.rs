@@ -255,8 +255,41 @@ async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
     if arguments.reset {
         store::reset(&arguments.database).await?;
     }
-    let readers_max = arguments.limits.readers_max;
+    let beginning = Beginning {
+        seed: arguments.seed,
+        history_hours: arguments.history_hours,
+    };
+    let start = demo_start(arguments, tls)?;
+    let opened = start.open().await?;
+    // before anything is begun, or made beside the log, that is another demo's
+    let _claim = match demo::claim(opened.store(), beginning).await {
+        Ok(claim) => claim,
+        Err(error) => {
+            opened.close().await;
+            return Err(error.into());
+        }
+    };
     let start = Start {
+        keyring: keyring_beside(&start.location.url)?,
+        ..start
+    };
+    let app = App::start_on(listener, opened, start).await?;
+    app.spawn(
+        "the simulated fleet",
+        demo::run(
+            (app.ingest.clone(), app.deliveries.clone()),
+            beginning,
+            app.stopping(),
+            demo_progress(),
+        ),
+    );
+    greet(&app);
+    until_told(app, stop).await
+}
+
+/// With what a demo is started; the key for secret parameters is not read yet.
+fn demo_start(arguments: DemoArgs, tls: Option<Tls>) -> anyhow::Result<Start> {
+    Ok(Start {
         access: Access::Open,
         tokens: TokenArgs::default(),
         edge: arguments.http.edge.clone(),
@@ -265,45 +298,19 @@ async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
         exports: arguments.http.exports.clone(),
         lake: None,
         location: Location {
-            url: arguments.database.clone(),
-            readers_max,
-            reads_within: None,
+            url: arguments.database,
             create: true,
             ..Location::default()
         },
         listen: arguments.http.listen,
         name: arguments.http.node_name(),
         documents: documents(&arguments.http)?,
-        keyring: keyring_beside(&arguments.database)?,
+        keyring: Keyring::default(),
         tls,
         allowed_hosts: arguments.http.allowed_hosts,
         limits: arguments.limits,
         clock: Clock::system(),
-    };
-    let app = App::start_on(listener, start).await?;
-    let ingest = app.ingest.clone();
-    let beginning = Beginning {
-        seed: arguments.seed,
-        history_hours: arguments.history_hours,
-    };
-    let _claim = match demo::claim(&ingest, beginning).await {
-        Ok(claim) => claim,
-        Err(error) => {
-            app.stop().await;
-            return Err(error.into());
-        }
-    };
-    app.spawn(
-        "the simulated fleet",
-        demo::run(
-            (ingest, app.deliveries.clone()),
-            beginning,
-            app.stopping(),
-            demo_progress(),
-        ),
-    );
-    greet(&app);
-    until_told(app, stop).await
+    })
 }
 
 /// Shows the making of history on a terminal, and says when the fleet lives.

@@ -19,7 +19,7 @@ use crate::ingest::Ingest;
 use crate::jobs::machine::Ended;
 use crate::jobs::{Answer, Deliveries, Executor, Played, Run};
 use crate::kinds::Kind;
-use crate::store::{Claim, ClaimError, StoreError};
+use crate::store::{Claim, ClaimError, Store, StoreError};
 use crate::telemetry::chain;
 use past::{Commanded, Past};
 use recorder::Recorder;
@@ -94,13 +94,12 @@ impl From<ClaimError> for DemoError {
 }
 
 /// Claims a log for one demo: two would tell of the same tills at the same time. It is held as long
-/// as the demo runs. A new log is marked as one that may be thrown away; one that others have written
-/// is left as it is.
+/// as the demo runs, and had before the demo begins anything. A new log is marked as one that may be thrown
+/// away; one that others have written is left as it is.
 ///
 /// # Errors
 /// When another demo plays its fleet into it, or it is no demo's.
-pub async fn claim(ingest: &Ingest, beginning: Beginning) -> Result<Claim, DemoError> {
-    let store = ingest.store();
+pub async fn claim(store: &Store, beginning: Beginning) -> Result<Claim, DemoError> {
     let claim = store.claim("demo").await?;
     let upto = store.head();
     if upto == Position(0) {

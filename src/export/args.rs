@@ -27,8 +27,8 @@ pub struct ExportArgs {
     /// `{"severity": {"in": ["CRITICAL", "ERROR"]}}`.
     #[arg(long, value_name = "JSON", conflicts_with = "lake")]
     pub filter: Option<String>,
-    /// As what it is written; by the ending of the file when left out, else JSON lines. CSV and Parquet have
-    /// the columns of one source.
+    /// As what it is written; when left out by the ending of the file, and as JSON lines if it has none. CSV and
+    /// Parquet have the columns of one source.
     #[arg(long, value_enum, conflicts_with = "lake")]
     pub format: Option<Format>,
     /// The file, compressed if it ends in `.gz`; `-` is standard output.

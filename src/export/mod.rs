@@ -55,6 +55,15 @@ pub enum ExportError {
         /// How many kinds were asked for.
         kinds: usize,
     },
+    /// Nothing is written with such an ending.
+    #[error(
+        "nothing is written as .{ending}: let the file end in .jsonl, .csv or .parquet, with .gz behind it or not, or \
+         say as what it is written by --format jsonl, csv or parquet"
+    )]
+    Ending {
+        /// The ending.
+        ending: String,
+    },
     /// It was told to end.
     #[error("the export was cancelled")]
     Cancelled,

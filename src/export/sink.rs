@@ -1,6 +1,7 @@
 //! As what events are written.
 
 use std::io::Write;
+use std::path::Path;
 
 use clap::ValueEnum;
 
@@ -54,6 +55,27 @@ impl Format {
         Self::ALL.into_iter().find(ends)
     }
 
+    /// The format of a file by its ending, without a `.gz` behind it; JSON lines if it has none.
+    ///
+    /// # Errors
+    /// When nothing is written with such an ending.
+    pub fn of_file(path: &Path) -> Result<Self, ExportError> {
+        let is_packed = path.extension().is_some_and(|ending| ending == "gz");
+        let plain = if is_packed {
+            path.with_extension("")
+        } else {
+            path.to_owned()
+        };
+        let Some(ending) = plain.extension() else {
+            return Ok(Self::Jsonl);
+        };
+        let mut all = Self::ALL.into_iter();
+        let known = all.find(|format| ending.eq_ignore_ascii_case(format.ending()));
+        known.ok_or_else(|| ExportError::Ending {
+            ending: ending.to_string_lossy().into_owned(),
+        })
+    }
+
     /// Begins to write events of some kinds.
     ///
     /// # Errors
@@ -105,4 +127,28 @@ pub struct Written {
     pub events: u64,
     /// Bytes, if it is a file.
     pub bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_written_as_its_ending_says_and_not_at_all_if_that_is_unknown() {
+        let of = |name: &str| Format::of_file(Path::new(name)).ok();
+        for (name, format) in [
+            ("a.jsonl", Format::Jsonl),
+            ("a.csv.gz", Format::Csv),
+            ("b.c/A.CSV", Format::Csv),
+            ("a.b.parquet", Format::Parquet),
+            ("-", Format::Jsonl),
+            ("b.csv/a", Format::Jsonl),
+            ("a.gz", Format::Jsonl),
+        ] {
+            assert_eq!(of(name), Some(format), "{name}");
+        }
+        for name in ["a.xlsx", "a.xlsx.gz", "a.csv.tmp"] {
+            assert_eq!(of(name), None, "{name}");
+        }
+    }
 }

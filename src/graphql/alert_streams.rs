@@ -34,8 +34,8 @@ impl AlertStreams {
         &self,
         ctx: &Context<'_>,
         #[graphql(
-            desc = "Begins after this place: what was recorded since comes first. Without it only what is \
-                    recorded from now on."
+            desc = "Begins after this place: what was recorded since comes first. Without it, or with null, \
+                    only what is recorded from now on."
         )]
         after: Option<String>,
     ) -> Result<impl Stream<Item = Result<InOrder<AlertMove>, Error>>, Error> {

@@ -38,14 +38,16 @@ impl SubscriptionType for Streams {
         registry.create_subscription_type::<Self, _>(|_| {
             let after = || {
                 let description = "Begins after this place: what was recorded since comes first, then what is \
-                    recorded from now on. Without it only the latter.";
+                    recorded from now on. Without it, or with null, only the latter.";
                 input("after", "String", description)
             };
             let filter = |ty: &str| input("filter", ty, "Which events.");
             let mut fields = vec![field_with(
                 "events",
                 "Event!",
-                "Events of all kinds, in the order in which they are recorded.",
+                "Events of all kinds, in the order in which they are recorded. All of the log is its first event, \
+                 which the query `events(first: 1, order: FIRST_RECORDED_FIRST)` answers, and what comes after the \
+                 cursor of that.",
                 vec![filter("EventFilter"), after()],
             )];
             for spec in Kind::all().map(Kind::spec) {

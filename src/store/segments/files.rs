@@ -78,14 +78,48 @@ fn failed(doing: &'static str, name: &str) -> impl FnOnce(StoreFailure) -> Files
     }
 }
 
+/// What is said of a file whose folder is not there.
+fn without_folder(name: &str) -> StoreFailure {
+    StoreFailure::NotFound {
+        path: name.to_owned(),
+        source: "its folder is not there".into(),
+    }
+}
+
 impl Files {
     /// Files in a place. A folder need not be there yet: a log without segments has none for them.
     pub(crate) const fn new(place: Place) -> Self {
         Self { place }
     }
 
+    /// Where they lie.
+    pub(crate) const fn place(&self) -> &Place {
+        &self.place
+    }
+
     async fn store(&self) -> Result<Arc<dyn ObjectStore>, FilesError> {
         Ok(self.place.open().await?)
+    }
+
+    /// Whether there can be anything, so that no folder is made by looking.
+    async fn is_there(&self) -> bool {
+        let Some(folder) = self.place.folder().map(std::path::Path::to_path_buf) else {
+            return true;
+        };
+        spawn_blocking(move || folder.exists())
+            .await
+            .unwrap_or(true)
+    }
+
+    /// Whether there is a file of this name.
+    pub(crate) async fn has(&self, name: &str) -> Result<bool, FilesError> {
+        if !self.is_there().await {
+            return Ok(false);
+        }
+        match self.store().await?.head(&Path::from(name)).await {
+            Err(StoreFailure::NotFound { .. }) => Ok(false),
+            found => found.map(|_| true).map_err(failed("look for", name)),
+        }
     }
 
     /// Writes a file and makes it last. One of this name has the same in it, since names follow from what
@@ -104,6 +138,9 @@ impl Files {
     /// Reads a file, and checks that it is what was written.
     pub(crate) async fn get(&self, name: &str, sha256: &str) -> Result<Bytes, FilesError> {
         let doing = "read";
+        if !self.is_there().await {
+            return Err(failed(doing, name)(without_folder(name)));
+        }
         let store = self.store().await?;
         let found = store.get(&Path::from(name)).await;
         let found = found.map_err(failed(doing, name))?;
@@ -129,7 +166,7 @@ impl Files {
 
     /// The names of all files of a log that are whole.
     pub(crate) async fn names(&self, home: &str) -> Result<Vec<String>, FilesError> {
-        if self.place.folder().is_some_and(|folder| !folder.exists()) {
+        if !self.is_there().await {
             return Ok(Vec::new());
         }
         let store = self.store().await?;

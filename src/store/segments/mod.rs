@@ -6,6 +6,7 @@
 //! *generation* of the list of segments. Whoever reads a table asks in the same statement for the generation
 //! whose list it holds, so that what it reads there and in the segments is of one state.
 
+mod absent;
 mod archive;
 mod ask;
 mod cache;

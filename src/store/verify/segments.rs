@@ -23,6 +23,23 @@ const KEYS: usize = 500;
 type Natural = (i64, i64, i64);
 
 impl Verifier<'_> {
+    /// Whether any of the segments that are listed is where they are looked for, or there are none. Without them each
+    /// event in them would be told as missing.
+    pub(super) async fn finds_segments(&mut self) -> Result<bool, StoreError> {
+        let catalog = self.tables.segments.renew(self.db).await?;
+        let Some(absent) = self.tables.segments.absent(&catalog).await else {
+            return Ok(true);
+        };
+        let newest = self.tables.segments.renew(self.db).await?;
+        if newest.generation != catalog.generation {
+            // those that were looked for have been replaced
+            return Ok(true);
+        }
+        let detail = crate::telemetry::chain(&absent).to_string();
+        self.found(Check::Place, detail);
+        Ok(false)
+    }
+
     /// Each file is there, is what was written, and holds what its row says. Those of which that is not
     /// so are told here and not read any further.
     pub(super) async fn files(&mut self) -> Result<(), StoreError> {

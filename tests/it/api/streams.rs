@@ -75,6 +75,28 @@ async fn after_a_cursor_history_comes_first_and_then_what_is_live() {
 }
 
 #[tokio::test]
+async fn all_of_the_log_is_its_first_event_and_what_comes_after_the_cursor_of_that() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let document =
+            "{ events(first: 1, order: FIRST_RECORDED_FIRST) { nodes { position cursor } } }";
+        let data = app.data(document).await;
+        let first = &data["events"]["nodes"][0];
+        assert_eq!(first["position"], "1");
+        let mut socket = app.socket().await;
+        let document = "subscription($after: String) { events(after: $after) { position } }";
+        let id = socket
+            .subscribe(document, json!({ "after": first["cursor"] }))
+            .await;
+        for position in 2..=app.app().ingest.store().head().0 {
+            let data = socket.data(&id).await;
+            assert_eq!(data["events"]["position"], position.to_string());
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn every_kind_has_its_stream_and_events_has_all_in_order() {
     on_each_database(async |app| {
         let start = app.head().await;

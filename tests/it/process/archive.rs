@@ -135,6 +135,51 @@ async fn each_event_is_in_one_place_when_archives_are_killed_on_postgresql() {
     }
 }
 
+async fn segments_that_are_elsewhere(database: Database) {
+    let (server, address) = database.serve();
+    let api = Api::new();
+    register(&api, &address).await;
+    record_round(&api, &address, 0).await;
+    folded(&api, &address).await;
+    let archive = database.run(&["retention", "run"]);
+    assert!(archive.status.success(), "{archive:?}");
+    drop(server);
+    let (place, elsewhere) = (
+        database.folder().join("log.db.segments"),
+        database.folder().join("elsewhere"),
+    );
+    std::fs::rename(&place, &elsewhere).unwrap();
+    let words = ["segments cannot be found at", "--segments"];
+    let checked = database.run(&["verify"]);
+    checked.refused(&["cannot be checked without what was archived"]);
+    for word in words {
+        assert!(checked.stdout.contains(word), "{checked:?}");
+    }
+    assert!(!checked.stderr.contains("is damaged:"), "{checked:?}");
+    let (server, _) = database.serve();
+    for word in words {
+        assert!(server.stderr().contains(word), "{}", server.stderr());
+    }
+    drop(server);
+    assert!(!place.exists(), "no folder is made by looking");
+    std::fs::rename(&elsewhere, &place).unwrap();
+    database.verify();
+    let (server, _) = database.serve();
+    assert!(!server.stderr().contains(words[0]), "{}", server.stderr());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn segments_that_are_elsewhere_are_told_and_no_damage_on_sqlite() {
+    segments_that_are_elsewhere(Database::sqlite()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn segments_that_are_elsewhere_are_told_and_no_damage_on_postgresql() {
+    if let Some(database) = Database::postgres() {
+        segments_that_are_elsewhere(database).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_keeps_events_in_their_tables_and_is_told() {
     let database = Database::sqlite();

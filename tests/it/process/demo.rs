@@ -82,6 +82,40 @@ async fn a_demo_that_runs_is_left_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_demo_that_is_refused_has_touched_nothing_of_the_one_that_runs() {
+    let database = Database::sqlite();
+    let (_running, address) = started(&database, &DEMO);
+    let api = Api::new();
+    let create = "mutation { createExport(input: { format: JSON_LINES, gzip: true, sources: [{ errorLogs: {} }] }) { \
+        userErrors { code } } }";
+    let made = api.data(&address, create, json!({})).await;
+    assert_eq!(made["createExport"]["userErrors"], json!([]));
+    let exports = "{ exports { nodes { state restarts } } }";
+    let is_done = |data: &Value| data["exports"]["nodes"][0]["state"] == "DONE";
+    api.until(&address, exports, is_done).await;
+    // as one that takes its time, with half of its file
+    database.execute("UPDATE exports SET state = 'RUNNING'");
+    let mut homes = fs::read_dir(database.folder().join("log.db.exports")).unwrap();
+    let half = homes
+        .next()
+        .unwrap()
+        .unwrap()
+        .path()
+        .join("half.jsonl.gz#1");
+    fs::write(&half, "half").unwrap();
+    let key = database.folder().join("log.db.configuration-key");
+    fs::remove_file(&key).unwrap();
+    database
+        .run(&DEMO)
+        .refused(&["another demo plays its fleet into this log"]);
+    assert!(half.exists(), "what was written of it is there");
+    assert!(!key.exists(), "nothing was made");
+    let data = api.data(&address, exports, json!({})).await;
+    let expected = json!([{ "state": "RUNNING", "restarts": 0 }]);
+    assert_eq!(data["exports"]["nodes"], expected);
+}
+
+#[tokio::test]
 async fn a_demo_that_has_ended_is_emptied() {
     let database = Database::sqlite();
     let (running, address) = started(&database, &DEMO);

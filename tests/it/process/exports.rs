@@ -147,3 +147,20 @@ fn a_data_lake_takes_nothing_of_a_disk_that_is_left_to_others() {
     let filled = Program::run(database.folder(), &export);
     assert!(filled.status.success(), "{filled:?}");
 }
+
+#[test]
+fn an_export_whose_ending_is_unknown_is_refused_with_those_that_are_known() {
+    let database = Database::sqlite();
+    assert!(database.run(&["migrate", "up"]).status.success());
+    let file = |name: &str| database.folder().join(name).display().to_string();
+    let (unknown, lines) = (file("events.xlsx"), file("events.jsonl"));
+    let known = [".xlsx", ".jsonl", ".csv", ".parquet", "--format"];
+    database.run(&["export", "--out", &unknown]).refused(&known);
+    assert!(!database.folder().join("events.xlsx").exists());
+    let said = ["export", "--out", &unknown, "--format", "jsonl"];
+    let named = ["export", "--out", &lines];
+    for arguments in [&said[..], &named[..]] {
+        let exported = database.run(arguments);
+        assert!(exported.status.success(), "{exported:?}");
+    }
+}

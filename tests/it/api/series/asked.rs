@@ -218,7 +218,7 @@ impl Asked {
     }
 
     /// As many buckets before those from one instant to another, found by walking back from label to label,
-    /// and of the first and the last of them as much as is asked for of those.
+    /// and of the first and the last of them as much as is asked for of those: all, if they are whole.
     fn before(&self, (first, last): (i64, i64), zone: Tz) -> (i64, i64) {
         let step = if self.unit == "MINUTE" { 60 } else { 900 } * MICROS;
         let begins_before = |end: i64| {
@@ -239,7 +239,8 @@ impl Asked {
         }
         let from = *begins.last().unwrap() + (self.from - first);
         let from = from.min(begins[count - 1] - 1);
-        let to = begins[1] + (self.to - begins_before(last));
+        let cut = begins[1] + (self.to - begins_before(last));
+        let to = if self.to < last { cut } else { first };
         (from, to.min(first).max(from + 1))
     }
 

@@ -9,6 +9,7 @@ mod coverage;
 mod deleted;
 mod heatmap;
 mod levels;
+mod months;
 mod moved;
 mod recorded;
 mod refused;

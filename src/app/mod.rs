@@ -1,5 +1,7 @@
 //! The composition root: opens the log, starts the tasks, serves, and drains when it is told to.
 
+mod start;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,31 +16,25 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::analytics::live::Lives;
-use crate::clock::Clock;
 use crate::config::LimitArgs;
 use crate::configuration::Keyring;
 use crate::event::{NewEvent, Position};
-use crate::exports::ExportsArgs;
 use crate::graphql::{self, Api};
-use crate::http::{self, EdgeArgs, Hosts, Monitor, Peers, Web};
-use crate::identity::{Authority, Denials, Keys, Spending, TokenArgs, Tokens, TokensError};
+use crate::http::{self, Hosts, Monitor, Peers, Web};
+use crate::identity::{Authority, Denials, Keys, Spending, Tokens, TokensError};
 use crate::ingest::{Background, Ingest, RequestLog, Strangers, record_faults};
 use crate::jobs::Deliveries;
 use crate::nodes::Node;
-use crate::places::Place;
 use crate::projections::{self, Runner};
-use crate::store::{Location, OpenError, Options, Store, StoreError, Tasks};
+use crate::store::{OpenError, Store, StoreError, Tasks};
 use crate::telemetry::chain;
 use crate::webhooks::{Mailer, Reachable, WebhookArgs};
 use crate::works::{Kept, Works};
+pub use start::{Access, Opened, Start, open};
 
 /// How long a server that stops may take to append what it has accepted: longer than the writer
 /// waits for a lock. After it, a database that does not answer holds the stop up no more.
 const APPEND_FOR: Duration = Duration::from_secs(10);
-
-/// How much longer than a request a statement of a reader may take: it is stopped when nobody can wait
-/// for it any more, so that nobody hears of it.
-const READ_BEYOND: Duration = Duration::from_secs(5);
 
 /// How long sockets whose time is over have to tell their clients so.
 const CUT_WITHIN: Duration = Duration::from_secs(1);
@@ -116,70 +112,6 @@ pub struct App {
     drain_for: Duration,
 }
 
-/// What a server is started with.
-#[derive(Debug)]
-pub struct Start {
-    /// Where the log is kept.
-    pub location: Location,
-    /// Where to listen; port 0 takes a free one.
-    pub listen: SocketAddr,
-    /// What people call this server among those that share the log.
-    pub name: String,
-    /// Whether everybody is let in, as on a machine of one's own.
-    pub access: Access,
-    /// The keys by which secret parameters are sealed.
-    pub keyring: Keyring,
-    /// The certificate, if connections are to be encrypted.
-    pub tls: Option<http::Tls>,
-    /// Which tokens are taken beside access keys.
-    pub tokens: TokenArgs,
-    /// What stands between clients and this server.
-    pub edge: EdgeArgs,
-    /// Where webhooks may go.
-    pub webhooks: WebhookArgs,
-    /// What mails alerts, if they are mailed.
-    pub mailer: Option<Mailer>,
-    /// Where exports lie that are asked for over the API.
-    pub exports: ExportsArgs,
-    /// The data lake that is filled, if there is one.
-    pub lake: Option<Place>,
-    /// Further names under which it may be reached.
-    pub allowed_hosts: Vec<String>,
-    /// The documents that are known by a name.
-    pub documents: http::Documents,
-    /// Limits.
-    pub limits: LimitArgs,
-    /// The clock.
-    pub clock: Clock,
-}
-
-/// Who is let in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Everybody who reaches the server: only loopback addresses are listened on.
-    Open,
-    /// Whoever has an access key or a token.
-    Closed,
-}
-
-/// Opens a log with everything that is folded inside its appends.
-///
-/// # Errors
-/// When the database cannot be used.
-pub async fn open(
-    location: Location,
-    limits: &LimitArgs,
-    clock: Clock,
-) -> Result<(Store, Tasks), OpenError> {
-    let options = Options {
-        location,
-        limits: limits.store(),
-        folds: projections::inline(),
-        clock,
-    };
-    Store::open(options).await
-}
-
 /// Takes the address to listen on.
 ///
 /// # Errors
@@ -199,28 +131,31 @@ impl App {
     /// When the log cannot be opened, or the address cannot be listened on.
     pub async fn start(start: Start) -> Result<Self, AppError> {
         let listener = listen(start.listen, start.access).await?;
-        Self::start_on(listener, start).await
+        let opened = start.open().await?;
+        Self::start_on(listener, opened, start).await
     }
 
-    /// Opens the log and serves it where it is listened already.
+    /// Serves a log that is open where it is listened already.
     ///
     /// # Errors
-    /// When the log cannot be opened.
-    pub async fn start_on(listener: TcpListener, start: Start) -> Result<Self, AppError> {
+    /// When the log cannot be read.
+    pub async fn start_on(
+        listener: TcpListener,
+        opened: Opened,
+        start: Start,
+    ) -> Result<Self, AppError> {
         let failed = |source| AppError::Listen {
             address: start.listen,
             source,
         };
         let address = listener.local_addr().map_err(failed)?;
-        let request_within = Duration::from_secs(u64::from(start.limits.request_seconds_max));
-        let location = Location {
-            readers_max: start.limits.readers_max,
-            writers_max: start.limits.writers_max,
-            reads_within: Some(request_within + READ_BEYOND),
-            ..start.location
-        };
-        let tokens = Tokens::open(&start.tokens).await?;
-        let (store, tasks) = open(location, &start.limits, start.clock).await?;
+        let request_within = start.request_within();
+        let Opened {
+            store,
+            tasks,
+            tokens,
+        } = opened;
+        store.warn_without_segments().await;
         let given = (start.access, start.webhooks, start.mailer);
         let limits = (&start.limits, start.keyring);
         let called = (start.name, address.to_string());
