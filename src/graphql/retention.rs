@@ -34,7 +34,8 @@ struct RetentionPolicy {
     kind: Shown<EventKinds>,
     /// After how many days events are archived, counted from when they happened; null when they never are.
     archive_after_days: Option<i32>,
-    /// After how many days they are deleted for good; null when they never are.
+    /// After how many days they are deleted for good, or up to a tenth of that later, since it is done by whole
+    /// segments; null when they never are.
     delete_after_days: Option<i32>,
     /// After how many days they are archived unless something else is set.
     default_archive_after_days: i32,
@@ -199,7 +200,7 @@ struct SetRetentionPolicyInput {
     /// After how many days events are archived, 1 to 36525; null, or left out, when they never are.
     archive_after_days: Option<i32>,
     /// After how many days they are deleted for good, not fewer than those after which they are archived;
-    /// null, or left out, when they never are.
+    /// it may be up to a tenth of that later. Null, or left out, when they never are.
     delete_after_days: Option<i32>,
 }
 
