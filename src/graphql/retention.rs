@@ -152,8 +152,9 @@ pub(super) struct Retention;
 #[Object]
 impl Retention {
     /// How long events are kept before they are archived or deleted, one for each kind that ever is. What
-    /// was archived is read like all else; events of other kinds stay where they are, since what holds is
-    /// made of them.
+    /// was archived is read like all else. Events of other kinds stay in their tables for ever, since what holds is
+    /// made of them: also `deviceStateChange`, in which the state before each is looked for, and `jobOutcome`, to
+    /// which jobs refer.
     async fn retention_policies(
         &self,
         ctx: &Context<'_>,
