@@ -34,7 +34,8 @@ struct RetentionPolicy {
     kind: Shown<EventKinds>,
     /// After how many days events are archived, counted from when they happened; null when they never are.
     archive_after_days: Option<i32>,
-    /// After how many days they are deleted for good; null when they never are.
+    /// After how many days they are deleted for good, or up to a tenth of that later, since it is done by whole
+    /// segments; null when they never are.
     delete_after_days: Option<i32>,
     /// After how many days they are archived unless something else is set.
     default_archive_after_days: i32,
@@ -151,8 +152,9 @@ pub(super) struct Retention;
 #[Object]
 impl Retention {
     /// How long events are kept before they are archived or deleted, one for each kind that ever is. What
-    /// was archived is read like all else; events of other kinds stay where they are, since what holds is
-    /// made of them.
+    /// was archived is read like all else. Events of other kinds stay in their tables for ever, since what holds is
+    /// made of them: also `deviceStateChange`, in which the state before each is looked for, and `jobOutcome`, to
+    /// which jobs refer.
     async fn retention_policies(
         &self,
         ctx: &Context<'_>,
@@ -199,7 +201,7 @@ struct SetRetentionPolicyInput {
     /// After how many days events are archived, 1 to 36525; null, or left out, when they never are.
     archive_after_days: Option<i32>,
     /// After how many days they are deleted for good, not fewer than those after which they are archived;
-    /// null, or left out, when they never are.
+    /// it may be up to a tenth of that later. Null, or left out, when they never are.
     delete_after_days: Option<i32>,
 }
 

@@ -130,17 +130,11 @@ async fn of_kind(
     let Some(before) = archives_before(store, policy).await? else {
         return Ok((done, true));
     };
-    let mut is_archived = false;
-    while !is_archived && Moment::now() < until {
-        let began = Moment::now();
-        let Some(archived) = store.archive(kind, before, upto).await? else {
-            is_archived = true;
-            continue;
-        };
-        done.segments += 1;
-        done.archived_events += archived.events;
-        done.archived_bytes += archived.bytes;
-        pause(began).await;
+    // what is to be deleted goes apart from what is not, so that it need not wait for that
+    let deletes_before = policy.deletes_before(store.clock().now());
+    let mut is_archived = true;
+    for before in deletes_before.into_iter().chain([before]) {
+        is_archived = is_archived && archive(store, (before, upto, until), &mut done).await?;
     }
     store.drop_empty_partitions(kind, before).await?;
     if !is_archived {
@@ -148,6 +142,25 @@ async fn of_kind(
     }
     let is_complete = delete(store, policy, (lake, until), &mut done).await?;
     Ok((done, is_complete))
+}
+
+/// Archives what happened before an instant; whether there was time for all of it.
+async fn archive(
+    store: &Store,
+    (before, upto, until): (Instant, Position, Moment),
+    done: &mut Done,
+) -> Result<bool, RetentionError> {
+    while Moment::now() < until {
+        let began = Moment::now();
+        let Some(archived) = store.archive(done.kind, before, upto).await? else {
+            return Ok(true);
+        };
+        done.segments += 1;
+        done.archived_events += archived.events;
+        done.archived_bytes += archived.bytes;
+        pause(began).await;
+    }
+    Ok(false)
 }
 
 /// Deletes what is old enough; whether there was time for all of it.

@@ -21,6 +21,7 @@ contract![
     a_partition_of_which_all_is_archived_is_dropped_and_made_again,
     nothing_is_archived_that_a_projection_has_not_folded,
     what_is_summed_up_is_compared_behind_what_was_deleted,
+    of_a_kind_with_few_events_nothing_stays_much_longer_than_is_said,
 ];
 
 pub(super) async fn findings(log: &TestLog) -> Vec<String> {
@@ -201,8 +202,8 @@ async fn a_run_archives_and_deletes_by_the_policies(database: Database) {
             (waiting.archive_events, waiting.delete_events),
             (all, january)
         );
-        // a segment is deleted when all of it is old enough
-        assert_eq!(done.deleted_events, 0);
+        // it went into segments apart from what is younger
+        assert_eq!(done.deleted_events, january);
     }
     assert_eq!(findings(&log).await, Vec::<String>::new());
     for kind in archivable() {
@@ -213,7 +214,8 @@ async fn a_run_archives_and_deletes_by_the_policies(database: Database) {
     let run = retention::run(&log, hour).await.unwrap();
     for done in run.kinds {
         let of_kind = events.iter().filter(|e| e.fact.kind == done.kind);
-        assert_eq!(usize::try_from(done.deleted_events), Ok(of_kind.count()));
+        let left = of_kind.filter(|e| e.fact.occurred_at >= at("2026-02-01T00:00:00Z"));
+        assert_eq!(usize::try_from(done.deleted_events), Ok(left.count()));
         assert_eq!(log.count(&all_of(done.kind)).await.unwrap(), 0);
     }
     assert_eq!(files(&database), Vec::<std::path::PathBuf>::new());
@@ -357,6 +359,40 @@ async fn what_is_summed_up_is_compared_behind_what_was_deleted(database: Databas
         found[0].starts_with("device_rollups_1h lacks 3 rows"),
         "{found:?}"
     );
+    log.close().await;
+}
+
+/// Segments are made before anybody says that what is in them is to be deleted.
+async fn of_a_kind_with_few_events_nothing_stays_much_longer_than_is_said(database: Database) {
+    let log = database.open().await;
+    let (kind, day_ms) = (Kind::ErrorLog, 24 * 3_600 * 1_000);
+    let of_day = |days: i64| {
+        let then = at("2026-11-23T09:00:00Z").plus_ms(-days * day_ms);
+        event(
+            &serde_json::json!({"errorLog": {"category": "API", "severity": "ERROR",
+            "errorMessage": "one a day", "occurredAt": then.to_string()}}),
+        )
+    };
+    log.record((0..200).map(of_day).collect()).await;
+    let before = |days: i64| at("2026-11-23T00:00:00Z").plus_ms(-days * day_ms);
+    let (mut segments, mut events) = (0, 0);
+    while let Some(archived) = log.archive(kind, before(10), log.head()).await.unwrap() {
+        segments += 1;
+        events += archived.events;
+    }
+    // of more than half a year, and neither one nor one a day
+    assert_eq!((events, segments), (189, 37));
+    let oldest = "SELECT min(first_at) FROM segments WHERE dropped_at IS NULL";
+    for after_days in [150, 100, 50, 20] {
+        while drop_before(&log, kind, before(after_days)).await.is_some() {}
+        let oldest = at("2026-11-23T09:00:00Z").0 - database.number(oldest).await;
+        let days = oldest / (day_ms * 1_000);
+        assert!(
+            (after_days..=after_days + after_days / 10).contains(&days),
+            "{days} {after_days}"
+        );
+    }
+    assert_eq!(findings(&log).await, Vec::<String>::new());
     log.close().await;
 }
 
