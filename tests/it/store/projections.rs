@@ -4,7 +4,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use entity::{audit_log as audit, job_outcomes as outcome, job_transitions as transition};
+use entity::{
+    audit_log as audit, configuration_evidence as evidence, job_outcomes as outcome,
+    job_transitions as transition,
+};
 use homepot_analytics::event::{Cell, NewEvent, Position, Provenance};
 use homepot_analytics::kinds::{Draft, Kind};
 use homepot_analytics::projections::{self, Runner};
@@ -88,6 +91,18 @@ const DECIDED: [Kind; 5] = [
     Kind::ConfigurationEvidence,
 ];
 
+/// A device has measured what was before a change, and is still to tell what is after it.
+fn due() -> NewEvent {
+    let at = at("2026-11-22T08:00:00Z");
+    let before = Draft::new(Kind::ConfigurationEvidence, at, Provenance::Real)
+        .set(evidence::Column::CommandId, "still due")
+        .set(evidence::Column::DeviceKey, "d1")
+        .set(evidence::Column::Phase, "BEFORE")
+        .set(evidence::Column::Readings, 0_i64)
+        .set(evidence::Column::Measures, Cell::from(json!({})));
+    before.finish().unwrap()
+}
+
 /// The steps of a few jobs with the outcomes on their devices, as commands record them, and what else
 /// commands decide.
 fn jobs(seed: u64) -> Vec<NewEvent> {
@@ -95,6 +110,7 @@ fn jobs(seed: u64) -> Vec<NewEvent> {
     let decided = DECIDED.iter().zip(seed + 1_000..);
     let decided = decided.flat_map(|(kind, seed)| samples(*kind, 24, seed));
     let mut events: Vec<NewEvent> = decided.collect();
+    events.push(due());
     for ordinal in 0..20_i64 {
         let job = format!("job-{}", random.random_range(0..4));
         let now = at("2026-11-22T08:00:00Z").plus_ms(ordinal * 1_000);
