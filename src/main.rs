@@ -4,11 +4,6 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use homepot_analytics::{cli, config::Cli, telemetry};
-use mimalloc::MiMalloc;
-
-/// The allocator of all Rust code.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The command line. `help --help` asks for the help of `help`, which the library does not take.
 fn arguments() -> Vec<OsString> {
