@@ -12,8 +12,8 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// Labels at most that are told apart of what was said of one owner within one bucket: more than people look
-/// at, and of a row each some 100 KiB.
+/// Labels at most that are told apart of what was said of one owner within one bucket: more than honest clients
+/// have or people look at, and few enough that a bucket takes some 100 KiB whatever is sent.
 pub(crate) const TOLD_MAX: usize = 1_000;
 
 /// How the others are written. In no label that a client says can it stand so: in a text quotes are escaped.

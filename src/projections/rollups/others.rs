@@ -27,7 +27,7 @@ pub(super) async fn bound(
     held: &mut BTreeMap<Key, Vec<u8>>,
 ) -> Result<(), StoreError> {
     let kind = shape.kind.code();
-    let new = rows.keys().filter(|key| !held.contains_key(key));
+    let new = rows.keys().filter(|key| !held.contains_key(*key));
     let new: Vec<(Key, Open)> = new
         .filter_map(|key| Some((key.clone(), shape.open(&key.labels)?)))
         .collect();
@@ -50,13 +50,14 @@ pub(super) async fn bound(
     }
     let there = level.count(tx, kind, buckets.keys()).await?;
     for (bucket, new) in buckets {
-        if there.get(&bucket).map_or(0, |there| *there) + new > TOLD_MAX {
+        let there = there.get(&bucket).copied().unwrap_or_default();
+        if there + new > TOLD_MAX {
             displace(tx, (shape, level), &bucket, rows).await?;
         }
     }
     let unknown = rows.iter().filter(|(key, row)| {
         // one that was told apart until now may have others of its own
-        row.rank.is_some() && !held.contains_key(key)
+        row.rank.is_some() && !held.contains_key(*key)
     });
     let unknown: Vec<Key> = unknown.map(|(key, _)| key.clone()).collect();
     held.extend(level.load(tx, kind, unknown.iter()).await?);
@@ -77,7 +78,7 @@ async fn displace(
     let keys: BTreeSet<&Key> = there.iter().chain(more).collect();
     let beyond = beyond(shape, keys.into_iter(), TOLD_MAX);
     let gone = beyond.iter().map(|(key, _)| key);
-    let gone: Vec<&Key> = gone.filter(|key| there.contains(key)).collect();
+    let gone: Vec<&Key> = gone.filter(|key| there.contains(*key)).collect();
     let mut room = Room::default();
     for (key, packed) in level.load(tx, kind, gone.iter().copied()).await? {
         let row = rows.entry(key.clone());
@@ -109,11 +110,7 @@ pub(super) fn joined(shape: &Shape, rows: &mut Rows, max: usize) {
 }
 
 /// Of the labels of one bucket those that are not told apart: all but those of the least rank.
-fn beyond<'a>(
-    shape: &Shape,
-    keys: impl Iterator<Item = &'a Key>,
-    max: usize,
-) -> Vec<(Key, Open)> {
+fn beyond<'a>(shape: &Shape, keys: impl Iterator<Item = &'a Key>, max: usize) -> Vec<(Key, Open)> {
     let open = keys.filter_map(|key| Some((key.clone(), shape.open(&key.labels)?)));
     let mut open: Vec<(Key, Open)> = open.collect();
     // what has a label in common has the rank in common
@@ -141,6 +138,9 @@ fn join(rows: &mut Rows, key: &Key, open: &Open) {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use rand::SeedableRng as _;
+    use rand::rngs::StdRng;
+    use rand::seq::SliceRandom as _;
 
     use super::*;
     use crate::kinds::Kind;
@@ -217,10 +217,8 @@ mod tests {
             batch in 1_usize..20,
             seed: u64,
         ) {
-            use rand::SeedableRng as _;
-            use rand::seq::SliceRandom as _;
             let mut shuffled = readings.clone();
-            shuffled.shuffle(&mut rand::rngs::StdRng::seed_from_u64(seed));
+            shuffled.shuffle(&mut StdRng::seed_from_u64(seed));
             let mut rows = Rows::new();
             for batch in shuffled.chunks(batch) {
                 add(&mut rows, (DEVICE_QUARTERS, batch));
