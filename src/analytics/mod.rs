@@ -13,6 +13,7 @@
 pub mod ask;
 pub mod availability;
 pub mod buckets;
+mod cut;
 mod expected;
 mod grouped;
 pub mod live;
