@@ -8,6 +8,7 @@ mod check;
 mod deleted;
 mod heatmap;
 mod levels;
+mod many;
 mod moved;
 mod recorded;
 mod refused;
