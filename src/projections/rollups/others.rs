@@ -26,6 +26,9 @@ pub(super) async fn bound(
     rows: &mut Rows,
     held: &mut BTreeMap<Key, Vec<u8>>,
 ) -> Result<(), StoreError> {
+    if shape.open.is_none() {
+        return Ok(());
+    }
     let kind = shape.kind.code();
     let new = rows.keys().filter(|key| !held.contains_key(*key));
     let new: Vec<(Key, Open)> = new
