@@ -31,6 +31,7 @@ mod m0021_erasures;
 mod m0022_in_time;
 mod m0023_rollup_sites;
 mod m0024_lake;
+mod m0025_rollup_labels;
 mod tables;
 
 /// All migrations, in the order in which they run.
@@ -62,6 +63,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0022_in_time::Migration),
             Box::new(m0023_rollup_sites::Migration),
             Box::new(m0024_lake::Migration),
+            Box::new(m0025_rollup_labels::Migration),
         ]
     }
 }

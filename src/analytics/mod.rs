@@ -15,6 +15,7 @@ pub mod availability;
 pub mod buckets;
 #[cfg(test)]
 mod buckets_tests;
+mod cut;
 mod expected;
 mod grouped;
 pub mod live;

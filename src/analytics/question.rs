@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::projections::rollups::tables::Key;
+use crate::rollups::labels::{Said, labels_of, rank};
 use crate::rollups::packed::{Row, Wanted};
-use crate::rollups::shape::{Shape, labels_of};
+use crate::rollups::shape::Shape;
 
 /// What answers are told apart by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,6 +30,8 @@ pub enum Part {
     Text(String),
     /// Nothing.
     None,
+    /// Labels that are not told apart where they are summed up.
+    Others,
 }
 
 /// What a group of answers is of.
@@ -98,21 +101,39 @@ impl Question {
 
     /// Whether a row is asked for, wherever and whenever it is.
     pub(crate) fn has(&self, key: &Key, of_sites: bool) -> bool {
+        self.has_if(key, of_sites, false)
+    }
+
+    /// The same, if labels that are not told apart are asked for or are not.
+    pub(crate) fn has_if(&self, key: &Key, of_sites: bool, are_others: bool) -> bool {
         let among = |keys: &Option<BTreeSet<i64>>, key: i64| {
             keys.as_ref().is_none_or(|keys| keys.contains(&key))
         };
         among(&self.scope.sites, key.site)
             && (of_sites || among(&self.scope.devices, key.owner))
-            && self.has_labels(key)
+            && self.has_labels(key, are_others)
     }
 
-    fn has_labels(&self, key: &Key) -> bool {
+    fn has_labels(&self, key: &Key, are_others: bool) -> bool {
         if self.scope.labels.iter().all(Option::is_none) {
             return true;
         }
         let labels = labels_of(&key.labels);
         let mut asked = self.scope.labels.iter().zip(labels);
-        asked.all(|(asked, label)| asked.as_ref().is_none_or(|asked| asked.contains(&label)))
+        asked.all(|(asked, label)| {
+            let Some(asked) = asked else { return true };
+            match label {
+                Said::Text(label) => asked.contains(&label),
+                Said::Others { .. } => are_others,
+            }
+        })
+    }
+
+    /// Of the labels that are asked for the greatest rank, of those that may be any text: what is told apart
+    /// down to a lesser one may hide it.
+    pub(crate) fn greatest_rank(&self) -> Option<u128> {
+        let asked = self.scope.labels.get(self.shape.open?)?.as_ref()?;
+        asked.iter().flatten().map(|label| rank(label)).max()
     }
 
     /// The group of a row.
@@ -129,7 +150,11 @@ impl Question {
             By::Site if key.site == 0 => Part::None,
             By::Site => Part::Key(key.site),
             By::DeviceType => text(self.types.get(&key.owner).cloned()),
-            By::Label(index) => text(labels.get(*index).cloned().flatten()),
+            By::Label(index) => match labels.get(*index) {
+                Some(Said::Text(label)) => text(label.clone()),
+                Some(Said::Others { .. }) => Part::Others,
+                None => Part::None,
+            },
         };
         GroupKey {
             parts: self.by.iter().map(part).collect(),
@@ -234,6 +259,11 @@ impl GroupKey {
         } else {
             (true, self.other())
         }
+    }
+
+    /// Whether it is of one thing, and not of labels that are not told apart.
+    pub(super) fn is_told(&self) -> bool {
+        !self.parts.contains(&Part::Others)
     }
 
     /// The same key of all currencies together.

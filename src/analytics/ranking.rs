@@ -73,7 +73,7 @@ pub(crate) struct Ranks {
     pub(crate) measure: usize,
     pub(crate) aggregate: Aggregate,
     pub(crate) currency: String,
-    /// How many things there are.
+    /// How many things there are; what is not told apart is one.
     pub(crate) things: usize,
     pub(crate) total: Bucket,
     pub(crate) earlier_total: Option<Bucket>,
@@ -223,14 +223,19 @@ impl List<'_> {
                 (value, self.names(&thing.key), thing)
             })
             .collect();
-        ranked.sort_by(|(left, a, _), (right, b, _)| {
-            self.compare(*left, *right).then_with(|| a.cmp(b))
+        ranked.sort_by(|(left, a, one), (right, b, other)| {
+            // what is not told apart has no rank, and stands among the others
+            let is_told = other.key.is_told().cmp(&one.key.is_told());
+            let by_value = || self.compare(*left, *right);
+            is_told.then_with(by_value).then_with(|| a.cmp(b))
         });
-        let values: Vec<Option<f64>> = ranked.iter().map(|(value, ..)| *value).collect();
+        let told = ranked.iter().filter(|(.., thing)| thing.key.is_told());
+        let values: Vec<Option<f64>> = told.map(|(value, ..)| *value).collect();
+        let top = self.asked.top.min(values.len());
         let mut things = ranked.into_iter().map(|(.., thing)| thing);
-        let mut rows = Vec::with_capacity(count.min(self.asked.top + 1));
+        let mut rows = Vec::with_capacity(top + 1);
         let whole = self.value(&total);
-        for (place, thing) in things.by_ref().take(self.asked.top).enumerate() {
+        for (place, thing) in things.by_ref().take(top).enumerate() {
             let value = values.get(place).copied().flatten();
             let better = values.partition_point(|other| self.compare(*other, value).is_lt());
             rows.push(self.standing((thing, 1), Some(better + 1), whole));
@@ -311,7 +316,7 @@ impl List<'_> {
                 (false, id.unwrap_or_default(), *key)
             }
             Part::Text(text) => (false, text.clone(), 0),
-            Part::None => (true, String::new(), 0),
+            Part::None | Part::Others => (true, String::new(), 0),
         };
         key.parts.iter().map(name).collect()
     }

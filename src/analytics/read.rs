@@ -4,12 +4,12 @@
 //! added to that; one that is cut is looked for on the next level, and in the end event by event. So a range
 //! that begins at seven minutes past costs a few rows more, and one that ends now none at all.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use futures_util::TryStreamExt;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, StreamTrait};
+use sea_orm::DatabaseTransaction;
 
+use super::cut::Cut;
 use super::question::{Groups, Question};
 use super::unfolded::Unfolded;
 use crate::event::Position;
@@ -17,9 +17,9 @@ use crate::projections::rollups::gather::whole;
 use crate::projections::rollups::minutes;
 use crate::projections::rollups::tables::{
     DEVICE_DAYS, DEVICE_HOURS, DEVICE_QUARTERS, Key, Level, SITE_DAYS, SITE_HOURS, SITE_MINUTES,
-    SITE_QUARTERS, all, row,
+    SITE_QUARTERS, all,
 };
-use crate::rollups::packed::{self, Row};
+use crate::rollups::packed::Row;
 use crate::rollups::shape::{Reading, Shape};
 use crate::rollups::sketch::Room;
 use crate::store::{Allowance, Doing, Lent, List, Sql, Store, StoreError};
@@ -36,7 +36,7 @@ pub(crate) const EVENTS_MAX: usize = 500_000;
 /// What a cell takes in memory, with its distribution.
 const CELL_BYTES: usize = 320;
 const SKETCH_BYTES: usize = 1_024;
-const READ: &str = "read rollups";
+pub(super) const READ: &str = "read rollups";
 
 /// What was said, and of which moment that is.
 #[derive(Debug)]
@@ -157,9 +157,6 @@ async fn reached(tx: &DatabaseTransaction) -> Result<(i64, i64), StoreError> {
     Ok((number(checkpoint).await?, number(head).await?))
 }
 
-/// Rows of a level in whose place those below them are read.
-type Cut<'a> = (Level, &'a HashSet<Key>);
-
 pub(super) struct Reader<'a> {
     pub(super) tx: &'a DatabaseTransaction,
     pub(super) question: &'a Question,
@@ -175,11 +172,11 @@ pub(super) struct Reader<'a> {
     /// Those that are read.
     pub(super) provenances: BTreeSet<i64>,
     /// Those that are read, from the coarsest on; none if single events are.
-    levels: &'static [Level],
-    /// Buckets of the finest of them that are read event by event, each with the owners.
-    pub(super) raw: BTreeMap<i64, BTreeSet<i64>>,
+    pub(super) levels: &'static [Level],
+    /// Buckets of the finest of them of which something is read event by event.
+    pub(super) raw: BTreeMap<i64, Cut>,
     /// The length of those.
-    least: i64,
+    pub(super) least: i64,
     /// How many of them were read.
     pub(super) events: usize,
     whole: Option<Arc<Shape>>,
@@ -305,121 +302,20 @@ impl Reader<'_> {
         sql
     }
 
-    async fn answer(&mut self, tail: &Unfolded) -> Result<(), ReadError> {
-        let [first, finer @ ..] = self.levels else {
-            return self.events(self.question.range, None).await;
-        };
-        self.mark(tail);
-        let mut cut = HashSet::new();
-        self.rows(*first, (self.question.range, None), &mut cut)
-            .await?;
-        let mut above = *first;
-        for level in finer {
-            cut = self.below(above, *level, cut).await?;
-            above = *level;
-        }
-        for key in cut {
-            let owner = self.owner_of(&key);
-            self.raw.entry(key.bucket).or_default().insert(owner);
-        }
-        self.unfolded(tail)?;
-        for (begin, owners) in &std::mem::take(&mut self.raw) {
-            let (from, to) = self.question.range;
-            let within = (from.max(*begin), to.min(begin + self.least));
-            self.events(within, Some(owners)).await?;
-        }
-        Ok(())
-    }
-
-    /// Adds the rows of the level below in place of those that are cut; answers those of them that are cut
-    /// again.
-    async fn below(
+    /// Adds a row to a bucket of the answer.
+    pub(super) fn add_packed(
         &mut self,
-        above: Level,
-        level: Level,
-        cut: HashSet<Key>,
-    ) -> Result<HashSet<Key>, ReadError> {
-        let mut still = HashSet::new();
-        let buckets: BTreeSet<i64> = cut.iter().map(|key| key.bucket).collect();
-        let (from, to) = self.question.range;
-        for (begin, end) in joined(buckets, above.width) {
-            let within = (begin.max(from), end.min(to));
-            self.rows(level, (within, Some((above, &cut))), &mut still)
-                .await?;
-        }
-        Ok(still)
-    }
-
-    /// The beginning of the bucket of an instant, of those that may be read event by event.
-    pub(super) const fn least(&self, at: i64) -> i64 {
-        at - at.rem_euclid(self.least)
-    }
-
-    pub(super) fn is_raw(&self, begin: i64, owner: i64) -> bool {
-        let owners = self.raw.get(&begin);
-        owners.is_some_and(|owners| owners.contains(&owner))
-    }
-
-    /// Adds the rows of a level within some time, if it is said of only some rows of the level above of
-    /// those below these alone, and tells those that are cut.
-    async fn rows(
-        &mut self,
-        level: Level,
-        (within, of): ((i64, i64), Option<Cut<'_>>),
-        cut: &mut HashSet<Key>,
+        (level, bucket): (Level, usize),
+        key: &Key,
+        packed: &[u8],
     ) -> Result<(), ReadError> {
-        let provenances = (
-            self.provenances.first().copied().unwrap_or(0),
-            self.provenances.last().copied().unwrap_or(0),
-        );
-        let owners = of.map(|(_, keys)| keys.iter().map(|key| self.owner_of(key)));
-        let owners: Option<BTreeSet<i64>> = owners.map(Iterator::collect);
-        let owners = owners.map_or_else(|| self.owners.clone(), Vec::from_iter);
-        let sql = self.select((level, &owners), provenances, within);
-        let statement = sql.statement(ConnectionTrait::get_database_backend(self.tx));
-        let rows = self.tx.stream_raw(statement).await.doing(READ)?;
-        let mut rows = std::pin::pin!(rows);
-        while let Some(found) = rows.try_next().await.doing(READ)? {
-            let (key, packed) = row(&found)?;
-            let is_asked = of.is_none_or(|(above, keys)| keys.contains(&above.above(&key)));
-            if is_asked && !self.add_packed(level, &key, &packed)? {
-                self.lent.take(size_of::<Key>() + key.labels.len())?;
-                cut.insert(key);
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds a row, unless it is cut.
-    fn add_packed(&mut self, level: Level, key: &Key, packed: &[u8]) -> Result<bool, ReadError> {
-        if !self.provenances.contains(&key.provenance) || !self.question.has(key, level.of_sites) {
-            return Ok(true);
-        }
-        let owner = self.owner_of(key);
-        let mut within = self.raw.range(key.bucket..key.bucket + level.width);
-        if within.any(|(_, owners)| owners.contains(&owner)) {
-            return Ok(false);
-        }
-        let whole = (key.bucket, key.bucket + level.width - 1);
-        let bucket = if let Some(bucket) = self.question.bucket_of_span(whole) {
-            bucket
-        } else {
-            let span = packed::span(packed, key.bucket).map_err(|_| level.malformed())?;
-            if self.question.is_beyond(span) {
-                return Ok(true);
-            }
-            let Some(bucket) = self.question.bucket_of_span(span) else {
-                return Ok(false);
-            };
-            bucket
-        };
         let (wanted, forms) = (self.question.wanted, &*self.question.shape.forms);
         let mut room = std::mem::take(&mut self.room);
         let row = self.row(key, bucket)?;
         let merged = row.merge_packed(packed, (forms, key.bucket), wanted, &mut room);
         self.room = room;
         merged.map_err(|_| level.malformed())?;
-        Ok(true)
+        Ok(())
     }
 
     /// The row of an answer to which something is added.
@@ -477,18 +373,6 @@ impl Reader<'_> {
         }
         Ok(())
     }
-}
-
-/// Buckets of a length, those that follow each other as one.
-fn joined(buckets: BTreeSet<i64>, width: i64) -> Vec<(i64, i64)> {
-    let mut joined: Vec<(i64, i64)> = Vec::new();
-    for begin in buckets {
-        match joined.last_mut().filter(|(_, end)| *end == begin) {
-            Some((_, end)) => *end = begin + width,
-            None => joined.push((begin, begin + width)),
-        }
-    }
-    joined
 }
 
 /// The keys that a statement answers.

@@ -425,6 +425,7 @@ pub(crate) fn order(
     let groups = groups.rows.iter().filter(|((is_other, _), rows)| {
         !is_other && rows.iter().flatten().any(|row| what.is_said(row))
     });
+    let groups = groups.filter(|((_, key), _)| key.is_told());
     let mut ranked: Vec<(Option<f64>, &GroupKey)> = groups
         .map(|((_, key), rows)| (cut.whole(what, rows).value(by), key))
         .collect();

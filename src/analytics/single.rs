@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::cut::Cut;
 use super::read::{EVENTS_MAX, ReadError, Reader, keys};
 use crate::projections::rollups::gather::{
     Single, Who, devices as devices_of, each_recorded, key_of,
@@ -31,18 +32,18 @@ impl From<StoreError> for Seen {
 }
 
 impl Reader<'_> {
-    /// Adds single events of some time: of all that is asked for, or of some owners.
+    /// Adds single events of some time: all that is asked for, or what is cut of it.
     pub(super) async fn events(
         &mut self,
         (from, to): (i64, i64),
-        owners: Option<&BTreeSet<i64>>,
+        cut: Option<&Cut>,
     ) -> Result<(), ReadError> {
         let scope = &self.question.scope;
-        let is_of_all = owners.is_none() && scope.devices.is_none() && scope.sites.is_none();
+        let is_of_all = cut.is_none() && scope.devices.is_none() && scope.sites.is_none();
         let devices = if is_of_all {
             None
         } else {
-            Some(self.devices(owners.cloned()).await?)
+            Some(self.devices(cut.map(Cut::owners)).await?)
         };
         let (tx, question, upto) = (self.tx, self.question, self.upto);
         let (shape, wants_growth) = (&question.shape, question.wants_growth());
@@ -63,7 +64,7 @@ impl Reader<'_> {
                 lent.take(shown * Shows::BYTES)?;
             }
             let key = key_of(shape, &reading, &places);
-            if let Some(bucket) = self.asked((&key, owners), reading.at) {
+            if let Some(bucket) = self.asked((&key, cut), reading.at) {
                 self.add_reading(&key, bucket, &reading)?;
             }
             Ok::<_, ReadError>(())
@@ -78,7 +79,7 @@ impl Reader<'_> {
         let shape = self.whole().await?;
         let beside = shows.beside(tx, &shape, ((from, to), upto)).await?;
         shows.grown(&shape, (&places, beside), |(at, key, more)| {
-            match self.asked((&key, owners), at) {
+            match self.asked((&key, cut), at) {
                 Some(bucket) => self.grow_by(&key, bucket, more),
                 None => Ok(()),
             }
@@ -138,11 +139,10 @@ impl Reader<'_> {
 
     /// The bucket of what happened at an instant, if it is asked for. A device may have moved to where all is
     /// known.
-    fn asked(&self, (key, owners): (&Key, Option<&BTreeSet<i64>>), at: i64) -> Option<usize> {
-        let owner = self.owner_of(key);
-        let is_asked = self.provenances.contains(&key.provenance)
-            && self.has(key)
-            && owners.is_none_or(|owners| owners.contains(&owner));
+    fn asked(&self, (key, cut): (&Key, Option<&Cut>), at: i64) -> Option<usize> {
+        let is_cut = |cut: &Cut| cut.has(&self.unit(key, self.least(at)));
+        let is_asked =
+            self.provenances.contains(&key.provenance) && self.has(key) && cut.is_none_or(is_cut);
         self.question.bucket_of(at).filter(|_| is_asked)
     }
 

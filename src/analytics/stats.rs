@@ -33,7 +33,7 @@ type Group = (Vec<Part>, Row);
 pub(crate) struct Tally {
     /// The label; none of what bears none, and of all others together.
     pub(crate) label: Option<String>,
-    /// Whether it is of all that are not among the first.
+    /// Whether it is of all that are not among the first, or not told apart.
     pub(crate) is_other: bool,
     /// Its events by another label.
     parts: BTreeMap<Part, Row>,
@@ -86,10 +86,12 @@ impl Tallies {
             let label = group.0.get(label).unwrap_or(&Part::None);
             of.entry(label).or_default().push(group);
         }
+        let untold = of.remove_entry(&Part::Others);
         let mut of: Vec<(&Part, Vec<&Group>)> = of.into_iter().collect();
         let events = |groups: &[&Group]| groups.iter().map(|(_, row)| row.events).sum::<u64>();
         of.sort_by_key(|(label, groups)| (Reverse(events(groups)), (*label).clone()));
-        let others = of.split_off(top.min(of.len()));
+        let mut others = of.split_off(top.min(of.len()));
+        others.extend(untold);
         let tally = |(label, groups): (&Part, Vec<&Group>)| self.tally(text(label), &groups, part);
         let mut tallies: Vec<Tally> = of.into_iter().map(tally).collect();
         if !others.is_empty() {
@@ -137,7 +139,7 @@ impl Tally {
     pub(crate) fn among(&self, is_among: impl Fn(&str) -> bool) -> i64 {
         let parts = self.parts.iter().filter(|(part, _)| match part {
             Part::Text(text) => is_among(text),
-            Part::Key(_) | Part::None => false,
+            Part::Key(_) | Part::None | Part::Others => false,
         });
         let events: u64 = parts.map(|(_, row)| row.events).sum();
         i64::try_from(events).unwrap_or(i64::MAX)
@@ -152,6 +154,6 @@ impl Tally {
 fn text(part: &Part) -> Option<String> {
     match part {
         Part::Text(text) => Some(text.clone()),
-        Part::Key(_) | Part::None => None,
+        Part::Key(_) | Part::None | Part::Others => None,
     }
 }

@@ -67,7 +67,8 @@ impl Reader<'_> {
             let is_cut = self.question.bucket_of_span(quarter).is_none();
             if is_cut && !self.question.is_beyond(quarter) {
                 let owner = self.owner_of(&key);
-                self.raw.entry(key.bucket).or_default().insert(owner);
+                let raw = self.raw.entry(key.bucket).or_default();
+                raw.add_owner(key.bucket, owner);
             }
         }
     }
@@ -81,7 +82,7 @@ impl Reader<'_> {
                 continue;
             };
             let is_asked = self.provenances.contains(&reading.provenance) && self.has(&key);
-            if is_asked && !self.is_raw(self.least(reading.at), self.owner_of(&key)) {
+            if is_asked && !self.is_raw(&key, reading.at) {
                 self.add_reading(&key, bucket, reading)?;
             }
         }
@@ -97,7 +98,7 @@ impl Reader<'_> {
                 continue;
             };
             let is_asked = self.provenances.contains(&key.provenance) && self.has(key);
-            if !is_asked || self.is_raw(key.bucket, self.owner_of(key)) {
+            if !is_asked || self.is_raw(key, key.bucket) {
                 continue;
             }
             for (measure, more) in growth {

@@ -26,9 +26,9 @@ const TOP_DEFAULT: usize = 10;
 struct BreakdownRow {
     /// Which thing it is; empty for all others together.
     key: Vec<InOrder<SeriesKey>>,
-    /// Whether it is of all that are not among the first.
+    /// Whether it is of all that are not among the first, or not told apart.
     is_other: bool,
-    /// How many things it is of: 1, or as many as the others are.
+    /// How many things it is of: 1, or as many as the others are; all that are not told apart are one.
     things: i32,
     /// 1 is the first; whoever comes to the same has the same rank. Null for the others.
     rank: Option<i32>,
@@ -60,7 +60,7 @@ struct BreakdownList {
     aggregate: Option<AggregateWord>,
     /// By which percentile it is ranked.
     percentile: Option<f64>,
-    /// How many things there are.
+    /// How many things there are; all that are not told apart are one.
     things: i32,
     /// What all of them come to together.
     value: Option<f64>,

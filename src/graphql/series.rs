@@ -42,7 +42,7 @@ pub(super) struct SeriesGroup {
     currency: Option<String>,
     /// What it is told apart by, in the order in which that was asked for.
     key: Vec<InOrder<SeriesKey>>,
-    /// Whether it is of all that are not among the first.
+    /// Whether it is of all that are not among the first, or not told apart.
     is_other: bool,
     /// The buckets, in order of time.
     buckets: Buckets,

@@ -38,7 +38,8 @@ pub(super) const TOP_MAX: usize = 1_000;
 struct LabelFilter {
     /// The label; it must be one of the source's own.
     dimension: Dimension,
-    /// Its values, at most 1,000; null is an event without it.
+    /// Its values, at most 1,000; null is an event without it. What is not told apart of them is looked for among
+    /// single events, as far as those are kept: no more than 500,000 of them.
     r#in: Vec<Option<String>>,
 }
 

@@ -32,7 +32,7 @@ impl SeriesKey {
     async fn site(&self, ctx: &Context<'_>) -> Result<Option<Site>, Error> {
         match self.part {
             Part::Key(key) if self.dimension == Dimension::SITE => Site::load(ctx, key).await,
-            Part::Key(_) | Part::Text(_) | Part::None => Ok(None),
+            Part::Key(_) | Part::Text(_) | Part::None | Part::Others => Ok(None),
         }
     }
 
@@ -40,7 +40,7 @@ impl SeriesKey {
     async fn device(&self, ctx: &Context<'_>) -> Result<Option<Device>, Error> {
         match self.part {
             Part::Key(key) if self.dimension != Dimension::SITE => Device::load(ctx, key).await,
-            Part::Key(_) | Part::Text(_) | Part::None => Ok(None),
+            Part::Key(_) | Part::Text(_) | Part::None | Part::Others => Ok(None),
         }
     }
 }
@@ -60,7 +60,7 @@ impl SeriesKey {
         match &self.part {
             Part::Key(key) => api(ctx).store().names().id(*key).map(|id| id.to_string()),
             Part::Text(text) => Some(text.clone()),
-            Part::None => None,
+            Part::None | Part::Others => None,
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::analytics::question::By;
 use crate::analytics::ranking::First;
 use crate::analytics::series::{Aggregate, Fill as Filled};
 use crate::kinds::{Form, Kind};
+use crate::rollups::labels::TOLD_MAX;
 
 /// A measure of a kind, or its events themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +87,11 @@ const COMMON: [(&str, &str, By); 3] = [
     ),
 ];
 
+/// What is said of labels of which there may be any number.
+const BOUND: &str = " Of one device 1,000 of them are told apart within a quarter of an hour, an hour and a day, \
+    those of the least SHA-256; what is beyond them is told together, as `isOther`.";
+const _: () = assert!(TOLD_MAX == 1_000, "as the schema says");
+
 impl Dimension {
     /// The site at which something happened.
     pub(super) const SITE: Self = Self("SITE");
@@ -100,7 +106,8 @@ impl Dimension {
                 .iter()
                 .flat_map(|measured| measured.dimensions);
             dimensions.map(|dimension| {
-                let said = format!("{} Of `{}`.", dimension.description, spec.list);
+                let bound = if dimension.is_open(spec) { BOUND } else { "" };
+                let said = format!("{} Of `{}`.{bound}", dimension.description, spec.list);
                 (dimension.word, said)
             })
         });

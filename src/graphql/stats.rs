@@ -28,7 +28,7 @@ const TOP_DEFAULT: usize = 50;
 struct ApiRequestStat {
     /// Route template of the requests; null of all together, and of the others.
     endpoint: Option<String>,
-    /// Whether it is of all endpoints that are not among the first.
+    /// Whether it is of all endpoints that are not among the first, or not told apart.
     is_other: bool,
     /// Requests.
     requests: Long,
@@ -76,7 +76,7 @@ struct ApiRequestStats {
 struct LabelStat {
     /// What it is; null where nothing was said of it, and of the others.
     value: Option<String>,
-    /// Whether it is of all that are not among the first.
+    /// Whether it is of all that are not among the first, or not told apart.
     is_other: bool,
     /// How many there are.
     count: Long,
@@ -114,7 +114,7 @@ struct ErrorStats {
 struct JobStat {
     /// What kind of job; null of all together, and of the others.
     job_type: Option<String>,
-    /// Whether it is of all types that are not among the first.
+    /// Whether it is of all types that are not among the first, or not told apart.
     is_other: bool,
     /// Outcomes.
     outcomes: Long,
@@ -164,7 +164,7 @@ struct JobStats {
 struct ActivityStat {
     /// What it is; null where nothing was said of it, and of the others.
     value: Option<String>,
-    /// Whether it is of all that are not among the first.
+    /// Whether it is of all that are not among the first, or not told apart.
     is_other: bool,
     /// How many activities there were.
     count: Long,

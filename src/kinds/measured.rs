@@ -24,7 +24,7 @@ pub struct Measure {
     pub unit: &'static str,
 }
 
-/// A label of few values.
+/// A label: one of few values, or any text.
 #[derive(Debug)]
 pub struct Dimension {
     /// Its word in a query, such as `STATUS`.
@@ -55,7 +55,8 @@ pub struct Measured {
     pub events: &'static str,
     /// Its measures, in the order in which they are kept: at most 64. More may come, at the end.
     pub measures: &'static [Measure],
-    /// Its labels, in the order in which they are kept. More may not come: a rebuild is due.
+    /// Its labels, in the order in which they are kept, one of any text at most. More may not come: a rebuild
+    /// is due.
     pub dimensions: &'static [Dimension],
     /// Whether so many of its events come that sites have sums of their own.
     pub by_site: bool,
@@ -137,6 +138,15 @@ impl Dimension {
         }
     }
 
+    /// Whether it may be any text, so that there may be any number of them.
+    #[must_use]
+    pub fn is_open(&self, spec: &Spec) -> bool {
+        let index = spec.index_of(self.field);
+        let field = index.and_then(|index| spec.fields.get(index));
+        let is_text = field.is_some_and(|field| matches!(field.ty, Type::Text { .. }));
+        is_text && self.label != Label::StatusClass
+    }
+
     pub(super) const fn labelled(mut self, label: Label) -> Self {
         self.label = label;
         self
@@ -166,6 +176,9 @@ mod tests {
             for dimension in measured.dimensions {
                 assert!(spec.index_of(dimension.field).is_some());
             }
+            // how many labels there are is bounded for one of them
+            let open = measured.dimensions.iter().filter(|d| d.is_open(spec));
+            assert!(open.count() <= 1, "{}", spec.wire);
         }
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Row {
     pub(crate) span: Option<(i64, i64)>,
     /// Each measure, in the order of its kind.
     pub(crate) cells: Vec<Option<Cell>>,
+    /// Of labels that are not told apart: the least of their ranks.
+    pub(crate) rank: Option<u128>,
 }
 
 /// Which of a row is read: into one with cells for what is wanted, and no more.
@@ -59,6 +61,7 @@ impl Row {
             events: 0,
             span: None,
             cells: vec![None; measures],
+            rank: None,
         }
     }
 
@@ -99,6 +102,7 @@ impl Row {
         for (held, more) in self.cells.iter_mut().zip(&other.cells) {
             merge_into(held, more.as_ref());
         }
+        self.rank = least(self.rank, other.rank);
     }
 
     /// Writes it, times as since the start of the bucket.
@@ -119,6 +123,9 @@ impl Row {
                 bytes.append(&mut packed);
             }
         }
+        if let Some(rank) = self.rank {
+            push_varint(&mut bytes, rank);
+        }
         bytes
     }
 
@@ -130,13 +137,7 @@ impl Row {
         wanted: Wanted,
         room: &mut Room,
     ) -> Result<(), Malformed> {
-        let mut bytes = Bytes(bytes);
-        if bytes.byte()? != VERSION {
-            return Err(Malformed);
-        }
-        let events: u64 = bytes.small()?;
-        let span = read_span(&mut bytes, start)?;
-        let present: u64 = bytes.small()?;
+        let ((events, span), present, mut bytes) = begun(bytes, start)?;
         if events > 0 {
             self.count(events, span);
         }
@@ -163,18 +164,48 @@ impl Row {
                 None => *held = Some(cell),
             }
         }
+        self.rank = least(self.rank, read_rank(bytes)?);
         Ok(())
     }
 }
 
+fn least(left: Option<u128>, right: Option<u128>) -> Option<u128> {
+    left.into_iter().chain(right).min()
+}
+
+/// What stands behind all measures, if anything does.
+fn read_rank(mut bytes: Bytes<'_>) -> Result<Option<u128>, Malformed> {
+    if bytes.0.is_empty() {
+        return Ok(None);
+    }
+    bytes.varint().map(Some)
+}
+
+/// The least rank of the labels that are not told apart in a row that was written.
+pub(crate) fn rank(bytes: &[u8]) -> Result<Option<u128>, Malformed> {
+    let (_, present, mut bytes) = begun(bytes, 0)?;
+    for _ in 0..present.count_ones() {
+        let length = bytes.small()?;
+        bytes.take(length)?;
+    }
+    read_rank(bytes)
+}
+
 /// From when until when there were events in a row that was written.
 pub(crate) fn span(bytes: &[u8], start: i64) -> Result<(i64, i64), Malformed> {
+    begun(bytes, start).map(|((_, span), ..)| span)
+}
+
+/// What stands before the measures: how many events there were and when, which measures there are; and the rest.
+fn begun(bytes: &[u8], start: i64) -> Result<(Span, u64, Bytes<'_>), Malformed> {
     let mut bytes = Bytes(bytes);
     if bytes.byte()? != VERSION {
         return Err(Malformed);
     }
-    let _: u64 = bytes.small()?;
-    read_span(&mut bytes, start)
+    let events = bytes.small()?;
+    let span = read_span(&mut bytes, start)?;
+    let present = bytes.small()?;
+    Ok(((events, span), present, bytes))
 }
 
 /// Adds a cell to what is there.
@@ -411,9 +442,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_row_comes_back(readings in proptest::collection::vec(reading(), 1..60)) {
-            let row = row(&readings);
+        fn a_row_comes_back(
+            readings in proptest::collection::vec(reading(), 1..60),
+            least: Option<u128>,
+        ) {
+            let row = Row { rank: least, ..row(&readings) };
             let bytes = row.pack(&FORMS, START);
+            prop_assert_eq!(rank(&bytes), Ok(least));
             prop_assert_eq!(&unpacked(&bytes, Wanted::ALL), &row);
         }
 

@@ -2,6 +2,7 @@
 
 use sea_orm::QueryResult;
 
+use super::labels::{self, Open, written};
 use super::packed::Wanted;
 use super::value::Value;
 use crate::event::{Cell, Event};
@@ -22,6 +23,8 @@ pub(crate) struct Shape {
     measures: Vec<(usize, Type)>,
     /// Where the field of each label stands.
     labels: Vec<(usize, Label)>,
+    /// Which of the labels may be any text, if one may.
+    pub(crate) open: Option<usize>,
     device: Option<usize>,
     site: Option<usize>,
     /// Which of the measures are read; the others are absent in what is read.
@@ -75,12 +78,18 @@ impl Shape {
             forms: measured.measures.iter().map(|m| m.form).collect(),
             measures: measures.collect(),
             labels: labels.collect(),
+            open: measured.dimensions.iter().position(|d| d.is_open(spec)),
             device: spec.device_index(),
             site: spec.site_index(),
             read: Wanted::ALL,
             archive: None,
             whole_from: None,
         })
+    }
+
+    /// Some labels, if one of them may be any text and says something.
+    pub(crate) fn open(&self, written: &str) -> Option<Open> {
+        labels::open(written, self.open?)
     }
 
     /// Before when nothing is made of the log again.
@@ -237,19 +246,6 @@ fn path_of(address: &str) -> &str {
     }
 }
 
-/// Labels as they are kept: a JSON array, which people can read in the tables.
-fn written(labels: &[Option<String>]) -> String {
-    if labels.is_empty() {
-        return String::new();
-    }
-    serde_json::to_string(labels).unwrap_or_default()
-}
-
-/// Labels as they were before they were kept.
-pub(crate) fn labels_of(written: &str) -> Vec<Option<String>> {
-    serde_json::from_str(written).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,12 +260,5 @@ mod tests {
         ] {
             assert_eq!(path_of(address), path, "{address}");
         }
-    }
-
-    #[test]
-    fn labels_come_back() {
-        let labels = [Some("a\"b".to_owned()), None];
-        assert_eq!(labels_of(&written(&labels)), labels);
-        assert!(labels_of("").is_empty());
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use futures_util::TryStreamExt;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, StreamTrait};
 
+use super::others;
 use super::places::Places;
 use super::tables::{
     DEVICE_DAYS, DEVICE_HOURS, DEVICE_QUARTERS, Key, Level, SITE_DAYS, SITE_HOURS, SITE_MINUTES,
@@ -142,7 +143,8 @@ impl Sums {
                 self.rows.insert(key.clone(), Row::new(shape.forms.len()));
             }
         }
-        let held = level.load(tx, kind, self.rows.keys()).await?;
+        let mut held = level.load(tx, kind, self.rows.keys()).await?;
+        others::bound(tx, (shape, level), &mut self.rows, &mut held).await?;
         let mut room = Room::default();
         let mut packed = Vec::with_capacity(self.rows.len());
         for (key, mut row) in self.rows {

@@ -11,6 +11,9 @@
 //! is told from what its rows say ([`spans`]). They are not rebuilt from then on, and after a restore they go on
 //! from what was restored; a migration that has them folded anew is to keep those rows.
 //!
+//! Of labels that clients make up so many are told apart in a bucket of each level, and all others are summed up
+//! together ([`others`]).
+//!
 //! What a late registration means for what is past is done in parts ([`refold`]): until then answers are as they
 //! were before it, for the days and sites that are still to come.
 
@@ -19,6 +22,7 @@ mod days;
 pub(crate) mod gather;
 mod hours;
 pub(crate) mod minutes;
+mod others;
 pub(crate) mod places;
 mod refold;
 pub(crate) mod shows;

@@ -22,8 +22,10 @@ use super::super::upsert::upsert;
 use super::days::Days;
 use super::gather::merge_packed;
 use super::hours::Hours;
+use super::others;
 use super::places::Moved;
 use super::tables::{DEVICE_DAYS, Key, Level, all};
+use crate::rollups::labels::TOLD_MAX;
 use crate::rollups::packed::Row;
 use crate::rollups::shape::Shape;
 use crate::rollups::sketch::Room;
@@ -160,6 +162,7 @@ pub(super) async fn replace(
         let row = row.or_insert_with(|| Row::new(shape.forms.len()));
         merge_packed(row, shape, (key, packed), &mut room)?;
     }
+    others::joined(shape, &mut rows, TOLD_MAX);
     level.delete(tx, whose, time).await?;
     let packed = rows.into_iter().map(|(key, row)| {
         let bytes = row.pack(&shape.forms, key.bucket);

@@ -1,6 +1,6 @@
 //! The tables of rollups: which there are, and how their rows are read and written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, QueryResult, Value};
 
@@ -11,6 +11,7 @@ const SECOND: i64 = 1_000_000;
 /// Rows that are looked up in one statement.
 const LOOK_UP_MAX: usize = 1_000;
 const FOLD: &str = "fold into rollups";
+const ROW: &str = "read a rollup";
 
 /// One of the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +64,17 @@ pub(crate) struct Key {
     pub(crate) currency: String,
     /// Its labels, as they are written.
     pub(crate) labels: String,
+}
+
+impl Key {
+    /// The same with other labels; with none it is less than with any.
+    pub(crate) fn labelled(&self, labels: &str) -> Self {
+        Self {
+            labels: labels.to_owned(),
+            currency: self.currency.clone(),
+            ..*self
+        }
+    }
 }
 
 impl Level {
@@ -154,6 +166,88 @@ impl Level {
             loaded.extend(rows(db, sql).await?);
         }
         Ok(loaded)
+    }
+
+    /// How many rows of a kind there are beside some keys without labels, where there are any.
+    pub(super) async fn count(
+        self,
+        db: &impl ConnectionTrait,
+        kind: i64,
+        keys: impl Iterator<Item = &Key>,
+    ) -> Result<BTreeMap<Key, usize>, StoreError> {
+        let places = keys.map(|key| {
+            let numbers = [key.owner, key.provenance, key.bucket, key.site];
+            (numbers, [&*key.currency])
+        });
+        let places: Vec<([i64; 4], [&str; 1])> = places.collect();
+        let backend = db.get_database_backend();
+        let (table, owner) = (self.table, self.owner());
+        let columns = "v.column1, v.column2, v.column3, v.column4, v.column5";
+        let mut counted = BTreeMap::new();
+        for places in places.chunks(LOOK_UP_MAX) {
+            let mut sql = Sql::new(format!("SELECT {columns}, '' AS labels, count(*) FROM "));
+            sql.keys_of(backend, places);
+            sql.push(if backend == DbBackend::Postgres {
+                " JOIN "
+            } else {
+                " CROSS JOIN "
+            });
+            sql.push(&format!("{table} r ON r.kind = "));
+            sql.bind(kind).push(&format!(
+                " AND r.{owner} = v.column1 AND r.provenance = v.column2 \
+                 AND r.bucket_at = v.column3 AND r.site_key = v.column4 \
+                 AND r.currency = v.column5 GROUP BY {columns}"
+            ));
+            for row in all(db, sql).await? {
+                let count: i64 = row.try_get_by_index(6).doing(FOLD)?;
+                counted.insert(key(&row)?, usize::try_from(count).unwrap_or_default());
+            }
+        }
+        Ok(counted)
+    }
+
+    /// The keys of the rows of a kind that are there beside one without labels.
+    pub(super) async fn beside(
+        self,
+        db: &impl ConnectionTrait,
+        kind: i64,
+        bucket: &Key,
+    ) -> Result<BTreeSet<Key>, StoreError> {
+        let mut sql = Sql::new(format!("SELECT labels FROM {}", self.table));
+        self.in_bucket(&mut sql, kind, bucket);
+        let mut keys = BTreeSet::new();
+        for row in all(db, sql).await? {
+            let labels: String = row.try_get_by_index(0).doing(FOLD)?;
+            keys.insert(bucket.labelled(&labels));
+        }
+        Ok(keys)
+    }
+
+    /// Deletes some of those rows.
+    pub(super) async fn remove(
+        self,
+        tx: &DatabaseTransaction,
+        kind: i64,
+        (bucket, keys): (&Key, &[&Key]),
+    ) -> Result<(), StoreError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let labels = keys.iter().map(|key| key.labels.clone()).collect();
+        let mut sql = Sql::new(format!("DELETE FROM {}", self.table));
+        self.in_bucket(&mut sql, kind, bucket);
+        sql.push(" AND ").among("labels", List::Text(labels));
+        run(tx, sql).await
+    }
+
+    fn in_bucket(self, sql: &mut Sql, kind: i64, bucket: &Key) {
+        sql.push(" WHERE kind = ").bind(kind);
+        sql.push(" AND ").push(self.owner()).push(" = ");
+        sql.bind(bucket.owner);
+        sql.push(" AND provenance = ").bind(bucket.provenance);
+        sql.push(" AND bucket_at = ").bind(bucket.bucket);
+        sql.push(" AND site_key = ").bind(bucket.site);
+        sql.push(" AND currency = ").bind(bucket.currency.clone());
     }
 
     /// The rows of a kind and an owner, of buckets that begin within some time, in order of time.
@@ -266,16 +360,20 @@ async fn rows(db: &impl ConnectionTrait, sql: Sql) -> Result<BTreeMap<Key, Vec<u
 
 /// A row of [`Level::columns`].
 pub(crate) fn row(row: &QueryResult) -> Result<(Key, Vec<u8>), StoreError> {
+    let cells = row.try_get_by_index(6).doing(ROW)?;
+    Ok((key(row)?, cells))
+}
+
+fn key(row: &QueryResult) -> Result<Key, StoreError> {
     let read = || {
-        let key = Key {
+        Ok(Key {
             owner: row.try_get_by_index(0)?,
             provenance: row.try_get_by_index(1)?,
             bucket: row.try_get_by_index(2)?,
             site: row.try_get_by_index(3)?,
             currency: row.try_get_by_index(4)?,
             labels: row.try_get_by_index(5)?,
-        };
-        Ok((key, row.try_get_by_index(6)?))
+        })
     };
-    read().doing("read a rollup")
+    read().doing(ROW)
 }

@@ -18,6 +18,7 @@ mod fences;
 mod filters;
 mod foreign;
 mod jobs;
+mod labels;
 mod moves;
 mod overload;
 mod partitions;

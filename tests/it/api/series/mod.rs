@@ -9,6 +9,7 @@ mod coverage;
 mod deleted;
 mod heatmap;
 mod levels;
+mod many;
 mod months;
 mod moved;
 mod recorded;
