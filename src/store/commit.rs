@@ -148,12 +148,11 @@ impl Committer {
             duplicates,
             ..
         } = batch.placed;
-        for (entity, id, key) in &registered {
-            self.names.add(*entity, id, *key);
-        }
+        // whoever has met a device knows where it is, so that comes first
         for event in &events {
             learn_place(&self.names, event);
         }
+        self.names.add_all(registered);
         Ok(Committed {
             events: events.into_iter().map(Arc::new).collect(),
             answers: batch.answers,

@@ -46,6 +46,16 @@ struct Maps {
     registrations: HashMap<i64, Registrations>,
 }
 
+impl Maps {
+    fn add(&mut self, entity: EntityType, id: Arc<str>, key: i64) {
+        match entity {
+            EntityType::Site => self.sites.insert(Arc::clone(&id), key),
+            EntityType::Device => self.devices.insert(Arc::clone(&id), key),
+        };
+        self.ids.insert(key, id);
+    }
+}
+
 /// All registrations of a device, each with its site, in order of time and position: one that comes late
 /// parts what the others say. They are few.
 #[derive(Debug, Default)]
@@ -124,13 +134,15 @@ pub struct Names {
 impl Names {
     /// Reads all names of the database.
     pub(crate) async fn load(&self, db: &impl ConnectionTrait) -> Result<(), StoreError> {
-        self.learn(db, Sql::new(NAMES)).await?;
-        self.load_places(db).await
-    }
-
-    /// Reads at which site each device is registered.
-    pub(crate) async fn load_places(&self, db: &impl ConnectionTrait) -> Result<(), StoreError> {
-        self.learn_places(db, Sql::new(PLACES)).await.map(drop)
+        let found = found(db, Sql::new(NAMES)).await?;
+        // whoever has met a device knows where it is, so that comes first
+        let mut sites = self.learn_places(db, Sql::new(PLACES)).await?;
+        for (_, _, key) in &found {
+            sites.remove(key);
+        }
+        self.learn_sites(db, sites).await?;
+        self.add_all(found);
+        Ok(())
     }
 
     /// Learns at which sites devices are, and answers the keys of these.
@@ -265,8 +277,17 @@ impl Names {
         let mut sql = Sql::new(PLACES);
         sql.push(" WHERE ")
             .among("device_key", List::Int(keys.to_vec()));
-        let mut sites = self.learn_places(db, sql).await?;
-        // an event may name a device alone, and be looked for by its site
+        let sites = self.learn_places(db, sql).await?;
+        self.learn_sites(db, sites).await
+    }
+
+    /// Learns the names of those sites that it has not met: an event may name a device alone, and be looked
+    /// for by its site.
+    async fn learn_sites(
+        &self,
+        db: &impl ConnectionTrait,
+        mut sites: HashSet<i64>,
+    ) -> Result<(), StoreError> {
         sites.retain(|site| self.id(*site).is_none());
         if sites.is_empty() {
             return Ok(());
@@ -274,28 +295,16 @@ impl Names {
         let mut sql = Sql::new(NAMES);
         let sites = sites.into_iter().collect();
         sql.push(" WHERE ").among("entity_key", List::Int(sites));
-        self.learn(db, sql).await
-    }
-
-    async fn learn(&self, db: &impl ConnectionTrait, sql: Sql) -> Result<(), StoreError> {
         self.add_all(found(db, sql).await?);
         Ok(())
     }
 
-    fn add_all(&self, names: Vec<(EntityType, Arc<str>, i64)>) {
-        for (entity, id, key) in names {
-            self.add(entity, &id, key);
-        }
-    }
-
-    /// Remembers a name that is in the database.
-    pub(crate) fn add(&self, entity: EntityType, id: &Arc<str>, key: i64) {
+    /// Remembers names, all at once: of a device that is met its site is met too.
+    pub(crate) fn add_all(&self, names: Vec<(EntityType, Arc<str>, i64)>) {
         let mut maps = self.maps.write().unwrap_or_else(PoisonError::into_inner);
-        match entity {
-            EntityType::Site => maps.sites.insert(Arc::clone(id), key),
-            EntityType::Device => maps.devices.insert(Arc::clone(id), key),
-        };
-        maps.ids.insert(key, Arc::clone(id));
+        for (entity, id, key) in names {
+            maps.add(entity, id, key);
+        }
     }
 
     /// Remembers at which site a registration put a device. One may be late, or be heard of late or twice;

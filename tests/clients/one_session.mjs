@@ -62,6 +62,8 @@ function isInTransaction(answer) {
 
 class Session {
   #last = Promise.resolve();
+  /** What connections that are closed leave to be done. */
+  leavings = [];
 
   constructor(db) {
     this.db = db;
@@ -133,21 +135,28 @@ function serve(session, socket, id) {
   socket.on('error', () => {});
   // as the end of a session ends it
   socket.on('close', () => {
-    work = work.then(async () => {
+    session.leavings.push(work.then(async () => {
       endTurn ??= await session.turn();
       await session.send(message('Q', text('ROLLBACK')));
       await session.send(message('Q', text('DISCARD TEMP')));
       endTurn();
-    });
+    }));
   });
 }
 
-/** Listens on a free port of this machine; the address of its database, and what ends it. */
+/**
+ * Listens on a free port of this machine; the address of its database, and what ends it: then nobody uses the
+ * session any more.
+ */
 export async function shareSession(db) {
   const session = new Session(db);
   let connections = 0;
   const server = createServer((socket) => serve(session, socket, (connections += 1)));
   await new Promise((listens) => server.listen(0, '127.0.0.1', listens));
   const url = `postgres://postgres@127.0.0.1:${server.address().port}/postgres`;
-  return { url, end: () => new Promise((ended) => server.close(ended)) };
+  const end = async () => {
+    await new Promise((ended) => server.close(ended));
+    await Promise.all(session.leavings);
+  };
+  return { url, end };
 }

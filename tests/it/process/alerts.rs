@@ -20,11 +20,23 @@ const SILENT_FOR_MS: i64 = 120_000;
 const RULE: &str = "mutation { createAlertRule(input: { name: \"Silence\", severity: WARNING, \
     watch: { collectionGap: { minimumSeconds: 30, intervals: 1, always: true } } }) { \
     rule { ruleId } userErrors { message } } }";
-const OPEN: &str = "{ alerts(filter: { states: [OPEN, ACKNOWLEDGED] }, first: 1000) { \
-    nodes { alertId cause state } } }";
-const STEPS: &str = "{ alertTransitions(first: 1000) { nodes { alertId cause state } } }";
 const ACKNOWLEDGE: &str = "mutation A($id: ID!) { acknowledgeAlert(input: { alertId: $id }) { \
     alert { state } userErrors { message } } }";
+
+/// The alerts of a rule: silences that last are some of the rule that the server came with too.
+fn open_of(rule: &str) -> String {
+    format!(
+        "{{ alerts(filter: {{ ruleId: \"{rule}\", states: [OPEN, ACKNOWLEDGED] }}, first: 1000) {{ \
+         nodes {{ alertId cause state startedAt openedAt }} }} }}"
+    )
+}
+
+fn steps_of(rule: &str) -> String {
+    format!(
+        "{{ alertTransitions(filter: {{ ruleId: {{ eq: \"{rule}\" }} }}, first: 1000) {{ \
+         nodes {{ alertId cause state }} }} }}"
+    )
+}
 
 fn rounds() -> usize {
     if std::env::var_os("HOMEPOT_TEST_LONG").is_some_and(|long| long == "1") {
@@ -112,6 +124,8 @@ async fn killed_while_evaluating(database: Database) {
     register(&api, &address).await;
     let made = api.data(&address, RULE, json!({})).await;
     assert_eq!(made["createAlertRule"]["userErrors"], json!([]));
+    let rule = made["createAlertRule"]["rule"]["ruleId"].as_str().unwrap();
+    let (open_query, steps_query) = (open_of(rule), steps_of(rule));
     let living = tokio::spawn(live(api.clone(), servers));
     let mut taken = BTreeMap::new();
     for round in 0..rounds() {
@@ -122,7 +136,7 @@ async fn killed_while_evaluating(database: Database) {
         // amid its alerts, of which there are none to all
         let enough = round * SILENT + rand::rng().random_range(1..=SILENT / 2);
         let some = |data: &Value| nodes(data, "alerts").len() >= enough;
-        let open = api.until(&address, OPEN, some).await;
+        let open = api.until(&address, &open_query, some).await;
         let first = &nodes(&open, "alerts")[0];
         let id = json!({ "id": first["alertId"] });
         api.data(&address, ACKNOWLEDGE, id).await;
@@ -134,7 +148,7 @@ async fn killed_while_evaluating(database: Database) {
     }
     let all = rounds() * SILENT;
     let each = |data: &Value| nodes(data, "alerts").len() >= all;
-    let open = api.until(&address, OPEN, each).await;
+    let open = api.until(&address, &open_query, each).await;
     let causes: BTreeMap<String, &Value> = nodes(&open, "alerts")
         .iter()
         .map(|alert| (alert["cause"].to_string(), alert))
@@ -151,7 +165,7 @@ async fn killed_while_evaluating(database: Database) {
             (id, &json!("ACKNOWLEDGED"))
         );
     }
-    let steps = api.data(&address, STEPS, json!({})).await;
+    let steps = api.data(&address, &steps_query, json!({})).await;
     let is_open = |step: &&Value| step["state"] == "OPEN";
     let steps = nodes(&steps, "alertTransitions");
     assert_eq!(

@@ -16,6 +16,7 @@ contract![
     a_device_registered_elsewhere_is_known,
     a_device_moved_elsewhere_is_at_its_new_site,
     with_an_event_of_a_device_its_site_is_known,
+    whoever_knows_a_device_knows_its_site,
     a_late_move_does_not_count,
     a_follower_sees_each_event_once,
     a_naive_reader_loses_events_in_the_same_test,
@@ -62,6 +63,29 @@ async fn with_an_event_of_a_device_its_site_is_known(database: Database) {
     let site = names.key(EntityType::Site, "s2").unwrap();
     let device = names.key(EntityType::Device, "d3").unwrap();
     assert_eq!(names.site_of_device(device), Some(site));
+    here.close().await;
+    other.close().await;
+}
+
+/// Also while the names of many are read at once.
+async fn whoever_knows_a_device_knows_its_site(database: Database) {
+    let here = TestLog::open_with(&database, |opening| {
+        // all names are read anew
+        opening.limits.ring_events_max = 0;
+        opening.limits.tail_poll = Duration::from_millis(1);
+    })
+    .await;
+    let other = database.open().await.with_fleet().await;
+    let names = here.names();
+    let device = loop {
+        if let Some(device) = names.key(EntityType::Device, "d3") {
+            break device;
+        }
+        tokio::task::yield_now().await;
+    };
+    let site = names.site_of_device(device);
+    assert!(site.is_some());
+    assert_eq!(site, names.key(EntityType::Site, "s2"));
     here.close().await;
     other.close().await;
 }
