@@ -11,7 +11,6 @@ use sea_orm::DatabaseTransaction;
 
 use super::cut::Cut;
 use super::question::{Groups, Question};
-use super::unfolded::Unfolded;
 use crate::event::Position;
 use crate::projections::rollups::gather::whole;
 use crate::projections::rollups::minutes;
