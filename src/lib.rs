@@ -28,7 +28,8 @@
 //! written for that passes a fence in its transaction. Queries may be read from a replica that has come
 //! far enough.
 //! **What is old** goes from its table into segments, files of Parquet ([`columnar`]) that the log reads as
-//! one with its tables, by the policies of [`retention`]; what holds now is never made of it.
+//! one with its tables, by the policies of [`retention`]. What holds now is not made of it, or stays as it was made of it
+//! when that is deleted for good.
 //!
 //! **What is taken out** is a file ([`export`]): by a command, for a data lake, or asked for over the API and
 //! made by one server for all ([`exports`]), of what whoever asked reaches.

@@ -153,8 +153,7 @@ pub(super) struct Retention;
 impl Retention {
     /// How long events are kept before they are archived or deleted, one for each kind that ever is. What
     /// was archived is read like all else. Events of other kinds stay in their tables for ever, since what holds is
-    /// made of them: also `deviceStateChange`, in which the state before each is looked for, and `jobOutcome`, to
-    /// which jobs refer.
+    /// made of them: also `deviceStateChange`, in which the state before each is looked for.
     async fn retention_policies(
         &self,
         ctx: &Context<'_>,

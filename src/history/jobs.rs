@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use entity::{device_status, job_outcomes, job_targets, job_transitions, jobs, sites};
+use entity::{device_status, job_targets, job_transitions, jobs, sites};
 use futures_util::TryStreamExt;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
@@ -11,8 +11,9 @@ use sea_orm::{
 };
 
 use super::{Part, Within, first_of_each, gathered};
-use crate::event::Position;
-use crate::store::{Allowance, Doing, List, Store, StoreError, is_among};
+use crate::event::{Event, Position};
+use crate::kinds::Kind;
+use crate::store::{Allowance, Columns, Doing, List, Store, StoreError, is_among};
 
 /// A job.
 pub type JobRow = jobs::Model;
@@ -92,23 +93,25 @@ pub async fn each_plan(
     Ok(())
 }
 
-/// Outcomes by their positions, in the order of these.
+/// Outcomes by their positions, archived or not, in no order; those that were deleted for good are absent. Of what
+/// they say it is read how long the job ran.
 ///
 /// # Errors
-/// When the tables cannot be read.
+/// When the tables or segments cannot be read, or the allowance does not suffice.
 pub async fn outcomes(
     store: &Store,
-    positions: &[i64],
-) -> Result<Vec<job_outcomes::Model>, StoreError> {
+    positions: &[Position],
+    allowance: &Allowance,
+) -> Result<Vec<Event>, StoreError> {
     if positions.is_empty() {
         return Ok(Vec::new());
     }
-    let position = job_outcomes::Column::Position;
-    let among = is_among(position, List::Int(positions.to_vec()), store.backend());
-    let query = job_outcomes::Entity::find()
-        .filter(among)
-        .order_by_asc(position);
-    query.all(store.readers()).await.doing("read outcomes")
+    let kind = Kind::JobOutcome;
+    let duration = kind.spec().index_of("durationMs");
+    let columns = Columns::NONE.with_source();
+    let columns = duration.into_iter().fold(columns, Columns::with);
+    let kind = (kind, columns);
+    store.of_positions(kind, positions, allowance).await
 }
 
 /// What of the list of jobs, the newest first.

@@ -1,17 +1,20 @@
 //! What is told of a job that has ended: its outcome as a whole, and those of the devices for which it was
 //! stopped.
 
+use std::collections::HashSet;
+
 use entity::command_transitions as command;
-use entity::job_outcomes::{Column, Model as OutcomeRow};
+use entity::job_outcomes::Column;
 
 use super::JobError;
 use super::machine::{Ended, JobState, Step, Target};
 use super::retold::{BY, DEVICES_AT_ONCE, Retold};
 use super::steps::{self, commanded, duration, outcome_of, step_id};
-use crate::event::{Cell, Instant, NewEvent, Provenance};
+use crate::event::{Cell, Event, Instant, NewEvent, Position, Provenance};
 use crate::history::jobs;
 use crate::ingest::Ingest;
 use crate::kinds::{Draft, Kind};
+use crate::store::Store;
 
 impl Retold {
     /// What remains to be recorded of a job that has ended: what became of the devices for which it was
@@ -36,9 +39,23 @@ impl Retold {
             }
             steps::record(ingest, &self.standing.job.job_id, events, Vec::new()).await?;
         }
+        self.tell_as_a_whole(ingest, at).await
+    }
+
+    /// What became of the job as a whole, at the instant at which it ended. What is told of it may have been deleted
+    /// for good since, with what else happened then: it is not told again.
+    async fn tell_as_a_whole(&self, ingest: &Ingest, at: Instant) -> Result<(), JobError> {
+        let (store, job_id) = (ingest.store(), &self.standing.job.job_id);
+        let state = self.standing.machine.state;
+        let ended = self.ended(state, &[], at)?;
+        let left = steps::unrecorded(store, job_id, vec![ended]).await?;
+        // in this order: what was deleted until it was looked for is known to have been
+        if left.is_empty() || !store.is_whole_since(Kind::JobOutcome, at).await? {
+            return Ok(());
+        }
         let outcomes = self.outcomes(ingest).await?;
-        let ended = self.ended(self.standing.machine.state, &outcomes, at)?;
-        steps::record(ingest, &self.standing.job.job_id, vec![ended], Vec::new()).await?;
+        let ended = self.ended(state, &outcomes, at)?;
+        steps::record(ingest, job_id, vec![ended], Vec::new()).await?;
         Ok(())
     }
 
@@ -72,17 +89,19 @@ impl Retold {
         Ok(events)
     }
 
-    /// The outcomes that count.
-    pub(super) async fn outcomes(&self, ingest: &Ingest) -> Result<Vec<OutcomeRow>, JobError> {
-        let positions: Vec<i64> = self.standing.outcomes.iter().flatten().copied().collect();
-        Ok(jobs::outcomes(ingest.store(), &positions).await?)
+    /// The outcomes that count, but for those that were deleted for good.
+    pub(super) async fn outcomes(&self, ingest: &Ingest) -> Result<Vec<Event>, JobError> {
+        let positions = self.standing.outcomes.iter().flatten();
+        let positions: Vec<Position> = positions.map(|position| Position(*position)).collect();
+        let allowance = Store::own_allowance();
+        Ok(jobs::outcomes(ingest.store(), &positions, &allowance).await?)
     }
 
     /// How the job ended as a whole. It took no less time than the slowest of its devices says it did.
     pub(super) fn ended(
         &self,
         state: JobState,
-        outcomes: &[OutcomeRow],
+        outcomes: &[Event],
         at: Instant,
     ) -> Result<NewEvent, JobError> {
         let targets = &self.standing.machine.targets;
@@ -92,14 +111,12 @@ impl Retold {
         let failed = ends.count() - succeeded;
         let slowest = outcomes
             .iter()
-            .filter_map(|outcome| outcome.duration_ms)
+            .filter_map(|outcome| outcome.fact.cell(Column::DurationMs).int())
             .max();
         let took_ms = (at.0 - self.standing.job.created_at) / 1_000;
-        let told = outcomes.iter();
-        let told = told.filter_map(|outcome| Provenance::of_code(outcome.provenance));
-        let stopped = targets.iter().filter(|t| t.ended == Some(Ended::Cancelled));
-        let stopped = stopped.filter_map(|t| self.provenances.get(&t.device_key).copied());
-        let draft = Draft::new(Kind::JobOutcome, at, most_real(told.chain(stopped)))
+        let told = outcomes.iter().map(|outcome| outcome.fact.provenance);
+        let provenance = most_real(told.chain(self.untold(outcomes)));
+        let draft = Draft::new(Kind::JobOutcome, at, provenance)
             .event_id(step_id(&self.standing.job.job_id, "JOB", ""))
             .set(Column::Scope, "JOB")
             .set(Column::Status, state.word())
@@ -111,6 +128,19 @@ impl Retold {
             .set(Column::DevicesSucceeded, count(succeeded))
             .set(Column::DevicesFailed, count(failed));
         Ok(self.of_job().named(draft).finish()?)
+    }
+
+    /// Whether the devices are real of which these outcomes do not tell it: those for which the job was stopped,
+    /// and those whose outcomes were deleted for good.
+    fn untold(&self, outcomes: &[Event]) -> impl Iterator<Item = Provenance> {
+        let told: HashSet<i64> = outcomes.iter().map(|event| event.position.0).collect();
+        let standing = &self.standing;
+        let targets = standing.machine.targets.iter().zip(&standing.outcomes);
+        let untold = targets.filter(move |(target, outcome)| {
+            let is_gone = outcome.is_some_and(|position| !told.contains(&position));
+            is_gone || target.ended == Some(Ended::Cancelled)
+        });
+        untold.filter_map(move |(target, _)| self.provenances.get(&target.device_key).copied())
     }
 }
 

@@ -188,8 +188,15 @@ impl Orchestrator {
                 Err(JobError::Append(AppendError::Overloaded)) => {
                     return self.take_up(&job_id).await;
                 }
-                // one that takes too much to be decided on holds no other up
-                Err(error @ JobError::Store(StoreError::TooLarge { .. })) => {
+                // one that takes too much to be decided on, or needs what cannot be read of what was
+                // archived, holds no other up
+                Err(
+                    error @ JobError::Store(
+                        StoreError::TooLarge { .. }
+                        | StoreError::Files(_)
+                        | StoreError::Columnar(_),
+                    ),
+                ) => {
                     job.put_off(now.plus_ms(PUT_OFF_MS));
                     self.cannot_go_on(&job_id, &error);
                 }

@@ -28,7 +28,7 @@ pub(super) static SPEC: Spec = Spec {
     }),
     derived: None,
     measured: Some(MEASURED),
-    keeping: Keeping::Here,
+    keeping: Keeping::Archived { after_days: 730 },
     person: None,
     fields: &[
         Field::required("jobId", &Column::JobId, Type::Text { max: 255 }, "The job."),

@@ -12,8 +12,8 @@ pub struct Person {
 /// Where events of a kind are kept as they grow old.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keeping {
-    /// In their table for ever: what holds is made of them, other rows refer to them, or what is derived for one is
-    /// looked for in the table among the others.
+    /// In their table for ever: what holds is made of them, or what is derived for one is looked for in the table
+    /// among the others.
     Here,
     /// In segments, once they are old.
     Archived {

@@ -16,7 +16,7 @@ use serde_json::Value as Json;
 use super::upsert::{in_groups, upsert};
 use crate::event::{Cell, Event, Fact};
 use crate::kinds::Kind;
-use crate::store::{Doing, Fold, Sql, Store, StoreError, value_in_text};
+use crate::store::{Deleted, Doing, Fold, Sql, Store, StoreError, value_in_text};
 
 /// Folds transitions, commands and outcomes into `jobs` and `job_targets`.
 #[derive(Debug)]
@@ -37,6 +37,21 @@ impl Fold for Jobs {
 
     fn tables(&self) -> &'static [&'static str] {
         &["jobs", "job_targets"]
+    }
+
+    /// Jobs are made of steps, which are never deleted. The outcome of a device matters to its own row alone, and
+    /// where that may have been deleted the row stays as it is.
+    fn untouched(&self, table: &str, deleted: Deleted<'_>) -> Option<String> {
+        if table == "jobs" {
+            return Some("TRUE".to_owned());
+        }
+        let (schema, kind) = (deleted.schema, Kind::JobOutcome.code());
+        Some(format!(
+            "NOT EXISTS (SELECT 1 FROM {schema}.job_targets u JOIN segments s ON s.kind = {kind} \
+             AND s.dropped_at IS NOT NULL \
+             AND u.outcome_position BETWEEN s.first_position AND s.last_position \
+             WHERE u.job_id = job_targets.job_id AND u.device_key = job_targets.device_key)"
+        ))
     }
 
     fn changes(&self, fact: &Fact) -> Option<String> {

@@ -41,10 +41,11 @@ pub enum RebuildError {
 ///
 /// Servers may run meanwhile. One that follows the log is emptied and then folded again, by this
 /// process or by a server, whoever comes first. One that is folded inside the appends is folded apart,
-/// and then the rows that differ are written a part at a time, so that appends never wait long.
+/// and then the rows that differ are written a part at a time, so that appends never wait long. What events that
+/// were deleted for good have made of it stays.
 ///
 /// # Errors
-/// When there is no such projection, or the log cannot be folded.
+/// When there is no such projection, it would lack what was deleted for good, or the log cannot be folded.
 pub async fn rebuild(
     store: &Store,
     name: &str,
@@ -67,7 +68,7 @@ pub async fn rebuild(
         };
         let mended = apart.mend(progress).await;
         scratch.drop().await;
-        return Ok(mended?);
+        return mended;
     }
     let known = super::inline().into_iter().chain(super::following());
     let known = known.map(|fold| fold.name()).collect::<Vec<_>>().join(", ");
@@ -140,7 +141,7 @@ impl Apart<'_> {
     async fn mend(
         mut self,
         progress: impl Fn(Position, Position) + Send + Sync,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), RebuildError> {
         for _ in 0..ROUNDS_MAX {
             let mut differing = self.compare(&progress).await?;
             if differing.is_empty() {
@@ -156,7 +157,7 @@ impl Apart<'_> {
             }
         }
         let what = "the same from the same events";
-        Err(StoreError::Fold { what })
+        Err(StoreError::Fold { what }.into())
     }
 
     /// Folds what others may append meanwhile, without holding anybody up.
@@ -181,18 +182,27 @@ impl Apart<'_> {
         }
     }
 
-    /// The tables of which some rows differ at one moment.
+    /// The tables of which some rows differ at one moment, of those to which the log still folds.
     async fn compare(
         &mut self,
         progress: &(impl Fn(Position, Position) + Send + Sync),
-    ) -> Result<Vec<Differing>, StoreError> {
+    ) -> Result<Vec<Differing>, RebuildError> {
         self.catch_up(progress).await?;
         let tx = self.scratch.snapshot().await?;
         let head = head_of(&tx).await?;
         let mut differing = Vec::new();
         self.fold_upto(&tx, head).await?;
-        for table in self.fold.tables() {
-            differing.push(self.scratch.differing(&tx, table).await?);
+        let whole_since = self.store.archive_of().whole_since(&tx).await?;
+        let mut kinds = self.fold.kinds().iter();
+        let is_whole = !kinds.any(|kind| whole_since.contains_key(kind));
+        for table in self.fold.tables().iter().copied() {
+            let untouched = self
+                .fold
+                .untouched(table, self.scratch.deleted(&whole_since));
+            let condition = untouched.or_else(|| is_whole.then(|| "TRUE".to_owned()));
+            let condition = condition.ok_or(RebuildError::Deleted)?;
+            let rows = self.scratch.differing(&tx, (table, condition));
+            differing.push(rows.await?);
         }
         tx.commit().await.doing("compare a projection")?;
         self.position = head;

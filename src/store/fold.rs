@@ -13,6 +13,15 @@ use crate::kinds::{Kind, Refusal};
 /// A table, and its column with the instant from which on events are needed for each of its rows.
 pub type Needed = (&'static str, &'static str);
 
+/// What was deleted for good of the log.
+#[derive(Clone, Copy, Debug)]
+pub struct Deleted<'a> {
+    /// From when on what happened is whole, of each kind of which something was.
+    pub whole_since: &'a HashMap<Kind, Instant>,
+    /// The schema of the tables in use, beside which there may be others of their names.
+    pub schema: &'a str,
+}
+
 /// Folds events into tables of its own.
 ///
 /// A fold may be applied inside the append transaction, so that it is never behind, or follow the
@@ -71,9 +80,10 @@ pub trait Fold: Send + Sync + std::fmt::Debug {
         })
     }
 
-    /// Which rows of a table the log still folds to after events were deleted for good, as a condition on them;
-    /// none do unless it is known better.
-    fn untouched(&self, table: &str, deleted: &HashMap<Kind, Instant>) -> Option<String> {
+    /// Which rows of a table the log still folds to after events were deleted for good, as a condition on them that
+    /// calls the table by its name; none do unless it is known better. The same rows are meant in the table in use
+    /// and in the one beside it, so it is the tables in use that say what was deleted of them.
+    fn untouched(&self, table: &str, deleted: Deleted<'_>) -> Option<String> {
         let _ = (table, deleted);
         None
     }

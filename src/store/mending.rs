@@ -14,6 +14,8 @@ const ROWS_MAX: i64 = 2_000;
 #[derive(Debug)]
 pub(crate) struct Differing {
     table: &'static str,
+    /// Which of its rows may be mended.
+    condition: String,
     keys: Vec<String>,
     parts: std::ops::Range<i64>,
 }
@@ -26,16 +28,17 @@ impl Differing {
 }
 
 impl Scratch {
-    /// Notes the keys of the rows that are not the same in a table in use and in the one beside it.
+    /// Notes the keys of those rows that meet a condition and are not the same in a table in use and in the one
+    /// beside it.
     pub(crate) async fn differing(
         &self,
         tx: &DatabaseTransaction,
-        table: &'static str,
+        (table, condition): (&'static str, String),
     ) -> Result<Differing, StoreError> {
         let doing = "compare a projection";
         let keys = self.keys(tx, table).await?;
-        let used = format!("SELECT * FROM {}.{table}", self.schema);
-        let folded = format!("SELECT * FROM {}.{table}", self.temporary());
+        let of = |schema: &str| format!("SELECT * FROM {schema}.{table} WHERE {condition}");
+        let (used, folded) = (of(&self.schema), of(self.temporary()));
         let names = keys.join(", ");
         let temporary = self.temporary();
         let numbered = format!("(row_number() OVER (ORDER BY {names}) - 1) / {ROWS_MAX}");
@@ -56,10 +59,15 @@ impl Scratch {
         let row = row.await.doing(doing)?;
         let parts = row.map(|row| row.try_get_by_index(0)).transpose();
         let parts = 0..parts.doing(doing)?.unwrap_or_default();
-        Ok(Differing { table, keys, parts })
+        Ok(Differing {
+            table,
+            condition,
+            keys,
+            parts,
+        })
     }
 
-    /// Makes the next part of those rows what the rows beside are now.
+    /// Makes the next part of those rows what the rows beside are now, as far as they still meet the condition.
     pub(crate) async fn mend(
         &self,
         tx: &DatabaseTransaction,
@@ -68,19 +76,26 @@ impl Scratch {
         let Some(part) = differing.parts.next() else {
             return Ok(());
         };
-        let Differing { table, keys, .. } = differing;
+        let Differing {
+            table,
+            condition,
+            keys,
+            ..
+        } = differing;
         let (schema, temporary) = (&self.schema, self.temporary());
         let names = keys.join(", ");
-        let same = keys.iter().map(|key| format!("f.{key} = d.{key}"));
+        let same = keys.iter().map(|key| format!("{table}.{key} = d.{key}"));
         let same = same.collect::<Vec<_>>().join(" AND ");
         for sql in [
             format!(
                 "DELETE FROM {schema}.{table} WHERE ({names}) IN \
-                 (SELECT {names} FROM {temporary}.differing_{table} WHERE part = {part})"
+                 (SELECT {names} FROM {temporary}.differing_{table} WHERE part = {part}) \
+                 AND ({condition})"
             ),
             format!(
-                "INSERT INTO {schema}.{table} SELECT f.* FROM {temporary}.differing_{table} d \
-                 CROSS JOIN {temporary}.{table} f WHERE d.part = {part} AND {same}"
+                "INSERT INTO {schema}.{table} SELECT {table}.* \
+                 FROM {temporary}.differing_{table} d CROSS JOIN {temporary}.{table} \
+                 WHERE d.part = {part} AND {same} AND ({condition})"
             ),
         ] {
             let mended = tx.execute_unprepared(&sql).await;

@@ -76,7 +76,7 @@ pub use claim::{Claim, ClaimError};
 pub use error::{Cause, StoreError};
 pub use faults::{Failing, Fault, Faults};
 pub use fence::Fence;
-pub use fold::{Fold, Guard, Needed, Part};
+pub use fold::{Deleted, Fold, Guard, Needed, Part};
 pub use identity::Identity;
 pub use location::Location;
 pub use metrics::Metrics;

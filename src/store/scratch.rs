@@ -4,6 +4,7 @@
 //! A temporary table stands before the one of its name on either database, so a fold writes into it
 //! without knowing. They are gone when the connection is.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use sea_orm::{
@@ -14,11 +15,11 @@ use sea_orm::{
 use super::Store;
 use super::commit::begin;
 use super::error::{Doing, StoreError};
-use super::fold::Fold;
+use super::fold::{Deleted, Fold};
 use super::open::Connections;
 use super::slice::{Extent, Slice};
 use super::sql::Sql;
-use crate::event::{Event, Position};
+use crate::event::{Event, Instant, Position};
 use crate::kinds::Kind;
 
 /// Empty tables of some folds.
@@ -109,6 +110,14 @@ impl Scratch {
             missing: number(tx, count(&folded, &used)).await?,
             surplus: number(tx, count(&used, &folded)).await?,
         })
+    }
+
+    /// What was deleted for good, for folds that are asked what of the tables in use that leaves as it was.
+    pub(crate) fn deleted<'a>(&'a self, whole_since: &'a HashMap<Kind, Instant>) -> Deleted<'a> {
+        Deleted {
+            whole_since,
+            schema: &self.schema,
+        }
     }
 
     /// Gives the connection back, and with it the tables.

@@ -29,7 +29,7 @@ pub(crate) mod shows;
 mod spans;
 pub(crate) mod tables;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::{PoisonError, RwLock};
 
 use entity::{device_registrations, site_registrations};
@@ -40,10 +40,10 @@ use self::counters::{Latest, Source, grown};
 use self::gather::{Sums, devices, shapes, shapes_in, whole_from};
 use self::places::{Places, renew};
 use self::tables::{DEVICE_DAYS, LEVELS, SITE_MINUTES};
-use crate::event::{Event, Instant, Position};
+use crate::event::{Event, Position};
 use crate::kinds::Kind;
 use crate::rollups::shape::{Reading, Shape};
-use crate::store::{Archive, Fold, Needed, Part, StoreError};
+use crate::store::{Archive, Deleted, Fold, Needed, Part, StoreError};
 
 /// For so long after events that were deleted for good a counter may have grown from what one of them showed.
 const BLURRED: i64 = 3 * DEVICE_DAYS.width;
@@ -121,13 +121,13 @@ impl Fold for Rollups {
     }
 
     /// What devices and sites were summed up as before that stays, and so does what their counters showed last.
-    fn untouched(&self, table: &str, deleted: &HashMap<Kind, Instant>) -> Option<String> {
+    fn untouched(&self, table: &str, deleted: Deleted<'_>) -> Option<String> {
         if table == "rollup_places" {
             return Some("TRUE".to_owned());
         }
         let is_kept = LEVELS.iter().any(|level| level.table == table);
         let since = shapes().into_iter().map(|shape| {
-            let since = whole_from(deleted, shape.kind) + BLURRED;
+            let since = whole_from(deleted.whole_since, shape.kind) + BLURRED;
             format!("kind = {} AND bucket_at >= {since}", shape.kind.code())
         });
         is_kept.then(|| since.collect::<Vec<_>>().join(" OR "))

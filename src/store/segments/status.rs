@@ -161,6 +161,16 @@ impl Store {
         Ok(kinds.iter().any(|kind| catalog.deleted_events(*kind) > 0))
     }
 
+    /// Whether all events of a kind that happened at an instant or later are still in the log, archived or not.
+    ///
+    /// # Errors
+    /// When the list cannot be read.
+    pub(crate) async fn is_whole_since(&self, kind: Kind, at: Instant) -> Result<bool, StoreError> {
+        let catalog = self.segments().renew(self.readers()).await?;
+        let whole_since = catalog.whole_since();
+        Ok(whole_since.get(&kind).is_none_or(|since| *since <= at))
+    }
+
     /// Whether who follows those kinds from a position was away for longer than events are kept, and so would
     /// miss some that were deleted for good.
     ///

@@ -119,14 +119,14 @@ impl Verifier<'_> {
             // it was emptied meanwhile, and is being folded again; or it has put something off
             return Ok(());
         }
-        let deleted = self.tables.segments.catalog().whole_since();
+        let whole_since = self.tables.segments.catalog().whole_since();
         let mut kinds = one.fold.kinds().iter();
-        let is_whole = !kinds.any(|kind| deleted.contains_key(kind));
+        let is_whole = !kinds.any(|kind| whole_since.contains_key(kind));
         for table in one.fold.tables() {
             let condition = if is_whole {
                 Some("TRUE".to_owned())
             } else {
-                one.fold.untouched(table, &deleted)
+                one.fold.untouched(table, scratch.deleted(&whole_since))
             };
             let Some(condition) = condition else {
                 // it holds what was deleted since

@@ -428,7 +428,7 @@ async fn a_job_for_a_site_leaves_retired_devices_out() {
 }
 
 /// Makes a job, has it end, and waits until it is marked that this was done.
-async fn end_and_await_the_checkpoint(app: &TestApp) {
+pub(super) async fn end_and_await_the_checkpoint(app: &TestApp) {
     let job = created(app).await;
     app.record(json!([
         outcome(&job, "till-1", "COMPLETED"),

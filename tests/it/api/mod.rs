@@ -29,6 +29,7 @@ mod fleet;
 mod hostile;
 mod ingest;
 mod inputs;
+mod job_outcomes;
 mod job_pages;
 mod job_steps;
 mod jobs;

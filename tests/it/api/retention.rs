@@ -27,18 +27,18 @@ fn events(when: &str, user: &str) -> Value {
     ])
 }
 
-async fn set(app: &TestApp, input: Value) -> Value {
+pub(super) async fn set(app: &TestApp, input: Value) -> Value {
     let mut data = app.data_with(SET, json!({ "input": input })).await;
     data["setRetentionPolicy"].take()
 }
 
-async fn run(app: &TestApp, dry_run: bool) -> Value {
+pub(super) async fn run(app: &TestApp, dry_run: bool) -> Value {
     let mut data = app.data_with(RUN, json!({ "dryRun": dry_run })).await;
     data["runRetention"].take()
 }
 
 /// What a run did with a kind.
-fn of<'a>(run: &'a Value, kind: &str) -> &'a Value {
+pub(super) fn of<'a>(run: &'a Value, kind: &str) -> &'a Value {
     let mut kinds = run["kinds"].as_array().unwrap().iter();
     kinds.find(|of| of["kind"] == kind).unwrap()
 }
