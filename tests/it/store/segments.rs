@@ -1,5 +1,6 @@
 //! What was archived is read, repeated, checked and backed up as if it had stayed in its table.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -30,6 +31,7 @@ contract![
     whoever_looks_for_segments_that_are_elsewhere_makes_no_folder,
     a_segment_that_is_also_in_its_table_is_found,
     a_backup_has_the_segments,
+    segments_and_backups_are_their_owners_alone,
     a_file_that_no_list_names_is_swept,
 ];
 
@@ -418,6 +420,26 @@ async fn a_backup_has_the_segments(database: Database) {
         }
         log.close().await;
         copy.remove().await;
+    }
+}
+
+async fn segments_and_backups_are_their_owners_alone(database: Database) {
+    let (log, _) = filled(&database).await;
+    archive(&log).await;
+    let file = database.dir().join("backup.gz");
+    backup(&database.location(), &file, &|_| {}).await.unwrap();
+    log.close().await;
+    let mode = |path: &std::path::Path| {
+        let rights = std::fs::metadata(path).unwrap().permissions();
+        rights.mode() & 0o777
+    };
+    let segments = files(&database);
+    let home = segments[0].parent().unwrap();
+    for folder in [home, home.parent().unwrap()] {
+        assert_eq!(mode(folder), 0o700, "{}", folder.display());
+    }
+    for file in segments.iter().chain([&file]) {
+        assert_eq!(mode(file), 0o600, "{}", file.display());
     }
 }
 
