@@ -177,3 +177,42 @@ fn an_export_whose_ending_is_unknown_is_refused_with_those_that_are_known() {
         assert_eq!(mode(Path::new(arguments[2])), 0o600);
     }
 }
+
+#[test]
+fn what_an_export_leaves_out_is_told() {
+    let mut databases = vec![Database::sqlite()];
+    databases.extend(Database::postgres());
+    for database in databases {
+        let key = ["key", "create", "--role", "ADMIN", "--name", "me"];
+        assert!(database.run(&key).status.success());
+        let file = database.folder().join("all.jsonl").display().to_string();
+        let export = |more: &[&str]| {
+            let exported = database.run(&[&["export", "--out", &file][..], more].concat());
+            assert!(exported.status.success(), "{exported:?}");
+            exported.stderr
+        };
+        let told = export(&[]);
+        assert!(told.contains("left out"), "{told}");
+        assert!(told.contains(": 1 auditLog; `backup`"), "{told}");
+        let before = ["--to", "2020-01-01T00:00:00Z"];
+        for nothing_more in [&["--source", "errorLogs"][..], &before] {
+            let told = export(nothing_more);
+            assert!(!told.contains("left out"), "{told}");
+        }
+    }
+}
+
+#[test]
+fn an_export_of_no_time_is_refused() {
+    let database = Database::sqlite();
+    assert!(database.run(&["migrate", "up"]).status.success());
+    let file = database.folder().join("all.jsonl").display().to_string();
+    let (earlier, later) = ("2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z");
+    for (from, to) in [(later, earlier), (earlier, earlier)] {
+        let export = ["export", "--out", &file, "--from", from, "--to", to];
+        database.run(&export).refused(&["is not before --to"]);
+        assert!(!Path::new(&file).exists());
+    }
+    let export = ["export", "--out", &file, "--from", earlier, "--to", later];
+    assert!(database.run(&export).status.success());
+}
