@@ -27,6 +27,7 @@ contract![
     an_archived_log_is_sound,
     a_changed_file_of_a_segment_is_found,
     a_missing_file_of_a_segment_is_found,
+    what_is_missing_beside_a_missing_segment_is_found,
     segments_that_are_not_where_they_are_looked_for_are_no_damage,
     whoever_looks_for_segments_that_are_elsewhere_makes_no_folder,
     a_segment_that_is_also_in_its_table_is_found,
@@ -303,7 +304,7 @@ async fn a_changed_file_of_a_segment_is_found(database: Database) {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(&file, bytes).unwrap();
-    assert!(checks_of(&database).await.contains(&Check::Segments));
+    assert_eq!(checks_of(&database).await, [Check::Segments]);
     // whoever reads it is told, and gets nothing wrong
     let log = database.open().await;
     let mut refused = 0;
@@ -320,8 +321,30 @@ async fn a_missing_file_of_a_segment_is_found(database: Database) {
     archive(&log).await;
     log.close().await;
     std::fs::remove_file(files(&database).remove(0)).unwrap();
+    assert_eq!(checks_of(&database).await, [Check::Segments]);
+}
+
+async fn what_is_missing_beside_a_missing_segment_is_found(database: Database) {
+    let (log, _) = filled(&database).await;
+    archive(&log).await;
+    log.close().await;
+    let files = files(&database);
+    let of_metrics = |path: &&std::path::PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name.starts_with("device_metrics-")
+    };
+    std::fs::remove_file(files.iter().find(of_metrics).unwrap()).unwrap();
+    let one =
+        "DELETE FROM device_metrics WHERE position = (SELECT min(position) FROM device_metrics)";
+    database.execute(one).await;
     let checks = checks_of(&database).await;
-    assert!(checks.contains(&Check::Segments) && checks.contains(&Check::Positions));
+    assert!(checks.contains(&Check::Segments) && checks.contains(&Check::Counts));
+    // and so is what is missing of a kind of which each segment can be read
+    let one = "DELETE FROM error_logs WHERE position = (SELECT min(position) FROM error_logs)";
+    database.execute(one).await;
+    let more = checks_of(&database).await;
+    let counts = |checks: &[Check]| checks.iter().filter(|c| **c == Check::Counts).count();
+    assert!(counts(&more) > counts(&checks), "{more:?}");
 }
 
 /// What is found of a log whose segments are looked for in a folder, or nowhere unless they lie beside its file.
