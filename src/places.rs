@@ -1,6 +1,9 @@
 //! Where files lie that are no part of the database: a folder, or a bucket of S3.
 
 use std::fmt;
+use std::fs::{DirBuilder, Permissions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +14,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, ClientOptions, Error as StoreFailure, ObjectStore, RetryConfig};
+use rustix::fs::Access;
 use thiserror::Error;
 use tokio::task::spawn_blocking;
 
@@ -23,6 +27,11 @@ const LEFT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// How long a request may take, of which the largest has 64 MiB.
 const REQUEST_WITHIN: Duration = Duration::from_mins(2);
+/// Rights of a file and of a folder that are for nobody but their owner.
+const FILE_OF_OWNER: u32 = 0o600;
+const FOLDER_OF_OWNER: u32 = 0o700;
+/// Rights of a folder of which the system takes away what it does.
+const FOLDER_OF_ALL: u32 = 0o777;
 /// Within this time of a request it is tried again, and so often at most.
 const RETRY_WITHIN: Duration = Duration::from_secs(15);
 const RETRIES_MAX: usize = 3;
@@ -139,11 +148,24 @@ impl Place {
         Ok(Self::Bucket { url, files })
     }
 
-    /// Its files.
+    /// Its files. A folder that is made for them has the rights that the system gives it.
     ///
     /// # Errors
     /// When it is a folder that cannot be used.
     pub async fn open(&self) -> Result<Arc<dyn ObjectStore>, PlaceError> {
+        self.opened("", FOLDER_OF_ALL).await
+    }
+
+    /// Its files, of which those in a home below it are for nobody else on this machine: whatever folder is made for
+    /// them is its owner's alone. What was there before is left as it is.
+    ///
+    /// # Errors
+    /// When it is a folder that cannot be used.
+    pub async fn open_private(&self, home: &str) -> Result<Arc<dyn ObjectStore>, PlaceError> {
+        self.opened(home, FOLDER_OF_OWNER).await
+    }
+
+    async fn opened(&self, home: &str, rights: u32) -> Result<Arc<dyn ObjectStore>, PlaceError> {
         let path = match self {
             Self::Folder(path) => path,
             Self::Bucket { files, .. } => return Ok(Arc::clone(files)),
@@ -152,9 +174,10 @@ impl Place {
             path: path.clone(),
             source,
         };
-        let folder = path.clone();
+        let (folder, home) = (path.clone(), path.join(home));
         let opening = spawn_blocking(move || {
-            std::fs::create_dir_all(&folder)?;
+            let mut making = DirBuilder::new();
+            making.recursive(true).mode(rights).create(home)?;
             let files = LocalFileSystem::new_with_prefix(&folder);
             files.map_err(std::io::Error::other)
         });
@@ -163,6 +186,37 @@ impl Place {
             Err(error) => return Err(failed(std::io::Error::other(error))),
         };
         Ok(Arc::new(files.with_fsync(true)))
+    }
+
+    /// Makes a file that was written there its owner's alone, where it is a folder of a file system that has rights.
+    pub(crate) async fn keep_private(&self, name: &str) {
+        let Some(folder) = self.folder() else {
+            return;
+        };
+        let path = folder.join(name);
+        let set = move || std::fs::set_permissions(path, Permissions::from_mode(FILE_OF_OWNER));
+        let done = spawn_blocking(set).await;
+        if let Err(error) = done.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+            tracing::debug!(%error, "a file has the rights that its file system gives it");
+        }
+    }
+
+    /// Makes sure that files can be written there, as far as that is known without writing one. No folder is made by
+    /// it: one that is not there yet is to be one that can be made.
+    ///
+    /// # Errors
+    /// When it cannot be used; of a bucket that cannot be reached that is known within a minute.
+    pub(crate) async fn check(&self) -> Result<(), PlaceError> {
+        let Some(folder) = self.folder() else {
+            return self.open_checked().await.map(drop);
+        };
+        let looked = folder.to_owned();
+        let looked = spawn_blocking(move || is_writable(&looked)).await;
+        let looked = looked.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        looked.map_err(|source| PlaceError::Folder {
+            path: folder.to_owned(),
+            source,
+        })
     }
 
     /// Its files, of a bucket that is there and lets one in.
@@ -240,6 +294,27 @@ impl Place {
             Self::Bucket { .. } => None,
         }
     }
+}
+
+/// Whether files can be written in a folder. Of one that is not there it is asked of the first above it that is.
+fn is_writable(folder: &FilePath) -> std::io::Result<()> {
+    for above in folder.ancestors() {
+        let above = if above.as_os_str().is_empty() {
+            FilePath::new(".")
+        } else {
+            above
+        };
+        match std::fs::metadata(above) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Ok(found) if !found.is_dir() => return Err(ErrorKind::NotADirectory.into()),
+            found => {
+                found?;
+                let rights = Access::WRITE_OK | Access::EXEC_OK;
+                return Ok(rustix::fs::access(above, rights)?);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A file of a folder is written under its name with `#` and a number behind it.
@@ -347,6 +422,44 @@ mod tests {
             "s3://b?x=1",
         ] {
             assert!(of(address).is_err(), "{address}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_not_there_can_be_used_if_it_can_be_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "taken").unwrap();
+        let new = folder.path().join("new/below");
+        for (path, is_usable) in [
+            (folder.path(), true),
+            (new.as_path(), true),
+            (FilePath::new("new/below"), true),
+            (file.as_path(), false),
+            (file.join("below").as_path(), false),
+        ] {
+            let checked = Place::Folder(path.to_owned()).check().await;
+            assert_eq!(checked.is_ok(), is_usable, "{}", path.display());
+        }
+        assert!(!new.exists(), "nothing was made");
+    }
+
+    #[tokio::test]
+    async fn what_is_private_is_its_owners_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::Folder(folder.path().join("made"));
+        place.open_private("home").await.unwrap();
+        let file = folder.path().join("made/home/file");
+        std::fs::write(&file, "of everybody").unwrap();
+        place.keep_private("home/file").await;
+        for (path, expected) in [
+            ("made", 0o700),
+            ("made/home", 0o700),
+            ("made/home/file", 0o600),
+        ] {
+            let mode = std::fs::metadata(folder.path().join(path)).unwrap();
+            let mode = mode.permissions().mode();
+            assert_eq!(mode & 0o777, expected, "{path}");
         }
     }
 

@@ -5,9 +5,11 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,8 +27,12 @@ use crate::places::Place;
 use crate::projections::Runner;
 use crate::retention::{Eraser, Keeper, RetentionMetrics, tell_homeless};
 use crate::store::Store;
+use crate::telemetry::chain;
 use crate::webhooks::{Mailer, Outbox, WebhookArgs};
 use crate::{exports, retention};
+
+/// How long a server that starts waits for a place to answer.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// What is taken out of the log, and where that lies.
 pub(crate) struct Kept {
@@ -52,6 +58,16 @@ impl Kept {
         }
     }
 
+    /// Tells whoever starts a server of places in which nothing can be written, and of what was archived if it cannot
+    /// be read. It serves all the same: what is recorded needs none of them. Whoever fills a data lake tells of that.
+    pub(crate) async fn look(&self, store: &Store) {
+        let exports = self.files.as_deref().map(Files::place);
+        let exports = warn_unusable(exports, "no export is made until its place can be used");
+        let segments = store.segments_place();
+        let segments = warn_unusable(segments, "nothing is archived until its place can be used");
+        tokio::join!(store.look_at_archive(), exports, segments);
+    }
+
     /// The works that a server can do which takes this out: another is to have those that it cannot.
     pub(crate) fn works(&self) -> Vec<Work> {
         let can = |work: &Work| match work {
@@ -64,6 +80,20 @@ impl Kept {
             Work::Retention => self.archives,
         };
         Work::ALL.into_iter().filter(can).collect()
+    }
+}
+
+/// Warns of a place in which nothing can be written, with what comes of that.
+async fn warn_unusable(place: Option<&Place>, effect: &'static str) {
+    let Some(place) = place else { return };
+    match timeout(ANSWERS_WITHIN, place.check()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(error = %chain(&error), "{effect}"),
+        Err(_) => {
+            let seconds = ANSWERS_WITHIN.as_secs();
+            let error = format!("{place} did not answer within {seconds} s");
+            tracing::warn!(error, "{effect}");
+        }
     }
 }
 

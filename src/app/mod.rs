@@ -155,11 +155,11 @@ impl App {
             tasks,
             tokens,
         } = opened;
-        store.warn_without_segments().await;
         let given = (start.access, start.webhooks, start.mailer);
         let limits = (&start.limits, start.keyring);
         let called = (start.name, address.to_string());
         let kept = Kept::of(&store, &start.exports, start.lake);
+        kept.look(&store).await;
         let files = kept.files.clone();
         let mut parts = Parts::start(&store, called, limits, given, kept).await?;
         let log = RequestLog {
@@ -391,6 +391,8 @@ impl Parts {
         self.tracker.spawn(following);
         let ahead = store.clone().keep_partitions_ahead(self.stop.clone());
         self.tracker.spawn(ahead);
+        let watching = store.clone().watch_archive(self.stop.clone());
+        self.tracker.spawn(watching);
         let deliveries = self.api.deliveries.clone();
         let delivering = deliveries.run(store.clone(), self.stop.clone());
         self.tracker.spawn(delivering);

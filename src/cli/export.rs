@@ -6,11 +6,11 @@ use anyhow::{Context, bail};
 use indicatif::HumanCount;
 use tokio_util::sync::CancellationToken;
 
-use super::{bar, location, print, shutdown_on_signal};
+use super::{bar, location, print, say, shutdown_on_signal};
 use crate::app;
 use crate::clock::Clock;
 use crate::config::LimitArgs;
-use crate::event::{Instant, Provenance};
+use crate::event::{Instant, Position, Provenance};
 use crate::export::lake::Lake;
 use crate::export::{self, Asked, Events, ExportArgs, Format, Target};
 use crate::graphql::filter_of;
@@ -47,24 +47,30 @@ async fn write(
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let kinds = kinds(arguments, store)?;
+    let failed = || format!("cannot export into {}", out.display());
     let is_stream = out.as_os_str() == "-";
     let target = if is_stream {
         Target::Stream(Box::new(std::io::stdout()))
     } else {
         Target::File(out.to_owned())
     };
+    let upto = store.head();
+    let left_out = left_out(store, arguments, upto)
+        .await
+        .with_context(failed)?;
     let asked = Asked {
         kinds: kinds.clone(),
-        upto: store.head(),
+        upto,
     };
     let events = Events::new(store.clone(), asked);
-    let bar = bar(u64::try_from(events.count().await?).ok(), ROWS);
+    let count = events.count().await.with_context(failed)?;
+    let bar = bar(u64::try_from(count).ok(), ROWS);
     let shown = bar.clone();
     let told = move |events| shown.set_position(events);
     let of = kinds.iter().map(|(kind, _)| *kind).collect();
     let written = export::write(events, (format, of), target, (&told, stop)).await;
     bar.finish_and_clear();
-    let written = written.with_context(|| format!("cannot export into {}", out.display()))?;
+    let written = written.with_context(failed)?;
     if !is_stream {
         let (events, bytes) = (HumanCount(written.events), HumanCount(written.bytes));
         print(&format!(
@@ -72,7 +78,37 @@ async fn write(
             out.display()
         ));
     }
+    if !left_out.is_empty() {
+        let told = format!(
+            "left out, since this program alone records them and nothing imports them: {}; `backup` and a data \
+             lake (--lake) have them",
+            left_out.join(", ")
+        );
+        say(&mut std::io::stderr(), &told);
+    }
     Ok(())
+}
+
+/// How many events of which kinds are in no export, where no source is named: those that this program alone
+/// records, about what is done with it.
+async fn left_out(
+    store: &Store,
+    arguments: &ExportArgs,
+    upto: Position,
+) -> anyhow::Result<Vec<String>> {
+    let mut left = Vec::new();
+    if !arguments.kinds.is_empty() {
+        return Ok(left);
+    }
+    for kind in Kind::all().filter(|kind| !kind.spec().recordable) {
+        let kinds = vec![(kind, within(arguments)?)];
+        let events = Events::new(store.clone(), Asked { kinds, upto });
+        let count = events.count().await?;
+        if count > 0 {
+            left.push(format!("{count} {}", kind.spec().list));
+        }
+    }
+    Ok(left)
 }
 
 /// The kinds that are asked for, each with which of its events.
@@ -113,15 +149,22 @@ fn within(arguments: &ExportArgs) -> anyhow::Result<Filter> {
         let wrong = || format!("{text} is no time such as 2026-11-23T20:01:56Z");
         Instant::parse(text).with_context(wrong)
     };
-    if let Some(from) = &arguments.from {
-        let operator = Operator::AtLeast(time(from)?.0.into());
+    let from = arguments.from.as_ref().map(time).transpose()?;
+    let to = arguments.to.as_ref().map(time).transpose()?;
+    if let (Some(from), Some(to)) = (from, to)
+        && from >= to
+    {
+        bail!("--from {from} is not before --to {to}, so that there is nothing between them");
+    }
+    if let Some(from) = from {
+        let operator = Operator::AtLeast(from.0.into());
         filters.push(Filter::Is(
             Operand::Envelope(Envelope::OccurredAt),
             operator,
         ));
     }
-    if let Some(to) = &arguments.to {
-        let operator = Operator::Less(time(to)?.0.into());
+    if let Some(to) = to {
+        let operator = Operator::Less(to.0.into());
         filters.push(Filter::Is(
             Operand::Envelope(Envelope::OccurredAt),
             operator,

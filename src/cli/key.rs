@@ -14,7 +14,7 @@ use crate::config::{DatabaseArgs, LimitArgs};
 use crate::event::Instant;
 use crate::history::fleet::IdPage;
 use crate::history::keys::{KeyRow, key as key_by_id, keys_page, usage};
-use crate::identity::{self, Grant, Made, More, Role, Secret};
+use crate::identity::{self, Grant, GrantError, Made, More, Role, Secret};
 use crate::ingest::Ingest;
 use crate::store::Store;
 
@@ -51,13 +51,13 @@ pub struct CreateArgs {
     #[arg(long)]
     pub name: String,
     /// What its holder may do: VIEWER reads, OPERATOR also gives commands, ADMIN may do everything,
-    /// DEVICE is one device, INGEST records and reads nothing.
+    /// DEVICE is one device (with --device), INGEST records and reads nothing.
     #[arg(long, value_parser = role)]
     pub role: Role,
     /// Bind its holder to a site; may be repeated (VIEWER, OPERATOR, INGEST).
     #[arg(long = "site", value_name = "SITE_ID")]
     pub sites: Vec<String>,
-    /// The device that its holder is (DEVICE).
+    /// The device that its holder is (DEVICE, which needs it); it is to be registered.
     #[arg(long, value_name = "DEVICE_ID")]
     pub device: Option<String>,
     /// Have what it records of a device that is not known register that device (INGEST with one site).
@@ -150,6 +150,12 @@ async fn create(arguments: CreateArgs) -> anyhow::Result<()> {
             ..More::default()
         },
     };
+    if let Err(error) = grant.check(now) {
+        bail!(
+            "cannot make the access key: {}",
+            in_flags(&error, grant.role)
+        );
+    }
     // before a key is made that nobody would see
     let mut file = arguments.out.as_deref().map(new_file).transpose()?;
     let location = location(&arguments.database, true)?;
@@ -179,6 +185,34 @@ async fn create(arguments: CreateArgs) -> anyhow::Result<()> {
     );
     say(&mut std::io::stderr(), &told);
     Ok(())
+}
+
+/// What is wrong with what was given, in the words of the command line.
+fn in_flags(error: &GrantError, role: Role) -> String {
+    let told = match error {
+        GrantError::Device if role == Role::Device => {
+            "--role DEVICE is that of one device: give --device DEVICE_ID, the id of one that is registered"
+        }
+        GrantError::Device => "--device is for --role DEVICE alone",
+        GrantError::Sites => {
+            "--site is for the roles VIEWER, OPERATOR and INGEST: an ADMIN reaches all sites, a DEVICE itself alone"
+        }
+        GrantError::Registers => "--registers-devices needs --role INGEST and exactly one --site",
+        GrantError::Origins => {
+            "--origin needs --role INGEST and --kind: whoever is shown a page can read its key"
+        }
+        GrantError::Kinds => "--kind is for --role INGEST",
+        GrantError::Name
+        | GrantError::TooManySites
+        | GrantError::Id
+        | GrantError::Enrols
+        | GrantError::TooManyOrigins
+        | GrantError::Origin { .. }
+        | GrantError::Kind(_)
+        | GrantError::Uses
+        | GrantError::Expired => return error.to_string(),
+    };
+    told.to_owned()
 }
 
 fn new_file(path: &Path) -> anyhow::Result<std::fs::File> {

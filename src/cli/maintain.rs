@@ -49,7 +49,12 @@ pub(super) async fn verify(arguments: DatabaseArgs) -> anyhow::Result<()> {
     if verified.findings.iter().all(derived) {
         bail!("the log is sound, {total} tables folded from it are not; rebuild them")
     }
-    bail!("the log is damaged: {total} findings in {events} events; restore a backup")
+    let told = if total == 1 {
+        "1 finding".to_owned()
+    } else {
+        format!("{total} findings")
+    };
+    bail!("the log is damaged: {told} in {events} events; restore a backup")
 }
 
 /// Backs the log up.

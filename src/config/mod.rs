@@ -364,7 +364,7 @@ pub struct ImportArgs {
 /// Arguments of `backup`.
 #[derive(Clone, Debug, Args)]
 pub struct BackupArgs {
-    /// The file to make; one that is there is not overwritten.
+    /// The file to make, which its owner alone can read; one that is there is not overwritten.
     pub file: PathBuf,
     /// Which database.
     #[command(flatten)]
@@ -423,7 +423,7 @@ pub enum MigrateAction {
     Status(DatabaseArgs),
     /// Run the migrations that the database lacks.
     Up(DatabaseArgs),
-    /// Make hypertables of the large tables where PostgreSQL has TimescaleDB, with chunks of a week that
+    /// Make hypertables of the large tables where PostgreSQL (not SQLite) has TimescaleDB, with chunks of a week that
     /// are compressed a week later. All their rows are moved in one transaction, in which nobody appends:
     /// do it early, or while the servers are stopped.
     Timescale(DatabaseArgs),

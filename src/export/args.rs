@@ -11,13 +11,15 @@ use crate::places::Place;
 /// Arguments of `export`.
 #[derive(Clone, Debug, Args)]
 pub struct ExportArgs {
-    /// A source, such as `deviceMetrics`; may be repeated. All that are recorded when none is named.
+    /// A source, such as `deviceMetrics`; may be repeated. When none is named, all that can be recorded from outside:
+    /// what this program alone records (`auditLog`, the steps of jobs, commands and alerts, rules, parameters and their
+    /// settings), nothing imports, and it is left out and counted on standard error. `backup` and a data lake have it.
     #[arg(long = "source", value_name = "NAME", conflicts_with = "lake")]
     pub kinds: Vec<String>,
     /// The first instant, such as `2026-11-01T00:00:00Z`, by when it happened.
     #[arg(long, value_name = "TIME", conflicts_with = "lake")]
     pub from: Option<String>,
-    /// The first instant after the last.
+    /// The first instant after the last; later than `--from`.
     #[arg(long, value_name = "TIME", conflicts_with = "lake")]
     pub to: Option<String>,
     /// REAL, CONTROLLED or SIMULATED.
@@ -31,11 +33,11 @@ pub struct ExportArgs {
     /// Parquet have the columns of one source.
     #[arg(long, value_enum, conflicts_with = "lake")]
     pub format: Option<Format>,
-    /// The file, compressed if it ends in `.gz`; `-` is standard output.
+    /// The file, compressed if it ends in `.gz`, which its owner alone can read; `-` is standard output.
     #[arg(long, value_name = "FILE", required_unless_present = "lake")]
     pub out: Option<PathBuf>,
     /// A folder, or `s3://BUCKET/PREFIX` (`AWS_…`), in which the whole log is kept as Parquet, by kind and day
-    /// (`kind=…/day=…`), and which is brought up to date.
+    /// (`kind=…/day=…`), and which is brought up to date. Other tools are to read it: who may is as the umask says.
     #[arg(long, value_name = "PLACE", conflicts_with = "out", value_parser = place)]
     pub lake: Option<Place>,
     /// Which database.

@@ -1,8 +1,9 @@
-//! Writes an export to its end, into a file or to whoever reads.
+//! Writes an export to its end, into a file, which is its owner's alone, or to whoever reads.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
@@ -17,6 +18,9 @@ use crate::kinds::Kind;
 
 /// Pages that wait to be written: one is read while another is written.
 const PAGES_WAITING_MAX: usize = 1;
+
+/// Rights of a file: it has what everybody has done.
+const RIGHTS: u32 = 0o600;
 
 /// Where an export goes.
 #[expect(missing_debug_implementations, reason = "an output has none")]
@@ -106,7 +110,9 @@ fn to_file(
     fill: impl FnOnce(Box<dyn Out>) -> Result<(), ExportError>,
 ) -> Result<u64, ExportError> {
     let beside = Beside::of(path)?;
-    let file = File::create(&beside.path)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(RIGHTS);
+    let file = options.open(&beside.path)?;
     if path.extension().is_some_and(|ending| ending == "gz") {
         fill(Box::new(GzEncoder::new(file, Compression::default())))?;
     } else {

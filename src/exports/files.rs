@@ -1,7 +1,7 @@
 //! The files of exports: written piece by piece, read in ranges, removed.
 //!
 //! A file gets its name when it is whole, and each has a name that none had before. So one of a name is what it
-//! was from then on.
+//! was from then on. They hold what everybody has done, and are their owner's alone.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -86,16 +86,30 @@ impl Files {
         Self { place, home }
     }
 
+    /// Where they lie.
+    pub(crate) const fn place(&self) -> &Place {
+        &self.place
+    }
+
+    async fn store(&self) -> Result<Arc<dyn ObjectStore>, FilesError> {
+        Ok(self.place.open_private(&self.home).await?)
+    }
+
     fn path(&self, name: &str) -> Path {
         Path::from_iter([self.home.as_str(), name])
     }
 
     /// A file that is to be written.
     pub(super) async fn create(&self, name: &str) -> Result<Writing, FilesError> {
-        let files = self.place.open().await?;
+        let files = self.store().await?;
         self.has_room().await?;
-        let out = BufWriter::with_capacity(files, self.path(name), PART_BYTES);
-        Ok(Writing(out.with_max_concurrency(PARTS_AT_ONCE)))
+        let path = self.path(name);
+        let out = BufWriter::with_capacity(files, path.clone(), PART_BYTES);
+        Ok(Writing {
+            out: out.with_max_concurrency(PARTS_AT_ONCE),
+            place: self.place.clone(),
+            path,
+        })
     }
 
     /// Whether there is room for more, apart from what is left to others.
@@ -113,14 +127,14 @@ impl Files {
         range: Range<u64>,
     ) -> Result<BoxStream<'static, Result<Bytes, StoreFailure>>, FilesError> {
         if range.is_empty() {
-            self.place.open().await?.head(&self.path(name)).await?;
+            self.store().await?.head(&self.path(name)).await?;
             return Ok(futures_util::stream::empty().boxed());
         }
         let options = GetOptions {
             range: Some(GetRange::Bounded(range)),
             ..GetOptions::default()
         };
-        let files = self.place.open().await?;
+        let files = self.store().await?;
         let found = files.get_opts(&self.path(name), options).await?;
         Ok(found.into_stream())
     }
@@ -142,7 +156,7 @@ impl Files {
         if !self.is_there().await {
             return Ok(Vec::new());
         }
-        let files = self.place.open().await?;
+        let files = self.store().await?;
         let home = Path::from(self.home.as_str());
         let listed: Vec<_> = files.list(Some(&home)).try_collect().await?;
         let names = listed.into_iter().filter_map(|file| {
@@ -163,7 +177,7 @@ impl Files {
 
     /// Removes a file; it may be gone already.
     pub(super) async fn remove(&self, name: &str) -> Result<(), FilesError> {
-        let removed = self.place.open().await?.delete(&self.path(name)).await;
+        let removed = self.store().await?.delete(&self.path(name)).await;
         match removed {
             Err(StoreFailure::NotFound { .. }) => Ok(()),
             removed => removed.map_err(FilesError::from),
@@ -177,20 +191,26 @@ impl Files {
 }
 
 /// A file that is being written. One that is not ended leaves nothing behind.
-pub(super) struct Writing(BufWriter);
+pub(super) struct Writing {
+    out: BufWriter,
+    place: Place,
+    path: Path,
+}
 
 impl Writing {
     pub(super) async fn add(&mut self, bytes: Bytes) -> Result<(), FilesError> {
-        Ok(self.0.put(bytes).await?)
+        Ok(self.out.put(bytes).await?)
     }
 
     /// Gives it its name; it is whole and on the disk then.
     pub(super) async fn end(mut self) -> Result<(), FilesError> {
-        self.0.shutdown().await.map_err(FilesError::End)
+        self.out.shutdown().await.map_err(FilesError::End)?;
+        self.place.keep_private(self.path.as_ref()).await;
+        Ok(())
     }
 
     pub(super) async fn abort(mut self) -> Result<(), FilesError> {
-        Ok(self.0.abort().await?)
+        Ok(self.out.abort().await?)
     }
 }
 

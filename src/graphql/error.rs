@@ -4,7 +4,7 @@ use async_graphql::{Error, ErrorExtensionValues, ErrorExtensions, ServerError, V
 use uuid::Uuid;
 
 use crate::ingest::{Background, internal_error};
-use crate::store::{AppendError, Cause, StoreError};
+use crate::store::{AppendError, Cause, FilesError, StoreError, Trouble};
 use crate::telemetry;
 
 /// How long a caller is asked to wait for room.
@@ -43,6 +43,8 @@ pub enum ErrorCode {
     Timeout,
     /// The database cannot be used at the moment.
     Unavailable,
+    /// What was archived is not where it is looked for, or cannot be read there until somebody has mended that.
+    ArchiveMissing,
     /// A fault of ours.
     Internal,
 }
@@ -67,6 +69,7 @@ impl ErrorCode {
             Self::Overloaded => "OVERLOADED",
             Self::Timeout => "TIMEOUT",
             Self::Unavailable => "UNAVAILABLE",
+            Self::ArchiveMissing => "ARCHIVE_MISSING",
             Self::Internal => "INTERNAL",
         }
     }
@@ -196,11 +199,7 @@ pub(super) fn of_store(
         StoreError::WentBack { .. } | StoreError::Overtaken { .. } | StoreError::Closed => {}
         StoreError::Fenced { .. } | StoreError::OtherLog { .. } => {}
         StoreError::Panicked | StoreError::Fold { .. } => {}
-        StoreError::Files(_) if failed.cause() == Cause::Io => {
-            tracing::warn!(error = %telemetry::chain(failed), "what was archived cannot be read");
-            let message = "what was archived cannot be read at the moment; try again";
-            return error(ErrorCode::Unavailable, message);
-        }
+        StoreError::Files(files) if failed.cause() == Cause::Io => return of_archive(files),
         StoreError::Files(_) | StoreError::Columnar(_) | StoreError::SegmentsMoved => {}
         StoreError::StillNeeded => {}
     }
@@ -236,6 +235,21 @@ pub(super) fn of_store(
     }
 }
 
+/// What was archived cannot be read. Where it lies is nothing to the caller.
+fn of_archive(files: &FilesError) -> Error {
+    tracing::warn!(error = %telemetry::chain(files), "what was archived cannot be read");
+    let what = Trouble::from(files).words();
+    if files.may_pass() {
+        let message = format!("what was archived cannot be read at the moment: {what}; try again");
+        return error(ErrorCode::Unavailable, message);
+    }
+    let message = format!(
+        "what was archived cannot be read: {what}. That has to be mended by whoever runs the server; what is newer \
+         is answered, so ask for a later time meanwhile"
+    );
+    error(ErrorCode::ArchiveMissing, message)
+}
+
 /// A fault of ours, with its category and cause: it is recorded with an id that both can name, and the
 /// caller is told no more than that.
 pub(super) fn internal(
@@ -264,6 +278,24 @@ pub(super) fn of_append(
         }
         AppendError::TooLarge { .. } => error(ErrorCode::LimitExceeded, failed.to_string()),
         AppendError::Stale { .. } => error(ErrorCode::Conflict, failed.to_string()),
-        AppendError::Store(failed) => of_store(background, at, failed),
+        AppendError::Store(failed) => {
+            if let StoreError::Files(files) = &**failed
+                && failed.cause() == Cause::Io
+            {
+                return of_unseen(files);
+            }
+            of_store(background, at, failed)
+        }
     }
+}
+
+/// It cannot be found out whether what was sent repeats what was archived. Whoever sent it is to keep it, whatever has
+/// to be mended meanwhile.
+fn of_unseen(files: &FilesError) -> Error {
+    tracing::warn!(error = %telemetry::chain(files), "what may repeat what was archived is not taken");
+    let what = Trouble::from(files).words();
+    let message = format!(
+        "this may repeat what was archived, which cannot be read: {what}; nothing was recorded, try again"
+    );
+    error(ErrorCode::Unavailable, message)
 }

@@ -22,7 +22,7 @@ use uuid::Uuid;
 use super::Web;
 use super::answer::refused;
 use crate::graphql::ErrorCode;
-use crate::store::Standing;
+use crate::store::{Standing, Trouble};
 
 /// Events that the projections may be behind before the server is not ready.
 const LAG_EVENTS_MAX: i64 = 100_000;
@@ -146,7 +146,11 @@ pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Whether the server can do its work, and if not, what is missing.
+/// What the server can be without: it takes what is recorded and answers what is newer.
+const CAN_BE_WITHOUT: &str = "archive";
+
+/// Whether the server can do its work, and if not, what is missing. Without what was archived it is ready and tells that
+/// it is degraded: all servers of a log share that, so that none would be left to record if it counted.
 pub(super) async fn readyz(State(web): State<Web>) -> Response {
     let store = web.api.store();
     let database = store.after(store.head(), 1).await.is_ok();
@@ -162,10 +166,11 @@ pub(super) async fn readyz(State(web): State<Web>) -> Response {
         "projections": if lag <= LAG_EVENTS_MAX { "ok" } else { "too far behind" },
         "disk": if free.is_none_or(|free| free >= FREE_BYTES_MIN) { "ok" } else { "nearly full" },
         "serving": if web.drain.is_cancelled() { "stopping" } else { "ok" },
+        CAN_BE_WITHOUT: store.archive_trouble().map_or("ok", Trouble::words),
     });
-    let ready = checks
-        .as_object()
-        .is_some_and(|all| all.values().all(|check| check == "ok"));
+    let mut parts = checks.as_object().into_iter().flatten();
+    let ready = parts.all(|(part, check)| part == CAN_BE_WITHOUT || check == "ok");
+    let degraded = checks[CAN_BE_WITHOUT] != "ok";
     let status = if ready {
         StatusCode::OK
     } else {
@@ -173,7 +178,7 @@ pub(super) async fn readyz(State(web): State<Web>) -> Response {
     };
     (
         status,
-        axum::Json(json!({ "ready": ready, "checks": checks })),
+        axum::Json(json!({ "ready": ready, "degraded": degraded, "checks": checks })),
     )
         .into_response()
 }
@@ -182,6 +187,8 @@ pub(super) async fn readyz(State(web): State<Web>) -> Response {
 pub(super) async fn metrics(State(web): State<Web>) -> Response {
     let store = web.api.store();
     store.metrics().queue(store.queued_events());
+    let is_readable = store.archive_trouble().is_none();
+    store.metrics().archive(is_readable);
     match web.monitor.text() {
         Ok(text) => {
             let ty = "application/openmetrics-text; version=1.0.0; charset=utf-8";

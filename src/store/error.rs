@@ -144,6 +144,9 @@ impl StoreError {
     /// Whether what could not be read may be read a little later.
     #[must_use]
     pub fn may_pass(&self) -> bool {
+        if let Self::Files(error) = self {
+            return error.may_pass();
+        }
         matches!(self.cause(), Cause::Busy | Cause::Unreachable | Cause::Io)
     }
 

@@ -25,6 +25,7 @@ pub struct Metrics {
     queue_events: Gauge,
     head: Gauge,
     looks: Counter,
+    archive_readable: Gauge,
 }
 
 impl Default for Metrics {
@@ -40,6 +41,7 @@ impl Default for Metrics {
             queue_events: Gauge::default(),
             head: Gauge::default(),
             looks: Counter::default(),
+            archive_readable: Gauge::default(),
         }
     }
 }
@@ -76,6 +78,8 @@ impl Metrics {
         registry.register("log_head_position", "Head of the log", self.head.clone());
         let looks = "Looks at the database for what other processes have appended";
         registry.register("log_head_looks", looks, self.looks.clone());
+        let archive = "Whether what was archived can be read here, or nothing was: 1, and 0 if not";
+        registry.register("archive_readable", archive, self.archive_readable.clone());
     }
 
     pub(crate) fn batch_ends(&self, began: Instant) {
@@ -121,6 +125,11 @@ impl Metrics {
     pub(crate) fn failed(&self, requests: usize) {
         let requests = u64::try_from(requests).unwrap_or(u64::MAX);
         self.failed.inc_by(requests);
+    }
+
+    /// Whether what was archived can be read; told when somebody asks.
+    pub(crate) fn archive(&self, is_readable: bool) {
+        self.archive_readable.set(i64::from(is_readable));
     }
 
     /// Events that wait now; told when somebody asks, since they come and go all the time.

@@ -107,6 +107,11 @@ pub enum OpenError {
     /// It has no TimescaleDB.
     #[error("{0} has no TimescaleDB; have it made there with `CREATE EXTENSION timescaledb`")]
     NoTimescale(String),
+    /// It is of no kind that has hypertables.
+    #[error(
+        "{0} is a file of SQLite, which has no hypertables and needs none: they are for PostgreSQL with TimescaleDB"
+    )]
+    NoHypertables(String),
     /// It is of no kind that has replicas.
     #[error("{0} has no replica: --database-read is for PostgreSQL")]
     NoReplica(String),

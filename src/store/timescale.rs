@@ -64,10 +64,14 @@ impl Store {
 /// what is tried is refused as if the database were busy.
 ///
 /// # Errors
-/// When the database cannot be used, lacks migrations or lacks TimescaleDB; then it is as it was.
+/// When the database is not PostgreSQL, cannot be used, lacks migrations or lacks TimescaleDB; then it is as it was.
 pub async fn make_hypertables(location: &Location) -> Result<Vec<String>, OpenError> {
     let connections = connect(location).await?;
     let address = connections.address.clone();
+    if connections.writer.get_database_backend() != DbBackend::Postgres {
+        connections.close().await;
+        return Err(OpenError::NoHypertables(address));
+    }
     let missing = missing_migrations(&connections).await?.len();
     if missing > 0 {
         return Err(OpenError::Behind { address, missing });

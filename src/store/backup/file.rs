@@ -1,7 +1,9 @@
-//! The file of a backup: written under another name until it is whole, and checked before it is used.
+//! The file of a backup: written under another name until it is whole, and checked before it is used. It holds what
+//! everybody has done, and is its owner's alone.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
@@ -18,6 +20,9 @@ const FORMAT: &str = "homepot-analytics backup";
 const VERSION: i64 = 1;
 /// The version of those that hold segments, which the first one did not know.
 const VERSION_WITH_SEGMENTS: i64 = 2;
+
+/// Rights of the file.
+const RIGHTS: u32 = 0o600;
 
 /// What a backup says of itself.
 #[derive(Clone, Debug)]
@@ -117,8 +122,9 @@ impl Writing {
             let mut name = to.clone().into_os_string();
             name.push(".partial");
             let name = PathBuf::from(name);
-            let file = OpenOptions::new().write(true).create_new(true).open(&name);
-            let file = file.map_err(failed("make", &name))?;
+            let mut options = OpenOptions::new();
+            options.write(true).create_new(true).mode(RIGHTS);
+            let file = options.open(&name).map_err(failed("make", &name))?;
             Ok(Self {
                 out: GzEncoder::new(BufWriter::new(file), Compression::fast()),
                 hash: Sha256::new(),

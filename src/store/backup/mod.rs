@@ -95,10 +95,10 @@ pub enum BackupError {
         column: String,
     },
     /// The database cannot be opened.
-    #[error("cannot open the database")]
+    #[error(transparent)]
     Open(#[from] OpenError),
-    /// A statement failed.
-    #[error("cannot read or write the database")]
+    /// A statement failed, or what was archived cannot be read or written.
+    #[error(transparent)]
     Store(#[from] StoreError),
 }
 

@@ -1,8 +1,9 @@
 //! Where the files of segments lie: a folder, or whatever else is an object store.
 //!
 //! A file is written under another name, synced, and only then given its own, so that one of that name is
-//! whole; nothing is ever written over.
+//! whole; nothing is ever written over. They hold what everybody has done, and are their owner's alone.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,6 +17,9 @@ use thiserror::Error;
 use tokio::task::spawn_blocking;
 
 use crate::places::{Place, PlaceError};
+
+/// Bytes of the beginning of a file by which it is seen that it can be read.
+const BEGINNING_BYTES: u64 = 4;
 
 /// Why a file of a segment cannot be read or written.
 #[derive(Debug, Error)]
@@ -52,14 +56,54 @@ impl FilesError {
 
     /// Whether there is no room for it.
     pub(crate) fn is_full(&self) -> bool {
+        self.kind() == Some(ErrorKind::StorageFull)
+    }
+
+    /// Whether the same may be read a little later, without anybody having done something about it.
+    pub(crate) fn may_pass(&self) -> bool {
+        let is_lasting_of_object = |source: &StoreFailure| {
+            matches!(
+                source,
+                StoreFailure::NotFound { .. }
+                    | StoreFailure::PermissionDenied { .. }
+                    | StoreFailure::Unauthenticated { .. }
+            )
+        };
+        let is_refused = match self {
+            Self::Nowhere
+            | Self::Damaged { .. }
+            | Self::Place(PlaceError::Address(_) | PlaceError::Settings { .. }) => true,
+            Self::Place(_) => false,
+            Self::Object { source, .. } => is_lasting_of_object(source),
+        };
+        let is_lasting = |kind| {
+            use ErrorKind::{
+                AlreadyExists, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem,
+                StorageFull,
+            };
+            matches!(
+                kind,
+                AlreadyExists
+                    | NotADirectory
+                    | NotFound
+                    | PermissionDenied
+                    | ReadOnlyFilesystem
+                    | StorageFull
+            )
+        };
+        !is_refused && !self.kind().is_some_and(is_lasting)
+    }
+
+    /// What the system said, if it was the system.
+    fn kind(&self) -> Option<ErrorKind> {
         let mut source: Option<&(dyn std::error::Error + 'static)> = Some(self);
         while let Some(error) = source {
             if let Some(error) = error.downcast_ref::<std::io::Error>() {
-                return error.kind() == std::io::ErrorKind::StorageFull;
+                return Some(error.kind());
             }
             source = error.source();
         }
-        false
+        None
     }
 }
 
@@ -98,7 +142,7 @@ impl Files {
     }
 
     async fn store(&self) -> Result<Arc<dyn ObjectStore>, FilesError> {
-        Ok(self.place.open().await?)
+        Ok(self.place.open_private("").await?)
     }
 
     /// Whether there can be anything, so that no folder is made by looking.
@@ -122,17 +166,32 @@ impl Files {
         }
     }
 
+    /// Whether there is a file of this name whose beginning can be read.
+    pub(crate) async fn begins(&self, name: &str) -> Result<bool, FilesError> {
+        if !self.is_there().await {
+            return Ok(false);
+        }
+        let store = self.store().await?;
+        match store.get_range(&Path::from(name), 0..BEGINNING_BYTES).await {
+            Err(StoreFailure::NotFound { .. }) => Ok(false),
+            found => found.map(|_| true).map_err(failed("read", name)),
+        }
+    }
+
     /// Writes a file and makes it last. One of this name has the same in it, since names follow from what
     /// is in the files: a process that ended has left it.
     pub(crate) async fn put(&self, name: &str, bytes: Bytes) -> Result<(), FilesError> {
         let options = PutOptions::from(PutMode::Create);
         let payload = PutPayload::from_bytes(bytes);
-        let store = self.store().await?;
+        let home = name.rsplit_once('/').map_or("", |(home, _)| home);
+        let store = self.place.open_private(home).await?;
         let put = store.put_opts(&Path::from(name), payload, options).await;
         match put {
-            Err(StoreFailure::AlreadyExists { .. }) => Ok(()),
-            put => put.map(drop).map_err(failed("write", name)),
+            Err(StoreFailure::AlreadyExists { .. }) => {}
+            put => put.map(drop).map_err(failed("write", name))?,
         }
+        self.place.keep_private(name).await;
+        Ok(())
     }
 
     /// Reads a file, and checks that it is what was written.
@@ -195,4 +254,43 @@ pub(crate) fn sha256_of(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_object(source: StoreFailure) -> FilesError {
+        failed("read", "a segment")(source)
+    }
+
+    fn of_system(kind: ErrorKind) -> FilesError {
+        of_object(StoreFailure::Generic {
+            store: "test",
+            source: Box::new(std::io::Error::from(kind)),
+        })
+    }
+
+    #[test]
+    fn what_somebody_has_to_mend_does_not_pass() {
+        for lasting in [
+            FilesError::Nowhere,
+            FilesError::Damaged {
+                name: "a segment".to_owned(),
+            },
+            FilesError::Place(PlaceError::Address("s3://".to_owned())),
+            FilesError::Place(PlaceError::Folder {
+                path: "taken".into(),
+                source: ErrorKind::AlreadyExists.into(),
+            }),
+            of_object(without_folder("a segment")),
+            of_system(ErrorKind::PermissionDenied),
+            of_system(ErrorKind::StorageFull),
+        ] {
+            assert!(!lasting.may_pass(), "{lasting:?}");
+        }
+        for kind in [ErrorKind::TimedOut, ErrorKind::Interrupted] {
+            assert!(of_system(kind).may_pass(), "{kind:?}");
+        }
+    }
 }

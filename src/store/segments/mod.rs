@@ -19,6 +19,7 @@ mod partitions;
 mod persons;
 mod removal;
 mod scan;
+mod sight;
 mod status;
 mod within;
 
@@ -32,6 +33,7 @@ pub(crate) use erase::{erased_fields, is_marked_erased};
 pub use files::FilesError;
 pub(crate) use persons::Erasing;
 pub use removal::Deleting;
+pub(crate) use sight::Trouble;
 pub use status::{Deletable, KindStatus, Waiting};
 pub use within::Archive;
 pub(crate) use within::Happened;
@@ -41,6 +43,7 @@ pub(crate) use ask::{Ask, Found, NO_PARENT};
 use cache::Cache;
 pub(crate) use catalog::{Catalog, GENERATION, Segment};
 pub(crate) use files::{Files, sha256_of};
+use sight::Sight;
 
 /// The segments of a log, as far as this process knows them.
 #[derive(Debug)]
@@ -50,6 +53,8 @@ pub(crate) struct Segments {
     catalog: RwLock<Arc<Catalog>>,
     cache: Mutex<Cache>,
     ranges: Mutex<HashMap<i64, Ranges>>,
+    /// Whether they can be read.
+    sight: Sight,
 }
 
 /// Between what the rows of a segment lie, or of a group of them. Both ends are inside.
@@ -71,6 +76,7 @@ impl Segments {
             catalog: RwLock::default(),
             cache: Mutex::default(),
             ranges: Mutex::default(),
+            sight: Sight::default(),
         }
     }
 
@@ -115,12 +121,17 @@ impl Segments {
         match read {
             Err(error) if error.is_of_missing_segment() => {
                 if self.renew(db).await?.generation == catalog.generation {
+                    self.sight.missed(&error);
                     return Err(error);
                 }
                 tracing::debug!(%error, "a segment is gone; the list was read anew");
                 Ok(None)
             }
-            read => read.map(Some),
+            Err(error) => {
+                self.sight.missed(&error);
+                Err(error)
+            }
+            Ok(read) => Ok(Some(read)),
         }
     }
 }

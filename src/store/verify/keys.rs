@@ -71,11 +71,11 @@ impl Verifier<'_> {
             self.tables.segments.renew(self.db).await?;
             stored.extend(self.archived_ids(kind, missing).await?);
             let catalog = self.tables.segments.catalog();
-            let is_deleted = |(_, position): &&(Uuid, i64)| {
-                let position = Position(*position);
-                catalog.may_have_deleted(kind, (position, position))
+            let is_gone = |(_, position): &&(Uuid, i64)| {
+                let at = (Position(*position), Position(*position));
+                catalog.may_have_deleted(kind, at) || self.may_be_unread(kind, at)
             };
-            stored.extend(keys.iter().filter(is_deleted).copied());
+            stored.extend(keys.iter().filter(is_gone).copied());
         }
         for key in keys.iter().filter(|key| !stored.contains(key)) {
             let (id, position) = key;

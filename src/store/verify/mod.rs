@@ -25,6 +25,7 @@ use super::names::Names;
 use super::open::{self, Connections, OpenError};
 use super::read::Tables;
 use super::readers::Readers;
+use super::segments::Segment;
 use super::sql::Sql;
 use super::{Store, feed};
 use crate::event::Position;
@@ -169,6 +170,7 @@ async fn run(
         db,
         tables: Tables::new(db.clone(), names, segments),
         damaged: HashSet::new(),
+        unread: Vec::new(),
         head,
         progress,
         events: 0,
@@ -194,8 +196,9 @@ async fn run(
 struct Verifier<'a> {
     db: &'a Readers,
     tables: Tables,
-    /// Segments that cannot be read.
+    /// Segments that cannot be read, and what is listed of them.
     damaged: HashSet<i64>,
+    unread: Vec<Arc<Segment>>,
     head: Position,
     progress: OnProgress<'a>,
     events: i64,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{Check, Verifier};
 use crate::columnar::Layout;
-use crate::event::{Cell, Event, Instant};
+use crate::event::{Cell, Event, Instant, Position};
 use crate::kinds::{Identity, Kind, Spec};
 use crate::store::allowance::Allowance;
 use crate::store::error::{Doing, StoreError};
@@ -41,22 +41,17 @@ impl Verifier<'_> {
     }
 
     /// Each file is there, is what was written, and holds what its row says. Those of which that is not
-    /// so are told here and not read any further.
+    /// so are told here and not read any further: that what they should hold is missing elsewhere is told nowhere.
     pub(super) async fn files(&mut self) -> Result<(), StoreError> {
         let catalog = self.tables.segments.renew(self.db).await?;
         let mut done = 0;
         for segment in catalog.all() {
             match self.held_by(segment).await {
                 Ok(held) if held == says(segment) => {}
-                Ok(_) => {
-                    let detail = format!("{} does not hold what its row says", segment.path);
-                    self.found(Check::Segments, detail);
-                    self.damaged.insert(segment.id);
-                }
+                Ok(_) => self.unreadable(segment, "it does not hold what its row says"),
                 Err(error @ (StoreError::Files(_) | StoreError::Columnar(_))) => {
-                    let detail = crate::telemetry::chain(&error).to_string();
-                    self.found(Check::Segments, format!("{}: {detail}", segment.path));
-                    self.damaged.insert(segment.id);
+                    let why = crate::telemetry::chain(&error).to_string();
+                    self.unreadable(segment, &why);
                 }
                 Err(error) => return Err(error),
             }
@@ -64,6 +59,31 @@ impl Verifier<'_> {
             self.told("checking segments", done);
         }
         Ok(())
+    }
+
+    fn unreadable(&mut self, segment: &Arc<Segment>, why: &str) {
+        let (first, last) = segment.positions;
+        let detail = format!(
+            "{}: {why}; nothing more is said of its {} events, from position {first} to {last}",
+            segment.path, segment.events
+        );
+        self.found(Check::Segments, detail);
+        self.damaged.insert(segment.id);
+        self.unread.push(Arc::clone(segment));
+    }
+
+    /// Whether an event of a kind at a position from one up to another may be in a segment that cannot be read.
+    pub(super) fn may_be_unread(&self, kind: Kind, (from, upto): (Position, Position)) -> bool {
+        self.unread.iter().any(|segment| {
+            let (first, last) = segment.positions;
+            segment.kind == kind && first <= upto.0 && from.0 <= last
+        })
+    }
+
+    /// How many events of a kind are in segments that cannot be read.
+    pub(super) fn unread_events(&self, kind: Kind) -> i64 {
+        let of_kind = self.unread.iter().filter(|segment| segment.kind == kind);
+        of_kind.map(|segment| segment.events).sum()
     }
 
     /// What a segment holds: how many events, and between which ends.

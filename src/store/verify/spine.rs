@@ -46,7 +46,7 @@ struct Walk {
     /// The commit at which the walk is, and what was seen of it.
     current: Option<Commit>,
     seen: BTreeMap<Kind, i64>,
-    /// Events of which nothing is there any more.
+    /// Events of which nothing is there any more, or nothing can be read.
     deleted: BTreeMap<Kind, i64>,
     /// Where the commit before ended.
     last: i64,
@@ -68,15 +68,20 @@ impl Walk {
 }
 
 impl Verifier<'_> {
-    /// As many events are gone as were deleted.
+    /// As many events are gone as were deleted, or are in segments that cannot be read.
     fn deleted(&mut self, walk: &Walk) {
         for kind in Kind::all() {
             let gone = walk.deleted.get(&kind).copied().unwrap_or(0);
             let deleted = self.tables.segments.catalog().deleted_events(kind);
-            if gone != deleted {
+            let unread = self.unread_events(kind);
+            if gone != deleted + unread {
                 let table = kind.spec().table;
-                let detail =
+                let mut detail =
                     format!("{gone} events of {table} are gone, of which {deleted} were deleted");
+                if unread > 0 {
+                    let more = format!(" and {unread} are in segments that cannot be read");
+                    detail.push_str(&more);
+                }
                 self.found(Check::Counts, detail);
             }
         }
@@ -225,14 +230,16 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    /// What was deleted for good is in no table; how many these are is counted by commits.
+    /// What was deleted for good is in no table, and what is in a segment that cannot be read is not seen; how many
+    /// these are is counted by commits.
     fn gap(&mut self, seen: i64, next: i64) {
         let (catalog, places) = (
             self.tables.segments.catalog(),
             (Position(seen + 1), Position(next - 1)),
         );
-        let mut kinds = Kind::all();
-        if next > seen + 1 && !kinds.any(|kind| catalog.may_have_deleted(kind, places)) {
+        let may_be_gone =
+            |kind| catalog.may_have_deleted(kind, places) || self.may_be_unread(kind, places);
+        if next > seen + 1 && !Kind::all().any(may_be_gone) {
             let detail = match next - seen {
                 2 => format!("position {} is in no table", seen + 1),
                 _ => format!("positions {} to {} are in no table", seen + 1, next - 1),
@@ -250,13 +257,11 @@ impl Verifier<'_> {
                 (Position(first), Position(commit.last)),
             );
             let missing = commit.counts.as_ref().map(|counts| walk.missing_of(counts));
-            let is_deleted = |(kind, events): (&Kind, &i64)| {
-                *events > 0 && catalog.may_have_deleted(*kind, places)
+            let is_gone = |(kind, events): (&Kind, &i64)| {
+                let may_be_unread = || self.may_be_unread(*kind, places);
+                *events > 0 && (catalog.may_have_deleted(*kind, places) || may_be_unread())
             };
-            if missing
-                .as_ref()
-                .is_some_and(|all| all.iter().all(is_deleted))
-            {
+            if missing.as_ref().is_some_and(|all| all.iter().all(is_gone)) {
                 for (kind, events) in missing.into_iter().flatten() {
                     *walk.deleted.entry(kind).or_default() += events;
                 }

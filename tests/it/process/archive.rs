@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use homepot_analytics::clock::Clock;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
@@ -177,6 +178,130 @@ async fn segments_that_are_elsewhere_are_told_and_no_damage_on_sqlite() {
 async fn segments_that_are_elsewhere_are_told_and_no_damage_on_postgresql() {
     if let Some(database) = Database::postgres() {
         segments_that_are_elsewhere(database).await;
+    }
+}
+
+/// What a server answers to its probe: the status, whether it is degraded, and what it says of the archive.
+async fn probed(api: &Api, address: &str) -> (u16, bool, String) {
+    let (status, body) = api.get(&format!("{address}/readyz"), None).await;
+    let said: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(said["ready"], json!(status == 200), "{said}");
+    let archive = said["checks"]["archive"].as_str().unwrap();
+    (status, said["degraded"] == true, archive.to_owned())
+}
+
+/// What a server says by its metrics of what was archived.
+async fn measured(api: &Api, address: &str) -> String {
+    let (_, metrics) = api.get(&format!("{address}/metrics"), None).await;
+    let line = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("homepot_archive_readable "));
+    line.unwrap().to_owned()
+}
+
+async fn an_archive_that_is_gone(database: Database) {
+    let (server, address) = database.serve();
+    let api = Api::new();
+    register(&api, &address).await;
+    record_round(&api, &address, 0).await;
+    folded(&api, &address).await;
+    let archive = database.run(&["retention", "run"]);
+    assert!(archive.status.success(), "{archive:?}");
+    drop(server);
+    let (server, address) = database.serve();
+    let well = (200, false, "ok".to_owned());
+    assert_eq!(probed(&api, &address).await, well);
+    assert_eq!(measured(&api, &address).await, "1");
+    let (place, elsewhere) = (
+        database.folder().join("log.db.segments"),
+        database.folder().join("elsewhere"),
+    );
+    std::fs::rename(&place, &elsewhere).unwrap();
+    let archived = "{ deviceMetrics(order: OLDEST_FIRST, first: 1) { nodes { cpuPercent } } }";
+    let missing = "not where this server looks for it";
+    let answer = api.call(&address, archived, json!({})).await.unwrap();
+    let error = &answer["errors"][0];
+    assert_eq!(error["extensions"]["code"], "ARCHIVE_MISSING", "{answer}");
+    assert_eq!(error["extensions"]["retryable"], false, "{answer}");
+    assert!(error["message"].as_str().unwrap().contains(missing));
+    // at once, since somebody could not read it, and after a start
+    let degraded = (200, true, format!("it is {missing}"));
+    assert_eq!(probed(&api, &address).await, degraded);
+    assert_eq!(measured(&api, &address).await, "0");
+    drop(server);
+    let (server, address) = database.serve();
+    assert_eq!(probed(&api, &address).await, degraded);
+    // what is new is taken, and what may be a repeat is to be sent again
+    let of = |at: &str| json!([{ "deviceMetrics": { "deviceId": "d", "cpuPercent": 5, "occurredAt": at } }]);
+    let now = Clock::system().now().to_string();
+    record(&api, &address, &of(&now)).await;
+    let repeat = json!({ "input": { "events": of("2024-01-01T00:00:00Z") } });
+    let answer = api.call(&address, RECORD, repeat.clone()).await.unwrap();
+    let error = &answer["errors"][0];
+    assert_eq!(error["extensions"]["code"], "UNAVAILABLE", "{answer}");
+    assert_eq!(error["extensions"]["retryable"], true, "{answer}");
+    assert!(error["message"].as_str().unwrap().contains(missing));
+    drop(server);
+    std::fs::rename(&elsewhere, &place).unwrap();
+    let (_server, address) = database.serve();
+    assert_eq!(probed(&api, &address).await, well);
+    let answer = api.data(&address, RECORD, repeat).await;
+    assert_eq!(answer["recordEvents"]["outcomes"][0]["status"], "DUPLICATE");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_archive_that_is_gone_is_told_to_all_on_sqlite() {
+    an_archive_that_is_gone(Database::sqlite()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_archive_that_is_gone_is_told_to_all_on_postgresql() {
+    if let Some(database) = Database::postgres() {
+        an_archive_that_is_gone(database).await;
+    }
+}
+
+async fn commands_without_their_archive(database: Database) {
+    let (server, address) = database.serve();
+    let api = Api::new();
+    register(&api, &address).await;
+    record_round(&api, &address, 0).await;
+    folded(&api, &address).await;
+    let archive = database.run(&["retention", "run"]);
+    assert!(archive.status.success(), "{archive:?}");
+    drop(server);
+    let place = database.folder().join("log.db.segments");
+    std::fs::rename(&place, database.folder().join("elsewhere")).unwrap();
+    let out = |name: &str| database.folder().join(name).display().to_string();
+    let (lines, copy) = (out("all.jsonl"), out("backup.gz"));
+    // where no place is given, and where there is nothing at the one beside the file
+    let without = |arguments: &[&str]| {
+        let database_at = ["--database", database.url.as_str()];
+        Program::run(database.folder(), &[arguments, &database_at].concat())
+    };
+    let why = if database.file().exists() {
+        "its folder is not there"
+    } else {
+        "it is not said where segments lie: give --segments"
+    };
+    let exported = without(&["export", "--out", &lines]);
+    exported.refused(&["cannot export into", why]);
+    // at once, since nothing passes by that it waits
+    assert!(!exported.stderr.contains("will try again"), "{exported:?}");
+    let backed_up = without(&["backup", &copy]);
+    backed_up.refused(&["cannot back up into", "files of segments", why]);
+    assert!(!backed_up.stderr.contains("the database"), "{backed_up:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_without_their_archive_say_so_at_once_on_sqlite() {
+    commands_without_their_archive(Database::sqlite()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_without_their_archive_say_so_at_once_on_postgresql() {
+    if let Some(database) = Database::postgres() {
+        commands_without_their_archive(database).await;
     }
 }
 

@@ -1,5 +1,8 @@
 //! Exports whose server is killed, or whose disk is full.
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use super::api::Api;
@@ -29,6 +32,11 @@ async fn record(api: &Api, address: &str, events: usize) {
 async fn create(api: &Api, address: &str) {
     let made = api.data(address, CREATE, json!({})).await;
     assert_eq!(made["createExport"]["userErrors"], json!([]));
+}
+
+/// Who may do what with a file.
+fn mode(path: &Path) -> u32 {
+    path.metadata().unwrap().permissions().mode() & 0o777
 }
 
 fn state(data: &Value) -> &str {
@@ -63,13 +71,17 @@ async fn an_export_whose_server_is_killed(database: Database) {
     );
     let events = export["events"].as_str().unwrap().parse::<usize>().unwrap();
     assert!(events >= EVENTS, "{export}");
-    let homes = std::fs::read_dir(database.folder().join("exports")).unwrap();
-    let files = homes.flat_map(|home| std::fs::read_dir(home.unwrap().path()).unwrap());
-    let sizes: Vec<u64> = files
-        .map(|file| file.unwrap().metadata().unwrap().len())
-        .collect();
-    assert_eq!(json!(sizes[0].to_string()), export["bytes"]);
-    assert_eq!(sizes.len(), 1);
+    let place = database.folder().join("exports");
+    let homes: Vec<_> = std::fs::read_dir(&place).unwrap().collect();
+    let home = homes.into_iter().next().unwrap().unwrap().path();
+    let files: Vec<_> = std::fs::read_dir(&home).unwrap().collect();
+    assert_eq!(files.len(), 1);
+    let file = files.into_iter().next().unwrap().unwrap().path();
+    let size = file.metadata().unwrap().len();
+    assert_eq!(json!(size.to_string()), export["bytes"]);
+    for (path, expected) in [(&place, 0o700), (&home, 0o700), (&file, 0o600)] {
+        assert_eq!(mode(path), expected, "{}", path.display());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -162,5 +174,45 @@ fn an_export_whose_ending_is_unknown_is_refused_with_those_that_are_known() {
     for arguments in [&said[..], &named[..]] {
         let exported = database.run(arguments);
         assert!(exported.status.success(), "{exported:?}");
+        assert_eq!(mode(Path::new(arguments[2])), 0o600);
     }
+}
+
+#[test]
+fn what_an_export_leaves_out_is_told() {
+    let mut databases = vec![Database::sqlite()];
+    databases.extend(Database::postgres());
+    for database in databases {
+        let key = ["key", "create", "--role", "ADMIN", "--name", "me"];
+        assert!(database.run(&key).status.success());
+        let file = database.folder().join("all.jsonl").display().to_string();
+        let export = |more: &[&str]| {
+            let exported = database.run(&[&["export", "--out", &file][..], more].concat());
+            assert!(exported.status.success(), "{exported:?}");
+            exported.stderr
+        };
+        let told = export(&[]);
+        assert!(told.contains("left out"), "{told}");
+        assert!(told.contains(": 1 auditLog; `backup`"), "{told}");
+        let before = ["--to", "2020-01-01T00:00:00Z"];
+        for nothing_more in [&["--source", "errorLogs"][..], &before] {
+            let told = export(nothing_more);
+            assert!(!told.contains("left out"), "{told}");
+        }
+    }
+}
+
+#[test]
+fn an_export_of_no_time_is_refused() {
+    let database = Database::sqlite();
+    assert!(database.run(&["migrate", "up"]).status.success());
+    let file = database.folder().join("all.jsonl").display().to_string();
+    let (earlier, later) = ("2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z");
+    for (from, to) in [(later, earlier), (earlier, earlier)] {
+        let export = ["export", "--out", &file, "--from", from, "--to", to];
+        database.run(&export).refused(&["is not before --to"]);
+        assert!(!Path::new(&file).exists());
+    }
+    let export = ["export", "--out", &file, "--from", earlier, "--to", later];
+    assert!(database.run(&export).status.success());
 }

@@ -100,9 +100,15 @@ fn what_cannot_be_made_or_revoked_is_told() {
         let command = ["key", "create", "--name", "n"];
         database.run(&[&command, more].concat())
     };
-    create(&["--role", "DEVICE"]).refused(&["deviceId (--device) is given for the role DEVICE"]);
+    let out = database.folder().join("new.key").display().to_string();
+    create(&["--role", "DEVICE", "--out", &out]).refused(&["give --device DEVICE_ID"]);
+    assert!(!database.folder().join("new.key").exists());
+    create(&["--role", "ADMIN", "--device", "d"]).refused(&["--device is for --role DEVICE alone"]);
+    create(&["--role", "INGEST", "--registers-devices"]).refused(&["exactly one --site"]);
+    create(&["--role", "INGEST", "--origin", "https://a.example"]).refused(&["and --kind"]);
+    create(&["--role", "VIEWER", "--kind", "errorLog"]).refused(&["--kind is for --role INGEST"]);
     create(&["--role", "DEVICE", "--device", "till-9"]).refused(&["till-9 is not registered"]);
-    create(&["--role", "ADMIN", "--site", "s"]).refused(&["siteIds are for"]);
+    create(&["--role", "ADMIN", "--site", "s"]).refused(&["--site is for"]);
     let wrong = create(&["--role", "KING"]);
     assert!(
         wrong

@@ -16,6 +16,69 @@ fn refused_at(database: &Database, url: &str, words: &[&str]) {
 }
 
 #[test]
+fn a_file_of_sqlite_is_no_place_for_hypertables() {
+    let database = Database::sqlite();
+    assert!(database.run(&["migrate", "up"]).status.success());
+    let ended = database.run(&["migrate", "timescale"]);
+    ended.refused(&[&database.url, "SQLite", "for PostgreSQL with TimescaleDB"]);
+    assert!(!ended.stderr.contains("CREATE EXTENSION"), "{ended:?}");
+}
+
+/// What a server says at its start, which it survives.
+fn said_at_start(database: &Database, more: &[&str], settings: &[(&str, &str)]) -> String {
+    let given = ["--database", database.url.as_str()];
+    let mut command = super::program::command([&SERVE[..], &given, more].concat());
+    command.envs(settings.iter().copied());
+    let mut server = super::program::Program::spawn(database.folder(), command);
+    server.address().expect("it serves");
+    server.stderr()
+}
+
+const FLAGS: [(&str, &str); 2] = [
+    (
+        "--segments",
+        "nothing is archived until its place can be used",
+    ),
+    ("--exports", "no export is made until its place can be used"),
+];
+
+#[test]
+fn a_place_of_files_that_is_no_folder_is_told_at_the_start() {
+    let database = Database::sqlite();
+    let taken = database.folder().join("taken");
+    std::fs::write(&taken, "taken").unwrap();
+    let (new, below) = (database.folder().join("new/below"), taken.join("below"));
+    for (flag, effect) in FLAGS {
+        for place in [&taken, &below] {
+            let place = place.to_str().unwrap();
+            let said = said_at_start(&database, &[flag, place], &[]);
+            for word in [effect, place, "ot a directory"] {
+                assert!(said.contains(word), "{word:?} is missing in: {said}");
+            }
+        }
+        let said = said_at_start(&database, &[flag, new.to_str().unwrap()], &[]);
+        assert!(!said.contains("can be used"), "{said}");
+    }
+}
+
+#[test]
+fn a_bucket_of_files_that_cannot_be_reached_is_told_at_the_start() {
+    let database = Database::sqlite();
+    let settings = [
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
+        ("AWS_ACCESS_KEY_ID", "me"),
+        ("AWS_SECRET_ACCESS_KEY", "hunter2"),
+    ];
+    for (flag, effect) in FLAGS {
+        let said = said_at_start(&database, &[flag, "s3://bucket/a"], &settings);
+        for word in [effect, "s3://bucket/a"] {
+            assert!(said.contains(word), "{word:?} is missing in: {said}");
+        }
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
 fn an_address_of_another_form_is_refused() {
     let database = Database::sqlite();
     for url in [
@@ -271,5 +334,21 @@ fn a_folder_that_may_not_be_written_is_told() {
     disk.remount("ro");
     for url in [url, format!("sqlite://{}/new.db", disk.folder.display())] {
         refused_at(&database, &url, &[&url, "may be written"]);
+    }
+}
+
+#[test]
+fn a_place_of_files_that_may_not_be_written_is_told_at_the_start() {
+    let database = Database::sqlite();
+    let Some(disk) = SmallDisk::mount(database.folder(), 1) else {
+        return;
+    };
+    disk.remount("ro");
+    let place = disk.folder.join("new");
+    for (flag, effect) in FLAGS {
+        let said = said_at_start(&database, &[flag, place.to_str().unwrap()], &[]);
+        for word in [effect, "Read-only file system"] {
+            assert!(said.contains(word), "{word:?} is missing in: {said}");
+        }
     }
 }

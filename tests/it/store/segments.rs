@@ -1,5 +1,6 @@
 //! What was archived is read, repeated, checked and backed up as if it had stayed in its table.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,10 +27,12 @@ contract![
     an_archived_log_is_sound,
     a_changed_file_of_a_segment_is_found,
     a_missing_file_of_a_segment_is_found,
+    what_is_missing_beside_a_missing_segment_is_found,
     segments_that_are_not_where_they_are_looked_for_are_no_damage,
     whoever_looks_for_segments_that_are_elsewhere_makes_no_folder,
     a_segment_that_is_also_in_its_table_is_found,
     a_backup_has_the_segments,
+    segments_and_backups_are_their_owners_alone,
     a_file_that_no_list_names_is_swept,
 ];
 
@@ -301,7 +304,7 @@ async fn a_changed_file_of_a_segment_is_found(database: Database) {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(&file, bytes).unwrap();
-    assert!(checks_of(&database).await.contains(&Check::Segments));
+    assert_eq!(checks_of(&database).await, [Check::Segments]);
     // whoever reads it is told, and gets nothing wrong
     let log = database.open().await;
     let mut refused = 0;
@@ -318,8 +321,30 @@ async fn a_missing_file_of_a_segment_is_found(database: Database) {
     archive(&log).await;
     log.close().await;
     std::fs::remove_file(files(&database).remove(0)).unwrap();
+    assert_eq!(checks_of(&database).await, [Check::Segments]);
+}
+
+async fn what_is_missing_beside_a_missing_segment_is_found(database: Database) {
+    let (log, _) = filled(&database).await;
+    archive(&log).await;
+    log.close().await;
+    let files = files(&database);
+    let of_metrics = |path: &&std::path::PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name.starts_with("device_metrics-")
+    };
+    std::fs::remove_file(files.iter().find(of_metrics).unwrap()).unwrap();
+    let one =
+        "DELETE FROM device_metrics WHERE position = (SELECT min(position) FROM device_metrics)";
+    database.execute(one).await;
     let checks = checks_of(&database).await;
-    assert!(checks.contains(&Check::Segments) && checks.contains(&Check::Positions));
+    assert!(checks.contains(&Check::Segments) && checks.contains(&Check::Counts));
+    // and so is what is missing of a kind of which each segment can be read
+    let one = "DELETE FROM error_logs WHERE position = (SELECT min(position) FROM error_logs)";
+    database.execute(one).await;
+    let more = checks_of(&database).await;
+    let counts = |checks: &[Check]| checks.iter().filter(|c| **c == Check::Counts).count();
+    assert!(counts(&more) > counts(&checks), "{more:?}");
 }
 
 /// What is found of a log whose segments are looked for in a folder, or nowhere unless they lie beside its file.
@@ -418,6 +443,26 @@ async fn a_backup_has_the_segments(database: Database) {
         }
         log.close().await;
         copy.remove().await;
+    }
+}
+
+async fn segments_and_backups_are_their_owners_alone(database: Database) {
+    let (log, _) = filled(&database).await;
+    archive(&log).await;
+    let file = database.dir().join("backup.gz");
+    backup(&database.location(), &file, &|_| {}).await.unwrap();
+    log.close().await;
+    let mode = |path: &std::path::Path| {
+        let rights = std::fs::metadata(path).unwrap().permissions();
+        rights.mode() & 0o777
+    };
+    let segments = files(&database);
+    let home = segments[0].parent().unwrap();
+    for folder in [home, home.parent().unwrap()] {
+        assert_eq!(mode(folder), 0o700, "{}", folder.display());
+    }
+    for file in segments.iter().chain([&file]) {
+        assert_eq!(mode(file), 0o600, "{}", file.display());
     }
 }
 

@@ -1,11 +1,12 @@
 //! How large exports may be: one by itself, and those of an account together.
 
 use homepot_analytics::app::Access;
+use reqwest::StatusCode;
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
 use super::super::app::{TestApp, on_each_database};
-use super::{CREATE, create, done, files, is_over, until};
+use super::{CREATE, create, done, files, get, is_over, until};
 
 const DELETE: &str = "mutation($id: ID!) { deleteExport(input: { exportId: $id }) {
     export { state downloadPath } userErrors { code } } }";
@@ -77,6 +78,7 @@ async fn those_of_an_account_have_so_many_bytes_and_are_deleted_for_others() {
             let id = json!({ "id": first["exportId"] });
             let data = app.data_with(DELETE, id).await;
             assert_eq!(data["deleteExport"], deleted);
+            assert_eq!(get(app, &first, &[]).await.status(), StatusCode::GONE);
         }
         while !files(app).is_empty() {
             app.data("{ exports { totalCount } }").await;
