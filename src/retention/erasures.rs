@@ -11,6 +11,7 @@ use sea_orm::{
 use tokio::time::{Instant as Moment, sleep};
 use uuid::Uuid;
 
+use super::beside::BESIDE;
 use super::{CLAIM, RetentionError};
 use crate::event::Position;
 use crate::nodes::Work;
@@ -254,7 +255,7 @@ async fn turn(store: &Store, ids: &[String]) -> Result<bool, StoreError> {
         return Ok(true);
     }
     let erasures = erasing.len();
-    let is_done = store.erase(erasing, Moment::now() + TURN).await?;
+    let is_done = store.erase(erasing, BESIDE, Moment::now() + TURN).await?;
     if is_done {
         tracing::info!(
             erasures,

@@ -4,6 +4,7 @@
 //! An age is that of an event since it happened, in whole days of UTC: what happened on a day goes together.
 //! Only what all projections have folded is archived, so that none of them ever misses it.
 
+mod beside;
 mod eraser;
 mod erasures;
 mod homeless;
