@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use async_graphql::{Context, Enum, Error, ID, InputObject, Object, SimpleObject};
+use async_graphql::{Context, Enum, Error, ID, InputObject, MaybeUndefined, Object, SimpleObject};
 
 use super::command::{UserError, UserErrorCode, What, tell_done, tell_refused};
 use super::listed::Listed;
@@ -13,7 +13,7 @@ use super::words::{EventKinds, Shown};
 use super::{access, api, of_failed};
 use crate::event::Instant;
 use crate::kinds::{Keeping, Kind};
-use crate::retention::{self, ErasureRow, Policy, RetentionError};
+use crate::retention::{self, Age, ErasureRow, Policy, RetentionError};
 use crate::store::KindStatus;
 
 /// How long a run that is asked for may take: what is left is done by the next.
@@ -198,11 +198,11 @@ impl Retention {
 struct SetRetentionPolicyInput {
     /// The kind of event.
     kind: Shown<EventKinds>,
-    /// After how many days events are archived, 1 to 36525; null, or left out, when they never are.
-    archive_after_days: Option<i32>,
+    /// After how many days events are archived, 1 to 36525; null when they never are. Left out, it stays as it is.
+    archive_after_days: MaybeUndefined<i32>,
     /// After how many days they are deleted for good, not fewer than those after which they are archived;
-    /// it may be up to a tenth of that later. Null, or left out, when they never are.
-    delete_after_days: Option<i32>,
+    /// it may be up to a tenth of that later. Null when they never are. Left out, it stays as it is.
+    delete_after_days: MaybeUndefined<i32>,
 }
 
 /// The answer to `setRetentionPolicy`.
@@ -263,7 +263,8 @@ pub(super) struct RetentionCommands;
 
 #[Object]
 impl RetentionCommands {
-    /// Sets how long events of a kind are kept. It holds from the next run on, which begins within the hour.
+    /// Sets how long events of a kind are kept: what is left out stays as it is, and what is null is never done. It
+    /// holds from the next run on, which begins within the hour.
     async fn set_retention_policy(
         &self,
         ctx: &Context<'_>,
@@ -271,12 +272,7 @@ impl RetentionCommands {
     ) -> Result<InOrder<RetentionPolicyPayload>, Error> {
         let wire = input.kind.word();
         let deed = ("setRetentionPolicy", Some(wire.clone()));
-        // what is negative is out of its bounds, as 0 is
-        let days = |days: Option<i32>| days.map(|days| u32::try_from(days).unwrap_or(0));
-        let given = (
-            days(input.archive_after_days),
-            days(input.delete_after_days),
-        );
+        let given = (age(input.archive_after_days), age(input.delete_after_days));
         let by = &access::caller(ctx).name;
         let set = match Kind::of_wire(&wire) {
             Some(kind) => retention::set(api(ctx).store(), kind, given, by).await,
@@ -378,6 +374,16 @@ impl RetentionCommands {
     }
 }
 
+/// An age as it is given.
+fn age(given: MaybeUndefined<i32>) -> Age {
+    match given {
+        MaybeUndefined::Undefined => Age::AsItIs,
+        MaybeUndefined::Null => Age::Never,
+        // what is negative is out of its bounds, as 0 is
+        MaybeUndefined::Value(days) => Age::Days(u32::try_from(days).unwrap_or(0)),
+    }
+}
+
 /// Tells in the audit how a command went: what it came to, or for what it was refused.
 async fn ended<T>(
     ctx: &Context<'_>,
@@ -402,8 +408,9 @@ fn of_retention(ctx: &Context<'_>, error: RetentionError) -> Result<UserError, E
     let told = error.to_string();
     let (field, code) = match error {
         RetentionError::KeptHere => ("kind", UserErrorCode::Invalid),
-        RetentionError::Days => ("archiveAfterDays", UserErrorCode::Invalid),
-        RetentionError::DeletedFirst => ("deleteAfterDays", UserErrorCode::Invalid),
+        RetentionError::Days { field } | RetentionError::DeletedFirst { field, .. } => {
+            (field, UserErrorCode::Invalid)
+        }
         RetentionError::Person => ("userId", UserErrorCode::Invalid),
         RetentionError::TooMany => ("userId", UserErrorCode::Conflict),
         RetentionError::NobodyCan => ("userId", UserErrorCode::WrongState),
