@@ -250,8 +250,10 @@ async fn held(
         .query_one_raw(sql.statement(backend))
         .await
         .doing(doing)?;
-    row.map(|row| Ok((days_in(&row, 0)?, days_in(&row, 1)?)))
-        .transpose()
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    Ok(Some((days_in(&row, 0)?, days_in(&row, 1)?)))
 }
 
 #[cfg(test)]

@@ -64,6 +64,8 @@ async fn policies_are_those_of_the_kinds_until_they_are_set() {
             (json!({ "kind": "siteRegistration", "archiveAfterDays": 7 }), "kind"),
             (json!({ "kind": "errorLog", "archiveAfterDays": 0 }), "archiveAfterDays"),
             (json!({ "kind": "errorLog", "archiveAfterDays": -1 }), "archiveAfterDays"),
+            (json!({ "kind": "errorLog", "deleteAfterDays": 0 }), "deleteAfterDays"),
+            (json!({ "kind": "deviceMetrics", "archiveAfterDays": 701 }), "archiveAfterDays"),
             (json!({ "kind": "errorLog", "archiveAfterDays": 9, "deleteAfterDays": 8 }), "deleteAfterDays"),
         ] {
             let refused = set(app, input).await;
@@ -75,7 +77,27 @@ async fn policies_are_those_of_the_kinds_until_they_are_set() {
         let told = app.data(entries).await;
         let told = told["auditLog"]["nodes"].as_array().unwrap();
         assert_eq!(told[0], json!({ "outcome": "DONE", "target": "deviceMetrics" }));
-        assert_eq!(told.len(), 5);
+        assert_eq!(told.len(), 7);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_left_out_of_a_policy_stays_and_null_is_never() {
+    on_each_database(async |app| {
+        for (mut input, then) in [
+            (json!({ "deleteAfterDays": 800 }), json!([90, 800])),
+            (json!({ "archiveAfterDays": 60 }), json!([60, 800])),
+            (json!({ "archiveAfterDays": null }), json!([null, 800])),
+            (json!({}), json!([null, 800])),
+            (json!({ "archiveAfterDays": 60, "deleteAfterDays": null }), json!([60, null])),
+        ] {
+            input["kind"] = json!("deviceMetrics");
+            let done = set(app, input).await;
+            assert_eq!(done["userErrors"], json!([]));
+            let policy = &done["policy"];
+            assert_eq!(json!([policy["archiveAfterDays"], policy["deleteAfterDays"]]), then);
+        }
     })
     .await;
 }

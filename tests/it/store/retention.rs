@@ -18,6 +18,7 @@ contract![
     what_was_lost_beside_what_was_deleted_is_a_hole,
     a_run_archives_and_deletes_by_the_policies,
     a_policy_has_bounds,
+    what_is_not_given_of_a_policy_stays_as_it_is,
     a_partition_of_which_all_is_archived_is_dropped_and_made_again,
     nothing_is_archived_that_a_projection_has_not_folded,
     what_is_summed_up_is_compared_behind_what_was_deleted,
@@ -251,6 +252,38 @@ async fn a_policy_has_bounds(database: Database) {
     );
     let changed = policy.changed.as_ref().unwrap();
     assert_eq!((changed.0, changed.1.as_str()), (log.clock.now(), "test"));
+    log.close().await;
+}
+
+async fn what_is_not_given_of_a_policy_stays_as_it_is(database: Database) {
+    let log = database.open().await;
+    let kind = Kind::DeviceMetrics;
+    for (ages, then) in [
+        // by itself a kind is archived after 90 days and never deleted
+        ((Age::AsItIs, Age::Days(800)), (Some(90), Some(800))),
+        ((Age::Days(60), Age::AsItIs), (Some(60), Some(800))),
+        ((Age::AsItIs, Age::AsItIs), (Some(60), Some(800))),
+        ((Age::Never, Age::AsItIs), (None, Some(800))),
+        ((Age::Days(60), Age::Never), (Some(60), None)),
+        ((Age::AsItIs, Age::Days(60)), (Some(60), Some(60))),
+    ] {
+        retention::set(&log, kind, ages, "test").await.unwrap();
+        let policies = retention::policies(&log).await.unwrap();
+        let policy = policies.iter().find(|policy| policy.kind == kind).unwrap();
+        let set = (policy.archive_after_days, policy.delete_after_days);
+        assert_eq!(set, then, "{ages:?}");
+    }
+    // it is held against what stays
+    for (ages, blamed) in [
+        ((Age::AsItIs, Age::Days(59)), "deleteAfterDays"),
+        ((Age::Days(61), Age::AsItIs), "archiveAfterDays"),
+    ] {
+        let error = retention::set(&log, kind, ages, "test").await.unwrap_err();
+        let RetentionError::DeletedFirst { field, .. } = error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(field, blamed);
+    }
     log.close().await;
 }
 
