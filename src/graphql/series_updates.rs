@@ -76,10 +76,9 @@ impl SeriesStreams {
         to: Option<DateTime>,
         #[graphql(desc = "How time is cut.")] buckets: Option<BucketInput>,
         #[graphql(desc = "Which events.")] filter: Option<SeriesFilter>,
-        #[graphql(desc = "What groups are told apart by, in this order.")] group_by: Option<
-            Vec<Dimension>,
-        >,
-        #[graphql(desc = "So many groups, and all others as one: at most 1,000.")] top: Option<i32>,
+        #[graphql(desc = "What groups are told apart by, in this order, each once.")]
+        group_by: Option<Vec<Dimension>>,
+        #[graphql(desc = "So many groups, and all others as one: 1 to 1,000.")] top: Option<i32>,
         #[graphql(
             desc = "By what groups are ranked; when left out by the mean of a gauge, the increase of a \
             counter, the number of events."

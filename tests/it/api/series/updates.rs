@@ -242,6 +242,8 @@ async fn what_cannot_be_followed_has_its_code() {
         for (arguments, code) in [
             ("from: \"2026-11-23T10:00:00Z\", to: \"2026-11-22T10:00:00Z\"", "BAD_INPUT"),
             ("from: \"2026-11-23T10:00:00Z\", after: \"none\"", "BAD_INPUT"),
+            ("from: \"2026-11-23T10:00:00Z\", groupBy: [SITE, SITE]", "BAD_INPUT"),
+            ("from: \"2026-11-23T10:00:00Z\", top: 0", "BAD_INPUT"),
             ("from: \"2026-01-01T00:00:00Z\", groupBy: [DEVICE], buckets: { resolution: HOUR }", "LIMIT_EXCEEDED"),
         ] {
             let document = format!(
