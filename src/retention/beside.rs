@@ -6,6 +6,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
 use crate::exports;
 use crate::kinds::{ERASED, Kind};
+use crate::projections::jobs::JOBS;
 use crate::store::{Beside, Doing, Folded, List, Sql, StoreError, Told};
 
 /// All of it.
@@ -16,7 +17,10 @@ pub(super) const BESIDE: Beside = Beside {
 };
 
 const FOLDED: &[Folded] = &[
-    folded(Kind::JobTransition, "jobs", "job_id", "created_by"),
+    Folded {
+        entity: Some(JOBS),
+        ..folded(Kind::JobTransition, "jobs", "job_id", "created_by")
+    },
     folded(Kind::AuditEntry, "access_keys", "key_id", "created_by"),
     folded(Kind::AuditEntry, "access_keys", "key_id", "revoked_by"),
     folded(
@@ -64,6 +68,7 @@ const fn folded(
         table,
         key,
         column,
+        entity: None,
     }
 }
 

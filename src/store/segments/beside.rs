@@ -22,6 +22,9 @@ pub(crate) struct Folded {
     pub(crate) key: &'static str,
     /// The column with the id.
     pub(crate) column: &'static str,
+    /// What stands before the key in the name under which changes of it are counted, if somebody keeps what he has
+    /// read of it for as long as it does not change.
+    pub(crate) entity: Option<&'static str>,
 }
 
 /// A column with events of a kind as JSON, in rows that bear their positions.
@@ -75,20 +78,38 @@ impl Folded {
     async fn blank(
         &self,
         tx: &DatabaseTransaction,
-        (positions, persons): (&[i64], &[String]),
+        of: (&[i64], &[String]),
     ) -> Result<(), StoreError> {
-        let Self { table, key, .. } = self;
-        let mut sql = Sql::new(format!("UPDATE {table} SET {} = ", self.column));
+        if let Some(entity) = self.entity {
+            // whoever has read the name goes on with it no more
+            let mut sql = Sql::new("UPDATE entity_versions SET version = version + 1 WHERE ");
+            let Self { table, key, .. } = self;
+            sql.push(&format!(
+                "entity IN (SELECT '{entity}' || {key} FROM {table} WHERE "
+            ));
+            self.narrow(&mut sql, of).push(")");
+            run(tx, sql).await?;
+        }
+        let mut sql = Sql::new(format!("UPDATE {} SET {} = ", self.table, self.column));
         sql.bind(ERASED).push(" WHERE ");
-        // what somebody else did to the same thing is told
+        self.narrow(&mut sql, of);
+        run(tx, sql).await
+    }
+
+    /// Narrows rows to those that name one of some persons and are of one of some events: what somebody else did to
+    /// the same thing is told.
+    fn narrow<'s>(
+        &self,
+        sql: &'s mut Sql,
+        (positions, persons): (&[i64], &[String]),
+    ) -> &'s mut Sql {
+        let (key, of_kind) = (self.key, self.kind.spec().table);
         sql.among(self.column, List::Text(persons.to_vec()));
-        let of_kind = self.kind.spec().table;
         sql.push(&format!(
             " AND {key} IN (SELECT {key} FROM {of_kind} WHERE "
         ));
         sql.among("position", List::Int(positions.to_vec()))
-            .push(")");
-        run(tx, sql).await
+            .push(")")
     }
 }
 
