@@ -348,3 +348,40 @@ async fn a_person_is_erased_and_the_audit_does_not_say_who() {
     })
     .await;
 }
+
+/// Who carries it out has read who made it long before.
+#[tokio::test]
+async fn who_made_a_job_that_goes_on_is_named_no_more() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let head = app.head().await;
+        let job = super::jobs::created(app).await;
+        let mut socket = app.socket().await;
+        let steps = "subscription($after: String) { commandTransitions(after: $after) { state } }";
+        let id = socket.subscribe(steps, json!({ "after": head })).await;
+        let step = socket.data(&id).await;
+        assert_eq!(step["commandTransitions"]["state"], "ISSUED");
+        let store = app.app().ingest.store();
+        retention::erase_person(store, "local", "test").await.unwrap();
+        retention::erase_waiting(store).await.unwrap();
+        let ended = ["till-1", "till-2"].map(|device| {
+            json!({ "jobOutcome": { "jobId": job, "jobType": "RESTART", "deviceId": device,
+                "status": "COMPLETED" } })
+        });
+        app.outcomes(json!(ended)).await;
+        super::jobs::progress(app, &job).await;
+        let data = app
+            .data("{ jobs { nodes { state createdBy } } \
+                jobOutcomes(filter: { scope: { eq: JOB } }) { nodes { status initiatedBy } } }")
+            .await;
+        let of_job = json!([{ "state": "COMPLETED", "createdBy": "erased" }]);
+        assert_eq!(data["jobs"]["nodes"], of_job);
+        let of_outcome = json!([{ "status": "COMPLETED", "initiatedBy": "erased" }]);
+        assert_eq!(data["jobOutcomes"]["nodes"], of_outcome);
+        app.settle().await;
+        let all = homepot_analytics::projections::all();
+        let verified = store.verify(&all, &|_| {}).await.unwrap();
+        assert_eq!(verified.findings, []);
+    })
+    .await;
+}
