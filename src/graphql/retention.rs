@@ -118,7 +118,8 @@ struct Erasure {
     segments: i32,
     /// Who asked for it.
     asked_by: String,
-    /// When it was asked for: what was recorded after that is not erased.
+    /// When it was asked for: what was recorded after that is not erased, but for who did something until it was
+    /// done.
     asked_at: DateTime,
     /// When it changed last; of one that is done, when it was.
     changed_at: DateTime,
@@ -337,8 +338,10 @@ impl RetentionCommands {
     }
 
     /// Erases what is personal from all events of a person that are recorded until now, archived or not:
-    /// the id, addresses, sessions, what was searched for, and what errors said. The events stay, and count
-    /// as before; a repeat of one of them is a duplicate. It cannot be taken back. Backups that were made
+    /// the id, addresses, sessions, what was searched for, and what errors said. Who did something becomes
+    /// `erased`, in events and wherever else it is told, also in what is recorded until that is done. The events stay,
+    /// and count as before; a repeat of one of them is a duplicate. Names of access keys, addresses to which alerts are
+    /// mailed, and what was written as a name, a reason or a value stay. It cannot be taken back. Backups that were made
     /// before still have it; one that is made before it is done has the id as well, and it is gone on with once
     /// that is restored.
     ///
@@ -347,7 +350,10 @@ impl RetentionCommands {
     async fn erase_person(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The `userId` of the events.")] user_id: ID,
+        #[graphql(
+            desc = "The `userId` of the events, which is what `changedBy` and the like say too."
+        )]
+        user_id: ID,
     ) -> Result<InOrder<ErasePersonPayload>, Error> {
         // the audit must not name who was to be forgotten
         let deed = ("erasePerson", None);

@@ -55,7 +55,8 @@ impl ErasureState {
 }
 
 /// Asks that the id of a person, and what else is personal, is erased from all that is recorded of them until
-/// now. An event stays one of the log: its time, its kind and what it counts as.
+/// now, and from all that tells what they did. An event stays one of the log: its time, its kind and what it counts
+/// as.
 ///
 /// # Errors
 /// When the id is none, no server that is alive can read what is archived, too many erasures are not done, or it

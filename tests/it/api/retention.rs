@@ -90,13 +90,19 @@ async fn what_is_left_out_of_a_policy_stays_and_null_is_never() {
             (json!({ "archiveAfterDays": 60 }), json!([60, 800])),
             (json!({ "archiveAfterDays": null }), json!([null, 800])),
             (json!({}), json!([null, 800])),
-            (json!({ "archiveAfterDays": 60, "deleteAfterDays": null }), json!([60, null])),
+            (
+                json!({ "archiveAfterDays": 60, "deleteAfterDays": null }),
+                json!([60, null]),
+            ),
         ] {
             input["kind"] = json!("deviceMetrics");
             let done = set(app, input).await;
             assert_eq!(done["userErrors"], json!([]));
             let policy = &done["policy"];
-            assert_eq!(json!([policy["archiveAfterDays"], policy["deleteAfterDays"]]), then);
+            assert_eq!(
+                json!([policy["archiveAfterDays"], policy["deleteAfterDays"]]),
+                then
+            );
         }
     })
     .await;
@@ -362,7 +368,9 @@ async fn who_made_a_job_that_goes_on_is_named_no_more() {
         let step = socket.data(&id).await;
         assert_eq!(step["commandTransitions"]["state"], "ISSUED");
         let store = app.app().ingest.store();
-        retention::erase_person(store, "local", "test").await.unwrap();
+        retention::erase_person(store, "local", "test")
+            .await
+            .unwrap();
         retention::erase_waiting(store).await.unwrap();
         let ended = ["till-1", "till-2"].map(|device| {
             json!({ "jobOutcome": { "jobId": job, "jobType": "RESTART", "deviceId": device,
@@ -371,8 +379,10 @@ async fn who_made_a_job_that_goes_on_is_named_no_more() {
         app.outcomes(json!(ended)).await;
         super::jobs::progress(app, &job).await;
         let data = app
-            .data("{ jobs { nodes { state createdBy } } \
-                jobOutcomes(filter: { scope: { eq: JOB } }) { nodes { status initiatedBy } } }")
+            .data(
+                "{ jobs { nodes { state createdBy } } \
+                jobOutcomes(filter: { scope: { eq: JOB } }) { nodes { status initiatedBy } } }",
+            )
             .await;
         let of_job = json!([{ "state": "COMPLETED", "createdBy": "erased" }]);
         assert_eq!(data["jobs"]["nodes"], of_job);
