@@ -40,20 +40,26 @@ pub enum Aggregate {
     Percentile(f64),
 }
 
-/// What is told of a bucket, beside percentiles.
-const TOLD: [Aggregate; 10] = [
-    Aggregate::Count,
-    Aggregate::Sum,
-    Aggregate::Avg,
-    Aggregate::Min,
-    Aggregate::Max,
-    Aggregate::First,
-    Aggregate::Last,
-    Aggregate::Stddev,
-    Aggregate::Increase,
-    Aggregate::Rate,
-];
-/// Bytes of that, without how values are distributed.
+/// What is told of a bucket, beside when it begins.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Part {
+    /// When it ends.
+    End,
+    /// How many events there were.
+    Events,
+    /// Whether it is filled in.
+    IsFilled,
+    /// What its values come to.
+    Of(Aggregate),
+    /// How they are distributed: any percentile.
+    Percentiles,
+    /// How many were expected.
+    Expected,
+    /// How much of that has come.
+    Coverage,
+}
+
+/// Bytes of what is told of a bucket, without how values are distributed.
 const DIGESTED_BYTES: usize = 128;
 
 /// What stands in buckets in which nothing was said.
@@ -154,30 +160,35 @@ impl Bucket {
         Some(received / expected)
     }
 
-    /// Adds all that is told of it to a digest, so that one who follows it learns whether it has changed.
-    pub(crate) fn digest(&self, digest: &mut Sha256) {
+    /// Adds some of what is told of it to a digest, so that one who follows that learns whether it has changed.
+    pub(crate) fn digest(&self, parts: &[Part], digest: &mut Sha256) {
         let mut bytes = Vec::with_capacity(DIGESTED_BYTES);
-        for at in [self.start, self.end] {
-            bytes.extend(at.to_be_bytes());
+        let number = |value: Option<f64>| value.unwrap_or(f64::NAN).to_bits().to_be_bytes();
+        bytes.extend(self.start.to_be_bytes());
+        for part in parts {
+            match part {
+                Part::End => bytes.extend(self.end.to_be_bytes()),
+                Part::Events => bytes.extend(self.events().to_be_bytes()),
+                Part::IsFilled => bytes.push(self.is_said().into()),
+                Part::Of(aggregate) => bytes.extend(number(self.value(*aggregate))),
+                Part::Percentiles => self.push_sketches(&mut bytes),
+                Part::Expected => bytes.extend(number(self.expected)),
+                Part::Coverage => bytes.extend(number(self.coverage())),
+            }
         }
-        bytes.extend(self.events().to_be_bytes());
-        bytes.push(self.is_said().into());
-        let expected = self.expected.unwrap_or(f64::NAN);
-        bytes.extend(expected.to_bits().to_be_bytes());
-        for aggregate in TOLD {
-            let value = self.value(aggregate).unwrap_or(f64::NAN);
-            bytes.extend(value.to_bits().to_be_bytes());
-        }
+        digest.update(bytes);
+    }
+
+    fn push_sketches(&self, bytes: &mut Vec<u8>) {
         match &self.content {
-            Content::Row(row) => self.push_sketch(row, &mut bytes),
+            Content::Row(row) => self.push_sketch(row, bytes),
             Content::Between((before, _), (after, _), way) => {
-                self.push_sketch(before, &mut bytes);
-                self.push_sketch(after, &mut bytes);
+                self.push_sketch(before, bytes);
+                self.push_sketch(after, bytes);
                 bytes.extend(way.to_bits().to_be_bytes());
             }
             Content::Null | Content::Zero => {}
         }
-        digest.update(bytes);
     }
 
     fn push_sketch(&self, row: &Row, bytes: &mut Vec<u8>) {

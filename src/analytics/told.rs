@@ -8,14 +8,22 @@ use sha2::{Digest as _, Sha256};
 
 use super::ask::{Answered, AskedGroup};
 use super::buckets::Resolution;
-use super::series::Bucket;
+use super::series::{Bucket, Part};
 
 /// Names a group among those of a series: the same in each moment.
 pub(crate) type GroupId = [u8; 16];
 
+/// What is told of the buckets of a group, and of all of them as one; nothing of what is not selected.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Parts {
+    pub(crate) buckets: Option<Vec<Part>>,
+    pub(crate) whole: Option<Vec<Part>>,
+}
+
 /// What has been told.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
+    parts: Parts,
     /// On whose clock, how long buckets are and where the first begins: if that changes, all do.
     frame: Option<(Tz, Resolution, i64)>,
     order: Vec<GroupId>,
@@ -51,6 +59,14 @@ impl Change {
 }
 
 impl Told {
+    /// Nothing yet, of which these parts are told.
+    pub(crate) fn of(parts: Parts) -> Self {
+        Self {
+            parts,
+            ..Self::default()
+        }
+    }
+
     /// Of how many buckets it holds that they were told.
     pub(crate) fn held(&self) -> usize {
         let groups = self.groups.values();
@@ -62,7 +78,7 @@ impl Told {
         let frame = (moment.zone, moment.resolution, moment.bounds.0);
         let is_snapshot = self.frame != Some(frame);
         if is_snapshot {
-            *self = Self::default();
+            *self = Self::of(std::mem::take(&mut self.parts));
             self.frame = Some(frame);
         }
         let mut change = Change {
@@ -79,9 +95,9 @@ impl Told {
         let mut order = Vec::with_capacity(moment.groups.len());
         for group in &moment.groups {
             let id = id_of(group);
-            let now = ToldGroup::of(group);
-            let held = self.groups.remove(&id).unwrap_or_default();
-            change.add((id, group), (&held, &now));
+            let now = ToldGroup::of(group, &self.parts);
+            let held = self.groups.remove(&id);
+            change.add((id, group), (held.as_ref(), &now));
             order.push(id);
             told.insert(id, now);
         }
@@ -96,10 +112,16 @@ impl Told {
 
 impl Change {
     /// Adds what of a group is not as it was held.
-    fn add(&mut self, (id, group): (GroupId, &AskedGroup), (held, now): (&ToldGroup, &ToldGroup)) {
-        if held == now {
+    fn add(
+        &mut self,
+        (id, group): (GroupId, &AskedGroup),
+        (held, now): (Option<&ToldGroup>, &ToldGroup),
+    ) {
+        if held == Some(now) {
             return;
         }
+        let nothing = ToldGroup::default();
+        let held = held.unwrap_or(&nothing);
         let is_changed =
             |bucket: &&Bucket| held.buckets.get(&bucket.start) != now.buckets.get(&bucket.start);
         let buckets = group.buckets.iter().filter(is_changed).cloned();
@@ -122,14 +144,19 @@ impl Change {
 }
 
 impl ToldGroup {
-    fn of(group: &AskedGroup) -> Self {
-        let bucket = |bucket: &Bucket| {
-            let earlier = group.earlier.get(bucket.index);
-            (bucket.start, digest([Some(bucket), earlier]))
-        };
+    fn of(group: &AskedGroup, told: &Parts) -> Self {
+        let buckets = told.buckets.as_ref().map(|parts| {
+            let buckets = group.buckets.iter().map(|bucket| {
+                let earlier = group.earlier.get(bucket.index);
+                (bucket.start, digest([Some(bucket), earlier], parts))
+            });
+            buckets.collect()
+        });
+        let whole = [Some(&group.whole), group.earlier_whole.as_ref()];
+        let whole = told.whole.as_ref().map(|parts| digest(whole, parts));
         Self {
-            buckets: group.buckets.iter().map(bucket).collect(),
-            whole: digest([Some(&group.whole), group.earlier_whole.as_ref()]),
+            buckets: buckets.unwrap_or_default(),
+            whole: whole.unwrap_or_default(),
         }
     }
 }
@@ -140,12 +167,12 @@ pub(crate) fn id_of(group: &AskedGroup) -> GroupId {
     shortened(Sha256::new().chain_update(named))
 }
 
-fn digest(buckets: [Option<&Bucket>; 2]) -> [u8; 16] {
+fn digest(buckets: [Option<&Bucket>; 2], parts: &[Part]) -> [u8; 16] {
     let mut digest = Sha256::new();
     for bucket in buckets {
         digest.update([u8::from(bucket.is_some())]);
         if let Some(bucket) = bucket {
-            bucket.digest(&mut digest);
+            bucket.digest(parts, &mut digest);
         }
     }
     shortened(digest)

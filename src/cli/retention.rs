@@ -6,11 +6,13 @@ use super::{location, print};
 use crate::app;
 use crate::clock::Clock;
 use crate::config::{LimitArgs, RetentionAction};
-use crate::retention;
+use crate::retention::{self, RetentionError};
 use crate::store::{Store, Tasks};
 
 /// How long a part of a run takes, after which it is told how far it has come.
 const PART: Duration = Duration::from_secs(30);
+const NOWHERE: &str =
+    "it is not said where segments lie: give --segments, the same place as the servers have";
 
 /// Looks at what is archived, or archives.
 pub(super) async fn retention(action: RetentionAction) -> anyhow::Result<()> {
@@ -32,27 +34,30 @@ pub(super) async fn retention(action: RetentionAction) -> anyhow::Result<()> {
 
 async fn archive(store: &Store) -> anyhow::Result<()> {
     loop {
-        let run = retention::run(store, PART).await?;
+        let run = match retention::run(store, PART).await {
+            Err(RetentionError::Nowhere) => anyhow::bail!(NOWHERE),
+            run => run?,
+        };
         for done in &run.kinds {
             let (archived, deleted) = (done.archived_events, done.deleted_events);
             if done.held_events > 0 {
-                let (table, held) = (done.kind.spec().table, done.held_events);
+                let (kind, held) = (done.kind.spec().wire, done.held_events);
                 print(&format!(
-                    "{table}: {held} events are not deleted until the data lake has them"
+                    "{kind}: {held} events are not deleted until the data lake has them"
                 ));
             }
             if archived > 0 || deleted > 0 {
-                let (table, bytes) = (done.kind.spec().table, done.archived_bytes);
+                let (kind, bytes) = (done.kind.spec().wire, done.archived_bytes);
                 print(&format!(
-                    "{table}: {archived} events archived ({bytes} bytes), {deleted} deleted"
+                    "{kind}: {archived} events archived ({bytes} bytes), {deleted} deleted"
                 ));
             }
         }
         if run.is_complete {
             for held in run.kinds.iter().filter(|done| done.is_held) {
-                let table = held.kind.spec().table;
+                let kind = held.kind.spec().wire;
                 print(&format!(
-                    "{table}: what is to be deleted waits until what it is summed up as is made anew"
+                    "{kind}: what is to be deleted waits until what it is summed up as is made anew"
                 ));
             }
             print("nothing else is old enough");
@@ -69,7 +74,7 @@ async fn tell(store: &Store) -> anyhow::Result<()> {
         print(&format!(
             "{}: archived after {} days, deleted after {}; {} segments, {} events, {} bytes; \
              {} events deleted; waiting: {} to be archived, {} to be deleted, {} for the data lake",
-            policy.kind.spec().table,
+            policy.kind.spec().wire,
             days(policy.archive_after_days),
             days(policy.delete_after_days),
             status.segments,

@@ -10,6 +10,7 @@ mod args;
 mod ask;
 mod commands;
 mod files;
+mod forget;
 mod making;
 mod metrics;
 mod rows;
@@ -25,6 +26,7 @@ pub use args::{Bounds, ExportsArgs};
 pub use ask::{Ask, Reached, Source, reach_text};
 pub use commands::{NewExport, cancel, create, delete};
 pub use files::{Files, FilesError, of_log};
+pub(crate) use forget::forget;
 pub use metrics::ExportsMetrics;
 pub use worker::Exporter;
 

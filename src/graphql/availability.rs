@@ -195,7 +195,7 @@ impl StateQueries {
         #[graphql(desc = "How time is cut; without a resolution all of it is one bucket.")]
         buckets: Option<BucketInput>,
         #[graphql(desc = "Which devices; labels are none of them.")] filter: Option<SeriesFilter>,
-        #[graphql(desc = "What groups are told apart by: DEVICE, SITE or DEVICE_TYPE.")]
+        #[graphql(desc = "What groups are told apart by: DEVICE, SITE or DEVICE_TYPE, each once.")]
         group_by: Option<Vec<Dimension>>,
     ) -> Result<Option<InOrder<Availability>>, Error> {
         let kind = Kind::DeviceStateChange;

@@ -3,7 +3,7 @@
 use async_graphql::{Context, Error, Object, SimpleObject};
 
 use super::error::bad_input;
-use super::listed::at_most;
+use super::listed::one_to;
 use super::order::InOrder;
 use super::scalars::{DateTime, Long, TimeZone};
 use super::series::{currency, cursor_at, of_ask, provenances};
@@ -126,7 +126,7 @@ impl Breakdowns {
         aggregate: Option<AggregateWord>,
         #[graphql(desc = "By which percentile of a gauge it is ranked instead, from 0 to 100.")]
         percentile: Option<f64>,
-        #[graphql(desc = "So many, and all others as one: 10 when left out, at most 1,000.")]
+        #[graphql(desc = "So many, and all others as one: 10 when left out, 1 to 1,000.")]
         top: Option<i32>,
         #[graphql(desc = "Which come first; HIGHEST_FIRST when left out.")] order: Option<
             RankOrderWord,
@@ -134,7 +134,7 @@ impl Breakdowns {
         #[graphql(desc = "With what it is compared.")] compare_with: Option<CompareWord>,
     ) -> Result<Option<InOrder<Breakdown>>, Error> {
         let kind = kind_of(&measures)?;
-        let top = top.map(|top| at_most("`top`", top, TOP_MAX)).transpose()?;
+        let top = top.map(|top| one_to("`top`", top, TOP_MAX)).transpose()?;
         let selected = ctx.look_ahead().field("lists").field("rows");
         let selected = selected.field("bucket");
         let asked = Ranked {

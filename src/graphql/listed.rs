@@ -107,6 +107,13 @@ pub(super) fn cut<T>(found: &mut Vec<T>, rows: usize, from_end: bool) -> bool {
     more
 }
 
+/// A number of things that are told one by one, if it is one: none of them is no answer.
+pub(super) fn one_to(name: &str, things: i32, things_max: usize) -> Result<usize, Error> {
+    let within = usize::try_from(things).ok();
+    let within = within.filter(|things| (1..=things_max).contains(things));
+    within.ok_or_else(|| bad_input(format!("{name} is not between 1 and {things_max}")))
+}
+
 /// A number of rows, if it is one.
 pub(super) fn at_most(name: &str, rows: i32, rows_max: usize) -> Result<usize, Error> {
     let within = usize::try_from(rows).ok().filter(|rows| *rows <= rows_max);

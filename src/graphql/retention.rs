@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use async_graphql::{Context, Enum, Error, ID, InputObject, Object, SimpleObject};
+use async_graphql::{Context, Enum, Error, ID, InputObject, MaybeUndefined, Object, SimpleObject};
 
 use super::command::{UserError, UserErrorCode, What, tell_done, tell_refused};
 use super::listed::Listed;
@@ -13,7 +13,7 @@ use super::words::{EventKinds, Shown};
 use super::{access, api, of_failed};
 use crate::event::Instant;
 use crate::kinds::{Keeping, Kind};
-use crate::retention::{self, ErasureRow, Policy, RetentionError};
+use crate::retention::{self, Age, ErasureRow, Policy, RetentionError};
 use crate::store::KindStatus;
 
 /// How long a run that is asked for may take: what is left is done by the next.
@@ -118,7 +118,8 @@ struct Erasure {
     segments: i32,
     /// Who asked for it.
     asked_by: String,
-    /// When it was asked for: what was recorded after that is not erased.
+    /// When it was asked for: what was recorded after that is not erased, but for who did something until it was
+    /// done.
     asked_at: DateTime,
     /// When it changed last; of one that is done, when it was.
     changed_at: DateTime,
@@ -197,11 +198,11 @@ impl Retention {
 struct SetRetentionPolicyInput {
     /// The kind of event.
     kind: Shown<EventKinds>,
-    /// After how many days events are archived, 1 to 36525; null, or left out, when they never are.
-    archive_after_days: Option<i32>,
+    /// After how many days events are archived, 1 to 36525; null when they never are. Left out, it stays as it is.
+    archive_after_days: MaybeUndefined<i32>,
     /// After how many days they are deleted for good, not fewer than those after which they are archived;
-    /// it may be up to a tenth of that later. Null, or left out, when they never are.
-    delete_after_days: Option<i32>,
+    /// it may be up to a tenth of that later. Null when they never are. Left out, it stays as it is.
+    delete_after_days: MaybeUndefined<i32>,
 }
 
 /// The answer to `setRetentionPolicy`.
@@ -262,7 +263,8 @@ pub(super) struct RetentionCommands;
 
 #[Object]
 impl RetentionCommands {
-    /// Sets how long events of a kind are kept. It holds from the next run on, which begins within the hour.
+    /// Sets how long events of a kind are kept: what is left out stays as it is, and what is null is never done. It
+    /// holds from the next run on, which begins within the hour.
     async fn set_retention_policy(
         &self,
         ctx: &Context<'_>,
@@ -270,12 +272,7 @@ impl RetentionCommands {
     ) -> Result<InOrder<RetentionPolicyPayload>, Error> {
         let wire = input.kind.word();
         let deed = ("setRetentionPolicy", Some(wire.clone()));
-        // what is negative is out of its bounds, as 0 is
-        let days = |days: Option<i32>| days.map(|days| u32::try_from(days).unwrap_or(0));
-        let given = (
-            days(input.archive_after_days),
-            days(input.delete_after_days),
-        );
+        let given = (age(input.archive_after_days), age(input.delete_after_days));
         let by = &access::caller(ctx).name;
         let set = match Kind::of_wire(&wire) {
             Some(kind) => retention::set(api(ctx).store(), kind, given, by).await,
@@ -340,8 +337,10 @@ impl RetentionCommands {
     }
 
     /// Erases what is personal from all events of a person that are recorded until now, archived or not:
-    /// the id, addresses, sessions, what was searched for, and what errors said. The events stay, and count
-    /// as before; a repeat of one of them is a duplicate. It cannot be taken back. Backups that were made
+    /// the id, addresses, sessions, what was searched for, and what errors said. Who did something becomes
+    /// `erased`, in events and wherever else it is told, also in what is recorded until that is done. The events stay,
+    /// and count as before; a repeat of one of them is a duplicate. Names of access keys, addresses to which alerts are
+    /// mailed, and what was written as a name, a reason or a value stay. It cannot be taken back. Backups that were made
     /// before still have it; one that is made before it is done has the id as well, and it is gone on with once
     /// that is restored.
     ///
@@ -350,7 +349,10 @@ impl RetentionCommands {
     async fn erase_person(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "The `userId` of the events.")] user_id: ID,
+        #[graphql(
+            desc = "The `userId` of the events, which is what `changedBy` and the like say too."
+        )]
+        user_id: ID,
     ) -> Result<InOrder<ErasePersonPayload>, Error> {
         // the audit must not name who was to be forgotten
         let deed = ("erasePerson", None);
@@ -374,6 +376,16 @@ impl RetentionCommands {
             segments,
             user_errors,
         }))
+    }
+}
+
+/// An age as it is given.
+fn age(given: MaybeUndefined<i32>) -> Age {
+    match given {
+        MaybeUndefined::Undefined => Age::AsItIs,
+        MaybeUndefined::Null => Age::Never,
+        // what is negative is out of its bounds, as 0 is
+        MaybeUndefined::Value(days) => Age::Days(u32::try_from(days).unwrap_or(0)),
     }
 }
 
@@ -401,8 +413,9 @@ fn of_retention(ctx: &Context<'_>, error: RetentionError) -> Result<UserError, E
     let told = error.to_string();
     let (field, code) = match error {
         RetentionError::KeptHere => ("kind", UserErrorCode::Invalid),
-        RetentionError::Days => ("archiveAfterDays", UserErrorCode::Invalid),
-        RetentionError::DeletedFirst => ("deleteAfterDays", UserErrorCode::Invalid),
+        RetentionError::Days { field } | RetentionError::DeletedFirst { field, .. } => {
+            (field, UserErrorCode::Invalid)
+        }
         RetentionError::Person => ("userId", UserErrorCode::Invalid),
         RetentionError::TooMany => ("userId", UserErrorCode::Conflict),
         RetentionError::NobodyCan => ("userId", UserErrorCode::WrongState),

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::cursor;
 use super::error::{ErrorCode, bad_input, error};
-use super::listed::at_most;
+use super::listed::one_to;
 use super::order::InOrder;
 use super::scalars::{DateTime, Long, TimeZone};
 use super::series_buckets::{Buckets, SeriesBucket, is_selected, make_sense};
@@ -111,7 +111,7 @@ impl SeriesArgs {
             let sense = subject.any_makes_sense(rank);
             sense.map_err(|failed| of_ask(api(ctx), &failed))?;
         }
-        let top = self.top.map(|top| at_most("`top`", top, TOP_MAX));
+        let top = self.top.map(|top| one_to("`top`", top, TOP_MAX));
         let asked = Asked {
             subject,
             range: range(ctx, self.from, self.to)?,
@@ -166,10 +166,9 @@ impl SeriesQueries {
         >,
         #[graphql(desc = "How time is cut.")] buckets: Option<BucketInput>,
         #[graphql(desc = "Which events.")] filter: Option<SeriesFilter>,
-        #[graphql(desc = "What groups are told apart by, in this order.")] group_by: Option<
-            Vec<Dimension>,
-        >,
-        #[graphql(desc = "So many groups, and all others as one: at most 1,000.")] top: Option<i32>,
+        #[graphql(desc = "What groups are told apart by, in this order, each once.")]
+        group_by: Option<Vec<Dimension>>,
+        #[graphql(desc = "So many groups, and all others as one: 1 to 1,000.")] top: Option<i32>,
         #[graphql(
             desc = "By what groups are ranked; when left out by the mean of a gauge, the increase of a \
             counter, the number of events."

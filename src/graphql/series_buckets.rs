@@ -18,8 +18,9 @@ use super::order::or_null;
 use super::rows::selected;
 use super::series::of_ask;
 use super::written::{plain, quoted};
-use crate::analytics::series::{Aggregate, Bucket};
+use crate::analytics::series::{Aggregate, Bucket, Part};
 use crate::analytics::subject::Subject;
+use crate::analytics::told::Parts;
 use crate::event::Instant;
 
 const NAME: &str = "SeriesBucket";
@@ -50,6 +51,22 @@ enum Told {
     Expected,
     Coverage,
     Earlier,
+}
+
+impl Told {
+    const fn part(self) -> Option<Part> {
+        match self {
+            Self::End => Some(Part::End),
+            Self::Events => Some(Part::Events),
+            Self::IsFilled => Some(Part::IsFilled),
+            Self::Of(aggregate) => Some(Part::Of(aggregate)),
+            Self::Percentile => Some(Part::Percentiles),
+            Self::Expected => Some(Part::Expected),
+            Self::Coverage => Some(Part::Coverage),
+            // a bucket is known by it; and what is selected of that is looked for with the rest
+            Self::Start | Self::Earlier => None,
+        }
+    }
 }
 
 /// The fields: name, type, what it tells, and what that is.
@@ -281,6 +298,39 @@ pub(super) fn is_selected(buckets: &[Lookahead<'_>], name: &str) -> bool {
     buckets
         .iter()
         .any(|bucket| bucket.field(name).exists() || bucket.field("earlier").field(name).exists())
+}
+
+/// What is selected of the buckets of a series and of their totals, so that whoever follows it is told of what
+/// changes of that. Whoever selects neither is told when something else was said.
+pub(super) fn parts([buckets, total]: &[Lookahead<'_>; 2]) -> Parts {
+    let of = |bucket: &Lookahead<'_>| {
+        let selected = FIELDS.iter();
+        let selected =
+            selected.filter(|(name, ..)| is_selected(std::slice::from_ref(bucket), name));
+        let parts = selected.filter_map(|(_, _, told, _)| told.part());
+        bucket.exists().then(|| parts.collect::<Vec<_>>())
+    };
+    let parts = Parts {
+        buckets: of(buckets),
+        whole: of(total),
+    };
+    if parts.buckets.is_some() || parts.whole.is_some() {
+        return parts;
+    }
+    let said = FIELDS.iter().filter_map(|(_, _, told, _)| told.part());
+    let said = said.filter(|part| !changes_with_the_clock(*part));
+    Parts {
+        buckets: Some(said.collect()),
+        whole: None,
+    }
+}
+
+/// Whether a part of a range that goes on to each moment becomes another though nothing is said.
+fn changes_with_the_clock(part: Part) -> bool {
+    matches!(
+        part,
+        Part::End | Part::Expected | Part::Coverage | Part::Of(Aggregate::Rate)
+    )
 }
 
 /// Refuses what is selected of buckets if it says nothing of any measure: of a measure beside others it is null.

@@ -7,7 +7,7 @@ use chrono::{NaiveTime, Weekday};
 use chrono_tz::Tz;
 
 use super::error::bad_input;
-use super::listed::at_most;
+use super::listed::one_to;
 use super::scalars::{DateTime, LocalTime, TimeZone};
 use super::series_words::{Dimension, Measure, ResolutionWord};
 use super::words::{DaysOfWeek, DeviceTypes, Provenances, Shown, Word};
@@ -79,7 +79,7 @@ pub(super) struct BucketInput {
     resolution: Option<ResolutionWord>,
     /// Of how many units each is: 1 when left out, 1,000 at most.
     every: Option<i32>,
-    /// With AUTO: buckets at most, 300 when left out, 10,000 at most.
+    /// With AUTO: buckets at most, 1 to 10,000; 300 when left out.
     points: Option<i32>,
     /// On whose clock; when left out that of the sites that are asked for, if they have one, else UTC.
     pub(super) time_zone: Option<TimeZone>,
@@ -131,7 +131,7 @@ pub(super) fn resolution(buckets: &BucketInput) -> Result<Option<Resolution>, Er
 
 pub(super) fn points(buckets: &BucketInput) -> Result<usize, Error> {
     let points = buckets.points;
-    let points = points.map(|points| at_most("`points`", points, BUCKETS_MAX));
+    let points = points.map(|points| one_to("`points`", points, BUCKETS_MAX));
     Ok(points.transpose()?.unwrap_or(POINTS_DEFAULT))
 }
 
@@ -154,7 +154,15 @@ pub(super) fn week_start(day: Option<&Word<DaysOfWeek>>) -> Weekday {
 }
 
 pub(super) fn by(kind: Kind, dimensions: &[Dimension]) -> Result<Vec<By>, Error> {
+    let mut before = BTreeSet::new();
     let by = dimensions.iter().map(|dimension| {
+        if !before.insert(dimension.0) {
+            let twice = format!(
+                "{} is given twice: groups are told apart by it once",
+                dimension.0
+            );
+            return Err(bad_input(twice));
+        }
         let list = kind.spec().list;
         let missing = || bad_input(format!("`{list}` has no {}", dimension.0));
         dimension.of(kind).ok_or_else(missing)

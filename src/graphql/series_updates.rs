@@ -12,7 +12,7 @@ use super::error::{ErrorCode, error};
 use super::order::InOrder;
 use super::scalars::DateTime;
 use super::series::{Series, SeriesArgs, Shower, cursor_at, group_id, of_ask, selected_buckets};
-use super::series_buckets::are_percentiles;
+use super::series_buckets::{are_percentiles, parts};
 use super::series_input::{BucketInput, SeriesFilter};
 use super::series_words::{AggregateWord, CompareWord, Dimension, FillWord, Measure};
 use super::subscription::{SLICE_BYTES_MAX, resumed};
@@ -61,7 +61,10 @@ pub(super) struct SeriesStreams;
 
 #[Subscription]
 impl SeriesStreams {
-    /// A series as it stands, and then what of it changes, at most four times a second.
+    /// A series as it stands, and then what of it changes, at most four times a second. It is told of what is selected
+    /// of buckets and totals, and only when that has changed: what is recorded of other sites, or with other labels, is
+    /// no change. What `rate`, `expected` and `coverage` of a range without `to` become with the clock alone is told
+    /// when something of the source is recorded.
     ///
     /// Whoever puts what has changed in place of what was told has the series as it would be answered. Without `to` it
     /// goes on to each moment: a bucket in which nothing was said yet comes with the next change. All groups together
@@ -76,10 +79,9 @@ impl SeriesStreams {
         to: Option<DateTime>,
         #[graphql(desc = "How time is cut.")] buckets: Option<BucketInput>,
         #[graphql(desc = "Which events.")] filter: Option<SeriesFilter>,
-        #[graphql(desc = "What groups are told apart by, in this order.")] group_by: Option<
-            Vec<Dimension>,
-        >,
-        #[graphql(desc = "So many groups, and all others as one: at most 1,000.")] top: Option<i32>,
+        #[graphql(desc = "What groups are told apart by, in this order, each once.")]
+        group_by: Option<Vec<Dimension>>,
+        #[graphql(desc = "So many groups, and all others as one: 1 to 1,000.")] top: Option<i32>,
         #[graphql(
             desc = "By what groups are ranked; when left out by the mean of a gauge, the increase of a \
             counter, the number of events."
@@ -114,9 +116,11 @@ impl SeriesStreams {
             None => None,
         };
         let selected = ctx.look_ahead().field("series");
-        for buckets in selected_buckets(&selected) {
-            are_percentiles(&buckets)?;
+        let buckets = selected_buckets(&selected);
+        for buckets in &buckets {
+            are_percentiles(buckets)?;
         }
+        let told = Told::of(parts(&buckets));
         let (asked, shower) = args.asked(ctx, selected).await?;
         let followed = Followed { asked, is_open };
         let live = api.lives.join(api.store(), &api.settled, followed);
@@ -125,7 +129,7 @@ impl SeriesStreams {
             api,
             live,
             shower,
-            told: Told::default(),
+            told,
             room: None,
             need: Need::default(),
             last: Need::default(),

@@ -5,7 +5,7 @@
 
 use async_graphql::{Context, Error, Object, SimpleObject};
 
-use super::listed::at_most;
+use super::listed::one_to;
 use super::order::InOrder;
 use super::scalars::{DateTime, Long};
 use super::series::{cursor_at, of_ask, provenances};
@@ -212,7 +212,7 @@ impl Stats {
         >,
         #[graphql(desc = "Which requests.")] filter: Option<SeriesFilter>,
         #[graphql(
-            desc = "So many endpoints, and all others as one: 50 when left out, at most 1,000."
+            desc = "So many endpoints, and all others as one: 50 when left out, 1 to 1,000."
         )]
         top: Option<i32>,
     ) -> Result<Option<InOrder<ApiRequestStats>>, Error> {
@@ -242,9 +242,7 @@ impl Stats {
             DateTime,
         >,
         #[graphql(desc = "Which errors.")] filter: Option<SeriesFilter>,
-        #[graphql(
-            desc = "So many of each, and all others as one: 50 when left out, at most 1,000."
-        )]
+        #[graphql(desc = "So many of each, and all others as one: 50 when left out, 1 to 1,000.")]
         top: Option<i32>,
     ) -> Result<Option<InOrder<ErrorStats>>, Error> {
         let counted = Counted::read(ctx, (Kind::ErrorLog, &[0, 1, 2]), (from, to), (filter, top));
@@ -283,7 +281,7 @@ impl Stats {
         #[graphql(desc = "Which outcomes.")] filter: Option<SeriesFilter>,
         #[graphql(desc = "Outcomes of devices or of jobs as a whole; DEVICE when left out.")]
         scope: Option<Word<JobScopes>>,
-        #[graphql(desc = "So many types, and all others as one: 50 when left out, at most 1,000.")]
+        #[graphql(desc = "So many types, and all others as one: 50 when left out, 1 to 1,000.")]
         top: Option<i32>,
     ) -> Result<Option<InOrder<JobStats>>, Error> {
         let mut filter = filter.unwrap_or_default();
@@ -314,9 +312,7 @@ impl Stats {
             DateTime,
         >,
         #[graphql(desc = "Which activities.")] filter: Option<SeriesFilter>,
-        #[graphql(
-            desc = "So many of each, and all others as one: 50 when left out, at most 1,000."
-        )]
+        #[graphql(desc = "So many of each, and all others as one: 50 when left out, 1 to 1,000.")]
         top: Option<i32>,
     ) -> Result<Option<InOrder<ActivityStats>>, Error> {
         let counted = Counted::read(
@@ -374,7 +370,7 @@ impl Counted {
             percentiles: measures > 0,
         };
         let range = range(ctx, from, to)?;
-        let top = top.map(|top| at_most("`top`", top, TOP_MAX)).transpose()?;
+        let top = top.map(|top| one_to("`top`", top, TOP_MAX)).transpose()?;
         let counted = tallies(
             api(ctx).store(),
             (&subject, range),

@@ -40,6 +40,7 @@ pub use recorder::{RecordError, Recorder};
 pub use rotate::{OVERLAP_SECONDS_MAX, Rotation, rotate};
 pub use secret::Secret;
 pub use spending::{Balance, Exceeded, Rates, Spending, Spent};
+pub(crate) use tokens::account_of_subject;
 pub use tokens::{SetError, TokenArgs, Tokens, TokensError};
 
 /// What a caller is.

@@ -17,6 +17,14 @@ use crate::kinds::{Draft, Kind};
 use crate::store::Store;
 
 impl Retold {
+    /// Reads again who made the job. What else is told of it is told on the version with which that was read; its
+    /// end is told on none, and they may have been erased since.
+    pub(super) async fn name_anew(&mut self, store: &Store) -> Result<(), JobError> {
+        let job = jobs::job(store, &self.standing.job.job_id).await?;
+        self.standing.job.created_by = job.and_then(|job| job.created_by);
+        Ok(())
+    }
+
     /// What remains to be recorded of a job that has ended: what became of the devices for which it was
     /// stopped, and of the job as a whole.
     pub(super) async fn tell_of_end(&self, ingest: &Ingest) -> Result<(), JobError> {

@@ -183,6 +183,7 @@ impl Retold {
         (self.has_moved, self.look_at) = (false, None);
         if !self.standing.machine.state.is_open() {
             if !self.is_told {
+                self.name_anew(ingest.store()).await?;
                 self.tell_of_end(ingest).await?;
                 self.is_told = true;
             }

@@ -2,7 +2,7 @@
 
 use entity::alert_rule_changes::Column;
 
-use super::{Audience, Field, Identity, Keeping, Kind, Spec, Type, enums};
+use super::{Audience, Field, Identity, Keeping, Kind, Person, Spec, Type, enums};
 
 /// A rule of alerts was made, changed or deleted.
 pub(super) static SPEC: Spec = Spec {
@@ -21,7 +21,7 @@ pub(super) static SPEC: Spec = Spec {
     derived: None,
     measured: None,
     keeping: Keeping::Here,
-    person: None,
+    person: Some(Person::by("changedBy", &["changedBy"])),
     fields: &[
         Field::required(
             "ruleId",

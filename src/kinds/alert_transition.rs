@@ -4,7 +4,7 @@
 
 use entity::alert_transitions::Column;
 
-use super::{Audience, Field, Identity, Keeping, Kind, Spec, Type, enums};
+use super::{Audience, Field, Identity, Keeping, Kind, Person, Spec, Type, enums};
 
 /// Seconds at most for which an alert is silenced: 31 days.
 pub(crate) const SILENCED_SECONDS_MAX: i64 = 31 * 86_400;
@@ -32,7 +32,7 @@ pub(super) static SPEC: Spec = Spec {
     derived: None,
     measured: None,
     keeping: Keeping::Here,
-    person: None,
+    person: Some(Person::by("changedBy", &["changedBy"])),
     fields: FIELDS,
     finish: super::nothing_more,
 };

@@ -28,10 +28,10 @@ pub(super) static SPEC: Spec = Spec {
     derived: None,
     measured: Some(MEASURED),
     keeping: Keeping::Archived { after_days: 30 },
-    person: Some(Person {
-        id: "userId",
-        blanks: &["userId", "ipAddress", "userAgent", "errorMessage"],
-    }),
+    person: Some(Person::of(
+        "userId",
+        &["userId", "ipAddress", "userAgent", "errorMessage"],
+    )),
     fields: &[
         Field::required(
             "endpoint",

@@ -2,7 +2,7 @@
 
 use entity::audit_log::Column;
 
-use super::{Audience, Field, Identity, Keeping, Kind, Spec, Type, enums};
+use super::{Audience, Field, Identity, Keeping, Kind, Person, Spec, Type, enums};
 
 /// Somebody was refused, gave a command, or was given a key or lost it.
 pub(super) static SPEC: Spec = Spec {
@@ -21,7 +21,7 @@ pub(super) static SPEC: Spec = Spec {
     derived: None,
     measured: None,
     keeping: Keeping::Here,
-    person: None,
+    person: Some(Person::by("actor", &["actor", "ipAddress"])),
     fields: &[
         Field::required(
             "action",

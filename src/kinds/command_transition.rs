@@ -2,7 +2,7 @@
 
 use entity::command_transitions::Column;
 
-use super::{Audience, Field, Identity, Keeping, Kind, Spec, Type, enums};
+use super::{Audience, Field, Identity, Keeping, Kind, Person, Spec, Type, enums};
 
 /// Characters at most of the id of a command: those of a job and of a device, and a number.
 pub(crate) const COMMAND_ID_MAX: usize = 512;
@@ -24,7 +24,7 @@ pub(super) static SPEC: Spec = Spec {
     derived: None,
     measured: None,
     keeping: Keeping::Here,
-    person: None,
+    person: Some(Person::by("changedBy", &["changedBy"])),
     fields: &[
         Field::required(
             "commandId",

@@ -4,8 +4,8 @@ use entity::configuration_history::Column;
 
 use super::command_transition::COMMAND_ID_MAX;
 use super::{
-    Audience, Field, Identity, Keeping, Kind, Refusal, Source, Spec, Type, default_to, enums,
-    refer_to_entity,
+    Audience, Field, Identity, Keeping, Kind, Person, Refusal, Source, Spec, Type, default_to,
+    enums, refer_to_entity,
 };
 use crate::event::Fact;
 
@@ -30,7 +30,7 @@ pub(super) static SPEC: Spec = Spec {
     derived: None,
     measured: None,
     keeping: Keeping::Here,
-    person: None,
+    person: Some(Person::by("changedBy", &["changedBy"])),
     fields: &[
         Field::required(
             "entityType",

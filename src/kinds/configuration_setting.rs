@@ -2,7 +2,7 @@
 
 use entity::configuration_settings::Column;
 
-use super::{Audience, Field, Identity, Keeping, Kind, Spec, Type, enums, refer_to_entity};
+use super::{Audience, Field, Identity, Keeping, Kind, Person, Spec, Type, enums, refer_to_entity};
 
 /// A parameter was set on a device, a site or the system, or unset; devices apply it later.
 pub(super) static SPEC: Spec = Spec {
@@ -21,7 +21,7 @@ pub(super) static SPEC: Spec = Spec {
     derived: None,
     measured: None,
     keeping: Keeping::Here,
-    person: None,
+    person: Some(Person::by("changedBy", &["changedBy"])),
     fields: &[
         Field::required(
             "entityType",

@@ -3,8 +3,8 @@
 use entity::device_state_history::Column;
 
 use super::{
-    Audience, Derived, Dimension, Field, Identity, Keeping, Kind, Measured, Source, Spec, Type,
-    enums,
+    Audience, Derived, Dimension, Field, Identity, Keeping, Kind, Measured, Person, Source, Spec,
+    Type, enums,
 };
 
 /// A device was seen in a state.
@@ -28,7 +28,7 @@ pub(super) static SPEC: Spec = Spec {
     derived: Some(Derived { field: "previousState", from: "newState" }),
     measured: Some(MEASURED),
     keeping: Keeping::Here,
-    person: None,
+    person: Some(Person::by("changedBy", &["changedBy"])),
     fields: &[
         Field::required("deviceId", &Column::DeviceKey, Type::Device, "The device."),
         Field::optional("previousState", &Column::PreviousState, Type::Enum(&enums::DEVICE_STATE), "The state before this one in order of time, derived from the history; what the source reported is only a hint.").not_filtered(),

@@ -28,10 +28,10 @@ pub(super) static SPEC: Spec = Spec {
     derived: None,
     measured: Some(MEASURED),
     keeping: Keeping::Archived { after_days: 730 },
-    person: Some(Person {
-        id: "userId",
-        blanks: &["userId", "errorMessage", "stackTrace", "context"],
-    }),
+    person: Some(Person::of(
+        "userId",
+        &["userId", "errorMessage", "stackTrace", "context"],
+    )),
     fields: &[
         Field::required(
             "category",

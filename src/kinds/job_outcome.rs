@@ -3,8 +3,8 @@
 use entity::job_outcomes::Column;
 
 use super::{
-    Audience, Dimension, Field, Identity, Keeping, Kind, Measure, Measured, Refusal, Source, Spec,
-    Type, default_to, enums,
+    Audience, Dimension, Field, Identity, Keeping, Kind, Measure, Measured, Person, Refusal,
+    Source, Spec, Type, default_to, enums,
 };
 use crate::event::Fact;
 
@@ -29,7 +29,7 @@ pub(super) static SPEC: Spec = Spec {
     derived: None,
     measured: Some(MEASURED),
     keeping: Keeping::Archived { after_days: 730 },
-    person: None,
+    person: Some(Person::by("initiatedBy", &["initiatedBy"])),
     fields: &[
         Field::required("jobId", &Column::JobId, Type::Text { max: 255 }, "The job."),
         Field::required(

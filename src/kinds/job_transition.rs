@@ -2,7 +2,7 @@
 
 use entity::job_transitions::Column;
 
-use super::{Audience, Field, Identity, Keeping, Kind, Spec, Type, enums};
+use super::{Audience, Field, Identity, Keeping, Kind, Person, Spec, Type, enums};
 
 /// A job passed from one state to the next.
 pub(super) static SPEC: Spec = Spec {
@@ -21,7 +21,7 @@ pub(super) static SPEC: Spec = Spec {
     derived: None,
     measured: None,
     keeping: Keeping::Here,
-    person: None,
+    person: Some(Person::by("changedBy", &["changedBy"])),
     fields: &[
         Field::required("jobId", &Column::JobId, Type::Text { max: 255 }, "The job."),
         Field::required(

@@ -2,7 +2,7 @@
 
 use entity::parameter_registrations::Column;
 
-use super::{Audience, Field, Identity, Keeping, Kind, Spec, Type};
+use super::{Audience, Field, Identity, Keeping, Kind, Person, Spec, Type};
 
 /// A parameter of configuration was registered, or registered anew.
 pub(super) static SPEC: Spec = Spec {
@@ -21,7 +21,7 @@ pub(super) static SPEC: Spec = Spec {
     derived: None,
     measured: None,
     keeping: Keeping::Here,
-    person: None,
+    person: Some(Person::by("changedBy", &["changedBy"])),
     fields: &[
         Field::required(
             "parameterName",

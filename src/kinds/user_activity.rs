@@ -29,10 +29,10 @@ pub(super) static SPEC: Spec = Spec {
     derived: None,
     measured: Some(MEASURED),
     keeping: Keeping::Archived { after_days: 180 },
-    person: Some(Person {
-        id: "userId",
-        blanks: &["userId", "sessionId", "searchQuery"],
-    }),
+    person: Some(Person::of(
+        "userId",
+        &["userId", "sessionId", "searchQuery"],
+    )),
     fields: &[
         Field::optional(
             "userId",

@@ -92,9 +92,12 @@ impl Fold for Jobs {
     }
 }
 
+/// What stands before the id of a job in its name.
+pub(crate) const JOBS: &str = "job/";
+
 /// Name of a job, for those who expect that nobody moves it.
 pub(crate) fn entity_of(job_id: &str) -> String {
-    format!("job/{job_id}")
+    format!("{JOBS}{job_id}")
 }
 
 /// Name of what a job came to on its devices, for those who expect that no device ends it. It is

@@ -11,6 +11,7 @@ use sea_orm::{
 use tokio::time::{Instant as Moment, sleep};
 use uuid::Uuid;
 
+use super::beside::BESIDE;
 use super::{CLAIM, RetentionError};
 use crate::event::Position;
 use crate::nodes::Work;
@@ -54,7 +55,8 @@ impl ErasureState {
 }
 
 /// Asks that the id of a person, and what else is personal, is erased from all that is recorded of them until
-/// now. An event stays one of the log: its time, its kind and what it counts as.
+/// now, and from all that tells what they did. An event stays one of the log: its time, its kind and what it counts
+/// as.
 ///
 /// # Errors
 /// When the id is none, no server that is alive can read what is archived, too many erasures are not done, or it
@@ -254,7 +256,7 @@ async fn turn(store: &Store, ids: &[String]) -> Result<bool, StoreError> {
         return Ok(true);
     }
     let erasures = erasing.len();
-    let is_done = store.erase(erasing, Moment::now() + TURN).await?;
+    let is_done = store.erase(erasing, BESIDE, Moment::now() + TURN).await?;
     if is_done {
         tracing::info!(
             erasures,

@@ -4,6 +4,7 @@
 //! An age is that of an event since it happened, in whole days of UTC: what happened on a day goes together.
 //! Only what all projections have folded is archived, so that none of them ever misses it.
 
+mod beside;
 mod eraser;
 mod erasures;
 mod homeless;
@@ -21,7 +22,7 @@ pub use erasures::{
 pub use homeless::tell_homeless;
 pub use keeper::Keeper;
 pub use metrics::RetentionMetrics;
-pub use policy::{Policy, policies, set};
+pub use policy::{Age, Policy, policies, set};
 pub use run::{Done, Run, planned, run};
 
 use crate::store::{ClaimError, StoreError};
@@ -44,10 +45,22 @@ pub enum RetentionError {
     KeptHere,
     /// A number of days is out of its bounds.
     #[error("an age has 1 to {DAYS_MAX} days")]
-    Days,
+    Days {
+        /// The field that it is given in.
+        field: &'static str,
+    },
     /// What is deleted was archived before.
-    #[error("events cannot be deleted before they are archived")]
-    DeletedFirst,
+    #[error(
+        "events cannot be deleted before they are archived: they would be after {delete} days, and archived after {archive}"
+    )]
+    DeletedFirst {
+        /// The field to blame: of ages of which one stays as it is, the other.
+        field: &'static str,
+        /// After how many days they would be archived.
+        archive: u32,
+        /// After how many days they would be deleted.
+        delete: u32,
+    },
     /// The id of a person has bounds.
     #[error("the id of a person has 1 to 255 characters")]
     Person,

@@ -1,8 +1,9 @@
 //! How long events of each kind are kept: what was set, and else what the kind says.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, QueryResult};
 
 use super::{DAYS_MAX, RetentionError};
 use crate::event::Instant;
@@ -20,6 +21,34 @@ pub struct Policy {
     pub delete_after_days: Option<u32>,
     /// When that was set, and by whom; absent when nobody has.
     pub changed: Option<(Instant, String)>,
+}
+
+/// An age in a policy, as it is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Age {
+    /// It stays as it is.
+    AsItIs,
+    /// It is never reached.
+    Never,
+    /// So many days.
+    Days(u32),
+}
+
+impl Age {
+    const fn instead_of(self, held: Option<u32>) -> Option<u32> {
+        match self {
+            Self::AsItIs => held,
+            Self::Never => None,
+            Self::Days(days) => Some(days),
+        }
+    }
+
+    fn is_within_bounds(self) -> bool {
+        match self {
+            Self::AsItIs | Self::Never => true,
+            Self::Days(days) => (1..=DAYS_MAX).contains(&days),
+        }
+    }
 }
 
 const DAY_MS: i64 = 86_400_000;
@@ -79,18 +108,15 @@ pub async fn policies(store: &Store) -> Result<Vec<Policy>, StoreError> {
         .query_all_raw(sql.statement(store.backend()));
     let mut set = HashMap::new();
     for row in rows.await.doing(doing)? {
-        let days = |index| -> Result<Option<u32>, StoreError> {
-            let days: Option<i64> = row.try_get_by_index(index).doing(doing)?;
-            Ok(days.map(|days| u32::try_from(days).unwrap_or(DAYS_MAX)))
-        };
         let code: i64 = row.try_get_by_index(0).doing(doing)?;
         let at = Instant(row.try_get_by_index(3).doing(doing)?);
         let by: String = row.try_get_by_index(4).doing(doing)?;
-        set.insert(code, (days(1)?, days(2)?, (at, by)));
+        let ages = (days_in(&row, 1)?, days_in(&row, 2)?);
+        set.insert(code, (ages, (at, by)));
     }
     let policy = |kind: Kind| {
         let mut policy = Policy::of(kind)?;
-        if let Some((archive, delete, changed)) = set.remove(&kind.code()) {
+        if let Some(((archive, delete), changed)) = set.remove(&kind.code()) {
             policy.archive_after_days = archive;
             policy.delete_after_days = delete;
             policy.changed = Some(changed);
@@ -100,54 +126,134 @@ pub async fn policies(store: &Store) -> Result<Vec<Policy>, StoreError> {
     Ok(Kind::all().filter_map(policy).collect())
 }
 
-/// Sets how long events of a kind are kept. It holds from the next run on.
+fn days_in(row: &QueryResult, index: usize) -> Result<Option<u32>, StoreError> {
+    let days: Option<i64> = row
+        .try_get_by_index(index)
+        .doing("read how long events are kept")?;
+    Ok(days.map(|days| u32::try_from(days).unwrap_or(DAYS_MAX)))
+}
+
+/// Sets after which ages events of a kind are archived and deleted. It holds from the next run on.
 ///
 /// # Errors
-/// When it is out of bounds, the kind is never archived, or it cannot be kept.
+/// When it is out of bounds, also together with an age that stays as it is, the kind is never archived, or it
+/// cannot be kept.
 pub async fn set(
     store: &Store,
     kind: Kind,
-    (archive, delete): (Option<u32>, Option<u32>),
+    ages: (Age, Age),
     by: &str,
 ) -> Result<(), RetentionError> {
-    if !kind.spec().keeping.archives() {
+    let Some(unset) = Policy::of(kind) else {
         return Err(RetentionError::KeptHere);
+    };
+    for (age, field) in [(ages.0, ARCHIVE), (ages.1, DELETE)] {
+        if !age.is_within_bounds() {
+            return Err(RetentionError::Days { field });
+        }
     }
-    let mut days = archive.into_iter().chain(delete);
-    if days.any(|days| !(1..=DAYS_MAX).contains(&days)) {
-        return Err(RetentionError::Days);
-    }
-    if archive
-        .zip(delete)
-        .is_some_and(|(archive, delete)| delete < archive)
-    {
-        return Err(RetentionError::DeletedFirst);
-    }
-    let mut sql = Sql::new(
-        "INSERT INTO retention_policies \
-         (kind, archive_after_days, delete_after_days, changed_at, changed_by) VALUES ",
-    );
-    sql.bind_list([
-        kind.code().into(),
-        archive.map(i64::from).into(),
-        delete.map(i64::from).into(),
-        store.clock().now().0.into(),
-        by.into(),
-    ]);
-    sql.push(
-        " ON CONFLICT (kind) DO UPDATE SET archive_after_days = excluded.archive_after_days, \
-         delete_after_days = excluded.delete_after_days, changed_at = excluded.changed_at, \
-         changed_by = excluded.changed_by",
-    );
+    let setting = Setting {
+        unset,
+        ages,
+        at: store.clock().now(),
+        by: by.to_owned(),
+    };
+    let refused: Arc<Mutex<Option<RetentionError>>> = Arc::default();
+    let into = Arc::clone(&refused);
     store
         .transact_durably(move |tx| {
             Box::pin(async move {
-                let set = tx.execute_raw(sql.statement(tx.get_database_backend()));
-                set.await.doing("set how long events are kept").map(drop)
+                let error = setting.put(tx).await?;
+                *into.lock().unwrap_or_else(PoisonError::into_inner) = error;
+                Ok(())
             })
         })
         .await?;
-    Ok(())
+    let refused = refused
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    refused.map_or(Ok(()), Err)
+}
+
+/// The fields that ages are given in.
+const ARCHIVE: &str = "archiveAfterDays";
+const DELETE: &str = "deleteAfterDays";
+
+/// Ages that are to be set.
+struct Setting {
+    /// What holds when nothing was set.
+    unset: Policy,
+    ages: (Age, Age),
+    at: Instant,
+    by: String,
+}
+
+impl Setting {
+    /// Sets them on what holds by now, unless they do not go together with it.
+    async fn put(self, tx: &DatabaseTransaction) -> Result<Option<RetentionError>, StoreError> {
+        let kind = self.unset.kind.code();
+        let held = held(tx, kind)
+            .await?
+            .unwrap_or((self.unset.archive_after_days, self.unset.delete_after_days));
+        let archive = self.ages.0.instead_of(held.0);
+        let delete = self.ages.1.instead_of(held.1);
+        if let Some((archive, delete)) = archive.zip(delete).filter(|(a, d)| d < a) {
+            return Ok(Some(RetentionError::DeletedFirst {
+                field: if self.ages.1 == Age::AsItIs {
+                    ARCHIVE
+                } else {
+                    DELETE
+                },
+                archive,
+                delete,
+            }));
+        }
+        let mut sql = Sql::new(
+            "INSERT INTO retention_policies \
+             (kind, archive_after_days, delete_after_days, changed_at, changed_by) VALUES ",
+        );
+        sql.bind_list([
+            kind.into(),
+            archive.map(i64::from).into(),
+            delete.map(i64::from).into(),
+            self.at.0.into(),
+            self.by.into(),
+        ]);
+        sql.push(
+            " ON CONFLICT (kind) DO UPDATE SET archive_after_days = excluded.archive_after_days, \
+             delete_after_days = excluded.delete_after_days, changed_at = excluded.changed_at, \
+             changed_by = excluded.changed_by",
+        );
+        let set = tx.execute_raw(sql.statement(tx.get_database_backend()));
+        set.await.doing("set how long events are kept")?;
+        Ok(None)
+    }
+}
+
+/// The ages that were set of a kind, which nobody else sets until the transaction ends.
+async fn held(
+    tx: &DatabaseTransaction,
+    kind: i64,
+) -> Result<Option<(Option<u32>, Option<u32>)>, StoreError> {
+    let doing = "read how long events are kept";
+    let backend = tx.get_database_backend();
+    if backend == DbBackend::Postgres {
+        let lock = Sql::new("LOCK TABLE retention_policies IN SHARE ROW EXCLUSIVE MODE");
+        tx.execute_raw(lock.statement(backend)).await.doing(doing)?;
+    }
+    let mut sql = Sql::new(
+        "SELECT archive_after_days, delete_after_days FROM retention_policies WHERE kind = ",
+    );
+    sql.bind(kind);
+    let row = tx
+        .query_one_raw(sql.statement(backend))
+        .await
+        .doing(doing)?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    Ok(Some((days_in(&row, 0)?, days_in(&row, 1)?)))
 }
 
 #[cfg(test)]

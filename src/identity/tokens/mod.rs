@@ -130,8 +130,7 @@ impl Tokens {
         let grant = self.terms.grant(claims.get(), now)?;
         let reach = grant.reach();
         Ok(Caller {
-            // apart from those of keys, whose ids anybody may be called
-            account: Arc::from(format!("token/{}", grant.name)),
+            account: Arc::from(account_of_subject(&grant.name)),
             name: Arc::from(grant.name),
             role: grant.role,
             reach,
@@ -159,6 +158,12 @@ impl Tokens {
             public.run(stop).await;
         }
     }
+}
+
+/// Under which name it is counted what the holder of a token spends: apart from those of keys, whose ids anybody may
+/// be called.
+pub(crate) fn account_of_subject(subject: &str) -> String {
+    format!("token/{subject}")
 }
 
 /// The claims of a token that a key has signed by an algorithm. When it holds is not looked at here.

@@ -2,10 +2,12 @@
 //!
 //! First the tables are walked, some positions at a time, then the segments that there are by then: an event only
 //! ever goes from its table into a segment, so none is passed over, and a segment that is made later has nothing
-//! any more. A segment that has any is written anew, once for all who are erased together; the new one takes the
-//! place of the old one, with its checksum, and what the erasures have come to is recorded, in one transaction.
-//! The old file is removed after it. It can be broken off anywhere: whoever goes on with it finds what is left.
-//! An event stays where it is in the log and keeps its id: a repeat of it is a duplicate.
+//! any more. What stands beside events of persons goes with them, and by that servers know who did what they go on
+//! with: what was recorded of doers until the tables are done is looked for too, since it may be of a server that had
+//! read their names before. A segment that has any is written anew, once for all who are erased together; the new
+//! one takes the place of the old one, with its checksum, and what the erasures have come to is recorded, in one
+//! transaction. The old file is removed after it. It can be broken off anywhere: whoever goes on with it finds what
+//! is left. An event stays where it is in the log and keeps its id: a repeat of it is a duplicate.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,20 +16,19 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use tokio::time::Instant as Moment;
 
 use super::archive::{Made, list, lock, raise};
+use super::beside::Beside;
 use super::persons::{Erasing, Pass, begin_segments, end};
 use super::scan::blocking;
 use super::{Segment, sha256_of};
 use crate::columnar::{Form, Layout, Table};
 use crate::event::{Cell, Event, Fact, Instant};
-use crate::kinds::{Kind, Origin, Person};
+use crate::kinds::{ERASED, Kind, Origin, Person};
 use crate::store::Store;
 use crate::store::chunks::Rows;
 use crate::store::error::{Doing, StoreError};
 use crate::store::lists::List;
 use crate::store::sql::Sql;
 
-/// What a text says that must be there and is no more.
-const ERASED: &str = "erased";
 /// What `extra` says of an event whose personal parts were erased. No client may say so itself.
 const MARK: &str = "{\"erased\":true}";
 /// Positions that are looked at in one statement: it takes no longer however large the tables are.
@@ -95,17 +96,19 @@ impl Store {
     /// do so at a time, and none may archive meanwhile ([`Store::claim`]).
     ///
     /// It is done in steps, each of them one transaction with what it comes to: a segment is replaced by one
-    /// without what is of the persons, or some rows of tables are changed. What was done stays done.
+    /// without what is of the persons, or some rows of tables are changed, and what stands beside them. What was
+    /// done stays done.
     ///
     /// # Errors
     /// When tables or segments cannot be read or written, or somebody has archived meanwhile.
     pub(crate) async fn erase(
         &self,
         erasing: Vec<Erasing>,
+        beside: Beside,
         until: Moment,
     ) -> Result<bool, StoreError> {
         let generation = self.segments().renew(self.readers()).await?.generation;
-        let mut pass = Pass::of(erasing, generation);
+        let mut pass = Pass::of(erasing, beside, generation);
         if self.erase_tables(&mut pass, until).await?
             && self.erase_segments(&mut pass, until).await?
         {
@@ -120,6 +123,21 @@ impl Store {
 
     /// Blanks what the tables have of persons; whether there was time for all of it.
     async fn erase_tables(&self, pass: &mut Pass, until: Moment) -> Result<bool, StoreError> {
+        if !self.erase_rows(pass, until).await? {
+            return Ok(false);
+        }
+        if pass.begins_segments() {
+            pass.reaches(self.committed_head().await?);
+            if !self.erase_rows(pass, until).await? {
+                return Ok(false);
+            }
+            self.begin_with_segments(pass).await?;
+        }
+        Ok(true)
+    }
+
+    /// Blanks what the tables have of persons as far as they are to be looked through; whether there was time.
+    async fn erase_rows(&self, pass: &mut Pass, until: Moment) -> Result<bool, StoreError> {
         while let Some((after, upto)) = pass.rows(POSITIONS) {
             if Moment::now() >= until {
                 return Ok(false);
@@ -135,24 +153,27 @@ impl Store {
             }
             pass.rows_are_done(upto);
         }
-        if pass.begins_segments() {
-            let catalog = self
-                .segments()
-                .of_generation(self.readers(), pass.generation);
-            let last = catalog.await?.all().map(|s| s.id).max().unwrap_or_default();
-            let (ids, generation) = (pass.ids(), pass.generation);
-            self.transact_durably(move |tx| {
-                Box::pin(async move {
-                    lock(tx).await?;
-                    begin_segments(tx, ids, last).await?;
-                    raise(tx, generation).await
-                })
-            })
-            .await?;
-            self.segments().renew(self.readers()).await?;
-            pass.segments_begin(last);
-        }
         Ok(true)
+    }
+
+    /// Records that the tables are done, and which segments are looked into.
+    async fn begin_with_segments(&self, pass: &mut Pass) -> Result<(), StoreError> {
+        let catalog = self
+            .segments()
+            .of_generation(self.readers(), pass.generation);
+        let last = catalog.await?.all().map(|s| s.id).max().unwrap_or_default();
+        let (ids, generation) = (pass.ids(), pass.generation);
+        self.transact_durably(move |tx| {
+            Box::pin(async move {
+                lock(tx).await?;
+                begin_segments(tx, ids, last).await?;
+                raise(tx, generation).await
+            })
+        })
+        .await?;
+        self.segments().renew(self.readers()).await?;
+        pass.segments_begin(last);
+        Ok(())
     }
 
     /// Blanks some rows of tables. Whoever is just archiving them finds another list of segments than before, and
@@ -173,11 +194,13 @@ impl Store {
                 parts.push((kind, part));
             }
         }
-        let generation = pass.generation;
+        let persons = pass.persons_of(rows.iter().map(|row| row.whose));
+        let (beside, generation) = (pass.beside, pass.generation);
         self.transact_durably(move |tx| {
             Box::pin(async move {
                 lock(tx).await?;
                 for (kind, rows) in parts {
+                    beside.blank(tx, kind, (&rows.1, &persons)).await?;
                     blank(tx, kind, rows).await?;
                 }
                 step.write(tx).await?;
@@ -210,14 +233,19 @@ impl Store {
         sql.push(" AND position <= ").bind(upto).push(" AND ");
         // by no index of theirs: of somebody who did very much the positions alone are a bound
         let of_row = format!("coalesce({column}, '')");
-        sql.among(&of_row, List::Text(pass.persons.names()));
+        let mut persons = pass.persons.names();
+        persons.retain(|person| of.may_be(person));
+        sql.among(&of_row, List::Text(persons));
         let rows = self.readers().query_all_raw(sql.statement(self.backend()));
         let mut theirs = Vec::new();
         for row in rows.await.doing(doing)? {
             let position: i64 = row.try_get_by_index(0).doing(doing)?;
             let at: i64 = row.try_get_by_index(1).doing(doing)?;
             let person: String = row.try_get_by_index(2).doing(doing)?;
-            let whose = pass.persons.whose(&person, position);
+            let mut whose = pass.persons.whose(&person, position);
+            if of.is_doer {
+                whose = whose.or_else(|| pass.persons.last_of(&person));
+            }
             theirs.extend(whose.map(|whose| Theirs {
                 kind,
                 position,
@@ -350,9 +378,11 @@ impl Store {
         // who follows reads them from the tables again
         self.shared.ring.forget();
         let (ids, generation, now) = (pass.ids(), pass.generation, self.clock().now());
+        let (persons, beside) = (pass.persons.names(), pass.beside);
         self.transact_durably(move |tx| {
             Box::pin(async move {
                 lock(tx).await?;
+                (beside.aside)(tx, &persons).await?;
                 end(tx, ids, now).await?;
                 raise(tx, generation).await
             })
@@ -364,13 +394,18 @@ impl Store {
     }
 }
 
-/// The columns that are blanked, each with what it has then: nothing, unless there must be something.
+/// The columns that are blanked, each with what it has then: nothing, unless there must be something, or it is
+/// told who did something.
 fn blanks(kind: Kind, of: &Person) -> impl Iterator<Item = (usize, Option<&'static str>)> {
     let fields = kind.spec().fields.iter().enumerate();
-    let of_person = of.blanks;
-    let named = fields.filter(move |(_, field)| of_person.contains(&field.name));
-    named.map(|(index, field)| {
-        let must_be = field.origin == Origin::Required;
+    let Person {
+        id,
+        blanks,
+        is_doer,
+    } = *of;
+    let named = fields.filter(move |(_, field)| blanks.contains(&field.name));
+    named.map(move |(index, field)| {
+        let must_be = field.origin == Origin::Required || is_doer && field.name == id;
         (index, must_be.then_some(ERASED))
     })
 }

@@ -9,6 +9,7 @@
 mod absent;
 mod archive;
 mod ask;
+mod beside;
 mod cache;
 mod catalog;
 mod erase;
@@ -29,6 +30,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use sea_orm::ConnectionTrait;
 
 pub use archive::Archived;
+pub(crate) use beside::{Beside, Folded, Told};
 pub(crate) use erase::{erased_fields, is_marked_erased};
 pub use files::FilesError;
 pub(crate) use persons::Erasing;

@@ -1,11 +1,12 @@
 //! Those who are erased together, how far that is, and what becomes of it in the table of erasures.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
 use super::Segment;
+use super::beside::Beside;
 use crate::event::{Instant, Position};
 use crate::store::error::{Doing, StoreError};
 use crate::store::lists::List;
@@ -52,6 +53,12 @@ impl Persons {
         erasure.map(|(_, index)| *index)
     }
 
+    /// The last erasure of a person.
+    pub(super) fn last_of(&self, person: &str) -> Option<usize> {
+        let last = self.erasures.get(person)?.last();
+        last.map(|(_, index)| *index)
+    }
+
     /// Their ids.
     pub(super) fn names(&self) -> Vec<String> {
         self.erasures.keys().cloned().collect()
@@ -63,17 +70,33 @@ impl Persons {
 pub(super) struct Pass {
     erasing: Vec<Erasing>,
     pub(super) persons: Arc<Persons>,
+    /// What stands beside their events.
+    pub(super) beside: Beside,
     /// That of the list of segments, as this pass knows it.
     pub(super) generation: i64,
+    /// Up to where it is looked who did what was recorded since.
+    reach: i64,
 }
 
 impl Pass {
-    pub(super) fn of(erasing: Vec<Erasing>, generation: i64) -> Self {
+    pub(super) fn of(erasing: Vec<Erasing>, beside: Beside, generation: i64) -> Self {
         Self {
             persons: Arc::new(Persons::of(&erasing)),
             erasing,
+            beside,
             generation,
+            reach: 0,
         }
+    }
+
+    /// The ids of the persons of some erasures, each once.
+    pub(super) fn persons_of(&self, whose: impl Iterator<Item = usize>) -> Vec<String> {
+        let indexes: BTreeSet<usize> = whose.collect();
+        let of = indexes
+            .into_iter()
+            .filter_map(|index| self.erasing.get(index));
+        let persons: BTreeSet<&str> = of.map(|erasing| erasing.person.as_str()).collect();
+        persons.into_iter().map(str::to_owned).collect()
     }
 
     /// The ids of the erasures.
@@ -91,7 +114,14 @@ impl Pass {
     pub(super) fn rows(&self, positions_max: i64) -> Option<(i64, i64)> {
         let after = self.in_tables().map(|erasing| erasing.rows_upto).min()?;
         let last = self.in_tables().map(|erasing| erasing.upto.0).max()?;
+        let last = last.max(self.reach);
         (after < last).then(|| (after, last.min(after.saturating_add(positions_max))))
+    }
+
+    /// The tables are looked through up to a position, though it is after all that is to be erased of persons who
+    /// did nothing.
+    pub(super) fn reaches(&mut self, upto: Position) {
+        self.reach = upto.0;
     }
 
     /// The tables are done up to a position.

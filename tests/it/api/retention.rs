@@ -64,6 +64,8 @@ async fn policies_are_those_of_the_kinds_until_they_are_set() {
             (json!({ "kind": "siteRegistration", "archiveAfterDays": 7 }), "kind"),
             (json!({ "kind": "errorLog", "archiveAfterDays": 0 }), "archiveAfterDays"),
             (json!({ "kind": "errorLog", "archiveAfterDays": -1 }), "archiveAfterDays"),
+            (json!({ "kind": "errorLog", "deleteAfterDays": 0 }), "deleteAfterDays"),
+            (json!({ "kind": "deviceMetrics", "archiveAfterDays": 701 }), "archiveAfterDays"),
             (json!({ "kind": "errorLog", "archiveAfterDays": 9, "deleteAfterDays": 8 }), "deleteAfterDays"),
         ] {
             let refused = set(app, input).await;
@@ -75,7 +77,33 @@ async fn policies_are_those_of_the_kinds_until_they_are_set() {
         let told = app.data(entries).await;
         let told = told["auditLog"]["nodes"].as_array().unwrap();
         assert_eq!(told[0], json!({ "outcome": "DONE", "target": "deviceMetrics" }));
-        assert_eq!(told.len(), 5);
+        assert_eq!(told.len(), 7);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_left_out_of_a_policy_stays_and_null_is_never() {
+    on_each_database(async |app| {
+        for (mut input, then) in [
+            (json!({ "deleteAfterDays": 800 }), json!([90, 800])),
+            (json!({ "archiveAfterDays": 60 }), json!([60, 800])),
+            (json!({ "archiveAfterDays": null }), json!([null, 800])),
+            (json!({}), json!([null, 800])),
+            (
+                json!({ "archiveAfterDays": 60, "deleteAfterDays": null }),
+                json!([60, null]),
+            ),
+        ] {
+            input["kind"] = json!("deviceMetrics");
+            let done = set(app, input).await;
+            assert_eq!(done["userErrors"], json!([]));
+            let policy = &done["policy"];
+            assert_eq!(
+                json!([policy["archiveAfterDays"], policy["deleteAfterDays"]]),
+                then
+            );
+        }
     })
     .await;
 }
@@ -323,6 +351,47 @@ async fn a_person_is_erased_and_the_audit_does_not_say_who() {
             refused["erasePerson"]["userErrors"],
             json!([{ "field": "userId", "code": "INVALID" }])
         );
+    })
+    .await;
+}
+
+/// Who carries it out has read who made it long before.
+#[tokio::test]
+async fn who_made_a_job_that_goes_on_is_named_no_more() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let head = app.head().await;
+        let job = super::jobs::created(app).await;
+        let mut socket = app.socket().await;
+        let steps = "subscription($after: String) { commandTransitions(after: $after) { state } }";
+        let id = socket.subscribe(steps, json!({ "after": head })).await;
+        let step = socket.data(&id).await;
+        assert_eq!(step["commandTransitions"]["state"], "ISSUED");
+        let store = app.app().ingest.store();
+        retention::erase_person(store, "local", "test")
+            .await
+            .unwrap();
+        retention::erase_waiting(store).await.unwrap();
+        let ended = ["till-1", "till-2"].map(|device| {
+            json!({ "jobOutcome": { "jobId": job, "jobType": "RESTART", "deviceId": device,
+                "status": "COMPLETED" } })
+        });
+        app.outcomes(json!(ended)).await;
+        super::jobs::progress(app, &job).await;
+        let data = app
+            .data(
+                "{ jobs { nodes { state createdBy } } \
+                jobOutcomes(filter: { scope: { eq: JOB } }) { nodes { status initiatedBy } } }",
+            )
+            .await;
+        let of_job = json!([{ "state": "COMPLETED", "createdBy": "erased" }]);
+        assert_eq!(data["jobs"]["nodes"], of_job);
+        let of_outcome = json!([{ "status": "COMPLETED", "initiatedBy": "erased" }]);
+        assert_eq!(data["jobOutcomes"]["nodes"], of_outcome);
+        app.settle().await;
+        let all = homepot_analytics::projections::all();
+        let verified = store.verify(&all, &|_| {}).await.unwrap();
+        assert_eq!(verified.findings, []);
     })
     .await;
 }

@@ -10,7 +10,7 @@ use homepot_analytics::export::{ExportError, Filler, LakeMetrics, reached};
 use homepot_analytics::kinds::Kind;
 use homepot_analytics::places::Place;
 use homepot_analytics::projections::{self, Runner};
-use homepot_analytics::retention;
+use homepot_analytics::retention::{self, Age};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
@@ -189,7 +189,7 @@ async fn run(log: &TestLog) -> [i64; 4] {
 
 async fn what_the_lake_has_not_got_is_not_deleted(database: Database) {
     let log = database.open().await;
-    let days = (Some(10), Some(20));
+    let days = (Age::Days(10), Age::Days(20));
     let set = retention::set(&log, Kind::ErrorLog, days, "test").await;
     set.unwrap();
     log.record(vec![old("2023-05-05")]).await;

@@ -339,3 +339,32 @@ async fn a_full_disk_keeps_events_in_their_tables_and_is_told() {
     assert_eq!(counted(&api, &address).await, expected);
     database.verify();
 }
+
+/// It speaks of kinds, as whoever records them does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_told_of_retention_names_kinds_and_what_to_give() {
+    let mut databases = vec![Database::sqlite()];
+    databases.extend(Database::postgres());
+    for database in databases {
+        let (server, address) = database.serve();
+        let api = Api::new();
+        register(&api, &address).await;
+        record_round(&api, &address, 0).await;
+        folded(&api, &address).await;
+        let status = database.run(&["retention", "status"]);
+        let archive = database.run(&["retention", "run"]);
+        for told in [&status, &archive] {
+            assert!(told.status.success(), "{told:?}");
+            assert!(!told.stdout.contains("device_metrics"), "{told:?}");
+        }
+        let kind = "deviceMetrics: archived after 90 days";
+        assert!(status.stdout.contains(kind), "{status:?}");
+        drop(server);
+        if database.url.starts_with("postgres") {
+            let arguments = ["retention", "run", "--database", &database.url];
+            let nowhere = Program::run(database.folder(), &arguments);
+            nowhere.refused(&["give --segments"]);
+            assert!(!nowhere.stderr.contains("start the server"), "{nowhere:?}");
+        }
+    }
+}

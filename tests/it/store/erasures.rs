@@ -1,14 +1,15 @@
 //! What is personal of somebody who is to be forgotten is erased, in tables and in segments, and nothing else is.
 
-use homepot_analytics::event::{Cell, Event, Position};
+use homepot_analytics::event::{Cell, Event, NewEvent, Position};
 use homepot_analytics::kinds::{Filter, Kind, Operand, Operator};
 use homepot_analytics::retention::{self, ErasureRow, ErasureState, RetentionError};
 use homepot_analytics::store::{Outcome, PageQuery};
+use sea_orm::QueryResult;
 
 use super::filters::{all_of, filled};
 use super::retention::findings;
 use super::segments::{archive, files};
-use crate::support::{Database, TestLog, contract, event};
+use crate::support::{Database, TestLog, contract, event, samples};
 
 contract![
     a_person_is_erased_from_tables_and_segments,
@@ -18,10 +19,16 @@ contract![
     all_who_wait_are_erased_in_one_pass,
     who_can_be_erased_by_nobody_is_refused,
     what_was_erased_is_not_on_the_disk,
+    who_was_erased_is_found_nowhere,
+    what_is_done_while_a_person_is_erased_is_of_nobody,
+    what_the_server_does_is_of_nobody,
 ];
 
+/// The id of somebody who is erased.
+const PERSON: &str = "one@shop.example";
+
 /// What a person did, old and new.
-fn of_person(person: &str, key: u128) -> Vec<homepot_analytics::event::NewEvent> {
+fn of_person(person: &str, key: u128) -> Vec<NewEvent> {
     let mut events = Vec::new();
     for (ordinal, when) in ["2026-01-31T23:59:52Z", "2026-11-22T10:00:00Z"]
         .into_iter()
@@ -59,7 +66,8 @@ async fn erase(log: &TestLog, person: &str) -> ErasureRow {
 async fn events_of(log: &TestLog, person: &str) -> i64 {
     let mut count = 0;
     for kind in Kind::all().filter(|kind| kind.spec().person.is_some()) {
-        let index = kind.spec().index_of("userId").unwrap();
+        let id = kind.spec().person.unwrap().id;
+        let index = kind.spec().index_of(id).unwrap();
         let is = Operator::In(vec![Cell::from(person)]);
         let query = PageQuery {
             filter: Filter::Is(Operand::Field(index), is),
@@ -260,17 +268,184 @@ async fn what_was_erased_is_not_on_the_disk(database: Database) {
     if !database.is_sqlite() {
         return;
     }
-    let log = database.open().await;
-    log.record(of_person("one@shop.example", 1_000)).await;
-    erase(&log, "one@shop.example").await;
+    let log = database.open().await.with_fleet().await;
+    log.record(of_person(PERSON, 1_000)).await;
+    for events in named(1) {
+        log.record(events).await;
+    }
+    beside(&database).await;
+    erase(&log, PERSON).await;
     log.close().await;
     for file in std::fs::read_dir(database.dir()).unwrap() {
         let file = file.unwrap().path();
         if file.is_file() {
             let bytes = std::fs::read(&file).unwrap();
-            let person = b"one@shop.example";
-            let mut places = bytes.windows(person.len());
-            assert!(!places.any(|place| place == person), "{}", file.display());
+            let mut places = bytes.windows(PERSON.len());
+            let is_there = places.any(|place| place == PERSON.as_bytes());
+            assert!(!is_there, "{}", file.display());
         }
     }
+}
+
+/// Events of each kind that says of whom or by whom it is, all of one person.
+fn named(of_each: u32) -> impl Iterator<Item = Vec<NewEvent>> {
+    (1..).zip(Kind::all()).filter_map(move |(seed, kind)| {
+        let index = kind.spec().index_of(kind.spec().person?.id)?;
+        let mut events = samples(kind, of_each, seed);
+        for new in &mut events {
+            new.fact.cells[index] = Cell::from(PERSON);
+        }
+        Some(events)
+    })
+}
+
+/// Rows of tables that are of no event, of the same person, and one of a step of an alert that is to be sent.
+async fn beside(database: &Database) {
+    let id = if database.is_sqlite() {
+        "x'0198c0de000070008000000000000001'"
+    } else {
+        "'0198c0de-0000-7000-8000-000000000001'"
+    };
+    let asked = serde_json::json!({"sources": [{"name": "errorLogs",
+        "filter": {"userId": {"eq": PERSON}}}], "format": "jsonl"});
+    let body = serde_json::json!({"event": {"alertTransition": {"changedBy": PERSON}}});
+    for sql in [
+        format!(
+            "INSERT INTO webhooks (webhook_id, url, secret, severity, states, site_ids, is_enabled, \
+             created_at, created_by, version) \
+             VALUES ('w', '', '', 'INFO', '[]', '[]', 1, 0, '{PERSON}', 1)"
+        ),
+        format!(
+            "INSERT INTO retention_policies (kind, archive_after_days, changed_at, changed_by) \
+             VALUES (6, 60, 0, '{PERSON}')"
+        ),
+        format!(
+            "INSERT INTO exports (export_id, asked, format, state, events, bytes, position, \
+             restarts, account, reach, administrators, created_by, created_at, changed_at) VALUES \
+             ('e', '{asked}', 'jsonl', 'FAILED', 0, 0, 1, 0, 'token/{PERSON}', '', 0, '{PERSON}', 0, 0)"
+        ),
+        format!(
+            "INSERT INTO webhook_deliveries (delivery_id, webhook_id, position, alert_id, body, \
+             state, attempts, due_at, created_at) \
+             SELECT {id}, 'w', max(position), 'a', '{body}', 'DEAD', 0, 0, 0 FROM alert_transitions"
+        ),
+    ] {
+        database.execute(&sql).await;
+    }
+}
+
+/// The tables in which a text stands somewhere.
+async fn tables_with(database: &Database, text: &str) -> Vec<String> {
+    let tables = if database.is_sqlite() {
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
+    } else {
+        "SELECT table_name::text FROM information_schema.tables \
+         WHERE table_schema = current_schema() AND table_type = 'BASE TABLE'"
+    };
+    let mut found = Vec::new();
+    for row in database.query(tables).await {
+        let table: String = row.try_get_by_index(0).unwrap();
+        let mut condition = format!("strpos(r::text, '{text}') > 0");
+        if database.is_sqlite() {
+            let columns = format!("SELECT name FROM pragma_table_info('{table}')");
+            let has = |row: &QueryResult| {
+                let column: String = row.try_get_by_index(0).unwrap();
+                format!("coalesce(instr(CAST(\"{column}\" AS TEXT), '{text}'), 0) > 0")
+            };
+            let columns: Vec<String> = database.query(&columns).await.iter().map(has).collect();
+            condition = columns.join(" OR ");
+        }
+        let rows = format!("SELECT count(*) FROM \"{table}\" r WHERE {condition}");
+        if database.number(&rows).await > 0 {
+            found.push(table);
+        }
+    }
+    found
+}
+
+async fn who_was_erased_is_found_nowhere(database: Database) {
+    let log = database.open().await.with_fleet().await;
+    let mut recorded = Vec::new();
+    for events in named(40) {
+        for events in events.chunks(7) {
+            let outcomes = log.record(events.to_vec()).await;
+            recorded.extend(events.iter().cloned().zip(outcomes));
+        }
+    }
+    recorded.retain(|(_, outcome)| matches!(outcome, Outcome::Recorded(_)));
+    beside(&database).await;
+    let there = tables_with(&database, PERSON).await;
+    for table in ["alerts", "alert_rules", "jobs", "exports", "audit_log"] {
+        assert!(there.iter().any(|other| other == table), "{there:?}");
+    }
+    archive(&log).await;
+    // also where the person asks for it
+    let asked = retention::erase_person(&log, PERSON, PERSON).await;
+    let id = asked.unwrap().erasure_id;
+    retention::erase_waiting(&log).await.unwrap();
+    let done = retention::erasure(&log, &id).await.unwrap().unwrap();
+    assert_eq!(ErasureState::of(&done), ErasureState::Done);
+    assert_eq!(usize::try_from(done.events).unwrap(), recorded.len());
+    assert_eq!(tables_with(&database, PERSON).await, Vec::<String>::new());
+    for kind in Kind::all() {
+        let page = log.page(&all_of(kind), &log.allowance()).await.unwrap();
+        let mut facts = page.iter().map(|event| format!("{:?}", event.fact));
+        assert!(!facts.any(|fact| fact.contains(PERSON)), "{kind:?}");
+    }
+    // what is folded is what the events fold to as they are now
+    assert_eq!(findings(&log).await, Vec::<String>::new());
+    let asked = database.query("SELECT asked FROM exports").await;
+    let asked: String = asked[0].try_get_by_index(0).unwrap();
+    assert!(asked.contains(r#""userId":{"eq":"erased"}"#), "{asked}");
+    are_duplicates(&log, recorded).await;
+    log.close().await;
+}
+
+/// What sources repeat of what was recorded is a duplicate.
+async fn are_duplicates(log: &TestLog, recorded: Vec<(NewEvent, Outcome)>) {
+    for (new, first) in recorded {
+        if new.fact.event_id.is_none() || !new.fact.spec().recordable {
+            continue;
+        }
+        let Outcome::Recorded(position) = first else {
+            panic!("{first:?}")
+        };
+        let what = format!("{:?}", new.fact);
+        let again = log.record(vec![new]).await;
+        assert_eq!(again, [Outcome::Duplicate(position)], "{what}");
+    }
+}
+
+/// A server that has read who made a job names them in what it records of it.
+async fn what_is_done_while_a_person_is_erased_is_of_nobody(database: Database) {
+    let log = database.open().await;
+    let outcome = |number: u128| {
+        let mut new = event(&serde_json::json!({"jobOutcome": {"jobId": "j",
+            "jobType": "RESTART", "status": "COMPLETED", "initiatedBy": "one"}}));
+        new.fact.event_id = Some(crate::support::uuid(number));
+        new
+    };
+    log.record(vec![outcome(1)]).await;
+    let asked = retention::erase_person(&log, "one", "test").await.unwrap();
+    log.record(vec![outcome(2)]).await;
+    retention::erase_waiting(&log).await.unwrap();
+    let row = retention::erasure(&log, &asked.erasure_id).await.unwrap();
+    assert_eq!(row.unwrap().events, 2);
+    let of = "SELECT count(*) FROM job_outcomes WHERE initiated_by = ";
+    assert_eq!(database.number(&format!("{of}'one'")).await, 0);
+    assert_eq!(database.number(&format!("{of}'erased'")).await, 2);
+    log.record(vec![outcome(3)]).await;
+    assert_eq!(database.number(&format!("{of}'one'")).await, 1);
+    log.close().await;
+}
+
+async fn what_the_server_does_is_of_nobody(database: Database) {
+    let log = database.open().await.with_fleet().await;
+    let silent = event(&serde_json::json!({"deviceStateChange":
+        {"deviceId": "d1", "newState": "OFFLINE", "changedBy": "health-check"}}));
+    log.record(vec![silent]).await;
+    assert_eq!(erase(&log, "health-check").await.events, 0);
+    let by = "SELECT count(*) FROM device_state_history WHERE changed_by = 'health-check'";
+    assert_eq!(database.number(by).await, 1);
+    log.close().await;
 }

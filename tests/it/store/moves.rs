@@ -5,7 +5,7 @@ use std::sync::Arc;
 use homepot_analytics::event::{NewEvent, Position};
 use homepot_analytics::kinds::Kind;
 use homepot_analytics::projections::{self, Runner};
-use homepot_analytics::retention;
+use homepot_analytics::retention::{self, Age};
 use homepot_analytics::store::{Deleting, Fold};
 use sea_orm::{ConnectionTrait as _, TransactionTrait as _};
 use serde_json::json;
@@ -115,7 +115,7 @@ async fn what_is_put_off_is_no_difference(database: Database) {
 /// Deletes nothing before all is done; the clock is at the 23rd of November, and October is old enough.
 async fn is_held_until_all_is_done(database: &Database, log: TestLog) {
     let kind = Kind::DeviceMetrics;
-    let set = retention::set(&log, kind, (Some(20), Some(20)), "test").await;
+    let set = retention::set(&log, kind, (Age::Days(20), Age::Days(20)), "test").await;
     set.unwrap();
     let hour = std::time::Duration::from_hours(1);
     let run = retention::run(&log, hour).await.unwrap();

@@ -3,7 +3,7 @@
 use homepot_analytics::event::{Event, Instant, Position};
 use homepot_analytics::kinds::{Identity, Kind};
 use homepot_analytics::projections::{self, Runner};
-use homepot_analytics::retention::{self, RetentionError};
+use homepot_analytics::retention::{self, Age, RetentionError};
 use homepot_analytics::store::{Deleting, Outcome};
 
 use super::filters::{all_of, filled};
@@ -18,6 +18,7 @@ contract![
     what_was_lost_beside_what_was_deleted_is_a_hole,
     a_run_archives_and_deletes_by_the_policies,
     a_policy_has_bounds,
+    what_is_not_given_of_a_policy_stays_as_it_is,
     a_partition_of_which_all_is_archived_is_dropped_and_made_again,
     nothing_is_archived_that_a_projection_has_not_folded,
     what_is_summed_up_is_compared_behind_what_was_deleted,
@@ -175,14 +176,14 @@ async fn a_run_archives_and_deletes_by_the_policies(database: Database) {
     let hour = std::time::Duration::from_hours(1);
     // the clock is at the 23rd of November, the samples are of the last night of January
     for kind in archivable() {
-        retention::set(&log, kind, (Some(1_000), None), "test")
+        retention::set(&log, kind, (Age::Days(1_000), Age::Never), "test")
             .await
             .unwrap();
     }
     let idle = retention::run(&log, hour).await.unwrap();
     assert!(idle.is_complete && idle.kinds.iter().all(|done| done.segments == 0));
     for kind in archivable() {
-        retention::set(&log, kind, (Some(200), Some(295)), "test")
+        retention::set(&log, kind, (Age::Days(200), Age::Days(295)), "test")
             .await
             .unwrap();
     }
@@ -207,7 +208,7 @@ async fn a_run_archives_and_deletes_by_the_policies(database: Database) {
     }
     assert_eq!(findings(&log).await, Vec::<String>::new());
     for kind in archivable() {
-        retention::set(&log, kind, (None, Some(200)), "test")
+        retention::set(&log, kind, (Age::Never, Age::Days(200)), "test")
             .await
             .unwrap();
     }
@@ -227,20 +228,20 @@ async fn a_policy_has_bounds(database: Database) {
     let log = database.open().await;
     let kind = Kind::DeviceMetrics;
     for (days, refused) in [
-        ((Some(0), None), "Days"),
-        ((None, Some(36_526)), "Days"),
-        ((Some(10), Some(9)), "DeletedFirst"),
+        ((Age::Days(0), Age::Never), "Days"),
+        ((Age::Never, Age::Days(36_526)), "Days"),
+        ((Age::Days(10), Age::Days(9)), "DeletedFirst"),
     ] {
         let error = retention::set(&log, kind, days, "test").await.unwrap_err();
-        assert_eq!(format!("{error:?}"), refused);
+        assert!(format!("{error:?}").starts_with(refused), "{error:?}");
     }
     for kind in Kind::all().filter(|kind| !kind.spec().keeping.archives()) {
-        let set = retention::set(&log, kind, (Some(10), None), "test").await;
+        let set = retention::set(&log, kind, (Age::Days(10), Age::Never), "test").await;
         assert!(matches!(set, Err(RetentionError::KeptHere)));
     }
     let policies = retention::policies(&log).await.unwrap();
     assert!(policies.iter().all(|policy| policy.changed.is_none()));
-    retention::set(&log, kind, (Some(10), Some(10)), "test")
+    retention::set(&log, kind, (Age::Days(10), Age::Days(10)), "test")
         .await
         .unwrap();
     let policies = retention::policies(&log).await.unwrap();
@@ -254,10 +255,42 @@ async fn a_policy_has_bounds(database: Database) {
     log.close().await;
 }
 
+async fn what_is_not_given_of_a_policy_stays_as_it_is(database: Database) {
+    let log = database.open().await;
+    let kind = Kind::DeviceMetrics;
+    for (ages, then) in [
+        // by itself a kind is archived after 90 days and never deleted
+        ((Age::AsItIs, Age::Days(800)), (Some(90), Some(800))),
+        ((Age::Days(60), Age::AsItIs), (Some(60), Some(800))),
+        ((Age::AsItIs, Age::AsItIs), (Some(60), Some(800))),
+        ((Age::Never, Age::AsItIs), (None, Some(800))),
+        ((Age::Days(60), Age::Never), (Some(60), None)),
+        ((Age::AsItIs, Age::Days(60)), (Some(60), Some(60))),
+    ] {
+        retention::set(&log, kind, ages, "test").await.unwrap();
+        let policies = retention::policies(&log).await.unwrap();
+        let policy = policies.iter().find(|policy| policy.kind == kind).unwrap();
+        let set = (policy.archive_after_days, policy.delete_after_days);
+        assert_eq!(set, then, "{ages:?}");
+    }
+    // it is held against what stays
+    for (ages, blamed) in [
+        ((Age::AsItIs, Age::Days(59)), "deleteAfterDays"),
+        ((Age::Days(61), Age::AsItIs), "archiveAfterDays"),
+    ] {
+        let error = retention::set(&log, kind, ages, "test").await.unwrap_err();
+        let RetentionError::DeletedFirst { field, .. } = error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(field, blamed);
+    }
+    log.close().await;
+}
+
 async fn nothing_is_archived_that_a_projection_has_not_folded(database: Database) {
     let (log, _) = filled(&database).await;
     for kind in archivable() {
-        retention::set(&log, kind, (Some(1), None), "test")
+        retention::set(&log, kind, (Age::Days(1), Age::Never), "test")
             .await
             .unwrap();
     }

@@ -50,7 +50,7 @@ impl Ranking {
             asked,
             measure,
             aggregate,
-            top: random.random_range(0..5),
+            top: random.random_range(1..5),
             is_highest_first: random.random_bool(0.7),
         }
     }

@@ -226,6 +226,10 @@ async fn what_cannot_be_answered_has_its_code() {
             ("to: \"2056-11-23T00:00:00Z\", buckets: { resolution: MINUTE }", "position", "LIMIT_EXCEEDED"),
             ("groupBy: [ENDPOINT]", "position", "BAD_INPUT"),
             ("groupBy: [NOTHING]", "position", "BAD_INPUT"),
+            ("groupBy: [SITE, SITE]", "position", "BAD_INPUT"),
+            ("groupBy: [SITE, DEVICE, SITE]", "position", "BAD_INPUT"),
+            ("top: 0", "position", "BAD_INPUT"),
+            ("buckets: { points: 0 }", "position", "BAD_INPUT"),
             ("filter: { labels: [{ dimension: STATE, in: [\"ONLINE\"] }] }", "position", "BAD_INPUT"),
         ];
         for (rest, of, code) in cases {

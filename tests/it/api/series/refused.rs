@@ -50,6 +50,11 @@ const CASES: &[(&str, &str, &str)] = &[
     ),
     (
         "breakdown",
+        "measures: [CPU_PERCENT], by: SITE, top: 0, SINCE",
+        "BAD_INPUT",
+    ),
+    (
+        "breakdown",
         "measures: [CPU_PERCENT], by: SITE, timeZone: \"Mars/Phobos\", SINCE",
         "BAD_INPUT",
     ),
@@ -72,6 +77,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ("heatmap", "measure: CPU_PERCENT, AGO", "LIMIT_EXCEEDED"),
     ("availability", "REVERSED", "BAD_INPUT"),
     ("availability", "groupBy: [STATE], SINCE", "BAD_INPUT"),
+    ("availability", "groupBy: [SITE, SITE], SINCE", "BAD_INPUT"),
     (
         "availability",
         "filter: { labels: [{ dimension: STATE, in: [\"ONLINE\"] }] }, SINCE",
@@ -89,6 +95,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ),
     ("apiRequestStats", "REVERSED", "BAD_INPUT"),
     ("errorStats", "top: -1, SINCE", "BAD_INPUT"),
+    ("errorStats", "top: 0, SINCE", "BAD_INPUT"),
     (
         "jobStats",
         "filter: { labels: [{ dimension: PAGE, in: [\"/\"] }] }, SINCE",

@@ -242,6 +242,8 @@ async fn what_cannot_be_followed_has_its_code() {
         for (arguments, code) in [
             ("from: \"2026-11-23T10:00:00Z\", to: \"2026-11-22T10:00:00Z\"", "BAD_INPUT"),
             ("from: \"2026-11-23T10:00:00Z\", after: \"none\"", "BAD_INPUT"),
+            ("from: \"2026-11-23T10:00:00Z\", groupBy: [SITE, SITE]", "BAD_INPUT"),
+            ("from: \"2026-11-23T10:00:00Z\", top: 0", "BAD_INPUT"),
             ("from: \"2026-01-01T00:00:00Z\", groupBy: [DEVICE], buckets: { resolution: HOUR }", "LIMIT_EXCEEDED"),
         ] {
             let document = format!(
@@ -308,6 +310,56 @@ async fn a_series_without_an_end_goes_on_with_the_clock() {
             assert!(buckets[0]["count"].as_f64().unwrap() > count, "{update}");
             count = buckets[0]["count"].as_f64().unwrap();
         }
+    })
+    .await;
+}
+
+/// The rate of a range without an end falls with the clock: who selects none is told nothing of it.
+#[tokio::test]
+async fn what_is_recorded_elsewhere_is_no_change_of_what_is_selected() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let error = |device: &str, minute: u32, code: &str| {
+            json!([{ "errorLog": { "deviceId": device, "category": "DEVICE", "severity": "ERROR",
+                "errorMessage": "no paper", "errorCode": code,
+                "occurredAt": format!("2026-11-23T12:{minute:02}:00Z") } }])
+        };
+        app.clock.advance_ms(60_000);
+        app.record(error("till-1", 0, "PAPER")).await;
+        let document = |selected: &str| {
+            format!(
+                "subscription {{ seriesUpdates(measures: [ERRORS], from: \"2026-11-23T11:00:00Z\", \
+                 filter: {{ siteIds: [\"harbour\"], labels: [{{ dimension: ERROR_CODE, in: [\"PAPER\"] }}] }}, \
+                 buckets: {{ resolution: HOUR, timeZone: \"UTC\" }}, fill: NONE) {{ cursor {selected} }} }}"
+            )
+        };
+        let mut socket = app.socket().await;
+        for selected in [
+            "series { groups { buckets { start count } total { count end } } }",
+            "series { groups { total { sum } } }",
+            "isSnapshot",
+        ] {
+            let id = socket.subscribe(&document(selected), json!({})).await;
+            socket.data(&id).await;
+            app.clock.advance_ms(60_000);
+            app.record(error("till-3", 1, "PAPER")).await;
+            app.record(error("till-1", 1, "INK")).await;
+            app.settle().await;
+            let none = socket.next_within(&id, Duration::from_millis(500)).await;
+            assert_eq!(none, None, "{selected}");
+            app.record(error("till-2", 1, "PAPER")).await;
+            let update = socket.data(&id).await;
+            assert!(update["seriesUpdates"]["cursor"].is_string(), "{selected}");
+            socket.unsubscribe(&id).await;
+        }
+        // and who selects it is told of it
+        let rate = "series { groups { buckets { start } total { rate } } }";
+        let id = socket.subscribe(&document(rate), json!({})).await;
+        socket.data(&id).await;
+        app.clock.advance_ms(60_000);
+        app.record(error("till-3", 2, "PAPER")).await;
+        let update = socket.data(&id).await["seriesUpdates"]["series"].take();
+        assert_eq!(update["groups"][0]["buckets"], json!([]), "{update}");
     })
     .await;
 }
