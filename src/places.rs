@@ -322,7 +322,7 @@ fn sweep(home: &FilePath, is_ours: fn(&FilePath) -> bool) -> std::io::Result<usi
     let (mut removed, mut folders) = (0, vec![home.to_owned()]);
     while let Some(folder) = folders.pop() {
         let entries = match std::fs::read_dir(&folder) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
             entries => entries?,
         };
         for entry in entries {

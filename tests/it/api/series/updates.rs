@@ -335,7 +335,7 @@ async fn what_is_recorded_elsewhere_is_no_change_of_what_is_selected() {
         };
         let mut socket = app.socket().await;
         for selected in [
-            "series { groups { buckets { start count } total { count end } } }",
+            "series { groups { buckets { start count } total { start count } } }",
             "series { groups { total { sum } } }",
             "isSnapshot",
         ] {
