@@ -138,7 +138,8 @@ async fn a_job_is_not_told_of_again_after_a_restore_when_that_was_deleted() {
     on_each_database(async |app| {
         app.fleet().await;
         end_and_await_the_checkpoint(app).await;
-        let input = json!({ "kind": "jobOutcome", "archiveAfterDays": null, "deleteAfterDays": 10 });
+        let input =
+            json!({ "kind": "jobOutcome", "archiveAfterDays": null, "deleteAfterDays": 10 });
         assert_eq!(set(app, input).await["userErrors"], json!([]));
         app.clock.advance_ms(30 * DAY_MS);
         assert_eq!(kept(app).await, ["3", "3"]);
