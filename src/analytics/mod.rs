@@ -18,7 +18,7 @@ mod buckets_tests;
 mod expected;
 mod grouped;
 pub mod live;
-mod provenance;
+pub mod provenance;
 pub mod question;
 pub mod ranking;
 pub(crate) mod read;

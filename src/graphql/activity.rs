@@ -200,7 +200,8 @@ impl Range {
         let given = asked.provenance.map(|word| word.word());
         let mut provenance = given.as_deref().and_then(Provenance::of_word);
         if provenance.is_none() {
-            let found = activity::provenance(api(ctx).store(), (from, to)).await;
+            let order = api(ctx).preferred.order();
+            let found = activity::provenance(api(ctx).store(), order, (from, to)).await;
             provenance = found.map_err(|error| of_failed(api(ctx), &error))?;
         }
         let limit = i64::try_from(first).unwrap_or_default();

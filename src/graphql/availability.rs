@@ -154,6 +154,7 @@ impl StateQueries {
         let within = access::within(ctx).await?;
         let scope = Scope {
             provenances: provenance.as_deref().map(codes),
+            preferred: api(ctx).preferred,
             sites: match &within {
                 Within::Sites(sites) => Some(sites.iter().copied().collect()),
                 Within::Whole | Within::Device { .. } => None,

@@ -92,6 +92,7 @@ use futures_util::StreamExt;
 use tokio::sync::{Semaphore, watch};
 
 use crate::analytics::live::Lives;
+use crate::analytics::provenance::Preferred;
 use crate::configuration::Keyring;
 use crate::event::Position;
 use crate::exports::Bounds;
@@ -140,6 +141,8 @@ pub struct Api {
     pub counting: Arc<Semaphore>,
     /// Series that are being followed.
     pub lives: Lives,
+    /// Which provenance is summed up where none is asked for.
+    pub preferred: Preferred,
     /// Where alerts may be sent.
     pub webhooks: Reachable,
     /// Within which exports are kept; `None` when there is no place for their files.

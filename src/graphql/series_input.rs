@@ -172,6 +172,7 @@ pub(super) async fn scope(
         devices: keys(ctx, EntityType::Device, filter.device_ids).await?,
         sites: keys(ctx, EntityType::Site, filter.site_ids).await?,
         provenances: None,
+        preferred: api(ctx).preferred,
         labels: labels(kind, filter.labels.unwrap_or_default())?,
     };
     if let Some(words) = filter.provenance {

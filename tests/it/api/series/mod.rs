@@ -11,6 +11,7 @@ mod heatmap;
 mod levels;
 mod months;
 mod moved;
+mod preferred;
 mod recorded;
 mod refused;
 mod single;
