@@ -41,7 +41,7 @@ pub enum Aggregate {
 }
 
 /// What is told of a bucket, beside percentiles.
-const TOLD: [Aggregate; 10] = [
+pub(super) const TOLD: [Aggregate; 10] = [
     Aggregate::Count,
     Aggregate::Sum,
     Aggregate::Avg,

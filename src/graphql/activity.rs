@@ -250,7 +250,7 @@ impl Activity {
         #[graphql(desc = "Pages at most: 50 when left out, 1,000 at most.")] first: Option<i32>,
         #[graphql(
             desc = "What is counted; left out, REAL if there is any, else CONTROLLED, else \
-            SIMULATED."
+            SIMULATED; on a demo SIMULATED first."
         )]
         provenance: Option<Shown<Provenances>>,
     ) -> Result<Option<InOrder<TopPages>>, Error> {
@@ -286,7 +286,7 @@ impl Activity {
         #[graphql(desc = "Texts at most: 50 when left out, 1,000 at most.")] first: Option<i32>,
         #[graphql(
             desc = "What is counted; left out, REAL if there is any, else CONTROLLED, else \
-            SIMULATED."
+            SIMULATED; on a demo SIMULATED first."
         )]
         provenance: Option<Shown<Provenances>>,
     ) -> Result<Option<InOrder<TopSearches>>, Error> {
@@ -328,7 +328,7 @@ impl Activity {
         #[graphql(desc = "Users at most: 50 when left out, 1,000 at most.")] first: Option<i32>,
         #[graphql(
             desc = "What is counted; left out, REAL if there is any, else CONTROLLED, else \
-            SIMULATED."
+            SIMULATED; on a demo SIMULATED first."
         )]
         provenance: Option<Shown<Provenances>>,
     ) -> Result<Option<InOrder<ActivityByUser>>, Error> {
@@ -371,7 +371,7 @@ impl Activity {
         #[graphql(desc = "Sessions at most: 50 when left out, 1,000 at most.")] first: Option<i32>,
         #[graphql(
             desc = "What is counted; left out, REAL if there is any, else CONTROLLED, else \
-            SIMULATED."
+            SIMULATED; on a demo SIMULATED first."
         )]
         provenance: Option<Shown<Provenances>>,
     ) -> Result<Option<InOrder<UserSessions>>, Error> {

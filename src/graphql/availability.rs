@@ -146,7 +146,7 @@ impl StateQueries {
         >,
         #[graphql(
             desc = "Reports that come from these; left out, REAL if there are any before the end of the range, else \
-            CONTROLLED, else SIMULATED."
+            CONTROLLED, else SIMULATED; on a demo SIMULATED first."
         )]
         provenance: Option<Vec<Shown<Provenances>>>,
     ) -> Result<Option<InOrder<StateTimeline>>, Error> {
