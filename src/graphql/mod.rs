@@ -336,7 +336,7 @@ pub async fn execute(
             let request = with_data(api, request, (caller, allowance));
             let mut answer = schema.schema.execute(request).await;
             keys.arrange(&mut answer);
-            error::with_forms(&mut answer.errors);
+            schema.types.explain(&mut answer.errors);
             spending::told(answer, balance)
         }
         Err(error) => Response::from_errors(vec![error]),
@@ -409,10 +409,11 @@ fn run_stream(
 ) -> BoxStream<'static, (Response, Option<String>)> {
     let request = with_data(api, request, (caller, allowance));
     let answers = schema.schema.execute_stream(request);
+    let types = Arc::clone(&schema.types);
     answers
         .map(move |mut answer| {
             keys.arrange(&mut answer);
-            error::with_forms(&mut answer.errors);
+            types.explain(&mut answer.errors);
             let cursor = subscription::take_cursor(&mut answer);
             (answer, cursor)
         })

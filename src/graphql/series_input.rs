@@ -156,7 +156,10 @@ pub(super) fn week_start(day: Option<&Word<DaysOfWeek>>) -> Weekday {
 pub(super) fn by(kind: Kind, dimensions: &[Dimension]) -> Result<Vec<By>, Error> {
     let by = dimensions.iter().map(|dimension| {
         let list = kind.spec().list;
-        let missing = || bad_input(format!("`{list}` has no {}", dimension.0));
+        let missing = || {
+            let known = Dimension::words_of(kind).join(", ");
+            bad_input(format!("`{list}` has no {}: it has {known}", dimension.0))
+        };
         dimension.of(kind).ok_or_else(missing)
     });
     by.collect()
@@ -288,10 +291,7 @@ fn labels(
         let place = filter.dimension.label_of(kind);
         let place = place
             .and_then(|place| labels.get_mut(place))
-            .ok_or_else(|| {
-                let list = kind.spec().list;
-                bad_input(format!("`{list}` has no label {}", filter.dimension.0))
-            })?;
+            .ok_or_else(|| no_label(kind, filter.dimension))?;
         let given = filter.r#in.into_iter().collect();
         // all of them hold
         *place = Some(match place.take() {
@@ -300,4 +300,21 @@ fn labels(
         });
     }
     Ok(labels)
+}
+
+/// Refuses a label that a kind has not.
+fn no_label(kind: Kind, dimension: Dimension) -> Error {
+    let spec = kind.spec();
+    let labels = spec.measured.iter();
+    let labels = labels.flat_map(|measured| measured.dimensions);
+    let labels: Vec<&str> = labels.map(|label| label.word).collect();
+    let known = if labels.is_empty() {
+        "none".to_owned()
+    } else {
+        labels.join(", ")
+    };
+    bad_input(format!(
+        "`{}` has no label {}: it has {known}",
+        spec.list, dimension.0
+    ))
 }

@@ -107,6 +107,14 @@ impl Dimension {
         common.chain(own)
     }
 
+    /// The words of those that a kind has.
+    pub(super) fn words_of(kind: Kind) -> Vec<&'static str> {
+        let labels = kind.spec().measured.iter();
+        let labels = labels.flat_map(|measured| measured.dimensions);
+        let common = COMMON.iter().map(|(word, _, _)| *word);
+        common.chain(labels.map(|label| label.word)).collect()
+    }
+
     /// What it is of a kind, if that has it.
     pub(super) fn of(self, kind: Kind) -> Option<By> {
         let common = COMMON.iter().find(|(word, _, _)| *word == self.0);
