@@ -332,7 +332,8 @@ impl From<FillWord> for Filled {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(name = "CompareWith")]
 pub(super) enum CompareWord {
-    /// As many buckets just before.
+    /// Of a series as many buckets just before, cut at both ends as those of the range are; of a breakdown, which has
+    /// none, as long a time just before `from`.
     #[graphql(name = "PREVIOUS_PERIOD")]
     Period,
     /// The same time a week before.
