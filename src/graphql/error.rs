@@ -163,7 +163,7 @@ const FORMS: [(&str, &str); 11] = [
 pub(super) fn form_of(scalar: &str) -> Option<&'static str> {
     let mut forms = FORMS.iter();
     let (_, form) = forms.find(|(name, _)| *name == scalar)?;
-    Some(form)
+    Some(*form)
 }
 
 /// Tells of values that have not the form of their scalar what that is. The library names the place
