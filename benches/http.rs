@@ -76,6 +76,7 @@ async fn main() -> anyhow::Result<()> {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         name: "bench".to_owned(),
         documents: homepot_analytics::http::Documents::default(),
+        preferred: homepot_analytics::analytics::provenance::Preferred::Real,
         keyring: homepot_analytics::configuration::Keyring::default(),
         tls: None,
         tokens: homepot_analytics::identity::TokenArgs::default(),

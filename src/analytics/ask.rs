@@ -150,12 +150,14 @@ pub enum AskError {
         max: usize,
     },
     /// An aggregate says nothing of a measure, or of any of some.
-    #[error("{aggregate} says nothing of {measures}")]
+    #[error("{aggregate} says nothing of {measures}: there are {others}")]
     Senseless {
         /// The aggregate.
         aggregate: String,
         /// The measures.
         measures: String,
+        /// Those that say something of one of them.
+        others: String,
     },
     /// Nothing of the kind is summed up.
     #[error("nothing of {kind} is summed up")]

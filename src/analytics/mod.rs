@@ -19,7 +19,7 @@ mod cut;
 mod expected;
 mod grouped;
 pub mod live;
-mod provenance;
+pub mod provenance;
 pub mod question;
 pub mod ranking;
 pub(crate) mod read;

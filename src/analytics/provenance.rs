@@ -1,19 +1,47 @@
-//! Which provenance is read when none was asked for: the most real of which there is anything.
+//! Which provenance is read when none was asked for: the first of which there is anything, which is the most
+//! real one, save on a demo. Nothing is ever read of two of them together that was not asked for so.
 
 use super::read::{QUARTER, ReadError, Reader};
 use super::unfolded::Unfolded;
+use crate::event::Provenance;
 use crate::projections::rollups::gather::key_of;
 use crate::projections::rollups::tables::{DEVICE_QUARTERS, SITE_QUARTERS, all, row};
 use crate::rollups::packed::span;
 
+/// Which provenance is looked for first when none was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Preferred {
+    /// What is real: all else is a stand-in for it.
+    #[default]
+    Real,
+    /// What is simulated, as on a demo: what people do there is real, and beside its fleet it is next to nothing.
+    Simulated,
+}
+
+impl Preferred {
+    /// All provenances, in the order in which they are looked for.
+    #[must_use]
+    pub const fn order(self) -> [Provenance; 3] {
+        match self {
+            Self::Real => Provenance::ALL,
+            Self::Simulated => [
+                Provenance::Simulated,
+                Provenance::Real,
+                Provenance::Controlled,
+            ],
+        }
+    }
+}
+
 impl Reader<'_> {
-    /// Chooses what is read: the most real that there is, if nothing else was asked for.
+    /// Chooses what is read: what is preferred of what there is, if nothing else was asked for.
     pub(super) async fn choose(&mut self, tail: &Unfolded) -> Result<(), ReadError> {
         if let Some(provenances) = &self.question.scope.provenances {
             self.provenances.clone_from(provenances);
             return Ok(());
         }
-        for provenance in 0..=2 {
+        let order = self.question.scope.preferred.order();
+        for provenance in order.map(Provenance::code) {
             let mut waiting = tail.readings.iter();
             let waits = waiting.any(|reading| {
                 reading.provenance == provenance

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::provenance::Preferred;
 use crate::projections::rollups::tables::Key;
 use crate::rollups::labels::{Said, labels_of, rank};
 use crate::rollups::packed::{Row, Wanted};
@@ -50,8 +51,10 @@ pub struct Scope {
     pub devices: Option<BTreeSet<i64>>,
     /// Of what happened at these sites alone.
     pub sites: Option<BTreeSet<i64>>,
-    /// Of these provenances, by their numbers; if nothing is said, of the most real that there is.
+    /// Of these provenances, by their numbers; if nothing is said, of the preferred one of those that there are.
     pub provenances: Option<BTreeSet<i64>>,
+    /// Which that is.
+    pub preferred: Preferred,
     /// For each label of the kind: of these values alone.
     pub labels: Vec<Option<BTreeSet<Option<String>>>>,
 }

@@ -59,6 +59,19 @@ pub(crate) enum Part {
     Coverage,
 }
 
+/// What values of a bucket come to, beside percentiles.
+pub(super) const TOLD: [Aggregate; 10] = [
+    Aggregate::Count,
+    Aggregate::Sum,
+    Aggregate::Avg,
+    Aggregate::Min,
+    Aggregate::Max,
+    Aggregate::First,
+    Aggregate::Last,
+    Aggregate::Stddev,
+    Aggregate::Increase,
+    Aggregate::Rate,
+];
 /// Bytes of what is told of a bucket, without how values are distributed.
 const DIGESTED_BYTES: usize = 128;
 

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::ask::AskError;
 use super::question::Scope;
-use crate::event::{Instant, Position};
+use crate::event::{Instant, Position, Provenance};
 use crate::projections::rollups::tables::all;
 use crate::store::{Allowance, Doing, List, Sql, Store, StoreError};
 
@@ -121,8 +121,8 @@ pub(super) struct Reports {
     pub(super) of: BTreeMap<i64, Vec<Report>>,
 }
 
-/// Reads the reports of the devices of a scope; of the most real provenance of which there is any before the end
-/// of the range, if nothing else is asked for.
+/// Reads the reports of the devices of a scope; of the preferred provenance of which there is any before the
+/// end of the range, if nothing else is asked for.
 pub(super) async fn reports(
     tx: &DatabaseTransaction,
     (scope, (from, to)): (&Scope, (i64, i64)),
@@ -226,14 +226,14 @@ async fn chosen(
     if let Some(provenances) = &scope.provenances {
         return Ok(provenances.clone());
     }
-    for provenance in 0..=2 {
+    for provenance in scope.preferred.order().map(Provenance::code) {
         let mut sql = Sql::new("SELECT 1 FROM device_state_history WHERE provenance = ");
-        sql.bind(i64::from(provenance)).push(" AND occurred_at < ");
+        sql.bind(provenance).push(" AND occurred_at < ");
         sql.bind(to).push(" AND ");
         sql.among("device_key", List::Int(devices.to_vec()));
         sql.push(" LIMIT 1");
         if !all(tx, sql).await?.is_empty() {
-            return Ok(BTreeSet::from([i64::from(provenance)]));
+            return Ok(BTreeSet::from([provenance]));
         }
     }
     Ok(BTreeSet::new())

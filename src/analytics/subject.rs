@@ -6,7 +6,7 @@ use sea_orm::ConnectionTrait;
 
 use super::ask::{ALL_BUCKETS_MAX, AskError};
 use super::question::{By, Groups, Question, Scope};
-use super::series::{Aggregate, What, makes_sense};
+use super::series::{Aggregate, TOLD, What, makes_sense};
 use crate::kinds::{Form, Kind, Measure};
 use crate::projections::rollups::minutes;
 use crate::rollups::packed::Wanted;
@@ -101,24 +101,25 @@ impl Subject {
         let specs = measures
             .iter()
             .map(|measure| measure.and_then(|measure| self.spec_of(measure)));
-        let what = |spec: &Measure| makes_sense(What::Measure(0, spec.form), aggregate);
-        let of_events = makes_sense(What::Events, aggregate);
-        if specs.clone().any(|spec| spec.map_or(of_events, what)) {
+        let what = |spec: &Measure| What::Measure(0, spec.form);
+        let of_one = |aggregate: Aggregate| {
+            let mut specs = specs.clone();
+            specs.any(|spec| makes_sense(spec.map_or(What::Events, what), aggregate))
+        };
+        if of_one(aggregate) {
             return Ok(());
         }
+        let others = TOLD.into_iter().chain([Aggregate::Percentile(50.0)]);
+        let others: Vec<String> = others.filter(|one| of_one(*one)).map(word).collect();
         let events = self.kind.spec().measured.as_ref();
         let events = events.map_or("", |measured| measured.events);
         let words: Vec<&str> = specs
             .map(|spec| spec.map_or(events, |measure| measure.word))
             .collect();
-        let aggregate = if matches!(aggregate, Aggregate::Percentile(_)) {
-            "PERCENTILE".to_owned()
-        } else {
-            format!("{aggregate:?}").to_uppercase()
-        };
         Err(AskError::Senseless {
-            aggregate,
+            aggregate: word(aggregate),
             measures: words.join(" or "),
+            others: others.join(", "),
         })
     }
 
@@ -180,6 +181,15 @@ impl Question {
             other.scope.provenances = Some(like.clone());
         }
         other
+    }
+}
+
+/// By what an aggregate is asked for.
+fn word(aggregate: Aggregate) -> String {
+    if matches!(aggregate, Aggregate::Percentile(_)) {
+        "PERCENTILE".to_owned()
+    } else {
+        format!("{aggregate:?}").to_uppercase()
     }
 }
 

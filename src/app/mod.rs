@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::analytics::live::Lives;
+use crate::analytics::provenance::Preferred;
 use crate::config::LimitArgs;
 use crate::configuration::Keyring;
 use crate::event::{NewEvent, Position};
@@ -155,7 +156,8 @@ impl App {
             tasks,
             tokens,
         } = opened;
-        let given = (start.access, start.webhooks, start.mailer);
+        let served = (start.access, start.preferred);
+        let given = (served, start.webhooks, start.mailer);
         let limits = (&start.limits, start.keyring);
         let called = (start.name, address.to_string());
         let kept = Kept::of(&store, &start.exports, start.lake);
@@ -321,7 +323,7 @@ impl Parts {
         store: &Store,
         called: (String, String),
         (limits, keyring): (&LimitArgs, Keyring),
-        (access, webhooks, mailer): (Access, WebhookArgs, Option<Mailer>),
+        ((access, preferred), webhooks, mailer): ((Access, Preferred), WebhookArgs, Option<Mailer>),
         kept: Kept,
     ) -> Result<Self, AppError> {
         let refused: Arc<Denials> = Arc::default();
@@ -350,6 +352,7 @@ impl Parts {
             refused: Arc::clone(&refused),
             counting: Arc::new(Semaphore::new(COUNTING_MAX)),
             lives: Lives::default(),
+            preferred,
             webhooks: Reachable {
                 private: webhooks.allow_private,
                 mail: mailer.is_some(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::AppError;
+use crate::analytics::provenance::Preferred;
 use crate::clock::Clock;
 use crate::config::LimitArgs;
 use crate::configuration::Keyring;
@@ -31,6 +32,8 @@ pub struct Start {
     pub name: String,
     /// Whether everybody is let in, as on a machine of one's own.
     pub access: Access,
+    /// Which provenance is summed up where none is asked for.
+    pub preferred: Preferred,
     /// The keys by which secret parameters are sealed.
     pub keyring: Keyring,
     /// The certificate, if connections are to be encrypted.

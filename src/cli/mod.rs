@@ -17,6 +17,7 @@ use clap::CommandFactory;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
+use crate::analytics::provenance::Preferred;
 use crate::app::{self, Access, App, Start};
 use crate::clock::Clock;
 use crate::config::{Cli, Command, DatabaseArgs, DemoArgs, HttpArgs, ReplicaArgs, ServeArgs};
@@ -121,6 +122,7 @@ async fn serve(arguments: ServeArgs) -> anyhow::Result<()> {
         arguments.tokens.jwks.is_none() && arguments.tokens.jwt_secret_file.is_none();
     let app = App::start(Start {
         access,
+        preferred: Preferred::Real,
         tokens: arguments.tokens,
         edge: arguments.http.edge.clone(),
         webhooks: arguments.http.webhooks,
@@ -291,6 +293,7 @@ async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
 fn demo_start(arguments: DemoArgs, tls: Option<Tls>) -> anyhow::Result<Start> {
     Ok(Start {
         access: Access::Open,
+        preferred: Preferred::Simulated,
         tokens: TokenArgs::default(),
         edge: arguments.http.edge.clone(),
         webhooks: arguments.http.webhooks,

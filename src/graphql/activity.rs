@@ -200,7 +200,8 @@ impl Range {
         let given = asked.provenance.map(|word| word.word());
         let mut provenance = given.as_deref().and_then(Provenance::of_word);
         if provenance.is_none() {
-            let found = activity::provenance(api(ctx).store(), (from, to)).await;
+            let order = api(ctx).preferred.order();
+            let found = activity::provenance(api(ctx).store(), order, (from, to)).await;
             provenance = found.map_err(|error| of_failed(api(ctx), &error))?;
         }
         let limit = i64::try_from(first).unwrap_or_default();
@@ -249,7 +250,7 @@ impl Activity {
         #[graphql(desc = "Pages at most: 50 when left out, 1,000 at most.")] first: Option<i32>,
         #[graphql(
             desc = "What is counted; left out, REAL if there is any, else CONTROLLED, else \
-            SIMULATED."
+            SIMULATED; on a demo SIMULATED first."
         )]
         provenance: Option<Shown<Provenances>>,
     ) -> Result<Option<InOrder<TopPages>>, Error> {
@@ -285,7 +286,7 @@ impl Activity {
         #[graphql(desc = "Texts at most: 50 when left out, 1,000 at most.")] first: Option<i32>,
         #[graphql(
             desc = "What is counted; left out, REAL if there is any, else CONTROLLED, else \
-            SIMULATED."
+            SIMULATED; on a demo SIMULATED first."
         )]
         provenance: Option<Shown<Provenances>>,
     ) -> Result<Option<InOrder<TopSearches>>, Error> {
@@ -327,7 +328,7 @@ impl Activity {
         #[graphql(desc = "Users at most: 50 when left out, 1,000 at most.")] first: Option<i32>,
         #[graphql(
             desc = "What is counted; left out, REAL if there is any, else CONTROLLED, else \
-            SIMULATED."
+            SIMULATED; on a demo SIMULATED first."
         )]
         provenance: Option<Shown<Provenances>>,
     ) -> Result<Option<InOrder<ActivityByUser>>, Error> {
@@ -370,7 +371,7 @@ impl Activity {
         #[graphql(desc = "Sessions at most: 50 when left out, 1,000 at most.")] first: Option<i32>,
         #[graphql(
             desc = "What is counted; left out, REAL if there is any, else CONTROLLED, else \
-            SIMULATED."
+            SIMULATED; on a demo SIMULATED first."
         )]
         provenance: Option<Shown<Provenances>>,
     ) -> Result<Option<InOrder<UserSessions>>, Error> {

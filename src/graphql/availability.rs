@@ -146,7 +146,7 @@ impl StateQueries {
         >,
         #[graphql(
             desc = "Reports that come from these; left out, REAL if there are any before the end of the range, else \
-            CONTROLLED, else SIMULATED."
+            CONTROLLED, else SIMULATED; on a demo SIMULATED first."
         )]
         provenance: Option<Vec<Shown<Provenances>>>,
     ) -> Result<Option<InOrder<StateTimeline>>, Error> {
@@ -154,6 +154,7 @@ impl StateQueries {
         let within = access::within(ctx).await?;
         let scope = Scope {
             provenances: provenance.as_deref().map(codes),
+            preferred: api(ctx).preferred,
             sites: match &within {
                 Within::Sites(sites) => Some(sites.iter().copied().collect()),
                 Within::Whole | Within::Device { .. } => None,

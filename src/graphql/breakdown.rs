@@ -30,7 +30,7 @@ struct BreakdownRow {
     is_other: bool,
     /// How many things it is of: 1, or as many as the others are; all that are not told apart are one.
     things: i32,
-    /// 1 is the first; whoever comes to the same has the same rank. Null for the others.
+    /// 1 is the first; whoever comes to the same `value` has the same rank. Null for the others.
     rank: Option<i32>,
     /// What it comes to. Of what adds up (COUNT, SUM, INCREASE, RATE) nothing is 0; of all else it is null.
     value: Option<f64>,
@@ -101,8 +101,9 @@ pub(super) struct Breakdowns;
 impl Breakdowns {
     /// Ranks sites, devices, types of devices or labels by what measures of one source come to.
     ///
-    /// Those that come to the same have the same rank, and stand in the order of their names. What there was in
-    /// the earlier time alone is told too, with 0 where the measure adds up.
+    /// Those that come to the same have the same rank, and stand in the order of their names. By a percentile, which
+    /// is told within 1 %, so may those that are less than about 2 % apart. What there was in the earlier time alone
+    /// is told too, with 0 where the measure adds up.
     #[expect(clippy::too_many_arguments, reason = "they are what is asked")]
     async fn breakdown(
         &self,

@@ -25,8 +25,10 @@ pub(super) const ROWS_MAX: usize = 50_000;
 /// Values at most of all rows together.
 const VALUES_MAX: usize = 1_000_000;
 
-/// Rows as which what is summed up counts: so ten of them are one request at most.
-const SUM_ROWS: usize = 5_000;
+/// What sums up, at most, of all pages together.
+const SUMS_MAX: usize = 10;
+/// Rows as which each of that counts beside others.
+const SUM_ROWS: usize = ROWS_MAX / SUMS_MAX;
 /// The fields that sum up.
 const SUMS: [&str; 10] = [
     "series",
@@ -51,19 +53,57 @@ const DAY_MICROS: i64 = 86_400_000_000;
 struct Cost {
     rows: usize,
     values: usize,
+    /// Fields that sum up, which are rows too.
+    sums: usize,
 }
 
 impl Cost {
     fn add(&mut self, other: Self) {
         self.rows = self.rows.saturating_add(other.rows);
         self.values = self.values.saturating_add(other.values);
+        self.sums = self.sums.saturating_add(other.sums);
     }
 
     fn of_rows(self, rows: usize) -> Self {
         Self {
             rows: self.rows.saturating_add(1).saturating_mul(rows),
             values: self.values.saturating_mul(rows).saturating_add(1),
+            sums: self.sums.saturating_mul(rows),
         }
+    }
+
+    /// Refuses what is too much, and tells what to do.
+    fn check(self) -> Result<(), Error> {
+        let refused = |message: String| Err(error(ErrorCode::LimitExceeded, message));
+        if self.sums > SUMS_MAX {
+            return refused(format!(
+                "the request asks for {} sums, at most {SUMS_MAX} are answered at once, of {} together; ask for the \
+                 others in another request, or for several `measures` or groups in one",
+                self.sums,
+                SUMS.join(", ")
+            ));
+        }
+        if self.rows > ROWS_MAX {
+            let others = if self.sums == 0 {
+                String::new()
+            } else {
+                let names = SUMS.join(", ");
+                format!(", or ask in another request for what counts as {SUM_ROWS} rows: {names}")
+            };
+            return refused(format!(
+                "the request asks for up to {} rows, at most {ROWS_MAX} are answered at once; give smaller pages by \
+                 `first`{others}",
+                self.rows
+            ));
+        }
+        if self.values > VALUES_MAX {
+            return refused(format!(
+                "the request asks for up to {} values, at most {VALUES_MAX} are answered at once; give smaller pages \
+                 by `first`",
+                self.values
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -86,18 +126,7 @@ pub(super) fn check(
     if reader.has_nul && operation.ty != OperationType::Mutation {
         return Err(bad_input(NUL));
     }
-    for (asked, limit, what) in [
-        (cost.rows, ROWS_MAX, "rows"),
-        (cost.values, VALUES_MAX, "values"),
-    ] {
-        if asked > limit {
-            let message = format!(
-                "the request asks for up to {asked} {what}, at most {limit} are answered at once; \
-                 give smaller pages by `first`"
-            );
-            return Err(error(ErrorCode::LimitExceeded, message));
-        }
-    }
+    cost.check()?;
     Ok(cost.values)
 }
 
@@ -158,20 +187,21 @@ impl<'a> Reader<'a> {
             _ if SUMS.contains(&name) && is_object(field) => Cost {
                 rows: inner.rows.saturating_add(SUM_ROWS),
                 values: inner.values.saturating_add(1),
+                sums: inner.sums.saturating_add(1),
             },
             _ if name == "operatingHours" => inner.of_rows(self.hours_rows(field)),
             // its calendar is looked through for the next change
             _ if matches!(name, "status" | "siteStatus") && is_object(field) => Cost {
-                rows: inner.rows,
                 values: inner.values.saturating_add(STATUS_VALUES),
+                ..inner
             },
             // the devices of a job are a list; of an event they are one value
             _ if name == "targets" && is_object(field) => {
                 inner.of_rows(self.size(field, (TARGETS_DEFAULT, PAGE_MAX)))
             }
             _ => Cost {
-                rows: inner.rows,
                 values: inner.values.saturating_add(1),
+                ..inner
             },
         }
     }

@@ -162,14 +162,20 @@ const FORMS: [(&str, &str); 11] = [
     ("String", "a text"),
 ];
 
+/// The form of the values of a scalar.
+pub(super) fn form_of(scalar: &str) -> Option<&'static str> {
+    let mut forms = FORMS.iter();
+    let (_, form) = forms.find(|(name, _)| *name == scalar)?;
+    Some(*form)
+}
+
 /// Tells of values that have not the form of their scalar what that is. The library names the place
 /// and the type.
 pub(super) fn with_forms(errors: &mut [ServerError]) {
     for error in errors {
         let expected = error.message.strip_suffix('"');
         let name = expected.and_then(|text| Some(text.rsplit_once("expected type \"")?.1));
-        let form = name.and_then(|name| FORMS.iter().find(|(scalar, _)| *scalar == name));
-        if let Some((_, form)) = form {
+        if let Some(form) = name.and_then(form_of) {
             error.message.push_str(": ");
             error.message.push_str(form);
         }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use async_graphql::indexmap::IndexMap;
 use async_graphql::{Context, Error, Name, Value};
 
-use super::error::{ErrorCode, bad_input, error};
+use super::error::{ErrorCode, bad_input, error, form_of};
 use super::loaders::NameKey;
+use super::types::{Use, named_type};
 use super::{access, api, loaders, of_failed};
 use crate::event::{Cell, Instant, Money, Provenance};
 use crate::kinds::{Envelope, Field, Filter, Kind, Operand, Operator, Spec, Type};
@@ -25,6 +26,9 @@ const VALUES_IN_ALL_MAX: usize = 5_000;
 const VALUES_MAX: usize = 500;
 /// Levels at most of a filter.
 const DEPTH_MAX: usize = 10;
+
+/// What may be asked of a field.
+const OPERATORS: &str = "eq, in, isNull, lt, lte, gt, gte, startsWith, contains";
 
 /// Reads the filters of one request.
 #[derive(Debug)]
@@ -140,7 +144,7 @@ impl<'a> Reader<'a> {
                     Filter::Not(Box::new(self.object(spec, inner, depth + 1)?))
                 }
                 (name, Value::Object(conditions)) => self.conditions(spec, name, conditions)?,
-                (name, _) => return Err(bad_input(format!("filter.{name} is not an object"))),
+                (name, _) => return Err(no_object(spec, name)),
             });
         }
         Ok(if all.len() == 1 {
@@ -213,8 +217,8 @@ impl<'a> Reader<'a> {
             });
         };
         let cell = |value: &Value| {
-            self.cell(ty, value)
-                .ok_or_else(|| bad_input(format!("filter.{name}.{operator} has a wrong value")))
+            let wrong = || format!("filter.{name}.{operator} is not {}", form(ty));
+            self.cell(ty, value).ok_or_else(|| bad_input(wrong()))
         };
         let text = |value: &Value| match value {
             Value::String(text) => Ok(Arc::from(text.as_str())),
@@ -240,8 +244,9 @@ impl<'a> Reader<'a> {
             ("contains", value) => Operator::Contains(text(value)?),
             ("eq", value) => Operator::In(vec![cell(value)?]),
             (operator, _) => {
-                let message = format!("filter.{name} has no operator {operator}");
-                return Err(bad_input(message));
+                return Err(bad_input(format!(
+                    "filter.{name} has no operator {operator}: it has {OPERATORS}"
+                )));
             }
         };
         Ok(Filter::Is(operand, operator))
@@ -256,7 +261,9 @@ impl<'a> Reader<'a> {
         let is = |value: &Value| match value {
             Value::Enum(name) => Ok(name.as_str() == spec.wire),
             Value::String(name) => Ok(name == spec.wire),
-            _ => Err(bad_input("filter.kind has a wrong value")),
+            _ => Err(bad_input(
+                "filter.kind is not the name of a kind, such as deviceMetrics",
+            )),
         };
         let holds = match value {
             Value::List(values) => values
@@ -336,6 +343,50 @@ fn null(place: &str) -> Error {
     ))
 }
 
+/// Refuses a field that a kind has not.
+fn no_field(spec: &Spec, name: &str) -> Error {
+    let own = spec.fields.iter().filter(|field| field.filtered);
+    let mut known = vec!["and", "or", "not", "occurredAt", "recordedAt", "provenance"];
+    known.extend(own.map(|field| field.name));
+    if spec.site_index().is_none() && spec.device_index().is_some() {
+        known.push("siteId");
+    }
+    let known = known.join(", ");
+    bad_input(format!(
+        "the filter of {} has no field {name}: it has {known}",
+        spec.type_name
+    ))
+}
+
+/// Refuses conditions on a field that are no object.
+fn no_object(spec: &Spec, name: &str) -> Error {
+    let unknown = (name != "not").then(|| operand(spec, name).err()).flatten();
+    let wrong = || {
+        bad_input(format!(
+            "filter.{name} is not an object, such as {{\"isNull\": false}}"
+        ))
+    };
+    unknown.unwrap_or_else(wrong)
+}
+
+/// What a value of a type is.
+fn form(ty: &ValueType) -> String {
+    let among = |words: Vec<&str>| format!("one of {}", words.join(", "));
+    match ty {
+        ValueType::Instant => scalar("DateTime"),
+        ValueType::Provenance => among(Provenance::ALL.map(Provenance::word).to_vec()),
+        ValueType::Key(_) => "an id".to_owned(),
+        ValueType::Field(Type::Enum(set)) => {
+            among(set.values.iter().map(|(word, _)| *word).collect())
+        }
+        ValueType::Field(ty) => scalar(named_type(ty, Use::Input)),
+    }
+}
+
+fn scalar(name: &str) -> String {
+    form_of(name).map_or_else(|| format!("a {name}"), str::to_owned)
+}
+
 /// The items of a list; one that stands where a list may is a list of itself, as the language has it.
 fn listed(value: &Value) -> &[Value] {
     if let Value::List(items) = value {
@@ -400,8 +451,7 @@ fn operand(spec: &Spec, name: &str) -> Result<(Subject, ValueType), Error> {
             let index = spec.index_of(name);
             let field: Option<(usize, &Field)> =
                 index.and_then(|index| Some((index, spec.fields.get(index)?)));
-            let (index, field) = field
-                .ok_or_else(|| bad_input(format!("{} has no field {name}", spec.type_name)))?;
+            let (index, field) = field.ok_or_else(|| no_field(spec, name))?;
             (of(Operand::Field(index)), ValueType::Field(field.ty))
         }
     })

@@ -92,6 +92,7 @@ use futures_util::StreamExt;
 use tokio::sync::{Semaphore, watch};
 
 use crate::analytics::live::Lives;
+use crate::analytics::provenance::Preferred;
 use crate::configuration::Keyring;
 use crate::event::Position;
 use crate::exports::Bounds;
@@ -140,6 +141,8 @@ pub struct Api {
     pub counting: Arc<Semaphore>,
     /// Series that are being followed.
     pub lives: Lives,
+    /// Which provenance is summed up where none is asked for.
+    pub preferred: Preferred,
     /// Where alerts may be sent.
     pub webhooks: Reachable,
     /// Within which exports are kept; `None` when there is no place for their files.
@@ -333,7 +336,7 @@ pub async fn execute(
             let request = with_data(api, request, (caller, allowance));
             let mut answer = schema.schema.execute(request).await;
             keys.arrange(&mut answer);
-            error::with_forms(&mut answer.errors);
+            schema.types.explain(&mut answer.errors);
             spending::told(answer, balance)
         }
         Err(error) => Response::from_errors(vec![error]),
@@ -406,10 +409,11 @@ fn run_stream(
 ) -> BoxStream<'static, (Response, Option<String>)> {
     let request = with_data(api, request, (caller, allowance));
     let answers = schema.schema.execute_stream(request);
+    let types = Arc::clone(&schema.types);
     answers
         .map(move |mut answer| {
             keys.arrange(&mut answer);
-            error::with_forms(&mut answer.errors);
+            types.explain(&mut answer.errors);
             let cursor = subscription::take_cursor(&mut answer);
             (answer, cursor)
         })

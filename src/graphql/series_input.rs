@@ -55,7 +55,8 @@ pub(super) struct SeriesFilter {
     device_types: Option<Vec<Word<DeviceTypes>>>,
     /// What happened on devices with one of these tags, as they are registered now; at most 1,000.
     tags: Option<Vec<String>>,
-    /// What comes from these; left out, REAL if there is any in the range, else CONTROLLED, else SIMULATED.
+    /// What comes from these; left out, REAL if there is any in the range, else CONTROLLED, else SIMULATED; on a demo
+    /// SIMULATED first.
     provenance: Option<Vec<Shown<Provenances>>>,
     /// What has these labels, all of them.
     labels: Option<Vec<LabelFilter>>,
@@ -164,7 +165,10 @@ pub(super) fn by(kind: Kind, dimensions: &[Dimension]) -> Result<Vec<By>, Error>
             return Err(bad_input(twice));
         }
         let list = kind.spec().list;
-        let missing = || bad_input(format!("`{list}` has no {}", dimension.0));
+        let missing = || {
+            let known = Dimension::words_of(kind).join(", ");
+            bad_input(format!("`{list}` has no {}: it has {known}", dimension.0))
+        };
         dimension.of(kind).ok_or_else(missing)
     });
     by.collect()
@@ -181,6 +185,7 @@ pub(super) async fn scope(
         devices: keys(ctx, EntityType::Device, filter.device_ids).await?,
         sites: keys(ctx, EntityType::Site, filter.site_ids).await?,
         provenances: None,
+        preferred: api(ctx).preferred,
         labels: labels(kind, filter.labels.unwrap_or_default())?,
     };
     if let Some(words) = filter.provenance {
@@ -295,10 +300,7 @@ fn labels(
         let place = filter.dimension.label_of(kind);
         let place = place
             .and_then(|place| labels.get_mut(place))
-            .ok_or_else(|| {
-                let list = kind.spec().list;
-                bad_input(format!("`{list}` has no label {}", filter.dimension.0))
-            })?;
+            .ok_or_else(|| no_label(kind, filter.dimension))?;
         let given = filter.r#in.into_iter().collect();
         // all of them hold
         *place = Some(match place.take() {
@@ -307,4 +309,21 @@ fn labels(
         });
     }
     Ok(labels)
+}
+
+/// Refuses a label that a kind has not.
+fn no_label(kind: Kind, dimension: Dimension) -> Error {
+    let spec = kind.spec();
+    let labels = spec.measured.iter();
+    let labels = labels.flat_map(|measured| measured.dimensions);
+    let labels: Vec<&str> = labels.map(|label| label.word).collect();
+    let known = if labels.is_empty() {
+        "none".to_owned()
+    } else {
+        labels.join(", ")
+    };
+    bad_input(format!(
+        "`{}` has no label {}: it has {known}",
+        spec.list, dimension.0
+    ))
 }

@@ -114,6 +114,14 @@ impl Dimension {
         common.chain(own)
     }
 
+    /// The words of those that a kind has.
+    pub(super) fn words_of(kind: Kind) -> Vec<&'static str> {
+        let labels = kind.spec().measured.iter();
+        let labels = labels.flat_map(|measured| measured.dimensions);
+        let common = COMMON.iter().map(|(word, _, _)| *word);
+        common.chain(labels.map(|label| label.word)).collect()
+    }
+
     /// What it is of a kind, if that has it.
     pub(super) fn of(self, kind: Kind) -> Option<By> {
         let common = COMMON.iter().find(|(word, _, _)| *word == self.0);
@@ -331,7 +339,8 @@ impl From<FillWord> for Filled {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(name = "CompareWith")]
 pub(super) enum CompareWord {
-    /// As many buckets just before.
+    /// Of a series as many buckets just before, cut at both ends as those of the range are; of a breakdown, which has
+    /// none, as long a time just before `from`.
     #[graphql(name = "PREVIOUS_PERIOD")]
     Period,
     /// The same time a week before.

@@ -21,6 +21,9 @@ use super::error::{bad_input, with_forms};
 use super::order::InOrder;
 use super::{Mutation, Query, Subscription};
 
+/// Errors of a request at most that are told what is taken: a document may have thousands.
+const EXPLAINED_MAX: usize = 10;
+
 /// The types of the schema.
 pub(super) struct Types(Registry);
 
@@ -90,8 +93,46 @@ impl Types {
         };
         let message = format!("Invalid value for argument \"{place}\", expected type \"{ty}\"");
         let mut refused = bad_input(message).into_server_error(pos);
-        with_forms(std::slice::from_mut(&mut refused));
+        self.explain(std::slice::from_mut(&mut refused));
         Err(refused)
+    }
+
+    /// Tells of values that are refused what is taken in their place: the form of a scalar, the words of an enum,
+    /// the fields of an object. The library names the place and the type.
+    pub(super) fn explain(&self, errors: &mut [ServerError]) {
+        with_forms(errors);
+        for error in errors.iter_mut().take(EXPLAINED_MAX) {
+            // what is refused while it is executed has words of its own
+            let is_of_library = error.path.is_empty();
+            let known = is_of_library.then(|| self.known(&error.message));
+            if let Some(known) = known.flatten() {
+                error.message.push_str(": it has ");
+                error.message.push_str(&known);
+            }
+        }
+    }
+
+    /// What the type has of which a message says that it has something not.
+    fn known(&self, message: &str) -> Option<String> {
+        let reason = message.strip_suffix('"')?;
+        let unknown = reason.split_once("unknown field \"");
+        let name = if let Some((_, ty)) = reason.split_once("enumeration type \"") {
+            ty.split_once('"')?.0
+        } else if let Some((_, field)) = unknown {
+            field.rsplit_once("\" of type \"")?.1
+        } else {
+            reason.rsplit_once("expected type \"")?.1
+        };
+        let words: Vec<&str> = match (self.0.types.get(name)?, unknown) {
+            (MetaType::Enum { enum_values, .. }, None) => {
+                enum_values.keys().map(String::as_str).collect()
+            }
+            (MetaType::InputObject { input_fields, .. }, Some(_)) => {
+                input_fields.keys().map(String::as_str).collect()
+            }
+            (_, _) => return None,
+        };
+        Some(words.join(", "))
     }
 
     /// Where in a value of this type, which stands at this place, another type is expected, and which.

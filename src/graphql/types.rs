@@ -359,9 +359,12 @@ pub(super) fn connection_field(spec: &Spec, description: &str) -> MetaField {
     )
 }
 
+/// Where a type stands.
 #[derive(Clone, Copy, PartialEq)]
-enum Use {
+pub(super) enum Use {
+    /// In what is given.
     Input,
+    /// In what is answered.
     Output,
 }
 
@@ -374,7 +377,8 @@ fn output_type(field: &Field) -> String {
     format!("{}{required}", named_type(&field.ty, Use::Output))
 }
 
-fn named_type(ty: &Type, used: Use) -> &'static str {
+/// The type of a field in the schema.
+pub(super) fn named_type(ty: &Type, used: Use) -> &'static str {
     match ty {
         Type::Device | Type::Site | Type::NewDevice | Type::NewSite => "ID",
         Type::Text { .. } | Type::Currency => "String",

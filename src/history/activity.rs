@@ -87,16 +87,17 @@ pub struct Ends {
     pub exit: Option<String>,
 }
 
-/// Where the activity of a range comes from that is counted when nothing else is asked for: the first that
-/// there is.
+/// Where the activity of a range comes from that is counted when nothing else is asked for: the first in an order
+/// of which there is any.
 ///
 /// # Errors
 /// When the log cannot be read.
 pub async fn provenance(
     store: &Store,
+    order: [Provenance; 3],
     (from, to): (Instant, Instant),
 ) -> Result<Option<Provenance>, StoreError> {
-    for provenance in Provenance::ALL {
+    for provenance in order {
         let limit = 1;
         let mut sql = Sql::new("SELECT 1 FROM user_activity");
         let of = Counted {

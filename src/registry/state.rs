@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{RegistryError, Thing, done, first_of};
 use crate::event::{Instant, Position, Provenance};
-use crate::history::states;
+use crate::history::{fleet, states};
 use crate::ingest::Ingest;
 use crate::kinds::{Draft, Kind};
 use crate::store::{EntityType, Outcome, Store, StoreError};
@@ -40,7 +40,8 @@ pub async fn set_state(ingest: &Ingest, of: StateChange<'_>) -> Result<Position,
     let newest = states::newest(store, &[key]).await?.remove(&key);
     let since = newest.map_or(0, |event| event.fact.occurred_at.0 + 1);
     let at = ingest.clock().now().max(Instant(since));
-    let draft = Draft::new(Kind::DeviceStateChange, at, Provenance::Real)
+    let provenance = provenance_of(store, key).await?;
+    let draft = Draft::new(Kind::DeviceStateChange, at, provenance)
         .set(Column::DeviceKey, of.device_id)
         .set(Column::NewState, of.state)
         .set(Column::ChangedBy, of.by)
@@ -53,6 +54,15 @@ pub async fn set_state(ingest: &Ingest, of: StateChange<'_>) -> Result<Position,
         Some(Outcome::Recorded(position) | Outcome::Duplicate(position)) => Ok(position),
         outcome => done(outcome).and(Err(RegistryError::Store(StoreError::Closed))),
     }
+}
+
+/// That of the device itself: what a simulated one is put into is no more real than what else is known of its
+/// states, and has its place among them.
+async fn provenance_of(store: &Store, device_key: i64) -> Result<Provenance, StoreError> {
+    let allowance = Store::own_allowance();
+    let devices = fleet::devices_by_key(store, &[device_key], &allowance).await?;
+    let found = fleet::provenances(store, devices.values(), &allowance).await?;
+    Ok(found.get(&device_key).copied().unwrap_or_default())
 }
 
 async fn repeated(

@@ -127,6 +127,7 @@ fn beginning(access: Access, url: &str, clock: Clock) -> Start {
             ..ExportsArgs::default()
         },
         lake: None,
+        preferred: homepot_analytics::analytics::provenance::Preferred::Real,
         keyring: homepot_analytics::configuration::Keyring::default(),
         tls: None,
         allowed_hosts: Vec::new(),

@@ -17,6 +17,37 @@ async fn refused(app: &TestApp, document: &str, variables: Value) -> String {
 }
 
 #[tokio::test]
+async fn sums_are_refused_by_their_number_and_told_what_to_do() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let sums = |count: usize, beside: &str| {
+            let sum = |n| format!("a{n}: series(measures: [ERRORS], from: \"2026-11-23T00:00:00Z\") {{ position }} ");
+            let sums: Vec<String> = (0..count).map(sum).collect();
+            format!("{{ {} {beside} }}", sums.join(" "))
+        };
+        let names = "series, seriesUpdates, breakdown, heatmap, availability, stateTimeline, apiRequestStats, \
+            errorStats, jobStats, activityStats";
+        app.data(&sums(10, "")).await;
+        assert_eq!(
+            refused(app, &sums(11, ""), json!({})).await,
+            format!(
+                "the request asks for 11 sums, at most 10 are answered at once, of {names} together; ask for the \
+                 others in another request, or for several `measures` or groups in one"
+            )
+        );
+        let page = "errorLogs(first: 1000) { nodes { id } }";
+        assert_eq!(
+            refused(app, &sums(10, page), json!({})).await,
+            format!(
+                "the request asks for up to 51000 rows, at most 50000 are answered at once; give smaller pages by \
+                 `first`, or ask in another request for what counts as 5000 rows: {names}"
+            )
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn pages_within_pages_are_refused_by_what_they_come_to() {
     on_each_database(async |app| {
         app.fleet().await;

@@ -38,7 +38,7 @@ async fn alert_rules_and_pages_name_metrics_that_there_are() {
         .lines()
         .filter_map(|line| line.split(['{', ' ']).next())
         .collect();
-    for page in ["alerts.yml", "runbook.md", "capacity.md"] {
+    for page in ["alerts.yml", "runbook.md", "capacity.md", "../README.md"] {
         let text = example(page);
         for name in words(&text, "homepot_") {
             if name == "homepot_analytics" {

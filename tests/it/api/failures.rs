@@ -175,6 +175,26 @@ async fn a_value_of_another_form_is_told_with_an_example() {
                 "Invalid value for argument \"filter.cpuPercent.gte\", expected type \"Float\": \
                 a number such as 12.5",
             ),
+            (
+                "{ errorLogs(filter: { severity: { in: [INFO, LOUD] } }) { totalCount } }",
+                "Invalid value for argument \"filter.severity.in.1\", enumeration type \"ErrorSeverity\" does not \
+                contain the value \"LOUD\": it has CRITICAL, ERROR, WARNING, INFO",
+            ),
+            (
+                "{ errorLogs(filter: { severity: { eq: 5 } }) { totalCount } }",
+                "Invalid value for argument \"filter.severity.eq\", expected type \"ErrorSeverity\": it has \
+                CRITICAL, ERROR, WARNING, INFO",
+            ),
+            (
+                "mutation { createExport(input: { format: XML, sources: [] }) { userErrors { code } } }",
+                "Invalid value for argument \"input.format\", enumeration type \"ExportFormat\" does not contain \
+                the value \"XML\": it has JSON_LINES, CSV, PARQUET",
+            ),
+            (
+                "{ deviceMetrics(filter: { cpuPercent: { above: 80 } }) { totalCount } }",
+                "Invalid value for argument \"filter.cpuPercent\", unknown field \"above\" of type \"FloatFilter\": \
+                it has eq, in, lt, lte, gt, gte, isNull",
+            ),
         ] {
             let answer = app.query(json!({ "query": document })).await;
             assert_eq!(answer["errors"][0]["message"], message);

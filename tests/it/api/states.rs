@@ -103,3 +103,22 @@ async fn the_stream_of_states_leaves_out_what_changed_nothing() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_state_that_a_person_tells_is_as_real_as_the_device() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.record(json!([{ "deviceRegistration": { "deviceId": "made-up", "siteId": "market",
+            "deviceType": "POS_TERMINAL", "provenance": "SIMULATED" } }]))
+            .await;
+        for (device, provenance) in [("till-1", "REAL"), ("made-up", "SIMULATED")] {
+            let document = "mutation($id: ID!) { setDeviceState(input: { deviceId: $id, state: MAINTENANCE }) { \
+                change { provenance newState } userErrors { code } } }";
+            let data = app.data_with(document, json!({ "id": device })).await;
+            let change = json!({ "provenance": provenance, "newState": "MAINTENANCE" });
+            let expected = json!({ "change": change, "userErrors": [] });
+            assert_eq!(data["setDeviceState"], expected, "{device}");
+        }
+    })
+    .await;
+}

@@ -58,6 +58,7 @@ impl Encrypted {
             name: "test".to_owned(),
             access: Access::Open,
             documents: Documents::default(),
+            preferred: homepot_analytics::analytics::provenance::Preferred::Real,
             keyring: homepot_analytics::configuration::Keyring::default(),
             tls: Some(Tls::read(path("certificate"), path("key")).unwrap()),
             tokens: homepot_analytics::identity::TokenArgs::default(),

@@ -198,3 +198,48 @@ async fn every_source_of_a_demo_has_records_and_grows_by_what_people_and_devices
     };
     api.until(&address, SOURCES, all_grow).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_people_do_on_a_demo_hides_nothing_of_its_fleet() {
+    let database = Database::sqlite();
+    let demo = ["demo", "--listen", "127.0.0.1:0", "--history-hours", "30"];
+    let (_running, address) = started(&database, &demo);
+    let api = Api::new();
+    let all_have = |data: &Value| records(data).iter().all(|(_, count)| *count > 0);
+    api.until(&address, SOURCES, all_have).await;
+    let outcomes = api
+        .record(
+            &address,
+            json!([
+                { "userActivity": { "activityType": "PAGE_VIEW", "pageUrl": "/tills" } },
+                { "errorLog": { "category": "API", "severity": "ERROR", "errorMessage": "no such page" } },
+            ]),
+        )
+        .await;
+    assert!(outcomes.iter().all(|one| one["status"] == "RECORDED"));
+    let command = "mutation { setDeviceState(input: { deviceId: \"pos-01-01\", state: MAINTENANCE }) { \
+        change { provenance } } }";
+    let told = api.data(&address, command, json!({})).await;
+    let change = &told["setDeviceState"]["change"];
+    assert_eq!(change["provenance"], "SIMULATED");
+    let real = "{ apiRequestLogs(filter: { provenance: { eq: REAL } }) { totalCount } }";
+    let is_logged = |data: &Value| data["apiRequestLogs"]["totalCount"] != "0";
+    api.until(&address, real, is_logged).await;
+    let asked = "query($from: DateTime!) { \
+        availability(from: $from) { provenance groups { total { availability } } } \
+        apiRequestStats(from: $from) { provenance } errorStats(from: $from) { provenance } \
+        activityStats(from: $from) { provenance } topPages { provenance } }";
+    let variables = json!({ "from": "2020-01-01T00:00:00Z" });
+    let mut data = api.data(&address, asked, variables).await;
+    let groups = data["availability"]["groups"].take();
+    assert!(groups[0]["total"]["availability"].is_f64(), "{groups}");
+    assert_eq!(data["topPages"]["provenance"], "SIMULATED");
+    for field in [
+        "availability",
+        "apiRequestStats",
+        "errorStats",
+        "activityStats",
+    ] {
+        assert_eq!(data[field]["provenance"], json!(["SIMULATED"]), "{field}");
+    }
+}

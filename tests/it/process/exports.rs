@@ -216,3 +216,49 @@ fn an_export_of_no_time_is_refused() {
     let export = ["export", "--out", &file, "--from", earlier, "--to", later];
     assert!(database.run(&export).status.success());
 }
+
+#[test]
+fn a_filter_that_is_wrong_is_told_with_what_there_is() {
+    let database = Database::sqlite();
+    assert!(database.run(&["migrate", "up"]).status.success());
+    let lines = database.folder().join("errors.jsonl");
+    let lines = lines.display().to_string();
+    let fields = "the filter of ErrorLog has no field foo: it has and, or, not, occurredAt, recordedAt, provenance, \
+        category, severity";
+    for (filter, told) in [
+        ("{\"foo\": 1}", fields),
+        ("{\"foo\": {\"eq\": 1}}", fields),
+        (
+            "{\"severity\": \"ERROR\"}",
+            "filter.severity is not an object",
+        ),
+        (
+            "{\"severity\": {\"is\": \"ERROR\"}}",
+            "filter.severity has no operator is: it has eq, in, isNull, lt, lte, gt, gte, startsWith, contains",
+        ),
+        (
+            "{\"severity\": {\"eq\": \"LOUD\"}}",
+            "filter.severity.eq is not one of CRITICAL, ERROR, WARNING, INFO",
+        ),
+        (
+            "{\"provenance\": {\"in\": [\"MADE_UP\"]}}",
+            "filter.provenance.in is not one of REAL, CONTROLLED, SIMULATED",
+        ),
+        (
+            "{\"occurredAt\": {\"gte\": \"last week\"}}",
+            "filter.occurredAt.gte is not an RFC 3339 time such as",
+        ),
+    ] {
+        let export = [
+            "export",
+            "--source",
+            "errorLogs",
+            "--filter",
+            filter,
+            "--out",
+            &lines,
+        ];
+        database.run(&export).refused(&[told]);
+    }
+    assert!(!std::path::Path::new(&lines).exists());
+}

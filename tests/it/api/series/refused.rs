@@ -207,18 +207,22 @@ async fn what_says_nothing_of_any_measure_is_refused_and_is_null_beside_one_that
             "{{ breakdown(measures: [CPU_PERCENT], by: SITE, {SINCE}) {{ lists {{ rows {{ bucket {{ rate }} }} }} }} }}"
         );
         let both = "TRANSACTION_COUNT, TRANSACTION_VOLUME";
+        let gauge = "of CPU_PERCENT: there are COUNT, SUM, AVG, MIN, MAX, FIRST, LAST, STDDEV, PERCENTILE";
+        let rate = format!("RATE says nothing {gauge}");
         for (document, why) in [
-            (series("CPU_PERCENT", "", "buckets { increase }"), "INCREASE says nothing of CPU_PERCENT"),
+            (series("CPU_PERCENT", "", "buckets { increase }"), format!("INCREASE says nothing {gauge}")),
             (
                 series(both, "", "total { earlier { percentile(of: 95) } }"),
-                "PERCENTILE says nothing of TRANSACTION_COUNT or TRANSACTION_VOLUME",
+                "PERCENTILE says nothing of TRANSACTION_COUNT or TRANSACTION_VOLUME: there are COUNT, MIN, MAX, \
+                 FIRST, LAST, INCREASE, RATE"
+                    .to_owned(),
             ),
-            (series("READINGS", "", "total { avg }"), "AVG says nothing of READINGS"),
+            (series("READINGS", "", "total { avg }"), "AVG says nothing of READINGS: there are COUNT, SUM, INCREASE, RATE".to_owned()),
             (
                 series("CPU_PERCENT", ", rankBy: RATE", "total { avg }"),
-                "RATE says nothing of CPU_PERCENT",
+                rate.clone(),
             ),
-            (breakdown, "RATE says nothing of CPU_PERCENT"),
+            (breakdown, rate.clone()),
         ] {
             assert_eq!(refused(app, &document).await, why, "{document}");
             assert_eq!(app.code(&document).await, "BAD_INPUT", "{document}");

@@ -266,7 +266,7 @@ async fn what_a_series_never_tells_is_refused_when_it_is_followed() {
         for (selected, why) in [
             ("buckets { percentile(of: 101) }", "a percentile is from 0 to 100"),
             ("total { earlier { percentile(of: -1) } }", "a percentile is from 0 to 100"),
-            ("total { increase }", "INCREASE says nothing of CPU_PERCENT"),
+            ("total { increase }", "INCREASE says nothing of CPU_PERCENT: there are COUNT, SUM, AVG, MIN, MAX, FIRST, LAST, STDDEV, PERCENTILE"),
         ] {
             let document = format!(
                 "subscription {{ seriesUpdates(measures: [CPU_PERCENT], from: \"2026-11-23T10:00:00Z\") {{ \

@@ -1,0 +1,71 @@
+//! Of which provenance an answer is when none was asked for.
+
+use homepot_analytics::analytics::provenance::Preferred;
+use homepot_analytics::app::Access;
+use serde_json::{Value, json};
+
+use super::super::app::{TestApp, at, on_each_database};
+
+/// Of what each answer is, of the whole fleet, and of the device of which all is real.
+async fn told(app: &TestApp) -> Value {
+    let document = "query($from: DateTime!) { \
+        availability(from: $from) { provenance } \
+        errors: series(measures: [ERRORS], from: $from) { provenance total: groups { total { count } } } \
+        ranked: breakdown(measures: [ERRORS], by: ERROR_CODE, from: $from) { provenance } \
+        counted: errorStats(from: $from) { provenance } \
+        topPages(from: $from) { provenance } \
+        timeline: stateTimeline(deviceId: \"till-2\", from: $from) { provenance } \
+        real: series(measures: [ERRORS], from: $from, filter: { deviceIds: [\"till-1\"] }) { provenance } }";
+    app.data_with(document, json!({ "from": at(-60) })).await
+}
+
+async fn record(app: &TestApp) {
+    app.fleet().await;
+    let mut events = Vec::new();
+    for (device, provenance) in [("till-1", "REAL"), ("till-2", "SIMULATED")] {
+        let of = json!({ "occurredAt": at(-5), "provenance": provenance });
+        let with = |more: Value| {
+            let mut event = of.clone();
+            let more = more.as_object().unwrap().clone();
+            event.as_object_mut().unwrap().extend(more);
+            event
+        };
+        events.push(json!({ "deviceStateChange": with(json!({ "deviceId": device, "newState": "ONLINE" })) }));
+        events.push(
+            json!({ "errorLog": with(json!({ "deviceId": device, "category": "DEVICE",
+            "severity": "ERROR", "errorMessage": "no paper" })) }),
+        );
+        events.push(json!({ "userActivity": with(json!({ "activityType": "PAGE_VIEW", "pageUrl": "/tills" })) }));
+    }
+    app.record(Value::Array(events)).await;
+}
+
+#[tokio::test]
+async fn what_is_preferred_is_told_alone_where_there_is_any() {
+    on_each_database(async |app| {
+        record(app).await;
+        for (preferred, first) in [
+            (Preferred::Real, "REAL"),
+            (Preferred::Simulated, "SIMULATED"),
+        ] {
+            app.restart_as(|start| {
+                start.access = Access::Open;
+                start.preferred = preferred;
+            })
+            .await;
+            let one = json!({ "provenance": [first] });
+            let expected = json!({
+                "availability": one,
+                "errors": { "provenance": [first], "total": [{ "total": { "count": 1.0 } }] },
+                "ranked": one,
+                "counted": one,
+                "topPages": { "provenance": first },
+                // of each of these devices there is but one
+                "timeline": { "provenance": ["SIMULATED"] },
+                "real": { "provenance": ["REAL"] },
+            });
+            assert_eq!(told(app).await, expected, "{preferred:?}");
+        }
+    })
+    .await;
+}
