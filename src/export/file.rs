@@ -185,11 +185,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let is_packed = |name: &str| {
             let path = folder.path().join(name);
-            let fill = |mut out: Box<dyn Out>| {
+            let written = to_file(&path, |mut out| {
                 out.write_all(b"told")?;
                 Ok(out.end()?)
-            };
-            to_file(&path, fill).unwrap();
+            });
+            assert!(written.unwrap() > 0);
             std::fs::read(&path).unwrap() != b"told"
         };
         assert!(is_packed("a.csv.gz"));
