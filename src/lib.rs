@@ -81,7 +81,7 @@
 
 pub mod agent;
 pub mod alerts;
-mod allocator;
+pub mod allocator;
 pub mod analytics;
 pub mod app;
 pub mod cli;

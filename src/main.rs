@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use homepot_analytics::{cli, config::Cli, telemetry};
+use homepot_analytics::{allocator, cli, config::Cli, telemetry};
 
 /// The command line. `help --help` asks for the help of `help`, which the library does not take.
 fn arguments() -> Vec<OsString> {
@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         cli::complain(&error);
         return ExitCode::from(2);
     }
+    allocator::decline_huge_pages();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();

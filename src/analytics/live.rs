@@ -288,7 +288,9 @@ impl Moment {
         }
     }
 
-    /// Up to where nothing that was recorded will change it any more.
+    /// Up to where nothing that was recorded will change it any more. While anything is put off, of whichever device,
+    /// that is before the first registration of which it is: whoever goes on from there meets that registration among
+    /// the first events, and is told all, as parts of it may have been done meanwhile.
     pub(crate) fn settled(&self) -> Position {
         self.answered.position.min(self.folded)
     }

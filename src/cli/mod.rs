@@ -262,15 +262,13 @@ async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
         history_hours: arguments.history_hours,
     };
     let start = demo_start(arguments, tls)?;
+    // before anything is changed or begun, or made beside the log, that is another's
+    let _claim = demo::claim(&start.location).await?;
     let opened = start.open().await?;
-    // before anything is begun, or made beside the log, that is another demo's
-    let _claim = match demo::claim(opened.store(), beginning).await {
-        Ok(claim) => claim,
-        Err(error) => {
-            opened.close().await;
-            return Err(error.into());
-        }
-    };
+    if let Err(error) = demo::take(opened.store(), beginning).await {
+        opened.close().await;
+        return Err(error.into());
+    }
     let start = Start {
         keyring: keyring_beside(&start.location.url)?,
         ..start

@@ -19,7 +19,7 @@ use crate::ingest::Ingest;
 use crate::jobs::machine::Ended;
 use crate::jobs::{Answer, Deliveries, Executor, Played, Run};
 use crate::kinds::Kind;
-use crate::store::{Claim, ClaimError, Store, StoreError};
+use crate::store::{Claim, ClaimError, Found, Location, OpenError, Store, StoreError};
 use crate::telemetry::chain;
 use past::{Commanded, Past};
 use recorder::Recorder;
@@ -74,11 +74,26 @@ pub enum DemoError {
         "{0} has events and no simulated fleet: give the demo a database of its own, with --database"
     )]
     NotItsOwn(String),
+    /// It cannot be seen that a demo made the log before its database is changed.
+    #[error(
+        "{address} has events, is not marked as a demo's, and lacks {missing} migrations, so it is left as it is: \
+         give the demo a database of its own, with --database, or run `homepot-analytics migrate up` first if a demo \
+         made it"
+    )]
+    Behind {
+        /// Where.
+        address: String,
+        /// How many.
+        missing: usize,
+    },
     /// Another demo plays its fleet into the same log.
     #[error(
         "another demo plays its fleet into this log: stop that, or give this one another --database"
     )]
     Played,
+    /// The log cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
     /// It cannot be found out whether one does.
     #[error("cannot find out whether another demo plays its fleet into this log")]
     Claim(#[source] ClaimError),
@@ -94,13 +109,32 @@ impl From<ClaimError> for DemoError {
 }
 
 /// Claims a log for one demo: two would tell of the same tills at the same time. It is held as long
-/// as the demo runs, and had before the demo begins anything. A new log is marked as one that may be thrown
-/// away; one that others have written is left as it is.
+/// as the demo runs, and had before the demo changes or begins anything.
 ///
 /// # Errors
-/// When another demo plays its fleet into it, or it is no demo's.
-pub async fn claim(store: &Store, beginning: Beginning) -> Result<Claim, DemoError> {
-    let claim = store.claim("demo").await?;
+/// When another demo plays its fleet into it, or it cannot be seen that it is a demo's before it is brought up to
+/// date.
+pub async fn claim(location: &Location) -> Result<Claim, DemoError> {
+    let found = Found::at(location).await?;
+    let claimed = claimed(&found).await;
+    found.close().await;
+    claimed
+}
+
+async fn claimed(found: &Found) -> Result<Claim, DemoError> {
+    let missing = found.missing().await?;
+    if missing > 0 && found.is_kept().await? {
+        let address = found.address().to_owned();
+        return Err(DemoError::Behind { address, missing });
+    }
+    Ok(found.claim("demo").await?)
+}
+
+/// Marks a new log as one that may be thrown away; one that others have written is left as it is.
+///
+/// # Errors
+/// When it is no demo's.
+pub async fn take(store: &Store, beginning: Beginning) -> Result<(), DemoError> {
     let upto = store.head();
     if upto == Position(0) {
         store.mark_as_throwaway().await?;
@@ -108,7 +142,7 @@ pub async fn claim(store: &Store, beginning: Beginning) -> Result<Claim, DemoErr
         let began = Past { store, upto }.began(beginning.fleet()).await?;
         began.ok_or_else(|| DemoError::NotItsOwn(store.address().to_owned()))?;
     }
-    Ok(claim)
+    Ok(())
 }
 
 impl Beginning {

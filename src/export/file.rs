@@ -11,7 +11,7 @@ use flate2::write::GzEncoder;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::sink::Out;
+use super::sink::{Out, is_packed};
 use super::{Events, ExportError, Format, Sink, Written};
 use crate::event::Event;
 use crate::kinds::Kind;
@@ -25,7 +25,7 @@ const RIGHTS: u32 = 0o600;
 /// Where an export goes.
 #[expect(missing_debug_implementations, reason = "an output has none")]
 pub enum Target {
-    /// A file, which is there when the export is whole; compressed if its name ends in `.gz`.
+    /// A file, which is there when the export is whole; compressed if its name ends in `.gz`, in letters of whatever case.
     File(PathBuf),
     /// Whoever reads, as it comes.
     Stream(Box<dyn Out>),
@@ -113,7 +113,7 @@ fn to_file(
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(RIGHTS);
     let file = options.open(&beside.path)?;
-    if path.extension().is_some_and(|ending| ending == "gz") {
+    if is_packed(path) {
         fill(Box::new(GzEncoder::new(file, Compression::default())))?;
     } else {
         fill(Box::new(file))?;
@@ -173,5 +173,27 @@ impl Out for GzEncoder<File> {
 impl Out for io::Stdout {
     fn end(mut self: Box<Self>) -> io::Result<()> {
         self.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_compressed_as_its_ending_says_in_whatever_letters() {
+        let folder = tempfile::tempdir().unwrap();
+        let is_packed = |name: &str| {
+            let path = folder.path().join(name);
+            let written = to_file(&path, |mut out| {
+                out.write_all(b"told")?;
+                Ok(out.end()?)
+            });
+            assert!(written.unwrap() > 0);
+            std::fs::read(&path).unwrap() != b"told"
+        };
+        assert!(is_packed("a.csv.gz"));
+        assert!(is_packed("A.CSV.GZ"));
+        assert!(!is_packed("a.csv"));
     }
 }

@@ -1,5 +1,6 @@
 //! As what events are written.
 
+use std::ffi::OsStr;
 use std::io::Write;
 use std::path::Path;
 
@@ -47,12 +48,11 @@ impl Format {
         }
     }
 
-    /// The format of a file with such a name.
+    /// The format that has such an ending, in letters of whatever case.
     #[must_use]
-    pub fn of_name(name: &str) -> Option<Self> {
-        let name = name.strip_suffix(".gz").unwrap_or(name);
-        let ends = |format: &Self| name.ends_with(&format!(".{}", format.ending()));
-        Self::ALL.into_iter().find(ends)
+    pub fn of_ending(ending: &OsStr) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|format| ending.eq_ignore_ascii_case(format.ending()))
     }
 
     /// The format of a file by its ending, without a `.gz` behind it; JSON lines if it has none.
@@ -60,8 +60,7 @@ impl Format {
     /// # Errors
     /// When nothing is written with such an ending.
     pub fn of_file(path: &Path) -> Result<Self, ExportError> {
-        let is_packed = path.extension().is_some_and(|ending| ending == "gz");
-        let plain = if is_packed {
+        let plain = if is_packed(path) {
             path.with_extension("")
         } else {
             path.to_owned()
@@ -69,9 +68,7 @@ impl Format {
         let Some(ending) = plain.extension() else {
             return Ok(Self::Jsonl);
         };
-        let mut all = Self::ALL.into_iter();
-        let known = all.find(|format| ending.eq_ignore_ascii_case(format.ending()));
-        known.ok_or_else(|| ExportError::Ending {
+        Self::of_ending(ending).ok_or_else(|| ExportError::Ending {
             ending: ending.to_string_lossy().into_owned(),
         })
     }
@@ -94,6 +91,12 @@ impl Format {
             Self::Parquet => Box::new(Parquet::new(one()?, out)),
         })
     }
+}
+
+/// Whether a file of such a name is compressed: it ends in `.gz`, in letters of whatever case.
+pub(super) fn is_packed(path: &Path) -> bool {
+    let ending = path.extension();
+    ending.is_some_and(|ending| ending.eq_ignore_ascii_case("gz"))
 }
 
 /// Where bytes go.
@@ -139,6 +142,9 @@ mod tests {
         for (name, format) in [
             ("a.jsonl", Format::Jsonl),
             ("a.csv.gz", Format::Csv),
+            ("A.CSV.GZ", Format::Csv),
+            ("a.Parquet", Format::Parquet),
+            ("A.GZ", Format::Jsonl),
             ("b.c/A.CSV", Format::Csv),
             ("a.b.parquet", Format::Parquet),
             ("-", Format::Jsonl),

@@ -49,7 +49,7 @@ impl Ask {
     /// As what it is written.
     #[must_use]
     pub fn format(&self) -> Option<Format> {
-        Format::of_name(&format!(".{}", self.format))
+        Format::of_ending(self.format.as_ref())
     }
 
     /// The ending of the name of its file.

@@ -41,7 +41,8 @@ struct SeriesGone {
 /// A series that has changed.
 #[derive(Debug, SimpleObject)]
 struct SeriesUpdate {
-    /// As `after`: goes on from here. If anything has been recorded since, all of the series comes first.
+    /// As `after`: goes on from here. If anything has been recorded since, all of the series comes first; so it does if
+    /// this was told while what a late registration means, of whichever device, was still to be summed up anew.
     cursor: String,
     /// Whether it is all of the series: what was told before is to be forgotten.
     is_snapshot: bool,

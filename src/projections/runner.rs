@@ -174,15 +174,21 @@ impl Runner {
 
     /// Tells how far another server has come now.
     async fn heard(&self) -> Result<(), StoreError> {
-        // what was put off up to there is looked for once that is known
+        let checkpoints = self.reached().await?;
+        self.tell(&checkpoints);
+        Ok(())
+    }
+
+    /// The checkpoints, and whether anything is put off of what is folded up to there. That is looked for once they
+    /// are known: the other way round another server might fold on in between, and what it puts off were missed.
+    async fn reached(&self) -> Result<Checkpoints, StoreError> {
         let checkpoints = self.known().await?;
         let mut is_left = false;
         for fold in &self.folds {
             is_left |= is_put_off(self.store.readers(), &**fold, None).await?;
         }
         self.settle(is_left);
-        self.tell(&checkpoints);
-        Ok(())
+        Ok(checkpoints)
     }
 
     /// Folds everything up to a position and does what is put off then, or follows without end.
@@ -335,21 +341,17 @@ impl Runner {
             let deleted = self.store.has_deleted(fold.kinds()).await?;
             folds.push((Arc::clone(fold), deleted));
         }
-        let left = Arc::new(AtomicBool::new(false));
-        let noted = Arc::clone(&left);
         self.store
             .transact(move |tx| {
                 Box::pin(async move {
                     for (fold, deleted) in &folds {
                         make_checkpoint(tx, (&**fold, *deleted), identity).await?;
-                        note(tx, &**fold, &noted).await?;
                     }
                     Ok(())
                 })
             })
             .await?;
-        self.settle(left.load(Ordering::SeqCst));
-        self.known().await
+        self.reached().await
     }
 
     /// The checkpoints that there are; where there is none yet, nothing is folded.

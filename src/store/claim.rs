@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Store;
 use super::error::{Doing, StoreError};
+use super::open::Connections;
 use super::sql::Sql;
 
 /// What a process has claimed, until it is dropped.
@@ -61,12 +62,7 @@ impl Store {
     /// # Errors
     /// When another process has claimed it, or that cannot be found out.
     pub async fn claim(&self, what: &'static str) -> Result<Claim, ClaimError> {
-        let held = self.held_by(what).await?;
-        if held.is_taken(what).await? {
-            Ok(Claim { _held: held })
-        } else {
-            Err(ClaimError::Taken)
-        }
+        self.shared.connections.claim(what).await
     }
 
     /// Claims it as soon as it is free, for which it is waited some seconds at most.
@@ -75,7 +71,7 @@ impl Store {
     /// When another process has it all the while, or that cannot be found out.
     pub async fn claim_patiently(&self, what: &'static str) -> Result<Claim, ClaimError> {
         let until = Instant::now() + WITHIN;
-        let held = self.held_by(what).await?;
+        let held = self.shared.connections.held_by(what).await?;
         while !held.is_taken(what).await? {
             if Instant::now() >= until {
                 return Err(ClaimError::Taken);
@@ -84,18 +80,33 @@ impl Store {
         }
         Ok(Claim { _held: held })
     }
+}
+
+impl Connections {
+    /// The same of a log that is not open.
+    ///
+    /// # Errors
+    /// When another process has claimed it, or that cannot be found out.
+    pub(super) async fn claim(&self, what: &'static str) -> Result<Claim, ClaimError> {
+        let held = self.held_by(what).await?;
+        if held.is_taken(what).await? {
+            Ok(Claim { _held: held })
+        } else {
+            Err(ClaimError::Taken)
+        }
+    }
 
     /// That by which it is held, once it is taken.
     async fn held_by(&self, what: &str) -> Result<Held, ClaimError> {
-        match self.file() {
+        match &self.file {
             // a log in memory has the name of a file that is not there
             Some(file) if file.exists() => {
                 // whatever name it was opened under
-                let file = file.canonicalize().unwrap_or(file);
+                let file = file.canonicalize().unwrap_or_else(|_| file.clone());
                 opened(file.into_os_string(), what)
             }
-            _ if self.backend() == DbBackend::Postgres => {
-                let db = self.shared.connections.alone().await;
+            _ if self.writer.get_database_backend() == DbBackend::Postgres => {
+                let db = self.alone().await;
                 let db = db.doing("connect")?;
                 Ok(Held::Session { db })
             }

@@ -79,18 +79,21 @@ impl Store {
     /// # Errors
     /// When the file cannot be read.
     pub async fn is_throwaway(&self) -> Result<bool, StoreError> {
-        if self.backend() != DbBackend::Sqlite {
-            return Ok(false);
-        }
-        let doing = "look whether the log is a demo's";
-        let sql = Sql::new("PRAGMA user_version");
-        let row = self
-            .readers()
-            .query_one_raw(sql.statement(DbBackend::Sqlite));
-        let row = row.await.doing(doing)?;
-        let mark = row.map(|row| row.try_get_by_index::<i32>(0)).transpose();
-        Ok(mark.doing(doing)?.map(i64::from) == Some(THROWAWAY))
+        is_marked(self.readers()).await
     }
+}
+
+/// Whether a log is marked as one that may be thrown away.
+pub(super) async fn is_marked(db: &impl ConnectionTrait) -> Result<bool, StoreError> {
+    if db.get_database_backend() != DbBackend::Sqlite {
+        return Ok(false);
+    }
+    let doing = "look whether the log is a demo's";
+    let sql = Sql::new("PRAGMA user_version");
+    let row = db.query_one_raw(sql.statement(DbBackend::Sqlite)).await;
+    let row = row.doing(doing)?;
+    let mark = row.map(|row| row.try_get_by_index::<i32>(0)).transpose();
+    Ok(mark.doing(doing)?.map(i64::from) == Some(THROWAWAY))
 }
 
 /// Removes the file of a log that is marked as thrown away; there may be none.

@@ -51,6 +51,50 @@ async fn no_fleet_is_played_into_a_log_of_others() {
     assert_eq!(database.rows(registered).await, before);
 }
 
+/// As if this migration had come later; it can be run once more.
+const OF_AN_EARLIER_VERSION: &str =
+    "DELETE FROM seaql_migrations WHERE version = 'm0025_rollup_labels'";
+
+#[test]
+fn a_log_of_others_is_not_brought_up_to_date() {
+    for database in std::iter::once(Database::sqlite()).chain(Database::postgres()) {
+        let till = database.run(&["import", "tests/data/till.jsonl.gz"]);
+        assert!(till.status.success(), "{till:?}");
+        database.execute(OF_AN_EARLIER_VERSION);
+        let words = ["is left as it is", "a database of its own"];
+        database.run(&DEMO).refused(&words);
+        let status = database.run(&["migrate", "status"]);
+        status.refused(&["lacks 1 migrations"]);
+        assert_eq!(status.stdout, "missing: m0025_rollup_labels\n");
+        let beside = database.folder().join("log.db-demo");
+        assert!(!beside.exists(), "nothing was made");
+    }
+}
+
+#[test]
+fn a_log_of_the_demo_is_brought_up_to_date() {
+    let database = Database::sqlite();
+    let (running, _) = started(&database, &DEMO);
+    running.terminate();
+    let ended = running.end();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    database.execute(OF_AN_EARLIER_VERSION);
+    let (_running, _) = started(&database, &DEMO);
+    let status = database.run(&["migrate", "status"]);
+    assert!(status.status.success(), "{status:?}");
+}
+
+#[test]
+fn a_log_of_a_demo_that_runs_is_not_brought_up_to_date() {
+    let database = Database::sqlite();
+    let (_running, _) = started(&database, &DEMO);
+    database.execute(OF_AN_EARLIER_VERSION);
+    let words = ["another demo plays its fleet into this log"];
+    database.run(&DEMO).refused(&words);
+    let status = database.run(&["migrate", "status"]);
+    status.refused(&["lacks 1 migrations"]);
+}
+
 #[tokio::test]
 async fn a_demo_that_runs_is_left_as_it_is() {
     let database = Database::sqlite();

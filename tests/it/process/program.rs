@@ -151,10 +151,17 @@ impl Program {
 
     /// The most memory that it has had so far.
     pub(super) fn memory_max_mib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.trim().split(' ').next());
+        let line = self.status("VmHWM").unwrap();
+        let kib = line.split(' ').next();
         kib.unwrap().parse::<u64>().unwrap() / 1024
+    }
+
+    /// What Linux tells of it under a name, if it tells that.
+    pub(super) fn status(&self, name: &str) -> Option<String> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let mut lines = status.lines().filter_map(|line| line.split_once(':'));
+        let (_, told) = lines.find(|(named, _)| *named == name)?;
+        Some(told.trim().to_owned())
     }
 
     /// Whether it still runs.

@@ -81,3 +81,13 @@ async fn where_the_system_allows_few_files_there_are_fewer_connections_and_that_
     let told = warned("-Sn 200", "1000").await;
     assert!(!told.contains("too few open files"), "{told}");
 }
+
+/// Where all get huge pages, each thread and each list of the allocator would take 2 MiB at once.
+#[test]
+fn a_server_takes_no_huge_pages() {
+    let database = Database::sqlite();
+    let (server, _) = database.serve();
+    let taken = server.status("THP_enabled");
+    let taken = taken.expect("a kernel that tells of it, as those do from Linux 5.0 on");
+    assert_eq!(taken, "0");
+}

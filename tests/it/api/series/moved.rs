@@ -1,10 +1,12 @@
 //! A device that is found to have stood elsewhere is answered where it is summed up, until all of that is summed
 //! up anew, and for ever where events were deleted for good.
 
+use homepot_analytics::event::Position;
 use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
-use super::super::app::{TestApp, on_each_database};
+use super::super::app::{TestApp, on_each_database, start};
 use super::sold::{device, first_day_is_deleted, sales, site};
 
 const QUERY: &str = "query($sites: [ID!]) { series(measures: [TRANSACTION_COUNT], \
@@ -105,6 +107,37 @@ async fn what_was_deleted_is_answered_at_the_site_at_which_it_was_summed_up() {
         app.settle().await;
         are_counted(app, &["york"], &[("01", "2", 150.0)]).await;
         are_counted(app, &["rome"], &[("02", "1", 70.0)]).await;
+    })
+    .await;
+}
+
+async fn reached(told: &watch::Receiver<Position>, position: i64) {
+    let mut told = told.clone();
+    let told = told.wait_for(|told| told.0 >= position);
+    told.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_fold_takes_nothing_for_settled_as_long_as_it_is_put_off() {
+    on_each_database(async |app| {
+        if app.url().starts_with("sqlite") {
+            // one node alone may have that
+            return;
+        }
+        sold_at_york(app).await;
+        hold(app).await;
+        let other = start(app.url(), app.clock.clone()).await;
+        let moved = json!([device("rome", "2026-09-15T00:00:00Z")]);
+        let moved = app.record_folded(moved).await[0];
+        reached(&other.folded, moved).await;
+        // once it has heard of what comes next it has told all that it has heard before
+        let next = json!([sales("2026-10-01T15:00:00Z", 120)]);
+        let next = app.record_folded(next).await[0];
+        reached(&other.folded, next).await;
+        assert!(other.settled.borrow().0 < moved);
+        release(app).await;
+        reached(&other.settled, next).await;
+        other.stop().await;
     })
     .await;
 }
