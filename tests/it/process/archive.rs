@@ -315,6 +315,7 @@ async fn a_full_disk_keeps_events_in_their_tables_and_is_told() {
     let api = Api::new();
     register(&api, &address).await;
     record_round(&api, &address, 0).await;
+    folded(&api, &address).await;
     let filler = super::full_disk::fill(&disk.folder);
     let segments = disk.folder.display().to_string();
     let arguments = [

@@ -260,5 +260,5 @@ fn a_filter_that_is_wrong_is_told_with_what_there_is() {
         ];
         database.run(&export).refused(&[told]);
     }
-    assert!(!std::path::Path::new(&lines).exists());
+    assert!(!Path::new(&lines).exists());
 }
