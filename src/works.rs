@@ -7,6 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -60,12 +61,43 @@ impl Kept {
 
     /// Tells whoever starts a server of places in which nothing can be written, and of what was archived if it cannot
     /// be read. It serves all the same: what is recorded needs none of them. Whoever fills a data lake tells of that.
-    pub(crate) async fn look(&self, store: &Store) {
+    /// A bucket may take its time to answer: it is looked at beside the start, by tasks of the server until that stops.
+    pub(crate) async fn look(
+        &self,
+        store: &Store,
+        (tracker, stop): (&TaskTracker, &CancellationToken),
+    ) {
+        let mut folders = Vec::new();
+        for (place, effect) in self.places(store) {
+            let is_folder = is_folder(&place);
+            let looking = warn_unusable(place, effect);
+            if is_folder {
+                folders.push(looking);
+            } else {
+                tracker.spawn(stop.clone().run_until_cancelled_owned(looking));
+            }
+        }
+        let looked = store.clone();
+        let looking = async move { looked.look_at_archive().await };
+        if store.segments_place().is_none_or(is_folder) {
+            tokio::join!(looking, join_all(folders));
+        } else {
+            tracker.spawn(stop.clone().run_until_cancelled_owned(looking));
+            join_all(folders).await;
+        }
+    }
+
+    /// What is written into, each with what comes of it if that cannot be.
+    fn places(&self, store: &Store) -> Vec<(Place, &'static str)> {
         let exports = self.files.as_deref().map(Files::place);
-        let exports = warn_unusable(exports, "no export is made until its place can be used");
+        let exports = exports.map(|place| (place, "no export is made until its place can be used"));
         let segments = store.segments_place();
-        let segments = warn_unusable(segments, "nothing is archived until its place can be used");
-        tokio::join!(store.look_at_archive(), exports, segments);
+        let segments =
+            segments.map(|place| (place, "nothing is archived until its place can be used"));
+        let places = exports.into_iter().chain(segments);
+        places
+            .map(|(place, effect)| (place.clone(), effect))
+            .collect()
     }
 
     /// The works that a server can do which takes this out: another is to have those that it cannot.
@@ -83,9 +115,13 @@ impl Kept {
     }
 }
 
+/// Whether a place is a folder, which answers at once.
+fn is_folder(place: &Place) -> bool {
+    place.folder().is_some()
+}
+
 /// Warns of a place in which nothing can be written, with what comes of that.
-async fn warn_unusable(place: Option<&Place>, effect: &'static str) {
-    let Some(place) = place else { return };
+async fn warn_unusable(place: Place, effect: &'static str) {
     match timeout(ANSWERS_WITHIN, place.check()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(error = %chain(&error), "{effect}"),

@@ -161,7 +161,6 @@ impl App {
         let limits = (&start.limits, start.keyring);
         let called = (start.name, address.to_string());
         let kept = Kept::of(&store, &start.exports, start.lake);
-        kept.look(&store).await;
         let files = kept.files.clone();
         let mut parts = Parts::start(&store, called, limits, given, kept).await?;
         let log = RequestLog {
@@ -334,6 +333,8 @@ impl Parts {
         let runner = Runner::new(store.clone(), projections::following());
         let (background, queue) = Background::new(BACKGROUND_EVENTS_MAX);
         let (stop, stop_background) = (CancellationToken::new(), CancellationToken::new());
+        let tracker = TaskTracker::new();
+        kept.look(store, (&tracker, &stop)).await;
         let (node, heart) = Node::join(store, called, &kept.works(), stop.clone()).await;
         let mut registry = Registry::with_prefix("homepot");
         node.register(&mut registry);
@@ -363,7 +364,7 @@ impl Parts {
         let mut parts = Self {
             api,
             registry,
-            tracker: TaskTracker::new(),
+            tracker,
             stop,
             background: TaskTracker::new(),
             stop_background,

@@ -419,7 +419,9 @@ fn of_retention(ctx: &Context<'_>, error: RetentionError) -> Result<UserError, E
         RetentionError::Person => ("userId", UserErrorCode::Invalid),
         RetentionError::TooMany => ("userId", UserErrorCode::Conflict),
         RetentionError::NobodyCan => ("userId", UserErrorCode::WrongState),
-        RetentionError::Nowhere => ("dryRun", UserErrorCode::WrongState),
+        RetentionError::Nowhere | RetentionError::Absent(_) => {
+            ("dryRun", UserErrorCode::WrongState)
+        }
         RetentionError::Busy => ("dryRun", UserErrorCode::Conflict),
         RetentionError::Store(error) => return Err(of_failed(api(ctx), &error)),
         error @ RetentionError::Claim(_) => {

@@ -12,7 +12,7 @@ use tokio::time::{Instant as Moment, sleep};
 use uuid::Uuid;
 
 use super::beside::BESIDE;
-use super::{CLAIM, RetentionError};
+use super::{CLAIM, RetentionError, require_archive};
 use crate::event::Position;
 use crate::nodes::Work;
 use crate::store::{Doing, Erasing, List, Sql, Store, StoreError, is_among};
@@ -178,7 +178,7 @@ pub async fn erasure_within(
 /// later as far as they are.
 ///
 /// # Errors
-/// When others archive or erase just now, what is archived cannot be read here, or it failed.
+/// When others archive or erase just now, what is archived is not found or cannot be read here, or it failed.
 pub async fn erase_waiting(store: &Store) -> Result<(), RetentionError> {
     erase_all(store, waiting(store, None).await?).await
 }
@@ -208,6 +208,7 @@ async fn carry_out(store: &Store, ids: &[String]) -> Result<(), RetentionError> 
         return Err(RetentionError::Nowhere);
     }
     let claim = store.claim_patiently(CLAIM).await?;
+    require_archive(store).await?;
     // what a server that ended had replaced and not removed
     store.sweep_segments().await?;
     drop(claim);

@@ -25,7 +25,7 @@ pub use metrics::RetentionMetrics;
 pub use policy::{Age, Policy, policies, set};
 pub use run::{Done, Run, planned, run};
 
-use crate::store::{ClaimError, StoreError};
+use crate::store::{Absent, ClaimError, Store, StoreError};
 use erasures::UNDONE_MAX;
 
 /// What is claimed by whoever archives, deletes or erases: one at a time.
@@ -70,6 +70,9 @@ pub enum RetentionError {
     /// Nobody has said where segments lie.
     #[error("it is not said where segments lie: start the server with --segments")]
     Nowhere,
+    /// What is archived is not where it is looked for.
+    #[error(transparent)]
+    Absent(#[from] Absent),
     /// No server can read and write what is archived.
     #[error(
         "no server that runs can read what is archived, so nobody could be erased from it: start one with --segments"
@@ -92,5 +95,14 @@ impl From<ClaimError> for RetentionError {
             ClaimError::Taken => Self::Busy,
             error @ (ClaimError::File { .. } | ClaimError::Store(_)) => Self::Claim(error),
         }
+    }
+}
+
+/// Refuses where what is archived already is not found: whatever was archived or written anew there would lie apart
+/// from it.
+async fn require_archive(store: &Store) -> Result<(), RetentionError> {
+    match store.absent_archive().await? {
+        Some(absent) => Err(absent.into()),
+        None => Ok(()),
     }
 }

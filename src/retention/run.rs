@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant as Moment, sleep};
 
 use super::policy::{Policy, policies};
-use super::{CLAIM, RetentionError};
+use super::{CLAIM, RetentionError, require_archive};
 use crate::event::{Instant, Position};
 use crate::export::reached;
 use crate::kinds::Kind;
@@ -83,13 +83,14 @@ pub async fn planned(store: &Store) -> Result<Vec<(Kind, Waiting)>, RetentionErr
 /// Archives and deletes what is old enough, for some time at most.
 ///
 /// # Errors
-/// When another does so already, nobody has said where segments lie, or the log or its segments cannot be
-/// read or written. What was done before that stays done.
+/// When another does so already, nobody has said where segments lie, the newest of them is not there, or the log or its
+/// segments cannot be read or written. What was done before that stays done.
 pub async fn run(store: &Store, within: Duration) -> Result<Run, RetentionError> {
     if !store.can_archive() {
         return Err(RetentionError::Nowhere);
     }
     let _claim = store.claim_patiently(CLAIM).await?;
+    require_archive(store).await?;
     let until = Moment::now() + within;
     let swept = store.sweep_segments().await?;
     if swept > 0 {

@@ -91,7 +91,9 @@ pub use read::{Order, PageQuery, Place, Scope};
 pub use reset::{ResetError, reset};
 pub use roster::Peer;
 pub use rows::Columns;
-pub use segments::{Archive, Archived, Deletable, Deleting, FilesError, KindStatus, Waiting};
+pub use segments::{
+    Absent, Archive, Archived, Deletable, Deleting, FilesError, KindStatus, Waiting,
+};
 pub use slice::Slice;
 pub use standing::Standing;
 pub use tail::Tail;

@@ -1,29 +1,34 @@
 //! Whether the files of segments lie where they are looked for. Whoever was told of no place, or of another one,
-//! finds none of them, which is no damage of the log.
+//! finds none of them, or those alone that were made since, which is no damage of the log.
 
-use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sea_orm::ConnectionTrait;
 use thiserror::Error;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::files::{Files, FilesError};
+use super::within::generation_of;
 use super::{Catalog, Segment, Segments, Trouble};
 use crate::places::Place;
 use crate::store::Store;
 use crate::store::error::StoreError;
+use crate::store::joined::TRIES;
 use crate::telemetry::chain;
 
-/// How long a server waits for the place of segments to answer.
+/// How long it is waited for the place of segments to answer, each time that it is asked.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 /// How often it looks whether they can be read.
 const LOOKS_EVERY: Duration = Duration::from_secs(30);
+/// If one of so many is missing, and more than one, it is the place that is wrong, and no file is lost.
+const MANY_OF: usize = 4;
 
 /// Why segments are not found that are listed.
 #[derive(Debug, Error)]
-pub(crate) enum Absent {
+pub enum Absent {
     /// Nobody has said where they lie.
     #[error(
         "segments cannot be found, since it is not said where they lie: {listed} segments are listed; give their \
@@ -33,16 +38,18 @@ pub(crate) enum Absent {
         /// How many there are.
         listed: usize,
     },
-    /// None of them is there.
+    /// Many of them are not there.
     #[error(
-        "segments cannot be found at {place}: {listed} segments are listed, the place has none of them; give the \
-         place in which they lie by --segments, or put them back"
+        "segments cannot be found at {place}: {listed} segments are listed, and {missing} of them are not there; give \
+         the place in which they lie by --segments, or put them back"
     )]
-    All {
+    Many {
         /// Where they were looked for.
         place: String,
         /// How many there are.
         listed: usize,
+        /// How many of them are not there.
+        missing: usize,
     },
     /// One of them is not there; the others were not looked for.
     #[error(
@@ -83,65 +90,111 @@ pub(crate) enum Absent {
     },
 }
 
-impl Segments {
-    /// Why none of the segments of a list is found, if that is so. It is looked for one after the other, the newest
-    /// first, until one is there.
-    pub(crate) async fn absent(&self, catalog: &Catalog) -> Option<Absent> {
-        let segments = newest_first(catalog);
-        let listed = segments.len();
-        let files = match self.looked_into(listed) {
-            Ok(files) => files?,
-            Err(absent) => return Some(absent),
-        };
-        for segment in segments {
-            match files.has(&segment.path).await {
-                Ok(true) => return None,
-                Ok(false) => {}
-                Err(source) => return Some(unreadable(files, listed, source)),
-            }
+impl Absent {
+    /// Whether it may be so only because the list has changed since it was read.
+    const fn is_of_list(&self) -> bool {
+        match self {
+            Self::Many { .. } | Self::One { .. } => true,
+            Self::Nowhere { .. } | Self::Unreadable { .. } | Self::Silent { .. } => false,
         }
-        let place = files.place().to_string();
-        Some(Absent::All { place, listed })
+    }
+}
+
+/// Which segments are looked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sought {
+    /// The newest.
+    Newest,
+    /// The newest and the oldest, and the one that somebody could not read.
+    Few,
+    /// All, in what the place says it has: a few that it has not are damage.
+    All,
+}
+
+impl Segments {
+    /// Why segments of the newest list are not found, if that is so.
+    ///
+    /// # Errors
+    /// When the list cannot be read, or changes again and again.
+    pub(crate) async fn absent(
+        &self,
+        db: &impl ConnectionTrait,
+        sought: Sought,
+    ) -> Result<Option<Absent>, StoreError> {
+        for _ in 0..TRIES {
+            let catalog = self.of_generation(db, generation_of(db).await?).await?;
+            let absent = self.absent_of(&catalog, sought).await;
+            let may_be_overtaken = absent.as_ref().is_some_and(Absent::is_of_list);
+            if !may_be_overtaken || generation_of(db).await? == catalog.generation {
+                return Ok(absent);
+            }
+            // what was looked for may have been replaced or deleted
+        }
+        Err(StoreError::SegmentsMoved)
     }
 
-    /// Why the newest segment of a list cannot be read, or the one that somebody could not read, if that is so.
-    async fn unseen(&self, catalog: &Catalog) -> Option<Absent> {
-        let segments = newest_first(catalog);
-        let listed = segments.len();
-        let files = match self.looked_into(listed) {
-            Ok(files) => files?,
-            Err(absent) => return Some(absent),
+    /// Why segments of a list are not found, if that is so.
+    async fn absent_of(&self, catalog: &Catalog, sought: Sought) -> Option<Absent> {
+        let listed = catalog.all().count();
+        if listed == 0 {
+            return None;
+        }
+        let Some(files) = &self.files else {
+            return Some(Absent::Nowhere { listed });
         };
-        let unread = self.sight.unread();
-        let is_unread = |segment: &&&Arc<Segment>| unread.as_ref() == Some(&segment.path);
-        let looked_for = segments.first().into_iter();
-        let looked_for = looked_for.chain(segments.iter().find(is_unread));
-        for segment in looked_for {
-            if let Some(absent) = unseen_at(files, listed, &segment.path).await {
+        for segment in self.single(catalog, sought) {
+            if let Some(absent) = unseen(files, listed, &segment.path).await {
                 return Some(absent);
             }
         }
-        None
+        match sought {
+            Sought::Newest | Sought::Few => None,
+            Sought::All => many_missing(files, catalog, listed).await,
+        }
     }
 
-    /// Where segments are looked for; nowhere if there are none.
-    fn looked_into(&self, listed: usize) -> Result<Option<&Files>, Absent> {
-        match &self.files {
-            _ if listed == 0 => Ok(None),
-            Some(files) => Ok(Some(files)),
-            None => Err(Absent::Nowhere { listed }),
-        }
+    /// The segments that are looked for one by one.
+    fn single(&self, catalog: &Catalog, sought: Sought) -> Vec<Arc<Segment>> {
+        let newest = || catalog.all().max_by_key(|segment| segment.id);
+        let oldest = || catalog.all().min_by_key(|segment| segment.id);
+        let unread = || {
+            let path = self.sight.unread()?;
+            catalog.all().find(|segment| segment.path == path)
+        };
+        let single = match sought {
+            Sought::Newest => [newest(), None, None],
+            Sought::Few => [newest(), oldest(), unread()],
+            Sought::All => [None, None, None],
+        };
+        single.into_iter().flatten().map(Arc::clone).collect()
     }
 }
 
-fn newest_first(catalog: &Catalog) -> Vec<&Arc<Segment>> {
-    let mut segments: Vec<&Arc<Segment>> = catalog.all().collect();
-    segments.sort_unstable_by_key(|segment| Reverse(segment.id));
-    segments
+/// Whether so many are missing that it is the place that is wrong.
+const fn are_many(missing: usize, listed: usize) -> bool {
+    missing == listed || (missing > 1 && missing.saturating_mul(MANY_OF) >= listed)
+}
+
+/// Why many segments of a list are not found, if that is so. The place is asked once for what it has.
+async fn many_missing(files: &Files, catalog: &Catalog, listed: usize) -> Option<Absent> {
+    let place = files.place().to_string();
+    let names = match files.names_within(&catalog.home, ANSWERS_WITHIN).await {
+        Ok(Some(names)) => names,
+        Ok(None) => return Some(Absent::Silent { place, listed }),
+        Err(source) => return Some(unreadable(files, listed, source)),
+    };
+    let names: HashSet<String> = names.into_iter().collect();
+    let is_missing = |segment: &&Arc<Segment>| !names.contains(&segment.path);
+    let missing = catalog.all().filter(is_missing).count();
+    are_many(missing, listed).then_some(Absent::Many {
+        place,
+        listed,
+        missing,
+    })
 }
 
 /// Why a file cannot be read, if that is so.
-async fn unseen_at(files: &Files, listed: usize, name: &str) -> Option<Absent> {
+async fn unseen(files: &Files, listed: usize, name: &str) -> Option<Absent> {
     let place = files.place().to_string();
     match timeout(ANSWERS_WITHIN, files.begins(name)).await {
         Ok(Ok(true)) => None,
@@ -174,14 +227,23 @@ impl Store {
         self.segments().sight.trouble()
     }
 
+    /// Why the newest of what was archived is not found, if that is so: whatever else is archived would lie apart
+    /// from it.
+    ///
+    /// # Errors
+    /// When the list cannot be read.
+    pub(crate) async fn absent_archive(&self) -> Result<Option<Absent>, StoreError> {
+        let db = &self.shared.connections.readers;
+        self.segments().absent(db, Sought::Newest).await
+    }
+
     /// Looks whether what was archived can be read, and tells whoever runs the server when that has changed.
     pub(crate) async fn look_at_archive(&self) {
+        let (db, segments) = (&self.shared.connections.readers, self.segments());
         // a database that cannot be read tells of itself
-        let Ok(catalog) = self.newest_segments().await else {
+        let Ok(absent) = segments.absent(db, Sought::Few).await else {
             return;
         };
-        let segments = self.segments();
-        let absent = segments.unseen(&catalog).await;
         if !segments.sight.found(absent.as_ref().map(Trouble::from)) {
             return;
         }
@@ -198,7 +260,7 @@ impl Store {
     pub(crate) async fn watch_archive(self, stop: CancellationToken) {
         let mut ticks = interval(LOOKS_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // who started this has looked
+        // whoever started this looks at once
         ticks.tick().await;
         loop {
             tokio::select! {
@@ -211,11 +273,25 @@ impl Store {
             }
         }
     }
+}
 
-    /// The list of segments that is the newest in the database.
-    async fn newest_segments(&self) -> Result<Arc<Catalog>, StoreError> {
-        let db = &self.shared.connections.readers;
-        let generation = self.archive_of().generation(db).await?;
-        self.segments().of_generation(db, generation).await
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_lacks_many_is_wrong_and_one_that_lacks_a_few_has_lost_them() {
+        for (missing, listed, are) in [
+            (0, 5, false),
+            (1, 1, true),
+            (1, 2, false),
+            (1, 100, false),
+            (2, 8, true),
+            (2, 9, false),
+            (50, 100, true),
+            (100, 100, true),
+        ] {
+            assert_eq!(are_many(missing, listed), are, "{missing} of {listed}");
+        }
     }
 }

@@ -5,9 +5,11 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     Error as StoreFailure, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
@@ -15,6 +17,7 @@ use object_store::{
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use crate::places::{Place, PlaceError};
 
@@ -122,6 +125,10 @@ fn failed(doing: &'static str, name: &str) -> impl FnOnce(StoreFailure) -> Files
     }
 }
 
+fn failed_to_list(source: StoreFailure) -> FilesError {
+    failed("list", "the segments")(source)
+}
+
 /// What is said of a file whose folder is not there.
 fn without_folder(name: &str) -> StoreFailure {
     StoreFailure::NotFound {
@@ -153,17 +160,6 @@ impl Files {
         spawn_blocking(move || folder.exists())
             .await
             .unwrap_or(true)
-    }
-
-    /// Whether there is a file of this name.
-    pub(crate) async fn has(&self, name: &str) -> Result<bool, FilesError> {
-        if !self.is_there().await {
-            return Ok(false);
-        }
-        match self.store().await?.head(&Path::from(name)).await {
-            Err(StoreFailure::NotFound { .. }) => Ok(false),
-            found => found.map(|_| true).map_err(failed("look for", name)),
-        }
     }
 
     /// Whether there is a file of this name whose beginning can be read.
@@ -225,18 +221,43 @@ impl Files {
 
     /// The names of all files of a log that are whole.
     pub(crate) async fn names(&self, home: &str) -> Result<Vec<String>, FilesError> {
-        if !self.is_there().await {
-            return Ok(Vec::new());
+        self.named(home).await?.try_collect().await
+    }
+
+    /// The same, of a place that answers within some time each time that it is asked for more; `None` if it does not.
+    pub(crate) async fn names_within(
+        &self,
+        home: &str,
+        within: Duration,
+    ) -> Result<Option<Vec<String>>, FilesError> {
+        let Ok(named) = timeout(within, self.named(home)).await else {
+            return Ok(None);
+        };
+        let (mut named, mut names) = (named?, Vec::new());
+        loop {
+            let Ok(next) = timeout(within, named.try_next()).await else {
+                return Ok(None);
+            };
+            match next? {
+                Some(name) => names.push(name),
+                None => return Ok(Some(names)),
+            }
         }
-        let store = self.store().await?;
-        let home = Path::from(home);
-        let listed: Vec<_> = store
-            .list(Some(&home))
-            .try_collect()
-            .await
-            .map_err(failed("list", "the segments"))?;
-        let names = listed.into_iter().map(|meta| meta.location.to_string());
-        Ok(names.collect())
+    }
+
+    /// The names of all files of a log that are whole, as they are met.
+    async fn named(
+        &self,
+        home: &str,
+    ) -> Result<BoxStream<'static, Result<String, FilesError>>, FilesError> {
+        if !self.is_there().await {
+            return Ok(stream::empty().boxed());
+        }
+        let listed = self.store().await?.list(Some(&Path::from(home)));
+        let named = listed
+            .map_ok(|meta| meta.location.to_string())
+            .map_err(failed_to_list);
+        Ok(named.boxed())
     }
 
     /// Removes what was being written of a log when a process ended.

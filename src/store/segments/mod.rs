@@ -29,6 +29,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use sea_orm::ConnectionTrait;
 
+pub use absent::Absent;
+pub(crate) use absent::Sought;
 pub use archive::Archived;
 pub(crate) use beside::{Beside, Folded, Told};
 pub(crate) use erase::{erased_fields, is_marked_erased};

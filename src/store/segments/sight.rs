@@ -1,7 +1,7 @@
 //! Whether what was archived can be read, as far as that is known without looking: what the probe and the metrics tell.
 //!
-//! A server looks every so often whether the newest segment is there, and the one that somebody could not read.
-//! Whoever cannot read one says so here at once.
+//! A server looks every so often whether the newest segment is there, and the oldest, and the one that somebody could
+//! not read. Whoever cannot read one says so here at once.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -50,7 +50,7 @@ impl From<&Absent> for Trouble {
     fn from(absent: &Absent) -> Self {
         match absent {
             Absent::Nowhere { .. } => Self::Nowhere,
-            Absent::All { .. } | Absent::One { .. } => Self::Missing,
+            Absent::Many { .. } | Absent::One { .. } => Self::Missing,
             Absent::Unreadable { .. } => Self::Unreadable,
             Absent::Silent { .. } => Self::Silent,
         }

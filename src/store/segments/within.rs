@@ -36,6 +36,16 @@ pub(crate) struct Happened<'a> {
     pub(crate) fields: &'a [usize],
 }
 
+/// The generation of the list of segments.
+pub(super) async fn generation_of(db: &impl ConnectionTrait) -> Result<i64, StoreError> {
+    let doing = "look for the list of segments";
+    let sql = Sql::new("SELECT segments FROM log_head WHERE id = 1");
+    let row = db.query_one_raw(sql.statement(db.get_database_backend()));
+    let row = row.await.doing(doing)?;
+    let generation = row.map(|row| row.try_get_by_index(0)).transpose();
+    Ok(generation.doing(doing)?.unwrap_or_default())
+}
+
 impl Archive {
     /// What is in these segments.
     pub(crate) const fn of(segments: Arc<Segments>) -> Self {
@@ -45,12 +55,7 @@ impl Archive {
     /// The generation of the list of segments: what was read of tables between two looks at it that agree is
     /// of one state with what is in segments.
     pub(crate) async fn generation(&self, db: &impl ConnectionTrait) -> Result<i64, StoreError> {
-        let doing = "look for the list of segments";
-        let sql = Sql::new("SELECT segments FROM log_head WHERE id = 1");
-        let row = db.query_one_raw(sql.statement(db.get_database_backend()));
-        let row = row.await.doing(doing)?;
-        let generation = row.map(|row| row.try_get_by_index(0)).transpose();
-        Ok(generation.doing(doing)?.unwrap_or_default())
+        generation_of(db).await
     }
 
     /// From when on what happened is whole, of each kind of which something was deleted for good.

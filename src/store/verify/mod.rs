@@ -54,7 +54,7 @@ pub enum Check {
     References,
     /// What is JSON can be read as such.
     Json,
-    /// Segments are where they are looked for. It is no damage if none is: the log is checked no further then.
+    /// Segments are where they are looked for. It is no damage if many are not: the log is checked no further then.
     Place,
     /// Files of segments are what was written, and hold what is said of them.
     Segments,

@@ -181,6 +181,51 @@ async fn segments_that_are_elsewhere_are_told_and_no_damage_on_postgresql() {
     }
 }
 
+async fn an_archive_into_another_place(database: Database) {
+    let (server, address) = database.serve();
+    let api = Api::new();
+    register(&api, &address).await;
+    record_round(&api, &address, 0).await;
+    folded(&api, &address).await;
+    let archive = database.run(&["retention", "run"]);
+    assert!(archive.status.success(), "{archive:?}");
+    drop(server);
+    let (place, elsewhere) = (
+        database.folder().join("log.db.segments"),
+        database.folder().join("elsewhere"),
+    );
+    std::fs::rename(&place, &elsewhere).unwrap();
+    // what is old, and no repeat of what was archived
+    let (server, address) = database.serve();
+    let old = json!([{ "deviceMetrics": { "deviceId": "d", "cpuPercent": 5,
+        "occurredAt": "2025-02-01T00:00:00Z" } }]);
+    record(&api, &address, &old).await;
+    folded(&api, &address).await;
+    let refused = database.run(&["retention", "run"]);
+    refused.refused(&["segments cannot be found at", "--segments"]);
+    server.says("old events could not be archived, will try again");
+    drop(server);
+    assert!(!place.exists(), "nothing is archived beside the others");
+    std::fs::rename(&elsewhere, &place).unwrap();
+    let (_server, address) = database.serve();
+    let archive = database.run(&["retention", "run"]);
+    assert!(archive.status.success(), "{archive:?}");
+    assert_eq!(counted(&api, &address).await.metrics, EVENTS + 1);
+    database.verify();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_archived_into_another_place_on_sqlite() {
+    an_archive_into_another_place(Database::sqlite()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_archived_into_another_place_on_postgresql() {
+    if let Some(database) = Database::postgres() {
+        an_archive_into_another_place(database).await;
+    }
+}
+
 /// What a server answers to its probe: the status, whether it is degraded, and what it says of the archive.
 async fn probed(api: &Api, address: &str) -> (u16, bool, String) {
     let (status, body) = api.get(&format!("{address}/readyz"), None).await;

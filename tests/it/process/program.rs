@@ -103,6 +103,19 @@ impl Program {
         String::from_utf8_lossy(&std::fs::read(&self.stderr).unwrap()).into_owned()
     }
 
+    /// Waits until it has said something on standard error.
+    pub(super) fn says(&self, words: &str) -> String {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            let said = self.stderr();
+            if said.contains(words) {
+                return said;
+            }
+            assert!(Instant::now() < until, "{words:?} is missing in: {said}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Waits for the address at which it listens; nothing if it ends before.
     pub(super) fn address(&mut self) -> Option<String> {
         let until = Instant::now() + DEADLINE;

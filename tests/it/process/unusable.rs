@@ -7,12 +7,13 @@ use std::process::Command;
 use sqlx::{Connection, SqliteConnection};
 
 use super::database::Database;
+use super::program::Program;
 
 const SERVE: [&str; 4] = ["serve", "--no-authentication", "--listen", "127.0.0.1:0"];
 
 fn refused_at(database: &Database, url: &str, words: &[&str]) {
     let arguments = [&SERVE[..], &["--database", url]].concat();
-    super::program::Program::run(database.folder(), &arguments).refused(words);
+    Program::run(database.folder(), &arguments).refused(words);
 }
 
 #[test]
@@ -24,14 +25,14 @@ fn a_file_of_sqlite_is_no_place_for_hypertables() {
     assert!(!ended.stderr.contains("CREATE EXTENSION"), "{ended:?}");
 }
 
-/// What a server says at its start, which it survives.
-fn said_at_start(database: &Database, more: &[&str], settings: &[(&str, &str)]) -> String {
+/// A server that serves.
+fn started(database: &Database, more: &[&str], settings: &[(&str, &str)]) -> Program {
     let given = ["--database", database.url.as_str()];
     let mut command = super::program::command([&SERVE[..], &given, more].concat());
     command.envs(settings.iter().copied());
-    let mut server = super::program::Program::spawn(database.folder(), command);
+    let mut server = Program::spawn(database.folder(), command);
     server.address().expect("it serves");
-    server.stderr()
+    server
 }
 
 const FLAGS: [(&str, &str); 2] = [
@@ -51,12 +52,12 @@ fn a_place_of_files_that_is_no_folder_is_told_at_the_start() {
     for (flag, effect) in FLAGS {
         for place in [&taken, &below] {
             let place = place.to_str().unwrap();
-            let said = said_at_start(&database, &[flag, place], &[]);
+            let said = started(&database, &[flag, place], &[]).stderr();
             for word in [effect, place, "ot a directory"] {
                 assert!(said.contains(word), "{word:?} is missing in: {said}");
             }
         }
-        let said = said_at_start(&database, &[flag, new.to_str().unwrap()], &[]);
+        let said = started(&database, &[flag, new.to_str().unwrap()], &[]).stderr();
         assert!(!said.contains("can be used"), "{said}");
     }
 }
@@ -70,11 +71,28 @@ fn a_bucket_of_files_that_cannot_be_reached_is_told_at_the_start() {
         ("AWS_SECRET_ACCESS_KEY", "hunter2"),
     ];
     for (flag, effect) in FLAGS {
-        let said = said_at_start(&database, &[flag, "s3://bucket/a"], &settings);
-        for word in [effect, "s3://bucket/a"] {
-            assert!(said.contains(word), "{word:?} is missing in: {said}");
-        }
+        let server = started(&database, &[flag, "s3://bucket/a"], &settings);
+        let said = server.says(effect);
+        assert!(said.contains("s3://bucket/a"), "{said}");
         assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+/// It is looked at beside the start: the server serves before it is known that nobody answers.
+#[test]
+fn a_bucket_of_files_that_is_silent_delays_no_start() {
+    let database = Database::sqlite();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let settings = [
+        ("AWS_ENDPOINT_URL", endpoint.as_str()),
+        ("AWS_ACCESS_KEY_ID", "me"),
+        ("AWS_SECRET_ACCESS_KEY", "hunter2"),
+    ];
+    for (flag, effect) in FLAGS {
+        let server = started(&database, &[flag, "s3://bucket/a"], &settings);
+        assert!(!server.stderr().contains(effect), "{}", server.stderr());
+        server.says(effect);
     }
 }
 
@@ -131,7 +149,7 @@ fn a_postgresql_that_does_not_answer_is_told_at_once() {
     let database = Database::sqlite();
     let url = "postgres://somebody:secret@127.0.0.1:1/x";
     let arguments = [&SERVE[..], &["--database", url]].concat();
-    let ended = super::program::Program::run(database.folder(), &arguments);
+    let ended = Program::run(database.folder(), &arguments);
     let words = [
         "postgres://somebody@127.0.0.1:1/x",
         "cannot be reached",
@@ -326,11 +344,7 @@ fn a_folder_that_may_not_be_written_is_told() {
     };
     let url = format!("sqlite://{}/log.db", disk.folder.display());
     let up = ["migrate", "up", "--database", &url];
-    assert!(
-        super::program::Program::run(database.folder(), &up)
-            .status
-            .success()
-    );
+    assert!(Program::run(database.folder(), &up).status.success());
     disk.remount("ro");
     for url in [url, format!("sqlite://{}/new.db", disk.folder.display())] {
         refused_at(&database, &url, &[&url, "may be written"]);
@@ -346,7 +360,7 @@ fn a_place_of_files_that_may_not_be_written_is_told_at_the_start() {
     disk.remount("ro");
     let place = disk.folder.join("new");
     for (flag, effect) in FLAGS {
-        let said = said_at_start(&database, &[flag, place.to_str().unwrap()], &[]);
+        let said = started(&database, &[flag, place.to_str().unwrap()], &[]).stderr();
         for word in [effect, "Read-only file system"] {
             assert!(said.contains(word), "{word:?} is missing in: {said}");
         }

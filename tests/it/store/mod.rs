@@ -13,6 +13,7 @@ mod bounds;
 mod commits;
 mod derived;
 mod duplicates;
+mod elsewhere;
 mod erasures;
 mod fences;
 mod filters;

@@ -28,8 +28,6 @@ contract![
     a_changed_file_of_a_segment_is_found,
     a_missing_file_of_a_segment_is_found,
     what_is_missing_beside_a_missing_segment_is_found,
-    segments_that_are_not_where_they_are_looked_for_are_no_damage,
-    whoever_looks_for_segments_that_are_elsewhere_makes_no_folder,
     a_segment_that_is_also_in_its_table_is_found,
     a_backup_has_the_segments,
     segments_and_backups_are_their_owners_alone,
@@ -289,7 +287,7 @@ pub(super) fn files(database: &Database) -> Vec<std::path::PathBuf> {
     files.map(|file| file.unwrap().path()).collect()
 }
 
-async fn checks_of(database: &Database) -> Vec<Check> {
+pub(super) async fn checks_of(database: &Database) -> Vec<Check> {
     let verified = verify(&database.location(), &projections::all(), &|_| {}).await;
     let findings = verified.unwrap().findings;
     findings.into_iter().map(|finding| finding.check).collect()
@@ -345,58 +343,6 @@ async fn what_is_missing_beside_a_missing_segment_is_found(database: Database) {
     let more = checks_of(&database).await;
     let counts = |checks: &[Check]| checks.iter().filter(|c| **c == Check::Counts).count();
     assert!(counts(&more) > counts(&checks), "{more:?}");
-}
-
-/// What is found of a log whose segments are looked for in a folder, or nowhere unless they lie beside its file.
-async fn found_at(database: &Database, folder: Option<&std::path::Path>) -> Vec<Finding> {
-    let folder = folder.map(|folder| homepot_analytics::places::Place::Folder(folder.to_owned()));
-    let location = homepot_analytics::store::Location {
-        segments: folder,
-        ..database.location()
-    };
-    let verified = verify(&location, &projections::all(), &|_| {}).await;
-    verified.unwrap().findings
-}
-
-async fn segments_that_are_not_where_they_are_looked_for_are_no_damage(database: Database) {
-    let (log, _) = filled(&database).await;
-    archive(&log).await;
-    log.close().await;
-    let (place, elsewhere) = (database.segments(), database.dir().join("elsewhere"));
-    std::fs::rename(&place, &elsewhere).unwrap();
-    let listed = database.number("SELECT count(*) FROM segments").await;
-    let empty = database.dir().join("empty");
-    std::fs::create_dir(&empty).unwrap();
-    for place in [&place, &empty] {
-        let findings = found_at(&database, Some(place)).await;
-        let [finding] = findings.as_slice() else {
-            panic!("{findings:?}")
-        };
-        assert_eq!(finding.check, Check::Place);
-        let told = format!("cannot be found at {}: {listed} segments", place.display());
-        assert!(finding.detail.contains(&told), "{finding:?}");
-        assert!(finding.detail.contains("--segments"), "{finding:?}");
-    }
-    let findings = found_at(&database, None).await;
-    let checks: Vec<Check> = findings.iter().map(|finding| finding.check).collect();
-    assert_eq!(checks, [Check::Place], "{findings:?}");
-    assert_eq!(found_at(&database, Some(&elsewhere)).await, []);
-}
-
-async fn whoever_looks_for_segments_that_are_elsewhere_makes_no_folder(database: Database) {
-    let (log, _) = filled(&database).await;
-    archive(&log).await;
-    log.close().await;
-    let (place, elsewhere) = (database.segments(), database.dir().join("elsewhere"));
-    std::fs::rename(&place, &elsewhere).unwrap();
-    assert_eq!(checks_of(&database).await, [Check::Place]);
-    let log = database.open().await;
-    let page = log
-        .page(&all_of(Kind::DeviceMetrics), &log.allowance())
-        .await;
-    assert!(matches!(page, Err(StoreError::Files(_))), "{page:?}");
-    log.close().await;
-    assert!(!place.exists());
 }
 
 async fn a_segment_that_is_also_in_its_table_is_found(database: Database) {
