@@ -331,7 +331,9 @@ impl From<FillWord> for Filled {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(name = "CompareWith")]
 pub(super) enum CompareWord {
-    /// As many buckets just before.
+    /// As many buckets just before, and of one that `from` or `to` cuts as much. A `breakdown`, which has no buckets,
+    /// is compared with as many months or days just before, if it is of whole ones from midnight to midnight in its
+    /// time zone, so that a whole month or week is compared as by a `series` of it, else with as long a time.
     #[graphql(name = "PREVIOUS_PERIOD")]
     Period,
     /// The same time a week before.
