@@ -22,6 +22,7 @@ pub mod configuration_parameters;
 pub mod configuration_settings;
 pub mod configuration_values;
 pub mod current_schedules;
+pub mod device_intervals;
 pub mod device_metrics;
 pub mod device_registrations;
 pub mod device_rollups_15m;

@@ -32,6 +32,7 @@ mod m0022_in_time;
 mod m0023_rollup_sites;
 mod m0024_lake;
 mod m0025_rollup_labels;
+mod m0026_device_intervals;
 mod tables;
 
 /// All migrations, in the order in which they run.
@@ -64,6 +65,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0023_rollup_sites::Migration),
             Box::new(m0024_lake::Migration),
             Box::new(m0025_rollup_labels::Migration),
+            Box::new(m0026_device_intervals::Migration),
         ]
     }
 }

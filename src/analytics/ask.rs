@@ -27,7 +27,8 @@ pub const POINTS_DEFAULT: usize = 300;
 /// With what a range is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Earlier {
-    /// As many buckets just before it.
+    /// As many buckets just before it; of what has none as many months or days, if it is whole ones, else as long a
+    /// time.
     Period,
     /// The same time a week before.
     Week,
@@ -287,8 +288,13 @@ impl Asked {
 }
 
 impl Earlier {
-    /// The range that is compared with one.
+    /// The range that is compared with one that is not cut into buckets.
     pub(super) fn range(self, calendar: &Calendar, (from, to): (i64, i64)) -> (i64, i64) {
+        if self == Self::Period
+            && let Some(before) = whole_before(calendar, (from, to))
+        {
+            return before;
+        }
         let at = |at: i64| match self {
             Self::Period => at - (to - from),
             Self::Week => calendar.moved(at, |date| date.checked_sub_days(Days::new(7))),
@@ -298,6 +304,20 @@ impl Earlier {
         let (from, to) = (at(from), at(to));
         (from, to.max(from + 1))
     }
+}
+
+/// As many months just before a range that is whole ones, or else as many days: as series of these are compared, and of
+/// weeks, which are seven days.
+fn whole_before(calendar: &Calendar, range: (i64, i64)) -> Option<(i64, i64)> {
+    let units = [Unit::Month, Unit::Day].map(Resolution::of);
+    units.into_iter().find_map(|unit| {
+        let ends = unit.buckets(calendar, range, BUCKETS_MAX).ok()?;
+        let bounds = ends.first().copied().zip(ends.last().copied());
+        if bounds != Some(range) {
+            return None;
+        }
+        unit.before(calendar, &ends, range).ok()
+    })
 }
 
 /// The zone that all sites of a scope have, or UTC.

@@ -291,10 +291,7 @@ impl Counter<'_> {
         let is_new = !self.groups.contains_key(key);
         if is_new {
             if (self.groups.len() + 1) * buckets > ALL_BUCKETS_MAX {
-                return Err(StatesError::Buckets {
-                    buckets,
-                    max: ALL_BUCKETS_MAX,
-                });
+                return Err(StatesError::too_many(buckets, ALL_BUCKETS_MAX));
             }
             allowance.take(BYTES * buckets).map_err(AskError::from)?;
         }

@@ -157,10 +157,12 @@ impl Resolution {
             let at = ends.len().checked_sub(back + 1);
             at.and_then(|at| ends.get(at)).copied().unwrap_or(first)
         };
-        // of a bucket that is cut as much is compared, unless the other is shorter, and of one that is whole all
+        // of a bucket that is cut as much is compared, unless the other is shorter, and of one that is whole all; a
+        // single one is cut at its end as well if it is cut at its beginning
         let begin = end(&before, count).saturating_add(from - first);
         let begin = begin.min(end(&before, count - 1) - 1);
-        let until = if to < last {
+        let is_cut = to < last || (count == 1 && from > first);
+        let until = if is_cut {
             end(&before, 1).saturating_add(to - end(ends, 1))
         } else {
             end(&before, 0)

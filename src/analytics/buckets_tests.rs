@@ -4,6 +4,7 @@
 use chrono::{DateTime, NaiveTime, Weekday};
 use chrono_tz::Tz;
 
+use super::ask::Earlier;
 use super::buckets::{Calendar, Resolution, Unit};
 
 const LONG: [Unit; 5] = [
@@ -138,10 +139,69 @@ fn what_is_whole_is_compared_with_what_is_whole_before_it() {
             ("2016-11-01T00:00:00Z", "2016-11-03T00:00:00Z"),
             ("2016-10-01T00:00:00+01:00", "2016-10-03T00:00:00+01:00"),
         ),
+        // also if it is cut at its beginning alone
+        (
+            Unit::Month,
+            ("2017-02-10T00:00:00Z", "2017-03-01T00:00:00Z"),
+            ("2017-01-10T00:00:00Z", "2017-01-29T00:00:00Z"),
+        ),
+        // unless the one before has no more
+        (
+            Unit::Month,
+            ("2017-03-10T00:00:00Z", "2017-04-01T00:00:00+01:00"),
+            ("2017-02-10T00:00:00Z", "2017-03-01T00:00:00Z"),
+        ),
+        // the last of several that is whole is compared with what is whole
+        (
+            Unit::Month,
+            ("2017-02-10T00:00:00Z", "2017-04-01T00:00:00+01:00"),
+            ("2016-12-10T00:00:00Z", "2017-02-01T00:00:00Z"),
+        ),
     ] {
         let (resolution, range) = (Resolution::of(unit), (at(range.0), at(range.1)));
         let ends = resolution.buckets(&london, range, 1_000).unwrap();
         let told = resolution.before(&london, &ends, range).unwrap();
         assert_eq!(told, (at(before.0), at(before.1)), "{unit:?} {range:?}");
+    }
+}
+
+#[test]
+fn without_buckets_whole_months_and_days_are_compared_with_whole_ones() {
+    let london = calendar(Tz::Europe__London, 0);
+    for (range, before) in [
+        // months
+        (
+            ("2016-09-01T00:00:00+01:00", "2016-10-01T00:00:00+01:00"),
+            ("2016-08-01T00:00:00+01:00", "2016-09-01T00:00:00+01:00"),
+        ),
+        (
+            ("2017-02-01T00:00:00Z", "2017-04-01T00:00:00+01:00"),
+            ("2016-12-01T00:00:00Z", "2017-02-01T00:00:00Z"),
+        ),
+        (
+            ("2016-01-01T00:00:00Z", "2017-01-01T00:00:00Z"),
+            ("2015-01-01T00:00:00Z", "2016-01-01T00:00:00Z"),
+        ),
+        // a week and a day of other hours
+        (
+            ("2017-03-20T00:00:00Z", "2017-03-27T00:00:00+01:00"),
+            ("2017-03-13T00:00:00Z", "2017-03-20T00:00:00Z"),
+        ),
+        (
+            ("2016-10-30T00:00:00+01:00", "2016-10-31T00:00:00Z"),
+            ("2016-10-29T00:00:00+01:00", "2016-10-30T00:00:00+01:00"),
+        ),
+        // no whole days
+        (
+            ("2017-03-26T00:00:00Z", "2017-03-26T12:00:00+01:00"),
+            ("2017-03-25T13:00:00Z", "2017-03-26T00:00:00Z"),
+        ),
+        (
+            ("2017-03-20T00:00:01Z", "2017-03-27T00:00:01+01:00"),
+            ("2017-03-13T01:00:01Z", "2017-03-20T00:00:01Z"),
+        ),
+    ] {
+        let told = Earlier::Period.range(&london, (at(range.0), at(range.1)));
+        assert_eq!(told, (at(before.0), at(before.1)), "{range:?}");
     }
 }

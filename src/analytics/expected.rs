@@ -1,30 +1,25 @@
 //! How many values were expected: one of each device in each of its intervals, while it was in service.
 //!
-//! The interval is the one that the device told last, not long ago, or else that of the kind. Of a kind that comes when
-//! something happens nothing is expected, and neither is it known of a label how many were to bear it.
+//! The interval is the one that the device told last, however long ago, or else that of the kind. Of a kind that comes
+//! when something happens nothing is expected, and neither is it known of a label how many were to bear it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use entity::device_metrics::Column;
 use num_traits::AsPrimitive;
 
 use super::ask::AskError;
 use super::question::{By, GroupKey, Part, Place, Question, Scope};
+use super::read::TAIL_MAX;
 use super::stays::{Stay, stays};
-use crate::event::{Instant, Position};
-use crate::kinds::Kind;
+use crate::event::Position;
 use crate::projections::rollups::tables::all;
-use crate::store::{Allowance, Columns, Doing, List, Sql, Store, StoreError};
+use crate::store::{Allowance, Doing, List, Sql, Store, StoreError};
 
 const READ: &str = "read how often devices report";
 const SECOND: f64 = 1_000_000.0;
 /// What an interval takes in memory, and a bucket of a group.
 const INTERVAL_BYTES: usize = 64;
 const BUCKET_BYTES: usize = 48;
-/// Readings of a device at most in which its interval is looked for: what it has not told for longer holds no more.
-const TOLD_WITHIN: usize = 20;
-/// Archived readings that are looked for at once.
-const READINGS_MAX: usize = 1_000;
 
 /// How many values were expected in each bucket, of each group.
 #[derive(Debug)]
@@ -180,98 +175,83 @@ fn group_of(question: &Question, stay: &Stay) -> GroupKey {
     }
 }
 
-/// How often devices report, in seconds, as they told last with one of their newest readings up to a position. Of what
-/// was archived the newest alone is looked at.
+/// How often devices report, in seconds, as they told last: all that they told up to a position counts, wherever it
+/// is. What is not folded yet is read from the table, in which it still is; if that is too much, it is left out.
 async fn intervals(
     store: &Store,
     (scope, upto): (&Scope, i64),
     allowance: &Allowance,
 ) -> Result<HashMap<i64, i64>, StoreError> {
-    let (mut intervals, mut elsewhere) = (HashMap::new(), Vec::new());
-    for row in all(store.readers(), newest(scope, upto)).await? {
-        allowance.take(INTERVAL_BYTES)?;
-        let device: i64 = row.try_get_by_index(0).doing(READ)?;
-        let at: Option<i64> = row.try_get_by_index(1).doing(READ)?;
-        let interval: Option<i64> = row.try_get_by_index(2).doing(READ)?;
-        let newest: Option<i64> = row.try_get_by_index(3).doing(READ)?;
-        intervals.extend(interval.map(|interval| (device, interval)));
-        // what is newer than the newest of the table was archived
-        if let Some(newest) = newest.filter(|newest| Some(*newest) > at) {
-            elsewhere.push((device, Instant(newest)));
+    let tx = store.readers().snapshot().await.doing(READ)?;
+    let checkpoint = "SELECT position FROM checkpoints WHERE projection = 'intervals'";
+    let rows = all(&tx, Sql::new(checkpoint)).await?;
+    let checkpoint = rows.first().map(|row| row.try_get_by_index::<i64>(0));
+    let checkpoint = checkpoint.transpose().doing(READ)?.unwrap_or_default();
+    let mut told: HashMap<i64, Said> = HashMap::new();
+    let mut sources = vec![folded(scope)];
+    if (1..=TAIL_MAX).contains(&(upto - checkpoint)) {
+        sources.push(unfolded(scope, (checkpoint, upto)));
+    }
+    for sql in sources {
+        for row in all(&tx, sql).await? {
+            let device: i64 = row.try_get_by_index(0).doing(READ)?;
+            let told_at: i64 = row.try_get_by_index(1).doing(READ)?;
+            let position: i64 = row.try_get_by_index(2).doing(READ)?;
+            let seconds: i64 = row.try_get_by_index(3).doing(READ)?;
+            let said = (told_at, position, seconds);
+            if !told.contains_key(&device) {
+                allowance.take(INTERVAL_BYTES)?;
+            }
+            let held = told.entry(device).or_insert(said);
+            *held = said.max(*held);
         }
     }
-    for readings in elsewhere.chunks(READINGS_MAX) {
-        archived(store, (readings, upto), &mut intervals).await?;
-    }
-    Ok(intervals)
+    // nothing was written
+    tx.rollback().await.doing(READ)?;
+    let seconds = told
+        .into_iter()
+        .map(|(device, (.., seconds))| (device, seconds));
+    Ok(seconds.collect())
 }
 
-/// Of devices when the newest reading in the table is, the interval that it or else one of those before it tells,
-/// and when the newest of all is as far as that is folded. The parts of a reading are rows of one instant.
-fn newest(scope: &Scope, upto: i64) -> Sql {
+/// When and with which event a device told how often it reports, and how many seconds it told: the greatest is the
+/// newest.
+type Said = (i64, i64, i64);
+
+/// What devices told, as far as it is folded.
+fn folded(scope: &Scope) -> Sql {
     let mut sql = Sql::new(
-        "SELECT q.device_key, q.at, COALESCE((SELECT max(m.collection_interval_seconds) FROM device_metrics m \
-         WHERE m.device_key = q.device_key AND m.occurred_at = q.at AND m.position <= ",
+        "SELECT i.device_key, i.told_at, i.position, i.seconds FROM device_intervals i WHERE 1 = 1",
     );
-    sql.bind(upto);
-    // most tell it each time, so that this is read of few
-    sql.push(
-        "), (SELECT r.told FROM (SELECT n.occurred_at, n.collection_interval_seconds AS told \
-         FROM device_metrics n WHERE n.device_key = q.device_key AND n.position <= ",
-    );
-    sql.bind(upto);
-    sql.push(&format!(
-        " ORDER BY n.occurred_at DESC LIMIT {TOLD_WITHIN}) r WHERE r.told IS NOT NULL \
-         ORDER BY r.occurred_at DESC, r.told DESC LIMIT 1)), q.newest_at"
-    ));
-    sql.push(
-        " FROM (SELECT d.device_key, (SELECT n.occurred_at FROM device_metrics n \
-         WHERE n.device_key = d.device_key AND n.position <= ",
-    );
-    sql.bind(upto);
-    sql.push(
-        " ORDER BY n.occurred_at DESC LIMIT 1) AS at, (SELECT s.metrics_at FROM device_status s \
-         WHERE s.device_key = d.device_key AND s.metrics_position <= ",
-    );
-    sql.bind(upto);
-    sql.push(") AS newest_at FROM devices d WHERE 1 = 1");
-    if let Some(devices) = &scope.devices {
-        let devices = devices.iter().copied().collect();
-        sql.push(" AND ").among("d.device_key", List::Int(devices));
-    }
-    sql.push(") q");
+    of_devices(&mut sql, ("i.device_key", scope));
     sql
 }
 
-/// Adds what readings told that are not in the table.
-async fn archived(
-    store: &Store,
-    (readings, upto): (&[(i64, Instant)], i64),
-    intervals: &mut HashMap<i64, i64>,
-) -> Result<(), StoreError> {
-    let kind = Kind::DeviceMetrics;
-    let index = kind.spec().index_of("collectionIntervalSeconds");
-    let columns = index.map_or(Columns::NONE, |index| Columns::NONE.with(index));
-    // a few readings are let go at once
-    let allowance = Store::own_allowance();
-    let parts = store.together((kind, columns), readings, &allowance);
-    let mut told: HashMap<i64, i64> = HashMap::new();
-    for event in parts.await?.iter().filter(|part| part.position.0 <= upto) {
-        let device = event.fact.cell(Column::DeviceKey).int();
-        let interval = event.fact.cell(Column::CollectionIntervalSeconds).int();
-        if let Some((device, interval)) = device.zip(interval) {
-            let held = told.entry(device).or_insert(interval);
-            *held = interval.max(*held);
-        }
+/// What devices told last of what is not folded yet.
+fn unfolded(scope: &Scope, (after, upto): (i64, i64)) -> Sql {
+    let mut sql = Sql::new(
+        "SELECT n.device_key, n.occurred_at, n.position, n.seconds FROM (\
+         SELECT m.device_key, m.occurred_at, m.position, m.collection_interval_seconds AS seconds, \
+         row_number() OVER (PARTITION BY m.device_key ORDER BY m.occurred_at DESC, m.position DESC) AS place \
+         FROM device_metrics m WHERE m.collection_interval_seconds IS NOT NULL AND m.position > ",
+    );
+    sql.bind(after).push(" AND m.position <= ").bind(upto);
+    of_devices(&mut sql, ("m.device_key", scope));
+    sql.push(") n WHERE n.place = 1");
+    sql
+}
+
+fn of_devices(sql: &mut Sql, (column, scope): (&str, &Scope)) {
+    if let Some(devices) = &scope.devices {
+        let devices = devices.iter().copied().collect();
+        sql.push(" AND ").among(column, List::Int(devices));
     }
-    // one that tells none leaves what was told before
-    intervals.extend(told);
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kinds::Kind;
     use crate::rollups::packed::Wanted;
     use crate::rollups::shape::Shape;
 

@@ -90,6 +90,12 @@ pub enum StatesError {
         /// How many are answered.
         max: usize,
     },
+    /// There are more groups, of one bucket each.
+    #[error("there are more than {max} groups: give a narrower `filter`, or another `groupBy`")]
+    Groups {
+        /// How many are answered.
+        max: usize,
+    },
     /// There are more reports.
     #[error("there are more than {max} reports of states: ask for less time or fewer devices")]
     Reports {
@@ -102,6 +108,17 @@ pub enum StatesError {
         /// How many are told.
         max: usize,
     },
+}
+
+impl StatesError {
+    /// Groups have more buckets together than are answered: what would help depends on how many each has.
+    pub(super) const fn too_many(buckets: usize, max: usize) -> Self {
+        if buckets > 1 {
+            Self::Buckets { buckets, max }
+        } else {
+            Self::Groups { max }
+        }
+    }
 }
 
 impl From<StoreError> for StatesError {
@@ -422,5 +439,15 @@ mod tests {
         );
         assert_eq!(shown((40, 50)), [(State::Online, 40, 50, Some(30))]);
         assert_eq!(held(&[], (3, 4))[0].state, State::Unknown);
+    }
+
+    #[test]
+    fn of_one_bucket_no_coarser_ones_are_advised() {
+        let told = |buckets| StatesError::too_many(buckets, 100).to_string();
+        assert_eq!(
+            told(1),
+            "there are more than 100 groups: give a narrower `filter`, or another `groupBy`"
+        );
+        assert!(told(2).starts_with("each group has 2 buckets, and all groups together"));
     }
 }

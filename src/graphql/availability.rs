@@ -280,6 +280,7 @@ fn of_states(api: &Api, failed: &StatesError) -> Error {
     match failed {
         StatesError::Ask(failed) => of_ask(api, failed),
         StatesError::Buckets { .. }
+        | StatesError::Groups { .. }
         | StatesError::Reports { .. }
         | StatesError::Intervals { .. } => error(ErrorCode::LimitExceeded, failed.to_string()),
     }

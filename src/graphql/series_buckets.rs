@@ -157,9 +157,8 @@ const FIELDS: [(&str, &str, Told, &str); 18] = [
         "Float",
         Told::Expected,
         "How many values were expected: one of each device in each of its intervals, while it was in service there \
-         and as far as it is past. The interval is the one that the device told last, if one of its newest 20 readings \
-         tells one, or else that of the source. Null of a source that comes when something happens, and where labels \
-         tell its events apart.",
+         and as far as it is past. The interval is the one that the device told last, however long ago, or else that of \
+         the source. Null of a source that comes when something happens, and where labels tell its events apart.",
     ),
     (
         "coverage",

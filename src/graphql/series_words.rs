@@ -339,8 +339,9 @@ impl From<FillWord> for Filled {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(name = "CompareWith")]
 pub(super) enum CompareWord {
-    /// Of a series as many buckets just before, cut at both ends as those of the range are; of a breakdown, which has
-    /// none, as long a time just before `from`.
+    /// As many buckets just before, and of one that `from` or `to` cuts as much. A `breakdown`, which has no buckets,
+    /// is compared with as many months or days just before, if it is of whole ones from midnight to midnight in its
+    /// time zone, so that a whole month or week is compared as by a `series` of it, else with as long a time.
     #[graphql(name = "PREVIOUS_PERIOD")]
     Period,
     /// The same time a week before.

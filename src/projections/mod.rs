@@ -8,6 +8,7 @@ pub(crate) mod alerts;
 pub(crate) mod checkpoint;
 pub(crate) mod configuration;
 mod counters;
+mod intervals;
 pub(crate) mod jobs;
 pub(crate) mod keys;
 mod rebuild;
@@ -56,6 +57,7 @@ pub fn all() -> Folds {
 pub fn following() -> Vec<Arc<dyn Fold>> {
     vec![
         Arc::new(status::Status),
+        Arc::new(intervals::Intervals),
         Arc::new(counters::Counters),
         Arc::new(rollups::Rollups::default()),
     ]

@@ -247,12 +247,13 @@ impl Store {
         if !segments.sight.found(absent.as_ref().map(Trouble::from)) {
             return;
         }
-        match absent {
-            Some(absent) => tracing::warn!(
+        if let Some(absent) = absent {
+            tracing::warn!(
                 error = %chain(&absent),
                 "what was archived cannot be read: who asks for it is refused, and what may repeat it is not taken"
-            ),
-            None => tracing::info!("what was archived can be read again"),
+            );
+        } else {
+            tracing::info!("what was archived can be read again");
         }
     }
 

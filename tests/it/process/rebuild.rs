@@ -7,11 +7,12 @@ use super::api::Api;
 use super::database::Database;
 
 /// Names of all projections.
-pub(super) const PROJECTIONS: [&str; 6] = [
+pub(super) const PROJECTIONS: [&str; 7] = [
     "registry",
     "configuration",
     "jobs",
     "status",
+    "intervals",
     "schedules",
     "counters",
 ];

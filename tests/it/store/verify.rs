@@ -206,6 +206,7 @@ async fn a_projection_that_is_not_what_the_log_folds_to_is_found(database: Datab
     log.record(samples(Kind::JobTransition, 9, 2)).await;
     log.record(samples(Kind::SiteSchedule, 9, 3)).await;
     log.record(vec![metrics("d1", 0, 1.0)]).await;
+    log.record(samples(Kind::DeviceMetrics, 24, 4)).await;
     let runner = projections::Runner::new(log.handle(), projections::following());
     let head = log.committed_head().await.unwrap();
     runner.follow(Some(head)).await.unwrap();
@@ -221,6 +222,10 @@ async fn a_projection_that_is_not_what_the_log_folds_to_is_found(database: Datab
             "UPDATE collection_counters SET records = records + 1000",
         ),
         ("device_status", "UPDATE device_status SET last_seen_at = 1"),
+        (
+            "device_intervals",
+            "UPDATE device_intervals SET seconds = seconds + 1",
+        ),
         ("current_schedules", "DELETE FROM current_schedules"),
     ] {
         database.execute(damage).await;

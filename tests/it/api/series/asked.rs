@@ -1,6 +1,6 @@
 //! What is asked of a series, made up, and which of what was recorded it is of.
 
-use chrono::{DateTime, Datelike, Months, NaiveDate, TimeDelta, TimeZone, Utc, Weekday};
+use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc, Weekday};
 use chrono_tz::Tz;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
@@ -193,13 +193,16 @@ impl Asked {
             && has(&self.tags, tags)
     }
 
-    /// The time with which it is compared, as the clock of a zone shows it.
+    /// The time with which it is compared, as the clock of a zone shows it; of what is cut from its first bucket to
+    /// its last.
     pub(super) fn earlier(&self, cut: Option<(i64, i64)>, zone: Tz) -> Option<(i64, i64)> {
         let with = self.compare_with?;
         if with == "PREVIOUS_PERIOD" {
-            let length = self.to - self.from;
-            let whole = (self.from - length, self.to - length);
-            return Some(cut.map_or(whole, |bounds| self.before(bounds, zone)));
+            let before = match cut {
+                Some(bounds) => self.before(bounds, zone),
+                None => self.just_before(zone),
+            };
+            return Some(before);
         }
         let moved = |at: i64| {
             let local = DateTime::<Utc>::from_timestamp_micros(at).unwrap();
@@ -218,7 +221,8 @@ impl Asked {
     }
 
     /// As many buckets before those from one instant to another, found by walking back from label to label,
-    /// and of the first and the last of them as much as is asked for of those: all, if they are whole.
+    /// and of the first and the last of them as much as is asked for of those: all, if they are whole, and of
+    /// a single one that is not as long a time, as far as it goes.
     fn before(&self, (first, last): (i64, i64), zone: Tz) -> (i64, i64) {
         let step = if self.unit == "MINUTE" { 60 } else { 900 } * MICROS;
         let begins_before = |end: i64| {
@@ -237,11 +241,43 @@ impl Asked {
         for _ in 0..count {
             begins.push(begins_before(*begins.last().unwrap()));
         }
-        let from = *begins.last().unwrap() + (self.from - first);
-        let from = from.min(begins[count - 1] - 1);
-        let cut = begins[1] + (self.to - begins_before(last));
-        let to = if self.to < last { cut } else { first };
-        (from, to.min(first).max(from + 1))
+        let is_begin_whole = self.from == first;
+        let is_end_whole = self.to == last;
+        let mut from = begins[count];
+        if !is_begin_whole {
+            from = (from + (self.from - first)).min(begins[count - 1] - 1);
+        }
+        let to = if count == 1 && !(is_begin_whole && is_end_whole) {
+            from + (self.to - self.from)
+        } else if is_end_whole {
+            first
+        } else {
+            begins[1] + (self.to - begins_before(last))
+        };
+        (from, to.min(first))
+    }
+
+    /// As much before a time that is not cut: as many months, if it is from midnight to midnight of the first days of
+    /// some, as many days, if it is from one midnight to another, else as long a time.
+    fn just_before(&self, zone: Tz) -> (i64, i64) {
+        let local = |at: i64| {
+            let time = DateTime::<Utc>::from_timestamp_micros(at).unwrap();
+            time.with_timezone(&zone).naive_local()
+        };
+        let (from, to) = (local(self.from), local(self.to));
+        if from.time() != NaiveTime::MIN || to.time() != NaiveTime::MIN {
+            return (self.from - (self.to - self.from), self.from);
+        }
+        let years = to.year() - from.year();
+        let months =
+            years * 12 + i32::try_from(to.month()).unwrap() - i32::try_from(from.month()).unwrap();
+        let before = if from.day() == 1 && to.day() == 1 {
+            from - Months::new(u32::try_from(months).unwrap())
+        } else {
+            from - (to - from)
+        };
+        let before = zone.from_local_datetime(&before).earliest().unwrap();
+        (before.timestamp_micros(), self.from)
     }
 
     /// What is counted: the readings that are asked for, in order of time.
@@ -297,7 +333,7 @@ impl Asked {
         let local = local.with_timezone(&zone).naive_local();
         let since = TimeDelta::hours(self.day_start.into());
         let day: NaiveDate = (local - since).date();
-        let begin = day.and_time(chrono::NaiveTime::MIN) + since;
+        let begin = day.and_time(NaiveTime::MIN) + since;
         let begin = zone.from_local_datetime(&begin).earliest().unwrap();
         let hour = (at - begin.timestamp_micros()) / 3_600 / MICROS;
         match self.unit {
@@ -313,7 +349,7 @@ impl Asked {
             "YEAR" => day.format("%Y").to_string(),
             "HOUR" if self.every == 1 => format!("{day} {hour}"),
             "HOUR" => {
-                let shown = (local - since - day.and_time(chrono::NaiveTime::MIN)).num_hours();
+                let shown = (local - since - day.and_time(NaiveTime::MIN)).num_hours();
                 format!("{day} {}", shown / self.every)
             }
             _ => {

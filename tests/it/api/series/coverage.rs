@@ -40,19 +40,32 @@ async fn the_interval_is_that_of_the_newest_reading_that_tells_one() {
             reading("till-3", "10:00", Some(600)),
         ]))
         .await;
-        // one that has not told it for long is expected as the others of its kind
+        // however many come after it that tell none, and in however many parts
         let silent = (1..=20).map(|minute| reading("till-3", &format!("10:{minute:02}"), None));
         app.record(silent.collect()).await;
+        let parts = (0..10).map(|part| {
+            let mut reading = reading("till-1", "10:25", None);
+            reading["deviceMetrics"]["part"] = json!(part);
+            reading
+        });
+        app.record(parts.collect()).await;
+        // what comes late was told before
+        app.record(json!([reading("till-3", "09:50", Some(30))]))
+            .await;
         let by_default = json!(["till-2", 120.0]);
-        let told = expected(app).await;
-        assert_eq!(
-            told,
-            [
-                json!(["till-1", 6.0]),
-                by_default.clone(),
-                json!(["till-3", 120.0])
-            ]
-        );
+        // from the log, and from what is folded
+        for _ in 0..2 {
+            let told = expected(app).await;
+            assert_eq!(
+                told,
+                [
+                    json!(["till-1", 6.0]),
+                    by_default.clone(),
+                    json!(["till-3", 6.0])
+                ]
+            );
+            app.settle().await;
+        }
         app.record(json!([
             reading("till-1", "10:30", Some(1_800)),
             reading("till-3", "10:40", Some(60)),

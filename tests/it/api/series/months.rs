@@ -95,3 +95,91 @@ async fn a_whole_month_is_held_against_a_whole_month_however_long_both_are() {
     })
     .await;
 }
+
+/// What was measured about the ends of months, a week and days of which some have other hours.
+const ABOUT_ENDS: [&str; 9] = [
+    "2026-07-31T23:00:00Z",
+    "2026-08-31T22:30:00Z",
+    "2026-09-01T10:00:00Z",
+    "2026-09-30T22:30:00Z",
+    "2026-10-18T23:00:00Z",
+    "2026-10-23T23:00:00Z",
+    "2026-10-24T23:00:00Z",
+    "2026-10-25T23:30:00Z",
+    "2026-10-26T10:00:00Z",
+];
+
+/// Buckets, from when until when, and from when on it is compared with how many.
+const WHOLE: [(&str, &str, &str, &str, f64); 6] = [
+    (
+        "MONTH",
+        "2026-08-31T23:00:00Z",
+        "2026-09-30T23:00:00Z",
+        "2026-07-31T23:00:00Z",
+        2.0,
+    ),
+    (
+        "MONTH",
+        "2026-09-30T23:00:00Z",
+        "2026-11-01T00:00:00Z",
+        "2026-08-31T23:00:00Z",
+        2.0,
+    ),
+    (
+        "MONTH",
+        "2026-08-31T23:00:00Z",
+        "2026-11-01T00:00:00Z",
+        "2026-06-30T23:00:00Z",
+        2.0,
+    ),
+    (
+        "WEEK",
+        "2026-10-26T00:00:00Z",
+        "2026-11-02T00:00:00Z",
+        "2026-10-18T23:00:00Z",
+        4.0,
+    ),
+    (
+        "DAY",
+        "2026-10-26T00:00:00Z",
+        "2026-10-27T00:00:00Z",
+        "2026-10-24T23:00:00Z",
+        2.0,
+    ),
+    (
+        "DAY",
+        "2026-10-24T23:00:00Z",
+        "2026-10-26T00:00:00Z",
+        "2026-10-23T23:00:00Z",
+        1.0,
+    ),
+];
+
+#[tokio::test]
+async fn a_breakdown_of_whole_months_weeks_and_days_is_compared_as_a_series_of_them() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let measured = ABOUT_ENDS.map(|at| {
+            json!({ "deviceMetrics": { "deviceId": "till-1", "cpuPercent": 5, "occurredAt": at } })
+        });
+        app.record(json!(measured)).await;
+        for (resolution, from, to, earlier_from, earlier) in WHOLE {
+            let of = format!(
+                "measures: [CPU_PERCENT], from: \"{from}\", to: \"{to}\", compareWith: PREVIOUS_PERIOD"
+            );
+            let asked = format!(
+                "{{ series({of}, buckets: {{ resolution: {resolution}, timeZone: \"Europe/London\" }}) {{ \
+                 groups {{ total {{ earlier {{ count }} }} }} }} \
+                 breakdown({of}, by: DEVICE, aggregate: COUNT, timeZone: \"Europe/London\") {{ \
+                 earlierFrom earlierTo lists {{ earlierValue }} }} }}"
+            );
+            let told = app.data(&asked).await;
+            let total = &told["series"]["groups"][0]["total"];
+            assert_eq!(total["earlier"]["count"], earlier, "{asked}");
+            let expected = json!({ "earlierFrom": earlier_from, "earlierTo": from,
+                "lists": [{ "earlierValue": earlier }] });
+            assert_eq!(told["breakdown"], expected, "{asked}");
+        }
+    })
+    .await;
+}
