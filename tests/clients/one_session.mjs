@@ -62,7 +62,7 @@ function isInTransaction(answer) {
 
 class Session {
   #last = Promise.resolve();
-  /** What connections that are closed leave to be done. */
+  /** Of each connection that it is closed, and nothing of it is left to be done. */
   leavings = [];
 
   constructor(db) {
@@ -134,14 +134,15 @@ function serve(session, socket, id) {
   });
   socket.on('error', () => {});
   // as the end of a session ends it
-  socket.on('close', () => {
-    session.leavings.push(work.then(async () => {
-      endTurn ??= await session.turn();
-      await session.send(message('Q', text('ROLLBACK')));
-      await session.send(message('Q', text('DISCARD TEMP')));
-      endTurn();
-    }));
-  });
+  const leave = async () => {
+    await work;
+    endTurn ??= await session.turn();
+    await session.send(message('Q', text('ROLLBACK')));
+    await session.send(message('Q', text('DISCARD TEMP')));
+    endTurn();
+  };
+  const closed = new Promise((closes) => { socket.on('close', closes); });
+  session.leavings.push(closed.then(leave));
 }
 
 /**
