@@ -418,7 +418,9 @@ fn of_retention(ctx: &Context<'_>, error: RetentionError) -> Result<UserError, E
         }
         RetentionError::Person => ("userId", UserErrorCode::Invalid),
         RetentionError::TooMany => ("userId", UserErrorCode::Conflict),
-        RetentionError::NobodyCan => ("userId", UserErrorCode::WrongState),
+        RetentionError::Oneself | RetentionError::NobodyCan => {
+            ("userId", UserErrorCode::WrongState)
+        }
         RetentionError::Nowhere | RetentionError::Absent(_) => {
             ("dryRun", UserErrorCode::WrongState)
         }

@@ -3,9 +3,23 @@
 /// What a text says that must be there and is no more, since it was erased.
 pub const ERASED: &str = "erased";
 
-/// By whom it says that something was done what this server does by itself, and what devices do: none is the id of
-/// a person, and what follows from events is read from some of them.
-const OWN_NAMES: [&str; 4] = ["alerts", "device", "health-check", "server"];
+/// By whom it says that something was done what this server does by itself, what devices do, who is on its machine, and
+/// who is not known: none is the id of a person, and what follows from events is read from some of them.
+const OWN_NAMES: [&str; 7] = [
+    "alerts",
+    "device",
+    "health-check",
+    "local",
+    "nobody",
+    "server",
+    "several",
+];
+
+/// Whether a text that says who did something may be the id of a person.
+#[must_use]
+pub fn may_be_person(id: &str) -> bool {
+    !OWN_NAMES.contains(&id)
+}
 
 /// What is personal in the events of a kind.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +55,7 @@ impl Person {
     /// Whether a text may be the id of a person here.
     #[must_use]
     pub fn may_be(&self, id: &str) -> bool {
-        !self.is_doer || !OWN_NAMES.contains(&id)
+        !self.is_doer || may_be_person(id)
     }
 }
 

@@ -44,7 +44,7 @@ pub use check::check;
 pub use draft::Draft;
 pub use filter::{Envelope, Filter, Operand, Operator};
 use finish::{default_to, nothing_more, refer_to_entity};
-pub use keeping::{ERASED, Keeping, Person};
+pub use keeping::{ERASED, Keeping, Person, may_be_person};
 pub use measured::{Dimension, Form, Label, Measure, Measured};
 pub use refusal::{Code, Refusal};
 pub use tree::Tree;

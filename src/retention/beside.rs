@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
 use crate::exports;
-use crate::kinds::{ERASED, Kind};
+use crate::kinds::{ERASED, Kind, may_be_person};
 use crate::projections::jobs::JOBS;
 use crate::store::{Beside, Doing, Folded, List, Sql, StoreError, Told};
 
@@ -77,13 +77,15 @@ fn aside<'a>(
     persons: &'a [String],
 ) -> BoxFuture<'a, Result<(), StoreError>> {
     Box::pin(async move {
+        let persons = persons.iter().filter(|person| may_be_person(person));
+        let persons: Vec<String> = persons.cloned().collect();
         for (table, column) in DOERS {
             let mut sql = Sql::new(format!("UPDATE {table} SET {column} = "));
             sql.bind(ERASED).push(" WHERE ");
-            sql.among(column, List::Text(persons.to_vec()));
+            sql.among(column, List::Text(persons.clone()));
             let blanked = tx.execute_raw(sql.statement(tx.get_database_backend()));
             blanked.await.doing("erase who did something")?;
         }
-        exports::forget(tx, persons).await
+        exports::forget(tx, &persons).await
     })
 }

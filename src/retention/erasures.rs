@@ -70,6 +70,9 @@ pub async fn erase_person(
     if !(1..=PERSON_CHARACTERS_MAX).contains(&characters) || person.contains('\0') {
         return Err(RetentionError::Person);
     }
+    if person == by {
+        return Err(RetentionError::Oneself);
+    }
     if !store.can_erase().await? && !store.is_anyone_able(Work::Erasures.name()).await? {
         return Err(RetentionError::NobodyCan);
     }

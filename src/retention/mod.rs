@@ -64,6 +64,11 @@ pub enum RetentionError {
     /// The id of a person has bounds.
     #[error("the id of a person has 1 to 255 characters")]
     Person,
+    /// Who asks would be named no more as who asked.
+    #[error(
+        "nobody erases themselves, since the audit is to tell who asked for it: have somebody else ask"
+    )]
+    Oneself,
     /// Too many erasures are not done.
     #[error("{UNDONE_MAX} erasures are not done; try again when some are")]
     TooMany,

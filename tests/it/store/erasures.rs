@@ -441,11 +441,22 @@ async fn what_is_done_while_a_person_is_erased_is_of_nobody(database: Database) 
 
 async fn what_the_server_does_is_of_nobody(database: Database) {
     let log = database.open().await.with_fleet().await;
-    let silent = event(&serde_json::json!({"deviceStateChange":
-        {"deviceId": "d1", "newState": "OFFLINE", "changedBy": "health-check"}}));
-    log.record(vec![silent]).await;
-    assert_eq!(erase(&log, "health-check").await.events, 0);
-    let by = "SELECT count(*) FROM device_state_history WHERE changed_by = 'health-check'";
-    assert_eq!(database.number(by).await, 1);
+    for (ordinal, name) in ["health-check", "local", "nobody"].into_iter().enumerate() {
+        let state = ["OFFLINE", "ONLINE", "MAINTENANCE"][ordinal];
+        let changed = event(&serde_json::json!({"deviceStateChange":
+            {"deviceId": "d1", "newState": state, "changedBy": name}}));
+        log.record(vec![changed]).await;
+        let policy = retention::Age::Days(700);
+        retention::set(&log, Kind::ErrorLog, (policy, retention::Age::AsItIs), name)
+            .await
+            .unwrap();
+        assert_eq!(erase(&log, name).await.events, 0);
+        for told in ["device_state_history", "retention_policies"] {
+            let by = format!("SELECT count(*) FROM {told} WHERE changed_by = '{name}'");
+            assert_eq!(database.number(&by).await, 1, "{told} {name}");
+        }
+    }
+    let oneself = retention::erase_person(&log, "ann", "ann").await;
+    assert!(matches!(oneself, Err(RetentionError::Oneself)));
     log.close().await;
 }
