@@ -379,8 +379,10 @@ async fn who_was_erased_is_found_nowhere(database: Database) {
         assert!(there.iter().any(|other| other == table), "{there:?}");
     }
     archive(&log).await;
-    // also where the person asks for it
-    let asked = retention::erase_person(&log, PERSON, PERSON).await;
+    // also where the person has had somebody else forgotten
+    let of_another = retention::erase_person(&log, "another", PERSON).await;
+    assert_eq!(of_another.unwrap().asked_by, PERSON);
+    let asked = retention::erase_person(&log, PERSON, "test").await;
     let id = asked.unwrap().erasure_id;
     retention::erase_waiting(&log).await.unwrap();
     let done = retention::erasure(&log, &id).await.unwrap().unwrap();
