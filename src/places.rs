@@ -188,6 +188,15 @@ impl Place {
         Ok(Arc::new(files.with_fsync(true)))
     }
 
+    /// Whether there can be anything in a home below it, so that no folder is made by looking.
+    pub(crate) async fn is_there(&self, home: &str) -> bool {
+        let Some(folder) = self.folder() else {
+            return true;
+        };
+        let home = folder.join(home);
+        spawn_blocking(move || home.exists()).await.unwrap_or(true)
+    }
+
     /// Makes a file that was written there its owner's alone, where it is a folder of a file system that has rights.
     pub(crate) async fn keep_private(&self, name: &str) {
         let Some(folder) = self.folder() else {

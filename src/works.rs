@@ -7,7 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{BoxFuture, join_all};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -67,24 +67,22 @@ impl Kept {
         store: &Store,
         (tracker, stop): (&TaskTracker, &CancellationToken),
     ) {
-        let mut folders = Vec::new();
+        let looked = store.clone();
+        let archive: BoxFuture<'static, ()> =
+            Box::pin(async move { looked.look_at_archive().await });
+        let mut looks = vec![(store.segments_place().is_none_or(is_folder), archive)];
         for (place, effect) in self.places(store) {
-            let is_folder = is_folder(&place);
-            let looking = warn_unusable(place, effect);
-            if is_folder {
-                folders.push(looking);
+            looks.push((is_folder(&place), Box::pin(warn_unusable(place, effect))));
+        }
+        let mut at_once = Vec::new();
+        for (is_at_once, look) in looks {
+            if is_at_once {
+                at_once.push(look);
             } else {
-                tracker.spawn(stop.clone().run_until_cancelled_owned(looking));
+                tracker.spawn(stop.clone().run_until_cancelled_owned(look));
             }
         }
-        let looked = store.clone();
-        let looking = async move { looked.look_at_archive().await };
-        if store.segments_place().is_none_or(is_folder) {
-            tokio::join!(looking, join_all(folders));
-        } else {
-            tracker.spawn(stop.clone().run_until_cancelled_owned(looking));
-            join_all(folders).await;
-        }
+        join_all(at_once).await;
     }
 
     /// What is written into, each with what comes of it if that cannot be.

@@ -9,7 +9,7 @@ use num_traits::AsPrimitive;
 
 use super::ask::AskError;
 use super::question::{By, GroupKey, Part, Place, Question, Scope};
-use super::read::TAIL_MAX;
+use super::read::{TAIL_MAX, checkpoint};
 use super::stays::{Stay, stays};
 use crate::event::Position;
 use crate::projections::rollups::tables::all;
@@ -183,10 +183,7 @@ async fn intervals(
     allowance: &Allowance,
 ) -> Result<HashMap<i64, i64>, StoreError> {
     let tx = store.readers().snapshot().await.doing(READ)?;
-    let checkpoint = "SELECT position FROM checkpoints WHERE projection = 'intervals'";
-    let rows = all(&tx, Sql::new(checkpoint)).await?;
-    let checkpoint = rows.first().map(|row| row.try_get_by_index::<i64>(0));
-    let checkpoint = checkpoint.transpose().doing(READ)?.unwrap_or_default();
+    let checkpoint = checkpoint(&tx, "intervals").await?;
     let mut told: HashMap<i64, Said> = HashMap::new();
     let mut sources = vec![folded(scope)];
     if (1..=TAIL_MAX).contains(&(upto - checkpoint)) {

@@ -146,14 +146,25 @@ impl Moment {
 
 /// Up to where the log is summed up, and up to where it goes.
 async fn reached(tx: &DatabaseTransaction) -> Result<(i64, i64), StoreError> {
-    let number = async |sql: &str| {
-        let rows = all(tx, Sql::new(sql)).await?;
-        let number = rows.first().map(|row| row.try_get_by_index::<i64>(0));
-        Ok::<_, StoreError>(number.transpose().doing(READ)?.unwrap_or_default())
-    };
-    let checkpoint = "SELECT position FROM checkpoints WHERE projection = 'rollups'";
-    let head = "SELECT position FROM log_head WHERE id = 1";
-    Ok((number(checkpoint).await?, number(head).await?))
+    let head = Sql::new("SELECT position FROM log_head WHERE id = 1");
+    Ok((checkpoint(tx, "rollups").await?, number(tx, head).await?))
+}
+
+/// Up to where a projection has folded the log.
+pub(super) async fn checkpoint(
+    tx: &DatabaseTransaction,
+    projection: &str,
+) -> Result<i64, StoreError> {
+    let mut sql = Sql::new("SELECT position FROM checkpoints WHERE projection = ");
+    sql.bind(projection);
+    number(tx, sql).await
+}
+
+/// The number that a statement answers; 0 if there is none.
+async fn number(tx: &DatabaseTransaction, sql: Sql) -> Result<i64, StoreError> {
+    let rows = all(tx, sql).await?;
+    let number = rows.first().map(|row| row.try_get_by_index(0));
+    Ok(number.transpose().doing(READ)?.unwrap_or_default())
 }
 
 pub(super) struct Reader<'a> {

@@ -15,7 +15,6 @@ use object_store::path::Path;
 use object_store::{Error as StoreFailure, GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 use thiserror::Error;
 use tokio::io::AsyncWriteExt as _;
-use tokio::task::spawn_blocking;
 
 use crate::places::{Place, PlaceError};
 use crate::store::Identity;
@@ -153,7 +152,7 @@ impl Files {
 
     /// The names of all whole files.
     pub(super) async fn names(&self) -> Result<Vec<String>, FilesError> {
-        if !self.is_there().await {
+        if !self.place.is_there(&self.home).await {
             return Ok(Vec::new());
         }
         let files = self.store().await?;
@@ -164,15 +163,6 @@ impl Files {
             name.map(str::to_owned)
         });
         Ok(names.collect())
-    }
-
-    /// Whether there can be anything, so that no folder is made by looking.
-    async fn is_there(&self) -> bool {
-        let Some(folder) = self.place.folder() else {
-            return true;
-        };
-        let home = folder.join(&self.home);
-        spawn_blocking(move || home.exists()).await.unwrap_or(true)
     }
 
     /// Removes a file; it may be gone already.

@@ -313,10 +313,7 @@ fn labels(
 
 /// Refuses a label that a kind has not.
 fn no_label(kind: Kind, dimension: Dimension) -> Error {
-    let spec = kind.spec();
-    let labels = spec.measured.iter();
-    let labels = labels.flat_map(|measured| measured.dimensions);
-    let labels: Vec<&str> = labels.map(|label| label.word).collect();
+    let labels: Vec<&str> = Dimension::labels_of(kind).collect();
     let known = if labels.is_empty() {
         "none".to_owned()
     } else {
@@ -324,6 +321,7 @@ fn no_label(kind: Kind, dimension: Dimension) -> Error {
     };
     bad_input(format!(
         "`{}` has no label {}: it has {known}",
-        spec.list, dimension.0
+        kind.spec().list,
+        dimension.0
     ))
 }

@@ -116,10 +116,15 @@ impl Dimension {
 
     /// The words of those that a kind has.
     pub(super) fn words_of(kind: Kind) -> Vec<&'static str> {
-        let labels = kind.spec().measured.iter();
-        let labels = labels.flat_map(|measured| measured.dimensions);
         let common = COMMON.iter().map(|(word, _, _)| *word);
-        common.chain(labels.map(|label| label.word)).collect()
+        common.chain(Self::labels_of(kind)).collect()
+    }
+
+    /// The words of the labels of a kind, in their order.
+    pub(super) fn labels_of(kind: Kind) -> impl Iterator<Item = &'static str> {
+        let measured = kind.spec().measured.iter();
+        let labels = measured.flat_map(|measured| measured.dimensions);
+        labels.map(|label| label.word)
     }
 
     /// What it is of a kind, if that has it.
@@ -133,9 +138,7 @@ impl Dimension {
 
     /// Its place among the labels of a kind.
     pub(super) fn label_of(self, kind: Kind) -> Option<usize> {
-        let measured = kind.spec().measured.as_ref()?;
-        let mut dimensions = measured.dimensions.iter();
-        dimensions.position(|dimension| dimension.word == self.0)
+        Self::labels_of(kind).position(|word| word == self.0)
     }
 }
 

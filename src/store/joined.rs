@@ -6,14 +6,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use sea_orm::ConnectionTrait;
-
 use super::allowance::Allowance;
-use super::error::{Doing, StoreError};
+use super::error::StoreError;
 use super::read::{Asked, PageQuery, Place, Tables};
 use super::rows::Columns;
-use super::segments::{Ask, Catalog, Found, NO_PARENT};
-use super::sql::Sql;
+use super::segments::{Ask, Catalog, Found, NO_PARENT, generation_of};
 use crate::event::{Event, Instant};
 use crate::kinds::{Kind, Operand};
 
@@ -276,12 +273,7 @@ impl Tables {
         let Some(generation) = generation else {
             return Ok(true);
         };
-        let doing = "look for the list of segments";
-        let sql = Sql::new("SELECT segments FROM log_head WHERE id = 1");
-        let statement = sql.statement(self.db.get_database_backend());
-        let row = self.db.query_one_raw(statement).await.doing(doing)?;
-        let now = row.map(|row| row.try_get_by_index(0)).transpose();
-        let now: i64 = now.doing(doing)?.unwrap_or_default();
+        let now = generation_of(&self.db).await?;
         if now == generation {
             return Ok(true);
         }

@@ -152,19 +152,9 @@ impl Files {
         Ok(self.place.open_private("").await?)
     }
 
-    /// Whether there can be anything, so that no folder is made by looking.
-    async fn is_there(&self) -> bool {
-        let Some(folder) = self.place.folder().map(std::path::Path::to_path_buf) else {
-            return true;
-        };
-        spawn_blocking(move || folder.exists())
-            .await
-            .unwrap_or(true)
-    }
-
     /// Whether there is a file of this name whose beginning can be read.
     pub(crate) async fn begins(&self, name: &str) -> Result<bool, FilesError> {
-        if !self.is_there().await {
+        if !self.place.is_there("").await {
             return Ok(false);
         }
         let store = self.store().await?;
@@ -193,7 +183,7 @@ impl Files {
     /// Reads a file, and checks that it is what was written.
     pub(crate) async fn get(&self, name: &str, sha256: &str) -> Result<Bytes, FilesError> {
         let doing = "read";
-        if !self.is_there().await {
+        if !self.place.is_there("").await {
             return Err(failed(doing, name)(without_folder(name)));
         }
         let store = self.store().await?;
@@ -250,7 +240,7 @@ impl Files {
         &self,
         home: &str,
     ) -> Result<BoxStream<'static, Result<String, FilesError>>, FilesError> {
-        if !self.is_there().await {
+        if !self.place.is_there("").await {
             return Ok(stream::empty().boxed());
         }
         let listed = self.store().await?.list(Some(&Path::from(home)));

@@ -40,7 +40,7 @@ pub use removal::Deleting;
 pub(crate) use sight::Trouble;
 pub use status::{Deletable, KindStatus, Waiting};
 pub use within::Archive;
-pub(crate) use within::Happened;
+pub(crate) use within::{Happened, generation_of};
 
 use super::error::StoreError;
 pub(crate) use ask::{Ask, Found, NO_PARENT};

@@ -37,7 +37,7 @@ pub(crate) struct Happened<'a> {
 }
 
 /// The generation of the list of segments.
-pub(super) async fn generation_of(db: &impl ConnectionTrait) -> Result<i64, StoreError> {
+pub(crate) async fn generation_of(db: &impl ConnectionTrait) -> Result<i64, StoreError> {
     let doing = "look for the list of segments";
     let sql = Sql::new("SELECT segments FROM log_head WHERE id = 1");
     let row = db.query_one_raw(sql.statement(db.get_database_backend()));
