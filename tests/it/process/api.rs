@@ -71,6 +71,13 @@ impl Api {
         outcomes
     }
 
+    /// Records events that nobody has recorded before.
+    pub(super) async fn record_new(&self, server: &str, events: Value) {
+        let outcomes = self.record(server, events).await;
+        let is_new = |outcome: &Value| outcome["status"] == "RECORDED";
+        assert!(outcomes.iter().all(is_new), "{outcomes:?}");
+    }
+
     /// The status of an answer to a body of JSON.
     pub(super) async fn post(&self, url: &str, body: &Value) -> u16 {
         let post = self.http.post(url).json(body);

@@ -1,5 +1,6 @@
 //! Archives that are killed: each event stays in one place, and whoever asks is answered as before.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use homepot_analytics::clock::Clock;
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use super::api::{Api, RECORD};
 use super::database::Database;
 use super::kill::{rounds, seed};
-use super::program::{DEADLINE, Program};
+use super::program::Program;
 use super::unusable::SmallDisk;
 
 /// Events of each kind that are recorded before each round.
@@ -28,17 +29,7 @@ async fn register(api: &Api, address: &str) {
         { "siteRegistration": { "siteId": "s", "name": "S" } },
         { "deviceRegistration": { "deviceId": "d", "siteId": "s", "deviceType": "POS_TERMINAL" } },
     ]);
-    record(api, address, &events).await;
-}
-
-async fn record(api: &Api, address: &str, events: &Value) {
-    let input = json!({ "input": { "events": events } });
-    let answer = api.data(address, RECORD, input).await;
-    let outcomes = answer["recordEvents"]["outcomes"].as_array().unwrap();
-    assert!(
-        outcomes.iter().all(|o| o["status"] == "RECORDED"),
-        "{answer}"
-    );
+    api.record_new(address, events).await;
 }
 
 /// Records events of a round, which happened more than two years ago.
@@ -55,12 +46,12 @@ async fn record_round(api: &Api, address: &str, round: usize) {
     let metrics = (0..EVENTS).map(|ordinal| {
         json!({ "deviceMetrics": { "deviceId": "d", "cpuPercent": 5, "occurredAt": at(ordinal) } })
     });
-    record(api, address, &metrics.collect()).await;
+    api.record_new(address, metrics.collect()).await;
     let errors = (0..EVENTS).map(|ordinal| {
         json!({ "errorLog": { "category": "API", "severity": "ERROR",
             "errorMessage": format!("{round}/{ordinal}"), "occurredAt": at(ordinal) } })
     });
-    record(api, address, &errors.collect()).await;
+    api.record_new(address, errors.collect()).await;
 }
 
 async fn counted(api: &Api, address: &str) -> Counts {
@@ -75,16 +66,40 @@ async fn counted(api: &Api, address: &str) -> Counts {
 
 /// Waits until all that is recorded is folded: what is not is not archived.
 async fn folded(api: &Api, address: &str) {
-    let until = std::time::Instant::now() + DEADLINE;
-    loop {
-        let query = "{ storeHealth { projectionLagEvents } }";
-        let data = api.data(address, query, json!({})).await;
-        if data["storeHealth"]["projectionLagEvents"] == "0" {
-            return;
-        }
-        assert!(std::time::Instant::now() < until, "{data}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let query = "{ storeHealth { projectionLagEvents } }";
+    let is_folded = |data: &Value| data["storeHealth"]["projectionLagEvents"] == "0";
+    api.until(address, query, is_folded).await;
+}
+
+/// Archives what is old enough.
+fn archive(database: &Database) {
+    let archive = database.run(&["retention", "run"]);
+    assert!(archive.status.success(), "{archive:?}");
+}
+
+/// A server with events of a round that are folded; it, its address and a client.
+async fn with_old_events(database: &Database) -> (Program, String, Api) {
+    let (server, address) = database.serve();
+    let api = Api::new();
+    register(&api, &address).await;
+    record_round(&api, &address, 0).await;
+    folded(&api, &address).await;
+    (server, address, api)
+}
+
+/// A database whose old events are archived, and nobody serves any more; a client.
+async fn archived(database: &Database) -> Api {
+    let (_server, _, api) = with_old_events(database).await;
+    archive(database);
+    api
+}
+
+/// Takes the segments away; from where, and where they are now.
+fn taken_away(database: &Database) -> (PathBuf, PathBuf) {
+    let at = |name: &str| database.folder().join(name);
+    let (place, elsewhere) = (at("log.db.segments"), at("elsewhere"));
+    std::fs::rename(&place, &elsewhere).unwrap();
+    (place, elsewhere)
 }
 
 async fn archives_that_are_killed(database: Database) {
@@ -110,8 +125,7 @@ async fn archives_that_are_killed(database: Database) {
     }
     println!("{ended} of {rounds} archives had ended");
     folded(&api, &address).await;
-    let archive = database.run(&["retention", "run"]);
-    assert!(archive.status.success(), "{archive:?}");
+    archive(&database);
     assert_eq!(counted(&api, &address).await, expected);
     let segments = database
         .rows("SELECT CAST(sum(events) AS BIGINT), CAST(sum(bytes) AS BIGINT) FROM segments")
@@ -137,19 +151,8 @@ async fn each_event_is_in_one_place_when_archives_are_killed_on_postgresql() {
 }
 
 async fn segments_that_are_elsewhere(database: Database) {
-    let (server, address) = database.serve();
-    let api = Api::new();
-    register(&api, &address).await;
-    record_round(&api, &address, 0).await;
-    folded(&api, &address).await;
-    let archive = database.run(&["retention", "run"]);
-    assert!(archive.status.success(), "{archive:?}");
-    drop(server);
-    let (place, elsewhere) = (
-        database.folder().join("log.db.segments"),
-        database.folder().join("elsewhere"),
-    );
-    std::fs::rename(&place, &elsewhere).unwrap();
+    archived(&database).await;
+    let (place, elsewhere) = taken_away(&database);
     let words = ["segments cannot be found at", "--segments"];
     let checked = database.run(&["verify"]);
     checked.refused(&["cannot be checked without what was archived"]);
@@ -182,24 +185,13 @@ async fn segments_that_are_elsewhere_are_told_and_no_damage_on_postgresql() {
 }
 
 async fn an_archive_into_another_place(database: Database) {
-    let (server, address) = database.serve();
-    let api = Api::new();
-    register(&api, &address).await;
-    record_round(&api, &address, 0).await;
-    folded(&api, &address).await;
-    let archive = database.run(&["retention", "run"]);
-    assert!(archive.status.success(), "{archive:?}");
-    drop(server);
-    let (place, elsewhere) = (
-        database.folder().join("log.db.segments"),
-        database.folder().join("elsewhere"),
-    );
-    std::fs::rename(&place, &elsewhere).unwrap();
+    let api = archived(&database).await;
+    let (place, elsewhere) = taken_away(&database);
     // what is old, and no repeat of what was archived
     let (server, address) = database.serve();
     let old = json!([{ "deviceMetrics": { "deviceId": "d", "cpuPercent": 5,
         "occurredAt": "2025-02-01T00:00:00Z" } }]);
-    record(&api, &address, &old).await;
+    api.record_new(&address, old).await;
     folded(&api, &address).await;
     let refused = database.run(&["retention", "run"]);
     refused.refused(&["segments cannot be found at", "--segments"]);
@@ -208,8 +200,7 @@ async fn an_archive_into_another_place(database: Database) {
     assert!(!place.exists(), "nothing is archived beside the others");
     std::fs::rename(&elsewhere, &place).unwrap();
     let (_server, address) = database.serve();
-    let archive = database.run(&["retention", "run"]);
-    assert!(archive.status.success(), "{archive:?}");
+    archive(&database);
     assert_eq!(counted(&api, &address).await.metrics, EVENTS + 1);
     database.verify();
 }
@@ -245,23 +236,12 @@ async fn measured(api: &Api, address: &str) -> String {
 }
 
 async fn an_archive_that_is_gone(database: Database) {
-    let (server, address) = database.serve();
-    let api = Api::new();
-    register(&api, &address).await;
-    record_round(&api, &address, 0).await;
-    folded(&api, &address).await;
-    let archive = database.run(&["retention", "run"]);
-    assert!(archive.status.success(), "{archive:?}");
-    drop(server);
+    let api = archived(&database).await;
     let (server, address) = database.serve();
     let well = (200, false, "ok".to_owned());
     assert_eq!(probed(&api, &address).await, well);
     assert_eq!(measured(&api, &address).await, "1");
-    let (place, elsewhere) = (
-        database.folder().join("log.db.segments"),
-        database.folder().join("elsewhere"),
-    );
-    std::fs::rename(&place, &elsewhere).unwrap();
+    let (place, elsewhere) = taken_away(&database);
     let archived = "{ deviceMetrics(order: OLDEST_FIRST, first: 1) { nodes { cpuPercent } } }";
     let missing = "not where this server looks for it";
     let answer = api.call(&address, archived, json!({})).await.unwrap();
@@ -279,7 +259,7 @@ async fn an_archive_that_is_gone(database: Database) {
     // what is new is taken, and what may be a repeat is to be sent again
     let of = |at: &str| json!([{ "deviceMetrics": { "deviceId": "d", "cpuPercent": 5, "occurredAt": at } }]);
     let now = Clock::system().now().to_string();
-    record(&api, &address, &of(&now)).await;
+    api.record_new(&address, of(&now)).await;
     let repeat = json!({ "input": { "events": of("2024-01-01T00:00:00Z") } });
     let answer = api.call(&address, RECORD, repeat.clone()).await.unwrap();
     let error = &answer["errors"][0];
@@ -307,16 +287,8 @@ async fn an_archive_that_is_gone_is_told_to_all_on_postgresql() {
 }
 
 async fn commands_without_their_archive(database: Database) {
-    let (server, address) = database.serve();
-    let api = Api::new();
-    register(&api, &address).await;
-    record_round(&api, &address, 0).await;
-    folded(&api, &address).await;
-    let archive = database.run(&["retention", "run"]);
-    assert!(archive.status.success(), "{archive:?}");
-    drop(server);
-    let place = database.folder().join("log.db.segments");
-    std::fs::rename(&place, database.folder().join("elsewhere")).unwrap();
+    archived(&database).await;
+    taken_away(&database);
     let out = |name: &str| database.folder().join(name).display().to_string();
     let (lines, copy) = (out("all.jsonl"), out("backup.gz"));
     // where no place is given, and where there is nothing at the one beside the file
@@ -356,11 +328,7 @@ async fn a_full_disk_keeps_events_in_their_tables_and_is_told() {
     let Some(disk) = SmallDisk::mount(database.folder(), 1) else {
         return;
     };
-    let (_server, address) = database.serve();
-    let api = Api::new();
-    register(&api, &address).await;
-    record_round(&api, &address, 0).await;
-    folded(&api, &address).await;
+    let (_server, address, api) = with_old_events(&database).await;
     let filler = super::full_disk::fill(&disk.folder);
     let segments = disk.folder.display().to_string();
     let arguments = [
@@ -380,8 +348,7 @@ async fn a_full_disk_keeps_events_in_their_tables_and_is_told() {
     database.verify();
     std::fs::remove_file(filler).unwrap();
     // the next one goes on, where there is room
-    let archive = database.run(&["retention", "run"]);
-    assert!(archive.status.success(), "{archive:?}");
+    archive(&database);
     assert_eq!(counted(&api, &address).await, expected);
     database.verify();
 }
@@ -392,11 +359,7 @@ async fn what_is_told_of_retention_names_kinds_and_what_to_give() {
     let mut databases = vec![Database::sqlite()];
     databases.extend(Database::postgres());
     for database in databases {
-        let (server, address) = database.serve();
-        let api = Api::new();
-        register(&api, &address).await;
-        record_round(&api, &address, 0).await;
-        folded(&api, &address).await;
+        let (server, ..) = with_old_events(&database).await;
         let status = database.run(&["retention", "status"]);
         let archive = database.run(&["retention", "run"]);
         for told in [&status, &archive] {

@@ -208,13 +208,16 @@ fn records(data: &Value) -> Vec<(String, i64)> {
     counts
 }
 
+fn all_have(data: &Value) -> bool {
+    records(data).iter().all(|(_, count)| *count > 0)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_source_of_a_demo_has_records_and_grows_by_what_people_and_devices_do() {
     let database = Database::sqlite();
     let demo = ["demo", "--listen", "127.0.0.1:0", "--history-hours", "30"];
     let (_running, address) = started(&database, &demo);
     let api = Api::new();
-    let all_have = |data: &Value| records(data).iter().all(|(_, count)| *count > 0);
     let before = records(&api.until(&address, SOURCES, all_have).await);
     let commands = "mutation { \
         createJob(input: { jobType: HEALTH_CHECK, deviceIds: [\"pos-01-01\", \"pos-01-02\"] }) { userErrors { code } } \
@@ -249,7 +252,6 @@ async fn what_people_do_on_a_demo_hides_nothing_of_its_fleet() {
     let demo = ["demo", "--listen", "127.0.0.1:0", "--history-hours", "30"];
     let (_running, address) = started(&database, &demo);
     let api = Api::new();
-    let all_have = |data: &Value| records(data).iter().all(|(_, count)| *count > 0);
     api.until(&address, SOURCES, all_have).await;
     let outcomes = api
         .record(

@@ -9,15 +9,24 @@ fn reading(device: &str, at: &str, interval: Option<u32>) -> Value {
         "occurredAt": format!("2026-11-23T{at}:00Z"), "collectionIntervalSeconds": interval } })
 }
 
-/// How much was expected of each device in an hour.
-async fn expected(app: &TestApp) -> Vec<Value> {
-    let asked = "{ series(measures: [CPU_PERCENT], from: \"2026-11-23T10:00:00Z\", \
-        to: \"2026-11-23T11:00:00Z\", groupBy: [DEVICE], buckets: { resolution: HOUR }) { \
-        groups { key { value } total { expected } } } }";
-    let answer = app.data(asked).await;
+/// How much was expected of each device from ten to eleven of a day.
+pub(in super::super) async fn expected(app: &TestApp, day: &str) -> Vec<Value> {
+    let asked = format!(
+        "{{ series(measures: [CPU_PERCENT], from: \"{day}T10:00:00Z\", to: \"{day}T11:00:00Z\", \
+         groupBy: [DEVICE], buckets: {{ resolution: HOUR }}) {{ \
+         groups {{ key {{ value }} buckets {{ expected }} total {{ expected }} }} }} }}"
+    );
+    let answer = app.data(&asked).await;
     let groups = answer["series"]["groups"].as_array().unwrap().iter();
     let mut told: Vec<Value> = groups
-        .map(|group| json!([group["key"][0]["value"], group["total"]["expected"]]))
+        .map(|group| {
+            assert_eq!(
+                group["buckets"],
+                json!([group["total"]]),
+                "one hour is one bucket"
+            );
+            json!([group["key"][0]["value"], group["total"]["expected"]])
+        })
         .collect();
     told.sort_by_key(Value::to_string);
     told
@@ -55,7 +64,7 @@ async fn the_interval_is_that_of_the_newest_reading_that_tells_one() {
         let by_default = json!(["till-2", 120.0]);
         // from the log, and from what is folded
         for _ in 0..2 {
-            let told = expected(app).await;
+            let told = expected(app, "2026-11-23").await;
             assert_eq!(
                 told,
                 [
@@ -71,7 +80,7 @@ async fn the_interval_is_that_of_the_newest_reading_that_tells_one() {
             reading("till-3", "10:40", Some(60)),
         ]))
         .await;
-        let told = expected(app).await;
+        let told = expected(app, "2026-11-23").await;
         assert_eq!(
             told,
             [json!(["till-1", 2.0]), by_default, json!(["till-3", 60.0])]

@@ -21,6 +21,8 @@ mod stats;
 mod top;
 mod updates;
 
+pub(super) use coverage::expected;
+
 use std::collections::BTreeMap;
 
 use chrono_tz::Tz;
