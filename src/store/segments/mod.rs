@@ -21,6 +21,7 @@ mod persons;
 mod removal;
 mod scan;
 mod sight;
+mod spans;
 mod status;
 mod within;
 
