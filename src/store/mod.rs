@@ -72,7 +72,7 @@ pub use allowance::Allowance;
 pub(crate) use allowance::{Lent, Room};
 pub use append::{AppendError, Appended, Effect, Expect, Outcome, Request};
 pub use backup::{BackedUp, BackupError, Restored, backup, restore};
-pub use claim::{Claim, ClaimError};
+pub use claim::{Claim, ClaimError, MERGE};
 pub use error::{Cause, StoreError};
 pub use faults::{Failing, Fault, Faults};
 pub use fence::Fence;
@@ -89,7 +89,9 @@ pub use read::{Order, PageQuery, Place, Scope};
 pub use reset::{ResetError, reset};
 pub use roster::Peer;
 pub use rows::Columns;
-pub use segments::{Archive, Archived, Deletable, Deleting, FilesError, KindStatus, Waiting};
+pub use segments::{
+    Archive, Archived, Deletable, Deleting, FilesError, KindStatus, Small, Waiting,
+};
 pub use slice::Slice;
 pub use standing::Standing;
 pub use tail::Tail;

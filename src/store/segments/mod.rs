@@ -16,6 +16,7 @@ mod erase;
 mod files;
 mod find;
 mod gather;
+mod gone;
 mod partitions;
 mod persons;
 mod removal;
@@ -23,9 +24,10 @@ mod scan;
 mod sight;
 mod spans;
 mod status;
+mod together;
 mod within;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use sea_orm::ConnectionTrait;
@@ -38,6 +40,7 @@ pub(crate) use persons::Erasing;
 pub use removal::Deleting;
 pub(crate) use sight::Trouble;
 pub use status::{Deletable, KindStatus, Waiting};
+pub use together::Small;
 pub use within::Archive;
 pub(crate) use within::Happened;
 
@@ -110,8 +113,19 @@ impl Segments {
         let mut held = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
         if held.generation < read.generation {
             *held = Arc::clone(&read);
+            drop(held);
+            self.forget_ranges(&read);
         }
         Ok(read)
+    }
+
+    /// Forgets between what the rows of segments lie that are in no list any more.
+    fn forget_ranges(&self, catalog: &Catalog) {
+        let mut ranges = self.ranges.lock().unwrap_or_else(PoisonError::into_inner);
+        if ranges.len() > catalog.all().count() {
+            let listed: HashSet<i64> = catalog.all().map(|segment| segment.id).collect();
+            ranges.retain(|id, _| listed.contains(id));
+        }
     }
 
     /// What was read with a list; `None` if a segment of it was replaced or deleted meanwhile, and the list
