@@ -4,7 +4,8 @@
 //! An event stands in its table or in one segment, never in both: the row of a segment is inserted and its
 //! events deleted in one transaction. Each such transaction raises a number beside the head of the log, the
 //! *generation* of the list of segments. Whoever reads a table asks in the same statement for the generation
-//! whose list it holds, so that what it reads there and in the segments is of one state.
+//! whose list it holds, so that what it reads there and in the segments is of one state. A segment may be replaced by
+//! another with the same events, by one transaction as well: when small ones are put together, or a person is erased.
 
 mod absent;
 mod archive;

@@ -65,7 +65,10 @@ impl Store {
             let span = Span::of(first, now);
             if span.has(last) {
                 let is_apart = apart_before.is_some_and(|before| last < before);
-                groups.entry((span.from, is_apart)).or_default().push(segment);
+                groups
+                    .entry((span.from, is_apart))
+                    .or_default()
+                    .push(segment);
             }
         }
         let ids = groups.values().flat_map(|group| parts(group));
