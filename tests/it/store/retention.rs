@@ -165,7 +165,7 @@ async fn what_was_lost_beside_what_was_deleted_is_a_hole(database: Database) {
 }
 
 /// Folds all that is recorded, as a server does.
-async fn fold(log: &TestLog) {
+pub(super) async fn fold(log: &TestLog) {
     let runner = Runner::new(log.handle(), projections::following());
     runner.follow(Some(log.head())).await.unwrap();
 }
