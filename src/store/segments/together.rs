@@ -16,7 +16,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use super::archive::{BYTES, EVENTS_MAX, list, lock, raise};
 use super::scan::blocking;
 use super::spans::Span;
-use super::{Segment, Segments};
+use super::{Catalog, Segment, Segments};
 use crate::columnar::{File, Form, Layout, Table};
 use crate::event::Instant;
 use crate::kinds::Kind;
@@ -41,6 +41,15 @@ pub struct Small {
     pub kind: Kind,
     /// Their ids, in order.
     ids: Vec<i64>,
+}
+
+impl Small {
+    /// Those of them that a list has.
+    fn listed<'c>(&self, catalog: &'c Catalog) -> Vec<&'c Segment> {
+        let of_kind = catalog.of(self.kind).iter().map(|segment| &**segment);
+        let listed = of_kind.filter(|segment| self.ids.binary_search(&segment.id).is_ok());
+        listed.collect()
+    }
 }
 
 impl Store {
@@ -90,10 +99,9 @@ impl Store {
         if is_looked_through(self.readers()).await? {
             return Ok(0);
         }
-        let of_kind = catalog.of(small.kind).iter().map(|segment| &**segment);
-        let listed = of_kind.filter(|segment| small.ids.binary_search(&segment.id).is_ok());
-        let listed: Vec<&Segment> = listed.collect();
-        let (table, taken) = segments.gathered(small.kind, &listed).await?;
+        let (table, taken) = segments
+            .gathered(small.kind, &small.listed(&catalog))
+            .await?;
         if taken.len() < 2 {
             return Ok(0);
         }
