@@ -63,8 +63,8 @@
 //! 4. Every reader sees the same sequence, whatever its pages, breaks and lost wake-ups; going on
 //!    from a cursor neither repeats nor misses.
 //! 5. A projection equals the fold of the log, after a crash anywhere; rebuilt it is the same.
-//! 6. An event stands in its table or in one segment; an archive that is killed anywhere leaves it in
-//!    exactly one of both, and what is answered is the same before and after.
+//! 6. An event stands in its table or in one segment; an archive that is killed anywhere, also while it puts
+//!    segments together, leaves it in exactly one place, and what is answered is the same before and after.
 //! 7. Overload gives bounded memory and typed refusals; a slow follower slows no other.
 //!
 //! # What never happens

@@ -46,6 +46,10 @@ async fn archive(store: &Store) -> anyhow::Result<()> {
                     "{kind}: {held} events are not deleted until the data lake has them"
                 ));
             }
+            if done.put_together > 0 {
+                let (kind, segments) = (done.kind.spec().wire, done.put_together);
+                print(&format!("{kind}: {segments} small segments put together"));
+            }
             if archived > 0 || deleted > 0 {
                 let (kind, bytes) = (done.kind.spec().wire, done.archived_bytes);
                 print(&format!(

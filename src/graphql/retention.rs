@@ -238,7 +238,8 @@ struct RunRetentionPayload {
     /// Kind by kind.
     kinds: Vec<InOrder<RetentionOfKind>>,
     /// Whether nothing is left to do: a run takes ten seconds at most, and what is held waits for a later one.
-    /// False of a dry run that found something to do.
+    /// False of a dry run that found something to archive or to delete; which small segments a run would put
+    /// together it does not tell.
     is_complete: bool,
     /// Why the command was refused; empty when it was not.
     user_errors: Vec<InOrder<UserError>>,
@@ -287,8 +288,8 @@ impl RetentionCommands {
         }))
     }
 
-    /// Archives and deletes what is old enough now, which the server does by itself every hour; or says
-    /// what it would.
+    /// Archives and deletes what is old enough now, and puts small segments together, which the server does by
+    /// itself every hour; or says what it would archive and delete.
     async fn run_retention(
         &self,
         ctx: &Context<'_>,

@@ -69,6 +69,10 @@ impl Keeper {
                         "old events were archived"
                     );
                 }
+                let put_together: usize = run.kinds.iter().map(|done| done.put_together).sum();
+                if put_together > 0 {
+                    tracing::info!(segments = put_together, "small segments were put together");
+                }
                 for held in run.kinds.iter().filter(|done| done.is_held) {
                     tracing::info!(
                         event.kind = held.kind.spec().wire,

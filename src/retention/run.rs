@@ -1,5 +1,5 @@
-//! Archives what is old enough, then deletes what is older, in steps small enough that those who record do
-//! not notice. What the data lake has not got yet is archived and not deleted.
+//! Archives what is old enough, then deletes what is older, then puts small segments together, in steps small enough
+//! that those who record do not notice. What the data lake has not got yet is archived and not deleted.
 
 use std::time::Duration;
 
@@ -11,12 +11,15 @@ use crate::event::{Instant, Position};
 use crate::export::reached;
 use crate::kinds::Kind;
 use crate::projections;
-use crate::store::{Deleting, Store, StoreError, Waiting};
+use crate::store::{ClaimError, Deleting, MERGE, Small, Store, StoreError, Waiting};
 
 /// After a step, so many times what it took, so that a run has a fifth of the writer at most; at most
 /// [`PAUSE_MAX`].
 const PAUSE_STEPS: u32 = 4;
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// How long segments are put together before others may read all of them, and how long those have to begin.
+const TURN: Duration = Duration::from_secs(2);
+const BETWEEN_TURNS: Duration = Duration::from_millis(250);
 
 /// What was done with a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub struct Done {
     pub archived_events: i64,
     /// Bytes of their files.
     pub archived_bytes: i64,
+    /// Small segments that were put together.
+    pub put_together: usize,
     /// Events that were deleted for good.
     pub deleted_events: i64,
     /// Whether events that are old enough to be deleted wait: what they are summed up as is just being made anew.
@@ -80,7 +85,7 @@ pub async fn planned(store: &Store) -> Result<Vec<(Kind, Waiting)>, RetentionErr
     Ok(planned)
 }
 
-/// Archives and deletes what is old enough, for some time at most.
+/// Archives and deletes what is old enough, and puts together what is in small segments, for some time at most.
 ///
 /// # Errors
 /// When another does so already, nobody has said where segments lie, the newest of them is not there, or the log or its
@@ -105,12 +110,66 @@ pub async fn run(store: &Store, within: Duration) -> Result<Run, RetentionError>
         kinds: Vec::new(),
         is_complete: true,
     };
-    for policy in policies(store).await? {
-        let (done, is_complete) = of_kind(store, &policy, (upto, lake, until)).await?;
+    let policies = policies(store).await?;
+    for policy in &policies {
+        let (done, is_complete) = of_kind(store, policy, (upto, lake, until)).await?;
         run.kinds.push(done);
         run.is_complete &= is_complete;
     }
+    if run.is_complete {
+        run.is_complete = put_together(store, &policies, (until, run.kinds.as_mut_slice())).await?;
+    }
     Ok(run)
+}
+
+/// Puts small segments together; whether there was time for all of them. Whoever reads the files of all segments goes
+/// first: then they are for the next run.
+async fn put_together(
+    store: &Store,
+    policies: &[Policy],
+    (until, kinds): (Moment, &mut [Done]),
+) -> Result<bool, RetentionError> {
+    let mut small = Vec::new();
+    for policy in policies {
+        let apart_before = policy.deletes_before(store.clock().now());
+        small.extend(store.small_segments(policy.kind, apart_before).await?);
+    }
+    while !small.is_empty() {
+        if Moment::now() >= until {
+            return Ok(false);
+        }
+        let claim = match store.claim_patiently(MERGE).await {
+            Err(ClaimError::Taken) => return Ok(true),
+            claim => claim?,
+        };
+        let turn = until.min(Moment::now() + TURN);
+        merge(store, (&mut small, &mut *kinds), turn).await?;
+        drop(claim);
+        if !small.is_empty() {
+            sleep(BETWEEN_TURNS).await;
+        }
+    }
+    Ok(true)
+}
+
+/// Puts segments together for a while.
+async fn merge(
+    store: &Store,
+    (waiting, kinds): (&mut Vec<Small>, &mut [Done]),
+    until: Moment,
+) -> Result<(), RetentionError> {
+    while Moment::now() < until {
+        let began = Moment::now();
+        let Some(small) = waiting.pop() else {
+            return Ok(());
+        };
+        let put_together = store.put_together(&small).await?;
+        for done in kinds.iter_mut().filter(|done| done.kind == small.kind) {
+            done.put_together += put_together;
+        }
+        pause(began).await;
+    }
+    Ok(())
 }
 
 async fn of_kind(
@@ -124,6 +183,7 @@ async fn of_kind(
         segments: 0,
         archived_events: 0,
         archived_bytes: 0,
+        put_together: 0,
         deleted_events: 0,
         is_held: false,
         held_events: 0,

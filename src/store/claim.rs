@@ -1,4 +1,4 @@
-//! Claims: what only one process at a time may do with a log.
+//! Claims: what only one process at a time may do with a log, or several together that others must not disturb.
 //!
 //! A claim ends with the process that holds it, however that ends: it is a lock on a file beside the
 //! one of SQLite. On PostgreSQL it is a lock of a session, and also ends when the server ends that.
@@ -15,6 +15,7 @@ use super::Store;
 use super::error::{Doing, StoreError};
 use super::open::Connections;
 use super::sql::Sql;
+use crate::telemetry::chain;
 
 /// What a process has claimed, until it is dropped.
 #[derive(Debug)]
@@ -27,6 +28,14 @@ enum Held {
     File { file: File, path: PathBuf },
     Session { db: DatabaseConnection },
     Nothing,
+}
+
+/// With whom something is claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum With {
+    Nobody,
+    /// Others who claim it in the same way.
+    Others,
 }
 
 /// Why a claim was not given.
@@ -50,6 +59,8 @@ pub enum ClaimError {
 
 /// What the locks of PostgreSQL that are claims have in common.
 const CLAIMS: i32 = 0x4850_4F54;
+/// What is claimed by whoever puts segments together, and together by those who read the files of all that there are.
+pub const MERGE: &str = "merge";
 /// How long it is waited for what another process has claimed, and how often it is tried: what a server does by
 /// itself is mostly done at once.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -70,15 +81,7 @@ impl Store {
     /// # Errors
     /// When another process has it all the while, or that cannot be found out.
     pub async fn claim_patiently(&self, what: &'static str) -> Result<Claim, ClaimError> {
-        let until = Instant::now() + WITHIN;
-        let held = self.shared.connections.held_by(what).await?;
-        while !held.is_taken(what).await? {
-            if Instant::now() >= until {
-                return Err(ClaimError::Taken);
-            }
-            sleep(EVERY).await;
-        }
-        Ok(Claim { _held: held })
+        claimed(&self.shared.connections, (what, With::Nobody)).await
     }
 }
 
@@ -88,46 +91,80 @@ impl Connections {
     /// # Errors
     /// When another process has claimed it, or that cannot be found out.
     pub(super) async fn claim(&self, what: &'static str) -> Result<Claim, ClaimError> {
-        let held = self.held_by(what).await?;
-        if held.is_taken(what).await? {
+        let held = held_by(self, what).await?;
+        if held.is_taken(what, With::Nobody).await? {
             Ok(Claim { _held: held })
         } else {
             Err(ClaimError::Taken)
         }
     }
+}
 
-    /// That by which it is held, once it is taken.
-    async fn held_by(&self, what: &str) -> Result<Held, ClaimError> {
-        match &self.file {
-            // a log in memory has the name of a file that is not there
-            Some(file) if file.exists() => {
-                // whatever name it was opened under
-                let file = file.canonicalize().unwrap_or_else(|_| file.clone());
-                opened(file.into_os_string(), what)
-            }
-            _ if self.writer.get_database_backend() == DbBackend::Postgres => {
-                let db = self.alone().await;
-                let db = db.doing("connect")?;
-                Ok(Held::Session { db })
-            }
-            _ => Ok(Held::Nothing),
+/// Claims that no segments are put together, as soon as nobody does so, while the files of all of them are read. Where
+/// that cannot be claimed they are read all the same: who meets what was replaced meanwhile says so.
+pub(super) async fn claim_files(connections: &Connections) -> Option<Claim> {
+    match claimed(connections, (MERGE, With::Others)).await {
+        Ok(claim) => Some(claim),
+        Err(error) => {
+            let error = chain(&error).to_string();
+            tracing::debug!(error, "segments may be put together while they are read");
+            None
         }
+    }
+}
+
+/// Claims something as soon as it is free, within some time.
+async fn claimed(
+    connections: &Connections,
+    (what, with): (&str, With),
+) -> Result<Claim, ClaimError> {
+    let until = Instant::now() + WITHIN;
+    let held = held_by(connections, what).await?;
+    while !held.is_taken(what, with).await? {
+        if Instant::now() >= until {
+            return Err(ClaimError::Taken);
+        }
+        sleep(EVERY).await;
+    }
+    Ok(Claim { _held: held })
+}
+
+/// That by which it is held, once it is taken.
+async fn held_by(connections: &Connections, what: &str) -> Result<Held, ClaimError> {
+    match connections.file.clone() {
+        // a log in memory has the name of a file that is not there
+        Some(file) if file.exists() => {
+            // whatever name it was opened under
+            let file = file.canonicalize().unwrap_or(file);
+            opened(file.into_os_string(), what)
+        }
+        _ if connections.writer.get_database_backend() == DbBackend::Postgres => {
+            let db = connections.alone().await.doing("connect")?;
+            Ok(Held::Session { db })
+        }
+        _ => Ok(Held::Nothing),
     }
 }
 
 impl Held {
     /// Tries to take it; whether it is held by this process then.
-    async fn is_taken(&self, what: &str) -> Result<bool, ClaimError> {
+    async fn is_taken(&self, what: &str, with: With) -> Result<bool, ClaimError> {
         match self {
-            Self::File { file, path } => match file.try_lock() {
-                Ok(()) => Ok(true),
-                Err(TryLockError::WouldBlock) => Ok(false),
-                Err(TryLockError::Error(source)) => Err(ClaimError::File {
-                    path: path.clone(),
-                    source,
-                }),
-            },
-            Self::Session { db } => Ok(is_locked(db, what).await?),
+            Self::File { file, path } => {
+                let locked = match with {
+                    With::Nobody => file.try_lock(),
+                    With::Others => file.try_lock_shared(),
+                };
+                match locked {
+                    Ok(()) => Ok(true),
+                    Err(TryLockError::WouldBlock) => Ok(false),
+                    Err(TryLockError::Error(source)) => Err(ClaimError::File {
+                        path: path.clone(),
+                        source,
+                    }),
+                }
+            }
+            Self::Session { db } => Ok(is_locked(db, what, with).await?),
             Self::Nothing => Ok(true),
         }
     }
@@ -143,8 +180,11 @@ fn opened(mut path: std::ffi::OsString, what: &str) -> Result<Held, ClaimError> 
 }
 
 /// Tries to lock it by a session.
-async fn is_locked(db: &DatabaseConnection, what: &str) -> Result<bool, StoreError> {
-    let mut sql = Sql::new("SELECT pg_try_advisory_lock(");
+async fn is_locked(db: &DatabaseConnection, what: &str, with: With) -> Result<bool, StoreError> {
+    let mut sql = Sql::new(match with {
+        With::Nobody => "SELECT pg_try_advisory_lock(",
+        With::Others => "SELECT pg_try_advisory_lock_shared(",
+    });
     sql.bind(i64::from(CLAIMS)).push("::int4, hashtext(");
     sql.bind(what).push("))");
     let row = db.query_one_raw(sql.statement(DbBackend::Postgres)).await;

@@ -73,7 +73,7 @@ pub use allowance::Allowance;
 pub(crate) use allowance::{Lent, Room};
 pub use append::{AppendError, Appended, Effect, Expect, Outcome, Request};
 pub use backup::{BackedUp, BackupError, Restored, backup, restore};
-pub use claim::{Claim, ClaimError};
+pub use claim::{Claim, ClaimError, MERGE};
 pub use error::{Cause, StoreError};
 pub use faults::{Failing, Fault, Faults};
 pub use fence::Fence;
@@ -92,7 +92,7 @@ pub use reset::{ResetError, reset};
 pub use roster::Peer;
 pub use rows::Columns;
 pub use segments::{
-    Absent, Archive, Archived, Deletable, Deleting, FilesError, KindStatus, Waiting,
+    Absent, Archive, Archived, Deletable, Deleting, FilesError, KindStatus, Small, Waiting,
 };
 pub use slice::Slice;
 pub use standing::Standing;

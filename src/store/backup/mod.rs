@@ -36,6 +36,7 @@ use thiserror::Error;
 
 pub use restore::{Restored, restore};
 
+use super::claim::claim_files;
 use super::error::{Doing, StoreError};
 use super::identity::read_identity;
 use super::location::Location;
@@ -156,6 +157,8 @@ async fn run(
     progress: OnProgress<'_>,
 ) -> Result<BackedUp, BackupError> {
     let writing = Writing::begin(to).await?;
+    // before the list is seen
+    let _files = claim_files(connections).await;
     let tx = snapshot(connections.readers.once()).await?;
     let written = write((&tx, &connections.segments), writing, progress).await;
     tx.rollback().await.doing("end the snapshot")?;

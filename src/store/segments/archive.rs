@@ -11,6 +11,7 @@ use bytes::Bytes;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Value};
 
 use super::scan::blocking;
+use super::spans::Span;
 use super::{FilesError, Segments, sha256_of};
 use crate::columnar::{File, Form, Layout, Table, write};
 use crate::event::{Event, Instant, Position};
@@ -26,16 +27,9 @@ use crate::store::{Store, head_of};
 
 /// Events at most in a segment: so many are deleted in well under a second, for which the writer of SQLite
 /// is held.
-const EVENTS_MAX: usize = 100_000;
+pub(super) const EVENTS_MAX: usize = 100_000;
 /// Bytes in memory at which a segment ends.
-const BYTES: usize = 64 * 1024 * 1024;
-/// So many times as many days as a segment spans its first event is old; it spans whole days of UTC, and one at least.
-///
-/// A segment is deleted as a whole, so what it spans is what its first event is deleted late. This way that is a tenth
-/// at most of the age at which events are deleted, be it set before or after, and of a kind there are less than a
-/// hundred segments for it in a run, though somebody should record an event of each day there ever was.
-const AGES_PER_SPAN: i64 = 11;
-const DAY_US: i64 = 24 * 60 * 60 * 1_000_000;
+pub(super) const BYTES: usize = 64 * 1024 * 1024;
 /// Events that are read at once.
 const CHUNK: usize = 5_000;
 /// Bytes at most that are read at once, unless one event has more.
@@ -86,24 +80,16 @@ impl Old {
     /// Those that may stand in one segment with the first of them.
     fn beside(self, first: Instant, now: Instant) -> Self {
         Self {
-            before: self.before.min(span_end(first, now)),
+            before: self.before.min(Span::of(first, now).to),
             ..self
         }
     }
 }
 
-/// Before when everything happened that may stand in a segment with something that happened first.
-fn span_end(first: Instant, now: Instant) -> Instant {
-    let day = first.0.div_euclid(DAY_US);
-    let age_days = now.0.div_euclid(DAY_US) - day;
-    let span_days = (age_days / AGES_PER_SPAN).max(1);
-    Instant((day + span_days) * DAY_US)
-}
-
 impl Store {
     /// Archives the oldest events of a kind that happened before an instant, of those up to a position, as
-    /// one segment; `None` when there are none. It has as many as go into one and as happened within a time that
-    /// is short beside how old they are. Only one process may do so at a time
+    /// one segment; `None` when there are none. It has as many as go into one and as happened within one span,
+    /// which is short beside how old they are. Only one process may do so at a time
     /// ([`Store::claim`]). A chunk of TimescaleDB that is compressed is unpacked before.
     ///
     /// # Errors
@@ -420,57 +406,5 @@ impl Store {
             upto.0 = upto.0.min(position.doing(doing)?.unwrap_or_default());
         }
         Ok(upto)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TODAY: i64 = 20_000;
-
-    /// An instant at noon of the day so many days ago.
-    fn ago(days: i64) -> Instant {
-        Instant((TODAY - days) * DAY_US + DAY_US / 2)
-    }
-
-    /// So many days a segment spans whose first event is so many days old.
-    fn spans(age_days: i64) -> i64 {
-        let end = span_end(ago(age_days), ago(0));
-        assert_eq!(end.0.rem_euclid(DAY_US), 0);
-        end.0 / DAY_US - (TODAY - age_days)
-    }
-
-    #[test]
-    fn nothing_is_deleted_later_than_by_a_tenth_of_the_age_at_which_it_is() {
-        for after_days in [1, 7, 19, 20, 30, 90, 365, 730, 3_650] {
-            for age_days in 0..10_000 {
-                // with the first day of what it may be deleted, and with the last one of its segment
-                let alone = age_days.max(after_days + 1);
-                let together = alone.max(after_days + spans(age_days));
-                assert!(
-                    10 * (together - alone) <= after_days,
-                    "{age_days} {after_days}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn an_event_of_each_day_since_the_first_one_makes_less_than_a_hundred_segments() {
-        let (mut age_days, mut segments) = (10_000, 0);
-        while age_days > 0 {
-            age_days -= spans(age_days);
-            segments += 1;
-        }
-        assert!(segments < 100, "{segments}");
-    }
-
-    #[test]
-    fn what_is_young_or_yet_to_come_stands_with_its_day() {
-        for age_days in -3..2 * AGES_PER_SPAN {
-            assert_eq!(spans(age_days), 1);
-        }
-        assert_eq!(spans(2 * AGES_PER_SPAN), 2);
     }
 }

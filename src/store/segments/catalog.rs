@@ -112,7 +112,8 @@ pub(crate) const GENERATION: &str = "(SELECT segments FROM log_head WHERE id = 1
 const READ: &str = "read the list of segments";
 
 impl Catalog {
-    /// Reads the list. The generation is read by the same statement.
+    /// Reads the list, with the few rows that are kept of what was deleted. The generation is read by the same
+    /// statement.
     pub(crate) async fn read(db: &impl ConnectionTrait) -> Result<Self, StoreError> {
         let sql = Sql::new(format!(
             "SELECT h.segments, h.log_id, h.epoch, s.dropped_at, s.timely_position, {COLUMNS} FROM log_head h \

@@ -4,7 +4,8 @@
 //! An event stands in its table or in one segment, never in both: the row of a segment is inserted and its
 //! events deleted in one transaction. Each such transaction raises a number beside the head of the log, the
 //! *generation* of the list of segments. Whoever reads a table asks in the same statement for the generation
-//! whose list it holds, so that what it reads there and in the segments is of one state.
+//! whose list it holds, so that what it reads there and in the segments is of one state. A segment may be replaced by
+//! another with the same events, by one transaction as well: when small ones are put together, or a person is erased.
 
 mod absent;
 mod archive;
@@ -16,15 +17,18 @@ mod erase;
 mod files;
 mod find;
 mod gather;
+mod gone;
 mod partitions;
 mod persons;
 mod removal;
 mod scan;
 mod sight;
+mod spans;
 mod status;
+mod together;
 mod within;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use sea_orm::ConnectionTrait;
@@ -39,6 +43,7 @@ pub(crate) use persons::Erasing;
 pub use removal::Deleting;
 pub(crate) use sight::Trouble;
 pub use status::{Deletable, KindStatus, Waiting};
+pub use together::Small;
 pub use within::Archive;
 pub(crate) use within::{Happened, generation_of};
 
@@ -111,8 +116,19 @@ impl Segments {
         let mut held = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
         if held.generation < read.generation {
             *held = Arc::clone(&read);
+            drop(held);
+            self.forget_ranges(&read);
         }
         Ok(read)
+    }
+
+    /// Forgets between what the rows of segments lie that are in no list any more.
+    fn forget_ranges(&self, catalog: &Catalog) {
+        let mut ranges = self.ranges.lock().unwrap_or_else(PoisonError::into_inner);
+        if ranges.len() > catalog.all().count() {
+            let listed: HashSet<i64> = catalog.all().map(|segment| segment.id).collect();
+            ranges.retain(|id, _| listed.contains(id));
+        }
     }
 
     /// What was read with a list; `None` if a segment of it was replaced or deleted meanwhile, and the list

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
 use uuid::Uuid;
 
-use super::Segment;
 use super::archive::{lock, raise};
+use super::gone::fold_gone;
+use super::{Segment, Segments};
 use crate::columnar::Layout;
 use crate::event::Instant;
 use crate::kinds::{Identity, Kind};
@@ -84,25 +85,20 @@ impl Store {
         let parting = self.parting(&segment, (deleting, now)).await?;
         let (id, events, path) = (segment.id, segment.events, segment.path.clone());
         let (needed, last_at) = (deleting.needed.clone(), segment.times.1);
+        let kind = segment.kind;
         self.transact_durably(move |tx| {
             Box::pin(async move {
                 lock(tx).await?;
                 unless_needed(tx, &needed, last_at).await?;
                 mark(tx, id, (now, parting.timely)).await?;
+                fold_gone(tx, kind).await?;
                 forget(tx, &parting.ids).await?;
                 raise(tx, generation).await
             })
         })
         .await?;
         segments.renew(self.readers()).await?;
-        if let Some(files) = &segments.files {
-            // if it stays it is swept later: no list names it any more
-            let removed = files.remove(&path).await;
-            if let Err(error) = removed {
-                let error = crate::telemetry::chain(&error).to_string();
-                tracing::warn!(error, "a segment that was deleted could not be removed");
-            }
-        }
+        segments.let_go(&path).await;
         Ok(Some(events))
     }
 
@@ -173,6 +169,19 @@ impl Store {
             swept += 1;
         }
         Ok(swept)
+    }
+}
+
+impl Segments {
+    /// Removes a file that no list names any more. If it stays it is swept later.
+    pub(super) async fn let_go(&self, path: &str) {
+        let Some(files) = &self.files else {
+            return;
+        };
+        if let Err(error) = files.remove(path).await {
+            let error = crate::telemetry::chain(&error).to_string();
+            tracing::warn!(error, "a file that no list names could not be removed");
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use sea_orm::{ConnectionTrait, DbBackend};
 
+use super::claim::claim_files;
 use super::error::{Doing, StoreError};
 use super::fold::Fold;
 use super::location::Location;
@@ -163,6 +164,7 @@ async fn run(
     progress: OnProgress<'_>,
 ) -> Result<Verified, StoreError> {
     let db = &connections.readers;
+    let _files = claim_files(connections).await;
     let head = feed::head_of(db).await?;
     let names = Arc::new(Names::default());
     let segments = Arc::clone(&connections.segments);

@@ -18,6 +18,8 @@ use crate::store::sql::Sql;
 
 /// Keys that are looked for together.
 const KEYS: usize = 500;
+/// Devices and times of segments at most that are held at once, unless one segment has more.
+const NATURALS_MAX: i64 = 500_000;
 
 /// By what an event of a device is known: device, instant, part.
 type Natural = (i64, i64, i64);
@@ -181,36 +183,50 @@ impl Verifier<'_> {
         Ok(events.into_iter().filter_map(key).collect())
     }
 
-    /// What is known by device and time is in one segment, and not in the table as well.
+    /// What is known by device and time is in one segment, and not in the table as well. The keys of several segments
+    /// are held at once, so that the others are not read for each of them.
     pub(super) async fn archived_natural_keys(&mut self) -> Result<(), StoreError> {
         let catalog = self.readable();
         let kinds = Kind::all().filter(|k| k.spec().identity == Identity::DeviceAndTime);
         for kind in kinds {
-            let all = catalog.of(kind);
-            for (index, segment) in all.iter().enumerate() {
-                let keys = self.naturals(segment).await?;
-                let mut seen = HashMap::with_capacity(keys.len());
-                for (key, position) in &keys {
-                    if seen.insert(*key, *position).is_some() {
-                        self.twice(segment, *position);
+            let mut left = catalog.of(kind);
+            while !left.is_empty() {
+                let (held, rest) = left.split_at(held_at_once(left));
+                let seen = self.seen_in(held).await?;
+                for other in rest {
+                    if !held.iter().any(|segment| overlap(segment, other)) {
+                        continue;
                     }
-                }
-                self.not_in_table(segment, &seen).await?;
-                let before = all.get(..index).unwrap_or_default();
-                for other in before.iter().filter(|other| overlap(other, segment)) {
-                    for (key, _) in self.naturals(other).await? {
-                        if let Some(position) = seen.get(&key) {
-                            self.twice(segment, *position);
+                    for (key, position) in self.naturals(other).await? {
+                        if seen.contains(&key) {
+                            self.twice(other, position);
                         }
                     }
                 }
-                self.told(
-                    "checking devices and times of segments",
-                    segment.positions.1,
-                );
+                left = rest;
             }
         }
         Ok(())
+    }
+
+    /// The keys of some segments; one that is there twice, or in the table as well, is told.
+    async fn seen_in(&mut self, segments: &[Arc<Segment>]) -> Result<HashSet<Natural>, StoreError> {
+        let mut seen = HashSet::new();
+        for segment in segments {
+            let mut archived = HashMap::new();
+            for (key, position) in self.naturals(segment).await? {
+                if !seen.insert(key) {
+                    self.twice(segment, position);
+                }
+                archived.insert(key, position);
+            }
+            self.not_in_table(segment, &archived).await?;
+            self.told(
+                "checking devices and times of segments",
+                segment.positions.1,
+            );
+        }
+        Ok(seen)
     }
 
     fn twice(&mut self, segment: &Segment, position: i64) {
@@ -291,4 +307,14 @@ fn widened(ends: Ends, value: Option<i64>) -> Ends {
 
 fn overlap(left: &Arc<Segment>, right: &Segment) -> bool {
     left.times.0 <= right.times.1 && right.times.0 <= left.times.1
+}
+
+/// The keys of how many segments are held at once, of those that are left.
+fn held_at_once(left: &[Arc<Segment>]) -> usize {
+    let mut events = 0;
+    let few = left.iter().take_while(|segment| {
+        events += segment.events;
+        events <= NATURALS_MAX
+    });
+    few.count().max(1)
 }

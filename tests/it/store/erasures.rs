@@ -28,7 +28,7 @@ contract![
 const PERSON: &str = "one@shop.example";
 
 /// What a person did, old and new.
-fn of_person(person: &str, key: u128) -> Vec<NewEvent> {
+pub(super) fn of_person(person: &str, key: u128) -> Vec<NewEvent> {
     let mut events = Vec::new();
     for (ordinal, when) in ["2026-01-31T23:59:52Z", "2026-11-22T10:00:00Z"]
         .into_iter()
@@ -51,7 +51,7 @@ fn of_person(person: &str, key: u128) -> Vec<NewEvent> {
 }
 
 /// Asks for an erasure, and carries it out as a server does.
-async fn erase(log: &TestLog, person: &str) -> ErasureRow {
+pub(super) async fn erase(log: &TestLog, person: &str) -> ErasureRow {
     let asked = retention::erase_person(log, person, "test").await.unwrap();
     assert_eq!(ErasureState::of(&asked), ErasureState::Queued);
     retention::erase_waiting(log).await.unwrap();
@@ -63,7 +63,7 @@ async fn erase(log: &TestLog, person: &str) -> ErasureRow {
 }
 
 /// The events that have something of a person.
-async fn events_of(log: &TestLog, person: &str) -> i64 {
+pub(super) async fn events_of(log: &TestLog, person: &str) -> i64 {
     let mut count = 0;
     for kind in Kind::all().filter(|kind| kind.spec().person.is_some()) {
         let id = kind.spec().person.unwrap().id;

@@ -31,6 +31,7 @@ mod retention;
 mod segments;
 mod standing;
 mod tail;
+mod together;
 mod values;
 mod verify;
 mod versions;

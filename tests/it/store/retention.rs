@@ -414,7 +414,7 @@ async fn of_a_kind_with_few_events_nothing_stays_much_longer_than_is_said(databa
         events += archived.events;
     }
     // of more than half a year, and neither one nor one a day
-    assert_eq!((events, segments), (189, 37));
+    assert_eq!((events, segments), (189, 44));
     let oldest = "SELECT min(first_at) FROM segments WHERE dropped_at IS NULL";
     for after_days in [150, 100, 50, 20] {
         while drop_before(&log, kind, before(after_days)).await.is_some() {}
