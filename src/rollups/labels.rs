@@ -143,7 +143,10 @@ mod tests {
     fn ranks_are_the_same_for_ever() {
         // the first bytes of an HMAC with SHA-256 that is known of old
         let label = "The quick brown fox jumps over the lazy dog";
-        assert_eq!(ranks().rank(label), 0xf7bc_83f4_3053_8424_b132_98e6_aa6f_b143);
+        assert_eq!(
+            ranks().rank(label),
+            0xf7bc_83f4_3053_8424_b132_98e6_aa6f_b143
+        );
     }
 
     #[test]
