@@ -1,8 +1,13 @@
 //! Labels as rows bear them, and which are told apart where there may be any number of them.
 //!
 //! What a client says, such as the code of an error, may be another with each event: then rows would be as
-//! many as events. So of what was said of one owner within one bucket [`TOLD_MAX`] labels have rows of their
-//! own, those of the least [rank](Ranks::rank), and all others are summed up together, as [`OTHERS`].
+//! many as events. So of what was said of one owner within one bucket [`TOLD_MAX`] rows, which are combinations of
+//! such a label with the others of its kind, are of their own, those of the least [rank](Ranks::rank), and all
+//! else is summed up together, as [`OTHERS`], by the other labels, of which there are few.
+//!
+//! Ranks are by a secret of the log, since else whoever sends events could make up labels that hide all others.
+//! They are chance, and not by how often a label comes: that is not known of what was summed up together, and so
+//! would depend on the order in which it came.
 //!
 //! That follows from the set of labels alone, whatever the order in which they came: since a set only grows, a
 //! label that was once too many stays so. It holds for parts as well: what is among the least of an hour is
@@ -15,7 +20,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-/// Labels at most that are told apart of what was said of one owner within one bucket: more than honest clients
+/// Combinations with such a label at most that are told apart of what was said of one owner within one bucket: more than honest clients
 /// have or people look at, and few enough that a bucket takes some 100 KiB whatever is sent.
 pub(crate) const TOLD_MAX: usize = 1_000;
 

@@ -207,7 +207,7 @@ async fn what_is_told_apart_is_decided_by_a_secret_that_stays(database: Database
     let other = database.empty("other").await;
     other.open().await.close().await;
     assert_ne!(secret(&other).await, kept);
-    projections::rebuild(&log, "rollups", |_, _| {})
+    projections::rebuild(&log.handle(), "rollups", |_, _| {})
         .await
         .unwrap();
     assert_eq!(state(&database).await, bounded);
