@@ -20,8 +20,8 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-/// Combinations with such a label at most that are told apart of what was said of one owner within one bucket: more than honest clients
-/// have or people look at, and few enough that a bucket takes some 100 KiB whatever is sent.
+/// Combinations at most that are told apart of what was said of one owner within one bucket: more than honest
+/// clients have or people look at, and few enough that a bucket takes some 100 KiB whatever is sent.
 pub(crate) const TOLD_MAX: usize = 1_000;
 
 /// How the others are written. In no label that a client says can it stand so: in a text quotes are escaped.

@@ -80,7 +80,7 @@ async fn all_is_told(app: &TestApp, device: &str) {
         groups_of.iter().partition(|group| group[1] == true);
     assert_eq!(of_others, [&json!([null, true, counted(CODES - TOLD)])]);
     assert!(of_told.iter().all(|group| group[2] == 1.0));
-    // which they are is told nobody beforehand
+    // nobody can tell beforehand which they are
     let told = of_told
         .iter()
         .map(|group| group[0].as_str().unwrap().to_owned());
