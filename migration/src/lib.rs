@@ -33,6 +33,7 @@ mod m0023_rollup_sites;
 mod m0024_lake;
 mod m0025_rollup_labels;
 mod m0026_device_intervals;
+mod m0027_label_secret;
 mod tables;
 
 /// All migrations, in the order in which they run.
@@ -66,6 +67,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0024_lake::Migration),
             Box::new(m0025_rollup_labels::Migration),
             Box::new(m0026_device_intervals::Migration),
+            Box::new(m0027_label_secret::Migration),
         ]
     }
 }

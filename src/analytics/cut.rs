@@ -169,11 +169,17 @@ impl Reader<'_> {
         below: Below<'_>,
         cut: &mut Cut,
     ) -> Result<(), ReadError> {
-        let Some(greatest) = self.question.greatest_rank() else {
+        if !self.question.asks_open() {
+            return Ok(());
+        }
+        let shape = self.whole().await?;
+        let ranks = shape.ranks.as_ref();
+        let greatest = ranks.and_then(|ranks| self.question.greatest_rank(ranks));
+        let Some(greatest) = greatest else {
             return Ok(());
         };
         let floor = if level.width == self.least {
-            self.whole().await?.floor()
+            shape.floor()
         } else {
             i64::MIN
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::provenance::Preferred;
 use crate::projections::rollups::tables::Key;
-use crate::rollups::labels::{Said, labels_of, rank};
+use crate::rollups::labels::{Ranks, Said, labels_of};
 use crate::rollups::packed::{Row, Wanted};
 use crate::rollups::shape::Shape;
 
@@ -132,11 +132,21 @@ impl Question {
         })
     }
 
-    /// Of the labels that are asked for the greatest rank, of those that may be any text: what is told apart
-    /// down to a lesser one may hide it.
-    pub(crate) fn greatest_rank(&self) -> Option<u128> {
+    /// The labels that are asked for, of those that may be any text.
+    fn open_labels(&self) -> Option<impl Iterator<Item = &String>> {
         let asked = self.scope.labels.get(self.shape.open?)?.as_ref()?;
-        asked.iter().flatten().map(|label| rank(label)).max()
+        Some(asked.iter().flatten())
+    }
+
+    /// Whether any of those is asked for.
+    pub(crate) fn asks_open(&self) -> bool {
+        let mut asked = self.open_labels().into_iter().flatten();
+        asked.next().is_some()
+    }
+
+    /// The greatest rank of those: what is told apart down to a lesser one may hide it.
+    pub(crate) fn greatest_rank(&self, ranks: &Ranks) -> Option<u128> {
+        self.open_labels()?.map(|label| ranks.rank(label)).max()
     }
 
     /// The group of a row.

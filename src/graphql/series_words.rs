@@ -88,8 +88,9 @@ const COMMON: [(&str, &str, By); 3] = [
 ];
 
 /// What is said of labels of which there may be any number.
-const BOUND: &str = " Of one device 1,000 of them are told apart within a quarter of an hour, an hour and a day, \
-    those of the least SHA-256; what is beyond them is told together, as `isOther`.";
+const BOUND: &str = " Of one device, or of all that names none, 1,000 combinations of it with the other labels of the \
+    source are told apart within a quarter of an hour, an hour and a day. Where there are more, chance says which, \
+    however often they come; all others are told together, as `isOther`, which tells how much is untold.";
 const _: () = assert!(TOLD_MAX == 1_000, "as the schema says");
 
 impl Dimension {

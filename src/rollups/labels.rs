@@ -1,19 +1,27 @@
 //! Labels as rows bear them, and which are told apart where there may be any number of them.
 //!
 //! What a client says, such as the code of an error, may be another with each event: then rows would be as
-//! many as events. So of what was said of one owner within one bucket [`TOLD_MAX`] labels have rows of their
-//! own, those of the least [`rank`], and all others are summed up together, as [`OTHERS`].
+//! many as events. So of what was said of one owner within one bucket [`TOLD_MAX`] rows, which are combinations of
+//! such a label with the others of its kind, are of their own, those of the least [rank](Ranks::rank), and all
+//! else is summed up together, as [`OTHERS`], by the other labels, of which there are few.
+//!
+//! Ranks are by a secret of the log, since else whoever sends events could make up labels that hide all others.
+//! They are chance, and not by how often a label comes: that is not known of what was summed up together, and so
+//! would depend on the order in which it came.
 //!
 //! That follows from the set of labels alone, whatever the order in which they came: since a set only grows, a
 //! label that was once too many stays so. It holds for parts as well: what is among the least of an hour is
 //! among the least of each of its quarters that has it, so that an hour that is made of quarters is as one that
 //! is made of events.
 
-use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
 
-/// Labels at most that are told apart of what was said of one owner within one bucket: more than honest clients
-/// have or people look at, and few enough that a bucket takes some 100 KiB whatever is sent.
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+
+/// Combinations at most that are told apart of what was said of one owner within one bucket: more than honest
+/// clients have or people look at, and few enough that a bucket takes some 100 KiB whatever is sent.
 pub(crate) const TOLD_MAX: usize = 1_000;
 
 /// How the others are written. In no label that a client says can it stand so: in a text quotes are escaped.
@@ -41,21 +49,41 @@ pub(crate) struct Open {
     pub(crate) others: String,
 }
 
-/// The place of a label among all that there may be: the same for ever and everywhere.
-pub(crate) fn rank(label: &str) -> u128 {
-    let digest: [u8; 32] = Sha256::digest(label.as_bytes()).into();
-    let first = digest.split_first_chunk::<16>();
-    first.map_or(0, |(first, _)| u128::from_be_bytes(*first))
+/// Ranks labels by a secret of the log: to whoever does not have it, which come before others is chance.
+#[derive(Clone)]
+pub(crate) struct Ranks(Arc<Hmac<Sha256>>);
+
+impl std::fmt::Debug for Ranks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ranks(…)")
+    }
+}
+
+impl Ranks {
+    /// Those by a secret of any length.
+    pub(crate) fn of(secret: &str) -> Option<Self> {
+        let keyed = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).ok()?;
+        Some(Self(Arc::new(keyed)))
+    }
+
+    /// The place of a label among all that there may be: the same for ever, and everywhere in the log.
+    pub(crate) fn rank(&self, label: &str) -> u128 {
+        let mut mac = Hmac::<Sha256>::clone(&self.0);
+        mac.update(label.as_bytes());
+        let digest: [u8; 32] = mac.finalize().into_bytes().into();
+        let first = digest.split_first_chunk::<16>();
+        first.map_or(0, |(first, _)| u128::from_be_bytes(*first))
+    }
 }
 
 /// Labels of which that at a place may be any text, if it is one.
-pub(crate) fn open(labels: &str, place: usize) -> Option<Open> {
+pub(crate) fn open(labels: &str, place: usize, ranks: &Ranks) -> Option<Open> {
     let mut said = labels_of(labels);
     let held = said.get_mut(place)?;
     let Said::Text(Some(label)) = held else {
         return None;
     };
-    let rank = rank(label);
+    let rank = ranks.rank(label);
     *held = Said::Others { other: true };
     let others = written(&said);
     Some(Open { rank, others })
@@ -78,6 +106,10 @@ pub(crate) fn labels_of(written: &str) -> Vec<Said> {
 mod tests {
     use super::*;
 
+    fn ranks() -> Ranks {
+        Ranks::of("key").unwrap()
+    }
+
     fn text(text: &str) -> Said {
         Said::Text(Some(text.to_owned()))
     }
@@ -92,7 +124,7 @@ mod tests {
 
     #[test]
     fn the_others_are_no_label_that_a_client_says() {
-        let open = open(r#"["API","E1"]"#, 1).unwrap();
+        let open = open(r#"["API","E1"]"#, 1, &ranks()).unwrap();
         assert_eq!(open.others, format!(r#"["API",{OTHERS}]"#));
         assert_eq!(
             labels_of(&open.others),
@@ -107,14 +139,25 @@ mod tests {
 
     #[test]
     fn what_says_nothing_or_has_few_values_is_always_told_apart() {
-        assert_eq!(open(r#"["API",null]"#, 1), None);
-        assert_eq!(open(r#"["API",{"other":true}]"#, 1), None);
-        assert_eq!(open("", 0), None);
+        assert_eq!(open(r#"["API",null]"#, 1, &ranks()), None);
+        assert_eq!(open(r#"["API",{"other":true}]"#, 1, &ranks()), None);
+        assert_eq!(open("", 0, &ranks()), None);
     }
 
     #[test]
     fn ranks_are_the_same_for_ever() {
-        // the first bytes of the SHA-256 of `abc`
-        assert_eq!(rank("abc"), 0xba78_16bf_8f01_cfea_4141_40de_5dae_2223);
+        // the first bytes of an HMAC with SHA-256 that is known of old
+        let label = "The quick brown fox jumps over the lazy dog";
+        assert_eq!(
+            ranks().rank(label),
+            0xf7bc_83f4_3053_8424_b132_98e6_aa6f_b143
+        );
+    }
+
+    #[test]
+    fn without_the_secret_no_rank_is_known() {
+        let other = Ranks::of("another").unwrap();
+        assert_ne!(ranks().rank("E1"), other.rank("E1"));
+        assert_eq!(format!("{other:?}"), "Ranks(…)");
     }
 }

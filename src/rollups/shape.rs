@@ -2,7 +2,7 @@
 
 use sea_orm::QueryResult;
 
-use super::labels::{self, Open, written};
+use super::labels::{self, Open, Ranks, written};
 use super::packed::Wanted;
 use super::value::Value;
 use crate::event::{Cell, Event};
@@ -25,6 +25,8 @@ pub(crate) struct Shape {
     labels: Vec<(usize, Label)>,
     /// Which of the labels may be any text, if one may.
     pub(crate) open: Option<usize>,
+    /// By which those are ranked, where it was read: nothing is put together without it.
+    pub(crate) ranks: Option<Ranks>,
     device: Option<usize>,
     site: Option<usize>,
     /// Which of the measures are read; the others are absent in what is read.
@@ -79,6 +81,7 @@ impl Shape {
             measures: measures.collect(),
             labels: labels.collect(),
             open: measured.dimensions.iter().position(|d| d.is_open(spec)),
+            ranks: None,
             device: spec.device_index(),
             site: spec.site_index(),
             read: Wanted::ALL,
@@ -89,7 +92,7 @@ impl Shape {
 
     /// Some labels, if one of them may be any text and says something.
     pub(crate) fn open(&self, written: &str) -> Option<Open> {
-        labels::open(written, self.open?)
+        labels::open(written, self.open?, self.ranks.as_ref()?)
     }
 
     /// Before when nothing is made of the log again.

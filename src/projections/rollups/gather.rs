@@ -13,10 +13,11 @@ use super::tables::{
 };
 use crate::event::{Event, Instant};
 use crate::kinds::Kind;
+use crate::rollups::labels::Ranks;
 use crate::rollups::packed::{Row, Wanted};
 use crate::rollups::shape::{Reading, Shape};
 use crate::rollups::sketch::Room;
-use crate::store::{Archive, Doing, Happened, Lent, List, Sql, StoreError};
+use crate::store::{Archive, Doing, Happened, Lent, List, Sql, StoreError, label_secret};
 
 /// How often events are read again when some were archived meanwhile.
 const TRIES: usize = 8;
@@ -349,12 +350,16 @@ pub(super) fn shapes() -> Vec<Shape> {
     Kind::all().filter_map(Shape::of).collect()
 }
 
-/// The same, with what was archived and since when each is whole in the log.
+/// The same, with by what labels are ranked, what was archived and since when each is whole in the log.
 pub(super) async fn shapes_in(
     db: &impl ConnectionTrait,
     archive: Option<&Archive>,
 ) -> Result<Vec<Shape>, StoreError> {
     let mut shapes = shapes();
+    let ranks = ranks(db).await?;
+    for shape in &mut shapes {
+        shape.ranks = Some(ranks.clone());
+    }
     if let Some(archive) = archive {
         let since = archive.whole_since(db).await?;
         for shape in &mut shapes {
@@ -365,10 +370,22 @@ pub(super) async fn shapes_in(
     Ok(shapes)
 }
 
-/// What is summed up of a kind, with since when it is whole in the log.
+/// By what labels are ranked in this log.
+async fn ranks(db: &impl ConnectionTrait) -> Result<Ranks, StoreError> {
+    let secret = label_secret(db).await?;
+    Ranks::of(&secret).ok_or(StoreError::Row {
+        table: "log_head",
+        column: "label_secret",
+    })
+}
+
+/// What is summed up of a kind, with by what its labels are ranked and since when it is whole in the log.
 pub(crate) async fn whole(db: &impl ConnectionTrait, shape: &Shape) -> Result<Shape, StoreError> {
     let mut shape = shape.clone();
     shape.whole_from = whole_in(db, &shape).await?;
+    if shape.open.is_some() {
+        shape.ranks = Some(ranks(db).await?);
+    }
     Ok(shape)
 }
 

@@ -148,7 +148,7 @@ mod tests {
     use super::*;
     use crate::kinds::Kind;
     use crate::projections::rollups::tables::{DEVICE_HOURS, DEVICE_QUARTERS};
-    use crate::rollups::labels::written;
+    use crate::rollups::labels::{Ranks, written};
     use crate::rollups::packed::Wanted;
     use crate::rollups::shape::Reading;
     use crate::rollups::value::Value;
@@ -174,7 +174,9 @@ mod tests {
     }
 
     fn shape() -> Shape {
-        Shape::of(Kind::UserActivity).unwrap()
+        let mut shape = Shape::of(Kind::UserActivity).unwrap();
+        shape.ranks = Ranks::of("a secret");
+        shape
     }
 
     fn key(level: Level, reading: &Reading) -> Key {

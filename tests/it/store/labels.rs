@@ -2,16 +2,21 @@
 
 use homepot_analytics::event::NewEvent;
 use homepot_analytics::projections::{self, Runner};
+use homepot_analytics::store::restore;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use crate::support::{Database, TestLog, at, contract, event};
 
 contract![
     what_is_told_apart_is_the_same_whenever_it_came,
     days_of_which_more_was_told_apart_are_summed_up_anew,
+    labels_that_anybody_could_reckon_hide_no_others,
+    what_is_told_apart_is_decided_by_a_secret_that_stays,
+    what_was_told_apart_by_what_anybody_could_reckon_is_summed_up_anew,
 ];
 
 /// More than are told apart of a device within an hour, and of another within a quarter of one.
@@ -55,6 +60,17 @@ fn late() -> NewEvent {
     )
 }
 
+/// Has labels be ranked by what the test knows.
+async fn know(database: &Database, secret: &str) {
+    let known = format!("UPDATE log_head SET label_secret = '{secret}'");
+    database.execute(&known).await;
+}
+
+async fn secret(database: &Database) -> String {
+    let rows = database.query("SELECT label_secret FROM log_head").await;
+    rows[0].try_get_by_index(0).unwrap()
+}
+
 /// All rows of errors.
 async fn state(database: &Database) -> Vec<String> {
     let cells = if database.is_sqlite() {
@@ -92,6 +108,7 @@ async fn what_is_told_apart_is_the_same_whenever_it_came(database: Database) {
     for (name, batch) in [("sorted", 1_000), ("shuffled", 170)] {
         let own = database.empty(name).await;
         let log = own.open().await.with_fleet().await;
+        know(&own, "that of both").await;
         let mut events = errors();
         if name == "shuffled" {
             events.shuffle(&mut StdRng::seed_from_u64(7));
@@ -141,6 +158,97 @@ async fn days_of_which_more_was_told_apart_are_summed_up_anew(database: Database
     let log = database.open().await;
     fold(&log).await;
     assert_eq!(state(&database).await, bounded);
+    let verified = log.verify(&projections::all(), &|_| {}).await.unwrap();
+    assert_eq!(verified.findings, []);
+    log.close().await;
+}
+
+/// Errors of no device, of some codes.
+fn of_no_device(codes: &[String]) -> Vec<NewEvent> {
+    let error = |code: &String| {
+        event(
+            &json!({"errorLog": {"category": "DEVICE", "severity": "ERROR", "errorMessage": "x",
+            "errorCode": code, "occurredAt": "2026-11-22T10:00:00Z"}}),
+        )
+    };
+    codes.iter().map(error).collect()
+}
+
+async fn labels_that_anybody_could_reckon_hide_no_others(database: Database) {
+    let log = database.open().await.with_fleet().await;
+    know(&database, "kept by the log").await;
+    // as many as are told apart, of the least digests of twenty times as many
+    let mut made_up: Vec<String> = (0..20_000).map(|nth| format!("M{nth}")).collect();
+    made_up.sort_by_cached_key(|code| <[u8; 32]>::from(Sha256::digest(code)));
+    made_up.truncate(1_000);
+    let honest: Vec<String> = (0..30).map(|nth| format!("C{nth}")).collect();
+    for codes in [honest, made_up] {
+        log.record(of_no_device(&codes)).await;
+    }
+    fold(&log).await;
+    for level in LEVELS {
+        assert_eq!(most(&database, level).await, 1_001, "{level}");
+        let told =
+            format!("SELECT count(*) FROM {level} WHERE device_key = 0 AND labels LIKE '%\"C%'");
+        // by their digests it would be one
+        assert_eq!(database.number(&told).await, 27, "{level}");
+    }
+    log.close().await;
+}
+
+async fn what_is_told_apart_is_decided_by_a_secret_that_stays(database: Database) {
+    let log = database.open().await.with_fleet().await;
+    for batch in errors().chunks(1_000) {
+        log.record(batch.to_vec()).await;
+    }
+    fold(&log).await;
+    let (kept, bounded) = (secret(&database).await, state(&database).await);
+    assert!(kept.len() >= 43, "{kept}");
+    let other = database.empty("other").await;
+    other.open().await.close().await;
+    assert_ne!(secret(&other).await, kept);
+    projections::rebuild(&log.handle(), "rollups", |_, _| {})
+        .await
+        .unwrap();
+    assert_eq!(state(&database).await, bounded);
+    let file = database.dir().join("backup.gz");
+    log.backup(&file, &|_| {}).await.unwrap();
+    log.close().await;
+    let log = database.open().await;
+    assert_eq!(secret(&database).await, kept);
+    log.close().await;
+    // also where there was a log with a secret of its own
+    restore(&file, &other.location(), &|_| {}).await.unwrap();
+    assert_eq!(secret(&other).await, kept);
+    let log = other.open().await;
+    log.record(errors()[..10].to_vec()).await;
+    fold(&log).await;
+    let verified = log.verify(&projections::all(), &|_| {}).await.unwrap();
+    assert_eq!(verified.findings, []);
+    log.close().await;
+}
+
+async fn what_was_told_apart_by_what_anybody_could_reckon_is_summed_up_anew(database: Database) {
+    let log = database.open().await.with_fleet().await;
+    know(&database, "known to anybody").await;
+    for batch in errors().chunks(1_000) {
+        log.record(batch.to_vec()).await;
+    }
+    let codes: Vec<String> = (0..1_030).map(|nth| format!("C{nth}")).collect();
+    for codes in codes.chunks(500) {
+        log.record(of_no_device(codes)).await;
+    }
+    fold(&log).await;
+    log.close().await;
+    let reckoned = state(&database).await;
+    // as an older version left it
+    let older = "ALTER TABLE log_head DROP COLUMN label_secret; \
+        DELETE FROM seaql_migrations WHERE version = 'm0027_label_secret'";
+    database.execute(older).await;
+    let log = database.open().await;
+    assert_eq!(secret(&database).await.len(), 64);
+    fold(&log).await;
+    assert_ne!(state(&database).await, reckoned);
     let verified = log.verify(&projections::all(), &|_| {}).await.unwrap();
     assert_eq!(verified.findings, []);
     log.close().await;
