@@ -240,11 +240,17 @@ impl Store {
     /// Looks whether what was archived can be read, and tells whoever runs the server when that has changed.
     pub(crate) async fn look_at_archive(&self) {
         let (db, segments) = (&self.shared.connections.readers, self.segments());
-        // a database that cannot be read tells of itself
-        let Ok(absent) = segments.absent(db, Sought::Few).await else {
-            return;
+        let misses = segments.sight.misses();
+        let absent = match segments.absent(db, Sought::Few).await {
+            Ok(absent) => absent,
+            Err(error) => {
+                let error = chain(&error).to_string();
+                tracing::warn!(error, "it cannot be looked whether what was archived can be read");
+                return;
+            }
         };
-        if !segments.sight.found(absent.as_ref().map(Trouble::from)) {
+        let trouble = absent.as_ref().map(Trouble::from);
+        if !segments.sight.found(trouble, misses) {
             return;
         }
         if let Some(absent) = absent {
