@@ -50,7 +50,7 @@ impl From<&Absent> for Trouble {
     fn from(absent: &Absent) -> Self {
         match absent {
             Absent::Nowhere { .. } => Self::Nowhere,
-            Absent::Many { .. } | Absent::One { .. } => Self::Missing,
+            Absent::Many { .. } | Absent::Sample { .. } | Absent::One { .. } => Self::Missing,
             Absent::Unreadable { .. } => Self::Unreadable,
             Absent::Silent { .. } => Self::Silent,
         }

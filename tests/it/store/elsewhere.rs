@@ -17,7 +17,7 @@ contract![
     segments_that_are_not_where_they_are_looked_for_are_no_damage,
     a_place_that_has_only_a_part_of_the_segments_is_wrong_and_no_damage,
     whoever_looks_for_segments_that_are_elsewhere_makes_no_folder,
-    nothing_is_archived_where_the_newest_segment_is_not,
+    nothing_is_archived_where_the_segments_are_not,
     nobody_is_erased_where_the_newest_segment_is_not,
 ];
 
@@ -99,7 +99,7 @@ async fn a_place_that_has_only_a_part_of_the_segments_is_wrong_and_no_damage(dat
     assert_eq!(checks_of(&database).await, []);
 }
 
-async fn nothing_is_archived_where_the_newest_segment_is_not(database: Database) {
+async fn nothing_is_archived_where_the_segments_are_not(database: Database) {
     let (log, _) = filled(&database).await;
     fold(&log).await;
     archive(&log).await;
@@ -116,7 +116,7 @@ async fn nothing_is_archived_where_the_newest_segment_is_not(database: Database)
     let listed = database.number("SELECT count(*) FROM segments").await;
     let hour = std::time::Duration::from_hours(1);
     let refused = retention::run(&log, hour).await;
-    let Err(RetentionError::Absent(Absent::One { .. })) = refused else {
+    let Err(RetentionError::Absent(Absent::Sample { .. })) = refused else {
         panic!("{refused:?}")
     };
     assert!(!place.exists(), "no folder is made");
