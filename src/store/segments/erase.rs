@@ -15,7 +15,7 @@ use std::sync::Arc;
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use tokio::time::Instant as Moment;
 
-use super::archive::{Made, list, lock, raise};
+use super::archive::{lock, raise, replace};
 use super::beside::Beside;
 use super::persons::{Erasing, Looked, Pass, begin_segments, end};
 use super::scan::blocking;
@@ -114,7 +114,9 @@ impl Store {
         let generation = self.segments().renew(self.readers()).await?.generation;
         let mut pass = Pass::of(erasing, beside, generation);
         let is_through = self.erase_tables(&mut pass, until).await?
-            && self.erase_segments(&mut pass, (looked, until)).await?;
+            && self
+                .erase_segments(&mut pass, (&mut *looked, until))
+                .await?;
         if !is_through {
             return self.keep_pass(&pass).await.map(|()| false);
         }
@@ -494,18 +496,4 @@ async fn blank(
     }
     let blanked = tx.execute_raw(sql.statement(tx.get_database_backend()));
     blanked.await.doing("erase what is of a person").map(drop)
-}
-
-/// Lists a segment in the place of another.
-async fn replace(
-    tx: &DatabaseTransaction,
-    old: i64,
-    made: &Made,
-    now: i64,
-) -> Result<(), StoreError> {
-    list(tx, made, Instant(now)).await?;
-    let mut sql = Sql::new("DELETE FROM segments WHERE id = ");
-    sql.bind(old);
-    let replaced = tx.execute_raw(sql.statement(tx.get_database_backend()));
-    replaced.await.doing("replace a segment").map(drop)
 }
