@@ -21,7 +21,7 @@ use super::persons::{Erasing, Looked, Pass, begin_segments, end};
 use super::scan::blocking;
 use super::{Segment, sha256_of};
 use crate::columnar::{Form, Layout, Table};
-use crate::event::{Cell, Event, Fact, Instant};
+use crate::event::{Cell, Event, Fact};
 use crate::kinds::{ERASED, Kind, Origin, Person};
 use crate::store::Store;
 use crate::store::chunks::Rows;

@@ -28,7 +28,7 @@ contract![
 const PERSON: &str = "one@shop.example";
 
 /// What a person did, old and new.
-fn of_person(person: &str, key: u128) -> Vec<NewEvent> {
+pub(super) fn of_person(person: &str, key: u128) -> Vec<NewEvent> {
     let mut events = Vec::new();
     for (ordinal, when) in ["2026-01-31T23:59:52Z", "2026-11-22T10:00:00Z"]
         .into_iter()
