@@ -84,8 +84,8 @@ impl Store {
     /// answers how many events it had; `None` when there is none. What they were counted as stays.
     ///
     /// # Errors
-    /// When its file is there and cannot be read, the list cannot be changed, or something is still to be made of its events.
-    /// Nothing has changed then.
+    /// When its file may be there and cannot be read, the list cannot be changed, or something is still to be made of
+    /// its events. Nothing has changed then. One whose file is lost is deleted all the same.
     pub async fn drop_segment(&self, deleting: &Deleting) -> Result<Option<i64>, StoreError> {
         let segments = self.segments();
         let catalog = segments.renew(self.readers()).await?;
