@@ -6,13 +6,13 @@ use homepot_analytics::kinds::Kind;
 use homepot_analytics::places::Place;
 use homepot_analytics::projections;
 use homepot_analytics::retention::{self, Age, RetentionError};
-use homepot_analytics::store::{Absent, Check, Finding, Location, StoreError, verify};
+use homepot_analytics::store::{Absent, Check, Deleting, Finding, Location, StoreError, verify};
 
 use super::erasures::of_person;
 use super::filters::{all_of, filled};
 use super::retention::{findings, fold};
-use super::segments::{archivable, archive, checks_of, files};
-use crate::support::{Database, contract};
+use super::segments::{CUTS, archivable, archive, checks_of, files};
+use crate::support::{Database, at, contract};
 
 contract![
     segments_that_are_not_where_they_are_looked_for_are_no_damage,
@@ -22,6 +22,7 @@ contract![
     who_is_erased_is_erased_from_tables_wherever_segments_are,
     one_lost_segment_stops_nothing,
     nobody_else_waits_for_a_lost_segment,
+    a_lost_segment_is_deleted_with_the_ids_that_were_in_it,
 ];
 
 /// What is found of a log whose segments are looked for in a folder, or nowhere unless they lie beside its file.
@@ -189,7 +190,6 @@ async fn one_lost_segment_stops_nothing(database: Database) {
     assert!(run.unwrap().leaves_nothing());
     let segments = "SELECT count(*) FROM segments WHERE dropped_at IS NULL";
     assert_eq!(database.number(segments).await, 0);
-    // the ids that were in it are gone with it, and no others
     assert_eq!(findings(&log).await, Vec::<String>::new());
     log.close().await;
 }
@@ -222,5 +222,30 @@ async fn nobody_else_waits_for_a_lost_segment(database: Database) {
     let row = of(&asked.erasure_id).await;
     assert_eq!((row.state.as_str(), row.events), ("DONE", 4));
     assert_eq!(findings(&log).await, Vec::<String>::new());
+    log.close().await;
+}
+
+async fn a_lost_segment_is_deleted_with_the_ids_that_were_in_it(database: Database) {
+    let (log, _) = filled(&database).await;
+    // recorded last and archived first: others of the kind lie between
+    log.record(of_person("one", 1_000)).await;
+    archive(&log).await;
+    log.close().await;
+    let (kind, before) = (Kind::UserActivity, at(CUTS[0]));
+    let of_first = "FROM segments WHERE name LIKE 'user_activity-%' ORDER BY first_at LIMIT 1";
+    let events = database.number(&format!("SELECT events {of_first}")).await;
+    lose(&database, &format!("SELECT name {of_first}")).await;
+    let keys = format!(
+        "SELECT count(*) FROM event_keys WHERE kind = {}",
+        kind.code()
+    );
+    let known = database.number(&keys).await;
+    let log = database.open().await;
+    let deleting = Deleting::all_before(kind, before);
+    let deleted = log.drop_segment(&deleting).await.unwrap();
+    assert_eq!(deleted, Some(events));
+    assert_eq!(database.number(&keys).await, known - events);
+    assert_eq!(findings(&log).await, Vec::<String>::new());
+    assert_eq!(log.drop_segment(&deleting).await.unwrap(), None);
     log.close().await;
 }
