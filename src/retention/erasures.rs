@@ -15,7 +15,7 @@ use super::beside::BESIDE;
 use super::{CLAIM, RetentionError, require_archive};
 use crate::event::Position;
 use crate::nodes::Work;
-use crate::store::{Doing, Erasing, List, Sql, Store, StoreError, is_among};
+use crate::store::{Doing, Erasing, List, Looked, Sql, Store, StoreError, is_among};
 use crate::telemetry::chain;
 
 /// Characters at most of the id of a person.
@@ -210,14 +210,25 @@ async fn carry_out(store: &Store, ids: &[String]) -> Result<(), RetentionError> 
     if !store.can_erase().await? {
         return Err(RetentionError::Nowhere);
     }
+    // the tables need no segment: they are not to wait for the place of those
+    loop {
+        let claim = store.claim_patiently(CLAIM).await?;
+        let is_done = turn_of_tables(store, ids).await?;
+        drop(claim);
+        if is_done {
+            break;
+        }
+        sleep(BETWEEN_TURNS).await;
+    }
     let claim = store.claim_patiently(CLAIM).await?;
     require_archive(store).await?;
     // what a server that ended had replaced and not removed
     store.sweep_segments().await?;
     drop(claim);
+    let mut looked = Looked::default();
     loop {
         let claim = store.claim_patiently(CLAIM).await?;
-        let is_done = turn(store, ids).await?;
+        let is_done = turn(store, ids, &mut looked).await?;
         drop(claim);
         if is_done {
             return Ok(());
@@ -243,9 +254,37 @@ pub(super) async fn waiting(
     query.all(store.readers()).await.doing("read erasures")
 }
 
+/// Goes on with erasures in the tables for a while; whether those are done.
+async fn turn_of_tables(store: &Store, ids: &[String]) -> Result<bool, StoreError> {
+    let erasing = erasing(store, ids).await?;
+    if erasing.is_empty() {
+        return Ok(true);
+    }
+    let until = Moment::now() + TURN;
+    store.erase_from_tables(erasing, BESIDE, until).await
+}
+
 /// Goes on with erasures for a while; whether they are done.
-async fn turn(store: &Store, ids: &[String]) -> Result<bool, StoreError> {
-    // whoever had the claim before may have gone on with them
+async fn turn(store: &Store, ids: &[String], looked: &mut Looked) -> Result<bool, StoreError> {
+    let erasing = erasing(store, ids).await?;
+    if erasing.is_empty() {
+        return Ok(true);
+    }
+    let erasures = erasing.len();
+    let until = Moment::now() + TURN;
+    let is_done = store.erase(erasing, BESIDE, (looked, until)).await?;
+    if is_done {
+        tracing::info!(
+            erasures,
+            "what is personal of those who are to be forgotten was erased"
+        );
+    }
+    Ok(is_done)
+}
+
+/// Those of some erasures that are not done, each as far as it is by now: whoever had the claim before may have gone
+/// on with them.
+async fn erasing(store: &Store, ids: &[String]) -> Result<Vec<Erasing>, StoreError> {
     let rows = waiting(store, Some(ids)).await?;
     let erasing = rows.into_iter().map(|row| Erasing {
         erasure_id: row.erasure_id,
@@ -255,19 +294,7 @@ async fn turn(store: &Store, ids: &[String]) -> Result<bool, StoreError> {
         segments_done: row.segments_done,
         segments_upto: row.segments_upto,
     });
-    let erasing: Vec<Erasing> = erasing.collect();
-    if erasing.is_empty() {
-        return Ok(true);
-    }
-    let erasures = erasing.len();
-    let is_done = store.erase(erasing, BESIDE, Moment::now() + TURN).await?;
-    if is_done {
-        tracing::info!(
-            erasures,
-            "what is personal of those who are to be forgotten was erased"
-        );
-    }
-    Ok(is_done)
+    Ok(erasing.collect())
 }
 
 /// Tells why erasures cannot be gone on with.

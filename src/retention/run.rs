@@ -88,7 +88,7 @@ pub async fn planned(store: &Store) -> Result<Vec<(Kind, Waiting)>, RetentionErr
 /// Archives and deletes what is old enough, and puts together what is in small segments, for some time at most.
 ///
 /// # Errors
-/// When another does so already, nobody has said where segments lie, the newest of them is not there, or the log or its
+/// When another does so already, nobody has said where segments lie, many of them are not there, or the log or its
 /// segments cannot be read or written. What was done before that stays done.
 pub async fn run(store: &Store, within: Duration) -> Result<Run, RetentionError> {
     if !store.can_archive() {

@@ -154,6 +154,11 @@ impl StoreError {
     pub(super) fn is_of_missing_segment(&self) -> bool {
         matches!(self, Self::Files(error) if error.is_missing())
     }
+
+    /// Whether it tells of a segment whose file is lost: it is not there, or is not what was written.
+    pub(super) fn is_of_lost_segment(&self) -> bool {
+        self.is_of_missing_segment() || matches!(self, Self::Files(FilesError::Damaged { .. }))
+    }
 }
 
 /// Names what was being done when a statement failed.

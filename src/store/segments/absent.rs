@@ -25,6 +25,8 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 const LOOKS_EVERY: Duration = Duration::from_secs(30);
 /// If one of so many is missing, and more than one, it is the place that is wrong, and no file is lost.
 const MANY_OF: usize = 4;
+/// Segments at most that are looked for one by one before something is archived, deleted or erased.
+const LOOKED_FOR: usize = 8;
 
 /// Why segments are not found that are listed.
 #[derive(Debug, Error)]
@@ -49,6 +51,21 @@ pub enum Absent {
         /// How many there are.
         listed: usize,
         /// How many of them are not there.
+        missing: usize,
+    },
+    /// Many of those that were looked for are not there.
+    #[error(
+        "segments cannot be found at {place}: {listed} segments are listed, and of {looked} that were looked for \
+         {missing} are not there; give the place in which they lie by --segments, or put them back"
+    )]
+    Sample {
+        /// Where they were looked for.
+        place: String,
+        /// How many there are.
+        listed: usize,
+        /// How many of them were looked for.
+        looked: usize,
+        /// How many of those are not there.
         missing: usize,
     },
     /// One of them is not there; the others were not looked for.
@@ -94,7 +111,7 @@ impl Absent {
     /// Whether it may be so only because the list has changed since it was read.
     const fn is_of_list(&self) -> bool {
         match self {
-            Self::Many { .. } | Self::One { .. } => true,
+            Self::Many { .. } | Self::Sample { .. } | Self::One { .. } => true,
             Self::Nowhere { .. } | Self::Unreadable { .. } | Self::Silent { .. } => false,
         }
     }
@@ -103,8 +120,8 @@ impl Absent {
 /// Which segments are looked for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Sought {
-    /// The newest.
-    Newest,
+    /// Some of all ages: one that is lost is damage, and the place is wrong where it lacks many of them.
+    Sample,
     /// The newest and the oldest, and the one that somebody could not read.
     Few,
     /// All, in what the place says it has: a few that it has not are damage.
@@ -142,32 +159,58 @@ impl Segments {
         let Some(files) = &self.files else {
             return Some(Absent::Nowhere { listed });
         };
-        for segment in self.single(catalog, sought) {
-            if let Some(absent) = unseen(files, listed, &segment.path).await {
-                return Some(absent);
-            }
-        }
         match sought {
-            Sought::Newest | Sought::Few => None,
+            Sought::Sample => many_of_sample(files, catalog, listed).await,
+            Sought::Few => {
+                for segment in self.few(catalog) {
+                    if let Some(absent) = unseen(files, listed, &segment.path).await {
+                        return Some(absent);
+                    }
+                }
+                None
+            }
             Sought::All => many_missing(files, catalog, listed).await,
         }
     }
 
-    /// The segments that are looked for one by one.
-    fn single(&self, catalog: &Catalog, sought: Sought) -> Vec<Arc<Segment>> {
-        let newest = || catalog.all().max_by_key(|segment| segment.id);
-        let oldest = || catalog.all().min_by_key(|segment| segment.id);
-        let unread = || {
-            let path = self.sight.unread()?;
-            catalog.all().find(|segment| segment.path == path)
-        };
-        let single = match sought {
-            Sought::Newest => [newest(), None, None],
-            Sought::Few => [newest(), oldest(), unread()],
-            Sought::All => [None, None, None],
-        };
-        single.into_iter().flatten().map(Arc::clone).collect()
+    /// The newest segment and the oldest, and the one that somebody could not read.
+    fn few(&self, catalog: &Catalog) -> Vec<Arc<Segment>> {
+        let newest = catalog.all().max_by_key(|segment| segment.id);
+        let oldest = catalog.all().min_by_key(|segment| segment.id);
+        let unread = self.sight.unread();
+        let unread = unread.and_then(|path| catalog.all().find(|segment| segment.path == path));
+        let few = [newest, oldest, unread];
+        few.into_iter().flatten().map(Arc::clone).collect()
     }
+}
+
+/// Some of so many, evenly apart, with the first and the last of them.
+fn evenly(listed: usize) -> Vec<usize> {
+    let (count, last) = (listed.min(LOOKED_FOR), listed.saturating_sub(1));
+    let steps = count.saturating_sub(1).max(1);
+    (0..count).map(|step| step * last / steps).collect()
+}
+
+/// Why many of some segments of all ages are not found, if that is so.
+async fn many_of_sample(files: &Files, catalog: &Catalog, listed: usize) -> Option<Absent> {
+    let mut all: Vec<&Arc<Segment>> = catalog.all().collect();
+    all.sort_unstable_by_key(|segment| segment.id);
+    let sample = evenly(listed);
+    let looked = sample.len();
+    let mut missing = 0;
+    for segment in sample.into_iter().filter_map(|index| all.get(index)) {
+        match unseen(files, listed, &segment.path).await {
+            Some(Absent::One { .. }) => missing += 1,
+            Some(absent) => return Some(absent),
+            None => {}
+        }
+    }
+    are_many(missing, looked).then(|| Absent::Sample {
+        place: files.place().to_string(),
+        listed,
+        looked,
+        missing,
+    })
 }
 
 /// Whether so many are missing that it is the place that is wrong.
@@ -227,24 +270,32 @@ impl Store {
         self.segments().sight.trouble()
     }
 
-    /// Why the newest of what was archived is not found, if that is so: whatever else is archived would lie apart
-    /// from it.
+    /// Why what was archived is not found, if much of it is not: whatever else is archived would lie apart from it.
     ///
     /// # Errors
     /// When the list cannot be read.
     pub(crate) async fn absent_archive(&self) -> Result<Option<Absent>, StoreError> {
         let db = &self.shared.connections.readers;
-        self.segments().absent(db, Sought::Newest).await
+        self.segments().absent(db, Sought::Sample).await
     }
 
     /// Looks whether what was archived can be read, and tells whoever runs the server when that has changed.
     pub(crate) async fn look_at_archive(&self) {
         let (db, segments) = (&self.shared.connections.readers, self.segments());
-        // a database that cannot be read tells of itself
-        let Ok(absent) = segments.absent(db, Sought::Few).await else {
-            return;
+        let misses = segments.sight.misses();
+        let absent = match segments.absent(db, Sought::Few).await {
+            Ok(absent) => absent,
+            Err(error) => {
+                let error = chain(&error).to_string();
+                tracing::warn!(
+                    error,
+                    "it cannot be looked whether what was archived can be read"
+                );
+                return;
+            }
         };
-        if !segments.sight.found(absent.as_ref().map(Trouble::from)) {
+        let trouble = absent.as_ref().map(Trouble::from);
+        if !segments.sight.found(trouble, misses) {
             return;
         }
         if let Some(absent) = absent {
@@ -294,5 +345,14 @@ mod tests {
         ] {
             assert_eq!(are_many(missing, listed), are, "{missing} of {listed}");
         }
+    }
+
+    #[test]
+    fn some_of_all_ages_are_looked_for() {
+        assert_eq!(evenly(0), Vec::<usize>::new());
+        assert_eq!(evenly(1), [0]);
+        assert_eq!(evenly(3), [0, 1, 2]);
+        assert_eq!(evenly(8), [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(evenly(701), [0, 100, 200, 300, 400, 500, 600, 700]);
     }
 }

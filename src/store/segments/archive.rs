@@ -408,3 +408,17 @@ impl Store {
         Ok(upto)
     }
 }
+
+/// Lists a segment in the place of another.
+pub(super) async fn replace(
+    tx: &DatabaseTransaction,
+    old: i64,
+    made: &Made,
+    now: i64,
+) -> Result<(), StoreError> {
+    list(tx, made, Instant(now)).await?;
+    let mut sql = Sql::new("DELETE FROM segments WHERE id = ");
+    sql.bind(old);
+    let replaced = tx.execute_raw(sql.statement(tx.get_database_backend()));
+    replaced.await.doing("replace a segment").map(drop)
+}

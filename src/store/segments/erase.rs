@@ -15,13 +15,13 @@ use std::sync::Arc;
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use tokio::time::Instant as Moment;
 
-use super::archive::{Made, list, lock, raise};
+use super::archive::{lock, raise, replace};
 use super::beside::Beside;
-use super::persons::{Erasing, Pass, begin_segments, end};
+use super::persons::{Erasing, Looked, Pass, begin_segments, end};
 use super::scan::blocking;
 use super::{Segment, sha256_of};
 use crate::columnar::{Form, Layout, Table};
-use crate::event::{Cell, Event, Fact, Instant};
+use crate::event::{Cell, Event, Fact};
 use crate::kinds::{ERASED, Kind, Origin, Person};
 use crate::store::Store;
 use crate::store::chunks::Rows;
@@ -99,9 +99,39 @@ impl Store {
     /// without what is of the persons, or some rows of tables are changed, and what stands beside them. What was
     /// done stays done.
     ///
+    /// What the tables have comes first ([`Store::erase_from_tables`]). A segment whose file is lost is passed over;
+    /// the erasures are not done then, and go on from it when it is back.
+    ///
     /// # Errors
-    /// When tables or segments cannot be read or written, or somebody has archived meanwhile.
+    /// When tables or segments cannot be read or written, somebody has archived meanwhile, or files are lost, after
+    /// all else is erased.
     pub(crate) async fn erase(
+        &self,
+        erasing: Vec<Erasing>,
+        beside: Beside,
+        (looked, until): (&mut Looked, Moment),
+    ) -> Result<bool, StoreError> {
+        let generation = self.segments().renew(self.readers()).await?.generation;
+        let mut pass = Pass::of(erasing, beside, generation);
+        let is_through = self.erase_tables(&mut pass, until).await?
+            && self
+                .erase_segments(&mut pass, (&mut *looked, until))
+                .await?;
+        if !is_through {
+            return self.keep_pass(&pass).await.map(|()| false);
+        }
+        if let Some(lost) = looked.lost.take() {
+            self.keep_pass(&pass).await?;
+            return Err(lost);
+        }
+        self.end_erasures(&pass).await.map(|()| true)
+    }
+
+    /// Goes on with erasures in tables alone, which need no segment; whether those are done.
+    ///
+    /// # Errors
+    /// When tables cannot be read or written, or somebody has archived meanwhile.
+    pub(crate) async fn erase_from_tables(
         &self,
         erasing: Vec<Erasing>,
         beside: Beside,
@@ -109,16 +139,15 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let generation = self.segments().renew(self.readers()).await?.generation;
         let mut pass = Pass::of(erasing, beside, generation);
-        if self.erase_tables(&mut pass, until).await?
-            && self.erase_segments(&mut pass, until).await?
-        {
-            self.end_erasures(&pass).await?;
-            return Ok(true);
-        }
+        let is_done = self.erase_tables(&mut pass, until).await?;
+        self.keep_pass(&pass).await.map(|()| is_done)
+    }
+
+    /// Records how far erasures are.
+    async fn keep_pass(&self, pass: &Pass) -> Result<(), StoreError> {
         let keeps = pass.keeps();
         self.transact_durably(move |tx| Box::pin(keeps.write(tx)))
-            .await?;
-        Ok(false)
+            .await
     }
 
     /// Blanks what the tables have of persons; whether there was time for all of it.
@@ -256,22 +285,37 @@ impl Store {
         Ok(theirs)
     }
 
-    /// Replaces the segments that have something of persons; whether there was time for all of it.
-    async fn erase_segments(&self, pass: &mut Pass, until: Moment) -> Result<bool, StoreError> {
+    /// Replaces the segments that have something of persons, but for those whose files are lost; whether there was
+    /// time for all of it.
+    async fn erase_segments(
+        &self,
+        pass: &mut Pass,
+        (looked, until): (&mut Looked, Moment),
+    ) -> Result<bool, StoreError> {
         let segments = self.segments();
         let catalog = segments.of_generation(self.readers(), pass.generation);
         let catalog = catalog.await?;
         let mut left: Vec<&Arc<Segment>> = catalog.all().filter(|s| pass.looks_into(s)).collect();
+        left.retain(|segment| !looked.has(segment));
         left.sort_unstable_by_key(|segment| segment.id);
         for segment in left {
             if Moment::now() >= until {
                 return Ok(false);
             }
             if let Some(of) = &segment.kind.spec().person {
-                self.erase_segment(pass, (segment, of), &catalog.home)
-                    .await?;
+                let erased = self.erase_segment(pass, (segment, of), &catalog.home).await;
+                match erased {
+                    Err(error) if error.is_of_lost_segment() => {
+                        segments.sight.missed(&error);
+                        looked.lost.get_or_insert(error);
+                    }
+                    erased => erased?,
+                }
             }
-            pass.segments_are_done(segment.id);
+            looked.looked_into(segment);
+            if looked.lost.is_none() {
+                pass.segments_are_done(segment.id);
+            }
         }
         Ok(true)
     }
@@ -452,18 +496,4 @@ async fn blank(
     }
     let blanked = tx.execute_raw(sql.statement(tx.get_database_backend()));
     blanked.await.doing("erase what is of a person").map(drop)
-}
-
-/// Lists a segment in the place of another.
-async fn replace(
-    tx: &DatabaseTransaction,
-    old: i64,
-    made: &Made,
-    now: i64,
-) -> Result<(), StoreError> {
-    list(tx, made, Instant(now)).await?;
-    let mut sql = Sql::new("DELETE FROM segments WHERE id = ");
-    sql.bind(old);
-    let replaced = tx.execute_raw(sql.statement(tx.get_database_backend()));
-    replaced.await.doing("replace a segment").map(drop)
 }

@@ -39,7 +39,7 @@ pub use archive::Archived;
 pub(crate) use beside::{Beside, Folded, Told};
 pub(crate) use erase::{erased_fields, is_marked_erased};
 pub use files::FilesError;
-pub(crate) use persons::Erasing;
+pub(crate) use persons::{Erasing, Looked};
 pub use removal::Deleting;
 pub(crate) use sight::Trouble;
 pub use status::{Deletable, KindStatus, Waiting};

@@ -29,6 +29,27 @@ pub(crate) struct Erasing {
     pub(crate) segments_upto: Option<i64>,
 }
 
+/// Which segments those who erase have looked into, over all their turns.
+#[derive(Debug, Default)]
+pub(crate) struct Looked {
+    /// Up to which one, be it lost or not.
+    upto: i64,
+    /// Why the first one cannot be read whose file is lost: it is looked into when that is back.
+    pub(super) lost: Option<StoreError>,
+}
+
+impl Looked {
+    /// Whether a segment was looked into.
+    pub(super) const fn has(&self, segment: &Segment) -> bool {
+        segment.id <= self.upto
+    }
+
+    /// A segment was looked into.
+    pub(super) fn looked_into(&mut self, segment: &Segment) {
+        self.upto = self.upto.max(segment.id);
+    }
+}
+
 /// Of which persons something is erased.
 #[derive(Debug)]
 pub(super) struct Persons {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::archive::{lock, raise};
 use super::gone::fold_gone;
-use super::{Segment, Segments};
+use super::{Catalog, Segment, Segments};
 use crate::columnar::Layout;
 use crate::event::Instant;
 use crate::kinds::{Identity, Kind};
@@ -65,13 +65,28 @@ struct Parting {
     timely: i64,
 }
 
+/// Which positions other segments have.
+#[derive(Default)]
+struct Others {
+    positions: HashSet<i64>,
+    /// Between the ends of those whose files are lost as well: any may be of them.
+    ends: Vec<(i64, i64)>,
+}
+
+impl Others {
+    fn has(&self, position: i64) -> bool {
+        let is_within = |(first, last): &(i64, i64)| (*first..=*last).contains(&position);
+        self.positions.contains(&position) || self.ends.iter().any(is_within)
+    }
+}
+
 impl Store {
     /// Deletes for good the oldest segment of a kind of which everything happened before an instant, and
     /// answers how many events it had; `None` when there is none. What they were counted as stays.
     ///
     /// # Errors
-    /// When it cannot be read, the list cannot be changed, or something is still to be made of its events.
-    /// Nothing has changed then.
+    /// When its file may be there and cannot be read, the list cannot be changed, or something is still to be made of
+    /// its events. Nothing has changed then. One whose file is lost is deleted all the same.
     pub async fn drop_segment(&self, deleting: &Deleting) -> Result<Option<i64>, StoreError> {
         let segments = self.segments();
         let catalog = segments.renew(self.readers()).await?;
@@ -82,7 +97,14 @@ impl Store {
             return Ok(None);
         };
         let (generation, now) = (catalog.generation, self.clock().now());
-        let parting = self.parting(&segment, (deleting, now)).await?;
+        let parting = match self.parting(&segment, (deleting, now)).await {
+            Err(error) if error.is_of_lost_segment() => {
+                let error = crate::telemetry::chain(&error).to_string();
+                tracing::warn!(error, "a segment is deleted whose file is lost");
+                self.parting_of_lost(&segment, &catalog).await?
+            }
+            parting => parting?,
+        };
         let (id, events, path) = (segment.id, segment.events, segment.path.clone());
         let (needed, last_at) = (deleting.needed.clone(), segment.times.1);
         let kind = segment.kind;
@@ -135,6 +157,78 @@ impl Store {
             parting.ids.extend(of_rows);
         }
         Ok(parting)
+    }
+
+    /// The same of a segment whose file is lost. The ids of its kind between its ends were in it, but for those that
+    /// stand in the table or in another segment.
+    async fn parting_of_lost(
+        &self,
+        segment: &Segment,
+        catalog: &Catalog,
+    ) -> Result<Parting, StoreError> {
+        let mut parting = Parting {
+            ids: Vec::new(),
+            // what is not known counts as in time
+            timely: segment.positions.1,
+        };
+        let spec = segment.kind.spec();
+        if spec.identity != Identity::EventId {
+            return Ok(parting);
+        }
+        let doing = "look for the ids of a segment";
+        let (first, last) = segment.positions;
+        let mut sql = Sql::new("SELECT event_id, position FROM event_keys WHERE kind = ");
+        sql.bind(segment.kind.code());
+        sql.push(" AND position >= ").bind(first);
+        sql.push(" AND position <= ").bind(last);
+        let table = spec.table;
+        sql.push(&format!(
+            " AND NOT EXISTS (SELECT 1 FROM {table} WHERE {table}.position = event_keys.position)"
+        ));
+        let rows = self.readers().query_all_raw(sql.statement(self.backend()));
+        let rows = rows.await.doing(doing)?;
+        let others = self.positions_beside(segment, catalog).await?;
+        for row in rows {
+            let position: i64 = row.try_get_by_index(1).doing(doing)?;
+            if !others.has(position) {
+                parting.ids.push(row.try_get_by_index(0).doing(doing)?);
+            }
+        }
+        Ok(parting)
+    }
+
+    /// The positions between the ends of a segment that others of its kind have.
+    async fn positions_beside(
+        &self,
+        segment: &Segment,
+        catalog: &Catalog,
+    ) -> Result<Others, StoreError> {
+        let (first, last) = segment.positions;
+        let mut others = Others::default();
+        let of_kind = catalog.of(segment.kind).iter();
+        let beside = of_kind.filter(|other| {
+            other.id != segment.id && other.positions.0 <= last && first <= other.positions.1
+        });
+        for other in beside {
+            match self.positions_of(other).await {
+                Err(error) if error.is_of_lost_segment() => others.ends.push(other.positions),
+                positions => others.positions.extend(positions?),
+            }
+        }
+        Ok(others)
+    }
+
+    async fn positions_of(&self, segment: &Segment) -> Result<Vec<i64>, StoreError> {
+        let segments = self.segments();
+        let mut positions = Vec::new();
+        for group in 0..segments.file(segment).await?.groups() {
+            let table = segments
+                .table((segment, group), &[Layout::POSITION])
+                .await?;
+            let column = table.column(Layout::POSITION);
+            positions.extend((0..table.len()).filter_map(|row| column?.int(row)));
+        }
+        Ok(positions)
     }
 
     /// Removes the files of segments that no list names: what a process had written when it ended. Only

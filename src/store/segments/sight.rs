@@ -50,7 +50,7 @@ impl From<&Absent> for Trouble {
     fn from(absent: &Absent) -> Self {
         match absent {
             Absent::Nowhere { .. } => Self::Nowhere,
-            Absent::Many { .. } | Absent::One { .. } => Self::Missing,
+            Absent::Many { .. } | Absent::Sample { .. } | Absent::One { .. } => Self::Missing,
             Absent::Unreadable { .. } => Self::Unreadable,
             Absent::Silent { .. } => Self::Silent,
         }
@@ -66,6 +66,8 @@ struct Seen {
     trouble: Option<Trouble>,
     /// The file that could not be read last.
     unread: Option<String>,
+    /// How often somebody could not read it.
+    misses: u64,
 }
 
 impl Sight {
@@ -79,6 +81,11 @@ impl Sight {
         self.lock().unread.clone()
     }
 
+    /// How often somebody could not read it so far: whoever looks asks for it first.
+    pub(super) fn misses(&self) -> u64 {
+        self.lock().misses
+    }
+
     /// Keeps that somebody could not read it. A file that is damaged is another matter: the place is well.
     pub(super) fn missed(&self, error: &StoreError) {
         let StoreError::Files(error) = error else {
@@ -90,14 +97,19 @@ impl Sight {
             FilesError::Nowhere | FilesError::Place(_) => None,
         };
         let mut seen = self.lock();
+        seen.misses = seen.misses.wrapping_add(1);
         seen.trouble = Some(Trouble::from(error));
         seen.unread = unread.or_else(|| seen.unread.take());
     }
 
-    /// Keeps what was found by looking, and answers whether that is something else than was known.
-    pub(super) fn found(&self, trouble: Option<Trouble>) -> bool {
+    /// Keeps what was found by looking, and answers whether that is something else than was known. That nothing is
+    /// wrong is kept only if nobody has missed anything since the look began, when there were so many misses.
+    pub(super) fn found(&self, trouble: Option<Trouble>, misses: u64) -> bool {
         let mut seen = self.lock();
         if trouble.is_none() {
+            if seen.misses != misses {
+                return false;
+            }
             seen.unread = None;
         }
         std::mem::replace(&mut seen.trouble, trouble) != trouble
@@ -116,7 +128,7 @@ mod tests {
     fn what_somebody_could_not_read_is_known_until_it_was_looked_for() {
         let sight = Sight::default();
         assert_eq!(sight.trouble(), None);
-        assert!(!sight.found(None));
+        assert!(!sight.found(None, sight.misses()));
         let gone = object_store::Error::NotFound {
             path: "a".to_owned(),
             source: "gone".into(),
@@ -131,9 +143,20 @@ mod tests {
         sight.missed(&StoreError::Files(FilesError::Nowhere));
         assert_eq!(sight.trouble(), Some(Trouble::Nowhere));
         assert_eq!(sight.unread().as_deref(), Some("a"));
-        assert!(!sight.found(Some(Trouble::Nowhere)));
-        assert!(sight.found(None));
+        assert!(!sight.found(Some(Trouble::Nowhere), sight.misses()));
+        assert!(sight.found(None, sight.misses()));
         assert_eq!((sight.trouble(), sight.unread()), (None, None));
+    }
+
+    #[test]
+    fn what_was_missed_while_somebody_looked_is_not_forgotten() {
+        let sight = Sight::default();
+        let misses = sight.misses();
+        sight.missed(&StoreError::Files(FilesError::Nowhere));
+        assert!(!sight.found(None, misses));
+        assert_eq!(sight.trouble(), Some(Trouble::Nowhere));
+        assert!(sight.found(None, sight.misses()));
+        assert_eq!(sight.trouble(), None);
     }
 
     #[test]

@@ -1,24 +1,28 @@
 //! Segments that are not where they are looked for: nothing is lost then, and nothing is written beside them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use homepot_analytics::kinds::Kind;
 use homepot_analytics::places::Place;
 use homepot_analytics::projections;
 use homepot_analytics::retention::{self, Age, RetentionError};
-use homepot_analytics::store::{Absent, Check, Finding, Location, StoreError, verify};
+use homepot_analytics::store::{Absent, Check, Deleting, Finding, Location, StoreError, verify};
 
+use super::erasures::of_person;
 use super::filters::{all_of, filled};
 use super::retention::{findings, fold};
-use super::segments::{archivable, archive, checks_of, files};
-use crate::support::{Database, contract};
+use super::segments::{CUTS, archivable, archive, checks_of, files};
+use crate::support::{Database, at, contract};
 
 contract![
     segments_that_are_not_where_they_are_looked_for_are_no_damage,
     a_place_that_has_only_a_part_of_the_segments_is_wrong_and_no_damage,
     whoever_looks_for_segments_that_are_elsewhere_makes_no_folder,
-    nothing_is_archived_where_the_newest_segment_is_not,
-    nobody_is_erased_where_the_newest_segment_is_not,
+    nothing_is_archived_where_the_segments_are_not,
+    who_is_erased_is_erased_from_tables_wherever_segments_are,
+    one_lost_segment_stops_nothing,
+    nobody_else_waits_for_a_lost_segment,
+    a_lost_segment_is_deleted_with_the_ids_that_were_in_it,
 ];
 
 /// What is found of a log whose segments are looked for in a folder, or nowhere unless they lie beside its file.
@@ -99,7 +103,7 @@ async fn a_place_that_has_only_a_part_of_the_segments_is_wrong_and_no_damage(dat
     assert_eq!(checks_of(&database).await, []);
 }
 
-async fn nothing_is_archived_where_the_newest_segment_is_not(database: Database) {
+async fn nothing_is_archived_where_the_segments_are_not(database: Database) {
     let (log, _) = filled(&database).await;
     fold(&log).await;
     archive(&log).await;
@@ -116,7 +120,7 @@ async fn nothing_is_archived_where_the_newest_segment_is_not(database: Database)
     let listed = database.number("SELECT count(*) FROM segments").await;
     let hour = std::time::Duration::from_hours(1);
     let refused = retention::run(&log, hour).await;
-    let Err(RetentionError::Absent(Absent::One { .. })) = refused else {
+    let Err(RetentionError::Absent(Absent::Sample { .. })) = refused else {
         panic!("{refused:?}")
     };
     assert!(!place.exists(), "no folder is made");
@@ -133,9 +137,12 @@ async fn nothing_is_archived_where_the_newest_segment_is_not(database: Database)
     log.close().await;
 }
 
-async fn nobody_is_erased_where_the_newest_segment_is_not(database: Database) {
+async fn who_is_erased_is_erased_from_tables_wherever_segments_are(database: Database) {
     let (log, _) = filled(&database).await;
     archive(&log).await;
+    log.record(of_person("one", 1_000)).await;
+    let of_one = "SELECT count(*) FROM user_activity WHERE user_id = 'one'";
+    assert_eq!(database.number(of_one).await, 2);
     let (place, elsewhere) = (database.segments(), database.dir().join("elsewhere"));
     std::fs::rename(&place, &elsewhere).unwrap();
     let asked = retention::erase_person(&log, "one", "test").await.unwrap();
@@ -146,10 +153,99 @@ async fn nobody_is_erased_where_the_newest_segment_is_not(database: Database) {
     assert!(!place.exists(), "no folder is made");
     let of = async |id: &str| retention::erasure(&log, id).await.unwrap().unwrap();
     let row = of(&asked.erasure_id).await;
-    assert_eq!((row.state.as_str(), row.rows_upto), ("QUEUED", 0));
+    assert_eq!((row.state.as_str(), row.events), ("RUNNING", 4));
+    assert_eq!(database.number(of_one).await, 0);
     assert!(row.failure.unwrap().contains("--segments"));
     std::fs::rename(&elsewhere, &place).unwrap();
     retention::erase_waiting(&log).await.unwrap();
     assert_eq!(of(&asked.erasure_id).await.state, "DONE");
+    log.close().await;
+}
+
+/// Moves the file of the segment away that is the first one by a query.
+async fn lose(database: &Database, name: &str) -> (PathBuf, PathBuf) {
+    let name: String = database.query(name).await[0].try_get_by_index(0).unwrap();
+    let mut files = files(database).into_iter();
+    let file = files.find(|file| file.ends_with(&name)).unwrap();
+    let aside = database.dir().join("aside");
+    std::fs::rename(&file, &aside).unwrap();
+    (file, aside)
+}
+
+async fn one_lost_segment_stops_nothing(database: Database) {
+    let (log, _) = filled(&database).await;
+    fold(&log).await;
+    archive(&log).await;
+    log.close().await;
+    // what is listed last
+    lose(&database, "SELECT name FROM segments ORDER BY id DESC").await;
+    assert_eq!(checks_of(&database).await, [Check::Segments]);
+    let log = database.open().await;
+    for kind in archivable() {
+        retention::set(&log, kind, (Age::Days(200), Age::Days(200)), "test")
+            .await
+            .unwrap();
+    }
+    let run = retention::run(&log, std::time::Duration::from_hours(1)).await;
+    assert!(run.unwrap().leaves_nothing());
+    let segments = "SELECT count(*) FROM segments WHERE dropped_at IS NULL";
+    assert_eq!(database.number(segments).await, 0);
+    assert_eq!(findings(&log).await, Vec::<String>::new());
+    log.close().await;
+}
+
+async fn nobody_else_waits_for_a_lost_segment(database: Database) {
+    let (log, _) = filled(&database).await;
+    log.record(of_person("one", 1_000)).await;
+    archive(&log).await;
+    log.close().await;
+    // the first of those kinds, so that one with more of the same person is behind it
+    let mut kinds = Kind::all();
+    let first = kinds.find(|kind| [Kind::UserActivity, Kind::ErrorLog].contains(kind));
+    let table = first.unwrap().spec().table;
+    let name = format!("SELECT name FROM segments WHERE name LIKE '{table}-%' ORDER BY first_at");
+    let (file, aside) = lose(&database, &name).await;
+    let log = database.open().await;
+    let asked = retention::erase_person(&log, "one", "test").await.unwrap();
+    let refused = retention::erase_waiting(&log).await;
+    let Err(RetentionError::Store(StoreError::Files(_))) = refused else {
+        panic!("{refused:?}")
+    };
+    let of = async |id: &str| retention::erasure(&log, id).await.unwrap().unwrap();
+    let row = of(&asked.erasure_id).await;
+    // two in tables, and one in the segment that is there
+    assert_eq!((row.state.as_str(), row.events), ("RUNNING", 3));
+    let name = file.file_name().unwrap().to_str().unwrap();
+    assert!(row.failure.unwrap().contains(name));
+    std::fs::rename(&aside, &file).unwrap();
+    retention::erase_waiting(&log).await.unwrap();
+    let row = of(&asked.erasure_id).await;
+    assert_eq!((row.state.as_str(), row.events), ("DONE", 4));
+    assert_eq!(findings(&log).await, Vec::<String>::new());
+    log.close().await;
+}
+
+async fn a_lost_segment_is_deleted_with_the_ids_that_were_in_it(database: Database) {
+    let (log, _) = filled(&database).await;
+    // recorded last and archived first: others of the kind lie between
+    log.record(of_person("one", 1_000)).await;
+    archive(&log).await;
+    log.close().await;
+    let (kind, before) = (Kind::UserActivity, at(CUTS[0]));
+    let of_first = "FROM segments WHERE name LIKE 'user_activity-%' ORDER BY first_at LIMIT 1";
+    let events = database.number(&format!("SELECT events {of_first}")).await;
+    lose(&database, &format!("SELECT name {of_first}")).await;
+    let keys = format!(
+        "SELECT count(*) FROM event_keys WHERE kind = {}",
+        kind.code()
+    );
+    let known = database.number(&keys).await;
+    let log = database.open().await;
+    let deleting = Deleting::all_before(kind, before);
+    let deleted = log.drop_segment(&deleting).await.unwrap();
+    assert_eq!(deleted, Some(events));
+    assert_eq!(database.number(&keys).await, known - events);
+    assert_eq!(findings(&log).await, Vec::<String>::new());
+    assert_eq!(log.drop_segment(&deleting).await.unwrap(), None);
     log.close().await;
 }
