@@ -43,7 +43,11 @@ async fn with_a_lost_segment(database: &Database) -> TestLog {
 async fn open_alerts(log: &TestLog) -> i64 {
     let mut steps = samples(Kind::AlertTransition, 5, 7);
     for step in &mut steps {
-        for (field, text) in [("changedBy", PERSON), ("state", "OPEN")] {
+        for (field, text) in [
+            ("changedBy", PERSON),
+            ("state", "OPEN"),
+            ("severity", "CRITICAL"),
+        ] {
             let index = step.fact.spec().index_of(field).unwrap();
             step.fact.cells[index] = Cell::from(text);
         }

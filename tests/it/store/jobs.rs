@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use homepot_analytics::event::NewEvent;
 use homepot_analytics::ingest::Ingest;
-use homepot_analytics::jobs::{JobError, NewJob, Plan, cancel, create};
+use homepot_analytics::jobs::{JobError, NewJob, Orchestrator, Plan, cancel, create};
 use homepot_analytics::kinds::Kind;
 use homepot_analytics::projections;
 use homepot_analytics::store::{Deleting, Outcome};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::retention::findings;
 use crate::support::{Database, Gate, TestLog, at, contract, event, request, uuid};
@@ -16,6 +17,7 @@ use crate::support::{Database, Gate, TestLog, at, contract, event, request, uuid
 contract![
     a_job_that_its_last_device_ends_while_it_is_cancelled_is_not_cancelled,
     a_rebuild_leaves_devices_alone_whose_outcomes_were_deleted,
+    the_end_of_a_job_does_not_tell_of_who_is_erased_while_it_is_told,
 ];
 
 /// Makes a job for some devices, and gives its id.
@@ -158,5 +160,52 @@ async fn a_rebuild_leaves_devices_alone_whose_outcomes_were_deleted(database: Da
             .await,
         1
     );
+    log.close().await;
+}
+
+/// On PostgreSQL: on SQLite nobody else writes while an append is held up.
+async fn the_end_of_a_job_does_not_tell_of_who_is_erased_while_it_is_told(database: Database) {
+    if database.is_sqlite() {
+        return;
+    }
+    let gate = Gate::default();
+    let log = TestLog::open_with(&database, |opening| {
+        opening.folds.push(Arc::new(gate.clone()));
+    });
+    let log = log.await.with_fleet().await;
+    let ingest = Ingest::new(log.handle());
+    let job_id = made(&ingest, &["d1"]).await;
+    cancel(&ingest, (&job_id, None), ("operator", None))
+        .await
+        .unwrap();
+    let page = event(&json!({"userActivity": {"activityType": "PAGE_VIEW"}}));
+    let stop = CancellationToken::new();
+    let held_up = log.append(request(vec![page]));
+    let erased = async {
+        gate.reached().await;
+        let orchestrator = Orchestrator::new(ingest.clone());
+        let telling = tokio::spawn(orchestrator.run(stop.clone()));
+        // the name is read, and what is told with it waits
+        while log.queued_events() < 2 {
+            tokio::task::yield_now().await;
+        }
+        let erased = format!(
+            "UPDATE jobs SET created_by = 'erased'; \
+             UPDATE entity_versions SET version = version + 1 WHERE entity LIKE '%{job_id}'"
+        );
+        database.execute(&erased).await;
+        gate.open();
+        telling
+    };
+    let (held_up, telling) = futures_util::future::join(held_up, erased).await;
+    held_up.unwrap();
+    let told = "SELECT count(*) FROM job_outcomes";
+    while database.number(told).await < 2 {
+        tokio::task::yield_now().await;
+    }
+    stop.cancel();
+    telling.await.unwrap();
+    let erased = format!("{told} WHERE initiated_by = 'erased'");
+    assert_eq!(database.number(&erased).await, 2);
     log.close().await;
 }
