@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use homepot_analytics::event::NewEvent;
 use homepot_analytics::ingest::Ingest;
-use homepot_analytics::jobs::{JobError, NewJob, Orchestrator, Plan, cancel, create};
+use homepot_analytics::jobs::{JobError, NewJob, Plan, cancel, create};
 use homepot_analytics::kinds::Kind;
 use homepot_analytics::projections;
 use homepot_analytics::store::{Deleting, Outcome};
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 
 use super::retention::findings;
 use crate::support::{Database, Gate, TestLog, at, contract, event, request, uuid};
@@ -175,16 +174,21 @@ async fn the_end_of_a_job_does_not_tell_of_who_is_erased_while_it_is_told(databa
     let log = log.await.with_fleet().await;
     let ingest = Ingest::new(log.handle());
     let job_id = made(&ingest, &["d1"]).await;
-    cancel(&ingest, (&job_id, None), ("operator", None))
-        .await
-        .unwrap();
+    // it is cancelled, and whoever did that has told no more
+    let step = event(
+        &json!({"jobTransition": {"jobId": job_id, "jobType": "RESTART",
+        "state": "CANCELLED", "changedBy": "operator"}}),
+    );
+    log.record(vec![step]).await;
+    let told = "SELECT count(*) FROM job_outcomes";
+    assert_eq!(database.number(told).await, 0);
     let page = event(&json!({"userActivity": {"activityType": "PAGE_VIEW"}}));
-    let stop = CancellationToken::new();
     let held_up = log.append(request(vec![page]));
-    let erased = async {
+    let telling = async {
         gate.reached().await;
-        let orchestrator = Orchestrator::new(ingest.clone());
-        let telling = tokio::spawn(orchestrator.run(stop.clone()));
+        cancel(&ingest, (&job_id, None), ("operator", None)).await
+    };
+    let erased = async {
         // the name is read, and what is told with it waits
         while log.queued_events() < 2 {
             tokio::task::yield_now().await;
@@ -195,16 +199,11 @@ async fn the_end_of_a_job_does_not_tell_of_who_is_erased_while_it_is_told(databa
         );
         database.execute(&erased).await;
         gate.open();
-        telling
     };
-    let (held_up, telling) = futures_util::future::join(held_up, erased).await;
+    let (held_up, told_of, ()) = futures_util::future::join3(held_up, telling, erased).await;
     held_up.unwrap();
-    let told = "SELECT count(*) FROM job_outcomes";
-    while database.number(told).await < 2 {
-        tokio::task::yield_now().await;
-    }
-    stop.cancel();
-    telling.await.unwrap();
+    told_of.unwrap();
+    assert_eq!(database.number(told).await, 2);
     let erased = format!("{told} WHERE initiated_by = 'erased'");
     assert_eq!(database.number(&erased).await, 2);
     log.close().await;
