@@ -1,21 +1,29 @@
 //! Takes persons out of exports that were asked for: who asked, and of whom events were asked for. The files of those
-//! that are done stay as they are until their time is over.
+//! that are done stay as they are until their time is over. Those that are not done fail: without the person they
+//! would be of other events than were asked for.
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde_json::Value as Json;
 
-use super::Ask;
+use super::{Ask, Code};
+use crate::event::Instant;
 use crate::identity::account_of_subject;
 use crate::kinds::ERASED;
 use crate::store::{Doing, List, Sql, StoreError};
 
 const DOING: &str = "erase who asked for an export";
+/// Why an export is not made that names a person.
+const WHY: &str =
+    "a person whom its filters name was erased before it was made: ask for it without them";
 
-/// Takes persons out of all exports.
+/// Takes persons out of all exports, at an instant.
 ///
 /// # Errors
 /// When the table cannot be read or written.
-pub(crate) async fn forget(tx: &DatabaseTransaction, persons: &[String]) -> Result<(), StoreError> {
+pub(crate) async fn forget(
+    tx: &DatabaseTransaction,
+    (persons, now): (&[String], Instant),
+) -> Result<(), StoreError> {
     let accounts = persons.iter().map(|person| account_of_subject(person));
     for (column, names) in [
         ("created_by", persons.to_vec()),
@@ -28,15 +36,29 @@ pub(crate) async fn forget(tx: &DatabaseTransaction, persons: &[String]) -> Resu
     }
     for person in persons {
         for (export_id, asked) in asked_with(tx, person).await? {
-            let Some(asked) = without(&asked, person) else {
-                continue;
-            };
-            let mut sql = Sql::new("UPDATE exports SET asked = ");
-            sql.bind(asked).push(" WHERE export_id = ").bind(export_id);
-            run(tx, sql).await?;
+            if let Some(asked) = without(&asked, person) {
+                fail(tx, &export_id, now).await?;
+                let mut sql = Sql::new("UPDATE exports SET asked = ");
+                sql.bind(asked).push(" WHERE export_id = ").bind(export_id);
+                run(tx, sql).await?;
+            }
         }
     }
     Ok(())
+}
+
+/// Tells of an export that is not done that it names a person who was erased. Whoever is just making it finds that
+/// it is not to be made any more.
+async fn fail(tx: &DatabaseTransaction, export_id: &str, now: Instant) -> Result<(), StoreError> {
+    let mut sql = Sql::new("UPDATE exports SET state = 'FAILED', error_code = ");
+    sql.bind(Code::PersonErased.word());
+    sql.push(", error_message = ")
+        .bind(WHY)
+        .push(", changed_at = ")
+        .bind(now.0);
+    sql.push(" WHERE state IN ('QUEUED', 'RUNNING') AND export_id = ");
+    sql.bind(export_id);
+    run(tx, sql).await
 }
 
 async fn run(tx: &DatabaseTransaction, sql: Sql) -> Result<(), StoreError> {
@@ -61,14 +83,18 @@ async fn asked_with(
     Ok(asked)
 }
 
-/// What was asked for without a person; `None` when it is not understood any more.
+/// What was asked for without a person; `None` when it names them nowhere, or is not understood any more.
 fn without(asked: &str, person: &str) -> Option<String> {
-    let mut ask: Ask = serde_json::from_str(asked).ok()?;
+    let asked: Ask = serde_json::from_str(asked).ok()?;
+    let mut ask = asked.clone();
     for source in &mut ask.sources {
         let of = source.kind().and_then(|kind| kind.spec().person);
         if let Some(of) = of {
             in_filter(&mut source.filter, (of.id, person));
         }
+    }
+    if ask == asked {
+        return None;
     }
     serde_json::to_string(&ask).ok()
 }
@@ -127,5 +153,6 @@ mod tests {
         let left = without(&asked("ann").to_string(), "ann").unwrap();
         let left: Json = serde_json::from_str(&left).unwrap();
         assert_eq!(left, asked("erased"));
+        assert_eq!(without(&asked("bob").to_string(), "ann"), None);
     }
 }

@@ -124,19 +124,22 @@ pub enum Code {
     NotUnderstood,
     /// The server that made it ended, and it was begun again too often already.
     BrokenOff,
+    /// It names a person whose events were erased before it was made.
+    PersonErased,
     /// A fault of the server.
     Internal,
 }
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::NoRoom,
         Self::TooLarge,
         Self::Unwritable,
         Self::Unreadable,
         Self::NotUnderstood,
         Self::BrokenOff,
+        Self::PersonErased,
         Self::Internal,
     ];
 
@@ -150,6 +153,7 @@ impl Code {
             Self::Unreadable => "UNREADABLE",
             Self::NotUnderstood => "NOT_UNDERSTOOD",
             Self::BrokenOff => "BROKEN_OFF",
+            Self::PersonErased => "PERSON_ERASED",
             Self::Internal => "INTERNAL",
         }
     }

@@ -86,6 +86,8 @@ enum ExportErrorCode {
     NotUnderstood,
     /// The server that made it ended, and it was begun again too often already.
     BrokenOff,
+    /// It names a person whose events were erased before it was made.
+    PersonErased,
     /// A fault of the server.
     Internal,
 }
@@ -258,6 +260,7 @@ impl Export {
             Code::Unreadable => ExportErrorCode::Unreadable,
             Code::NotUnderstood => ExportErrorCode::NotUnderstood,
             Code::BrokenOff => ExportErrorCode::BrokenOff,
+            Code::PersonErased => ExportErrorCode::PersonErased,
             Code::Internal => ExportErrorCode::Internal,
         };
         let message = self.row.error_message.clone().unwrap_or_default();

@@ -14,20 +14,31 @@ use crate::event::{Cell, Event, Instant, NewEvent, Position, Provenance};
 use crate::history::jobs;
 use crate::ingest::Ingest;
 use crate::kinds::{Draft, Kind};
-use crate::store::Store;
+use crate::projections::jobs::entity_of;
+use crate::store::{Expect, Store};
 
 impl Retold {
-    /// Reads again who made the job. What else is told of it is told on the version with which that was read; its
-    /// end is told on none, and they may have been erased since.
-    pub(super) async fn name_anew(&mut self, store: &Store) -> Result<(), JobError> {
+    /// Reads again who made the job, who may have been erased since, and with which version: what is told of its end
+    /// is told on that.
+    pub(super) async fn name_anew(&mut self, store: &Store) -> Result<Expect, JobError> {
+        let entity = entity_of(&self.standing.job.job_id);
+        // the version first: what is read after it is at least as new
+        let version = store.version(&entity).await?;
         let job = jobs::job(store, &self.standing.job.job_id).await?;
         self.standing.job.created_by = job.and_then(|job| job.created_by);
-        Ok(())
+        Ok(Expect::reading(entity, version))
     }
 
     /// What remains to be recorded of a job that has ended: what became of the devices for which it was
-    /// stopped, and of the job as a whole.
-    pub(super) async fn tell_of_end(&self, ingest: &Ingest) -> Result<(), JobError> {
+    /// stopped, and of the job as a whole, as long as it is known by whom it was made.
+    ///
+    /// # Errors
+    /// [`JobError::Contended`] when they may have been erased meanwhile: it is to be read anew.
+    pub(super) async fn tell_of_end(
+        &self,
+        ingest: &Ingest,
+        unmoved: &Expect,
+    ) -> Result<(), JobError> {
         let at = Instant(self.standing.job.changed_at);
         let targets = self
             .standing
@@ -45,14 +56,18 @@ impl Retold {
             for place in places {
                 events.extend(self.stopped(ingest, (*place, None), at).await?);
             }
-            steps::record(ingest, &self.standing.job.job_id, events, Vec::new()).await?;
+            self.record(ingest, events, vec![unmoved.clone()]).await?;
         }
-        self.tell_as_a_whole(ingest, at).await
+        self.tell_as_a_whole((ingest, unmoved), at).await
     }
 
     /// What became of the job as a whole, at the instant at which it ended. What is told of it may have been deleted
     /// for good since, with what else happened then: it is not told again.
-    async fn tell_as_a_whole(&self, ingest: &Ingest, at: Instant) -> Result<(), JobError> {
+    async fn tell_as_a_whole(
+        &self,
+        (ingest, unmoved): (&Ingest, &Expect),
+        at: Instant,
+    ) -> Result<(), JobError> {
         let (store, job_id) = (ingest.store(), &self.standing.job.job_id);
         let state = self.standing.machine.state;
         let ended = self.ended(state, &[], at)?;
@@ -63,8 +78,8 @@ impl Retold {
         }
         let outcomes = self.outcomes(ingest).await?;
         let ended = self.ended(state, &outcomes, at)?;
-        steps::record(ingest, job_id, vec![ended], Vec::new()).await?;
-        Ok(())
+        self.record(ingest, vec![ended], vec![unmoved.clone()])
+            .await
     }
 
     /// That a device, by its place, was stopped: with its command, if it has one, and with the code and the

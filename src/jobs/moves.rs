@@ -42,7 +42,7 @@ pub async fn cancel(
         standing.is_as_read(expected)?;
         let (is, left) = (standing.machine.state, standing.machine.left());
         if is == JobState::Cancelled {
-            return act(ingest, standing).await;
+            return tell_of_end(ingest, job_id).await;
         }
         if !is.is_open() {
             return Err(standing.cannot_be(JobState::Cancelled.word()));
@@ -60,7 +60,20 @@ pub async fn cancel(
         let expect = ends.into_iter().chain([standing.unmoved()]);
         if steps::record(ingest, job_id, vec![step], expect.collect()).await? {
             // whoever hears of it finds what became of its devices
-            return act(ingest, Standing::read(store, job_id).await?).await;
+            return tell_of_end(ingest, job_id).await;
+        }
+    }
+    Err(JobError::Contended)
+}
+
+/// Tells what became of the devices of a job that has ended, and of it as a whole. It is read anew if who made it
+/// may have been erased meanwhile.
+async fn tell_of_end(ingest: &Ingest, job_id: &str) -> Result<(), JobError> {
+    for _ in 0..DECISIONS_MAX {
+        let standing = Standing::read(ingest.store(), job_id).await?;
+        match act(ingest, standing).await {
+            Err(JobError::Contended) => {}
+            told => return told,
         }
     }
     Err(JobError::Contended)

@@ -183,8 +183,8 @@ impl Retold {
         (self.has_moved, self.look_at) = (false, None);
         if !self.standing.machine.state.is_open() {
             if !self.is_told {
-                self.name_anew(ingest.store()).await?;
-                self.tell_of_end(ingest).await?;
+                let unmoved = self.name_anew(ingest.store()).await?;
+                self.tell_of_end(ingest, &unmoved).await?;
                 self.is_told = true;
             }
             return Ok(());

@@ -4,6 +4,7 @@
 use futures_util::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
+use crate::event::Instant;
 use crate::exports;
 use crate::kinds::{ERASED, Kind, may_be_person};
 use crate::projections::jobs::JOBS;
@@ -74,7 +75,7 @@ const fn folded(
 
 fn aside<'a>(
     tx: &'a DatabaseTransaction,
-    persons: &'a [String],
+    (persons, now): (&'a [String], Instant),
 ) -> BoxFuture<'a, Result<(), StoreError>> {
     Box::pin(async move {
         let persons = persons.iter().filter(|person| may_be_person(person));
@@ -86,6 +87,6 @@ fn aside<'a>(
             let blanked = tx.execute_raw(sql.statement(tx.get_database_backend()));
             blanked.await.doing("erase who did something")?;
         }
-        exports::forget(tx, &persons).await
+        exports::forget(tx, (&persons, now)).await
     })
 }

@@ -108,7 +108,7 @@ pub(crate) use mending::Differing;
 pub(crate) use roster::{Card, Had, Roster, Says};
 pub(crate) use scratch::{Scratch, fold_in, is_put_off};
 pub(crate) use segments::{
-    Beside, Erasing, Folded, Happened, Looked, Told, Trouble, is_marked_erased, sha256_of,
+    Beside, Erasing, Folded, Happened, Looked, Present, Told, Trouble, is_marked_erased, sha256_of,
 };
 pub(crate) use sql::{Sql, group_sizes, value_in, value_in_text};
 

@@ -2,7 +2,8 @@
 //! wants it.
 //!
 //! It goes on from a checkpoint, and what is put in has an id that follows from the log, the webhook and the
-//! step: so killed anywhere, or on two nodes, it is put in once, and tried again under the same id.
+//! step: so killed anywhere, or on two nodes, it is put in once, and tried again under the same id. A step is put in
+//! as the log has it then, and not as it was when it was heard: what was erased since is not sent.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -23,12 +24,14 @@ use crate::history::webhooks::{self, WebhookRow};
 use crate::ingest::Ingest;
 use crate::kinds::{Kind, enums, to_json};
 use crate::projections::checkpoint;
-use crate::store::{Doing, Failing, Identity, Sql, Store, StoreError};
+use crate::store::{Doing, Failing, Identity, Present, Sql, Store, StoreError};
 
 use entity::alert_transitions::Column;
 
 /// Name of its checkpoint.
 const CHECKPOINT: &str = "webhooks_put_in";
+/// How often a step is read at most before it is put in.
+const TRIES: usize = 8;
 /// How it goes on after a failure.
 pub(super) const FAILING: Failing = Failing {
     source: "the webhooks",
@@ -119,17 +122,36 @@ async fn put_in(store: &Store, event: &Event) -> Result<(), StoreError> {
         hooks.retain(|hook| was_told(hook, &before));
     }
     let ids = hooks.into_iter().map(|hook| hook.webhook_id);
-    put_in_for(store, ids.collect(), (event, alert_id)).await
+    put_in_for(store, ids.collect(), (event.position, alert_id)).await
 }
 
+/// Puts a step in for some webhooks as it is now. It is read again if something may have been erased meanwhile.
 async fn put_in_for(
     store: &Store,
     ids: Vec<String>,
-    (event, alert_id): (&Event, String),
+    (position, alert_id): (Position, String),
 ) -> Result<(), StoreError> {
     if ids.is_empty() {
         return Ok(());
     }
+    let (ids, alert_id): (Arc<[String]>, Arc<str>) = (ids.into(), alert_id.into());
+    for _ in 0..TRIES {
+        let (event, present) = store.present(position).await?;
+        let Some(event) = event else { return Ok(()) };
+        let of = (Arc::clone(&ids), Arc::clone(&alert_id));
+        match put_in_as_it_is(store, of, (&event, present)).await {
+            Err(StoreError::SegmentsMoved) => {}
+            put => return put,
+        }
+    }
+    Err(StoreError::SegmentsMoved)
+}
+
+async fn put_in_as_it_is(
+    store: &Store,
+    (ids, alert_id): (Arc<[String]>, Arc<str>),
+    (event, present): (&Event, Present),
+) -> Result<(), StoreError> {
     let body = json!({
         "position": event.position.to_string(),
         "recordedAt": event.recorded_at.to_string(),
@@ -139,6 +161,7 @@ async fn put_in_for(
     let log = store.identity();
     let put = store.transact(move |tx| {
         Box::pin(async move {
+            present.hold(tx).await?;
             let mut sql = Sql::new(
                 "INSERT INTO webhook_deliveries (delivery_id, webhook_id, position, alert_id, \
                  body, state, attempts, due_at, created_at) VALUES ",
@@ -150,7 +173,7 @@ async fn put_in_for(
                     delivery_id.into(),
                     id.as_str().into(),
                     position.0.into(),
-                    alert_id.as_str().into(),
+                    (&*alert_id).into(),
                     body.as_str().into(),
                     "PENDING".into(),
                     0_i64.into(),

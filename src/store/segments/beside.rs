@@ -5,6 +5,7 @@ use futures_util::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde_json::Value as Json;
 
+use crate::event::Instant;
 use crate::kinds::{ERASED, Kind};
 use crate::store::error::{Doing, StoreError};
 use crate::store::lists::List;
@@ -38,9 +39,12 @@ pub(crate) struct Told {
     pub(crate) column: &'static str,
 }
 
-/// Takes persons out of tables that are of no event, in the transaction with which their erasures are done.
-pub(crate) type Aside =
-    for<'a> fn(&'a DatabaseTransaction, &'a [String]) -> BoxFuture<'a, Result<(), StoreError>>;
+/// Takes persons out of tables that are of no event, in the transaction with which their erasures are done, and at
+/// the instant of that.
+pub(crate) type Aside = for<'a> fn(
+    &'a DatabaseTransaction,
+    (&'a [String], Instant),
+) -> BoxFuture<'a, Result<(), StoreError>>;
 
 /// What stands beside the events of persons.
 #[derive(Clone, Copy, Debug)]

@@ -426,7 +426,7 @@ impl Store {
         self.transact_durably(move |tx| {
             Box::pin(async move {
                 lock(tx).await?;
-                (beside.aside)(tx, &persons).await?;
+                (beside.aside)(tx, (&persons, now)).await?;
                 end(tx, ids, now).await?;
                 raise(tx, generation).await
             })

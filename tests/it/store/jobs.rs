@@ -16,6 +16,7 @@ use crate::support::{Database, Gate, TestLog, at, contract, event, request, uuid
 contract![
     a_job_that_its_last_device_ends_while_it_is_cancelled_is_not_cancelled,
     a_rebuild_leaves_devices_alone_whose_outcomes_were_deleted,
+    the_end_of_a_job_does_not_tell_of_who_is_erased_while_it_is_told,
 ];
 
 /// Makes a job for some devices, and gives its id.
@@ -158,5 +159,52 @@ async fn a_rebuild_leaves_devices_alone_whose_outcomes_were_deleted(database: Da
             .await,
         1
     );
+    log.close().await;
+}
+
+/// On PostgreSQL: on SQLite nobody else writes while an append is held up.
+async fn the_end_of_a_job_does_not_tell_of_who_is_erased_while_it_is_told(database: Database) {
+    if database.is_sqlite() {
+        return;
+    }
+    let gate = Gate::default();
+    let log = TestLog::open_with(&database, |opening| {
+        opening.folds.push(Arc::new(gate.clone()));
+    });
+    let log = log.await.with_fleet().await;
+    let ingest = Ingest::new(log.handle());
+    let job_id = made(&ingest, &["d1"]).await;
+    // it is cancelled, and whoever did that has told no more
+    let step = event(
+        &json!({"jobTransition": {"jobId": job_id, "jobType": "RESTART",
+        "state": "CANCELLED", "changedBy": "operator"}}),
+    );
+    log.record(vec![step]).await;
+    let told = "SELECT count(*) FROM job_outcomes";
+    assert_eq!(database.number(told).await, 0);
+    let page = event(&json!({"userActivity": {"activityType": "PAGE_VIEW"}}));
+    let held_up = log.append(request(vec![page]));
+    let telling = async {
+        gate.reached().await;
+        cancel(&ingest, (&job_id, None), ("operator", None)).await
+    };
+    let erased = async {
+        // the name is read, and what is told with it waits
+        while log.queued_events() < 2 {
+            tokio::task::yield_now().await;
+        }
+        let erased = format!(
+            "UPDATE jobs SET created_by = 'erased'; \
+             UPDATE entity_versions SET version = version + 1 WHERE entity LIKE '%{job_id}'"
+        );
+        database.execute(&erased).await;
+        gate.open();
+    };
+    let (held_up, told_of, ()) = futures_util::future::join3(held_up, telling, erased).await;
+    held_up.unwrap();
+    told_of.unwrap();
+    assert_eq!(database.number(told).await, 2);
+    let erased = format!("{told} WHERE initiated_by = 'erased'");
+    assert_eq!(database.number(&erased).await, 2);
     log.close().await;
 }

@@ -14,6 +14,7 @@ mod commits;
 mod derived;
 mod duplicates;
 mod elsewhere;
+mod erased_beside;
 mod erasures;
 mod fences;
 mod filters;
