@@ -156,8 +156,9 @@ impl Place {
         self.opened("", FOLDER_OF_ALL).await
     }
 
-    /// Its files, of which those in a home below it are for nobody else on this machine: whatever folder is made for
-    /// them is its owner's alone. What was there before is left as it is.
+    /// Its files, of which those in a home below it are for nobody else on this machine: its folder and those below
+    /// it are their owner's alone if they are made. What was there before is left as it is, and folders above it,
+    /// which others may use, have the rights that the system gives them.
     ///
     /// # Errors
     /// When it is a folder that cannot be used.
@@ -176,6 +177,9 @@ impl Place {
         };
         let (folder, home) = (path.clone(), path.join(home));
         let opening = spawn_blocking(move || {
+            if let Some(above) = folder.parent() {
+                std::fs::create_dir_all(above)?;
+            }
             let mut making = DirBuilder::new();
             making.recursive(true).mode(rights).create(home)?;
             let files = LocalFileSystem::new_with_prefix(&folder);
