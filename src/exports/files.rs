@@ -103,12 +103,12 @@ impl Files {
     pub(super) async fn create(&self, name: &str) -> Result<Writing, FilesError> {
         let files = self.store().await?;
         self.has_room().await?;
-        let path = self.path(name);
         if let Some(folder) = self.place.folder() {
-            let file = PrivateFile::begin(folder.join(path.as_ref())).await;
+            let path = folder.join(&self.home).join(name);
+            let file = PrivateFile::begin(path).await;
             return Ok(Writing::InFolder(file.map_err(FilesError::End)?));
         }
-        let out = BufWriter::with_capacity(files, path, PART_BYTES);
+        let out = BufWriter::with_capacity(files, self.path(name), PART_BYTES);
         let out = out.with_max_concurrency(PARTS_AT_ONCE);
         Ok(Writing::InBucket(Box::new(out)))
     }
@@ -195,6 +195,7 @@ impl Files {
 pub(super) enum Writing {
     /// One that is its owner's alone all the time.
     InFolder(PrivateFile),
+    /// One that is sent in parts.
     InBucket(Box<BufWriter>),
 }
 

@@ -286,15 +286,7 @@ async fn sqlite(location: &Location) -> Result<Connections, OpenError> {
         .pragma("secure_delete", "ON");
     let writer = connect_sqlite(&one, of_writer).await;
     let writer = writer.map_err(connect_error)?;
-    let readers = SqlitePoolOptions::new()
-        .max_connections(location.readers_max)
-        .idle_timeout(Some(Duration::from_mins(1)));
-    let readers = within::sqlite(readers, location.reads_within).connect_lazy_with(
-        options
-            .clone()
-            .pragma("mmap_size", MAPPED_BYTES_MAX.to_string())
-            .pragma("query_only", "ON"),
-    );
+    let readers = sqlite_readers(&options, location);
     let writer = SqlxSqliteConnector::from_sqlx_sqlite_pool(writer);
     check_sqlite(&writer)
         .await
@@ -311,6 +303,18 @@ async fn sqlite(location: &Location) -> Result<Connections, OpenError> {
         address: location.url.clone(),
         alone: Alone::Sqlite(options),
     })
+}
+
+fn sqlite_readers(options: &SqliteConnectOptions, location: &Location) -> SqlitePool {
+    let readers = SqlitePoolOptions::new()
+        .max_connections(location.readers_max)
+        .idle_timeout(Some(Duration::from_mins(1)));
+    within::sqlite(readers, location.reads_within).connect_lazy_with(
+        options
+            .clone()
+            .pragma("mmap_size", MAPPED_BYTES_MAX.to_string())
+            .pragma("query_only", "ON"),
+    )
 }
 
 /// Whether it is an address without a file.

@@ -199,14 +199,13 @@ impl Files {
     pub(crate) async fn put(&self, name: &str, bytes: Bytes) -> Result<(), FilesError> {
         let home = name.rsplit_once('/').map_or("", |(home, _)| home);
         let store = self.place.open_private(home).await?;
-        let put = match self.place.folder() {
-            Some(folder) => put_private(folder.join(name), bytes).await,
-            None => {
-                let options = PutOptions::from(PutMode::Create);
-                let payload = PutPayload::from_bytes(bytes);
-                let put = store.put_opts(&Path::from(name), payload, options).await;
-                put.map(drop)
-            }
+        let put = if let Some(folder) = self.place.folder() {
+            put_private(folder.join(name), bytes).await
+        } else {
+            let options = PutOptions::from(PutMode::Create);
+            let payload = PutPayload::from_bytes(bytes);
+            let put = store.put_opts(&Path::from(name), payload, options).await;
+            put.map(drop)
         };
         match put {
             Err(StoreFailure::AlreadyExists { .. }) => Ok(()),
