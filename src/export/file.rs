@@ -109,10 +109,7 @@ fn to_file(
     path: &Path,
     fill: impl FnOnce(Box<dyn Out>) -> Result<(), ExportError>,
 ) -> Result<u64, ExportError> {
-    let beside = Beside::of(path)?;
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(RIGHTS);
-    let file = options.open(&beside.path)?;
+    let (beside, file) = Beside::of(path)?;
     if is_packed(path) {
         fill(Box::new(GzEncoder::new(file, Compression::default())))?;
     } else {
@@ -130,15 +127,26 @@ struct Beside {
 }
 
 impl Beside {
-    fn of(path: &Path) -> io::Result<Self> {
+    /// Makes it. One that was left there, by whoever, is removed and neither written into nor followed.
+    fn of(path: &Path) -> io::Result<(Self, File)> {
+        let path = path.with_file_name(Self::name_beside(path)?);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed?,
+        }
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(RIGHTS);
+        let file = file.open(&path)?;
+        let is_kept = false;
+        Ok((Self { path, is_kept }, file))
+    }
+
+    fn name_beside(path: &Path) -> io::Result<OsString> {
         let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
         let mut beside = OsString::from(".");
         beside.push(name);
         beside.push(format!(".{}.partial", std::process::id()));
-        Ok(Self {
-            path: path.with_file_name(beside),
-            is_kept: false,
-        })
+        Ok(beside)
     }
 
     fn rename(mut self, path: &Path) -> io::Result<()> {
@@ -152,7 +160,7 @@ impl Beside {
 impl Drop for Beside {
     fn drop(&mut self) {
         if !self.is_kept {
-            // it may not have been made
+            // why there is no file is told by whoever writes it
             let _ = std::fs::remove_file(&self.path);
         }
     }
@@ -178,7 +186,36 @@ impl Out for io::Stdout {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
     use super::*;
+
+    #[test]
+    fn what_was_left_beside_a_file_is_neither_written_into_nor_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.csv");
+        let beside = path.with_file_name(Beside::name_beside(&path).unwrap());
+        let other = folder.path().join("other");
+        std::fs::write(&other, "of another").unwrap();
+        let write = || {
+            let written = to_file(&path, |mut out| {
+                out.write_all(b"told")?;
+                Ok(out.end()?)
+            });
+            assert_eq!(written.unwrap(), 4);
+            let found = std::fs::symlink_metadata(&path).unwrap();
+            assert!(found.is_file());
+            assert_eq!(found.permissions().mode() & 0o777, RIGHTS);
+            assert!(!beside.exists());
+        };
+        std::fs::write(&beside, "half of a longer one").unwrap();
+        std::fs::set_permissions(&beside, Permissions::from_mode(0o644)).unwrap();
+        write();
+        symlink(&other, &beside).unwrap();
+        write();
+        assert_eq!(std::fs::read(&other).unwrap(), b"of another");
+    }
 
     #[test]
     fn a_file_is_compressed_as_its_ending_says_in_whatever_letters() {

@@ -16,7 +16,7 @@ use object_store::{Error as StoreFailure, GetOptions, GetRange, ObjectStore, Obj
 use thiserror::Error;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::places::{Place, PlaceError};
+use crate::places::{Place, PlaceError, PrivateFile};
 use crate::store::Identity;
 
 /// Bytes of a part that is sent at once to where files lie: a bucket takes 10,000 of them in a file.
@@ -33,7 +33,7 @@ pub enum FilesError {
     /// A file cannot be written, read or removed.
     #[error("cannot use the files of exports")]
     Object(#[from] StoreFailure),
-    /// A file cannot be ended.
+    /// A file cannot be written to its end.
     #[error("cannot write the file of an export")]
     End(#[source] std::io::Error),
 }
@@ -102,13 +102,14 @@ impl Files {
     pub(super) async fn create(&self, name: &str) -> Result<Writing, FilesError> {
         let files = self.store().await?;
         self.has_room().await?;
-        let path = self.path(name);
-        let out = BufWriter::with_capacity(files, path.clone(), PART_BYTES);
-        Ok(Writing {
-            out: out.with_max_concurrency(PARTS_AT_ONCE),
-            place: self.place.clone(),
-            path,
-        })
+        if let Some(folder) = self.place.folder() {
+            let path = folder.join(&self.home).join(name);
+            let file = PrivateFile::begin(path).await;
+            return Ok(Writing::InFolder(file.map_err(FilesError::End)?));
+        }
+        let out = BufWriter::with_capacity(files, self.path(name), PART_BYTES);
+        let out = out.with_max_concurrency(PARTS_AT_ONCE);
+        Ok(Writing::InBucket(Box::new(out)))
     }
 
     /// Whether there is room for more, apart from what is left to others.
@@ -181,26 +182,35 @@ impl Files {
 }
 
 /// A file that is being written. One that is not ended leaves nothing behind.
-pub(super) struct Writing {
-    out: BufWriter,
-    place: Place,
-    path: Path,
+pub(super) enum Writing {
+    /// One that is its owner's alone all the time.
+    InFolder(PrivateFile),
+    /// One that is sent in parts.
+    InBucket(Box<BufWriter>),
 }
 
 impl Writing {
     pub(super) async fn add(&mut self, bytes: Bytes) -> Result<(), FilesError> {
-        Ok(self.out.put(bytes).await?)
+        match self {
+            Self::InFolder(file) => file.add(bytes).await.map_err(FilesError::End),
+            Self::InBucket(out) => Ok(out.put(bytes).await?),
+        }
     }
 
     /// Gives it its name; it is whole and on the disk then.
-    pub(super) async fn end(mut self) -> Result<(), FilesError> {
-        self.out.shutdown().await.map_err(FilesError::End)?;
-        self.place.keep_private(self.path.as_ref()).await;
-        Ok(())
+    pub(super) async fn end(self) -> Result<(), FilesError> {
+        let ended = match self {
+            Self::InFolder(file) => file.end().await,
+            Self::InBucket(mut out) => out.shutdown().await,
+        };
+        ended.map_err(FilesError::End)
     }
 
-    pub(super) async fn abort(mut self) -> Result<(), FilesError> {
-        Ok(self.out.abort().await?)
+    pub(super) async fn abort(self) -> Result<(), FilesError> {
+        match self {
+            Self::InFolder(file) => file.abort().await.map_err(FilesError::End),
+            Self::InBucket(mut out) => Ok(out.abort().await?),
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Opens a database: connects, and makes sure that it is ours and of our time.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -35,6 +37,8 @@ const WRITER_CACHE_KIB: u32 = 32 * 1024;
 const CHECKPOINT_PAGES: u32 = 8_000;
 /// Marks a SQLite file as ours: `HPOT` (the pragma `application_id`).
 pub(super) const APPLICATION_ID: i64 = 0x4850_4F54;
+/// Rights of a file that is made: it has what everybody has done.
+const RIGHTS: u32 = 0o600;
 /// Below it a write-ahead log could be damaged on checkpoint (sqlite.org, release 3.51.3).
 const SQLITE_OLDEST: &str = "3.51.3";
 /// How long a statement waits for a lock that another process holds.
@@ -271,6 +275,8 @@ async fn sqlite(location: &Location) -> Result<Connections, OpenError> {
         let names = migrations::table_names(&looking).await.map_err(failed)?;
         looking.close().await.map_err(failed)?;
         migrations::check_names(&names, &address)?;
+    } else if !is_in_memory(&address) {
+        make_private(&file);
     }
     let of_writer = options
         .clone()
@@ -280,15 +286,7 @@ async fn sqlite(location: &Location) -> Result<Connections, OpenError> {
         .pragma("secure_delete", "ON");
     let writer = connect_sqlite(&one, of_writer).await;
     let writer = writer.map_err(connect_error)?;
-    let readers = SqlitePoolOptions::new()
-        .max_connections(location.readers_max)
-        .idle_timeout(Some(Duration::from_mins(1)));
-    let readers = within::sqlite(readers, location.reads_within).connect_lazy_with(
-        options
-            .clone()
-            .pragma("mmap_size", MAPPED_BYTES_MAX.to_string())
-            .pragma("query_only", "ON"),
-    );
+    let readers = sqlite_readers(&options, location);
     let writer = SqlxSqliteConnector::from_sqlx_sqlite_pool(writer);
     check_sqlite(&writer)
         .await
@@ -305,6 +303,36 @@ async fn sqlite(location: &Location) -> Result<Connections, OpenError> {
         address: location.url.clone(),
         alone: Alone::Sqlite(options),
     })
+}
+
+fn sqlite_readers(options: &SqliteConnectOptions, location: &Location) -> SqlitePool {
+    let readers = SqlitePoolOptions::new()
+        .max_connections(location.readers_max)
+        .idle_timeout(Some(Duration::from_mins(1)));
+    within::sqlite(readers, location.reads_within).connect_lazy_with(
+        options
+            .clone()
+            .pragma("mmap_size", MAPPED_BYTES_MAX.to_string())
+            .pragma("query_only", "ON"),
+    )
+}
+
+/// Whether it is an address without a file.
+fn is_in_memory(address: &str) -> bool {
+    [":memory:", "mode=memory"]
+        .iter()
+        .any(|part| address.contains(part))
+}
+
+/// Makes a file that is not there, for its owner alone, where SQLite would let others read it. What it makes beside
+/// it later, such as the write-ahead log, has the rights of the file.
+fn make_private(file: &Path) {
+    let mut options = OpenOptions::new();
+    let made = options.write(true).create_new(true).mode(RIGHTS).open(file);
+    if let Err(error) = made {
+        // another process has made it, or SQLite cannot make it either and says so
+        tracing::debug!(%error, "the file of the database was not made before it is opened");
+    }
 }
 
 fn sqlite_options(location: &Location) -> Result<SqliteConnectOptions, OpenError> {

@@ -4,6 +4,7 @@
 //! whole; nothing is ever written over. They hold what everybody has done, and are their owner's alone.
 
 use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use thiserror::Error;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::places::{Place, PlaceError};
+use crate::places::{Place, PlaceError, PrivateFile};
 
 /// Bytes of the beginning of a file by which it is seen that it can be read.
 const BEGINNING_BYTES: u64 = 4;
@@ -137,6 +138,25 @@ fn without_folder(name: &str) -> StoreFailure {
     }
 }
 
+/// Writes a file of a folder, which is its owner's alone all the time.
+async fn put_private(path: PathBuf, bytes: Bytes) -> Result<(), StoreFailure> {
+    let shown = path.display().to_string();
+    let put = async {
+        let mut file = PrivateFile::begin(path).await?;
+        file.add(bytes).await?;
+        file.end_new().await
+    };
+    put.await.map_err(|error| {
+        let (kind, source) = (error.kind(), Box::new(error));
+        if kind == ErrorKind::AlreadyExists {
+            let path = shown;
+            return StoreFailure::AlreadyExists { path, source };
+        }
+        let store = "folder";
+        StoreFailure::Generic { store, source }
+    })
+}
+
 impl Files {
     /// Files in a place. A folder need not be there yet: a log without segments has none for them.
     pub(crate) const fn new(place: Place) -> Self {
@@ -167,17 +187,20 @@ impl Files {
     /// Writes a file and makes it last. One of this name has the same in it, since names follow from what
     /// is in the files: a process that ended has left it.
     pub(crate) async fn put(&self, name: &str, bytes: Bytes) -> Result<(), FilesError> {
-        let options = PutOptions::from(PutMode::Create);
-        let payload = PutPayload::from_bytes(bytes);
         let home = name.rsplit_once('/').map_or("", |(home, _)| home);
         let store = self.place.open_private(home).await?;
-        let put = store.put_opts(&Path::from(name), payload, options).await;
+        let put = if let Some(folder) = self.place.folder() {
+            put_private(folder.join(name), bytes).await
+        } else {
+            let options = PutOptions::from(PutMode::Create);
+            let payload = PutPayload::from_bytes(bytes);
+            let put = store.put_opts(&Path::from(name), payload, options).await;
+            put.map(drop)
+        };
         match put {
-            Err(StoreFailure::AlreadyExists { .. }) => {}
-            put => put.map(drop).map_err(failed("write", name))?,
+            Err(StoreFailure::AlreadyExists { .. }) => Ok(()),
+            put => put.map_err(failed("write", name)),
         }
-        self.place.keep_private(name).await;
-        Ok(())
     }
 
     /// Reads a file, and checks that it is what was written.

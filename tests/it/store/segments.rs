@@ -30,7 +30,7 @@ contract![
     what_is_missing_beside_a_missing_segment_is_found,
     a_segment_that_is_also_in_its_table_is_found,
     a_backup_has_the_segments,
-    segments_and_backups_are_their_owners_alone,
+    a_log_its_segments_and_backups_are_their_owners_alone,
     a_file_that_no_list_names_is_swept,
 ];
 
@@ -392,16 +392,22 @@ async fn a_backup_has_the_segments(database: Database) {
     }
 }
 
-async fn segments_and_backups_are_their_owners_alone(database: Database) {
+async fn a_log_its_segments_and_backups_are_their_owners_alone(database: Database) {
     let (log, _) = filled(&database).await;
     archive(&log).await;
     let file = database.dir().join("backup.gz");
     backup(&database.location(), &file, &|_| {}).await.unwrap();
-    log.close().await;
     let mode = |path: &std::path::Path| {
         let rights = std::fs::metadata(path).unwrap().permissions();
         rights.mode() & 0o777
     };
+    if let Some(file) = database.location().url.strip_prefix("sqlite://") {
+        for behind in ["", "-wal", "-shm"] {
+            let file = format!("{file}{behind}");
+            assert_eq!(mode(file.as_ref()), 0o600, "{file}");
+        }
+    }
+    log.close().await;
     let segments = files(&database);
     let home = segments[0].parent().unwrap();
     for folder in [home, home.parent().unwrap()] {

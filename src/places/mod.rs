@@ -1,9 +1,11 @@
 //! Where files lie that are no part of the database: a folder, or a bucket of S3.
 
+mod private;
+
 use std::fmt;
-use std::fs::{DirBuilder, Permissions};
+use std::fs::DirBuilder;
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,8 @@ use rustix::fs::Access;
 use thiserror::Error;
 use tokio::task::spawn_blocking;
 
+pub(crate) use self::private::PrivateFile;
+
 /// With what an address begins that is that of a bucket.
 const S3: &str = "s3://";
 /// What of a disk is left to others, such as the database: this part of it, and bytes at most.
@@ -27,8 +31,7 @@ const LEFT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// How long a request may take, of which the largest has 64 MiB.
 const REQUEST_WITHIN: Duration = Duration::from_mins(2);
-/// Rights of a file and of a folder that are for nobody but their owner.
-const FILE_OF_OWNER: u32 = 0o600;
+/// Rights of a folder that is for nobody but its owner.
 const FOLDER_OF_OWNER: u32 = 0o700;
 /// Rights of a folder of which the system takes away what it does.
 const FOLDER_OF_ALL: u32 = 0o777;
@@ -156,8 +159,9 @@ impl Place {
         self.opened("", FOLDER_OF_ALL).await
     }
 
-    /// Its files, of which those in a home below it are for nobody else on this machine: whatever folder is made for
-    /// them is its owner's alone. What was there before is left as it is.
+    /// Its files, of which those in a home below it are for nobody else on this machine: its folder and those below
+    /// it are their owner's alone if they are made. What was there before is left as it is, and folders above it,
+    /// which others may use, have the rights that the system gives them.
     ///
     /// # Errors
     /// When it is a folder that cannot be used.
@@ -176,6 +180,9 @@ impl Place {
         };
         let (folder, home) = (path.clone(), path.join(home));
         let opening = spawn_blocking(move || {
+            if let Some(above) = folder.parent() {
+                std::fs::create_dir_all(above)?;
+            }
             let mut making = DirBuilder::new();
             making.recursive(true).mode(rights).create(home)?;
             let files = LocalFileSystem::new_with_prefix(&folder);
@@ -195,19 +202,6 @@ impl Place {
         };
         let home = folder.join(home);
         spawn_blocking(move || home.exists()).await.unwrap_or(true)
-    }
-
-    /// Makes a file that was written there its owner's alone, where it is a folder of a file system that has rights.
-    pub(crate) async fn keep_private(&self, name: &str) {
-        let Some(folder) = self.folder() else {
-            return;
-        };
-        let path = folder.join(name);
-        let set = move || std::fs::set_permissions(path, Permissions::from_mode(FILE_OF_OWNER));
-        let done = spawn_blocking(set).await;
-        if let Err(error) = done.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
-            tracing::debug!(%error, "a file has the rights that its file system gives it");
-        }
     }
 
     /// Makes sure that files can be written there, as far as that is known without writing one. No folder is made by
@@ -399,6 +393,8 @@ fn settled(bucket: &str, settings: impl Iterator<Item = (String, String)>) -> Am
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn of(address: &str) -> Result<Place, PlaceError> {
@@ -454,22 +450,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_private_is_its_owners_alone() {
+    async fn a_private_folder_is_its_owners_alone_and_those_above_it_are_not() {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place::Folder(folder.path().join("made"));
+        let plain = folder.path().join("plain");
+        std::fs::create_dir(&plain).unwrap();
+        let mode = |path: &FilePath| {
+            let found = std::fs::metadata(path).unwrap();
+            found.permissions().mode() & 0o777
+        };
+        let above = folder.path().join("data");
+        let place = Place::Folder(above.join("segments"));
         place.open_private("home").await.unwrap();
-        let file = folder.path().join("made/home/file");
-        std::fs::write(&file, "of everybody").unwrap();
-        place.keep_private("home/file").await;
-        for (path, expected) in [
-            ("made", 0o700),
-            ("made/home", 0o700),
-            ("made/home/file", 0o600),
-        ] {
-            let mode = std::fs::metadata(folder.path().join(path)).unwrap();
-            let mode = mode.permissions().mode();
-            assert_eq!(mode & 0o777, expected, "{path}");
+        assert_eq!(mode(&above), mode(&plain));
+        for path in ["segments", "segments/home"] {
+            assert_eq!(mode(&above.join(path)), FOLDER_OF_OWNER, "{path}");
         }
+        let place = Place::Folder(plain.clone());
+        place.open_private("home").await.unwrap();
+        assert_ne!(mode(&plain), FOLDER_OF_OWNER, "it was there before");
+        assert_eq!(mode(&plain.join("home")), FOLDER_OF_OWNER);
     }
 
     #[test]
