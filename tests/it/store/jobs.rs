@@ -5,7 +5,7 @@ use std::sync::Arc;
 use homepot_analytics::event::NewEvent;
 use homepot_analytics::ingest::Ingest;
 use homepot_analytics::jobs::{JobError, NewJob, Plan, cancel, create};
-use homepot_analytics::kinds::Kind;
+use homepot_analytics::kinds::{self, Kind};
 use homepot_analytics::projections;
 use homepot_analytics::store::{Deleting, Outcome};
 use serde_json::json;
@@ -175,10 +175,9 @@ async fn the_end_of_a_job_does_not_tell_of_who_is_erased_while_it_is_told(databa
     let ingest = Ingest::new(log.handle());
     let job_id = made(&ingest, &["d1"]).await;
     // it is cancelled, and whoever did that has told no more
-    let step = event(
-        &json!({"jobTransition": {"jobId": job_id, "jobType": "RESTART",
-        "state": "CANCELLED", "changedBy": "operator"}}),
-    );
+    let step = json!({"jobId": job_id, "jobType": "RESTART", "state": "CANCELLED",
+        "changedBy": "operator"});
+    let step = kinds::parse(Kind::JobTransition, &step, log.clock.now()).unwrap();
     log.record(vec![step]).await;
     let told = "SELECT count(*) FROM job_outcomes";
     assert_eq!(database.number(told).await, 0);

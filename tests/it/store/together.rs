@@ -98,14 +98,14 @@ async fn late_events_leave_no_more_segments_than_there_are_spans(database: Datab
 async fn a_run_puts_together_what_it_archives_late(database: Database) {
     let log = database.open().await;
     let hour = std::time::Duration::from_hours(1);
-    for late in [500, 501, 502] {
+    for late in [800, 801, 802] {
         log.record(vec![of_day(late)]).await;
         fold(&log).await;
         let run = retention::run(&log, hour).await.unwrap();
         let mut done = run.kinds.iter();
         let done = done.find(|done| done.kind == Kind::ErrorLog).unwrap();
         assert!(run.is_complete && done.archived_events == 1);
-        assert_eq!(done.put_together, if late == 500 { 0 } else { 2 });
+        assert_eq!(done.put_together, if late == 800 { 0 } else { 2 });
         assert_eq!(files(&database).len(), 1);
         let planned = retention::planned(&log).await.unwrap();
         assert!(
