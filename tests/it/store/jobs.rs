@@ -199,7 +199,8 @@ async fn the_end_of_a_job_does_not_tell_of_who_is_erased_while_it_is_told(databa
         database.execute(&erased).await;
         gate.open();
     };
-    let (held_up, told_of, ()) = futures_util::future::join3(held_up, telling, erased).await;
+    let all = futures_util::future::join3(held_up, telling, erased);
+    let (held_up, told_of, ()) = Box::pin(all).await;
     held_up.unwrap();
     told_of.unwrap();
     assert_eq!(database.number(told).await, 2);
