@@ -7,7 +7,7 @@
 //! leases back, so that another has them within a second; one that dies is replaced within
 //! [`REPLACED_WITHIN`].
 //!
-//! SQLite has one server, which has every work and asks nobody.
+//! A file of SQLite has one server, which has every work and asks nobody: a second is refused when it opens the log.
 
 mod heart;
 
