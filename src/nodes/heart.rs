@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sea_orm::DbBackend;
-use tokio::time::{Instant, MissedTickBehavior, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{Node, Work};
 use crate::store::{Had, Roster, Says, Store};
 use crate::telemetry::chain;
+use crate::ticks;
 
 /// How long a server is taken for alive when it has said so.
 const LASTS: Duration = Duration::from_secs(5);
@@ -73,8 +74,7 @@ impl Heart {
     /// then.
     pub async fn run(mut self, stop: CancellationToken) {
         if self.roster.is_some() {
-            let mut beats = tokio::time::interval(BEAT_EVERY);
-            beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut beats = ticks::every(BEAT_EVERY);
             loop {
                 tokio::select! {
                     biased;
