@@ -113,6 +113,7 @@ pub mod schedule;
 pub mod simulate;
 pub mod store;
 pub mod telemetry;
+mod ticks;
 mod timers;
 pub mod webhooks;
 mod works;

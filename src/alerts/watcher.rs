@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use tokio::sync::watch as channel;
-use tokio::time::{Instant as Moment, MissedTickBehavior};
+use tokio::time::Instant as Moment;
 use tokio_util::sync::CancellationToken;
 
 use super::evaluate::Evaluator;
@@ -18,6 +18,7 @@ use crate::ingest::Ingest;
 use crate::kinds::Kind;
 use crate::projections::checkpoint;
 use crate::store::{Failing, Store, StoreError, Tail};
+use crate::ticks;
 
 /// Name of its checkpoint.
 const CHECKPOINT: &str = "alerts_evaluated";
@@ -72,11 +73,10 @@ impl Watcher {
     /// Watches until it is told to stop. After a failure of the log it goes on from its checkpoint.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
-            let followed = tokio::select! {
+            let Err(error) = tokio::select! {
                 () = stop.cancelled() => return,
                 followed = self.follow() => followed,
             };
-            let Err(error) = followed;
             FAILING.failed(self.ingest.store(), &error, &stop).await;
         }
     }
@@ -97,8 +97,7 @@ impl Watcher {
         }
         let mut evaluator = begin::evaluator(&self.ingest).await?;
         let mut tail = store.tail(from, Some(KINDS));
-        let mut looks = tokio::time::interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks = ticks::every(LOOK_EVERY);
         let mut look: Option<(Instant, Position)> = None;
         loop {
             tokio::select! {

@@ -91,15 +91,16 @@ impl Opened {
 }
 
 impl Start {
-    /// Opens the log.
+    /// Opens the log, to serve it.
     ///
     /// # Errors
-    /// When it cannot be opened, or the tokens that are to be taken cannot be proved.
+    /// When it cannot be opened, another process serves the same file, or the tokens that are to be taken cannot be proved.
     pub async fn open(&self) -> Result<Opened, AppError> {
         let location = Location {
             readers_max: self.limits.readers_max,
             writers_max: self.limits.writers_max,
             reads_within: Some(self.request_within() + READ_BEYOND),
+            serves: true,
             ..self.location.clone()
         };
         let tokens = Tokens::open(&self.tokens).await?;

@@ -126,6 +126,9 @@ pub enum Command {
     /// Serve with a simulated fleet in a database of its own: for trying it out.
     Demo(DemoArgs),
     /// Serve the API.
+    ///
+    /// A file of SQLite has one server at a time, beside which all other commands work; several servers share a
+    /// database of PostgreSQL.
     Serve(Box<ServeArgs>),
     /// Import events from files of JSON lines, plain or gzip; `-` is standard input.
     ///
@@ -182,7 +185,8 @@ pub struct DatabaseArgs {
 
 #[derive(Args)]
 struct DatabaseFlags {
-    /// Where the log is kept: `sqlite://FILE` or `postgres://USER:PASSWORD@HOST/DATABASE`.
+    /// Where the log is kept: `sqlite://FILE`, which one server at a time serves, or
+    /// `postgres://USER:PASSWORD@HOST/DATABASE`, which several may.
     #[arg(
         long,
         env = "HOMEPOT_DATABASE",

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use entity::configuration_evidence::Column;
 use serde_json::{Map, Value as Json, json};
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -17,6 +16,7 @@ use crate::history::measures::{MEASURES, Reading, readings};
 use crate::ingest::Ingest;
 use crate::kinds::{Draft, Kind};
 use crate::store::{Failing, Store, StoreError};
+use crate::ticks;
 
 /// How long before and after a change is looked at.
 pub(super) const HOUR_MS: i64 = 3_600_000;
@@ -49,17 +49,11 @@ impl Evidence {
     /// Tells until it is told to stop. What is told has an id that follows from the change, so that two nodes
     /// tell it once.
     pub async fn run(self, stop: CancellationToken) {
-        let mut looks = tokio::time::interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = looks.tick() => {}
+        let mut looks = ticks::every(LOOK_EVERY);
+        while stop.run_until_cancelled(looks.tick()).await.is_some() {
+            if let Err(error) = self.look().await {
+                FAILING.failed(self.ingest.store(), &error, &stop).await;
             }
-            let Err(error) = self.look().await else {
-                continue;
-            };
-            FAILING.failed(self.ingest.store(), &error, &stop).await;
         }
     }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::ExportError;
@@ -14,6 +13,7 @@ use super::reached;
 use crate::places::Place;
 use crate::store::Store;
 use crate::telemetry::chain;
+use crate::ticks;
 
 /// How often a lake is brought up to date.
 const EVERY: Duration = Duration::from_mins(1);
@@ -78,8 +78,7 @@ impl Filler {
 
     /// Runs until it is told to stop. A round that is broken off by that is made once more by the next.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut ticks = interval(EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = ticks::every(EVERY);
         loop {
             let filling = async {
                 ticks.tick().await;

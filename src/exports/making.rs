@@ -9,7 +9,7 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures_util::FutureExt;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::files::{Files, FilesError};
@@ -23,6 +23,7 @@ use crate::history::exports::{ExportRow, Whose, export as kept};
 use crate::kinds::{Envelope, Filter, Kind, Operand, Operator};
 use crate::store::{Store, StoreError};
 use crate::telemetry::chain;
+use crate::ticks;
 
 /// How often it is told how far an export is, and looked whether it is cancelled.
 const TELL_EVERY: Duration = Duration::from_secs(1);
@@ -279,8 +280,7 @@ impl Maker {
         let (mut making, counting) = (std::pin::pin!(making), self.count(row, &ask));
         let (mut counting, mut total) = (std::pin::pin!(counting), None);
         let mut is_counted = false;
-        let mut ticks = interval(TELL_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = ticks::every(TELL_EVERY);
         let mut late = std::pin::pin!(sleep(self.bounds.within));
         loop {
             tokio::select! {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::files::{Files, FilesError};
@@ -15,6 +14,7 @@ use super::{Bounds, Code, ExportsMetrics, FAILING, RESTARTS_MAX, Reader, SOURCE,
 use crate::history::exports::{ExportRow, due, in_states, turns};
 use crate::store::{Store, StoreError};
 use crate::telemetry::chain;
+use crate::ticks;
 
 /// Exports that are made at once, each of another account.
 const AT_ONCE_MAX: usize = 2;
@@ -63,8 +63,7 @@ impl Exporter {
 
     /// Runs until it is told to stop. A failure to look what waits leaves alone what is being made.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut looks = interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks = ticks::every(LOOK_EVERY);
         loop {
             let looked = async {
                 tokio::select! {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use entity::device_status;
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter};
 use tokio::sync::watch as channel;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{Event, Instant, Position};
@@ -24,6 +24,7 @@ use crate::store::{
     AppendError, Appended, Columns, Doing, EVENTS_MAX, Outcome, Place, Store, StoreError,
 };
 use crate::telemetry::chain;
+use crate::ticks;
 use watch::{Known, Watch};
 
 /// How often the timers are looked at.
@@ -96,8 +97,7 @@ impl Health {
         }
         let kinds = &[Kind::DeviceMetrics, Kind::DeviceStateChange];
         let mut tail = store.tail(head, Some(kinds));
-        let mut looks = interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks = ticks::every(LOOK_EVERY);
         let mut look: Option<(Instant, Position)> = None;
         loop {
             tokio::select! {

@@ -148,11 +148,7 @@ impl Tls {
     /// Looks at the files until it is told to stop.
     pub(super) async fn keep_current(self, stop: CancellationToken) {
         let mut looks = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = looks.tick() => {}
-            }
+        while stop.run_until_cancelled(looks.tick()).await.is_some() {
             let tls = self.clone();
             // a disk may be slow; what panics there is in the log of the process
             let _ = tokio::task::spawn_blocking(move || tls.look()).await;

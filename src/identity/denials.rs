@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{Caller, Deed, SignInError};
@@ -68,12 +69,9 @@ impl Denials {
     /// Tells them every so often until it is told to stop, and once more then.
     pub async fn run(&self, ingest: Ingest, stop: CancellationToken) {
         loop {
-            let is_stopping = tokio::select! {
-                () = stop.cancelled() => true,
-                () = tokio::time::sleep(TELL_EVERY) => false,
-            };
+            let waited = stop.run_until_cancelled(sleep(TELL_EVERY)).await;
             self.tell(&ingest).await;
-            if is_stopping {
+            if waited.is_none() {
                 break;
             }
         }

@@ -13,12 +13,14 @@ use entity::{access_keys, audit_log};
 use futures_util::TryStreamExt;
 use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter};
 use tokio::sync::watch;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{Caller, Grant, Reach, Role, Secret, SignInError};
 use crate::event::{Event, Instant, Position};
 use crate::kinds::Kind;
 use crate::store::{Doing, Sql, Store, StoreError, Tail};
+use crate::ticks;
 
 /// How often it is written when keys were last used, which is told to this.
 const WRITE_EVERY: Duration = Duration::from_mins(1);
@@ -269,7 +271,7 @@ impl Keys {
     /// Follows the log until it is told to stop.
     pub async fn run(self: Arc<Self>, store: Store, stop: CancellationToken) {
         let mut tail = self.tail(&store);
-        let mut looks = tokio::time::interval(LOOK_EVERY);
+        let mut looks = ticks::every(LOOK_EVERY);
         loop {
             let events = tokio::select! {
                 () = stop.cancelled() => return,
@@ -289,10 +291,7 @@ impl Keys {
                 Err(error) => {
                     let error = crate::telemetry::chain(&error).to_string();
                     tracing::error!(error, "cannot read which access keys hold; trying again");
-                    tokio::select! {
-                        () = stop.cancelled() => return,
-                        () = tokio::time::sleep(AGAIN_AFTER) => {}
-                    }
+                    stop.run_until_cancelled(sleep(AGAIN_AFTER)).await;
                     tail = self.tail(&store);
                 }
             }
@@ -303,12 +302,9 @@ impl Keys {
     /// apart, so that a revocation is heard while a database takes its time.
     pub async fn note(self: Arc<Self>, store: Store, stop: CancellationToken) {
         loop {
-            let is_stopping = tokio::select! {
-                () = stop.cancelled() => true,
-                () = tokio::time::sleep(WRITE_EVERY) => false,
-            };
+            let waited = stop.run_until_cancelled(sleep(WRITE_EVERY)).await;
             self.write(&store).await;
-            if is_stopping {
+            if waited.is_none() {
                 return;
             }
         }

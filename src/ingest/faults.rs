@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use entity::error_logs::Column;
 use serde_json::json;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -26,15 +27,12 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
 pub async fn record_faults(ingest: Ingest, stop: CancellationToken) {
     let mut wait = LOOK_EVERY;
     loop {
-        let stopping = tokio::select! {
-            () = stop.cancelled() => true,
-            () = tokio::time::sleep(wait) => false,
-        };
+        let waited = stop.run_until_cancelled(sleep(wait)).await;
         wait = match record(&ingest).await {
             Ok(()) => LOOK_EVERY,
             Err(_) => RETRY_AFTER_MAX.min(wait * 2),
         };
-        if stopping {
+        if waited.is_none() {
             break;
         }
     }

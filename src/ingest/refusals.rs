@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Instant;
@@ -71,15 +72,12 @@ impl Refusals {
     /// Writes the counts every so often until it is told to stop, and once more then.
     pub async fn run(&self, store: Store, stop: CancellationToken) {
         loop {
-            let stopping = tokio::select! {
-                () = stop.cancelled() => true,
-                () = tokio::time::sleep(WRITE_EVERY) => false,
-            };
+            let waited = stop.run_until_cancelled(sleep(WRITE_EVERY)).await;
             if let Err(error) = self.write(&store).await {
                 let error = crate::telemetry::chain(&error).to_string();
                 tracing::warn!(error, "cannot write the counts of refusals");
             }
-            if stopping {
+            if waited.is_none() {
                 break;
             }
         }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use entity::command_transitions::Column;
 use tokio::sync::Notify;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::machine::Step;
@@ -200,16 +201,13 @@ impl Deliveries {
 
     /// Delivers until it is told to stop.
     pub async fn run(self, store: Store, stop: CancellationToken) {
-        loop {
+        while !stop.is_cancelled() {
             let Err(error) = tokio::select! {
                 () = stop.cancelled() => return,
                 delivered = self.deliver(&store) => delivered,
             };
             tracing::warn!(error = %chain(&error), "commands are not delivered, will go on");
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(RETRY_AFTER) => {}
-            }
+            stop.run_until_cancelled(sleep(RETRY_AFTER)).await;
         }
     }
 

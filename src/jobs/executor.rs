@@ -16,6 +16,7 @@ use crate::history::Within;
 use crate::ingest::Ingest;
 use crate::store::{Store, StoreError};
 use crate::telemetry::chain;
+use crate::ticks;
 
 /// How often the devices that are at work are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -96,7 +97,7 @@ impl Executor {
     ) -> Result<(), StoreError> {
         let followed = self.deliveries.follow(None);
         let mut agenda = self.open().await?;
-        let mut looks = tokio::time::interval(LOOK_EVERY);
+        let mut looks = ticks::every(LOOK_EVERY);
         loop {
             self.do_due(&mut devices, &mut agenda).await;
             let happened = tokio::select! {

@@ -13,7 +13,7 @@ use entity::{
     command_transitions as command, device_registrations as registration, job_outcomes as outcome,
     job_transitions as transition,
 };
-use tokio::time::{Instant as Moment, MissedTickBehavior};
+use tokio::time::Instant as Moment;
 use tokio_util::sync::CancellationToken;
 
 use super::JobError;
@@ -26,6 +26,7 @@ use crate::kinds::Kind;
 use crate::projections::checkpoint;
 use crate::store::{AppendError, Failing, StoreError};
 use crate::telemetry::chain;
+use crate::ticks;
 
 /// Name of its checkpoint.
 const CHECKPOINT: &str = "jobs_reconciled";
@@ -100,8 +101,7 @@ impl Orchestrator {
         for job in jobs::open(store).await? {
             self.take_up(&job.job_id).await?;
         }
-        let mut looks = tokio::time::interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks = ticks::every(LOOK_EVERY);
         let (mut marked_at, mut has_moved) = (Moment::now(), false);
         loop {
             let events = tokio::select! {

@@ -1,16 +1,17 @@
-//! Says that this server is alive, and keeps its leases: takes those that are free, and stops the works
-//! of those that are lost.
+//! Says that this server is alive, and keeps its leases: takes those that are free, gives of them to servers that have
+//! fewer, and stops the works of those that are lost.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sea_orm::DbBackend;
-use tokio::time::{Instant, MissedTickBehavior, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{Node, Work};
 use crate::store::{Had, Roster, Says, Store};
 use crate::telemetry::chain;
+use crate::ticks;
 
 /// How long a server is taken for alive when it has said so.
 const LASTS: Duration = Duration::from_secs(5);
@@ -73,8 +74,7 @@ impl Heart {
     /// then.
     pub async fn run(mut self, stop: CancellationToken) {
         if self.roster.is_some() {
-            let mut beats = tokio::time::interval(BEAT_EVERY);
-            beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut beats = ticks::every(BEAT_EVERY);
             loop {
                 tokio::select! {
                     biased;
@@ -94,8 +94,9 @@ impl Heart {
         }
     }
 
-    /// Says that this server is alive. It is certain of that only as counted from before it said so.
-    async fn beat(&mut self) {
+    /// Says once that this server is alive, and follows what it has then. It is certain of that only as counted from
+    /// before it said so. Where there is but one server it says nothing.
+    pub async fn beat(&mut self) {
         let says = self.says();
         let Some(roster) = &mut self.roster else {
             return;
@@ -137,8 +138,11 @@ impl Heart {
                 );
             }
         }
-        let (held, stops) = (self.node.works(), self.node.shared.stop.is_cancelled());
-        let wanted = able.iter().filter(|work| !stops && !held.contains(work));
+        if self.node.shared.stop.is_cancelled() {
+            able.clear();
+        }
+        let held = self.node.works();
+        let wanted = able.iter().filter(|work| !held.contains(work));
         Says {
             works: Work::ALL.map(Work::name).to_vec(),
             wanted: wanted.map(|work| work.name()).collect(),
@@ -166,13 +170,27 @@ impl Heart {
                 continue;
             }
             if self.taken.remove(&work).is_some() {
-                self.lose(work);
+                if had.given.as_deref() == Some(work.name()) {
+                    self.give(work);
+                } else {
+                    self.lose(work);
+                }
             }
             if let Some(token) = token {
                 self.taken.insert(work, token);
                 self.node.grant(work, Some(token));
                 tracing::info!(work = work.name(), token, "this server has taken a work");
             }
+        }
+    }
+
+    /// Stops a work that is another's by now, since that had fewer.
+    fn give(&self, work: Work) {
+        if self.node.stop(work) {
+            tracing::info!(
+                work = work.name(),
+                "this server has given a work to one that had fewer"
+            );
         }
     }
 

@@ -7,7 +7,11 @@
 //! leases back, so that another has them within a second; one that dies is replaced within
 //! [`REPLACED_WITHIN`].
 //!
-//! SQLite has one server, which has every work and asks nobody.
+//! Whoever comes first takes all works. Each second a server that has at least two more than another gives that one of
+//! them, straight into its hands, until all have as many but for one. A work that is given begins anew within a second;
+//! as each gift makes servers more alike, none is given to and fro.
+//!
+//! A file of SQLite has one server, which has every work and asks nobody: a second is refused when it opens the log.
 
 mod heart;
 
@@ -61,7 +65,8 @@ pub enum Work {
 }
 
 impl Work {
-    /// All of them.
+    /// All of them. A server that has more than another gives the last of them away first: what follows the log stays
+    /// together as long as it can, and what takes its time beside it goes.
     pub const ALL: [Self; 11] = [
         Self::Projections,
         Self::Jobs,

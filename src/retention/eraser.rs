@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::erasures::{erase_all, waiting};
 use super::{ERASURES, RetentionError, RetentionMetrics};
 use crate::store::{Failing, Store};
+use crate::ticks;
 
 /// How often it is looked what waits.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -34,13 +34,8 @@ impl Eraser {
 
     /// Runs until it is told to stop. What is broken off is gone on with by whoever runs next.
     pub async fn run(self, stop: CancellationToken) {
-        let mut looks = interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => break,
-                _ = looks.tick() => {}
-            }
+        let mut looks = ticks::every(LOOK_EVERY);
+        while stop.run_until_cancelled(looks.tick()).await.is_some() {
             let erased = tokio::select! {
                 () = stop.cancelled() => break,
                 erased = self.erase() => erased,

@@ -2,25 +2,20 @@
 
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::{RetentionMetrics, policies};
 use crate::store::Store;
 use crate::telemetry::chain;
+use crate::ticks;
 
 /// How often the policies are looked at.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
 
 /// Tells what is not archived by a server that does not know where segments lie.
 pub async fn tell_homeless(store: Store, metrics: RetentionMetrics, stop: CancellationToken) {
-    let mut looks = interval(LOOK_EVERY);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = looks.tick() => {}
-        }
+    let mut looks = ticks::every(LOOK_EVERY);
+    while stop.run_until_cancelled(looks.tick()).await.is_some() {
         match policies(&store).await {
             Ok(policies) => {
                 let now = store.clock().now();

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant as Moment, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant as Moment, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{ARCHIVE, RetentionError, RetentionMetrics, run};
 use crate::store::Store;
 use crate::telemetry::chain;
+use crate::ticks;
 
 /// How often it is looked what is old enough.
 const EVERY: Duration = Duration::from_hours(1);
@@ -33,13 +34,8 @@ impl Keeper {
 
     /// Runs until it is told to stop. Of several processes one does it.
     pub async fn run(self, stop: CancellationToken) {
-        let mut ticks = interval(EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = ticks.tick() => {}
-            }
+        let mut ticks = ticks::every(EVERY);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.keep() => {}

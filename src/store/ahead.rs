@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use sea_orm::DbBackend;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::error::StoreError;
@@ -42,10 +43,9 @@ impl Store {
     pub async fn keep_partitions_ahead(self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             match self.make_partitions_ahead().await {
-                Ok(()) => tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = tokio::time::sleep(LOOK_EVERY) => {}
-                },
+                Ok(()) => {
+                    stop.run_until_cancelled(sleep(LOOK_EVERY)).await;
+                }
                 Err(error) => FAILING.failed(&self, &error, &stop).await,
             }
         }

@@ -13,14 +13,24 @@ use tokio::time::{Instant, sleep};
 
 use super::Store;
 use super::error::{Doing, StoreError};
-use super::open::Connections;
+use super::location::Location;
+use super::open::{Connections, OpenError};
 use super::sql::Sql;
 use crate::telemetry::chain;
 
 /// What a process has claimed, until it is dropped.
 #[derive(Debug)]
 pub struct Claim {
-    _held: Held,
+    held: Held,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Held::File { file, .. } = &self.held {
+            // also where a child that is just being begun has the file still; it ends with the file at the latest
+            let _ = file.unlock();
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -61,6 +71,8 @@ pub enum ClaimError {
 const CLAIMS: i32 = 0x4850_4F54;
 /// What is claimed by whoever puts segments together, and together by those who read the files of all that there are.
 pub const MERGE: &str = "merge";
+/// What is claimed by whoever serves a file of SQLite.
+const SERVER: &str = "server";
 /// How long it is waited for what another process has claimed, and how often it is tried: what a server does by
 /// itself is mostly done at once.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -93,9 +105,25 @@ impl Connections {
     pub(super) async fn claim(&self, what: &'static str) -> Result<Claim, ClaimError> {
         let held = held_by(self, what).await?;
         if held.is_taken(what, With::Nobody).await? {
-            Ok(Claim { _held: held })
+            Ok(Claim { held })
         } else {
             Err(ClaimError::Taken)
+        }
+    }
+
+    /// Claims what is to be served, where only one process may serve it: a file of SQLite. Of PostgreSQL several do so
+    /// together.
+    ///
+    /// # Errors
+    /// When another process serves it, or that cannot be found out.
+    pub(super) async fn claim_served(&self, at: &Location) -> Result<Option<Claim>, OpenError> {
+        if !at.serves || self.writer.get_database_backend() != DbBackend::Sqlite {
+            return Ok(None);
+        }
+        match self.claim(SERVER).await {
+            Ok(claim) => Ok(Some(claim)),
+            Err(ClaimError::Taken) => Err(OpenError::Served(self.address.clone())),
+            Err(error) => Err(OpenError::Claim(error)),
         }
     }
 }
@@ -126,7 +154,7 @@ async fn claimed(
         }
         sleep(EVERY).await;
     }
-    Ok(Claim { _held: held })
+    Ok(Claim { held })
 }
 
 /// That by which it is held, once it is taken.

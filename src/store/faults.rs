@@ -11,6 +11,7 @@ use std::time::Duration;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::Store;
@@ -65,10 +66,7 @@ impl Failing {
             store.faults().tell(self.source, now, error);
         }
         async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = tokio::time::sleep(self.waits) => {}
-            }
+            stop.run_until_cancelled(sleep(self.waits)).await;
         }
     }
 }

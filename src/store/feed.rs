@@ -27,6 +27,7 @@ use super::sql::Sql;
 use super::standing::Seen;
 use crate::clock::Clock;
 use crate::event::{Event, Position};
+use crate::ticks;
 
 /// Batches that may wait to be brought into the ring, and their bytes; one more is dropped and read
 /// from the tables.
@@ -127,8 +128,7 @@ impl Feeder {
     ) {
         let bell = self.bell();
         let mut warned = None;
-        let mut ticks = tokio::time::interval(self.poll);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut ticks = ticks::every(self.poll);
         loop {
             let done = tokio::select! {
                 biased;

@@ -22,6 +22,8 @@ pub struct Location {
     pub reads_within: Option<Duration>,
     /// Whether a file that is not there is made.
     pub create: bool,
+    /// Whether it is served, which one process at a time does with a file of SQLite.
+    pub serves: bool,
     /// Where what is archived lies; that of a file of SQLite is in a folder beside it unless it is said, with
     /// `.segments` behind its name.
     pub segments: Option<Place>,
@@ -60,6 +62,7 @@ impl Default for Location {
             writers_max: limits.writers_max,
             reads_within: None,
             create: false,
+            serves: false,
             segments: None,
         }
     }

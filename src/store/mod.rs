@@ -172,6 +172,8 @@ pub struct Tasks {
     writer: TaskTracker,
     others: TaskTracker,
     connections: open::Connections,
+    /// That no other process serves it meanwhile.
+    _served: Option<Claim>,
 }
 
 impl Tasks {
@@ -191,9 +193,11 @@ impl Store {
     /// Opens the log, brings its database up to date, and starts its tasks.
     ///
     /// # Errors
-    /// When the database cannot be opened, is not ours, or was written by a newer version.
+    /// When the database cannot be opened, is not ours, or was written by a newer version, or is to be served and
+    /// another process serves it, where only one may. Nothing of it is changed then.
     pub async fn open(options: Options) -> Result<(Self, Tasks), OpenError> {
         let mut connections = open::connect(&options.location).await?;
+        let served = connections.claim_served(&options.location).await?;
         migrations::migrate(&connections).await?;
         let db = &connections.writer;
         let identity = identity::identity(db).await?;
@@ -260,7 +264,7 @@ impl Store {
             fence: None,
             reads_replica: false,
         };
-        let tasks = store.start(committer, feeding, (append_queue, job_queue));
+        let tasks = store.start(committer, feeding, (append_queue, job_queue), served);
         Ok((store, tasks))
     }
 
@@ -269,6 +273,7 @@ impl Store {
         committer: Committer,
         feeding: Readers,
         (appends, jobs): (mpsc::Receiver<Pending>, mpsc::Receiver<Job>),
+        served: Option<Claim>,
     ) -> Tasks {
         let shared = &self.shared;
         let (feed, feeder) = Feeder::new(
@@ -287,6 +292,7 @@ impl Store {
             writer: TaskTracker::new(),
             others: TaskTracker::new(),
             connections: shared.connections.clone(),
+            _served: served,
         };
         if let Some(pool) = &shared.connections.postgres {
             tasks.others.spawn(feed::doorbell(

@@ -20,6 +20,7 @@ use sea_orm::{
 };
 use thiserror::Error;
 
+use super::claim::ClaimError;
 use super::error::{Cause, StoreError, cause_of, cause_of_sqlx};
 use super::location::{Location, without_password};
 use super::readers::{Lost, Readers};
@@ -100,6 +101,14 @@ pub enum OpenError {
         /// A migration that this version does not know.
         migration: String,
     },
+    /// Another process serves it.
+    #[error(
+        "{0} is served by another process, and a file of SQLite has one server at a time: stop that, or keep the log in PostgreSQL, which several servers share"
+    )]
+    Served(String),
+    /// It cannot be found out whether another process serves it.
+    #[error("cannot find out whether another process serves the log")]
+    Claim(#[source] ClaimError),
     /// It lacks migrations, and this command does not change it.
     #[error("{address} lacks {missing} migrations; run `homepot-analytics migrate up`")]
     Behind {

@@ -36,14 +36,16 @@ pub(crate) struct Had {
     pub(crate) alive: i64,
     /// Whether something is archived, which not every server may be able to read.
     pub(crate) is_archived: bool,
+    /// The work that it has just given to another.
+    pub(crate) given: Option<String>,
 }
 
 /// What a server says of the works.
 #[derive(Debug)]
 pub(crate) struct Says {
-    /// All that there are.
+    /// All that there are; of those that a server has too many of it gives the last away first.
     pub(crate) works: Vec<&'static str>,
-    /// Those that it can do.
+    /// Those that it can do, of which others give it some; none when it stops.
     pub(crate) able: Vec<&'static str>,
     /// Those that it takes if they are free.
     pub(crate) wanted: Vec<&'static str>,
@@ -73,8 +75,8 @@ impl Roster {
     }
 
     /// Says that this server is alive and what it can do, gives back what it cannot, takes those works that nobody
-    /// who is alive has, and tells what it has then. When it was taken for dead it joins anew, and has taken
-    /// nothing before that.
+    /// who is alive has, gives one away if another has fewer, and tells what it has then. When it was taken for dead it
+    /// joins anew, and has taken nothing before that.
     pub(crate) async fn beat(&mut self, says: &Says) -> Result<Had, StoreError> {
         let db = match self.db.take() {
             Some(db) => db,
@@ -90,9 +92,14 @@ impl Roster {
         if !says.wanted.is_empty() {
             self.take(&db, &says.wanted).await?;
         }
+        let given = if says.able.is_empty() {
+            None
+        } else {
+            self.share(&db, &says.works).await?
+        };
         let had = self.had(&db).await?;
         self.db = Some(db);
-        Ok(had)
+        Ok(Had { given, ..had })
     }
 
     /// Tells whether this server was still taken for alive.
@@ -168,6 +175,34 @@ impl Roster {
             .push(&format!(", token = token + 1, since = {NOW}"));
         sql.push(" FROM free WHERE leases.work = free.work");
         run(db, sql).await
+    }
+
+    /// Gives one work to a server that can do it and has at least two fewer, and tells which. It is that one's at once,
+    /// so nobody comes between, and it is never given back for that: the two are closer to each other then. One that
+    /// somebody is just writing for is left for the next time.
+    async fn share(
+        &self,
+        db: &DatabaseConnection,
+        works: &[&'static str],
+    ) -> Result<Option<String>, StoreError> {
+        let mut sql = Sql::new(format!(
+            "WITH has AS (SELECT node_id, able, (SELECT count(*) FROM leases \
+             WHERE leases.node_id = nodes.node_id) AS number FROM nodes WHERE alive_until > {NOW}), \
+             given AS (SELECT leases.work, other.node_id FROM leases \
+             JOIN has AS mine ON mine.node_id = leases.node_id \
+             JOIN has AS other ON other.number + 1 < mine.number \
+             AND leases.work = ANY(string_to_array(other.able, ' ')) WHERE leases.node_id = "
+        ));
+        sql.bind(self.card.node_id.as_str());
+        sql.push(" ORDER BY other.number, array_position(string_to_array(");
+        sql.bind(works.join(" ")).push(&format!(
+            ", ' '), leases.work) DESC, other.node_id LIMIT 1 FOR UPDATE OF leases SKIP LOCKED) \
+             UPDATE leases SET node_id = given.node_id, token = token + 1, since = {NOW} \
+             FROM given WHERE leases.work = given.work RETURNING leases.work"
+        ));
+        let row = db.query_one_raw(sql.statement(DbBackend::Postgres)).await;
+        let work = row.doing(DOING)?.map(|row| row.try_get_by_index(0));
+        work.transpose().doing(DOING)
     }
 
     async fn had(&self, db: &DatabaseConnection) -> Result<Had, StoreError> {

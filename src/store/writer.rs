@@ -8,7 +8,6 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use sea_orm::DatabaseTransaction;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::append::{AppendError, Appended, Request};
@@ -23,6 +22,7 @@ use super::recall::{Answer, Recall, Sought};
 use super::standing::Seen;
 use super::wal::{self, Wal};
 use super::{COMMIT_BYTES_MAX, commit_events_max};
+use crate::ticks;
 
 /// A request that waits, with its place in the queue and the way back.
 #[derive(Debug)]
@@ -99,8 +99,7 @@ impl Writer {
     /// Runs until it is told to stop. From then on new requests are refused, and what waits is done.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let (mut in_a_row, mut stopping) = (0, false);
-        let mut looks = tokio::time::interval(wal::LOOK_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks = ticks::every(wal::LOOK_EVERY);
         loop {
             if !stopping && stop.is_cancelled() {
                 stopping = true;

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, FromQueryResult};
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::deliver::Sender;
@@ -20,6 +19,7 @@ use super::{WEBHOOKS_MAX, Way};
 use crate::event::Instant;
 use crate::history::webhooks::{self, DeliveryRow, WebhookRow};
 use crate::store::{Doing, Sql, Store, StoreError};
+use crate::ticks;
 
 /// Deliveries at most that are sent at once to a destination.
 const AT_ONCE_EACH: usize = 4;
@@ -85,8 +85,7 @@ impl Sending {
     }
 
     async fn send(&mut self) -> Result<Infallible, StoreError> {
-        let mut looks = tokio::time::interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks = ticks::every(LOOK_EVERY);
         loop {
             tokio::select! {
                 _ = looks.tick() => self.forget_at_times().await?,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sea_orm::ConnectionTrait;
 use thiserror::Error;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::files::{Files, FilesError};
@@ -18,6 +18,7 @@ use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::joined::TRIES;
 use crate::telemetry::chain;
+use crate::ticks;
 
 /// How long it is waited for the place of segments to answer, each time that it is asked.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
@@ -310,15 +311,10 @@ impl Store {
 
     /// The same again and again, until this server stops.
     pub(crate) async fn watch_archive(self, stop: CancellationToken) {
-        let mut ticks = interval(LOOKS_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = ticks::every(LOOKS_EVERY);
         // whoever started this looks at once
         ticks.tick().await;
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => break,
-                _ = ticks.tick() => {}
-            }
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = self.look_at_archive() => {}

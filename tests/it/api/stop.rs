@@ -88,6 +88,7 @@ async fn lock(app: &TestApp) -> DatabaseTransaction {
 async fn what_is_executed_on_a_socket_ends_before_the_socket_does() {
     on_each_database(async |app| {
         app.fleet().await;
+        app.stop().await;
         let server = start_with(app.url(), app.clock.clone(), LimitArgs::default()).await;
         let address = server.address;
         let mut socket = Socket::open(address).await;
@@ -124,6 +125,7 @@ async fn what_is_executed_on_a_socket_ends_before_the_socket_does() {
 async fn what_does_not_end_in_its_time_is_cut_and_told_to_come_back() {
     on_each_database(async |app| {
         app.fleet().await;
+        app.stop().await;
         let server = start(app.url(), app.clock.clone()).await;
         let mut socket = Socket::open(server.address).await;
         let locked = lock(app).await;
@@ -142,6 +144,7 @@ async fn what_does_not_end_in_its_time_is_cut_and_told_to_come_back() {
 #[tokio::test]
 async fn a_head_that_does_not_come_does_not_hold_up_the_stop() {
     on_each_database(async |app| {
+        app.stop().await;
         let server = start_with(app.url(), app.clock.clone(), LimitArgs::default()).await;
         let mut begun = TcpStream::connect(server.address).await.unwrap();
         begun

@@ -82,6 +82,10 @@ async fn a_command_that_was_taken_back_is_not_given_again_after_its_time_to_live
 #[tokio::test]
 async fn a_command_that_was_taken_on_one_node_is_taken_back_by_none() {
     on_each_database(async |app| {
+        if app.url().starts_with("sqlite") {
+            // one node alone may have that
+            return;
+        }
         windows(app, &["MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY"]).await;
         let other = start(app.url(), app.clock.clone()).await;
         let mut devices = Followed::new(app, Some("till-2")).await;

@@ -1,4 +1,5 @@
-//! How the server is served: certificates that cannot be used, and how many files there may be.
+//! How the server is served: certificates that cannot be used, how many files there may be, and who else may have its
+//! database.
 
 use std::process::Command;
 
@@ -90,4 +91,54 @@ fn a_server_takes_no_huge_pages() {
     let taken = server.status("THP_enabled");
     let taken = taken.expect("a kernel that tells of it, as those do from Linux 5.0 on");
     assert_eq!(taken, "0");
+}
+
+const DEMO: [&str; 5] = ["demo", "--listen", "127.0.0.1:0", "--history-hours", "0"];
+const SERVED: [&str; 2] = ["is served by another process", "PostgreSQL"];
+
+#[test]
+fn a_file_of_sqlite_has_one_server_and_all_else_works_beside_it() {
+    let database = Database::sqlite();
+    let (mut server, _) = database.serve();
+    let link = database.folder().join("link.db");
+    std::os::unix::fs::symlink(database.file(), &link).unwrap();
+    let by_link = format!("sqlite://{}", link.display());
+    for command in [&SERVE[..], &DEMO] {
+        for url in [&database.url, &by_link] {
+            let second = [command, &["--database", url]].concat();
+            Program::run(database.folder(), &second).refused(&SERVED);
+        }
+    }
+    let path = |name: &str| database.folder().join(name).display().to_string();
+    let (lines, copy) = (path("all.jsonl"), path("copy"));
+    for command in [
+        &["import", "tests/data/till.jsonl.gz"][..],
+        &["export", "--out", &lines],
+        &["key", "list"],
+        &["retention", "run"],
+        &["rebuild", "registry"],
+        &["backup", &copy],
+        &["migrate", "up"],
+        &["verify"],
+    ] {
+        let ended = database.run(command);
+        assert!(ended.status.success(), "{command:?}: {ended:?}");
+    }
+    assert!(server.runs());
+    server.kill();
+    let (server, _) = database.serve();
+    server.terminate();
+    assert!(server.end().status.success());
+    let (_server, _) = database.serve();
+}
+
+#[test]
+fn a_log_that_is_served_is_not_brought_up_to_date_by_another_server() {
+    let database = Database::sqlite();
+    let (_server, _) = database.serve();
+    // as if this migration had come later; it can be run once more
+    database.execute("DELETE FROM seaql_migrations WHERE version = 'm0025_rollup_labels'");
+    database.run(&SERVE).refused(&SERVED);
+    let status = database.run(&["migrate", "status"]);
+    status.refused(&["lacks 1 migrations"]);
 }

@@ -15,6 +15,9 @@ use crate::support::{Backend, Database, TestLog, contract, error};
 contract![
     who_has_lost_a_work_writes_nothing_more_for_it,
     who_leaves_gives_its_works_to_another,
+    each_server_has_its_share_of_the_works_that_it_can_do_and_keeps_it,
+    who_has_given_a_work_to_another_writes_nothing_more_for_it,
+    who_stops_is_given_nothing,
     one_server_has_each_work,
     where_there_is_one_server_it_has_every_work,
     who_can_erase_no_more_gives_that_back_to_one_that_can,
@@ -29,11 +32,26 @@ struct Server {
 
 impl Server {
     async fn join(log: &TestLog, name: &str) -> Self {
+        Self::join_for(log, name, &Work::ALL).await
+    }
+
+    /// One that can do these works.
+    async fn join_for(log: &TestLog, name: &str, works: &[Work]) -> Self {
         let stop = CancellationToken::new();
         let called = (name.to_owned(), "127.0.0.1:0".to_owned());
-        let (node, heart) = Node::join(&log.handle(), called, &Work::ALL, stop.clone()).await;
+        let (node, heart) = Node::join(&log.handle(), called, works, stop.clone()).await;
         Self { node, heart, stop }
     }
+}
+
+/// Has servers say in turn that they are alive, as often as each could give every work away; what each has then.
+async fn level(servers: &mut [Server]) -> Vec<Vec<Work>> {
+    for _ in Work::ALL {
+        for server in &mut *servers {
+            server.heart.beat().await;
+        }
+    }
+    servers.iter().map(|server| server.node.works()).collect()
 }
 
 /// The leases of a work as a server gets them.
@@ -130,6 +148,82 @@ async fn who_leaves_gives_its_works_to_another(database: Database) {
     futures_util::future::join3(doing, beating, checking).await;
     one.close().await;
     two.close().await;
+}
+
+async fn each_server_has_its_share_of_the_works_that_it_can_do_and_keeps_it(database: Database) {
+    if database.backend == Backend::Sqlite {
+        return;
+    }
+    let log = database.open().await;
+    let mut servers = vec![
+        Server::join(&log, "first").await,
+        Server::join(&log, "second").await,
+    ];
+    let (live, beside) = Work::ALL.split_at(6);
+    assert_eq!(level(&mut servers).await, [live, beside]);
+    servers.push(Server::join(&log, "third").await);
+    let shares = level(&mut servers).await;
+    assert_eq!(shares.iter().map(Vec::len).max(), Some(4), "{shares:?}");
+    assert_eq!(shares[0], live[..4]);
+    let few = [Work::Jobs, Work::Health];
+    servers.push(Server::join_for(&log, "of few", &few).await);
+    let shares = level(&mut servers).await;
+    assert!(
+        shares[3].iter().all(|work| few.contains(work)),
+        "{shares:?}"
+    );
+    assert!(!shares[3].is_empty(), "{shares:?}");
+    let mut all = shares.concat();
+    all.sort_unstable();
+    assert_eq!(all, Work::ALL, "each is of one server");
+    assert_eq!(level(&mut servers).await, shares, "none is given any more");
+    log.close().await;
+}
+
+async fn who_has_given_a_work_to_another_writes_nothing_more_for_it(database: Database) {
+    if database.backend == Backend::Sqlite {
+        return;
+    }
+    let (one, two) = (database.open().await, database.open().await);
+    let mut first = Server::join(&one, "first").await;
+    let (first_does, mut of_first) = leases(&first.node, Work::Lake);
+    let mut second = Server::join(&two, "second").await;
+    let (second_does, mut of_second) = leases(&second.node, Work::Lake);
+    let checking = async {
+        let lease = of_first.recv().await.unwrap();
+        first.heart.beat().await;
+        assert!(lease.stopping().is_cancelled());
+        let refused = record(&lease, &one.handle(), "too late").await.unwrap_err();
+        assert!(is_fenced(&refused), "{refused}");
+        // it is in nobody's hands but those of the other, from its next sign of life on
+        first.heart.beat().await;
+        assert!(!first.node.works().contains(&Work::Lake));
+        second.heart.beat().await;
+        let lease = of_second.recv().await.unwrap();
+        let recorded = record(&lease, &two.handle(), "of the other").await;
+        assert!(matches!(recorded.unwrap()[..], [Outcome::Recorded(_)]));
+        first.stop.cancel();
+        second.stop.cancel();
+    };
+    futures_util::future::join3(first_does, second_does, checking).await;
+    one.close().await;
+    two.close().await;
+}
+
+async fn who_stops_is_given_nothing(database: Database) {
+    if database.backend == Backend::Sqlite {
+        return;
+    }
+    let log = database.open().await;
+    let mut first = Server::join(&log, "first").await;
+    let mut second = Server::join(&log, "second").await;
+    second.stop.cancel();
+    second.heart.beat().await;
+    first.heart.beat().await;
+    assert_eq!(first.node.works(), Work::ALL);
+    let peers = first.node.peers(&log.handle()).await.unwrap();
+    assert!(peers[1].is_alive && peers[1].works.is_empty(), "{peers:?}");
+    log.close().await;
 }
 
 async fn one_server_has_each_work(database: Database) {
