@@ -121,7 +121,7 @@ pub fn parse<V: WireValue>(kind: Kind, body: &V, now: Instant) -> Result<NewEven
         )
     })?;
     for (name, value) in entries {
-        if !matches!(value.view(), View::Null) {
+        if !matches!(value.view(), View::Null) || says_null(spec, name) {
             read_entry(spec, &mut event, name, value)?;
         }
     }
@@ -133,6 +133,15 @@ pub fn parse<V: WireValue>(kind: Kind, body: &V, now: Instant) -> Result<NewEven
         ));
     }
     Ok(event)
+}
+
+/// Whether null is a value of a field, and not the same as to leave it out: that of any JSON which must be there, such
+/// as the value of a parameter that is set no more.
+fn says_null(spec: &Spec, name: &str) -> bool {
+    let field = spec.index_of(name).and_then(|index| spec.fields.get(index));
+    field.is_some_and(|field| {
+        matches!(field.ty, Type::Json { .. }) && field.origin == Origin::Required
+    })
 }
 
 fn read_entry<V: WireValue>(
