@@ -225,7 +225,9 @@ impl OfKind {
 fn turn(kind: Kind) -> usize {
     let fields = kind.spec().fields;
     let registers_site = fields.iter().any(|field| matches!(field.ty, Type::NewSite));
-    let registers_device = fields.iter().any(|field| matches!(field.ty, Type::NewDevice));
+    let registers_device = fields
+        .iter()
+        .any(|field| matches!(field.ty, Type::NewDevice));
     match (registers_site, registers_device) {
         (true, _) => 0,
         (false, true) => 1,
