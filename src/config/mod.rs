@@ -141,9 +141,11 @@ pub enum Command {
     Import(ImportArgs),
     /// Export events into a file or a data lake; also beside a running server.
     ///
-    /// An export has what was recorded when it began, in the order in which it happened. A file gets its name
-    /// when it is whole: one that is broken off leaves nothing behind. A data lake (`--lake`) goes on where it
-    /// is: each event is in exactly one of its files, also when this is ended anywhere and run again.
+    /// An export has what was recorded when it began, in the order in which it happened. JSON lines are what was
+    /// recorded, sites and devices first: imported into this log they are all duplicates, and into an empty one they
+    /// make the same. CSV and Parquet have what is derived, too. A file gets its name when it is whole: one that is
+    /// broken off leaves nothing behind. A data lake (`--lake`) goes on where it is: each event is in exactly one of
+    /// its files, also when this is ended anywhere and run again.
     Export(crate::export::ExportArgs),
     /// Report this machine's own metrics to a server.
     Agent(crate::agent::AgentArgs),

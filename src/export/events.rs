@@ -2,14 +2,18 @@
 //!
 //! A page lies in a part of the log in which there are not too many events, so that no statement takes long of
 //! which little or nothing is asked for. What is held of all kinds together has a bound, whatever events come.
+//!
+//! What is written to be imported again comes as it was recorded, so that it says the same to a log that has it, and
+//! makes the same of one that is empty: nothing is derived, what has no id gets that by which this log knows it again,
+//! and sites and devices are registered before others name them.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
-use super::ExportError;
 use super::patience::Patience;
+use super::{ExportError, Format};
 use crate::event::{Cell, Event, Position};
-use crate::kinds::{Filter, Kind, masked};
+use crate::kinds::{Filter, Kind, Type, masked};
 use crate::store::{Allowance, Columns, Order, PageQuery, Place, Scope, Store, StoreError};
 
 /// Events of a kind that are read at once.
@@ -43,6 +47,8 @@ struct OfKind {
     part: Part,
     /// Bytes that a page may have.
     bytes_max: usize,
+    /// Those whose turn comes first are before all others, whenever they happened.
+    turn: usize,
 }
 
 /// How far it is looked just now.
@@ -79,11 +85,23 @@ impl Events {
             read: VecDeque::new(),
             part: Part::Unknown,
             bytes_max,
+            turn: 0,
         });
         Self {
             kinds: kinds.collect(),
             store,
         }
+    }
+
+    /// The same as they are written in a format: lines are imported again.
+    pub(super) fn written_as(mut self, format: Format) -> Self {
+        if format == Format::Jsonl {
+            for kind in &mut self.kinds {
+                kind.query.scope = Scope::AsReported;
+                kind.turn = turn(kind.query.kind);
+            }
+        }
+        self
     }
 
     /// How many there are in all.
@@ -155,8 +173,18 @@ impl OfKind {
             _ => self.part = Part::Ended,
         }
         self.grow(&page);
-        self.read = page.into_iter().map(mask).collect();
+        let page = page.into_iter().map(mask);
+        self.read = if self.is_imported() {
+            page.map(|event| identified(store, event)).collect()
+        } else {
+            page.collect()
+        };
         Ok(())
+    }
+
+    /// Whether they are imported again.
+    fn is_imported(&self) -> bool {
+        self.query.scope == Scope::AsReported
     }
 
     /// A page of so many events as there is room for; one alone is read however large it is.
@@ -185,10 +213,34 @@ impl OfKind {
         self.read.is_empty() && !matches!(self.part, Part::Ended)
     }
 
-    fn place(&self) -> Option<(i64, i64)> {
+    /// Where the next event stands among those of all kinds.
+    fn place(&self) -> Option<(usize, i64, i64)> {
         let first = self.read.front().map(Place::of)?;
-        Some((first.occurred_at.0, first.position.0))
+        Some((self.turn, first.occurred_at.0, first.position.0))
     }
+}
+
+/// When events of a kind have their turn: first those that register sites, which devices name, then those that
+/// register devices, then all others, whatever they name.
+fn turn(kind: Kind) -> usize {
+    let fields = kind.spec().fields;
+    let registers_site = fields.iter().any(|field| matches!(field.ty, Type::NewSite));
+    let registers_device = fields
+        .iter()
+        .any(|field| matches!(field.ty, Type::NewDevice));
+    match (registers_site, registers_device) {
+        (true, _) => 0,
+        (false, true) => 1,
+        (false, false) => 2,
+    }
+}
+
+/// An event with the id by which this log knows it again.
+fn identified(store: &Store, mut event: Event) -> Event {
+    if event.fact.event_id.is_none() {
+        event.fact.event_id = store.id_of_nameless(&event);
+    }
+    event
 }
 
 /// An event as others may see it: what is secret in it is masked.

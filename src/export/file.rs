@@ -37,11 +37,12 @@ pub enum Target {
 /// When the log cannot be read or the target written, or it was told to end. Then there is no file, and of one
 /// that was there before nothing has changed.
 pub async fn write(
-    mut events: Events,
+    events: Events,
     (format, kinds): (Format, Vec<Kind>),
     target: Target,
     (told, stop): (&(dyn Fn(u64) + Sync), &CancellationToken),
 ) -> Result<Written, ExportError> {
+    let mut events = events.written_as(format);
     let (pages, waiting) = mpsc::channel(PAGES_WAITING_MAX);
     let writer = tokio::task::spawn_blocking(move || match target {
         Target::Stream(out) => {

@@ -1,4 +1,4 @@
-//! Writes JSON lines, as they are imported.
+//! Writes JSON lines, as they are imported: what was recorded, and nothing that is derived.
 
 use std::io::{BufWriter, Write};
 

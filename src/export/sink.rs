@@ -16,7 +16,7 @@ use crate::kinds::Kind;
 /// As what events are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// JSON lines, as `import` takes them: one event a line, of whatever kind.
+    /// JSON lines, as `import` takes them: one event a line, of whatever kind, as it was recorded.
     Jsonl,
     /// Comma-separated values with a header, as of RFC 4180: the events of one kind.
     Csv,

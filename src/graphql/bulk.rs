@@ -22,9 +22,9 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::guard;
-use crate::event::Instant;
+use crate::event::{Cell, Fact, Instant};
 use crate::ingest::Given;
-use crate::kinds::{Code, Kind, Refusal, Tree, Type, WireValue, check, parse_any};
+use crate::kinds::{Code, Kind, Origin, Refusal, Tree, Type, WireValue, check, parse_any};
 use crate::store::EVENTS_MAX;
 
 /// Bytes at most of variables that the library reads.
@@ -357,9 +357,21 @@ fn event(tree: &Tree<'_>, now: Instant) -> (Given, Option<String>) {
         Ok(mut event) => {
             let refused = check(&mut event.fact).err();
             let fault = refused.filter(|refusal| is_of_form(kind, refusal));
-            ((kind, Ok(event)), fault.map(|refusal| refusal.message))
+            let fault = fault.map(|refusal| refusal.message);
+            let fault = fault.or_else(|| null_of(&event.fact));
+            ((kind, Ok(event)), fault)
         }
     }
+}
+
+/// That a field is null for which the schema wants a value, where as JSON null is one too.
+fn null_of(fact: &Fact) -> Option<String> {
+    let mut fields = fact.spec().fields.iter().zip(&fact.cells);
+    let (field, _) = fields.find(|(field, cell)| {
+        let is_null = matches!(cell, Cell::Json(json) if json.is_null());
+        is_null && field.origin == Origin::Required
+    })?;
+    Some(format!("{} is null", field.name))
 }
 
 /// Whether the schema rules out what is refused: then the request fails and not the event.

@@ -26,7 +26,7 @@ const LIST: Listed = Listed {
 /// As what events are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 pub(super) enum ExportFormat {
-    /// JSON lines, as `import` takes them: one event a line, of whatever source.
+    /// JSON lines, as `import` takes them: one event a line, of whatever source, as it was recorded.
     JsonLines,
     /// Comma-separated values with a header, as of RFC 4180: the events of one source.
     Csv,
@@ -141,7 +141,8 @@ impl Export {
     }
 }
 
-/// Events of the log as a file: what was recorded when it was asked for, in the order in which it happened.
+/// Events of the log as a file: what was recorded when it was asked for, in the order in which it happened; in JSON
+/// lines sites and devices are registered before all else.
 #[Object]
 impl Export {
     /// Its id.

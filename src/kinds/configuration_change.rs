@@ -97,8 +97,7 @@ pub(super) static SPEC: Spec = Spec {
             &Column::JobId,
             Type::Text { max: 255 },
             "The job by which the device was told, if it was.",
-        )
-        .filled_in(),
+        ),
         Field::optional(
             "commandId",
             &Column::CommandId,
@@ -106,8 +105,7 @@ pub(super) static SPEC: Spec = Spec {
                 max: COMMAND_ID_MAX,
             },
             "The command with which the device applied it, if it was told.",
-        )
-        .filled_in(),
+        ),
     ],
     finish,
 };

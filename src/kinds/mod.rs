@@ -316,7 +316,7 @@ pub enum Origin {
     Required,
     /// The source may.
     Optional,
-    /// The kind's own rules, from other fields; it is no input.
+    /// The kind's own rules, from other fields; it is no input, and goes out to no import.
     FilledIn,
 }
 

@@ -121,7 +121,7 @@ pub fn parse<V: WireValue>(kind: Kind, body: &V, now: Instant) -> Result<NewEven
         )
     })?;
     for (name, value) in entries {
-        if !matches!(value.view(), View::Null) {
+        if !matches!(value.view(), View::Null) || says_null(spec, name) {
             read_entry(spec, &mut event, name, value)?;
         }
     }
@@ -133,6 +133,15 @@ pub fn parse<V: WireValue>(kind: Kind, body: &V, now: Instant) -> Result<NewEven
         ));
     }
     Ok(event)
+}
+
+/// Whether null is a value of a field, and not the same as to leave it out: that of any JSON which must be there, such
+/// as the value of a parameter that is set no more.
+fn says_null(spec: &Spec, name: &str) -> bool {
+    let field = spec.index_of(name).and_then(|index| spec.fields.get(index));
+    field.is_some_and(|field| {
+        matches!(field.ty, Type::Json { .. }) && field.origin == Origin::Required
+    })
 }
 
 fn read_entry<V: WireValue>(
@@ -317,14 +326,22 @@ pub fn to_json(event: &Event) -> Json {
     body.insert("occurredAt".to_owned(), json!(fact.occurred_at.to_string()));
     body.insert("provenance".to_owned(), json!(fact.provenance.word()));
     for (field, cell) in fact.spec().fields.iter().zip(&fact.cells) {
-        if field.origin != Origin::FilledIn && !cell.is_null() {
+        if field.origin != Origin::FilledIn && !is_left_out(field, cell) {
             body.insert(field.name.to_owned(), cell_json(field.ty, cell));
         }
     }
-    if let Cell::Json(extra) = &fact.extra {
+    if let Cell::Json(extra) = &fact.extra
+        && !extra.is_null()
+    {
         body.insert("extra".to_owned(), Json::clone(extra));
     }
     json!({ fact.spec().wire: body })
+}
+
+/// Whether a field says nothing: null does so too, unless it is a value of the field.
+fn is_left_out(field: &Field, cell: &Cell) -> bool {
+    let is_null = matches!(cell, Cell::Json(json) if json.is_null());
+    cell.is_null() || is_null && field.origin != Origin::Required
 }
 
 /// A cell as its type is written on the wire.

@@ -10,12 +10,14 @@ use uuid::Uuid;
 use super::allowance::Allowance;
 use super::error::{Doing, StoreError};
 use super::lists::List;
+use super::nameless;
 use super::names::Names;
 use super::open::HELD_WITHIN;
 use super::rows::{self, Columns, Reading};
 use super::segments::erased_fields;
 use super::sql::{Sql, on_grid};
 use crate::event::{Cell, Event, Fact, Instant, NewEvent, Position};
+use crate::kinds::masked::masked;
 use crate::kinds::{Identity, Kind};
 
 /// Keys at most in one statement.
@@ -74,8 +76,8 @@ fn device_of(fact: &Fact) -> Option<&Cell> {
 /// Whether an event says the same as one that is stored. An instant that the source left out is
 /// stamped anew on every try and does not count, nor does the id of an event with a natural key. What
 /// its kind fills in by now of what a source leaves out is filled in for the comparison, since the one
-/// that is stored may be of a time when it was not. What is personal in it and was erased is not compared, and
-/// all else is.
+/// that is stored may be of a time when it was not. What is secret in it is the same as the mask that is shown of it.
+/// What is personal in it and was erased is not compared, and all else is.
 pub(crate) fn says_the_same(stored: &Fact, new: &NewEvent) -> bool {
     let erased = erased_fields(stored);
     if is_said_alike((stored, erased), new) {
@@ -102,7 +104,11 @@ fn is_said_alike((stored, erased): (&Fact, &[&str]), new: &NewEvent) -> bool {
 fn same(left: &Cell, right: &Cell) -> bool {
     match (left, right) {
         (Cell::Reference(left), Cell::Reference(right)) => left.id == right.id,
-        (Cell::Json(left), Cell::Json(right)) => same_json(left, right),
+        (Cell::Json(left), Cell::Json(right)) => {
+            same_json(left, right) || same_json(&masked(left), right)
+        }
+        // null, where something may be left out, says no more than that it is
+        (Cell::Json(json), Cell::Null) | (Cell::Null, Cell::Json(json)) => json.is_null(),
         (left, right) => left == right,
     }
 }
@@ -153,9 +159,13 @@ fn unless_it_differs(mut stored: Event, news: &[&NewEvent]) -> Event {
     stored
 }
 
-/// A stored event under its key.
-pub(crate) fn keyed(event: Event, news: &HashMap<Key, Vec<&NewEvent>>) -> Option<(Key, Event)> {
-    let key = key_of(&event.fact)?;
+/// A stored event under its key: one without any of its own under that by which its log knows it again.
+pub(crate) fn keyed(
+    event: Event,
+    (log, news): (Uuid, &HashMap<Key, Vec<&NewEvent>>),
+) -> Option<(Key, Event)> {
+    let given = || nameless::id_of(log, &event).map(Key::Id);
+    let key = key_of(&event.fact).or_else(given)?;
     let event = unless_it_differs(event, news.get(&key)?);
     Some((key, event))
 }
@@ -179,7 +189,7 @@ pub(crate) fn news_of<'n>(
 pub(crate) struct Stored {
     /// The events that are in the tables.
     pub(crate) events: HashMap<Key, Event>,
-    /// The ids whose events are in no table, with their kinds and positions.
+    /// The ids whose events are in no table, or may not be in any, with their kinds and positions.
     pub(crate) elsewhere: HashMap<Uuid, (Kind, i64)>,
 }
 
@@ -223,13 +233,14 @@ impl<'t> Look<'t> {
     /// What the log has under the keys of new events.
     pub(crate) async fn stored(
         &mut self,
-        names: &Names,
+        (names, log): (&Names, Uuid),
         news: &HashMap<Key, Vec<&NewEvent>>,
     ) -> Result<Stored, StoreError> {
         let keys: Vec<Key> = news.keys().cloned().collect();
         for keys in keys.chunks(KEYS_MAX) {
             self.look(keys).await?;
         }
+        self.add_nameless(log, &keys);
         let mut stored = Stored::default();
         for (kind, places) in std::mem::take(&mut self.places) {
             let positions: Vec<i64> = places.iter().map(|(position, _)| *position).collect();
@@ -247,7 +258,7 @@ impl<'t> Look<'t> {
                         let read = read.into_iter();
                         stored
                             .events
-                            .extend(read.filter_map(|event| keyed(event, news)));
+                            .extend(read.filter_map(|event| keyed(event, (log, news))));
                     }
                 }
             }
@@ -256,6 +267,26 @@ impl<'t> Look<'t> {
             stored.elsewhere.extend(elsewhere);
         }
         Ok(stored)
+    }
+
+    /// Adds where events may stand that were recorded without an id, of those keys that are not found and by which the
+    /// log knows such events again.
+    fn add_nameless(&mut self, log: Uuid, keys: &[Key]) {
+        let head = self.head.map_or(Position::START, |(head, _)| head);
+        let places = ids_of(keys).into_iter().filter_map(|id| {
+            let (kind, position) = nameless::place_of(log, id)?;
+            (position <= head).then_some((kind, position.0, id))
+        });
+        let places: Vec<(Kind, i64, Uuid)> = places.collect();
+        if places.is_empty() {
+            return;
+        }
+        let found = self.places.values().flatten();
+        let found: HashSet<Uuid> = found.filter_map(|(_, id)| *id).collect();
+        for (kind, position, id) in places.into_iter().filter(|(.., id)| !found.contains(id)) {
+            let places = self.places.entry(kind).or_default();
+            places.push((position, Some(id)));
+        }
     }
 
     /// The events at some positions, unless they are many and large.

@@ -30,6 +30,7 @@ mod mark;
 mod mending;
 mod metrics;
 mod migrations;
+mod nameless;
 mod names;
 mod open;
 mod options;

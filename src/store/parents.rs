@@ -10,7 +10,7 @@ use sea_orm::DbBackend;
 
 use super::lists::List;
 use super::read::{Asked, PageQuery, conditions, ordered};
-use super::rows::{self, Reading};
+use super::rows;
 use super::sql::{DURING_STAY, Sql, device_of, site_of, stay_of};
 use crate::event::Cell;
 use crate::kinds::{Filter, Operand, Operator, Spec};
@@ -141,7 +141,7 @@ impl Parents<'_> {
 
     fn columns(&self) -> String {
         let spec = self.query.kind.spec();
-        rows::columns(spec, Reading::Whole, self.query.columns)
+        rows::columns(spec, self.query.reading(), self.query.columns)
     }
 
     /// Ends a selection from places with the rows at these.
@@ -258,7 +258,7 @@ fn of_device(device: &str, site: Option<&str>) -> String {
 /// no use to an index.
 pub(super) fn by_time(query: &Asked, parent: Operand, keys: &[i64]) -> Sql {
     let spec = query.kind.spec();
-    let columns = rows::columns(spec, Reading::Whole, query.columns);
+    let columns = rows::columns(spec, query.reading(), query.columns);
     let mut sql = Sql::new(format!("SELECT {columns} FROM {} t WHERE ", spec.table));
     let keys = || List::Int(keys.to_vec());
     match (parent, device_of(spec), site_of(spec)) {

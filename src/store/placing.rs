@@ -65,7 +65,8 @@ impl<'a> Placing<'a> {
         look_up_names(tx, names, requests).await?;
         let key = |id: &Arc<str>| names.key(EntityType::Device, id);
         let news = duplicates::news_of(events_of(requests), key);
-        let Stored { events, elsewhere } = look.stored(names, &news).await?;
+        let log = segments.catalog().log_id;
+        let Stored { events, elsewhere } = look.stored((names, log), &news).await?;
         let (head, last_recorded_at) = look.head().await?;
         let catalog = segments.of_generation(tx, look.generation()).await?;
         Ok(Self {

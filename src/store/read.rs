@@ -139,6 +139,14 @@ impl PageQuery {
             limit: usize::MAX,
         }
     }
+
+    /// Whether what is derived is derived in it.
+    pub(super) const fn reading(&self) -> Reading {
+        match self.scope {
+            Scope::Changes | Scope::All => Reading::Whole,
+            Scope::AsReported => Reading::Reported,
+        }
+    }
 }
 
 /// Which events of a kind that derives states.
@@ -149,6 +157,8 @@ pub enum Scope {
     Changes,
     /// All that were reported.
     All,
+    /// The same, each as it was reported: with what its source said where the others have what is derived.
+    AsReported,
 }
 
 /// A page as it is asked of a table.
@@ -205,7 +215,7 @@ impl Tables {
             return rows::read(&self.db, &self.names, kind, (sql, allowance)).await;
         }
         let spec = query.kind.spec();
-        let columns = rows::columns(spec, Reading::Whole, query.columns);
+        let columns = rows::columns(spec, query.reading(), query.columns);
         let mut sql = Sql::new(format!("SELECT {columns} FROM {} t WHERE ", spec.table));
         conditions(&mut sql, query);
         ordered(&mut sql, query, "t");

@@ -211,7 +211,10 @@ async fn found_in(
                 let (left, right) = part.split_at(part.len() / 2);
                 parts.extend([left, right]);
             }
-            read => events.extend(read?.into_iter().filter_map(|event| keyed(event, news))),
+            read => {
+                let known = (catalog.log_id, news);
+                events.extend(read?.into_iter().filter_map(|event| keyed(event, known)));
+            }
         }
     }
     Ok(events)

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use sea_orm::{ConnectionTrait, QueryResult};
+use uuid::Uuid;
 
 use super::Range;
 use crate::event::{Instant, Position};
@@ -82,6 +83,8 @@ impl Gone {
 #[derive(Clone, Debug)]
 pub(crate) struct Catalog {
     pub(crate) generation: i64,
+    /// Of which log.
+    pub(crate) log_id: Uuid,
     /// Under what the files of this log lie, apart from those of others and of itself before a restore.
     pub(crate) home: String,
     kinds: HashMap<Kind, Vec<Arc<Segment>>>,
@@ -95,6 +98,7 @@ impl Default for Catalog {
     fn default() -> Self {
         Self {
             generation: -1,
+            log_id: Uuid::nil(),
             home: String::new(),
             kinds: HashMap::new(),
             spans: HashMap::new(),
@@ -126,6 +130,10 @@ impl Catalog {
             let log_id: String = row.try_get_by_index(1).doing(READ)?;
             let epoch: i64 = row.try_get_by_index(2).doing(READ)?;
             catalog.home = format!("{log_id}-{epoch}");
+            catalog.log_id = log_id.parse().map_err(|_| StoreError::Row {
+                table: "log_head",
+                column: "log_id",
+            })?;
             let id: Option<i64> = row.try_get_by_index(5).doing(READ)?;
             if id.is_none() {
                 continue;

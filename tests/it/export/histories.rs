@@ -32,7 +32,7 @@ fn lake(log: &TestLog, files: &Arc<Breaking>) -> Lake {
 }
 
 /// Has the database lose what is after a position, as it is after a failover to a replica that had not got it.
-async fn go_back(database: &Database, to: Position) {
+pub(super) async fn go_back(database: &Database, to: Position) {
     let to = to.0;
     for sql in [
         format!("DELETE FROM error_logs WHERE position > {to}"),

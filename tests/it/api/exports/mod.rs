@@ -1,5 +1,6 @@
 //! Exports: what is asked for is written as it is in the log, is seen by who asked, and is taken in parts.
 
+mod again;
 mod bounds;
 mod ends;
 
