@@ -444,7 +444,6 @@ async fn who_follows_alerts_at_another_node_hears_of_what_comes_and_of_nothing_o
 async fn an_alert_of_a_job_made_elsewhere_stands_where_its_devices_stood_when_it_ended() {
     on_each_database(async |app| {
         app.fleet().await;
-        rule(app, "{ jobFailure: {} }").await;
         let mut steps = follow(app).await;
         app.clock.advance_ms(3_600_000);
         app.record(json!([{ "deviceRegistration": { "deviceId": "till-3", "siteId": "harbour",
