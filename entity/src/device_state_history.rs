@@ -19,8 +19,8 @@ pub struct Model {
     pub provenance: i64,
     /// The device. Key into `entity_keys`.
     pub device_key: i64,
-    /// The state before this one in order of time, derived from the history; what the source
-    /// reported is only a hint.
+    /// The state before this one, as the source reported it, which is only a hint: readers have it derived
+    /// from the history, in order of time.
     pub previous_state: Option<String>,
     /// The state it is in from this instant.
     pub new_state: String,

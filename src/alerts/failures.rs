@@ -1,5 +1,6 @@
 //! Jobs that failed. An alert is for the job that a person has made: one that recurs, or that was retried,
-//! is the cause of what its runs and retries come to, and the next that completes closes its alert.
+//! is the cause of what its runs and retries come to, and the next that completes closes its alert. Of a job that
+//! was made elsewhere the outcomes that were recorded tell which devices it had.
 
 use std::sync::Arc;
 
@@ -23,6 +24,9 @@ pub(super) struct JobEnd {
     job_type: String,
     status: String,
     failed_percent: f64,
+    /// The device and the site that it names.
+    device: Option<i64>,
+    site: Option<i64>,
     at: Instant,
     provenance: Provenance,
 }
@@ -53,6 +57,8 @@ impl JobEnd {
             } else {
                 0.0
             },
+            device: cell(Column::DeviceKey).int(),
+            site: cell(Column::SiteKey).int(),
             at: event.fact.occurred_at,
             provenance: event.fact.provenance,
         })
@@ -80,14 +86,13 @@ pub(super) async fn judge(
     if !has_failed && ended.status != "COMPLETED" {
         return Ok(None);
     }
-    let (job_id, devices) = root(store, &ended.job_id, has_failed || !rule.is_for_all()).await?;
+    let job_id = root(store, &ended.job_id).await?;
+    let places = if has_failed || !rule.is_for_all() {
+        Places::of(store, ended).await?
+    } else {
+        Places::default()
+    };
     let names = store.names();
-    let mut sites: Vec<i64> = devices
-        .iter()
-        .filter_map(|key| names.site_of_device(*key))
-        .collect();
-    sites.sort_unstable();
-    sites.dedup();
     let is_among = |keys: &[i64], ids: &[String]| {
         let is_named = |key: &i64| {
             let name = names.id(*key);
@@ -96,8 +101,8 @@ pub(super) async fn judge(
         keys.iter().any(is_named)
     };
     let is_meant = rule.is_for_all()
-        || is_among(&sites, &rule.spec.site_ids)
-        || is_among(&devices, &rule.spec.device_ids);
+        || is_among(&places.sites, &rule.spec.site_ids)
+        || is_among(&places.devices, &rule.spec.device_ids);
     if !is_meant {
         return Ok(None);
     }
@@ -116,10 +121,7 @@ pub(super) async fn judge(
                 ended.job_type, ended.status, ended.failed_percent
             ),
             provenance: ended.provenance,
-            site: match sites.as_slice() {
-                [site] => Some(*site),
-                _ => None,
-            },
+            site: places.only_site(),
         })
     } else {
         Verdict::Ends(End {
@@ -131,12 +133,8 @@ pub(super) async fn judge(
     }))
 }
 
-/// The job that a job comes from in the end, and, if they are asked for, its own devices.
-async fn root(
-    store: &Store,
-    job_id: &str,
-    with_devices: bool,
-) -> Result<(String, Vec<i64>), StoreError> {
+/// The job that a job comes from in the end.
+async fn root(store: &Store, job_id: &str) -> Result<String, StoreError> {
     let mut root = job_id.to_owned();
     for _ in 0..PARENTS_MAX {
         let job = jobs::job(store, &root).await?;
@@ -145,10 +143,50 @@ async fn root(
             None => break,
         }
     }
-    let mut devices = Vec::new();
-    if with_devices {
-        let targets = jobs::targets(store, job_id).await?;
-        devices.extend(targets.into_iter().map(|target| target.device_key));
+    Ok(root)
+}
+
+/// Where a job ran.
+#[derive(Debug, Default)]
+struct Places {
+    devices: Vec<i64>,
+    /// Where the devices stood when it ended, each once.
+    sites: Vec<i64>,
+}
+
+impl Places {
+    /// Those of a job: the devices for which it was made. Of one that was made elsewhere they are what its outcome
+    /// names, or else what the outcomes of its devices do.
+    async fn of(store: &Store, ended: &JobEnd) -> Result<Self, StoreError> {
+        let targets = jobs::targets(store, &ended.job_id).await?;
+        let mut devices: Vec<i64> = targets.iter().map(|target| target.device_key).collect();
+        let mut named = None;
+        if devices.is_empty() {
+            devices.extend(ended.device);
+            named = ended.site;
+        }
+        if devices.is_empty() && named.is_none() {
+            devices = jobs::reported(store, &ended.job_id).await?;
+        }
+        let mut sites: Vec<i64> = match named {
+            Some(site) => vec![site],
+            None => {
+                let names = store.names();
+                let stood = devices.iter();
+                let stood = stood.filter_map(|key| names.site_of_device_at(*key, ended.at));
+                stood.collect()
+            }
+        };
+        sites.sort_unstable();
+        sites.dedup();
+        Ok(Self { devices, sites })
     }
-    Ok((root, devices))
+
+    /// The site where all of them are.
+    fn only_site(&self) -> Option<i64> {
+        match self.sites.as_slice() {
+            [site] => Some(*site),
+            _ => None,
+        }
+    }
 }

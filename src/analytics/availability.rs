@@ -1,8 +1,9 @@
 //! How much of the time devices were available: of the time in which they were in service and it is known.
 //!
 //! A device is available while it is ONLINE, and down while it is OFFLINE or in ERROR. MAINTENANCE is meant, so
-//! it counts neither way, and what is UNKNOWN is told as that. An outage is a time over which a device is down
-//! without a pause; it counts in each bucket in which some of it lies.
+//! it counts neither way, and what is UNKNOWN is told as that: also what of ONLINE is not known since the device was
+//! silent. An outage is a time over which a device is down without a pause; it counts in each bucket in which some
+//! of it lies.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -13,6 +14,7 @@ use num_traits::AsPrimitive;
 use super::ask::{ALL_BUCKETS_MAX, AskError, BUCKETS_MAX, zone_of};
 use super::buckets::{Calendar, Resolution};
 use super::question::{By, GroupKey, Part, Scope};
+use super::silent::Silent;
 use super::states::{Held, State, StatesError, held, reports};
 use super::stays::{Stay, stays};
 use super::subject::types;
@@ -170,6 +172,7 @@ pub(crate) async fn availability(
     let tx = store.readers().snapshot().await.doing(READ)?;
     let reports = reports(&tx, (&asked.scope, range), allowance).await?;
     let stays = stays(&tx, (&asked.scope, reports.position.0), allowance).await?;
+    let silent = Silent::read(&tx, (&reports, range), allowance).await?;
     tx.rollback().await.doing(READ)?;
     let mut counter = Counter {
         asked,
@@ -184,7 +187,9 @@ pub(crate) async fn availability(
         };
         let said = reports.of.get(&first.device);
         let said = said.map_or(&[][..], Vec::as_slice);
-        counter.add(&held(said, range), of_device, allowance)?;
+        let states = held(said, range);
+        let states = silent.known(first.device, states, reports.signs_of(first.device));
+        counter.add(&states, of_device, allowance)?;
         // others go on meanwhile
         tokio::task::yield_now().await;
     }

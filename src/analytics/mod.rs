@@ -7,7 +7,7 @@
 //! A [`subject`] is what all questions have in common: measures of a kind, of a part of the fleet, told apart
 //! by something. It is asked for over time ([`ask`]), as a ranking ([`ranking`]) or by the hour of the week
 //! ([`week`]). States last, so that they are not summed up but followed from change to change ([`states`],
-//! [`availability`]). A series may be followed ([`live`]): it is asked anew when something comes, and what has
+//! [`availability`]), for as long as their device is heard of (`silent`). A series may be followed ([`live`]): it is asked anew when something comes, and what has
 //! changed of it is told (`told`).
 
 pub mod ask;
@@ -24,6 +24,7 @@ pub mod question;
 pub mod ranking;
 pub(crate) mod read;
 pub mod series;
+mod silent;
 mod single;
 pub mod states;
 pub mod stats;

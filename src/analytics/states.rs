@@ -1,5 +1,5 @@
 //! The states of devices over time: each lasts from the report of it to the first report of another, in order of
-//! (`occurred_at`, position), so that a late report falls into its place.
+//! (`occurred_at`, position), so that a late report falls into its place; ONLINE only while the device is heard of.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,8 +8,10 @@ use thiserror::Error;
 
 use super::ask::AskError;
 use super::question::Scope;
+use super::silent::Silent;
 use crate::event::{Instant, Position, Provenance};
 use crate::projections::rollups::tables::all;
+use crate::projections::silences::LEAST;
 use crate::store::{Allowance, Doing, List, Sql, Store, StoreError};
 
 /// Reports of states at most that are read for an answer.
@@ -72,6 +74,8 @@ impl State {
 
 /// From when on a device was in a state.
 pub(super) type Report = (i64, State);
+/// From when until when a device was told to be ONLINE again and again.
+pub(super) type Sign = (i64, i64);
 
 /// Why states are not told.
 #[derive(Debug, Error)]
@@ -99,6 +103,14 @@ pub enum StatesError {
     /// There are more reports.
     #[error("there are more than {max} reports of states: ask for less time or fewer devices")]
     Reports {
+        /// How many are read.
+        max: usize,
+    },
+    /// There are more silences.
+    #[error(
+        "there are more than {max} times in which devices were silent: ask for less time or fewer devices"
+    )]
+    Silences {
         /// How many are read.
         max: usize,
     },
@@ -136,6 +148,8 @@ pub(super) struct Reports {
     pub(super) provenances: BTreeSet<i64>,
     /// Of each device: the last report before the range, if there is any, and all changes in it.
     pub(super) of: BTreeMap<i64, Vec<Report>>,
+    /// Of each device: when it was told to be ONLINE, also where that was no change.
+    pub(super) signs: BTreeMap<i64, Vec<Sign>>,
 }
 
 /// Reads the reports of the devices of a scope; of the preferred provenance of which there is any before the
@@ -153,6 +167,7 @@ pub(super) async fn reports(
         position,
         provenances: chosen(tx, scope, (&devices, to)).await?,
         of: BTreeMap::new(),
+        signs: BTreeMap::new(),
     };
     let provenances = List::Int(reports.provenances.iter().copied().collect());
     // one look at the index for each device
@@ -204,6 +219,9 @@ impl Reports {
             let at: i64 = row.try_get_by_index(1).doing(READ)?;
             let state: String = row.try_get_by_index(2).doing(READ)?;
             let state = State::of_word(&state);
+            if state == State::Online {
+                self.sign(device, at, allowance)?;
+            }
             let held = self.of.entry(device).or_default();
             if held.last().is_some_and(|(_, last)| *last == state) {
                 continue;
@@ -216,6 +234,24 @@ impl Reports {
             }
         }
         Ok(rows.len())
+    }
+
+    /// Adds when a device was told to be ONLINE: what comes before it can have been lost is of one time.
+    fn sign(&mut self, device: i64, at: i64, allowance: &Allowance) -> Result<(), StoreError> {
+        let signs = self.signs.entry(device).or_default();
+        match signs.last_mut().filter(|(_, last)| at - *last <= LEAST) {
+            Some((_, last)) => *last = at,
+            None => {
+                allowance.take(BYTES)?;
+                signs.push((at, at));
+            }
+        }
+        Ok(())
+    }
+
+    /// When a device was told to be ONLINE.
+    pub(super) fn signs_of(&self, device: i64) -> &[Sign] {
+        self.signs.get(&device).map_or(&[][..], Vec::as_slice)
     }
 }
 
@@ -263,7 +299,8 @@ pub(crate) struct Held {
     /// From then until just before the other, within what is asked for.
     pub(crate) from: i64,
     pub(crate) until: i64,
-    /// When it began, also if that was before; none of what was never reported.
+    /// When it began by what was reported, also if that was before; none of what was never reported. Of what is not
+    /// known since the device was silent it is when that had lasted too long.
     pub(crate) since: Option<i64>,
 }
 
@@ -306,7 +343,9 @@ pub(crate) async fn timeline(
         let provenances = &reports.provenances;
         first.since = began(&tx, (device, provenances), (first.state, first.from)).await?;
     }
+    let silent = Silent::read(&tx, (&reports, range), allowance).await?;
     tx.rollback().await.doing(READ)?;
+    let intervals = silent.known(device, intervals, reports.signs_of(device));
     let intervals = within(intervals, &stays);
     if intervals.len() > INTERVALS_MAX {
         return Err(StatesError::Intervals { max: INTERVALS_MAX });

@@ -28,7 +28,7 @@ use crate::store::EntityType;
 /// A time over which a device was in one state.
 #[derive(Debug, SimpleObject)]
 struct StateInterval {
-    /// The state; UNKNOWN before the first report.
+    /// The state; UNKNOWN before the first report, and while a device that was ONLINE is silent for too long.
     state: DeviceState,
     /// When it begins, within the range.
     start: DateTime,
@@ -36,7 +36,8 @@ struct StateInterval {
     end: DateTime,
     /// How long it is within the range, in seconds.
     duration_seconds: f64,
-    /// When the state began, also if that was before the range; null where none was ever reported.
+    /// When the state began, also if that was before the range; null where none was ever reported. Of ONLINE it is
+    /// when that was reported, also where the device was silent since.
     since: Option<DateTime>,
     /// Whether it still held at the end of the range.
     is_open: bool,
@@ -80,7 +81,8 @@ struct AvailabilityBucket {
     error_seconds: f64,
     /// How long they were in MAINTENANCE.
     maintenance_seconds: f64,
-    /// How long they were in service, and it was not known in which state.
+    /// How long they were in service, and it was not known in which state: before the first report, while UNKNOWN was
+    /// reported, and while a device that was ONLINE was silent for too long.
     unknown_seconds: f64,
     /// Outages: times over which a device was OFFLINE or in ERROR without a pause. One that lies in several
     /// buckets counts in each.
@@ -133,8 +135,10 @@ pub(super) struct StateQueries;
 impl StateQueries {
     /// In which state a device was from when until when; null when there is no such device.
     ///
-    /// A state lasts until another is reported, in the order in which it happened. There are 10,000 intervals at
-    /// most.
+    /// A state lasts until another is reported, in the order in which it happened. But ONLINE is UNKNOWN once the
+    /// device was silent for three of the intervals that it told last, and for an hour at least, since its last
+    /// reading or report of that state, until the next; one that has sent no reading before may be silent for ever.
+    /// There are 10,000 intervals at most.
     #[expect(clippy::too_many_arguments, reason = "they are what is asked")]
     async fn state_timeline(
         &self,
@@ -183,8 +187,10 @@ impl StateQueries {
 
     /// How much of the time in which devices were in service they were available.
     ///
-    /// A device is in service from its first registration on, save while it is suspended or retired. All groups
-    /// together have 100,000 buckets at most, and 500,000 reports are read at most.
+    /// A device is in service from its first registration on, save while it is suspended or retired. Its states are
+    /// those of `stateTimeline`: what is UNKNOWN, also since the device is silent, is told and is no part of the
+    /// share. All groups together have 100,000 buckets at most, and 500,000 reports and 500,000 silences are read at
+    /// most.
     #[expect(clippy::too_many_arguments, reason = "they are what is asked")]
     async fn availability(
         &self,
@@ -282,6 +288,7 @@ fn of_states(api: &Api, failed: &StatesError) -> Error {
         StatesError::Buckets { .. }
         | StatesError::Groups { .. }
         | StatesError::Reports { .. }
+        | StatesError::Silences { .. }
         | StatesError::Intervals { .. } => error(ErrorCode::LimitExceeded, failed.to_string()),
     }
 }

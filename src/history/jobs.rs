@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use entity::{device_status, job_targets, job_transitions, jobs, sites};
+use entity::{device_status, job_outcomes, job_targets, job_transitions, jobs, sites};
 use futures_util::TryStreamExt;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
@@ -19,6 +19,9 @@ use crate::store::{Allowance, Columns, Doing, List, Store, StoreError, is_among}
 pub type JobRow = jobs::Model;
 /// A device that a job is meant for.
 pub type TargetRow = job_targets::Model;
+
+/// Devices at most that are read of the outcomes of a job: as many as a job may have.
+pub const REPORTED_MAX: u64 = 10_000;
 
 /// A job by its id.
 ///
@@ -202,6 +205,25 @@ pub async fn targets(store: &Store, job_id: &str) -> Result<Vec<TargetRow>, Stor
         .all(store.readers())
         .await
         .doing("read the devices of a job")
+}
+
+/// The devices, [`REPORTED_MAX`] at most, of which an outcome of a job is in its table: of a job that was made
+/// elsewhere nothing else tells them.
+///
+/// # Errors
+/// When the table cannot be read.
+pub async fn reported(store: &Store, job_id: &str) -> Result<Vec<i64>, StoreError> {
+    job_outcomes::Entity::find()
+        .select_only()
+        .column(job_outcomes::Column::DeviceKey)
+        .distinct()
+        .filter(job_outcomes::Column::JobId.eq(job_id))
+        .filter(job_outcomes::Column::DeviceKey.is_not_null())
+        .limit(REPORTED_MAX)
+        .into_tuple()
+        .all(store.readers())
+        .await
+        .doing("read of which devices a job was reported")
 }
 
 /// Which devices of jobs are read.

@@ -31,7 +31,7 @@ pub(super) static SPEC: Spec = Spec {
     person: Some(Person::by("changedBy", &["changedBy"])),
     fields: &[
         Field::required("deviceId", &Column::DeviceKey, Type::Device, "The device."),
-        Field::optional("previousState", &Column::PreviousState, Type::Enum(&enums::DEVICE_STATE), "The state before this one in order of time, derived from the history; what the source reported is only a hint.").not_filtered(),
+        Field::optional("previousState", &Column::PreviousState, Type::Enum(&enums::DEVICE_STATE), "The state before this one in order of time, derived from the history; what the source reported is only a hint. Subscriptions and a data lake have it as of when the event was recorded, without what came late after it.").not_filtered(),
         Field::required("newState", &Column::NewState, Type::Enum(&enums::DEVICE_STATE), "The state it is in from this instant."),
         Field::optional("changedBy", &Column::ChangedBy, Type::Text { max: 255 }, "Who or what changed it."),
         Field::optional("reason", &Column::Reason, Type::Text { max: 1_000 }, "Why.").not_filtered(),

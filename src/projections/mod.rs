@@ -18,6 +18,7 @@ mod runner;
 pub(crate) mod schedules;
 mod secrets;
 pub(crate) mod settings;
+pub(crate) mod silences;
 mod status;
 mod stays;
 mod upsert;
@@ -58,6 +59,7 @@ pub fn following() -> Vec<Arc<dyn Fold>> {
     vec![
         Arc::new(status::Status),
         Arc::new(intervals::Intervals),
+        Arc::new(silences::Silent),
         Arc::new(counters::Counters),
         Arc::new(rollups::Rollups::default()),
     ]

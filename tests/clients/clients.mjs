@@ -25,7 +25,7 @@ import { assert, assertEqual, check, soon, summary } from '../checks.mjs';
 import { schemaCare } from './care.mjs';
 import { codeGenerator } from './codegen.mjs';
 import { fuzz } from './fuzz/fuzz.mjs';
-import { pythonDuckdb, pythonGql, pythonOtlp, pythonS3 } from './python.mjs';
+import { pythonDuckdb, pythonGql, pythonOtlp, pythonS3, pythonStates } from './python.mjs';
 import { relayRuntime } from './relay.mjs';
 import { FOLLOW, HEADERS, QUERY, Server } from './server.mjs';
 import { graphqlSse, graphqlSseResumed } from './sse.mjs';
@@ -203,6 +203,8 @@ const CHECKS = {
     await till.take('tests/data/till.jsonl.gz');
     await pythonDuckdb(till, python);
   },
+  'DuckDB finds in the data lake which state was before each, as the API does': () =>
+    pythonStates(server, python),
   'a bucket of S3 takes the data lake, exports and what is archived': async () => {
     const till = new Server(program, port, folder, 'till');
     await pythonS3(till, python, await mkdtemp(join(folder, 's3-')));

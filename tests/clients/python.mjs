@@ -27,6 +27,32 @@ export const pythonGql = (server, python) =>
 export const pythonDuckdb = (server, python) =>
   run(python, 'python_duckdb.py', server.program, server.database.at(-1));
 
+// Minutes at which devices began to be in states, in the order in which that is recorded.
+const STATES = [
+  ['lake-1', 10, 'ONLINE'],
+  ['lake-1', 40, 'ERROR'],
+  ['lake-2', 20, 'MAINTENANCE'],
+  ['lake-1', 30, 'OFFLINE'],
+  ['lake-2', 15, 'ONLINE'],
+  ['lake-1', 40, 'ONLINE'],
+  ['lake-1', 5, 'UNKNOWN'],
+];
+const IN_TIME = `{ deviceStateHistory(
+  filter: { deviceId: { in: ["lake-1", "lake-2"] } }, all: true, order: OLDEST_FIRST
+) { nodes { position deviceId newState previousState } } }`;
+
+/** The state before each that DuckDB finds in the data lake is that of the API, however late reports came. */
+export async function pythonStates(server, python) {
+  await server.register('lake', 2);
+  for (const [deviceId, minute, state] of STATES) {
+    const at = `2024-01-01T00:${String(minute).padStart(2, '0')}:00Z`;
+    await server.state(deviceId, state, at);
+  }
+  const { deviceStateHistory } = await server.ask(IN_TIME);
+  const states = JSON.stringify(deviceStateHistory.nodes);
+  await run(python, 'python_states.py', server.program, server.database.at(-1), states);
+}
+
 /** A log is taken out into a bucket of S3, by a command and by a server, which archives there too. */
 export const pythonS3 = (server, python, folder) =>
   run(python, 'python_s3.py', server.program, server.database.at(-1), folder);

@@ -121,6 +121,11 @@ export class Server {
     ]);
   }
 
+  /** Records that a device was in a state from an instant on. */
+  state(deviceId, newState, occurredAt) {
+    return this.#recordEvents([{ deviceStateChange: { deviceId, newState, occurredAt } }]);
+  }
+
   /** Where what comes from now on begins. */
   async head() {
     return (await this.ask(HEAD)).errorLogs.liveCursor;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use homepot_analytics::event::Instant;
 use serde_json::{Value, json};
 
-use super::app::{TestApp, on_each_database, start};
+use super::app::{TestApp, at, on_each_database, start};
 use super::socket::Socket;
 
 pub(super) const STEPS: &str =
@@ -436,6 +436,48 @@ async fn who_follows_alerts_at_another_node_hears_of_what_comes_and_of_nothing_o
         }
         drop(socket);
         other.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_alert_of_a_job_made_elsewhere_stands_where_its_devices_stood_when_it_ended() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let mut steps = follow(app).await;
+        app.clock.advance_ms(3_600_000);
+        app.record(json!([{ "deviceRegistration": { "deviceId": "till-3", "siteId": "harbour",
+            "deviceType": "POS_TERMINAL" } }]))
+            .await;
+        let ended = |job: &str, scope: &str, device: Option<&str>, site: Option<&str>| {
+            json!({ "jobOutcome": { "jobId": job, "jobType": "RESTART", "scope": scope, "status": "FAILED",
+                "deviceId": device, "siteId": site, "occurredAt": at(30) } })
+        };
+        let cases = [
+            (vec![ended("of-one", "JOB", Some("till-3"), None)], json!("market")),
+            (vec![ended("at-one", "JOB", None, Some("harbour"))], json!("harbour")),
+            (
+                vec![
+                    ended("of-many", "DEVICE", Some("till-1"), None),
+                    ended("of-many", "DEVICE", Some("till-2"), None),
+                    ended("of-many", "JOB", None, None),
+                ],
+                json!("harbour"),
+            ),
+            (
+                vec![
+                    ended("of-all", "DEVICE", Some("till-1"), None),
+                    ended("of-all", "DEVICE", Some("till-3"), None),
+                    ended("of-all", "JOB", None, None),
+                ],
+                Value::Null,
+            ),
+        ];
+        for (events, site) in cases {
+            let cause = format!("job/{}", events[0]["jobOutcome"]["jobId"].as_str().unwrap());
+            app.record(json!(events)).await;
+            assert_eq!(next(&mut steps, "OPEN", &cause).await["siteId"], site, "{cause}");
+        }
     })
     .await;
 }

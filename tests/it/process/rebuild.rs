@@ -7,12 +7,13 @@ use super::api::Api;
 use super::database::Database;
 
 /// Names of all projections.
-pub(super) const PROJECTIONS: [&str; 7] = [
+pub(super) const PROJECTIONS: [&str; 8] = [
     "registry",
     "configuration",
     "jobs",
     "status",
     "intervals",
+    "silences",
     "schedules",
     "counters",
 ];

@@ -226,6 +226,10 @@ async fn a_projection_that_is_not_what_the_log_folds_to_is_found(database: Datab
             "device_intervals",
             "UPDATE device_intervals SET seconds = seconds + 1",
         ),
+        (
+            "device_silences",
+            "UPDATE device_silences SET from_at = from_at + 1",
+        ),
         ("current_schedules", "DELETE FROM current_schedules"),
     ] {
         database.execute(damage).await;

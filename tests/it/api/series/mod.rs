@@ -15,6 +15,7 @@ mod moved;
 mod preferred;
 mod recorded;
 mod refused;
+mod silent;
 mod single;
 mod sold;
 mod stats;
