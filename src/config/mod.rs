@@ -353,7 +353,7 @@ pub struct ImportArgs {
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     /// Where refused lines of all files are written with their reasons; beside each file by
-    /// default.
+    /// default. One that cannot be written is told before anything is imported.
     #[arg(long, env = "HOMEPOT_REFUSED")]
     pub refused: Option<PathBuf>,
     /// Which database.
