@@ -263,12 +263,15 @@ async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
     };
     let start = demo_start(arguments, tls)?;
     // before anything is changed or begun, or made beside the log, that is another's
-    let _claim = demo::claim(&start.location).await?;
+    let claim = demo::claim(&start.location).await?;
     let opened = start.open().await?;
-    if let Err(error) = demo::take(opened.store(), beginning).await {
-        opened.close().await;
-        return Err(error.into());
-    }
+    let _claim = match demo::take(opened.store(), beginning, claim).await {
+        Ok(claim) => claim,
+        Err(error) => {
+            opened.close().await;
+            return Err(error.into());
+        }
+    };
     let start = Start {
         keyring: keyring_beside(&start.location.url)?,
         ..start

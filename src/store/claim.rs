@@ -20,7 +20,18 @@ use crate::telemetry::chain;
 /// What a process has claimed, until it is dropped.
 #[derive(Debug)]
 pub struct Claim {
-    _held: Held,
+    held: Held,
+}
+
+impl Claim {
+    /// Lets go of it and leaves nothing of it behind, for whoever has found that the log is none of theirs. Not for
+    /// others: who has opened the file that is removed, and who makes the next one, would both be given it.
+    pub fn withdraw(self) {
+        if let Held::File { path, .. } = &self.held {
+            // where it cannot be removed it stays, and hinders nobody
+            let _ = std::fs::remove_file(path);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -93,7 +104,7 @@ impl Connections {
     pub(super) async fn claim(&self, what: &'static str) -> Result<Claim, ClaimError> {
         let held = held_by(self, what).await?;
         if held.is_taken(what, With::Nobody).await? {
-            Ok(Claim { _held: held })
+            Ok(Claim { held })
         } else {
             Err(ClaimError::Taken)
         }
@@ -126,7 +137,7 @@ async fn claimed(
         }
         sleep(EVERY).await;
     }
-    Ok(Claim { _held: held })
+    Ok(Claim { held })
 }
 
 /// That by which it is held, once it is taken.
