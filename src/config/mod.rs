@@ -191,7 +191,7 @@ struct DatabaseFlags {
     )]
     database: String,
     /// A file with the address of the database, for keeping its password out of the environment;
-    /// it goes before `HOMEPOT_DATABASE`.
+    /// it goes before `HOMEPOT_DATABASE`. Line breaks and blanks around it are no part of it.
     #[arg(long, env = "HOMEPOT_DATABASE_FILE")]
     database_file: Option<PathBuf>,
     /// Where what is archived lies, one for all nodes: a folder, or `s3://BUCKET/PREFIX` (`AWS_…`). Beside a
