@@ -253,7 +253,7 @@ pub struct HttpArgs {
     )]
     pub allowed_hosts: Vec<String>,
     /// A JSON file with the documents that alone are executed, by names that clients may send in their
-    /// place; without it any document is executed.
+    /// place; without it any document is executed. The server does not start with one that can never be executed.
     #[arg(long, env = "HOMEPOT_DOCUMENTS")]
     pub documents: Option<PathBuf>,
     /// The certificate with which connections are encrypted (TLS 1.2 and 1.3): a PEM file with the
