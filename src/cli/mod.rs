@@ -106,6 +106,7 @@ fn replica(arguments: &ReplicaArgs) -> anyhow::Result<Option<String>> {
 
 async fn serve(arguments: ServeArgs) -> anyhow::Result<()> {
     let stop = StopSignal::listen()?;
+    let documents = documents(&arguments.http).await?;
     let access = if arguments.no_authentication {
         Access::Open
     } else {
@@ -135,7 +136,7 @@ async fn serve(arguments: ServeArgs) -> anyhow::Result<()> {
         },
         listen: arguments.http.listen,
         name: arguments.http.node_name(),
-        documents: documents(&arguments.http).await?,
+        documents,
         tls: tls(&arguments.http)?,
         keyring: arguments.configuration.keyring()?,
         allowed_hosts: arguments.http.allowed_hosts,
@@ -159,7 +160,7 @@ async fn serve(arguments: ServeArgs) -> anyhow::Result<()> {
 /// The documents that alone are executed, if they are given.
 async fn documents(arguments: &HttpArgs) -> anyhow::Result<Documents> {
     match &arguments.documents {
-        Some(file) => Documents::registered(file).await,
+        Some(file) => Box::pin(Documents::registered(file)).await,
         None => Ok(Documents::default()),
     }
 }

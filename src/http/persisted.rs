@@ -88,13 +88,8 @@ impl Documents {
         let text = std::fs::read(file).with_context(|| format!("cannot read {shown}"))?;
         let registered: HashMap<String, Arc<str>> = serde_json::from_slice(&text)
             .with_context(|| format!("{shown} is no JSON object of names and documents"))?;
-        let faults = faults(&registered).await;
-        if let Some((name, why)) = faults.first_key_value() {
-            let others = match faults.len() - 1 {
-                0 => String::new(),
-                others => format!(" (nor can {others} others)"),
-            };
-            bail!("the document {name:?} of {shown} can never be executed: {why}{others}");
+        if let Some(fault) = fault(&registered).await {
+            bail!("{shown}: {fault}");
         }
         Ok(Self {
             registered: Some(Arc::new(registered)),
@@ -175,16 +170,23 @@ impl Document<'_> {
     }
 }
 
-/// The documents that can never be executed, each with why, in the order of their names.
-async fn faults(documents: &HashMap<String, Arc<str>>) -> BTreeMap<&str, String> {
+/// Which of some documents can never be executed, and why: that which is the first in the order of the names.
+async fn fault(documents: &HashMap<String, Arc<str>>) -> Option<String> {
     let rehearsal = Rehearsal::default();
     let mut faults = BTreeMap::new();
     for (name, text) in documents {
         if let Err(why) = rehearsed(&rehearsal, text).await {
-            faults.insert(name.as_str(), why);
+            faults.insert(name, why);
         }
     }
-    faults
+    let (name, why) = faults.pop_first()?;
+    let others = match faults.len() {
+        0 => String::new(),
+        others => format!(" (nor can {others} others)"),
+    };
+    Some(format!(
+        "the document {name:?} can never be executed: {why}{others}"
+    ))
 }
 
 async fn rehearsed(rehearsal: &Rehearsal, text: &str) -> Result<(), String> {
@@ -351,7 +353,7 @@ mod tests {
             (brackets.as_str(), "brackets"),
         ] {
             let told = registered(text).await.unwrap_err();
-            let named = told.starts_with("the document \"one\" of ");
+            let named = told.contains(": the document \"one\" can never be executed: ");
             assert!(named && told.contains(why), "{text}: {told}");
         }
         // what is too much by a variable alone may be asked for with another
