@@ -20,7 +20,7 @@ use crate::client::{CallError, Client, Command, Remedy};
 use crate::telemetry::chain;
 
 /// How often it asks at most of itself.
-const ASKS_EVERY: Duration = Duration::from_secs(1);
+const ASKS_AFTER: Duration = Duration::from_secs(1);
 /// How long it leaves a server alone that will have none of it.
 pub(super) const HELD_OFF: Duration = Duration::from_mins(10);
 
@@ -53,7 +53,7 @@ impl Commander {
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut is_told = false;
         loop {
-            let mut wait = (*self.interval.borrow()).max(ASKS_EVERY);
+            let mut wait = (*self.interval.borrow()).max(ASKS_AFTER);
             wait = wait.min(self.asks_every);
             match self.look().await {
                 Ok(()) => is_told = false,
