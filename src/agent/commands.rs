@@ -1,14 +1,15 @@
-//! The agent does what its device is commanded: it asks for commands now and then, acknowledges each,
-//! does it, and tells how that ended.
+//! The agent does what its device is commanded: it asks for commands when it hears that there are some, and now
+//! and then, acknowledges each, does it, and tells how that ended.
 //!
 //! What it has done it notes in its spool folder before it tells it, so that a command that comes again,
 //! also after the machine was switched off, is answered as before and not done again.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
@@ -18,13 +19,18 @@ use super::ledger::{Answer, Ledger};
 use crate::client::{CallError, Client, Command, Remedy};
 use crate::telemetry::chain;
 
-/// How often it asks at most, and at least.
-const ASKS_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+/// How often it asks at most of itself.
+const ASKS_AFTER: Duration = Duration::from_secs(1);
 /// How long it leaves a server alone that will have none of it.
-const HELD_OFF: Duration = Duration::from_mins(10);
+pub(super) const HELD_OFF: Duration = Duration::from_mins(10);
 
 /// Commands at most that it asks for at once.
 const AT_ONCE_MAX: u16 = 100;
+
+/// Whether a server will have none of it. A device that is not registered yet is not found, and will be.
+pub(super) fn is_held_off(error: &CallError) -> bool {
+    error.remedy() == Remedy::Hold && error.code() != Some("NOT_FOUND")
+}
 
 /// Does what its device is commanded.
 pub(super) struct Commander {
@@ -33,6 +39,10 @@ pub(super) struct Commander {
     /// Files of whose newest lines it may tell.
     pub(super) log_files: Vec<PathBuf>,
     pub(super) ledger: Ledger,
+    /// Told when there is something to ask for.
+    pub(super) heard: Arc<Notify>,
+    /// How often it asks at least, whatever it hears.
+    pub(super) asks_every: Duration,
     /// The time between two samples, which it may be told to change.
     pub(super) interval: watch::Sender<Duration>,
     pub(super) tracker: TaskTracker,
@@ -41,24 +51,23 @@ pub(super) struct Commander {
 impl Commander {
     /// Does commands until it is told to stop.
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        let mut is_held_off = false;
+        let mut is_told = false;
         loop {
-            let (least, most) = ASKS_EVERY;
-            let mut wait = self.interval.borrow().clamp(least, most);
+            let mut wait = (*self.interval.borrow()).max(ASKS_AFTER);
+            wait = wait.min(self.asks_every);
             match self.look().await {
-                Ok(()) => is_held_off = false,
+                Ok(()) => is_told = false,
                 Err(error) => {
-                    // one that is not registered yet is not found, and will be
-                    if error.remedy() == Remedy::Hold && error.code() != Some("NOT_FOUND") {
+                    if is_held_off(&error) {
                         wait = HELD_OFF;
-                        if !is_held_off {
+                        if !is_told {
                             let error = chain(&error).to_string();
                             warn!(
                                 error,
                                 "this agent is given no commands; its key is one of the role DEVICE or ADMIN?"
                             );
                         }
-                        is_held_off = true;
+                        is_told = true;
                     } else {
                         // the server is away, which the sender tells
                         debug!(error = %chain(&error), "cannot ask for commands");
@@ -67,6 +76,7 @@ impl Commander {
             }
             tokio::select! {
                 () = stop.cancelled() => return,
+                () = self.heard.notified() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }

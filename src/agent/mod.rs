@@ -8,12 +8,15 @@ mod commands;
 mod deeds;
 mod enrolment;
 mod ledger;
+mod listener;
 mod machine;
 mod registration;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
@@ -28,6 +31,7 @@ pub use args::{AgentArgs, EnrolToken};
 use commands::Commander;
 use enrolment::Enrolling;
 use ledger::Ledger;
+use listener::Listener;
 use machine::{Description, Machine, Measures};
 use registration::{Identity, Registrations};
 
@@ -43,6 +47,9 @@ const MEMORY: MemoryLimits = MemoryLimits {
     events_max: 1_000,
     bytes_max: 1 << 20,
 };
+
+/// How often it asks for commands at least, so that it does also those of which it has not heard.
+pub const ASKS_EVERY: Duration = Duration::from_secs(10);
 
 /// Longest wait for the answer by which the latency is measured.
 const LATENCY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -88,6 +95,8 @@ pub struct Agent {
     pub args: AgentArgs,
     /// Limits of its sender.
     pub sender: SenderConfig,
+    /// How often it asks for commands at least, whatever it hears of them: mostly [`ASKS_EVERY`].
+    pub asks_every: Duration,
     /// Tells the time of the samples.
     pub clock: Clock,
     /// Draws the waits.
@@ -115,6 +124,7 @@ pub async fn run(
     let agent = Agent {
         args,
         sender: SenderConfig::default(),
+        asks_every: ASKS_EVERY,
         clock,
         rng: rand::make_rng(),
     };
@@ -146,6 +156,7 @@ impl Agent {
         let args = self.args.clone();
         let ready = tracker.spawn_blocking(move || prepare(&args, opened));
         let ready = ready.await.map_err(|_| AgentError::CutShort)??;
+        let rng = self.rng.fork();
         let sender = Sender {
             backlog: Backlog::on_disk(ready.spool, MEMORY),
             client: client.clone(),
@@ -168,17 +179,17 @@ impl Agent {
         let totals = handle.watch_totals();
         let given = Duration::from_secs(u64::from(self.args.interval_seconds));
         let (configured, interval) = watch::channel(ready.ledger.interval().unwrap_or(given));
-        tracker.spawn(
-            Commander {
-                client: client.clone(),
-                device: ready.identity.device.clone(),
-                log_files: self.args.log_files,
-                ledger: ready.ledger,
-                interval: configured,
-                tracker: tracker.clone(),
-            }
-            .run(stop.clone()),
-        );
+        let commander = Commander {
+            client: client.clone(),
+            device: ready.identity.device.clone(),
+            log_files: self.args.log_files,
+            ledger: ready.ledger,
+            heard: Arc::default(),
+            asks_every: self.asks_every,
+            interval: configured,
+            tracker: tracker.clone(),
+        };
+        obey(commander, rng, &stop);
         let sampler = Sampler {
             device: ready.identity.device,
             interval,
@@ -273,6 +284,19 @@ fn preamble(registrations: &Registrations) -> Preamble {
         events: [device].into_iter().filter_map(line).collect(),
         on_unknown_site: [site, device].into_iter().filter_map(line).collect(),
     }
+}
+
+/// Does what the device is commanded, and hears of it, until the token is cancelled.
+fn obey(commander: Commander, rng: StdRng, stop: &CancellationToken) {
+    let tracker = commander.tracker.clone();
+    let listener = Listener {
+        client: commander.client.clone(),
+        device: commander.device.clone(),
+        heard: Arc::clone(&commander.heard),
+        rng,
+    };
+    tracker.spawn(listener.run(stop.clone()));
+    tracker.spawn(commander.run(stop.clone()));
 }
 
 fn line(event: &Value) -> Option<Line> {

@@ -53,7 +53,8 @@ pub enum AppError {
     Open(#[from] OpenError),
     /// Only loopback is listened on where nobody proves who they are.
     #[error(
-        "{0} can be reached from other machines, where nobody would have to prove who they are: listen on 127.0.0.1 or [::1], or serve without --no-authentication"
+        "{0} can be reached from other machines, where nobody would have to prove who they are: listen on 127.0.0.1 or \
+         [::1]; others are let in by `serve` without --no-authentication"
     )]
     NotLoopback(SocketAddr),
     /// The address is taken or not ours.

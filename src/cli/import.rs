@@ -15,10 +15,17 @@ use crate::config::{ImportArgs, LimitArgs};
 use crate::ingest::{Import, ImportError, Ingest, Progress, Tally};
 use crate::projections::{self, Runner};
 
+/// What is said of a file that cannot be written.
+const NOT_WRITTEN: &str = "cannot write the file of refused lines";
+
 pub(super) async fn import(arguments: ImportArgs) -> anyhow::Result<()> {
     // before anything is made or written
     for file in arguments.files.iter().filter(|file| !is_stdin(file)) {
         File::open(file).with_context(|| format!("cannot open {}", file.display()))?;
+    }
+    if let Some(path) = &arguments.refused {
+        let named = || format!("{NOT_WRITTEN}, {}", path.display());
+        can_be_written(path).with_context(named)?;
     }
     let limits = LimitArgs::default();
     let location = location(&arguments.database, true)?;
@@ -124,7 +131,7 @@ async fn import_one(ingest: &Ingest, file: &Path, refused: &mut LazyFile) -> any
     let tally = imported.map_err(|error| {
         let (error, advice) = match error {
             ImportError::Refused(source) => {
-                let what = format!("cannot write the file of refused lines, {path}");
+                let what = format!("{NOT_WRITTEN}, {path}");
                 let advice = "give another file with --refused, and import it again";
                 (anyhow::Error::new(source).context(what), advice)
             }
@@ -144,6 +151,22 @@ async fn import_one(ingest: &Ingest, file: &Path, refused: &mut LazyFile) -> any
         ));
     }
     Ok(tally)
+}
+
+/// Whether a file that is named for refused lines can be written once there are some. What is there stays as it
+/// is until then.
+fn can_be_written(path: &Path) -> std::io::Result<()> {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_file() || found.is_dir() => {
+            File::options().write(true).open(path).map(drop)
+        }
+        // whoever reads from a pipe takes it for its end when it is closed
+        Ok(_) => Ok(()),
+        Err(_) => {
+            File::options().write(true).create_new(true).open(path)?;
+            std::fs::remove_file(path)
+        }
+    }
 }
 
 /// A file that is made when the first byte is written.

@@ -106,6 +106,7 @@ fn replica(arguments: &ReplicaArgs) -> anyhow::Result<Option<String>> {
 
 async fn serve(arguments: ServeArgs) -> anyhow::Result<()> {
     let stop = StopSignal::listen()?;
+    let documents = documents(&arguments.http).await?;
     let access = if arguments.no_authentication {
         Access::Open
     } else {
@@ -135,7 +136,7 @@ async fn serve(arguments: ServeArgs) -> anyhow::Result<()> {
         },
         listen: arguments.http.listen,
         name: arguments.http.node_name(),
-        documents: documents(&arguments.http)?,
+        documents,
         tls: tls(&arguments.http)?,
         keyring: arguments.configuration.keyring()?,
         allowed_hosts: arguments.http.allowed_hosts,
@@ -157,9 +158,11 @@ async fn serve(arguments: ServeArgs) -> anyhow::Result<()> {
 }
 
 /// The documents that alone are executed, if they are given.
-fn documents(arguments: &HttpArgs) -> anyhow::Result<Documents> {
-    let file = arguments.documents.as_deref();
-    file.map_or_else(|| Ok(Documents::default()), Documents::registered)
+async fn documents(arguments: &HttpArgs) -> anyhow::Result<Documents> {
+    match &arguments.documents {
+        Some(file) => Box::pin(Documents::registered(file)).await,
+        None => Ok(Documents::default()),
+    }
 }
 
 /// The certificate, if one is given.
@@ -252,6 +255,7 @@ fn keyring_beside(database: &str) -> anyhow::Result<Keyring> {
 async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
     let stop = StopSignal::listen()?;
     let tls = tls(&arguments.http)?;
+    let documents = documents(&arguments.http).await?;
     // first of all, so that a demo that runs there already is left alone
     let listener = app::listen(arguments.http.listen, Access::Open).await?;
     if arguments.reset {
@@ -261,14 +265,17 @@ async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
         seed: arguments.seed,
         history_hours: arguments.history_hours,
     };
-    let start = demo_start(arguments, tls)?;
+    let start = demo_start(arguments, (tls, documents))?;
     // before anything is changed or begun, or made beside the log, that is another's
-    let _claim = demo::claim(&start.location).await?;
+    let claim = demo::claim(&start.location).await?;
     let opened = start.open().await?;
-    if let Err(error) = demo::take(opened.store(), beginning).await {
-        opened.close().await;
-        return Err(error.into());
-    }
+    let _claim = match demo::take(opened.store(), beginning, claim).await {
+        Ok(claim) => claim,
+        Err(error) => {
+            opened.close().await;
+            return Err(error.into());
+        }
+    };
     let start = Start {
         keyring: keyring_beside(&start.location.url)?,
         ..start
@@ -288,7 +295,10 @@ async fn play(arguments: DemoArgs) -> anyhow::Result<()> {
 }
 
 /// With what a demo is started; the key for secret parameters is not read yet.
-fn demo_start(arguments: DemoArgs, tls: Option<Tls>) -> anyhow::Result<Start> {
+fn demo_start(
+    arguments: DemoArgs,
+    (tls, documents): (Option<Tls>, Documents),
+) -> anyhow::Result<Start> {
     Ok(Start {
         access: Access::Open,
         preferred: Preferred::Simulated,
@@ -305,7 +315,7 @@ fn demo_start(arguments: DemoArgs, tls: Option<Tls>) -> anyhow::Result<Start> {
         },
         listen: arguments.http.listen,
         name: arguments.http.node_name(),
-        documents: documents(&arguments.http)?,
+        documents,
         keyring: Keyring::default(),
         tls,
         allowed_hosts: arguments.http.allowed_hosts,

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant as Moment};
 
-use reqwest::header::{AUTHORIZATION, DATE, HeaderValue, RETRY_AFTER};
+use reqwest::header::{ACCEPT, AUTHORIZATION, DATE, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Response, Url};
+use reqwest::{Certificate, RequestBuilder, Response, Url};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
@@ -170,21 +170,40 @@ impl Client {
     }
 
     async fn post(&self, request: &(impl Serialize + Sync)) -> Result<Received, CallError> {
-        let mut call = self.http.post(self.graphql.clone()).json(request);
-        call = call.header(
-            "accept",
+        let call = self.call(
+            request,
             "application/graphql-response+json, application/json",
         );
-        if let Some(key) = &self.key {
-            call = call.header(AUTHORIZATION, key);
-        }
         let response = call.send().await.map_err(CallError::Unreachable)?;
-        self.note_date(response.headers().get(DATE));
-        let status = response.status().as_u16();
-        let retry_after =
-            answer::retry_after(response.headers().get(RETRY_AFTER), self.clock.now());
+        self.received(response).await
+    }
+
+    /// Asks for what is answered by a stream of events, which lasts so long at most.
+    pub(super) async fn open(
+        &self,
+        request: &(impl Serialize + Sync),
+        within: Duration,
+    ) -> Result<Response, CallError> {
+        let call = self.call(request, "text/event-stream").timeout(within);
+        call.send().await.map_err(CallError::Unreachable)
+    }
+
+    fn call(&self, request: &impl Serialize, accept: &'static str) -> RequestBuilder {
+        let call = self.http.post(self.graphql.clone()).json(request);
+        let call = call.header(ACCEPT, accept);
+        match &self.key {
+            Some(key) => call.header(AUTHORIZATION, key),
+            None => call,
+        }
+    }
+
+    /// An answer that is read to its end.
+    pub(super) async fn received(&self, response: Response) -> Result<Received, CallError> {
+        let headers = response.headers();
+        self.note_date(headers.get(DATE));
+        let retry_after = answer::retry_after(headers.get(RETRY_AFTER), self.clock.now());
         Ok(Received {
-            status,
+            status: response.status().as_u16(),
             retry_after,
             body: body(response).await?,
         })
@@ -198,16 +217,7 @@ impl Client {
         let request = serde_json::json!({ "query": ENROL, "variables": { "input": input } });
         let call = self.http.post(self.graphql.clone()).json(&request);
         let response = call.send().await.map_err(CallError::Unreachable)?;
-        let status = response.status().as_u16();
-        let retry_after =
-            answer::retry_after(response.headers().get(RETRY_AFTER), self.clock.now());
-        let body = body(response).await?;
-        let received = Received {
-            status,
-            retry_after,
-            body,
-        };
-        received.enrolled()
+        self.received(response).await?.enrolled()
     }
 
     /// Which instant it is by the clock of the server, as its last answer had it, to the second; by

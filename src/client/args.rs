@@ -21,7 +21,8 @@ pub struct ServerArgs {
     #[arg(long, env = "HOMEPOT_SERVER", default_value = "http://127.0.0.1:8080")]
     pub server: String,
 
-    /// File with the access key; without one no key is sent
+    /// File with the access key, of which line breaks and blanks around it are no part; without one no
+    /// key is sent
     #[arg(long, env = "HOMEPOT_KEY_FILE", value_name = "FILE")]
     pub key_file: Option<PathBuf>,
 

@@ -197,7 +197,7 @@ struct DatabaseFlags {
     )]
     database: String,
     /// A file with the address of the database, for keeping its password out of the environment;
-    /// it goes before `HOMEPOT_DATABASE`.
+    /// it goes before `HOMEPOT_DATABASE`. Line breaks and blanks around it are no part of it.
     #[arg(long, env = "HOMEPOT_DATABASE_FILE")]
     database_file: Option<PathBuf>,
     /// Where what is archived lies, one for all nodes: a folder, or `s3://BUCKET/PREFIX` (`AWS_…`). Beside a
@@ -259,7 +259,7 @@ pub struct HttpArgs {
     )]
     pub allowed_hosts: Vec<String>,
     /// A JSON file with the documents that alone are executed, by names that clients may send in their
-    /// place; without it any document is executed.
+    /// place; without it any document is executed. The server does not start with one that can never be executed.
     #[arg(long, env = "HOMEPOT_DOCUMENTS")]
     pub documents: Option<PathBuf>,
     /// The certificate with which connections are encrypted (TLS 1.2 and 1.3): a PEM file with the
@@ -359,7 +359,7 @@ pub struct ImportArgs {
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     /// Where refused lines of all files are written with their reasons; beside each file by
-    /// default.
+    /// default. One that cannot be written is told before anything is imported.
     #[arg(long, env = "HOMEPOT_REFUSED")]
     pub refused: Option<PathBuf>,
     /// Which database.

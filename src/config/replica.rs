@@ -11,7 +11,8 @@ pub struct ReplicaArgs {
     /// HTTP are read from as far as it has come; the database answers what it does not know within 100 ms.
     #[arg(long, env = "HOMEPOT_DATABASE_READ", hide_env_values = true)]
     pub database_read: Option<String>,
-    /// A file with the address of the replica; it goes before `HOMEPOT_DATABASE_READ`.
+    /// A file with the address of the replica; it goes before `HOMEPOT_DATABASE_READ`. Line breaks and blanks
+    /// around it are no part of it.
     #[arg(long, env = "HOMEPOT_DATABASE_READ_FILE")]
     pub database_read_file: Option<PathBuf>,
 }

@@ -37,7 +37,8 @@ pub struct ConfigurationArgs {
     /// the machine can read the command line.
     #[arg(long, env = "HOMEPOT_CONFIGURATION_KEY", hide_env_values = true)]
     pub configuration_key: Option<String>,
-    /// A file with these keys, one a line; it goes before `HOMEPOT_CONFIGURATION_KEY`.
+    /// A file with these keys, one a line; it goes before `HOMEPOT_CONFIGURATION_KEY`. Line breaks and blanks
+    /// are no part of them.
     #[arg(long, env = "HOMEPOT_CONFIGURATION_KEY_FILE", value_name = "FILE")]
     pub configuration_key_file: Option<PathBuf>,
 }

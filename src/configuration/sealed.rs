@@ -32,7 +32,7 @@ const ID_BYTES: usize = 6;
 pub enum SealError {
     /// There is no key.
     #[error(
-        "this server has no key for sensitive parameters: start it with --configuration-key-file"
+        "this server has no key for sensitive parameters: start `serve` with --configuration-key-file"
     )]
     NoKey,
     /// The system gives no random bytes, or the value is too long.
@@ -137,7 +137,7 @@ impl Keyring {
             tracing::warn!(
                 parameters = sensitive.len(),
                 "there are sensitive parameters, and this server has no key that opens them: devices are \
-                 told the others alone; start it with --configuration-key-file"
+                 told the others alone; start `serve` with --configuration-key-file"
             );
         }
         Ok(())

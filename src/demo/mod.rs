@@ -130,19 +130,23 @@ async fn claimed(found: &Found) -> Result<Claim, DemoError> {
     Ok(found.claim("demo").await?)
 }
 
-/// Marks a new log as one that may be thrown away; one that others have written is left as it is.
+/// Marks a new log as one that may be thrown away; one that others have written is left as it is, and without
+/// the claim.
 ///
 /// # Errors
 /// When it is no demo's.
-pub async fn take(store: &Store, beginning: Beginning) -> Result<(), DemoError> {
+pub async fn take(store: &Store, beginning: Beginning, claim: Claim) -> Result<Claim, DemoError> {
     let upto = store.head();
     if upto == Position(0) {
         store.mark_as_throwaway().await?;
     } else if !store.is_throwaway().await? {
         let began = Past { store, upto }.began(beginning.fleet()).await?;
-        began.ok_or_else(|| DemoError::NotItsOwn(store.address().to_owned()))?;
+        if began.is_none() {
+            claim.withdraw();
+            return Err(DemoError::NotItsOwn(store.address().to_owned()));
+        }
     }
-    Ok(())
+    Ok(claim)
 }
 
 impl Beginning {

@@ -266,7 +266,7 @@ impl Maker {
         let asked = match self.asked(row, &ask).await {
             Ok(asked) => asked,
             Err(AskError::Store(error)) => return Ended::of_store(&error),
-            Err(error @ AskError::NotUnderstood(_)) => {
+            Err(error @ (AskError::NotUnderstood(_) | AskError::TooMuch(_))) => {
                 return Ended::failed(Code::NotUnderstood, &error);
             }
         };

@@ -220,6 +220,9 @@ pub enum AskError {
     /// What was asked for is not understood.
     #[error("{0}")]
     NotUnderstood(String),
+    /// A filter asks for more than may be asked for at once.
+    #[error("{0}")]
+    TooMuch(String),
     /// What it names cannot be looked up.
     #[error(transparent)]
     Store(#[from] StoreError),

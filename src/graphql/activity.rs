@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_graphql::{Context, Error, Object, SimpleObject};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::error::bad_input;
+use super::error::too_much;
 use super::listed::at_most;
 use super::order::InOrder;
 use super::scalars::{DateTime, Long};
@@ -185,7 +185,7 @@ impl Range {
         }
         if from.plus_ms(DAYS_MAX * DAY_MS) < to {
             let message = format!("from `from` to `to` it is more than {DAYS_MAX} days");
-            return Err(bad_input(message));
+            return Err(too_much(message));
         }
         let mut range = Self {
             from,

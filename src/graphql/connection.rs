@@ -9,6 +9,7 @@ use async_graphql::{Context, ContextSelectionSet, Error, Name, Positioned, Serve
 
 use super::error::bad_input;
 use super::filters;
+use super::listed::at_most;
 use super::order::or_null;
 use super::page_keys::{CountKey, PageKey, PageShape};
 use super::rows::{self, Stand, render, selected};
@@ -122,10 +123,9 @@ fn arguments(api: &Api, arguments: &IndexMap<Name, Value>) -> Result<Arguments, 
     let number = |name: &str| match arguments.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Number(number)) => {
-            let rows = number.as_u64().and_then(|rows| usize::try_from(rows).ok());
-            let rows = rows.filter(|rows| *rows <= PAGE_MAX);
-            let message = || format!("{name} is not between 0 and {PAGE_MAX}");
-            rows.map(Some).ok_or_else(|| bad_input(message()))
+            let none = || bad_input(format!("{name} is no whole number"));
+            let rows = number.as_i64().ok_or_else(none);
+            rows.and_then(|rows| at_most(name, rows, PAGE_MAX).map(Some))
         }
         Some(_) => Err(bad_input(format!("{name} is not a number"))),
     };

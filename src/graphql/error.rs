@@ -19,7 +19,7 @@ pub enum ErrorCode {
     ParseFailed,
     /// The document does not fit the schema.
     ValidationFailed,
-    /// A value given is out of its bounds.
+    /// A value given is wrong, however little is asked for.
     BadInput,
     /// The caller has not proved who they are.
     Unauthenticated,
@@ -33,7 +33,7 @@ pub enum ErrorCode {
     Conflict,
     /// The cursor is of another log, or its events are gone.
     CursorExpired,
-    /// Something asked for is more than may be asked for at once.
+    /// A number, a list, a range or a document is above the most that may be asked for at once.
     LimitExceeded,
     /// The caller has spent what it may for now.
     RateLimited,
@@ -100,6 +100,13 @@ impl ErrorCode {
     pub fn is_of(self, error: &ServerError) -> bool {
         code_of(error) == Some(&Value::from(self.word()))
     }
+
+    /// Whether an error that has no place yet has this code.
+    pub(super) fn is_that_of(self, error: &Error) -> bool {
+        let extensions = error.extensions.as_ref();
+        let code = extensions.and_then(|extensions| extensions.get("code"));
+        code == Some(&Value::from(self.word()))
+    }
 }
 
 /// The code of an error, if it has one.
@@ -119,7 +126,12 @@ pub(super) fn overloaded(message: &str) -> Error {
         .extend_with(|_, extensions| extensions.set("retryAfterMs", RETRY_AFTER_MS))
 }
 
-/// A value given is out of its bounds.
+/// More is asked for than may be at once.
+pub(super) fn too_much(message: impl Into<String>) -> Error {
+    error(ErrorCode::LimitExceeded, message)
+}
+
+/// A value given is wrong.
 pub(super) fn bad_input(message: impl Into<String>) -> Error {
     error(ErrorCode::BadInput, message)
 }

@@ -3,7 +3,7 @@
 use async_graphql::{Context, Error, Object, SimpleObject};
 
 use super::command::{UserError, UserErrorCode, keyed_id, tell_done, tell_refused};
-use super::error::bad_input;
+use super::error::{bad_input, too_much};
 use super::export_input::{CancelExportInput, CreateExportInput, DeleteExportInput, events_of};
 use super::exports::{Export, whose};
 use super::order::InOrder;
@@ -85,6 +85,7 @@ async fn checked(ctx: &Context<'_>, ask: &Ask) -> Result<(), Error> {
     match read {
         Ok(_) => Ok(()),
         Err(AskError::NotUnderstood(why)) => Err(bad_input(why)),
+        Err(AskError::TooMuch(why)) => Err(too_much(why)),
         Err(AskError::Store(error)) => Err(of_failed(api(ctx), &error)),
     }
 }

@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use async_graphql::registry::Registry;
-use async_graphql::{ID, InputObject, InputType, InputValueError, InputValueResult, Value};
+use async_graphql::{Error, ID, InputObject, InputType, InputValueError, InputValueResult, Value};
 use futures_util::future::BoxFuture;
 
 use super::access;
+use super::error::ErrorCode;
 use super::exports::ExportFormat;
 use super::filters::read_known;
 use super::meta::{Entries, input, input_object};
@@ -148,22 +149,30 @@ pub(crate) fn events_of(
         for source in ask.sources {
             let unknown = || AskError::NotUnderstood(format!("there is no source {}", source.name));
             let kind = [source.kind().ok_or_else(unknown)?];
-            let wrong = |why: String| AskError::NotUnderstood(why);
             let filter = Value::from_json(source.filter.clone());
-            let filter = filter.map_err(|error| wrong(error.to_string()))?;
-            let read = || read_known(store.names(), &kind, Some(&filter));
-            let (mut read_first, names) = read().map_err(|error| wrong(error.message))?;
+            let filter = filter.map_err(|error| AskError::NotUnderstood(error.to_string()))?;
+            let read = || read_known(store.names(), &kind, Some(&filter)).map_err(unread);
+            let (mut read_first, names) = read()?;
             for (ty, id) in &names {
                 store.key(*ty, id).await?;
             }
             if !names.is_empty() {
-                read_first = read().map_err(|error| wrong(error.message))?.0;
+                read_first = read()?.0;
             }
             let seen = |(kind, filter)| (kind, access::placed(&within, kind).and(filter));
             events.extend(read_first.into_iter().map(seen));
         }
         Ok(events)
     })
+}
+
+/// Why a filter is not read.
+fn unread(error: Error) -> AskError {
+    if ErrorCode::LimitExceeded.is_that_of(&error) {
+        AskError::TooMuch(error.message)
+    } else {
+        AskError::NotUnderstood(error.message)
+    }
 }
 
 /// An export to be cancelled.

@@ -10,7 +10,7 @@ use async_graphql::{
 use dataloader::BatchFn;
 
 use super::commands::{EventOf, SITE_SCHEDULE};
-use super::error::bad_input;
+use super::error::{bad_input, too_much};
 use super::fleet::Site;
 use super::loaders::{EventKey, Loaded, Reads};
 use super::meta::{field_with, input};
@@ -249,20 +249,19 @@ async fn operating_hours(
         to.0.min(from.0.plus_ms(RANGE_DAYS_MAX * 86_400_000))
             .max(from.0);
     let calendar = calendar(ctx, site, Dates::between(from.0, until)).await?;
-    let intervals = calendar.intervals(from.0, to.0).map_err(|error| {
-        bad_input(match error {
-            RangeError::Empty => "`to` is not after `from`".to_owned(),
-            RangeError::TooLong => format!(
-                "from `from` to `to` it is more than {RANGE_DAYS_MAX} days; give a shorter range"
-            ),
-        })
+    let intervals = calendar.intervals(from.0, to.0);
+    let intervals = intervals.map_err(|error| match error {
+        RangeError::Empty => bad_input("`to` is not after `from`"),
+        RangeError::TooLong => too_much(format!(
+            "from `from` to `to` it is more than {RANGE_DAYS_MAX} days; give a shorter range"
+        )),
     })?;
     if intervals.len() > HOURS_MAX {
         let message = format!(
             "the site has {} hours in the range, at most {HOURS_MAX} are answered; give a shorter range",
             intervals.len()
         );
-        return Err(bad_input(message));
+        return Err(too_much(message));
     }
     loaders(ctx).count(intervals.len())?;
     take(ctx, intervals.len() * size_of::<OperatingHours>())?;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use async_graphql::{Context, Error, ID, Object, SimpleObject};
 
-use super::error::bad_input;
 use super::fleet::Device;
 use super::job_input::JobPriority;
+use super::listed::at_most;
 use super::loaders::TargetsKey;
 use super::order::InOrder;
 use super::scalars::{DateTime, JsonScalar, Long};
@@ -335,11 +335,7 @@ impl Job {
     ) -> Result<Option<Vec<InOrder<JobTarget>>>, Error> {
         let first = match first {
             None => TARGETS_DEFAULT,
-            Some(first) => {
-                let size = usize::try_from(first).ok().filter(|size| *size <= PAGE_MAX);
-                let message = || format!("first is not between 0 and {PAGE_MAX}");
-                size.ok_or_else(|| bad_input(message()))?
-            }
+            Some(first) => at_most("first", first, PAGE_MAX)?,
         };
         let ended = statuses.map(|statuses| {
             let statuses = statuses.into_iter();

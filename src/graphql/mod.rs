@@ -59,6 +59,7 @@ mod query;
 mod record;
 mod registry;
 mod registry_inputs;
+mod rehearsal;
 mod retention;
 mod root;
 mod rows;
@@ -113,6 +114,7 @@ pub(crate) use filters::of_json as filter_of;
 pub use live::{Following, Items, Sameness, Turned, head, turn};
 pub use obeying::Obeying;
 pub use order::{CanFail, InOrder};
+pub use rehearsal::Rehearsal;
 pub use written::json;
 
 /// What resolvers work with.

@@ -12,8 +12,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::access_keys::AccessKey;
 use super::commands::{DeviceLifecycle, DeviceState, DeviceType};
-use super::error::{ErrorCode, bad_input, error};
+use super::error::{bad_input, too_much};
 use super::fleet::{Device, Site};
+use super::listed::at_most;
 use super::loaders::SiteDevicesKey;
 use super::meta::input;
 use super::order::InOrder;
@@ -242,10 +243,8 @@ pub(super) struct PageArguments {
 impl PageArguments {
     fn read<T: TypedEdge>(&self) -> Result<(IdPage, usize), Error> {
         let rows = |name: &str, rows: Option<i32>| {
-            let Some(rows) = rows else { return Ok(None) };
-            let within = usize::try_from(rows).ok().filter(|rows| *rows <= PAGE_MAX);
-            let message = || format!("{name} is not between 0 and {PAGE_MAX}");
-            within.map(Some).ok_or_else(|| bad_input(message()))
+            let rows = rows.map(|rows| at_most(name, rows, PAGE_MAX));
+            rows.transpose()
         };
         let (rows, from_end) = match (rows("first", self.first)?, rows("last", self.last)?) {
             (Some(_), Some(_)) => {
@@ -388,13 +387,13 @@ async fn condition(ctx: &Context<'_>, filter: DeviceFilterInput) -> Result<Devic
     let device_ids = given("deviceIds", filter.device_ids)?;
     if device_ids.as_ref().is_some_and(|ids| ids.len() > IDS_MAX) {
         let message = format!("filter.deviceIds has at most {IDS_MAX} values");
-        return Err(error(ErrorCode::LimitExceeded, message));
+        return Err(too_much(message));
     }
     let search = given("search", filter.search)?;
     let characters = search.as_ref().map_or(0, |text| text.chars().count());
     if characters > SEARCH_CHARACTERS_MAX {
         let message = format!("filter.search has at most {SEARCH_CHARACTERS_MAX} characters");
-        return Err(error(ErrorCode::LimitExceeded, message));
+        return Err(too_much(message));
     }
     let site_key = match given("siteId", filter.site_id)? {
         Some(id) => {

@@ -208,7 +208,7 @@ struct SetRetentionPolicyInput {
 /// The answer to `setRetentionPolicy`.
 #[derive(Debug, SimpleObject)]
 struct RetentionPolicyPayload {
-    /// The policy as it is now; null for a kind that has none.
+    /// The policy as it is now; null when the command was refused.
     policy: Option<InOrder<RetentionPolicy>>,
     /// Why the command was refused; empty when it was not.
     user_errors: Vec<InOrder<UserError>>,
@@ -279,8 +279,11 @@ impl RetentionCommands {
             Some(kind) => retention::set(api(ctx).store(), kind, given, by).await,
             None => Err(RetentionError::KeptHere),
         };
-        let (_, user_errors) = ended(ctx, &deed, set).await?;
-        let mut policies = RetentionPolicy::all(ctx).await?;
+        let (set, user_errors) = ended(ctx, &deed, set).await?;
+        let mut policies = match set {
+            Some(()) => RetentionPolicy::all(ctx).await?,
+            None => Vec::new(),
+        };
         policies.retain(|policy| policy.kind.word() == wire);
         Ok(InOrder(RetentionPolicyPayload {
             policy: policies.pop().map(InOrder),

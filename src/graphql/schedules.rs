@@ -13,6 +13,7 @@ use entity::site_operating_schedules::Column;
 
 use super::command::{UserError, door, keyed_id, reaches_site, tell_refused};
 use super::commands::{EventOf, SITE_SCHEDULE, of_schedule};
+use super::error::ErrorCode;
 use super::meta::{Entries, input, input_object};
 use super::order::InOrder;
 use super::rows::{Stand, render};
@@ -79,9 +80,17 @@ impl InputType for SetSiteSchedulesInput {
         if let Some(name) = given.keys().next() {
             return Err(InputValueError::custom(format!("there is no field {name}")));
         }
-        if !(1..=EVENTS_MAX).contains(&rows.len()) {
+        let wrong = || {
             let message = format!("rows has {} rows, it takes 1 to {EVENTS_MAX}", rows.len());
-            return Err(InputValueError::custom(message));
+            InputValueError::<Self>::custom(message)
+        };
+        if rows.is_empty() {
+            return Err(wrong());
+        }
+        if rows.len() > EVENTS_MAX {
+            let code = ErrorCode::LimitExceeded;
+            let wrong = wrong().with_extension("code", code.word());
+            return Err(wrong.with_extension("retryable", code.is_retryable()));
         }
         let rows = rows.into_iter().map(|row| of_site(row, site.as_ref()));
         let rows = rows.collect::<Result<_, _>>();

@@ -6,7 +6,7 @@ use async_graphql::{Context, Error, ID, InputObject};
 use chrono::{NaiveTime, Weekday};
 use chrono_tz::Tz;
 
-use super::error::bad_input;
+use super::error::{bad_input, too_much};
 use super::listed::one_to;
 use super::scalars::{DateTime, LocalTime, TimeZone};
 use super::series_words::{Dimension, Measure, ResolutionWord};
@@ -27,7 +27,7 @@ const VALUES_MAX: usize = 1_000;
 /// Measures at most.
 const MEASURES_MAX: usize = 20;
 /// Of how many units a bucket is at most.
-const EVERY_MAX: i32 = 1_000;
+const EVERY_MAX: usize = 1_000;
 const MINUTES_OF_DAY: u32 = 1_440;
 const HOURS_OF_DAY: u32 = 24;
 /// Groups at most that are told one by one.
@@ -92,9 +92,11 @@ pub(super) struct BucketInput {
 
 /// The kind of which all measures are.
 pub(super) fn kind_of(measures: &[Measure]) -> Result<Kind, Error> {
-    let (Some(first), true) = (measures.first(), measures.len() <= MEASURES_MAX) else {
-        return Err(bad_input(format!("there are 1 to {MEASURES_MAX} measures")));
-    };
+    let told = || format!("there are 1 to {MEASURES_MAX} measures");
+    let first = measures.first().ok_or_else(|| bad_input(told()))?;
+    if measures.len() > MEASURES_MAX {
+        return Err(too_much(told()));
+    }
     match measures.iter().find(|measure| measure.kind != first.kind) {
         Some(other) => Err(bad_input(format!(
             "{} is of `{}` and {} of `{}`: ask for each source alone",
@@ -108,10 +110,7 @@ pub(super) fn kind_of(measures: &[Measure]) -> Result<Kind, Error> {
 }
 
 pub(super) fn resolution(buckets: &BucketInput) -> Result<Option<Resolution>, Error> {
-    let every = buckets.every.unwrap_or(1);
-    if !(1..=EVERY_MAX).contains(&every) {
-        return Err(bad_input(format!("`every` is from 1 to {EVERY_MAX}")));
-    }
+    let every = one_to("`every`", buckets.every.unwrap_or(1), EVERY_MAX)?;
     let unit = buckets.resolution.unwrap_or_default().unit();
     if unit.is_none() && buckets.every.is_some() {
         return Err(bad_input("`every` is of a unit: AUTO has none"));
@@ -281,7 +280,7 @@ async fn keys(
 
 fn few(values: usize) -> Result<(), Error> {
     if values > VALUES_MAX {
-        return Err(bad_input(format!(
+        return Err(too_much(format!(
             "a list of a filter has at most {VALUES_MAX} values"
         )));
     }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::command::{UserError, What, keyed_id};
 use super::destinations::{Fields, as_it_is, ids, list, told, which, words};
 use super::error::bad_input;
+use super::listed::at_most;
 use super::order::InOrder;
 use super::scalars::{DateTime, JsonScalar, Long};
 use super::words::{AlertSeverities, AlertStates, Word};
@@ -206,11 +207,7 @@ impl Webhooks {
     ) -> Result<Option<Vec<InOrder<WebhookDelivery>>>, Error> {
         let first = match first {
             None => PAGE_DEFAULT,
-            Some(first) => {
-                let size = usize::try_from(first).ok().filter(|size| *size <= PAGE_MAX);
-                let message = || format!("first is not between 0 and {PAGE_MAX}");
-                size.ok_or_else(|| bad_input(message()))?
-            }
+            Some(first) => at_most("first", first, PAGE_MAX)?,
         };
         let after = after.as_deref().map(read_cursor).transpose()?;
         let limit = u64::try_from(first).unwrap_or(u64::MAX);

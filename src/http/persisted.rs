@@ -4,18 +4,19 @@
 //! (extension `persistedQuery`, as Apollo Client speaks it). Registered ones are given to the server
 //! in a file; where there is one, no other document is executed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use async_graphql::parser::types::ExecutableDocument;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::halves::Halves;
-use crate::graphql::ErrorCode;
+use super::prepared;
 use crate::graphql::bulk::{Body, PersistedQuery};
+use crate::graphql::{ErrorCode, Rehearsal};
 
 /// Automatic documents at most in each half of those that are remembered: when the younger half is
 /// full, the older is forgotten.
@@ -81,12 +82,15 @@ impl Documents {
     /// The documents of a file: a JSON object from names to texts, as code generators write it.
     ///
     /// # Errors
-    /// When the file cannot be read, or is no such object.
-    pub fn registered(file: &Path) -> anyhow::Result<Self> {
+    /// When the file cannot be read, is no such object, or has a document that can never be executed.
+    pub async fn registered(file: &Path) -> anyhow::Result<Self> {
         let shown = file.display();
         let text = std::fs::read(file).with_context(|| format!("cannot read {shown}"))?;
         let registered: HashMap<String, Arc<str>> = serde_json::from_slice(&text)
             .with_context(|| format!("{shown} is no JSON object of names and documents"))?;
+        if let Some(fault) = fault(&registered).await {
+            bail!("{shown}: {fault}");
+        }
         Ok(Self {
             registered: Some(Arc::new(registered)),
             ..Self::default()
@@ -164,6 +168,37 @@ impl Document<'_> {
             Self::Known(text) => text,
         }
     }
+}
+
+/// Which of some documents can never be executed, and why: that which is the first in the order of the names.
+async fn fault(documents: &HashMap<String, Arc<str>>) -> Option<String> {
+    let rehearsal = Rehearsal::default();
+    let mut faults = BTreeMap::new();
+    for (name, text) in documents {
+        if let Err(why) = rehearsed(&rehearsal, text).await {
+            faults.insert(name, why);
+        }
+    }
+    let (name, why) = faults.pop_first()?;
+    let others = match faults.len() {
+        0 => String::new(),
+        others => format!(" (nor can {others} others)"),
+    };
+    Some(format!(
+        "the document {name:?} can never be executed: {why}{others}"
+    ))
+}
+
+async fn rehearsed(rehearsal: &Rehearsal, text: &str) -> Result<(), String> {
+    let document = prepared::parsed(text).map_err(|refused| {
+        let errors = refused.errors.into_iter();
+        errors.map(|error| error.message).collect::<String>()
+    })?;
+    let rehearsed = rehearsal.of(&document).await;
+    rehearsed.map_err(|error| match error.locations.first() {
+        Some(place) => format!("{}, at {}:{}", error.message, place.line, place.column),
+        None => error.message,
+    })
 }
 
 fn extension<'a>(body: &'a Body<'_>) -> Option<&'a PersistedQuery> {
@@ -260,29 +295,70 @@ mod tests {
         assert!(parsed(&large, true) && parsed(&large, true));
     }
 
-    #[test]
-    fn where_documents_are_registered_no_other_is_executed() {
+    const KNOWN: &str = "query($first: Int!) { devices(first: $first) { totalCount } }";
+
+    /// What a file with a document comes to.
+    async fn registered(text: &str) -> Result<Documents, String> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("documents.json");
-        std::fs::write(&file, json!({ "one": "{ a }" }).to_string()).unwrap();
-        let documents = Documents::registered(&file).unwrap();
+        let written = json!({ "one": text, "two": "{ __typename }" }).to_string();
+        std::fs::write(&file, written).unwrap();
+        let registered = Documents::registered(&file).await;
+        registered.map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn where_documents_are_registered_no_other_is_executed() {
+        let documents = registered(KNOWN).await.unwrap();
         let text = |body: &Body<'_>| {
             documents
                 .of(body)
                 .map(|document| document.text().to_owned())
         };
-        assert_eq!(text(&body("{ a }", &json!({}))).unwrap(), "{ a }");
+        assert_eq!(text(&body(KNOWN, &json!({}))).unwrap(), KNOWN);
         assert_eq!(
-            text(&body("{ b }", &json!({}))),
+            text(&body("{ viewer { name } }", &json!({}))),
             Err(Undocumented::Unregistered)
         );
-        assert_eq!(of(&documents, "", "one").unwrap(), "{ a }");
+        assert_eq!(of(&documents, "", "one").unwrap(), KNOWN);
         let by_name = Body {
             document_id: Some("one".to_owned()),
             ..body("", &json!({}))
         };
-        assert_eq!(text(&by_name).unwrap(), "{ a }");
+        assert_eq!(text(&by_name).unwrap(), KNOWN);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("documents.json");
         std::fs::write(&file, "[]").unwrap();
-        assert!(Documents::registered(&file).is_err());
+        assert!(Documents::registered(&file).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_document_that_can_never_be_executed_is_named_with_why() {
+        let brackets = format!("{{ a(b: {}1) }}", "[".repeat(200));
+        for (text, why) in [
+            ("{ devices", ", at 1:"),
+            ("{ nothing }", "Unknown field \"nothing\" on type \"Query\""),
+            ("{ devices(first: \"ten\") { totalCount } }", "Int"),
+            ("{ devices(first: $n) { totalCount } }", "$n"),
+            ("query A { __typename } query B { none }", "none"),
+            ("query($x: Nothing) { devices { totalCount } }", "Nothing"),
+            (
+                "{ devices(first: 1000) { nodes { errorLogs(first: 1000) { nodes { id } } } } }",
+                "rows",
+            ),
+            (
+                "subscription { errorLogs { id } deviceMetrics { id } }",
+                "one root field",
+            ),
+            (brackets.as_str(), "brackets"),
+        ] {
+            let told = registered(text).await.unwrap_err();
+            let named = told.contains(": the document \"one\" can never be executed: ");
+            assert!(named && told.contains(why), "{text}: {told}");
+        }
+        // what is too much by a variable alone may be asked for with another
+        let by_variable = "query($n: Int = 1000) { devices(first: $n) { nodes { \
+            errorLogs(first: $n) { nodes { id } } } } }";
+        assert!(registered(by_variable).await.is_ok());
     }
 }

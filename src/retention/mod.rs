@@ -73,14 +73,14 @@ pub enum RetentionError {
     #[error("{UNDONE_MAX} erasures are not done; try again when some are")]
     TooMany,
     /// Nobody has said where segments lie.
-    #[error("it is not said where segments lie: start the server with --segments")]
+    #[error("it is not said where segments lie: start `serve` with --segments")]
     Nowhere,
     /// What is archived is not where it is looked for.
     #[error(transparent)]
     Absent(#[from] Absent),
     /// No server can read and write what is archived.
     #[error(
-        "no server that runs can read what is archived, so nobody could be erased from it: start one with --segments"
+        "no server that runs can read what is archived, so nobody could be erased from it: start `serve` with --segments"
     )]
     NobodyCan,
     /// Somebody else does it just now.

@@ -33,6 +33,17 @@ impl Drop for Claim {
     }
 }
 
+impl Claim {
+    /// Lets go of it and leaves nothing of it behind, for whoever has found that the log is none of theirs. Not for
+    /// others: who has opened the file that is removed, and who makes the next one, would both be given it.
+    pub fn withdraw(self) {
+        if let Held::File { path, .. } = &self.held {
+            // where it cannot be removed it stays, and hinders nobody
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Held {
     File { file: File, path: PathBuf },

@@ -33,7 +33,7 @@ pub struct SmtpArgs {
     #[arg(long, env = "HOMEPOT_SMTP_URL", hide_env_values = true)]
     pub smtp_url: Option<String>,
     /// A file with that address, for keeping its password out of the environment; it goes before
-    /// `HOMEPOT_SMTP_URL`.
+    /// `HOMEPOT_SMTP_URL`. Line breaks and blanks around it are no part of it.
     #[arg(long, env = "HOMEPOT_SMTP_URL_FILE", value_name = "FILE")]
     pub smtp_url_file: Option<PathBuf>,
     /// Who the mails are from, such as `alerts@shop.example` or `HOMEPOT <alerts@shop.example>`.

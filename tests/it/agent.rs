@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use clap::Parser;
-use homepot_analytics::agent::{Agent, AgentArgs};
+use homepot_analytics::agent::{ASKS_EVERY, Agent, AgentArgs};
 use homepot_analytics::client::sender::Sender;
 use homepot_analytics::client::{
     Backlog, Client, ClientConfig, Handle, Line, MemoryLimits, Preamble, SenderConfig, Spool,
@@ -336,6 +336,7 @@ fn agent(server: &str, spool: &std::path::Path) -> Agent {
     Agent {
         args: Cli::parse_from(flags).args,
         sender: quick(),
+        asks_every: ASKS_EVERY,
         clock: Clock::by_hand(Instant::parse("2026-11-23T10:00:00Z").unwrap()),
         rng: StdRng::seed_from_u64(1),
     }

@@ -11,8 +11,8 @@ const LEEWAY_SECONDS: u32 = 60;
 /// Which tokens are taken.
 #[derive(Clone, Debug, Args)]
 pub struct TokenArgs {
-    /// A file with the secret by which tokens are signed (HS256): at least 32 bytes, without the line
-    /// break at its end.
+    /// A file with the secret by which tokens are signed (HS256): at least 32 bytes. One line break at the end
+    /// of the file, as editors make it, is no part of the secret; all else is.
     #[arg(
         long,
         env = "HOMEPOT_JWT_SECRET_FILE",

@@ -183,14 +183,19 @@ fn secret(path: &Path) -> Result<DecodingKey, TokensError> {
         path: path.to_owned(),
         source,
     })?;
-    // an editor ends a file with a line break
-    let secret = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-    let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
+    let secret = without_line_break(&bytes);
     if secret.len() < SECRET_BYTES_MIN {
         let path = path.to_owned();
         return Err(TokensError::ShortSecret { path });
     }
     Ok(DecodingKey::from_secret(secret))
+}
+
+/// What a file holds without the one line break with which an editor ends it.
+fn without_line_break(bytes: &[u8]) -> &[u8] {
+    let line = bytes.strip_suffix(b"\r\n");
+    let line = line.or_else(|| bytes.strip_suffix(b"\n"));
+    line.unwrap_or(bytes)
 }
 
 impl PublicKeys {
@@ -289,5 +294,27 @@ impl PublicKeys {
     fn is_empty(&self) -> bool {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         keys.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_break_at_the_end_of_a_file_is_no_part_of_the_secret() {
+        for (file, secret) in [
+            ("secret", "secret"),
+            ("secret\n", "secret"),
+            ("secret\r\n", "secret"),
+            ("secret\n\n", "secret\n"),
+            ("secret\r", "secret\r"),
+            (" secret \n", " secret "),
+            ("\n", ""),
+            ("", ""),
+        ] {
+            let read = without_line_break(file.as_bytes());
+            assert_eq!(read, secret.as_bytes(), "{file:?}");
+        }
     }
 }

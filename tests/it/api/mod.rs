@@ -8,6 +8,7 @@
 mod access;
 mod activity;
 mod activity_counts;
+mod agents;
 mod alert_ends;
 mod alerts;
 mod alike;

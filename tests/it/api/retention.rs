@@ -73,7 +73,7 @@ async fn policies_are_those_of_the_kinds_until_they_are_set() {
         ] {
             let refused = set(app, input).await;
             let errors = json!([{ "field": field, "code": "INVALID" }]);
-            assert_eq!(refused["userErrors"], errors);
+            assert_eq!(refused, json!({ "policy": null, "userErrors": errors }));
         }
         let entries = "{ auditLog(filter: { operation: { eq: \"setRetentionPolicy\" } }, order: FIRST_RECORDED_FIRST) {
             nodes { outcome target } } }";

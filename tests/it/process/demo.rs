@@ -1,5 +1,6 @@
 //! `demo` collects from all sources; `demo --reset` empties a demo's own log, and nothing else.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use serde_json::{Value, json};
@@ -47,8 +48,26 @@ async fn no_fleet_is_played_into_a_log_of_others() {
     let registered = "SELECT count(*), 0 FROM site_registrations";
     let before = database.rows(registered).await;
     let words = ["has events and no simulated fleet", "a database of its own"];
+    let files = beside(&database);
     database.run(&DEMO).refused(&words);
     assert_eq!(database.rows(registered).await, before);
+    assert_eq!(beside(&database), files, "nothing was left behind");
+}
+
+/// The names of the log and of what lies beside it.
+fn beside(database: &Database) -> BTreeSet<String> {
+    let files = fs::read_dir(database.folder()).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with("log.db")).collect()
+}
+
+#[test]
+fn a_demo_that_others_could_reach_is_told_to_listen_on_loopback() {
+    let database = Database::sqlite();
+    let listen = ["demo", "--listen", "0.0.0.0:0"];
+    let words = ["listen on 127.0.0.1", "`serve` without --no-authentication"];
+    database.run(&listen).refused(&words);
+    assert!(!database.file().exists(), "nothing was made");
 }
 
 /// As if this migration had come later; it can be run once more.

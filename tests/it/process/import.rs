@@ -203,3 +203,28 @@ fn a_source_that_cannot_be_read_is_told_with_what_to_do() {
     let cut_off = database.run(&["import", part.to_str().unwrap()]);
     cut_off.refused(&["what came before is kept; mend the source"]);
 }
+
+#[test]
+fn a_file_of_refused_lines_that_cannot_be_made_is_told_before_anything_is_imported() {
+    let database = Database::sqlite();
+    let folder = database.folder().to_str().unwrap();
+    for to in ["/nodir/x", folder] {
+        let ended = database.run(&["import", TILL, "--refused", to]);
+        ended.refused(&["cannot write the file of refused lines", to]);
+        assert_eq!(ended.stdout, "", "nothing was imported");
+        assert!(!database.file().exists(), "nothing was made");
+    }
+}
+
+#[test]
+fn a_file_for_refused_lines_stays_as_it_is_where_none_is_refused() {
+    let database = Database::sqlite();
+    let [missing, kept] = ["missing", "kept"].map(|name| database.folder().join(name));
+    std::fs::write(&kept, "reasons of before").unwrap();
+    for to in [&missing, &kept] {
+        let ended = database.run(&["import", TILL, "--refused", to.to_str().unwrap()]);
+        assert!(ended.status.success(), "{ended:?}");
+    }
+    assert!(!missing.exists());
+    assert_eq!(std::fs::read_to_string(&kept).unwrap(), "reasons of before");
+}

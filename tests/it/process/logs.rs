@@ -30,7 +30,8 @@ async fn a_fault_bears_the_ids_of_its_request_also_when_only_warnings_are_logged
 #[test]
 fn a_failure_is_told_while_standard_input_is_still_open() {
     let database = Database::sqlite();
-    let refused = ["import", "-", "--refused", "/nowhere/refused.jsonl"];
+    // a file that can be opened, and not be written
+    let refused = ["import", "-", "--refused", "/dev/full"];
     let mut import = database.start(&refused);
     let mut stdin = import.stdin();
     // more than is taken at once, all refused, so that the file is needed

@@ -97,6 +97,23 @@ fn a_bucket_of_files_that_is_silent_delays_no_start() {
 }
 
 #[test]
+fn a_document_that_can_never_be_executed_is_told_before_anything_begins() {
+    let database = Database::sqlite();
+    let file = database.folder().join("documents.json");
+    std::fs::write(
+        &file,
+        r#"{ "Good": "{ __typename }", "Stale": "{ nothing }" }"#,
+    )
+    .unwrap();
+    let given = ["--documents", file.to_str().unwrap()];
+    let words = ["the document \"Stale\" can never be executed", "nothing"];
+    for command in [&SERVE[..], &["demo", "--listen", "127.0.0.1:0"]] {
+        database.run(&[command, &given].concat()).refused(&words);
+        assert!(!database.file().exists(), "nothing was made");
+    }
+}
+
+#[test]
 fn an_address_of_another_form_is_refused() {
     let database = Database::sqlite();
     for url in [

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use clap::Parser;
-use homepot_analytics::agent::{Agent, AgentArgs};
+use homepot_analytics::agent::{ASKS_EVERY, Agent, AgentArgs};
 use homepot_analytics::identity::Role;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -327,6 +327,7 @@ async fn an_agent_enrols_on_its_first_start_and_keeps_its_key_to_itself() {
             Agent {
                 args: Cli::parse_from(flags.iter().chain(more)).args,
                 sender: quick(),
+                asks_every: ASKS_EVERY,
                 clock: app.clock.clone(),
                 rng: StdRng::seed_from_u64(1),
             }

@@ -210,6 +210,9 @@ async fn an_export_has_what_its_filters_and_its_range_let_through() {
             let input = json!({ "format": "JSON_LINES", "sources": sources });
             assert_eq!(app.code_with(CREATE, json!({ "input": input })).await, "BAD_INPUT", "{sources}");
         }
+        let many = json!([{ "errorLogs": { "errorCode": { "in": vec!["x"; 501] } } }]);
+        let input = json!({ "format": "JSON_LINES", "sources": many });
+        assert_eq!(app.code_with(CREATE, json!({ "input": input })).await, "LIMIT_EXCEEDED");
     })
     .await;
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::super::app::{TestApp, on_each_database};
 
 /// What is asked, and the code that it has. `SINCE`, `AGO` and `REVERSED` stand for ranges, `MANY` for more texts
-/// than there may be.
+/// than there may be, and `MEASURES` for more measures.
 const CASES: &[(&str, &str, &str)] = &[
     (
         "breakdown",
@@ -23,6 +23,11 @@ const CASES: &[(&str, &str, &str)] = &[
         "BAD_INPUT",
     ),
     ("breakdown", "measures: [], by: SITE, SINCE", "BAD_INPUT"),
+    (
+        "breakdown",
+        "measures: [MEASURES], by: SITE, SINCE",
+        "LIMIT_EXCEEDED",
+    ),
     (
         "breakdown",
         "measures: [ERRORS], by: SITE, aggregate: AVG, SINCE",
@@ -46,7 +51,7 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "breakdown",
         "measures: [CPU_PERCENT], by: SITE, top: 1001, SINCE",
-        "BAD_INPUT",
+        "LIMIT_EXCEEDED",
     ),
     (
         "breakdown",
@@ -61,7 +66,7 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "breakdown",
         "measures: [CPU_PERCENT], by: SITE, filter: { tags: [MANY] }, SINCE",
-        "BAD_INPUT",
+        "LIMIT_EXCEEDED",
     ),
     ("heatmap", "measure: CPU_PERCENT, REVERSED", "BAD_INPUT"),
     (
@@ -114,6 +119,7 @@ fn written(arguments: &str) -> String {
             "from: \"2026-11-23T00:00:00Z\", to: \"2026-11-22T00:00:00Z\"",
         )
         .replace("MANY", &many.join(", "))
+        .replace("MEASURES", &["ERRORS"; 21].join(", "))
 }
 
 const SINCE: &str = "from: \"2026-11-23T00:00:00Z\"";
