@@ -109,20 +109,17 @@ pub(super) fn cut<T>(found: &mut Vec<T>, rows: usize, from_end: bool) -> bool {
 
 /// A number of things that are told one by one, if it is one: none of them is no answer.
 pub(super) fn one_to(name: &str, things: i32, things_max: usize) -> Result<usize, Error> {
-    within(name, things.into(), (1, things_max))
-}
-
-/// A number of rows, if it is one.
-pub(super) fn at_most(name: &str, rows: impl Into<i64>, rows_max: usize) -> Result<usize, Error> {
-    within(name, rows.into(), (0, rows_max))
-}
-
-/// A number within its bounds. Below them it is none that can be asked for, above them it is too much.
-fn within(name: &str, number: i64, (least, most): (usize, usize)) -> Result<usize, Error> {
-    let told = || format!("{name} is not between {least} and {most}");
-    match usize::try_from(number) {
-        Ok(number) if number > most => Err(too_much(told())),
-        Ok(number) if number >= least => Ok(number),
+    let told = || format!("{name} is not between 1 and {things_max}");
+    match usize::try_from(things) {
+        Ok(things) if things > things_max => Err(too_much(told())),
+        Ok(things) if things >= 1 => Ok(things),
         Ok(_) | Err(_) => Err(bad_input(told())),
     }
+}
+
+/// The rows of a page, if there may be so many: a page larger than any is a wrong value, as one of less than none is.
+pub(super) fn at_most(name: &str, rows: impl Into<i64>, rows_max: usize) -> Result<usize, Error> {
+    let within = usize::try_from(rows.into()).ok();
+    let within = within.filter(|rows| *rows <= rows_max);
+    within.ok_or_else(|| bad_input(format!("{name} is not between 0 and {rows_max}")))
 }

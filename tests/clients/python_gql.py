@@ -80,7 +80,7 @@ async def over_http(session):
     occurred = datetime.fromisoformat(node["occurredAt"].replace("Z", "+00:00"))
     expect(abs((datetime.now(timezone.utc) - occurred).total_seconds()) < 60, True)
     too_many = session.execute(QUERY, variable_values={"first": 1001})
-    expect(await code_of(too_many), "LIMIT_EXCEEDED")
+    expect(await code_of(too_many), "BAD_INPUT")
     return answer["errorLogs"]["liveCursor"]
 
 

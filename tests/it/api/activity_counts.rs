@@ -198,7 +198,7 @@ async fn counts_have_bounds() {
         assert_eq!(data["before"], json!({ "nodes": [], "provenance": null }));
         let day = "2026-01-01T00:00:00Z";
         for (refused, code) in [
-            ("first: 1001".to_owned(), "LIMIT_EXCEEDED"),
+            ("first: 1001".to_owned(), "BAD_INPUT"),
             ("first: -1".to_owned(), "BAD_INPUT"),
             (format!("from: \"{day}\", to: \"{day}\""), "BAD_INPUT"),
             (

@@ -124,6 +124,8 @@ async fn a_page_of_jobs_that_cannot_be_is_refused() {
     on_each_database(async |app| {
         for arguments in [
             "first: -1",
+            "first: 101",
+            "last: 101",
             "last: -1",
             "first: 1, last: 1",
             "after: \"garbage\"",
@@ -140,10 +142,6 @@ async fn a_page_of_jobs_that_cannot_be_is_refused() {
         ] {
             let document = format!("{{ jobs({arguments}) {{ nodes {{ jobId }} }} }}");
             assert_eq!(app.code(&document).await, "BAD_INPUT", "{arguments}");
-        }
-        for beyond in ["first: 101", "last: 101"] {
-            let document = format!("{{ jobs({beyond}) {{ nodes {{ jobId }} }} }}");
-            assert_eq!(app.code(&document).await, "LIMIT_EXCEEDED", "{beyond}");
         }
         let filter = json!({ "filter": { "state": { "eq": null } } });
         let document = "query($filter: JobFilter) { jobs(filter: $filter) { nodes { jobId } } }";

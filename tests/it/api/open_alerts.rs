@@ -56,11 +56,11 @@ async fn a_device_and_its_site_show_what_is_open_and_no_more_than_is_asked_for()
 async fn more_than_a_hundred_open_alerts_are_asked_for_in_vain() {
     on_each_database(async |app| {
         app.fleet().await;
-        for (first, code) in [(-1, "BAD_INPUT"), (101, "LIMIT_EXCEEDED")] {
+        for first in [-1, 101] {
             let document = format!(
                 "{{ device(deviceId: \"till-1\") {{ openAlerts(first: {first}) {{ cause }} }} }}"
             );
-            assert_eq!(app.code(&document).await, code, "{first}");
+            assert_eq!(app.code(&document).await, "BAD_INPUT", "{first}");
         }
     })
     .await;

@@ -193,22 +193,26 @@ async fn fifty_rows_are_a_page_when_no_number_is_given_and_none_when_it_is_zero(
 }
 
 #[tokio::test]
-async fn page_arguments_that_make_no_sense_are_bad_input_and_larger_pages_too_much() {
+async fn page_arguments_out_of_bounds_are_bad_input() {
     on_each_database(async |app| {
         for list in ["errorLogs", "events", "sites", "devices"] {
-            for (arguments, code) in [
-                ("first: 1, last: 1", "BAD_INPUT"),
-                ("first: -1", "BAD_INPUT"),
-                ("last: -1", "BAD_INPUT"),
-                ("first: 1001", "LIMIT_EXCEEDED"),
-                ("last: 1001", "LIMIT_EXCEEDED"),
-                ("after: \"garbage\"", "BAD_INPUT"),
-                ("before: \"\"", "BAD_INPUT"),
-                ("after: \"AAAA\"", "BAD_INPUT"),
+            for arguments in [
+                "first: 1, last: 1",
+                "first: -1",
+                "last: -1",
+                "first: 1001",
+                "last: 1001",
+                "after: \"garbage\"",
+                "before: \"\"",
+                "after: \"AAAA\"",
             ] {
                 let document =
                     format!("{{ {list}({arguments}) {{ totalCount nodes {{ __typename }} }} }}");
-                assert_eq!(app.code(&document).await, code, "{list}({arguments})");
+                assert_eq!(
+                    app.code(&document).await,
+                    "BAD_INPUT",
+                    "{list}({arguments})"
+                );
             }
         }
     })
