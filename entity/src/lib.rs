@@ -29,6 +29,7 @@ pub mod device_rollups_15m;
 pub mod device_rollups_1d;
 pub mod device_rollups_1h;
 pub mod device_state_history;
+pub mod device_states;
 pub mod device_status;
 pub mod device_stays;
 pub mod devices;

@@ -34,6 +34,7 @@ mod m0024_lake;
 mod m0025_rollup_labels;
 mod m0026_device_intervals;
 mod m0027_label_secret;
+mod m0028_device_states;
 mod tables;
 
 /// All migrations, in the order in which they run.
@@ -68,6 +69,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0025_rollup_labels::Migration),
             Box::new(m0026_device_intervals::Migration),
             Box::new(m0027_label_secret::Migration),
+            Box::new(m0028_device_states::Migration),
         ]
     }
 }

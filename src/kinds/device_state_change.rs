@@ -25,7 +25,7 @@ pub(super) static SPEC: Spec = Spec {
         method: "health checks and agents",
         purpose: "availability",
     }),
-    derived: Some(Derived { field: "previousState", from: "newState" }),
+    derived: Some(Derived { field: "previousState", from: "newState", table: "device_states" }),
     measured: Some(MEASURED),
     keeping: Keeping::Here,
     person: Some(Person::by("changedBy", &["changedBy"])),
