@@ -31,6 +31,7 @@ mod reports;
 mod retention;
 mod segments;
 mod standing;
+mod states;
 mod tail;
 mod together;
 mod values;
