@@ -11,6 +11,7 @@ mod archived;
 mod backup;
 mod bounds;
 mod commits;
+mod configuration;
 mod derived;
 mod duplicates;
 mod elsewhere;
