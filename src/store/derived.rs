@@ -1,6 +1,6 @@
 //! What is derived for the events of a kind: the value that a field had in the event before, of the same device, in
-//! order of time. It is looked for in the table that this field of each event is folded into, and which keeps it also of
-//! those that were archived or deleted for good. So no file is read for it, be it inside an append.
+//! order of time. It is looked for in the table that this field of each event is folded into, and which keeps it of
+//! those too that were archived or deleted for good. So no file is read for it, be it inside an append.
 
 use std::collections::{HashMap, HashSet};
 

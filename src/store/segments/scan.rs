@@ -169,7 +169,7 @@ fn candidates(
     Ok(rows)
 }
 
-/// Adds those rows that are not like those before, as long as they are wanted, in the order in which they are asked for.
+/// Adds those rows that are not like those before, in the order in which they are asked for, as long as they are wanted.
 async fn changed(
     tables: &Tables,
     (ask, want): (&Ask, Want),
