@@ -14,7 +14,8 @@
 //! It **is kept** in the log, [`store`]: one task takes whatever waits and commits it as one batch.
 //! The transaction locks the head, looks repeats up, gives positions 1, 2, 3 … without a hole,
 //! inserts into one table for each kind, and folds what commands decide on (the registry,
-//! configuration, schedules, jobs, alerts). Everyone in the batch is answered after the commit.
+//! configuration, schedules, jobs, alerts) and the states of devices. Everyone in the batch is answered after the
+//! commit.
 //!
 //! It **comes out** three ways. [`graphql`] pages the tables by key, newest first as a rule, and
 //! batches what is nested. Subscriptions follow the log with a tail: from the tables until it meets

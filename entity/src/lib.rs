@@ -30,6 +30,7 @@ pub mod device_rollups_1d;
 pub mod device_rollups_1h;
 pub mod device_silences;
 pub mod device_state_history;
+pub mod device_states;
 pub mod device_status;
 pub mod device_stays;
 pub mod devices;

@@ -35,6 +35,7 @@ mod m0025_rollup_labels;
 mod m0026_device_intervals;
 mod m0027_label_secret;
 mod m0028_device_silences;
+mod m0029_device_states;
 mod tables;
 
 /// All migrations, in the order in which they run.
@@ -70,6 +71,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0026_device_intervals::Migration),
             Box::new(m0027_label_secret::Migration),
             Box::new(m0028_device_silences::Migration),
+            Box::new(m0029_device_states::Migration),
         ]
     }
 }

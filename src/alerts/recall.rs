@@ -2,19 +2,17 @@
 
 use std::collections::HashSet;
 
-use entity::device_state_history as change;
-
 use super::evaluate::Evaluator;
 use super::rates::{Fault, at_least};
 use super::record;
 use super::renew::{Open, cause_of};
 use super::runs::apart_ms;
 use super::verdict::{Cause, Verdict};
-use crate::event::{Event, Instant};
+use crate::event::Instant;
 use crate::history::alerts;
 use crate::history::faults::errors_since;
-use crate::kinds::{Kind, Operand};
-use crate::store::{Columns, Order, PageQuery, Scope, Store, StoreError};
+use crate::history::states::changes;
+use crate::store::{Stated, Store, StoreError};
 
 /// Errors at most that are counted again.
 const ERRORS_MAX: usize = 100_000;
@@ -56,34 +54,22 @@ async fn states(
     evaluator: &mut Evaluator,
     open: &Open<'_>,
 ) -> Result<(), StoreError> {
-    let query = PageQuery {
-        order: Order::NewestFirst,
-        scope: Scope::Changes,
-        limit: CHANGES_MAX,
-        ..PageQuery::all_of(Kind::DeviceStateChange, Columns::SMALL)
-    };
     let Evaluator { fleet, states, .. } = evaluator;
     for states in states {
         let keys = fleet.devices.keys().copied();
         let keys: Vec<i64> = keys.filter(|key| states.has(fleet, *key)).collect();
         for keys in keys.chunks(DEVICES_AT_ONCE) {
-            let parents = (Operand::Device, keys);
-            let pages = store
-                .pages(&query, parents, &Store::own_allowance())
-                .await?;
+            let changes = changes(store, keys, CHANGES_MAX).await?;
             for key in keys {
-                let page = pages.get(key).map_or(&[][..], Vec::as_slice);
-                let is_within = |event: &&Event| {
-                    let state = event.fact.cell(change::Column::NewState).text();
-                    state.is_some_and(|state| states.is_one(state))
-                };
+                let of_device = changes.get(key).map_or(&[][..], Vec::as_slice);
+                let is_within = |stated: &&Stated| states.is_one(&stated.state);
                 // one such state after another is one cause
-                let first = page.iter().take_while(is_within).last();
-                let Some(event) = first.or(page.first()) else {
+                let first = of_device.iter().take_while(is_within).last();
+                let Some(stated) = first.or(of_device.first()) else {
                     continue;
                 };
                 let is_told = open.has_device(states.rule_id(), *key);
-                states.remember(*key, event.fact.occurred_at, is_told);
+                states.remember(*key, stated.place.occurred_at, is_told);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The states of devices over time: each lasts from the report of it to the first report of another, in order of
-//! (`occurred_at`, position), so that a late report falls into its place; ONLINE only while the device is heard of.
+//! (`occurred_at`, position), so that a late report falls into its place; ONLINE only while the device is heard of. A
+//! report tells also after its event was archived or deleted for good.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -169,24 +170,7 @@ pub(super) async fn reports(
         of: BTreeMap::new(),
         signs: BTreeMap::new(),
     };
-    let provenances = List::Int(reports.provenances.iter().copied().collect());
-    // one look at the index for each device
-    let mut sql = Sql::new(
-        "SELECT d.device_key, (SELECT h.position FROM device_state_history h WHERE \
-        h.device_key = d.device_key AND h.occurred_at < ",
-    );
-    sql.bind(from).push(" AND ");
-    sql.among("h.provenance", provenances);
-    sql.push(" ORDER BY h.occurred_at DESC, h.position DESC LIMIT 1) FROM devices d WHERE ");
-    sql.among("d.device_key", List::Int(devices.clone()));
-    let mut last = Vec::new();
-    for row in all(tx, sql).await? {
-        let position: Option<i64> = row.try_get_by_index(1).doing(READ)?;
-        last.extend(position);
-    }
-    let mut sql = Sql::new(REPORTS);
-    sql.among("position", List::Int(last));
-    sql.push(" ORDER BY device_key");
+    let sql = last_before(from, &devices, &reports.provenances);
     reports.add(tx, sql, allowance).await?;
     let mut sql = Sql::new(REPORTS);
     sql.push("occurred_at >= ").bind(from);
@@ -203,7 +187,27 @@ pub(super) async fn reports(
     Ok(reports)
 }
 
-const REPORTS: &str = "SELECT device_key, occurred_at, new_state FROM device_state_history WHERE ";
+const REPORTS: &str = "SELECT device_key, occurred_at, state FROM device_states WHERE ";
+
+/// The last report of each of some devices before an instant, by looks at the key.
+fn last_before(at: i64, devices: &[i64], provenances: &BTreeSet<i64>) -> Sql {
+    let mut sql = Sql::new("SELECT l.* FROM (SELECT d.device_key");
+    for column in ["occurred_at", "state"] {
+        sql.push(&format!(
+            ", (SELECT s.{column} FROM device_states s WHERE s.device_key = d.device_key \
+             AND s.occurred_at < "
+        ));
+        sql.bind(at).push(" AND ");
+        let provenances = provenances.iter().copied().collect();
+        sql.among("s.provenance", List::Int(provenances));
+        sql.push(" ORDER BY s.occurred_at DESC, s.position DESC LIMIT 1) AS ");
+        sql.push(column);
+    }
+    sql.push(" FROM devices d WHERE ");
+    sql.among("d.device_key", List::Int(devices.to_vec()));
+    sql.push(") AS l WHERE l.occurred_at IS NOT NULL ORDER BY l.device_key");
+    sql
+}
 
 impl Reports {
     /// Adds what a statement answers, but for what changes nothing; how many reports there were.
@@ -280,7 +284,7 @@ async fn chosen(
         return Ok(provenances.clone());
     }
     for provenance in scope.preferred.order().map(Provenance::code) {
-        let mut sql = Sql::new("SELECT 1 FROM device_state_history WHERE provenance = ");
+        let mut sql = Sql::new("SELECT 1 FROM device_states WHERE provenance = ");
         sql.bind(provenance).push(" AND occurred_at < ");
         sql.bind(to).push(" AND ");
         sql.among("device_key", List::Int(devices.to_vec()));
@@ -437,12 +441,12 @@ async fn began(
         );
         sql.push(" AND occurred_at <= ").bind(at);
     };
-    let mut other = Sql::new("SELECT occurred_at, position FROM device_state_history WHERE ");
+    let mut other = Sql::new("SELECT occurred_at, position FROM device_states WHERE ");
     of(&mut other);
-    other.push(" AND new_state <> ").bind(state.word());
+    other.push(" AND state <> ").bind(state.word());
     other.push(" ORDER BY occurred_at DESC, position DESC LIMIT 1");
     let other = all(tx, other).await?;
-    let mut first = Sql::new("SELECT min(occurred_at) FROM device_state_history WHERE ");
+    let mut first = Sql::new("SELECT min(occurred_at) FROM device_states WHERE ");
     of(&mut first);
     if let Some(row) = other.first() {
         let at: i64 = row.try_get_by_index(0).doing(READ)?;

@@ -1,5 +1,6 @@
 //! Sites and devices as objects, with their history nested through dataloaders.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_graphql::registry::{MetaTypeId, Registry};
@@ -7,22 +8,24 @@ use async_graphql::{
     ContainerType, Context, ContextSelectionSet, Error, Name, ObjectType, OutputType, Positioned,
     ServerResult, Value, parser::types::Field,
 };
+use dataloader::BatchFn;
 use serde_json::Value as Json;
 
 use super::configuration_values::{ConfigurationValue, take_values};
-use super::loaders::{ConfigurationKey, DeviceKey, ReadingKey, ScheduleKey, SiteKey};
+use super::loaders::{
+    ConfigurationKey, DeviceKey, Loaded, ReadingKey, Reads, ScheduleKey, SiteKey, answers,
+};
 use super::meta::{field, field_with, input, object_type};
 use super::order::InOrder;
 use super::order::{self, or_null};
-use super::page_keys::{PageKey, PageShape};
 use super::pages::{ConnectionOf, DevicePages};
 use super::rows::{self, Stand, render};
 use super::types::connection_field;
 use super::{access, api, connection, hours, ids, loaders, of_failed, open_alerts};
 use crate::event::{Event, Instant};
 use crate::history::alerts::Parent;
+use crate::history::states;
 use crate::kinds::{Kind, Operand, Spec};
-use crate::store::{Columns, Order, PageQuery, Scope};
 
 pub(super) use crate::history::fleet::{DeviceRow, SiteRow, devices_by_key, sites_by_key};
 
@@ -33,6 +36,23 @@ pub(super) struct Device(pub(super) Arc<DeviceRow>);
 /// A site.
 #[derive(Clone, Debug)]
 pub(super) struct Site(pub(super) Arc<SiteRow>);
+
+/// The state of a device, by the key of the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct StateKey(i64);
+
+/// Since when devices are in their states.
+impl BatchFn<StateKey, Loaded<Option<Instant>>> for Reads {
+    async fn load(&mut self, keys: &[StateKey]) -> HashMap<StateKey, Loaded<Option<Instant>>> {
+        let wanted: Vec<i64> = keys.iter().map(|key| key.0).collect();
+        let read = states::changes(&self.store, &wanted, 1).await;
+        let read = read.map_err(Arc::new);
+        answers(keys, &read, |changes, key| {
+            let newest = changes.get(&key.0)?.first()?;
+            Some(newest.place.occurred_at)
+        })
+    }
+}
 
 impl Device {
     /// The device of a key, together with the others that the request asks for; none if the caller may
@@ -143,22 +163,10 @@ impl Device {
     }
 
     async fn state_since(&self, ctx: &Context<'_>) -> ServerResult<Value> {
-        let query = PageQuery {
-            order: Order::NewestFirst,
-            scope: Scope::Changes,
-            limit: 1,
-            ..PageQuery::all_of(Kind::DeviceStateChange, Columns::SMALL)
-        };
-        let key = self.0.device.device_key;
-        let key = PageKey::new(Operand::Device, key, &PageShape::new(query));
-        let events = loaders(ctx)
-            .pages
-            .load(key)
-            .await
-            .map_err(|error| failed(ctx, &error))?;
-        Ok(instant(
-            events.first().map(|event| event.fact.occurred_at.0),
-        ))
+        let key = StateKey(self.0.device.device_key);
+        let since = loaders(ctx).states.load(key).await;
+        let since = since.map_err(|error| failed(ctx, &error))?;
+        Ok(instant(since.map(|since| since.0)))
     }
 
     async fn latest_metrics(&self, ctx: &Context<'_>) -> ServerResult<Value> {

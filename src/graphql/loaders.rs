@@ -12,7 +12,7 @@ use dataloader::non_cached::Loader;
 use super::budget::ROWS_MAX;
 use super::connection::Asked;
 use super::error::{ErrorCode, error};
-use super::fleet::{DeviceRow, SiteRow, devices_by_key, sites_by_key};
+use super::fleet::{DeviceRow, SiteRow, StateKey, devices_by_key, sites_by_key};
 use super::hours::CalendarKey;
 use super::open_alerts::OpenAlertsKey;
 use super::page_keys::{CountKey, PageKey, grouped};
@@ -39,6 +39,7 @@ pub(super) struct Loaders {
     pub(super) sites: Loader<SiteKey, Loaded<Option<Arc<SiteRow>>>, Reads>,
     pub(super) events: Loader<EventKey, Loaded<Option<Arc<Event>>>, Reads>,
     pub(super) readings: Loader<ReadingKey, Loaded<Option<Arc<Event>>>, Reads>,
+    pub(super) states: Loader<StateKey, Loaded<Option<Instant>>, Reads>,
     pub(super) site_devices: Loader<SiteDevicesKey, Loaded<Vec<Arc<DeviceRow>>>, Reads>,
     pub(super) site_counts: Loader<SiteDevicesKey, Loaded<u64>, Reads>,
     pub(super) schedules: Loader<ScheduleKey, Loaded<Vec<Arc<Event>>>, Reads>,
@@ -90,6 +91,7 @@ impl Loaders {
             sites: loader(reads()),
             events: loader(reads()),
             readings: loader(reads()),
+            states: loader(reads()),
             site_devices: loader(reads()),
             site_counts: loader(reads()),
             schedules: loader(reads()),
@@ -482,7 +484,7 @@ impl BatchFn<NameKey, Loaded<()>> for Reads {
     }
 }
 
-fn answers<K: Copy + Eq + Hash, R, T>(
+pub(super) fn answers<K: Copy + Eq + Hash, R, T>(
     keys: &[K],
     read: &Loaded<R>,
     of: impl Fn(&R, &K) -> Option<T>,

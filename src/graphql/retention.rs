@@ -154,7 +154,7 @@ pub(super) struct Retention;
 impl Retention {
     /// How long events are kept before they are archived or deleted, one for each kind that ever is. What
     /// was archived is read like all else. Events of other kinds stay in their tables for ever, since what holds is
-    /// made of them: also `deviceStateChange`, in which the state before each is looked for.
+    /// made of them.
     async fn retention_policies(
         &self,
         ctx: &Context<'_>,

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::event::{Event, Instant, NewEvent, Position, Provenance, own_id};
 use crate::kinds::{Draft, Kind, Refusal};
+use crate::store::Stated;
 use crate::timers::Timers;
 
 /// A report this much older than its recording is history, not a sign of life.
@@ -176,7 +177,7 @@ impl Watch {
 
     /// Takes the newest states that were reported of the devices that have waited longest to be
     /// known. One of which none was is ONLINE since it was heard of.
-    pub(super) fn know(&mut self, count: usize, reported: &HashMap<i64, Event>) {
+    pub(super) fn know(&mut self, count: usize, reported: &HashMap<i64, Stated>) {
         let known: Vec<(Instant, i64)> = self.new.drain(..count.min(self.new.len())).collect();
         for (_, key) in known {
             let Some(mut watched) = self.devices.get(&key).cloned() else {
@@ -185,10 +186,10 @@ impl Watch {
             let State::New(since) = watched.state else {
                 continue;
             };
-            if let Some(event) = reported.get(&key) {
-                watched.state = State::of(event.fact.cell(states::Column::NewState).text());
-                watched.state_at = event.fact.occurred_at;
-                if watched.state == State::Offline && event.position < watched.position {
+            if let Some(stated) = reported.get(&key) {
+                watched.state = State::of(Some(&stated.state));
+                watched.state_at = stated.place.occurred_at;
+                if watched.state == State::Offline && stated.place.position < watched.position {
                     self.come_back(key, &mut watched);
                 }
             } else {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::event::{Cell, Fact, Position, Reference};
+use crate::store::Place;
 
 const NOON: Instant = Instant(1_800_000_000_000_000);
 const SILENCE_MS: i64 = 90_000;
@@ -196,9 +197,12 @@ fn a_new_device_that_was_offline_is_back_unless_it_has_said_so_since() {
     for (position, expected) in [(0, states_of(&[("ONLINE", 20)])), (2, Vec::new())] {
         let mut watch = Watch::new(SILENCE_MS);
         heard(&mut watch, 1, 20);
-        let offline = Event {
-            position: Position(position),
-            ..event(Kind::DeviceStateChange, 1, 10, 10)
+        let offline = Stated {
+            place: Place {
+                occurred_at: at(10),
+                position: Position(position),
+            },
+            state: "OFFLINE".to_owned(),
         };
         watch.know(1, &HashMap::from([(1, offline)]));
         assert_eq!(recorded(&mut watch), expected);

@@ -29,7 +29,7 @@ pub(super) static SPEC: Spec = Spec {
     }),
     derived: None,
     measured: None,
-    keeping: Keeping::Here,
+    keeping: Keeping::Archived { after_days: 730 },
     person: Some(Person::by("changedBy", &["changedBy"])),
     fields: &[
         Field::required(

@@ -25,9 +25,9 @@ pub(super) static SPEC: Spec = Spec {
         method: "health checks and agents",
         purpose: "availability",
     }),
-    derived: Some(Derived { field: "previousState", from: "newState" }),
+    derived: Some(Derived { field: "previousState", from: "newState", table: "device_states" }),
     measured: Some(MEASURED),
-    keeping: Keeping::Here,
+    keeping: Keeping::Archived { after_days: 730 },
     person: Some(Person::by("changedBy", &["changedBy"])),
     fields: &[
         Field::required("deviceId", &Column::DeviceKey, Type::Device, "The device."),

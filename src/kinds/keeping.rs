@@ -62,8 +62,7 @@ impl Person {
 /// Where events of a kind are kept as they grow old.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keeping {
-    /// In their table for ever: what holds is made of them, or what is derived for one is looked for in the table
-    /// among the others.
+    /// In their table for ever: what holds is made of them.
     Here,
     /// In segments, once they are old.
     Archived {

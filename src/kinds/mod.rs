@@ -397,6 +397,9 @@ pub struct Derived {
     pub field: &'static str,
     /// Name of the field of the event before that it takes its value from.
     pub from: &'static str,
+    /// The table into which that field of each event is folded inside the appends, as `state`, with `device_key`,
+    /// `occurred_at` and `position`: the event before may have been archived, or deleted for good.
+    pub table: &'static str,
 }
 
 /// How events of a kind are collected.

@@ -7,7 +7,7 @@ use sea_orm::DatabaseTransaction;
 use super::upsert::{newest, upsert};
 use crate::event::{Event, Fact};
 use crate::kinds::Kind;
-use crate::store::{Fold, StoreError, value_in_text};
+use crate::store::{Deleted, Fold, StoreError, value_in_text};
 
 /// Folds changes into `configuration_values`.
 #[derive(Debug)]
@@ -24,6 +24,12 @@ impl Fold for Configuration {
 
     fn tables(&self) -> &'static [&'static str] {
         &["configuration_values"]
+    }
+
+    /// A value stays that was set before: the log may lack the change that set it.
+    fn untouched(&self, table: &str, deleted: Deleted<'_>) -> Option<String> {
+        let since = deleted.whole_since.get(&Kind::ConfigurationChange)?;
+        Some(format!("{table}.occurred_at >= {}", since.0))
     }
 
     fn changes(&self, fact: &Fact) -> Option<String> {

@@ -1,8 +1,8 @@
 //! State that is folded from the log.
 //!
-//! What commands decide on (the registry, configuration, schedules, jobs, alerts) is folded inside the append
-//! transaction ([`inline`]); everything else follows the log with a checkpoint ([`following`]), a
-//! batch and its checkpoint in one transaction. Either can be emptied and folded again.
+//! What commands decide on (the registry, configuration, schedules, jobs, alerts), and what events are told with (the
+//! states of devices), is folded inside the append transaction ([`inline`]); everything else follows the log with a
+//! checkpoint ([`following`]), a batch and its checkpoint in one transaction. Either can be emptied and folded again.
 
 pub(crate) mod alerts;
 pub(crate) mod checkpoint;
@@ -19,6 +19,7 @@ pub(crate) mod schedules;
 mod secrets;
 pub(crate) mod settings;
 pub(crate) mod silences;
+mod states;
 mod status;
 mod stays;
 mod upsert;
@@ -41,6 +42,7 @@ pub fn inline() -> Vec<Arc<dyn Fold>> {
         Arc::new(jobs::Jobs),
         Arc::new(keys::Keys),
         Arc::new(alerts::Alerts),
+        Arc::new(states::States),
     ]
 }
 

@@ -38,7 +38,7 @@ pub async fn set_state(ingest: &Ingest, of: StateChange<'_>) -> Result<Position,
         return repeated(store, first, of).await;
     }
     let newest = states::newest(store, &[key]).await?.remove(&key);
-    let since = newest.map_or(0, |event| event.fact.occurred_at.0 + 1);
+    let since = newest.map_or(0, |stated| stated.place.occurred_at.0 + 1);
     let at = ingest.clock().now().max(Instant(since));
     let provenance = provenance_of(store, key).await?;
     let draft = Draft::new(Kind::DeviceStateChange, at, provenance)

@@ -11,6 +11,7 @@ use sea_orm::{
 };
 
 use super::append::{AppendError, Request};
+use super::derived;
 use super::error::{Cause, Doing, StoreError};
 use super::fold::Fold;
 use super::lists::List;
@@ -19,7 +20,6 @@ use super::placing::{Placed, Placing};
 use super::read::Place;
 use super::recall::Answer;
 use super::ring::Ring;
-use super::rows;
 use super::script::Script;
 use super::segments::Segments;
 use super::sql::{Sql, group_sizes};
@@ -384,7 +384,7 @@ async fn write_commit(
     script.add(head, "move the head").await
 }
 
-/// Puts what is derived into the events that followers will see.
+/// Puts what is derived into the events that followers will see; what it is derived from is folded by then.
 async fn derive(
     tx: &DatabaseTransaction,
     kind: Kind,
@@ -395,7 +395,7 @@ async fn derive(
         return Ok(());
     };
     let index = spec.index_of(derived.field);
-    let mut values = rows::derived(tx, spec, derived, first).await?;
+    let mut values = derived::appended(tx, spec, derived, first).await?;
     for event in events.iter_mut().filter(|event| event.fact.kind == kind) {
         let cell = index.and_then(|index| event.fact.cells.get_mut(index));
         if let (Some(cell), Some(value)) = (cell, values.remove(&event.position)) {

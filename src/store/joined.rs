@@ -7,9 +7,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::allowance::Allowance;
+use super::derived;
 use super::error::StoreError;
 use super::read::{Asked, PageQuery, Place, Tables};
-use super::rows::Columns;
+use super::rows::{Columns, Reading};
 use super::segments::{Ask, Catalog, Found, NO_PARENT, generation_of};
 use crate::event::{Event, Instant};
 use crate::kinds::{Kind, Operand};
@@ -74,7 +75,7 @@ impl Tables {
             if hot == 0 && !self.is_of(generation).await? {
                 continue;
             }
-            let archived = self.segments.count(&catalog, Ask::page(query), &self.names);
+            let archived = self.segments.count(&catalog, Ask::page(query), self);
             let archived = archived.await;
             if let Some(archived) = self.settled(&catalog, archived).await? {
                 return Ok(hot + archived.values().sum::<i64>());
@@ -133,7 +134,7 @@ impl Tables {
                 continue;
             }
             let ask = Ask::pages(query, (parent, keys));
-            let archived = self.segments.count(&catalog, ask, &self.names).await;
+            let archived = self.segments.count(&catalog, ask, self).await;
             if let Some(archived) = self.settled(&catalog, archived).await? {
                 for (key, count) in archived {
                     *counts.entry(key).or_default() += count;
@@ -169,7 +170,8 @@ impl Tables {
                 &PageQuery::all_of(kind.0, kind.1),
                 missing.into_iter().collect(),
             );
-            let archived = self.archived((&catalog, ask), allowance).await;
+            let reading = (Reading::Whole, allowance);
+            let archived = self.archived((&catalog, ask), reading).await;
             if let Some(archived) = self.settled(&catalog, archived).await? {
                 events.extend(archived);
                 return Ok(events);
@@ -199,7 +201,8 @@ impl Tables {
                 .map(|(device, at)| (*device, at.0))
                 .collect();
             let ask = Ask::together(&PageQuery::all_of(kind.0, kind.1), readings);
-            let archived = self.archived((&catalog, ask), allowance).await;
+            let reading = (Reading::Whole, allowance);
+            let archived = self.archived((&catalog, ask), reading).await;
             if let Some(archived) = self.settled(&catalog, archived).await? {
                 events.extend(archived);
                 return Ok(events);
@@ -212,19 +215,34 @@ impl Tables {
     pub(super) async fn archived(
         &self,
         (catalog, ask): (&Catalog, Ask),
-        allowance: &Allowance,
+        reading: (Reading, &Allowance),
     ) -> Result<Vec<Event>, StoreError> {
         let kind = (ask.kind(), ask.columns());
         if catalog.of(kind.0).is_empty() {
             return Ok(Vec::new());
         }
         let none = HashMap::new();
-        let found = self.segments.find(catalog, ask, (&self.names, &none));
+        let found = self.segments.find(catalog, ask, (self, &none));
         let found = found.await?.remove(&NO_PARENT).unwrap_or_default();
-        let of = (kind, catalog);
-        self.segments
-            .rows(&self.db, &self.names, of, (&found, allowance))
+        self.rows_of_segments((kind, catalog), &found, reading)
             .await
+    }
+
+    /// Rows that were found in segments, with what is derived for them.
+    async fn rows_of_segments(
+        &self,
+        (kind, catalog): ((Kind, Columns), &Catalog),
+        found: &[Found],
+        (reading, allowance): (Reading, &Allowance),
+    ) -> Result<Vec<Event>, StoreError> {
+        let read = (kind.0, derived::needed(kind.0.spec(), kind.1));
+        let of = (read, catalog);
+        let rows = self
+            .segments
+            .rows(&self.db, &self.names, of, (found, allowance));
+        let mut events = rows.await?;
+        derived::fill(&self.db, kind, (&mut events, reading)).await?;
+        Ok(events)
     }
 
     /// Pages of a table, joined by what is in segments.
@@ -237,10 +255,7 @@ impl Tables {
         let (kind, order, limit) = ((ask.kind(), ask.columns()), ask.order(), ask.limit());
         let places = |page: &Vec<Event>| page.iter().map(Place::of).collect();
         let known = hot.iter().map(|(key, page)| (*key, places(page))).collect();
-        let found = self
-            .segments
-            .find(catalog, ask, (&self.names, &known))
-            .await?;
+        let found = self.segments.find(catalog, ask, (self, &known)).await?;
         for (key, mut rows) in found {
             let page = hot.entry(key).or_default();
             let mut all: Vec<Place> = page.iter().map(Place::of).collect();
@@ -251,9 +266,8 @@ impl Tables {
                 page.retain(|event| is_in(&Place::of(event)));
                 rows.retain(|row: &Found| is_in(&row.place));
             }
-            let read =
-                self.segments
-                    .rows(&self.db, &self.names, (kind, catalog), (&rows, allowance));
+            let reading = (Reading::Whole, allowance);
+            let read = self.rows_of_segments((kind, catalog), &rows, reading);
             page.extend(read.await?);
             page.sort_by(|left, right| order.compare(&Place::of(left), &Place::of(right)));
         }

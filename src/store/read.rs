@@ -8,6 +8,7 @@ use std::sync::Arc;
 use sea_orm::{ConnectionTrait, DbBackend};
 
 use super::allowance::Allowance;
+use super::derived;
 use super::duplicates::padded;
 use super::error::{Doing, StoreError};
 use super::lists::List;
@@ -422,7 +423,7 @@ pub(super) fn conditions(sql: &mut Sql, query: &Asked) {
             .index_of(derived.from)
             .and_then(|index| spec.fields.get(index));
         if let Some(from) = from {
-            let before = rows::derived_sql(spec, derived, Reading::Whole);
+            let before = derived::value(spec, derived, Reading::Whole);
             sql.push(" AND t.")
                 .push(from.column.name())
                 .push(" IS DISTINCT FROM ")

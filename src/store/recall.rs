@@ -195,7 +195,7 @@ async fn found_in(
         names,
         segments,
     } = tables;
-    let found = segments.find_in(segment, ask, names).await?;
+    let found = segments.find_in(segment, ask, tables).await?;
     let of = ((ask.kind(), ask.columns()), catalog);
     let mut events = Vec::with_capacity(found.len());
     let mut parts: Vec<&[Found]> = vec![&found];

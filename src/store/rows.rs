@@ -1,6 +1,5 @@
 //! Reads the rows of a kind's table as events.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::TryStreamExt;
@@ -11,12 +10,13 @@ use sea_orm::{ConnectionTrait, QueryResult, StreamTrait};
 use uuid::Uuid;
 
 use super::allowance::Allowance;
+use super::derived;
 use super::error::{Doing, StoreError};
 use super::names::Names;
 use super::sql::Sql;
 use crate::columnar::Layout;
 use crate::event::{Cell, Event, Fact, Instant, Position, Provenance, Reference};
-use crate::kinds::{Derived, Field, Kind, Spec, Storage};
+use crate::kinds::{Field, Kind, Spec, Storage};
 
 /// Whether derived fields are derived, or shown as they were reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +100,8 @@ impl Columns {
         self.0 & mask != 0
     }
 
-    fn has_field(self, index: usize, field: &Field) -> bool {
+    /// Whether a field, which has that index, is read.
+    pub(super) fn has_field(self, index: usize, field: &Field) -> bool {
         self.has(Self::bit(index)) || self.has(Self::SMALL_FIELDS) && !field.ty.is_large()
     }
 }
@@ -122,7 +123,7 @@ pub(crate) fn columns(spec: &Spec, reading: Reading, asked: Columns) -> String {
         text.push_str(", ");
         match &spec.derived {
             Some(derived) if derived.field == field.name && reading != Reading::Reported => {
-                text.push_str(&derived_sql(spec, derived, reading));
+                text.push_str(&derived::value(spec, derived, reading));
             }
             _ => {
                 text.push_str("t.");
@@ -134,49 +135,6 @@ pub(crate) fn columns(spec: &Spec, reading: Reading, asked: Columns) -> String {
         text.push_str(", t.extra");
     }
     text
-}
-
-/// The value that a field had in the event before, of the same device, in order of time.
-pub(crate) fn derived_sql(spec: &Spec, derived: &Derived, reading: Reading) -> String {
-    let column = |index: Option<usize>| {
-        index
-            .and_then(|index| spec.fields.get(index))
-            .map_or("", |field| field.column.name())
-    };
-    let from = column(spec.index_of(derived.from));
-    let device = column(spec.device_index());
-    let table = spec.table;
-    let known = if reading == Reading::AsAppended {
-        " AND p.position < t.position"
-    } else {
-        ""
-    };
-    format!(
-        "(SELECT p.{from} FROM {table} p WHERE p.{device} = t.{device} \
-         AND (p.occurred_at, p.position) < (t.occurred_at, t.position){known} \
-         ORDER BY p.occurred_at DESC, p.position DESC LIMIT 1)"
-    )
-}
-
-/// What is derived, as of the moment of their append, for the events from a position on.
-pub(crate) async fn derived(
-    db: &impl ConnectionTrait,
-    spec: &'static Spec,
-    derived: &Derived,
-    first: Position,
-) -> Result<HashMap<Position, Cell>, StoreError> {
-    let value = derived_sql(spec, derived, Reading::AsAppended);
-    let table = spec.table;
-    let mut sql = Sql::new(format!("SELECT t.position, {value} FROM {table} t"));
-    sql.push(" WHERE t.position >= ").bind(first.0);
-    let backend = db.get_database_backend();
-    let rows = db.query_all_raw(sql.statement(backend)).await;
-    let rows = rows.doing("read what is derived")?;
-    let read = |row: &QueryResult| {
-        let position = Position(required(row, 0, table, "position")?);
-        Ok((position, get::<&str>(row, 1, table, derived.field)?.into()))
-    };
-    rows.iter().map(read).collect()
 }
 
 /// Runs a query that selects [`columns`] and reads its rows, as long as the allowance lasts.

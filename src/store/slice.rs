@@ -173,13 +173,15 @@ impl Tables {
         (catalog, places): (&Catalog, (Position, Position)),
         allowance: &Allowance,
     ) -> Result<Vec<Event>, StoreError> {
-        let mut sql = Sql::new(rows::select(kind.spec(), Reading::AsAppended));
+        let reading = Reading::AsAppended;
+        let mut sql = Sql::new(rows::select(kind.spec(), reading));
         within(&mut sql, places);
         sql.push(" ORDER BY t.position");
         let all = (kind, Columns::ALL);
         let mut events = rows::read(&self.db, &self.names, all, (sql, allowance)).await?;
         let ask = Ask::slice(all, (places.0.0, places.1.0));
-        events.extend(self.archived((catalog, ask), allowance).await?);
+        let archived = self.archived((catalog, ask), (reading, allowance));
+        events.extend(archived.await?);
         Ok(events)
     }
 
@@ -196,7 +198,7 @@ impl Tables {
         within(&mut sql, (from, upto));
         let hot = self.counted(sql, table).await?;
         let ask = Ask::slice((kind, Columns::NONE), (from.0, upto.0));
-        let archived = self.segments.count(catalog, ask, &self.names).await?;
+        let archived = self.segments.count(catalog, ask, self).await?;
         Ok(hot + archived.values().sum::<i64>())
     }
 

@@ -7,7 +7,7 @@ use crate::columnar::Layout;
 use crate::event::{Cell, Event, Instant, Position};
 use crate::kinds::{Envelope, Filter, Kind, Operand, Operator};
 use crate::store::names::Names;
-use crate::store::read::{Order, PageQuery, Place};
+use crate::store::read::{Order, PageQuery, Place, Scope};
 use crate::store::rows::Columns;
 
 /// What is asked.
@@ -171,7 +171,8 @@ impl Ask {
         if let Some((parent, _)) = &self.parents {
             slots.extend(slots_of(*parent, layout));
         }
-        if matches!(self.exactly, Exactly::Readings(_) | Exactly::Parts(_)) {
+        let is_by_device = matches!(self.exactly, Exactly::Readings(_) | Exactly::Parts(_));
+        if is_by_device || self.is_of_changes() {
             slots.extend(layout.device());
         }
         if matches!(self.exactly, Exactly::Parts(_)) {
@@ -189,6 +190,12 @@ impl Ask {
         query.upto.is_none_or(|upto| place.position <= upto)
             && query.after.is_none_or(|after| order(&after).is_gt())
             && query.before.is_none_or(|before| order(&before).is_lt())
+    }
+
+    /// Whether only those rows are asked for that are not like the one before: what that one says is not in the file,
+    /// since it may come late.
+    pub(super) fn is_of_changes(&self) -> bool {
+        self.query.scope == Scope::Changes && self.query.kind.spec().derived.is_some()
     }
 
     /// Whether every row passes that is between those places.
@@ -218,6 +225,7 @@ impl Ask {
         // in either order every row lies between these
         let ends = [place(times.0, positions.0), place(times.1, positions.1)];
         self.is_plain()
+            && !self.is_of_changes()
             && matches!(self.exactly, Exactly::Any)
             && ends.iter().all(|end| self.is_within(end))
     }

@@ -14,7 +14,7 @@ use crate::kinds::Kind;
 use crate::store::allowance::Allowance;
 use crate::store::error::StoreError;
 use crate::store::names::Names;
-use crate::store::read::{Order, Place};
+use crate::store::read::{Order, Place, Tables};
 use crate::store::rows::Columns;
 
 impl Segments {
@@ -23,7 +23,7 @@ impl Segments {
         &self,
         catalog: &Catalog,
         ask: Ask,
-        (names, hot): (&Arc<Names>, &HashMap<i64, Vec<Place>>),
+        (tables, hot): (&Tables, &HashMap<i64, Vec<Place>>),
     ) -> Result<HashMap<i64, Vec<Found>>, StoreError> {
         let order = ask.query.order;
         let ask = Arc::new(ask);
@@ -33,7 +33,7 @@ impl Segments {
                 continue;
             }
             hits = self
-                .look_into(segment, (&ask, Want::Rows), names, hits)
+                .look_into(segment, (&ask, Want::Rows), tables, hits)
                 .await?;
         }
         let rows = hits.best.into_iter();
@@ -45,7 +45,7 @@ impl Segments {
         &self,
         catalog: &Catalog,
         ask: Ask,
-        names: &Arc<Names>,
+        tables: &Tables,
     ) -> Result<HashMap<i64, i64>, StoreError> {
         let ask = Arc::new(ask);
         let mut hits = Hits::default();
@@ -55,7 +55,7 @@ impl Segments {
                 continue;
             }
             hits = self
-                .look_into(segment, (&ask, Want::Count), names, hits)
+                .look_into(segment, (&ask, Want::Count), tables, hits)
                 .await?;
         }
         Ok(hits.counts)
@@ -65,7 +65,7 @@ impl Segments {
         &self,
         segment: &Segment,
         (ask, want): (&Arc<Ask>, Want),
-        names: &Arc<Names>,
+        tables: &Tables,
         mut hits: Hits,
     ) -> Result<Hits, StoreError> {
         if !ask.meets(&segment.range()) {
@@ -73,7 +73,7 @@ impl Segments {
         }
         for (group, range) in self.ranges(segment).await?.iter().enumerate() {
             if ask.meets(range) {
-                let scanned = self.scan((segment, group), (ask, want), names, hits);
+                let scanned = self.scan((segment, group), (ask, want), tables, hits);
                 hits = scanned.await?;
             }
         }
@@ -85,10 +85,10 @@ impl Segments {
         &self,
         segment: &Segment,
         ask: &Arc<Ask>,
-        names: &Arc<Names>,
+        tables: &Tables,
     ) -> Result<Vec<Found>, StoreError> {
         let hits = Hits::default();
-        let found = self.look_into(segment, (ask, Want::Rows), names, hits);
+        let found = self.look_into(segment, (ask, Want::Rows), tables, hits);
         let best = found.await?.best.into_values();
         Ok(best.flat_map(Best::rows).collect())
     }
@@ -122,7 +122,7 @@ impl Segments {
         self.ranges.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads rows that were found, in the order in which they are given.
+    /// Reads rows that were found, in the order in which they are given, as they were reported.
     pub(crate) async fn rows(
         &self,
         db: &impl ConnectionTrait,

@@ -15,7 +15,7 @@ use crate::store::error::{Doing, StoreError};
 use crate::store::insert;
 use crate::store::joined::TRIES;
 use crate::store::read::{Order, PageQuery, Place, Tables};
-use crate::store::rows::Columns;
+use crate::store::rows::{Columns, Reading};
 use crate::store::scratch::text;
 use crate::store::script::Script;
 use crate::store::sql::Sql;
@@ -150,7 +150,10 @@ async fn put_in(
     let allowance = Allowance::of(BYTES_MAX);
     loop {
         let page = tables
-            .archived((catalog, Ask::page(&query)), &allowance)
+            .archived(
+                (catalog, Ask::page(&query)),
+                (Reading::Reported, &allowance),
+            )
             .await?;
         let Some(last) = page.last() else {
             return Ok(());

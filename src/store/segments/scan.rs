@@ -10,15 +10,28 @@ use super::cache::{Kept, Key};
 use super::{FilesError, Segment, Segments};
 use crate::columnar::{Column, ColumnarError, File, Form, Layout, Table};
 use crate::event::{Instant, Position};
+use crate::store::derived::{self, Row};
 use crate::store::error::StoreError;
 use crate::store::names::Names;
-use crate::store::read::Place;
+use crate::store::read::{Place, Tables};
 
 /// What is wanted of the rows that are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Want {
     Rows,
     Count,
+}
+
+/// Rows at most of which it is found out at once whether they are like those before: of those that come later in the
+/// order fewer are wanted then.
+const CHANGES_MAX: usize = 1_000;
+
+/// A row that passes, if it is not like the one before.
+struct Candidate {
+    /// The parent under which it is asked for.
+    key: i64,
+    found: Found,
+    device: i64,
 }
 
 impl Segments {
@@ -95,27 +108,94 @@ impl Segments {
         &self,
         (segment, group): (&Segment, usize),
         (ask, want): (&Arc<Ask>, Want),
-        names: &Arc<Names>,
+        tables: &Tables,
         mut hits: Hits,
     ) -> Result<Hits, StoreError> {
         let layout = Layout::of(segment.kind, Form::Archive);
         let table = self.table((segment, group), &ask.slots(&layout)).await?;
-        let (ask, names, id) = (Arc::clone(ask), Arc::clone(names), segment.id);
+        let (asked, names, id) = (Arc::clone(ask), Arc::clone(&tables.names), segment.id);
+        if ask.is_of_changes() {
+            let look = move || candidates((&table, (id, group)), &asked, &names);
+            let candidates = blocking(look).await?;
+            return changed(tables, (ask, want), candidates, hits).await;
+        }
         let look = move || {
-            look(&table, &ask, &names, |key, place, row| {
-                if want == Want::Count {
-                    *hits.counts.entry(key).or_default() += 1;
-                    return;
-                }
-                let query = &ask.query;
-                let best = hits.best.entry(key);
-                let best = best.or_insert_with(|| Best::new(query.order, query.limit));
+            look(&table, &asked, &names, |key, place, row| {
                 let row = (id, group, row);
-                best.offer(Found { place, row });
+                hits.add((&asked, want), (key, Found { place, row }));
             })?;
             Ok(hits)
         };
         blocking(look).await
+    }
+}
+
+impl Hits {
+    fn add(&mut self, (ask, want): (&Ask, Want), (key, found): (i64, Found)) {
+        if want == Want::Count {
+            *self.counts.entry(key).or_default() += 1;
+            return;
+        }
+        let query = &ask.query;
+        let best = self.best.entry(key);
+        let best = best.or_insert_with(|| Best::new(query.order, query.limit));
+        best.offer(found);
+    }
+
+    /// Whether a row may be among those that are wanted.
+    fn wants(&self, want: Want, row: &Candidate) -> bool {
+        let best = self.best.get(&row.key);
+        want == Want::Count || best.is_none_or(|best| best.wants(&row.found.place))
+    }
+}
+
+/// The rows of a group that pass, if they are not like those before.
+fn candidates(
+    (table, (segment, group)): (&Table, (i64, usize)),
+    ask: &Ask,
+    names: &Names,
+) -> Result<Vec<Candidate>, ColumnarError> {
+    let devices = table.layout().device().and_then(|slot| table.column(slot));
+    let mut rows = Vec::new();
+    look(table, ask, names, |key, place, row| {
+        let device = devices.and_then(|devices| devices.int(row));
+        let row = (segment, group, row);
+        rows.extend(device.map(|device| Candidate {
+            key,
+            found: Found { place, row },
+            device,
+        }));
+    })?;
+    Ok(rows)
+}
+
+/// Adds those rows that are not like those before, in the order in which they are asked for, as long as they are wanted.
+async fn changed(
+    tables: &Tables,
+    (ask, want): (&Ask, Want),
+    mut rows: Vec<Candidate>,
+    mut hits: Hits,
+) -> Result<Hits, StoreError> {
+    let (spec, order) = (ask.query.kind.spec(), ask.query.order);
+    rows.sort_unstable_by(|left, right| order.compare(&left.found.place, &right.found.place));
+    for rows in rows.chunks(CHANGES_MAX) {
+        let wanted = rows.iter().filter(|row| hits.wants(want, row));
+        let wanted: Vec<&Candidate> = wanted.collect();
+        let looked_for: Vec<Row> = wanted.iter().map(|row| row.row()).collect();
+        let changes = derived::changes(&tables.db, spec, &looked_for).await?;
+        for row in wanted {
+            if changes.contains(&row.found.place.position.0) {
+                hits.add((ask, want), (row.key, row.found));
+            }
+        }
+    }
+    Ok(hits)
+}
+
+impl Candidate {
+    const fn row(&self) -> Row {
+        let place = &self.found.place;
+        [self.device, place.occurred_at.0, place.position.0]
     }
 }
 

@@ -12,7 +12,7 @@ use crate::event::{Cell, Event, Instant, Position};
 use crate::kinds::{Identity, Kind, Spec};
 use crate::store::allowance::Allowance;
 use crate::store::error::{Doing, StoreError};
-use crate::store::rows::Columns;
+use crate::store::rows::{Columns, Reading};
 use crate::store::segments::{Ask, Catalog, Segment, Sought};
 use crate::store::sql::Sql;
 
@@ -118,7 +118,8 @@ impl Verifier<'_> {
         let columns = Columns::NONE.with_source().with_subject(spec);
         let ask = Ask::slice((kind, columns), (low + 1, high));
         let allowance = Allowance::of(usize::MAX);
-        let events = self.tables.archived((catalog, ask), &allowance).await?;
+        let reading = (Reading::Reported, &allowance);
+        let events = self.tables.archived((catalog, ask), reading).await?;
         let known = self.known_ids(spec, &events).await?;
         let amiss = |event: Event| {
             let keyed = event
@@ -178,7 +179,8 @@ impl Verifier<'_> {
         let ask = Ask::at(&crate::store::PageQuery::all_of(kind, columns), positions);
         let allowance = Allowance::of(usize::MAX);
         let catalog = self.readable();
-        let events = self.tables.archived((&catalog, ask), &allowance).await?;
+        let reading = (Reading::Reported, &allowance);
+        let events = self.tables.archived((&catalog, ask), reading).await?;
         let key = |event: Event| Some((event.fact.event_id?, event.position.0));
         Ok(events.into_iter().filter_map(key).collect())
     }

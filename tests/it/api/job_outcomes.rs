@@ -28,7 +28,7 @@ async fn kept(app: &TestApp) -> [Value; 2] {
     ["archivedEvents", "deletedEvents"].map(|count| done[count].clone())
 }
 
-async fn is_sound(app: &TestApp) {
+pub(super) async fn is_sound(app: &TestApp) {
     let store = app.app().ingest.store();
     let verified = store.verify(&projections::all(), &|_| {}).await.unwrap();
     assert_eq!(verified.findings, []);
@@ -164,7 +164,7 @@ async fn a_job_is_not_told_of_again_after_a_restore_when_that_was_deleted() {
 }
 
 /// Where what was archived lies.
-fn folder(app: &TestApp) -> PathBuf {
+pub(super) fn folder(app: &TestApp) -> PathBuf {
     let file = app.url().trim_start_matches("sqlite://");
     segments(app.url()).unwrap_or_else(|| PathBuf::from(format!("{file}.segments")))
 }

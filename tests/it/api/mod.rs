@@ -35,6 +35,7 @@ mod job_pages;
 mod job_steps;
 mod jobs;
 mod nodes;
+mod old_states;
 mod open_alerts;
 mod origins;
 mod otlp;

@@ -114,7 +114,7 @@ async fn a_server_that_does_not_know_where_segments_lie_tells_what_is_not_archiv
     until("it is told what is not archived", async || {
         told()
             .await
-            .contains("\nhomepot_retention_homeless_kinds 5\n")
+            .contains("\nhomepot_retention_homeless_kinds 7\n")
     })
     .await;
     assert!(!told().await.contains("lease_held{work=\"retention\"}"));
