@@ -142,7 +142,6 @@ pub async fn take(store: &Store, beginning: Beginning, claim: Claim) -> Result<C
     } else if !store.is_throwaway().await? {
         let began = Past { store, upto }.began(beginning.fleet()).await?;
         if began.is_none() {
-            claim.withdraw();
             return Err(DemoError::NotItsOwn(store.address().to_owned()));
         }
     }

@@ -4,7 +4,9 @@
 //! one of SQLite. On PostgreSQL it is a lock of a session, and also ends when the server ends that.
 
 use std::fs::{File, TryLockError};
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
@@ -25,21 +27,15 @@ pub struct Claim {
 }
 
 impl Drop for Claim {
+    /// Nothing is left of it, and whoever waits for it is given a file of their own ([`is_at`]).
     fn drop(&mut self) {
-        if let Held::File { file, .. } = &self.held {
+        if let Held::File { file, path } = &self.held {
+            if file.try_lock().is_ok() {
+                // nobody else has it; where it cannot be removed it stays, and hinders nobody
+                let _ = std::fs::remove_file(path);
+            }
             // also where a child that is just being begun has the file still; it ends with the file at the latest
             let _ = file.unlock();
-        }
-    }
-}
-
-impl Claim {
-    /// Lets go of it and leaves nothing of it behind, for whoever has found that the log is none of theirs. Not for
-    /// others: who has opened the file that is removed, and who makes the next one, would both be given it.
-    pub fn withdraw(self) {
-        if let Held::File { path, .. } = &self.held {
-            // where it cannot be removed it stays, and hinders nobody
-            let _ = std::fs::remove_file(path);
         }
     }
 }
@@ -84,6 +80,8 @@ const CLAIMS: i32 = 0x4850_4F54;
 pub const MERGE: &str = "merge";
 /// What is claimed by whoever serves a file of SQLite.
 const SERVER: &str = "server";
+/// Rights of a file that is for nobody but its owner.
+const OWNERS_ALONE: u32 = 0o600;
 /// How long it is waited for what another process has claimed, and how often it is tried: what a server does by
 /// itself is mostly done at once.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -114,7 +112,7 @@ impl Connections {
     /// # Errors
     /// When another process has claimed it, or that cannot be found out.
     pub(super) async fn claim(&self, what: &'static str) -> Result<Claim, ClaimError> {
-        let held = held_by(self, what).await?;
+        let mut held = held_by(self, what).await?;
         if held.is_taken(what, With::Nobody).await? {
             Ok(Claim { held })
         } else {
@@ -158,7 +156,7 @@ async fn claimed(
     (what, with): (&str, With),
 ) -> Result<Claim, ClaimError> {
     let until = Instant::now() + WITHIN;
-    let held = held_by(connections, what).await?;
+    let mut held = held_by(connections, what).await?;
     while !held.is_taken(what, with).await? {
         if Instant::now() >= until {
             return Err(ClaimError::Taken);
@@ -187,21 +185,14 @@ async fn held_by(connections: &Connections, what: &str) -> Result<Held, ClaimErr
 
 impl Held {
     /// Tries to take it; whether it is held by this process then.
-    async fn is_taken(&self, what: &str, with: With) -> Result<bool, ClaimError> {
+    async fn is_taken(&mut self, what: &str, with: With) -> Result<bool, ClaimError> {
         match self {
             Self::File { file, path } => {
-                let locked = match with {
-                    With::Nobody => file.try_lock(),
-                    With::Others => file.try_lock_shared(),
-                };
-                match locked {
-                    Ok(()) => Ok(true),
-                    Err(TryLockError::WouldBlock) => Ok(false),
-                    Err(TryLockError::Error(source)) => Err(ClaimError::File {
-                        path: path.clone(),
-                        source,
-                    }),
-                }
+                let locked = is_file_locked(file, path, with);
+                locked.map_err(|source| ClaimError::File {
+                    path: path.clone(),
+                    source,
+                })
             }
             Self::Session { db } => Ok(is_locked(db, what, with).await?),
             Self::Nothing => Ok(true),
@@ -212,10 +203,43 @@ impl Held {
 fn opened(mut path: std::ffi::OsString, what: &str) -> Result<Held, ClaimError> {
     path.push(format!("-{what}"));
     let path = PathBuf::from(path);
-    match File::options().create(true).append(true).open(&path) {
+    match open(&path) {
         Ok(file) => Ok(Held::File { file, path }),
         Err(source) => Err(ClaimError::File { path, source }),
     }
+}
+
+/// The file is its owner's alone, as that of the log is: whoever can read it could lock it.
+fn open(path: &Path) -> std::io::Result<File> {
+    let mut options = File::options();
+    options.create(true).append(true).mode(OWNERS_ALONE);
+    options.open(path)
+}
+
+/// Tries to lock a file. What was removed by whoever had it before is opened anew.
+fn is_file_locked(file: &mut File, path: &Path, with: With) -> std::io::Result<bool> {
+    loop {
+        let locked = match with {
+            With::Nobody => file.try_lock(),
+            With::Others => file.try_lock_shared(),
+        };
+        match locked {
+            Ok(()) if is_at(file, path)? => return Ok(true),
+            Ok(()) => *file = open(path)?,
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+}
+
+/// Whether an open file is the one that stands under a path, and none that stood there.
+fn is_at(file: &File, path: &Path) -> std::io::Result<bool> {
+    let there = match std::fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        there => there?,
+    };
+    let open = file.metadata()?;
+    Ok((open.dev(), open.ino()) == (there.dev(), there.ino()))
 }
 
 /// Tries to lock it by a session.

@@ -221,7 +221,7 @@ fn newest_sql(
 ) -> Sql {
     let table = derived.table;
     let changed = match scope {
-        Scope::All => String::new(),
+        Scope::All | Scope::AsReported => String::new(),
         Scope::Changes => {
             let row = ["s.device_key", "s.occurred_at", "s.position"];
             let before = before(derived, row, Reading::Whole);

@@ -253,6 +253,7 @@ impl Tables {
         allowance: &Allowance,
     ) -> Result<Pages, StoreError> {
         let (kind, order, limit) = ((ask.kind(), ask.columns()), ask.order(), ask.limit());
+        let reading = (ask.reading(), allowance);
         let places = |page: &Vec<Event>| page.iter().map(Place::of).collect();
         let known = hot.iter().map(|(key, page)| (*key, places(page))).collect();
         let found = self.segments.find(catalog, ask, (self, &known)).await?;
@@ -266,7 +267,6 @@ impl Tables {
                 page.retain(|event| is_in(&Place::of(event)));
                 rows.retain(|row: &Found| is_in(&row.place));
             }
-            let reading = (Reading::Whole, allowance);
             let read = self.rows_of_segments((kind, catalog), &rows, reading);
             page.extend(read.await?);
             page.sort_by(|left, right| order.compare(&Place::of(left), &Place::of(right)));

@@ -142,7 +142,7 @@ impl PageQuery {
     }
 
     /// Whether what is derived is derived in it.
-    pub(super) const fn reading(&self) -> Reading {
+    pub(crate) const fn reading(&self) -> Reading {
         match self.scope {
             Scope::Changes | Scope::All => Reading::Whole,
             Scope::AsReported => Reading::Reported,

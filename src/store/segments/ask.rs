@@ -8,7 +8,7 @@ use crate::event::{Cell, Event, Instant, Position};
 use crate::kinds::{Envelope, Filter, Kind, Operand, Operator};
 use crate::store::names::Names;
 use crate::store::read::{Order, PageQuery, Place, Scope};
-use crate::store::rows::Columns;
+use crate::store::rows::{Columns, Reading};
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -147,6 +147,11 @@ impl Ask {
     /// What of its events is asked for.
     pub(crate) const fn columns(&self) -> Columns {
         self.query.columns
+    }
+
+    /// Whether what is derived is derived in them.
+    pub(crate) const fn reading(&self) -> Reading {
+        self.query.reading()
     }
 
     /// In which order.

