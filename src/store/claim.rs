@@ -4,7 +4,8 @@
 //! one of SQLite. On PostgreSQL it is a lock of a session, and also ends when the server ends that.
 
 use std::fs::{File, TryLockError};
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt as _, fchown};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
@@ -175,7 +176,7 @@ async fn held_by(connections: &Connections, what: &str) -> Result<Held, ClaimErr
         Some(file) if file.exists() => {
             // whatever name it was opened under
             let file = file.canonicalize().unwrap_or(file);
-            opened(file.into_os_string(), what)
+            opened(&file, what)
         }
         _ if connections.writer.get_database_backend() == DbBackend::Postgres => {
             let db = connections.alone().await.doing("connect")?;
@@ -209,12 +210,28 @@ impl Held {
     }
 }
 
-fn opened(mut path: std::ffi::OsString, what: &str) -> Result<Held, ClaimError> {
+fn opened(log: &Path, what: &str) -> Result<Held, ClaimError> {
+    let mut path = log.as_os_str().to_owned();
     path.push(format!("-{what}"));
     let path = PathBuf::from(path);
     match File::options().create(true).append(true).open(&path) {
-        Ok(file) => Ok(Held::File { file, path }),
+        Ok(file) => {
+            give(&file, log);
+            Ok(Held::File { file, path })
+        }
         Err(source) => Err(ClaimError::File { path, source }),
+    }
+}
+
+/// Gives a file to the user who has the log, as SQLite does with what it makes beside it: whoever may do all, and has
+/// made a backup, is not to keep that user from claiming the same.
+fn give(file: &File, log: &Path) {
+    let (Ok(of_file), Ok(of_log)) = (file.metadata(), std::fs::metadata(log)) else {
+        return;
+    };
+    if of_file.uid() != of_log.uid() {
+        // who may not give it away goes on with it as it is
+        let _ = fchown(file, Some(of_log.uid()), Some(of_log.gid()));
     }
 }
 
@@ -233,4 +250,28 @@ async fn is_locked(db: &DatabaseConnection, what: &str, with: With) -> Result<bo
         .transpose()
         .doing("claim")?;
     Ok(free == Some(true))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::chown;
+
+    use super::*;
+
+    #[test]
+    fn what_is_claimed_by_whoever_may_do_all_is_of_the_user_who_has_the_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log.db");
+        File::create(&log).unwrap();
+        // others may not give it away: then both are of whoever runs this
+        let _ = chown(&log, Some(65_534), Some(65_534));
+        let Held::File { path, .. } = opened(&log, "merge").unwrap() else {
+            panic!("it is no file");
+        };
+        let owner = |path: &Path| {
+            let found = std::fs::metadata(path).unwrap();
+            (found.uid(), found.gid())
+        };
+        assert_eq!(owner(&path), owner(&log));
+    }
 }
