@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::erasures::{erase_all, waiting};
 use super::{ERASURES, RetentionError, RetentionMetrics};
-use crate::store::{Failing, Store};
+use crate::store::{Failing, Looked, Store};
 use crate::ticks;
 
 /// How often it is looked what waits.
@@ -35,10 +35,11 @@ impl Eraser {
     /// Runs until it is told to stop. What is broken off is gone on with by whoever runs next.
     pub async fn run(self, stop: CancellationToken) {
         let mut looks = ticks::every(LOOK_EVERY);
+        let mut looked = Looked::default();
         while stop.run_until_cancelled(looks.tick()).await.is_some() {
             let erased = tokio::select! {
                 () = stop.cancelled() => break,
-                erased = self.erase() => erased,
+                erased = self.erase(&mut looked) => erased,
             };
             match erased {
                 Ok(()) => {}
@@ -50,9 +51,9 @@ impl Eraser {
         self.metrics.waits(None);
     }
 
-    async fn erase(&self) -> Result<(), RetentionError> {
+    async fn erase(&self, looked: &mut Looked) -> Result<(), RetentionError> {
         let waiting = waiting(&self.store, None).await?;
         self.metrics.waits(waiting.first());
-        erase_all(&self.store, waiting).await
+        erase_all(&self.store, waiting, looked).await
     }
 }

@@ -183,19 +183,22 @@ pub async fn erasure_within(
 /// # Errors
 /// When others archive or erase just now, what is archived is not found or cannot be read here, or it failed.
 pub async fn erase_waiting(store: &Store) -> Result<(), RetentionError> {
-    erase_all(store, waiting(store, None).await?).await
+    let waiting = waiting(store, None).await?;
+    erase_all(store, waiting, &mut Looked::default()).await
 }
 
-/// Carries some erasures out, all together.
+/// Carries some erasures out, all together. Whoever tries again need not read again what was looked into already.
 pub(super) async fn erase_all(
     store: &Store,
     waiting: Vec<ErasureRow>,
+    looked: &mut Looked,
 ) -> Result<(), RetentionError> {
     let ids: Vec<String> = waiting.into_iter().map(|row| row.erasure_id).collect();
     if ids.is_empty() {
         return Ok(());
     }
-    let carried_out = carry_out(store, &ids).await;
+    looked.begin(&ids);
+    let carried_out = carry_out(store, &ids, looked).await;
     match &carried_out {
         Ok(()) | Err(RetentionError::Busy) => {}
         Err(error) => {
@@ -206,7 +209,11 @@ pub(super) async fn erase_all(
     carried_out
 }
 
-async fn carry_out(store: &Store, ids: &[String]) -> Result<(), RetentionError> {
+async fn carry_out(
+    store: &Store,
+    ids: &[String],
+    looked: &mut Looked,
+) -> Result<(), RetentionError> {
     if !store.can_erase().await? {
         return Err(RetentionError::Nowhere);
     }
@@ -225,10 +232,9 @@ async fn carry_out(store: &Store, ids: &[String]) -> Result<(), RetentionError> 
     // what a server that ended had replaced and not removed
     store.sweep_segments().await?;
     drop(claim);
-    let mut looked = Looked::default();
     loop {
         let claim = store.claim_patiently(CLAIM).await?;
-        let is_done = turn(store, ids, &mut looked).await?;
+        let is_done = turn(store, ids, looked).await?;
         drop(claim);
         if is_done {
             return Ok(());

@@ -5,7 +5,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub struct Claim {
 impl Drop for Claim {
     /// Nothing is left of it, and whoever waits for it is given a file of their own ([`is_at`]).
     fn drop(&mut self) {
-        if let Held::File { file, path } = &self.held {
+        if let Held::File { file, path, .. } = &self.held {
             if file.try_lock().is_ok() {
                 // nobody else has it; where it cannot be removed it stays, and hinders nobody
                 let _ = std::fs::remove_file(path);
@@ -42,8 +42,15 @@ impl Drop for Claim {
 
 #[derive(Debug)]
 enum Held {
-    File { file: File, path: PathBuf },
-    Session { db: DatabaseConnection },
+    /// A file that is locked, which lies beside that of the log.
+    File {
+        file: File,
+        path: PathBuf,
+        log: PathBuf,
+    },
+    Session {
+        db: DatabaseConnection,
+    },
     Nothing,
 }
 
@@ -173,7 +180,7 @@ async fn held_by(connections: &Connections, what: &str) -> Result<Held, ClaimErr
         Some(file) if file.exists() => {
             // whatever name it was opened under
             let file = file.canonicalize().unwrap_or(file);
-            opened(file.into_os_string(), what)
+            opened(&file, what)
         }
         _ if connections.writer.get_database_backend() == DbBackend::Postgres => {
             let db = connections.alone().await.doing("connect")?;
@@ -187,8 +194,8 @@ impl Held {
     /// Tries to take it; whether it is held by this process then.
     async fn is_taken(&mut self, what: &str, with: With) -> Result<bool, ClaimError> {
         match self {
-            Self::File { file, path } => {
-                let locked = is_file_locked(file, path, with);
+            Self::File { file, path, log } => {
+                let locked = is_file_locked(file, (path, log), with);
                 locked.map_err(|source| ClaimError::File {
                     path: path.clone(),
                     source,
@@ -200,24 +207,35 @@ impl Held {
     }
 }
 
-fn opened(mut path: std::ffi::OsString, what: &str) -> Result<Held, ClaimError> {
+fn opened(log: &Path, what: &str) -> Result<Held, ClaimError> {
+    let mut path = log.as_os_str().to_owned();
     path.push(format!("-{what}"));
     let path = PathBuf::from(path);
-    match open(&path) {
-        Ok(file) => Ok(Held::File { file, path }),
+    match open(&path, log) {
+        Ok(file) => Ok(Held::File {
+            file,
+            path,
+            log: log.to_owned(),
+        }),
         Err(source) => Err(ClaimError::File { path, source }),
     }
 }
 
 /// The file is its owner's alone, as that of the log is: whoever can read it could lock it.
-fn open(path: &Path) -> std::io::Result<File> {
+fn open(path: &Path, log: &Path) -> std::io::Result<File> {
     let mut options = File::options();
     options.create(true).append(true).mode(OWNERS_ALONE);
-    options.open(path)
+    let file = options.open(path)?;
+    give(&file, log);
+    Ok(file)
 }
 
 /// Tries to lock a file. What was removed by whoever had it before is opened anew.
-fn is_file_locked(file: &mut File, path: &Path, with: With) -> std::io::Result<bool> {
+fn is_file_locked(
+    file: &mut File,
+    (path, log): (&Path, &Path),
+    with: With,
+) -> std::io::Result<bool> {
     loop {
         let locked = match with {
             With::Nobody => file.try_lock(),
@@ -225,7 +243,7 @@ fn is_file_locked(file: &mut File, path: &Path, with: With) -> std::io::Result<b
         };
         match locked {
             Ok(()) if is_at(file, path)? => return Ok(true),
-            Ok(()) => *file = open(path)?,
+            Ok(()) => *file = open(path, log)?,
             Err(TryLockError::WouldBlock) => return Ok(false),
             Err(TryLockError::Error(error)) => return Err(error),
         }
@@ -240,6 +258,18 @@ fn is_at(file: &File, path: &Path) -> std::io::Result<bool> {
     };
     let open = file.metadata()?;
     Ok((open.dev(), open.ino()) == (there.dev(), there.ino()))
+}
+
+/// Gives a file to the user who has the log, as SQLite does with what it makes beside it: whoever may do all, and has
+/// made a backup, is not to keep that user from claiming the same.
+fn give(file: &File, log: &Path) {
+    let (Ok(of_file), Ok(of_log)) = (file.metadata(), std::fs::metadata(log)) else {
+        return;
+    };
+    if of_file.uid() != of_log.uid() {
+        // who may not give it away goes on with it as it is
+        let _ = fchown(file, Some(of_log.uid()), Some(of_log.gid()));
+    }
 }
 
 /// Tries to lock it by a session.
@@ -257,4 +287,28 @@ async fn is_locked(db: &DatabaseConnection, what: &str, with: With) -> Result<bo
         .transpose()
         .doing("claim")?;
     Ok(free == Some(true))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::chown;
+
+    use super::*;
+
+    #[test]
+    fn what_is_claimed_by_whoever_may_do_all_is_of_the_user_who_has_the_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log.db");
+        File::create(&log).unwrap();
+        // others may not give it away: then both are of whoever runs this
+        let _ = chown(&log, Some(65_534), Some(65_534));
+        let Held::File { path, .. } = opened(&log, "merge").unwrap() else {
+            panic!("it is no file");
+        };
+        let owner = |path: &Path| {
+            let found = std::fs::metadata(path).unwrap();
+            (found.uid(), found.gid())
+        };
+        assert_eq!(owner(&path), owner(&log));
+    }
 }

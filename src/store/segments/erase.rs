@@ -120,7 +120,7 @@ impl Store {
         if !is_through {
             return self.keep_pass(&pass).await.map(|()| false);
         }
-        if let Some(lost) = looked.lost.take() {
+        if let Some(lost) = looked.take_why() {
             self.keep_pass(&pass).await?;
             return Err(lost);
         }
@@ -296,7 +296,7 @@ impl Store {
         let catalog = segments.of_generation(self.readers(), pass.generation);
         let catalog = catalog.await?;
         let mut left: Vec<&Arc<Segment>> = catalog.all().filter(|s| pass.looks_into(s)).collect();
-        left.retain(|segment| !looked.has(segment));
+        left.retain(|segment| !looked.has(segment.id));
         left.sort_unstable_by_key(|segment| segment.id);
         for segment in left {
             if Moment::now() >= until {
@@ -307,13 +307,13 @@ impl Store {
                 match erased {
                     Err(error) if error.is_of_lost_segment() => {
                         segments.sight.missed(&error);
-                        looked.lost.get_or_insert(error);
+                        looked.lost(segment.id, error);
                     }
                     erased => erased?,
                 }
             }
-            looked.looked_into(segment);
-            if looked.lost.is_none() {
+            looked.looked_into(segment.id);
+            if !looked.has_lost() {
                 pass.segments_are_done(segment.id);
             }
         }

@@ -29,24 +29,61 @@ pub(crate) struct Erasing {
     pub(crate) segments_upto: Option<i64>,
 }
 
-/// Which segments those who erase have looked into, over all their turns.
+/// Which segments those who erase have looked into, over all their turns, and also when they have failed: what was
+/// looked into then is not read again, but for what was lost.
 #[derive(Debug, Default)]
 pub(crate) struct Looked {
+    /// The ids of the erasures for which they were.
+    erasures: Vec<String>,
     /// Up to which one, be it lost or not.
     upto: i64,
-    /// Why the first one cannot be read whose file is lost: it is looked into when that is back.
-    pub(super) lost: Option<StoreError>,
+    /// Those of them that were lost the last time, and are still to be looked for this time.
+    again: BTreeSet<i64>,
+    /// Those of them that are lost this time.
+    lost: BTreeSet<i64>,
+    /// Why the first of these cannot be read: they are looked into when they are back.
+    why: Option<StoreError>,
 }
 
 impl Looked {
-    /// Whether a segment was looked into.
-    pub(super) const fn has(&self, segment: &Segment) -> bool {
-        segment.id <= self.upto
+    /// Begins anew with erasures; if they are those of the last time, with what was lost then, and what is left.
+    pub(crate) fn begin(&mut self, erasures: &[String]) {
+        if self.erasures == erasures {
+            self.again.append(&mut self.lost);
+            self.why = None;
+        } else {
+            *self = Self {
+                erasures: erasures.to_vec(),
+                ..Self::default()
+            };
+        }
     }
 
-    /// A segment was looked into.
-    pub(super) fn looked_into(&mut self, segment: &Segment) {
-        self.upto = self.upto.max(segment.id);
+    /// Whether a segment was looked into.
+    pub(super) fn has(&self, segment: i64) -> bool {
+        segment <= self.upto && !self.again.contains(&segment)
+    }
+
+    /// A segment was looked into, be it lost or not.
+    pub(super) fn looked_into(&mut self, segment: i64) {
+        self.upto = self.upto.max(segment);
+        self.again.remove(&segment);
+    }
+
+    /// The file of a segment is lost.
+    pub(super) fn lost(&mut self, segment: i64, why: StoreError) {
+        self.lost.insert(segment);
+        self.why.get_or_insert(why);
+    }
+
+    /// Whether the file of one is lost.
+    pub(super) const fn has_lost(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
+    /// Why the first one that is lost cannot be read, if one is.
+    pub(super) const fn take_why(&mut self) -> Option<StoreError> {
+        self.why.take()
     }
 }
 
@@ -288,4 +325,47 @@ pub(super) async fn end(
 async fn run(tx: &DatabaseTransaction, sql: Sql) -> Result<(), StoreError> {
     let done = tx.execute_raw(sql.statement(tx.get_database_backend()));
     done.await.doing("record an erasure").map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::segments::FilesError;
+
+    fn lost() -> StoreError {
+        let name = "a".to_owned();
+        StoreError::Files(FilesError::Damaged { name })
+    }
+
+    fn left(looked: &Looked) -> Vec<i64> {
+        (1..=6).filter(|segment| !looked.has(*segment)).collect()
+    }
+
+    #[test]
+    fn who_erases_again_looks_for_what_was_lost_and_for_what_is_left() {
+        let (mut looked, of) = (Looked::default(), ["a".to_owned()]);
+        looked.begin(&of);
+        for segment in 1..=5 {
+            if [2, 4].contains(&segment) {
+                looked.lost(segment, lost());
+            }
+            looked.looked_into(segment);
+        }
+        // in the next turn it goes on, and in the next try it begins with what was lost
+        assert_eq!(left(&looked), [6]);
+        assert!(looked.has_lost() && looked.take_why().is_some());
+        looked.begin(&of);
+        assert_eq!(left(&looked), [2, 4, 6]);
+        assert!(!looked.has_lost() && looked.take_why().is_none());
+        looked.looked_into(2);
+        looked.lost(4, lost());
+        looked.looked_into(4);
+        assert_eq!(left(&looked), [6]);
+        // one that fails before it comes to them has not looked for them
+        looked.begin(&of);
+        looked.begin(&of);
+        assert_eq!(left(&looked), [4, 6]);
+        looked.begin(&["a".to_owned(), "b".to_owned()]);
+        assert_eq!(left(&looked), [1, 2, 3, 4, 5, 6]);
+    }
 }

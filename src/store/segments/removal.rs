@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, QueryResult, Value};
 use uuid::Uuid;
 
 use super::archive::{lock, raise};
@@ -19,6 +19,8 @@ use crate::store::sql::Sql;
 
 /// Ids at most in one statement.
 const IDS_MAX: usize = 500;
+/// Ids at most that are read at once.
+const READ_MAX: usize = 5_000;
 const DAY_US: i64 = 24 * 60 * 60 * 1_000_000;
 
 /// What is to be deleted for good of a kind.
@@ -171,30 +173,48 @@ impl Store {
             // what is not known counts as in time
             timely: segment.positions.1,
         };
-        let spec = segment.kind.spec();
-        if spec.identity != Identity::EventId {
+        if segment.kind.spec().identity != Identity::EventId {
             return Ok(parting);
         }
+        let others = self.positions_beside(segment, catalog).await?;
+        let mut after = None;
+        loop {
+            let read = self.ids_between(segment, after).await?;
+            let Some((last, _)) = read.last() else {
+                return Ok(parting);
+            };
+            after = Some(*last);
+            let theirs = read.iter().filter(|(_, at)| !others.has(*at));
+            parting.ids.extend(theirs.map(|(id, _)| *id));
+        }
+    }
+
+    /// The next ids of a kind between the ends of a segment whose events are not in the table, each with its position:
+    /// there may be as many as of all that is archived.
+    async fn ids_between(
+        &self,
+        segment: &Segment,
+        after: Option<Uuid>,
+    ) -> Result<Vec<(Uuid, i64)>, StoreError> {
         let doing = "look for the ids of a segment";
-        let (first, last) = segment.positions;
+        let (table, (first, last)) = (segment.kind.spec().table, segment.positions);
         let mut sql = Sql::new("SELECT event_id, position FROM event_keys WHERE kind = ");
         sql.bind(segment.kind.code());
         sql.push(" AND position >= ").bind(first);
         sql.push(" AND position <= ").bind(last);
-        let table = spec.table;
+        if let Some(after) = after {
+            sql.push(" AND event_id > ").bind(after);
+        }
         sql.push(&format!(
-            " AND NOT EXISTS (SELECT 1 FROM {table} WHERE {table}.position = event_keys.position)"
+            " AND NOT EXISTS (SELECT 1 FROM {table} WHERE {table}.position = event_keys.position) \
+             ORDER BY event_id LIMIT {READ_MAX}"
         ));
         let rows = self.readers().query_all_raw(sql.statement(self.backend()));
         let rows = rows.await.doing(doing)?;
-        let others = self.positions_beside(segment, catalog).await?;
-        for row in rows {
-            let position: i64 = row.try_get_by_index(1).doing(doing)?;
-            if !others.has(position) {
-                parting.ids.push(row.try_get_by_index(0).doing(doing)?);
-            }
-        }
-        Ok(parting)
+        let id = |row: &QueryResult| -> Result<(Uuid, i64), DbErr> {
+            Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))
+        };
+        rows.iter().map(id).collect::<Result<_, _>>().doing(doing)
     }
 
     /// The positions between the ends of a segment that others of its kind have.

@@ -11,8 +11,8 @@ use homepot_analytics::store::{Absent, Check, Deleting, Finding, Location, Store
 use super::erasures::of_person;
 use super::filters::{all_of, filled};
 use super::retention::{findings, fold};
-use super::segments::{CUTS, archivable, archive, checks_of, files};
-use crate::support::{Database, at, contract};
+use super::segments::{CUTS, archivable, archive, archive_before, checks_of, files};
+use crate::support::{Database, at, contract, event, uuid};
 
 contract![
     segments_that_are_not_where_they_are_looked_for_are_no_damage,
@@ -23,6 +23,7 @@ contract![
     one_lost_segment_stops_nothing,
     nobody_else_waits_for_a_lost_segment,
     a_lost_segment_is_deleted_with_the_ids_that_were_in_it,
+    a_lost_segment_is_deleted_with_all_ids_however_many_there_are,
 ];
 
 /// What is found of a log whose segments are looked for in a folder, or nowhere unless they lie beside its file.
@@ -252,5 +253,33 @@ async fn a_lost_segment_is_deleted_with_the_ids_that_were_in_it(database: Databa
     assert!((1..known).contains(&left));
     assert_eq!(findings(&log).await, Vec::<String>::new());
     assert_eq!(log.drop_segment(&deleting).await.unwrap(), None);
+    log.close().await;
+}
+
+/// They are more than are read at once.
+async fn a_lost_segment_is_deleted_with_all_ids_however_many_there_are(database: Database) {
+    let log = database.open().await;
+    let body =
+        serde_json::json!({"activityType": "PAGE_VIEW", "occurredAt": "2026-01-31T23:59:52Z"});
+    let view = event(&serde_json::json!({ "userActivity": body }));
+    for request in 0..6_u128 {
+        let views = (1..=1_000_u128).map(|number| {
+            let mut view = view.clone();
+            view.fact.event_id = Some(uuid(1_000 * request + number));
+            view
+        });
+        log.record(views.collect()).await;
+    }
+    let before = at("2026-02-15T00:00:00Z");
+    assert_eq!(archive_before(&log, before, log.head()).await, 6_000);
+    log.close().await;
+    lose(&database, "SELECT name FROM segments").await;
+    let log = database.open().await;
+    let deleting = Deleting::all_before(Kind::UserActivity, before);
+    let deleted = log.drop_segment(&deleting).await.unwrap();
+    assert_eq!(deleted, Some(6_000));
+    let known = "SELECT count(*) FROM event_keys";
+    assert_eq!(database.number(known).await, 0);
+    assert_eq!(findings(&log).await, Vec::<String>::new());
     log.close().await;
 }
