@@ -243,7 +243,8 @@ pub(super) fn of_store(
 
 /// What was archived cannot be read. Where it lies is nothing to the caller.
 fn of_archive(files: &FilesError) -> Error {
-    tracing::warn!(error = %telemetry::chain(files), "what was archived cannot be read");
+    // that it cannot be is told when that begins
+    tracing::debug!(error = %telemetry::chain(files), "what was archived cannot be read");
     let what = Trouble::from(files).words();
     if files.may_pass() {
         let message = format!("what was archived cannot be read at the moment: {what}; try again");
@@ -298,7 +299,7 @@ pub(super) fn of_append(
 /// It cannot be found out whether what was sent repeats what was archived. Whoever sent it is to keep it, whatever has
 /// to be mended meanwhile.
 fn of_unseen(files: &FilesError) -> Error {
-    tracing::warn!(error = %telemetry::chain(files), "what may repeat what was archived is not taken");
+    tracing::debug!(error = %telemetry::chain(files), "what may repeat what was archived is not taken");
     let what = Trouble::from(files).words();
     let message = format!(
         "this may repeat what was archived, which cannot be read: {what}; nothing was recorded, try again"

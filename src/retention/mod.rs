@@ -111,3 +111,10 @@ async fn require_archive(store: &Store) -> Result<(), RetentionError> {
         None => Ok(()),
     }
 }
+
+/// Has it looked at once whether what is archived can be read, where that may be why something failed.
+fn doubt(store: &Store, error: &RetentionError) {
+    if let RetentionError::Store(error) = error {
+        store.doubt_archive(error);
+    }
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant as Moment, sleep};
 
 use super::policy::{Policy, policies};
-use super::{CLAIM, RetentionError, require_archive};
+use super::{CLAIM, RetentionError, doubt, require_archive};
 use crate::event::{Instant, Position};
 use crate::export::reached;
 use crate::kinds::Kind;
@@ -91,6 +91,11 @@ pub async fn planned(store: &Store) -> Result<Vec<(Kind, Waiting)>, RetentionErr
 /// When another does so already, nobody has said where segments lie, many of them are not there, or the log or its
 /// segments cannot be read or written. What was done before that stays done.
 pub async fn run(store: &Store, within: Duration) -> Result<Run, RetentionError> {
+    let run = archive_and_delete(store, within).await;
+    run.inspect_err(|error| doubt(store, error))
+}
+
+async fn archive_and_delete(store: &Store, within: Duration) -> Result<Run, RetentionError> {
     if !store.can_archive() {
         return Err(RetentionError::Nowhere);
     }

@@ -150,6 +150,11 @@ impl StoreError {
         matches!(self.cause(), Cause::Busy | Cause::Unreachable | Cause::Io)
     }
 
+    /// Whether it is the place of what was archived that cannot be used.
+    pub(crate) fn is_of_archive(&self) -> bool {
+        matches!(self, Self::Files(_)) && self.cause() == Cause::Io
+    }
+
     /// Whether a segment is gone that a list named which is no longer the newest.
     pub(super) fn is_of_missing_segment(&self) -> bool {
         matches!(self, Self::Files(error) if error.is_missing())
