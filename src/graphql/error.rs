@@ -207,7 +207,7 @@ pub(super) fn of_store(
         StoreError::Panicked | StoreError::Fold { .. } => {}
         StoreError::Files(files) if failed.cause() == Cause::Io => return of_archive(files),
         StoreError::Files(_) | StoreError::Columnar(_) | StoreError::SegmentsMoved => {}
-        StoreError::StillNeeded => {}
+        StoreError::StillNeeded | StoreError::StillAwaited => {}
     }
     match failed.cause() {
         Cause::Busy

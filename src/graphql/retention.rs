@@ -226,7 +226,7 @@ struct RetentionOfKind {
     /// Events that were deleted for good; of a dry run, that would be.
     deleted_events: Long,
     /// Whether events that are old enough to be deleted wait for a later run, since what they are summed up as is
-    /// just being made anew; false of a dry run.
+    /// just being made anew, or an export that was asked for is still to read them; false of a dry run.
     is_held: bool,
     /// Events that are old enough to be deleted for good, and are not until the data lake has them.
     waiting_for_lake_events: Long,
@@ -327,7 +327,7 @@ impl RetentionCommands {
             archived_events: Long(done.archived_events),
             archived_bytes: Long(done.archived_bytes),
             deleted_events: Long(done.deleted_events),
-            is_held: done.is_held,
+            is_held: done.is_held || done.is_awaited,
             waiting_for_lake_events: Long(done.held_events),
         });
         Ok(InOrder(RunRetentionPayload {

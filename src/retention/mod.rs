@@ -23,7 +23,7 @@ pub use homeless::tell_homeless;
 pub use keeper::Keeper;
 pub use metrics::RetentionMetrics;
 pub use policy::{Age, Policy, policies, set};
-pub use run::{Done, Run, planned, run};
+pub use run::{Done, Run, Unfolded, planned, run, unfolded};
 
 use crate::store::{Absent, ClaimError, Store, StoreError};
 use erasures::UNDONE_MAX;

@@ -387,6 +387,26 @@ async fn a_full_disk_keeps_events_in_their_tables_and_is_told() {
     database.verify();
 }
 
+/// What projections have not folded is not said to be too young.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_a_projection_is_told_by_a_run() {
+    let mut databases = vec![Database::sqlite()];
+    databases.extend(Database::postgres());
+    for database in databases {
+        let (server, ..) = with_old_events(&database).await;
+        drop(server);
+        database.execute("DELETE FROM checkpoints WHERE projection = 'rollups'");
+        let waiting = format!("deviceMetrics: {EVENTS} events are old enough and are not archived");
+        for action in ["run", "status"] {
+            let told = database.run(&["retention", action]);
+            assert!(told.stdout.contains(&waiting), "{told:?}");
+            assert!(told.stdout.contains("the projection rollups"), "{told:?}");
+            assert!(!told.stdout.contains("projection status"), "{told:?}");
+            assert!(!told.stdout.contains("nothing else"), "{told:?}");
+        }
+    }
+}
+
 /// It speaks of kinds, as whoever records them does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_told_of_retention_names_kinds_and_what_to_give() {

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod ends;
+mod held;
 
 use std::io::Read;
 use std::path::PathBuf;
