@@ -4,7 +4,7 @@ use async_graphql::{Error, ErrorExtensionValues, ErrorExtensions, ServerError, V
 use uuid::Uuid;
 
 use crate::ingest::{Background, internal_error};
-use crate::store::{AppendError, Cause, FilesError, StoreError, Trouble};
+use crate::store::{Absent, AppendError, Cause, FilesError, StoreError, Trouble};
 use crate::telemetry;
 
 /// How long a caller is asked to wait for room.
@@ -255,6 +255,16 @@ fn of_archive(files: &FilesError) -> Error {
          is answered, so ask for a later time meanwhile"
     );
     error(ErrorCode::ArchiveMissing, message)
+}
+
+/// What was archived is not found by a command on it, which does nothing then.
+pub(super) fn of_absent(absent: &Absent) -> Error {
+    let code = if absent.may_pass() {
+        ErrorCode::Unavailable
+    } else {
+        ErrorCode::ArchiveMissing
+    };
+    error(code, absent.to_string())
 }
 
 /// A fault of ours, with its category and cause: it is recorded with an id that both can name, and the

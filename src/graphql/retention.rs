@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_graphql::{Context, Enum, Error, ID, InputObject, MaybeUndefined, Object, SimpleObject};
 
 use super::command::{UserError, UserErrorCode, What, tell_done, tell_refused};
+use super::error::{ErrorCode, error as failed, of_absent};
 use super::listed::Listed;
 use super::order::InOrder;
 use super::scalars::{DateTime, Long};
@@ -289,7 +290,8 @@ impl RetentionCommands {
     }
 
     /// Archives and deletes what is old enough now, and puts small segments together, which the server does by
-    /// itself every hour; or says what it would archive and delete.
+    /// itself every hour; or says what it would archive and delete. Where what was archived is not found, nothing is
+    /// done, and it is answered as an error with the code `ARCHIVE_MISSING`, or `UNAVAILABLE` if that may pass.
     async fn run_retention(
         &self,
         ctx: &Context<'_>,
@@ -409,7 +411,7 @@ async fn ended<T>(
     }
 }
 
-/// For what a command was refused, unless it failed.
+/// For what a command was refused, unless it failed: that is no fault of whoever gave it.
 fn of_retention(ctx: &Context<'_>, error: RetentionError) -> Result<UserError, Error> {
     let told = error.to_string();
     let (field, code) = match error {
@@ -422,16 +424,16 @@ fn of_retention(ctx: &Context<'_>, error: RetentionError) -> Result<UserError, E
         RetentionError::Oneself | RetentionError::NobodyCan => {
             ("userId", UserErrorCode::WrongState)
         }
-        RetentionError::Nowhere | RetentionError::Absent(_) => {
-            ("dryRun", UserErrorCode::WrongState)
-        }
+        RetentionError::Nowhere => ("dryRun", UserErrorCode::WrongState),
+        RetentionError::Absent(absent) => return Err(of_absent(&absent)),
         RetentionError::Busy => ("dryRun", UserErrorCode::Conflict),
         RetentionError::Store(error) => return Err(of_failed(api(ctx), &error)),
         error @ RetentionError::Claim(_) => {
             let told = crate::telemetry::chain(&error).to_string();
             let now: Instant = api(ctx).ingest.clock().now();
             api(ctx).store().faults().tell("the archive", now, told);
-            ("dryRun", UserErrorCode::Conflict)
+            let message = "it cannot be found out whether others archive just now; try again";
+            return Err(failed(ErrorCode::Unavailable, message));
         }
     };
     Ok(UserError::new(field, code, told))

@@ -120,6 +120,16 @@ impl Absent {
         }
     }
 
+    /// Whether it may be found a little later, with nothing mended.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Silent { .. } => true,
+            Self::Unreadable { source, .. } => source.may_pass(),
+            Self::Nowhere { .. } | Self::Many { .. } => false,
+            Self::Sample { .. } | Self::One { .. } => false,
+        }
+    }
+
     /// Whether it may be so only because the list has changed since it was read.
     const fn is_of_list(&self) -> bool {
         match self {
