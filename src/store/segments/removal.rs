@@ -125,7 +125,8 @@ impl Store {
     ///
     /// # Errors
     /// When its file may be there and cannot be read, the list cannot be changed, something is still to be made of
-    /// its events, or somebody who asked for them is waited for. Nothing has changed then. One whose file is lost is deleted all the same.
+    /// its events, or somebody who asked for them is waited for. Nothing has changed then. One whose file is lost is
+    /// deleted all the same.
     pub async fn drop_segment(&self, deleting: &Deleting) -> Result<Option<i64>, StoreError> {
         let segments = self.segments();
         let catalog = segments.renew(self.readers()).await?;
