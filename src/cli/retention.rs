@@ -64,10 +64,32 @@ async fn archive(store: &Store) -> anyhow::Result<()> {
                     "{kind}: what is to be deleted waits until what it is summed up as is made anew"
                 ));
             }
-            print("nothing else is old enough");
+            for awaited in run.kinds.iter().filter(|done| done.is_awaited) {
+                let kind = awaited.kind.spec().wire;
+                print(&format!(
+                    "{kind}: what is to be deleted waits for an export that was asked for and is not made yet"
+                ));
+            }
+            if !tell_unfolded(store).await? {
+                print("nothing else is old enough");
+            }
             return Ok(());
         }
     }
+}
+
+/// Tells what is old enough and waits for projections; whether something does.
+async fn tell_unfolded(store: &Store) -> anyhow::Result<bool> {
+    let unfolded = retention::unfolded(store).await?;
+    for waiting in &unfolded {
+        let (kind, events) = (waiting.kind.spec().wire, waiting.events);
+        let projection = waiting.projection;
+        print(&format!(
+            "{kind}: {events} events are old enough and are not archived until the projection {projection} has \
+             them, which a server that runs sees to"
+        ));
+    }
+    Ok(!unfolded.is_empty())
 }
 
 async fn tell(store: &Store) -> anyhow::Result<()> {
@@ -90,5 +112,5 @@ async fn tell(store: &Store) -> anyhow::Result<()> {
             waiting.held_events,
         ));
     }
-    Ok(())
+    tell_unfolded(store).await.map(drop)
 }

@@ -5,7 +5,7 @@
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde_json::Value as Json;
 
-use super::{Ask, Code};
+use super::{Ask, Code, rows};
 use crate::event::Instant;
 use crate::identity::account_of_subject;
 use crate::kinds::ERASED;
@@ -37,7 +37,7 @@ pub(crate) async fn forget(
     for person in persons {
         for (export_id, asked) in asked_with(tx, person).await? {
             if let Some(asked) = without(&asked, person) {
-                fail(tx, &export_id, now).await?;
+                rows::fail(tx, &export_id, ((Code::PersonErased, WHY), now)).await?;
                 let mut sql = Sql::new("UPDATE exports SET asked = ");
                 sql.bind(asked).push(" WHERE export_id = ").bind(export_id);
                 run(tx, sql).await?;
@@ -45,20 +45,6 @@ pub(crate) async fn forget(
         }
     }
     Ok(())
-}
-
-/// Tells of an export that is not done that it names a person who was erased. Whoever is just making it finds that
-/// it is not to be made any more.
-async fn fail(tx: &DatabaseTransaction, export_id: &str, now: Instant) -> Result<(), StoreError> {
-    let mut sql = Sql::new("UPDATE exports SET state = 'FAILED', error_code = ");
-    sql.bind(Code::PersonErased.word());
-    sql.push(", error_message = ")
-        .bind(WHY)
-        .push(", changed_at = ")
-        .bind(now.0);
-    sql.push(" WHERE state IN ('QUEUED', 'RUNNING') AND export_id = ");
-    sql.bind(export_id);
-    run(tx, sql).await
 }
 
 async fn run(tx: &DatabaseTransaction, sql: Sql) -> Result<(), StoreError> {

@@ -2,12 +2,13 @@
 //! kept for some days, and taken from there by whoever asked.
 //!
 //! What is asked for is a row of a table that tells how far it is. An export is of one moment, that at which
-//! it was asked for. If the server ends that makes it, its half file is removed and it is begun again, which
+//! it was asked for: what it has is not deleted before it is made, unless that is overdue; then it fails. If the server ends that makes it, its half file is removed and it is begun again, which
 //! is told. Those that are made at once know nothing of each other: what fails one leaves the other alone. A file has
 //! its name when it is whole, and one that no row names is removed.
 
 mod args;
 mod ask;
+mod awaited;
 mod commands;
 mod files;
 mod forget;
@@ -24,6 +25,7 @@ use thiserror::Error;
 
 pub use args::{Bounds, ExportsArgs};
 pub use ask::{Ask, Reached, Source, reach_text};
+pub(crate) use awaited::awaits;
 pub use commands::{NewExport, cancel, create, delete};
 pub use files::{Files, FilesError, of_log};
 pub(crate) use forget::forget;
@@ -126,13 +128,15 @@ pub enum Code {
     BrokenOff,
     /// It names a person whose events were erased before it was made.
     PersonErased,
+    /// Events that it asks for were deleted before it was made.
+    EventsDeleted,
     /// A fault of the server.
     Internal,
 }
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NoRoom,
         Self::TooLarge,
         Self::Unwritable,
@@ -140,6 +144,7 @@ impl Code {
         Self::NotUnderstood,
         Self::BrokenOff,
         Self::PersonErased,
+        Self::EventsDeleted,
         Self::Internal,
     ];
 
@@ -154,6 +159,7 @@ impl Code {
             Self::NotUnderstood => "NOT_UNDERSTOOD",
             Self::BrokenOff => "BROKEN_OFF",
             Self::PersonErased => "PERSON_ERASED",
+            Self::EventsDeleted => "EVENTS_DELETED",
             Self::Internal => "INTERNAL",
         }
     }

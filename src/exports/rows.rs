@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend};
 
 use super::{Code, Written};
+use crate::event::Instant;
 use crate::history::exports::ExportRow;
 use crate::store::{Doing, Sql, Store, StoreError};
 
@@ -91,12 +92,18 @@ async fn change_alone(
     sql: Sql,
     into: Arc<AtomicU64>,
 ) -> Result<(), StoreError> {
+    lock(tx).await?;
+    change(tx, sql, into).await
+}
+
+/// Nobody else asks for an export, or keeps what becomes of one, until this transaction ends.
+pub(super) async fn lock(tx: &DatabaseTransaction) -> Result<(), StoreError> {
     if tx.get_database_backend() == DbBackend::Postgres {
         let lock = Sql::new("LOCK TABLE exports IN SHARE ROW EXCLUSIVE MODE");
         let locked = tx.execute_raw(lock.statement(DbBackend::Postgres)).await;
-        locked.doing("keep an export")?;
+        locked.doing("lock the exports")?;
     }
-    change(tx, sql, into).await
+    Ok(())
 }
 
 /// Cancels an export that is not done; whether it was one.
@@ -191,6 +198,22 @@ pub(super) async fn failed(
     sql.push(" WHERE state IN ('QUEUED', 'RUNNING') AND export_id = ");
     sql.bind(export_id);
     run(store, sql, Lasts::AtOnce).await.map(drop)
+}
+
+/// Tells why an export that is not made is not to be made any more. Whoever is just making it finds that.
+pub(super) async fn fail(
+    tx: &DatabaseTransaction,
+    export_id: &str,
+    ((code, why), now): ((Code, &str), Instant),
+) -> Result<(), StoreError> {
+    let mut sql = Sql::new("UPDATE exports SET state = 'FAILED', error_code = ");
+    sql.bind(code.word()).push(", error_message = ").bind(why);
+    sql.push(", changed_at = ").bind(now.0);
+    sql.push(" WHERE state IN ('QUEUED', 'RUNNING') AND export_id = ");
+    sql.bind(export_id);
+    let failed = tx.execute_raw(sql.statement(tx.get_database_backend()));
+    let doing = "tell why an export is not made";
+    failed.await.doing(doing).map(drop)
 }
 
 /// Has an export wait again that was broken off.

@@ -4,7 +4,7 @@ use async_graphql::{Error, ErrorExtensionValues, ErrorExtensions, ServerError, V
 use uuid::Uuid;
 
 use crate::ingest::{Background, internal_error};
-use crate::store::{AppendError, Cause, FilesError, StoreError, Trouble};
+use crate::store::{Absent, AppendError, Cause, FilesError, StoreError, Trouble};
 use crate::telemetry;
 
 /// How long a caller is asked to wait for room.
@@ -219,7 +219,7 @@ pub(super) fn of_store(
         StoreError::Panicked | StoreError::Fold { .. } => {}
         StoreError::Files(files) if failed.cause() == Cause::Io => return of_archive(files),
         StoreError::Files(_) | StoreError::Columnar(_) | StoreError::SegmentsMoved => {}
-        StoreError::StillNeeded => {}
+        StoreError::StillNeeded | StoreError::StillAwaited => {}
     }
     match failed.cause() {
         Cause::Busy
@@ -255,7 +255,8 @@ pub(super) fn of_store(
 
 /// What was archived cannot be read. Where it lies is nothing to the caller.
 fn of_archive(files: &FilesError) -> Error {
-    tracing::warn!(error = %telemetry::chain(files), "what was archived cannot be read");
+    // that it cannot be is told when that begins
+    tracing::debug!(error = %telemetry::chain(files), "what was archived cannot be read");
     let what = Trouble::from(files).words();
     if files.may_pass() {
         let message = format!("what was archived cannot be read at the moment: {what}; try again");
@@ -266,6 +267,16 @@ fn of_archive(files: &FilesError) -> Error {
          is answered, so ask for a later time meanwhile"
     );
     error(ErrorCode::ArchiveMissing, message)
+}
+
+/// What was archived is not found by a command on it, which does nothing then.
+pub(super) fn of_absent(absent: &Absent) -> Error {
+    let code = if absent.may_pass() {
+        ErrorCode::Unavailable
+    } else {
+        ErrorCode::ArchiveMissing
+    };
+    error(code, absent.to_string())
 }
 
 /// A fault of ours, with its category and cause: it is recorded with an id that both can name, and the
@@ -310,7 +321,7 @@ pub(super) fn of_append(
 /// It cannot be found out whether what was sent repeats what was archived. Whoever sent it is to keep it, whatever has
 /// to be mended meanwhile.
 fn of_unseen(files: &FilesError) -> Error {
-    tracing::warn!(error = %telemetry::chain(files), "what may repeat what was archived is not taken");
+    tracing::debug!(error = %telemetry::chain(files), "what may repeat what was archived is not taken");
     let what = Trouble::from(files).words();
     let message = format!(
         "this may repeat what was archived, which cannot be read: {what}; nothing was recorded, try again"

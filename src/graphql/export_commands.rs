@@ -27,7 +27,8 @@ pub(super) struct ExportCommands;
 impl ExportCommands {
     /// Asks for events of the log as a file: those that are recorded until now and within reach. It is made behind
     /// the API, one after the other for each account; `export` tells how far it is, and its file is taken from
-    /// `downloadPath`. An account has at most 10 that are not done, and its files have a limit together.
+    /// `downloadPath`. An account has at most 10 that are not done, and its files have a limit together. What is to be
+    /// deleted of these events is deleted when it is made, or seven days later than it was to be: then it fails.
     async fn create_export(
         &self,
         ctx: &Context<'_>,

@@ -88,6 +88,8 @@ enum ExportErrorCode {
     BrokenOff,
     /// It names a person whose events were erased before it was made.
     PersonErased,
+    /// Events that it asks for were deleted before it was made, since that was overdue: it is to be asked for again.
+    EventsDeleted,
     /// A fault of the server.
     Internal,
 }
@@ -262,6 +264,7 @@ impl Export {
             Code::NotUnderstood => ExportErrorCode::NotUnderstood,
             Code::BrokenOff => ExportErrorCode::BrokenOff,
             Code::PersonErased => ExportErrorCode::PersonErased,
+            Code::EventsDeleted => ExportErrorCode::EventsDeleted,
             Code::Internal => ExportErrorCode::Internal,
         };
         let message = self.row.error_message.clone().unwrap_or_default();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_graphql::{Context, Enum, Error, ID, InputObject, MaybeUndefined, Object, SimpleObject};
 
 use super::command::{UserError, UserErrorCode, What, tell_done, tell_refused};
+use super::error::{ErrorCode, error as failed, of_absent};
 use super::listed::Listed;
 use super::order::InOrder;
 use super::scalars::{DateTime, Long};
@@ -226,7 +227,7 @@ struct RetentionOfKind {
     /// Events that were deleted for good; of a dry run, that would be.
     deleted_events: Long,
     /// Whether events that are old enough to be deleted wait for a later run, since what they are summed up as is
-    /// just being made anew; false of a dry run.
+    /// just being made anew, or an export that was asked for is still to read them; false of a dry run.
     is_held: bool,
     /// Events that are old enough to be deleted for good, and are not until the data lake has them.
     waiting_for_lake_events: Long,
@@ -292,7 +293,8 @@ impl RetentionCommands {
     }
 
     /// Archives and deletes what is old enough now, and puts small segments together, which the server does by
-    /// itself every hour; or says what it would archive and delete.
+    /// itself every hour; or says what it would archive and delete. Where what was archived is not found, nothing is
+    /// done, and it is answered as an error with the code `ARCHIVE_MISSING`, or `UNAVAILABLE` if that may pass.
     async fn run_retention(
         &self,
         ctx: &Context<'_>,
@@ -330,7 +332,7 @@ impl RetentionCommands {
             archived_events: Long(done.archived_events),
             archived_bytes: Long(done.archived_bytes),
             deleted_events: Long(done.deleted_events),
-            is_held: done.is_held,
+            is_held: done.is_held || done.is_awaited,
             waiting_for_lake_events: Long(done.held_events),
         });
         Ok(InOrder(RunRetentionPayload {
@@ -412,7 +414,7 @@ async fn ended<T>(
     }
 }
 
-/// For what a command was refused, unless it failed.
+/// For what a command was refused, unless it failed: that is no fault of whoever gave it.
 fn of_retention(ctx: &Context<'_>, error: RetentionError) -> Result<UserError, Error> {
     let told = error.to_string();
     let (field, code) = match error {
@@ -425,16 +427,16 @@ fn of_retention(ctx: &Context<'_>, error: RetentionError) -> Result<UserError, E
         RetentionError::Oneself | RetentionError::NobodyCan => {
             ("userId", UserErrorCode::WrongState)
         }
-        RetentionError::Nowhere | RetentionError::Absent(_) => {
-            ("dryRun", UserErrorCode::WrongState)
-        }
+        RetentionError::Nowhere => ("dryRun", UserErrorCode::WrongState),
+        RetentionError::Absent(absent) => return Err(of_absent(&absent)),
         RetentionError::Busy => ("dryRun", UserErrorCode::Conflict),
         RetentionError::Store(error) => return Err(of_failed(api(ctx), &error)),
         error @ RetentionError::Claim(_) => {
             let told = crate::telemetry::chain(&error).to_string();
             let now: Instant = api(ctx).ingest.clock().now();
             api(ctx).store().faults().tell("the archive", now, told);
-            ("dryRun", UserErrorCode::Conflict)
+            let message = "it cannot be found out whether others archive just now; try again";
+            return Err(failed(ErrorCode::Unavailable, message));
         }
     };
     Ok(UserError::new(field, code, told))

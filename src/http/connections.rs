@@ -19,6 +19,8 @@ const FILES_KEPT: usize = 64;
 const FILES_OF_READER: usize = 4;
 /// Connections at least, however few files there may be.
 const CONNECTIONS_MIN: usize = 10;
+/// Of so many that are wanted one may be left out for want of files, and nobody is warned of it.
+const LEFT_OUT_OF: usize = 10;
 
 /// How many connections there may be.
 #[derive(Clone, Debug)]
@@ -39,13 +41,20 @@ impl Connections {
         let wanted = self.connections_max;
         let files = files_max();
         let connections_max = self.clone().among(files, readers_max).connections_max;
-        if connections_max < wanted {
+        if are_few(connections_max, wanted) {
             tracing::warn!(
                 files,
                 connections_max,
                 wanted,
                 "the system allows too few open files for so many connections: raise the limit \
                  (ulimit -n, LimitNOFILE of systemd), or lower --connections-max"
+            );
+        } else if connections_max < wanted {
+            tracing::info!(
+                files,
+                connections_max,
+                wanted,
+                "there may be as many connections as the system allows open files"
             );
         }
         Self {
@@ -64,6 +73,11 @@ impl Connections {
             ..self
         }
     }
+}
+
+/// Whether there are so few places that somebody is to be told who wanted more.
+const fn are_few(connections: usize, wanted: usize) -> bool {
+    connections < wanted - wanted / LEFT_OUT_OF
 }
 
 /// How many files this process may have open, once it may have as many as the system lets it.
@@ -188,5 +202,18 @@ mod tests {
             let wanted = wanted.clone().among(files, 8);
             assert_eq!(wanted.connections_max, connections);
         }
+    }
+
+    #[test]
+    fn a_few_connections_less_than_are_wanted_are_enough() {
+        for (connections, few) in [
+            (20_000, false),
+            (19_904, false),
+            (18_000, false),
+            (17_999, true),
+        ] {
+            assert_eq!(are_few(connections, 20_000), few, "{connections}");
+        }
+        assert!(are_few(CONNECTIONS_MIN, 20));
     }
 }

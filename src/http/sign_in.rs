@@ -98,7 +98,7 @@ pub(super) async fn layer(State(web): State<Web>, mut request: Request, next: Ne
     if let Asks::Permission(permission) = asks
         && !caller.may(permission)
     {
-        return forbidden(&caller);
+        return forbidden(&caller, permission);
     }
     request.extensions_mut().insert(Asker(caller.clone()));
     let mut response = next.run(request).await;
@@ -106,15 +106,35 @@ pub(super) async fn layer(State(web): State<Web>, mut request: Request, next: Ne
     response
 }
 
-fn forbidden(caller: &Caller) -> Response {
-    let role = caller.role.word();
-    let bound = if caller.reach == Reach::Whole {
-        ""
-    } else {
-        " that is bound to sites or to a device"
+/// What a caller is told who may not do something. To what it is bound is told where that is why.
+fn forbidden(caller: &Caller, permission: Permission) -> Response {
+    let unbound = Caller {
+        reach: Reach::Whole,
+        ..caller.clone()
     };
-    let message = format!("a caller of the role {role}{bound} may not ask for this");
+    let bound = if unbound.may(permission) {
+        " that is bound to sites or to a device"
+    } else {
+        ""
+    };
+    let (role, deed) = (caller.role.word(), deed(permission));
+    let message = format!("a caller of the role {role}{bound} may not {deed}");
     refused(StatusCode::FORBIDDEN, ErrorCode::Forbidden, &message)
+}
+
+/// What it is that routes ask for.
+const fn deed(permission: Permission) -> &'static str {
+    match permission {
+        Permission::Record => "record events",
+        Permission::Read => "read what is recorded",
+        Permission::ReadWhole => "read what is of the whole fleet",
+        Permission::BeKnown
+        | Permission::Command
+        | Permission::Obey
+        | Permission::Enrol
+        | Permission::RotateOwn
+        | Permission::Administer => "ask for this",
+    }
 }
 
 /// Who records by a request of which the body may have a key, which counts when no header has one.
@@ -134,7 +154,7 @@ pub(super) fn recording(
     let caller = web.authority.caller(given, from, now);
     let caller = caller.map_err(|why| Box::new(unauthenticated(&why)))?;
     if !caller.may(Permission::Record) {
-        return Err(Box::new(forbidden(&caller)));
+        return Err(Box::new(forbidden(&caller, Permission::Record)));
     }
     Ok(caller)
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant as Moment, sleep};
 use uuid::Uuid;
 
 use super::beside::BESIDE;
-use super::{CLAIM, RetentionError, require_archive};
+use super::{CLAIM, RetentionError, doubt, require_archive};
 use crate::event::Position;
 use crate::nodes::Work;
 use crate::store::{Doing, Erasing, List, Looked, Sql, Store, StoreError, is_among};
@@ -202,6 +202,7 @@ pub(super) async fn erase_all(
     match &carried_out {
         Ok(()) | Err(RetentionError::Busy) => {}
         Err(error) => {
+            doubt(store, error);
             let why = chain(error).to_string();
             fail(store, ids, why).await?;
         }

@@ -75,6 +75,12 @@ impl Keeper {
                         "old events are not deleted yet: what they are summed up as is being made anew"
                     );
                 }
+                for awaited in run.kinds.iter().filter(|done| done.is_awaited) {
+                    tracing::info!(
+                        event.kind = awaited.kind.spec().wire,
+                        "old events are not deleted yet: an export that was asked for is still to read them"
+                    );
+                }
                 let held_events: i64 = run.kinds.iter().map(|done| done.held_events).sum();
                 if held_events > 0 {
                     tracing::warn!(

@@ -23,7 +23,7 @@ pub use homeless::tell_homeless;
 pub use keeper::Keeper;
 pub use metrics::RetentionMetrics;
 pub use policy::{Age, Policy, policies, set};
-pub use run::{Done, Run, planned, run};
+pub use run::{Done, Run, Unfolded, planned, run, unfolded};
 
 use crate::store::{Absent, ClaimError, Store, StoreError};
 use erasures::UNDONE_MAX;
@@ -109,5 +109,12 @@ async fn require_archive(store: &Store) -> Result<(), RetentionError> {
     match store.absent_archive().await? {
         Some(absent) => Err(absent.into()),
         None => Ok(()),
+    }
+}
+
+/// Has it looked at once whether what is archived can be read, where that may be why something failed.
+fn doubt(store: &Store, error: &RetentionError) {
+    if let RetentionError::Store(error) = error {
+        store.doubt_archive(error);
     }
 }

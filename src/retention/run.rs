@@ -1,14 +1,16 @@
 //! Archives what is old enough, then deletes what is older, then puts small segments together, in steps small enough
-//! that those who record do not notice. What the data lake has not got yet is archived and not deleted.
+//! that those who record do not notice. What the data lake has not got yet, or an export that was asked for is still to
+//! read, is archived and not deleted.
 
 use std::time::Duration;
 
 use tokio::time::{Instant as Moment, sleep};
 
 use super::policy::{Policy, policies};
-use super::{CLAIM, RetentionError, require_archive};
+use super::{CLAIM, RetentionError, doubt, require_archive};
 use crate::event::{Instant, Position};
 use crate::export::reached;
+use crate::exports;
 use crate::kinds::Kind;
 use crate::projections;
 use crate::store::{ClaimError, Deleting, MERGE, Small, Store, StoreError, Waiting};
@@ -20,6 +22,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// How long segments are put together before others may read all of them, and how long those have to begin.
 const TURN: Duration = Duration::from_secs(2);
 const BETWEEN_TURNS: Duration = Duration::from_millis(250);
+/// How long exports are waited for from when events were to be deleted, in milliseconds: 7 days.
+const AWAITED_MS: i64 = 7 * 24 * 3_600 * 1_000;
 
 /// What was done with a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +42,8 @@ pub struct Done {
     pub deleted_events: i64,
     /// Whether events that are old enough to be deleted wait: what they are summed up as is just being made anew.
     pub is_held: bool,
+    /// Whether some wait for an export that was asked for and is still to read them.
+    pub is_awaited: bool,
     /// Events that were not, since the data lake has not got them yet.
     pub held_events: i64,
 }
@@ -55,7 +61,8 @@ impl Run {
     /// Whether nothing is left to do at all.
     #[must_use]
     pub fn leaves_nothing(&self) -> bool {
-        self.is_complete && !self.kinds.iter().any(|done| done.is_held)
+        let waits = |done: &Done| done.is_held || done.is_awaited;
+        self.is_complete && !self.kinds.iter().any(waits)
     }
 }
 
@@ -85,12 +92,56 @@ pub async fn planned(store: &Store) -> Result<Vec<(Kind, Waiting)>, RetentionErr
     Ok(planned)
 }
 
+/// Events of a kind that are old enough to be archived, and are not yet since a projection has not folded them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unfolded {
+    /// The kind.
+    pub kind: Kind,
+    /// The projection.
+    pub projection: &'static str,
+    /// How many they are.
+    pub events: i64,
+}
+
+/// What waits for projections.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn unfolded(store: &Store) -> Result<Vec<Unfolded>, RetentionError> {
+    let head = store.committed_head().await?;
+    let mut behind = checkpoints(store).await?;
+    behind.retain(|(_, upto)| *upto < head);
+    let mut unfolded = Vec::new();
+    for policy in policies(store).await? {
+        let kind = policy.kind;
+        let Some(before) = archives_before(store, &policy).await? else {
+            continue;
+        };
+        for &(projection, upto) in &behind {
+            let events = store.older_after(kind, before, upto).await?;
+            if events > 0 {
+                unfolded.push(Unfolded {
+                    kind,
+                    projection,
+                    events,
+                });
+            }
+        }
+    }
+    Ok(unfolded)
+}
+
 /// Archives and deletes what is old enough, and puts together what is in small segments, for some time at most.
 ///
 /// # Errors
 /// When another does so already, nobody has said where segments lie, many of them are not there, or the log or its
 /// segments cannot be read or written. What was done before that stays done.
 pub async fn run(store: &Store, within: Duration) -> Result<Run, RetentionError> {
+    let run = archive_and_delete(store, within).await;
+    run.inspect_err(|error| doubt(store, error))
+}
+
+async fn archive_and_delete(store: &Store, within: Duration) -> Result<Run, RetentionError> {
     if !store.can_archive() {
         return Err(RetentionError::Nowhere);
     }
@@ -186,6 +237,7 @@ async fn of_kind(
         put_together: 0,
         deleted_events: 0,
         is_held: false,
+        is_awaited: false,
         held_events: 0,
     };
     let Some(before) = archives_before(store, policy).await? else {
@@ -231,7 +283,8 @@ async fn delete(
     (lake, until): (Option<Position>, Moment),
     done: &mut Done,
 ) -> Result<bool, RetentionError> {
-    let Some(before) = policy.deletes_before(store.clock().now()) else {
+    let now = store.clock().now();
+    let Some(before) = policy.deletes_before(now) else {
         return Ok(true);
     };
     // nobody else adds or deletes segments meanwhile
@@ -245,6 +298,8 @@ async fn delete(
         ends_before: deletable.before,
         since: policy.changed.as_ref().map_or(Instant::OLDEST, |by| by.0),
         needed: needed.copied().collect(),
+        awaits: Some(exports::awaits),
+        overdue_before: overdue_before(policy, now),
     };
     while Moment::now() < until {
         let began = Moment::now();
@@ -255,11 +310,23 @@ async fn delete(
                 done.is_held = true;
                 return Ok(true);
             }
+            Err(StoreError::StillAwaited) => {
+                done.is_awaited = true;
+                return Ok(true);
+            }
             Err(error) => return Err(error.into()),
         }
         pause(began).await;
     }
     Ok(false)
+}
+
+/// Before when what happened was to be deleted so long ago that no export is waited for.
+fn overdue_before(policy: &Policy, now: Instant) -> Instant {
+    let then = now.plus_ms(-AWAITED_MS);
+    let is_set = policy.changed.as_ref().is_none_or(|by| by.0 <= then);
+    let before = policy.deletes_before(then).filter(|_| is_set);
+    before.unwrap_or(Instant::OLDEST)
 }
 
 /// Before when events of a kind are archived by now: whole chunks of TimescaleDB where these are compressed, unless
@@ -284,7 +351,17 @@ async fn pause(began: Moment) {
 
 /// Up to where all projections have folded the log.
 async fn folded(store: &Store) -> Result<Position, RetentionError> {
-    let folds = projections::following();
-    let names: Vec<&'static str> = folds.iter().map(|fold| fold.name()).collect();
-    Ok(store.archivable_upto(&names).await?)
+    let checkpoints = checkpoints(store).await?;
+    let head = store.committed_head().await?;
+    let upto = checkpoints.iter().map(|(_, upto)| *upto);
+    Ok(upto.fold(head, Position::min))
+}
+
+/// Up to where each projection has folded the log.
+async fn checkpoints(store: &Store) -> Result<Vec<(&'static str, Position)>, RetentionError> {
+    let mut checkpoints = Vec::new();
+    for fold in projections::following() {
+        checkpoints.push((fold.name(), store.folded_upto(fold.name()).await?));
+    }
+    Ok(checkpoints)
 }

@@ -96,6 +96,9 @@ pub enum StoreError {
     /// Events are not deleted as long as something is still to be made of them.
     #[error("what was put off is still to be made of these events")]
     StillNeeded,
+    /// Events are not deleted as long as somebody who asked for them has not read them.
+    #[error("an export that was asked for is still to read these events")]
+    StillAwaited,
     /// Another server does the work by now for which this was written.
     #[error("the work {work} is another server's by now")]
     Fenced {
@@ -134,7 +137,7 @@ impl StoreError {
             Self::Files(FilesError::Damaged { .. }) | Self::Columnar(_) => Cause::Corrupt,
             Self::Files(_) => Cause::Io,
             Self::Overtaken { .. } | Self::Fenced { .. } | Self::Crowded => Cause::Busy,
-            Self::SegmentsMoved | Self::StillNeeded => Cause::Busy,
+            Self::SegmentsMoved | Self::StillNeeded | Self::StillAwaited => Cause::Busy,
             Self::Closed | Self::WentBack { .. } | Self::OtherLog { .. } => Cause::Unreachable,
         }
     }
@@ -148,6 +151,11 @@ impl StoreError {
             return error.may_pass();
         }
         matches!(self.cause(), Cause::Busy | Cause::Unreachable | Cause::Io)
+    }
+
+    /// Whether it is the place of what was archived that cannot be used.
+    pub(crate) fn is_of_archive(&self) -> bool {
+        matches!(self, Self::Files(_)) && self.cause() == Cause::Io
     }
 
     /// Whether a segment is gone that a list named which is no longer the newest.

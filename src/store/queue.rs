@@ -73,20 +73,23 @@ impl Store {
     ) -> Result<(), AppendError> {
         let shared = &self.shared;
         let looks = (&shared.tables, &shared.looks);
-        recall
-            .look(looks, (sought, request))
-            .await
-            .map_err(|error| {
-                let told = crate::telemetry::chain(&error).to_string();
-                tracing::error!(
-                    error = told,
-                    "cannot look for what an append may repeat of what was archived"
-                );
-                let now = shared.clock.now();
-                shared.faults.tell("an append", now, told);
-                shared.metrics.failed(1);
-                AppendError::Store(Arc::new(error))
-            })
+        let looked = recall.look(looks, (sought, request)).await;
+        looked.map_err(|error| self.unseen(error))
+    }
+
+    /// It cannot be found out what a request repeats. That what was archived cannot be read is told when that begins.
+    fn unseen(&self, error: StoreError) -> AppendError {
+        let shared = &self.shared;
+        let told = crate::telemetry::chain(&error).to_string();
+        let what = "cannot look for what an append may repeat of what was archived";
+        if error.is_of_archive() {
+            tracing::debug!(error = told, "{what}");
+        } else {
+            tracing::error!(error = told, "{what}");
+        }
+        shared.faults.tell("an append", shared.clock.now(), told);
+        shared.metrics.failed(1);
+        AppendError::Store(Arc::new(error))
     }
 
     /// What a request takes of the queue. One that is larger than the queue takes all of it, so that

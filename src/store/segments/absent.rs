@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::files::{Files, FilesError};
+use super::sight::tell;
 use super::within::generation_of;
 use super::{Catalog, Segment, Segments, Trouble};
 use crate::places::Place;
@@ -57,7 +58,7 @@ pub enum Absent {
     /// Many of those that were looked for are not there.
     #[error(
         "segments cannot be found at {place}: {listed} segments are listed, and of {looked} that were looked for \
-         {missing} are not there; give the place in which they lie by --segments, or put them back"
+         {missing} are not there, {name} among them; give the place in which they lie by --segments, or put them back"
     )]
     Sample {
         /// Where they were looked for.
@@ -68,6 +69,8 @@ pub enum Absent {
         looked: usize,
         /// How many of those are not there.
         missing: usize,
+        /// The name of the file of one of these.
+        name: String,
     },
     /// One of them is not there; the others were not looked for.
     #[error(
@@ -109,6 +112,25 @@ pub enum Absent {
 }
 
 impl Absent {
+    /// The name of a file that is not there, if one was looked for by its name.
+    pub(super) fn name(&self) -> Option<&str> {
+        match self {
+            Self::Sample { name, .. } | Self::One { name, .. } => Some(name),
+            Self::Nowhere { .. } | Self::Many { .. } => None,
+            Self::Unreadable { .. } | Self::Silent { .. } => None,
+        }
+    }
+
+    /// Whether it may be found a little later, with nothing mended.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Silent { .. } => true,
+            Self::Unreadable { source, .. } => source.may_pass(),
+            Self::Nowhere { .. } | Self::Many { .. } => false,
+            Self::Sample { .. } | Self::One { .. } => false,
+        }
+    }
+
     /// Whether it may be so only because the list has changed since it was read.
     const fn is_of_list(&self) -> bool {
         match self {
@@ -198,19 +220,21 @@ async fn many_of_sample(files: &Files, catalog: &Catalog, listed: usize) -> Opti
     all.sort_unstable_by_key(|segment| segment.id);
     let sample = evenly(listed);
     let looked = sample.len();
-    let mut missing = 0;
+    let mut missing = Vec::new();
     for segment in sample.into_iter().filter_map(|index| all.get(index)) {
         match unseen(files, listed, &segment.path).await {
-            Some(Absent::One { .. }) => missing += 1,
+            Some(Absent::One { name, .. }) => missing.push(name),
             Some(absent) => return Some(absent),
             None => {}
         }
     }
-    are_many(missing, looked).then(|| Absent::Sample {
+    let name = missing.first()?.clone();
+    are_many(missing.len(), looked).then(|| Absent::Sample {
         place: files.place().to_string(),
         listed,
         looked,
-        missing,
+        missing: missing.len(),
+        name,
     })
 }
 
@@ -272,12 +296,22 @@ impl Store {
     }
 
     /// Why what was archived is not found, if much of it is not: whatever else is archived would lie apart from it.
+    /// It is known to all from then on.
     ///
     /// # Errors
     /// When the list cannot be read.
     pub(crate) async fn absent_archive(&self) -> Result<Option<Absent>, StoreError> {
         let db = &self.shared.connections.readers;
-        self.segments().absent(db, Sought::Sample).await
+        let absent = self.segments().absent(db, Sought::Sample).await?;
+        if let Some(absent) = &absent {
+            self.segments().sight.lacks(absent);
+        }
+        Ok(absent)
+    }
+
+    /// Has it looked at once whether what was archived can be read, where that may be why something failed.
+    pub(crate) fn doubt_archive(&self, error: &StoreError) {
+        self.segments().sight.doubted(error);
     }
 
     /// Looks whether what was archived can be read, and tells whoever runs the server when that has changed.
@@ -300,21 +334,23 @@ impl Store {
             return;
         }
         if let Some(absent) = absent {
-            tracing::warn!(
-                error = %chain(&absent),
-                "what was archived cannot be read: who asks for it is refused, and what may repeat it is not taken"
-            );
+            tell(&absent);
         } else {
             tracing::info!("what was archived can be read again");
         }
     }
 
-    /// The same again and again, until this server stops.
+    /// The same again and again, and when somebody doubts it, until this server stops.
     pub(crate) async fn watch_archive(self, stop: CancellationToken) {
         let mut ticks = ticks::every(LOOKS_EVERY);
         // whoever started this looks at once
         ticks.tick().await;
-        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                _ = ticks.tick() => {}
+                () = self.segments().sight.is_doubted() => {}
+            }
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = self.look_at_archive() => {}

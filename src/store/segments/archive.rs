@@ -16,6 +16,7 @@ use super::{FilesError, Segments, sha256_of};
 use crate::columnar::{File, Form, Layout, Table, write};
 use crate::event::{Event, Instant, Position};
 use crate::kinds::Kind;
+use crate::store::Store;
 use crate::store::allowance::Allowance;
 use crate::store::chunks::Chunk;
 use crate::store::error::{Doing, StoreError};
@@ -23,7 +24,6 @@ use crate::store::open::HELD_WITHIN;
 use crate::store::read::Place;
 use crate::store::rows::{self, Columns, Reading};
 use crate::store::sql::Sql;
-use crate::store::{Store, head_of};
 
 /// Events at most in a segment: so many are deleted in well under a second, for which the writer of SQLite
 /// is held.
@@ -383,29 +383,24 @@ pub(super) async fn raise(tx: &DatabaseTransaction, generation: i64) -> Result<(
 }
 
 impl Store {
-    /// How far the log is committed; what is recorded after this is called is not archived by it.
+    /// Up to where a projection has folded the log.
     ///
     /// # Errors
-    /// When the tables cannot be read.
-    pub(crate) async fn archivable_upto(
+    /// When the table cannot be read.
+    pub(crate) async fn folded_upto(
         &self,
-        folded: &[&'static str],
+        projection: &'static str,
     ) -> Result<Position, StoreError> {
         let doing = "read the checkpoints";
-        let head = head_of(self.readers()).await?;
         let identity = self.identity();
-        let mut upto = head;
-        for projection in folded {
-            let mut sql = Sql::new("SELECT position FROM checkpoints WHERE projection = ");
-            sql.bind(*projection).push(" AND log_id = ");
-            sql.bind(identity.log_id.to_string());
-            sql.push(" AND epoch = ").bind(identity.epoch);
-            let row = self.readers().query_one_raw(sql.statement(self.backend()));
-            let row = row.await.doing(doing)?;
-            let position = row.map(|row| row.try_get_by_index(0)).transpose();
-            upto.0 = upto.0.min(position.doing(doing)?.unwrap_or_default());
-        }
-        Ok(upto)
+        let mut sql = Sql::new("SELECT position FROM checkpoints WHERE projection = ");
+        sql.bind(projection).push(" AND log_id = ");
+        sql.bind(identity.log_id.to_string());
+        sql.push(" AND epoch = ").bind(identity.epoch);
+        let row = self.readers().query_one_raw(sql.statement(self.backend()));
+        let row = row.await.doing(doing)?;
+        let position = row.map(|row| row.try_get_by_index(0)).transpose();
+        Ok(Position(position.doing(doing)?.unwrap_or_default()))
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) use erase::{erased_fields, is_marked_erased};
 pub use files::FilesError;
 pub(crate) use persons::{Erasing, Looked};
 pub(crate) use present::Present;
-pub use removal::Deleting;
+pub use removal::{Awaits, Deleting, Leaving};
 pub(crate) use sight::Trouble;
 pub use status::{Deletable, KindStatus, Waiting};
 pub use together::Small;

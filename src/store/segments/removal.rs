@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, QueryResult, Value};
 use uuid::Uuid;
 
@@ -10,7 +11,7 @@ use super::archive::{lock, raise};
 use super::gone::fold_gone;
 use super::{Catalog, Segment, Segments};
 use crate::columnar::Layout;
-use crate::event::Instant;
+use crate::event::{Instant, Position};
 use crate::kinds::{Identity, Kind};
 use crate::store::Store;
 use crate::store::error::{Doing, StoreError};
@@ -22,6 +23,26 @@ const IDS_MAX: usize = 500;
 /// Ids at most that are read at once.
 const READ_MAX: usize = 5_000;
 const DAY_US: i64 = 24 * 60 * 60 * 1_000_000;
+
+/// Events of a segment that are about to be deleted for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leaving {
+    /// Their kind.
+    pub kind: Kind,
+    /// When the first and the last of them happened.
+    pub times: (Instant, Instant),
+    /// The first position of them.
+    pub first: Position,
+    /// Whether nobody is waited for any more.
+    pub is_overdue: bool,
+    /// The instant of it.
+    pub now: Instant,
+}
+
+/// Says whether events are waited with for somebody who asked for them and has not read them yet, in the transaction
+/// that deletes them. If they are overdue it has whoever asked told that they are gone, in that transaction.
+pub type Awaits =
+    for<'a> fn(&'a DatabaseTransaction, Leaving) -> BoxFuture<'a, Result<bool, StoreError>>;
 
 /// What is to be deleted for good of a kind.
 #[derive(Clone, Debug)]
@@ -36,6 +57,10 @@ pub struct Deleting {
     pub since: Instant,
     /// For what there is in these, events are kept until it is done.
     pub needed: Vec<Needed>,
+    /// Whether somebody who asked for events is waited for, if anybody is.
+    pub awaits: Option<Awaits>,
+    /// What happened before this instant was to be deleted so long ago that nobody is waited for.
+    pub overdue_before: Instant,
 }
 
 impl Deleting {
@@ -48,6 +73,20 @@ impl Deleting {
             ends_before: before,
             since: Instant::OLDEST,
             needed: Vec::new(),
+            awaits: None,
+            overdue_before: Instant::OLDEST,
+        }
+    }
+
+    /// What is about to be deleted with a segment.
+    fn leaving(&self, segment: &Segment, now: Instant) -> Leaving {
+        let times = (Instant(segment.times.0), Instant(segment.times.1));
+        Leaving {
+            kind: segment.kind,
+            times,
+            first: Position(segment.positions.0),
+            is_overdue: times.1 < self.overdue_before,
+            now,
         }
     }
 
@@ -87,8 +126,9 @@ impl Store {
     /// answers how many events it had; `None` when there is none. What they were counted as stays.
     ///
     /// # Errors
-    /// When its file may be there and cannot be read, the list cannot be changed, or something is still to be made of
-    /// its events. Nothing has changed then. One whose file is lost is deleted all the same.
+    /// When its file may be there and cannot be read, the list cannot be changed, something is still to be made of
+    /// its events, or somebody who asked for them is waited for. Nothing has changed then. One whose file is lost is
+    /// deleted all the same.
     pub async fn drop_segment(&self, deleting: &Deleting) -> Result<Option<i64>, StoreError> {
         let segments = self.segments();
         let catalog = segments.renew(self.readers()).await?;
@@ -109,13 +149,14 @@ impl Store {
         };
         let (id, events, path) = (segment.id, segment.events, segment.path.clone());
         let (needed, last_at) = (deleting.needed.clone(), segment.times.1);
-        let kind = segment.kind;
+        let (awaits, leaving) = (deleting.awaits, deleting.leaving(&segment, now));
         self.transact_durably(move |tx| {
             Box::pin(async move {
                 lock(tx).await?;
                 unless_needed(tx, &needed, last_at).await?;
+                unless_awaited(tx, awaits, leaving).await?;
                 mark(tx, id, (now, parting.timely)).await?;
-                fold_gone(tx, kind).await?;
+                fold_gone(tx, leaving.kind).await?;
                 forget(tx, &parting.ids).await?;
                 raise(tx, generation).await
             })
@@ -320,6 +361,21 @@ async fn unless_needed(
         Some(_) => Err(StoreError::StillNeeded),
         None => Ok(()),
     }
+}
+
+/// Refuses to delete events while somebody who asked for them is waited for.
+async fn unless_awaited(
+    tx: &DatabaseTransaction,
+    awaits: Option<Awaits>,
+    leaving: Leaving,
+) -> Result<(), StoreError> {
+    let Some(awaits) = awaits else {
+        return Ok(());
+    };
+    if awaits(tx, leaving).await? {
+        return Err(StoreError::StillAwaited);
+    }
+    Ok(())
 }
 
 async fn mark(

@@ -142,10 +142,32 @@ impl Store {
     }
 
     async fn older(&self, kind: Kind, before: Instant, upto: Position) -> Result<i64, StoreError> {
+        self.old(kind, before, (" AND position <= ", upto)).await
+    }
+
+    /// How many events of a table happened before an instant and were recorded after a position.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub(crate) async fn older_after(
+        &self,
+        kind: Kind,
+        before: Instant,
+        after: Position,
+    ) -> Result<i64, StoreError> {
+        self.old(kind, before, (" AND position > ", after)).await
+    }
+
+    async fn old(
+        &self,
+        kind: Kind,
+        before: Instant,
+        (beside, position): (&str, Position),
+    ) -> Result<i64, StoreError> {
         let doing = "count old events";
         let table = kind.spec().table;
         let mut sql = Sql::new(format!("SELECT count(*) FROM {table} WHERE occurred_at < "));
-        sql.bind(before.0).push(" AND position <= ").bind(upto.0);
+        sql.bind(before.0).push(beside).bind(position.0);
         let row = self.readers().query_one_raw(sql.statement(self.backend()));
         let row = row.await.doing(doing)?;
         let count = row.map(|row| row.try_get_by_index(0)).transpose();

@@ -222,6 +222,7 @@ impl Segments {
                 "it does not hold what its row says".to_owned()
             }
             Err(error) if error.cause() == Cause::Corrupt || error.is_of_missing_segment() => {
+                self.sight.missed(&error);
                 chain(&error).to_string()
             }
             Err(error) => return Err(error),

@@ -84,7 +84,8 @@ impl Archive {
             if !bounds.meet(&segment.range()) {
                 continue;
             }
-            let ranges = self.segments.ranges(segment).await?;
+            let ranges = self.segments.ranges(segment).await;
+            let ranges = ranges.inspect_err(|error| self.doubts(error))?;
             for (group, range) in ranges.iter().enumerate() {
                 if bounds.meet(range) {
                     self.of_group((segment, group), &picked, &mut each).await?;
@@ -101,7 +102,8 @@ impl Archive {
         picked: &Arc<Picked>,
         each: &mut (impl FnMut(&Event) -> Result<(), E> + Send),
     ) -> Result<(), E> {
-        let table = Arc::new(self.segments.table(group, &picked.slots).await?);
+        let table = self.segments.table(group, &picked.slots).await;
+        let table = Arc::new(table.inspect_err(|error| self.doubts(error))?);
         for first in (0..table.len()).step_by(PIECE_ROWS) {
             let rows = first..table.len().min(first + PIECE_ROWS);
             let (picked, table) = (Arc::clone(picked), Arc::clone(&table));
@@ -111,6 +113,11 @@ impl Archive {
             }
         }
         Ok(())
+    }
+
+    /// A segment may be gone from the list since it was read, or it may be lost.
+    fn doubts(&self, error: &StoreError) {
+        self.segments.sight.doubted(error);
     }
 }
 

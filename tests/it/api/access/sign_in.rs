@@ -86,6 +86,36 @@ async fn metrics_are_for_those_who_read_the_whole_fleet() {
     .await;
 }
 
+/// To what somebody is bound is no reason where nobody of the role may.
+#[tokio::test]
+async fn whoever_may_not_is_told_whether_the_role_or_what_it_is_bound_to_is_why() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.close_to_strangers().await;
+        let role = "a caller of the role VIEWER may not record events";
+        let bound =
+            "a caller of the role VIEWER that is bound to sites or to a device may not read";
+        for (path, sites, why) in [
+            ("/v1/ingest", &["harbour"][..], role),
+            ("/v1/ingest", &[][..], role),
+            ("/metrics", &["harbour"][..], bound),
+        ] {
+            let key = key(app, grant(Role::Viewer, sites)).await;
+            let address = app.address(path);
+            let request = if path == "/metrics" {
+                app.client().get(address)
+            } else {
+                app.client().post(address)
+            };
+            let answer = request.bearer_auth(key).send().await.unwrap();
+            assert_eq!(answer.status(), 403, "{path}");
+            let told = answer.text().await.unwrap();
+            assert!(told.contains(why), "{path}: {told}");
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_caller_is_told_who_they_are() {
     on_each_database(async |app| {

@@ -3,6 +3,7 @@
 mod again;
 mod bounds;
 mod ends;
+mod held;
 
 use std::io::Read;
 use std::path::PathBuf;
