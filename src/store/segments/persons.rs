@@ -77,7 +77,7 @@ impl Looked {
     }
 
     /// Whether the file of one is lost.
-    pub(super) const fn has_lost(&self) -> bool {
+    pub(super) fn has_lost(&self) -> bool {
         !self.lost.is_empty()
     }
 
