@@ -45,7 +45,8 @@ async fn ask(ingest: &Ingest, export_id: Uuid) {
         NewExport { export_id, ask },
         ExportsArgs::default().bounds(),
     );
-    let created = exports::create(ingest.store(), &Caller::local(), new, bounds);
+    let caller = Caller::local();
+    let created = exports::create(ingest.store(), &caller, new, bounds);
     created.await.unwrap();
 }
 
