@@ -168,14 +168,13 @@ impl Places {
         if devices.is_empty() && named.is_none() {
             devices = jobs::reported(store, &ended.job_id).await?;
         }
-        let mut sites: Vec<i64> = match named {
-            Some(site) => vec![site],
-            None => {
-                let names = store.names();
-                let stood = devices.iter();
-                let stood = stood.filter_map(|key| names.site_of_device_at(*key, ended.at));
-                stood.collect()
-            }
+        let mut sites: Vec<i64> = if let Some(site) = named {
+            vec![site]
+        } else {
+            let names = store.names();
+            let stood = devices.iter();
+            let stood = stood.filter_map(|key| names.site_of_device_at(*key, ended.at));
+            stood.collect()
         };
         sites.sort_unstable();
         sites.dedup();

@@ -243,12 +243,11 @@ impl Reports {
     /// Adds when a device was told to be ONLINE: what comes before it can have been lost is of one time.
     fn sign(&mut self, device: i64, at: i64, allowance: &Allowance) -> Result<(), StoreError> {
         let signs = self.signs.entry(device).or_default();
-        match signs.last_mut().filter(|(_, last)| at - *last <= LEAST) {
-            Some((_, last)) => *last = at,
-            None => {
-                allowance.take(BYTES)?;
-                signs.push((at, at));
-            }
+        if let Some((_, last)) = signs.last_mut().filter(|(_, last)| at - *last <= LEAST) {
+            *last = at;
+        } else {
+            allowance.take(BYTES)?;
+            signs.push((at, at));
         }
         Ok(())
     }

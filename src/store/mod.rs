@@ -208,13 +208,9 @@ impl Store {
         connections.segments.renew(db).await?;
         let names = Arc::new(Names::default());
         names.load(db).await?;
-        let head = head_of(db).await?;
-        let limits = options.limits;
-        let ring = Arc::new(Ring::new(
-            head,
-            limits.ring_events_max,
-            limits.ring_bytes_max,
-        ));
+        let (head, limits) = (head_of(db).await?, options.limits);
+        let (events_max, bytes_max) = (limits.ring_events_max, limits.ring_bytes_max);
+        let ring = Arc::new(Ring::new(head, events_max, bytes_max));
         let metrics = Arc::new(Metrics::default());
         metrics.head(head);
         // the feeder's own looks at the head, made on this handle, are no reads of the API

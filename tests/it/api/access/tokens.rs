@@ -14,7 +14,7 @@ use super::{ask, code, data, grant, key, recorded};
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 async fn take(app: &mut TestApp, tokens: TokenArgs) {
-    app.restart_as(|start| start.tokens = tokens).await;
+    Box::pin(app.restart_as(|start| start.tokens = tokens)).await;
 }
 
 /// Why a token is refused; nothing if it lets its holder in.
