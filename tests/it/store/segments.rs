@@ -214,7 +214,13 @@ async fn another_node_reads_what_was_just_archived(database: Database) {
 }
 
 async fn readers_miss_and_repeat_nothing_while_it_is_archived(database: Database) {
-    let (log, events) = filled(&database).await;
+    archived_beside_readers(&database, async |_| ()).await;
+}
+
+/// Archives a second at a time, and so in many small segments, and does something after each of them, while two read
+/// everything again and again.
+pub(super) async fn archived_beside_readers(database: &Database, then: impl AsyncFn(&TestLog)) {
+    let (log, events) = filled(database).await;
     let other = database.open().await;
     let ends = Arc::new(AtomicBool::new(false));
     let mut readers = Vec::new();
@@ -225,20 +231,16 @@ async fn readers_miss_and_repeat_nothing_while_it_is_archived(database: Database
             while !ends.load(Ordering::SeqCst) || rounds == 0 {
                 rounds += 1;
                 for kind in archivable() {
-                    let page = store.page(&all_of(kind), &store.allowance()).await.unwrap();
-                    let of_kind = events.iter().filter(|event| event.fact.kind == kind);
-                    assert!(page.iter().eq(of_kind), "{kind:?}");
-                    let count = store.count(&all_of(kind)).await.unwrap();
-                    assert_eq!(usize::try_from(count), Ok(page.len()));
+                    assert!(is_whole(&store, &events, kind).await, "{kind:?}");
                 }
             }
         }));
     }
-    // a second at a time, and so many small segments
     let mut before = at("2026-01-31T23:59:50Z");
     while before < at("2026-02-01T00:00:05Z") {
         before = before.plus_ms(1_000);
         archive_before(&log, before, log.head()).await;
+        then(&log).await;
     }
     ends.store(true, Ordering::SeqCst);
     for reader in readers {
@@ -246,6 +248,14 @@ async fn readers_miss_and_repeat_nothing_while_it_is_archived(database: Database
     }
     other.close().await;
     log.close().await;
+}
+
+/// Whether all events of a kind are read, and counted, each once.
+pub(super) async fn is_whole(store: &Store, events: &[Event], kind: Kind) -> bool {
+    let page = store.page(&all_of(kind), &store.allowance()).await.unwrap();
+    let count = store.count(&all_of(kind)).await.unwrap();
+    let of_kind = events.iter().filter(|event| event.fact.kind == kind);
+    usize::try_from(count) == Ok(page.len()) && page.iter().eq(of_kind)
 }
 
 async fn only_what_is_old_and_folded_is_archived(database: Database) {

@@ -1,9 +1,8 @@
 //! Small segments are put together: there are few of them, and what is in them is read as before.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use homepot_analytics::event::{Event, Instant, NewEvent, Position};
+use homepot_analytics::event::{Instant, NewEvent, Position};
 use homepot_analytics::kinds::Kind;
 use homepot_analytics::retention::{self, Age, ErasureState};
 use homepot_analytics::store::{ClaimError, Deleting, MERGE, Outcome, Store};
@@ -11,7 +10,7 @@ use homepot_analytics::store::{ClaimError, Deleting, MERGE, Outcome, Store};
 use super::erasures::{erase, events_of, of_person};
 use super::filters::{all_of, filled, pages_are_what_passes, pages_of_parents_are_what_passes};
 use super::retention::{findings, fold};
-use super::segments::{CUTS, archivable, archive, archive_before, files, keyed};
+use super::segments::{CUTS, archivable, archive, archived_beside_readers, files, is_whole, keyed};
 use crate::support::{Database, TestLog, at, contract, event};
 
 contract![
@@ -150,45 +149,13 @@ async fn what_was_put_together_is_read_as_before(database: Database) {
     log.close().await;
 }
 
-/// Whether each event of a kind is read once.
-async fn is_whole(store: &Store, events: &[Event], kind: Kind) -> bool {
-    let page = store.page(&all_of(kind), &store.allowance()).await.unwrap();
-    let count = store.count(&all_of(kind)).await.unwrap();
-    let of_kind = events.iter().filter(|event| event.fact.kind == kind);
-    usize::try_from(count) == Ok(page.len()) && page.iter().eq(of_kind)
-}
-
 async fn readers_miss_and_repeat_nothing_while_segments_are_put_together(database: Database) {
-    let (log, events) = filled(&database).await;
-    let other = database.open().await;
-    let ends = Arc::new(AtomicBool::new(false));
-    let mut readers = Vec::new();
-    for store in [log.handle(), other.handle()] {
-        let (ends, events) = (Arc::clone(&ends), events.clone());
-        readers.push(tokio::spawn(async move {
-            let mut rounds = 0;
-            while !ends.load(Ordering::SeqCst) || rounds == 0 {
-                rounds += 1;
-                for kind in archivable() {
-                    assert!(is_whole(&store, &events, kind).await, "{kind:?}");
-                }
-            }
-        }));
-    }
-    let mut before = at("2026-01-31T23:59:50Z");
-    while before < at("2026-02-01T00:00:05Z") {
-        before = before.plus_ms(1_000);
-        archive_before(&log, before, log.head()).await;
+    let together = async |log: &TestLog| {
         for kind in archivable() {
-            put_together(&log, kind).await;
+            put_together(log, kind).await;
         }
-    }
-    ends.store(true, Ordering::SeqCst);
-    for reader in readers {
-        reader.await.unwrap();
-    }
-    other.close().await;
-    log.close().await;
+    };
+    archived_beside_readers(&database, together).await;
 }
 
 /// Lets others go first so many times.
