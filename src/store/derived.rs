@@ -250,15 +250,14 @@ fn newest_sql(
 
 #[cfg(test)]
 mod tests {
-    use migration::{Migrator, MigratorTrait};
-    use sea_orm::{Database, Statement};
+    use sea_orm::Statement;
 
+    use super::super::upkeep::in_memory;
     use super::*;
 
     #[tokio::test]
     async fn what_was_said_of_devices_is_read_from_the_key() {
-        let db = Database::connect("sqlite::memory:").await.unwrap();
-        Migrator::up(&db, None).await.unwrap();
+        let db = in_memory().await;
         let spec = Kind::DeviceStateChange.spec();
         let derived = spec.derived.as_ref().unwrap();
         let mut filled = Sql::new(format!(

@@ -58,6 +58,7 @@ mod standing;
 mod tail;
 mod timescale;
 mod transact;
+mod upkeep;
 mod verify;
 mod wal;
 mod within;

@@ -26,6 +26,7 @@ use super::location::{Location, without_password};
 use super::readers::{Lost, Readers};
 use super::segments::Segments;
 use super::sql::Sql;
+use super::upkeep::{by_whoever_takes, is_worn};
 use super::wal::WAL_BYTES_MAX;
 use super::{migrations, within};
 
@@ -194,19 +195,13 @@ impl Connections {
         let failed = |error| DbErr::Conn(sea_orm::RuntimeErr::SqlxError(Arc::new(error)));
         match &self.alone {
             Alone::Sqlite(options) => {
-                let one = SqlitePoolOptions::new()
-                    .max_connections(1)
-                    .idle_timeout(None)
-                    .max_lifetime(None);
+                let one = by_whoever_takes(SqlitePoolOptions::new()).max_connections(1);
                 let pool = one.connect_with(options.clone()).await;
                 pool.map(SqlxSqliteConnector::from_sqlx_sqlite_pool)
                     .map_err(failed)
             }
             Alone::Postgres(options) => {
-                let one = PgPoolOptions::new()
-                    .max_connections(1)
-                    .idle_timeout(None)
-                    .max_lifetime(None);
+                let one = by_whoever_takes(PgPoolOptions::new()).max_connections(1);
                 let pool = one.connect_with(options.clone()).await;
                 pool.map(SqlxPostgresConnector::from_sqlx_postgres_pool)
                     .map_err(failed)
@@ -264,10 +259,8 @@ async fn sqlite(location: &Location) -> Result<Connections, OpenError> {
         return Err(OpenError::Missing(address));
     }
     check_header(&file, &address)?;
-    let one = SqlitePoolOptions::new()
+    let one = by_whoever_takes(SqlitePoolOptions::new())
         .max_connections(1)
-        .idle_timeout(None)
-        .max_lifetime(None)
         .after_release(|connection, _| {
             // when a disk fills, SQLite may refuse to commit and to roll back; whatever came next
             // would be acknowledged inside that transaction and lost with it
@@ -314,10 +307,8 @@ async fn sqlite(location: &Location) -> Result<Connections, OpenError> {
     })
 }
 
-fn sqlite_readers(options: &SqliteConnectOptions, location: &Location) -> SqlitePool {
-    let readers = SqlitePoolOptions::new()
-        .max_connections(location.readers_max)
-        .idle_timeout(Some(Duration::from_mins(1)));
+pub(super) fn sqlite_readers(options: &SqliteConnectOptions, location: &Location) -> SqlitePool {
+    let readers = by_whoever_takes(SqlitePoolOptions::new()).max_connections(location.readers_max);
     within::sqlite(readers, location.reads_within).connect_lazy_with(
         options
             .clone()
@@ -427,6 +418,10 @@ async fn postgres(location: &Location) -> Result<Connections, OpenError> {
     probe(&options).await.map_err(failed)?;
     let writing = options.clone().options(UNLESS_FROZEN);
     let writer = pool(location.writers_max)
+        .before_acquire(|_, used| {
+            let is_used = !is_worn(used.age);
+            Box::pin(async move { Ok(is_used) })
+        })
         .connect_with(writing.clone())
         .await
         .map_err(failed)?;
@@ -451,11 +446,10 @@ pub(super) fn postgres_options(url: &str) -> Result<PgConnectOptions, OpenError>
         .disable_statement_logging())
 }
 
-fn pool(connections: u32) -> PgPoolOptions {
-    PgPoolOptions::new()
+pub(super) fn pool(connections: u32) -> PgPoolOptions {
+    by_whoever_takes(PgPoolOptions::new())
         .max_connections(connections)
         .acquire_timeout(LOCK_WAIT)
-        .idle_timeout(Some(Duration::from_mins(1)))
 }
 
 /// Connections that are only read on; none is made before it is needed.

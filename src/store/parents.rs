@@ -317,11 +317,11 @@ fn count(query: &Asked, (from, condition): (&str, &str)) -> Sql {
 
 #[cfg(test)]
 mod tests {
-    use migration::{Migrator, MigratorTrait};
-    use sea_orm::{ConnectionTrait, Database, Statement};
+    use sea_orm::{ConnectionTrait, Statement};
 
     use super::super::read::{Order, Scope};
     use super::super::rows::Columns;
+    use super::super::upkeep::in_memory;
     use super::*;
     use crate::event::Position;
     use crate::kinds::Kind;
@@ -346,8 +346,7 @@ mod tests {
 
     #[tokio::test]
     async fn pages_of_devices_and_sites_are_read_from_indexes() {
-        let db = Database::connect("sqlite::memory:").await.unwrap();
-        Migrator::up(&db, None).await.unwrap();
+        let db = in_memory().await;
         for kind in Kind::all() {
             let (device, site) = (kind.spec().device_index(), kind.spec().site_index());
             let of_device = device.map(|_| Operand::Device);

@@ -23,6 +23,7 @@ use sea_orm::{
 };
 
 use super::error::{Cause, cause_of, is_conflict, is_lost};
+use super::upkeep::is_worn;
 
 /// How long a connection to PostgreSQL that was just used is taken for alive.
 const ALIVE_FOR: Duration = Duration::from_millis(500);
@@ -217,12 +218,13 @@ impl Lost {
         let lost = Arc::clone(self);
         pool.test_before_acquire(false).before_acquire(
             move |connection: &mut PgConnection, used| {
-                let is_in_doubt = lost.leaves_in_doubt(used.idle_for);
+                let is_used = !is_worn(used.age);
+                let is_in_doubt = is_used && lost.leaves_in_doubt(used.idle_for);
                 Box::pin(async move {
                     if is_in_doubt {
                         connection.ping().await?;
                     }
-                    Ok(true)
+                    Ok(is_used)
                 })
             },
         )

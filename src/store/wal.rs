@@ -100,6 +100,7 @@ mod tests {
         let url = format!("sqlite://{}?mode=rwc", file.display());
         let mut options = ConnectOptions::new(url);
         options.max_connections(1).sqlx_logging(false);
+        options.idle_timeout(None).max_lifetime(None);
         Database::connect(options).await
     }
 

@@ -10,23 +10,30 @@ use sqlx::pool::PoolOptions;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Sqlite, SqliteConnection};
 
+use super::upkeep::is_worn;
+
 /// Instructions of SQLite between two looks at the time: some milliseconds at most.
 const STEPS: i32 = 10_000;
 
 /// Stops what is read on connections to SQLite so long after they were taken from the pool.
 pub(super) fn sqlite(pool: PoolOptions<Sqlite>, within: Option<Duration>) -> PoolOptions<Sqlite> {
-    let Some(within) = within else {
-        return pool;
-    };
     // each was looked at when it was given back, and is spoken to here
-    pool.test_before_acquire(false)
-        .after_connect(move |connection, _| Box::pin(begin(connection, within)))
-        .before_acquire(move |connection, _| {
-            Box::pin(async move {
+    let pool = pool.test_before_acquire(false);
+    let pool = pool.before_acquire(move |connection, used| {
+        let is_used = !is_worn(used.age);
+        Box::pin(async move {
+            if let Some(within) = within {
                 begin(connection, within).await?;
-                Ok(true)
-            })
+            }
+            Ok(is_used)
         })
+    });
+    match within {
+        Some(within) => {
+            pool.after_connect(move |connection, _| Box::pin(begin(connection, within)))
+        }
+        None => pool,
+    }
 }
 
 async fn begin(connection: &mut SqliteConnection, within: Duration) -> Result<(), sqlx::Error> {

@@ -13,7 +13,7 @@ use homepot_analytics::exports::ExportsArgs;
 use homepot_analytics::ingest::Ingest;
 use homepot_analytics::places::Place;
 use homepot_analytics::store::Location;
-use sea_orm::{Database, DatabaseConnection};
+use sea_orm::DatabaseConnection;
 use serde_json::{Value, json};
 
 use super::socket::Socket;
@@ -205,7 +205,7 @@ impl TestApp {
 
     /// A connection of its own to the database, for doing harm to it.
     pub(super) async fn database(&self) -> DatabaseConnection {
-        Database::connect(&self.url).await.unwrap()
+        support::connect(&self.url).await
     }
 
     /// An address of the server.

@@ -270,7 +270,7 @@ async fn what_is_read_is_answered_although_the_sessions_were_just_ended() {
             "{ devices { totalCount nodes { name errorLogs(first: 2) { nodes { id } } } } }",
             "{ sites { nodes { devices { totalCount } } } jobs { totalCount } accessKeys { totalCount } }",
         ];
-        let db = sea_orm::Database::connect(app.url()).await.unwrap();
+        let db = app.database().await;
         let is_sqlite = db.get_database_backend() == sea_orm::DbBackend::Sqlite;
         let mut expected = None;
         for _ in 0..5 {

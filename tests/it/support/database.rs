@@ -59,9 +59,12 @@ fn in_server(server: &str, database: &str) -> String {
     format!("{start}/{database}")
 }
 
-async fn connect(url: &str) -> DatabaseConnection {
+/// A connection that knows nothing of the log.
+pub(crate) async fn connect(url: &str) -> DatabaseConnection {
     let mut options = ConnectOptions::new(url);
     options.max_connections(1).sqlx_logging(false);
+    // the library's own upkeep of a pool may never end
+    options.idle_timeout(None).max_lifetime(None);
     sea_orm::Database::connect(options).await.unwrap()
 }
 

@@ -18,7 +18,7 @@ mod smtp;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-pub(crate) use database::{Backend, Database};
+pub(crate) use database::{Backend, Database, connect};
 pub(crate) use events::{
     FLEET_EVENTS, at, device, error, event, fleet, keyed_error, metrics, request, site, state, uuid,
 };
