@@ -1,4 +1,4 @@
-//! Gives a segment up whose file is lost for good, when whoever runs the log says so: then nothing waits for it any more.
+//! Gives a segment up whose file is lost for good, as whoever runs the log says: then nothing waits for it any more.
 
 use thiserror::Error;
 

@@ -75,9 +75,8 @@ impl Roster {
     }
 
     /// Says that this server is alive and what it can do, gives back what it cannot, takes those works that nobody
-    /// who is alive has, and tells what it has then, and which of that another is to have. Of what it wants it has none
-    /// by an older token: that is taken anew. When it was taken for dead it joins anew, and has taken nothing before
-    /// that.
+    /// who is alive has, and tells what it has then, and which of that another is to have. What it wants and has
+    /// by an older token it takes anew. When it was taken for dead it joins anew, and has taken nothing before that.
     pub(crate) async fn beat(&mut self, says: &Says) -> Result<Had, StoreError> {
         let db = match self.db.take() {
             Some(db) => db,
