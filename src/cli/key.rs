@@ -117,7 +117,7 @@ fn lifetime(text: &str) -> Result<Lifetime, String> {
 
 /// Who makes and revokes keys here.
 const MADE: Made<'_> = Made {
-    actor: "command line",
+    actor: identity::COMMAND_LINE,
     operation: "",
     network: None,
     keys: None,

@@ -7,6 +7,7 @@ mod maintain;
 mod retention;
 
 pub use key::KeyArgs;
+pub use retention::RetentionArgs;
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -75,7 +76,7 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         Command::Backup(arguments) => maintain::backup(arguments).await,
         Command::Restore(arguments) => maintain::restore(arguments).await,
         Command::Rebuild(arguments) => maintain::rebuild(arguments).await,
-        Command::Retention(arguments) => retention::retention(arguments.action).await,
+        Command::Retention(arguments) => retention::retention(arguments).await,
         Command::Migrate(arguments) => maintain::migrate(arguments.action).await,
         Command::Key(arguments) => key::key(arguments).await,
         Command::Schema => {

@@ -1,12 +1,17 @@
-//! `retention`: what is archived, and archiving it now.
+//! `retention`: what is archived, archiving it now, and giving up what is lost of it.
 
 use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
 
 use super::{location, print};
 use crate::app;
 use crate::clock::Clock;
-use crate::config::{LimitArgs, RetentionAction};
-use crate::retention::{self, RetentionError};
+use crate::config::{DatabaseArgs, LimitArgs};
+use crate::identity::Deed;
+use crate::ingest::Ingest;
+use crate::retention::{self, GiveUpError, PlaceIs, RetentionError};
 use crate::store::{Store, Tasks};
 
 /// How long a part of a run takes, after which it is told how far it has come.
@@ -14,28 +19,93 @@ const PART: Duration = Duration::from_secs(30);
 const NOWHERE: &str =
     "it is not said where segments lie: give --segments, the same place as the servers have";
 
-/// Looks at what is archived, or archives.
-pub(super) async fn retention(action: RetentionAction) -> anyhow::Result<()> {
-    let (arguments, is_run) = match &action {
-        RetentionAction::Status(arguments) => (arguments, false),
-        RetentionAction::Run(arguments) => (arguments, true),
+/// Arguments of `retention`.
+#[derive(Clone, Debug, Args)]
+pub struct RetentionArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: RetentionAction,
+}
+
+/// What `retention` can do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum RetentionAction {
+    /// Say how long events are kept, what is archived, and what waits.
+    Status(DatabaseArgs),
+    /// Archive and delete what is old enough now.
+    Run(DatabaseArgs),
+    /// Give up a segment whose file is lost for good, so that nothing waits for it any more: its events are deleted,
+    /// what they were summed up as stays. It is refused while the file can be read, and cannot be taken back.
+    GiveUp(GiveUpArgs),
+}
+
+/// Arguments of `retention give-up`.
+#[derive(Clone, Debug, Args)]
+pub struct GiveUpArgs {
+    /// The name of its file, as `verify` tells it.
+    pub name: String,
+    /// Go on although many others are not found either, which is refused else: they are lost too, and the place of
+    /// --segments is the right one.
+    #[arg(long)]
+    pub place_is_right: bool,
+    /// Why, for the audit.
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Which database.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+}
+
+/// Runs `retention`.
+pub(super) async fn retention(arguments: RetentionArgs) -> anyhow::Result<()> {
+    let database = match &arguments.action {
+        RetentionAction::Status(database) | RetentionAction::Run(database) => database,
+        RetentionAction::GiveUp(arguments) => &arguments.database,
     };
-    let location = location(arguments, false)?;
+    let location = location(database, false)?;
     let (store, tasks): (Store, Tasks) =
         app::open(location, &LimitArgs::default(), Clock::system()).await?;
-    let done = if is_run {
-        archive(&store).await
-    } else {
-        tell(&store).await
+    let done = match &arguments.action {
+        RetentionAction::Status(_) => tell(&store).await,
+        RetentionAction::Run(_) => archive(&store).await,
+        RetentionAction::GiveUp(arguments) => give_up(&store, arguments).await,
     };
     tasks.stop().await;
     done
 }
 
+async fn give_up(store: &Store, arguments: &GiveUpArgs) -> anyhow::Result<()> {
+    let place = if arguments.place_is_right {
+        PlaceIs::Right
+    } else {
+        PlaceIs::Doubted
+    };
+    let name = arguments.name.as_str();
+    let given_up = match retention::give_up(store, name, place).await {
+        Err(GiveUpError::Retention(RetentionError::Nowhere)) => bail!(NOWHERE),
+        Err(GiveUpError::Retention(RetentionError::Absent(absent))) if absent.lacks_files() => {
+            bail!("{absent}; if they are lost, and this is their place, give --place-is-right")
+        }
+        given_up => given_up?,
+    };
+    let entry = Deed::of_program("retention give-up", store.clock().now())
+        .to(name)
+        .because(arguments.reason.as_deref())
+        .entry();
+    let told = Ingest::new(store.clone()).tell(entry.into_iter().collect());
+    told.await
+        .context("it is given up, and cannot be told in the audit")?;
+    let (kind, events) = (given_up.kind.spec().wire, given_up.events);
+    print(&format!(
+        "{kind}: {events} events are given up; erasures, putting together and `verify` go on without them"
+    ));
+    Ok(())
+}
+
 async fn archive(store: &Store) -> anyhow::Result<()> {
     loop {
         let run = match retention::run(store, PART).await {
-            Err(RetentionError::Nowhere) => anyhow::bail!(NOWHERE),
+            Err(RetentionError::Nowhere) => bail!(NOWHERE),
             run => run?,
         };
         for done in &run.kinds {

@@ -162,7 +162,7 @@ pub enum Command {
     /// Fold the whole log into a projection again; servers may run meanwhile.
     Rebuild(RebuildArgs),
     /// Look at what is archived, or archive now; servers may run meanwhile, and do it by themselves.
-    Retention(RetentionArgs),
+    Retention(crate::cli::RetentionArgs),
     /// Look at or run the migrations of the database.
     Migrate(MigrateArgs),
     /// Print the GraphQL schema in the schema definition language.
@@ -403,23 +403,6 @@ pub struct MigrateArgs {
     /// What to do.
     #[command(subcommand)]
     pub action: MigrateAction,
-}
-
-/// What to do with what is old.
-#[derive(Clone, Debug, Args)]
-pub struct RetentionArgs {
-    /// What to do.
-    #[command(subcommand)]
-    pub action: RetentionAction,
-}
-
-/// What `retention` can do.
-#[derive(Clone, Debug, Subcommand)]
-pub enum RetentionAction {
-    /// Say how long events are kept, what is archived, and what waits.
-    Status(DatabaseArgs),
-    /// Archive and delete what is old enough now.
-    Run(DatabaseArgs),
 }
 
 /// What `migrate` can do.

@@ -6,6 +6,9 @@ use super::Caller;
 use crate::event::{Cell, Instant, NewEvent, Provenance};
 use crate::kinds::{Draft, Kind, Refusal};
 
+/// Who gives the commands of the program.
+pub const COMMAND_LINE: &str = "command line";
+
 /// Something that somebody does, or is refused.
 #[derive(Debug)]
 pub struct Deed(Draft);
@@ -24,6 +27,12 @@ impl Deed {
     #[must_use]
     pub fn command(caller: &Caller, operation: &str, now: Instant) -> Self {
         Self::new("COMMAND", &caller.name, now).by(operation)
+    }
+
+    /// Whoever has the log gives a command of the program.
+    #[must_use]
+    pub fn of_program(operation: &str, now: Instant) -> Self {
+        Self::new("COMMAND", COMMAND_LINE, now).by(operation)
     }
 
     /// By which mutation or command it is done.

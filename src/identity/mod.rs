@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::event::Instant;
 use crate::kinds::Kind;
 
-pub use audit::Deed;
+pub use audit::{COMMAND_LINE, Deed};
 pub use authority::{Authority, SignInError, Source};
 pub(crate) use commands::New;
 pub use commands::{Created, KeyError, Made, create, revocation, revoke};

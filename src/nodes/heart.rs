@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sea_orm::DbBackend;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{Node, Work};
@@ -19,12 +19,17 @@ const LASTS: Duration = Duration::from_secs(5);
 const BEAT_EVERY: Duration = Duration::from_secs(1);
 /// How long the database may take to hear it.
 const BEAT_WITHIN: Duration = Duration::from_secs(2);
+/// How long it may take to hear that a work was given.
+const GIVES_WITHIN: Duration = Duration::from_secs(1);
 /// How long before the others take it for dead it stops its works.
 const STOPS_BEFORE: Duration = Duration::from_secs(1);
 /// What it calls itself where faults are told.
 const SOURCE: &str = "the leases";
 
 const _: () = assert!(LASTS.as_secs() > STOPS_BEFORE.as_secs() + BEAT_EVERY.as_secs() * 2);
+const _: () = assert!(
+    LASTS.as_secs() > STOPS_BEFORE.as_secs() + BEAT_WITHIN.as_secs() + GIVES_WITHIN.as_secs()
+);
 const _: () =
     assert!(LASTS.as_secs() + BEAT_EVERY.as_secs() * 2 < super::REPLACED_WITHIN.as_secs());
 
@@ -37,6 +42,8 @@ pub struct Heart {
     roster: Option<Roster>,
     /// The works that were taken, each with its token.
     taken: BTreeMap<Work, i64>,
+    /// Those that were to be given to another, each with the token by which it is this server's no more.
+    let_go: BTreeMap<Work, i64>,
     /// Until when they are surely this server's.
     sure_until: Instant,
     /// Whether it could not say that it is alive the last time.
@@ -55,6 +62,7 @@ impl Heart {
             store: store.clone(),
             roster,
             taken: BTreeMap::new(),
+            let_go: BTreeMap::new(),
             sure_until: Instant::now(),
             failing: false,
             is_archived: store.has_archived(),
@@ -113,6 +121,7 @@ impl Heart {
                 self.node.shared.metrics.alive.set(had.alive);
                 self.is_archived = had.is_archived;
                 self.has(&had);
+                self.give(had.surplus.as_deref()).await;
             }
             Ok(Err(error)) => self.failed(&chain(&error).to_string()),
             Err(_) => self.failed("the database did not answer in time"),
@@ -166,17 +175,16 @@ impl Heart {
         for work in Work::ALL {
             let token = had.works.iter().find(|(name, _)| name == work.name());
             let token = token.map(|(_, token)| *token);
+            // what may still be given is this server's when it has taken that anew
+            let token = token.filter(|token| self.let_go.get(&work) != Some(token));
             if self.taken.get(&work).copied() == token {
                 continue;
             }
             if self.taken.remove(&work).is_some() {
-                if had.given.as_deref() == Some(work.name()) {
-                    self.give(work);
-                } else {
-                    self.lose(work);
-                }
+                self.lose(work);
             }
             if let Some(token) = token {
+                self.let_go.remove(&work);
                 self.taken.insert(work, token);
                 self.node.grant(work, Some(token));
                 tracing::info!(work = work.name(), token, "this server has taken a work");
@@ -184,14 +192,35 @@ impl Heart {
         }
     }
 
-    /// Stops a work that is another's by now, since that had fewer.
-    fn give(&self, work: Work) {
-        if self.node.stop(work) {
-            tracing::info!(
-                work = work.name(),
-                "this server has given a work to one that had fewer"
-            );
-        }
+    /// Gives a work to a server that has fewer. It stops here before that is said: the other may have it from then on,
+    /// also where this server never hears of that.
+    async fn give(&mut self, surplus: Option<&str>) {
+        let work = Work::ALL
+            .into_iter()
+            .find(|work| surplus == Some(work.name()));
+        let taken = work.and_then(|work| self.taken.remove_entry(&work));
+        let (Some(roster), Some((work, token))) = (&mut self.roster, taken) else {
+            return;
+        };
+        self.let_go.insert(work, token);
+        self.node.stop(work);
+        let work = work.name();
+        let error = match timeout(GIVES_WITHIN, roster.give(work, token)).await {
+            Ok(Ok(true)) => {
+                tracing::info!(work, "this server has given a work to one that had fewer");
+                return;
+            }
+            // the other has as many by now, and this server takes it anew
+            Ok(Ok(false)) => return,
+            Ok(Err(error)) => chain(&error).to_string(),
+            Err(_) => "the database did not answer in time".to_owned(),
+        };
+        tracing::warn!(
+            work,
+            error,
+            "this server does not know whether it has given a work to another, and does it no more unless it takes \
+             that anew"
+        );
     }
 
     fn lose(&self, work: Work) {

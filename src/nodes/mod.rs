@@ -9,7 +9,13 @@
 //!
 //! Whoever comes first takes all works. Each second a server that has at least two more than another gives that one of
 //! them, straight into its hands, until all have as many but for one. A work that is given begins anew within a second;
-//! as each gift makes servers more alike, none is given to and fro.
+//! as each gift makes servers more alike, none is given to and fro. Who gives a work stops it before that is said. If the
+//! answer is lost, it may be the other's: whoever wanted to give it does it no more unless it has taken it anew, and then
+//! the gift comes to nothing.
+//!
+//! What a work does beside the log (a webhook, a mail, a file of an export or of the data lake) passes no fence. It ends
+//! when the work is told to stop, which is before another begins with it; what was under way at that instant may be done
+//! twice, as after a server has died.
 //!
 //! A file of SQLite has one server, which has every work and asks nobody: a second is refused when it opens the log.
 

@@ -7,6 +7,7 @@
 mod beside;
 mod eraser;
 mod erasures;
+mod given_up;
 mod homeless;
 mod keeper;
 mod metrics;
@@ -19,6 +20,7 @@ pub use eraser::Eraser;
 pub use erasures::{
     ErasureRow, ErasureState, erase_person, erase_waiting, erasure, erasure_within, erasures,
 };
+pub use given_up::{GiveUpError, GivenUp, PlaceIs, give_up};
 pub use homeless::tell_homeless;
 pub use keeper::Keeper;
 pub use metrics::RetentionMetrics;
@@ -28,7 +30,7 @@ pub use run::{Done, Run, Unfolded, planned, run, unfolded};
 use crate::store::{Absent, ClaimError, Store, StoreError};
 use erasures::UNDONE_MAX;
 
-/// What is claimed by whoever archives, deletes or erases: one at a time.
+/// What is claimed by whoever archives, deletes, gives up or erases: one at a time.
 const CLAIM: &str = "retention";
 /// What those call themselves where faults are told who archive and delete, and who erase.
 pub(crate) const SOURCES: [&str; 2] = [ARCHIVE, ERASURES];

@@ -19,8 +19,9 @@ use crate::store::{ClaimError, Deleting, MERGE, Small, Store, StoreError, Waitin
 /// [`PAUSE_MAX`].
 const PAUSE_STEPS: u32 = 4;
 const PAUSE_MAX: Duration = Duration::from_secs(2);
-/// How long segments are put together before others may read all of them, and how long those have to begin.
-const TURN: Duration = Duration::from_secs(2);
+/// How long segments are put together before others may read all of them, and how long those have to begin. A
+/// turn and its last step are over before they wait no more.
+const TURN: Duration = Duration::from_secs(1);
 const BETWEEN_TURNS: Duration = Duration::from_millis(250);
 /// How long exports are waited for from when events were to be deleted, in milliseconds: 7 days.
 const AWAITED_MS: i64 = 7 * 24 * 3_600 * 1_000;
@@ -36,7 +37,7 @@ pub struct Done {
     pub archived_events: i64,
     /// Bytes of their files.
     pub archived_bytes: i64,
-    /// Small segments that were put together.
+    /// Small segments that were put together; one that was made so is counted when it goes together with others.
     pub put_together: usize,
     /// Events that were deleted for good.
     pub deleted_events: i64,
@@ -173,19 +174,22 @@ async fn archive_and_delete(store: &Store, within: Duration) -> Result<Run, Rete
     Ok(run)
 }
 
-/// Puts small segments together; whether there was time for all of them. Whoever reads the files of all segments goes
+/// Puts small segments together; whether there was time for all of them. What comes of some may be small again: it is
+/// looked again and again what there is, until nothing more goes together. Whoever reads the files of all segments goes
 /// first: then they are for the next run.
 async fn put_together(
     store: &Store,
     policies: &[Policy],
     (until, kinds): (Moment, &mut [Done]),
 ) -> Result<bool, RetentionError> {
-    let mut small = Vec::new();
-    for policy in policies {
-        let apart_before = policy.deletes_before(store.clock().now());
-        small.extend(store.small_segments(policy.kind, apart_before).await?);
-    }
-    while !small.is_empty() {
+    let (mut waiting, mut stuck) = (Vec::<Small>::new(), Vec::<Small>::new());
+    loop {
+        if waiting.is_empty() {
+            waiting = small(store, policies, &stuck).await?;
+        }
+        if waiting.is_empty() {
+            return Ok(true);
+        }
         if Moment::now() >= until {
             return Ok(false);
         }
@@ -194,33 +198,50 @@ async fn put_together(
             claim => claim?,
         };
         let turn = until.min(Moment::now() + TURN);
-        merge(store, (&mut small, &mut *kinds), turn).await?;
+        let owed = merge(store, (&mut waiting, &mut stuck), (turn, &mut *kinds)).await?;
         drop(claim);
-        if !small.is_empty() {
-            sleep(BETWEEN_TURNS).await;
-        }
+        sleep(owed.max(BETWEEN_TURNS)).await;
     }
-    Ok(true)
 }
 
-/// Puts segments together for a while.
+/// The small segments of all kinds that may be put together, but for those that have turned out not to go together.
+async fn small(
+    store: &Store,
+    policies: &[Policy],
+    stuck: &[Small],
+) -> Result<Vec<Small>, RetentionError> {
+    let mut small = Vec::new();
+    for policy in policies {
+        let apart_before = policy.deletes_before(store.clock().now());
+        small.extend(store.small_segments(policy.kind, apart_before).await?);
+    }
+    small.retain(|small| !stuck.contains(small));
+    Ok(small)
+}
+
+/// Puts segments together for a while; how long it is to be paused then, when others may read all of them.
 async fn merge(
     store: &Store,
-    (waiting, kinds): (&mut Vec<Small>, &mut [Done]),
-    until: Moment,
-) -> Result<(), RetentionError> {
-    while Moment::now() < until {
-        let began = Moment::now();
+    (waiting, stuck): (&mut Vec<Small>, &mut Vec<Small>),
+    (until, kinds): (Moment, &mut [Done]),
+) -> Result<Duration, RetentionError> {
+    let mut owed = Duration::ZERO;
+    while Moment::now() + owed < until {
         let Some(small) = waiting.pop() else {
-            return Ok(());
+            break;
         };
+        sleep(owed).await;
+        let began = Moment::now();
         let put_together = store.put_together(&small).await?;
         for done in kinds.iter_mut().filter(|done| done.kind == small.kind) {
             done.put_together += put_together;
         }
-        pause(began).await;
+        if put_together == 0 {
+            stuck.push(small);
+        }
+        owed = pause_after(began);
     }
-    Ok(())
+    Ok(owed)
 }
 
 async fn of_kind(
@@ -346,7 +367,11 @@ async fn archives_before(
 }
 
 async fn pause(began: Moment) {
-    sleep((began.elapsed() * PAUSE_STEPS).min(PAUSE_MAX)).await;
+    sleep(pause_after(began)).await;
+}
+
+fn pause_after(began: Moment) -> Duration {
+    (began.elapsed() * PAUSE_STEPS).min(PAUSE_MAX)
 }
 
 /// Up to where all projections have folded the log.

@@ -23,7 +23,7 @@ pub(crate) struct Row {
     pub(crate) span: Option<(i64, i64)>,
     /// Each measure, in the order of its kind.
     pub(crate) cells: Vec<Option<Cell>>,
-    /// Of labels that are not told apart: the least of their ranks.
+    /// Of labels that are not told apart: the least of their ranks; 0, as of any label, where those are not known.
     pub(crate) rank: Option<u128>,
 }
 

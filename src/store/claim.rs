@@ -151,7 +151,10 @@ pub(super) async fn claim_files(connections: &Connections) -> Option<Claim> {
         Ok(claim) => Some(claim),
         Err(error) => {
             let error = chain(&error).to_string();
-            tracing::debug!(error, "segments may be put together while they are read");
+            tracing::warn!(
+                error,
+                "segments may be put together while all of them are read: what is replaced meanwhile is missed"
+            );
             None
         }
     }

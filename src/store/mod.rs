@@ -96,8 +96,8 @@ pub use reset::{ResetError, reset};
 pub use roster::Peer;
 pub use rows::Columns;
 pub use segments::{
-    Absent, Archive, Archived, Awaits, Deletable, Deleting, FilesError, KindStatus, Leaving, Small,
-    Waiting,
+    Absent, Archive, Archived, Awaits, Deletable, Deleting, FilesError, GivingUp, KindStatus,
+    Leaving, Small, Waiting,
 };
 pub use slice::Slice;
 pub use standing::Standing;

@@ -36,8 +36,8 @@ pub(crate) struct Had {
     pub(crate) alive: i64,
     /// Whether something is archived, which not every server may be able to read.
     pub(crate) is_archived: bool,
-    /// The work that it has just given to another.
-    pub(crate) given: Option<String>,
+    /// One of them that another is to have, which has fewer: it is given by [`Roster::give`].
+    pub(crate) surplus: Option<String>,
 }
 
 /// What a server says of the works.
@@ -75,8 +75,8 @@ impl Roster {
     }
 
     /// Says that this server is alive and what it can do, gives back what it cannot, takes those works that nobody
-    /// who is alive has, gives one away if another has fewer, and tells what it has then. When it was taken for dead it
-    /// joins anew, and has taken nothing before that.
+    /// who is alive has, and tells what it has then, and which of that another is to have. What it wants and has
+    /// by an older token it takes anew. When it was taken for dead it joins anew, and has taken nothing before that.
     pub(crate) async fn beat(&mut self, says: &Says) -> Result<Had, StoreError> {
         let db = match self.db.take() {
             Some(db) => db,
@@ -92,14 +92,14 @@ impl Roster {
         if !says.wanted.is_empty() {
             self.take(&db, &says.wanted).await?;
         }
-        let given = if says.able.is_empty() {
+        let surplus = if says.able.is_empty() {
             None
         } else {
-            self.share(&db, &says.works).await?
+            self.surplus(&db, &says.works).await?
         };
         let had = self.had(&db).await?;
         self.db = Some(db);
-        Ok(Had { given, ..had })
+        Ok(Had { surplus, ..had })
     }
 
     /// Tells whether this server was still taken for alive.
@@ -177,32 +177,45 @@ impl Roster {
         run(db, sql).await
     }
 
-    /// Gives one work to a server that can do it and has at least two fewer, and tells which. It is that one's at once,
-    /// so nobody comes between, and it is never given back for that: the two are closer to each other then. One that
+    /// The work that is the first to go to a server that can do it and has at least two fewer, if there is one. One that
     /// somebody is just writing for is left for the next time.
-    async fn share(
+    async fn surplus(
         &self,
         db: &DatabaseConnection,
         works: &[&'static str],
     ) -> Result<Option<String>, StoreError> {
-        let mut sql = Sql::new(format!(
-            "WITH has AS (SELECT node_id, able, (SELECT count(*) FROM leases \
-             WHERE leases.node_id = nodes.node_id) AS number FROM nodes WHERE alive_until > {NOW}), \
-             given AS (SELECT leases.work, other.node_id FROM leases \
-             JOIN has AS mine ON mine.node_id = leases.node_id \
-             JOIN has AS other ON other.number + 1 < mine.number \
-             AND leases.work = ANY(string_to_array(other.able, ' ')) WHERE leases.node_id = "
-        ));
+        let mut sql = Sql::new(format!("WITH {} SELECT leases.work {FEWER}", counted()));
         sql.bind(self.card.node_id.as_str());
         sql.push(" ORDER BY other.number, array_position(string_to_array(");
-        sql.bind(works.join(" ")).push(&format!(
-            ", ' '), leases.work) DESC, other.node_id LIMIT 1 FOR UPDATE OF leases SKIP LOCKED) \
+        sql.bind(works.join(" ")).push(
+            ", ' '), leases.work) DESC, other.node_id LIMIT 1 FOR UPDATE OF leases SKIP LOCKED",
+        );
+        first(db, sql).await
+    }
+
+    /// Gives a work, which this server has by a token, to one that can do it and has at least two fewer; whether it has.
+    /// It is that one's at once, so nobody comes between, and it is never given back for that: the two are closer to
+    /// each other then. It comes to nothing once this server has taken the work anew.
+    pub(crate) async fn give(&mut self, work: &str, token: i64) -> Result<bool, StoreError> {
+        let db = match self.db.take() {
+            Some(db) => db,
+            None => self.store.shared.connections.alone().await.doing(DOING)?,
+        };
+        let mut sql = Sql::new(format!(
+            "WITH {}, given AS (SELECT leases.work, other.node_id {FEWER}",
+            counted()
+        ));
+        sql.bind(self.card.node_id.as_str());
+        sql.push(" AND leases.work = ").bind(work);
+        sql.push(" AND leases.token = ").bind(token);
+        sql.push(&format!(
+            " ORDER BY other.number, other.node_id LIMIT 1 FOR UPDATE OF leases SKIP LOCKED) \
              UPDATE leases SET node_id = given.node_id, token = token + 1, since = {NOW} \
              FROM given WHERE leases.work = given.work RETURNING leases.work"
         ));
-        let row = db.query_one_raw(sql.statement(DbBackend::Postgres)).await;
-        let work = row.doing(DOING)?.map(|row| row.try_get_by_index(0));
-        work.transpose().doing(DOING)
+        let given = first(&db, sql).await?;
+        self.db = Some(db);
+        Ok(given.is_some())
     }
 
     async fn had(&self, db: &DatabaseConnection) -> Result<Had, StoreError> {
@@ -321,6 +334,26 @@ fn peer(row: &QueryResult) -> Result<Peer, DbErr> {
         is_alive: row.try_get_by_index(5)?,
         works: works.split_whitespace().map(str::to_owned).collect(),
     })
+}
+
+/// The servers that are alive, as `has`, each with the number of its works.
+fn counted() -> String {
+    format!(
+        "has AS (SELECT node_id, able, (SELECT count(*) FROM leases \
+         WHERE leases.node_id = nodes.node_id) AS number FROM nodes WHERE alive_until > {NOW})"
+    )
+}
+
+/// The works of a server, each with every `other` that can do it and has at least two fewer.
+const FEWER: &str = "FROM leases JOIN has AS mine ON mine.node_id = leases.node_id \
+    JOIN has AS other ON other.number + 1 < mine.number \
+    AND leases.work = ANY(string_to_array(other.able, ' ')) WHERE leases.node_id = ";
+
+/// The first work that a statement answers.
+async fn first(db: &DatabaseConnection, sql: Sql) -> Result<Option<String>, StoreError> {
+    let row = db.query_one_raw(sql.statement(DbBackend::Postgres)).await;
+    let work = row.doing(DOING)?.map(|row| row.try_get_by_index(0));
+    work.transpose().doing(DOING)
 }
 
 fn micros(duration: Duration) -> i64 {

@@ -131,8 +131,9 @@ impl Absent {
         }
     }
 
-    /// Whether it may be so only because the list has changed since it was read.
-    const fn is_of_list(&self) -> bool {
+    /// Whether files are not there, of a place that can be looked into. It may be so only because the list has changed
+    /// since it was read.
+    pub(crate) const fn lacks_files(&self) -> bool {
         match self {
             Self::Many { .. } | Self::Sample { .. } | Self::One { .. } => true,
             Self::Nowhere { .. } | Self::Unreadable { .. } | Self::Silent { .. } => false,
@@ -164,7 +165,7 @@ impl Segments {
         for _ in 0..TRIES {
             let catalog = self.of_generation(db, generation_of(db).await?).await?;
             let absent = self.absent_of(&catalog, sought).await;
-            let may_be_overtaken = absent.as_ref().is_some_and(Absent::is_of_list);
+            let may_be_overtaken = absent.as_ref().is_some_and(Absent::lacks_files);
             if !may_be_overtaken || generation_of(db).await? == catalog.generation {
                 return Ok(absent);
             }

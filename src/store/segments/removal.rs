@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, QueryResult, Value};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, Value};
 use uuid::Uuid;
 
 use super::archive::{lock, raise};
 use super::gone::fold_gone;
-use super::{Catalog, Segment, Segments};
+use super::{Segment, Segments};
 use crate::columnar::Layout;
 use crate::event::{Instant, Position};
 use crate::kinds::{Identity, Kind};
@@ -20,8 +20,6 @@ use crate::store::sql::Sql;
 
 /// Ids at most in one statement.
 const IDS_MAX: usize = 500;
-/// Ids at most that are read at once.
-const READ_MAX: usize = 5_000;
 const DAY_US: i64 = 24 * 60 * 60 * 1_000_000;
 
 /// Events of a segment that are about to be deleted for good.
@@ -99,26 +97,24 @@ impl Deleting {
 }
 
 /// What is known of the events of a segment that are deleted.
-struct Parting {
+#[derive(Debug)]
+pub(super) struct Parting {
     /// The ids by which they are known.
-    ids: Vec<Uuid>,
+    pub(super) ids: Vec<Uuid>,
     /// The last position of one that was recorded in time; 0 when none was.
-    timely: i64,
+    pub(super) timely: i64,
 }
 
-/// Which positions other segments have.
-#[derive(Default)]
-struct Others {
-    positions: HashSet<i64>,
-    /// Between the ends of those whose files are lost as well: any may be of them.
-    ends: Vec<(i64, i64)>,
-}
-
-impl Others {
-    fn has(&self, position: i64) -> bool {
-        let is_within = |(first, last): &(i64, i64)| (*first..=*last).contains(&position);
-        self.positions.contains(&position) || self.ends.iter().any(is_within)
-    }
+/// A segment that is taken away.
+#[derive(Debug)]
+pub(super) struct Removing<'a> {
+    pub(super) segment: &'a Segment,
+    /// That of the list in which it stands.
+    pub(super) generation: i64,
+    pub(super) parting: Parting,
+    pub(super) leaving: Leaving,
+    pub(super) needed: Vec<Needed>,
+    pub(super) awaits: Option<Awaits>,
 }
 
 impl Store {
@@ -147,24 +143,45 @@ impl Store {
             }
             parting => parting?,
         };
-        let (id, events, path) = (segment.id, segment.events, segment.path.clone());
-        let (needed, last_at) = (deleting.needed.clone(), segment.times.1);
-        let (awaits, leaving) = (deleting.awaits, deleting.leaving(&segment, now));
+        self.remove_segment(Removing {
+            segment: &segment,
+            generation,
+            parting,
+            leaving: deleting.leaving(&segment, now),
+            needed: deleting.needed.clone(),
+            awaits: deleting.awaits,
+        })
+        .await?;
+        Ok(Some(segment.events))
+    }
+
+    /// Takes a segment away, with the ids that are known of it.
+    pub(super) async fn remove_segment(&self, removing: Removing<'_>) -> Result<(), StoreError> {
+        let Removing {
+            segment,
+            generation,
+            parting,
+            leaving,
+            needed,
+            awaits,
+        } = removing;
+        let (id, last_at) = (segment.id, segment.times.1);
         self.transact_durably(move |tx| {
             Box::pin(async move {
                 lock(tx).await?;
                 unless_needed(tx, &needed, last_at).await?;
                 unless_awaited(tx, awaits, leaving).await?;
-                mark(tx, id, (now, parting.timely)).await?;
+                mark(tx, id, (leaving.now, parting.timely)).await?;
                 fold_gone(tx, leaving.kind).await?;
                 forget(tx, &parting.ids).await?;
                 raise(tx, generation).await
             })
         })
         .await?;
+        let segments = self.segments();
         segments.renew(self.readers()).await?;
-        segments.let_go(&path).await;
-        Ok(Some(events))
+        segments.let_go(&segment.path).await;
+        Ok(())
     }
 
     /// What is to be known of the events of a segment before they are deleted.
@@ -200,96 +217,6 @@ impl Store {
             parting.ids.extend(of_rows);
         }
         Ok(parting)
-    }
-
-    /// The same of a segment whose file is lost. The ids of its kind between its ends were in it, but for those that
-    /// stand in the table or in another segment.
-    async fn parting_of_lost(
-        &self,
-        segment: &Segment,
-        catalog: &Catalog,
-    ) -> Result<Parting, StoreError> {
-        let mut parting = Parting {
-            ids: Vec::new(),
-            // what is not known counts as in time
-            timely: segment.positions.1,
-        };
-        if segment.kind.spec().identity != Identity::EventId {
-            return Ok(parting);
-        }
-        let others = self.positions_beside(segment, catalog).await?;
-        let mut after = None;
-        loop {
-            let read = self.ids_between(segment, after).await?;
-            let Some((last, _)) = read.last() else {
-                return Ok(parting);
-            };
-            after = Some(*last);
-            let theirs = read.iter().filter(|(_, at)| !others.has(*at));
-            parting.ids.extend(theirs.map(|(id, _)| *id));
-        }
-    }
-
-    /// The next ids of a kind between the ends of a segment whose events are not in the table, each with its position:
-    /// there may be as many as of all that is archived.
-    async fn ids_between(
-        &self,
-        segment: &Segment,
-        after: Option<Uuid>,
-    ) -> Result<Vec<(Uuid, i64)>, StoreError> {
-        let doing = "look for the ids of a segment";
-        let (table, (first, last)) = (segment.kind.spec().table, segment.positions);
-        let mut sql = Sql::new("SELECT event_id, position FROM event_keys WHERE kind = ");
-        sql.bind(segment.kind.code());
-        sql.push(" AND position >= ").bind(first);
-        sql.push(" AND position <= ").bind(last);
-        if let Some(after) = after {
-            sql.push(" AND event_id > ").bind(after);
-        }
-        sql.push(&format!(
-            " AND NOT EXISTS (SELECT 1 FROM {table} WHERE {table}.position = event_keys.position) \
-             ORDER BY event_id LIMIT {READ_MAX}"
-        ));
-        let rows = self.readers().query_all_raw(sql.statement(self.backend()));
-        let rows = rows.await.doing(doing)?;
-        let id = |row: &QueryResult| -> Result<(Uuid, i64), DbErr> {
-            Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))
-        };
-        rows.iter().map(id).collect::<Result<_, _>>().doing(doing)
-    }
-
-    /// The positions between the ends of a segment that others of its kind have.
-    async fn positions_beside(
-        &self,
-        segment: &Segment,
-        catalog: &Catalog,
-    ) -> Result<Others, StoreError> {
-        let (first, last) = segment.positions;
-        let mut others = Others::default();
-        let of_kind = catalog.of(segment.kind).iter();
-        let beside = of_kind.filter(|other| {
-            other.id != segment.id && other.positions.0 <= last && first <= other.positions.1
-        });
-        for other in beside {
-            match self.positions_of(other).await {
-                Err(error) if error.is_of_lost_segment() => others.ends.push(other.positions),
-                positions => others.positions.extend(positions?),
-            }
-        }
-        Ok(others)
-    }
-
-    async fn positions_of(&self, segment: &Segment) -> Result<Vec<i64>, StoreError> {
-        let segments = self.segments();
-        let mut positions = Vec::new();
-        for group in 0..segments.file(segment).await?.groups() {
-            let table = segments
-                .table((segment, group), &[Layout::POSITION])
-                .await?;
-            let column = table.column(Layout::POSITION);
-            positions.extend((0..table.len()).filter_map(|row| column?.int(row)));
-        }
-        Ok(positions)
     }
 
     /// Removes the files of segments that no list names: what a process had written when it ended. Only

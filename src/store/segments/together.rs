@@ -5,13 +5,18 @@
 //! Whoever reads by the list before finds a file gone and the list changed, and reads again. Who reads the files of
 //! all segments of one list claims that nothing is put together meanwhile (`MERGE`).
 //!
+//! No more than so many are read at once, and for no longer than a while: whoever claims the same waits for that. What
+//! comes of them may be small again, and goes together with the others of its span the next time.
+//!
 //! An erasure looks through the segments that there were when it began with them, by their ids. The new one would
 //! be none of those, so nothing is put together until such an erasure is done.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use tokio::time::Instant as Moment;
 
 use super::archive::{BYTES, EVENTS_MAX, list, lock, raise};
 use super::scan::blocking;
@@ -33,6 +38,10 @@ const BYTES_MIN: i64 = 4 * 1024 * 1024;
 /// Bytes in memory at which no more segments are looked at for one: some of those that have few events and little of a
 /// file do not go into one.
 const LOOKED_BYTES: usize = 2 * BYTES;
+/// Segments at most that are looked at for one.
+const LOOKED_MAX: usize = 256;
+/// After how long no more of them are looked at, once some go together: each is read by itself, from wherever it lies.
+const LOOKED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Small segments that may go into one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,13 +139,15 @@ fn is_small(segment: &Segment) -> bool {
     segment.events < EVENTS_MIN && segment.bytes < BYTES_MIN
 }
 
-/// Segments by as many as have the events of one, by their ids, without one that is alone.
+/// Segments by as many as have the events of one and may be looked at, by their ids, without one that is alone.
 fn parts(segments: &[&Segment]) -> Vec<Vec<i64>> {
     let events_max = i64::try_from(EVENTS_MAX).unwrap_or(i64::MAX);
     let mut parts: Vec<(i64, Vec<i64>)> = Vec::new();
     for segment in segments {
         match parts.last_mut() {
-            Some((events, ids)) if *events + segment.events <= events_max => {
+            Some((events, ids))
+                if *events + segment.events <= events_max && ids.len() < LOOKED_MAX =>
+            {
                 *events += segment.events;
                 ids.push(segment.id);
             }
@@ -180,9 +191,10 @@ impl Segments {
     ) -> Result<(Table, Vec<&'s Segment>), StoreError> {
         let layout = Arc::new(Layout::of(kind, Form::Archive));
         let (mut table, mut taken) = (Table::new(Arc::clone(&layout)), Vec::new());
-        let mut looked_bytes = 0;
+        let (mut looked_bytes, until) = (0, Moment::now() + LOOKED_WITHIN);
         for segment in segments.iter().copied() {
-            if looked_bytes >= LOOKED_BYTES {
+            let is_late = taken.len() > 1 && Moment::now() >= until;
+            if is_late || looked_bytes >= LOOKED_BYTES {
                 break;
             }
             let Some(groups) = self.groups_of(segment, &layout).await? else {
@@ -247,5 +259,41 @@ impl Segments {
             groups.collect::<Result<Vec<_>, _>>()
         };
         blocking(read).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(id: i64, events: i64) -> Segment {
+        Segment {
+            id,
+            kind: Kind::ErrorLog,
+            name: String::new(),
+            path: String::new(),
+            events,
+            bytes: 1,
+            sha256: String::new(),
+            positions: (id, id),
+            times: (0, 0),
+            devices: None,
+        }
+    }
+
+    #[test]
+    fn no_more_go_together_at_once_than_may_be_looked_at_and_go_into_one() {
+        let lengths = |segments: &[Segment]| {
+            let all: Vec<&Segment> = segments.iter().collect();
+            let parts = parts(&all).into_iter();
+            parts.map(|ids| ids.len()).collect::<Vec<_>>()
+        };
+        let few: Vec<Segment> = (0..600).map(|id| segment(id, 1)).collect();
+        assert_eq!(lengths(&few), [256, 256, 88]);
+        // the last one is alone, and goes with what comes of the others
+        assert_eq!(lengths(&few[..257]), [256]);
+        let many: Vec<Segment> = (0..50).map(|id| segment(id, 4_000)).collect();
+        assert_eq!(lengths(&many), [25, 25]);
+        assert_eq!(lengths(&few[..1]), Vec::<usize>::new());
     }
 }

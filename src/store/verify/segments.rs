@@ -61,8 +61,9 @@ impl Verifier<'_> {
     fn unreadable(&mut self, segment: &Arc<Segment>, why: &str) {
         let (first, last) = segment.positions;
         let detail = format!(
-            "{}: {why}; nothing more is said of its {} events, from position {first} to {last}",
-            segment.path, segment.events
+            "{}: {why}; nothing more is said of its {} events, from position {first} to {last}; put its file back from \
+             a backup, or give them up: `homepot-analytics retention give-up {}`",
+            segment.path, segment.events, segment.name
         );
         self.found(Check::Segments, detail);
         self.damaged.insert(segment.id);

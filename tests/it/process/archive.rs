@@ -431,3 +431,52 @@ async fn what_is_told_of_retention_names_kinds_and_what_to_give() {
         }
     }
 }
+
+/// The audit tells who gave it up, and why.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_segment_that_is_lost_for_good_is_given_up_by_a_command() {
+    let mut databases = vec![Database::sqlite()];
+    databases.extend(Database::postgres());
+    for database in databases {
+        let api = archived(&database).await;
+        let homes = std::fs::read_dir(database.folder().join("log.db.segments")).unwrap();
+        let files = homes.flat_map(|home| std::fs::read_dir(home.unwrap().path()).unwrap());
+        let files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+        let name = |file: &PathBuf| file.file_name().unwrap().to_str().unwrap().to_owned();
+        let is_lost = |file: &&PathBuf| name(file).starts_with("error_logs-");
+        let lost = files.iter().find(is_lost).unwrap();
+        let kept = files.iter().find(|file| !is_lost(file)).unwrap();
+        std::fs::remove_file(lost).unwrap();
+        let (lost, kept) = (name(lost), name(kept));
+        let verified = database.run(&["verify"]);
+        assert!(
+            verified
+                .stdout
+                .contains(&format!("retention give-up {lost}")),
+            "{verified:?}"
+        );
+        let refused = database.run(&["retention", "give-up", &kept]);
+        refused.refused(&[&kept, "is not given up"]);
+        let give_up = ["retention", "give-up", &lost, "--reason", "the disk broke"];
+        let given_up = database.run(&give_up);
+        assert!(given_up.status.success(), "{given_up:?}");
+        let told = format!("errorLog: {EVENTS} events are given up");
+        assert!(given_up.stdout.contains(&told), "{given_up:?}");
+        database
+            .run(&give_up)
+            .refused(&["no segment is called", &lost]);
+        database.verify();
+        let (_server, address) = database.serve();
+        let expected = Counts {
+            metrics: EVENTS,
+            errors: 0,
+        };
+        assert_eq!(counted(&api, &address).await, expected);
+        let query = "{ auditLog(first: 1, filter: { operation: { eq: \"retention give-up\" } }) { \
+            nodes { action outcome actor target reason } } }";
+        let data = api.data(&address, query, json!({})).await;
+        let expected = json!([{ "action": "COMMAND", "outcome": "DONE", "actor": "command line",
+            "target": lost, "reason": "the disk broke" }]);
+        assert_eq!(data["auditLog"]["nodes"], expected);
+    }
+}

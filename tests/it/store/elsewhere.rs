@@ -164,7 +164,7 @@ async fn who_is_erased_is_erased_from_tables_wherever_segments_are(database: Dat
 }
 
 /// Moves the file of the segment away that is the first one by a query.
-async fn lose(database: &Database, name: &str) -> (PathBuf, PathBuf) {
+pub(super) async fn lose(database: &Database, name: &str) -> (PathBuf, PathBuf) {
     let name: String = database.query(name).await[0].try_get_by_index(0).unwrap();
     let mut files = files(database).into_iter();
     let file = files.find(|file| file.ends_with(&name)).unwrap();

@@ -17,6 +17,7 @@ contract![
     who_leaves_gives_its_works_to_another,
     each_server_has_its_share_of_the_works_that_it_can_do_and_keeps_it,
     who_has_given_a_work_to_another_writes_nothing_more_for_it,
+    who_does_not_know_whether_it_has_given_a_work_does_it_no_more,
     who_stops_is_given_nothing,
     one_server_has_each_work,
     where_there_is_one_server_it_has_every_work,
@@ -206,6 +207,43 @@ async fn who_has_given_a_work_to_another_writes_nothing_more_for_it(database: Da
         second.stop.cancel();
     };
     futures_util::future::join3(first_does, second_does, checking).await;
+    one.close().await;
+    two.close().await;
+}
+
+/// Has the database fail when a work goes from one server to another.
+const NO_GIFTS: &str = "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS \
+    $$ BEGIN RAISE EXCEPTION 'no answer'; END $$; \
+    CREATE TRIGGER fail BEFORE UPDATE ON leases FOR EACH ROW \
+    WHEN (OLD.node_id <> NEW.node_id) EXECUTE FUNCTION fail()";
+
+async fn who_does_not_know_whether_it_has_given_a_work_does_it_no_more(database: Database) {
+    if database.backend == Backend::Sqlite {
+        return;
+    }
+    let (one, two) = (database.open().await, database.open().await);
+    let mut first = Server::join(&one, "first").await;
+    let (first_does, mut of_first) = leases(&first.node, Work::Lake);
+    let mut second = Server::join(&two, "second").await;
+    database.execute(NO_GIFTS).await;
+    let checking = async {
+        let before = of_first.recv().await.unwrap();
+        first.heart.beat().await;
+        assert!(before.stopping().is_cancelled());
+        assert!(!first.node.works().contains(&Work::Lake));
+        // it goes on when it has taken the work anew, by which a gift would come to nothing
+        second.stop.cancel();
+        second.heart.beat().await;
+        first.heart.beat().await;
+        assert_eq!(first.node.works(), Work::ALL);
+        let lease = of_first.recv().await.unwrap();
+        let recorded = record(&lease, &one.handle(), "taken anew").await;
+        assert!(matches!(recorded.unwrap()[..], [Outcome::Recorded(_)]));
+        let refused = record(&before, &one.handle(), "too late").await;
+        assert!(is_fenced(&refused.unwrap_err()));
+        first.stop.cancel();
+    };
+    futures_util::future::join(first_does, checking).await;
     one.close().await;
     two.close().await;
 }

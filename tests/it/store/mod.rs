@@ -20,6 +20,7 @@ mod erasures;
 mod fences;
 mod filters;
 mod foreign;
+mod given_up;
 mod jobs;
 mod labels;
 mod moves;

@@ -16,6 +16,7 @@ use crate::support::{Database, TestLog, at, contract, event};
 contract![
     late_events_leave_no_more_segments_than_there_are_spans,
     a_run_puts_together_what_it_archives_late,
+    a_run_puts_together_as_many_as_there_are_some_at_a_time,
     what_was_put_together_is_read_as_before,
     readers_miss_and_repeat_nothing_while_segments_are_put_together,
     wherever_it_is_broken_off_each_event_is_in_one_place,
@@ -113,6 +114,29 @@ async fn a_run_puts_together_what_it_archives_late(database: Database) {
                 .all(|(_, waiting)| waiting.archive_events == 0)
         );
     }
+    log.close().await;
+}
+
+/// Each of them is of one event, and all are of one span.
+async fn a_run_puts_together_as_many_as_there_are_some_at_a_time(database: Database) {
+    const SEGMENTS: usize = 300;
+    let log = database.open().await;
+    let (kind, before) = (Kind::ErrorLog, at("2026-10-01T00:00:00Z"));
+    log.record(vec![of_day(500); SEGMENTS]).await;
+    for upto in 1..=log.head().0 {
+        let archived = log.archive(kind, before, Position(upto)).await.unwrap();
+        assert_eq!(archived.map(|archived| archived.events), Some(1));
+    }
+    fold(&log).await;
+    assert_eq!(log.small_segments(kind, None).await.unwrap().len(), 2);
+    let hour = std::time::Duration::from_hours(1);
+    let run = retention::run(&log, hour).await.unwrap();
+    let done = run.kinds.iter().find(|done| done.kind == kind).unwrap();
+    // those that come of the first ones go together too
+    assert_eq!((run.is_complete, done.put_together), (true, SEGMENTS + 2));
+    assert_eq!(files(&database).len(), 1);
+    assert_eq!(all_errors(&log).await, SEGMENTS);
+    assert_eq!(findings(&log).await, Vec::<String>::new());
     log.close().await;
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
 
 use super::super::app::{TestApp, on_each_database};
@@ -153,6 +154,50 @@ async fn of_labels_that_are_made_up_so_many_are_told_apart_and_each_is_found() {
                 count(app, device, &[], cut).await.to_bits(),
                 within.to_bits()
             );
+        }
+    })
+    .await;
+}
+
+/// Deletes the errors of the day for good, of which there is one of each code.
+async fn day_is_deleted(app: &TestApp) {
+    app.clock.advance_ms(24 * 3_600 * 1_000);
+    let set = "mutation { setRetentionPolicy(input: { kind: errorLog, archiveAfterDays: 1, \
+        deleteAfterDays: 1 }) { userErrors { code } } }";
+    let set = app.data(set).await;
+    assert_eq!(set["setRetentionPolicy"]["userErrors"], json!([]));
+    let run = "mutation { runRetention { kinds { kind deletedEvents } userErrors { code } } }";
+    let run = app.data(run).await;
+    let kinds = run["runRetention"]["kinds"].as_array().unwrap();
+    let of = kinds.iter().find(|of| of["kind"] == "errorLog").unwrap();
+    assert_eq!(of["deletedEvents"], CODES.to_string());
+}
+
+/// An older version ranked labels in another way, of which nothing is known any more.
+#[tokio::test]
+async fn what_an_older_version_did_not_tell_apart_is_found_below_also_when_its_events_are_gone() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        // too many for an hour, and not for a quarter of one
+        record(app, "till-1", 60).await;
+        app.settle().await;
+        let told = groups(app, ("till-1", &["ERROR_CODE"], &[], DAY)).await;
+        let told: BTreeSet<&str> = told.iter().filter_map(|group| group[0].as_str()).collect();
+        let mut others: Vec<String> = (0..CODES).map(code).collect();
+        others.retain(|code| !told.contains(code.as_str()));
+        assert_eq!(others.len(), CODES - TOLD);
+        day_is_deleted(app).await;
+        app.stop().await;
+        let older = "ALTER TABLE log_head DROP COLUMN label_secret; \
+            DELETE FROM seaql_migrations WHERE version = 'm0027_label_secret'";
+        let database = app.database().await;
+        database.execute_unprepared(older).await.unwrap();
+        database.close().await.unwrap();
+        app.start_again().await;
+        app.settle().await;
+        for code in &others {
+            let found = count(app, "till-1", &[code], DAY).await;
+            assert_eq!(found.to_bits(), 1.0_f64.to_bits(), "{code}");
         }
     })
     .await;
