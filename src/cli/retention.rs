@@ -92,7 +92,8 @@ async fn give_up(store: &Store, arguments: &GiveUpArgs) -> anyhow::Result<()> {
         .to(name)
         .because(arguments.reason.as_deref())
         .entry();
-    let told = Ingest::new(store.clone()).tell(entry.into_iter().collect());
+    let ingest = Ingest::new(store.clone());
+    let told = ingest.tell(entry.into_iter().collect());
     told.await
         .context("it is given up, and cannot be told in the audit")?;
     let (kind, events) = (given_up.kind.spec().wire, given_up.events);

@@ -240,7 +240,7 @@ impl Heart {
         let Some(roster) = &mut self.roster else {
             return;
         };
-        let left = tokio::time::timeout(BEAT_WITHIN, roster.leave()).await;
+        let left = timeout(BEAT_WITHIN, roster.leave()).await;
         let error = match left {
             Ok(Ok(())) => {
                 tracing::info!(
