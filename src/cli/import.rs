@@ -163,8 +163,13 @@ fn can_be_written(path: &Path) -> std::io::Result<()> {
         // whoever reads from a pipe takes it for its end when it is closed
         Ok(_) => Ok(()),
         Err(_) => {
-            File::options().write(true).create_new(true).open(path)?;
-            std::fs::remove_file(path)
+            // where a link leads to nothing yet, that is made, and taken away again
+            File::options()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(path)?;
+            std::fs::remove_file(std::fs::canonicalize(path)?)
         }
     }
 }
