@@ -2,6 +2,7 @@
 //! waits for, catches up apart: meanwhile the others go on, and with them the health check and the alerts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -11,6 +12,8 @@ use crate::store::{Fold, StoreError};
 
 /// Events by which one that nobody waits for is behind the others at most when it is folded with them.
 pub(super) const BEHIND_MAX: i64 = 100_000;
+/// How long one that failed to catch up waits before it tries again.
+const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// Up to where those projections have folded the log that are waited for, or all if nobody waits for any of them.
 pub(super) fn in_step(folds: &[Arc<dyn Fold>], checkpoints: &Checkpoints) -> Position {
@@ -58,17 +61,27 @@ impl Runner {
             tracing::info!(projection, "it is far behind the others, and catches up");
         }
         let (others, late) = (self.ahead(others), self.behind(late));
-        let mut folded = late.folded();
-        let caught_up = async {
-            folded
-                .wait_for(|folded| *folded >= furthest)
-                .await
-                .map(drop)
-        };
         tokio::select! {
             followed = Box::pin(others.follow(None)) => followed,
-            followed = Box::pin(late.follow(None)) => followed,
-            _ = caught_up => Ok(()),
+            () = late.catch_up(furthest) => Ok(()),
+        }
+    }
+
+    /// Follows until a position is folded. What fails, as where a file of the archive is lost, is tried again and hinders
+    /// nobody else.
+    async fn catch_up(&self, upto: Position) {
+        let mut folded = self.folded();
+        let reached = async { folded.wait_for(|folded| *folded >= upto).await.map(drop) };
+        let mut reached = std::pin::pin!(reached);
+        loop {
+            let followed = tokio::select! {
+                _ = &mut reached => return,
+                followed = Box::pin(self.follow(None)) => followed,
+            };
+            if let Err(error) = followed {
+                self.stopped(&error);
+            }
+            tokio::time::sleep(AGAIN_AFTER).await;
         }
     }
 

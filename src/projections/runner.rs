@@ -143,7 +143,7 @@ impl Runner {
         }
     }
 
-    fn stopped(&self, error: &StoreError) {
+    pub(super) fn stopped(&self, error: &StoreError) {
         let told = crate::telemetry::chain(error).to_string();
         let message = "projections stopped, will go on from their checkpoints";
         if matches!(
