@@ -11,6 +11,7 @@ mod counters;
 mod intervals;
 pub(crate) mod jobs;
 pub(crate) mod keys;
+mod late;
 mod rebuild;
 pub(crate) mod registry;
 pub(crate) mod rollups;

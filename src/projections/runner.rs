@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant as Time;
 use tokio_util::sync::CancellationToken;
 
+use super::late::{BEHIND_MAX, in_step};
 use super::rebuild::empty;
 use crate::event::{Event, Position};
 use crate::store::{
@@ -61,16 +62,18 @@ impl RunnerMetrics {
 /// Folds the log into the projections that follow it.
 #[derive(Clone, Debug)]
 pub struct Runner {
-    store: Store,
-    folds: Vec<Arc<dyn Fold>>,
-    folded: watch::Sender<Position>,
-    settled: watch::Sender<Position>,
+    pub(super) store: Store,
+    pub(super) folds: Vec<Arc<dyn Fold>>,
+    pub(super) folded: watch::Sender<Position>,
+    pub(super) settled: watch::Sender<Position>,
     /// Whether something is put off of what is folded.
-    put_off: Arc<AtomicBool>,
-    metrics: RunnerMetrics,
+    pub(super) put_off: Arc<AtomicBool>,
+    pub(super) metrics: RunnerMetrics,
+    /// Events by which one that nobody waits for is behind the others at most when it is folded with them.
+    pub(super) behind_max: i64,
 }
 
-type Checkpoints = BTreeMap<&'static str, Position>;
+pub(super) type Checkpoints = BTreeMap<&'static str, Position>;
 
 /// The projections, each with how far it has come and with the next part of what it has put off.
 type Parts = Vec<(Arc<dyn Fold>, Position, Option<Box<dyn Part>>)>;
@@ -92,16 +95,17 @@ impl Runner {
             settled,
             put_off: Arc::default(),
             metrics: RunnerMetrics::default(),
+            behind_max: BEHIND_MAX,
         }
     }
 
-    /// Tells up to where all projections have folded the log.
+    /// Tells up to where all projections that are waited for have folded the log.
     #[must_use]
     pub fn folded(&self) -> watch::Receiver<Position> {
         self.folded.subscribe()
     }
 
-    /// Tells up to where all projections have folded the log and nothing of it is put off any more.
+    /// Tells up to where they have folded the log and nothing of it is put off any more.
     #[must_use]
     pub fn settled(&self) -> watch::Receiver<Position> {
         self.settled.subscribe()
@@ -127,7 +131,7 @@ impl Runner {
         loop {
             let followed = tokio::select! {
                 () = stop.cancelled() => return,
-                followed = self.follow(None) => followed,
+                followed = self.follow_in_step() => followed,
             };
             if let Err(error) = followed {
                 self.stopped(&error);
@@ -139,7 +143,7 @@ impl Runner {
         }
     }
 
-    fn stopped(&self, error: &StoreError) {
+    pub(super) fn stopped(&self, error: &StoreError) {
         let told = crate::telemetry::chain(error).to_string();
         let message = "projections stopped, will go on from their checkpoints";
         if matches!(
@@ -326,15 +330,16 @@ impl Runner {
     }
 
     fn tell(&self, checkpoints: &Checkpoints) {
-        let folded = checkpoints.values().min().copied().unwrap_or_default();
-        self.metrics.lag_events.set(self.store.head().0 - folded.0);
+        let slowest = checkpoints.values().min().copied().unwrap_or_default();
+        self.metrics.lag_events.set(self.store.head().0 - slowest.0);
+        let folded = in_step(&self.folds, checkpoints);
         self.folded.send_replace(folded);
         if !self.puts_off() {
             self.settled.send_replace(folded);
         }
     }
 
-    async fn checkpoints(&self) -> Result<Checkpoints, StoreError> {
+    pub(super) async fn checkpoints(&self) -> Result<Checkpoints, StoreError> {
         let identity = self.store.identity();
         let mut folds = Vec::with_capacity(self.folds.len());
         for fold in &self.folds {

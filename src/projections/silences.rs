@@ -44,6 +44,11 @@ impl Fold for Silent {
         &["device_silences"]
     }
 
+    /// Of silences that are not folded yet none is known.
+    fn is_waited_for(&self) -> bool {
+        false
+    }
+
     fn apply<'a>(
         &'a self,
         tx: &'a DatabaseTransaction,

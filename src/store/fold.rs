@@ -37,6 +37,14 @@ pub trait Fold: Send + Sync + std::fmt::Debug {
     /// The tables that it fills, which a rebuild empties.
     fn tables(&self) -> &'static [&'static str];
 
+    /// Whether whoever needs what is folded waits for this one too: the health check, the alerts, and who asks whether
+    /// the server is ready. They need not for one of which whoever asks finds out how far it is. When that is far
+    /// behind, since a newer version has brought it, the others do not wait for it either. Only asked of what follows
+    /// the log.
+    fn is_waited_for(&self) -> bool {
+        true
+    }
+
     /// Tells it what was archived of the log that it folds, in which it may have to look.
     fn attach(&self, archive: &Archive) {
         let _ = archive;

@@ -30,6 +30,7 @@ contract![
     a_rebuild_writes_only_what_differs,
     a_rebuild_mends_a_part_at_a_time_beside_another_process,
     what_is_folded_at_once_is_bounded_in_bytes,
+    what_a_newer_version_brings_catches_up_apart,
 ];
 
 fn folds() -> impl Iterator<Item = Arc<dyn Fold>> {
@@ -298,6 +299,23 @@ async fn who_is_overtaken_keeps_nothing_and_goes_on(database: Database) {
     one.unwrap();
     other.unwrap();
     assert_eq!(state(&database, "").await, folded);
+    log.close().await;
+}
+
+async fn what_a_newer_version_brings_catches_up_apart(database: Database) {
+    let log = database.open().await.with_fleet().await;
+    record(&log, events(5), 5).await;
+    record(&log, jobs(5), 5).await;
+    let folded = state(&database, "").await;
+    let older = "DELETE FROM device_silences; \
+        DELETE FROM checkpoints WHERE projection = 'silences'";
+    database.execute(older).await;
+    let runner = Runner::new(log.handle(), projections::following()).in_step_within(1);
+    // it ends when that has come to where the others were
+    runner.follow_in_step().await.unwrap();
+    assert_eq!(state(&database, "").await, folded);
+    let verified = log.verify(&projections::all(), &|_| {}).await.unwrap();
+    assert_eq!(verified.findings, []);
     log.close().await;
 }
 

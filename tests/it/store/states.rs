@@ -22,6 +22,7 @@ contract![
     what_follows_from_reports_stays_when_they_are_deleted,
     what_was_reported_is_rebuilt_from_segments,
     a_version_that_begins_with_events_knows_what_was_reported,
+    what_an_older_version_appends_beside_a_newer_one_is_known_to_that,
 ];
 
 const KIND: Kind = Kind::DeviceStateChange;
@@ -303,5 +304,20 @@ async fn a_version_that_begins_with_events_knows_what_was_reported(database: Dat
     assert_eq!(findings(&log).await, Vec::<String>::new());
     archive(&log).await;
     is_told(&log, &events, |_| true).await;
+    log.close().await;
+}
+
+async fn what_an_older_version_appends_beside_a_newer_one_is_known_to_that(database: Database) {
+    let log = database.open().await.with_fleet().await;
+    let mut events = Vec::new();
+    record(&log, reports(6), &mut events).await;
+    // it knows nothing of this table
+    let older = "DELETE FROM device_states WHERE position > \
+        (SELECT min(position) + 20 FROM device_states)";
+    database.execute(older).await;
+    assert_eq!(findings(&log).await.len(), 1);
+    record(&log, reports(7), &mut events).await;
+    is_told(&log, &events, |_| true).await;
+    assert_eq!(findings(&log).await, Vec::<String>::new());
     log.close().await;
 }
