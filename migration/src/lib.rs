@@ -36,6 +36,7 @@ mod m0026_device_intervals;
 mod m0027_label_secret;
 mod m0028_device_silences;
 mod m0029_device_states;
+mod m0030_log_schema;
 mod tables;
 
 /// All migrations, in the order in which they run.
@@ -72,6 +73,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0027_label_secret::Migration),
             Box::new(m0028_device_silences::Migration),
             Box::new(m0029_device_states::Migration),
+            Box::new(m0030_log_schema::Migration),
         ]
     }
 }

@@ -209,6 +209,11 @@ pub(super) fn of_store(
             );
             return error(ErrorCode::LimitExceeded, message);
         }
+        StoreError::Superseded { .. } => {
+            let message = "a newer version has taken the log over, and this server takes nothing any more; nothing \
+                           was recorded, try again at another";
+            return error(ErrorCode::Unavailable, message);
+        }
         StoreError::Crowded => {
             let message = "too many large answers are being made at once; try again";
             return overloaded(message);

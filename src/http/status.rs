@@ -162,6 +162,9 @@ pub(super) async fn readyz(State(web): State<Web>) -> Response {
             Standing::Sound => "ok",
             Standing::AppendsFail => "the last one failed",
             Standing::WentBack => "refused, since the database has lost commits",
+            Standing::Superseded => {
+                "refused, since a newer version has taken over: start this server again with it"
+            }
         },
         "projections": if lag <= LAG_EVENTS_MAX { "ok" } else { "too far behind" },
         "disk": if free.is_none_or(|free| free >= FREE_BYTES_MIN) { "ok" } else { "nearly full" },

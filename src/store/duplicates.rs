@@ -14,6 +14,7 @@ use super::nameless;
 use super::names::Names;
 use super::open::HELD_WITHIN;
 use super::rows::{self, Columns, Reading};
+use super::schema;
 use super::segments::erased_fields;
 use super::sql::{Sql, on_grid};
 use crate::event::{Cell, Event, Fact, Instant, NewEvent, Position};
@@ -315,15 +316,16 @@ impl<'t> Look<'t> {
         let mut join = "";
         if self.head.is_none() {
             sql.push(
-                "SELECT position, recorded_at, 0, segments, CAST(NULL AS UUID) FROM log_head \
-                 WHERE id = 1",
+                "SELECT position, recorded_at, 0, segments, CAST(NULL AS UUID), schema \
+                 FROM log_head WHERE id = 1",
             );
             join = " UNION ALL ";
         }
         let ids = padded(ids_of(keys));
         if !ids.is_empty() {
             sql.push(join).push(
-                "SELECT position, kind, 1, NULL, event_id FROM event_keys WHERE event_id IN ",
+                "SELECT position, kind, 1, NULL, event_id, NULL FROM event_keys \
+                 WHERE event_id IN ",
             );
             sql.bind_list(ids.into_iter().map(Value::from));
             join = " UNION ALL ";
@@ -344,6 +346,7 @@ impl<'t> Look<'t> {
             if i64::from(row.try_get_by_index::<i32>(2).doing("read a repeat")?) == HEAD {
                 self.head = Some((Position(number(0)?), Instant(number(1)?)));
                 self.generation = number(3)?;
+                schema::check(number(5)?)?;
                 continue;
             }
             let kind = Kind::of_code(number(1)?).ok_or(StoreError::Row {
@@ -386,7 +389,7 @@ fn naturals_of(keys: &[Key], kind: Kind) -> Vec<[i64; 3]> {
 fn push_naturals(sql: &mut Sql, backend: DbBackend, kind: Kind, naturals: &[[i64; 3]]) {
     let (table, code) = (kind.spec().table, kind.code());
     sql.push(&format!(
-        "SELECT m.position, CAST({code} AS BIGINT), 1, NULL, CAST(NULL AS UUID) FROM "
+        "SELECT m.position, CAST({code} AS BIGINT), 1, NULL, CAST(NULL AS UUID), NULL FROM "
     ));
     sql.rows_of(backend, naturals);
     // in this order: by the key, once for each
@@ -402,7 +405,8 @@ fn push_naturals(sql: &mut Sql, backend: DbBackend, kind: Kind, naturals: &[[i64
 
 async fn lock_head(tx: &DatabaseTransaction) -> Result<((Position, Instant), i64), StoreError> {
     let sql = Sql::new(format!(
-        "SELECT position, recorded_at, segments, {HELD_WITHIN} FROM log_head WHERE id = 1 FOR UPDATE"
+        "SELECT position, recorded_at, segments, schema, {HELD_WITHIN} FROM log_head WHERE id = 1 \
+         FOR UPDATE"
     ));
     let statement = sql.statement(tx.get_database_backend());
     let row = tx
@@ -413,6 +417,7 @@ async fn lock_head(tx: &DatabaseTransaction) -> Result<((Position, Instant), i64
         table: "log_head",
         column: "position",
     })?;
+    schema::check(row.try_get_by_index(3).doing("read the head")?)?;
     let head = (
         Position(row.try_get_by_index(0).doing("read the head")?),
         Instant(row.try_get_by_index(1).doing("read the head")?),

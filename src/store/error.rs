@@ -69,6 +69,16 @@ pub enum StoreError {
         /// A position that was committed before.
         known: Position,
     },
+    /// A newer version has changed how the log is appended to.
+    #[error(
+        "a newer version has taken the log over: it is appended to by schema {schema}, and this version knows {known}"
+    )]
+    Superseded {
+        /// The schema of the log.
+        schema: i64,
+        /// That of this version.
+        known: i64,
+    },
     /// What was asked for is larger than one reader may take.
     #[error("what is asked for takes more than {} MiB", bytes_max >> 20)]
     TooLarge {
@@ -138,7 +148,8 @@ impl StoreError {
             Self::Files(_) => Cause::Io,
             Self::Overtaken { .. } | Self::Fenced { .. } | Self::Crowded => Cause::Busy,
             Self::SegmentsMoved | Self::StillNeeded | Self::StillAwaited => Cause::Busy,
-            Self::Closed | Self::WentBack { .. } | Self::OtherLog { .. } => Cause::Unreachable,
+            Self::Closed | Self::WentBack { .. } => Cause::Unreachable,
+            Self::OtherLog { .. } | Self::Superseded { .. } => Cause::Unreachable,
         }
     }
 }

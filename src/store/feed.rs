@@ -22,6 +22,7 @@ use super::options::Limits;
 use super::read::Tables;
 use super::readers::Readers;
 use super::ring::Ring;
+use super::schema::{SCHEMA, head_and_schema};
 use super::slice::Extent;
 use super::sql::Sql;
 use super::standing::Seen;
@@ -189,7 +190,10 @@ impl Feeder {
     async fn look(&self) -> Result<(), StoreError> {
         // asked before the database, so that what is committed meanwhile does not look like a loss
         let known = self.ring.head();
-        let head = head_of(&self.db).await?;
+        let (head, schema) = head_and_schema(&self.db).await?;
+        if schema > SCHEMA {
+            self.seen.superseded(schema);
+        }
         if head < known {
             self.seen.went_back(head, known);
         }

@@ -7,6 +7,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection};
 use uuid::Uuid;
 
 use super::error::{Doing, StoreError};
+use super::schema::SCHEMA;
 use super::sql::Sql;
 
 /// Which log this is. A cursor or checkpoint of another log, or of this one before it was restored,
@@ -23,13 +24,13 @@ pub struct Identity {
 pub(crate) async fn identity(db: &DatabaseConnection) -> Result<Identity, StoreError> {
     let backend = db.get_database_backend();
     let mut sql = Sql::new(
-        "INSERT INTO log_head (id, position, recorded_at, epoch, log_id, label_secret) \
+        "INSERT INTO log_head (id, position, recorded_at, epoch, log_id, label_secret, schema) \
          VALUES (1, 0, 0, 1, ",
     );
     let secret: [u8; 32] = rand::rng().random();
     sql.bind(Uuid::now_v7().to_string()).push(", ");
-    sql.bind(URL_SAFE_NO_PAD.encode(secret))
-        .push(") ON CONFLICT (id) DO NOTHING");
+    sql.bind(URL_SAFE_NO_PAD.encode(secret)).push(", ");
+    sql.bind(SCHEMA).push(") ON CONFLICT (id) DO NOTHING");
     db.execute_raw(sql.statement(backend))
         .await
         .doing("make the head of the log")?;

@@ -49,6 +49,7 @@ mod reset;
 mod ring;
 mod roster;
 mod rows;
+mod schema;
 mod scratch;
 mod script;
 mod segments;

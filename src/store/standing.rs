@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use super::Store;
+use super::schema::SCHEMA;
 use crate::event::Position;
 
 /// Whether the log can do its work.
@@ -16,6 +17,8 @@ pub enum Standing {
     /// The database has lost commits that this process has seen. Nothing is appended any more: it
     /// would get positions that others know events by.
     WentBack,
+    /// A newer version has changed how the log is appended to: this one appends nothing any more.
+    Superseded,
 }
 
 impl Store {
@@ -39,6 +42,7 @@ impl Store {
 pub(crate) struct Seen {
     append_failed: AtomicBool,
     went_back: AtomicBool,
+    superseded: AtomicBool,
     /// The last position that this process has committed.
     committed: AtomicI64,
 }
@@ -47,6 +51,8 @@ impl Seen {
     pub(crate) fn standing(&self) -> Standing {
         if self.went_back.load(Ordering::Relaxed) {
             Standing::WentBack
+        } else if self.superseded.load(Ordering::Relaxed) {
+            Standing::Superseded
         } else if self.append_failed.load(Ordering::Relaxed) {
             Standing::AppendsFail
         } else {
@@ -73,6 +79,18 @@ impl Seen {
                 event.position_known = known.0,
                 "the database has lost commits: its head lies before one that was seen; nothing is \
                  appended until the server is started again"
+            );
+        }
+    }
+
+    /// Notes that the log is of a newer schema, for which this server has to be started with a newer version.
+    pub(crate) fn superseded(&self, schema: i64) {
+        if !self.superseded.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                store.schema = schema,
+                store.schema_known = SCHEMA,
+                "a newer version has taken the log over: nothing is appended until this server is started again with \
+                 it"
             );
         }
     }

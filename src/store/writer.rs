@@ -200,6 +200,8 @@ impl Writer {
         self.metrics.failed(batch.len());
         if let StoreError::WentBack { head, known } = &error {
             self.seen.went_back(*head, *known);
+        } else if let StoreError::Superseded { schema, .. } = &error {
+            self.seen.superseded(*schema);
         } else {
             let told = crate::telemetry::chain(&error).to_string();
             tracing::error!(error = told, requests = batch.len(), "append failed");

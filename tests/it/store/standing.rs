@@ -9,6 +9,9 @@ use crate::support::{Database, FLEET_EVENTS, Gate, TestLog, contract, error, eve
 contract![
     the_head_is_told_after_a_start_and_whoever_commits,
     a_database_that_went_back_is_not_appended_to,
+    a_log_of_a_newer_schema_is_not_appended_to,
+    that_a_log_is_of_a_newer_schema_is_seen_without_an_append,
+    a_log_of_an_older_version_is_brought_to_the_schema_of_a_new_one,
     a_frozen_node_delays_the_others_and_has_none_of_them_refused,
     old_events_make_few_partitions,
 ];
@@ -60,6 +63,52 @@ async fn a_database_that_went_back_is_not_appended_to(database: Database) {
     }
     assert_eq!(log.standing(), Standing::WentBack);
     assert_eq!(database.number("SELECT position FROM log_head").await, 4);
+    log.close().await;
+}
+
+/// As a newer version does that folds more inside the appends.
+const RAISE: &str = "UPDATE log_head SET schema = schema + 1";
+
+async fn a_log_of_a_newer_schema_is_not_appended_to(database: Database) {
+    let log = database.open().await.with_fleet().await;
+    database.execute(RAISE).await;
+    for _ in 0..2 {
+        let refused = log.append(request(vec![error("a")])).await;
+        let Err(AppendError::Store(refused)) = refused else {
+            panic!("{refused:?}")
+        };
+        assert!(
+            matches!(*refused, StoreError::Superseded { .. }),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(log.standing(), Standing::Superseded);
+    let head = database.number("SELECT position FROM log_head").await;
+    assert_eq!(head, FLEET_EVENTS);
+    log.close().await;
+}
+
+async fn that_a_log_is_of_a_newer_schema_is_seen_without_an_append(database: Database) {
+    let log = database.open().await;
+    database.execute(RAISE).await;
+    while log.standing() == Standing::Sound {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(log.standing(), Standing::Superseded);
+    log.close().await;
+}
+
+async fn a_log_of_an_older_version_is_brought_to_the_schema_of_a_new_one(database: Database) {
+    let schema = "SELECT schema FROM log_head";
+    database.open().await.with_fleet().await.close().await;
+    let of_new = database.number(schema).await;
+    let older = "ALTER TABLE log_head DROP COLUMN schema; \
+        DELETE FROM seaql_migrations WHERE version = 'm0030_log_schema'";
+    database.execute(older).await;
+    let log = database.open().await;
+    assert_eq!(database.number(schema).await, of_new);
+    let outcomes = log.record(vec![error("a")]).await;
+    assert!(matches!(outcomes[..], [Outcome::Recorded(_)]));
     log.close().await;
 }
 
