@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{Node, Work};
-use crate::store::{Had, Roster, Says, Store};
+use crate::store::{Had, Roster, Says, Standing, Store};
 use crate::telemetry::chain;
 use crate::ticks;
 
@@ -138,6 +138,10 @@ impl Heart {
         if self.is_archived && !self.store.can_archive() {
             able.retain(|work| *work != Work::Erasures);
             unable.push(Work::Erasures);
+        }
+        // what follows from the log cannot be recorded here any more, and a server of the newer version can
+        if self.store.standing() == Standing::Superseded {
+            unable.append(&mut able);
         }
         for work in &unable {
             if self.taken.remove(work).is_some() && self.node.stop(*work) {

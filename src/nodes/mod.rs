@@ -17,6 +17,8 @@
 //! when the work is told to stop, which is before another begins with it; what was under way at that instant may be done
 //! twice, as after a server has died.
 //!
+//! A server that is older than the log can record nothing that follows from a work, and gives all of them back.
+//!
 //! A file of SQLite has one server, which has every work and asks nobody: a second is refused when it opens the log.
 
 mod heart;

@@ -64,6 +64,7 @@ mod statements;
 mod states;
 mod stop;
 mod streams;
+mod superseded;
 mod tls;
 mod webhooks;
 mod windows;

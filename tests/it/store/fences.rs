@@ -6,7 +6,7 @@ use homepot_analytics::ingest::{Ingest, Patience};
 use homepot_analytics::kinds::Kind;
 use homepot_analytics::nodes::{Heart, Lease, Node, Work};
 use homepot_analytics::projections::{self, Runner};
-use homepot_analytics::store::{AppendError, Outcome, Store, StoreError};
+use homepot_analytics::store::{AppendError, Outcome, Standing, Store, StoreError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +22,7 @@ contract![
     one_server_has_each_work,
     where_there_is_one_server_it_has_every_work,
     who_can_erase_no_more_gives_that_back_to_one_that_can,
+    who_is_older_than_the_log_gives_its_works_back,
 ];
 
 /// A server that shares a log.
@@ -326,5 +327,28 @@ async fn where_there_is_one_server_it_has_every_work(database: Database) {
     let peers = server.node.peers(&log.handle()).await.unwrap();
     assert_eq!((peers.len(), peers[0].name.as_str()), (1, "alone"));
     assert!(peers[0].is_alive);
+    log.close().await;
+}
+
+async fn who_is_older_than_the_log_gives_its_works_back(database: Database) {
+    if database.backend == Backend::Sqlite {
+        return;
+    }
+    let log = database.open().await;
+    let mut server = Server::join(&log, "older").await;
+    assert_eq!(server.node.works().len(), Work::ALL.len());
+    let newer = "UPDATE log_head SET schema = schema + 1";
+    database.execute(newer).await;
+    while log.standing() == Standing::Sound {
+        tokio::task::yield_now().await;
+    }
+    // nor does it take them anew
+    for _ in 0..2 {
+        server.heart.beat().await;
+        assert_eq!(server.node.works(), []);
+    }
+    let held = "SELECT count(*) FROM leases WHERE node_id IS NOT NULL";
+    assert_eq!(database.number(held).await, 0);
+    server.stop.cancel();
     log.close().await;
 }
