@@ -27,7 +27,7 @@ pub struct Claim {
 }
 
 impl Drop for Claim {
-    /// Nothing is left of it, and whoever waits for it is given a file of their own ([`is_at`]).
+    /// Nothing is left of it, and whoever waits for it is given a file of their own.
     fn drop(&mut self) {
         if let Held::File { file, path, .. } = &self.held {
             if file.try_lock().is_ok() {
