@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rand::rngs::StdRng;
@@ -18,6 +17,7 @@ use super::machine::Description;
 use super::{AgentArgs, AgentError};
 use crate::client::{Backoff, Client, ClientConfig, EnrolError, Enrolled, Remedy};
 use crate::clock::Clock;
+use crate::places::make_private;
 
 /// What this device was given when it enrolled.
 const ENROLLED: &str = "enrolled.json";
@@ -151,11 +151,7 @@ fn write(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&draft)?;
+    let mut file = make_private(&draft)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(draft, folder.join(name))?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use tokio::sync::Notify;
-use tokio::time::Instant as Moment;
+use tokio::time::{Instant as Moment, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -33,9 +33,8 @@ impl Listener {
         let mut failures = 0_u32;
         loop {
             let began = Moment::now();
-            let ended = tokio::select! {
-                () = stop.cancelled() => return,
-                ended = self.hear() => ended,
+            let Some(ended) = stop.run_until_cancelled(self.hear()).await else {
+                return;
             };
             failures = if began.elapsed() < LASTS {
                 failures.saturating_add(1)
@@ -43,9 +42,8 @@ impl Listener {
                 1
             };
             let wait = self.wait(&ended, failures);
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(wait) => {}
+            if stop.run_until_cancelled(sleep(wait)).await.is_none() {
+                return;
             }
         }
     }

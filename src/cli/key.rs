@@ -1,7 +1,6 @@
 //! `key`: access keys are made, listed and revoked, beside a running server or before there is one.
 
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -16,6 +15,7 @@ use crate::history::fleet::IdPage;
 use crate::history::keys::{KeyRow, key as key_by_id, keys_page, usage};
 use crate::identity::{self, Grant, GrantError, Made, More, Role, Secret};
 use crate::ingest::Ingest;
+use crate::places::make_private;
 use crate::store::Store;
 
 /// Keys that are listed at once.
@@ -216,8 +216,7 @@ fn in_flags(error: &GrantError, role: Role) -> String {
 }
 
 fn new_file(path: &Path) -> anyhow::Result<std::fs::File> {
-    let mut options = std::fs::OpenOptions::new();
-    let file = options.write(true).create_new(true).mode(0o600).open(path);
+    let file = make_private(path);
     file.with_context(|| format!("cannot make the file {}", path.display()))
 }
 

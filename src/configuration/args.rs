@@ -1,14 +1,13 @@
 //! Where the keys for secret parameters come from.
 
-use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use thiserror::Error;
 
 use super::{Keyring, KeyringError, SealError};
+use crate::places::make_private;
 
 /// Why there are no keys.
 #[derive(Debug, Error)]
@@ -73,8 +72,7 @@ pub fn kept(path: &Path) -> Result<Keyring, KeysError> {
         path: path.to_owned(),
         source,
     };
-    let mut options = OpenOptions::new();
-    match options.write(true).create_new(true).mode(0o600).open(path) {
+    match make_private(path) {
         Ok(mut file) => {
             let key = Keyring::new_key().map_err(KeysError::Make)?;
             let written = file.write_all(format!("{key}\n").as_bytes());

@@ -1,9 +1,8 @@
 //! Writes an export to its end, into a file, which is its owner's alone, or to whoever reads.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
@@ -15,12 +14,10 @@ use super::sink::{Out, is_packed};
 use super::{Events, ExportError, Format, Sink, Written};
 use crate::event::Event;
 use crate::kinds::Kind;
+use crate::places::make_private;
 
 /// Pages that wait to be written: one is read while another is written.
 const PAGES_WAITING_MAX: usize = 1;
-
-/// Rights of a file: it has what everybody has done.
-const RIGHTS: u32 = 0o600;
 
 /// Where an export goes.
 #[expect(missing_debug_implementations, reason = "an output has none")]
@@ -135,9 +132,7 @@ impl Beside {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             removed => removed?,
         }
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create_new(true).mode(RIGHTS);
-        let file = file.open(&path)?;
+        let file = make_private(&path)?;
         let is_kept = false;
         Ok((Self { path, is_kept }, file))
     }
@@ -191,6 +186,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
+    use crate::places::OWNERS_ALONE;
 
     #[test]
     fn what_was_left_beside_a_file_is_neither_written_into_nor_followed() {
@@ -207,7 +203,7 @@ mod tests {
             assert_eq!(written.unwrap(), 4);
             let found = std::fs::symlink_metadata(&path).unwrap();
             assert!(found.is_file());
-            assert_eq!(found.permissions().mode() & 0o777, RIGHTS);
+            assert_eq!(found.permissions().mode() & 0o777, OWNERS_ALONE);
             assert!(!beside.exists());
         };
         std::fs::write(&beside, "half of a longer one").unwrap();

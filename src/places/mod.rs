@@ -20,7 +20,7 @@ use rustix::fs::Access;
 use thiserror::Error;
 use tokio::task::spawn_blocking;
 
-pub(crate) use self::private::PrivateFile;
+pub(crate) use self::private::{OWNERS_ALONE, Partial, PrivateFile, make_private};
 
 /// With what an address begins that is that of a bucket.
 const S3: &str = "s3://";

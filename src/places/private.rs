@@ -11,7 +11,14 @@ use bytes::Bytes;
 use tokio::task::spawn_blocking;
 
 /// Rights of a file that is for nobody but its owner.
-const RIGHTS: u32 = 0o600;
+pub(crate) const OWNERS_ALONE: u32 = 0o600;
+
+/// Makes a file that is not there yet, and that is its owner's alone.
+pub(crate) fn make_private(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create_new(true).mode(OWNERS_ALONE);
+    options.open(path)
+}
 
 /// A file that is being written, under its name with `#` and a number behind it. It is removed unless it gets its
 /// name.
@@ -24,7 +31,7 @@ pub(crate) struct PrivateFile {
 
 /// The other name, under which there is nothing in the end.
 #[derive(Debug)]
-struct Partial(PathBuf);
+pub(crate) struct Partial(pub(crate) PathBuf);
 
 impl Drop for Partial {
     fn drop(&mut self) {
@@ -50,9 +57,7 @@ impl PrivateFile {
                 let mut partial = path.clone().into_os_string();
                 partial.push(format!("#{number}"));
                 let partial = PathBuf::from(partial);
-                let mut options = OpenOptions::new();
-                let options = options.write(true).create_new(true).mode(RIGHTS);
-                match options.open(&partial) {
+                match make_private(&partial) {
                     // another writes it, or did
                     Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
                     made => {
@@ -146,11 +151,11 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(names(folder.path()), ["file#1"]);
-        assert_eq!(mode(&folder.path().join("file#1")), RIGHTS);
+        assert_eq!(mode(&folder.path().join("file#1")), OWNERS_ALONE);
         file.add(Bytes::from_static(b"has done")).await.unwrap();
         file.end().await.unwrap();
         assert_eq!(names(folder.path()), ["file"]);
-        assert_eq!(mode(&path), RIGHTS);
+        assert_eq!(mode(&path), OWNERS_ALONE);
         assert_eq!(std::fs::read(&path).unwrap(), b"what everybody has done");
     }
 

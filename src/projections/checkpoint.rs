@@ -1,6 +1,6 @@
-//! Checkpoints of followers that fold nothing: how far each has done what it does for the log.
+//! Checkpoints: how far each of those has come who follow the log, projections and others.
 //!
-//! Like those of projections they bear which log that was.
+//! They bear which log that was.
 
 use sea_orm::ConnectionTrait;
 

@@ -12,7 +12,7 @@ use crate::event::{Instant, Position};
 use crate::export::reached;
 use crate::exports;
 use crate::kinds::Kind;
-use crate::projections;
+use crate::projections::{self, checkpoint};
 use crate::store::{ClaimError, Deleting, MERGE, Small, Store, StoreError, Waiting};
 
 /// After a step, so many times what it took, so that a run has a fifth of the writer at most; at most
@@ -386,7 +386,7 @@ async fn folded(store: &Store) -> Result<Position, RetentionError> {
 async fn checkpoints(store: &Store) -> Result<Vec<(&'static str, Position)>, RetentionError> {
     let mut checkpoints = Vec::new();
     for fold in projections::following() {
-        checkpoints.push((fold.name(), store.folded_upto(fold.name()).await?));
+        checkpoints.push((fold.name(), checkpoint::position(store, fold.name()).await?));
     }
     Ok(checkpoints)
 }

@@ -18,6 +18,7 @@ use super::error::{Doing, StoreError};
 use super::location::Location;
 use super::open::{Connections, OpenError};
 use super::sql::Sql;
+use crate::places::OWNERS_ALONE;
 use crate::telemetry::chain;
 
 /// What a process has claimed, until it is dropped.
@@ -87,8 +88,6 @@ const CLAIMS: i32 = 0x4850_4F54;
 pub const MERGE: &str = "merge";
 /// What is claimed by whoever serves a file of SQLite.
 const SERVER: &str = "server";
-/// Rights of a file that is for nobody but its owner.
-const OWNERS_ALONE: u32 = 0o600;
 /// How long it is waited for what another process has claimed, and how often it is tried: what a server does by
 /// itself is mostly done at once.
 const WITHIN: Duration = Duration::from_secs(5);

@@ -1,7 +1,5 @@
 //! Opens a database: connects, and makes sure that it is ours and of our time.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -29,6 +27,7 @@ use super::sql::Sql;
 use super::upkeep::{by_whoever_takes, is_worn};
 use super::wal::WAL_BYTES_MAX;
 use super::{migrations, within};
+use crate::places::make_private;
 
 /// Pages that the writer of SQLite keeps in memory. A commit of a fleet changes a page of the index of
 /// devices for each device: with the usual 2 MiB these are written and read again inside one commit.
@@ -39,8 +38,6 @@ const WRITER_CACHE_KIB: u32 = 32 * 1024;
 const CHECKPOINT_PAGES: u32 = 8_000;
 /// Marks a SQLite file as ours: `HPOT` (the pragma `application_id`).
 pub(super) const APPLICATION_ID: i64 = 0x4850_4F54;
-/// Rights of a file that is made: it has what everybody has done.
-const RIGHTS: u32 = 0o600;
 /// Below it a write-ahead log could be damaged on checkpoint (sqlite.org, release 3.51.3).
 const SQLITE_OLDEST: &str = "3.51.3";
 /// How long a statement waits for a lock that another process holds.
@@ -278,7 +275,7 @@ async fn sqlite(location: &Location) -> Result<Connections, OpenError> {
         looking.close().await.map_err(failed)?;
         migrations::check_names(&names, &address)?;
     } else if !is_in_memory(&address) {
-        make_private(&file);
+        make_first(&file);
     }
     let of_writer = options
         .clone()
@@ -326,10 +323,8 @@ fn is_in_memory(address: &str) -> bool {
 
 /// Makes a file that is not there, for its owner alone, where SQLite would let others read it. What it makes beside
 /// it later, such as the write-ahead log, has the rights of the file.
-fn make_private(file: &Path) {
-    let mut options = OpenOptions::new();
-    let made = options.write(true).create_new(true).mode(RIGHTS).open(file);
-    if let Err(error) = made {
+fn make_first(file: &Path) {
+    if let Err(error) = make_private(file) {
         // another process has made it, or SQLite cannot make it either and says so
         tracing::debug!(%error, "the file of the database was not made before it is opened");
     }

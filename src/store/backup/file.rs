@@ -1,9 +1,8 @@
 //! The file of a backup: written under another name until it is whole, and checked before it is used. It holds what
 //! everybody has done, and is its owner's alone.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
@@ -15,14 +14,12 @@ use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use super::BackupError;
+use crate::places::{Partial, make_private};
 
 const FORMAT: &str = "homepot-analytics backup";
 const VERSION: i64 = 1;
 /// The version of those that hold segments, which the first one did not know.
 const VERSION_WITH_SEGMENTS: i64 = 2;
-
-/// Rights of the file.
-const RIGHTS: u32 = 0o600;
 
 /// What a backup says of itself.
 #[derive(Clone, Debug)]
@@ -82,16 +79,6 @@ pub(super) struct Writing {
     to: PathBuf,
 }
 
-/// The file under its other name, which is removed unless it becomes whole.
-struct Partial(PathBuf);
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        // gone already when the backup is whole
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
 fn failed(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> BackupError {
     let path = path.to_owned();
     move |source| BackupError::File {
@@ -122,9 +109,7 @@ impl Writing {
             let mut name = to.clone().into_os_string();
             name.push(".partial");
             let name = PathBuf::from(name);
-            let mut options = OpenOptions::new();
-            options.write(true).create_new(true).mode(RIGHTS);
-            let file = options.open(&name).map_err(failed("make", &name))?;
+            let file = make_private(&name).map_err(failed("make", &name))?;
             Ok(Self {
                 out: GzEncoder::new(BufWriter::new(file), Compression::fast()),
                 hash: Sha256::new(),

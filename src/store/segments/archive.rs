@@ -382,28 +382,6 @@ pub(super) async fn raise(tx: &DatabaseTransaction, generation: i64) -> Result<(
     }
 }
 
-impl Store {
-    /// Up to where a projection has folded the log.
-    ///
-    /// # Errors
-    /// When the table cannot be read.
-    pub(crate) async fn folded_upto(
-        &self,
-        projection: &'static str,
-    ) -> Result<Position, StoreError> {
-        let doing = "read the checkpoints";
-        let identity = self.identity();
-        let mut sql = Sql::new("SELECT position FROM checkpoints WHERE projection = ");
-        sql.bind(projection).push(" AND log_id = ");
-        sql.bind(identity.log_id.to_string());
-        sql.push(" AND epoch = ").bind(identity.epoch);
-        let row = self.readers().query_one_raw(sql.statement(self.backend()));
-        let row = row.await.doing(doing)?;
-        let position = row.map(|row| row.try_get_by_index(0)).transpose();
-        Ok(Position(position.doing(doing)?.unwrap_or_default()))
-    }
-}
-
 /// Lists a segment in the place of another.
 pub(super) async fn replace(
     tx: &DatabaseTransaction,
