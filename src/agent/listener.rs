@@ -74,3 +74,47 @@ impl Listener {
         Backoff::default().wait(failures, asked, &mut self.rng)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+    use crate::client::ClientConfig;
+    use crate::clock::Clock;
+
+    #[test]
+    fn where_there_is_no_place_for_it_it_comes_back_ever_more_seldom() {
+        let config = ClientConfig {
+            server: "http://127.0.0.1:9".to_owned(),
+            ca: None,
+            key: None,
+            connect_timeout: LASTS,
+            timeout: LASTS,
+        };
+        let mut listener = Listener {
+            client: Client::new(&config, Clock::system()).unwrap(),
+            device: "d".to_owned(),
+            heard: Arc::default(),
+            rng: StdRng::seed_from_u64(1),
+        };
+        let asked = Duration::from_secs(1);
+        let refused = Err(CallError::Refused {
+            status: 503,
+            code: Some("OVERLOADED".to_owned()),
+            remedy: Remedy::Retry(Some(asked)),
+        });
+        let mut waits = |failures| {
+            let waits = (0..1_000).map(|_| listener.wait(&refused, failures));
+            let waits: Vec<Duration> = waits.collect();
+            assert!(waits.iter().all(|wait| *wait >= asked));
+            waits.iter().sum::<Duration>() / 1_000
+        };
+        assert!(waits(1) < Duration::from_secs(2));
+        for failures in [8, 1_000] {
+            let wait = waits(failures);
+            assert!(wait > Duration::from_secs(25), "{failures}: {wait:?}");
+            assert!(wait < LASTS, "{failures}: {wait:?}");
+        }
+    }
+}

@@ -27,14 +27,16 @@ pub struct LimitArgs {
     /// has one.
     #[arg(long, env = "HOMEPOT_WRITERS_MAX", default_value_t = 6, value_parser = clap::value_parser!(u32).range(3..=100))]
     pub writers_max: u32,
-    /// Sockets that may be open (1 to 1000000); more are refused as OVERLOADED.
+    /// Sockets and streams of events that may be open (1 to 1000000); more are refused as OVERLOADED. Those
+    /// of the role DEVICE have nine tenths of them, so that a fleet of agents leaves some to dashboards.
     #[arg(long, env = "HOMEPOT_SOCKETS_MAX", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub sockets_max: u32,
-    /// Connections that may be open (10 to 1000000); one more is closed at once.
-    #[arg(long, env = "HOMEPOT_CONNECTIONS_MAX", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
+    /// Connections that may be open (10 to 1000000); one more is closed at once. An agent has two and at
+    /// times three.
+    #[arg(long, env = "HOMEPOT_CONNECTIONS_MAX", default_value_t = 40_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
     pub connections_max: u32,
     /// Connections that may be open from one address (10 to 1000000), save from loopback.
-    #[arg(long, env = "HOMEPOT_CONNECTIONS_PER_ADDRESS_MAX", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
+    #[arg(long, env = "HOMEPOT_CONNECTIONS_PER_ADDRESS_MAX", default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
     pub connections_per_address_max: u32,
     /// Seconds within which a device is expected to be heard of, at least (5 to 86400); after three
     /// of its own intervals, and not before this, it is OFFLINE.
@@ -105,8 +107,8 @@ impl Default for LimitArgs {
             readers_max: 8,
             writers_max: 6,
             sockets_max: 10_000,
-            connections_max: 20_000,
-            connections_per_address_max: 1_000,
+            connections_max: 40_000,
+            connections_per_address_max: 4_000,
             offline_after_seconds: 90,
             cost_per_second_max: 500_000,
             events_per_second_max: 100_000,
