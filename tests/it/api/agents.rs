@@ -76,6 +76,8 @@ async fn an_agent_for_which_there_is_no_place_to_listen_asks() {
         app.fleet().await;
         let limits = LimitArgs {
             sockets_max: 10,
+            // the clock stands, and with it what may be spent in a second
+            cost_per_second_max: 0,
             ..LimitArgs::default()
         };
         app.close_with(limits).await;
