@@ -18,6 +18,12 @@ use super::device_commands::{ended, made};
 use super::socket::Socket;
 use crate::faulty_server::quick;
 
+const MAKE: &str =
+    "mutation { createJob(input: { jobType: HEALTH_CHECK, payload: { checks: [\"spool\"] },
+    deviceIds: [\"till-1\"] }) { job { jobId } } }";
+const PROGRESS: &str =
+    "subscription($id: ID!) { jobProgress(jobId: $id) { job { state devicesSucceeded } } }";
+
 #[derive(Parser)]
 struct Cli {
     #[command(flatten)]
@@ -63,12 +69,6 @@ async fn an_agent_hears_of_a_command_when_it_is_given() {
     })
     .await;
 }
-
-const MAKE: &str =
-    "mutation { createJob(input: { jobType: HEALTH_CHECK, payload: { checks: [\"spool\"] },
-    deviceIds: [\"till-1\"] }) { job { jobId } } }";
-const PROGRESS: &str =
-    "subscription($id: ID!) { jobProgress(jobId: $id) { job { state devicesSucceeded } } }";
 
 #[tokio::test]
 async fn an_agent_for_which_there_is_no_place_to_listen_asks() {
