@@ -17,6 +17,8 @@ use crate::socket::Socket;
 
 /// Sockets that are opened at once.
 const OPENED_AT_ONCE: usize = 64;
+/// Connections beside those of the sockets.
+const SPARE: usize = 100;
 /// How long the job may take.
 const ENDS_WITHIN: Duration = Duration::from_mins(5);
 /// Bytes of a megabyte.
@@ -36,7 +38,9 @@ const STATE: &str =
 /// Measures a job over devices that all wait for it.
 pub(crate) async fn measure(place: &Place, (what, quick): (&str, bool)) -> anyhow::Result<()> {
     let devices = if quick { 1_000 } else { 10_000 };
-    let server = Server::start(place)?;
+    let (sockets, connections) = (devices.to_string(), (devices + SPARE).to_string());
+    let room = ["--sockets-max", &sockets, "--connections-max", &connections];
+    let server = Server::start_with(place, &room)?;
     let mut door = Door::connect(server.address, "/graphql", server.key.as_deref()).await?;
     register(&mut door, devices).await?;
     heading(&format!("A job over {devices} devices, {what}"));

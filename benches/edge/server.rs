@@ -68,6 +68,11 @@ pub(crate) struct Server {
 impl Server {
     /// Starts the program on a log, with a key; a caller may spend what it likes.
     pub(crate) fn start(place: &Place) -> anyhow::Result<Self> {
+        Self::start_with(place, &[])
+    }
+
+    /// The same, with further arguments.
+    pub(crate) fn start_with(place: &Place, given: &[&str]) -> anyhow::Result<Self> {
         let made = program(&["key", "create", "--role", "ADMIN", "--name", "bench"])
             .args(["--database", &place.url])
             .output()?;
@@ -77,6 +82,7 @@ impl Server {
         let mut command = program(&["serve", "--listen", "127.0.0.1:0", "--log", "error"]);
         command.args(["--database", &place.url]);
         command.args(["--cost-per-second-max", "1000000000"]);
+        command.args(given);
         Self::spawn(command, Some(key))
     }
 

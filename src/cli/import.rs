@@ -1,7 +1,7 @@
 //! `import`: files of JSON lines into the log, with progress and a file of what was refused.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant as Stopwatch;
 
@@ -162,15 +162,18 @@ fn can_be_written(path: &Path) -> std::io::Result<()> {
         }
         // whoever reads from a pipe takes it for its end when it is closed
         Ok(_) => Ok(()),
-        Err(_) => {
-            // where a link leads to nothing yet, that is made, and taken away again
-            File::options()
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(path)?;
-            std::fs::remove_file(std::fs::canonicalize(path)?)
-        }
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        Err(_) => match std::fs::read_link(path) {
+            // what a link leads to is made when it is written to
+            Ok(target) => {
+                let folder = path.parent().unwrap_or_else(|| Path::new(""));
+                can_be_written(&folder.join(target))
+            }
+            Err(_) => {
+                File::options().write(true).create_new(true).open(path)?;
+                std::fs::remove_file(path)
+            }
+        },
     }
 }
 

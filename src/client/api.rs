@@ -28,6 +28,10 @@ const ENROL: &str = "mutation Enrol($input: EnrolDeviceInput!) { enrolDevice(inp
 /// Bytes of an answer that are read at most: a thousand outcomes with long messages fit.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
+/// Connections at most that are kept for the next request: there are many clients, and a server has places for so
+/// many connections.
+const IDLE_MAX: usize = 1;
+
 /// Bytes of a request apart from its events.
 const ENVELOPE_BYTES: usize = 1 << 10;
 
@@ -287,7 +291,7 @@ fn http(base: &Url, config: &ClientConfig) -> Result<reqwest::Client, ClientErro
         .redirect(Policy::none())
         .connect_timeout(config.connect_timeout)
         .timeout(config.timeout)
-        .pool_max_idle_per_host(2);
+        .pool_max_idle_per_host(IDLE_MAX);
     if let Some(ca) = &config.ca {
         http = http.tls_certs_only(authorities(ca)?);
     } else if base.scheme() == "http" {
@@ -331,6 +335,10 @@ async fn body(mut response: Response) -> Result<Vec<u8>, CallError> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
     use super::*;
 
     fn client(server: &str, key: Option<&str>) -> Result<Client, ClientError> {
@@ -388,5 +396,38 @@ mod tests {
         assert!(shows("http://till.example"));
         assert!(!shows("http://[::1]:8080"));
         assert!(!shows("http://localhost:8080"));
+    }
+
+    /// What does not come within this time will not.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn of_two_connections_that_were_needed_at_once_one_is_kept() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = client(&format!("http://{address}"), None).unwrap();
+        let asked = async { tokio::join!(client.latency(PATIENCE), client.latency(PATIENCE)) };
+        let served = async {
+            let mut streams = Vec::new();
+            let mut asked = [0; 4_096];
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                assert!(stream.read(&mut asked).await.unwrap() > 0);
+                streams.push(stream);
+            }
+            for stream in &mut streams {
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+                stream.write_all(answer).await.unwrap();
+            }
+            let ended = streams
+                .iter_mut()
+                .map(|stream| Box::pin(async move { stream.read(&mut [0]).await }));
+            let (read, ..) = futures_util::future::select_all(ended).await;
+            read.unwrap()
+        };
+        let both = async { tokio::join!(asked, served) };
+        let ((one, other), read) = timeout(PATIENCE, both).await.unwrap();
+        assert!(one.is_some() && other.is_some());
+        assert_eq!(read, 0, "it is closed");
     }
 }

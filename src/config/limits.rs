@@ -27,12 +27,13 @@ pub struct LimitArgs {
     /// has one.
     #[arg(long, env = "HOMEPOT_WRITERS_MAX", default_value_t = 6, value_parser = clap::value_parser!(u32).range(3..=100))]
     pub writers_max: u32,
-    /// Sockets and streams that may be open (1 to 1000000); more are refused as OVERLOADED. Devices have nine of ten of
-    /// them at most.
+    /// Sockets and streams of events that may be open (1 to 1000000); more are refused as OVERLOADED. Those
+    /// of the role DEVICE have nine tenths of them, so that a fleet of agents leaves some to people.
     #[arg(long, env = "HOMEPOT_SOCKETS_MAX", default_value_t = 12_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub sockets_max: u32,
-    /// Connections that may be open (10 to 1000000); one more is closed at once.
-    #[arg(long, env = "HOMEPOT_CONNECTIONS_MAX", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
+    /// Connections that may be open (10 to 1000000); one more is closed at once. An agent has two and at
+    /// times a third.
+    #[arg(long, env = "HOMEPOT_CONNECTIONS_MAX", default_value_t = 22_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
     pub connections_max: u32,
     /// Connections that may be open from one address (10 to 1000000), save from loopback.
     #[arg(long, env = "HOMEPOT_CONNECTIONS_PER_ADDRESS_MAX", default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
@@ -106,7 +107,7 @@ impl Default for LimitArgs {
             readers_max: 8,
             writers_max: 6,
             sockets_max: 12_000,
-            connections_max: 20_000,
+            connections_max: 22_000,
             connections_per_address_max: 2_000,
             offline_after_seconds: 90,
             cost_per_second_max: 500_000,

@@ -58,7 +58,7 @@ pub(super) fn open(
     caller: &Caller,
     (text, document): (&[u8], &str),
 ) -> Response {
-    let place = match web.places.take(Some(caller)) {
+    let place = match web.places.of_stream(caller) {
         Ok(place) => place,
         Err(refused) => return *refused,
     };

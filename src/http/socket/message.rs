@@ -180,6 +180,8 @@ pub(super) enum Closing {
     TooManyInits,
     /// The client is not heard of.
     Silent,
+    /// There are too many sockets and streams of devices.
+    Overloaded,
     /// The server stops; another may be there soon.
     Restart,
 }
@@ -196,6 +198,7 @@ impl Closing {
             Self::Exists(id) => (4409, format!("Subscriber for {id} already exists").into()),
             Self::TooManyInits => (4429, "Too many initialisation requests".into()),
             Self::Silent => (4499, "Not heard of".into()),
+            Self::Overloaded => (1013, "Too many are open; try again".into()),
             Self::Restart => (1012, "Service restart".into()),
         }
     }

@@ -32,61 +32,66 @@ pub(super) const MESSAGE_BYTES_MAX: usize = 128 * 1024;
 /// 128 KiB, more than a gigabyte for as many sockets as there may be. What clients say is short.
 const BUFFER_BYTES: usize = 512;
 
-/// Of so many places devices leave one to others.
-const PART_LEFT_BY_DEVICES: usize = 10;
+/// Of so many places for sockets and streams devices leave one to others. Each agent follows what its device is
+/// commanded as long as it runs, and asks now and then where there is no place for it; people have nothing
+/// else to follow by.
+const LEFT_BY_DEVICES_OF: usize = 10;
 
 /// Places for sockets and streams, and room for the operations on all of them.
 #[derive(Clone, Debug)]
 pub struct Places {
     sockets: Arc<Semaphore>,
-    /// Those of them that devices may have: a fleet, each of whose agents follows its commands, leaves some to people.
+    /// As many of them as devices may have.
     of_devices: Arc<Semaphore>,
     pub(super) room: Room,
 }
 
 impl Places {
-    /// Places for so many sockets.
+    /// Places for so many sockets and streams.
     #[must_use]
     pub fn new(sockets_max: usize) -> Self {
-        let of_devices = sockets_max - sockets_max / PART_LEFT_BY_DEVICES;
+        let left_by_devices = sockets_max / LEFT_BY_DEVICES_OF;
         Self {
             sockets: Arc::new(Semaphore::new(sockets_max)),
-            of_devices: Arc::new(Semaphore::new(of_devices)),
+            of_devices: Arc::new(Semaphore::new(sockets_max - left_by_devices)),
             room: Room::default(),
         }
     }
 
-    /// A place until it is dropped, or how it is refused. Who gives a proof only in the greeting of a socket is not
-    /// known to be a device yet.
-    pub(super) fn take(&self, caller: Option<&Caller>) -> Result<Seat, Box<Response>> {
-        let is_device = caller.is_some_and(|caller| caller.role == Role::Device);
-        self.seat(is_device).ok_or_else(|| {
-            let message = "too many sockets and streams are open; try again";
-            let status = StatusCode::SERVICE_UNAVAILABLE;
-            Box::new(refused(status, ErrorCode::Overloaded, message))
+    /// A place for the stream of somebody.
+    pub(super) fn of_stream(&self, caller: &Caller) -> Result<Taken, Box<Response>> {
+        Ok(Taken {
+            _of_device: self.of_device(caller)?,
+            _of_all: self.of_socket()?,
         })
     }
 
-    fn seat(&self, is_device: bool) -> Option<Seat> {
-        let one = |places: &Arc<Semaphore>| Arc::clone(places).try_acquire_owned().ok();
-        let of_device = if is_device {
-            Some(one(&self.of_devices)?)
-        } else {
-            None
-        };
-        let place = one(&self.sockets)?;
-        Some(Seat {
-            _place: place,
-            _of_device: of_device,
-        })
+    /// A place for the socket of somebody who has not said yet who they are.
+    fn of_socket(&self) -> Result<OwnedSemaphorePermit, Box<Response>> {
+        taken(&self.sockets)
+    }
+
+    /// What a device takes beside a place, of which it may not have all; others take nothing.
+    fn of_device(&self, caller: &Caller) -> Result<Option<OwnedSemaphorePermit>, Box<Response>> {
+        let is_device = caller.role == Role::Device;
+        is_device.then(|| taken(&self.of_devices)).transpose()
     }
 }
 
-/// A place for a socket or a stream, until it is dropped.
+/// A place until it is dropped, or how it is refused.
+fn taken(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Box<Response>> {
+    Arc::clone(places).try_acquire_owned().map_err(|_| {
+        let message = "too many sockets and streams are open; try again";
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Box::new(refused(status, ErrorCode::Overloaded, message))
+    })
+}
+
+/// The place of a stream, which is free again when this is dropped.
 #[derive(Debug)]
-pub(super) struct Seat {
-    _place: OwnedSemaphorePermit,
+pub(super) struct Taken {
     _of_device: Option<OwnedSemaphorePermit>,
+    _of_all: OwnedSemaphorePermit,
 }
 
 /// Who opens a socket: what is known of them before they greet.
@@ -107,7 +112,7 @@ pub(super) fn open(
     by: By,
     connection: Option<Arc<Place>>,
 ) -> Response {
-    let place = match web.places.take(by.caller.as_ref()) {
+    let place = match web.places.of_socket() {
         Ok(place) => place,
         Err(refused) => return *refused,
     };
@@ -131,30 +136,7 @@ pub(super) fn open(
 
 /// What a socket holds as long as it is open.
 struct Held {
-    _place: Seat,
+    _place: OwnedSemaphorePermit,
     _connection: Option<Arc<Place>>,
     _counted: Counted,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn devices_leave_a_tenth_of_the_places_to_others() {
-        let places = Places::new(20);
-        let devices: Vec<Seat> = std::iter::from_fn(|| places.seat(true)).collect();
-        assert_eq!(devices.len(), 18);
-        let others: Vec<Seat> = std::iter::from_fn(|| places.seat(false)).collect();
-        assert_eq!(others.len(), 2);
-        drop(others);
-        assert!(places.seat(true).is_none());
-        drop(devices);
-        // who is refused since all places are taken keeps none of those of devices
-        let others: Vec<Seat> = std::iter::from_fn(|| places.seat(false)).collect();
-        assert_eq!((others.len(), places.seat(true).is_none()), (20, true));
-        drop(others);
-        let devices: Vec<Seat> = std::iter::from_fn(|| places.seat(true)).collect();
-        assert_eq!(devices.len(), 18);
-    }
 }

@@ -10,7 +10,7 @@ use axum::extract::ws::{Message, WebSocket};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::value::RawValue;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
 use super::super::Web;
@@ -75,11 +75,17 @@ async fn run(
     }
 }
 
+/// Who has greeted.
+struct Greeted {
+    caller: Caller,
+    /// What a device takes beside the place of its socket.
+    _of_device: Option<OwnedSemaphorePermit>,
+}
+
 struct Session {
     web: Arc<Web>,
     by: By,
-    /// Who has greeted.
-    caller: Option<Caller>,
+    greeted: Option<Greeted>,
     /// Whether the server stops: nothing more is begun, and what is executed is let end.
     is_stopping: bool,
     share: Share,
@@ -100,7 +106,7 @@ impl Session {
             share: web.places.room.share(),
             web,
             by,
-            caller: None,
+            greeted: None,
             is_stopping: false,
             operations: HashMap::new(),
             begun: 0,
@@ -136,10 +142,10 @@ impl Session {
                     self.operations.retain(|_, operation| !operation.is_following);
                     None
                 }
-                () = ended(self.caller.as_ref(), &clock) => {
+                () = ended(self.greeted.as_ref(), &clock) => {
                     return Some(Closing::Forbidden(SignInError::Ended.to_string()));
                 }
-                () = &mut greeting, if self.caller.is_none() => return Some(Closing::InitTimeout),
+                () = &mut greeting, if self.greeted.is_none() => return Some(Closing::InitTimeout),
                 _ = pings.tick() => {
                     if !std::mem::take(&mut is_heard) {
                         return Some(Closing::Silent);
@@ -197,17 +203,18 @@ impl Session {
             Message::Ping(_) | Message::Pong(_) | Message::Close(_) => return Ok(None),
         };
         match Said::read(text)? {
-            Said::Init { .. } if self.caller.is_some() => Err(Closing::TooManyInits),
+            Said::Init { .. } if self.greeted.is_some() => Err(Closing::TooManyInits),
             Said::Init { authorization } => {
-                self.caller = Some(self.greeted(authorization.as_deref())?);
+                self.greet(authorization.as_deref())?;
                 Ok(Saying::ConnectionAck.message())
             }
             Said::Ping(payload) => Ok(Saying::Pong { payload }.message()),
             Said::Pong => Ok(None),
-            Said::Subscribe { id, payload } => match self.caller.clone() {
-                Some(caller) => self.begin(&id, payload, caller),
-                None => Err(Closing::Unauthorized),
-            },
+            Said::Subscribe { id, payload } => {
+                let greeted = self.greeted.as_ref();
+                let caller = greeted.map(|greeted| greeted.caller.clone());
+                self.begin(&id, payload, caller.ok_or(Closing::Unauthorized)?)
+            }
             Said::Complete { id } => {
                 self.operations.remove(id.as_ref());
                 Ok(None)
@@ -215,8 +222,20 @@ impl Session {
         }
     }
 
+    /// Takes the greeting. Only by it is it known whether a socket is one of a device, which leave some to others.
+    fn greet(&mut self, authorization: Option<&str>) -> Result<(), Closing> {
+        let caller = self.proved(authorization)?;
+        let place = self.web.places.of_device(&caller);
+        let place = place.map_err(|_| Closing::Overloaded)?;
+        self.greeted = Some(Greeted {
+            caller,
+            _of_device: place,
+        });
+        Ok(())
+    }
+
     /// Who greets with a credential, or was proved before.
-    fn greeted(&mut self, authorization: Option<&str>) -> Result<Caller, Closing> {
+    fn proved(&mut self, authorization: Option<&str>) -> Result<Caller, Closing> {
         if authorization.is_none()
             && let Some(caller) = self.by.caller.take()
         {
@@ -296,9 +315,9 @@ impl Session {
 }
 
 /// Waits until the proof of whoever has greeted holds no more.
-async fn ended(caller: Option<&Caller>, clock: &Clock) {
-    match caller {
-        Some(caller) => sign_in::ended(caller, clock).await,
+async fn ended(greeted: Option<&Greeted>, clock: &Clock) {
+    match greeted {
+        Some(greeted) => sign_in::ended(&greeted.caller, clock).await,
         None => std::future::pending().await,
     }
 }

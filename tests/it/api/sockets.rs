@@ -1,10 +1,13 @@
 //! What may be asked over sockets, and how many there may be: what is refused leaves the rest alone.
 
 use homepot_analytics::config::LimitArgs;
+use homepot_analytics::identity::Role;
+use reqwest::Response;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::access::{grant, key};
 use super::app::{TestApp, on_each_database};
 use super::inputs::error;
 use super::socket::Socket;
@@ -126,6 +129,54 @@ async fn one_socket_more_than_there_may_be_is_refused_until_another_closes() {
         drop(first);
         // the server hears of it when it is told by the system
         while Socket::try_open(address).await.is_err() {}
+    })
+    .await;
+}
+
+/// A stream of somebody, or how it is refused.
+async fn stream(app: &TestApp, key: &str, document: &str) -> Response {
+    let post = app.client().post(app.address("/graphql"));
+    let post = post.header("accept", "text/event-stream").bearer_auth(key);
+    let request = post.json(&json!({ "query": document }));
+    request.send().await.unwrap()
+}
+
+#[tokio::test]
+async fn devices_leave_a_tenth_of_the_places_to_others() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let limits = LimitArgs {
+            sockets_max: 20,
+            ..LimitArgs::default()
+        };
+        app.close_with(limits).await;
+        let device = key(app, grant(Role::Device, &[])).await;
+        let viewer = key(app, grant(Role::Viewer, &[])).await;
+        let commands = "subscription { deviceCommands { cursor } }";
+        let address = app.app().address;
+        let socket = Socket::open_as(address, &device).await;
+        let mut streams = Vec::new();
+        for _ in 0..17 {
+            let stream = stream(app, &device, commands).await;
+            assert_eq!(stream.status(), 200);
+            streams.push(stream);
+        }
+        let refused = stream(app, &device, commands).await;
+        assert_eq!(refused.status(), 503);
+        let told: Value = refused.json().await.unwrap();
+        let extensions = &told["errors"][0]["extensions"];
+        let expected = json!({ "code": "OVERLOADED", "retryable": true, "retryAfterMs": 1_000 });
+        assert_eq!(*extensions, expected);
+        // it says only when it greets that it is one
+        let mut late = Socket::try_connect(address).await.unwrap();
+        let greeting = json!({ "authorization": format!("Bearer {device}") });
+        late.greet(greeting).await;
+        assert_eq!(late.closed().await, 1013);
+        let errors = stream(app, &viewer, FOLLOW).await;
+        assert_eq!(errors.status(), 200);
+        drop(socket);
+        // the server hears of it when it is told by the system
+        while stream(app, &device, commands).await.status() != 200 {}
     })
     .await;
 }

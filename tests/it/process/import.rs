@@ -228,3 +228,40 @@ fn a_file_for_refused_lines_stays_as_it_is_where_none_is_refused() {
     assert!(!missing.exists());
     assert_eq!(std::fs::read_to_string(&kept).unwrap(), "reasons of before");
 }
+
+#[test]
+fn a_link_for_refused_lines_may_lead_to_a_file_that_is_made_when_there_are_some() {
+    let database = Database::sqlite();
+    let path = |name: &str| database.folder().join(name);
+    let (target, lines) = (path("reasons"), path("lines.jsonl"));
+    let good = "{\"siteRegistration\": {\"siteId\": \"s\", \"name\": \"S\"}}\n";
+    let bad = "{\"siteRegistration\": {\"siteId\": \"t\"}}\n";
+    for (link, to) in [
+        ("relative", "reasons"),
+        ("absolute", target.to_str().unwrap()),
+        ("of-a-link", "relative"),
+    ] {
+        let link = path(link);
+        std::os::unix::fs::symlink(to, &link).unwrap();
+        let import = |text: &str| {
+            std::fs::write(&lines, text).unwrap();
+            let (lines, link) = (lines.to_str().unwrap(), link.to_str().unwrap());
+            database.run(&["import", lines, "--refused", link])
+        };
+        let ended = import(good);
+        assert!(ended.status.success(), "{to}: {ended:?}");
+        assert!(!target.exists(), "{to}");
+        let ended = import(&format!("{good}{bad}"));
+        assert!(ended.status.success(), "{to}: {ended:?}");
+        let reasons = std::fs::read_to_string(&target).unwrap();
+        assert_eq!(reasons.lines().count(), 1, "{to}: {reasons}");
+        std::fs::remove_file(&target).unwrap();
+    }
+    for (link, to) in [("astray", "/nodir/x"), ("itself", "itself")] {
+        let link = path(link);
+        std::os::unix::fs::symlink(to, &link).unwrap();
+        let link = link.to_str().unwrap();
+        let ended = database.run(&["import", TILL, "--refused", link]);
+        ended.refused(&["cannot write the file of refused lines", link]);
+    }
+}
