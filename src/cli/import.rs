@@ -163,17 +163,15 @@ fn can_be_written(path: &Path) -> std::io::Result<()> {
         // whoever reads from a pipe takes it for its end when it is closed
         Ok(_) => Ok(()),
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        Err(_) => match std::fs::read_link(path) {
-            // what a link leads to is made when it is written to
-            Ok(target) => {
+        Err(_) => {
+            if let Ok(target) = std::fs::read_link(path) {
+                // what a link leads to is made when it is written to
                 let folder = path.parent().unwrap_or_else(|| Path::new(""));
-                can_be_written(&folder.join(target))
+                return can_be_written(&folder.join(target));
             }
-            Err(_) => {
-                File::options().write(true).create_new(true).open(path)?;
-                std::fs::remove_file(path)
-            }
-        },
+            File::options().write(true).create_new(true).open(path)?;
+            std::fs::remove_file(path)
+        }
     }
 }
 
