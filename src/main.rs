@@ -1,5 +1,8 @@
 //! Parses the command line, starts telemetry, and calls the command.
 
+// a release build lays out the futures of all that a request may ask within each other
+#![recursion_limit = "256"]
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 

@@ -26,7 +26,8 @@ pub struct InOrder<T>(pub(super) T);
 
 impl<T: ContainerType> ContainerType for InOrder<T> {
     async fn resolve_field(&self, ctx: &Context<'_>) -> ServerResult<Option<Value>> {
-        Ok(or_null(ctx, self.0.resolve_field(ctx).await))
+        let resolved: BoxFuture<'_, _> = Box::pin(self.0.resolve_field(ctx));
+        Ok(or_null(ctx, resolved.await))
     }
 }
 
@@ -108,8 +109,10 @@ fn resolve_field<'a, T: ContainerType>(
 pub struct CanFail<T>(pub(super) T);
 
 impl<T: ContainerType> ContainerType for CanFail<T> {
+    /// The type of the future is hidden, since a root has many parts: the compiler lays out all of them within each other.
     async fn resolve_field(&self, ctx: &Context<'_>) -> ServerResult<Option<Value>> {
-        self.0.resolve_field(ctx).await
+        let resolved: BoxFuture<'_, _> = Box::pin(self.0.resolve_field(ctx));
+        resolved.await
     }
 }
 
