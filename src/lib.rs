@@ -102,6 +102,7 @@ pub mod history;
 pub mod http;
 pub mod identity;
 pub mod ingest;
+pub mod insights;
 pub mod jobs;
 pub mod kinds;
 pub mod nodes;

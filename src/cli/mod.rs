@@ -1,11 +1,13 @@
 //! The commands, each from its arguments to its end.
 
+mod evaluate;
 mod export;
 mod import;
 mod key;
 mod maintain;
 mod retention;
 
+pub use evaluate::EvaluateArgs;
 pub use key::KeyArgs;
 pub use retention::RetentionArgs;
 
@@ -59,6 +61,7 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         Command::Serve(arguments) => serve(*arguments).await,
         Command::Import(arguments) => import::import(arguments).await,
         Command::Export(arguments) => export::export(arguments).await,
+        Command::Evaluate(arguments) => evaluate::evaluate(&arguments),
         Command::Agent(arguments) => {
             let shutdown = shutdown_on_signal();
             let told = shutdown.clone();

@@ -147,6 +147,12 @@ pub enum Command {
     /// broken off leaves nothing behind. A data lake (`--lake`) goes on where it is: each event is in exactly one of
     /// its files, also when this is ended anywhere and run again.
     Export(crate::export::ExportArgs),
+    /// Ask an insight of a file of events at given instants, to see how good it is.
+    ///
+    /// The events are replayed in order of time, and what is asked at an instant is answered from what happened until
+    /// then, and nothing later. No database is read or written. The answers are CSV with the columns `device`,
+    /// `timestamp`, `value`, `low`, `high` and `status`; where nothing can be said the three in the middle are empty.
+    Evaluate(crate::cli::EvaluateArgs),
     /// Report this machine's own metrics to a server.
     Agent(crate::agent::AgentArgs),
     /// Play a fleet that reports to a server over its public API.

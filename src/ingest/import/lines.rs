@@ -23,14 +23,13 @@ pub(super) const CHUNK_BYTES: usize = 256 * 1024;
 pub(super) const CHUNK_LINES: usize = 250;
 /// What some programs begin a file of UTF-8 with.
 const BYTE_ORDER_MARK: &[u8] = &[0xef, 0xbb, 0xbf];
+/// What a file of gzip begins with.
+const GZIP: &[u8] = &[0x1f, 0x8b];
 
 /// Reads lines until the source ends or nobody wants them any more.
 pub(super) fn read(source: impl Read, clock: Clock, chunks: &mpsc::Sender<Chunk>) {
     let mut source = BufReader::with_capacity(READ_BYTES, source);
-    let done = match source
-        .fill_buf()
-        .map(|start| start.starts_with(&[0x1f, 0x8b]))
-    {
+    let done = match source.fill_buf().map(|start| start.starts_with(GZIP)) {
         Ok(true) => {
             let unzipped = BufReader::with_capacity(READ_BYTES, MultiGzDecoder::new(source));
             Reader::new(unzipped, clock).read(chunks)
@@ -41,6 +40,23 @@ pub(super) fn read(source: impl Read, clock: Clock, chunks: &mpsc::Sender<Chunk>
     if let Err(error) = done {
         // nobody listening means that the import has already failed
         let _ = chunks.blocking_send(Err(error));
+    }
+}
+
+/// Reads all lines, and hands over what each gives.
+pub(super) fn each(
+    source: impl Read,
+    clock: Clock,
+    mut take: impl FnMut(u64, Given),
+) -> Result<(), ImportError> {
+    let mut source = BufReader::with_capacity(READ_BYTES, source);
+    let start = source.fill_buf();
+    let start = start.map_err(|source| ImportError::Read { line: 1, source })?;
+    if start.starts_with(GZIP) {
+        let unzipped = BufReader::with_capacity(READ_BYTES, MultiGzDecoder::new(source));
+        Reader::new(unzipped, clock).each(&mut take)
+    } else {
+        Reader::new(source, clock).each(&mut take)
     }
 }
 
@@ -81,6 +97,13 @@ impl<R: Read> Reader<R> {
                 return Ok(());
             }
         }
+    }
+
+    fn each(mut self, take: &mut impl FnMut(u64, Given)) -> Result<(), ImportError> {
+        while let Some(line) = self.next()? {
+            take(line.number, line.given);
+        }
+        Ok(())
     }
 
     /// Whether the source must be asked for the next line, which may be long in coming.

@@ -7,6 +7,7 @@
 
 mod lines;
 mod ordinals;
+mod parsed;
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -22,6 +23,8 @@ use super::{Given, Ingest, Patience};
 use crate::kinds::Code;
 use crate::store::{AppendError, EVENTS_MAX, Outcome};
 use lines::{CHUNK_BYTES, CHUNK_LINES};
+
+pub use parsed::{Parsed, parse};
 
 /// Bytes at most in a batch.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;

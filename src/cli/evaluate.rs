@@ -1,0 +1,502 @@
+//! `evaluate`: asks an insight of a file of events at given instants, and writes what it says as CSV.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use chrono::{DateTime, NaiveDate, NaiveDateTime};
+use clap::{Args, ValueEnum};
+
+use super::{bar, print};
+use crate::clock::Clock;
+use crate::event::{Fact, Instant};
+use crate::ingest::parse;
+use crate::insights::impact::verdict::{Series, Verdict};
+use crate::insights::input::Measure;
+use crate::insights::replay::{
+    Answer, Asked, AskedChange, Question, Reliable, Unusual, Watched, Week, changes,
+    changes_before, groups, impacts, monday_of, recommended, replay, weeks,
+};
+use crate::insights::risk::model::Horizon;
+use crate::kinds::Kind;
+
+const SECOND: i64 = 1_000_000;
+const DAY: i64 = 86_400 * SECOND;
+/// From one question of a device to the next where nothing else is said: an hour.
+const EVERY: i64 = 3_600 * SECOND;
+/// Questions at most.
+const QUESTIONS_MAX: usize = 10_000_000;
+
+/// Arguments of `evaluate`.
+#[derive(Clone, Debug, Args)]
+pub struct EvaluateArgs {
+    /// Which insight.
+    pub insight: Evaluated,
+    /// A file of events as JSON lines, plain or gzip; may be repeated. It is read into memory, and no database is.
+    #[arg(long = "import", value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// When to ask: CSV with the columns `device` and `timestamp` (RFC 3339, or without a zone in UTC); others are
+    /// left alone, and rows are answered in their order.
+    #[arg(long, value_name = "FILE", conflicts_with = "every")]
+    pub times: Option<PathBuf>,
+    /// Without `--times`: ask each device so often, such as `15m`, `1h` or `1d`, from its first event to its last.
+    /// By default `anomaly` is asked at each reading, `reliability` at the end, `configuration-impact` of each
+    /// change 15 days after it (or at the end), and what else there is every hour.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub every: Option<i64>,
+    /// How far ahead: `24h` (the default) or `72h` for `failure-risk`; any for `reliability`, which then tells how many
+    /// failures are to be expected instead of the hours between two.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub horizon: Option<i64>,
+    /// Which measure, such as `cpuPercent`: for `anomaly`, which needs it where devices report several, and for
+    /// `configuration-impact`, which otherwise tells all.
+    #[arg(long, value_parser = measure)]
+    pub measure: Option<Measure>,
+    /// `job-window`: in which weeks, as two dates (`2017-01-02..2017-04-03`), two ISO weeks (`2017-W01..2017-W14`) or
+    /// two numbers counted from the first week of the events (`1..14`); the weeks of both are among them.
+    #[arg(long, value_name = "FROM..TO")]
+    pub weeks: Option<String>,
+    /// The file to write; `-` is standard output. One that is there is replaced when all is answered.
+    #[arg(long, default_value = "-")]
+    pub out: PathBuf,
+}
+
+/// What can be evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Evaluated {
+    /// The probability that a device fails (changes to ERROR) within the horizon; 90 % interval.
+    FailureRisk,
+    /// The health of a device from 0 to 100; 90 % interval.
+    Health,
+    /// How unusual what a measure shows is, from 0 to 1; between `low` and `high` it was to be expected (90 %).
+    Anomaly,
+    /// Which errors are one error: columns `device`, `seq` and `group`.
+    ErrorGroups,
+    /// By what part of itself a measure changed with a change of the configuration (-0.1 is 10 % less); 95 % interval.
+    ConfigurationImpact,
+    /// Failures that a device is to have within the horizon (90 % interval), or without one the hours between two (95 %).
+    Reliability,
+    /// When a job of an hour is best run in a week (`timestamp`), and how many transactions are to be expected in that hour; 90 %
+    /// interval.
+    JobWindow,
+}
+
+fn measure(word: &str) -> Result<Measure, String> {
+    let named = Measure::ALL.into_iter().find(|m| m.name() == word);
+    named.ok_or_else(|| {
+        let words = Measure::ALL.map(Measure::name).join(", ");
+        format!("there is no such measure; there are {words}")
+    })
+}
+
+/// Microseconds of a number with a unit.
+fn duration(text: &str) -> Result<i64, String> {
+    let wrong = || "give a whole number with a unit: s, m, h, d or w".to_owned();
+    let split = text.len().checked_sub(1).ok_or_else(wrong)?;
+    let (number, unit) = text.split_at_checked(split).ok_or_else(wrong)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        "w" => 7 * 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: i64 = number.parse().map_err(|_| wrong())?;
+    let micros = number.checked_mul(seconds * SECOND);
+    micros.filter(|micros| *micros > 0).ok_or_else(wrong)
+}
+
+pub(super) fn evaluate(arguments: &EvaluateArgs) -> anyhow::Result<()> {
+    let facts = facts(&arguments.files)?;
+    let mut rows = Rows::new();
+    match arguments.insight {
+        Evaluated::ErrorGroups => {
+            rows.put(["device", "seq", "group"])?;
+            for error in groups(&facts) {
+                rows.put([&error.device, &error.seq.to_string(), &error.group])?;
+            }
+        }
+        Evaluated::ConfigurationImpact => impact(arguments, &facts, &mut rows)?,
+        Evaluated::JobWindow => windows(arguments, &facts, &mut rows)?,
+        Evaluated::FailureRisk => {
+            let horizon = match arguments.horizon {
+                None | Some(DAY) => Horizon::Day,
+                Some(horizon) if horizon == 3 * DAY => Horizon::ThreeDays,
+                Some(_) => bail!("failure-risk has the horizons 24h and 72h"),
+            };
+            let mut watched = Watched::new(Asked::Risk(horizon));
+            ask(
+                arguments,
+                &facts,
+                |facts, asked| replay(facts, asked, &mut watched),
+                &mut rows,
+            )?;
+        }
+        Evaluated::Health => {
+            let mut watched = Watched::new(Asked::Health);
+            ask(
+                arguments,
+                &facts,
+                |facts, asked| replay(facts, asked, &mut watched),
+                &mut rows,
+            )?;
+        }
+        Evaluated::Anomaly => {
+            let mut unusual = Unusual::new(the_measure(arguments, &facts)?);
+            ask(
+                arguments,
+                &facts,
+                |facts, asked| replay(facts, asked, &mut unusual),
+                &mut rows,
+            )?;
+        }
+        Evaluated::Reliability => {
+            let hours = arguments.horizon.map(hours);
+            let mut reliable = Reliable::new(hours);
+            ask(
+                arguments,
+                &facts,
+                |facts, asked| replay(facts, asked, &mut reliable),
+                &mut rows,
+            )?;
+        }
+    }
+    rows.write(&arguments.out)
+}
+
+fn hours(micros: i64) -> f64 {
+    crate::insights::number::float(micros) / crate::insights::number::float(3_600 * SECOND)
+}
+
+/// What the files say.
+fn facts(files: &[PathBuf]) -> anyhow::Result<Vec<Fact>> {
+    let mut facts = Vec::new();
+    for file in files {
+        let named = || format!("cannot read {}", file.display());
+        let opened = File::open(file).with_context(named)?;
+        let shown = bar(opened.metadata().ok().map(|m| m.len()), "read");
+        let parsed = parse(shown.wrap_read(opened), &Clock::system()).with_context(named)?;
+        shown.finish_and_clear();
+        if let Some((line, refusal)) = parsed.refused.first() {
+            let count = parsed.refused.len();
+            let name = file.display();
+            tracing::warn!(
+                "{name}: {count} lines are left out; the first is line {line}: {}",
+                refusal.message
+            );
+        }
+        facts.extend(parsed.facts);
+    }
+    if facts.is_empty() {
+        bail!("there is no event in what was given");
+    }
+    Ok(facts)
+}
+
+/// Asks the questions, and puts a row for each.
+fn ask(
+    arguments: &EvaluateArgs,
+    facts: &[Fact],
+    answered: impl FnOnce(&[Fact], &[Question]) -> Vec<Answer>,
+    rows: &mut Rows,
+) -> anyhow::Result<()> {
+    let questions = questions(arguments, facts)?;
+    rows.put(["device", "timestamp", "value", "low", "high", "status"])?;
+    for (question, answer) in questions.iter().zip(answered(facts, &questions)) {
+        let [value, low, high] = numbers(&answer);
+        let (device, at) = (&question.device, &question.timestamp);
+        rows.put([device, at, &value, &low, &high, answer.status.word()])?;
+    }
+    Ok(())
+}
+
+fn numbers(answer: &Answer) -> [String; 3] {
+    let number = |number: Option<f64>| number.map(|n| n.to_string()).unwrap_or_default();
+    [answer.value, answer.low, answer.high].map(number)
+}
+
+/// What is asked: at the times of a file, or as often as was said.
+fn questions(arguments: &EvaluateArgs, facts: &[Fact]) -> anyhow::Result<Vec<Question>> {
+    if let Some(times) = &arguments.times {
+        return times_of(times);
+    }
+    let spans = crate::insights::replay::spans(facts);
+    let last = facts.iter().map(|fact| fact.occurred_at).max();
+    let question = |device: &str, at: Instant| Question {
+        device: device.to_owned(),
+        at,
+        timestamp: at.to_string(),
+    };
+    let mut questions = Vec::new();
+    match (arguments.insight, arguments.every) {
+        (Evaluated::Anomaly, None) => {
+            let readings = facts.iter().filter(|fact| fact.kind == Kind::DeviceMetrics);
+            let asked = readings.filter_map(|fact| {
+                let device = crate::insights::replay::device_of(fact)?;
+                Some(question(device, fact.occurred_at))
+            });
+            questions.extend(asked);
+        }
+        (Evaluated::Reliability, None) => {
+            let devices = spans.iter().map(|(device, _)| device);
+            questions.extend(
+                devices
+                    .zip(last.into_iter().cycle())
+                    .map(|(d, at)| question(d, at)),
+            );
+        }
+        (_, every) => {
+            let every = every.unwrap_or(EVERY);
+            for (device, (first, last)) in &spans {
+                let mut at = first.0.div_euclid(every) * every + every;
+                while at <= last.0 && questions.len() <= QUESTIONS_MAX {
+                    questions.push(question(device, Instant(at)));
+                    at += every;
+                }
+            }
+        }
+    }
+    if questions.len() > QUESTIONS_MAX {
+        bail!("that are more than {QUESTIONS_MAX} questions: ask less often with --every");
+    }
+    Ok(questions)
+}
+
+/// The questions of a file of CSV.
+fn times_of(file: &Path) -> anyhow::Result<Vec<Question>> {
+    let named = || format!("cannot read {}", file.display());
+    let mut reader = csv::Reader::from_path(file).with_context(named)?;
+    let headers = reader.headers().with_context(named)?.clone();
+    let column = |name: &str| {
+        let found = headers.iter().position(|header| header.trim() == name);
+        found.with_context(|| format!("{} has no column {name}", file.display()))
+    };
+    let (device, timestamp) = (column("device")?, column("timestamp")?);
+    let mut questions = Vec::new();
+    for (line, record) in (2_u64..).zip(reader.records()) {
+        let record = record.with_context(named)?;
+        let text = record.get(timestamp).unwrap_or_default().trim();
+        let at = instant(text).with_context(|| {
+            format!(
+                "{}, line {line}: {text} is no time such as 2026-03-01T06:00:00Z",
+                file.display()
+            )
+        })?;
+        questions.push(Question {
+            device: record.get(device).unwrap_or_default().trim().to_owned(),
+            at,
+            timestamp: text.to_owned(),
+        });
+    }
+    Ok(questions)
+}
+
+/// Reads RFC 3339, or the same without a zone, in UTC.
+fn instant(text: &str) -> Option<Instant> {
+    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
+        return Some(Instant(at.timestamp_micros()));
+    }
+    let forms = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f"];
+    let at = forms
+        .iter()
+        .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
+    let midnight = || {
+        NaiveDate::parse_from_str(text, "%Y-%m-%d")
+            .ok()?
+            .and_hms_opt(0, 0, 0)
+    };
+    let at = at.or_else(midnight)?;
+    Some(Instant(at.and_utc().timestamp_micros()))
+}
+
+/// The measure that is asked for, or the one that there is.
+fn the_measure(arguments: &EvaluateArgs, facts: &[Fact]) -> anyhow::Result<Measure> {
+    if let Some(measure) = arguments.measure {
+        return Ok(measure);
+    }
+    let reported: BTreeSet<Measure> = crate::insights::replay::measures(facts);
+    let mut measures = reported.iter();
+    match (measures.next(), measures.next()) {
+        (Some(measure), None) => Ok(*measure),
+        (None, _) => bail!("no device reports any measure"),
+        (Some(_), Some(_)) => {
+            let names: Vec<&str> = reported.iter().map(|measure| measure.name()).collect();
+            bail!("say with --measure which it is of {}", names.join(", "))
+        }
+    }
+}
+
+fn impact(arguments: &EvaluateArgs, facts: &[Fact], rows: &mut Rows) -> anyhow::Result<()> {
+    let (asked, timestamps): (Vec<Option<AskedChange>>, Vec<(String, String)>) =
+        if let Some(times) = &arguments.times {
+            let questions = times_of(times)?;
+            let times: Vec<(String, Instant)> =
+                questions.iter().map(|q| (q.device.clone(), q.at)).collect();
+            let told = questions.into_iter().map(|q| (q.device, q.timestamp));
+            (changes_before(facts, &times), told.collect())
+        } else {
+            let changes = changes(facts);
+            let told = changes
+                .iter()
+                .map(|c| (c.device.clone(), c.change.at.to_string()));
+            let told = told.collect();
+            (changes.into_iter().map(Some).collect(), told)
+        };
+    rows.put([
+        "device",
+        "timestamp",
+        "value",
+        "low",
+        "high",
+        "status",
+        "measure",
+        "parameter",
+        "verdict",
+    ])?;
+    let known: Vec<AskedChange> = asked.iter().flatten().cloned().collect();
+    let mut impacts = impacts(facts, &known).into_iter();
+    for (asked, (device, timestamp)) in asked.into_iter().zip(timestamps) {
+        let impact = asked.as_ref().and_then(|_| impacts.next().flatten());
+        let parameter = asked
+            .map(|asked| asked.change.parameter)
+            .unwrap_or_default();
+        let effects = impact.map(|impact| impact.effects).unwrap_or_default();
+        let wanted = |series: Series| match arguments.measure {
+            Some(measure) => series == Series::Measure(measure),
+            None => true,
+        };
+        let mut is_told = false;
+        for effect in effects.iter().filter(|effect| wanted(effect.series)) {
+            let answer = Answer::of(&effect.insight);
+            let [value, low, high] = numbers(&answer);
+            let verdict = effect.verdict.map_or("", Verdict::word);
+            let (status, name) = (answer.status.word(), effect.series.name());
+            let (device, timestamp, parameter) = (&device, &timestamp, &parameter);
+            rows.put([
+                device, timestamp, &value, &low, &high, status, name, parameter, verdict,
+            ])?;
+            is_told = true;
+        }
+        if !is_told {
+            let name = arguments.measure.map_or("", Measure::name);
+            let status = Answer::UNKNOWN.status.word();
+            rows.put([
+                &device, &timestamp, "", "", "", status, name, &parameter, "",
+            ])?;
+        }
+    }
+    Ok(())
+}
+
+fn windows(arguments: &EvaluateArgs, facts: &[Fact], rows: &mut Rows) -> anyhow::Result<()> {
+    let asked = if let Some(times) = &arguments.times {
+        let questions = times_of(times)?.into_iter();
+        let weeks = questions.map(|q| Week {
+            device: q.device,
+            at: q.at,
+        });
+        weeks.collect()
+    } else {
+        weeks(facts, week_dates(arguments.weeks.as_deref(), facts)?)
+    };
+    rows.put([
+        "device",
+        "timestamp",
+        "value",
+        "low",
+        "high",
+        "status",
+        "asOf",
+    ])?;
+    for (week, recommended) in asked.iter().zip(recommended(facts, &asked)) {
+        let best = recommended.as_ref().and_then(|r| r.best.as_ref());
+        let start = best.map_or_else(String::new, |window| window.start.to_string());
+        let answer = recommended.as_ref().map(|r| Answer::of(&r.insight));
+        let answer = answer.unwrap_or(Answer::UNKNOWN);
+        let [value, low, high] = numbers(&answer);
+        let (status, as_of) = (answer.status.word(), week.at.to_string());
+        rows.put([&week.device, &start, &value, &low, &high, status, &as_of])?;
+    }
+    Ok(())
+}
+
+/// The Mondays of the first and of the last week.
+fn week_dates(text: Option<&str>, facts: &[Fact]) -> anyhow::Result<(NaiveDate, NaiveDate)> {
+    let readings = facts.iter().filter(|fact| fact.kind == Kind::DeviceMetrics);
+    let times = readings.map(|fact| fact.occurred_at);
+    let (first, last) = (times.clone().min(), times.max());
+    let date = |at: Option<Instant>| at.unwrap_or_default().date_time().date_naive();
+    let (first, last) = (monday_of(date(first)), monday_of(date(last)));
+    let Some(text) = text else {
+        // nothing is known in the first week
+        return Ok((next_week(first, 1), last));
+    };
+    let wrong = || {
+        "give --weeks as two dates, two ISO weeks or two numbers, such as 2017-W01..2017-W14"
+            .to_owned()
+    };
+    let (from, to) = text.split_once("..").with_context(wrong)?;
+    let week = |text: &str| {
+        if let Ok(number) = text.parse::<u64>() {
+            return Some(next_week(first, number.checked_sub(1)?));
+        }
+        if let Some((year, week)) = text.split_once("-W") {
+            let (year, week) = (year.parse().ok()?, week.parse().ok()?);
+            return NaiveDate::from_isoywd_opt(year, week, chrono::Weekday::Mon);
+        }
+        text.parse().ok().map(monday_of)
+    };
+    let (from, to) = week(from).zip(week(to)).with_context(wrong)?;
+    if to < from {
+        bail!("the weeks end before they begin");
+    }
+    Ok((from, to))
+}
+
+fn next_week(monday: NaiveDate, weeks: u64) -> NaiveDate {
+    let days = chrono::Days::new(weeks.saturating_mul(7));
+    monday.checked_add_days(days).unwrap_or(NaiveDate::MAX)
+}
+
+/// Rows of CSV that are written when there are all.
+struct Rows(csv::Writer<Vec<u8>>);
+
+impl Rows {
+    fn new() -> Self {
+        Self(csv::Writer::from_writer(Vec::new()))
+    }
+
+    fn put<const N: usize>(&mut self, fields: [impl AsRef<[u8]>; N]) -> anyhow::Result<()> {
+        Ok(self.0.write_record(fields)?)
+    }
+
+    fn write(self, out: &Path) -> anyhow::Result<()> {
+        let bytes = self.0.into_inner().map_err(|error| error.into_error())?;
+        if out.as_os_str() == "-" {
+            let written = std::io::stdout().write_all(&bytes);
+            return written.context("cannot write to standard output");
+        }
+        let named = || format!("cannot write {}", out.display());
+        let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let name = out.file_name().with_context(named)?.to_string_lossy();
+        let half = folder
+            .unwrap_or(Path::new("."))
+            .join(format!(".{name}.part"));
+        std::fs::write(&half, &bytes)
+            .and_then(|()| std::fs::rename(&half, out))
+            .inspect_err(|_| {
+                let _ = std::fs::remove_file(&half);
+            })
+            .with_context(named)?;
+        let rows = bytes.iter().filter(|byte| **byte == b'\n').count();
+        print(&format!(
+            "{} answers are in {}",
+            rows.saturating_sub(1),
+            out.display()
+        ));
+        Ok(())
+    }
+}

@@ -1,0 +1,495 @@
+//! The readings `reliability` and `dataQuality` in the one shape of all insights.
+
+use crate::event::Instant;
+use crate::insights::input::{DAY, HOUR};
+use crate::insights::number::float;
+use crate::insights::shape::{Evidence, Insight, Interval, Reason, Status};
+use chrono::DateTime;
+use chrono_tz::Tz;
+
+use crate::insights::reliability::counts::nearest;
+use crate::insights::reliability::fleet::{Fleet, Prior, Rate};
+use crate::insights::reliability::intervals::{Failures, State, Times};
+use crate::insights::reliability::predict::{self, Forecast};
+use crate::insights::reliability::quality;
+use crate::insights::reliability::reliability::{self, Repair};
+
+/// From so many hours of watching on a fleet or a device has something to say.
+const WATCHED: f64 = 24.0;
+
+/// What is asked of a device.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// The device's site.
+    pub site: &'a str,
+    /// The time zone of the site, for sentences.
+    pub zone: Tz,
+    /// Which changes count as a failure.
+    pub failures: Failures,
+    /// With a horizon in hours the value is the number of failures to expect, else the MTBF.
+    pub horizon: Option<f64>,
+}
+
+/// All figures of one device, of which the reading is made.
+#[derive(Clone, Copy, Debug)]
+struct Figures {
+    times: Times,
+    count: f64,
+    hours: f64,
+    rate: Rate,
+    repair: Repair,
+}
+
+/// Adds a device to the sums of its fleet. Each device is added once, with the same `as_of`.
+pub fn add(fleet: &mut Fleet, state: &State, site: &str, failures: Failures, as_of: Instant) {
+    let process = state.process(failures, as_of);
+    fleet.add(site, &process, state.repairs(failures));
+}
+
+/// The reading of one device. `state` holds nothing later than `as_of`, `prior` is of its fleet.
+#[must_use]
+pub fn reliability(state: &State, prior: &Prior, ask: &Ask<'_>, as_of: Instant) -> Insight {
+    let process = state.process(ask.failures, as_of);
+    let times = state.times_until(as_of);
+    let evidence = Evidence {
+        events: nearest(process.count()),
+        from: state.since,
+        to: state.last,
+        coverage: state.since.map(|_| times.coverage()),
+    };
+    if let Some(sentence) = missing(state, prior, process.hours, ask.zone) {
+        return insufficient(evidence, "watched", sentence, as_of);
+    }
+    let count = process.count();
+    let figures = Figures {
+        times,
+        count,
+        hours: process.hours,
+        rate: prior.posterior(ask.site, count, process.hours),
+        repair: Repair::new(state.repairs(ask.failures), prior),
+    };
+    let mut reasons = vec![own_reason(&figures), repair_reason(&figures)];
+    reasons.extend([availability_reason(&figures), observed_reason(&figures)]);
+    let (value, low, high, level) = match ask.horizon {
+        None => {
+            let (value, low, high) = reliability::mtbf(&figures.rate, count, figures.hours);
+            (value, low, high, reliability::LEVEL)
+        }
+        Some(hours) => {
+            let forecast = predict::forecast(&figures.rate, prior, &figures.repair, hours);
+            reasons.insert(0, forecast_reason(&forecast, hours));
+            reasons.push(downtime_reason(&forecast, hours));
+            let (value, low, high) = forecast.failures;
+            (value, low, high, predict::LEVEL)
+        }
+    };
+    reasons.extend(flapping_reason(state, prior, ask, as_of));
+    reasons.extend(outage_reason(state, &figures, ask.zone, as_of));
+    let silence = stale_reason(state, ask.zone, as_of);
+    let status = match &silence {
+        Some(_) => Status::Stale,
+        None if figures.rate.own < 0.5 => Status::Learning,
+        None => Status::Ok,
+    };
+    reasons.extend(silence);
+    Insight {
+        value: Some(value),
+        interval: Some(Interval { low, high, level }),
+        evidence,
+        status,
+        reasons,
+        recommendations: Vec::new(),
+        as_of,
+    }
+}
+
+/// Hours between failures over a whole fleet, from the counts alone.
+#[must_use]
+pub fn fleet(fleet: &Fleet, as_of: Instant) -> Insight {
+    let (count, hours) = fleet.totals();
+    let evidence = Evidence {
+        events: nearest(count),
+        ..Evidence::default()
+    };
+    let estimate = reliability::mtbf_of_count(count, hours);
+    let (Some(value), Some(high)) = (estimate.value, estimate.high) else {
+        let sentence = format!(
+            "No failure in {hours:.0} device hours: over {:.0} h between failures. \
+             One failure gives a value.",
+            estimate.low
+        );
+        return insufficient(evidence, "failures", sentence, as_of);
+    };
+    let sentence = format!(
+        "{count:.0} failures in {hours:.1} device hours: one in {value:.1} h ({:.1}–{high:.1} h).",
+        estimate.low
+    );
+    Insight {
+        value: Some(value),
+        interval: Some(Interval {
+            low: estimate.low,
+            high,
+            level: reliability::LEVEL,
+        }),
+        evidence,
+        status: if count < 5.0 {
+            Status::Learning
+        } else {
+            Status::Ok
+        },
+        reasons: vec![reason("mtbf.fleet", Some(value), None, "h", sentence)],
+        recommendations: Vec::new(),
+        as_of,
+    }
+}
+
+fn missing(state: &State, prior: &Prior, hours: f64, zone: Tz) -> Option<String> {
+    let Some(since) = state.since else {
+        let sentence = "Nothing has been received of this device. A first figure comes 24 h after \
+                        its first report.";
+        return Some(sentence.to_owned());
+    };
+    // A fleet without a failure has no rate to lend; then the device's own time must do.
+    let has_fleet = prior.failures > 0.0 && prior.watched >= WATCHED;
+    (!has_fleet && hours < WATCHED).then(|| {
+        let day = time(Instant(since.0 + DAY), zone);
+        format!("Only {hours:.1} h were watched. 24 h are needed: {day}, if reports go on.")
+    })
+}
+
+fn insufficient(
+    evidence: Evidence,
+    factor: &'static str,
+    sentence: String,
+    as_of: Instant,
+) -> Insight {
+    Insight {
+        value: None,
+        interval: None,
+        evidence,
+        status: Status::Insufficient,
+        reasons: vec![Reason {
+            factor,
+            contribution: 0.0,
+            observed: None,
+            expected: None,
+            unit: None,
+            sentence,
+        }],
+        recommendations: Vec::new(),
+        as_of,
+    }
+}
+
+fn reason(
+    factor: &'static str,
+    observed: Option<f64>,
+    expected: Option<f64>,
+    unit: &'static str,
+    sentence: String,
+) -> Reason {
+    Reason {
+        factor,
+        contribution: 0.0,
+        observed,
+        expected,
+        unit: Some(unit),
+        sentence,
+    }
+}
+
+/// `contribution` is the part of the rate's evidence that is the device's own, 0 to 1.
+fn own_reason(figures: &Figures) -> Reason {
+    let (count, hours) = (figures.count, figures.hours);
+    let own = reliability::mtbf_of_count(count, hours);
+    let sentence = match (own.value, own.high) {
+        (Some(value), Some(high)) => format!(
+            "{count:.0} failures in {hours:.1} h watched: one in {value:.1} h by its own count \
+             ({:.1}–{high:.1} h).",
+            own.low
+        ),
+        _ => format!(
+            "No failure in {hours:.1} h watched: over {:.0} h between failures.",
+            own.low
+        ),
+    };
+    let mut reason = reason(
+        "mtbf.own",
+        own.value,
+        Some(1.0 / figures.rate.mean()),
+        "h",
+        sentence,
+    );
+    reason.contribution = figures.rate.own;
+    reason
+}
+
+fn repair_reason(figures: &Figures) -> Reason {
+    let (mttr, low, high) = figures.repair.mttr();
+    let count = figures.repair.count;
+    let of = if count < 3.0 {
+        ", mostly from its fleet"
+    } else {
+        ""
+    };
+    let sentence = format!(
+        "A failure lasts {mttr:.1} h on average ({low:.1}–{high:.1} h), from {count:.0} repairs{of}."
+    );
+    reason("mttr", Some(mttr), None, "h", sentence)
+}
+
+fn availability_reason(figures: &Figures) -> Reason {
+    let (value, low, high) = reliability::availability(&figures.rate, &figures.repair);
+    let sentence = format!(
+        "Not down {:.2} % of the time in the long run ({:.2}–{:.2} %).",
+        100.0 * value,
+        100.0 * low,
+        100.0 * high
+    );
+    let times = &figures.times;
+    let seen = times.up + times.error + times.offline;
+    let measured = (seen > 0).then(|| float(times.up) / float(seen));
+    reason("availability", measured, Some(value), "share", sentence)
+}
+
+fn observed_reason(figures: &Figures) -> Reason {
+    let times = &figures.times;
+    let hours = |time: i64| float(time) / float(HOUR);
+    let sentence = format!(
+        "Seen up {:.1} h, in error {:.1} h, offline {:.1} h, in maintenance {:.1} h. \
+         Not observed {:.1} h, counted neither as up nor as down.",
+        hours(times.up),
+        hours(times.error),
+        hours(times.offline),
+        hours(times.maintenance),
+        hours(times.unobserved)
+    );
+    let unobserved = Some(hours(times.unobserved));
+    reason(
+        "time.unobserved",
+        unobserved,
+        Some(hours(times.total())),
+        "h",
+        sentence,
+    )
+}
+
+fn forecast_reason(forecast: &Forecast, hours: f64) -> Reason {
+    let (mean, low, high) = forecast.failures;
+    let sentence = format!(
+        "{mean:.1} failures to expect in {}, {low:.0} to {high:.0} with 90 % probability; \
+         at least one with {:.0} %.",
+        span(hours),
+        100.0 * forecast.any
+    );
+    reason("failures.horizon", None, Some(mean), "failures", sentence)
+}
+
+fn downtime_reason(forecast: &Forecast, hours: f64) -> Reason {
+    let ((mean, low, high), up) = (forecast.downtime, forecast.availability);
+    let sentence = format!(
+        "{mean:.1} h down to expect in {} ({low:.1}–{high:.1} h), so available {:.2} % of it \
+         ({:.2}–{:.2} %).",
+        span(hours),
+        100.0 * up.0,
+        100.0 * up.1,
+        100.0 * up.2
+    );
+    reason("downtime.horizon", None, Some(mean), "h", sentence)
+}
+
+/// The last 24 hours against the rate without them.
+fn flapping_reason(state: &State, prior: &Prior, ask: &Ask<'_>, as_of: Instant) -> Option<Reason> {
+    let recent = state.recent(ask.failures, as_of, 24.0);
+    if recent == 0 {
+        return None;
+    }
+    let process = state.process(ask.failures, as_of);
+    let count = (process.count() - f64::from(recent)).max(0.0);
+    let before = prior.posterior(ask.site, count, (process.hours - 24.0).max(0.0));
+    let flapping = reliability::flapping(&before, prior.dispersion, recent);
+    flapping.is_flapping.then(|| {
+        let sentence = format!(
+            "Flapping: {recent} failures in the last 24 h, where {:.1} are usual for it.",
+            flapping.expected
+        );
+        let observed = Some(f64::from(recent));
+        reason(
+            "flapping",
+            observed,
+            Some(flapping.expected),
+            "failures",
+            sentence,
+        )
+    })
+}
+
+fn outage_reason(state: &State, figures: &Figures, zone: Tz, as_of: Instant) -> Option<Reason> {
+    let since = state.down_since()?;
+    let hours = float(as_of.0 - since.0) / float(HOUR);
+    let usual = figures.repair.mean.exp();
+    let sentence = format!(
+        "Down since {}, for {hours:.1} h; half of its repairs take less than {usual:.1} h.",
+        time(since, zone)
+    );
+    Some(reason(
+        "outage.open",
+        Some(hours),
+        Some(usual),
+        "h",
+        sentence,
+    ))
+}
+
+/// A device that is down is known to be so; of one that was up nothing is known after a while.
+fn stale_reason(state: &State, zone: Tz, as_of: Instant) -> Option<Reason> {
+    let last = state.last?;
+    let silent = as_of.0 - last.0;
+    (silent > state.vouched() && state.down_since().is_none()).then(|| {
+        let hours = float(silent) / float(HOUR);
+        let sentence = format!(
+            "No sign of life since {} ({hours:.0} h): failures since then would not be known.",
+            time(last, zone)
+        );
+        reason(
+            "silence",
+            Some(hours),
+            Some(float(state.vouched()) / float(HOUR)),
+            "h",
+            sentence,
+        )
+    })
+}
+
+/// The reading of the data of one device: the value is the coverage of the last 7 days.
+#[must_use]
+pub fn data_quality(state: &quality::State, zone: Tz, as_of: Instant) -> Insight {
+    let coverage = state.coverage(7, as_of);
+    let (from, to) = state.span();
+    let share = coverage.share();
+    let evidence = Evidence {
+        events: nearest(coverage.received),
+        from,
+        to,
+        coverage: share,
+    };
+    let Some(share) = share else {
+        let sentence = "The device's interval is not known yet. It is after 4 reports, or when the \
+                        device tells it.";
+        return insufficient(evidence, "interval", sentence.to_owned(), as_of);
+    };
+    let sentence = format!(
+        "{:.0} of {:.0} reports came in the last 7 days: {:.2} %.",
+        coverage.received,
+        coverage.expected,
+        100.0 * share
+    );
+    let (received, expected) = (Some(coverage.received), Some(coverage.expected));
+    let mut reasons = vec![reason("coverage", received, expected, "reports", sentence)];
+    reasons.extend(gap_reasons(state, zone, as_of));
+    reasons.extend(count_reasons(state));
+    let is_silent = state
+        .open_gap(as_of)
+        .is_some_and(|gap| gap.length(as_of) > DAY);
+    Insight {
+        value: Some(share),
+        interval: Some(Interval {
+            low: share,
+            high: share,
+            level: 1.0,
+        }),
+        evidence,
+        status: match (
+            is_silent,
+            state.cadence.is_told() || coverage.received >= 30.0,
+        ) {
+            (true, _) => Status::Stale,
+            (false, true) => Status::Ok,
+            (false, false) => Status::Learning,
+        },
+        reasons,
+        recommendations: Vec::new(),
+        as_of,
+    }
+}
+
+fn gap_reasons(state: &quality::State, zone: Tz, as_of: Instant) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    if let Some(gap) = state.open_gap(as_of) {
+        let hours = float(gap.length(as_of)) / float(HOUR);
+        let sentence = format!("Silent since {}, for {hours:.1} h.", time(gap.from, zone));
+        reasons.push(reason("gap.open", Some(hours), None, "h", sentence));
+    }
+    let (count, length) = state.gap_totals(as_of);
+    if count > 0 {
+        let hours = float(length) / float(HOUR);
+        let sentence = format!("{count} gaps so far, {hours:.1} h together.");
+        reasons.push(reason(
+            "gaps",
+            Some(f64::from(count)),
+            None,
+            "gaps",
+            sentence,
+        ));
+    }
+    reasons
+}
+
+fn count_reasons(state: &quality::State) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    if state.duplicates > 0 {
+        let sentence = format!("{} reports came more than once.", state.duplicates);
+        let observed = Some(f64::from(state.duplicates));
+        reasons.push(reason("duplicates", observed, None, "reports", sentence));
+    }
+    for (name, times) in &state.refusals {
+        let sentence = format!("{times} reports were refused: {name}.");
+        reasons.push(reason(
+            "refusals",
+            Some(f64::from(*times)),
+            None,
+            "reports",
+            sentence,
+        ));
+    }
+    let limit = float(quality::LATE) / 1e6;
+    if let Some(late) = state.lateness(0.95).filter(|late| *late > limit) {
+        let sentence = format!(
+            "One report in 20 arrives later than {:.0} min.",
+            late / 120.0
+        );
+        reasons.push(reason("lateness", Some(late), Some(limit), "s", sentence));
+    }
+    // Clocks are kept to a second or so; transport within one takes seconds.
+    if let Some(skew) = state
+        .clock_skew()
+        .filter(|skew| *skew < -2.0 || *skew > 30.0)
+    {
+        let side = if skew < 0.0 {
+            "ahead by at least"
+        } else {
+            "behind by up to"
+        };
+        let sentence = format!("The device's clock is {side} {:.0} s.", skew.abs());
+        reasons.push(reason("clock.skew", Some(skew), Some(0.0), "s", sentence));
+    }
+    reasons
+}
+
+/// An instant as an operator of the site reads it.
+fn time(at: Instant, zone: Tz) -> String {
+    DateTime::from_timestamp_micros(at.0).map_or_else(String::new, |utc| {
+        utc.with_timezone(&zone)
+            .format("%Y-%m-%d %H:%M")
+            .to_string()
+    })
+}
+
+/// Hours or days.
+fn span(hours: f64) -> String {
+    if hours < 48.0 {
+        format!("{hours:.0} h")
+    } else {
+        format!("{:.0} days", hours / 24.0)
+    }
+}

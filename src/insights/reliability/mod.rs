@@ -1,0 +1,14 @@
+//! Reliability and data quality of devices, as pure functions of what they reported.
+
+pub mod bounds;
+pub mod cadence;
+pub mod counts;
+pub mod fleet;
+pub mod insight;
+#[cfg(test)]
+mod insight_tests;
+pub mod intervals;
+pub mod predict;
+pub mod quality;
+pub mod reliability;
+pub mod stuck;

@@ -1,0 +1,157 @@
+//! What changes of the configuration did.
+
+use std::collections::BTreeMap;
+
+use super::{Closed, Known, Told, in_order, seen};
+use crate::event::{Fact, Instant};
+use crate::insights::impact::daily::State;
+use crate::insights::impact::impact::{Impact, Peers, Subject, configuration_impact};
+use crate::insights::input::{ConfigSeen, DAY, StateSeen};
+use crate::kinds::Kind;
+
+/// When what a change did is known, at the latest.
+const KNOWN_AFTER: i64 = 15 * DAY;
+
+/// A change of a device, of when what it did is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The id of the device.
+    pub device: String,
+    /// Of when.
+    pub at: Instant,
+    /// The change.
+    pub change: ConfigSeen,
+}
+
+/// All changes of devices among facts, each asked for when what it did is known, or when the facts end.
+#[must_use]
+pub fn changes(facts: &[Fact]) -> Vec<Asked> {
+    let last = facts.iter().map(|fact| fact.occurred_at).max();
+    let changes = in_order(facts).into_iter().filter_map(|fact| {
+        let is_change = fact.kind == Kind::ConfigurationChange;
+        let device = seen::device_of(fact).filter(|_| is_change)?;
+        let known_at = Instant(fact.occurred_at.0 + KNOWN_AFTER);
+        Some(Asked {
+            device: device.to_owned(),
+            at: known_at.min(last?).max(fact.occurred_at),
+            change: seen::configuration(fact),
+        })
+    });
+    changes.collect()
+}
+
+/// The last change of a device until an instant, for each of some.
+#[must_use]
+pub fn changes_before(facts: &[Fact], asked: &[(String, Instant)]) -> Vec<Option<Asked>> {
+    let all = changes(facts);
+    let before = asked.iter().map(|(device, at)| {
+        let of_device = all.iter().filter(|change| change.device == *device);
+        let last = of_device.filter(|change| change.change.at <= *at).last()?;
+        Some(Asked {
+            at: *at,
+            ..last.clone()
+        })
+    });
+    before.collect()
+}
+
+/// What each of some changes did, from what happened until it is asked for.
+#[must_use]
+pub fn impacts(facts: &[Fact], asked: &[Asked]) -> Vec<Option<Impact>> {
+    let mut order: Vec<usize> = (0..asked.len()).collect();
+    order.sort_by_key(|index| asked.get(*index).map(|asked| asked.at));
+    let mut facts = in_order(facts).into_iter().peekable();
+    let mut fleet = Changed::default();
+    let mut impacts: Vec<Option<Impact>> = asked.iter().map(|_| None).collect();
+    for index in order {
+        let Some(asked) = asked.get(index) else {
+            continue;
+        };
+        while let Some(fact) = facts.next_if(|fact| fact.occurred_at <= asked.at) {
+            fleet.take(fact);
+        }
+        if let Some(impact) = impacts.get_mut(index) {
+            *impact = fleet.impact(asked);
+        }
+    }
+    impacts
+}
+
+/// What is kept of a device.
+#[derive(Debug, Default)]
+struct Kept {
+    state: State,
+    changes: Vec<ConfigSeen>,
+    states: Vec<StateSeen>,
+}
+
+/// A fleet that is told what happens.
+#[derive(Debug, Default)]
+struct Changed {
+    told: Told,
+    kept: BTreeMap<String, Kept>,
+}
+
+impl Changed {
+    fn take(&mut self, fact: &Fact) {
+        let kept = &mut self.kept;
+        self.told
+            .take(fact, |known, id, over| fold(kept, (known, id), over));
+        let Some(id) = seen::device_of(fact) else {
+            return;
+        };
+        match fact.kind {
+            Kind::ConfigurationChange => {
+                let kept = self.kept.entry(id.to_owned()).or_default();
+                kept.changes.push(seen::configuration(fact));
+            }
+            Kind::DeviceStateChange => {
+                let kept = self.kept.entry(id.to_owned()).or_default();
+                kept.states.push(seen::state(fact));
+            }
+            _ => {}
+        }
+    }
+
+    fn impact(&mut self, asked: &Asked) -> Option<Impact> {
+        let kept = &mut self.kept;
+        self.told
+            .close(asked.at, |known, id, over| fold(kept, (known, id), over));
+        let site = &self.told.known.devices.get(&asked.device)?.site;
+        let device = self.subject(&asked.device, self.kept.get(&asked.device)?);
+        let (mut of_site, mut of_fleet) = (Vec::new(), Vec::new());
+        for (id, kept) in self.kept.iter().filter(|(id, _)| **id != asked.device) {
+            let stands_at = self.told.known.devices.get(id);
+            let peers = match stands_at {
+                Some(device) if device.site == *site => &mut of_site,
+                _ => &mut of_fleet,
+            };
+            peers.push(self.subject(id, kept));
+        }
+        let peers = Peers {
+            site: &of_site,
+            fleet: &of_fleet,
+        };
+        Some(configuration_impact(&asked.change, device, peers, asked.at))
+    }
+
+    fn subject<'a>(&self, id: &str, kept: &'a Kept) -> Subject<'a> {
+        Subject {
+            zone: self.told.known.zone_of(id),
+            state: &kept.state,
+            changes: &kept.changes,
+            states: &kept.states,
+        }
+    }
+}
+
+fn fold(kept: &mut BTreeMap<String, Kept>, (known, id): (&Known, &str), over: &Closed) {
+    let kept = kept.entry(id.to_owned()).or_default();
+    let zone = known.zone_of(id);
+    for (measure, hour) in &over.measures {
+        kept.state.fold(zone, *measure, hour);
+    }
+    for error in &over.told.errors {
+        kept.state.fold_error(zone, error.at);
+    }
+}

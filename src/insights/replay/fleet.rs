@@ -1,0 +1,192 @@
+//! A fleet as it lives: its hours are folded, each night its sums and its model of failures are made anew.
+
+use std::collections::BTreeMap;
+
+use super::{Answer, Question, Replayed, Told, seen};
+use crate::event::{Fact, Instant};
+use crate::insights::input::{DAY, HOUR, Hour, Measure, State as Reported};
+use crate::insights::replay::told::{Closed, Open};
+use crate::insights::risk::answer::{self, Context};
+use crate::insights::risk::features::{Facts, State, hash};
+use crate::insights::risk::fleet::Fleet;
+use crate::insights::risk::health;
+use crate::insights::risk::model::{Example, Horizon, Model, Settings, train};
+use crate::insights::risk::signs::signs;
+use crate::insights::shape::Insight;
+use crate::kinds::Kind;
+
+/// From one example of a device that is learned from to the next: its hours are almost copies of each other.
+const EXAMPLE_EVERY: i64 = 6 * HOUR;
+/// The model is made anew when there are so many more examples in a hundred, and when a device has failed.
+const GROWN_PERCENT: usize = 5;
+
+/// What is asked of devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// How likely they are to fail within a horizon.
+    Risk(Horizon),
+    /// How healthy they are.
+    Health,
+}
+
+/// A fleet that is told what happens.
+#[derive(Debug)]
+pub struct Watched {
+    asked: Asked,
+    told: Told,
+    states: BTreeMap<String, State>,
+    failures: BTreeMap<u32, Vec<Instant>>,
+    examples: Vec<Example>,
+    fleet: Fleet,
+    model: Model,
+    /// Examples and failures when the model was made.
+    learned: (usize, usize),
+    /// Until when everything is told.
+    now: Option<Instant>,
+}
+
+impl Watched {
+    /// One of which nothing is told yet.
+    #[must_use]
+    pub fn new(asked: Asked) -> Self {
+        let fleet = Fleet::of([], Instant::default());
+        let model = train(&[], &fleet, Instant::default(), Settings::default());
+        Self {
+            asked,
+            told: Told::default(),
+            states: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            examples: Vec::new(),
+            fleet,
+            model,
+            learned: (0, 0),
+            now: None,
+        }
+    }
+
+    /// Does what is to be done at the instants before another, when all is told that happened until then.
+    fn advance(&mut self, to: Instant) {
+        let from = self.now.unwrap_or(to);
+        let mut at = Instant((from.0.div_euclid(EXAMPLE_EVERY)) * EXAMPLE_EVERY);
+        while at < to {
+            if at >= from {
+                self.step(at);
+            }
+            at = Instant(at.0 + EXAMPLE_EVERY);
+        }
+        self.now = Some(to);
+    }
+
+    fn step(&mut self, at: Instant) {
+        self.close(at);
+        if at.0.rem_euclid(DAY) == 0 {
+            self.renew(at);
+        }
+        for (id, state) in &self.states {
+            let Some(device) = self.told.known.devices.get(id) else {
+                continue;
+            };
+            let state = state.with_open(&facts(self.told.open(id), &[]), at);
+            if state.first.is_some_and(|first| first <= at) {
+                self.examples.push(Example {
+                    device: hash(id),
+                    at,
+                    signs: signs(&state, device, &self.fleet, at),
+                    next_failure: None,
+                });
+            }
+        }
+    }
+
+    /// Sums the fleet up, and learns from what has happened.
+    fn renew(&mut self, at: Instant) {
+        let devices = &self.told.known.devices;
+        let states = self.states.iter();
+        let states = states.filter_map(|(id, state)| Some((devices.get(id)?, state)));
+        self.fleet = Fleet::of(states, at);
+        let failures = self.failures.values().map(Vec::len).sum();
+        let (examples, before) = self.learned;
+        let grown = self.examples.len() * 100 > examples * (100 + GROWN_PERCENT);
+        if !grown && failures == before {
+            return;
+        }
+        for example in &mut self.examples {
+            let failures = self.failures.get(&example.device);
+            let failures = failures.map_or(&[][..], Vec::as_slice);
+            let next = failures.partition_point(|failure| *failure <= example.at);
+            example.next_failure = failures.get(next).copied();
+        }
+        self.model = train(&self.examples, &self.fleet, at, Settings::default());
+        self.learned = (self.examples.len(), failures);
+    }
+
+    fn close(&mut self, at: Instant) {
+        let Self { told, states, .. } = self;
+        told.close(at, |_, id, over| fold(states, id, over));
+    }
+
+    fn read(&self, id: &str, at: Instant) -> Option<Insight> {
+        let device = self.told.known.devices.get(id)?;
+        let context = Context {
+            device,
+            zone: self.told.known.zone_of(id),
+            fleet: &self.fleet,
+            model: &self.model,
+        };
+        let none = State::default();
+        let state = self.states.get(id).unwrap_or(&none);
+        let open = facts(self.told.open(id), &[]);
+        Some(match self.asked {
+            Asked::Risk(horizon) => answer::read(state, &context, &open, at, horizon),
+            Asked::Health => health::read(state, &context, &open, at),
+        })
+    }
+}
+
+impl Replayed for Watched {
+    fn take(&mut self, fact: &Fact) {
+        self.advance(fact.occurred_at);
+        let Self { told, states, .. } = self;
+        told.take(fact, |_, id, over| fold(states, id, over));
+        if let Some(id) = failed(fact) {
+            let failures = self.failures.entry(hash(id)).or_default();
+            failures.push(fact.occurred_at);
+        }
+    }
+
+    fn answer(&mut self, question: &Question) -> Answer {
+        self.advance(question.at);
+        self.close(question.at);
+        let read = self.read(&question.device, question.at);
+        read.map_or(Answer::UNKNOWN, |insight| Answer::of(&insight))
+    }
+}
+
+/// The device that has failed by a fact.
+fn failed(fact: &Fact) -> Option<&str> {
+    let is_state = fact.kind == Kind::DeviceStateChange;
+    let is_failure = is_state && seen::state(fact).to == Reported::Error;
+    seen::device_of(fact).filter(|_| is_failure)
+}
+
+fn fold(states: &mut BTreeMap<String, State>, id: &str, over: &Closed) {
+    if !states.contains_key(id) {
+        states.insert(id.to_owned(), State::default());
+    }
+    if let Some(state) = states.get_mut(id) {
+        state.fold(&facts(Some(&over.told), &over.measures));
+    }
+}
+
+fn facts<'a>(told: Option<&'a Open>, measures: &'a [(Measure, Hour)]) -> Facts<'a> {
+    let Some(told) = told else {
+        return Facts::default();
+    };
+    Facts {
+        start: told.start,
+        measures,
+        errors: &told.errors,
+        states: &told.states,
+        configs: &told.configs,
+    }
+}

@@ -1,0 +1,195 @@
+//! What was told of each device, hour by hour: hours that are over are closed, in order, and handed on.
+
+use std::collections::BTreeMap;
+
+use super::seen::{self, Known};
+use crate::event::{Fact, Instant};
+use crate::insights::input::{
+    ConfigSeen, ErrorSeen, HOUR, Hour, JobSeen, Measure, Sample, StateSeen,
+};
+use crate::kinds::Kind;
+
+/// What was told of a device within the hour that is not over.
+#[derive(Clone, Debug, Default)]
+pub struct Open {
+    /// When the hour begins.
+    pub start: Instant,
+    /// What was measured, in order of time.
+    pub samples: BTreeMap<Measure, Vec<Sample>>,
+    /// By how much counters grew.
+    increases: BTreeMap<Measure, f64>,
+    /// When it was heard of by a reading.
+    pub readings: Vec<Instant>,
+    /// What went wrong.
+    pub errors: Vec<ErrorSeen>,
+    /// Which states it took.
+    pub states: Vec<StateSeen>,
+    /// What was configured.
+    pub configs: Vec<ConfigSeen>,
+    /// Which jobs ended.
+    pub jobs: Vec<JobSeen>,
+}
+
+/// An hour that is over: what was measured in it, and the rest.
+#[derive(Clone, Debug)]
+pub struct Closed {
+    /// The rollups.
+    pub measures: Vec<(Measure, Hour)>,
+    /// What they were made of, and what else was told.
+    pub told: Open,
+}
+
+/// What is told of all devices.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// What is registered.
+    pub known: Known,
+    open: BTreeMap<String, Device>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Device {
+    open: Open,
+    /// What each counter showed last.
+    counters: BTreeMap<Measure, f64>,
+    /// How often it means to report, in seconds.
+    interval_seconds: Option<f64>,
+}
+
+impl Told {
+    /// Takes what happened. Hours of its device that are over by it are handed on.
+    pub fn take(&mut self, fact: &Fact, mut closed: impl FnMut(&Known, &str, &Closed)) {
+        if self.known.take(fact) {
+            return;
+        }
+        let Some(id) = seen::device_of(fact) else {
+            return;
+        };
+        if !self.open.contains_key(id) {
+            self.open.insert(id.to_owned(), Device::default());
+        }
+        if let Some(device) = self.open.get_mut(id) {
+            let start = seen::hour_of(fact.occurred_at);
+            if let Some(over) = device.close(start) {
+                closed(&self.known, id, &over);
+            }
+            device.open.start = start;
+            device.take(fact);
+        }
+    }
+
+    /// Closes the hours of all devices that are over at an instant, and hands them on.
+    pub fn close(&mut self, at: Instant, mut closed: impl FnMut(&Known, &str, &Closed)) {
+        for (id, device) in &mut self.open {
+            if let Some(over) = device.close(seen::hour_of(at)) {
+                closed(&self.known, id, &over);
+            }
+        }
+    }
+
+    /// Closes the hour of a device if it is over at an instant, and hands it on.
+    pub fn close_of(
+        &mut self,
+        id: &str,
+        at: Instant,
+        mut closed: impl FnMut(&Known, &str, &Closed),
+    ) {
+        let device = self.open.get_mut(id);
+        if let Some(over) = device.and_then(|device| device.close(seen::hour_of(at))) {
+            closed(&self.known, id, &over);
+        }
+    }
+
+    /// What was told of a device within the hour that is not over.
+    #[must_use]
+    pub fn open(&self, device: &str) -> Option<&Open> {
+        self.open.get(device).map(|device| &device.open)
+    }
+
+    /// How often a device means to report, in seconds, as it said last.
+    #[must_use]
+    pub fn interval_seconds(&self, device: &str) -> Option<f64> {
+        self.open.get(device)?.interval_seconds
+    }
+
+    /// The ids of the devices of which anything was told.
+    pub fn devices(&self) -> impl Iterator<Item = &str> {
+        self.open.keys().map(String::as_str)
+    }
+}
+
+impl Device {
+    fn take(&mut self, fact: &Fact) {
+        let open = &mut self.open;
+        match fact.kind {
+            Kind::DeviceMetrics => self.measure(fact),
+            Kind::ErrorLog => open.errors.push(seen::error(fact)),
+            Kind::DeviceStateChange => open.states.push(seen::state(fact)),
+            Kind::ConfigurationChange => open.configs.push(seen::configuration(fact)),
+            Kind::JobOutcome => open.jobs.extend(seen::job(fact)),
+            _ => {}
+        }
+    }
+
+    fn measure(&mut self, fact: &Fact) {
+        let at = fact.occurred_at;
+        self.open.readings.push(at);
+        let told = seen::interval_seconds(fact);
+        self.interval_seconds = told.or(self.interval_seconds);
+        for measure in Measure::ALL {
+            let Some(value) = seen::measured(fact, measure) else {
+                continue;
+            };
+            let samples = self.open.samples.entry(measure).or_default();
+            samples.push(Sample { at, value });
+            if measure.is_counter() {
+                let before = self.counters.insert(measure, value);
+                // what shows less than before began anew
+                let since = before.filter(|before| *before <= value).unwrap_or(0.0);
+                *self.open.increases.entry(measure).or_default() += value - since;
+            }
+        }
+    }
+
+    /// Closes the hour that is open if it is over at the beginning of another.
+    fn close(&mut self, start: Instant) -> Option<Closed> {
+        if self.open.start.0 + HOUR > start.0 || self.open.start == Instant::default() {
+            return None;
+        }
+        let told = std::mem::take(&mut self.open);
+        Some(Closed {
+            measures: told.hours().collect(),
+            told,
+        })
+    }
+}
+
+impl Open {
+    /// The rollups of what was measured.
+    pub fn hours(&self) -> impl Iterator<Item = (Measure, Hour)> {
+        self.samples.iter().map(|(measure, samples)| {
+            let increase = self.increases.get(measure).copied().unwrap_or_default();
+            (*measure, hour(self.start, samples, increase))
+        })
+    }
+}
+
+fn hour(start: Instant, samples: &[Sample], increase: f64) -> Hour {
+    let empty = Hour {
+        start,
+        count: 0,
+        sum: 0.0,
+        sum_squares: 0.0,
+        min: f64::INFINITY,
+        max: f64::NEG_INFINITY,
+        increase,
+    };
+    samples.iter().fold(empty, |hour, sample| Hour {
+        count: hour.count.saturating_add(1),
+        sum: hour.sum + sample.value,
+        sum_squares: hour.sum_squares + sample.value * sample.value,
+        min: hour.min.min(sample.value),
+        max: hour.max.max(sample.value),
+        ..hour
+    })
+}

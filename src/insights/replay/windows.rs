@@ -1,0 +1,250 @@
+//! When a job is best run.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeZone, Utc};
+use chrono_tz::Tz;
+use entity::site_operating_schedules::Column;
+use serde_json::Value as Json;
+
+use super::{Closed, Known, Told, in_order};
+use crate::event::{Cell, Fact, Instant};
+use crate::insights::input::Measure;
+use crate::insights::jobs::cost::Terms;
+use crate::insights::jobs::demand::{self, State};
+use crate::insights::jobs::recommend::{Job, Known as Knowledge, Recommended, recommend};
+use crate::insights::jobs::schedule::{Day, DayPlan, Schedule, Span};
+use crate::insights::jobs::success::{self, FleetJobs, SiteJobs};
+use crate::insights::jobs::window::Limits;
+use crate::kinds::{DAYS, Kind};
+
+/// How long the job takes that is asked for, in minutes.
+const DURATION_MINUTES: u32 = 60;
+/// How often a device reports that does not say so.
+const INTERVAL_SECONDS: f64 = 30.0;
+
+/// A device, and when a window in the seven days after it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Week {
+    /// The id of the device.
+    pub device: String,
+    /// From when on.
+    pub at: Instant,
+}
+
+/// The devices of facts, each with the Mondays at midnight, by the clock of its site, from one date to another.
+#[must_use]
+pub fn weeks(facts: &[Fact], (from, to): (NaiveDate, NaiveDate)) -> Vec<Week> {
+    let mut known = Known::new();
+    for fact in facts {
+        known.take(fact);
+    }
+    let mut weeks = Vec::new();
+    for id in known.devices.keys() {
+        let zone = known.zone_of(id);
+        let mut monday = from;
+        while monday <= to {
+            weeks.push(Week {
+                device: id.clone(),
+                at: midnight(zone, monday),
+            });
+            let Some(next) = monday.checked_add_days(Days::new(7)) else {
+                break;
+            };
+            monday = next;
+        }
+    }
+    weeks
+}
+
+/// The first instant of a date.
+fn midnight(zone: Tz, date: NaiveDate) -> Instant {
+    let local = date.and_time(NaiveTime::MIN);
+    let first = zone.from_local_datetime(&local).earliest();
+    // where the clocks skip midnight the day begins an hour later
+    let first = first.map_or_else(|| local.and_utc(), |at| at.with_timezone(&Utc));
+    Instant::of(first)
+}
+
+/// What is recommended in each of some weeks, from what happened before.
+#[must_use]
+pub fn recommended(facts: &[Fact], weeks: &[Week]) -> Vec<Option<Recommended>> {
+    let mut order: Vec<usize> = (0..weeks.len()).collect();
+    order.sort_by_key(|index| weeks.get(*index).map(|week| week.at));
+    let mut facts = in_order(facts).into_iter().peekable();
+    let mut sites = Sites::default();
+    let mut recommended: Vec<Option<Recommended>> = weeks.iter().map(|_| None).collect();
+    for index in order {
+        let Some(week) = weeks.get(index) else {
+            continue;
+        };
+        while let Some(fact) = facts.next_if(|fact| fact.occurred_at <= week.at) {
+            sites.take(fact);
+        }
+        if let Some(recommended) = recommended.get_mut(index) {
+            *recommended = sites.recommend(week);
+        }
+    }
+    recommended
+}
+
+/// What is known of the sites and of the devices that stand at them.
+#[derive(Debug, Default)]
+struct Sites {
+    told: Told,
+    schedules: BTreeMap<String, Schedule>,
+    demands: BTreeMap<String, State>,
+    jobs: BTreeMap<String, SiteJobs>,
+}
+
+impl Sites {
+    fn take(&mut self, fact: &Fact) {
+        if fact.kind == Kind::SiteSchedule {
+            self.file(fact);
+            return;
+        }
+        let Self {
+            told,
+            schedules,
+            demands,
+            jobs,
+        } = self;
+        let interval = |told: &Told, id: &str| told.interval_seconds(id);
+        let seconds = super::seen::device_of(fact).and_then(|id| interval(told, id));
+        told.take(fact, |known, id, over| {
+            fold((schedules, demands, jobs), (known, id, seconds), over);
+        });
+    }
+
+    fn file(&mut self, fact: &Fact) {
+        let Some(site) = fact.cell(Column::SiteKey).text() else {
+            return;
+        };
+        let Some(day) = day_of(fact) else {
+            return;
+        };
+        let zone = self.told.known.sites.get(site).map_or(Tz::UTC, |s| s.zone);
+        let schedules = self.schedules.entry(site.to_owned());
+        let schedule = schedules.or_insert_with(|| Schedule::new(zone));
+        schedule.file(day, plan(fact));
+    }
+
+    fn recommend(&mut self, week: &Week) -> Option<Recommended> {
+        let seconds = self.told.interval_seconds(&week.device);
+        let Self {
+            told,
+            schedules,
+            demands,
+            jobs,
+        } = self;
+        told.close_of(&week.device, week.at, |known, id, over| {
+            fold((schedules, demands, jobs), (known, id, seconds), over);
+        });
+        let device = told.known.devices.get(&week.device)?;
+        let zone = told.known.zone_of(&week.device);
+        let (unfiled, undemanded, none) =
+            (Schedule::new(zone), State::default(), SiteJobs::default());
+        let known = Knowledge {
+            schedule: schedules.get(&device.site).unwrap_or(&unfiled),
+            demand: demands.get(&week.device).unwrap_or(&undemanded),
+            site_jobs: jobs.get(&device.site).unwrap_or(&none),
+            fleet_jobs: FleetJobs::sum(jobs.values(), ""),
+        };
+        let limits = Limits::default();
+        let job = Job {
+            job_type: "",
+            duration_minutes: DURATION_MINUTES,
+            limits: &limits,
+            terms: Terms::default(),
+        };
+        Some(recommend(&known, &job, week.at))
+    }
+}
+
+type Kept<'a> = (
+    &'a BTreeMap<String, Schedule>,
+    &'a mut BTreeMap<String, State>,
+    &'a mut BTreeMap<String, SiteJobs>,
+);
+
+fn fold(
+    (schedules, demands, jobs): Kept<'_>,
+    (known, id, seconds): (&Known, &str, Option<f64>),
+    over: &Closed,
+) {
+    let site = known
+        .devices
+        .get(id)
+        .map_or("", |device| device.site.as_str());
+    let unfiled = Schedule::new(known.zone_of(id));
+    let schedule = schedules.get(site).unwrap_or(&unfiled);
+    let counted = over.measures.iter();
+    let mut counted = counted.filter(|(measure, _)| *measure == Measure::TransactionCount);
+    if let Some((_, hour)) = counted.next() {
+        let state = demands.entry(id.to_owned()).or_default();
+        let seconds = seconds.unwrap_or(INTERVAL_SECONDS);
+        demand::fold(state, hour, schedule, seconds);
+    }
+    for job in &over.told.jobs {
+        success::fold(jobs.entry(site.to_owned()).or_default(), job, schedule);
+    }
+}
+
+fn day_of(fact: &Fact) -> Option<Day> {
+    if let Some(date) = fact.cell(Column::Date).text() {
+        return date.parse().ok().map(Day::Date);
+    }
+    let word = fact.cell(Column::DayOfWeek).text()?;
+    let weekday = DAYS.iter().position(|day| *day == word)?;
+    Some(Day::Weekday(weekday))
+}
+
+fn plan(fact: &Fact) -> DayPlan {
+    let (open, close) = (fact.cell(Column::OpenTime), fact.cell(Column::CloseTime));
+    let is_closed = matches!(fact.cell(Column::IsClosed), Cell::Int(1));
+    let open = open.text().zip(close.text()).and_then(span);
+    DayPlan {
+        open: open.filter(|_| !is_closed),
+        peaks: spans(fact.cell(Column::PeakHours)),
+        maintenance: spans(fact.cell(Column::MaintenanceWindows)),
+        expected_transactions: fact.cell(Column::ExpectedTransactions).number(),
+    }
+}
+
+fn spans(cell: &Cell) -> Vec<Span> {
+    let Cell::Json(json) = cell else {
+        return Vec::new();
+    };
+    let texts = json.as_array().into_iter().flatten().filter_map(|stretch| {
+        let time = |name: &str| stretch.get(name).and_then(Json::as_str);
+        span((time("start")?, time("end")?))
+    });
+    texts.collect()
+}
+
+fn span((from, to): (&str, &str)) -> Option<Span> {
+    Some(Span {
+        from: minute(from)?,
+        to: minute(to)?,
+    })
+}
+
+/// Minutes since midnight of `HH:MM` or `HH:MM:SS`.
+fn minute(text: &str) -> Option<u16> {
+    let (hour, rest) = text.split_once(':')?;
+    let (hour, minute): (u16, u16) = (hour.parse().ok()?, rest.get(..2)?.parse().ok()?);
+    Some(hour * 60 + minute)
+}
+
+/// The Monday of the week in which a date lies.
+#[must_use]
+pub fn monday_of(date: NaiveDate) -> NaiveDate {
+    date.week(chrono::Weekday::Mon).first_day()
+}
+
+/// The date of an instant by the clock of a zone.
+#[must_use]
+pub fn date_in(zone: Tz, at: Instant) -> NaiveDate {
+    let at: DateTime<Tz> = at.date_time().with_timezone(&zone);
+    at.date_naive()
+}

@@ -1,0 +1,209 @@
+//! Training, trials and figures.
+
+use crate::event::Instant;
+use crate::insights::input::Measure;
+use crate::insights::input::{DAY, HOUR};
+
+use super::{Dice, START};
+use crate::insights::risk::backtest::{Backtest, Scored};
+use crate::insights::risk::fleet::Fleet;
+use crate::insights::risk::model::{Example, Horizon, Model, Settings, succeed, train};
+use crate::insights::risk::signs::Signs;
+
+/// Examples in which a device fails within a day, most of the times that it has errors of group 1.
+fn examples(count: i64, group: u32, from: i64) -> Vec<Example> {
+    let mut dice = Dice(3);
+    let each = (0..count).map(|n| {
+        let has_error = n % 5 == 0;
+        let fails = dice.roll() < if has_error { 0.7 } else { 0.02 };
+        let at = Instant(from + n * DAY);
+        let errors = if has_error {
+            vec![(group, 1.0, 0.0)]
+        } else {
+            Vec::new()
+        };
+        let signs = Signs {
+            errors,
+            drifts: vec![(Measure::CpuPercent, dice.roll() - 0.5, 0.0)],
+            ..Signs::default()
+        };
+        Example {
+            device: 1,
+            at,
+            signs,
+            next_failure: fails.then_some(Instant(at.0 + HOUR)),
+        }
+    });
+    each.collect()
+}
+
+fn fleet_with(failures: f64, days: f64) -> Fleet {
+    Fleet {
+        failures,
+        days,
+        devices: 10,
+        ..Fleet::default()
+    }
+}
+
+#[test]
+fn until_ten_failures_only_the_rate_of_the_fleet_is_told() {
+    let known_to = Instant(START + 400 * DAY);
+    let model = train(
+        &examples(300, 1, START),
+        &fleet_with(9.0, 600.0),
+        known_to,
+        Settings::default(),
+    );
+    assert!(!model.is_fitted());
+    let calm = model.risk(&Signs::default(), Horizon::Day);
+    let bad = model.risk(
+        &Signs {
+            errors: vec![(1, 2.0, 0.0)],
+            ..Signs::default()
+        },
+        Horizon::Day,
+    );
+    assert_eq!(calm, bad);
+    assert!((calm.chance - (1.0 - (-9.5_f64 / 630.0).exp())).abs() < 1e-12);
+    assert!(calm.low < calm.chance && calm.chance < calm.high);
+}
+
+#[test]
+fn contributions_sum_up_to_the_log_odds_and_the_group_that_matters_is_learned() {
+    let known_to = Instant(START + 400 * DAY);
+    let model = train(
+        &examples(300, 77, START),
+        &fleet_with(40.0, 300.0),
+        known_to,
+        Settings::default(),
+    );
+    let risk = model.risk(
+        &Signs {
+            errors: vec![(77, 1.0, 0.0)],
+            flaps: 1.0,
+            ..Signs::default()
+        },
+        Horizon::Day,
+    );
+    let sum: f64 = risk.parts.iter().map(|(_, part)| part).sum();
+    assert!(
+        (sum - risk.odds).abs() < 1e-9
+            && risk.chance > 0.4
+            && risk.low < risk.chance
+            && risk.chance < risk.high
+    );
+    assert!(model.risk(&Signs::default(), Horizon::Day).chance < 0.1);
+}
+
+#[test]
+fn an_example_has_no_label_before_its_horizon_has_passed() {
+    let example = Example {
+        device: 1,
+        at: Instant(START),
+        signs: Signs::default(),
+        next_failure: Some(Instant(START + HOUR)),
+    };
+    assert_eq!(example.label(Horizon::Day, Instant(START + DAY - 1)), None);
+    assert_eq!(
+        example.label(Horizon::Day, Instant(START + DAY)),
+        Some(true)
+    );
+    let later = Example {
+        next_failure: Some(Instant(START + DAY + 1)),
+        ..example
+    };
+    assert_eq!(later.label(Horizon::Day, Instant(START + DAY)), Some(false));
+}
+
+#[test]
+fn a_model_survives_being_stored() {
+    let known_to = Instant(START + 400 * DAY);
+    let model = train(
+        &examples(300, 1, START),
+        &fleet_with(40.0, 300.0),
+        known_to,
+        Settings::default(),
+    );
+    let again: Model = serde_json::from_str(&serde_json::to_string(&model).unwrap()).unwrap();
+    let signs = Signs {
+        errors: vec![(1, 1.0, 0.0)],
+        ..Signs::default()
+    };
+    let gap = model.risk(&signs, Horizon::Day).odds - again.risk(&signs, Horizon::Day).odds;
+    assert!(gap.abs() < 1e-9);
+}
+
+#[test]
+fn a_worse_candidate_does_not_replace_the_model_in_use() {
+    let settings = Settings::default();
+    let mut all = examples(200, 1, START);
+    let old = train(
+        &all,
+        &fleet_with(40.0, 200.0),
+        Instant(START + 200 * DAY),
+        settings,
+    );
+    let next = examples(200, 1, START + 200 * DAY);
+    let (mut wrong, right) = next.split_at(100);
+    let mut flipped = wrong.to_vec();
+    for example in &mut flipped {
+        let failed = example.next_failure.is_some();
+        example.next_failure = (!failed).then_some(Instant(example.at.0 + HOUR));
+    }
+    wrong = &flipped;
+    all.extend_from_slice(wrong);
+    all.extend_from_slice(right);
+    let fleet = fleet_with(80.0, 400.0);
+    let known_to = Instant(START + 401 * DAY);
+    let (model, trial) = succeed(&old, &all, &fleet, known_to, settings);
+    assert!(model.is_none() && !trial.unwrap().is_passed());
+    let honest = examples(400, 1, START);
+    let (model, trial) = succeed(&old, &honest, &fleet, known_to, settings);
+    assert!(trial.unwrap().is_passed() && model.unwrap().trained_to == known_to);
+}
+
+#[test]
+fn figures_of_a_back_test_are_the_known_ones() {
+    let scored = |chance: f64, failed: bool| Scored {
+        device: 1,
+        at: Instant(0),
+        chance,
+        failed,
+        failure: failed.then_some(Instant(HOUR)),
+    };
+    let perfect = Backtest::of(&[
+        scored(0.9, true),
+        scored(0.8, true),
+        scored(0.2, false),
+        scored(0.1, false),
+    ]);
+    assert_eq!((perfect.pr_auc, perfect.roc_auc), (Some(1.0), Some(1.0)));
+    assert!((perfect.brier - 0.025).abs() < 1e-12 && perfect.lead_hours == Some(1.0));
+    let tied = Backtest::of(&[
+        scored(0.5, true),
+        scored(0.5, false),
+        scored(0.5, false),
+        scored(0.5, false),
+    ]);
+    assert_eq!((tied.pr_auc, tied.roc_auc), (Some(0.25), Some(0.5)));
+    let mixed = Backtest::of(&[
+        scored(0.9, true),
+        scored(0.8, false),
+        scored(0.7, true),
+        scored(0.1, false),
+    ]);
+    assert!((mixed.pr_auc.unwrap() - (0.5 + 0.5 * 2.0 / 3.0)).abs() < 1e-12);
+    let mut calibrated = Vec::new();
+    for (chance, of) in [(0.1, 10), (0.5, 10), (0.8, 10)] {
+        calibrated
+            .extend((0..of).map(|n| scored(chance, f64::from(n) < chance * f64::from(of) - 1e-9)));
+    }
+    let calibrated = Backtest::of(&calibrated);
+    assert!(
+        (calibrated.slope.unwrap() - 1.0).abs() < 1e-4
+            && calibrated.intercept.unwrap().abs() < 1e-4
+    );
+    let none = Backtest::of(&[]);
+    assert!(none.pr_auc.is_none() && none.slope.is_none() && none.brier.is_finite());
+}
