@@ -144,7 +144,7 @@ impl Changes {
         let level = 1.0 - (1.0 - LEVEL) / float(lags.len().max(1));
         let mut suspects: Vec<Suspect> = lags
             .into_iter()
-            .filter_map(|(parameter, lags)| self.suspect(parameter, lags, group, watched, level))
+            .filter_map(|lags| self.suspect(lags, (group, watched), level))
             .collect();
         suspects.sort_by(|a, b| {
             b.ratio
@@ -157,10 +157,8 @@ impl Changes {
 
     fn suspect(
         &self,
-        parameter: u64,
-        mut lags: Vec<u32>,
-        group: &Group,
-        watched: &Watched,
+        (parameter, mut lags): (u64, Vec<u32>),
+        (group, watched): (&Group, &Watched),
         level: f64,
     ) -> Option<Suspect> {
         let changed = self.counts.get(&parameter)?;

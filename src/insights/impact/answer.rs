@@ -7,11 +7,11 @@ use crate::insights::shape::{Evidence, Insight, Interval, Reason, Status};
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 
+use crate::insights::impact::change::Effect;
 use crate::insights::impact::daily::{Day, begin, local};
 use crate::insights::impact::effect::{
     BEFORE_DAYS, Estimate, LEAST_AFTER, LEAST_BEFORE, LEVEL, Missing, Window,
 };
-use crate::insights::impact::impact::Effect;
 use crate::insights::impact::verdict::{Better, Series, Verdict, days_until_known, verdict};
 
 /// With fewer days after a change a reading is still learning.

@@ -6,9 +6,9 @@
 //! tells the slope of a measure. All of it is pure: no clock, no chance, no input or output.
 
 mod answer;
+pub mod change;
 pub mod daily;
 pub mod effect;
-pub mod impact;
 pub mod posterior;
 pub mod rate;
 pub mod trend;

@@ -50,7 +50,7 @@ impl Side<'_> {
 /// `unit` is what one event is worth: below that no dispersion is believed. `None` for values that
 /// count nothing.
 #[must_use]
-pub fn overdispersion(before: Side, after: Side, unit: Option<f64>) -> f64 {
+pub fn overdispersion(before: Side<'_>, after: Side<'_>, unit: Option<f64>) -> f64 {
     let sides = [before.residuals(), after.residuals()];
     let days = float(before.values.len() + after.values.len());
     let squares: f64 = sides
@@ -78,8 +78,8 @@ impl Ratio {
     /// compared with (that of the controls), `expected` the ratio that those had.
     #[must_use]
     pub fn new(
-        before: Side,
-        after: Side,
+        before: Side<'_>,
+        after: Side<'_>,
         unit: Option<f64>,
         (expected, extra): (f64, f64),
     ) -> Option<Self> {
@@ -87,12 +87,12 @@ impl Ratio {
             return None;
         }
         let dispersion = overdispersion(before, after, unit);
-        let shape = |side: Side| {
+        let shape = |side: Side<'_>| {
             let own = side.total() / dispersion + PRIOR_EVENTS;
             1.0 / (1.0 / own + 0.5 * extra)
         };
         let rate =
-            |side: Side| (side.total() + PRIOR_EVENTS * dispersion) / float(side.values.len());
+            |side: Side<'_>| (side.total() + PRIOR_EVENTS * dispersion) / float(side.values.len());
         let distribution = FisherSnedecor::new(2.0 * shape(after), 2.0 * shape(before)).ok()?;
         Some(Self {
             distribution,
@@ -116,10 +116,10 @@ impl Ratio {
 
 /// The ratio of the rates of some controls, pooled, and the variance of its logarithm.
 #[must_use]
-pub fn pooled(before: Side, after: Side, unit: Option<f64>) -> (f64, f64) {
+pub fn pooled(before: Side<'_>, after: Side<'_>, unit: Option<f64>) -> (f64, f64) {
     let dispersion = overdispersion(before, after, unit);
-    let events = |side: Side| side.total() / dispersion + PRIOR_EVENTS;
-    let rate = |side: Side| events(side) / float(side.values.len().max(1));
+    let events = |side: Side<'_>| side.total() / dispersion + PRIOR_EVENTS;
+    let rate = |side: Side<'_>| events(side) / float(side.values.len().max(1));
     (
         rate(after) / rate(before),
         1.0 / events(after) + 1.0 / events(before),

@@ -8,11 +8,11 @@ use chrono::DateTime;
 use chrono_tz::Tz;
 
 use crate::insights::reliability::counts::nearest;
+use crate::insights::reliability::figures::{self, Repair};
 use crate::insights::reliability::fleet::{Fleet, Prior, Rate};
 use crate::insights::reliability::intervals::{Failures, State, Times};
 use crate::insights::reliability::predict::{self, Forecast};
 use crate::insights::reliability::quality;
-use crate::insights::reliability::reliability::{self, Repair};
 
 /// From so many hours of watching on a fleet or a device has something to say.
 const WATCHED: f64 = 24.0;
@@ -72,8 +72,8 @@ pub fn reliability(state: &State, prior: &Prior, ask: &Ask<'_>, as_of: Instant) 
     reasons.extend([availability_reason(&figures), observed_reason(&figures)]);
     let (value, low, high, level) = match ask.horizon {
         None => {
-            let (value, low, high) = reliability::mtbf(&figures.rate, count, figures.hours);
-            (value, low, high, reliability::LEVEL)
+            let (value, low, high) = figures::mtbf(&figures.rate, count, figures.hours);
+            (value, low, high, figures::LEVEL)
         }
         Some(hours) => {
             let forecast = predict::forecast(&figures.rate, prior, &figures.repair, hours);
@@ -111,7 +111,7 @@ pub fn fleet(fleet: &Fleet, as_of: Instant) -> Insight {
         events: nearest(count),
         ..Evidence::default()
     };
-    let estimate = reliability::mtbf_of_count(count, hours);
+    let estimate = figures::mtbf_of_count(count, hours);
     let (Some(value), Some(high)) = (estimate.value, estimate.high) else {
         let sentence = format!(
             "No failure in {hours:.0} device hours: over {:.0} h between failures. \
@@ -129,7 +129,7 @@ pub fn fleet(fleet: &Fleet, as_of: Instant) -> Insight {
         interval: Some(Interval {
             low: estimate.low,
             high,
-            level: reliability::LEVEL,
+            level: figures::LEVEL,
         }),
         evidence,
         status: if count < 5.0 {
@@ -201,7 +201,7 @@ fn reason(
 /// `contribution` is the part of the rate's evidence that is the device's own, 0 to 1.
 fn own_reason(figures: &Figures) -> Reason {
     let (count, hours) = (figures.count, figures.hours);
-    let own = reliability::mtbf_of_count(count, hours);
+    let own = figures::mtbf_of_count(count, hours);
     let sentence = match (own.value, own.high) {
         (Some(value), Some(high)) => format!(
             "{count:.0} failures in {hours:.1} h watched: one in {value:.1} h by its own count \
@@ -239,7 +239,7 @@ fn repair_reason(figures: &Figures) -> Reason {
 }
 
 fn availability_reason(figures: &Figures) -> Reason {
-    let (value, low, high) = reliability::availability(&figures.rate, &figures.repair);
+    let (value, low, high) = figures::availability(&figures.rate, &figures.repair);
     let sentence = format!(
         "Not down {:.2} % of the time in the long run ({:.2}–{:.2} %).",
         100.0 * value,
@@ -307,7 +307,7 @@ fn flapping_reason(state: &State, prior: &Prior, ask: &Ask<'_>, as_of: Instant) 
     let process = state.process(ask.failures, as_of);
     let count = (process.count() - f64::from(recent)).max(0.0);
     let before = prior.posterior(ask.site, count, (process.hours - 24.0).max(0.0));
-    let flapping = reliability::flapping(&before, prior.dispersion, recent);
+    let flapping = figures::flapping(&before, prior.dispersion, recent);
     flapping.is_flapping.then(|| {
         let sentence = format!(
             "Flapping: {recent} failures in the last 24 h, where {:.1} are usual for it.",

@@ -3,6 +3,7 @@
 pub mod bounds;
 pub mod cadence;
 pub mod counts;
+pub mod figures;
 pub mod fleet;
 pub mod insight;
 #[cfg(test)]
@@ -10,5 +11,4 @@ mod insight_tests;
 pub mod intervals;
 pub mod predict;
 pub mod quality;
-pub mod reliability;
 pub mod stuck;

@@ -2,8 +2,8 @@
 
 use crate::insights::reliability::bounds;
 use crate::insights::reliability::counts::Counts;
+use crate::insights::reliability::figures::Repair;
 use crate::insights::reliability::fleet::{Prior, Rate};
-use crate::insights::reliability::reliability::Repair;
 
 /// The level of predictive intervals.
 pub const LEVEL: f64 = 0.9;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{Closed, Known, Told, in_order, seen};
 use crate::event::{Fact, Instant};
+use crate::insights::impact::change::{Impact, Peers, Subject, configuration_impact};
 use crate::insights::impact::daily::State;
-use crate::insights::impact::impact::{Impact, Peers, Subject, configuration_impact};
 use crate::insights::input::{ConfigSeen, DAY, StateSeen};
 use crate::kinds::Kind;
 
@@ -46,7 +46,8 @@ pub fn changes_before(facts: &[Fact], asked: &[(String, Instant)]) -> Vec<Option
     let all = changes(facts);
     let before = asked.iter().map(|(device, at)| {
         let of_device = all.iter().filter(|change| change.device == *device);
-        let last = of_device.filter(|change| change.change.at <= *at).last()?;
+        let before = of_device.rev().find(|change| change.change.at <= *at);
+        let last = before?;
         Some(Asked {
             at: *at,
             ..last.clone()
@@ -100,16 +101,12 @@ impl Changed {
         let Some(id) = seen::device_of(fact) else {
             return;
         };
-        match fact.kind {
-            Kind::ConfigurationChange => {
-                let kept = self.kept.entry(id.to_owned()).or_default();
-                kept.changes.push(seen::configuration(fact));
-            }
-            Kind::DeviceStateChange => {
-                let kept = self.kept.entry(id.to_owned()).or_default();
-                kept.states.push(seen::state(fact));
-            }
-            _ => {}
+        if fact.kind == Kind::ConfigurationChange {
+            let kept = self.kept.entry(id.to_owned()).or_default();
+            kept.changes.push(seen::configuration(fact));
+        } else if fact.kind == Kind::DeviceStateChange {
+            let kept = self.kept.entry(id.to_owned()).or_default();
+            kept.states.push(seen::state(fact));
         }
     }
 

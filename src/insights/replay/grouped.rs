@@ -56,8 +56,8 @@ fn seen_of<'a>(
 }
 
 fn numbered(fact: &Fact) -> Option<i64> {
-    match fact.cell(Column::Context) {
-        Cell::Json(context) => context.get("seq")?.as_i64(),
-        _ => None,
-    }
+    let Cell::Json(context) = fact.cell(Column::Context) else {
+        return None;
+    };
+    context.get("seq")?.as_i64()
 }

@@ -54,14 +54,11 @@ impl Replayed for Reliable {
         if self.known.take(fact) {
             return;
         }
-        let Some(id) = seen::device_of(fact) else {
+        // what others do to a device is no sign of its life
+        let is_of_device = fact.kind != Kind::ConfigurationChange;
+        let Some(id) = seen::device_of(fact).filter(|_| is_of_device) else {
             return;
         };
-        // what others do to a device is no sign of its life
-        let is_of_device = !matches!(fact.kind, Kind::ConfigurationChange);
-        if !is_of_device {
-            return;
-        }
         self.prior = None;
         if !self.states.contains_key(id) {
             self.states.insert(id.to_owned(), State::default());
@@ -70,15 +67,15 @@ impl Replayed for Reliable {
             return;
         };
         let at = fact.occurred_at;
-        match fact.kind {
-            Kind::DeviceMetrics => {
-                if let Some(seconds) = seen::interval_seconds(fact) {
-                    state.cadence.tell(seconds);
-                }
-                state.report(at);
+        if fact.kind == Kind::DeviceMetrics {
+            if let Some(seconds) = seen::interval_seconds(fact) {
+                state.cadence.tell(seconds);
             }
-            Kind::DeviceStateChange => state.change(at, seen::state(fact).to),
-            _ => state.sign(at),
+            state.report(at);
+        } else if fact.kind == Kind::DeviceStateChange {
+            state.change(at, seen::state(fact).to);
+        } else {
+            state.sign(at);
         }
     }
 

@@ -43,22 +43,19 @@ impl Known {
 
     /// Takes a registration; whether it was one.
     pub fn take(&mut self, fact: &Fact) -> bool {
-        match fact.kind {
-            Kind::SiteRegistration => {
-                let zone = text(fact.cell(sites::Column::TimeZone));
-                let zone = zone.and_then(|zone| zone.parse().ok()).unwrap_or(Tz::UTC);
-                if let Some(id) = text(fact.cell(sites::Column::SiteKey)) {
-                    self.sites.insert(id, Site { zone });
-                }
+        if fact.kind == Kind::SiteRegistration {
+            let zone = text(fact.cell(sites::Column::TimeZone));
+            let zone = zone.and_then(|zone| zone.parse().ok()).unwrap_or(Tz::UTC);
+            if let Some(id) = text(fact.cell(sites::Column::SiteKey)) {
+                self.sites.insert(id, Site { zone });
             }
-            Kind::DeviceRegistration => {
-                if let Some(device) = device(fact) {
-                    self.devices.insert(device.id.clone(), device);
-                }
-            }
-            _ => return false,
+            return true;
         }
-        true
+        let is_device = fact.kind == Kind::DeviceRegistration;
+        if let Some(device) = device(fact).filter(|_| is_device) {
+            self.devices.insert(device.id.clone(), device);
+        }
+        is_device
     }
 
     /// The zone of the site at which a device stands; UTC where none is known.
@@ -71,9 +68,10 @@ impl Known {
 }
 
 fn device(fact: &Fact) -> Option<Device> {
-    let age = match &fact.extra {
-        Cell::Json(extra) => extra.get("ageYears").and_then(serde_json::Value::as_f64),
-        _ => None,
+    let age = if let Cell::Json(extra) = &fact.extra {
+        extra.get("ageYears").and_then(serde_json::Value::as_f64)
+    } else {
+        None
     };
     Some(Device {
         id: text(fact.cell(devices::Column::DeviceKey))?,
@@ -115,10 +113,12 @@ pub(super) fn measured(fact: &Fact, measure: Measure) -> Option<f64> {
     };
     let value = fact.cell(column).number();
     // money is kept in units of 10⁻⁴
-    value.map(|value| match measure {
-        Measure::TransactionVolume => value / 10_000.0,
-        _ => value,
-    })
+    let units = if measure == Measure::TransactionVolume {
+        10_000.0
+    } else {
+        1.0
+    };
+    value.map(|value| value / units)
 }
 
 /// How often a reading says that its device means to report, in seconds.

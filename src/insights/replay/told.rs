@@ -121,13 +121,16 @@ impl Told {
 impl Device {
     fn take(&mut self, fact: &Fact) {
         let open = &mut self.open;
-        match fact.kind {
-            Kind::DeviceMetrics => self.measure(fact),
-            Kind::ErrorLog => open.errors.push(seen::error(fact)),
-            Kind::DeviceStateChange => open.states.push(seen::state(fact)),
-            Kind::ConfigurationChange => open.configs.push(seen::configuration(fact)),
-            Kind::JobOutcome => open.jobs.extend(seen::job(fact)),
-            _ => {}
+        if fact.kind == Kind::DeviceMetrics {
+            self.measure(fact);
+        } else if fact.kind == Kind::ErrorLog {
+            open.errors.push(seen::error(fact));
+        } else if fact.kind == Kind::DeviceStateChange {
+            open.states.push(seen::state(fact));
+        } else if fact.kind == Kind::ConfigurationChange {
+            open.configs.push(seen::configuration(fact));
+        } else if fact.kind == Kind::JobOutcome {
+            open.jobs.extend(seen::job(fact));
         }
     }
 

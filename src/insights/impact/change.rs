@@ -78,8 +78,8 @@ pub struct Impact {
 #[must_use]
 pub fn configuration_impact(
     change: &ConfigSeen,
-    device: Subject,
-    peers: Peers,
+    device: Subject<'_>,
+    peers: Peers<'_>,
     as_of: Instant,
 ) -> Impact {
     let (day, _) = local(device.zone, change.at);
@@ -138,7 +138,12 @@ struct Row {
     days: Vec<Day>,
 }
 
-fn estimates(device: Subject, others: &[Subject], window: Window, as_of: Instant) -> Vec<Row> {
+fn estimates(
+    device: Subject<'_>,
+    others: &[Subject<'_>],
+    window: Window,
+    as_of: Instant,
+) -> Vec<Row> {
     let measures = device.state.measures().map(Series::Measure);
     measures
         .chain([Series::Errors])
@@ -166,7 +171,7 @@ fn judged_p(row: &Row) -> Option<f64> {
     row.found.ok().filter(|_| is_judged).map(|found| found.p)
 }
 
-fn days(series: Series, subject: Subject, as_of: Instant) -> Vec<Day> {
+fn days(series: Series, subject: Subject<'_>, as_of: Instant) -> Vec<Day> {
     match series {
         Series::Measure(measure) => subject.state.days(subject.zone, measure, as_of),
         Series::Errors => subject.state.error_days(subject.zone, as_of),
@@ -174,7 +179,12 @@ fn days(series: Series, subject: Subject, as_of: Instant) -> Vec<Day> {
 }
 
 /// The window ends where the same parameter was changed before or after.
-fn between_same(change: &ConfigSeen, device: Subject, window: Window, as_of: Instant) -> Window {
+fn between_same(
+    change: &ConfigSeen,
+    device: Subject<'_>,
+    window: Window,
+    as_of: Instant,
+) -> Window {
     let same = || {
         let known = device.changes.iter().filter(|other| other.at <= as_of);
         known.filter(|other| other.parameter == change.parameter)
@@ -192,7 +202,7 @@ fn between_same(change: &ConfigSeen, device: Subject, window: Window, as_of: Ins
 /// Devices without a change of the parameter in the window: of the site, or else of the fleet.
 fn controls<'a>(parameter: &str, peers: Peers<'a>, window: &Window, zone: Tz) -> Vec<Subject<'a>> {
     let span = begin(zone, window.from)..begin(zone, window.to + 1);
-    let is_unchanged = |peer: &&Subject| {
+    let is_unchanged = |peer: &&Subject<'_>| {
         let mut changes = peer.changes.iter();
         !changes.any(|change| change.parameter == parameter && span.contains(&change.at))
     };
@@ -212,7 +222,7 @@ fn controls<'a>(parameter: &str, peers: Peers<'a>, window: &Window, zone: Tz) ->
     }
 }
 
-fn overlapping(change: &ConfigSeen, device: Subject, context: &Context) -> Vec<ConfigSeen> {
+fn overlapping(change: &ConfigSeen, device: Subject<'_>, context: &Context) -> Vec<ConfigSeen> {
     let span = begin(context.zone, context.window.from)..begin(context.zone, context.window.to + 1);
     let others = device.changes.iter().filter(|other| *other != change);
     others
@@ -221,7 +231,7 @@ fn overlapping(change: &ConfigSeen, device: Subject, context: &Context) -> Vec<C
         .collect()
 }
 
-fn follows_incident(change: &ConfigSeen, device: Subject) -> bool {
+fn follows_incident(change: &ConfigSeen, device: Subject<'_>) -> bool {
     let span = (change.at.0 - INCIDENT)..=change.at.0;
     device
         .states

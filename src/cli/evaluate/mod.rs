@@ -1,33 +1,31 @@
 //! `evaluate`: asks an insight of a file of events at given instants, and writes what it says as CSV.
 
+mod questions;
+mod rows;
+
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use chrono::{DateTime, NaiveDate, NaiveDateTime};
+use chrono::NaiveDate;
 use clap::{Args, ValueEnum};
 
-use super::{bar, print};
+use self::questions::{questions, times_of};
+use self::rows::Rows;
+use super::bar;
 use crate::clock::Clock;
 use crate::event::{Fact, Instant};
 use crate::ingest::parse;
 use crate::insights::impact::verdict::{Series, Verdict};
-use crate::insights::input::Measure;
+use crate::insights::input::{DAY, HOUR, Measure, SECOND};
+use crate::insights::number::float;
 use crate::insights::replay::{
     Answer, Asked, AskedChange, Question, Reliable, Unusual, Watched, Week, changes,
-    changes_before, groups, impacts, monday_of, recommended, replay, weeks,
+    changes_before, groups, impacts, measures, monday_of, recommended, replay, weeks,
 };
 use crate::insights::risk::model::Horizon;
 use crate::kinds::Kind;
-
-const SECOND: i64 = 1_000_000;
-const DAY: i64 = 86_400 * SECOND;
-/// From one question of a device to the next where nothing else is said: an hour.
-const EVERY: i64 = 3_600 * SECOND;
-/// Questions at most.
-const QUESTIONS_MAX: usize = 10_000_000;
 
 /// Arguments of `evaluate`.
 #[derive(Clone, Debug, Args)]
@@ -168,7 +166,7 @@ pub(super) fn evaluate(arguments: &EvaluateArgs) -> anyhow::Result<()> {
 }
 
 fn hours(micros: i64) -> f64 {
-    crate::insights::number::float(micros) / crate::insights::number::float(3_600 * SECOND)
+    float(micros) / float(HOUR)
 }
 
 /// What the files say.
@@ -218,106 +216,12 @@ fn numbers(answer: &Answer) -> [String; 3] {
     [answer.value, answer.low, answer.high].map(number)
 }
 
-/// What is asked: at the times of a file, or as often as was said.
-fn questions(arguments: &EvaluateArgs, facts: &[Fact]) -> anyhow::Result<Vec<Question>> {
-    if let Some(times) = &arguments.times {
-        return times_of(times);
-    }
-    let spans = crate::insights::replay::spans(facts);
-    let last = facts.iter().map(|fact| fact.occurred_at).max();
-    let question = |device: &str, at: Instant| Question {
-        device: device.to_owned(),
-        at,
-        timestamp: at.to_string(),
-    };
-    let mut questions = Vec::new();
-    match (arguments.insight, arguments.every) {
-        (Evaluated::Anomaly, None) => {
-            let readings = facts.iter().filter(|fact| fact.kind == Kind::DeviceMetrics);
-            let asked = readings.filter_map(|fact| {
-                let device = crate::insights::replay::device_of(fact)?;
-                Some(question(device, fact.occurred_at))
-            });
-            questions.extend(asked);
-        }
-        (Evaluated::Reliability, None) => {
-            let devices = spans.iter().map(|(device, _)| device);
-            questions.extend(
-                devices
-                    .zip(last.into_iter().cycle())
-                    .map(|(d, at)| question(d, at)),
-            );
-        }
-        (_, every) => {
-            let every = every.unwrap_or(EVERY);
-            for (device, (first, last)) in &spans {
-                let mut at = first.0.div_euclid(every) * every + every;
-                while at <= last.0 && questions.len() <= QUESTIONS_MAX {
-                    questions.push(question(device, Instant(at)));
-                    at += every;
-                }
-            }
-        }
-    }
-    if questions.len() > QUESTIONS_MAX {
-        bail!("that are more than {QUESTIONS_MAX} questions: ask less often with --every");
-    }
-    Ok(questions)
-}
-
-/// The questions of a file of CSV.
-fn times_of(file: &Path) -> anyhow::Result<Vec<Question>> {
-    let named = || format!("cannot read {}", file.display());
-    let mut reader = csv::Reader::from_path(file).with_context(named)?;
-    let headers = reader.headers().with_context(named)?.clone();
-    let column = |name: &str| {
-        let found = headers.iter().position(|header| header.trim() == name);
-        found.with_context(|| format!("{} has no column {name}", file.display()))
-    };
-    let (device, timestamp) = (column("device")?, column("timestamp")?);
-    let mut questions = Vec::new();
-    for (line, record) in (2_u64..).zip(reader.records()) {
-        let record = record.with_context(named)?;
-        let text = record.get(timestamp).unwrap_or_default().trim();
-        let at = instant(text).with_context(|| {
-            format!(
-                "{}, line {line}: {text} is no time such as 2026-03-01T06:00:00Z",
-                file.display()
-            )
-        })?;
-        questions.push(Question {
-            device: record.get(device).unwrap_or_default().trim().to_owned(),
-            at,
-            timestamp: text.to_owned(),
-        });
-    }
-    Ok(questions)
-}
-
-/// Reads RFC 3339, or the same without a zone, in UTC.
-fn instant(text: &str) -> Option<Instant> {
-    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
-        return Some(Instant(at.timestamp_micros()));
-    }
-    let forms = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f"];
-    let at = forms
-        .iter()
-        .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
-    let midnight = || {
-        NaiveDate::parse_from_str(text, "%Y-%m-%d")
-            .ok()?
-            .and_hms_opt(0, 0, 0)
-    };
-    let at = at.or_else(midnight)?;
-    Some(Instant(at.and_utc().timestamp_micros()))
-}
-
 /// The measure that is asked for, or the one that there is.
 fn the_measure(arguments: &EvaluateArgs, facts: &[Fact]) -> anyhow::Result<Measure> {
     if let Some(measure) = arguments.measure {
         return Ok(measure);
     }
-    let reported: BTreeSet<Measure> = crate::insights::replay::measures(facts);
+    let reported: BTreeSet<Measure> = measures(facts);
     let mut measures = reported.iter();
     match (measures.next(), measures.next()) {
         (Some(measure), None) => Ok(*measure),
@@ -459,44 +363,4 @@ fn week_dates(text: Option<&str>, facts: &[Fact]) -> anyhow::Result<(NaiveDate, 
 fn next_week(monday: NaiveDate, weeks: u64) -> NaiveDate {
     let days = chrono::Days::new(weeks.saturating_mul(7));
     monday.checked_add_days(days).unwrap_or(NaiveDate::MAX)
-}
-
-/// Rows of CSV that are written when there are all.
-struct Rows(csv::Writer<Vec<u8>>);
-
-impl Rows {
-    fn new() -> Self {
-        Self(csv::Writer::from_writer(Vec::new()))
-    }
-
-    fn put<const N: usize>(&mut self, fields: [impl AsRef<[u8]>; N]) -> anyhow::Result<()> {
-        Ok(self.0.write_record(fields)?)
-    }
-
-    fn write(self, out: &Path) -> anyhow::Result<()> {
-        let bytes = self.0.into_inner().map_err(|error| error.into_error())?;
-        if out.as_os_str() == "-" {
-            let written = std::io::stdout().write_all(&bytes);
-            return written.context("cannot write to standard output");
-        }
-        let named = || format!("cannot write {}", out.display());
-        let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let name = out.file_name().with_context(named)?.to_string_lossy();
-        let half = folder
-            .unwrap_or(Path::new("."))
-            .join(format!(".{name}.part"));
-        std::fs::write(&half, &bytes)
-            .and_then(|()| std::fs::rename(&half, out))
-            .inspect_err(|_| {
-                let _ = std::fs::remove_file(&half);
-            })
-            .with_context(named)?;
-        let rows = bytes.iter().filter(|byte| **byte == b'\n').count();
-        print(&format!(
-            "{} answers are in {}",
-            rows.saturating_sub(1),
-            out.display()
-        ));
-        Ok(())
-    }
 }
