@@ -6,6 +6,7 @@
 //! [`replay`] asks them of a file of events at given instants, so that it can be measured how good they are.
 
 pub mod anomaly;
+pub mod device;
 pub mod errors;
 pub mod impact;
 pub mod input;

@@ -1,6 +1,6 @@
 //! What is usual at an hour of the week, above or below the level.
 
-use crate::insights::number;
+use crate::insights::number::Short;
 use serde::{Deserialize, Serialize};
 
 /// Hours of a week, Monday 00:00 first.
@@ -17,15 +17,16 @@ const K_DAY_MAX: f64 = 20.0;
 /// Mean departure from the level by hour of the week.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Profile {
-    means: Vec<f32>,
+    means: Vec<Short>,
+    /// How often each was seen, two to a byte.
     seen: Vec<u8>,
 }
 
 impl Default for Profile {
     fn default() -> Self {
         Self {
-            means: vec![0.0; WEEK],
-            seen: vec![0; WEEK],
+            means: vec![Short::default(); WEEK],
+            seen: vec![0; WEEK / 2],
         }
     }
 }
@@ -52,16 +53,30 @@ impl Profile {
         let value = self.means.get(hour).copied().map_or(0.0, f64::from);
         Mean {
             value,
-            seen: self.seen.get(hour).copied().map_or(0.0, f64::from),
+            seen: f64::from(self.seen(hour)),
+        }
+    }
+
+    fn seen(&self, hour: usize) -> u8 {
+        let both = self.seen.get(hour / 2).copied().unwrap_or_default();
+        if hour % 2 == 0 {
+            both & 0x0f
+        } else {
+            both >> 4
         }
     }
 
     /// Takes one more departure at an hour of the week.
     pub(crate) fn add(&mut self, hour: usize, departure: f64) {
-        if let (Some(mean), Some(seen)) = (self.means.get_mut(hour), self.seen.get_mut(hour)) {
-            *seen = seen.saturating_add(1).min(SEEN_MAX);
+        let times = self.seen(hour).saturating_add(1).min(SEEN_MAX);
+        if let (Some(mean), Some(seen)) = (self.means.get_mut(hour), self.seen.get_mut(hour / 2)) {
+            *seen = if hour % 2 == 0 {
+                *seen & 0xf0 | times
+            } else {
+                *seen & 0x0f | times << 4
+            };
             let before = f64::from(*mean);
-            *mean = number::single(before + (departure - before) / f64::from(*seen));
+            *mean = Short::of(before + (departure - before) / f64::from(times));
         }
     }
 

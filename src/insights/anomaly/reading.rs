@@ -286,12 +286,7 @@ mod tests {
             at(0),
         );
         assert_eq!((few.status, few.reasons.len()), (Status::Insufficient, 1));
-        let some = read(
-            &crate::insights::anomaly::state::tests::fed(1, daily),
-            &SUBJECT,
-            &[],
-            at(24),
-        );
+        let some = read(&fed(1, daily), &SUBJECT, &[], at(24));
         assert!(some.value.is_some());
     }
 

@@ -1,6 +1,6 @@
 //! The distribution of the past scores of one series, as a histogram of fixed size.
 
-use crate::insights::number;
+use crate::insights::number::{self, Short};
 use serde::{Deserialize, Serialize};
 
 /// Bins, each wider than the one before it by the same factor.
@@ -21,13 +21,13 @@ const PRIOR_EXCESS: f64 = 0.2;
 /// Counts of scores in logarithmic bins, with exponential forgetting. Two sketches merge by sum.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sketch {
-    bins: Vec<f32>,
+    bins: Vec<Short>,
 }
 
 impl Default for Sketch {
     fn default() -> Self {
         Self {
-            bins: vec![0.0; BINS],
+            bins: vec![Short::default(); BINS],
         }
     }
 }
@@ -35,13 +35,13 @@ impl Default for Sketch {
 impl Sketch {
     /// Takes one more score.
     pub(crate) fn add(&mut self, score: f64) {
-        let keep = number::single((-std::f64::consts::LN_2 / HALF_LIFE).exp());
+        let keep = (-std::f64::consts::LN_2 / HALF_LIFE).exp();
         for bin in &mut self.bins {
-            *bin *= keep;
+            *bin = Short::of(f64::from(*bin) * keep);
         }
         let last = BINS.saturating_sub(1);
         if let Some(bin) = self.bins.get_mut(number::index(place(score)).min(last)) {
-            *bin += 1.0;
+            *bin = Short::of(f64::from(*bin) + 1.0);
         }
     }
 
@@ -63,7 +63,7 @@ impl Sketch {
 
     /// How many scores are above a place, taking those of a bin as evenly spread.
     fn above(&self, place: f64) -> f64 {
-        let spread = |(bin, count): (usize, &f32)| {
+        let spread = |(bin, count): (usize, &Short)| {
             f64::from(*count) * (number::float(bin) + 1.0 - place).clamp(0.0, 1.0)
         };
         self.bins.iter().enumerate().map(spread).sum()

@@ -295,7 +295,7 @@ mod tests {
 
     fn read(scale: f64, until: i64, others: &[ConfigSeen]) -> Impact {
         let states: Vec<State> = (2..5).map(|salt| state(salt, until, 1.0)).collect();
-        let peers: Vec<Subject> = states.iter().map(|state| subject(state, &[])).collect();
+        let peers: Vec<Subject<'_>> = states.iter().map(|state| subject(state, &[])).collect();
         let own = state(1, until, scale);
         let peers = Peers {
             site: &peers,

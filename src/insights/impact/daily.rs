@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::event::Instant;
 use crate::insights::input::HOUR;
 use crate::insights::input::{Hour, Measure};
-use crate::insights::number::{float, single};
+use crate::insights::number::{Short, float};
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeZone, Timelike};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
@@ -41,7 +41,7 @@ pub struct Day {
 struct Open {
     day: i32,
     /// By hour of the day; those not seen are zero.
-    values: [f32; 24],
+    values: [Short; 24],
     /// Bit h is set when hour h was seen.
     seen: u32,
 }
@@ -64,10 +64,10 @@ impl Open {
 struct Series {
     open: Open,
     /// Value of each hour relative to the day's level.
-    shape: [f32; 24],
+    shape: [Short; 24],
     days_folded: u16,
     first_day: i32,
-    levels: Vec<f32>,
+    levels: Vec<Short>,
     hours: Vec<u8>,
 }
 
@@ -75,7 +75,7 @@ impl Default for Series {
     fn default() -> Self {
         Self {
             open: Open::default(),
-            shape: [1.0; 24],
+            shape: [1.0; 24].map(Short::of),
             days_folded: 0,
             first_day: 0,
             levels: Vec::new(),
@@ -115,7 +115,7 @@ impl State {
         series.open.day = day;
         if let Some(slot) = series.open.values.get_mut(of_day) {
             // In autumn one hour of the day comes twice: a counter adds, a gauge averages.
-            *slot = single(
+            *slot = Short::of(
                 match (series.open.seen >> of_day & 1, measure.is_counter()) {
                     (0, _) => value,
                     (_, true) => f64::from(*slot) + value,
@@ -210,7 +210,7 @@ impl Series {
         // As precise as it is kept, so that a day reads the same before and after it is closed.
         Some(Day {
             day: self.open.day,
-            level: f64::from(single(level)),
+            level: f64::from(Short::of(level)),
             hours,
         })
     }
@@ -234,9 +234,9 @@ impl Series {
             self.hours.clear();
             self.first_day = day.day;
         }
-        self.levels.resize(next(self), 0.0);
+        self.levels.resize(next(self), Short::default());
         self.hours.resize(next(self), 0);
-        self.levels.push(single(day.level));
+        self.levels.push(Short::of(day.level));
         self.hours.push(day.hours);
         let surplus = self.levels.len().saturating_sub(KEPT_DAYS);
         self.levels.drain(..surplus);
@@ -257,7 +257,7 @@ impl Series {
         for ((hour, value), shape) in self.open.by_hour().zip(&mut self.shape) {
             if is_counter || self.open.has(hour) {
                 let ratio = (scale * value / level).clamp(0.0, 24.0);
-                *shape = single(f64::from(*shape) + rate * (ratio - f64::from(*shape)));
+                *shape = Short::of(f64::from(*shape) + rate * (ratio - f64::from(*shape)));
             }
         }
         let mean = self
@@ -268,7 +268,7 @@ impl Series {
             / 24.0;
         if mean > 0.0 {
             for shape in &mut self.shape {
-                *shape = single(f64::from(*shape) / mean);
+                *shape = Short::of(f64::from(*shape) / mean);
             }
         }
         self.days_folded = self.days_folded.saturating_add(1);

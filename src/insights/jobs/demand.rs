@@ -7,7 +7,7 @@
 use crate::event::Instant;
 use crate::insights::input::HOUR;
 use crate::insights::input::Hour;
-use crate::insights::number::{float, single, whole};
+use crate::insights::number::{Short, float, whole};
 
 use crate::insights::jobs::rates::{CELL_STRENGTH, CELLS, Gamma, rates};
 use crate::insights::jobs::schedule::{DAY_MINUTES, Local, Opening, Schedule};
@@ -33,10 +33,10 @@ const WALK_HOURS_MAX: i64 = 14 * 24;
 pub struct State {
     week: i64,
     /// By hour of week.
-    sales: Vec<f32>,
-    hours: Vec<f32>,
+    sales: Vec<Short>,
+    hours: Vec<Short>,
     /// The rates as the week began; empty until a week has been seen.
-    frozen: Vec<f32>,
+    frozen: Vec<Short>,
     frozen_level: f64,
     level_sales: f64,
     level_expected: f64,
@@ -133,8 +133,8 @@ impl State {
 
     /// Lets the past weigh less when a week has begun.
     fn reach(&mut self, week: i64) {
-        self.sales.resize(CELLS, 0.0);
-        self.hours.resize(CELLS, 0.0);
+        self.sales.resize(CELLS, Short::default());
+        self.hours.resize(CELLS, Short::default());
         if self.week == week {
             return;
         }
@@ -146,7 +146,7 @@ impl State {
         self.week = week;
         let decay = 0.5_f64.powf(weeks / HALF_LIFE_WEEKS);
         for kept in self.sales.iter_mut().chain(&mut self.hours) {
-            *kept = single(f64::from(*kept) * decay);
+            *kept = Short::of(f64::from(*kept) * decay);
         }
         for kept in [
             &mut self.noise_excess,
@@ -171,9 +171,9 @@ impl State {
             .take(CELLS)
             .map(|rate| {
                 if rate.is_open {
-                    single(rate.mean() / level)
+                    Short::of(rate.mean() / level)
                 } else {
-                    0.0
+                    Short::default()
                 }
             })
             .collect();
@@ -181,10 +181,10 @@ impl State {
 
     fn add(&mut self, part: Part, sales: f64, hours: f64) {
         if let Some(kept) = self.sales.get_mut(part.cell) {
-            *kept += single(sales * part.share);
+            *kept = Short::of(f64::from(*kept) + sales * part.share);
         }
         if let Some(kept) = self.hours.get_mut(part.cell) {
-            *kept += single(hours * part.share);
+            *kept = Short::of(f64::from(*kept) + hours * part.share);
         }
     }
 
@@ -479,7 +479,7 @@ mod tests {
         (0..7).for_each(|day| schedule.file(Day::Weekday(day), DayPlan::open(0, DAY_MINUTES)));
         let mut state = State::default();
         fold(&mut state, &hour(MONDAY, 10.0), &schedule, 3600.0);
-        assert_eq!((state.sales[5], state.sales[6]), (5.0, 5.0));
+        assert_eq!([5, 6].map(|cell| f64::from(state.sales[cell])), [5.0, 5.0]);
         assert_eq!((state.seen(5), state.seen(6)), (0.5, 0.5));
     }
 

@@ -5,6 +5,7 @@
 //! drawn to the level, a weekday is a factor drawn to 1, and an hour of week is drawn to their product.
 
 use crate::insights::jobs::schedule::CellPlan;
+use crate::insights::number::Short;
 
 /// Hours of a week.
 pub const CELLS: usize = 168;
@@ -51,8 +52,8 @@ impl Gamma {
 /// One class of hours: which cells, and its level.
 struct Class<'a> {
     plan: &'a [CellPlan],
-    sales: &'a [f32],
-    hours: &'a [f32],
+    sales: &'a [Short],
+    hours: &'a [Short],
     is_open: bool,
     level: f64,
     shared: f64,
@@ -79,8 +80,8 @@ struct HourOfDay {
 impl<'a> Class<'a> {
     fn new(
         plan: &'a [CellPlan],
-        sales: &'a [f32],
-        hours: &'a [f32],
+        sales: &'a [Short],
+        hours: &'a [Short],
         is_open: bool,
         filed: Option<f64>,
     ) -> Self {
@@ -207,7 +208,12 @@ impl<'a> Class<'a> {
 /// The posterior of every hour of the week, then [`ANY_CLOSED`] and [`ANY_OPEN`]. `sales` were counted in
 /// `hours`, by hour of week; `filed` is the rate that the site expects.
 #[must_use]
-pub fn rates(plan: &[CellPlan], sales: &[f32], hours: &[f32], filed: Option<f64>) -> Vec<Gamma> {
+pub fn rates(
+    plan: &[CellPlan],
+    sales: &[Short],
+    hours: &[Short],
+    filed: Option<f64>,
+) -> Vec<Gamma> {
     let mut rates = vec![
         Gamma {
             rate: 1.0,
@@ -234,10 +240,10 @@ mod tests {
 
     #[test]
     fn more_sales_never_lower_a_rate() {
-        let (mut sales, hours) = (vec![0.0; CELLS], vec![3.0; CELLS]);
+        let (mut sales, hours) = (vec![Short::default(); CELLS], vec![Short::of(3.0); CELLS]);
         let mut before = rates(&shop(), &sales, &hours, None)[12].mean();
         for _ in 0..20 {
-            sales[12] += 5.0;
+            sales[12] = Short::of(f64::from(sales[12]) + 5.0);
             let after = rates(&shop(), &sales, &hours, None)[12].mean();
             assert!(after > before);
             before = after;
@@ -246,10 +252,10 @@ mod tests {
 
     #[test]
     fn a_rate_never_seen_is_that_of_its_hour_and_weekday() {
-        let (mut sales, mut hours) = (vec![0.0; CELLS], vec![0.0; CELLS]);
+        let (mut sales, mut hours) = (vec![Short::default(); CELLS], vec![Short::default(); CELLS]);
         for cell in (0..CELLS).filter(|cell| (8..18).contains(&(cell % 24)) && *cell != 60) {
-            sales[cell] = 40.0 * if cell / 24 == 2 { 2.0 } else { 1.0 };
-            hours[cell] = 10.0;
+            sales[cell] = Short::of(40.0 * if cell / 24 == 2 { 2.0 } else { 1.0 });
+            hours[cell] = Short::of(10.0);
         }
         let rate = rates(&shop(), &sales, &hours, None)[60];
         assert!((rate.mean() - 8.0).abs() < 1.2, "{}", rate.mean());
@@ -258,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_filed_figure_is_believed_until_sales_are_counted() {
-        let none = vec![0.0; CELLS];
+        let none = vec![Short::default(); CELLS];
         let filed = rates(&shop(), &none, &none, Some(30.0));
         assert!((filed[12].mean() - 30.0).abs() < 1e-6);
         assert!(filed[8].mean() < filed[12].mean() && filed[3].mean() < filed[8].mean());

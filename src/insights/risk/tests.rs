@@ -327,9 +327,9 @@ fn state_stays_within_its_bound_and_survives_being_stored() {
             configs: &configs,
         });
     }
-    let stored = serde_json::to_vec(&state).unwrap();
-    assert!(stored.len() <= 12_000, "{} bytes", stored.len());
-    let again: State = serde_json::from_slice(&stored).unwrap();
+    let stored = postcard::to_stdvec(&state).unwrap();
+    assert!(stored.len() <= 8_000, "{} bytes", stored.len());
+    let again: State = postcard::from_bytes(&stored).unwrap();
     assert_eq!(again.tracks.len(), 9);
     let (fleet, model) = untrained(Instant(START + 2000 * HOUR));
     check(&all(&state, &fleet, &model, Instant(START + 2000 * HOUR)));

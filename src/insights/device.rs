@@ -1,0 +1,247 @@
+//! All that is kept of a device for its insights: a small state that is folded from hours that are over, in order of
+//! time.
+//!
+//! It is a function of what happened until then, so that it does not matter in which order that came: what comes late
+//! is folded again from a state that was kept before it.
+
+use std::collections::BTreeMap;
+
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+
+use super::anomaly;
+use super::impact::daily;
+use super::input::{ConfigSeen, ErrorSeen, HOUR, Hour, JobSeen, Measure, StateSeen};
+use super::jobs::demand;
+use super::jobs::schedule::Schedule;
+use super::reliability::{intervals, quality, stuck};
+use super::risk::features::{self, Facts};
+use crate::event::Instant;
+
+/// Of which form the state is. Another one is made anew from the log, beside the one in use.
+pub const VERSION: i64 = 1;
+/// How often a device reports that does not say so, in seconds.
+const INTERVAL_SECONDS: f64 = 30.0;
+
+/// A reading of a device came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// When it was taken.
+    pub at: Instant,
+    /// When it was recorded, where that is known.
+    pub recorded_at: Option<Instant>,
+}
+
+/// What happened to a device within an hour, each in order of time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeviceHour {
+    /// When the hour begins.
+    pub start: Instant,
+    /// What was measured, summed up.
+    pub measures: Vec<(Measure, Hour)>,
+    /// The readings.
+    pub readings: Vec<Heard>,
+    /// How often the device means to report, in seconds, if it said so.
+    pub interval_seconds: Option<f64>,
+    /// What went wrong.
+    pub errors: Vec<ErrorSeen>,
+    /// Which states it took.
+    pub states: Vec<StateSeen>,
+    /// What was configured.
+    pub configs: Vec<ConfigSeen>,
+    /// Which jobs ended.
+    pub jobs: Vec<JobSeen>,
+}
+
+/// Where a device stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The time zone of its site.
+    pub zone: Tz,
+    /// When its site is open.
+    pub schedule: &'a Schedule,
+}
+
+/// What is kept of a device.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeviceState {
+    /// The first instant after the hours that are folded.
+    pub upto: Instant,
+    /// How often it means to report, in seconds, as it said last.
+    pub interval_seconds: Option<f64>,
+    /// Of its failure risk, health and forecast.
+    pub risk: features::State,
+    /// Of its reliability.
+    pub reliability: intervals::State,
+    /// Of its data.
+    pub quality: quality::State,
+    /// Of values that do not move.
+    pub stuck: BTreeMap<Measure, stuck::State>,
+    /// Of what is usual of each measure.
+    pub anomalies: BTreeMap<Measure, anomaly::State>,
+    /// Of its days.
+    pub levels: daily::State,
+    /// Of what it sells when.
+    pub demand: demand::State,
+}
+
+impl DeviceState {
+    /// Takes an hour that is over. Hours come in order of time; those in which nothing happened may be left out.
+    pub fn fold(&mut self, hour: &DeviceHour, place: Place<'_>) {
+        self.hear(hour);
+        self.risk.fold(&hour.facts());
+        for (measure, summed) in &hour.measures {
+            self.measure(*measure, summed, place);
+        }
+        for error in &hour.errors {
+            self.levels.fold_error(place.zone, error.at);
+        }
+        self.upto = Instant(hour.start.0 + HOUR);
+    }
+
+    fn measure(&mut self, measure: Measure, hour: &Hour, place: Place<'_>) {
+        self.levels.fold(place.zone, measure, hour);
+        if measure == Measure::TransactionCount {
+            let seconds = self.interval_seconds.unwrap_or(INTERVAL_SECONDS);
+            demand::fold(&mut self.demand, hour, place.schedule, seconds);
+        }
+        if measure == Measure::UptimeSeconds {
+            return;
+        }
+        let state = self.anomalies.entry(measure).or_default();
+        anomaly::fold(state, measure, place.zone, hour);
+        if !measure.is_counter() {
+            let state = self.stuck.entry(measure).or_default();
+            state.report(hour.start, hour.mean());
+        }
+    }
+
+    /// Takes signs of life and changes of state, as they followed each other.
+    fn hear(&mut self, hour: &DeviceHour) {
+        if let Some(seconds) = hour.interval_seconds {
+            self.interval_seconds = Some(seconds);
+            self.reliability.cadence.tell(seconds);
+            self.quality.tell(seconds);
+        }
+        let mut states = hour.states.iter().peekable();
+        for reading in &hour.readings {
+            while let Some(change) = states.next_if(|change| change.at < reading.at) {
+                self.reliability.change(change.at, change.to);
+            }
+            self.reliability.report(reading.at);
+            self.quality.report(reading.at);
+            if let Some(recorded) = reading.recorded_at {
+                self.quality.recorded(reading.at, recorded);
+            }
+        }
+        for change in states {
+            self.reliability.change(change.at, change.to);
+        }
+    }
+
+    /// The state once what happened in the hour that is not over is taken too, as far as it is no measure.
+    #[must_use]
+    pub fn with(&self, open: &DeviceHour) -> Self {
+        let mut state = self.clone();
+        state.hear(open);
+        state
+    }
+
+    /// The state as bytes.
+    ///
+    /// # Errors
+    /// When it cannot be written, which does not happen.
+    pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
+        postcard::to_stdvec(self)
+    }
+
+    /// The state of bytes of this version.
+    ///
+    /// # Errors
+    /// When they are of something else.
+    pub fn decode(bytes: &[u8]) -> Result<Self, postcard::Error> {
+        postcard::from_bytes(bytes)
+    }
+}
+
+impl DeviceHour {
+    /// What failure risk and health read of it.
+    #[must_use]
+    pub fn facts(&self) -> Facts<'_> {
+        Facts {
+            start: self.start,
+            measures: &self.measures,
+            errors: &self.errors,
+            states: &self.states,
+            configs: &self.configs,
+        }
+    }
+
+    /// The same of an hour that is not over: what was measured in it is not read yet.
+    #[must_use]
+    pub fn open_facts(&self) -> Facts<'_> {
+        Facts {
+            measures: &[],
+            ..self.facts()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::insights::input::{DAY, SECOND};
+
+    /// A device that reports every measure, for so many hours.
+    fn folded(hours: i64) -> DeviceState {
+        let (mut state, schedule) = (DeviceState::default(), Schedule::new(Tz::UTC));
+        let place = Place {
+            zone: Tz::UTC,
+            schedule: &schedule,
+        };
+        for number in 0..hours {
+            let start = Instant(20_000 * DAY + number * HOUR);
+            let wave = f64::from(u32::try_from(number * 7_919 % 97).unwrap());
+            let of = |measure: Measure| {
+                let hour = Hour {
+                    start,
+                    count: 120,
+                    sum: 120.0 * (30.0 + wave / 10.0),
+                    sum_squares: 120.0 * (30.0 + wave / 10.0).powi(2) + 120.0,
+                    min: 28.0 + wave / 10.0,
+                    max: 32.0 + wave / 10.0,
+                    increase: if measure.is_counter() { wave } else { 0.0 },
+                };
+                (measure, hour)
+            };
+            let heard = (0..120).map(|step| Heard {
+                at: Instant(start.0 + step * 30 * SECOND),
+                recorded_at: Some(Instant(start.0 + step * 30 * SECOND + SECOND)),
+            });
+            let hour = DeviceHour {
+                start,
+                measures: Measure::ALL.map(of).to_vec(),
+                readings: heard.collect(),
+                interval_seconds: Some(30.0),
+                ..DeviceHour::default()
+            };
+            state.fold(&hour, place);
+        }
+        state
+    }
+
+    #[test]
+    fn the_bytes_of_a_state_are_read_as_the_same_state() {
+        let state = folded(300);
+        let bytes = state.encode().unwrap();
+        assert_eq!(DeviceState::decode(&bytes).unwrap(), state);
+    }
+
+    #[test]
+    fn a_device_that_reports_every_measure_takes_sixteen_kilobytes_at_most() {
+        let bytes = folded(24 * 100).encode().unwrap().len();
+        assert!(bytes <= 16_000, "{bytes}");
+        let later = folded(24 * 300).encode().unwrap().len();
+        assert!(later <= 16_000, "{later}");
+    }
+}
