@@ -109,7 +109,8 @@ pub async fn write(
     let mut events = events.written_as(format);
     let (pages, waiting) = mpsc::channel(PAGES_WAITING_MAX);
     let writer = spawn_blocking(move || {
-        let fill = |out: Box<dyn Out>| drain(waiting, format.begin((readers, kinds.as_slice()), out)?);
+        let fill =
+            |out: Box<dyn Out>| drain(waiting, format.begin((readers, kinds.as_slice()), out)?);
         match target {
             Target::Stream(out) => fill(out).map(|()| 0),
             Target::File(file) => file.fill(fill),

@@ -58,7 +58,7 @@ pub enum ExportError {
         kinds: usize,
     },
     /// Only CSV is written for spreadsheets.
-    #[error("what is for spreadsheets is written as CSV, and {format} is asked for")]
+    #[error("what is for spreadsheets is written as CSV, and this is to be {format}")]
     Spreadsheet {
         /// What it was to be written as.
         format: &'static str,
