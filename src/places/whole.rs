@@ -85,10 +85,10 @@ fn led_to(path: &Path) -> Result<PathBuf> {
                 path.push(target);
             }
             // it is no link, or not there
-            Err(error) => match error.kind() {
-                ErrorKind::InvalidInput | ErrorKind::NotFound => return Ok(path),
-                _ => return Err(error),
-            },
+            Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::NotFound) => {
+                return Ok(path);
+            }
+            Err(error) => return Err(error),
         }
     }
     Err(Error::other("too many links lead to each other"))
