@@ -113,8 +113,8 @@ fn what_a_killed_export_has_left_is_replaced_unless_another_writes_it() {
     export(&database, &out, &[]).refused(&told);
     assert_eq!(std::fs::read_to_string(&out).unwrap(), "of before");
     assert_eq!(std::fs::read_to_string(&left).unwrap(), "half");
-    // that ends with its process, however that ends
-    drop(other);
+    // as when its process ends, however that ends
+    other.unlock().unwrap();
     exported(&database, &out, &[]);
     is_whole(&out);
     assert!(!left.exists());
