@@ -11,8 +11,7 @@ use crate::app;
 use crate::clock::Clock;
 use crate::config::LimitArgs;
 use crate::event::{Instant, Position, Provenance};
-use crate::export::lake::Lake;
-use crate::export::{self, Asked, Events, ExportArgs, Format, Target};
+use crate::export::{self, Asked, Events, ExportArgs, ExportError, Format, Readers, Target, lake};
 use crate::graphql::filter_of;
 use crate::kinds::{Envelope, Filter, Kind, Operand, Operator};
 use crate::places::Place;
@@ -20,40 +19,76 @@ use crate::store::Store;
 
 const ROWS: &str = "{human_pos}/{human_len} events, {per_sec}, {eta} left";
 
+/// Where it goes.
+enum To<'a> {
+    Lake(&'a Place),
+    Out(Out<'a>),
+}
+
+/// A file, or who reads, and as what it is written.
+struct Out<'a> {
+    path: &'a Path,
+    form: (Format, Readers),
+    target: Target,
+}
+
 pub(super) async fn export(arguments: ExportArgs) -> anyhow::Result<()> {
-    let out = arguments.out.as_deref().unwrap_or(Path::new("-"));
-    let format = match arguments.format {
-        Some(format) => format,
-        None => {
-            Format::of_file(out).with_context(|| format!("cannot export into {}", out.display()))?
-        }
+    let stop = shutdown_on_signal();
+    // before anything is read
+    let to = match &arguments.lake {
+        Some(place) => To::Lake(place),
+        None => To::Out(out(&arguments, &stop).await?),
     };
     let limits = LimitArgs::default();
     let location = location(&arguments.database, false)?;
     let (store, tasks) = app::open(location, &limits, Clock::system()).await?;
-    let stop = shutdown_on_signal();
-    let done = match &arguments.lake {
-        Some(place) => fill(&store, place, &stop).await,
-        None => write(&store, &arguments, (out, format), &stop).await,
+    let done = match to {
+        To::Lake(place) => fill(&store, place, &stop).await,
+        To::Out(out) => write(&store, &arguments, out, &stop).await,
     };
     tasks.stop().await;
     done
 }
 
+async fn out<'a>(arguments: &'a ExportArgs, stop: &CancellationToken) -> anyhow::Result<Out<'a>> {
+    let path = arguments.out.as_deref().unwrap_or(Path::new("-"));
+    let failed = || format!("cannot export into {}", path.display());
+    let format = match arguments.format {
+        Some(format) => format,
+        None => Format::of_file(path).with_context(failed)?,
+    };
+    let readers = if arguments.spreadsheet {
+        Readers::Spreadsheets
+    } else {
+        Readers::Programs
+    };
+    format.is_for(readers).with_context(failed)?;
+    let target = if path.as_os_str() == "-" {
+        Target::Stream(Box::new(std::io::stdout()))
+    } else {
+        let found = tokio::select! {
+            () = stop.cancelled() => Err(ExportError::Cancelled),
+            found = Target::at(path) => found,
+        };
+        found.with_context(failed)?
+    };
+    Ok(Out {
+        path,
+        form: (format, readers),
+        target,
+    })
+}
+
 async fn write(
     store: &Store,
     arguments: &ExportArgs,
-    (out, format): (&Path, Format),
+    out: Out<'_>,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let kinds = kinds(arguments, store)?;
-    let failed = || format!("cannot export into {}", out.display());
-    let is_stream = out.as_os_str() == "-";
-    let target = if is_stream {
-        Target::Stream(Box::new(std::io::stdout()))
-    } else {
-        Target::File(out.to_owned())
-    };
+    let path = out.path.display();
+    let failed = || format!("cannot export into {path}");
+    let is_stream = matches!(out.target, Target::Stream(_));
     let upto = store.head();
     let left_out = left_out(store, arguments, upto)
         .await
@@ -68,15 +103,18 @@ async fn write(
     let shown = bar.clone();
     let told = move |events| shown.set_position(events);
     let of = kinds.iter().map(|(kind, _)| *kind).collect();
-    let written = export::write(events, (format, of), target, (&told, stop)).await;
+    let (format, readers) = out.form;
+    let form = (format, readers, of);
+    let written = tokio::select! {
+        // whoever reads may take nothing more, and is not waited for
+        () = stop.cancelled(), if is_stream => Err(ExportError::Cancelled),
+        written = export::write(events, form, out.target, (&told, stop)) => written,
+    };
     bar.finish_and_clear();
     let written = written.with_context(failed)?;
     if !is_stream {
         let (events, bytes) = (HumanCount(written.events), HumanCount(written.bytes));
-        print(&format!(
-            "{}: {events} events, {bytes} bytes",
-            out.display()
-        ));
+        print(&format!("{path}: {events} events, {bytes} bytes"));
     }
     if !left_out.is_empty() {
         let told = format!(
@@ -184,25 +222,15 @@ fn within(arguments: &ExportArgs) -> anyhow::Result<Filter> {
 
 /// Brings a data lake up to date.
 async fn fill(store: &Store, place: &Place, stop: &CancellationToken) -> anyhow::Result<()> {
-    let failed = || format!("cannot fill the data lake {place}");
-    let files = place.open_checked().await.with_context(failed)?;
-    let lake = Lake::new(store.clone(), files);
-    let _claim = lake.claim().await.with_context(failed)?;
-    lake.prepare(place).await.with_context(failed)?;
-    let head = store.head();
-    let bar = bar(u64::try_from(head.0).ok(), ROWS);
-    let mut events = 0;
-    let position = loop {
-        place.has_room().await.with_context(failed)?;
-        let round = lake.round().await.with_context(failed)?;
-        events += round.events;
-        bar.set_position(u64::try_from(round.position.0).unwrap_or_default());
-        if round.events == 0 && round.position >= head || stop.is_cancelled() {
-            break round.position;
-        }
+    let bar = bar(u64::try_from(store.head().0).ok(), ROWS);
+    let shown = bar.clone();
+    let told = move |position: Position| {
+        shown.set_position(u64::try_from(position.0).unwrap_or_default());
     };
+    let filled = lake::fill(store, place, (&told, stop)).await;
     bar.finish_and_clear();
-    let (events, upto) = (HumanCount(events), position.0);
+    let filled = filled.with_context(|| format!("cannot fill the data lake {place}"))?;
+    let (events, upto) = (HumanCount(filled.events), filled.position.0);
     print(&format!(
         "{place}: {events} events more, whole up to position {upto}"
     ));

@@ -1,7 +1,9 @@
 //! `import`: files of JSON lines into the log, with progress and a file of what was refused.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{BufWriter, ErrorKind, Write};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant as Stopwatch;
 
@@ -20,13 +22,7 @@ const NOT_WRITTEN: &str = "cannot write the file of refused lines";
 
 pub(super) async fn import(arguments: ImportArgs) -> anyhow::Result<()> {
     // before anything is made or written
-    for file in arguments.files.iter().filter(|file| !is_stdin(file)) {
-        File::open(file).with_context(|| format!("cannot open {}", file.display()))?;
-    }
-    if let Some(path) = &arguments.refused {
-        let named = || format!("{NOT_WRITTEN}, {}", path.display());
-        can_be_written(path).with_context(named)?;
-    }
+    check(&arguments)?;
     let limits = LimitArgs::default();
     let location = location(&arguments.database, true)?;
     let (store, tasks) = app::open(location, &limits, Clock::system()).await?;
@@ -94,6 +90,53 @@ fn beside(file: &Path) -> PathBuf {
     } else {
         PathBuf::from(format!("{}.refused.jsonl", file.display()))
     }
+}
+
+/// Makes sure that all sources can be read, and refused lines be written without harm to any of them.
+fn check(arguments: &ImportArgs) -> anyhow::Result<()> {
+    let mut sources = Vec::with_capacity(arguments.files.len());
+    for file in &arguments.files {
+        let found = look_at(file).with_context(|| format!("cannot open {}", name_of(file)))?;
+        sources.push((file.as_path(), found));
+    }
+    let Some(common) = &arguments.refused else {
+        let mut files = arguments.files.iter();
+        return files.try_for_each(|file| spares(&beside(file), &sources));
+    };
+    spares(common, &sources)?;
+    can_be_written(common).with_context(|| format!("{NOT_WRITTEN}, {}", common.display()))
+}
+
+/// What a source is, if it can be read.
+fn look_at(file: &Path) -> std::io::Result<Metadata> {
+    if is_stdin(file) {
+        let stdin = std::io::stdin().as_fd().try_clone_to_owned()?;
+        return File::from(stdin).metadata();
+    }
+    let found = std::fs::metadata(file)?;
+    // whoever writes into a pipe takes it for its end when it is closed
+    if found.is_file() || found.is_dir() {
+        File::open(file)?;
+    }
+    Ok(found)
+}
+
+/// Makes sure that refused lines are not written over what is imported, by whatever name that is called.
+fn spares(place: &Path, sources: &[(&Path, Metadata)]) -> anyhow::Result<()> {
+    // what is not there, or cannot be reached, is none of them
+    let Ok(found) = std::fs::metadata(place) else {
+        return Ok(());
+    };
+    let id = |of: &Metadata| (of.dev(), of.ino());
+    let mut same = sources.iter().filter(|(_, of)| id(of) == id(&found));
+    let Some((source, _)) = same.next().filter(|_| found.is_file()) else {
+        return Ok(());
+    };
+    let (place, source) = (place.display(), name_of(source));
+    bail!(
+        "refused lines are to go into {place}, which would overwrite {source}, which is to be imported: leave that \
+         out, or give another file with --refused"
+    )
 }
 
 async fn import_one(ingest: &Ingest, file: &Path, refused: &mut LazyFile) -> anyhow::Result<Tally> {

@@ -13,7 +13,7 @@ use crate::config::{DatabaseArgs, LimitArgs};
 use crate::event::Instant;
 use crate::history::fleet::IdPage;
 use crate::history::keys::{KeyRow, key as key_by_id, keys_page, usage};
-use crate::identity::{self, Grant, GrantError, Made, More, Role, Secret};
+use crate::identity::{self, Created, Grant, GrantError, Made, More, Role, Secret};
 use crate::ingest::Ingest;
 use crate::places::make_private;
 use crate::store::Store;
@@ -158,22 +158,13 @@ async fn create(arguments: CreateArgs) -> anyhow::Result<()> {
     }
     // before a key is made that nobody would see
     let mut file = arguments.out.as_deref().map(new_file).transpose()?;
-    let location = location(&arguments.database, true)?;
-    let (store, tasks) = app::open(location, &LimitArgs::default(), Clock::system()).await?;
-    let database = store.address().to_owned();
-    let made = Made {
-        operation: "key create",
-        ..MADE
-    };
-    let created = identity::create(&Ingest::new(store), grant, (made, None)).await;
-    tasks.stop().await;
-    let created = created.context("cannot make the access key");
+    let created = create_in(&arguments.database, grant).await;
     if created.is_err()
         && let Some(path) = &arguments.out
     {
         let _ = std::fs::remove_file(path);
     }
-    let created = created?;
+    let (created, database) = created?;
     let secret = created.secret.as_ref().map_or("", Secret::reveal);
     match &mut file {
         Some(file) => writeln!(file, "{secret}").context("cannot write the access key")?,
@@ -185,6 +176,20 @@ async fn create(arguments: CreateArgs) -> anyhow::Result<()> {
     );
     say(&mut std::io::stderr(), &told);
     Ok(())
+}
+
+/// Makes a key in a database; it, and the address of that.
+async fn create_in(database: &DatabaseArgs, grant: Grant) -> anyhow::Result<(Created, String)> {
+    let location = location(database, true)?;
+    let (store, tasks) = app::open(location, &LimitArgs::default(), Clock::system()).await?;
+    let address = store.address().to_owned();
+    let made = Made {
+        operation: "key create",
+        ..MADE
+    };
+    let created = identity::create(&Ingest::new(store), grant, (made, None)).await;
+    tasks.stop().await;
+    Ok((created.context("cannot make the access key")?, address))
 }
 
 /// What is wrong with what was given, in the words of the command line.

@@ -154,6 +154,12 @@ fn lies(ty: Type) -> Lies {
 }
 
 impl Slot {
+    /// Whether it holds texts, as they were given or as words.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        self.lies == Lies::Text
+    }
+
     /// What an event has in it, for people; empty if it is absent.
     #[must_use]
     pub fn text<'e>(&self, event: &'e Event) -> Cow<'e, str> {

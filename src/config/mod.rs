@@ -144,8 +144,9 @@ pub enum Command {
     /// An export has what was recorded when it began, in the order in which it happened. JSON lines are what was
     /// recorded, sites and devices first: imported into this log they are all duplicates, and into an empty one they
     /// make the same. CSV and Parquet have what is derived, too. A file gets its name when it is whole: one that is
-    /// broken off leaves nothing behind. A data lake (`--lake`) goes on where it is: each event is in exactly one of
-    /// its files, also when this is ended anywhere and run again.
+    /// broken off leaves nothing behind, and one that is killed `FILE.partial`, which the next export into this file
+    /// replaces. A data lake (`--lake`) goes on where it is: each event is in exactly one of its files, also when this
+    /// is ended anywhere and run again.
     Export(crate::export::ExportArgs),
     /// Ask an insight of a file of events at given instants, to see how good it is.
     ///
@@ -365,7 +366,7 @@ pub struct ImportArgs {
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     /// Where refused lines of all files are written with their reasons; beside each file by
-    /// default. One that cannot be written is told before anything is imported.
+    /// default. One that cannot be written, or is itself to be imported, is told before anything is imported.
     #[arg(long, env = "HOMEPOT_REFUSED")]
     pub refused: Option<PathBuf>,
     /// Which database.
@@ -376,7 +377,8 @@ pub struct ImportArgs {
 /// Arguments of `backup`.
 #[derive(Clone, Debug, Args)]
 pub struct BackupArgs {
-    /// The file to make, which its owner alone can read; one that is there is not overwritten.
+    /// The file to make, which its owner alone can read; one that is there is not overwritten. Until it is whole it is
+    /// `FILE.partial`; one that is killed leaves that, and the next backup of this name replaces it.
     pub file: PathBuf,
     /// Which database.
     #[command(flatten)]

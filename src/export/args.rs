@@ -33,9 +33,15 @@ pub struct ExportArgs {
     /// Parquet have the columns of one source.
     #[arg(long, value_enum, conflicts_with = "lake")]
     pub format: Option<Format>,
-    /// The file, compressed if it ends in `.gz`, which its owner alone can read; `-` is standard output.
+    /// The file, compressed if it ends in `.gz`, which its owner alone can read; `-` is standard output. A link stays,
+    /// and what it leads to is written; into a device or a pipe it is written as it comes.
     #[arg(long, value_name = "FILE", required_unless_present = "lake")]
     pub out: Option<PathBuf>,
+    /// Write CSV for spreadsheets: a text that begins as a formula does (`=`, `+`, `-`, `@`, a tab, a line break) gets
+    /// `'` before it. Without that a spreadsheet runs it, and some texts come from anybody, such as what was searched
+    /// for on a page. Leave it out for programs, which want texts as they are.
+    #[arg(long, conflicts_with = "lake")]
+    pub spreadsheet: bool,
     /// A folder, or `s3://BUCKET/PREFIX` (`AWS_…`), in which the whole log is kept as Parquet, by kind and day
     /// (`kind=…/day=…`), and which is brought up to date. Other tools are to read it: who may is as the umask says.
     #[arg(long, value_name = "PLACE", conflicts_with = "out", value_parser = place)]

@@ -1,6 +1,5 @@
 //! Writes an export to its end, into a file, which is its owner's alone, or to whoever reads.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -8,13 +7,14 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use super::sink::{Out, is_packed};
-use super::{Events, ExportError, Format, Sink, Written};
+use super::{Events, ExportError, Format, Readers, Sink, Written};
 use crate::event::Event;
 use crate::kinds::Kind;
-use crate::places::make_private;
+use crate::places::WholeFile;
 
 /// Pages that wait to be written: one is read while another is written.
 const PAGES_WAITING_MAX: usize = 1;
@@ -22,31 +22,99 @@ const PAGES_WAITING_MAX: usize = 1;
 /// Where an export goes.
 #[expect(missing_debug_implementations, reason = "an output has none")]
 pub enum Target {
-    /// A file, which is there when the export is whole; compressed if its name ends in `.gz`, in letters of whatever case.
-    File(PathBuf),
+    /// A file.
+    File(FileTarget),
     /// Whoever reads, as it comes.
     Stream(Box<dyn Out>),
 }
 
-/// Writes events of some kinds.
+/// A file, which is there when the export is whole.
+#[derive(Debug)]
+pub struct FileTarget {
+    file: WholeFile,
+    /// That by which it was named.
+    path: PathBuf,
+}
+
+impl Target {
+    /// What a path leads to, also through links: a device or a pipe, into which it is written as it comes, or else a
+    /// file, which is begun under another name. It is compressed if the path ends in `.gz`, in letters of whatever
+    /// case. Of a pipe it is waited until somebody reads from it.
+    ///
+    /// # Errors
+    /// When it is a folder, another process writes the file, or it cannot be made or opened.
+    pub async fn at(path: &Path) -> Result<Self, ExportError> {
+        let path = path.to_owned();
+        let found = spawn_blocking(move || Self::find(path)).await;
+        found.map_err(io::Error::other)?
+    }
+
+    fn find(path: PathBuf) -> Result<Self, ExportError> {
+        let found = match std::fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            found => Some(found?),
+        };
+        match found {
+            Some(found) if found.is_dir() => Err(ExportError::Folder(path)),
+            Some(found) if !found.is_file() => {
+                // a file in its place would take it away from all others
+                let device = Device(File::options().write(true).open(&path)?);
+                Ok(Self::Stream(packed_as(&path, device)))
+            }
+            Some(_) | None => {
+                let file = WholeFile::begin(&path)?;
+                Ok(Self::File(FileTarget { file, path }))
+            }
+        }
+    }
+}
+
+impl FileTarget {
+    /// Fills it, and puts it in its place when it is whole and on the disk; answers its bytes.
+    fn fill(
+        self,
+        fill: impl FnOnce(Box<dyn Out>) -> Result<(), ExportError>,
+    ) -> Result<u64, ExportError> {
+        fill(packed_as(&self.path, self.file.handle()?))?;
+        let bytes = self.file.bytes()?;
+        self.file.end()?;
+        Ok(bytes)
+    }
+}
+
+/// What is written to, compressed if a path says so.
+fn packed_as<W>(path: &Path, to: W) -> Box<dyn Out>
+where
+    W: Out + 'static,
+    GzEncoder<W>: Out,
+{
+    if is_packed(path) {
+        Box::new(GzEncoder::new(to, Compression::default()))
+    } else {
+        Box::new(to)
+    }
+}
+
+/// Writes events of some kinds, for some who read them.
 ///
 /// # Errors
 /// When the log cannot be read or the target written, or it was told to end. Then there is no file, and of one
 /// that was there before nothing has changed.
 pub async fn write(
     events: Events,
-    (format, kinds): (Format, Vec<Kind>),
+    (format, readers, kinds): (Format, Readers, Vec<Kind>),
     target: Target,
     (told, stop): (&(dyn Fn(u64) + Sync), &CancellationToken),
 ) -> Result<Written, ExportError> {
     let mut events = events.written_as(format);
     let (pages, waiting) = mpsc::channel(PAGES_WAITING_MAX);
-    let writer = tokio::task::spawn_blocking(move || match target {
-        Target::Stream(out) => {
-            drain(waiting, format.begin(&kinds, out)?)?;
-            Ok(0)
+    let writer = spawn_blocking(move || {
+        let fill =
+            |out: Box<dyn Out>| drain(waiting, format.begin((readers, kinds.as_slice()), out)?);
+        match target {
+            Target::Stream(out) => fill(out).map(|()| 0),
+            Target::File(file) => file.fill(fill),
         }
-        Target::File(path) => to_file(&path, |out| drain(waiting, format.begin(&kinds, out)?)),
     });
     let mut written = Written::default();
     loop {
@@ -102,63 +170,29 @@ fn drain(mut pages: mpsc::Receiver<Page>, mut sink: Box<dyn Sink>) -> Result<(),
     }
 }
 
-/// Writes a file beside another and puts it in its place when it is whole and on the disk.
-fn to_file(
-    path: &Path,
-    fill: impl FnOnce(Box<dyn Out>) -> Result<(), ExportError>,
-) -> Result<u64, ExportError> {
-    let (beside, file) = Beside::of(path)?;
-    if is_packed(path) {
-        fill(Box::new(GzEncoder::new(file, Compression::default())))?;
-    } else {
-        fill(Box::new(file))?;
-    }
-    let bytes = std::fs::metadata(&beside.path)?.len();
-    beside.rename(path)?;
-    Ok(bytes)
-}
+/// A device or a pipe.
+struct Device(File);
 
-/// A file that has not its name yet; removed unless it gets it.
-struct Beside {
-    path: PathBuf,
-    is_kept: bool,
-}
-
-impl Beside {
-    /// Makes it. One that was left there, by whoever, is removed and neither written into nor followed.
-    fn of(path: &Path) -> io::Result<(Self, File)> {
-        let path = path.with_file_name(Self::name_beside(path)?);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            removed => removed?,
-        }
-        let file = make_private(&path)?;
-        let is_kept = false;
-        Ok((Self { path, is_kept }, file))
+impl Write for Device {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
     }
 
-    fn name_beside(path: &Path) -> io::Result<OsString> {
-        let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
-        let mut beside = OsString::from(".");
-        beside.push(name);
-        beside.push(format!(".{}.partial", std::process::id()));
-        Ok(beside)
-    }
-
-    fn rename(mut self, path: &Path) -> io::Result<()> {
-        std::fs::rename(&self.path, path)?;
-        self.is_kept = true;
-        let folder = path.parent().filter(|folder| *folder != Path::new(""));
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
-impl Drop for Beside {
-    fn drop(&mut self) {
-        if !self.is_kept {
-            // why there is no file is told by whoever writes it
-            let _ = std::fs::remove_file(&self.path);
-        }
+impl Out for Device {
+    /// It has no disk to be on.
+    fn end(mut self: Box<Self>) -> io::Result<()> {
+        self.flush()
+    }
+}
+
+impl Out for GzEncoder<Device> {
+    fn end(self: Box<Self>) -> io::Result<()> {
+        self.finish()?.flush()
     }
 }
 
@@ -182,52 +216,81 @@ impl Out for io::Stdout {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::Permissions;
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::io::Read as _;
+
+    use flate2::read::GzDecoder;
 
     use super::*;
-    use crate::places::OWNERS_ALONE;
 
-    #[test]
-    fn what_was_left_beside_a_file_is_neither_written_into_nor_followed() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.csv");
-        let beside = path.with_file_name(Beside::name_beside(&path).unwrap());
-        let other = folder.path().join("other");
-        std::fs::write(&other, "of another").unwrap();
-        let write = || {
-            let written = to_file(&path, |mut out| {
-                out.write_all(b"told")?;
-                Ok(out.end()?)
-            });
-            assert_eq!(written.unwrap(), 4);
-            let found = std::fs::symlink_metadata(&path).unwrap();
-            assert!(found.is_file());
-            assert_eq!(found.permissions().mode() & 0o777, OWNERS_ALONE);
-            assert!(!beside.exists());
-        };
-        std::fs::write(&beside, "half of a longer one").unwrap();
-        std::fs::set_permissions(&beside, Permissions::from_mode(0o644)).unwrap();
-        write();
-        symlink(&other, &beside).unwrap();
-        write();
-        assert_eq!(std::fs::read(&other).unwrap(), b"of another");
+    fn told(mut out: Box<dyn Out>) -> Result<(), ExportError> {
+        out.write_all(b"told")?;
+        Ok(out.end()?)
     }
 
-    #[test]
-    fn a_file_is_compressed_as_its_ending_says_in_whatever_letters() {
+    async fn write_at(path: &Path) -> Result<(), ExportError> {
+        match Target::at(path).await? {
+            Target::File(file) => file.fill(told).map(drop),
+            Target::Stream(out) => told(out),
+        }
+    }
+
+    fn unpacked(bytes: &[u8]) -> String {
+        let mut text = String::new();
+        GzDecoder::new(bytes).read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[tokio::test]
+    async fn a_file_is_compressed_as_its_ending_says_in_whatever_letters() {
         let folder = tempfile::tempdir().unwrap();
-        let is_packed = |name: &str| {
+        for (name, is_packed) in [("a.csv.gz", true), ("A.CSV.GZ", true), ("a.csv", false)] {
             let path = folder.path().join(name);
-            let written = to_file(&path, |mut out| {
-                out.write_all(b"told")?;
-                Ok(out.end()?)
-            });
-            assert!(written.unwrap() > 0);
-            std::fs::read(&path).unwrap() != b"told"
-        };
-        assert!(is_packed("a.csv.gz"));
-        assert!(is_packed("A.CSV.GZ"));
-        assert!(!is_packed("a.csv"));
+            write_at(&path).await.unwrap();
+            let bytes = std::fs::read(&path).unwrap();
+            assert_eq!(bytes != b"told", is_packed, "{name}");
+            if is_packed {
+                assert_eq!(unpacked(&bytes), "told");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_link_is_compressed_as_its_own_ending_says_and_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let [link, target] = ["a.csv.gz", "packed"].map(|name| folder.path().join(name));
+        std::os::unix::fs::symlink("packed", &link).unwrap();
+        write_at(&link).await.unwrap();
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(unpacked(&std::fs::read(&target).unwrap()), "told");
+    }
+
+    #[tokio::test]
+    async fn whoever_reads_from_a_pipe_gets_all_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["pipe", "pipe.gz"] {
+            let path = folder.path().join(name);
+            let made = std::process::Command::new("mkfifo").arg(&path).status();
+            assert!(made.unwrap().success());
+            let read = path.clone();
+            let read = spawn_blocking(move || std::fs::read(read).unwrap());
+            write_at(&path).await.unwrap();
+            let bytes = read.await.unwrap();
+            if name == "pipe" {
+                assert_eq!(bytes, b"told");
+            } else {
+                assert_eq!(unpacked(&bytes), "told");
+            }
+            assert!(!std::fs::symlink_metadata(&path).unwrap().is_file());
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_folder_is_refused_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = write_at(folder.path()).await.unwrap_err();
+        assert!(matches!(refused, ExportError::Folder(_)), "{refused:?}");
+        let told = folder.path().join("events.jsonl").display().to_string();
+        assert!(refused.to_string().contains(&told), "{refused}");
     }
 }

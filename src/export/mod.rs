@@ -3,7 +3,7 @@
 //! An export is of one moment: it has what was appended up to a position and nothing after it, in the order in
 //! which it happened. [`Events`] reads it page by page, [`Format`] says as what it is written, and a [`Sink`]
 //! writes it. Whatever is written to a file is written beside it under another name, and gets its own when it
-//! is whole and on the disk, so that there is never half a file.
+//! is whole and on the disk, so that there is never half a file. Devices and pipes are written into as they are.
 //!
 //! [`lake`] does the same without end, for a data lake, which a [`Filler`] brings up to date every minute.
 
@@ -19,14 +19,16 @@ mod patience;
 mod reached;
 mod sink;
 
+use std::path::PathBuf;
+
 use thiserror::Error;
 
 pub use args::{ExportArgs, LakeArgs};
 pub use events::{Asked, Events};
-pub use file::{Target, write};
+pub use file::{FileTarget, Target, write};
 pub use filler::{Filler, LakeMetrics};
 pub use reached::reached;
-pub use sink::{Format, Out, Sink, Written};
+pub use sink::{Format, Out, Readers, Sink, Written};
 
 use crate::columnar::ColumnarError;
 use crate::event::Position;
@@ -55,6 +57,15 @@ pub enum ExportError {
         /// How many kinds were asked for.
         kinds: usize,
     },
+    /// Only CSV is written for spreadsheets.
+    #[error("what is for spreadsheets is written as CSV, and this is to be {format}")]
+    Spreadsheet {
+        /// What it was to be written as.
+        format: &'static str,
+    },
+    /// A file is to be written, and this is a folder.
+    #[error("it is a folder: name a file in it, such as {}", .0.join("events.jsonl").display())]
+    Folder(PathBuf),
     /// Nothing is written with such an ending.
     #[error(
         "nothing is written as .{ending}: let the file end in .jsonl, .csv or .parquet, with .gz behind it or not, or \
@@ -67,6 +78,18 @@ pub enum ExportError {
     /// It was told to end.
     #[error("the export was cancelled")]
     Cancelled,
+    /// It was told to end before a data lake had all.
+    #[error(
+        "it was interrupted when it was whole up to position {} of {}: the same command goes on from there",
+        position.0,
+        head.0
+    )]
+    Interrupted {
+        /// Up to where the lake is whole.
+        position: Position,
+        /// Where the log ended when it was begun.
+        head: Position,
+    },
     /// The place of the data lake cannot be used.
     #[error(transparent)]
     Place(#[from] PlaceError),

@@ -24,6 +24,15 @@ pub enum Format {
     Parquet,
 }
 
+/// Who reads what is written as CSV.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readers {
+    /// Programs: it has texts as they are.
+    Programs,
+    /// People in spreadsheets: a text that a spreadsheet would take for a formula, and run, has `'` before it.
+    Spreadsheets,
+}
+
 impl Format {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Jsonl, Self::Csv, Self::Parquet];
@@ -76,8 +85,14 @@ impl Format {
     /// Begins to write events of some kinds.
     ///
     /// # Errors
-    /// When it has the columns of one kind and there is another number of them, or the output cannot be written.
-    pub fn begin(self, kinds: &[Kind], out: Box<dyn Out>) -> Result<Box<dyn Sink>, ExportError> {
+    /// When it has the columns of one kind and there is another number of them, it is not for those who read it, or the
+    /// output cannot be written.
+    pub fn begin(
+        self,
+        (readers, kinds): (Readers, &[Kind]),
+        out: Box<dyn Out>,
+    ) -> Result<Box<dyn Sink>, ExportError> {
+        self.is_for(readers)?;
         let one = || match kinds {
             [kind] => Ok(*kind),
             kinds => Err(ExportError::Kinds {
@@ -87,9 +102,21 @@ impl Format {
         };
         Ok(match self {
             Self::Jsonl => Box::new(Lines::new(out)),
-            Self::Csv => Box::new(Csv::new(one()?, out)?),
+            Self::Csv => Box::new(Csv::new((one()?, readers), out)?),
             Self::Parquet => Box::new(Parquet::new(one()?, out)),
         })
+    }
+
+    /// Makes sure that it can be written for those who read it.
+    ///
+    /// # Errors
+    /// When it is for spreadsheets, and not CSV.
+    pub fn is_for(self, readers: Readers) -> Result<(), ExportError> {
+        if self != Self::Csv && readers == Readers::Spreadsheets {
+            let format = self.name();
+            return Err(ExportError::Spreadsheet { format });
+        }
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::export::Format;
+use crate::export::{Format, Readers};
 use crate::identity::Reach;
 use crate::kinds::{Audience, Kind};
 
@@ -25,6 +25,9 @@ pub struct Ask {
     /// Whether it is compressed with gzip.
     #[serde(default)]
     pub gzip: bool,
+    /// Whether it is for spreadsheets.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub spreadsheet: bool,
 }
 
 /// A source.
@@ -50,6 +53,16 @@ impl Ask {
     #[must_use]
     pub fn format(&self) -> Option<Format> {
         Format::of_ending(self.format.as_ref())
+    }
+
+    /// Who reads it.
+    #[must_use]
+    pub const fn readers(&self) -> Readers {
+        if self.spreadsheet {
+            Readers::Spreadsheets
+        } else {
+            Readers::Programs
+        }
     }
 
     /// The ending of the name of its file.

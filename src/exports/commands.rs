@@ -21,6 +21,9 @@ pub struct NewExport {
 impl NewExport {
     fn check(&self, caller: &Caller) -> Result<(), ExportsError> {
         let ask = &self.ask;
+        if ask.sources.is_empty() {
+            return Err(ExportsError::NoSource);
+        }
         let sources = ask.sources.iter();
         for (ordinal, source) in sources.clone().enumerate() {
             if sources
@@ -48,6 +51,9 @@ impl NewExport {
         }
         if format == Some(Format::Parquet) && ask.gzip {
             return Err(ExportsError::Compressed);
+        }
+        if format.is_some_and(|format| format.is_for(ask.readers()).is_err()) {
+            return Err(ExportsError::Spreadsheet);
         }
         let time = |text: &Option<String>| text.as_deref().and_then(Instant::parse);
         if time(&ask.from)

@@ -357,7 +357,8 @@ impl Maker {
         };
         let events = export::Events::new(self.store.clone(), asked);
         let target = Target::Stream(out);
-        let writing = export::write(events, (format, kinds), target, (&told, stop));
+        let form = (format, ask.readers(), kinds);
+        let writing = export::write(events, form, target, (&told, stop));
         let keeping = arriving.into_file((&self.files, name), stop);
         let (written, kept) = tokio::join!(writing, keeping);
         match (written, kept) {

@@ -181,6 +181,11 @@ pub enum ExportsError {
     /// Nobody has said where files lie.
     #[error("this server has nowhere to keep files: start it with --exports")]
     Nowhere,
+    /// It would have nothing.
+    #[error(
+        "no source is named: name one, or leave sources out for all that are recorded by sources"
+    )]
+    NoSource,
     /// A format of columns has those of one source.
     #[error("CSV and Parquet have the columns of one source: name one, or take JSON lines")]
     Sources,
@@ -190,6 +195,9 @@ pub enum ExportsError {
     /// What is compressed is compressed once.
     #[error("Parquet is compressed as it is")]
     Compressed,
+    /// Spreadsheets read the one format for which something is to be done.
+    #[error("spreadsheet is for CSV")]
+    Spreadsheet,
     /// It would have nothing.
     #[error("from is not before to")]
     Range,

@@ -126,9 +126,12 @@ fn of_exports(ctx: &Context<'_>, error: ExportsError) -> Result<UserError, Error
         ExportsError::NotFound => ("exportId", UserErrorCode::NotFound),
         ExportsError::Over(_) => ("exportId", UserErrorCode::WrongState),
         ExportsError::Nowhere => ("format", UserErrorCode::NoStorage),
-        ExportsError::Sources | ExportsError::Twice(_) => ("sources", UserErrorCode::Invalid),
+        ExportsError::NoSource | ExportsError::Sources | ExportsError::Twice(_) => {
+            ("sources", UserErrorCode::Invalid)
+        }
         ExportsError::NotAllowed(_) => ("sources", UserErrorCode::NotAllowed),
         ExportsError::Compressed => ("gzip", UserErrorCode::Invalid),
+        ExportsError::Spreadsheet => ("spreadsheet", UserErrorCode::Invalid),
         ExportsError::Range => ("from", UserErrorCode::Invalid),
         ExportsError::TooMany => ("format", UserErrorCode::TooMany),
         ExportsError::NoRoom { .. } => ("format", UserErrorCode::NoRoom),

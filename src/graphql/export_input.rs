@@ -74,8 +74,8 @@ impl InputType for ExportSourceInput {
 pub(super) struct CreateExportInput {
     /// As what it is written.
     format: ExportFormat,
-    /// The sources, each once, with which of their events: one for CSV and Parquet, which have its columns. All
-    /// that are recorded by sources when it is left out.
+    /// The sources, at least one and each once, with which of their events: one for CSV and Parquet, which have its
+    /// columns. All that are recorded by sources when it is left out.
     sources: Option<Vec<ExportSourceInput>>,
     /// The first instant, by when it happened.
     from: Option<DateTime>,
@@ -84,6 +84,11 @@ pub(super) struct CreateExportInput {
     /// Whether the file is compressed with gzip; Parquet is compressed as it is.
     #[graphql(default)]
     gzip: bool,
+    /// Whether CSV is for spreadsheets: a text that begins as a formula does (`=`, `+`, `-`, `@`, a tab, a line break)
+    /// gets `'` before it. Without that a spreadsheet runs it, and some texts come from anybody, such as what was
+    /// searched for on a page. Programs want texts as they are.
+    #[graphql(default)]
+    spreadsheet: bool,
     /// A repeat with the same key is the same export, and with another one is refused as CONFLICT; 1 to 255
     /// characters.
     #[graphql(validator(min_length = 1, max_length = 255))]
@@ -104,6 +109,7 @@ impl CreateExportInput {
             to: time(self.to),
             format: self.format.ending().to_owned(),
             gzip: self.gzip,
+            spreadsheet: self.spreadsheet,
         }
     }
 }

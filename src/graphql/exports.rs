@@ -175,6 +175,11 @@ impl Export {
         self.ask.as_ref().is_some_and(|ask| ask.gzip)
     }
 
+    /// Whether its CSV is for spreadsheets: no text in it begins as a formula does.
+    async fn spreadsheet(&self) -> bool {
+        self.ask.as_ref().is_some_and(|ask| ask.spreadsheet)
+    }
+
     /// Its sources.
     async fn sources(&self) -> Vec<InOrder<ExportSource>> {
         let sources = self.ask.iter().flat_map(|ask| &ask.sources);

@@ -1,6 +1,7 @@
 //! Where files lie that are no part of the database: a folder, or a bucket of S3.
 
 mod private;
+mod whole;
 
 use std::fmt;
 use std::fs::DirBuilder;
@@ -20,7 +21,8 @@ use rustix::fs::Access;
 use thiserror::Error;
 use tokio::task::spawn_blocking;
 
-pub(crate) use self::private::{OWNERS_ALONE, Partial, PrivateFile, make_private};
+pub(crate) use self::private::{OWNERS_ALONE, PrivateFile, make_private};
+pub(crate) use self::whole::WholeFile;
 
 /// With what an address begins that is that of a bucket.
 const S3: &str = "s3://";

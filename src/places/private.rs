@@ -31,7 +31,7 @@ pub(crate) struct PrivateFile {
 
 /// The other name, under which there is nothing in the end.
 #[derive(Debug)]
-pub(crate) struct Partial(pub(crate) PathBuf);
+struct Partial(PathBuf);
 
 impl Drop for Partial {
     fn drop(&mut self) {

@@ -19,6 +19,7 @@
 //! log is to have that very commit: a database that has gone back gives the same positions to other events.
 
 mod files;
+mod fill;
 mod said;
 
 use std::path::Path as FilePath;
@@ -27,6 +28,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{Error as StoreFailure, ObjectStore, ObjectStoreExt, PutMode, UpdateVersion};
+
+pub use fill::fill;
 
 use super::ExportError;
 use crate::event::{Event, Position};
@@ -122,6 +125,15 @@ impl Lake {
             }
         }
         Err(ExportError::Overwritten)
+    }
+
+    /// Up to which position the lake is whole.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or is that of another log.
+    pub async fn reached(&self) -> Result<Position, ExportError> {
+        let (state, _) = self.state().await?;
+        Ok(self.place(&state).await?.0.position)
     }
 
     /// Brings what comes next; nothing if the lake has everything.

@@ -14,7 +14,7 @@ use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use super::BackupError;
-use crate::places::{Partial, make_private};
+use crate::places::WholeFile;
 
 const FORMAT: &str = "homepot-analytics backup";
 const VERSION: i64 = 1;
@@ -75,7 +75,7 @@ pub(super) struct Writing {
     out: GzEncoder<BufWriter<File>>,
     hash: Sha256,
     rows: i64,
-    partial: Partial,
+    file: WholeFile,
     to: PathBuf,
 }
 
@@ -106,15 +106,13 @@ impl Writing {
             if to.exists() {
                 return Err(BackupError::Exists(to));
             }
-            let mut name = to.clone().into_os_string();
-            name.push(".partial");
-            let name = PathBuf::from(name);
-            let file = make_private(&name).map_err(failed("make", &name))?;
+            let file = WholeFile::begin(&to).map_err(failed("make", &to))?;
+            let handle = file.handle().map_err(failed("write", file.partial()))?;
             Ok(Self {
-                out: GzEncoder::new(BufWriter::new(file), Compression::fast()),
+                out: GzEncoder::new(BufWriter::new(handle), Compression::fast()),
                 hash: Sha256::new(),
                 rows: 0,
-                partial: Partial(name),
+                file,
                 to,
             })
         })
@@ -140,7 +138,7 @@ impl Writing {
         blocking(&self.to.clone(), move || {
             self.hash.update(&text);
             let written = self.out.write_all(text.as_bytes());
-            written.map_err(failed("write", &self.partial.0))?;
+            written.map_err(failed("write", self.file.partial()))?;
             Ok(self)
         })
         .await
@@ -149,24 +147,17 @@ impl Writing {
     /// Makes the file whole and lasting, and gives it its name.
     pub(super) async fn finish(self) -> Result<(), BackupError> {
         blocking(&self.to.clone(), move || {
-            let partial = self.partial;
             let end = json!({"rows": self.rows, "sha256": hex(&self.hash.finalize())});
             let mut out = self.out;
             let synced = writeln!(out, "{end}")
                 .and_then(|()| out.finish())
                 .and_then(|file| Ok(file.into_inner()?))
                 .and_then(|file: File| file.sync_all());
-            synced.map_err(failed("write", &partial.0))?;
+            synced.map_err(failed("write", self.file.partial()))?;
             if self.to.exists() {
                 return Err(BackupError::Exists(self.to));
             }
-            std::fs::rename(&partial.0, &self.to).map_err(failed("name", &self.to))?;
-            let folder = match self.to.parent() {
-                Some(folder) if folder != Path::new("") => folder,
-                _ => Path::new("."),
-            };
-            let synced = File::open(folder).and_then(|folder| folder.sync_all());
-            synced.map_err(failed("sync", folder))
+            self.file.end().map_err(failed("name", &self.to))
         })
         .await
     }

@@ -90,6 +90,7 @@ async fn asked(log: &TestLog, account: &str, format: &str) -> String {
         to: None,
         format: format.to_owned(),
         gzip: false,
+        spreadsheet: false,
     };
     let new = NewExport {
         export_id: Uuid::from_u128(others),

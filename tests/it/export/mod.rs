@@ -1,9 +1,11 @@
 //! What is exported is the log: each event once, as it is, in every format.
 
 mod again;
+mod filled;
 mod histories;
 mod lake;
 mod made;
+mod spreadsheets;
 
 use std::fs;
 use std::io::Read;
@@ -14,7 +16,9 @@ use bytes::Bytes;
 use flate2::read::GzDecoder;
 use homepot_analytics::columnar::{File, Form, Layout};
 use homepot_analytics::event::{Cell, Event, Position};
-use homepot_analytics::export::{Asked, Events, ExportError, Format, Target, Written, write};
+use homepot_analytics::export::{
+    Asked, Events, ExportError, Format, Readers, Target, Written, write,
+};
 use homepot_analytics::kinds::{Filter, Identity, Kind, Operand, Operator, parse_any};
 use homepot_analytics::store::{Outcome, Place, Store};
 use tokio_util::sync::CancellationToken;
@@ -68,6 +72,15 @@ async fn export(
     format: Format,
     path: &Path,
 ) -> Result<Written, ExportError> {
+    export_for(store, kinds, (format, Readers::Programs), path).await
+}
+
+async fn export_for(
+    store: &Store,
+    kinds: &[Kind],
+    (format, readers): (Format, Readers),
+    path: &Path,
+) -> Result<Written, ExportError> {
     let asked = Asked {
         kinds: kinds
             .iter()
@@ -77,8 +90,9 @@ async fn export(
     };
     let events = Events::new(store.clone(), asked);
     let (told, stop) = (|_| {}, CancellationToken::new());
-    let target = Target::File(path.to_owned());
-    write(events, (format, kinds.to_vec()), target, (&told, &stop)).await
+    let target = Target::at(path).await?;
+    let form = (format, readers, kinds.to_vec());
+    write(events, form, target, (&told, &stop)).await
 }
 
 async fn lines_of_all_kinds_are_the_log(database: Database) {
@@ -277,8 +291,9 @@ async fn a_file_is_whole_or_not_there(database: Database) {
     // told to end while it is at it
     let told = move |_| at_first.cancel();
     let events = Events::new(log.handle(), asked);
-    let form = (Format::Jsonl, vec![Kind::ErrorLog]);
-    let ended = write(events, form, Target::File(path.clone()), (&told, &stop)).await;
+    let form = (Format::Jsonl, Readers::Programs, vec![Kind::ErrorLog]);
+    let target = Target::at(&path).await.unwrap();
+    let ended = write(events, form, target, (&told, &stop)).await;
     assert!(matches!(ended, Err(ExportError::Cancelled)), "{ended:?}");
     assert_eq!(fs::read_to_string(&path).unwrap(), "as it was");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
@@ -296,7 +311,7 @@ async fn a_file_is_whole_or_not_there(database: Database) {
         upto: log.head(),
     };
     let (told, stop) = (|_| {}, CancellationToken::new());
-    let form = (Format::Jsonl, vec![Kind::ErrorLog]);
+    let form = (Format::Jsonl, Readers::Programs, vec![Kind::ErrorLog]);
     let target = Target::Stream(Box::new(full));
     let failed = write(
         Events::new(log.handle(), asked),

@@ -217,6 +217,60 @@ fn a_file_of_refused_lines_that_cannot_be_made_is_told_before_anything_is_import
 }
 
 #[test]
+fn refused_lines_are_written_over_nothing_that_is_imported() {
+    let database = Database::sqlite();
+    let path = |name: &str| database.folder().join(name).display().to_string();
+    let paths = ["a.jsonl", "a.jsonl.refused.jsonl", "link", "name"].map(path);
+    let [lines, beside, link, name] = paths.each_ref().map(String::as_str);
+    let bad = "{\"siteRegistration\": {\"siteId\": \"t\"}}\n";
+    std::fs::write(lines, bad).unwrap();
+    std::fs::write(beside, "reasons of before").unwrap();
+    std::os::unix::fs::symlink("a.jsonl", link).unwrap();
+    std::fs::hard_link(lines, name).unwrap();
+    let untouched = || {
+        assert_eq!(std::fs::read_to_string(lines).unwrap(), bad);
+        let reasons = std::fs::read_to_string(beside).unwrap();
+        assert_eq!(reasons, "reasons of before");
+        assert!(!database.file().exists(), "nothing was made");
+    };
+    for import in [
+        &[lines, "--refused", lines][..],
+        &[link, "--refused", lines],
+        &[lines, "--refused", link],
+        &[lines, "--refused", name],
+        &[TILL, lines, "--refused", name],
+        &[lines, beside],
+        &[beside, lines],
+    ] {
+        let ended = database.run(&[&["import"][..], import].concat());
+        ended.refused(&["would overwrite", "leave that out", "--refused"]);
+        untouched();
+    }
+    // also where it comes on standard input
+    let mut command = super::program::command(["import", "-", "--refused", lines]);
+    command.args(["--database", &database.url]);
+    command.stdin(std::fs::File::open(lines).unwrap());
+    let ended = command.output().unwrap();
+    assert!(!ended.status.success(), "{ended:?}");
+    untouched();
+}
+
+#[test]
+fn whoever_writes_into_a_pipe_that_is_imported_is_heard_out() {
+    let database = Database::sqlite();
+    let pipe = database.folder().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let import = database.start(&["import", pipe.to_str().unwrap()]);
+    let site = "{\"siteRegistration\": {\"siteId\": \"s\", \"name\": \"S\"}}\n";
+    let writer = std::thread::spawn(move || std::fs::write(pipe, site));
+    let ended = import.end();
+    assert!(ended.status.success(), "{ended:?}");
+    assert!(ended.stdout.contains("1 lines: 1 recorded"), "{ended:?}");
+    writer.join().unwrap().unwrap();
+}
+
+#[test]
 fn a_file_for_refused_lines_stays_as_it_is_where_none_is_refused() {
     let database = Database::sqlite();
     let [missing, kept] = ["missing", "kept"].map(|name| database.folder().join(name));

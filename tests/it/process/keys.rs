@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use reqwest::StatusCode;
 
 use super::database::Database;
-use super::program::{DEADLINE, Ended};
+use super::program::{DEADLINE, Ended, Program};
 
 /// Waits until a server answers whoever has a key with a status.
 async fn answers(server: &str, key: &str, status: StatusCode) {
@@ -123,6 +123,15 @@ fn what_cannot_be_made_or_revoked_is_told() {
     let out = there.display().to_string();
     create(&["--role", "ADMIN", "--out", &out]).refused(&["cannot make the file"]);
     assert_eq!(std::fs::read_to_string(&there).unwrap(), "kept");
+    let elsewhere = database.folder().join("elsewhere.key");
+    let out = elsewhere.to_str().unwrap();
+    let create = [
+        "key", "create", "--name", "n", "--role", "ADMIN", "--out", out,
+    ];
+    let nowhere = ["--database", "sqlite:///nowhere/log.db"];
+    let ended = Program::run(database.folder(), &[&create[..], &nowhere].concat());
+    ended.refused(&["check that its folder exists"]);
+    assert!(!elsewhere.exists());
     database
         .run(&["key", "revoke", "hp_nobody"])
         .refused(&["no access key that begins with"]);

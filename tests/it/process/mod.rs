@@ -36,5 +36,6 @@ mod replica;
 mod serving;
 mod shutdown;
 mod sources;
+mod targets;
 mod unusable;
 mod workload;

@@ -26,6 +26,7 @@ contract![
     a_damaged_backup_is_refused,
     a_backup_is_not_written_over,
     a_backup_that_fails_leaves_no_file,
+    a_backup_is_made_after_one_that_was_killed_and_where_a_link_leads,
     a_restore_never_mixes_two_logs,
     a_backup_of_a_newer_version_is_refused,
 ];
@@ -297,6 +298,22 @@ async fn a_backup_is_not_written_over(database: Database) {
     assert!(matches!(refused, Err(BackupError::Exists(_))));
     assert_eq!(std::fs::read(&file).unwrap(), b"dear");
     log.close().await;
+}
+
+/// What was begun by a process that was killed is in the way of none, and a link is followed and stays.
+async fn a_backup_is_made_after_one_that_was_killed_and_where_a_link_leads(database: Database) {
+    let log = database.open().await.with_fleet().await;
+    let [link, target] = ["link", "linked.gz"].map(|name| database.dir().join(name));
+    std::os::unix::fs::symlink("linked.gz", &link).unwrap();
+    let left = database.dir().join("linked.gz.partial");
+    std::fs::write(&left, "half").unwrap();
+    log.backup(&link, &|_| {}).await.unwrap();
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert!(!left.exists());
+    log.close().await;
+    let other = database.empty("restored").await;
+    restore(&target, &other.location(), &|_| {}).await.unwrap();
+    assert_sound(&other.location()).await;
 }
 
 async fn a_backup_that_fails_leaves_no_file(database: Database) {

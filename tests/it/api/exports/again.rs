@@ -1,7 +1,7 @@
 //! What a server has recorded comes back to it, or to another, from its own export.
 
 use homepot_analytics::config::LimitArgs;
-use homepot_analytics::export::{Asked, Events, Format, Target, write};
+use homepot_analytics::export::{Asked, Events, Format, Readers, Target, write};
 use homepot_analytics::ingest::{Import, Ingest, Tally};
 use homepot_analytics::kinds::{Filter, Kind};
 use homepot_analytics::retention;
@@ -100,8 +100,9 @@ async fn exported(store: &Store) -> Vec<u8> {
     let path = folder.path().join("log");
     let (told, stop) = (|_| {}, CancellationToken::new());
     let events = Events::new(store.clone(), asked);
-    let target = Target::File(path.clone());
-    let written = write(events, (Format::Jsonl, kinds), target, (&told, &stop)).await;
+    let target = Target::at(&path).await.unwrap();
+    let form = (Format::Jsonl, Readers::Programs, kinds);
+    let written = write(events, form, target, (&told, &stop)).await;
     written.unwrap();
     std::fs::read(path).unwrap()
 }

@@ -40,6 +40,7 @@ async fn ask(ingest: &Ingest, export_id: Uuid) {
         to: Some("2026-01-01T00:00:00Z".to_owned()),
         format: "jsonl".to_owned(),
         gzip: false,
+        spreadsheet: false,
     };
     let (new, bounds) = (
         NewExport { export_id, ask },

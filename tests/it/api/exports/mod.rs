@@ -4,13 +4,14 @@ mod again;
 mod bounds;
 mod ends;
 mod held;
+mod spreadsheets;
 
 use std::io::Read;
 use std::path::PathBuf;
 
 use flate2::read::GzDecoder;
 use homepot_analytics::event::Position;
-use homepot_analytics::export::{Asked, Events, Format, Target, write};
+use homepot_analytics::export::{Asked, Events, Format, Readers, Target, write};
 use homepot_analytics::identity::Role;
 use homepot_analytics::kinds::{Filter, Kind};
 use reqwest::{Method, Response, StatusCode};
@@ -100,8 +101,9 @@ async fn written(app: &TestApp, export: &Value, kinds: &[Kind], format: Format) 
     let path = folder.path().join("log");
     let (told, stop) = (|_| {}, CancellationToken::new());
     let events = Events::new(store, asked);
-    let target = Target::File(path.clone());
-    let done = write(events, (format, kinds.to_vec()), target, (&told, &stop)).await;
+    let target = Target::at(&path).await.unwrap();
+    let form = (format, Readers::Programs, kinds.to_vec());
+    let done = write(events, form, target, (&told, &stop)).await;
     done.unwrap();
     std::fs::read(path).unwrap()
 }
@@ -197,6 +199,8 @@ async fn an_export_has_what_its_filters_and_its_range_let_through() {
         let refused = [
             (json!({ "format": "PARQUET" }), "sources", "INVALID"),
             (json!({ "format": "CSV", "sources": sources }), "sources", "INVALID"),
+            (json!({ "format": "JSON_LINES", "sources": [] }), "sources", "INVALID"),
+            (json!({ "format": "JSON_LINES", "spreadsheet": true }), "spreadsheet", "INVALID"),
             (json!({ "format": "JSON_LINES", "sources": [{ "errorLogs": {} }, { "errorLogs": {} }] }), "sources",
                 "INVALID"),
             (json!({ "format": "PARQUET", "gzip": true, "sources": [{ "errorLogs": {} }] }), "gzip", "INVALID"),
