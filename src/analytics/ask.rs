@@ -238,6 +238,9 @@ pub(crate) async fn ask(
     };
     let ends = resolution.buckets(&calendar, range, BUCKETS_MAX)?;
     let mut question = subject.question(store, range, ends).await?;
+    if asked.coverage && subject.measures.contains(&None) {
+        question = question.counting_readings();
+    }
     let moment = Moment::begin(store).await?;
     let orders = asked.first(&moment, &mut question, allowance).await?;
     let now = moment.read(&question, allowance).await?;

@@ -40,6 +40,7 @@ impl Asked {
         let mut totals = question.clone();
         totals.ends = vec![question.range.0, question.range.1];
         totals.wanted.sketches &= matches!(self.rank, Some(Aggregate::Percentile(_)));
+        totals.wanted.counts = false;
         let read = moment.read(&totals, allowance).await?;
         let orders = self.orders(&totals, &read.groups);
         question.kept = Some(Arc::new(orders.iter().flatten().cloned().collect()));

@@ -351,7 +351,13 @@ impl Reader<'_> {
             } else {
                 0
             };
-            self.allowance.take(cells * (CELL_BYTES + sketch))?;
+            let counts = if question.wanted.counts {
+                size_of::<u64>() * question.shape.forms.len()
+            } else {
+                0
+            };
+            self.allowance
+                .take(cells * (CELL_BYTES + sketch) + counts)?;
         }
         Ok(Arc::make_mut(
             held.get_or_insert_with(|| Arc::new(Row::new(cells))),

@@ -166,10 +166,14 @@ impl Bucket {
         count.and_then(|count| count.to_i64()).unwrap_or_default()
     }
 
-    /// How much of what was expected has come: 1 is all of it. Nothing where nothing was expected.
+    /// How much of what was expected has come: 1 is all of it. Nothing where nothing was expected. What came in parts
+    /// is expected once.
     pub(crate) fn coverage(&self) -> Option<f64> {
         let expected = self.expected.filter(|expected| *expected > 0.0)?;
-        let received: f64 = self.count().as_();
+        let received: f64 = match (&self.content, self.what) {
+            (Content::Row(row), What::Events) => row.readings().as_(),
+            _ => self.count().as_(),
+        };
         Some(received / expected)
     }
 

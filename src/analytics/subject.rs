@@ -135,6 +135,7 @@ impl Subject {
         Wanted {
             measures: measures.fold(0, |bits, measure| bits | 1 << measure),
             sketches: self.percentiles && is_gauge,
+            counts: false,
         }
     }
 
@@ -168,6 +169,13 @@ impl Question {
             Some(What::Measure(self.wanted.slot(measure)?, *form))
         };
         measure.and_then(of_measure).unwrap_or(What::Events)
+    }
+
+    /// The same, with it counted how many readings came, of what may come in parts.
+    pub(super) fn counting_readings(mut self) -> Self {
+        self.wanted.counts = self.shape.has_parts();
+        self.shape = self.shape.only(self.wanted);
+        self
     }
 
     /// The same of another time, of the same provenances if there are any: the same is compared with the same.

@@ -165,7 +165,9 @@ const FIELDS: [(&str, &str, Told, &str); 18] = [
         "Float",
         Told::Coverage,
         "How much of what was expected has come: 1 is all of it, and more where devices report more often than they \
-         say. Null where nothing was expected.",
+         say. A reading that comes in parts has come once: where any are parts, `READINGS` are as many as came whole, \
+         or as told of the measure of which most did, if those are more. No fewer have come; by `DEVICE` that is exact \
+         where one measure, or the part 0, is in all readings of a device. Null where nothing was expected.",
     ),
     (
         "earlier",

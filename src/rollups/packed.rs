@@ -3,6 +3,10 @@
 //! A rollup is read far more often than it is written, by one measure at a time, so each measure says how
 //! long it is and is skipped unless it is asked for. Numbers are written as what they are above others that
 //! stand there already. A quarter of an hour of a device with ten measures takes some 400 bytes.
+//!
+//! A reading may come in parts, each of which is an event. How many readings there were is not known of events
+//! alone then: whoever asks has it counted how often each measure came, which is found in any row, so that what
+//! is told is the same of whatever rows an answer is made, and in whatever order events came.
 
 use super::bits::{Bytes, Malformed, push_signed, push_varint};
 use super::cell::{At, Cell, Sums};
@@ -13,18 +17,24 @@ use crate::kinds::Form;
 
 /// The form that is written; one that is unknown is refused.
 const VERSION: u8 = 1;
+/// The same, in which it is said behind how many events there were how many of them were parts of readings.
+const IN_PARTS: u8 = 2;
 
 /// What was said within a bucket.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Row {
     /// Events.
     pub(crate) events: u64,
+    /// Those of them that were parts of readings, not whole ones.
+    pub(crate) parts: u64,
     /// The first and the last of them: microseconds since 1970, UTC.
     pub(crate) span: Option<(i64, i64)>,
     /// Each measure, in the order of its kind.
     pub(crate) cells: Vec<Option<Cell>>,
     /// Of labels that are not told apart: the least of their ranks; 0, as of any label, where those are not known.
     pub(crate) rank: Option<u128>,
+    /// How many events told of each measure, where that is counted: up to the last of which any did.
+    told: Vec<u64>,
 }
 
 /// Which of a row is read: into one with cells for what is wanted, and no more.
@@ -34,13 +44,16 @@ pub(crate) struct Wanted {
     pub(crate) measures: u64,
     /// Whether how values are distributed is asked for.
     pub(crate) sketches: bool,
+    /// Whether it is counted how many events told of each measure, of those too that are not asked for.
+    pub(crate) counts: bool,
 }
 
 impl Wanted {
-    /// All of it.
+    /// All of it; how many events told of a measure is in it already.
     pub(crate) const ALL: Self = Self {
         measures: u64::MAX,
         sketches: true,
+        counts: false,
     };
 
     fn has(self, measure: usize) -> bool {
@@ -59,9 +72,31 @@ impl Row {
     pub(crate) fn new(measures: usize) -> Self {
         Self {
             events: 0,
+            parts: 0,
             span: None,
             cells: vec![None; measures],
             rank: None,
+            told: Vec::new(),
+        }
+    }
+
+    /// How many readings there were at least, where it was counted how many events told of each measure: all events
+    /// unless some of them were parts, else as many as came whole, or as told of the measure of which most did, since
+    /// each measure stands in one part of a reading.
+    pub(crate) fn readings(&self) -> u64 {
+        if self.parts == 0 {
+            return self.events;
+        }
+        let most = self.told.iter().copied().max().unwrap_or_default();
+        most.max(self.events.saturating_sub(self.parts))
+    }
+
+    fn tell(&mut self, measure: usize, events: u64) {
+        if self.told.len() <= measure {
+            self.told.resize(measure + 1, 0);
+        }
+        if let Some(told) = self.told.get_mut(measure) {
+            *told = told.saturating_add(events);
         }
     }
 
@@ -77,7 +112,11 @@ impl Row {
     /// Adds what an event says, as far as it is wanted.
     pub(crate) fn add(&mut self, forms: &[Form], reading: &Reading, wanted: Wanted) {
         self.count(1, (reading.at, reading.at));
+        self.parts = self.parts.saturating_add(reading.is_part.into());
         for (measure, (value, form)) in reading.values.iter().zip(forms).enumerate() {
+            if wanted.counts && value.is_some() {
+                self.tell(measure, 1);
+            }
             let held = wanted.slot(measure);
             let held = held.and_then(|slot| self.cells.get_mut(slot));
             let (Some(value), Some(held)) = (*value, held) else {
@@ -99,6 +138,10 @@ impl Row {
         if let Some(span) = other.span {
             self.count(other.events, span);
         }
+        self.parts = self.parts.saturating_add(other.parts);
+        for (measure, events) in other.told.iter().enumerate() {
+            self.tell(measure, *events);
+        }
         for (held, more) in self.cells.iter_mut().zip(&other.cells) {
             merge_into(held, more.as_ref());
         }
@@ -107,9 +150,13 @@ impl Row {
 
     /// Writes it, times as since the start of the bucket.
     pub(crate) fn pack(&self, forms: &[Form], start: i64) -> Vec<u8> {
-        let mut bytes = vec![VERSION];
+        let is_whole = self.parts == 0;
+        let mut bytes = vec![if is_whole { VERSION } else { IN_PARTS }];
         let span = self.span.unwrap_or((start, start));
         push_varint(&mut bytes, self.events.into());
+        if !is_whole {
+            push_varint(&mut bytes, self.parts.into());
+        }
         push_span(&mut bytes, span, start);
         let present = self.cells.iter().enumerate();
         let present = present.filter(|(_, cell)| cell.is_some());
@@ -137,16 +184,21 @@ impl Row {
         wanted: Wanted,
         room: &mut Room,
     ) -> Result<(), Malformed> {
-        let ((events, span), present, mut bytes) = begun(bytes, start)?;
+        let (begun, mut bytes) = begun(bytes, start)?;
+        let (events, span) = begun.of_row;
         if events > 0 {
             self.count(events, span);
         }
+        self.parts = self.parts.saturating_add(begun.parts);
         for (index, form) in forms.iter().copied().enumerate() {
-            if present >> index & 1 == 0 {
+            if begun.present >> index & 1 == 0 {
                 continue;
             }
             let length = bytes.small()?;
             let of_cell = Bytes(bytes.take(length)?);
+            if wanted.counts {
+                self.tell(index, read_count(of_cell, events)?);
+            }
             let held = wanted.slot(index).and_then(|slot| self.cells.get_mut(slot));
             let Some(held) = held else {
                 continue;
@@ -183,8 +235,8 @@ fn read_rank(mut bytes: Bytes<'_>) -> Result<Option<u128>, Malformed> {
 
 /// The least rank of the labels that are not told apart in a row that was written.
 pub(crate) fn rank(bytes: &[u8]) -> Result<Option<u128>, Malformed> {
-    let (_, present, mut bytes) = begun(bytes, 0)?;
-    for _ in 0..present.count_ones() {
+    let (begun, mut bytes) = begun(bytes, 0)?;
+    for _ in 0..begun.present.count_ones() {
         let length = bytes.small()?;
         bytes.take(length)?;
     }
@@ -193,19 +245,38 @@ pub(crate) fn rank(bytes: &[u8]) -> Result<Option<u128>, Malformed> {
 
 /// From when until when there were events in a row that was written.
 pub(crate) fn span(bytes: &[u8], start: i64) -> Result<(i64, i64), Malformed> {
-    begun(bytes, start).map(|((_, span), ..)| span)
+    begun(bytes, start).map(|(begun, _)| begun.of_row.1)
 }
 
-/// What stands before the measures: how many events there were and when, which measures there are; and the rest.
-fn begun(bytes: &[u8], start: i64) -> Result<(Span, u64, Bytes<'_>), Malformed> {
+/// What stands before the measures.
+struct Begun {
+    /// How many events there were, and when.
+    of_row: Span,
+    /// How many of them were parts of readings.
+    parts: u64,
+    /// A bit for each measure that there is.
+    present: u64,
+}
+
+/// What stands before the measures, and the rest.
+fn begun(bytes: &[u8], start: i64) -> Result<(Begun, Bytes<'_>), Malformed> {
     let mut bytes = Bytes(bytes);
-    if bytes.byte()? != VERSION {
+    let version = bytes.byte()?;
+    if version != VERSION && version != IN_PARTS {
         return Err(Malformed);
     }
     let events = bytes.small()?;
-    let span = read_span(&mut bytes, start)?;
-    let present = bytes.small()?;
-    Ok(((events, span), present, bytes))
+    let parts = if version == IN_PARTS {
+        bytes.small()?
+    } else {
+        0
+    };
+    let begun = Begun {
+        of_row: (events, read_span(&mut bytes, start)?),
+        parts,
+        present: bytes.small()?,
+    };
+    Ok((begun, bytes))
 }
 
 /// Adds a cell to what is there.
@@ -322,6 +393,14 @@ fn push_values(bytes: &mut Vec<u8>, values: [Value; 4], decimals: [Option<i128>;
     }
 }
 
+/// How many events told of a measure, of so many of its row.
+fn read_count(mut bytes: Bytes<'_>, events: u64) -> Result<u64, Malformed> {
+    if bytes.byte()? & OWN_SPAN == 0 {
+        return Ok(events);
+    }
+    bytes.small()
+}
+
 /// A cell, and where it says how its values are distributed.
 fn read_cell(
     mut bytes: Bytes<'_>,
@@ -396,101 +475,5 @@ fn read_values(bytes: &mut Bytes<'_>, flags: u8, scale: i128) -> Result<[Value; 
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const START: i64 = 1_700_000_100_000_000;
-    const FORMS: [Form; 3] = [Form::Gauge, Form::Counter, Form::Gauge];
-
-    fn number() -> impl Strategy<Value = Value> {
-        prop_oneof![
-            (0..10_000_i64).prop_map(|hundredths| Value::Decimal(hundredths * 100)),
-            (0..1_000_i64).prop_map(Value::of_int),
-            (0.0..100.0).prop_map(Value::of_float),
-            Just(Value::of_float(0.0)),
-        ]
-    }
-
-    fn reading() -> impl Strategy<Value = (i64, [Option<Value>; 3])> {
-        let values = prop::array::uniform3(proptest::option::weighted(0.8, number()));
-        let at = prop_oneof![0..900_000_000_i64, (0..900_i64).prop_map(|s| s * 1_000_000)];
-        (at, values)
-    }
-
-    fn row(readings: &[(i64, [Option<Value>; 3])]) -> Row {
-        let mut row = Row::new(3);
-        for (since, values) in readings {
-            let at = START + since;
-            row.count(1, (at, at));
-            for (index, value) in values.iter().enumerate() {
-                let value = value.map(|value| At { at, value });
-                let cell = value.map(|value| Cell::of(FORMS[index], value));
-                merge_into(&mut row.cells[index], cell.as_ref());
-            }
-        }
-        row
-    }
-
-    fn unpacked(bytes: &[u8], wanted: Wanted) -> Row {
-        let mut row = Row::new(3);
-        row.merge_packed(bytes, (&FORMS, START), wanted, &mut Room::default())
-            .unwrap();
-        row
-    }
-
-    proptest! {
-        #[test]
-        fn a_row_comes_back(
-            readings in proptest::collection::vec(reading(), 1..60),
-            least: Option<u128>,
-        ) {
-            let row = Row { rank: least, ..row(&readings) };
-            let bytes = row.pack(&FORMS, START);
-            prop_assert_eq!(rank(&bytes), Ok(least));
-            prop_assert_eq!(&unpacked(&bytes, Wanted::ALL), &row);
-        }
-
-        #[test]
-        fn rows_merge_alike_in_any_order_and_packed(
-            readings in proptest::collection::vec(reading(), 2..60),
-            at in 0_usize..60,
-        ) {
-            let (left, right) = readings.split_at(at.min(readings.len()));
-            let whole = row(&readings);
-            let (left, right) = (row(left), row(right));
-            let mut merged = right.clone();
-            merged.merge(&left);
-            prop_assert_eq!(&merged, &whole);
-            let mut merged = left;
-            let bytes = right.pack(&FORMS, START);
-            let mut room = Room::default();
-            merged.merge_packed(&bytes, (&FORMS, START), Wanted::ALL, &mut room).unwrap();
-            prop_assert_eq!(merged.pack(&FORMS, START), whole.pack(&FORMS, START));
-        }
-
-        #[test]
-        fn what_is_not_wanted_is_skipped(readings in proptest::collection::vec(reading(), 1..20)) {
-            let row = row(&readings);
-            let wanted = Wanted { measures: 0b100, sketches: true };
-            let mut read = Row::new(1);
-            let bytes = row.pack(&FORMS, START);
-            read.merge_packed(&bytes, (&FORMS, START), wanted, &mut Room::default()).unwrap();
-            prop_assert_eq!(&read.cells[0], &row.cells[2]);
-        }
-
-        #[test]
-        fn any_bytes_are_read_or_refused(
-            readings in proptest::collection::vec(reading(), 1..9),
-            noise: Vec<u8>,
-            at in 0_usize..200,
-        ) {
-            let mut bytes = row(&readings).pack(&FORMS, START);
-            let at = at.min(bytes.len());
-            bytes.splice(at.., noise);
-            let mut row = Row::new(3);
-            let _ = row.merge_packed(&bytes, (&FORMS, START), Wanted::ALL, &mut Room::default());
-        }
-    }
-}
+#[path = "packed_tests.rs"]
+mod tests;

@@ -29,6 +29,7 @@ pub(crate) struct Shape {
     pub(crate) ranks: Option<Ranks>,
     device: Option<usize>,
     site: Option<usize>,
+    part: Option<usize>,
     /// Which of the measures are read; the others are absent in what is read.
     read: Wanted,
     /// What was archived of the log, for whoever reads its events.
@@ -49,6 +50,8 @@ pub(crate) struct Reading {
     pub(crate) device: i64,
     /// Key of the site that it names.
     pub(crate) site: Option<i64>,
+    /// Whether it is a part of a reading, not a whole one.
+    pub(crate) is_part: bool,
     /// Its labels: a JSON array of texts.
     pub(crate) labels: String,
     /// Its measures.
@@ -84,6 +87,7 @@ impl Shape {
             ranks: None,
             device: spec.device_index(),
             site: spec.site_index(),
+            part: spec.part_index(),
             read: Wanted::ALL,
             archive: None,
             whole_from: None,
@@ -93,6 +97,11 @@ impl Shape {
     /// Some labels, if one of them may be any text and says something.
     pub(crate) fn open(&self, written: &str) -> Option<Open> {
         labels::open(written, self.open?, self.ranks.as_ref()?)
+    }
+
+    /// Whether what is measured may come in parts.
+    pub(crate) const fn has_parts(&self) -> bool {
+        self.part.is_some()
     }
 
     /// Before when nothing is made of the log again.
@@ -120,6 +129,7 @@ impl Shape {
             provenance: event.fact.provenance.code(),
             device: self.device.and_then(|index| cell(index).int()).unwrap_or(0),
             site: self.site.and_then(|index| cell(index).int()),
+            is_part: is_part(self.part.and_then(|index| cell(index).int())),
             labels: written(&labels.collect::<Vec<_>>()),
             values: values.collect(),
         }
@@ -127,7 +137,8 @@ impl Shape {
 
     /// The fields that are read, by their indexes.
     pub(crate) fn fields(&self) -> Vec<usize> {
-        let places = [self.device, self.site].into_iter().flatten();
+        let places = [self.device, self.site, self.part];
+        let places = places.into_iter().flatten();
         let labels = self.labels.iter().map(|(index, _)| *index);
         let measures = self.measures.iter().enumerate();
         let measures = measures.filter(|(measure, _)| self.reads(*measure));
@@ -136,7 +147,7 @@ impl Shape {
     }
 
     fn reads(&self, measure: usize) -> bool {
-        self.read.slot(measure).is_some()
+        self.read.counts || self.read.slot(measure).is_some()
     }
 
     /// The column of a measure in the table.
@@ -164,12 +175,15 @@ impl Shape {
         let mut next = 0..;
         let mut at = || next.next().unwrap_or_default();
         let (occurred_at, provenance) = (int(row, at())?, int(row, at())?);
-        let (mut device, mut site) = (None, None);
+        let (mut device, mut site, mut part) = (None, None, None);
         if self.device.is_some() {
             device = int(row, at())?;
         }
         if self.site.is_some() {
             site = int(row, at())?;
+        }
+        if self.part.is_some() {
+            part = int(row, at())?;
         }
         let mut labels = Vec::with_capacity(self.labels.len());
         for (index, label) in &self.labels {
@@ -188,10 +202,16 @@ impl Shape {
             provenance: provenance.unwrap_or_default(),
             device: device.unwrap_or_default(),
             site,
+            is_part: is_part(part),
             labels: written(&labels),
             values,
         })
     }
+}
+
+/// Whether this is the number of a part: one that has none, or 0, is whole.
+fn is_part(number: Option<i64>) -> bool {
+    number.is_some_and(|number| number != 0)
 }
 
 fn int(row: &QueryResult, index: usize) -> Result<Option<i64>, StoreError> {

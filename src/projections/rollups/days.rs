@@ -327,6 +327,7 @@ mod tests {
                     provenance: 0,
                     device,
                     site: None,
+                    is_part: false,
                     labels: String::new(),
                     values: Vec::new(),
                 };

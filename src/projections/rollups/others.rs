@@ -165,6 +165,7 @@ mod tests {
             provenance: 0,
             device: 1,
             site: None,
+            is_part: false,
             labels: written(&[
                 Some(["PAGE_VIEW", "BUTTON_CLICK"][what].to_owned()),
                 page.map(|page| format!("/{page}")),

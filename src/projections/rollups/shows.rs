@@ -119,6 +119,7 @@ impl Shows {
                     provenance: whose.1,
                     device: whose.0,
                     site,
+                    is_part: false,
                     labels,
                     values: Vec::new(),
                 };
@@ -262,6 +263,7 @@ async fn last_of(
     let shape = shape.only(Wanted {
         measures: 1 << measure,
         sketches: false,
+        counts: false,
     });
     let columns = shape.columns();
     let mut sql = Sql::new(format!("SELECT {columns} FROM {table} t WHERE "));

@@ -12,6 +12,7 @@ mod levels;
 mod many;
 mod months;
 mod moved;
+mod parts;
 mod preferred;
 mod recorded;
 mod refused;
