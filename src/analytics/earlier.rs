@@ -40,13 +40,11 @@ pub(super) struct Before {
 impl Earlier {
     /// The range that is compared with one that is not cut into buckets; none if there is no such time.
     pub(super) fn range(self, calendar: &Calendar, (from, to): (i64, i64)) -> Option<(i64, i64)> {
-        match self.back(None) {
-            Some(back) => back.range(calendar, (from, to)),
-            None => {
-                let whole = whole_before(calendar, (from, to));
-                Some(whole.unwrap_or((from - (to - from), from)))
-            }
-        }
+        let Some(back) = self.back(None) else {
+            let whole = whole_before(calendar, (from, to));
+            return Some(whole.unwrap_or((from - (to - from), from)));
+        };
+        back.range(calendar, (from, to))
     }
 
     /// What is compared with a range that is cut into buckets; nothing if there is no such time.
@@ -136,6 +134,7 @@ enum Moved {
 }
 
 impl Back {
+    /// The date so far before another.
     fn date(self, date: NaiveDate) -> Moved {
         let before = match self {
             Self::Days(days) => date.checked_sub_days(Days::new(days)),
@@ -166,9 +165,8 @@ impl Back {
         if calendar.begin(date) != at {
             return self.instant(calendar, at);
         }
-        match self.date(date) {
-            Moved::Same(date) | Moved::After(date) => calendar.begin(date),
-        }
+        let (Moved::Same(date) | Moved::After(date)) = self.date(date);
+        calendar.begin(date)
     }
 
     fn range(self, calendar: &Calendar, (from, to): (i64, i64)) -> Option<(i64, i64)> {
