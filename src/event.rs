@@ -57,6 +57,9 @@ impl Instant {
     /// 9999-12-31T23:59:59.999999Z.
     pub const NEWEST: Self = Self(253_402_300_799_999_999);
 
+    /// 0000-01-01T00:00Z.
+    pub const FIRST: Self = Self(-62_167_219_200_000_000);
+
     /// The instant of a date and time; below a microsecond it is cut.
     #[must_use]
     pub fn of(time: DateTime<Utc>) -> Self {
@@ -67,6 +70,12 @@ impl Instant {
     #[must_use]
     pub fn date_time(self) -> DateTime<Utc> {
         DateTime::from_timestamp_micros(self.0).unwrap_or_default()
+    }
+
+    /// Whether RFC 3339 tells it in UTC: it has the years 0 to 9999.
+    #[must_use]
+    pub fn is_told(self) -> bool {
+        (Self::FIRST..=Self::NEWEST).contains(&self)
     }
 
     /// Reads RFC 3339; `None` when it is not that.

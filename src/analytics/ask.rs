@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{Days, Months, NaiveTime, Weekday};
+use chrono::{NaiveTime, Weekday};
 use chrono_tz::Tz;
 use sea_orm::ConnectionTrait;
 use thiserror::Error;
 
-use super::buckets::{Calendar, Resolution, TooMany, Unit};
+use super::buckets::{Resolution, TooMany, Unit};
+use super::calendar::Calendar;
+use super::earlier::{Before, Earlier};
 use super::expected::expected;
-use super::grouped::Told;
+use super::grouped::{Beside, Told};
 use super::question::{GroupKey, Question, Scope};
 use super::read::{Moment, Read, ReadError, read};
 use super::series::{Aggregate, Bucket, Fill};
@@ -23,20 +25,6 @@ pub const BUCKETS_MAX: usize = 10_000;
 pub const ALL_BUCKETS_MAX: usize = 100_000;
 /// Points of a series, unless it is said how many.
 pub const POINTS_DEFAULT: usize = 300;
-
-/// With what a range is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Earlier {
-    /// As many buckets just before it; of what has none as many months or days, if it is whole ones, else as long a
-    /// time.
-    Period,
-    /// The same time a week before.
-    Week,
-    /// The same time a month before.
-    Month,
-    /// The same time a year before.
-    Year,
-}
 
 /// A series that is asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,9 +65,17 @@ pub(crate) struct AskedGroup {
     pub(crate) buckets: Vec<Bucket>,
     /// All of it.
     pub(crate) whole: Bucket,
-    /// The same of the earlier range, bucket by bucket.
-    pub(crate) earlier: Vec<Bucket>,
+    /// What of the earlier range stands beside each bucket, by the place of that; nothing where nothing does.
+    pub(crate) earlier: Vec<Option<Bucket>>,
+    /// All of that range; nothing if there is no such time.
     pub(crate) earlier_whole: Option<Bucket>,
+}
+
+impl AskedGroup {
+    /// What stands beside one of its buckets.
+    pub(crate) fn beside(&self, bucket: &Bucket) -> Option<&Bucket> {
+        self.earlier.get(bucket.index)?.as_ref()
+    }
 }
 
 /// A series.
@@ -102,6 +98,16 @@ pub enum AskError {
     /// It ends before it begins.
     #[error("`to` is not after `from`")]
     Reversed,
+    /// A bucket would begin or end when no instant can be told.
+    #[error(
+        "the buckets reach beyond the years 0 to 9999: give a later `from`, an earlier `to`, or shorter buckets"
+    )]
+    Years,
+    /// The earlier time would.
+    #[error(
+        "what it is compared with reaches beyond the years 0 to 9999: give a later `from`, or no `compareWith`"
+    )]
+    EarlierYears,
     /// There would be more buckets than are answered.
     #[error(
         "{0}: give a coarser `resolution`, such as AUTO, a greater `every`, or a shorter range from `from` to `to`"
@@ -234,9 +240,13 @@ pub(crate) async fn ask(
     };
     let resolution = match asked.resolution {
         Some(resolution) => resolution,
-        None => chosen(store, asked, range).await?,
+        None => chosen(store, asked, (&calendar, range)).await?,
     };
     let ends = resolution.buckets(&calendar, range, BUCKETS_MAX)?;
+    if !are_told(&ends) {
+        return Err(AskError::Years);
+    }
+    let before = asked.before((&calendar, resolution), &ends, range)?;
     let mut question = subject.question(store, range, ends).await?;
     if asked.coverage && subject.measures.contains(&None) {
         question = question.counting_readings();
@@ -254,18 +264,17 @@ pub(crate) async fn ask(
         bounds: question.bounds(),
         groups: Vec::new(),
     };
-    let earlier = match asked.earlier {
-        Some(earlier) => {
-            let before = match earlier {
-                Earlier::Period => resolution.before(&calendar, &question.ends, range)?,
-                Earlier::Week | Earlier::Month | Earlier::Year => earlier.range(&calendar, range),
-            };
-            let ends = resolution.buckets(&calendar, before, BUCKETS_MAX)?;
-            let question = question.at(before, ends, &now.read.provenances);
-            let before = read(store, &question, allowance).await?;
-            let told = asked.told(store, (&question, before), allowance).await?;
+    let earlier = match before {
+        Some(before) => {
+            let question = question.at(before.range, before.ends, &now.read.provenances);
+            let read = read(store, &question, allowance).await?;
+            let told = asked.told(store, (&question, read), allowance).await?;
             answered.provenances.extend(&told.read.provenances);
-            Some((question, told))
+            Some(Beside {
+                question,
+                told,
+                places: before.places,
+            })
         }
         None => None,
     };
@@ -288,39 +297,29 @@ impl Asked {
         };
         Ok(Told { read, expected })
     }
-}
 
-impl Earlier {
-    /// The range that is compared with one that is not cut into buckets.
-    pub(super) fn range(self, calendar: &Calendar, (from, to): (i64, i64)) -> (i64, i64) {
-        if self == Self::Period
-            && let Some(before) = whole_before(calendar, (from, to))
-        {
-            return before;
-        }
-        let at = |at: i64| match self {
-            Self::Period => at - (to - from),
-            Self::Week => calendar.moved(at, |date| date.checked_sub_days(Days::new(7))),
-            Self::Month => calendar.moved(at, |date| date.checked_sub_months(Months::new(1))),
-            Self::Year => calendar.moved(at, |date| date.checked_sub_months(Months::new(12))),
+    /// With what it is compared; nothing if it is not, or if there is no such time.
+    fn before(
+        &self,
+        cut: (&Calendar, Resolution),
+        ends: &[i64],
+        range: (i64, i64),
+    ) -> Result<Option<Before>, AskError> {
+        let Some(earlier) = self.earlier else {
+            return Ok(None);
         };
-        let (from, to) = (at(from), at(to));
-        (from, to.max(from + 1))
+        let before = earlier.before(cut, ends, range)?;
+        if before.as_ref().is_some_and(|it| !are_told(&it.ends)) {
+            return Err(AskError::EarlierYears);
+        }
+        Ok(before)
     }
 }
 
-/// As many months just before a range that is whole ones, or else as many days: as series of these are compared, and of
-/// weeks, which are seven days.
-fn whole_before(calendar: &Calendar, range: (i64, i64)) -> Option<(i64, i64)> {
-    let units = [Unit::Month, Unit::Day].map(Resolution::of);
-    units.into_iter().find_map(|unit| {
-        let ends = unit.buckets(calendar, range, BUCKETS_MAX).ok()?;
-        let bounds = ends.first().copied().zip(ends.last().copied());
-        if bounds != Some(range) {
-            return None;
-        }
-        unit.before(calendar, &ends, range).ok()
-    })
+/// Whether instants that follow one another can all be told.
+pub(super) fn are_told(instants: &[i64]) -> bool {
+    let ends = [instants.first(), instants.last()];
+    ends.into_iter().flatten().all(|at| Instant(*at).is_told())
 }
 
 /// The zone that all sites of a scope have, or UTC.
@@ -351,7 +350,11 @@ pub(super) async fn zone_of(store: &Store, scope: &Scope) -> Result<Tz, StoreErr
 
 /// The shortest buckets of which there are no more than points; less than a quarter of an hour only of few
 /// devices, or where minutes are summed up.
-async fn chosen(store: &Store, asked: &Asked, range: (i64, i64)) -> Result<Resolution, StoreError> {
+async fn chosen(
+    store: &Store,
+    asked: &Asked,
+    (calendar, range): (&Calendar, (i64, i64)),
+) -> Result<Resolution, StoreError> {
     let length = range.1 - range.0;
     let mut first = SUMMED_UP;
     if length <= MINUTES_MAX {
@@ -372,13 +375,9 @@ async fn chosen(store: &Store, asked: &Asked, range: (i64, i64)) -> Result<Resol
     if first > 0 && asked.subject.has_minutes(store, earliest).await? {
         first = 0;
     }
-    let points = i64::try_from(asked.points.max(1)).unwrap_or(i64::MAX);
-    let ladder = LADDER.get(first..).unwrap_or_default().iter();
-    let mut fitting = ladder.filter(|resolution| length / resolution.least_length() < points);
-    Ok(fitting
-        .next()
-        .copied()
-        .unwrap_or(Resolution::of(Unit::Year)))
+    let fits = |one: &Resolution| one.buckets(calendar, range, asked.points).is_ok();
+    let mut ladder = LADDER.get(first..).unwrap_or_default().iter().copied();
+    Ok(ladder.find(fits).unwrap_or(Resolution::of(Unit::Year)))
 }
 
 async fn devices(store: &Store) -> Result<i64, StoreError> {

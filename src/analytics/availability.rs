@@ -12,7 +12,8 @@ use chrono_tz::Tz;
 use num_traits::AsPrimitive;
 
 use super::ask::{ALL_BUCKETS_MAX, AskError, BUCKETS_MAX, zone_of};
-use super::buckets::{Calendar, Resolution};
+use super::buckets::Resolution;
+use super::calendar::Calendar;
 use super::question::{By, GroupKey, Part, Scope};
 use super::silent::Silent;
 use super::states::{Held, State, StatesError, held, reports};

@@ -4,13 +4,10 @@
 //! which it is put back has 25 hours; several hours at once, days, weeks, months and years begin when the
 //! clock shows that they do, so that such a day is one day. A business day begins when it is told to.
 
-use chrono::{
-    DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, TimeDelta, Timelike, Weekday,
-};
-use chrono_tz::Tz;
+use chrono::{Datelike, Days, Months, NaiveDate, TimeDelta};
 use thiserror::Error;
 
-use crate::rollups::days::instant_of;
+use super::calendar::Calendar;
 
 const MINUTE: i64 = 60 * 1_000_000;
 const HOUR: i64 = 60 * MINUTE;
@@ -41,17 +38,6 @@ pub struct Resolution {
     pub every: u32,
     /// Of what.
     pub unit: Unit,
-}
-
-/// How days and weeks are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Calendar {
-    /// On whose clock.
-    pub zone: Tz,
-    /// When a business day begins.
-    pub day_start: NaiveTime,
-    /// With which day a week begins.
-    pub week_start: Weekday,
 }
 
 /// There would be more buckets than are answered.
@@ -103,7 +89,8 @@ impl Resolution {
             asked: about.max(max.saturating_add(1)),
             max,
         };
-        if (to - from) / least > i64::try_from(max).unwrap_or(i64::MAX) {
+        // the others are less than twice as long as the least of them
+        if (to - from) / least.saturating_mul(2) > i64::try_from(max).unwrap_or(i64::MAX) {
             return Err(too_many);
         }
         let mut ends = Vec::new();
@@ -242,46 +229,10 @@ impl Resolution {
     }
 }
 
-impl Calendar {
-    /// The business day of an instant.
-    #[must_use]
-    pub fn date(&self, at: i64) -> NaiveDate {
-        let time = DateTime::from_timestamp_micros(at).unwrap_or_default();
-        let local = time.with_timezone(&self.zone).naive_local();
-        let since = TimeDelta::seconds(self.day_start.num_seconds_from_midnight().into());
-        let date = local.checked_sub_signed(since).unwrap_or(local).date();
-        // where a clock is changed, the one that it shows is not the one that was
-        if self.begin(date) > at {
-            date.pred_opt().unwrap_or(date)
-        } else {
-            date
-        }
-    }
-
-    /// When a business day begins.
-    #[must_use]
-    pub fn begin(&self, date: NaiveDate) -> i64 {
-        instant_of(date, self.day_start, self.zone)
-    }
-
-    /// The instant at which the clock shows the same on another date.
-    pub(crate) fn moved(&self, at: i64, to: impl Fn(NaiveDate) -> Option<NaiveDate>) -> i64 {
-        let time = DateTime::from_timestamp_micros(at).unwrap_or_default();
-        let local = time.with_timezone(&self.zone).naive_local();
-        let date = to(local.date()).unwrap_or(local.date());
-        let micros = i64::from(local.time().nanosecond() / 1_000);
-        instant_of(date, local.time(), self.zone) + micros
-    }
-
-    /// When the clock shows so much after the beginning of a business day.
-    fn shown(&self, date: NaiveDate, since: TimeDelta) -> i64 {
-        let local = date.and_time(self.day_start) + since;
-        instant_of(local.date(), local.time(), self.zone)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use chrono::{DateTime, NaiveTime, Weekday};
+    use chrono_tz::Tz;
     use proptest::prelude::*;
 
     use super::*;

@@ -55,7 +55,7 @@ pub(super) async fn expected(
     let intervals = intervals(store, (&question.scope, upto.0), allowance).await?;
     // nothing is expected of what is to come
     let (from, to) = question.range;
-    let range = (from, to.min(store.clock().now().0));
+    let range = (from, to.min(question.now));
     let buckets = question.ends.len().saturating_sub(1);
     let mut served: BTreeMap<(Place, i64), Service> = BTreeMap::new();
     for stay in stays {
@@ -257,6 +257,7 @@ mod tests {
             shape: Shape::of(Kind::DeviceMetrics).unwrap(),
             range,
             ends,
+            now: i64::MAX,
             wanted: Wanted::ALL,
             scope: Scope::default(),
             by: Vec::new(),

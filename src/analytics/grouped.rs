@@ -18,6 +18,15 @@ pub(super) struct Told {
     pub(super) expected: Option<Expected>,
 }
 
+/// What stands beside the buckets of a series.
+#[derive(Debug)]
+pub(super) struct Beside {
+    pub(super) question: Question,
+    pub(super) told: Told,
+    /// Which of its buckets stands beside each, by the place of that; none where nothing does.
+    pub(super) places: Vec<Option<usize>>,
+}
+
 /// Of each measure the groups that are told for themselves, in their order.
 pub(super) type Orders = Vec<Vec<GroupKey>>;
 
@@ -65,7 +74,7 @@ impl Asked {
     pub(super) fn groups(
         &self,
         (question, now): (&Question, &Told),
-        earlier: Option<&(Question, Told)>,
+        earlier: Option<&Beside>,
         orders: Option<Orders>,
     ) -> Vec<AskedGroup> {
         let subject = &self.subject;
@@ -81,11 +90,14 @@ impl Asked {
                 let expected = told.expected.as_ref();
                 expected.map(|expected| expected.like(&kept, is_money))
             };
-            let (now_expected, earlier_expected) =
-                (expected(now), earlier.and_then(|(_, told)| expected(told)));
-            let before = earlier.map(|(question, told)| {
-                let groups = subject.of_measure(question, &told.read.groups, *measure);
-                (question, groups.like(&kept))
+            let (now_expected, earlier_expected) = (
+                expected(now),
+                earlier.and_then(|beside| expected(&beside.told)),
+            );
+            let before = earlier.map(|beside| {
+                let read = &beside.told.read;
+                let groups = subject.of_measure(&beside.question, &read.groups, *measure);
+                (beside, groups.like(&kept))
             });
             for group in ranked {
                 let place_of = (group.is_other, group.key.clone());
@@ -98,15 +110,16 @@ impl Asked {
                     (&group.rows, self.fill, group.whole),
                     of(&now_expected),
                 );
-                let before = before.as_ref().map(|(question, groups)| {
+                let before = before.as_ref().map(|(beside, groups)| {
                     let rows = groups.rows.get(&place_of);
                     let rows = rows.map_or(&[][..], Vec::as_slice);
-                    let whole = cut(question).whole(what, rows);
-                    told_of(
-                        (question, what),
+                    let whole = cut(&beside.question).whole(what, rows);
+                    let (buckets, whole) = told_of(
+                        (&beside.question, what),
                         (rows, self.beside(), whole),
                         of(&earlier_expected),
-                    )
+                    );
+                    (beside.in_place(&buckets), whole)
                 });
                 let Group { key, is_other, .. } = group;
                 let (earlier, earlier_whole) = before.unzip();
@@ -134,12 +147,19 @@ impl Asked {
     }
 }
 
-/// How the rows of a question are cut into buckets.
-pub(super) fn cut(question: &Question) -> Cut<'_> {
-    Cut {
-        ends: &question.ends,
-        range: question.range,
+impl Beside {
+    /// What stands beside each bucket of the series.
+    fn in_place(&self, buckets: &[Bucket]) -> Vec<Option<Bucket>> {
+        let places = self.places.iter();
+        places
+            .map(|place| buckets.get((*place)?).cloned())
+            .collect()
     }
+}
+
+/// How the rows of a question are cut into buckets.
+pub(super) const fn cut(question: &Question) -> Cut<'_> {
+    Cut(question)
 }
 
 /// The buckets of a group, and all of it, with how much was expected of each.

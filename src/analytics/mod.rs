@@ -6,7 +6,7 @@
 //!
 //! A [`subject`] is what all questions have in common: measures of a kind, of a part of the fleet, told apart
 //! by something. It is asked for over time ([`ask`]), as a ranking ([`ranking`]) or by the hour of the week
-//! ([`week`]). States last, so that they are not summed up but followed from change to change ([`states`],
+//! ([`week`]), each beside an earlier time ([`earlier`]). States last, so that they are not summed up but followed from change to change ([`states`],
 //! [`availability`]), for as long as their device is heard of (`silent`). A series may be followed ([`live`]): it is asked anew when something comes, and what has
 //! changed of it is told (`told`).
 
@@ -15,7 +15,11 @@ pub mod availability;
 pub mod buckets;
 #[cfg(test)]
 mod buckets_tests;
+pub mod calendar;
 mod cut;
+pub mod earlier;
+#[cfg(test)]
+mod earlier_tests;
 mod expected;
 mod grouped;
 pub mod live;

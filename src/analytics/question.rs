@@ -75,6 +75,8 @@ pub(crate) struct Question {
     pub(crate) range: (i64, i64),
     /// The beginnings of the buckets, and the end of the last one.
     pub(crate) ends: Vec<i64>,
+    /// The moment at which it is asked: what is later is to come.
+    pub(crate) now: i64,
     pub(crate) wanted: Wanted,
     pub(crate) scope: Scope,
     pub(crate) by: Vec<By>,
@@ -211,6 +213,12 @@ impl Question {
     pub(crate) fn bounds(&self) -> (i64, i64) {
         let first = self.ends.first().copied().unwrap_or(self.range.0);
         (first, self.ends.last().copied().unwrap_or(self.range.1))
+    }
+
+    /// How much of a time is asked for and past, in microseconds.
+    pub(crate) fn past(&self, (start, end): (i64, i64)) -> i64 {
+        let (from, to) = self.range;
+        (end.min(to).min(self.now) - start.max(from)).max(0)
     }
 
     /// Whether a span lies outside of all that is asked for.

@@ -10,8 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{NaiveTime, Weekday};
 use chrono_tz::Tz;
 
-use super::ask::{AskError, Earlier, zone_of};
-use super::buckets::Calendar;
+use super::ask::{AskError, are_told, zone_of};
+use super::calendar::Calendar;
+use super::earlier::Earlier;
 use super::question::{GroupKey, Part, Question};
 use super::read::{Read, read};
 use super::series::{Aggregate, Bucket, What, adds_up, merged, usual_rank};
@@ -116,18 +117,13 @@ pub(crate) async fn rank(
         Some(zone) => zone,
         None => zone_of(store, &subject.scope).await?,
     };
+    let before = asked.before(zone, range)?;
     let ends = vec![range.0, range.1];
     let question = subject.question(store, range, ends).await?;
     let now = read(store, &question, allowance).await?;
     let mut provenances = now.provenances.clone();
     let mut earlier = None;
-    if let Some(before) = asked.earlier {
-        let calendar = Calendar {
-            zone,
-            day_start: NaiveTime::MIN,
-            week_start: Weekday::Mon,
-        };
-        let before = before.range(&calendar, range);
+    if let Some(before) = before {
         let question = question.at(before, vec![before.0, before.1], &provenances);
         let read = read(store, &question, allowance).await?;
         provenances.extend(&read.provenances);
@@ -149,7 +145,8 @@ pub(crate) async fn rank(
                 asked,
                 what,
                 aggregate: asked.aggregate.unwrap_or_else(|| usual_rank(what)),
-                ranges: (range, ranking.earlier),
+                question: &question,
+                earlier: earlier.as_ref().map(|(question, _)| question),
             };
             ranking.lists.push(list.ranks(place, currency, things));
         }
@@ -165,6 +162,20 @@ struct Thing {
 }
 
 impl Ranked {
+    /// The range with which one is compared; nothing if it is not, or if there is no such time.
+    fn before(&self, zone: Tz, range: (i64, i64)) -> Result<Option<(i64, i64)>, AskError> {
+        let calendar = Calendar {
+            zone,
+            day_start: NaiveTime::MIN,
+            week_start: Weekday::Mon,
+        };
+        let before = self.earlier.and_then(|it| it.range(&calendar, range));
+        if before.is_some_and(|(from, to)| !are_told(&[from, to])) {
+            return Err(AskError::EarlierYears);
+        }
+        Ok(before)
+    }
+
     /// What there is of a measure, by currency; without any there is one list, that is empty.
     fn things(
         &self,
@@ -207,7 +218,8 @@ struct List<'a> {
     asked: &'a Ranked,
     what: What,
     aggregate: Aggregate,
-    ranges: ((i64, i64), Option<(i64, i64)>),
+    question: &'a Question,
+    earlier: Option<&'a Question>,
 }
 
 impl List<'_> {
@@ -282,13 +294,11 @@ impl List<'_> {
     }
 
     fn bucket(&self, row: Option<&Row>) -> Bucket {
-        let (from, to) = self.ranges.0;
-        Bucket::of_row((from, to), self.what, (row, to - from))
+        self.question.whole(self.what, row)
     }
 
     fn earlier(&self, row: Option<&Row>) -> Option<Bucket> {
-        let (from, to) = self.ranges.1?;
-        Some(Bucket::of_row((from, to), self.what, (row, to - from)))
+        self.earlier.map(|question| question.whole(self.what, row))
     }
 
     /// What a bucket comes to: of what adds up nothing is zero.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use num_traits::{AsPrimitive, ToPrimitive};
 use sha2::{Digest as _, Sha256};
 
-use super::question::{GroupKey, Groups, Place, Rows};
+use super::question::{GroupKey, Groups, Place, Question, Rows};
 use crate::kinds::Form;
 use crate::rollups::cell::Cell;
 use crate::rollups::packed::Row;
@@ -116,7 +116,7 @@ enum Content {
     Between(Of, Of, f64),
 }
 
-/// What was said in another bucket, and of how many seconds of it was asked.
+/// What was said in another bucket, and how many seconds of it were asked for and are past.
 type Of = (Arc<Row>, f64);
 
 /// One bucket of a series.
@@ -128,7 +128,7 @@ pub(crate) struct Bucket {
     pub(crate) start: i64,
     pub(crate) end: i64,
     what: What,
-    /// What of it was asked for, in seconds.
+    /// What of it was asked for and is past, in seconds.
     seconds: f64,
     /// How many values were expected in it, if that was asked for.
     pub(crate) expected: Option<f64>,
@@ -136,7 +136,7 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    /// All that a row says, over so many microseconds.
+    /// All that a row says, over so many microseconds that are past.
     pub(crate) fn of_row(
         (start, end): (i64, i64),
         what: What,
@@ -148,7 +148,7 @@ impl Bucket {
     }
 
     fn of_content((start, end): (i64, i64), (what, content): (What, Content), micros: i64) -> Self {
-        let micros: f64 = micros.max(1).as_();
+        let micros: f64 = micros.as_();
         Self {
             index: 0,
             start,
@@ -250,7 +250,11 @@ impl Bucket {
         let What::Measure(slot, _) = self.what else {
             let events: f64 = row.events.as_();
             let is_rate = aggregate == Aggregate::Rate;
-            return Some(if is_rate { events / seconds } else { events });
+            return if is_rate {
+                rate(events, seconds)
+            } else {
+                Some(events)
+            };
         };
         let cell = row.cells.get(slot)?.as_ref()?;
         of_cell((cell, seconds), aggregate)
@@ -268,9 +272,14 @@ fn of_cell((cell, seconds): (&Cell, f64), aggregate: Aggregate) -> Option<f64> {
         Aggregate::Last => Some(cell.last.value.number()),
         Aggregate::Stddev => cell.deviation(),
         Aggregate::Increase => Some(number_of(cell.increase)),
-        Aggregate::Rate => Some(number_of(cell.increase) / seconds),
+        Aggregate::Rate => rate(number_of(cell.increase), seconds),
         Aggregate::Percentile(percentile) => cell.percentile(percentile),
     }
+}
+
+/// So much in each second; nothing where none is past.
+fn rate(increase: f64, seconds: f64) -> Option<f64> {
+    (seconds > 0.0).then(|| increase / seconds)
 }
 
 /// Whether an aggregate says anything of a measure.
@@ -309,12 +318,7 @@ pub(crate) const fn usual_rank(what: What) -> Aggregate {
 
 /// How rows are cut into buckets.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Cut<'a> {
-    /// The beginnings of the buckets, and the end of the last one.
-    pub(crate) ends: &'a [i64],
-    /// What of them was asked for.
-    pub(crate) range: (i64, i64),
-}
+pub(crate) struct Cut<'a>(pub(crate) &'a Question);
 
 impl Cut<'_> {
     /// The buckets of a group, filled.
@@ -331,7 +335,7 @@ impl Cut<'_> {
             }
             next = row.as_ref().map(|_| index).or(next);
         }
-        for (index, pair) in self.ends.windows(2).enumerate() {
+        for (index, pair) in self.0.ends.windows(2).enumerate() {
             let [start, end] = *pair else { continue };
             let row = |index: Option<usize>| {
                 let row = rows.get(index?)?.clone()?;
@@ -366,7 +370,7 @@ impl Cut<'_> {
     fn way(&self, before: Option<usize>, index: usize, next: Option<usize>) -> f64 {
         let middle = |index: Option<usize>| {
             let index = index?;
-            let (start, end) = (self.ends.get(index)?, self.ends.get(index + 1)?);
+            let (start, end) = (self.0.ends.get(index)?, self.0.ends.get(index + 1)?);
             let (start, end): (f64, f64) = (start.as_(), end.as_());
             Some(f64::midpoint(start, end))
         };
@@ -377,11 +381,10 @@ impl Cut<'_> {
         }
     }
 
-    /// How many seconds of a bucket are asked for.
+    /// How many seconds of a bucket are asked for and past.
     fn seconds(&self, index: usize) -> f64 {
-        let end = |index: usize| self.ends.get(index).copied().unwrap_or_default();
-        let asked = end(index + 1).min(self.range.1) - end(index).max(self.range.0);
-        let micros: f64 = asked.max(1).as_();
+        let end = |index: usize| self.0.ends.get(index).copied().unwrap_or_default();
+        let micros: f64 = self.0.past((end(index), end(index + 1))).as_();
         micros / 1_000_000.0
     }
 
@@ -407,7 +410,8 @@ impl Cut<'_> {
         let whole = merged(rows.iter().flatten().map(|row| &**row));
         let whole = whole.filter(|whole| what.is_said(whole));
         let content = whole.map_or(Content::Null, |whole| Content::Row(Arc::new(whole)));
-        Bucket::of_content(self.range, (what, content), self.range.1 - self.range.0)
+        let range = self.0.range;
+        Bucket::of_content(range, (what, content), self.0.past(range))
     }
 }
 

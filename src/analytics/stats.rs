@@ -4,6 +4,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use num_traits::AsPrimitive;
+
 use super::ask::AskError;
 use super::question::Part;
 use super::read::read;
@@ -21,6 +23,8 @@ pub(crate) struct Tallies {
     /// The numbers of the provenances that are in it.
     pub(crate) provenances: BTreeSet<i64>,
     range: (i64, i64),
+    /// How much of that is past, in microseconds.
+    past: i64,
     what: What,
     groups: Vec<Group>,
 }
@@ -67,6 +71,7 @@ pub(crate) async fn tallies(
         position: read.position,
         provenances: read.provenances,
         range,
+        past: question.past(range),
         what: question.what(measure),
         groups: groups.collect(),
     })
@@ -117,20 +122,23 @@ impl Tallies {
         }
         let whole = merged(parts.values());
         let events = whole.as_ref().map_or(0, |row| row.events);
-        let micros = self.range.1 - self.range.0;
         Tally {
             label,
             is_other: false,
             parts,
-            bucket: Bucket::of_row(self.range, self.what, (whole.as_ref(), micros)),
+            bucket: Bucket::of_row(self.range, self.what, (whole.as_ref(), self.past)),
             events: i64::try_from(events).unwrap_or(i64::MAX),
         }
     }
 
-    /// Seconds of the range.
-    pub(crate) fn seconds(&self) -> f64 {
-        let micros: f64 = num_traits::AsPrimitive::as_(self.range.1 - self.range.0);
-        micros / 1_000_000.0
+    /// How many of some events there were in each so many seconds of the range that are past; none if none are.
+    pub(crate) fn per(&self, seconds: f64, events: i64) -> f64 {
+        let (events, micros): (f64, f64) = (events.as_(), self.past.as_());
+        if self.past > 0 {
+            events / (micros / 1_000_000.0 / seconds)
+        } else {
+            0.0
+        }
     }
 }
 

@@ -6,10 +6,10 @@ use sea_orm::ConnectionTrait;
 
 use super::ask::{ALL_BUCKETS_MAX, AskError};
 use super::question::{By, Groups, Question, Scope};
-use super::series::{Aggregate, TOLD, What, makes_sense};
+use super::series::{Aggregate, Bucket, TOLD, What, makes_sense};
 use crate::kinds::{Form, Kind, Measure};
 use crate::projections::rollups::minutes;
-use crate::rollups::packed::Wanted;
+use crate::rollups::packed::{Row, Wanted};
 use crate::rollups::shape::Shape;
 use crate::store::{Doing, Sql, Store, StoreError};
 
@@ -47,6 +47,7 @@ impl Subject {
             shape: shape.only(wanted),
             range,
             ends,
+            now: store.clock().now().0,
             scope: self.scope.clone(),
             by: self.by.clone(),
             types: types(store, &self.by).await?,
@@ -171,11 +172,17 @@ impl Question {
         measure.and_then(of_measure).unwrap_or(What::Events)
     }
 
+<<<<<<< HEAD
     /// The same, with it counted how many readings came, of what may come in parts.
     pub(super) fn counting_readings(mut self) -> Self {
         self.wanted.counts = self.shape.has_parts();
         self.shape = self.shape.only(self.wanted);
         self
+=======
+    /// All of its range as one bucket, of which a row tells.
+    pub(super) fn whole(&self, what: What, row: Option<&Row>) -> Bucket {
+        Bucket::of_row(self.range, what, (row, self.past(self.range)))
+>>>>>>> ea6588504019d180a3a46ea8dc647e9663fb76da
     }
 
     /// The same of another time, of the same provenances if there are any: the same is compared with the same.

@@ -147,8 +147,8 @@ impl ToldGroup {
     fn of(group: &AskedGroup, told: &Parts) -> Self {
         let buckets = told.buckets.as_ref().map(|parts| {
             let buckets = group.buckets.iter().map(|bucket| {
-                let earlier = group.earlier.get(bucket.index);
-                (bucket.start, digest([Some(bucket), earlier], parts))
+                let told = [Some(bucket), group.beside(bucket)];
+                (bucket.start, digest(told, parts))
             });
             buckets.collect()
         });

@@ -64,7 +64,7 @@ pub(crate) struct HeatMap {
 #[derive(Debug)]
 pub(crate) struct HourOfWeek {
     pub(crate) bucket: Bucket,
-    /// How many such hours the range has.
+    /// How many such hours the range has, as far as it is past.
     pub(crate) hours: f64,
 }
 
@@ -96,7 +96,7 @@ pub(crate) async fn weeks(
     question.buckets_max = question.buckets_max.max(2 * HOURS_MAX);
     let read = read(store, &question, allowance).await?;
     let what = question.what(measure);
-    let times = times(&hours, range.1);
+    let times = times(&hours, range.1.min(question.now));
     let mut maps: BTreeMap<String, HeatMap> = BTreeMap::new();
     let map = |rows: &[Option<Arc<Row>>]| heat_map((what, range), &hours, (rows, &times));
     for ((_, key), rows) in &read.groups.rows {
@@ -145,17 +145,17 @@ fn heat_map(
     HeatMap {
         currency: String::new(),
         cells: cells.iter().zip(times).map(cell).collect(),
-        total: Bucket::of_row(range, what, (whole.as_ref(), range.1 - range.0)),
+        total: Bucket::of_row(range, what, (whole.as_ref(), times.iter().sum())),
     }
 }
 
-/// How much of the range lies in each hour of the week.
+/// How much of the range lies in each hour of the week, until an instant.
 fn times(hours: &[Hour], end: i64) -> Vec<i64> {
     let mut times = vec![0; CELLS];
-    let ends = hours.iter().skip(1).map(|(start, _)| *start).chain([end]);
-    for ((start, cell), end) in hours.iter().zip(ends) {
+    let nexts = hours.iter().skip(1).map(|(start, _)| *start).chain([end]);
+    for ((start, cell), next) in hours.iter().zip(nexts) {
         if let Some(time) = times.get_mut(*cell) {
-            *time += end - start;
+            *time += (next.min(end) - start).max(0);
         }
     }
     times

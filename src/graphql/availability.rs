@@ -212,7 +212,7 @@ impl StateQueries {
             range: range(ctx, from, to)?,
             resolution: resolution(&buckets)?,
             zone: zone(buckets.time_zone.as_ref()),
-            day_start: day_start(buckets.day_start.as_ref()),
+            day_start: day_start(buckets.day_start.as_ref())?,
             week_start: week_start(buckets.week_start.as_ref()),
             by: by(kind, &group_by)?,
         };

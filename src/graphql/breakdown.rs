@@ -77,7 +77,8 @@ struct Breakdown {
     from: DateTime,
     /// The first instant after it.
     to: DateTime,
-    /// The first instant of the time with which it is compared.
+    /// The first instant of the time with which it is compared; null if it is not, or if there is no such time, as of
+    /// 31 March a month before.
     earlier_from: Option<DateTime>,
     /// The first instant after that.
     earlier_to: Option<DateTime>,

@@ -26,10 +26,11 @@ struct HeatmapCell {
     count: Long,
     /// What all such hours come to together; null where nothing was said.
     value: Option<f64>,
-    /// What one such hour comes to as a rule: `value` divided by `hours`. Null of what does not add up, and of RATE.
+    /// What one such hour comes to as a rule: `value` divided by `hours`. Null of what does not add up, of RATE, and
+    /// where no such hour is past.
     per_hour: Option<f64>,
-    /// How many such hours the range has: parts of them count as parts, and an hour that the clock shows twice
-    /// as two.
+    /// How many such hours the range has, as far as it is past: parts of them count as parts, and an hour that the
+    /// clock shows twice as two.
     hours: f64,
 }
 

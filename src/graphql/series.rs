@@ -118,7 +118,7 @@ impl SeriesArgs {
             resolution: resolution(&self.buckets)?,
             points: points(&self.buckets)?,
             zone: zone(self.buckets.time_zone.as_ref()),
-            day_start: day_start(self.buckets.day_start.as_ref()),
+            day_start: day_start(self.buckets.day_start.as_ref())?,
             week_start: week_start(self.buckets.week_start.as_ref()),
             top: top.transpose()?,
             rank,
@@ -236,11 +236,11 @@ impl Shower {
             SeriesKey::of(&self.group_by, &group.key)
         };
         let id = group_id(&id_of(&group));
-        let earlier = group.earlier;
-        let buckets = group.buckets.into_iter().map(|bucket| {
-            let earlier = earlier.get(bucket.index).cloned();
-            SeriesBucket { bucket, earlier }
+        let buckets = group.buckets.iter().map(|bucket| SeriesBucket {
+            bucket: bucket.clone(),
+            earlier: group.beside(bucket).cloned(),
         });
+        let buckets = Buckets(buckets.collect());
         Ok(SeriesGroup {
             id,
             measure,
@@ -248,7 +248,7 @@ impl Shower {
             currency: currency(group.key.currency),
             key,
             is_other: group.is_other,
-            buckets: Buckets(buckets.collect()),
+            buckets,
             total: SeriesBucket {
                 bucket: group.whole,
                 earlier: group.earlier_whole,
@@ -288,6 +288,7 @@ pub(super) fn of_ask(api: &Api, failed: &AskError) -> Error {
         AskError::Reversed | AskError::Kind { .. } | AskError::Senseless { .. } => {
             bad_input(failed.to_string())
         }
+        AskError::Years | AskError::EarlierYears => bad_input(failed.to_string()),
         AskError::Buckets(_) | AskError::AllBuckets { .. } | AskError::Groups { .. } => {
             error(ErrorCode::LimitExceeded, failed.to_string())
         }

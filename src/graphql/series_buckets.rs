@@ -144,7 +144,7 @@ const FIELDS: [(&str, &str, Told, &str); 18] = [
         "rate",
         "Float",
         Told::Of(Aggregate::Rate),
-        "The increase in a second.",
+        "The increase in a second of the time that is past; null where none of it is.",
     ),
     (
         "percentile",
@@ -173,7 +173,8 @@ const FIELDS: [(&str, &str, Told, &str); 18] = [
         "earlier",
         NAME,
         Told::Earlier,
-        "The bucket of the time with which this one is compared.",
+        "What of the earlier time stands beside this bucket: null where nothing does, as beside 31 March a month before, \
+         and beside an hour that the clock shows a second time.",
     ),
 ];
 

@@ -84,7 +84,7 @@ pub(super) struct BucketInput {
     points: Option<i32>,
     /// On whose clock; when left out that of the sites that are asked for, if they have one, else UTC.
     pub(super) time_zone: Option<TimeZone>,
-    /// When a day of the business begins, such as 04:00; midnight when left out.
+    /// When a day of the business begins, such as 04:00, from 00:00 to 23:59:59; midnight when left out.
     pub(super) day_start: Option<LocalTime>,
     /// The first day of a week; Monday when left out.
     pub(super) week_start: Option<Word<DaysOfWeek>>,
@@ -139,10 +139,19 @@ pub(super) fn zone(zone: Option<&TimeZone>) -> Option<Tz> {
     zone.and_then(|zone| zone.0.parse().ok())
 }
 
-pub(super) fn day_start(time: Option<&LocalTime>) -> NaiveTime {
-    let seconds = time.and_then(|time| time_of_day(&time.0));
-    let time = seconds.and_then(|s| NaiveTime::from_num_seconds_from_midnight_opt(s, 0));
-    time.unwrap_or(NaiveTime::MIN)
+/// When a business day begins: not when it ends.
+pub(super) fn day_start(time: Option<&LocalTime>) -> Result<NaiveTime, Error> {
+    let Some(time) = time else {
+        return Ok(NaiveTime::MIN);
+    };
+    let seconds = time_of_day(&time.0);
+    let begin = seconds.and_then(|s| NaiveTime::from_num_seconds_from_midnight_opt(s, 0));
+    begin.ok_or_else(|| {
+        bad_input(format!(
+            "`dayStart` is {}: a day begins from 00:00 to 23:59:59",
+            time.0
+        ))
+    })
 }
 
 pub(super) fn week_start(day: Option<&Word<DaysOfWeek>>) -> Weekday {

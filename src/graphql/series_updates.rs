@@ -64,8 +64,8 @@ pub(super) struct SeriesStreams;
 impl SeriesStreams {
     /// A series as it stands, and then what of it changes, at most four times a second. It is told of what is selected
     /// of buckets and totals, and only when that has changed: what is recorded of other sites, or with other labels, is
-    /// no change. What `rate`, `expected`, `coverage` and the end of the total of a range without `to` become with the
-    /// clock alone is told when something of the source is recorded.
+    /// no change. What `rate`, `expected`, `coverage` and, without `to`, the end of the total become with the clock
+    /// alone is told when something of the source is recorded.
     ///
     /// Whoever puts what has changed in place of what was told has the series as it would be answered. Without `to` it
     /// goes on to each moment: a bucket in which nothing was said yet comes with the next change. All groups together

@@ -10,8 +10,8 @@ use async_graphql::{
 };
 
 use super::meta::enumeration;
-use crate::analytics::ask::Earlier;
 use crate::analytics::buckets::Unit;
+use crate::analytics::earlier::Earlier;
 use crate::analytics::question::By;
 use crate::analytics::ranking::First;
 use crate::analytics::series::{Aggregate, Fill as Filled};
@@ -348,13 +348,17 @@ pub(super) enum CompareWord {
     /// time zone, so that a whole month or week is compared as by a `series` of it, else with as long a time.
     #[graphql(name = "PREVIOUS_PERIOD")]
     Period,
-    /// The same time a week before.
+    /// The same time a week before, on the clock: beside each bucket stands what the clock shows alike then, and
+    /// nothing where it jumped over that.
     #[graphql(name = "PREVIOUS_WEEK")]
     Week,
-    /// The same time a month before.
+    /// The same time a month before, on the clock. What begins or ends on a day that the month before does not have
+    /// begins or ends there with the first of the next month: of all of March all of February stands beside it, and
+    /// beside 31 March nothing does.
     #[graphql(name = "PREVIOUS_MONTH")]
     Month,
-    /// The same time a year before.
+    /// The same time a year before, on the clock; in buckets of weeks 52 weeks before. Beside 29 February nothing
+    /// stands.
     #[graphql(name = "PREVIOUS_YEAR")]
     Year,
 }

@@ -32,7 +32,7 @@ struct ApiRequestStat {
     is_other: bool,
     /// Requests.
     requests: Long,
-    /// Requests in a second of the range.
+    /// Requests in a second of the range, as far as that is past; 0 when it is all to come.
     requests_per_second: f64,
     /// Of them, those that were answered with 4xx.
     client_errors: Long,
@@ -99,7 +99,7 @@ struct ErrorStats {
     cursor: String,
     /// All of them.
     total: Long,
-    /// Errors in an hour of the range.
+    /// Errors in an hour of the range, as far as that is past; 0 when it is all to come.
     per_hour: f64,
     /// By category.
     by_category: Vec<InOrder<LabelStat>>,
@@ -218,8 +218,10 @@ impl Stats {
     ) -> Result<Option<InOrder<ApiRequestStats>>, Error> {
         let counted = Counted::read(ctx, (Kind::ApiRequest, &[0, 1]), (from, to), (filter, top));
         let counted = counted.await?;
-        let seconds = counted.tallies.seconds();
-        let stat = |tally: Tally| InOrder(request_stat(tally, seconds));
+        let stat = |tally: Tally| {
+            let per_second = counted.tallies.per(1.0, tally.events);
+            InOrder(request_stat(tally, per_second))
+        };
         let endpoints = counted.tallies.by(0, STATUS, counted.top);
         Ok(Some(InOrder(ApiRequestStats {
             from: DateTime(counted.range.0),
@@ -254,7 +256,6 @@ impl Stats {
                 .map(|tally| InOrder(label_stat(tally, total)))
                 .collect()
         };
-        let hours = counted.tallies.seconds() / 3_600.0;
         Ok(Some(InOrder(ErrorStats {
             from: DateTime(counted.range.0),
             to: DateTime(counted.range.1),
@@ -262,7 +263,7 @@ impl Stats {
             position: Long(counted.tallies.position.0),
             cursor: cursor_at(api(ctx), counted.tallies.position),
             total: Long(total),
-            per_hour: float(total) / hours,
+            per_hour: counted.tallies.per(3_600.0, total),
             by_category: by(0),
             by_severity: by(1),
             by_code: by(2),
@@ -385,7 +386,7 @@ impl Counted {
     }
 }
 
-fn request_stat(tally: Tally, seconds: f64) -> ApiRequestStat {
+fn request_stat(tally: Tally, requests_per_second: f64) -> ApiRequestStat {
     let (client, server) = (
         tally.among(|class| class == "4xx"),
         tally.among(|class| class == "5xx"),
@@ -393,7 +394,7 @@ fn request_stat(tally: Tally, seconds: f64) -> ApiRequestStat {
     ApiRequestStat {
         is_other: tally.is_other,
         requests: Long(tally.events),
-        requests_per_second: float(tally.events) / seconds,
+        requests_per_second,
         client_errors: Long(client),
         server_errors: Long(server),
         error_share: share(client + server, tally.events),

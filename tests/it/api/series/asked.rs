@@ -1,12 +1,13 @@
 //! What is asked of a series, made up, and which of what was recorded it is of.
 
-use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc, Weekday};
+use chrono::{Datelike as _, NaiveTime, TimeDelta, Weekday};
 use chrono_tz::Tz;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use serde_json::{Value, json};
 
+use super::clock::Clock;
 use super::recorded::{
     BEGIN, DAYS, DEVICES, KINDS, MICROS, Reading, Recorded, SITES, micros, text,
 };
@@ -19,6 +20,7 @@ pub(super) struct Asked {
     pub(super) zone: Option<Tz>,
     pub(super) unit: &'static str,
     pub(super) every: i64,
+    /// In minutes after midnight.
     pub(super) day_start: u32,
     pub(super) by: Vec<&'static str>,
     pub(super) sites: Option<Vec<usize>>,
@@ -118,7 +120,8 @@ impl Asked {
                 .then(|| *zones.choose(random).unwrap()),
             unit,
             every,
-            day_start: *[0, 0, 4, 9].choose(random).unwrap(),
+            // also within what clocks show twice or jump over
+            day_start: *[0, 0, 240, 540, 105, 150].choose(random).unwrap(),
             by: by.choose(random).unwrap().to_vec(),
             sites: some(random, SITES.len()),
             devices: some(random, DEVICES),
@@ -152,7 +155,7 @@ impl Asked {
                 "resolution": self.unit,
                 "every": self.every,
                 "timeZone": self.zone.map(Tz::name),
-                "dayStart": format!("{:02}:00", self.day_start),
+                "dayStart": format!("{:02}:{:02}", self.day_start / 60, self.day_start % 60),
                 "weekStart": match self.week_start {
                     Weekday::Sun => "SUNDAY",
                     Weekday::Sat => "SATURDAY",
@@ -191,93 +194,6 @@ impl Asked {
             && among(&self.devices, device)
             && has(&self.types, &[ty])
             && has(&self.tags, tags)
-    }
-
-    /// The time with which it is compared, as the clock of a zone shows it; of what is cut from its first bucket to
-    /// its last.
-    pub(super) fn earlier(&self, cut: Option<(i64, i64)>, zone: Tz) -> Option<(i64, i64)> {
-        let with = self.compare_with?;
-        if with == "PREVIOUS_PERIOD" {
-            let before = match cut {
-                Some(bounds) => self.before(bounds, zone),
-                None => self.just_before(zone),
-            };
-            return Some(before);
-        }
-        let moved = |at: i64| {
-            let local = DateTime::<Utc>::from_timestamp_micros(at).unwrap();
-            let local = local.with_timezone(&zone).naive_local();
-            let before = match with {
-                "PREVIOUS_WEEK" => local - TimeDelta::days(7),
-                "PREVIOUS_MONTH" => local - Months::new(1),
-                _ => local - Months::new(12),
-            };
-            // what a clock jumps over is when it has jumped
-            let minutes = (0..).map(|minutes| before + TimeDelta::minutes(minutes));
-            let mut shown = minutes.filter_map(|at| zone.from_local_datetime(&at).earliest());
-            shown.next().unwrap().timestamp_micros()
-        };
-        Some((moved(self.from), moved(self.to)))
-    }
-
-    /// As many buckets before those from one instant to another, found by walking back from label to label,
-    /// and of the first and the last of them as much as is asked for of those: all, if they are whole, and of
-    /// a single one that is not as long a time, as far as it goes.
-    fn before(&self, (first, last): (i64, i64), zone: Tz) -> (i64, i64) {
-        let step = if self.unit == "MINUTE" { 60 } else { 900 } * MICROS;
-        let begins_before = |end: i64| {
-            let label = self.label(end - step, zone);
-            let back = (1..).map(|many| end - many * step);
-            let last = back.take_while(|at| self.label(*at, zone) == label).last();
-            last.unwrap()
-        };
-        let (mut count, mut at) = (0, last);
-        while at > first {
-            at = begins_before(at);
-            count += 1;
-        }
-        assert_eq!(at, first, "buckets begin where labels change");
-        let mut begins = vec![first];
-        for _ in 0..count {
-            begins.push(begins_before(*begins.last().unwrap()));
-        }
-        let is_begin_whole = self.from == first;
-        let is_end_whole = self.to == last;
-        let mut from = begins[count];
-        if !is_begin_whole {
-            from = (from + (self.from - first)).min(begins[count - 1] - 1);
-        }
-        let to = if count == 1 && !(is_begin_whole && is_end_whole) {
-            from + (self.to - self.from)
-        } else if is_end_whole {
-            first
-        } else {
-            begins[1] + (self.to - begins_before(last))
-        };
-        (from, to.min(first))
-    }
-
-    /// As much before a time that is not cut: as many months, if it is from midnight to midnight of the first days of
-    /// some, as many days, if it is from one midnight to another, else as long a time.
-    fn just_before(&self, zone: Tz) -> (i64, i64) {
-        let local = |at: i64| {
-            let time = DateTime::<Utc>::from_timestamp_micros(at).unwrap();
-            time.with_timezone(&zone).naive_local()
-        };
-        let (from, to) = (local(self.from), local(self.to));
-        if from.time() != NaiveTime::MIN || to.time() != NaiveTime::MIN {
-            return (self.from - (self.to - self.from), self.from);
-        }
-        let years = to.year() - from.year();
-        let months =
-            years * 12 + i32::try_from(to.month()).unwrap() - i32::try_from(from.month()).unwrap();
-        let before = if from.day() == 1 && to.day() == 1 {
-            from - Months::new(u32::try_from(months).unwrap())
-        } else {
-            from - (to - from)
-        };
-        let before = zone.from_local_datetime(&before).earliest().unwrap();
-        (before.timestamp_micros(), self.from)
     }
 
     /// What is counted: the readings that are asked for, in order of time.
@@ -327,15 +243,19 @@ impl Asked {
         self.by.iter().map(part).collect()
     }
 
+    /// The clock of a zone, with the beginning of a business day that is asked for.
+    pub(super) fn clock(&self, zone: Tz) -> Clock {
+        Clock {
+            zone,
+            day_start: TimeDelta::minutes(self.day_start.into()),
+        }
+    }
+
     /// Which day of the business, or which week, month or year a clock shows: buckets of these agree.
     pub(super) fn label(&self, at: i64, zone: Tz) -> String {
-        let local = DateTime::<Utc>::from_timestamp_micros(at).unwrap();
-        let local = local.with_timezone(&zone).naive_local();
-        let since = TimeDelta::hours(self.day_start.into());
-        let day: NaiveDate = (local - since).date();
-        let begin = day.and_time(NaiveTime::MIN) + since;
-        let begin = zone.from_local_datetime(&begin).earliest().unwrap();
-        let hour = (at - begin.timestamp_micros()) / 3_600 / MICROS;
+        let clock = self.clock(zone);
+        let (local, since, day) = (clock.local(at), clock.day_start, clock.day(at));
+        let passed = at - clock.begin(day);
         match self.unit {
             "DAY" => {
                 let over = i64::from(day.num_days_from_ce()).rem_euclid(self.every);
@@ -347,15 +267,12 @@ impl Asked {
             }
             "MONTH" => day.format("%Y %m").to_string(),
             "YEAR" => day.format("%Y").to_string(),
-            "HOUR" if self.every == 1 => format!("{day} {hour}"),
+            "HOUR" if self.every == 1 => format!("{day} {}", passed / 3_600 / MICROS),
             "HOUR" => {
                 let shown = (local - since - day.and_time(NaiveTime::MIN)).num_hours();
                 format!("{day} {}", shown / self.every)
             }
-            _ => {
-                let minute = (at - begin.timestamp_micros()) / 60 / MICROS;
-                format!("{day} {}", minute / self.every)
-            }
+            _ => format!("{day} {}", passed / 60 / MICROS / self.every),
         }
     }
 }

@@ -33,6 +33,8 @@ struct Ranking {
 impl Ranking {
     fn made_up(random: &mut StdRng) -> Self {
         let mut asked = Asked::made_up(random);
+        // it is not cut into buckets
+        (asked.unit, asked.day_start) = ("DAY", 0);
         asked.by = vec![["DEVICE", "SITE", "DEVICE_TYPE"].choose(random).unwrap()];
         let (measure, aggregate) = *[
             ("READINGS", "COUNT"),
@@ -153,7 +155,7 @@ async fn ask(app: &TestApp, recorded: &Recorded, ranking: &Ranking) {
     let told = &data["breakdown"];
     let asked = &ranking.asked;
     let zone: Tz = told["timeZone"].as_str().unwrap().parse().unwrap();
-    let earlier = asked.earlier(None, zone);
+    let earlier = asked.earlier(zone);
     let instant = |name: &str| told[name].as_str().map(micros);
     assert_eq!(instant("earlierFrom").zip(instant("earlierTo")), earlier);
     let now = asked.counted(recorded);

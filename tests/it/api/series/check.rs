@@ -23,6 +23,12 @@ fn near(value: &Value, expected: f64) {
     );
 }
 
+/// The same, however small it is.
+fn alike(value: &Value, expected: f64) {
+    let off = (number(value) - expected).abs();
+    assert!(off <= expected.abs() * 1e-9, "{value} is not {expected}");
+}
+
 fn len(values: &[f64]) -> f64 {
     values.len().as_()
 }
@@ -78,13 +84,16 @@ impl Group<'_> {
             assert_eq!(bucket["isFilled"], of.is_empty(), "{bucket}");
             self.coverage(bucket, (start, end), of.len());
             if !of.is_empty() {
-                self.bucket(bucket, &of, &growth);
+                self.bucket((bucket, (start, end)), &of, &growth);
             }
         }
         assert_eq!(found, told.len(), "every reading is in one bucket");
-        near(&self.told["total"]["count"], told.len().as_());
-        let range = (self.asked.from, self.asked.to);
-        self.coverage(&self.told["total"], range, told.len());
+        let (total, range) = (&self.told["total"], (self.asked.from, self.asked.to));
+        let instant = |name: &str| micros(total[name].as_str().unwrap());
+        assert_eq!((instant("start"), instant("end")), range, "{total}");
+        assert_eq!(total["isFilled"], false, "{total}");
+        self.bucket((total, range), &told, &growth);
+        self.coverage(total, range, told.len());
         filled(self.told["buckets"].as_array().unwrap(), self.asked.fill);
     }
 
@@ -123,12 +132,31 @@ impl Group<'_> {
             && currency.is_none_or(|currency| currency == SITES[site].2)
     }
 
-    fn bucket(&self, bucket: &Value, of: &[&Reading], growth: &BTreeMap<(usize, i64), i64>) {
+    /// Checks by how much something grew, and how much that is in a second of what of a time is asked for and past.
+    fn grown(&self, bucket: &Value, (start, end): (i64, i64), increase: f64) {
+        alike(&bucket["increase"], increase);
+        let until = end.min(self.asked.to).min(self.now);
+        let micros: f64 = (until - start.max(self.asked.from)).as_();
+        if micros > 0.0 {
+            alike(&bucket["rate"], increase / (micros / 1e6));
+        } else {
+            assert_eq!(bucket["rate"], Value::Null, "{bucket}");
+        }
+    }
+
+    /// Checks what is told of the readings of some time, which are in its order.
+    fn bucket(
+        &self,
+        (bucket, time): (&Value, (i64, i64)),
+        of: &[&Reading],
+        growth: &BTreeMap<(usize, i64), i64>,
+    ) {
         let mut values: Vec<f64> = of.iter().filter_map(|r| self.value(r)).collect();
         near(&bucket["count"], len(&values));
         let measure = self.measure();
         if measure == "READINGS" {
             assert_eq!(bucket["events"], values.len().to_string());
+            self.grown(bucket, time, len(&values));
             return;
         }
         let at = |at: i64| {
@@ -162,9 +190,7 @@ impl Group<'_> {
         };
         let grown: i64 = of.iter().map(|r| growth[&(r.device, r.at)]).sum();
         let grown: f64 = grown.as_();
-        let off = number(&bucket["increase"]) - grown / scale;
-        let asked = self.asked.variables();
-        assert!(off.abs() < 1e-3, "{asked} {bucket} {grown} {of:#?}");
+        self.grown(bucket, time, grown / scale);
         assert_eq!(bucket["avg"], Value::Null);
     }
 }
@@ -223,6 +249,7 @@ fn gauge(bucket: &Value, values: &[f64]) {
     let off = (number(&bucket["stddev"]) - deviation).abs();
     assert!(off < 1e-5, "{bucket} {deviation}");
     assert_eq!(bucket["increase"], Value::Null);
+    assert_eq!(bucket["rate"], Value::Null);
     for (name, share) in [("p50", 0.5), ("p95", 0.95)] {
         let place = (share * (len(values) - 1.0)).floor();
         let value = values[place.to_usize().unwrap()];

@@ -3,8 +3,10 @@
 
 mod asked;
 mod availability;
+mod beside;
 mod breakdown;
 mod check;
+mod clock;
 mod coverage;
 mod deleted;
 mod heatmap;
@@ -13,13 +15,16 @@ mod many;
 mod months;
 mod moved;
 mod parts;
+mod points;
 mod preferred;
 mod recorded;
 mod refused;
+mod same_time;
 mod silent;
 mod single;
 mod sold;
 mod stats;
+mod to_come;
 mod top;
 mod updates;
 
@@ -33,6 +38,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 
 use self::asked::Asked;
+use self::beside::Beside;
 use self::check::Group;
 use self::recorded::{BEGIN, DAYS, MICROS, Reading, Recorded, SITES, micros};
 use super::app::{NOON, TestApp, on_each_database};
@@ -41,9 +47,9 @@ const QUERY: &str = "query Law($from: DateTime!, $to: DateTime!, $buckets: Bucke
     $filter: SeriesFilter, $by: [Dimension!], $fill: Fill, $compareWith: CompareWith, \
     $measures: [Measure!]!) { series(measures: $measures, from: $from, to: $to, buckets: $buckets, \
     filter: $filter, groupBy: $by, fill: $fill, compareWith: $compareWith) { from to timeZone provenance groups { measure currency \
-    key { value } buckets { start end isFilled events count sum avg min max first last stddev increase \
-    expected coverage p50: percentile(of: 50) p95: percentile(of: 95) earlier { start end count } } \
-    total { count increase expected coverage earlier { count } } } } }";
+    key { value } buckets { ...B } total { ...B } } } } \
+    fragment B on SeriesBucket { start end isFilled events count sum avg min max first last stddev increase rate \
+    expected coverage p50: percentile(of: 50) p95: percentile(of: 95) earlier { start end count } }";
 
 /// A measure, what its group is told apart by, and its currency.
 type Place<'a> = (String, Vec<String>, Option<&'a str>);
@@ -66,13 +72,7 @@ async fn ask(app: &TestApp, recorded: &Recorded, asked: &Asked) {
         let key = asked.key(recorded, reading);
         let currency = Some(SITES[recorded.site(reading)].2);
         for measure in asked.measures {
-            let is_said = match *measure {
-                "CPU_PERCENT" => reading.cpu.is_some(),
-                "TRANSACTION_COUNT" => reading.sales.is_some(),
-                "TRANSACTION_VOLUME" => reading.volume.is_some(),
-                _ => true,
-            };
-            if is_said {
+            if is_said(measure, reading) {
                 let currency = currency.filter(|_| *measure == "TRANSACTION_VOLUME");
                 groups
                     .entry(((*measure).to_owned(), key.clone(), currency))
@@ -81,6 +81,7 @@ async fn ask(app: &TestApp, recorded: &Recorded, asked: &Asked) {
             }
         }
     }
+    let mut beside = Beside::of(asked, (from, to), zone);
     for group in series["groups"].as_array().unwrap() {
         let key = group["key"].as_array().unwrap().iter();
         let key = key
@@ -91,9 +92,7 @@ async fn ask(app: &TestApp, recorded: &Recorded, asked: &Asked) {
         let readings = groups
             .remove(&place)
             .unwrap_or_else(|| panic!("{variables} has no {place:?}"));
-        if let Some(range) = asked.earlier(Some((from, to)), zone) {
-            earlier(recorded, (asked, range), (&place, group));
-        }
+        earlier(recorded, (asked, beside.as_mut()), (&place, group));
         let group = Group {
             key: &place.1,
             currency: place.2,
@@ -109,50 +108,77 @@ async fn ask(app: &TestApp, recorded: &Recorded, asked: &Asked) {
     assert!(groups.is_empty(), "{variables} lacks {:?}", groups.keys());
 }
 
-/// Checks what stands beside the buckets of a group: how many values there were in the earlier time.
+/// From when until when it is that something is told of.
+fn span(told: &Value) -> (i64, i64) {
+    let at = |name: &str| micros(told[name].as_str().unwrap());
+    (at("start"), at("end"))
+}
+
+/// Checks what stands beside the buckets of a group and beside all of it: of which time it is, and how many values
+/// there were.
 fn earlier(
     recorded: &Recorded,
-    (asked, range): (&Asked, (i64, i64)),
-    ((measure, key, currency), group): (&Place<'_>, &Value),
+    (asked, beside): (&Asked, Option<&mut Beside<'_>>),
+    (place, group): (&Place<'_>, &Value),
 ) {
+    let buckets = group["buckets"].as_array().unwrap().iter();
+    let known = beside.and_then(|beside| beside.range.map(|range| (beside, range)));
+    let Some((beside, range)) = known else {
+        let told = buckets.chain([&group["total"]]);
+        assert!(told.map(|bucket| &bucket["earlier"]).all(Value::is_null));
+        return;
+    };
+    let of = of_earlier(recorded, (asked, range), place);
+    let variables = asked.variables();
+    let count = |told: &Value| told["count"].as_f64().unwrap_or_default();
+    let within = |(start, end): (i64, i64)| -> f64 {
+        let within = of.iter().filter(|r| (start..end).contains(&r.at));
+        num_traits::AsPrimitive::as_(within.count())
+    };
+    let whole = &group["total"]["earlier"];
+    assert_eq!(span(whole), range, "{variables}");
+    let (told, in_all) = (count(whole), within(range));
+    assert!((told - in_all).abs() < 1e-9, "{variables} {told} {in_all}");
+    for bucket in buckets {
+        let before = &bucket["earlier"];
+        let Some(expected) = beside.span(span(bucket)) else {
+            assert!(before.is_null(), "{variables} {bucket}");
+            continue;
+        };
+        assert!(!before.is_null(), "{variables} {bucket} {expected:?}");
+        assert_eq!(span(before), expected, "{variables} {bucket}");
+        let within = within(expected);
+        // what is filled is held against its neighbours elsewhere
+        if within > 0.0 || asked.fill == "NULL" {
+            let off = (count(before) - within).abs();
+            assert!(off < 1e-9, "{variables} {bucket}");
+        }
+    }
+}
+
+/// The readings of a group in an earlier time.
+fn of_earlier<'a>(
+    recorded: &'a Recorded,
+    (asked, range): (&Asked, (i64, i64)),
+    (measure, key, currency): &Place<'_>,
+) -> Vec<&'a Reading> {
     let of = asked.counted_earlier(recorded, range).into_iter();
     let of = of.filter(|reading| {
-        let is_said = match measure.as_str() {
-            "CPU_PERCENT" => reading.cpu.is_some(),
-            "TRANSACTION_COUNT" => reading.sales.is_some(),
-            "TRANSACTION_VOLUME" => reading.volume.is_some(),
-            _ => true,
-        };
         let currency_of = SITES[recorded.site(reading)].2;
-        is_said
+        is_said(measure, reading)
             && asked.key(recorded, reading) == *key
             && currency.is_none_or(|currency| currency == currency_of)
     });
-    let of: Vec<&Reading> = of.collect();
-    let variables = asked.variables();
-    let count = |value: &Value| value["count"].as_f64().unwrap_or_default();
-    let in_all: f64 = num_traits::AsPrimitive::as_(of.len());
-    let told = count(&group["total"]["earlier"]);
-    assert!((told - in_all).abs() < 1e-9, "{variables} {told} {in_all}");
-    for bucket in group["buckets"].as_array().unwrap() {
-        let before = &bucket["earlier"];
-        if before.is_null() {
-            // the earlier time has fewer buckets
-            continue;
-        }
-        let at = |name: &str| micros(before[name].as_str().unwrap());
-        assert!(at("start") <= micros(bucket["start"].as_str().unwrap()));
-        let within = of
-            .iter()
-            .filter(|r| (at("start")..at("end")).contains(&r.at));
-        let within: f64 = num_traits::AsPrimitive::as_(within.count());
-        // what is filled is held against its neighbours elsewhere
-        if within > 0.0 || asked.fill == "NULL" {
-            assert!(
-                (count(before) - within).abs() < 1e-9,
-                "{variables} {bucket}"
-            );
-        }
+    of.collect()
+}
+
+/// Whether a reading tells of a measure.
+fn is_said(measure: &str, reading: &Reading) -> bool {
+    match measure {
+        "CPU_PERCENT" => reading.cpu.is_some(),
+        "TRANSACTION_COUNT" => reading.sales.is_some(),
+        "TRANSACTION_VOLUME" => reading.volume.is_some(),
+        _ => true,
     }
 }
 

@@ -107,6 +107,28 @@ const CASES: &[(&str, &str, &str)] = &[
         "BAD_INPUT",
     ),
     ("activityStats", "REVERSED", "BAD_INPUT"),
+    (
+        "series",
+        "measures: [CPU_PERCENT], buckets: { dayStart: \"24:00\" }, SINCE",
+        "BAD_INPUT",
+    ),
+    (
+        "availability",
+        "buckets: { dayStart: \"24:00:00\" }, SINCE",
+        "BAD_INPUT",
+    ),
+    // a range of instants of which one cannot be told
+    (
+        "breakdown",
+        "measures: [CPU_PERCENT], by: SITE, SINCE, to: \"9999-12-31T23:59:59-01:00\"",
+        "BAD_INPUT",
+    ),
+    (
+        "breakdown",
+        "measures: [CPU_PERCENT], by: SITE, from: \"0000-02-01T00:00:00Z\", to: \"0000-02-02T00:00:00Z\", \
+         compareWith: PREVIOUS_YEAR",
+        "BAD_INPUT",
+    ),
 ];
 
 fn written(arguments: &str) -> String {
@@ -195,6 +217,38 @@ async fn what_is_too_large_is_told_with_its_figures_and_what_to_change() {
             refused(app, &hours).await,
             "the range has about 227928 hours, at most 50000 are answered: give a later `from` or an earlier `to`"
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn buckets_and_earlier_times_that_no_instant_tells_are_refused() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let beyond = "the buckets reach beyond the years 0 to 9999: give a later `from`, an earlier `to`, or shorter \
+            buckets";
+        let earlier = "what it is compared with reaches beyond the years 0 to 9999: give a later `from`, or no \
+            `compareWith`";
+        for (range, rest, why) in [
+            (("9999-01-01", "9999-12-31"), "resolution: YEAR, every: 1000 }", beyond),
+            (("9999-01-01", "9999-12-31"), "resolution: MONTH }", beyond),
+            (("0000-01-01", "0000-01-02"), "resolution: WEEK }", beyond),
+            (("0000-02-01", "0000-02-02"), "resolution: DAY }, compareWith: PREVIOUS_YEAR", earlier),
+            (("0000-01-01", "0000-01-02"), "resolution: DAY }, compareWith: PREVIOUS_PERIOD", earlier),
+        ] {
+            let (from, to) = range;
+            let asked = format!(
+                "{{ series(measures: [CPU_PERCENT], from: \"{from}T00:00:00Z\", to: \"{to}T00:00:00Z\", \
+                 buckets: {{ timeZone: \"UTC\", {rest}) {{ from to }} }}"
+            );
+            assert_eq!(refused(app, &asked).await, why, "{asked}");
+            assert_eq!(app.code(&asked).await, "BAD_INPUT", "{asked}");
+        }
+        // the last day that there is
+        let asked = "{ series(measures: [CPU_PERCENT], from: \"9999-12-30T00:00:00Z\", to: \"9999-12-31T00:00:00Z\", \
+            buckets: { timeZone: \"UTC\", resolution: DAY }) { from to } }";
+        let told = json!({ "from": "9999-12-30T00:00:00Z", "to": "9999-12-31T00:00:00Z" });
+        assert_eq!(app.data(asked).await["series"], told);
     })
     .await;
 }

@@ -89,7 +89,8 @@ fn variables(random: &mut StdRng) -> Value {
         "by": by.choose(random).unwrap(),
         "fill": (["NONE", "NULL", "LINEAR", "PREVIOUS"].choose(random).unwrap()),
         "top": ([None, Some(1), Some(2)].choose(random).unwrap()),
-        "compareWith": ([None, Some("PREVIOUS_PERIOD"), Some("PREVIOUS_WEEK")].choose(random).unwrap()),
+        "compareWith": ([None, Some("PREVIOUS_PERIOD"), Some("PREVIOUS_WEEK"), Some("PREVIOUS_WEEK"),
+            Some("PREVIOUS_MONTH"), Some("PREVIOUS_YEAR")].choose(random).unwrap()),
     })
 }
 
