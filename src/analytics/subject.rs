@@ -172,17 +172,16 @@ impl Question {
         measure.and_then(of_measure).unwrap_or(What::Events)
     }
 
-<<<<<<< HEAD
     /// The same, with it counted how many readings came, of what may come in parts.
     pub(super) fn counting_readings(mut self) -> Self {
         self.wanted.counts = self.shape.has_parts();
         self.shape = self.shape.only(self.wanted);
         self
-=======
+    }
+
     /// All of its range as one bucket, of which a row tells.
     pub(super) fn whole(&self, what: What, row: Option<&Row>) -> Bucket {
         Bucket::of_row(self.range, what, (row, self.past(self.range)))
->>>>>>> ea6588504019d180a3a46ea8dc647e9663fb76da
     }
 
     /// The same of another time, of the same provenances if there are any: the same is compared with the same.
