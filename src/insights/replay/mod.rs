@@ -6,6 +6,7 @@ mod anomaly;
 mod changed;
 mod fleet;
 mod grouped;
+mod order;
 mod reliable;
 mod seen;
 mod told;
@@ -22,6 +23,7 @@ pub use anomaly::Unusual;
 pub use changed::{Asked as AskedChange, changes, changes_before, impacts};
 pub use fleet::{Asked, Watched};
 pub use grouped::{Grouped, groups};
+pub use order::in_order;
 pub use reliable::Reliable;
 pub use seen::{Known, Site, device_of};
 pub use told::{Closed, Open, Told};
@@ -100,14 +102,6 @@ pub fn replay(facts: &[Fact], questions: &[Question], replayed: &mut impl Replay
         }
     }
     answers
-}
-
-/// Facts in order of time; those of one instant as they came.
-#[must_use]
-pub fn in_order(facts: &[Fact]) -> Vec<&Fact> {
-    let mut facts: Vec<&Fact> = facts.iter().collect();
-    facts.sort_by_key(|fact| fact.occurred_at);
-    facts
 }
 
 /// The devices of facts that report metrics, each with when they did first and last.

@@ -36,7 +36,7 @@ pub struct Week {
 #[must_use]
 pub fn weeks(facts: &[Fact], (from, to): (NaiveDate, NaiveDate)) -> Vec<Week> {
     let mut known = Known::new();
-    for fact in facts {
+    for fact in in_order(facts) {
         known.take(fact);
     }
     let mut weeks = Vec::new();
@@ -99,21 +99,22 @@ struct Sites {
 
 impl Sites {
     fn take(&mut self, fact: &Fact) {
-        if fact.kind == Kind::SiteSchedule {
-            self.file(fact);
-            return;
-        }
         let Self {
             told,
             schedules,
             demands,
             jobs,
         } = self;
-        let interval = |told: &Told, id: &str| told.interval_seconds(id);
-        let seconds = super::seen::device_of(fact).and_then(|id| interval(told, id));
-        told.take(fact, |known, id, over| {
-            fold((schedules, demands, jobs), (known, id, seconds), over);
-        });
+        let fold = |known: &Known, id: &str, over: &Closed| {
+            fold((schedules, demands, jobs), (known, id), over);
+        };
+        if fact.kind == Kind::SiteSchedule {
+            // what is over was in the hours that were filed before
+            told.close(fact.occurred_at, fold);
+            self.file(fact);
+        } else {
+            told.take(fact, fold);
+        }
     }
 
     fn file(&mut self, fact: &Fact) {
@@ -130,7 +131,6 @@ impl Sites {
     }
 
     fn recommend(&mut self, week: &Week) -> Option<Recommended> {
-        let seconds = self.told.interval_seconds(&week.device);
         let Self {
             told,
             schedules,
@@ -138,7 +138,7 @@ impl Sites {
             jobs,
         } = self;
         told.close_of(&week.device, week.at, |known, id, over| {
-            fold((schedules, demands, jobs), (known, id, seconds), over);
+            fold((schedules, demands, jobs), (known, id), over);
         });
         let device = told.known.devices.get(&week.device)?;
         let zone = told.known.zone_of(&week.device);
@@ -167,11 +167,7 @@ type Kept<'a> = (
     &'a mut BTreeMap<String, SiteJobs>,
 );
 
-fn fold(
-    (schedules, demands, jobs): Kept<'_>,
-    (known, id, seconds): (&Known, &str, Option<f64>),
-    over: &Closed,
-) {
+fn fold((schedules, demands, jobs): Kept<'_>, (known, id): (&Known, &str), over: &Closed) {
     let site = known
         .devices
         .get(id)
@@ -182,7 +178,7 @@ fn fold(
     let mut counted = counted.filter(|(measure, _)| *measure == Measure::TransactionCount);
     if let Some((_, hour)) = counted.next() {
         let state = demands.entry(id.to_owned()).or_default();
-        let seconds = seconds.unwrap_or(INTERVAL_SECONDS);
+        let seconds = over.interval_seconds.unwrap_or(INTERVAL_SECONDS);
         demand::fold(state, hour, schedule, seconds);
     }
     for job in &over.told.jobs {
