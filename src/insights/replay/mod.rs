@@ -12,6 +12,9 @@ mod seen;
 mod told;
 mod windows;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::{Fact, Instant};
@@ -27,7 +30,7 @@ pub use order::in_order;
 pub use reliable::Reliable;
 pub use seen::{Known, Site, device_of};
 pub use told::{Closed, Open, Told};
-pub use windows::{Week, date_in, monday_of, recommended, weeks};
+pub use windows::{Week, monday_of, recommended, weeks};
 
 /// A device and an instant of which an insight is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeZone, Utc};
+use chrono::{Days, NaiveDate, NaiveTime};
 use chrono_tz::Tz;
 use entity::site_operating_schedules::Column;
 use serde_json::Value as Json;
@@ -17,6 +17,7 @@ use crate::insights::jobs::schedule::{Day, DayPlan, Schedule, Span};
 use crate::insights::jobs::success::{self, FleetJobs, SiteJobs};
 use crate::insights::jobs::window::Limits;
 use crate::kinds::{DAYS, Kind};
+use crate::rollups::days::instant_of;
 
 /// How long the job takes that is asked for, in minutes.
 const DURATION_MINUTES: u32 = 60;
@@ -46,7 +47,7 @@ pub fn weeks(facts: &[Fact], (from, to): (NaiveDate, NaiveDate)) -> Vec<Week> {
         while monday <= to {
             weeks.push(Week {
                 device: id.clone(),
-                at: midnight(zone, monday),
+                at: Instant(instant_of(monday, NaiveTime::MIN, zone)),
             });
             let Some(next) = monday.checked_add_days(Days::new(7)) else {
                 break;
@@ -55,15 +56,6 @@ pub fn weeks(facts: &[Fact], (from, to): (NaiveDate, NaiveDate)) -> Vec<Week> {
         }
     }
     weeks
-}
-
-/// The first instant of a date.
-fn midnight(zone: Tz, date: NaiveDate) -> Instant {
-    let local = date.and_time(NaiveTime::MIN);
-    let first = zone.from_local_datetime(&local).earliest();
-    // where the clocks skip midnight the day begins an hour later
-    let first = first.map_or_else(|| local.and_utc(), |at| at.with_timezone(&Utc));
-    Instant::of(first)
 }
 
 /// What is recommended in each of some weeks, from what happened before.
@@ -235,12 +227,7 @@ fn minute(text: &str) -> Option<u16> {
 /// The Monday of the week in which a date lies.
 #[must_use]
 pub fn monday_of(date: NaiveDate) -> NaiveDate {
-    date.week(chrono::Weekday::Mon).first_day()
-}
-
-/// The date of an instant by the clock of a zone.
-#[must_use]
-pub fn date_in(zone: Tz, at: Instant) -> NaiveDate {
-    let at: DateTime<Tz> = at.date_time().with_timezone(&zone);
-    at.date_naive()
+    date.week(chrono::Weekday::Mon)
+        .checked_first_day()
+        .unwrap_or(date)
 }
