@@ -12,9 +12,6 @@ mod seen;
 mod told;
 mod windows;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::{Fact, Instant};
@@ -132,3 +129,6 @@ pub fn measures(facts: &[Fact]) -> BTreeSet<Measure> {
     });
     reported.collect()
 }
+
+#[cfg(test)]
+mod tests;
