@@ -21,7 +21,7 @@ use crate::store::{AppendError, Appended, EntityType, Expect, Fence, Outcome, Re
 pub use background::{Background, BackgroundMetrics};
 pub use errors::internal_error;
 pub use faults::record_faults;
-pub use import::{Import, ImportError, Parsed, Progress, Tally, parse};
+pub use import::{Import, ImportError, Parsed, Progress, Tally};
 pub use refusals::Refusals;
 pub use requests::{
     AnsweredTo, AskedFrom, OnSocket, Operation, Peer, RequestLog, record_on_socket,

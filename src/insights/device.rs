@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::anomaly;
 use super::impact::daily;
-use super::input::{ConfigSeen, ErrorSeen, HOUR, Hour, JobSeen, Measure, StateSeen};
+use super::input::{ConfigSeen, ErrorSeen, HOUR, Hour, JobSeen, Measure, State, StateSeen};
 use super::jobs::demand;
 use super::jobs::schedule::Schedule;
 use super::reliability::{intervals, quality, stuck};
@@ -51,6 +51,17 @@ pub struct DeviceHour {
     pub configs: Vec<ConfigSeen>,
     /// Which jobs ended.
     pub jobs: Vec<JobSeen>,
+}
+
+/// A sign of life of a device.
+#[derive(Clone, Copy, Debug)]
+enum Sign {
+    /// A reading, and when it was recorded, where that is known.
+    Reading(Option<Instant>),
+    /// It is in another state.
+    Change(State),
+    /// Anything else that comes of it.
+    Other,
 }
 
 /// Where a device stands.
@@ -123,19 +134,18 @@ impl DeviceState {
             self.reliability.cadence.tell(seconds);
             self.quality.tell(seconds);
         }
-        let mut states = hour.states.iter().peekable();
-        for reading in &hour.readings {
-            while let Some(change) = states.next_if(|change| change.at < reading.at) {
-                self.reliability.change(change.at, change.to);
+        for (at, sign) in hour.signs() {
+            match sign {
+                Sign::Reading(recorded) => {
+                    self.reliability.report(at);
+                    self.quality.report(at);
+                    if let Some(recorded) = recorded {
+                        self.quality.recorded(at, recorded);
+                    }
+                }
+                Sign::Change(to) => self.reliability.change(at, to),
+                Sign::Other => self.reliability.sign(at),
             }
-            self.reliability.report(reading.at);
-            self.quality.report(reading.at);
-            if let Some(recorded) = reading.recorded_at {
-                self.quality.recorded(reading.at, recorded);
-            }
-        }
-        for change in states {
-            self.reliability.change(change.at, change.to);
         }
     }
 
@@ -165,6 +175,20 @@ impl DeviceState {
 }
 
 impl DeviceHour {
+    /// Signs of life in order of time; of one instant, what was measured comes before what it led to.
+    fn signs(&self) -> Vec<(Instant, Sign)> {
+        let readings = self.readings.iter();
+        let readings = readings.map(|reading| (reading.at, Sign::Reading(reading.recorded_at)));
+        let errors = self.errors.iter().map(|error| (error.at, Sign::Other));
+        let changes = self.states.iter();
+        let changes = changes.map(|change| (change.at, Sign::Change(change.to)));
+        let jobs = self.jobs.iter().map(|job| (job.at, Sign::Other));
+        let mut signs: Vec<(Instant, Sign)> =
+            readings.chain(errors).chain(changes).chain(jobs).collect();
+        signs.sort_by_key(|(at, _)| *at);
+        signs
+    }
+
     /// What failure risk and health read of it.
     #[must_use]
     pub fn facts(&self) -> Facts<'_> {

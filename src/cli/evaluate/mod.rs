@@ -16,7 +16,7 @@ use self::rows::Rows;
 use super::bar;
 use crate::clock::Clock;
 use crate::event::{Fact, Instant};
-use crate::ingest::parse;
+use crate::ingest::Parsed;
 use crate::insights::impact::verdict::{Series, Verdict};
 use crate::insights::input::{DAY, HOUR, Measure, SECOND};
 use crate::insights::number::float;
@@ -169,29 +169,32 @@ fn hours(micros: i64) -> f64 {
     float(micros) / float(HOUR)
 }
 
-/// What the files say.
+/// What the files say, each fact once.
 fn facts(files: &[PathBuf]) -> anyhow::Result<Vec<Fact>> {
-    let mut facts = Vec::new();
+    let (mut parsed, clock) = (Parsed::default(), Clock::system());
     for file in files {
         let named = || format!("cannot read {}", file.display());
         let opened = File::open(file).with_context(named)?;
         let shown = bar(opened.metadata().ok().map(|m| m.len()), "read");
-        let parsed = parse(shown.wrap_read(opened), &Clock::system()).with_context(named)?;
+        let refused = parsed.read(shown.wrap_read(opened), &clock);
+        let refused = refused.with_context(named)?;
         shown.finish_and_clear();
-        if let Some((line, refusal)) = parsed.refused.first() {
-            let count = parsed.refused.len();
-            let name = file.display();
+        if let Some((line, refusal)) = refused.first() {
+            let (count, name) = (refused.len(), file.display());
             tracing::warn!(
                 "{name}: {count} lines are left out; the first is line {line}: {}",
                 refusal.message
             );
         }
-        facts.extend(parsed.facts);
     }
-    if facts.is_empty() {
+    if parsed.conflicts > 0 {
+        let count = parsed.conflicts;
+        tracing::warn!("{count} lines are left out: earlier ones have their keys and say something else");
+    }
+    if parsed.facts.is_empty() {
         bail!("there is no event in what was given");
     }
-    Ok(facts)
+    Ok(parsed.facts)
 }
 
 /// Asks the questions, and puts a row for each.

@@ -24,7 +24,7 @@ use crate::kinds::Code;
 use crate::store::{AppendError, EVENTS_MAX, Outcome};
 use lines::{CHUNK_BYTES, CHUNK_LINES};
 
-pub use parsed::{Parsed, parse};
+pub use parsed::Parsed;
 
 /// Bytes at most in a batch.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;

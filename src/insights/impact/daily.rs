@@ -6,13 +6,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::Instant;
-use crate::insights::input::HOUR;
-use crate::insights::input::{Hour, Measure};
-use crate::insights::number::{Short, float};
-use chrono::{DateTime, NaiveDate, NaiveTime, TimeZone, Timelike};
+use chrono::{DateTime, NaiveDate, NaiveTime, Timelike};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
+
+use crate::event::Instant;
+use crate::insights::input::{Hour, Measure};
+use crate::insights::number::{Short, float};
+use crate::rollups::days::instant_of;
 
 /// Days kept: 28 before a change, its day, 14 after, and the two left out before it.
 pub const KEPT_DAYS: usize = 45;
@@ -294,13 +295,7 @@ pub fn local(zone: Tz, at: Instant) -> (i32, usize) {
 #[must_use]
 pub fn begin(zone: Tz, day: i32) -> Instant {
     let date = NaiveDate::default() + chrono::Days::new(u64::try_from(day).unwrap_or(0));
-    let midnight = date.and_time(NaiveTime::MIN);
-    let first = (0..4).find_map(|hour| {
-        // Where a day begins with an hour that does not exist, the next one is its first.
-        zone.from_local_datetime(&(midnight + chrono::TimeDelta::hours(hour)))
-            .earliest()
-    });
-    Instant(first.map_or(i64::from(day) * 24 * HOUR, |time| time.timestamp_micros()))
+    Instant(instant_of(date, NaiveTime::MIN, zone))
 }
 
 /// Those days of which at least half as many hours were seen as usual.
@@ -352,7 +347,7 @@ pub fn robust_mean(values: &[f64]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::insights::input::DAY;
+    use crate::insights::input::{DAY, HOUR};
 
     fn hour(index: i64, value: f64) -> Hour {
         Hour {

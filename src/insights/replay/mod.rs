@@ -6,6 +6,7 @@ mod anomaly;
 mod changed;
 mod fleet;
 mod grouped;
+mod order;
 mod reliable;
 mod seen;
 mod told;
@@ -22,10 +23,11 @@ pub use anomaly::Unusual;
 pub use changed::{Asked as AskedChange, changes, changes_before, impacts};
 pub use fleet::{Asked, Watched};
 pub use grouped::{Grouped, groups};
+pub use order::in_order;
 pub use reliable::Reliable;
 pub use seen::{Known, Site, device_of};
 pub use told::{Closed, Open, Told};
-pub use windows::{Week, date_in, monday_of, recommended, weeks};
+pub use windows::{Week, monday_of, recommended, weeks};
 
 /// A device and an instant of which an insight is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,14 +104,6 @@ pub fn replay(facts: &[Fact], questions: &[Question], replayed: &mut impl Replay
     answers
 }
 
-/// Facts in order of time; those of one instant as they came.
-#[must_use]
-pub fn in_order(facts: &[Fact]) -> Vec<&Fact> {
-    let mut facts: Vec<&Fact> = facts.iter().collect();
-    facts.sort_by_key(|fact| fact.occurred_at);
-    facts
-}
-
 /// The devices of facts that report metrics, each with when they did first and last.
 #[must_use]
 pub fn spans(facts: &[Fact]) -> BTreeMap<String, (Instant, Instant)> {
@@ -135,3 +129,6 @@ pub fn measures(facts: &[Fact]) -> BTreeSet<Measure> {
     });
     reported.collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,9 +54,7 @@ impl Replayed for Reliable {
         if self.known.take(fact) {
             return;
         }
-        // what others do to a device is no sign of its life
-        let is_of_device = fact.kind != Kind::ConfigurationChange;
-        let Some(id) = seen::device_of(fact).filter(|_| is_of_device) else {
+        let Some(id) = seen::device_of(fact).filter(|_| is_of_life(fact)) else {
             return;
         };
         self.prior = None;
@@ -98,4 +96,10 @@ impl Replayed for Reliable {
             Answer::of(&reliability(state, prior, &ask, at))
         })
     }
+}
+
+/// Whether a fact tells of the life of its device: what others do to a device, or say of it, is no sign of that.
+fn is_of_life(fact: &Fact) -> bool {
+    let is_sign = [Kind::DeviceMetrics, Kind::DeviceStateChange, Kind::ErrorLog];
+    is_sign.contains(&fact.kind) || (fact.kind == Kind::JobOutcome && seen::job(fact).is_some())
 }

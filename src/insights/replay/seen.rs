@@ -41,6 +41,12 @@ impl Known {
         }
     }
 
+    /// Whether a fact registers something.
+    #[must_use]
+    pub fn is_registration(fact: &Fact) -> bool {
+        matches!(fact.kind, Kind::SiteRegistration | Kind::DeviceRegistration)
+    }
+
     /// Takes a registration; whether it was one.
     pub fn take(&mut self, fact: &Fact) -> bool {
         if fact.kind == Kind::SiteRegistration {

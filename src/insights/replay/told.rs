@@ -37,6 +37,8 @@ pub struct Closed {
     pub measures: Vec<(Measure, Hour)>,
     /// What they were made of, and what else was told.
     pub told: Open,
+    /// How often the device meant to report, in seconds, as it had said last.
+    pub interval_seconds: Option<f64>,
 }
 
 /// What is told of all devices.
@@ -57,9 +59,12 @@ struct Device {
 }
 
 impl Told {
-    /// Takes what happened. Hours of its device that are over by it are handed on.
+    /// Takes what happened. Hours of its device that are over by it are handed on; those of all devices by a
+    /// registration, as they were of what was registered before.
     pub fn take(&mut self, fact: &Fact, mut closed: impl FnMut(&Known, &str, &Closed)) {
-        if self.known.take(fact) {
+        if Known::is_registration(fact) {
+            self.close(fact.occurred_at, closed);
+            self.known.take(fact);
             return;
         }
         let Some(id) = seen::device_of(fact) else {
@@ -104,17 +109,6 @@ impl Told {
     #[must_use]
     pub fn open(&self, device: &str) -> Option<&Open> {
         self.open.get(device).map(|device| &device.open)
-    }
-
-    /// How often a device means to report, in seconds, as it said last.
-    #[must_use]
-    pub fn interval_seconds(&self, device: &str) -> Option<f64> {
-        self.open.get(device)?.interval_seconds
-    }
-
-    /// The ids of the devices of which anything was told.
-    pub fn devices(&self) -> impl Iterator<Item = &str> {
-        self.open.keys().map(String::as_str)
     }
 }
 
@@ -163,6 +157,7 @@ impl Device {
         Some(Closed {
             measures: told.hours().collect(),
             told,
+            interval_seconds: self.interval_seconds,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeZone, Utc};
+use chrono::{Days, NaiveDate, NaiveTime};
 use chrono_tz::Tz;
 use entity::site_operating_schedules::Column;
 use serde_json::Value as Json;
@@ -17,6 +17,7 @@ use crate::insights::jobs::schedule::{Day, DayPlan, Schedule, Span};
 use crate::insights::jobs::success::{self, FleetJobs, SiteJobs};
 use crate::insights::jobs::window::Limits;
 use crate::kinds::{DAYS, Kind};
+use crate::rollups::days::instant_of;
 
 /// How long the job takes that is asked for, in minutes.
 const DURATION_MINUTES: u32 = 60;
@@ -36,7 +37,7 @@ pub struct Week {
 #[must_use]
 pub fn weeks(facts: &[Fact], (from, to): (NaiveDate, NaiveDate)) -> Vec<Week> {
     let mut known = Known::new();
-    for fact in facts {
+    for fact in in_order(facts) {
         known.take(fact);
     }
     let mut weeks = Vec::new();
@@ -46,7 +47,7 @@ pub fn weeks(facts: &[Fact], (from, to): (NaiveDate, NaiveDate)) -> Vec<Week> {
         while monday <= to {
             weeks.push(Week {
                 device: id.clone(),
-                at: midnight(zone, monday),
+                at: Instant(instant_of(monday, NaiveTime::MIN, zone)),
             });
             let Some(next) = monday.checked_add_days(Days::new(7)) else {
                 break;
@@ -55,15 +56,6 @@ pub fn weeks(facts: &[Fact], (from, to): (NaiveDate, NaiveDate)) -> Vec<Week> {
         }
     }
     weeks
-}
-
-/// The first instant of a date.
-fn midnight(zone: Tz, date: NaiveDate) -> Instant {
-    let local = date.and_time(NaiveTime::MIN);
-    let first = zone.from_local_datetime(&local).earliest();
-    // where the clocks skip midnight the day begins an hour later
-    let first = first.map_or_else(|| local.and_utc(), |at| at.with_timezone(&Utc));
-    Instant::of(first)
 }
 
 /// What is recommended in each of some weeks, from what happened before.
@@ -99,21 +91,22 @@ struct Sites {
 
 impl Sites {
     fn take(&mut self, fact: &Fact) {
-        if fact.kind == Kind::SiteSchedule {
-            self.file(fact);
-            return;
-        }
         let Self {
             told,
             schedules,
             demands,
             jobs,
         } = self;
-        let interval = |told: &Told, id: &str| told.interval_seconds(id);
-        let seconds = super::seen::device_of(fact).and_then(|id| interval(told, id));
-        told.take(fact, |known, id, over| {
-            fold((schedules, demands, jobs), (known, id, seconds), over);
-        });
+        let fold = |known: &Known, id: &str, over: &Closed| {
+            fold((schedules, demands, jobs), (known, id), over);
+        };
+        if fact.kind == Kind::SiteSchedule {
+            // what is over was in the hours that were filed before
+            told.close(fact.occurred_at, fold);
+            self.file(fact);
+        } else {
+            told.take(fact, fold);
+        }
     }
 
     fn file(&mut self, fact: &Fact) {
@@ -130,7 +123,6 @@ impl Sites {
     }
 
     fn recommend(&mut self, week: &Week) -> Option<Recommended> {
-        let seconds = self.told.interval_seconds(&week.device);
         let Self {
             told,
             schedules,
@@ -138,7 +130,7 @@ impl Sites {
             jobs,
         } = self;
         told.close_of(&week.device, week.at, |known, id, over| {
-            fold((schedules, demands, jobs), (known, id, seconds), over);
+            fold((schedules, demands, jobs), (known, id), over);
         });
         let device = told.known.devices.get(&week.device)?;
         let zone = told.known.zone_of(&week.device);
@@ -167,11 +159,7 @@ type Kept<'a> = (
     &'a mut BTreeMap<String, SiteJobs>,
 );
 
-fn fold(
-    (schedules, demands, jobs): Kept<'_>,
-    (known, id, seconds): (&Known, &str, Option<f64>),
-    over: &Closed,
-) {
+fn fold((schedules, demands, jobs): Kept<'_>, (known, id): (&Known, &str), over: &Closed) {
     let site = known
         .devices
         .get(id)
@@ -182,7 +170,7 @@ fn fold(
     let mut counted = counted.filter(|(measure, _)| *measure == Measure::TransactionCount);
     if let Some((_, hour)) = counted.next() {
         let state = demands.entry(id.to_owned()).or_default();
-        let seconds = seconds.unwrap_or(INTERVAL_SECONDS);
+        let seconds = over.interval_seconds.unwrap_or(INTERVAL_SECONDS);
         demand::fold(state, hour, schedule, seconds);
     }
     for job in &over.told.jobs {
@@ -239,12 +227,7 @@ fn minute(text: &str) -> Option<u16> {
 /// The Monday of the week in which a date lies.
 #[must_use]
 pub fn monday_of(date: NaiveDate) -> NaiveDate {
-    date.week(chrono::Weekday::Mon).first_day()
-}
-
-/// The date of an instant by the clock of a zone.
-#[must_use]
-pub fn date_in(zone: Tz, at: Instant) -> NaiveDate {
-    let at: DateTime<Tz> = at.date_time().with_timezone(&zone);
-    at.date_naive()
+    date.week(chrono::Weekday::Mon)
+        .checked_first_day()
+        .unwrap_or(date)
 }

@@ -1,0 +1,311 @@
+//! Which start is recommended, and what is said of it.
+
+use super::*;
+use crate::insights::input::{Hour, JobSeen};
+use crate::insights::jobs::demand::fold;
+use crate::insights::jobs::schedule::{Day, DayPlan, Opening};
+use crate::insights::jobs::success;
+use crate::insights::jobs::window::{Maintenance, Stretch};
+use chrono_tz::Tz;
+
+/// Monday 2018-01-01, 00:00 UTC.
+const MONDAY: i64 = 1_514_764_800_000_000;
+
+fn shop() -> Schedule {
+    let mut schedule = Schedule::new(Tz::UTC);
+    (0..7).for_each(|day| schedule.file(Day::Weekday(day), DayPlan::open(8 * 60, 18 * 60)));
+    schedule
+}
+
+/// A shop that is quiet on Wednesday at 15:00.
+fn learned(schedule: &Schedule) -> State {
+    let mut state = State::default();
+    for (day, at) in (0..70).flat_map(|day| (8..18).map(move |at| (day, at))) {
+        let increase = if day % 7 == 2 && at == 15 { 1.0 } else { 10.0 };
+        let start = Instant(MONDAY + day * DAY + at * HOUR);
+        let hour = Hour {
+            start,
+            count: 1,
+            sum: 0.0,
+            sum_squares: 0.0,
+            min: 0.0,
+            max: 0.0,
+            increase,
+        };
+        fold(&mut state, &hour, schedule, 3600.0);
+    }
+    state
+}
+
+fn ask(
+    schedule: &Schedule,
+    demand: &State,
+    jobs: &SiteJobs,
+    limits: &Limits,
+    at: i64,
+) -> Recommended {
+    let fleet_jobs = FleetJobs::sum([jobs], "RESTART");
+    let known = Known {
+        schedule,
+        demand,
+        site_jobs: jobs,
+        fleet_jobs,
+    };
+    let job = Job {
+        job_type: "RESTART",
+        duration_minutes: 60,
+        limits,
+        terms: Terms::default(),
+    };
+    recommend(&known, &job, Instant(MONDAY + at))
+}
+
+fn open_only() -> Limits {
+    Limits {
+        hours: Hours::OpenOnly,
+        ..Limits::default()
+    }
+}
+
+#[test]
+fn the_quiet_hour_is_found() {
+    let schedule = shop();
+    let answer = ask(
+        &schedule,
+        &learned(&schedule),
+        &SiteJobs::default(),
+        &open_only(),
+        70 * DAY,
+    );
+    let best = answer.best.unwrap();
+    assert_eq!(best.start.0, MONDAY + 72 * DAY + 15 * HOUR);
+    assert!(
+        best.sentence.starts_with("Wednesday 15:00: "),
+        "{}",
+        best.sentence
+    );
+    assert_eq!(answer.insight.status, Status::Ok);
+    assert!(answer.confidence.unwrap() > 0.9);
+    assert_eq!(answer.alternatives.len(), 3);
+    let interval = answer.insight.interval.unwrap();
+    assert!(interval.low <= 1.0 && interval.high < 10.0, "{interval:?}");
+}
+
+#[test]
+fn at_any_hour_it_is_a_closed_one() {
+    let schedule = shop();
+    let answer = ask(
+        &schedule,
+        &learned(&schedule),
+        &SiteJobs::default(),
+        &Limits::default(),
+        70 * DAY,
+    );
+    let best = answer.best.unwrap();
+    assert_eq!(
+        schedule.opening(schedule.local(best.start)),
+        Opening::Closed
+    );
+    assert_eq!(
+        best.sentence,
+        "Monday 00:00: no sale is expected then (0 to 0), the shop is closed until 08:00."
+    );
+}
+
+#[test]
+fn starts_are_two_hours_apart_and_parts_add_up() {
+    let schedule = shop();
+    let answer = ask(
+        &schedule,
+        &learned(&schedule),
+        &SiteJobs::default(),
+        &open_only(),
+        70 * DAY,
+    );
+    let best = answer.best.unwrap();
+    let parts: f64 = answer
+        .insight
+        .reasons
+        .iter()
+        .map(|reason| reason.contribution)
+        .sum();
+    assert!((parts - best.cost).abs() < 1e-9);
+    let mut starts: Vec<i64> = answer
+        .alternatives
+        .iter()
+        .map(|window| window.start.0)
+        .collect();
+    assert!(
+        answer
+            .alternatives
+            .iter()
+            .all(|window| window.cost >= best.cost)
+    );
+    starts.push(best.start.0);
+    starts.sort_unstable();
+    assert!(starts.windows(2).all(|pair| pair[1] - pair[0] >= 2 * HOUR));
+}
+
+#[test]
+fn without_readings_it_rests_on_the_filed_hours_and_says_so() {
+    let schedule = shop();
+    let answer = ask(
+        &schedule,
+        &State::default(),
+        &SiteJobs::default(),
+        &Limits::default(),
+        14 * HOUR,
+    );
+    assert_eq!(answer.insight.status, Status::Learning);
+    let best = answer.best.unwrap();
+    assert_eq!(
+        schedule.opening(schedule.local(best.start)),
+        Opening::Closed
+    );
+    assert!(
+        best.sentence.contains("by the filed hours only"),
+        "{}",
+        best.sentence
+    );
+}
+
+#[test]
+fn a_guessed_open_hour_has_a_wide_interval() {
+    let schedule = shop();
+    let answer = ask(
+        &schedule,
+        &State::default(),
+        &SiteJobs::default(),
+        &open_only(),
+        0,
+    );
+    let interval = answer.insight.interval.unwrap();
+    assert!(interval.low == 0.0 && interval.high >= 5.0, "{interval:?}");
+}
+
+#[test]
+fn with_nothing_it_is_insufficient_and_says_what_is_missing() {
+    let answer = ask(
+        &Schedule::new(Tz::UTC),
+        &State::default(),
+        &SiteJobs::default(),
+        &Limits::default(),
+        0,
+    );
+    assert_eq!(
+        (answer.insight.status, answer.insight.value),
+        (Status::Insufficient, None)
+    );
+    assert!(answer.insight.reasons[0].sentence.contains("2018-01-08"));
+    let answer = ask(
+        &Schedule::new(Tz::UTC),
+        &learned(&shop()),
+        &SiteJobs::default(),
+        &open_only(),
+        70 * DAY,
+    );
+    assert_eq!(answer.insight.status, Status::Insufficient);
+}
+
+#[test]
+fn limits_that_leave_no_time_are_told() {
+    let schedule = shop();
+    let always = Stretch {
+        from: Instant(0),
+        to: Instant(i64::MAX),
+    };
+    for limits in [
+        Limits {
+            blackouts: vec![always],
+            ..Limits::default()
+        },
+        Limits {
+            busy: vec![always],
+            ..Limits::default()
+        },
+        Limits {
+            maintenance: Maintenance::Inside,
+            ..Limits::default()
+        },
+        Limits {
+            deadline: Some(Instant(MONDAY)),
+            ..Limits::default()
+        },
+    ] {
+        let answer = ask(
+            &schedule,
+            &State::default(),
+            &SiteJobs::default(),
+            &limits,
+            0,
+        );
+        assert_eq!(answer.insight.status, Status::Insufficient);
+        assert!(
+            answer.insight.reasons[0]
+                .sentence
+                .starts_with("No start within 7 days")
+        );
+    }
+}
+
+#[test]
+fn old_readings_are_stale() {
+    let schedule = shop();
+    let answer = ask(
+        &schedule,
+        &learned(&schedule),
+        &SiteJobs::default(),
+        &Limits::default(),
+        90 * DAY,
+    );
+    assert_eq!(answer.insight.status, Status::Stale);
+}
+
+#[test]
+fn jobs_that_fail_at_night_move_the_start() {
+    let schedule = shop();
+    let mut jobs = SiteJobs::default();
+    for day in 0..40 {
+        for (at, is_success) in [(3, false), (20, true)] {
+            let at = Instant(MONDAY + day * DAY + at * HOUR);
+            let job = JobSeen {
+                at,
+                job_type: "RESTART".to_owned(),
+                is_success,
+                duration_ms: None,
+            };
+            success::fold(&mut jobs, &job, &schedule);
+        }
+    }
+    let answer = ask(
+        &schedule,
+        &learned(&schedule),
+        &jobs,
+        &Limits::default(),
+        70 * DAY,
+    );
+    let best = answer.best.unwrap();
+    assert!(schedule.local(best.start).minute >= 18 * 60);
+    assert!(best.success.unwrap().0 > 0.8);
+}
+
+#[test]
+fn the_same_question_has_the_same_answer() {
+    let schedule = shop();
+    let state = learned(&schedule);
+    let ask = || {
+        ask(
+            &schedule,
+            &state,
+            &SiteJobs::default(),
+            &open_only(),
+            70 * DAY + 7 * HOUR + 1,
+        )
+    };
+    let (one, other) = (ask(), ask());
+    assert_eq!(
+        (one.insight, one.confidence),
+        (other.insight, other.confidence)
+    );
+    assert_eq!(one.best, other.best);
+}
