@@ -322,7 +322,7 @@ pub(crate) struct Cut<'a>(pub(crate) &'a Question);
 
 impl Cut<'_> {
     /// The buckets of a group, filled.
-    pub(crate) fn buckets(&self, what: What, rows: &[Option<Arc<Row>>], fill: Fill) -> Vec<Bucket> {
+    pub(crate) fn buckets(self, what: What, rows: &[Option<Arc<Row>>], fill: Fill) -> Vec<Bucket> {
         let told = |row: &Option<Arc<Row>>| row.clone().filter(|row| what.is_said(row));
         let rows: Rows = rows.iter().map(told).collect();
         let (mut before, mut buckets) = (None::<usize>, Vec::with_capacity(rows.len()));
@@ -367,7 +367,7 @@ impl Cut<'_> {
     }
 
     /// How far the middle of a bucket is on the way from that of one to that of another.
-    fn way(&self, before: Option<usize>, index: usize, next: Option<usize>) -> f64 {
+    fn way(self, before: Option<usize>, index: usize, next: Option<usize>) -> f64 {
         let middle = |index: Option<usize>| {
             let index = index?;
             let (start, end) = (self.0.ends.get(index)?, self.0.ends.get(index + 1)?);
@@ -382,14 +382,14 @@ impl Cut<'_> {
     }
 
     /// How many seconds of a bucket are asked for and past.
-    fn seconds(&self, index: usize) -> f64 {
+    fn seconds(self, index: usize) -> f64 {
         let end = |index: usize| self.0.ends.get(index).copied().unwrap_or_default();
         let micros: f64 = self.0.past((end(index), end(index + 1))).as_();
         micros / 1_000_000.0
     }
 
     fn bucket(
-        &self,
+        self,
         (index, start, end): (usize, i64, i64),
         what: What,
         content: Content,
@@ -406,7 +406,7 @@ impl Cut<'_> {
     }
 
     /// All of a group as one bucket.
-    pub(crate) fn whole(&self, what: What, rows: &[Option<Arc<Row>>]) -> Bucket {
+    pub(crate) fn whole(self, what: What, rows: &[Option<Arc<Row>>]) -> Bucket {
         let whole = merged(rows.iter().flatten().map(|row| &**row));
         let whole = whole.filter(|whole| what.is_said(whole));
         let content = whole.map_or(Content::Null, |whole| Content::Row(Arc::new(whole)));

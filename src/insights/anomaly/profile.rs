@@ -59,7 +59,7 @@ impl Profile {
 
     fn seen(&self, hour: usize) -> u8 {
         let both = self.seen.get(hour / 2).copied().unwrap_or_default();
-        if hour % 2 == 0 {
+        if hour.is_multiple_of(2) {
             both & 0x0f
         } else {
             both >> 4
@@ -70,7 +70,7 @@ impl Profile {
     pub(crate) fn add(&mut self, hour: usize, departure: f64) {
         let times = self.seen(hour).saturating_add(1).min(SEEN_MAX);
         if let (Some(mean), Some(seen)) = (self.means.get_mut(hour), self.seen.get_mut(hour / 2)) {
-            *seen = if hour % 2 == 0 {
+            *seen = if hour.is_multiple_of(2) {
                 *seen & 0xf0 | times
             } else {
                 *seen & 0x0f | times << 4

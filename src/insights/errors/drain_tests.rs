@@ -9,9 +9,9 @@ const SCOPE: Scope<'static> = Scope {
 
 fn placed(texts: &[String]) -> Drain {
     let mut drain = Drain::default();
-    texts
-        .iter()
-        .for_each(|text| assert!(drain.place(&SCOPE, text, |_| false).group.is_some()));
+    for text in texts {
+        assert!(drain.place(&SCOPE, text, |_| false).group.is_some());
+    }
     drain
 }
 

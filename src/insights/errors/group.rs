@@ -287,9 +287,9 @@ mod tests {
 
     fn group(events: &[(i64, u64)]) -> Group {
         let mut group = Group::new("DEVICE", None, &event(events[0].0, events[0].1));
-        events
-            .iter()
-            .for_each(|(at, device)| group.add(&event(*at, *device)));
+        for (at, device) in events {
+            group.add(&event(*at, *device));
+        }
         group
     }
 

@@ -248,9 +248,9 @@ mod tests {
             (0.15, "0.15 times as often"),
             (0.01, "less than a tenth as often"),
         ];
-        cases
-            .iter()
-            .for_each(|(ratio, words)| assert_eq!(often(*ratio), *words));
+        for (ratio, words) in cases {
+            assert_eq!(often(ratio), words);
+        }
     }
 
     #[test]
@@ -262,9 +262,9 @@ mod tests {
             (7_100, "2 hours"),
             (86_400, "24 hours"),
         ];
-        cases
-            .iter()
-            .for_each(|(seconds, words)| assert_eq!(duration(*seconds), *words));
+        for (seconds, words) in cases {
+            assert_eq!(duration(seconds), words);
+        }
     }
 
     #[test]

@@ -442,7 +442,7 @@ mod tests {
     fn constant_and_zero_levels_are_no_nan() {
         for level in [0.0, 7.0] {
             let device = days((0..45).map(|_| level));
-            let found = estimate(&device, &[device.clone()], window(), None).unwrap();
+            let found = estimate(&device, std::slice::from_ref(&device), window(), None).unwrap();
             assert!(found.relative.is_finite() && found.low.is_finite() && found.high.is_finite());
             assert!(found.p > 0.5);
         }

@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_value_that_never_moved_is_not_stuck() {
-        assert_eq!(fold([3.0; 5_000]).stuck(), None);
+        assert_eq!(fold(vec![3.0; 5_000]).stuck(), None);
     }
 
     #[test]

@@ -50,7 +50,7 @@ fn error(at: i64, code: &str, severity: Severity) -> ErrorSeen {
     }
 }
 
-/// Numbers from 0 to 1 that look random (SplitMix64).
+/// Numbers from 0 to 1 that look random (`SplitMix64`).
 struct Dice(u64);
 
 impl Dice {
