@@ -189,7 +189,9 @@ fn facts(files: &[PathBuf]) -> anyhow::Result<Vec<Fact>> {
     }
     if parsed.conflicts > 0 {
         let count = parsed.conflicts;
-        tracing::warn!("{count} lines are left out: earlier ones have their keys and say something else");
+        tracing::warn!(
+            "{count} lines are left out: earlier ones have their keys and say something else"
+        );
     }
     if parsed.facts.is_empty() {
         bail!("there is no event in what was given");

@@ -93,7 +93,7 @@ fn each_question_knows_what_happened_until_its_instant_in_whatever_order_they_ar
 fn facts_of_one_instant_have_one_order_however_they_come() {
     const NOON: &str = "2026-01-01T12:00:00Z";
     let error = |message: &str| {
-        json!({ "errorLog": { "deviceId": "till", "occurredAt": NOON, "category": "HARDWARE",
+        json!({ "errorLog": { "deviceId": "till", "occurredAt": NOON, "category": "DEVICE",
             "severity": "ERROR", "errorMessage": message } })
     };
     let state = json!({ "deviceStateChange": { "deviceId": "till", "occurredAt": NOON,
