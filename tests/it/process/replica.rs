@@ -243,6 +243,8 @@ async fn what_was_archived_is_read_while_the_replica_has_not_heard_of_it() {
         json!({ "errorLog": { "category": "API", "severity": "INFO", "errorMessage": "old",
             "occurredAt": format!("2024-03-{day:02}T12:00:00Z") } })
     };
+    // by itself a server archives nothing of it before it is told to
+    retained(&api, &one, "archiveAfterDays: 10000").await;
     api.record(&one, (1..=9).map(error).collect()).await;
     let has_all = |data: &Value| data["errorLogs"]["totalCount"] == "9";
     for server in [&one, &other] {
