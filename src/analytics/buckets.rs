@@ -230,7 +230,7 @@ impl Resolution {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use chrono::{DateTime, NaiveTime, Weekday};
     use chrono_tz::Tz;
     use proptest::prelude::*;
@@ -368,7 +368,7 @@ mod tests {
         assert_eq!(made, Err(too_many));
     }
 
-    fn any_resolution() -> impl Strategy<Value = Resolution> {
+    pub(crate) fn any_resolution() -> impl Strategy<Value = Resolution> {
         let unit = prop_oneof![
             Just(Unit::Minute),
             Just(Unit::Hour),

@@ -5,6 +5,7 @@ use chrono::{DateTime, NaiveTime, Weekday};
 use chrono_tz::Tz;
 use proptest::prelude::*;
 
+use super::buckets::tests::any_resolution;
 use super::buckets::{Resolution, Unit};
 use super::calendar::Calendar;
 use super::earlier::Earlier;
@@ -322,19 +323,6 @@ fn what_a_clock_shows_again_is_where_what_comes_after_it_is() {
     let told = Earlier::Week.range(&berlin, (at(range.0), at(range.1)));
     let before = ("2026-03-29T01:00:00Z", "2026-03-29T10:00:00Z");
     assert_eq!(told, Some((at(before.0), at(before.1))));
-}
-
-fn any_resolution() -> impl Strategy<Value = Resolution> {
-    let unit = prop_oneof![
-        Just(Unit::Minute),
-        Just(Unit::Hour),
-        Just(Unit::Day),
-        Just(Unit::Week),
-        Just(Unit::Month),
-        Just(Unit::Quarter),
-        Just(Unit::Year),
-    ];
-    (1..40_u32, unit).prop_map(|(every, unit)| Resolution { every, unit })
 }
 
 proptest! {

@@ -61,7 +61,7 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         Command::Serve(arguments) => serve(*arguments).await,
         Command::Import(arguments) => import::import(arguments).await,
         Command::Export(arguments) => export::export(arguments).await,
-        Command::Evaluate(arguments) => evaluate::evaluate(&arguments),
+        Command::Evaluate(arguments) => evaluate::evaluate(&arguments).await,
         Command::Agent(arguments) => {
             let shutdown = shutdown_on_signal();
             let told = shutdown.clone();

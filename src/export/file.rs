@@ -69,6 +69,23 @@ impl Target {
     }
 }
 
+impl Target {
+    /// Writes what there is to it.
+    ///
+    /// # Errors
+    /// When it cannot be written. Of a file that was there before nothing has changed then.
+    pub fn put(self, bytes: &[u8]) -> Result<(), ExportError> {
+        let fill = |mut out: Box<dyn Out>| {
+            out.write_all(bytes)?;
+            Ok(out.end()?)
+        };
+        match self {
+            Self::Stream(out) => fill(out),
+            Self::File(file) => file.fill(fill).map(drop),
+        }
+    }
+}
+
 impl FileTarget {
     /// Fills it, and puts it in its place when it is whole and on the disk; answers its bytes.
     fn fill(

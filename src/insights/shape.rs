@@ -86,6 +86,22 @@ pub struct Insight {
     pub as_of: Instant,
 }
 
+impl Insight {
+    /// One that says nothing but what is missing.
+    #[must_use]
+    pub fn insufficient(evidence: Evidence, missing: Reason, as_of: Instant) -> Self {
+        Self {
+            value: None,
+            interval: None,
+            evidence,
+            status: Status::Insufficient,
+            reasons: vec![missing],
+            recommendations: Vec::new(),
+            as_of,
+        }
+    }
+}
+
 impl Status {
     /// The word of the API.
     #[must_use]

@@ -12,7 +12,7 @@ use chrono::NaiveDate;
 use clap::{Args, ValueEnum};
 
 use self::questions::{questions, times_of};
-use self::rows::Rows;
+use self::rows::{Output, Rows};
 use super::bar;
 use crate::clock::Clock;
 use crate::event::{Fact, Instant};
@@ -21,7 +21,7 @@ use crate::insights::impact::verdict::{Series, Verdict};
 use crate::insights::input::{DAY, HOUR, Measure, SECOND};
 use crate::insights::number::float;
 use crate::insights::replay::{
-    Answer, Asked, AskedChange, Question, Reliable, Unusual, Watched, Week, changes,
+    Answer, Asked, AskedChange, Reliable, Replayed, Unusual, Watched, Week, changes,
     changes_before, groups, impacts, measures, monday_of, recommended, replay, weeks,
 };
 use crate::insights::risk::model::Horizon;
@@ -107,7 +107,9 @@ fn duration(text: &str) -> Result<i64, String> {
     micros.filter(|micros| *micros > 0).ok_or_else(wrong)
 }
 
-pub(super) fn evaluate(arguments: &EvaluateArgs) -> anyhow::Result<()> {
+pub(super) async fn evaluate(arguments: &EvaluateArgs) -> anyhow::Result<()> {
+    // before anything is read
+    let out = Output::at(&arguments.out).await?;
     let facts = facts(&arguments.files)?;
     let mut rows = Rows::new();
     match arguments.insight {
@@ -126,43 +128,23 @@ pub(super) fn evaluate(arguments: &EvaluateArgs) -> anyhow::Result<()> {
                 Some(_) => bail!("failure-risk has the horizons 24h and 72h"),
             };
             let mut watched = Watched::new(Asked::Risk(horizon));
-            ask(
-                arguments,
-                &facts,
-                |facts, asked| replay(facts, asked, &mut watched),
-                &mut rows,
-            )?;
+            ask(arguments, &facts, &mut watched, &mut rows)?;
         }
         Evaluated::Health => {
             let mut watched = Watched::new(Asked::Health);
-            ask(
-                arguments,
-                &facts,
-                |facts, asked| replay(facts, asked, &mut watched),
-                &mut rows,
-            )?;
+            ask(arguments, &facts, &mut watched, &mut rows)?;
         }
         Evaluated::Anomaly => {
             let mut unusual = Unusual::new(the_measure(arguments, &facts)?);
-            ask(
-                arguments,
-                &facts,
-                |facts, asked| replay(facts, asked, &mut unusual),
-                &mut rows,
-            )?;
+            ask(arguments, &facts, &mut unusual, &mut rows)?;
         }
         Evaluated::Reliability => {
             let hours = arguments.horizon.map(hours);
             let mut reliable = Reliable::new(hours);
-            ask(
-                arguments,
-                &facts,
-                |facts, asked| replay(facts, asked, &mut reliable),
-                &mut rows,
-            )?;
+            ask(arguments, &facts, &mut reliable, &mut rows)?;
         }
     }
-    rows.write(&arguments.out)
+    rows.write(out)
 }
 
 fn hours(micros: i64) -> f64 {
@@ -203,12 +185,12 @@ fn facts(files: &[PathBuf]) -> anyhow::Result<Vec<Fact>> {
 fn ask(
     arguments: &EvaluateArgs,
     facts: &[Fact],
-    answered: impl FnOnce(&[Fact], &[Question]) -> Vec<Answer>,
+    replayed: &mut impl Replayed,
     rows: &mut Rows,
 ) -> anyhow::Result<()> {
     let questions = questions(arguments, facts)?;
     rows.put(["device", "timestamp", "value", "low", "high", "status"])?;
-    for (question, answer) in questions.iter().zip(answered(facts, &questions)) {
+    for (question, answer) in questions.iter().zip(replay(facts, &questions, replayed)) {
         let [value, low, high] = numbers(&answer);
         let (device, at) = (&question.device, &question.timestamp);
         rows.put([device, at, &value, &low, &high, answer.status.word()])?;

@@ -1,11 +1,12 @@
 //! The answers as CSV.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
 use crate::cli::print;
+use crate::export::Target;
 
 /// Rows of CSV that are written when there are all.
 pub(super) struct Rows {
@@ -31,27 +32,46 @@ impl Rows {
     }
 
     /// Writes all rows, or leaves what is there as it is.
-    pub(super) fn write(self, out: &Path) -> anyhow::Result<()> {
+    pub(super) fn write(self, out: Output) -> anyhow::Result<()> {
         let answers = self.count.saturating_sub(1);
         let bytes = self.csv.into_inner();
         let bytes = bytes.map_err(csv::IntoInnerError::into_error)?;
-        if out.as_os_str() == "-" {
-            let written = std::io::stdout().write_all(&bytes);
-            return written.context("cannot write to standard output");
+        match out {
+            Output::Standard => {
+                let written = std::io::stdout().write_all(&bytes);
+                written.context("cannot write to standard output")
+            }
+            Output::Target(path, target) => {
+                let is_file = matches!(target, Target::File(_));
+                let written = target.put(&bytes);
+                written.with_context(|| not_written(&path))?;
+                if is_file {
+                    print(&format!("{answers} answers are in {}", path.display()));
+                }
+                Ok(())
+            }
         }
-        let named = || format!("cannot write {}", out.display());
-        let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let name = out.file_name().with_context(named)?.to_string_lossy();
-        let half = folder
-            .unwrap_or(Path::new("."))
-            .join(format!(".{name}.part"));
-        std::fs::write(&half, &bytes)
-            .and_then(|()| std::fs::rename(&half, out))
-            .inspect_err(|_| {
-                let _ = std::fs::remove_file(&half);
-            })
-            .with_context(named)?;
-        print(&format!("{answers} answers are in {}", out.display()));
-        Ok(())
     }
+}
+
+/// Where they go.
+pub(super) enum Output {
+    Standard,
+    Target(PathBuf, Target),
+}
+
+impl Output {
+    /// What a path names; `-` is standard output.
+    pub(super) async fn at(path: &Path) -> anyhow::Result<Self> {
+        if path.as_os_str() == "-" {
+            return Ok(Self::Standard);
+        }
+        let target = Target::at(path).await;
+        let target = target.with_context(|| not_written(path))?;
+        Ok(Self::Target(path.to_owned(), target))
+    }
+}
+
+fn not_written(path: &Path) -> String {
+    format!("cannot write {}", path.display())
 }

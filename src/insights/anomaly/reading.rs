@@ -128,15 +128,7 @@ fn insufficient(
         unit: Some("h"),
         sentence,
     };
-    Insight {
-        value: None,
-        interval: None,
-        evidence,
-        status: Status::Insufficient,
-        reasons: vec![reason],
-        recommendations: Vec::new(),
-        as_of,
-    }
+    Insight::insufficient(evidence, reason, as_of)
 }
 
 fn latest(state: &State, subject: &Subject<'_>, open: &[Sample], as_of: Instant) -> Latest {

@@ -189,22 +189,11 @@ fn insight(group: &Group, trend: Option<&Trend>, from: Instant, asked: &Asked) -
         to: Some(asked.as_of),
         coverage: trend.map(|trend| (f64::from(trend.hours_before) + 168.0) / 336.0),
     };
-    let empty = Insight {
-        value: None,
-        interval: None,
-        evidence,
-        status: Reliance::Insufficient,
-        reasons: Vec::new(),
-        recommendations: Vec::new(),
-        as_of: asked.as_of,
-    };
     let Some(trend) = trend else {
         // Whole hours count, and the hour of asking is the last of the 7 days.
         let until = Instant((from.0.div_euclid(HOUR) - 1) * HOUR + DAYS_NEEDED * DAY);
-        return Insight {
-            reasons: vec![reason(None, sentence::too_early(until, asked.zone))],
-            ..empty
-        };
+        let reason = reason(None, sentence::too_early(until, asked.zone));
+        return Insight::insufficient(evidence, reason, asked.as_of);
     };
     let is_stale = asked.as_of.0 - asked.heard.0 > STALE_AFTER;
     let status = match trend.now + trend.before {
@@ -225,8 +214,9 @@ fn insight(group: &Group, trend: Option<&Trend>, from: Instant, asked: &Asked) -
         }),
         status,
         reasons,
+        evidence,
         recommendations: recommendations(group),
-        ..empty
+        as_of: asked.as_of,
     }
 }
 

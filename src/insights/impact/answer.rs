@@ -106,15 +106,8 @@ impl Context {
             }
             Err(missing) => {
                 let (known_day, sentence) = self.missing(missing);
-                let insight = Insight {
-                    value: None,
-                    interval: None,
-                    status: Status::Insufficient,
-                    reasons: vec![plain_reason("days", sentence)],
-                    recommendations: Vec::new(),
-                    evidence,
-                    as_of: self.as_of,
-                };
+                let reason = plain_reason("days", sentence);
+                let insight = Insight::insufficient(evidence, reason, self.as_of);
                 let known_at = known_day.map(|day| begin(self.zone, day));
                 let verdict = judged.then_some(Verdict::Unclear);
                 Effect {

@@ -287,15 +287,7 @@ fn insufficient(seen: usize, evidence: Evidence, today: i32, as_of: Instant) -> 
         unit: Some("days"),
         sentence,
     };
-    Insight {
-        value: None,
-        interval: None,
-        evidence,
-        status: Status::Insufficient,
-        reasons: vec![reason],
-        recommendations: Vec::new(),
-        as_of,
-    }
+    Insight::insufficient(evidence, reason, as_of)
 }
 
 fn slope_reason(measure: Measure, unit: &'static str, line: &Line, days: usize) -> Reason {

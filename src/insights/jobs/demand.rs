@@ -1,7 +1,7 @@
 //! The demand of a till, learned from closed hours in order of time.
 //!
 //! An hour of the site's week has the transactions counted in it and the hours it was seen, both halved every
-//! [`HALF_LIFE_WEEKS`]. Days that are exceptions teach nothing. Each week the rates are frozen, so that the week
+//! `HALF_LIFE_WEEKS`. Days that are exceptions teach nothing. Each week the rates are frozen, so that the week
 //! is compared with what was known before it: that gives the recent level and the noise beyond chance.
 
 use crate::event::Instant;

@@ -323,15 +323,7 @@ fn none(as_of: Instant) -> Insight {
         unit: Some("jobs"),
         sentence: "No job has ended yet; 1 more job suffices for a first answer.".to_owned(),
     };
-    Insight {
-        value: None,
-        interval: None,
-        evidence: Evidence::default(),
-        status: Status::Insufficient,
-        reasons: vec![reason],
-        recommendations: Vec::new(),
-        as_of,
-    }
+    Insight::insufficient(Evidence::default(), reason, as_of)
 }
 
 #[cfg(test)]

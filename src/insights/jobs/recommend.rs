@@ -221,15 +221,7 @@ fn insufficient(known: &Known<'_>, as_of: Instant, sentence: String) -> Recommen
         unit: None,
         sentence,
     };
-    let insight = Insight {
-        value: None,
-        interval: None,
-        evidence: evidence(known),
-        status: Status::Insufficient,
-        reasons: vec![reason],
-        recommendations: Vec::new(),
-        as_of,
-    };
+    let insight = Insight::insufficient(evidence(known), reason, as_of);
     Recommended {
         insight,
         best: None,

@@ -163,22 +163,15 @@ fn insufficient(
     sentence: String,
     as_of: Instant,
 ) -> Insight {
-    Insight {
-        value: None,
-        interval: None,
-        evidence,
-        status: Status::Insufficient,
-        reasons: vec![Reason {
-            factor,
-            contribution: 0.0,
-            observed: None,
-            expected: None,
-            unit: None,
-            sentence,
-        }],
-        recommendations: Vec::new(),
-        as_of,
-    }
+    let reason = Reason {
+        factor,
+        contribution: 0.0,
+        observed: None,
+        expected: None,
+        unit: None,
+        sentence,
+    };
+    Insight::insufficient(evidence, reason, as_of)
 }
 
 fn reason(

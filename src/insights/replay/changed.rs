@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Closed, Known, Told, in_order, seen};
+use super::{Closed, Known, Replayed, Timed, Told, in_order, replay, seen};
 use crate::event::{Fact, Instant};
 use crate::insights::impact::change::{Impact, Peers, Subject, configuration_impact};
 use crate::insights::impact::daily::State;
@@ -59,23 +59,7 @@ pub fn changes_before(facts: &[Fact], asked: &[(String, Instant)]) -> Vec<Option
 /// What each of some changes did, from what happened until it is asked for.
 #[must_use]
 pub fn impacts(facts: &[Fact], asked: &[Asked]) -> Vec<Option<Impact>> {
-    let mut order: Vec<usize> = (0..asked.len()).collect();
-    order.sort_by_key(|index| asked.get(*index).map(|asked| asked.at));
-    let mut facts = in_order(facts).into_iter().peekable();
-    let mut fleet = Changed::default();
-    let mut impacts: Vec<Option<Impact>> = asked.iter().map(|_| None).collect();
-    for index in order {
-        let Some(asked) = asked.get(index) else {
-            continue;
-        };
-        while let Some(fact) = facts.next_if(|fact| fact.occurred_at <= asked.at) {
-            fleet.take(fact);
-        }
-        if let Some(impact) = impacts.get_mut(index) {
-            *impact = fleet.impact(asked);
-        }
-    }
-    impacts
+    replay(facts, asked, &mut Changed::default())
 }
 
 /// What is kept of a device.
@@ -93,7 +77,13 @@ struct Changed {
     kept: BTreeMap<String, Kept>,
 }
 
-impl Changed {
+impl Timed for Asked {
+    fn at(&self) -> Instant {
+        self.at
+    }
+}
+
+impl Replayed<Asked, Option<Impact>> for Changed {
     fn take(&mut self, fact: &Fact) {
         let kept = &mut self.kept;
         self.told
@@ -110,7 +100,7 @@ impl Changed {
         }
     }
 
-    fn impact(&mut self, asked: &Asked) -> Option<Impact> {
+    fn answer(&mut self, asked: &Asked) -> Option<Impact> {
         let kept = &mut self.kept;
         self.told
             .close(asked.at, |known, id, over| fold(kept, (known, id), over));
@@ -131,7 +121,9 @@ impl Changed {
         };
         Some(configuration_impact(&asked.change, device, peers, asked.at))
     }
+}
 
+impl Changed {
     fn subject<'a>(&self, id: &str, kept: &'a Kept) -> Subject<'a> {
         Subject {
             zone: self.told.known.zone_of(id),

@@ -74,34 +74,46 @@ impl Answer {
     }
 }
 
+/// What is asked of an instant.
+pub trait Timed {
+    /// Of when.
+    fn at(&self) -> Instant;
+}
+
+impl Timed for Question {
+    fn at(&self) -> Instant {
+        self.at
+    }
+}
+
 /// Somebody who is told facts in order of time, and asked in between.
-pub trait Replayed {
+pub trait Replayed<Q = Question, A = Answer> {
     /// Takes what happened.
     fn take(&mut self, fact: &Fact);
 
     /// Answers from what was told until now.
-    fn answer(&mut self, question: &Question) -> Answer;
+    fn answer(&mut self, question: &Q) -> A;
 }
 
 /// Tells facts in order of time, asks each question once all is told that happened until its instant, and answers
 /// them in their own order.
-pub fn replay(facts: &[Fact], questions: &[Question], replayed: &mut impl Replayed) -> Vec<Answer> {
-    let mut order: Vec<usize> = (0..questions.len()).collect();
-    order.sort_by_key(|index| questions.get(*index).map(|question| question.at));
+pub fn replay<Q: Timed, A>(
+    facts: &[Fact],
+    questions: &[Q],
+    replayed: &mut impl Replayed<Q, A>,
+) -> Vec<A> {
+    let mut in_turn: Vec<(usize, &Q)> = questions.iter().enumerate().collect();
+    in_turn.sort_by_key(|(_, question)| question.at());
     let mut facts = in_order(facts).into_iter().peekable();
-    let mut answers = vec![Answer::UNKNOWN; questions.len()];
-    for index in order {
-        let Some(question) = questions.get(index) else {
-            continue;
-        };
-        while let Some(fact) = facts.next_if(|fact| fact.occurred_at <= question.at) {
+    let mut answers: Vec<(usize, A)> = Vec::with_capacity(questions.len());
+    for (index, question) in in_turn {
+        while let Some(fact) = facts.next_if(|fact| fact.occurred_at <= question.at()) {
             replayed.take(fact);
         }
-        if let Some(answer) = answers.get_mut(index) {
-            *answer = replayed.answer(question);
-        }
+        answers.push((index, replayed.answer(question)));
     }
-    answers
+    answers.sort_by_key(|(index, _)| *index);
+    answers.into_iter().map(|(_, answer)| answer).collect()
 }
 
 /// The devices of facts that report metrics, each with when they did first and last.

@@ -7,7 +7,7 @@ use chrono_tz::Tz;
 use entity::site_operating_schedules::Column;
 use serde_json::Value as Json;
 
-use super::{Closed, Known, Told, in_order};
+use super::{Closed, Known, Replayed, Timed, Told, in_order, replay};
 use crate::event::{Cell, Fact, Instant};
 use crate::insights::input::Measure;
 use crate::insights::jobs::cost::Terms;
@@ -61,23 +61,7 @@ pub fn weeks(facts: &[Fact], (from, to): (NaiveDate, NaiveDate)) -> Vec<Week> {
 /// What is recommended in each of some weeks, from what happened before.
 #[must_use]
 pub fn recommended(facts: &[Fact], weeks: &[Week]) -> Vec<Option<Recommended>> {
-    let mut order: Vec<usize> = (0..weeks.len()).collect();
-    order.sort_by_key(|index| weeks.get(*index).map(|week| week.at));
-    let mut facts = in_order(facts).into_iter().peekable();
-    let mut sites = Sites::default();
-    let mut recommended: Vec<Option<Recommended>> = weeks.iter().map(|_| None).collect();
-    for index in order {
-        let Some(week) = weeks.get(index) else {
-            continue;
-        };
-        while let Some(fact) = facts.next_if(|fact| fact.occurred_at <= week.at) {
-            sites.take(fact);
-        }
-        if let Some(recommended) = recommended.get_mut(index) {
-            *recommended = sites.recommend(week);
-        }
-    }
-    recommended
+    replay(facts, weeks, &mut Sites::default())
 }
 
 /// What is known of the sites and of the devices that stand at them.
@@ -89,7 +73,28 @@ struct Sites {
     jobs: BTreeMap<String, SiteJobs>,
 }
 
+impl Timed for Week {
+    fn at(&self) -> Instant {
+        self.at
+    }
+}
+
 impl Sites {
+    fn file(&mut self, fact: &Fact) {
+        let Some(site) = fact.cell(Column::SiteKey).text() else {
+            return;
+        };
+        let Some(day) = day_of(fact) else {
+            return;
+        };
+        let zone = self.told.known.sites.get(site).map_or(Tz::UTC, |s| s.zone);
+        let schedules = self.schedules.entry(site.to_owned());
+        let schedule = schedules.or_insert_with(|| Schedule::new(zone));
+        schedule.file(day, plan(fact));
+    }
+}
+
+impl Replayed<Week, Option<Recommended>> for Sites {
     fn take(&mut self, fact: &Fact) {
         let Self {
             told,
@@ -109,20 +114,7 @@ impl Sites {
         }
     }
 
-    fn file(&mut self, fact: &Fact) {
-        let Some(site) = fact.cell(Column::SiteKey).text() else {
-            return;
-        };
-        let Some(day) = day_of(fact) else {
-            return;
-        };
-        let zone = self.told.known.sites.get(site).map_or(Tz::UTC, |s| s.zone);
-        let schedules = self.schedules.entry(site.to_owned());
-        let schedule = schedules.or_insert_with(|| Schedule::new(zone));
-        schedule.file(day, plan(fact));
-    }
-
-    fn recommend(&mut self, week: &Week) -> Option<Recommended> {
+    fn answer(&mut self, week: &Week) -> Option<Recommended> {
         let Self {
             told,
             schedules,

@@ -81,22 +81,15 @@ pub(crate) fn evidence(state: &State, as_of: Instant) -> Evidence {
 pub(crate) fn unknown(evidence: Evidence, as_of: Instant) -> Insight {
     let sentence =
         "No metrics and no change of state have come from this device yet. The first one suffices.";
-    Insight {
-        value: None,
-        interval: None,
-        evidence,
-        status: Status::Insufficient,
-        reasons: vec![Reason {
-            factor: "evidence",
-            contribution: 0.0,
-            observed: Some(0.0),
-            expected: Some(1.0),
-            unit: Some("events"),
-            sentence: sentence.to_owned(),
-        }],
-        recommendations: Vec::new(),
-        as_of,
-    }
+    let reason = Reason {
+        factor: "evidence",
+        contribution: 0.0,
+        observed: Some(0.0),
+        expected: Some(1.0),
+        unit: Some("events"),
+        sentence: sentence.to_owned(),
+    };
+    Insight::insufficient(evidence, reason, as_of)
 }
 
 /// Since when nothing has come, where that is over a day; it adds nothing to the value.
