@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::CommandFactory;
+use futures_util::future::BoxFuture;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
@@ -51,11 +52,15 @@ fn print(line: &str) {
     say(&mut std::io::stdout(), line);
 }
 
-/// Runs a command to its end.
+/// Runs a command to its end. What it does is made in this crate, not once more in that of the program.
 ///
 /// # Errors
 /// What the command failed with.
-pub async fn run(command: Command) -> anyhow::Result<()> {
+pub fn run(command: Command) -> BoxFuture<'static, anyhow::Result<()>> {
+    Box::pin(done(command))
+}
+
+async fn done(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Demo(arguments) => play(arguments).await,
         Command::Serve(arguments) => serve(*arguments).await,
