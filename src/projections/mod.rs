@@ -8,6 +8,7 @@ pub(crate) mod alerts;
 pub(crate) mod checkpoint;
 pub(crate) mod configuration;
 mod counters;
+pub(crate) mod insights;
 mod intervals;
 pub(crate) mod jobs;
 pub(crate) mod keys;
@@ -65,5 +66,6 @@ pub fn following() -> Vec<Arc<dyn Fold>> {
         Arc::new(silences::Silent),
         Arc::new(counters::Counters),
         Arc::new(rollups::Rollups::default()),
+        Arc::new(insights::Insights::default()),
     ]
 }

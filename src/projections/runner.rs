@@ -66,11 +66,52 @@ pub struct Runner {
     pub(super) folds: Vec<Arc<dyn Fold>>,
     pub(super) folded: watch::Sender<Position>,
     pub(super) settled: watch::Sender<Position>,
-    /// Whether something is put off of what is folded.
-    pub(super) put_off: Arc<AtomicBool>,
+    /// What is put off of what is folded.
+    pub(super) put_off: Arc<Left>,
     pub(super) metrics: RunnerMetrics,
     /// Events by which one that nobody waits for is behind the others at most when it is folded with them.
     pub(super) behind_max: i64,
+}
+
+/// What is left of what was put off.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    /// Whether anything is.
+    any: AtomicBool,
+    /// Whether anything is of a projection that is waited for.
+    awaited: AtomicBool,
+}
+
+impl Left {
+    fn of(other: &Self) -> Self {
+        let left = Self::default();
+        left.set(other);
+        left
+    }
+
+    /// Something of a projection is.
+    fn add(&self, fold: &dyn Fold) {
+        self.any.store(true, Ordering::SeqCst);
+        if fold.is_waited_for() {
+            self.awaited.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Whether it is known already that something of a projection is.
+    fn has(&self, fold: &dyn Fold) -> bool {
+        let is_known = if fold.is_waited_for() {
+            &self.awaited
+        } else {
+            &self.any
+        };
+        is_known.load(Ordering::SeqCst)
+    }
+
+    fn set(&self, other: &Self) {
+        for (own, other) in [(&self.any, &other.any), (&self.awaited, &other.awaited)] {
+            own.store(other.load(Ordering::SeqCst), Ordering::SeqCst);
+        }
+    }
 }
 
 pub(super) type Checkpoints = BTreeMap<&'static str, Position>;
@@ -105,7 +146,7 @@ impl Runner {
         self.folded.subscribe()
     }
 
-    /// Tells up to where they have folded the log and nothing of it is put off any more.
+    /// Tells up to where they have folded the log and nothing of it is put off any more that is waited for.
     #[must_use]
     pub fn settled(&self) -> watch::Receiver<Position> {
         self.settled.subscribe()
@@ -120,10 +161,12 @@ impl Runner {
         }
     }
 
-    /// What it tells of itself.
-    #[must_use]
-    pub fn metrics(&self) -> &RunnerMetrics {
-        &self.metrics
+    /// Shows what it and the projections tell of themselves.
+    pub fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
+        for fold in &self.folds {
+            fold.register(registry);
+        }
     }
 
     /// Follows the log until it is told to stop. After a failure it goes on from its checkpoints.
@@ -187,11 +230,13 @@ impl Runner {
     /// are known: the other way round another server might fold on in between, and what it puts off were missed.
     async fn reached(&self) -> Result<Checkpoints, StoreError> {
         let checkpoints = self.known().await?;
-        let mut is_left = false;
+        let left = Left::default();
         for fold in &self.folds {
-            is_left |= is_put_off(self.store.readers(), &**fold, None).await?;
+            if is_put_off(self.store.readers(), &**fold, None).await? {
+                left.add(&**fold);
+            }
         }
-        self.settle(is_left);
+        self.settle(&left);
         Ok(checkpoints)
     }
 
@@ -249,7 +294,7 @@ impl Runner {
                 break;
             }
             let parts = self.parts(checkpoints).await?;
-            let left = Arc::new(AtomicBool::new(false));
+            let left = Arc::new(Left::default());
             let (identity, noted) = (self.store.identity(), Arc::clone(&left));
             let began = Time::now();
             self.store
@@ -267,7 +312,7 @@ impl Runner {
                 })
                 .await?;
             took += began.elapsed();
-            self.settle(left.load(Ordering::SeqCst));
+            self.settle(&left);
             if tail.position() < self.store.head() || took >= PARTS_FOR {
                 break;
             }
@@ -298,13 +343,18 @@ impl Runner {
     }
 
     /// Notes whether anything is left of what was put off.
-    fn settle(&self, is_left: bool) {
-        self.metrics.put_off.set(i64::from(is_left));
-        self.put_off.store(is_left, Ordering::SeqCst);
+    fn settle(&self, left: &Left) {
+        self.put_off.set(left);
+        self.metrics.put_off.set(i64::from(self.is_unsettled()));
     }
 
     fn puts_off(&self) -> bool {
-        self.put_off.load(Ordering::SeqCst)
+        self.put_off.any.load(Ordering::SeqCst)
+    }
+
+    /// Whether something is put off that is waited for.
+    fn is_unsettled(&self) -> bool {
+        self.put_off.awaited.load(Ordering::SeqCst)
     }
 
     /// What is there already goes into the same batch, as long as that is not large.
@@ -334,7 +384,7 @@ impl Runner {
         self.metrics.lag_events.set(self.store.head().0 - slowest.0);
         let folded = in_step(&self.folds, checkpoints);
         self.folded.send_replace(folded);
-        if !self.puts_off() {
+        if !self.is_unsettled() {
             self.settled.send_replace(folded);
         }
     }
@@ -385,7 +435,7 @@ impl Runner {
         behind.retain(|(_, checkpoint)| *checkpoint < upto);
         let names: Vec<&'static str> = behind.iter().map(|(fold, _)| fold.name()).collect();
         let identity = self.store.identity();
-        let left = Arc::new(AtomicBool::new(self.puts_off()));
+        let left = Arc::new(Left::of(&self.put_off));
         let noted = Arc::clone(&left);
         self.store
             .transact(move |tx| {
@@ -400,7 +450,7 @@ impl Runner {
                 })
             })
             .await?;
-        self.settle(left.load(Ordering::SeqCst));
+        self.settle(&left);
         for name in names {
             checkpoints.insert(name, upto);
         }
@@ -452,13 +502,9 @@ async fn make_checkpoint(
 }
 
 /// Notes when a projection has put something off.
-async fn note(
-    tx: &DatabaseTransaction,
-    fold: &dyn Fold,
-    left: &AtomicBool,
-) -> Result<(), StoreError> {
-    if !left.load(Ordering::SeqCst) && is_put_off(tx, fold, None).await? {
-        left.store(true, Ordering::SeqCst);
+async fn note(tx: &DatabaseTransaction, fold: &dyn Fold, left: &Left) -> Result<(), StoreError> {
+    if !left.has(fold) && is_put_off(tx, fold, None).await? {
+        left.add(fold);
     }
     Ok(())
 }
