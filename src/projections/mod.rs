@@ -13,6 +13,7 @@ mod intervals;
 pub(crate) mod jobs;
 pub(crate) mod keys;
 mod late;
+mod left;
 mod rebuild;
 pub(crate) mod registry;
 pub(crate) mod rollups;

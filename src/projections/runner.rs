@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
@@ -17,6 +16,7 @@ use tokio::time::Instant as Time;
 use tokio_util::sync::CancellationToken;
 
 use super::late::{BEHIND_MAX, in_step};
+use super::left::{Left, note};
 use super::rebuild::empty;
 use crate::event::{Event, Position};
 use crate::store::{
@@ -71,47 +71,6 @@ pub struct Runner {
     pub(super) metrics: RunnerMetrics,
     /// Events by which one that nobody waits for is behind the others at most when it is folded with them.
     pub(super) behind_max: i64,
-}
-
-/// What is left of what was put off.
-#[derive(Debug, Default)]
-pub(super) struct Left {
-    /// Whether anything is.
-    any: AtomicBool,
-    /// Whether anything is of a projection that is waited for.
-    awaited: AtomicBool,
-}
-
-impl Left {
-    fn of(other: &Self) -> Self {
-        let left = Self::default();
-        left.set(other);
-        left
-    }
-
-    /// Something of a projection is.
-    fn add(&self, fold: &dyn Fold) {
-        self.any.store(true, Ordering::SeqCst);
-        if fold.is_waited_for() {
-            self.awaited.store(true, Ordering::SeqCst);
-        }
-    }
-
-    /// Whether it is known already that something of a projection is.
-    fn has(&self, fold: &dyn Fold) -> bool {
-        let is_known = if fold.is_waited_for() {
-            &self.awaited
-        } else {
-            &self.any
-        };
-        is_known.load(Ordering::SeqCst)
-    }
-
-    fn set(&self, other: &Self) {
-        for (own, other) in [(&self.any, &other.any), (&self.awaited, &other.awaited)] {
-            own.store(other.load(Ordering::SeqCst), Ordering::SeqCst);
-        }
-    }
 }
 
 pub(super) type Checkpoints = BTreeMap<&'static str, Position>;
@@ -349,12 +308,12 @@ impl Runner {
     }
 
     fn puts_off(&self) -> bool {
-        self.put_off.any.load(Ordering::SeqCst)
+        self.put_off.any()
     }
 
     /// Whether something is put off that is waited for.
     fn is_unsettled(&self) -> bool {
-        self.put_off.awaited.load(Ordering::SeqCst)
+        self.put_off.awaited()
     }
 
     /// What is there already goes into the same batch, as long as that is not large.
@@ -497,14 +456,6 @@ async fn make_checkpoint(
     if changed.rows_affected() > 0 {
         tracing::warn!(projection = name, "folded from another log, is folded anew");
         empty(tx, fold).await?;
-    }
-    Ok(())
-}
-
-/// Notes when a projection has put something off.
-async fn note(tx: &DatabaseTransaction, fold: &dyn Fold, left: &Left) -> Result<(), StoreError> {
-    if !left.has(fold) && is_put_off(tx, fold, None).await? {
-        left.add(fold);
     }
     Ok(())
 }

@@ -134,7 +134,7 @@ pub(super) fn interval_seconds(fact: &Fact) -> Option<f64> {
         .number()
 }
 
-pub(crate) fn error(fact: &Fact) -> ErrorSeen {
+pub(super) fn error(fact: &Fact) -> ErrorSeen {
     let severity = match fact.cell(errors::Column::Severity).text() {
         Some("INFO") => Severity::Info,
         Some("WARNING") => Severity::Warning,
@@ -172,7 +172,7 @@ pub(crate) fn configuration(fact: &Fact) -> ConfigSeen {
     }
 }
 
-pub(crate) fn job(fact: &Fact) -> Option<JobSeen> {
+pub(super) fn job(fact: &Fact) -> Option<JobSeen> {
     let status = fact.cell(jobs::Column::Status).text()?;
     let is_success = match status {
         "COMPLETED" => true,

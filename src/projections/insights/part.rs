@@ -6,17 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::BoxFuture;
-use sea_orm::{ConnectionTrait as _, DatabaseTransaction};
+use sea_orm::DatabaseTransaction;
 use tokio::task::spawn_blocking;
 
 use super::super::rollups::tables::all;
+use super::days::Day;
 use super::due::{EVER, Horizon, begin_anew, put as put_due};
 use super::facts::{Asked, KINDS, Whose, read, sites};
 use super::plan::{Change, Due, Start, Task};
-use super::rows::{self, Base};
+use super::rows::{self, Base, InUse};
 use super::{FOLD, Told};
 use crate::event::{Event, Position, Provenance};
-use crate::insights::device::VERSION;
+use crate::insights::device::Encoded;
 use crate::insights::input::{DAY, HOUR};
 use crate::insights::sites::Sites;
 use crate::kinds::Kind;
@@ -27,7 +28,7 @@ use crate::store::{
 /// Devices of which a part is at most.
 const DEVICES_MAX: usize = 256;
 /// Events of a kind of which a part is at most, unless they are of one device and one hour.
-const EVENTS_MAX: usize = 20_000;
+const EVENTS_MAX: usize = 10_000;
 
 /// How many devices are tried at once: as many as went into the last part, or some more.
 #[derive(Debug)]
@@ -347,13 +348,15 @@ async fn put(
     let gone: Vec<[i64; 3]> = gone.collect();
     let days = ["device_key", "provenance", "until_at"];
     rows::delete(tx, ("device_insight_days", days), &gone).await?;
-    let days = changes.iter().flat_map(|change| {
-        let days = change.days.iter();
-        days.map(move |(day, state)| (change.whose, *day, state))
-    });
-    rows::put_days(tx, days).await?;
+    let mut days: Vec<(Whose, Day, &Encoded)> = Vec::new();
+    for change in changes {
+        let of_device = change.days.iter();
+        days.extend(of_device.map(|(day, state)| (change.whose, *day, state)));
+    }
+    rows::put_days(tx, &days).await?;
     let in_use = changes.iter().filter_map(|change| change.in_use.as_ref());
-    rows::put_in_use(tx, in_use).await?;
+    let in_use: Vec<&InUse> = in_use.collect();
+    rows::put_in_use(tx, &in_use).await?;
     let done: Vec<[i64; 2]> = changes.iter().map(|change| code(change.whose)).collect();
     rows::delete(tx, ("insight_due", ["device_key", "provenance"]), &done).await?;
     let due = changes

@@ -222,9 +222,9 @@ pub(super) struct InUse {
 /// Puts states in the place of those in use.
 pub(super) async fn put_in_use(
     tx: &DatabaseTransaction,
-    states: impl Iterator<Item = &InUse> + Send,
+    states: &[&InUse],
 ) -> Result<(), StoreError> {
-    let row = |one: &InUse| {
+    let row = |one: &&InUse| {
         let numbers = [VERSION, one.upto, one.first_at, mark(&one.state)];
         let (key, provenance) = one.whose;
         let mut row = vec![key.into(), provenance.code().into()];
@@ -237,17 +237,17 @@ pub(super) async fn put_in_use(
     let merge = "ON CONFLICT (device_key, provenance) DO UPDATE SET version = excluded.version, \
         upto = excluded.upto, first_at = excluded.first_at, mark = excluded.mark, \
         risk = excluded.risk, rest = excluded.rest";
-    let rows: Vec<Vec<Value>> = states.map(row).collect();
+    let rows = states.iter().map(row).collect();
     upsert(tx, insert, rows, merge).await
 }
 
 /// Puts states beside those in use.
 pub(super) async fn put_days(
     tx: &DatabaseTransaction,
-    days: impl Iterator<Item = (Whose, Day, &Encoded)> + Send,
+    days: &[(Whose, Day, &Encoded)],
 ) -> Result<(), StoreError> {
-    let row = |((key, provenance), day, state): (Whose, Day, &Encoded)| {
-        let numbers = [key, provenance.code(), day.until, VERSION, day.upto];
+    let row = |((key, provenance), day, state): &(Whose, Day, &Encoded)| {
+        let numbers = [*key, provenance.code(), day.until, VERSION, day.upto];
         let mut row = numbers.map(Value::from).to_vec();
         row.extend([state.risk.clone().into(), state.rest.clone().into()]);
         row
@@ -256,7 +256,7 @@ pub(super) async fn put_days(
         (device_key, provenance, until_at, version, upto, risk, rest)";
     let merge = "ON CONFLICT (device_key, provenance, until_at) DO UPDATE SET \
         version = excluded.version, upto = excluded.upto, risk = excluded.risk, rest = excluded.rest";
-    let rows: Vec<Vec<Value>> = days.map(row).collect();
+    let rows = days.iter().map(row).collect();
     upsert(tx, insert, rows, merge).await
 }
 
