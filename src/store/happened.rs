@@ -111,8 +111,10 @@ async fn read(
     let mut sql = Sql::new(format!("SELECT {columns} FROM "));
     since.devices(&mut sql, backend);
     since.joined(&mut sql, backend);
-    // were it bound, SQLite would prepare the statement anew each time it is run
-    sql.push(&format!(" LIMIT {}", max.saturating_add(1)));
+    if let Some(limit) = max.checked_add(1) {
+        // were it bound, SQLite would prepare the statement anew each time it is run
+        sql.push(&format!(" LIMIT {limit}"));
+    }
     let allowance = Allowance::of(usize::MAX);
     let kind = (since.kind, since.columns());
     let mut events = rows::read(tx, sources.names, kind, (sql, &allowance)).await?;
@@ -181,6 +183,44 @@ async fn archived(
         }
     }
     Ok(true)
+}
+
+/// The events of a kind that happened to whatever devices from an instant until before another, in no order.
+pub(crate) fn happened_to_all<'a>(
+    tx: &'a DatabaseTransaction,
+    sources: Sources<'a>,
+    (kind, columns, time): (Kind, Columns, (i64, i64)),
+) -> BoxFuture<'a, Result<Vec<Event>, StoreError>> {
+    let columns = columns.with_source().with_subject(kind.spec());
+    let selected = rows::columns(kind.spec(), Reading::Reported, columns);
+    let table = kind.spec().table;
+    let mut sql = Sql::new(format!("SELECT {selected} FROM {table} t WHERE "));
+    sql.push("t.occurred_at >= ").bind(time.0);
+    sql.push(" AND t.occurred_at < ").bind(time.1);
+    Box::pin(async move {
+        let allowance = Allowance::of(usize::MAX);
+        let of_kind = (kind, columns);
+        let mut events = rows::read(tx, sources.names, of_kind, (sql, &allowance)).await?;
+        let Some(archive) = sources.archive else {
+            return Ok(events);
+        };
+        let fields: Vec<usize> = columns.fields(kind.spec()).collect();
+        let happened = Happened {
+            kind,
+            devices: None,
+            time,
+            upto: i64::MAX,
+            fields: &fields,
+            has_source: true,
+        };
+        let each = |event: &Event| {
+            events.push(event.clone());
+            Ok::<_, StoreError>(())
+        };
+        let generation = archive.generation(tx).await?;
+        archive.each(tx, (generation, happened), each).await?;
+        Ok(events)
+    })
 }
 
 /// When the next event of some kinds happened to each of some devices, from an instant of its own on and before

@@ -26,7 +26,7 @@ pub use grouped::{Grouped, groups};
 pub use order::{in_order, told_before};
 pub use reliable::Reliable;
 pub use seen::{Known, Site, device_of};
-pub(crate) use seen::{configuration, device, hour_of, state};
+pub(crate) use seen::{configuration, device, error, hour_of, state};
 pub use told::{Closed, Open, Told};
 pub use windows::{Week, monday_of, recommended, weeks};
 pub(crate) use windows::{day_of, plan};

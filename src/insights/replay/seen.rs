@@ -134,7 +134,8 @@ pub(super) fn interval_seconds(fact: &Fact) -> Option<f64> {
         .number()
 }
 
-pub(super) fn error(fact: &Fact) -> ErrorSeen {
+/// What went wrong.
+pub(crate) fn error(fact: &Fact) -> ErrorSeen {
     let severity = match fact.cell(errors::Column::Severity).text() {
         Some("INFO") => Severity::Info,
         Some("WARNING") => Severity::Warning,
@@ -150,6 +151,7 @@ pub(super) fn error(fact: &Fact) -> ErrorSeen {
     }
 }
 
+/// Which state a device took.
 pub(crate) fn state(fact: &Fact) -> StateSeen {
     let to = match fact.cell(states::Column::NewState).text() {
         Some("ONLINE") => State::Online,
@@ -164,6 +166,7 @@ pub(crate) fn state(fact: &Fact) -> StateSeen {
     }
 }
 
+/// What was configured.
 pub(crate) fn configuration(fact: &Fact) -> ConfigSeen {
     let parameter = text(fact.cell(configuration::Column::ParameterName));
     ConfigSeen {

@@ -16,6 +16,8 @@ mod part;
 mod plan;
 pub(crate) mod rows;
 
+pub(crate) use due::Horizon;
+
 use std::sync::{PoisonError, RwLock};
 
 use futures_util::future::BoxFuture;

@@ -107,7 +107,7 @@ async fn noted(tx: &DatabaseTransaction) -> Result<BTreeMap<Whose, i64>, StoreEr
         devices.insert(row.try_get_by_index(0).doing(FOLD)?);
     }
     let devices: Vec<i64> = devices.into_iter().collect();
-    rows::due(tx, &devices).await
+    rows::due(tx, Some(&devices)).await
 }
 
 /// The generation of the list of segments. What is deleted for good or erased raises it as well.
@@ -332,7 +332,7 @@ async fn put(
 ) -> Result<(), StoreError> {
     let devices: BTreeSet<i64> = changes.iter().map(|change| change.whose.0).collect();
     let devices: Vec<i64> = devices.into_iter().collect();
-    let due = rows::due(tx, &devices).await?;
+    let due = rows::due(tx, Some(&devices)).await?;
     let is_same = |change: &Change| due.get(&change.whose) == noted.get(&change.whose);
     if !changes.iter().all(is_same) {
         return Ok(());

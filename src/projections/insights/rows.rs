@@ -100,16 +100,18 @@ pub(crate) fn days<'a>(
     })
 }
 
-/// From which hour on devices are due, by their keys.
+/// From which hour on devices are due, of these by their keys or of all.
 pub(crate) fn due<'a>(
     tx: &'a DatabaseTransaction,
-    devices: &[i64],
+    devices: Option<&[i64]>,
 ) -> BoxFuture<'a, Result<BTreeMap<Whose, i64>, StoreError>> {
-    let mut sql = Sql::new("SELECT device_key, provenance, from_at FROM insight_due WHERE ");
-    sql.among("device_key", List::Int(devices.to_vec()));
+    let mut sql = Sql::new("SELECT device_key, provenance, from_at FROM insight_due");
+    if let Some(devices) = devices {
+        sql.push(" WHERE ")
+            .among("device_key", List::Int(devices.to_vec()));
+    }
     Box::pin(async move {
-        let rows = tx.query_all_raw(sql.statement(tx.get_database_backend()));
-        let rows = rows.await.doing(FOLD)?;
+        let rows = all(tx, sql).await?;
         let due = rows.iter().map(|row| {
             let from = row.try_get_by_index(2).doing(FOLD)?;
             Ok((whose(row)?, from))
