@@ -40,6 +40,7 @@ impl Held {
     ///
     /// # Errors
     /// When the tables cannot be read.
+    #[must_use]
     pub fn fleet(
         &self,
         provenance: Provenance,
