@@ -21,6 +21,7 @@ use crate::config::LimitArgs;
 use crate::configuration::Keyring;
 use crate::event::{NewEvent, Position};
 use crate::graphql::{self, Api};
+use crate::held::Held;
 use crate::http::{self, Hosts, Monitor, Peers, Web};
 use crate::identity::{Authority, Denials, Keys, Spending, Tokens, TokensError};
 use crate::ingest::{Background, Ingest, RequestLog, Strangers, record_faults};
@@ -340,10 +341,11 @@ impl Parts {
         let mut registry = Registry::with_prefix("homepot");
         node.register(&mut registry);
         store.metrics().register(&mut registry);
-        runner.metrics().register(&mut registry);
+        runner.register(&mut registry);
         background.metrics().register(&mut registry);
         let api = Api {
             ingest: ingest.clone(),
+            held: Held::new(store.clone()),
             keyring: Arc::new(keyring),
             background,
             folded: runner.folded(),
