@@ -16,7 +16,7 @@ mod state;
 mod words;
 
 pub use incident::{Change, Incident};
-pub use pool::{Pool, References};
+pub use pool::{Pool, Pools, References};
 pub use reading::{Subject, read};
 pub use score::{Scored, score};
 pub use state::{Expectation, State, fold};

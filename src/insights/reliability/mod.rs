@@ -12,3 +12,4 @@ pub mod intervals;
 pub mod predict;
 pub mod quality;
 pub mod stuck;
+mod windows;
