@@ -39,6 +39,7 @@ pub mod guard;
 mod heatmap;
 mod hours;
 mod ids;
+mod insights;
 mod job;
 mod job_commands;
 mod job_input;
@@ -308,7 +309,9 @@ fn builder() -> Builder {
         alert_streams::AlertStreams,
         subscription::Streams,
     );
-    Schema::build(query, mutation, subscription)
+    let schema = Schema::build(query, mutation, subscription);
+    // no field is of it
+    schema.register_output_type::<insights::Interface>()
 }
 
 /// The schema in the schema definition language.
