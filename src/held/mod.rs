@@ -7,7 +7,8 @@
 //!
 //! Nothing is written here, and nothing is judged: the readings go to the pure methods of [`insights`](crate::insights).
 
-mod fleet;
+pub(crate) mod fleet;
+pub(crate) mod models;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::insights::risk::features;
 use crate::store::{Store, StoreError};
 
 pub use fleet::FleetRead;
+pub use models::ModelRead;
 
 /// What a reading is asked of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,13 +88,15 @@ pub struct Lean {
 #[derive(Clone, Debug)]
 pub struct Held {
     store: Store,
+    fleets: Arc<fleet::Fleets>,
 }
 
 impl Held {
     /// Reads of a log.
     #[must_use]
-    pub const fn new(store: Store) -> Self {
-        Self { store }
+    pub fn new(store: Store) -> Self {
+        let fleets = Arc::default();
+        Self { store, fleets }
     }
 
     /// Devices by their keys, in the order of these; `None` for one that is not registered.
