@@ -106,6 +106,7 @@ pub mod ingest;
 pub mod insights;
 pub mod jobs;
 pub mod kinds;
+pub mod models;
 pub mod nodes;
 pub mod places;
 pub mod projections;

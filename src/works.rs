@@ -23,6 +23,7 @@ use crate::graphql::events_of;
 use crate::health::Health;
 use crate::ingest::Ingest;
 use crate::jobs::Orchestrator;
+use crate::models::{Learner, ModelsMetrics};
 use crate::nodes::{Lease, Node, Work};
 use crate::places::Place;
 use crate::projections::Runner;
@@ -104,7 +105,7 @@ impl Kept {
             Work::Exports => self.files.is_some(),
             Work::Lake => self.lake.is_some(),
             Work::Projections | Work::Jobs | Work::Alerts | Work::Webhooks | Work::Health => true,
-            Work::Evidence | Work::Arrivals => true,
+            Work::Evidence | Work::Arrivals | Work::Models => true,
             // whether what is archived can be written anew is looked at again and again
             Work::Erasures => true,
             Work::Retention => self.archives,
@@ -208,6 +209,15 @@ impl Works<'_> {
         });
         self.once(Work::Erasures, move |lease, door| {
             Eraser::new(door.store().clone(), metrics.clone()).run(lease.stopping())
+        });
+    }
+
+    /// Sums fleets up each night, and learns from them.
+    pub(crate) fn learn(self, registry: &mut Registry) {
+        let metrics = ModelsMetrics::default();
+        metrics.register(registry);
+        self.once(Work::Models, move |lease, door| {
+            Learner::new(door.store().clone(), metrics.clone()).run(lease.stopping())
         });
     }
 

@@ -15,6 +15,8 @@ pub struct Model {
     /// The midnight: microseconds since 1970, UTC.
     #[sea_orm(primary_key, auto_increment = false)]
     pub day: i64,
+    /// When it was summed up: microseconds since 1970, UTC.
+    pub made_at: i64,
     /// Devices of which something was known.
     pub devices: i64,
     /// The sums.

@@ -31,7 +31,7 @@ impl MigrationTrait for Migration {
 /// one before it is kept as well, with why it did not.
 const TABLES: [&str; 3] = [
     "CREATE TABLE insight_fleets (provenance {int} NOT NULL, version {int} NOT NULL, day {int} NOT NULL, \
-     devices {int} NOT NULL, sums {bytes} NOT NULL, PRIMARY KEY (provenance, version, day))",
+     made_at {int} NOT NULL, devices {int} NOT NULL, sums {bytes} NOT NULL, PRIMARY KEY (provenance, version, day))",
     "CREATE TABLE insight_examples (provenance {int} NOT NULL, version {int} NOT NULL, day {int} NOT NULL, \
      devices {int} NOT NULL, examples {bytes} NOT NULL, PRIMARY KEY (provenance, version, day))",
     "CREATE TABLE insight_models (provenance {int} NOT NULL, version {int} NOT NULL, day {int} NOT NULL, \

@@ -66,8 +66,10 @@ impl FleetRead {
     }
 }
 
-/// Of whose, and of which midnights the sums and the model are.
-type Key = (i64, Option<i64>, Option<i64>);
+/// A midnight at which a fleet was summed up, and when that was done.
+pub(crate) type SummedAt = (i64, i64);
+/// Of whose, when it was summed up, and when the model was trained.
+type Key = (i64, Option<SummedAt>, Option<i64>);
 
 /// The fleets that were read last.
 #[derive(Debug, Default)]
@@ -108,7 +110,7 @@ impl Held {
             if let Some(fleet) = self.fleets.get(key) {
                 return Ok(fleet);
             }
-            let day = summed_at.map_or(as_of, Instant);
+            let day = summed_at.map_or(as_of, |(day, _)| Instant(day));
             let state = match summed_at {
                 Some(_) => summed(&self.store, provenance, day).await?,
                 None => None,
@@ -135,52 +137,59 @@ fn sums(provenance: Provenance, as_of: Instant) -> Select<insight_fleets::Entity
         .order_by_desc(insight_fleets::Column::Day)
 }
 
-/// The last midnight until an instant at which a fleet was summed up.
-pub(crate) async fn summed_at(
+/// The last midnight until an instant at which a fleet was summed up, and when that was done.
+pub(crate) fn summed_at(
     store: &Store,
     provenance: Provenance,
     as_of: Instant,
-) -> Result<Option<i64>, StoreError> {
-    let store = store.of_primary();
-    let query = sums(provenance, as_of)
-        .select_only()
-        .column(insight_fleets::Column::Day)
-        .into_tuple::<i64>();
-    let day = query.one(store.readers()).await;
-    day.doing("read when a fleet was summed up")
+) -> BoxFuture<'_, Result<Option<SummedAt>, StoreError>> {
+    Box::pin(async move {
+        let store = store.of_primary();
+        let query = sums(provenance, as_of)
+            .select_only()
+            .column(insight_fleets::Column::Day)
+            .column(insight_fleets::Column::MadeAt)
+            .into_tuple::<SummedAt>();
+        let day = query.one(store.readers()).await;
+        day.doing("read when a fleet was summed up")
+    })
 }
 
-/// The midnight of the model that was in force at an instant.
-async fn learned_at(
+/// When the model was trained that was in force at an instant.
+fn learned_at(
     store: &Store,
     provenance: Provenance,
     as_of: Instant,
-) -> Result<Option<i64>, StoreError> {
-    let store = store.of_primary();
-    let query = rows(provenance, (Which::InForce, as_of))
-        .select_only()
-        .column(insight_models::Column::Day)
-        .into_tuple::<i64>();
-    let day = query.one(store.readers()).await;
-    day.doing("read when a model was trained")
+) -> BoxFuture<'_, Result<Option<i64>, StoreError>> {
+    Box::pin(async move {
+        let store = store.of_primary();
+        let query = rows(provenance, (Which::InForce, as_of))
+            .select_only()
+            .column(insight_models::Column::TrainedAt)
+            .into_tuple::<i64>();
+        let day = query.one(store.readers()).await;
+        day.doing("read when a model was trained")
+    })
 }
 
 /// A fleet as it was summed up at a midnight, if it was.
-pub(crate) async fn summed(
+pub(crate) fn summed(
     store: &Store,
     provenance: Provenance,
     day: Instant,
-) -> Result<Option<FleetState>, StoreError> {
-    let store = store.of_primary();
-    let query = sums(provenance, day).filter(insight_fleets::Column::Day.eq(day.0));
-    let row = query.one(store.readers()).await.doing("read a fleet")?;
-    let read = |row: insight_fleets::Model| {
-        FleetState::decode(&row.sums).map_err(|_| StoreError::Row {
-            table: "insight_fleets",
-            column: "sums",
-        })
-    };
-    row.map(read).transpose()
+) -> BoxFuture<'_, Result<Option<FleetState>, StoreError>> {
+    Box::pin(async move {
+        let store = store.of_primary();
+        let query = sums(provenance, day).filter(insight_fleets::Column::Day.eq(day.0));
+        let row = query.one(store.readers()).await.doing("read a fleet")?;
+        let read = |row: insight_fleets::Model| {
+            FleetState::decode(&row.sums).map_err(|_| StoreError::Row {
+                table: "insight_fleets",
+                column: "sums",
+            })
+        };
+        row.map(read).transpose()
+    })
 }
 
 #[cfg(test)]
@@ -193,9 +202,9 @@ mod tests {
         let fleet = FleetRead::new(Instant(0), FleetState::default(), None);
         let fleet = Arc::new(fleet);
         for day in 0..20 {
-            fleets.put((0, Some(day), None), &fleet);
+            fleets.put((0, Some((day, 0)), None), &fleet);
         }
-        let held = (0..20).filter(|day| fleets.get((0, Some(*day), None)).is_some());
+        let held = (0..20).filter(|day| fleets.get((0, Some((*day, 0)), None)).is_some());
         assert_eq!(held.collect::<Vec<_>>(), (12..20).collect::<Vec<_>>());
     }
 }

@@ -76,15 +76,17 @@ pub(super) fn rows(
 }
 
 /// A model of a fleet as of an instant. What was not written by this version counts as absent.
-pub(crate) async fn model(
+pub(crate) fn model(
     store: &Store,
     provenance: Provenance,
     asked: (Which, Instant),
-) -> Result<Option<ModelRead>, StoreError> {
-    let store = store.of_primary();
-    let row = rows(provenance, asked).one(store.readers()).await;
-    let row = row.doing("read a model")?;
-    row.map(read).transpose()
+) -> BoxFuture<'_, Result<Option<ModelRead>, StoreError>> {
+    Box::pin(async move {
+        let store = store.of_primary();
+        let row = rows(provenance, asked).one(store.readers()).await;
+        let row = row.doing("read a model")?;
+        row.map(read).transpose()
+    })
 }
 
 fn read(row: insight_models::Model) -> Result<ModelRead, StoreError> {
