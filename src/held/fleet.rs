@@ -25,6 +25,8 @@ const FLEETS_MAX: usize = 8;
 pub struct FleetRead {
     /// The midnight at which it was summed up; as of when it is asked for where it was not by then.
     pub as_of: Instant,
+    /// The midnight at which it was summed up, if it was.
+    pub summed_at: Option<Instant>,
     /// Rates of failures and errors, and levels.
     pub risk: risk::fleet::Fleet,
     /// The model of failures that was in force then.
@@ -45,17 +47,19 @@ impl FleetRead {
         self.outages.prior_for(horizon_hours)
     }
 
-    fn new(as_of: Instant, fleet: FleetState, trained: Option<Model>) -> Self {
+    fn new(as_of: Instant, summed: Option<FleetState>, trained: Option<Model>) -> Self {
+        let summed_at = summed.as_ref().map(|_| as_of);
         let FleetState {
             risk,
             outages,
             pools,
             site_pools,
-        } = fleet;
+        } = summed.unwrap_or_default();
         // what is thought before anything was learned
         let model = trained.unwrap_or_else(|| train(&[], &risk, as_of, Settings::default()));
         Self {
             as_of,
+            summed_at,
             model: Arc::new(model),
             prior: outages.prior(),
             risk,
@@ -120,7 +124,7 @@ impl Held {
                 None => None,
             };
             let trained = trained.map(|ModelRead { model, .. }| model);
-            let fleet = Arc::new(FleetRead::new(day, state.unwrap_or_default(), trained));
+            let fleet = Arc::new(FleetRead::new(day, state, trained));
             if summed_at.is_some() {
                 self.fleets.put(key, &fleet);
             }
@@ -199,7 +203,7 @@ mod tests {
     #[test]
     fn only_so_many_fleets_are_held_and_those_of_the_newest_midnights() {
         let fleets = Fleets::default();
-        let fleet = FleetRead::new(Instant(0), FleetState::default(), None);
+        let fleet = FleetRead::new(Instant(0), None, None);
         let fleet = Arc::new(fleet);
         for day in 0..20 {
             fleets.put((0, Some((day, 0)), None), &fleet);

@@ -17,6 +17,7 @@ pub mod newton;
 pub mod signs;
 pub mod slope;
 pub mod succession;
+pub mod told;
 pub mod track;
 pub mod words;
 
