@@ -8,11 +8,11 @@ use chrono::{DateTime, Datelike, TimeZone, Timelike};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
+use crate::insights::anomaly::past::{PAST_KEPT, Past};
 use crate::insights::anomaly::pool::References;
 use crate::insights::anomaly::profile::Profile;
 use crate::insights::anomaly::score::tired;
 use crate::insights::anomaly::sketch::Sketch;
-use crate::insights::anomaly::past::{PAST_KEPT, Past};
 use crate::insights::anomaly::{Incident, Standing, WARM_HOURS};
 
 /// After so many days a value counts half in the level.

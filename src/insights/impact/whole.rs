@@ -54,8 +54,9 @@ fn unknown(impact: &Impact, as_of: Instant) -> Insight {
         observed: Some(0.0),
         expected: None,
         unit: Some("days"),
-        sentence: "No measure was seen for a full day before the change. This change cannot be judged."
-            .to_owned(),
+        sentence:
+            "No measure was seen for a full day before the change. This change cannot be judged."
+                .to_owned(),
     });
     let evidence = first.map_or_else(Evidence::default, |insight| insight.evidence);
     Insight::insufficient(evidence, missing, as_of)
@@ -72,7 +73,8 @@ mod tests {
     fn impact(until_day: i64) -> Impact {
         let mut state = State::default();
         for index in 1_000 * 24..until_day * 24 {
-            let value = if index >= 1_030 * 24 { 30.0 } else { 40.0 } + crate::insights::number::float(index % 3);
+            let value = if index >= 1_030 * 24 { 30.0 } else { 40.0 }
+                + crate::insights::number::float(index % 3);
             let hour = Hour {
                 start: Instant(index * HOUR),
                 count: 1,
@@ -113,9 +115,6 @@ mod tests {
         let early = impact(1_031);
         let told = whole(&early, Instant(1_031 * DAY));
         assert_eq!((told.status, told.value), (Status::Insufficient, None));
-        assert!(
-            told.reasons[0].sentence.contains("possible on"),
-            "{told:?}"
-        );
+        assert!(told.reasons[0].sentence.contains("possible on"), "{told:?}");
     }
 }
