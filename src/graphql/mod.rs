@@ -205,6 +205,7 @@ pub struct Query(
     configuration::Configurations,
     retention::Retention,
     exports::Exports,
+    insights::Queries,
     query::Events,
 );
 
@@ -283,6 +284,7 @@ fn builder() -> Builder {
         configuration::Configurations,
         retention::Retention,
         exports::Exports,
+        insights::Queries::default(),
         query::Events,
     ));
     let mutation = InOrder(Mutation(
@@ -357,7 +359,7 @@ fn with_data(
     request: Request,
     (caller, allowance): (Caller, Arc<Allowance>),
 ) -> Request {
-    let loaders = Loaders::new(api.store(), allowance);
+    let loaders = Loaders::new((api.store(), &api.held), allowance);
     let request = request.data(loaders).data(caller);
     // where it reads, if it is not where all others do
     if api.store().reads_replica() {

@@ -6,6 +6,7 @@
 
 pub mod answer;
 pub mod backtest;
+pub mod band;
 pub mod columns;
 pub mod features;
 pub mod fleet;
