@@ -23,6 +23,7 @@ mod written;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use self::failures::count;
@@ -39,7 +40,7 @@ use crate::ticks;
 pub use metrics::ModelsMetrics;
 
 /// How often it is looked whether a night is to be done.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// So long after midnight a day is summed up: what comes of it later is late.
 const AFTER_MIDNIGHT: i64 = 6 * 60 * SECOND;
 /// How often it is looked during a day whether enough failures became known for a first model.
@@ -55,7 +56,7 @@ const FAILING: Failing = Failing {
 #[derive(Clone, Copy, Debug)]
 struct Done {
     midnight: Instant,
-    /// When it is looked at again, if nothing was learned yet.
+    /// When it is looked at again.
     again_at: Option<Instant>,
 }
 
@@ -101,7 +102,17 @@ impl Learner {
         }
     }
 
-    /// Does the nights that are to be done.
+    /// Does the nights that are to be done now.
+    ///
+    /// # Errors
+    /// When the log cannot be read or written: what is not done is done the next time.
+    pub fn catch_up(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let (mut done, mut settling) = (BTreeMap::new(), Settling::default());
+            self.look(&mut done, &mut settling).await
+        })
+    }
+
     async fn look(
         &self,
         done: &mut BTreeMap<Provenance, Done>,
@@ -110,26 +121,26 @@ impl Learner {
         let now = self.store.clock().now();
         let midnight = Instant((now.0 - AFTER_MIDNIGHT).div_euclid(DAY) * DAY);
         for provenance in Provenance::ALL {
-            if done
-                .get(&provenance)
-                .is_some_and(|done| done.holds(midnight, now))
-            {
+            let holds = |done: &Done| done.holds(midnight, now);
+            if done.get(&provenance).is_some_and(holds) {
                 continue;
             }
             if self.is_due(provenance, midnight).await? {
-                let is_there = sample::is_any(&self.store, provenance).await?;
-                if !is_there || !settling.is_settled(&self.store, midnight).await? {
+                if !settling.is_settled(&self.store, midnight).await? {
                     continue;
                 }
-                let night = Night {
-                    store: &self.store,
-                    held: &self.held,
-                    provenance,
-                    midnight,
-                };
-                night.run().await?;
+                if sample::is_any(&self.store, provenance).await? {
+                    let night = Night {
+                        store: &self.store,
+                        held: &self.held,
+                        provenance,
+                        midnight,
+                    };
+                    night.run().await?;
+                }
             }
-            self.note(done, (provenance, midnight), now).await?;
+            let noted = self.note((provenance, midnight), now).await?;
+            done.insert(provenance, noted);
         }
         Ok(())
     }
@@ -149,22 +160,24 @@ impl Learner {
         Ok(failures::is_enough(known, now))
     }
 
-    /// Notes that a night is done, and tells of it.
+    /// Tells of a night that is done. It is looked at again on the same day if nothing was learned yet: much may be
+    /// recorded of the time before it.
     async fn note(
         &self,
-        done: &mut BTreeMap<Provenance, Done>,
         (provenance, midnight): (Provenance, Instant),
         now: Instant,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Done, StoreError> {
+        let summed = summed_at(&self.store, provenance, midnight).await?;
+        if let Some((day, _)) = summed {
+            self.metrics.summed(provenance, Instant(day));
+        }
         let newest = self.newest(provenance, midnight).await?;
+        if let Some(newest) = &newest {
+            self.metrics.trained(provenance, newest);
+        }
         let is_fitted = newest.as_ref().is_some_and(is_fitted);
         let again_at = (!is_fitted).then_some(Instant(now.0 + AGAIN_AFTER));
-        done.insert(provenance, Done { midnight, again_at });
-        self.metrics.summed(provenance, midnight);
-        if let Some(newest) = newest {
-            self.metrics.trained(provenance, &newest);
-        }
-        Ok(())
+        Ok(Done { midnight, again_at })
     }
 
     async fn newest(

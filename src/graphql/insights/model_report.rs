@@ -263,7 +263,7 @@ fn known(
 
 /// The queries of models.
 #[derive(Debug, Default)]
-pub struct ModelQueries;
+pub(super) struct ModelQueries;
 
 #[Object]
 impl ModelQueries {

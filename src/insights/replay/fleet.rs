@@ -110,6 +110,12 @@ impl Watched {
         &self.model
     }
 
+    /// The fleet as it was summed up last.
+    #[must_use]
+    pub const fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
     fn close(&mut self, at: Instant) {
         let Self { told, states, .. } = self;
         told.close(at, |_, id, over| fold(states, id, over));

@@ -36,6 +36,11 @@ pub fn basis(model: &Model) -> String {
             "It has learned from {failures} of the fleet ({monthly:.2} a device and month)."
         );
     }
+    if model.failures >= FAILURES_NEEDED {
+        return format!(
+            "The fleet has had {failures} ({monthly:.2} a device and month), and nothing was learned from them yet."
+        );
+    }
     let more = FAILURES_NEEDED.saturating_sub(model.failures).max(1);
     let verb = if more == 1 { "is" } else { "are" };
     format!(
