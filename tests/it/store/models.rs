@@ -1,9 +1,10 @@
 //! Fleets are summed up at midnight and learned from: what comes of it is what a replay of the same facts comes to.
 
 use std::io::Cursor;
+use std::sync::Arc;
 
 use homepot_analytics::event::{Fact, Instant, Provenance};
-use homepot_analytics::held::{Held, ModelRead};
+use homepot_analytics::held::{FleetRead, Held, ModelRead};
 use homepot_analytics::ingest::Parsed;
 use homepot_analytics::insights::input::{DAY, HOUR};
 use homepot_analytics::insights::replay::{Asked, Question, Watched, replay};
@@ -12,10 +13,13 @@ use homepot_analytics::models::{Learner, ModelsMetrics};
 use homepot_analytics::nodes::Work;
 use homepot_analytics::projections::{self, Runner};
 use homepot_analytics::store::{Outcome, StoreError};
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::fences::{Server, leases};
-use crate::support::{Backend, Database, TestLog, at, contract, event};
+use crate::support::lives::{
+    DAYS, DEVICES, error, fails, failure, life, midnight, readings, registered, till,
+};
+use crate::support::{Backend, Database, TestLog, contract, event};
 
 contract![
     what_is_learned_at_night_is_what_is_replayed,
@@ -26,89 +30,6 @@ contract![
     each_provenance_has_a_fleet_of_its_own,
     of_several_servers_one_learns,
 ];
-
-/// When everything begins; the log is opened 40 days and ten hours later.
-const START: &str = "2026-10-14T00:00:00Z";
-const DAYS: i64 = 40;
-const DEVICES: i64 = 4;
-
-fn start() -> Instant {
-    at(START)
-}
-
-fn midnight(day: i64) -> Instant {
-    Instant(start().0 + day * DAY)
-}
-
-/// An instant of a day, so many minutes after midnight.
-fn minute(day: i64, minutes: i64) -> String {
-    midnight(day).plus_ms(minutes * 60_000).to_string()
-}
-
-fn till(number: i64) -> String {
-    format!("till-{number}")
-}
-
-/// The site and its devices.
-fn registered(provenance: &str) -> Vec<Json> {
-    let site = json!({ "siteRegistration": { "siteId": "shop", "name": "Shop", "timeZone": "UTC",
-        "occurredAt": START, "provenance": provenance } });
-    let device = |number| {
-        json!({ "deviceRegistration": { "deviceId": till(number), "siteId": "shop",
-            "deviceType": "POS_TERMINAL", "model": format!("m{}", number % 2),
-            "occurredAt": START, "provenance": provenance } })
-    };
-    let devices = (0..DEVICES).map(device);
-    [site].into_iter().chain(devices).collect()
-}
-
-/// A reading of each device every three hours of some days.
-fn readings(days: std::ops::Range<i64>, provenance: &str) -> Vec<Json> {
-    // no two of a device are of one instant
-    let shift = if provenance == "REAL" { 11 } else { 31 };
-    let mut readings = Vec::new();
-    for day in days {
-        for (number, hour) in (0..DEVICES).flat_map(|number| (0..8).map(move |n| (number, 3 * n))) {
-            let wave = (day * 31 + hour * 7 + number * 13) % 17;
-            readings.push(json!({ "deviceMetrics": { "deviceId": till(number),
-                "occurredAt": minute(day, hour * 60 + shift + number), "cpuPercent": 30 + wave,
-                "memoryPercent": 50 + wave / 2, "uptimeSeconds": 3_600 * (day * 24 + hour + 1),
-                "collectionIntervalSeconds": 10_800, "provenance": provenance } }));
-        }
-    }
-    readings
-}
-
-fn error(day: i64, number: i64, provenance: &str) -> Json {
-    json!({ "errorLog": { "category": "DEVICE", "severity": "ERROR", "errorMessage": "read head",
-        "errorCode": "E17", "deviceId": till(number), "occurredAt": minute(day, 9 * 60 + number),
-        "provenance": provenance } })
-}
-
-/// A device fails in the evening, and is repaired.
-fn failure(day: i64, number: i64, provenance: &str) -> [Json; 2] {
-    [("ERROR", 22 * 60 + number), ("ONLINE", 23 * 60 + number)].map(|(state, minutes)| {
-        json!({ "deviceStateChange": { "deviceId": till(number), "newState": state,
-            "occurredAt": minute(day, minutes), "changedBy": "agent", "provenance": provenance } })
-    })
-}
-
-/// Whether a device fails on a day: every eighth, each on one of its own.
-fn fails(day: i64, number: i64) -> bool {
-    (day - 5 - number).rem_euclid(8) == 0
-}
-
-/// Some days in which devices fail after an error.
-fn life(days: std::ops::Range<i64>, provenance: &str) -> Vec<Json> {
-    let mut events = readings(days.clone(), provenance);
-    for day in days {
-        for number in (0..DEVICES).filter(|number| fails(day, *number)) {
-            events.push(error(day, number, provenance));
-            events.extend(failure(day, number, provenance));
-        }
-    }
-    events
-}
 
 /// Records events, and folds them.
 async fn record(log: &TestLog, events: &[Json]) {
@@ -132,6 +53,11 @@ async fn models(log: &TestLog, as_of: Instant) -> [Option<ModelRead>; 2] {
     let held = Held::new(log.handle());
     let read = held.trained(Provenance::Real, as_of).await.unwrap();
     read.map(|read| read.map(|read| ModelRead::clone(&read)))
+}
+
+async fn fleet(log: &TestLog, provenance: Provenance, as_of: Instant) -> Arc<FleetRead> {
+    let held = Held::new(log.handle());
+    held.fleet(provenance, as_of).await.unwrap()
 }
 
 async fn in_force(log: &TestLog, as_of: Instant) -> Option<ModelRead> {
@@ -209,13 +135,12 @@ async fn what_was_learned_is_kept_and_not_learned_again(database: Database) {
         "nothing is summed up again"
     );
     // what it was before the first night is thought beforehand, also as of then
-    let held = Held::new(log.handle());
     let before = Instant(midnight(DAYS).0 - HOUR);
     assert!(in_force(&log, before).await.is_none());
-    let fleet = held.fleet(Provenance::Real, before).await.unwrap();
-    assert!(!fleet.model.is_fitted());
-    let now = held.fleet(Provenance::Real, as_of).await.unwrap();
-    assert!(now.model.is_fitted());
+    let of_then = fleet(&log, Provenance::Real, before).await;
+    assert!(!of_then.model.is_fitted());
+    let of_now = fleet(&log, Provenance::Real, as_of).await;
+    assert!(of_now.model.is_fitted());
     log.close().await;
 }
 
@@ -258,8 +183,7 @@ async fn a_model_that_says_less_well_what_came_does_not_take_the_place_of_anothe
     assert!(!newest.is_accepted, "{trial:?}");
     assert_eq!(in_force.unwrap(), first);
     // the fleet is summed up all the same
-    let fleet = Held::new(log.handle()).fleet(Provenance::Real, log.clock.now());
-    let fleet = fleet.await.unwrap();
+    let fleet = fleet(&log, Provenance::Real, log.clock.now()).await;
     assert_eq!(fleet.summed_at, Some(midnight(last)));
     assert_eq!(*fleet.model, first.model);
     log.close().await;
@@ -272,8 +196,7 @@ async fn until_enough_devices_have_failed_there_is_the_rate_of_the_fleet(databas
     events.extend(life(DAYS - 17..DAYS, "REAL"));
     record(&log, &events).await;
     learn(&log).await;
-    let fleet = Held::new(log.handle()).fleet(Provenance::Real, log.clock.now());
-    let fleet = fleet.await.unwrap();
+    let fleet = fleet(&log, Provenance::Real, log.clock.now()).await;
     assert!(!fleet.model.is_fitted());
     assert!(fleet.model.failures < FAILURES_NEEDED && fleet.model.failures > 0);
     assert_eq!(fleet.risk.devices, 4);
@@ -296,7 +219,7 @@ async fn what_was_recorded_late_is_learned_from_anew(database: Database) {
     learn(&log).await;
     let again = in_force(&log, log.clock.now()).await.unwrap();
     assert!(again.model.is_fitted());
-    assert_eq!(again.report.from, Some(Instant(start().0 + 6 * HOUR)));
+    assert_eq!(again.report.from, Some(Instant(midnight(0).0 + 6 * HOUR)));
     assert_eq!(again.model, *replayed(&log, &events, DAYS).model());
     log.close().await;
 }
@@ -308,11 +231,10 @@ async fn each_provenance_has_a_fleet_of_its_own(database: Database) {
     events.extend(readings(DAYS - 5..DAYS, "REAL"));
     record(&log, &events).await;
     learn(&log).await;
-    let held = Held::new(log.handle());
     let now = log.clock.now();
-    let simulated = held.fleet(Provenance::Simulated, now).await.unwrap();
-    let real = held.fleet(Provenance::Real, now).await.unwrap();
-    let controlled = held.fleet(Provenance::Controlled, now).await.unwrap();
+    let simulated = fleet(&log, Provenance::Simulated, now).await;
+    let real = fleet(&log, Provenance::Real, now).await;
+    let controlled = fleet(&log, Provenance::Controlled, now).await;
     assert!(simulated.model.is_fitted() && simulated.risk.failures > 10.0);
     assert!(!real.model.is_fitted() && real.risk.failures < 0.5);
     assert_eq!((real.risk.devices, controlled.risk.devices), (4, 0));
