@@ -57,7 +57,7 @@ impl Settling {
 
 /// Whether a device is to be folded anew from an hour before a midnight.
 async fn is_any_due(store: &Store, midnight: Instant) -> Result<bool, StoreError> {
-    let mut sql = Sql::new("SELECT 1 FROM insight_due WHERE from_hour < ");
+    let mut sql = Sql::new("SELECT 1 FROM insight_due WHERE from_at < ");
     sql.bind(midnight.0).push(" LIMIT 1");
     let row = store
         .readers()

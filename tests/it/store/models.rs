@@ -96,8 +96,7 @@ async fn what_is_learned_at_night_is_what_is_replayed(database: Database) {
     assert!(trained.model.is_fitted());
     assert_eq!(trained.day, midnight(DAYS));
     assert_eq!(trained.model, *watched.model());
-    let fleet = Held::new(log.handle()).fleet(Provenance::Real, as_of).await;
-    let fleet = fleet.unwrap();
+    let fleet = fleet(&log, Provenance::Real, as_of).await;
     assert_eq!(fleet.risk, *watched.fleet());
     assert_eq!(*fleet.model, trained.model);
     // and again the night after, of which a day is read
