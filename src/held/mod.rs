@@ -13,6 +13,7 @@ pub(crate) mod fleet;
 mod known;
 mod lean;
 pub(crate) mod models;
+pub(crate) mod walk;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

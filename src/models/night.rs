@@ -4,8 +4,6 @@
 //! The night is done when the sums are written, which is last, together with the model. What is broken off before that
 //! goes on with the first day of which no examples are kept.
 
-use std::sync::Arc;
-
 use futures_util::future::BoxFuture;
 
 use super::examples::{self, Taken};
@@ -16,7 +14,8 @@ use super::{pruning, training};
 use crate::event::{Instant, Provenance};
 use crate::held::fleet::summed;
 use crate::held::models::{Which, model};
-use crate::held::{Ask, DeviceRead, Held};
+use crate::held::walk::{Stood, Walk};
+use crate::held::{Ask, Held};
 use crate::insights::fleet::{FleetState, Summing, is_kept};
 use crate::insights::input::DAY;
 use crate::insights::risk::fleet::Fleet;
@@ -71,9 +70,14 @@ impl<'a> Night<'a> {
         sampled: &mut Sampled,
     ) -> Result<FleetState, StoreError> {
         let mut summing = Summing::new(self.midnight);
+        let ask = Ask {
+            as_of: self.midnight,
+            provenance: Some(self.provenance),
+        };
         for some in devices.chunks(DEVICES_AT_ONCE) {
             let keys: Vec<i64> = some.iter().map(|device| device.key).collect();
-            for read in self.read(&keys, self.midnight).await? {
+            let reads = self.held.devices(&keys, ask).await?;
+            for read in reads.into_iter().flatten() {
                 summing.add((&read.device, read.site_key), &read.state);
                 let first = read.state.risk.first;
                 if first.is_some() && (sampled.is_whole || sampled.keys.contains(&read.key)) {
@@ -84,25 +88,19 @@ impl<'a> Night<'a> {
         Ok(summing.end())
     }
 
-    /// Some devices of which anything is kept, as of an instant.
-    async fn read(&self, keys: &[i64], at: Instant) -> Result<Vec<Arc<DeviceRead>>, StoreError> {
-        let ask = Ask {
-            as_of: at,
-            provenance: Some(self.provenance),
-        };
-        let reads = self.held.devices(keys, ask).await?.into_iter().flatten();
-        Ok(reads.filter(|read| is_kept(&read.state)).collect())
-    }
-
     /// Takes the examples of the days before midnight of which none are kept.
     async fn take_all(&self, sampled: &Sampled) -> Result<(), StoreError> {
-        let Some(first) = self.first_day(sampled).await? else {
+        let Some(mut day) = self.first_day(sampled).await? else {
             return Ok(());
         };
-        let mut day = first;
-        while day < self.midnight {
-            self.take(day, sampled).await?;
-            day.0 += DAY;
+        if day < self.midnight {
+            let begin = (self.provenance, day);
+            let (mut walk, mut stood) = self.held.walk(&sampled.keys, begin).await?;
+            while day < self.midnight {
+                self.take(day, (&mut walk, stood), sampled).await?;
+                day.0 += DAY;
+                stood = walk.to(day).await?;
+            }
         }
         let too_old = examples::too_old(self.store, self.provenance, self.midnight).await?;
         examples::forget(self.store, self.provenance, too_old).await
@@ -147,15 +145,18 @@ impl<'a> Night<'a> {
     }
 
     /// Takes the examples of a day, and keeps them.
-    async fn take(&self, day: Instant, sampled: &Sampled) -> Result<(), StoreError> {
+    async fn take(
+        &self,
+        day: Instant,
+        (walk, stood): (&mut Walk<'_>, Vec<Stood>),
+        sampled: &Sampled,
+    ) -> Result<(), StoreError> {
         let mut taken = Taken::default();
-        let reads = self.read(&sampled.keys, day).await?;
-        let fleet = self.fleet_at(day, &reads, sampled).await?;
-        taken.add(&reads, &fleet, day);
+        let fleet = self.fleet_at(day, &stood, sampled).await?;
+        taken.add(&stood, &fleet, day);
         let mut at = Instant(day.0 + EXAMPLE_EVERY);
         while at.0 < day.0 + DAY {
-            let reads = self.read(&sampled.keys, at).await?;
-            taken.add(&reads, &fleet, at);
+            taken.add(&walk.to(at).await?, &fleet, at);
             at.0 += EXAMPLE_EVERY;
         }
         let of_day = (self.provenance, day);
@@ -166,15 +167,15 @@ impl<'a> Night<'a> {
     async fn fleet_at(
         &self,
         day: Instant,
-        reads: &[Arc<DeviceRead>],
+        stood: &[Stood],
         sampled: &Sampled,
     ) -> Result<Fleet, StoreError> {
         if let Some(fleet) = summed(self.store, self.provenance, day).await? {
             return Ok(fleet.risk);
         }
         let mut summing = Summing::new(day);
-        for read in reads {
-            summing.add((&read.device, read.site_key), &read.state);
+        for stood in stood {
+            summing.add((&stood.device, stood.site_key), &stood.state);
         }
         let fleet = summing.end();
         if sampled.is_whole && pruning::is_recent(day, self.midnight) {
@@ -211,13 +212,13 @@ impl<'a> Night<'a> {
 }
 
 impl Taken {
-    /// Takes an example of each of some devices, in the order in which they are.
-    fn add(&mut self, reads: &[Arc<DeviceRead>], fleet: &Fleet, at: Instant) {
-        for read in reads {
-            let open = read.open.open_facts();
-            let taken = example(&read.state.risk, &open, (&read.device, fleet), at);
+    /// Takes an example of each of some devices of which anything is kept, in the order in which they are.
+    fn add(&mut self, stood: &[Stood], fleet: &Fleet, at: Instant) {
+        for stood in stood.iter().filter(|stood| is_kept(&stood.state)) {
+            let open = stood.open.open_facts();
+            let taken = example(&stood.state.risk, &open, (&stood.device, fleet), at);
             if let Some(example) = taken {
-                self.devices.insert(read.key);
+                self.devices.insert(stood.key);
                 self.examples.push(example);
             }
         }
