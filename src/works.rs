@@ -31,7 +31,7 @@ use crate::retention::{Eraser, Keeper, RetentionMetrics, tell_homeless};
 use crate::store::Store;
 use crate::telemetry::chain;
 use crate::webhooks::{Mailer, Outbox, WebhookArgs};
-use crate::{exports, retention};
+use crate::{exports, models, retention};
 
 /// How long a server that starts waits for a place to answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
@@ -216,6 +216,7 @@ impl Works<'_> {
     pub(crate) fn learn(self, registry: &mut Registry) {
         let metrics = ModelsMetrics::default();
         metrics.register(registry);
+        self.ingest.store().faults().introduce(models::SOURCE);
         self.once(Work::Models, move |lease, door| {
             Learner::new(door.store().clone(), metrics.clone()).run(lease.stopping())
         });

@@ -45,9 +45,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const AFTER_MIDNIGHT: i64 = 6 * 60 * SECOND;
 /// How often it is looked during a day whether enough failures became known for a first model.
 const AGAIN_AFTER: i64 = 600 * SECOND;
+/// What it calls itself where faults are told.
+pub(crate) const SOURCE: &str = "the models";
 /// How it goes on after a failure.
 const FAILING: Failing = Failing {
-    source: "the models",
+    source: SOURCE,
     effect: "the fleet could not be summed up nor learned from, will try again",
     waits: Duration::from_mins(1),
 };
