@@ -236,6 +236,7 @@ pub struct Subscription(
     series_updates::SeriesStreams,
     device_commands::DeviceStreams,
     alert_streams::AlertStreams,
+    insights::InsightStreams,
     subscription::Streams,
 );
 
@@ -309,6 +310,7 @@ fn builder() -> Builder {
         series_updates::SeriesStreams,
         device_commands::DeviceStreams,
         alert_streams::AlertStreams,
+        insights::InsightStreams,
         subscription::Streams,
     );
     let schema = Schema::build(query, mutation, subscription);

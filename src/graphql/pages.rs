@@ -384,7 +384,10 @@ const IDS_MAX: usize = 500;
 const SEARCH_CHARACTERS_MAX: usize = 255;
 
 /// The condition on devices that a filter asks for.
-pub(super) async fn condition(ctx: &Context<'_>, filter: DeviceFilterInput) -> Result<DeviceFilter, Error> {
+pub(super) async fn condition(
+    ctx: &Context<'_>,
+    filter: DeviceFilterInput,
+) -> Result<DeviceFilter, Error> {
     let device_ids = given("deviceIds", filter.device_ids)?;
     if device_ids.as_ref().is_some_and(|ids| ids.len() > IDS_MAX) {
         let message = format!("filter.deviceIds has at most {IDS_MAX} values");

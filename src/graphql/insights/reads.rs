@@ -14,10 +14,12 @@ use dataloader::non_cached::Loader;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 
+use super::quality::RefusedReads;
 use crate::event::{Instant, Provenance};
 use crate::graphql::loaders::{BATCH_MAX, Loaded, YIELDS};
 use crate::graphql::{api, loaders, of_failed, take};
 use crate::held::{Ask, DeviceRead, FleetRead, Held, Lean};
+use crate::history::collection::RefusedRow;
 use crate::history::device_keys;
 use crate::store::{Store, StoreError};
 
@@ -35,13 +37,6 @@ impl ReadKey {
             device,
             as_of: ask.as_of,
             provenance: ask.provenance,
-        }
-    }
-
-    const fn ask(self) -> Ask {
-        Ask {
-            as_of: self.as_of,
-            provenance: self.provenance,
         }
     }
 }
@@ -210,6 +205,8 @@ pub(in crate::graphql) struct InsightLoaders {
     devices: Once<DeviceRead>,
     fleets: Kept<(Provenance, Instant), Arc<FleetRead>>,
     site_keys: Loader<i64, Loaded<Arc<Vec<i64>>>, SiteKeys>,
+    /// What was refused of devices, by their ids.
+    pub(super) refused: Loader<Arc<str>, Loaded<Arc<Vec<RefusedRow>>>, RefusedReads>,
 }
 
 impl InsightLoaders {
@@ -218,12 +215,18 @@ impl InsightLoaders {
         let site_keys = SiteKeys {
             store: store.clone(),
         };
+        let refused = RefusedReads {
+            store: store.clone(),
+        };
         Self {
             held: held.clone(),
             lean: Once::new(held),
             devices: Once::new(held),
             fleets: Mutex::default(),
             site_keys: Loader::new(site_keys)
+                .with_max_batch_size(BATCH_MAX)
+                .with_yield_count(YIELDS),
+            refused: Loader::new(refused)
                 .with_max_batch_size(BATCH_MAX)
                 .with_yield_count(YIELDS),
         }

@@ -248,7 +248,7 @@ pub(in crate::graphql) fn at_site<'a>(
 
 /// The queries of failure risk.
 #[derive(Debug, Default)]
-pub struct RiskQueries;
+pub(in crate::graphql) struct RiskQueries;
 
 #[Object]
 impl RiskQueries {
@@ -281,9 +281,7 @@ impl RiskQueries {
     async fn devices_at_risk(
         &self,
         ctx: &Context<'_>,
-        #[graphql(
-            desc = "Which devices; those in use when nothing is said of their lifecycle."
-        )]
+        #[graphql(desc = "Which devices; those in use when nothing is said of their lifecycle.")]
         filter: Option<DeviceFilterInput>,
         #[graphql(desc = "How far ahead.", default_with = "FailureHorizon::Day")]
         horizon: FailureHorizon,
