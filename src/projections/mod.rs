@@ -8,10 +8,12 @@ pub(crate) mod alerts;
 pub(crate) mod checkpoint;
 pub(crate) mod configuration;
 mod counters;
+pub(crate) mod insights;
 mod intervals;
 pub(crate) mod jobs;
 pub(crate) mod keys;
 mod late;
+mod left;
 mod rebuild;
 pub(crate) mod registry;
 pub(crate) mod rollups;
@@ -65,5 +67,6 @@ pub fn following() -> Vec<Arc<dyn Fold>> {
         Arc::new(silences::Silent),
         Arc::new(counters::Counters),
         Arc::new(rollups::Rollups::default()),
+        Arc::new(insights::Insights::default()),
     ]
 }
