@@ -329,6 +329,8 @@ fn arrows_go_one_way() {
         "configuration",
         "retention",
         "export",
+        "held",
+        "models",
     ] {
         let names = ["crate::graphql", "crate::http", "crate::app"];
         assert_eq!(forbidden(&format!("src/{folder}"), &names), NOWHERE);

@@ -11,6 +11,7 @@ mod effects;
 mod health;
 mod impact;
 mod measure;
+mod model_report;
 mod nested;
 mod of;
 mod quality;
@@ -41,4 +42,5 @@ pub(super) struct Queries(
     CanFail<reliable::ReliabilityQueries>,
     CanFail<quality::QualityQueries>,
     CanFail<trends::TrendQueries>,
+    CanFail<model_report::ModelQueries>,
 );

@@ -39,6 +39,7 @@ mod job_outcomes;
 mod job_pages;
 mod job_steps;
 mod jobs;
+mod models;
 mod nodes;
 mod old_states;
 mod open_alerts;

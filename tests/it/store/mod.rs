@@ -23,6 +23,7 @@ mod foreign;
 mod given_up;
 mod jobs;
 mod labels;
+mod models;
 mod moves;
 mod overload;
 mod partitions;
