@@ -287,7 +287,7 @@ impl OfSite {
         failures: FailureKind,
         #[graphql(desc = "As of when; now when left out.")] as_of: Option<DateTime>,
         #[graphql(
-            desc = "Of which events; left out, of each device REAL if there are any, else CONTROLLED, else SIMULATED."
+            desc = "Of which events; left out, REAL if there are any, else CONTROLLED, else SIMULATED."
         )]
         provenance: Option<Shown<Provenances>>,
     ) -> Result<Option<Reading<Reliability>>, Error> {
@@ -301,7 +301,7 @@ impl OfSite {
         ctx: &Context<'_>,
         #[graphql(desc = "As of when; now when left out.")] as_of: Option<DateTime>,
         #[graphql(
-            desc = "Of which events; left out, of each device REAL if there are any, else CONTROLLED, else SIMULATED."
+            desc = "Of which events; left out, REAL if there are any, else CONTROLLED, else SIMULATED."
         )]
         provenance: Option<Shown<Provenances>>,
     ) -> Result<Option<Reading<DataQuality>>, Error> {

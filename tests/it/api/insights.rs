@@ -264,6 +264,16 @@ async fn the_provenance_is_that_of_what_was_read() {
             (&json!("REAL"), &json!("REAL"))
         );
         assert_eq!(data["simulated"]["provenance"], "SIMULATED");
+        // nor are devices of two of them summed up together
+        let other = json!({ "cpuPercent": 5, "provenance": "SIMULATED", "collectionIntervalSeconds": 30 });
+        app.record(json!([reading("till-2", -5, other)])).await;
+        let document = "{ any: dataQuality { provenance received devices } any_time: reliability { provenance devices }
+            simulated: dataQuality(provenance: SIMULATED) { provenance received } }";
+        let data = app.data(document).await;
+        // of the third device there is nothing
+        assert_eq!(data["any"], json!({ "provenance": "REAL", "received": "0", "devices": 2 }));
+        assert_eq!(data["any_time"], json!({ "provenance": "REAL", "devices": 2 }));
+        assert_eq!(data["simulated"], json!({ "provenance": "SIMULATED", "received": "1" }));
     })
     .await;
 }
