@@ -211,7 +211,7 @@ impl DataQuality {
     }
 }
 
-fn of_one(read: Arc<DeviceRead>) -> Reading<DataQuality> {
+fn of_one(read: &DeviceRead) -> Reading<DataQuality> {
     let mut all = Collected::default();
     // of what is not folded yet it is heard too
     let state = read.state.with(&read.open);
@@ -220,7 +220,7 @@ fn of_one(read: Arc<DeviceRead>) -> Reading<DataQuality> {
     let provenance = source(&insight, read.provenance);
     let read = Arc::new(DeviceRead {
         state: Arc::new(state),
-        ..(*read).clone()
+        ..read.clone()
     });
     let own = DataQuality {
         of: Of::Device(read.key),
@@ -239,7 +239,7 @@ pub(in crate::graphql) fn quality<'a>(
     Box::pin(async move {
         if let Of::Device(key) = of {
             let read = reads::device(ctx, key, ask).await?;
-            return Ok(read.map(of_one));
+            return Ok(read.map(|read| of_one(&read)));
         }
         let mut sums = ByProvenance::<Collected>::default();
         let look = |read: &DeviceRead, _: &FleetRead| {

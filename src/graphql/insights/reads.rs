@@ -50,6 +50,9 @@ fn held<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What was read, by the keys of the devices.
+type Keyed<T> = Result<Vec<(i64, Arc<T>)>, StoreError>;
+
 /// A reading of a device.
 trait Read: Send + Sync + Sized + 'static {
     /// As how many rows of an answer it counts.
@@ -58,11 +61,7 @@ trait Read: Send + Sync + Sized + 'static {
     const BYTES: usize;
 
     /// Reads devices by their keys.
-    fn read<'a>(
-        held: &'a Held,
-        keys: &'a [i64],
-        ask: Ask,
-    ) -> BoxFuture<'a, Result<Vec<(i64, Arc<Self>)>, StoreError>>;
+    fn read<'a>(held: &'a Held, keys: &'a [i64], ask: Ask) -> BoxFuture<'a, Keyed<Self>>;
 
     /// Where those of a request are kept.
     fn kept(of: &InsightLoaders) -> &Once<Self>;
@@ -72,11 +71,7 @@ impl Read for Lean {
     const ROWS: usize = 1;
     const BYTES: usize = 4 * 1024;
 
-    fn read<'a>(
-        held: &'a Held,
-        keys: &'a [i64],
-        ask: Ask,
-    ) -> BoxFuture<'a, Result<Vec<(i64, Arc<Self>)>, StoreError>> {
+    fn read<'a>(held: &'a Held, keys: &'a [i64], ask: Ask) -> BoxFuture<'a, Keyed<Self>> {
         Box::pin(async move {
             let mut keys = keys.to_vec();
             keys.sort_unstable();
@@ -97,11 +92,7 @@ impl Read for DeviceRead {
     const ROWS: usize = 10;
     const BYTES: usize = 24 * 1024;
 
-    fn read<'a>(
-        held: &'a Held,
-        keys: &'a [i64],
-        ask: Ask,
-    ) -> BoxFuture<'a, Result<Vec<(i64, Arc<Self>)>, StoreError>> {
+    fn read<'a>(held: &'a Held, keys: &'a [i64], ask: Ask) -> BoxFuture<'a, Keyed<Self>> {
         Box::pin(async move {
             let read = held.devices(keys, ask).await?;
             let read = read.into_iter().flatten();

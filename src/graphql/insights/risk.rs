@@ -175,14 +175,15 @@ pub(in crate::graphql) fn at_risk<'a>(
             return Err(bad_input("threshold is not between 0 and 1"));
         }
         let as_of = asked.ask.as_of;
+        let provenances: BTreeSet<Provenance> = devices.iter().map(|of| of.provenance).collect();
         let mut fleets: HashMap<Provenance, Arc<FleetRead>> = HashMap::new();
+        for provenance in provenances {
+            let fleet = reads::fleet(ctx, provenance, as_of).await?;
+            fleets.insert(provenance, fleet);
+        }
         let mut rows = Vec::with_capacity(devices.len());
         for some in devices.chunks(AT_ONCE) {
             for lean in some {
-                if !fleets.contains_key(&lean.provenance) {
-                    let fleet = reads::fleet(ctx, lean.provenance, as_of).await?;
-                    fleets.insert(lean.provenance, fleet);
-                }
                 let Some(fleet) = fleets.get(&lean.provenance) else {
                     continue;
                 };
