@@ -102,6 +102,7 @@ impl Held {
     ///
     /// # Errors
     /// When the tables cannot be read.
+    #[must_use]
     pub fn fleet(
         &self,
         provenance: Provenance,

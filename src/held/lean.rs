@@ -14,7 +14,7 @@ use crate::insights::replay::{configuration, error, hour_of, state, told_before}
 use crate::insights::sites::Sites;
 use crate::kinds::Kind;
 use crate::projections::insights::Horizon;
-use crate::projections::insights::facts::{Whose, device_key};
+use crate::projections::insights::facts::{Facts, Whose, device_key};
 use crate::projections::insights::rows::{self, Head};
 use crate::store::{
     Columns, Doing, EntityType, List, Names, Since, Sources, Sql, StoreError, happened,
@@ -32,9 +32,6 @@ const KINDS: [Kind; 3] = [
     Kind::DeviceStateChange,
     Kind::ConfigurationChange,
 ];
-
-/// What happened, by whose it is.
-type Facts = BTreeMap<Whose, Vec<Event>>;
 
 /// Reads devices of some keys, or all.
 pub(super) async fn read(
@@ -79,7 +76,10 @@ pub(super) async fn read(
         lean.insert(
             *key,
             Lean {
-                risk: heard.map_or(risk.clone(), |at| Arc::new(risk.heard(Instant(*at)))),
+                risk: heard.map_or_else(
+                    || Arc::clone(&risk),
+                    |at| Arc::new(risk.heard(Instant(*at))),
+                ),
                 open: reader.brought(events, upto),
                 ..one
             },

@@ -128,6 +128,7 @@ impl Held {
     ///
     /// # Errors
     /// When the tables or what was archived cannot be read.
+    #[must_use]
     pub fn devices<'a>(
         &'a self,
         keys: &'a [i64],
@@ -141,6 +142,7 @@ impl Held {
     ///
     /// # Errors
     /// When the tables or what was archived cannot be read.
+    #[must_use]
     pub fn lean<'a>(
         &'a self,
         keys: Option<&'a [i64]>,
@@ -153,16 +155,17 @@ impl Held {
     ///
     /// # Errors
     /// When the tables cannot be read.
+    #[must_use]
     pub fn first_event(&self) -> BoxFuture<'_, Result<Option<Instant>, StoreError>> {
         Box::pin(async move {
-            let counted = "SELECT min(oldest_at) AS at FROM collection_counters".to_owned();
+            let counted = "SELECT min(oldest_at) AS first_at FROM collection_counters".to_owned();
             let tables = Kind::all().map(|kind| {
                 let table = kind.spec().table;
-                format!("SELECT min(occurred_at) AS at FROM {table}")
+                format!("SELECT min(occurred_at) AS first_at FROM {table}")
             });
             let all: Vec<String> = std::iter::once(counted).chain(tables).collect();
             let sql = Sql::new(format!(
-                "SELECT min(at) FROM ({}) AS f",
+                "SELECT min(first_at) FROM ({}) AS f",
                 all.join(" UNION ALL ")
             ));
             let doing = "look for the first event";

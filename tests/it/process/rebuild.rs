@@ -7,13 +7,14 @@ use super::api::Api;
 use super::database::Database;
 
 /// Names of all projections.
-pub(super) const PROJECTIONS: [&str; 8] = [
+pub(super) const PROJECTIONS: [&str; 9] = [
     "registry",
     "configuration",
     "jobs",
     "status",
     "intervals",
     "silences",
+    "insights",
     "schedules",
     "counters",
 ];
