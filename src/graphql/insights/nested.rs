@@ -28,7 +28,7 @@ pub(in crate::graphql) struct OfDevice(pub(in crate::graphql) i64);
 
 #[Object(name = "DeviceInsights")]
 impl OfDevice {
-    /// How healthy it is.
+    /// How healthy it is. Of the devices of a list what was measured in the last hour may be left out of it.
     async fn health(
         &self,
         ctx: &Context<'_>,
@@ -56,7 +56,7 @@ impl OfDevice {
         health::ahead(ctx, self.0, (ask, days)).await
     }
 
-    /// How likely it is to fail soon.
+    /// How likely it is to fail soon. Of the devices of a list what was measured in the last hour may be left out of it.
     async fn failure_risk(
         &self,
         ctx: &Context<'_>,

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use async_graphql::{Context, Error};
+use async_graphql::{Context, Error, QueryPathSegment};
 use dataloader::BatchFn;
 use dataloader::non_cached::Loader;
 use futures_util::FutureExt;
@@ -250,13 +250,51 @@ fn read<'a, T: Read>(
     })
 }
 
-/// A device with what failure risk and health read; none that is not registered.
+/// Whether what is resolved stands in a list, so that there may be many of it.
+fn is_listed(ctx: &Context<'_>) -> bool {
+    let is_index = |segment: &QueryPathSegment<'_>| matches!(segment, QueryPathSegment::Index(_));
+    ctx.path_node.as_ref().is_some_and(|path| {
+        let mut parents = path.parents();
+        is_index(&path.segment) || parents.any(|parent| is_index(&parent.segment))
+    })
+}
+
+/// A device with what failure risk and health read; none that is not registered. In a list less is read for it: what was
+/// measured since the last hour that is folded is left out.
 pub(in crate::graphql) fn lean<'a>(
     ctx: &'a Context<'a>,
     device: i64,
     ask: Ask,
 ) -> BoxFuture<'a, Result<Option<Arc<Lean>>, Error>> {
+    if is_listed(ctx) {
+        return listed(ctx, device, ask);
+    }
+    Box::pin(async move {
+        let whole = read::<DeviceRead>(ctx, device, ask).await?;
+        Ok(whole.map(|read| Arc::new(lean_of(&read))))
+    })
+}
+
+/// The same of a device of a list.
+pub(in crate::graphql) fn listed<'a>(
+    ctx: &'a Context<'a>,
+    device: i64,
+    ask: Ask,
+) -> BoxFuture<'a, Result<Option<Arc<Lean>>, Error>> {
     read(ctx, device, ask)
+}
+
+/// What failure risk and health read of a device that was read whole.
+fn lean_of(read: &DeviceRead) -> Lean {
+    Lean {
+        key: read.key,
+        site_key: read.site_key,
+        device: read.device.clone(),
+        zone: read.zone,
+        provenance: read.provenance,
+        risk: Arc::new(read.state.risk.clone()),
+        open: read.open.clone(),
+    }
 }
 
 /// A device with all that is read of it; none that is not registered.
