@@ -238,6 +238,7 @@ pub struct Subscription(
     series_updates::SeriesStreams,
     device_commands::DeviceStreams,
     alert_streams::AlertStreams,
+    insights::InsightStreams,
     subscription::Streams,
 );
 
@@ -311,6 +312,7 @@ fn builder() -> Builder {
         series_updates::SeriesStreams,
         device_commands::DeviceStreams,
         alert_streams::AlertStreams,
+        insights::InsightStreams,
         subscription::Streams,
     );
     let schema = Schema::build(query, mutation, subscription);

@@ -1,24 +1,23 @@
 //! Lists of what is unusual: of a device, of a site, and of all within reach.
 
-use std::sync::Arc;
-
 use async_graphql::{Context, Error, Object, SimpleObject};
 use futures_util::future::{BoxFuture, try_join_all};
 
 use super::anomaly::{Anomaly, AnomalyState, Seen, reading, seen};
 use super::ask::ask;
 use super::measure::DeviceMeasure;
+use super::of::{Of, each};
 use super::ranked::{Page, PageOf, among, count};
 use super::reads;
 use super::shape::Reading;
 use crate::event::Instant;
 use crate::graphql::error::too_much;
-use crate::graphql::listed::{Listed, at_most};
+use crate::graphql::listed::Listed;
 use crate::graphql::order::InOrder;
 use crate::graphql::pages::{DeviceFilterInput, PageInfo};
 use crate::graphql::scalars::{DateTime, Long};
 use crate::graphql::words::{Provenances, Shown};
-use crate::graphql::{access, api, loaders, of_failed};
+use crate::graphql::{api, loaders, of_failed};
 use crate::held::{Ask, DeviceRead, FleetRead};
 use crate::history::Place;
 
@@ -32,10 +31,6 @@ const LIST: Listed = Listed {
 const DEVICES_MAX: usize = 10_000;
 /// Devices that are read at once for a list over many, and then let go.
 const AT_ONCE: usize = 200;
-/// Of a device when no number is given.
-pub(in crate::graphql) const OF_DEVICE_DEFAULT: usize = 10;
-/// Of a device at most.
-pub(in crate::graphql) const OF_DEVICE_MAX: usize = 100;
 
 /// Which anomalies are asked for.
 #[derive(Clone, Debug, Default)]
@@ -54,7 +49,9 @@ impl Which {
             None => state != AnomalyState::Quiet,
         };
         let since = self.since.map_or(Instant(i64::MIN), |since| since.0);
-        let is_late = seen.incident.is_none_or(|one| one.is_open || one.last >= since);
+        let is_late = seen
+            .incident
+            .is_none_or(|one| one.is_open || one.last >= since);
         is_wanted && is_late
     }
 
@@ -153,50 +150,16 @@ fn one<'a>(
     })
 }
 
-/// What is unusual of a device.
-pub(in crate::graphql) fn of_device<'a>(
+/// What is unusual of a device, of the devices of a site, or of all within reach.
+pub(in crate::graphql) fn at<'a>(
     ctx: &'a Context<'a>,
-    key: i64,
-    (ask, which, first): (Ask, Which, Option<i32>),
-) -> BoxFuture<'a, Result<Option<Vec<Reading<Anomaly>>>, Error>> {
-    Box::pin(async move {
-        let limit = match first {
-            None => OF_DEVICE_DEFAULT,
-            Some(first) => at_most("first", first, OF_DEVICE_MAX)?,
-        };
-        let Some(read) = reads::device(ctx, key, ask).await? else {
-            return Ok(None);
-        };
-        let fleet = reads::fleet(ctx, read.provenance, ask.as_of).await?;
-        let mut rows: Rows = which.of(&read, &fleet).collect();
-        rows.sort_by(|(one, _), (other, _)| other.0.cmp(&one.0).then(one.1.cmp(&other.1)));
-        rows.truncate(limit);
-        loaders(ctx).count(rows.len())?;
-        let told = rows.into_iter();
-        let told = told.filter_map(|(_, (_, seen))| reading(&read, &fleet, seen));
-        Ok(Some(told.collect()))
-    })
-}
-
-/// What is unusual at a site.
-pub(in crate::graphql) fn at_site<'a>(
-    ctx: &'a Context<'a>,
-    site: i64,
+    of: Of,
     (ask, which, page): (Ask, Which, PageOf),
 ) -> BoxFuture<'a, Result<AnomalyConnection, Error>> {
     Box::pin(async move {
-        let keys = reads::at_site(ctx, site).await?;
-        let within = access::within(ctx).await?;
-        let keys = keys
-            .iter()
-            .filter(|key| within.has_device(**key, Some(site)));
-        let read = keys.map(|key| reads::device(ctx, *key, ask));
-        let read: Vec<Option<Arc<DeviceRead>>> = try_join_all(read).await?;
         let mut rows = Rows::new();
-        for read in read.iter().flatten() {
-            let fleet = reads::fleet(ctx, read.provenance, ask.as_of).await?;
-            rows.extend(which.of(read, &fleet));
-        }
+        let look = |read: &DeviceRead, fleet: &FleetRead| rows.extend(which.of(read, fleet));
+        each(ctx, (of, ask), look).await?;
         page_of(ctx, rows, (ask, page)).await
     })
 }
@@ -254,7 +217,9 @@ impl AnomalyQueries {
         #[graphql(desc = "In one of these states; OPEN and CLOSED when left out.")] states: Option<
             Vec<AnomalyState>,
         >,
-        #[graphql(desc = "Only incidents that are open, or in which something unusual was seen since.")]
+        #[graphql(
+            desc = "Only incidents that are open, or in which something unusual was seen since."
+        )]
         since: Option<DateTime>,
         #[graphql(desc = "As of when: nothing that happened later is read; now when left out.")]
         as_of: Option<DateTime>,

@@ -143,12 +143,7 @@ pub(in crate::graphql) fn reading(
     let subject = subject(read, fleet, seen.measure);
     let insight = match seen.incident.filter(|incident| !incident.is_open) {
         Some(over) => anomaly::past(state, &subject, &over, read.as_of),
-        None => anomaly::read(
-            state,
-            &subject,
-            samples(read, seen.measure),
-            read.as_of,
-        ),
+        None => anomaly::read(state, &subject, samples(read, seen.measure), read.as_of),
     };
     let own = Anomaly {
         key: read.key,

@@ -105,16 +105,24 @@ pub(in crate::graphql) fn of<'a>(
             return Ok(None);
         };
         let fleet = reads::fleet(ctx, lean.provenance, ask.as_of).await?;
-        let open = lean.open.open_facts();
-        let insight = health::read(&lean.risk, &around(&lean, &fleet), &open, ask.as_of);
-        let band = insight.value.map(|value| Band::of(value).into());
-        let provenance = source(&insight, lean.provenance);
-        Ok(Some(Reading::new(
-            insight,
-            provenance,
-            DeviceHealth { key, band },
-        )))
+        Ok(Some(reading(&lean, &fleet, ask)))
     })
+}
+
+/// The health of a device that was read.
+pub(in crate::graphql) fn reading(
+    lean: &Lean,
+    fleet: &FleetRead,
+    ask: Ask,
+) -> Reading<DeviceHealth> {
+    let open = lean.open.open_facts();
+    let insight = health::read(&lean.risk, &around(lean, fleet), &open, ask.as_of);
+    let own = DeviceHealth {
+        key: lean.key,
+        band: insight.value.map(|value| Band::of(value).into()),
+    };
+    let provenance = source(&insight, lean.provenance);
+    Reading::new(insight, provenance, own)
 }
 
 /// The health of a device on each of so many days to come.
@@ -149,7 +157,7 @@ pub(in crate::graphql) fn ahead<'a>(
 
 /// The queries of health.
 #[derive(Debug, Default)]
-pub struct HealthQueries;
+pub(in crate::graphql) struct HealthQueries;
 
 #[Object]
 impl HealthQueries {
@@ -170,6 +178,7 @@ impl HealthQueries {
     }
 
     /// How healthy a device will be on each of the next days.
+    #[expect(clippy::too_many_arguments, reason = "they are what is asked")]
     async fn health_forecast(
         &self,
         ctx: &Context<'_>,

@@ -122,6 +122,24 @@ pub(in crate::graphql) struct Among {
     pub(in crate::graphql) is_all: bool,
 }
 
+/// The condition on devices that is asked for; without one on the lifecycle it is that they are in use.
+pub(in crate::graphql) fn filter_of<'a>(
+    ctx: &'a Context<'a>,
+    filter: Option<DeviceFilterInput>,
+) -> BoxFuture<'a, Result<DeviceFilter, Error>> {
+    Box::pin(async move {
+        let filter = match filter {
+            Some(filter) => condition(ctx, filter).await?,
+            None => DeviceFilter::default(),
+        };
+        let in_use = || SERVING.map(str::to_owned).to_vec();
+        Ok(DeviceFilter {
+            lifecycles: Some(filter.lifecycles.unwrap_or_else(in_use)),
+            ..filter
+        })
+    })
+}
+
 /// Devices within reach for which a condition holds; without one on the lifecycle those that are in use.
 pub(in crate::graphql) fn among<'a>(
     ctx: &'a Context<'a>,
@@ -129,19 +147,11 @@ pub(in crate::graphql) fn among<'a>(
 ) -> BoxFuture<'a, Result<Among, Error>> {
     Box::pin(async move {
         let is_filtered = filter.is_some();
-        let filter = match filter {
-            Some(filter) => condition(ctx, filter).await?,
-            None => DeviceFilter::default(),
-        };
         let within = access::within(ctx).await?;
         let is_all = !is_filtered && within == Within::Whole;
-        let lifecycles = filter
-            .lifecycles
-            .or_else(|| Some(SERVING.map(str::to_owned).to_vec()));
         let filter = DeviceFilter {
             within,
-            lifecycles,
-            ..filter
+            ..filter_of(ctx, filter).await?
         };
         let keys = device_keys(api(ctx).store(), &filter).await;
         let keys = keys.map_err(|error| of_failed(api(ctx), &error))?;
