@@ -11,8 +11,9 @@ use super::models::{Which, model, rows};
 use super::{Held, ModelRead};
 use crate::event::{Instant, Provenance};
 use crate::insights::anomaly::Pools;
-use crate::insights::fleet::{FleetState, VERSION};
-use crate::insights::reliability::fleet::{Fleet, Prior};
+use crate::insights::fleet::{FleetState, Outages, VERSION};
+use crate::insights::reliability::fleet::Prior;
+use crate::insights::reliability::intervals::Failures;
 use crate::insights::risk;
 use crate::insights::risk::model::{Model, Settings, train};
 use crate::store::{Doing, Store, StoreError};
@@ -31,20 +32,20 @@ pub struct FleetRead {
     pub risk: risk::fleet::Fleet,
     /// The model of failures that was in force then.
     pub model: Arc<Model>,
-    /// How often devices fail, and how they differ in that, for 30 days ahead.
-    pub prior: Prior,
     /// What is usual of each measure over all devices.
     pub pools: Pools,
     /// The same of each site, by its key.
     pub site_pools: BTreeMap<i64, Pools>,
-    outages: Fleet,
+    outages: Outages,
 }
 
 impl FleetRead {
-    /// How often devices fail, and how they differ in that, for so many hours ahead.
+    /// How often devices have what counts as a failure, and how they differ in that, for so many hours ahead; for 30 days
+    /// without a number.
     #[must_use]
-    pub fn prior_for(&self, horizon_hours: f64) -> Prior {
-        self.outages.prior_for(horizon_hours)
+    pub fn prior(&self, failures: Failures, horizon_hours: Option<f64>) -> Prior {
+        let fleet = self.outages.of(failures);
+        horizon_hours.map_or_else(|| fleet.prior(), |hours| fleet.prior_for(hours))
     }
 
     fn new(as_of: Instant, summed: Option<FleetState>, trained: Option<Model>) -> Self {
@@ -61,7 +62,6 @@ impl FleetRead {
             as_of,
             summed_at,
             model: Arc::new(model),
-            prior: outages.prior(),
             risk,
             pools,
             site_pools,
