@@ -37,15 +37,26 @@ pub struct FleetRead {
     /// The same of each site, by its key.
     pub site_pools: BTreeMap<i64, Pools>,
     outages: Outages,
+    /// Of outages, of failures, of times offline.
+    priors: [Prior; 3],
 }
 
 impl FleetRead {
-    /// How often devices have what counts as a failure, and how they differ in that, for so many hours ahead; for 30 days
-    /// without a number.
+    /// How often devices have what counts as a failure, and how they differ in that, for 30 days ahead.
     #[must_use]
-    pub fn prior(&self, failures: Failures, horizon_hours: Option<f64>) -> Prior {
-        let fleet = self.outages.of(failures);
-        horizon_hours.map_or_else(|| fleet.prior(), |hours| fleet.prior_for(hours))
+    pub const fn prior(&self, failures: Failures) -> &Prior {
+        let [any, error, offline] = &self.priors;
+        match failures {
+            Failures::Any => any,
+            Failures::Error => error,
+            Failures::Offline => offline,
+        }
+    }
+
+    /// The same for so many hours ahead.
+    #[must_use]
+    pub fn prior_for(&self, failures: Failures, horizon_hours: f64) -> Prior {
+        self.outages.of(failures).prior_for(horizon_hours)
     }
 
     fn new(as_of: Instant, summed: Option<FleetState>, trained: Option<Model>) -> Self {
@@ -65,6 +76,8 @@ impl FleetRead {
             risk,
             pools,
             site_pools,
+            priors: [Failures::Any, Failures::Error, Failures::Offline]
+                .map(|failures| outages.of(failures).prior()),
             outages,
         }
     }
