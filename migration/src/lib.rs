@@ -38,6 +38,7 @@ mod m0028_device_silences;
 mod m0029_device_states;
 mod m0030_log_schema;
 mod m0031_insight_states;
+mod m0032_insight_models;
 mod tables;
 
 /// All migrations, in the order in which they run.
@@ -76,6 +77,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0029_device_states::Migration),
             Box::new(m0030_log_schema::Migration),
             Box::new(m0031_insight_states::Migration),
+            Box::new(m0032_insight_models::Migration),
         ]
     }
 }

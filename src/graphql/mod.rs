@@ -39,6 +39,7 @@ pub mod guard;
 mod heatmap;
 mod hours;
 mod ids;
+mod insights;
 mod job;
 mod job_commands;
 mod job_input;
@@ -206,6 +207,7 @@ pub struct Query(
     configuration::Configurations,
     retention::Retention,
     exports::Exports,
+    insights::Queries,
     query::Events,
 );
 
@@ -236,6 +238,7 @@ pub struct Subscription(
     series_updates::SeriesStreams,
     device_commands::DeviceStreams,
     alert_streams::AlertStreams,
+    insights::InsightStreams,
     subscription::Streams,
 );
 
@@ -284,6 +287,7 @@ fn builder() -> Builder {
         configuration::Configurations,
         retention::Retention,
         exports::Exports,
+        insights::Queries::default(),
         query::Events,
     ));
     let mutation = InOrder(Mutation(
@@ -308,9 +312,12 @@ fn builder() -> Builder {
         series_updates::SeriesStreams,
         device_commands::DeviceStreams,
         alert_streams::AlertStreams,
+        insights::InsightStreams,
         subscription::Streams,
     );
-    Schema::build(query, mutation, subscription)
+    let schema = Schema::build(query, mutation, subscription);
+    // no field is of it
+    schema.register_output_type::<insights::Interface>()
 }
 
 /// The schema in the schema definition language.
@@ -356,7 +363,7 @@ fn with_data(
     request: Request,
     (caller, allowance): (Caller, Arc<Allowance>),
 ) -> Request {
-    let loaders = Loaders::new(api.store(), allowance);
+    let loaders = Loaders::new((api.store(), &api.held), allowance);
     let request = request.data(loaders).data(caller);
     // where it reads, if it is not where all others do
     if api.store().reads_replica() {

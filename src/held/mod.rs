@@ -9,9 +9,11 @@
 
 mod cache;
 mod device;
-mod fleet;
+pub(crate) mod fleet;
 mod known;
 mod lean;
+pub(crate) mod models;
+pub(crate) mod walk;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,6 +32,7 @@ use crate::store::{Doing, Sql, Store, StoreError};
 use cache::Cache;
 
 pub use fleet::FleetRead;
+pub use models::ModelRead;
 
 /// What a reading is asked of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,21 +99,28 @@ pub struct Lean {
 pub struct Held {
     store: Store,
     cache: Arc<Cache>,
+    fleets: Arc<fleet::Fleets>,
 }
 
 impl Held {
     /// Reads of a log.
     #[must_use]
     pub fn new(store: Store) -> Self {
-        let cache = Arc::default();
-        Self { store, cache }
+        let (cache, fleets) = (Arc::default(), Arc::default());
+        Self {
+            store,
+            cache,
+            fleets,
+        }
     }
 
     /// The same, by another handle on the log.
     #[must_use]
     pub fn on(&self, store: Store) -> Self {
-        let cache = Arc::clone(&self.cache);
-        Self { store, cache }
+        Self {
+            store,
+            ..self.clone()
+        }
     }
 
     /// Devices by their keys, in the order of these; `None` for one that is not registered. One of which nothing was

@@ -26,6 +26,7 @@ mod histories;
 mod insights;
 mod jobs;
 mod labels;
+mod models;
 mod moves;
 mod overload;
 mod partitions;

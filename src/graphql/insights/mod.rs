@@ -1,0 +1,46 @@
+//! What the log says of the fleet, with its evidence: one part of the roots for each insight.
+//!
+//! All of them are told in one [`shape`]; what an insight says beside that is an object of its own.
+
+mod anomalies;
+mod anomaly;
+mod as_of;
+mod ask;
+mod changes;
+mod effects;
+mod health;
+mod impact;
+mod measure;
+mod model_report;
+mod nested;
+mod of;
+mod quality;
+mod ranked;
+mod reads;
+mod reliable;
+mod risk;
+mod rounds;
+mod shape;
+mod trends;
+
+use async_graphql::MergedObject;
+
+use super::order::CanFail;
+
+pub(super) use changes::InsightStreams;
+pub(super) use nested::{OfDevice, OfSite, fields, resolve};
+pub(super) use reads::InsightLoaders;
+pub(super) use shape::Interface;
+
+/// The queries of insights.
+#[derive(Debug, Default, MergedObject)]
+pub(super) struct Queries(
+    CanFail<health::HealthQueries>,
+    CanFail<risk::RiskQueries>,
+    CanFail<anomalies::AnomalyQueries>,
+    CanFail<impact::ImpactQueries>,
+    CanFail<reliable::ReliabilityQueries>,
+    CanFail<quality::QualityQueries>,
+    CanFail<trends::TrendQueries>,
+    CanFail<model_report::ModelQueries>,
+);
