@@ -37,6 +37,7 @@ pub mod devices;
 pub mod error_logs;
 pub mod exports;
 pub mod job_outcomes;
+pub mod job_tallies;
 pub mod job_targets;
 pub mod job_transitions;
 pub mod jobs;

@@ -9,6 +9,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod configuration;
 mod counters;
 mod intervals;
+pub(crate) mod job_success;
 pub(crate) mod jobs;
 pub(crate) mod keys;
 mod late;
@@ -64,6 +65,7 @@ pub fn following() -> Vec<Arc<dyn Fold>> {
         Arc::new(intervals::Intervals),
         Arc::new(silences::Silent),
         Arc::new(counters::Counters),
+        Arc::new(job_success::JobSuccess),
         Arc::new(rollups::Rollups::default()),
     ]
 }
