@@ -98,6 +98,7 @@ pub mod exports;
 pub mod fleet;
 pub mod graphql;
 pub mod health;
+pub mod held;
 pub mod history;
 pub mod http;
 pub mod identity;

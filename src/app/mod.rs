@@ -21,6 +21,7 @@ use crate::config::LimitArgs;
 use crate::configuration::Keyring;
 use crate::event::{NewEvent, Position};
 use crate::graphql::{self, Api};
+use crate::held::Held;
 use crate::http::{self, Hosts, Monitor, Peers, Web};
 use crate::identity::{Authority, Denials, Keys, Spending, Tokens, TokensError};
 use crate::ingest::{Background, Ingest, RequestLog, Strangers, record_faults};
@@ -344,6 +345,7 @@ impl Parts {
         background.metrics().register(&mut registry);
         let api = Api {
             ingest: ingest.clone(),
+            held: Held::new(store.clone()),
             keyring: Arc::new(keyring),
             background,
             folded: runner.folded(),

@@ -98,6 +98,7 @@ use crate::analytics::provenance::Preferred;
 use crate::configuration::Keyring;
 use crate::event::Position;
 use crate::exports::Bounds;
+use crate::held::Held;
 use crate::identity::{Caller, Denials, Keys, RecordError, Recorder, Spending};
 use crate::ingest::{Background, Ingest};
 use crate::jobs::Deliveries;
@@ -123,6 +124,8 @@ pub use written::json;
 pub struct Api {
     /// The one door for events.
     pub ingest: Ingest,
+    /// What is kept of devices for their insights.
+    pub held: Held,
     /// The keys by which secret parameters are sealed.
     pub keyring: Arc<Keyring>,
     /// Where faults of this server are recorded.
