@@ -24,6 +24,7 @@ mod moves;
 mod orchestrator;
 mod payload;
 mod plan;
+mod planned;
 mod recurrence;
 mod retold;
 mod selection;
@@ -51,8 +52,8 @@ pub(crate) use orchestrator::job_of;
 pub use payload::{JobType, TYPES, UPDATE_CONFIGURATION};
 pub(crate) use payload::{Shown, faults_of, validator};
 pub use plan::{
-    BACKOFF_SECONDS_MAX, BATCH_MAX, PAUSE_SECONDS_MAX, Plan, Priority, RETRIES_MAX, Start,
-    TIME_TO_LIVE_SECONDS_MAX, TIMEOUT_SECONDS_MAX,
+    BACKOFF_SECONDS_MAX, BATCH_MAX, BestWindow, PAUSE_SECONDS_MAX, Plan, Priority, RETRIES_MAX,
+    Start, TIME_TO_LIVE_SECONDS_MAX, TIMEOUT_SECONDS_MAX,
 };
 pub use recurrence::first_time;
 pub use selection::{Conditions, NotThere, Selection};
