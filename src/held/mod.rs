@@ -8,6 +8,7 @@
 //! Nothing is written here, and nothing is judged: the readings go to the pure methods of [`insights`](crate::insights).
 
 mod fleet;
+mod jobs;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::insights::risk::features;
 use crate::store::{Store, StoreError};
 
 pub use fleet::FleetRead;
+pub use jobs::JobsRead;
 
 /// What a reading is asked of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

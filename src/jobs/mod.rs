@@ -6,10 +6,14 @@
 //! event with a fixed id, decided on a version of the job: to do it twice, or on two nodes, is to do it
 //! once, and of two people who decide at once one wins. Nothing of it is only in memory.
 //!
+//! When a job disturbs least ([`best_windows`]) is weighed from what is known of its devices, and of one that is to
+//! start then the window of each site stands in its plan.
+//!
 //! On a device a job ends with the first outcome that is recorded while it is open, whoever records it.
 
 mod away;
 mod bars;
+mod best;
 mod commands;
 mod create;
 mod cron;
@@ -38,6 +42,9 @@ use thiserror::Error;
 use crate::kinds::Refusal;
 use crate::store::{AppendError, StoreError};
 
+pub use best::{
+    AtSite, BEST_DEVICES_MAX, BEST_SITES_MAX, RunHours, RunMaintenance, Wanted, best_windows,
+};
 pub use commands::{Answer, CommandError, CommandId, acknowledge, complete};
 pub(crate) use create::first_step;
 pub use create::{NewJob, create};
