@@ -41,6 +41,7 @@ mod hours;
 mod ids;
 mod insights;
 mod job;
+mod job_best;
 mod job_commands;
 mod job_input;
 mod job_progress;
@@ -205,6 +206,7 @@ pub struct Query(
     configuration::Configurations,
     retention::Retention,
     exports::Exports,
+    insights::Queries,
     query::Events,
 );
 
@@ -283,6 +285,7 @@ fn builder() -> Builder {
         configuration::Configurations,
         retention::Retention,
         exports::Exports,
+        insights::Queries::default(),
         query::Events,
     ));
     let mutation = InOrder(Mutation(
