@@ -30,9 +30,9 @@ pub const BEST_DEVICES_MAX: usize = 1_000;
 /// Sites at most.
 pub const BEST_SITES_MAX: usize = 50;
 /// Times at most at which no job may run.
-pub const BLACKOUTS_MAX: usize = 100;
+const BLACKOUTS_MAX: usize = 100;
 /// Transactions at most that a retry is worth.
-pub const RETRY_COST_MAX: f64 = 1e6;
+const RETRY_COST_MAX: f64 = 1e6;
 /// So far ahead a start is looked for.
 const AHEAD: i64 = 7 * DAY;
 /// Devices that are read at once.

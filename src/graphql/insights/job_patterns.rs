@@ -101,7 +101,7 @@ fn group(group: &Group) -> InOrder<JobPatternGroup> {
 
 /// The query of how jobs end.
 #[derive(Debug, Default)]
-pub struct JobPatternQueries;
+pub(in crate::graphql) struct JobPatternQueries;
 
 #[Object]
 impl JobPatternQueries {

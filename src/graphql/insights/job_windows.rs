@@ -159,7 +159,7 @@ impl JobBestWindow {
 
 /// The query of windows.
 #[derive(Debug, Default)]
-pub struct JobWindows;
+pub(in crate::graphql) struct JobWindows;
 
 #[Object]
 impl JobWindows {

@@ -18,7 +18,7 @@ pub(super) use window_input::BestWindowInput;
 
 /// The queries of insights.
 #[derive(Debug, Default, MergedObject)]
-pub struct Queries(
+pub(super) struct Queries(
     CanFail<job_windows::JobWindows>,
     CanFail<job_patterns::JobPatternQueries>,
 );

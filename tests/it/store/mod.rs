@@ -21,6 +21,7 @@ mod fences;
 mod filters;
 mod foreign;
 mod given_up;
+mod job_success;
 mod jobs;
 mod labels;
 mod moves;
