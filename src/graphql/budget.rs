@@ -29,8 +29,8 @@ const VALUES_MAX: usize = 1_000_000;
 const SUMS_MAX: usize = 10;
 /// Rows as which each of that counts beside others.
 const SUM_ROWS: usize = ROWS_MAX / SUMS_MAX;
-/// The fields that sum up.
-const SUMS: [&str; 10] = [
+/// The fields that sum up, or weigh much.
+const SUMS: [&str; 12] = [
     "series",
     "seriesUpdates",
     "breakdown",
@@ -41,6 +41,8 @@ const SUMS: [&str; 10] = [
     "errorStats",
     "jobStats",
     "activityStats",
+    "recommendJobWindow",
+    "jobPatterns",
 ];
 /// Values as which a status of a site counts.
 const STATUS_VALUES: usize = 20;

@@ -211,8 +211,8 @@ impl CreateJobInput {
         };
         Ok(Asked {
             job_type,
-            best,
             plan,
+            best,
             selection,
         })
     }

@@ -93,6 +93,7 @@ impl Held {
     ///
     /// # Errors
     /// When the tables or what was archived cannot be read.
+    #[must_use]
     pub fn jobs<'a>(
         &'a self,
         site_keys: &'a [i64],
@@ -111,6 +112,7 @@ impl Held {
     ///
     /// # Errors
     /// When the tables or what was archived cannot be read.
+    #[must_use]
     pub fn jobs_of_devices<'a>(
         &'a self,
         device_keys: &'a [i64],

@@ -177,6 +177,7 @@ struct Standing {
 ///
 /// # Errors
 /// When the tables or what was archived cannot be read.
+#[must_use]
 pub fn best_windows<'a>(
     (held, store): (&'a Held, &'a Store),
     device_keys: &'a [i64],

@@ -83,7 +83,7 @@ async fn the_devices_of_each_site_are_given_it_in_the_window_of_that_site() {
     on_each_database(async |app| {
         shops(app).await;
         let mut devices = Followed::new(app, None).await;
-        // between ten and midnight the harbour is closed and the market is not
+        // the harbour is closed from six on, the market until eight and from four on
         let input = json!({ "jobType": "RESTART", "deviceIds": ["till-1", "till-3"], "timeToLiveSeconds": 600_000,
             "start": { "inBestWindow": { "hours": "CLOSED_ONLY", "notBefore": "2026-11-23T19:00:00Z" } } });
         let answer = made(app, input).await;

@@ -72,7 +72,7 @@ const ROWS: &[(&str, &str, &str)] = &[
                                                                       "YY -- YY -- YY -- FF FF"),
     ("recommendJobWindow", "{ recommendJobWindow(deviceId: \"DEVICE\") { devicesTargeted } }",
                                                                       "YY Y- YY Y- YY Y- FF FF"),
-    ("jobPatterns", "{ jobPatterns(siteIds: [\"SITE\"]) { nodes: status } }",
+    ("jobPatterns", "{ jobPatterns(siteIds: [\"SITE\"]) { status } }",
                                                                       "YY Y- YY Y- YY Y- FF FF"),
     ("alert", "{ alert(alertId: \"none\") { alertId } }",             "-- -- -- -- -- -- FF FF"),
     ("alerts", "{ alerts(filter: { deviceId: \"DEVICE\" }) { nodes { alertId } totalCount } }",
