@@ -13,7 +13,7 @@ const CREATE: &str = "mutation($input: CreateJobInput!) { createJob(input: $inpu
 const PREVIEW: &str = "query($input: CreateJobInput!) { previewJob(input: $input) { startsAt
     bestWindows { siteId start sentence } userErrors { code field } } }";
 
-fn made<'a>(app: &'a TestApp, input: Value) -> BoxFuture<'a, Value> {
+fn made(app: &TestApp, input: Value) -> BoxFuture<'_, Value> {
     Box::pin(async move {
         let mut data = app.data_with(CREATE, json!({ "input": input })).await;
         data["createJob"].take()

@@ -24,7 +24,7 @@ pub(super) fn outcome(
         "occurredAt": super::app::at(minutes) } })
 }
 
-fn patterns<'a>(app: &'a TestApp, variables: Value) -> BoxFuture<'a, Value> {
+fn patterns(app: &TestApp, variables: Value) -> BoxFuture<'_, Value> {
     Box::pin(async move {
         let mut data = app.data_with(QUERY, variables).await;
         data["jobPatterns"].take()
