@@ -341,7 +341,7 @@ impl Parts {
         let mut registry = Registry::with_prefix("homepot");
         node.register(&mut registry);
         store.metrics().register(&mut registry);
-        runner.metrics().register(&mut registry);
+        runner.register(&mut registry);
         background.metrics().register(&mut registry);
         let api = Api {
             ingest: ingest.clone(),

@@ -167,8 +167,10 @@ impl Api {
 
     /// The same for a query, which is to know the log up to a position.
     pub async fn reading(&self, position: Position) -> Self {
+        let store = self.store().knowing(position).await;
         Self {
-            ingest: self.ingest.on(self.store().knowing(position).await),
+            held: self.held.on(store.clone()),
+            ingest: self.ingest.on(store),
             ..self.clone()
         }
     }

@@ -7,21 +7,28 @@
 //!
 //! Nothing is written here, and nothing is judged: the readings go to the pure methods of [`insights`](crate::insights).
 
+mod cache;
+mod device;
 mod fleet;
 mod jobs;
+mod known;
+mod lean;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono_tz::Tz;
 use futures_util::future::BoxFuture;
+use sea_orm::{ConnectionTrait as _, QueryResult};
 
 use crate::event::{Instant, Provenance};
 use crate::insights::device::{DeviceHour, DeviceState};
 use crate::insights::input::{ConfigSeen, Device, Measure, Sample, StateSeen};
 use crate::insights::jobs::schedule::Schedule;
 use crate::insights::risk::features;
-use crate::store::{Store, StoreError};
+use crate::kinds::Kind;
+use crate::store::{Doing, Sql, Store, StoreError};
+use cache::Cache;
 
 pub use fleet::FleetRead;
 pub use jobs::JobsRead;
@@ -51,9 +58,11 @@ pub struct DeviceRead {
     pub schedule: Arc<Schedule>,
     /// From where what is read of it comes.
     pub provenance: Provenance,
-    /// What is kept of it, with all hours that were over then.
+    /// What is kept of it, with all hours that were over then. Of one of which very much is still to be folded it is
+    /// what is folded so far; `upto` says how far that is.
     pub state: Arc<DeviceState>,
-    /// What the hour brought in which the instant lies, until then; without rollups of measures.
+    /// What the hour brought in which the instant lies, until then; without rollups of measures, and without what
+    /// errors say.
     pub open: DeviceHour,
     /// What was measured in that hour, in order of time.
     pub samples: BTreeMap<Measure, Vec<Sample>>,
@@ -80,7 +89,7 @@ pub struct Lean {
     pub provenance: Provenance,
     /// What is kept of it for failure risk and health.
     pub risk: Arc<features::State>,
-    /// What happened since what is kept, without what was measured.
+    /// What happened since what is kept, without what was measured and without what errors say.
     pub open: DeviceHour,
 }
 
@@ -88,16 +97,26 @@ pub struct Lean {
 #[derive(Clone, Debug)]
 pub struct Held {
     store: Store,
+    cache: Arc<Cache>,
 }
 
 impl Held {
     /// Reads of a log.
     #[must_use]
-    pub const fn new(store: Store) -> Self {
-        Self { store }
+    pub fn new(store: Store) -> Self {
+        let cache = Arc::default();
+        Self { store, cache }
     }
 
-    /// Devices by their keys, in the order of these; `None` for one that is not registered.
+    /// The same, by another handle on the log.
+    #[must_use]
+    pub fn on(&self, store: Store) -> Self {
+        let cache = Arc::clone(&self.cache);
+        Self { store, cache }
+    }
+
+    /// Devices by their keys, in the order of these; `None` for one that is not registered. One of which nothing was
+    /// heard has a state of which nothing is known.
     ///
     /// # Errors
     /// When the tables or what was archived cannot be read.
@@ -106,12 +125,11 @@ impl Held {
         keys: &'a [i64],
         ask: Ask,
     ) -> BoxFuture<'a, Result<Vec<Option<Arc<DeviceRead>>>, StoreError>> {
-        let _ = (&self.store, ask);
-        Box::pin(std::future::ready(Ok(vec![None; keys.len()])))
+        Box::pin(device::read(self, keys, ask))
     }
 
     /// The same of devices of these keys, or of all, with no more than failure risk and health read, in order of keys.
-    /// A device of which nothing is kept has a state of which nothing is known.
+    /// What was measured since what is kept is not looked at, unless the instant is past.
     ///
     /// # Errors
     /// When the tables or what was archived cannot be read.
@@ -120,15 +138,31 @@ impl Held {
         keys: Option<&'a [i64]>,
         ask: Ask,
     ) -> BoxFuture<'a, Result<Vec<Lean>, StoreError>> {
-        let _ = (&self.store, keys, ask);
-        Box::pin(std::future::ready(Ok(Vec::new())))
+        Box::pin(lean::read(self, keys, ask))
     }
 
-    /// The instant of the first event of the log; `None` if there is none.
+    /// The instant of the first event of the log, as far as it is counted; `None` if there is none.
     ///
     /// # Errors
     /// When the tables cannot be read.
     pub fn first_event(&self) -> BoxFuture<'_, Result<Option<Instant>, StoreError>> {
-        Box::pin(std::future::ready(Ok(None)))
+        Box::pin(async move {
+            let counted = "SELECT min(oldest_at) AS at FROM collection_counters".to_owned();
+            let tables = Kind::all().map(|kind| {
+                let table = kind.spec().table;
+                format!("SELECT min(occurred_at) AS at FROM {table}")
+            });
+            let all: Vec<String> = std::iter::once(counted).chain(tables).collect();
+            let sql = Sql::new(format!(
+                "SELECT min(at) FROM ({}) AS f",
+                all.join(" UNION ALL ")
+            ));
+            let doing = "look for the first event";
+            let statement = sql.statement(self.store.backend());
+            let row = self.store.readers().query_one_raw(statement).await;
+            let first = |row: QueryResult| row.try_get_by_index::<Option<i64>>(0);
+            let first = row.doing(doing)?.map(first).transpose().doing(doing)?;
+            Ok(first.flatten().map(Instant))
+        })
     }
 }

@@ -8,11 +8,13 @@ pub(crate) mod alerts;
 pub(crate) mod checkpoint;
 pub(crate) mod configuration;
 mod counters;
+pub(crate) mod insights;
 mod intervals;
 pub(crate) mod job_success;
 pub(crate) mod jobs;
 pub(crate) mod keys;
 mod late;
+mod left;
 mod rebuild;
 pub(crate) mod registry;
 pub(crate) mod rollups;
@@ -67,5 +69,6 @@ pub fn following() -> Vec<Arc<dyn Fold>> {
         Arc::new(counters::Counters),
         Arc::new(job_success::JobSuccess),
         Arc::new(rollups::Rollups::default()),
+        Arc::new(insights::Insights::default()),
     ]
 }

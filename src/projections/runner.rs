@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
@@ -17,6 +16,7 @@ use tokio::time::Instant as Time;
 use tokio_util::sync::CancellationToken;
 
 use super::late::{BEHIND_MAX, in_step};
+use super::left::{Left, note};
 use super::rebuild::empty;
 use crate::event::{Event, Position};
 use crate::store::{
@@ -66,8 +66,8 @@ pub struct Runner {
     pub(super) folds: Vec<Arc<dyn Fold>>,
     pub(super) folded: watch::Sender<Position>,
     pub(super) settled: watch::Sender<Position>,
-    /// Whether something is put off of what is folded.
-    pub(super) put_off: Arc<AtomicBool>,
+    /// What is put off of what is folded.
+    pub(super) put_off: Arc<Left>,
     pub(super) metrics: RunnerMetrics,
     /// Events by which one that nobody waits for is behind the others at most when it is folded with them.
     pub(super) behind_max: i64,
@@ -105,7 +105,7 @@ impl Runner {
         self.folded.subscribe()
     }
 
-    /// Tells up to where they have folded the log and nothing of it is put off any more.
+    /// Tells up to where they have folded the log and nothing of it is put off any more that is waited for.
     #[must_use]
     pub fn settled(&self) -> watch::Receiver<Position> {
         self.settled.subscribe()
@@ -120,10 +120,12 @@ impl Runner {
         }
     }
 
-    /// What it tells of itself.
-    #[must_use]
-    pub fn metrics(&self) -> &RunnerMetrics {
-        &self.metrics
+    /// Shows what it and the projections tell of themselves.
+    pub fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
+        for fold in &self.folds {
+            fold.register(registry);
+        }
     }
 
     /// Follows the log until it is told to stop. After a failure it goes on from its checkpoints.
@@ -187,11 +189,13 @@ impl Runner {
     /// are known: the other way round another server might fold on in between, and what it puts off were missed.
     async fn reached(&self) -> Result<Checkpoints, StoreError> {
         let checkpoints = self.known().await?;
-        let mut is_left = false;
+        let left = Left::default();
         for fold in &self.folds {
-            is_left |= is_put_off(self.store.readers(), &**fold, None).await?;
+            if is_put_off(self.store.readers(), &**fold, None).await? {
+                left.add(&**fold);
+            }
         }
-        self.settle(is_left);
+        self.settle(&left);
         Ok(checkpoints)
     }
 
@@ -249,7 +253,7 @@ impl Runner {
                 break;
             }
             let parts = self.parts(checkpoints).await?;
-            let left = Arc::new(AtomicBool::new(false));
+            let left = Arc::new(Left::default());
             let (identity, noted) = (self.store.identity(), Arc::clone(&left));
             let began = Time::now();
             self.store
@@ -267,7 +271,7 @@ impl Runner {
                 })
                 .await?;
             took += began.elapsed();
-            self.settle(left.load(Ordering::SeqCst));
+            self.settle(&left);
             if tail.position() < self.store.head() || took >= PARTS_FOR {
                 break;
             }
@@ -298,13 +302,18 @@ impl Runner {
     }
 
     /// Notes whether anything is left of what was put off.
-    fn settle(&self, is_left: bool) {
-        self.metrics.put_off.set(i64::from(is_left));
-        self.put_off.store(is_left, Ordering::SeqCst);
+    fn settle(&self, left: &Left) {
+        self.put_off.set(left);
+        self.metrics.put_off.set(i64::from(self.is_unsettled()));
     }
 
     fn puts_off(&self) -> bool {
-        self.put_off.load(Ordering::SeqCst)
+        self.put_off.any()
+    }
+
+    /// Whether something is put off that is waited for.
+    fn is_unsettled(&self) -> bool {
+        self.put_off.awaited()
     }
 
     /// What is there already goes into the same batch, as long as that is not large.
@@ -334,7 +343,7 @@ impl Runner {
         self.metrics.lag_events.set(self.store.head().0 - slowest.0);
         let folded = in_step(&self.folds, checkpoints);
         self.folded.send_replace(folded);
-        if !self.puts_off() {
+        if !self.is_unsettled() {
             self.settled.send_replace(folded);
         }
     }
@@ -385,7 +394,7 @@ impl Runner {
         behind.retain(|(_, checkpoint)| *checkpoint < upto);
         let names: Vec<&'static str> = behind.iter().map(|(fold, _)| fold.name()).collect();
         let identity = self.store.identity();
-        let left = Arc::new(AtomicBool::new(self.puts_off()));
+        let left = Arc::new(Left::of(&self.put_off));
         let noted = Arc::clone(&left);
         self.store
             .transact(move |tx| {
@@ -400,7 +409,7 @@ impl Runner {
                 })
             })
             .await?;
-        self.settle(left.load(Ordering::SeqCst));
+        self.settle(&left);
         for name in names {
             checkpoints.insert(name, upto);
         }
@@ -447,18 +456,6 @@ async fn make_checkpoint(
     if changed.rows_affected() > 0 {
         tracing::warn!(projection = name, "folded from another log, is folded anew");
         empty(tx, fold).await?;
-    }
-    Ok(())
-}
-
-/// Notes when a projection has put something off.
-async fn note(
-    tx: &DatabaseTransaction,
-    fold: &dyn Fold,
-    left: &AtomicBool,
-) -> Result<(), StoreError> {
-    if !left.load(Ordering::SeqCst) && is_put_off(tx, fold, None).await? {
-        left.store(true, Ordering::SeqCst);
     }
     Ok(())
 }
