@@ -61,7 +61,8 @@ pub(super) fn filed<'a>(
 /// The fleet with the hours of the harbour; the test begins on a Monday at noon.
 async fn shop(app: &TestApp) {
     app.fleet().await;
-    filed(app, ("harbour", "08:00", "18:00"), json!({})).await;
+    let said = json!({ "occurredAt": "2026-10-01T00:00:00Z" });
+    filed(app, ("harbour", "08:00", "18:00"), said).await;
 }
 
 fn instant(value: &Value) -> i64 {
