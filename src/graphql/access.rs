@@ -53,6 +53,15 @@ const READ: &[&str] = &[
     "alert",
     "alerts",
     "alertRules",
+    "deviceHealth",
+    "healthForecast",
+    "failureRisk",
+    "devicesAtRisk",
+    "anomalies",
+    "configurationImpact",
+    "reliability",
+    "dataQuality",
+    "trend",
 ];
 
 /// Commands on what is within reach.
@@ -131,7 +140,8 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
         },
         OperationType::Subscription => match field {
             "__typename" => Some(Permission::BeKnown),
-            "events" | "jobProgress" | "alerts" | "seriesUpdates" => Some(Permission::Read),
+            "events" | "jobProgress" | "alerts" | "seriesUpdates" | "anomalies"
+            | "healthChanges" => Some(Permission::Read),
             "deviceCommands" => Some(Permission::Obey),
             _ => of_kind(|spec| spec.stream),
         },

@@ -239,6 +239,7 @@ pub struct Subscription(
     series_updates::SeriesStreams,
     device_commands::DeviceStreams,
     alert_streams::AlertStreams,
+    insights::InsightStreams,
     subscription::Streams,
 );
 
@@ -312,6 +313,7 @@ fn builder() -> Builder {
         series_updates::SeriesStreams,
         device_commands::DeviceStreams,
         alert_streams::AlertStreams,
+        insights::InsightStreams,
         subscription::Streams,
     );
     let schema = Schema::build(query, mutation, subscription);
@@ -362,7 +364,7 @@ fn with_data(
     request: Request,
     (caller, allowance): (Caller, Arc<Allowance>),
 ) -> Request {
-    let loaders = Loaders::new(api.store(), allowance);
+    let loaders = Loaders::new((api.store(), &api.held), allowance);
     let request = request.data(loaders).data(caller);
     // where it reads, if it is not where all others do
     if api.store().reads_replica() {

@@ -7,6 +7,7 @@
 //! through the pooled profiles ([`Pool`]) that a caller hands in.
 
 mod incident;
+mod past;
 mod pool;
 mod profile;
 mod reading;
@@ -16,6 +17,7 @@ mod state;
 mod words;
 
 pub use incident::{Change, Incident};
+pub use past::{PAST_KEPT, Standing, incidents, past};
 pub use pool::{Pool, References};
 pub use reading::{Subject, read};
 pub use score::{Scored, score};

@@ -5,6 +5,7 @@
 
 pub mod answer;
 pub mod backtest;
+pub mod band;
 pub mod columns;
 pub mod features;
 pub mod fleet;
