@@ -8,10 +8,11 @@ use chrono_tz::Tz;
 use futures_util::future::BoxFuture;
 
 use super::as_of::as_of;
+use super::ask::{self, source};
 use super::shape::{InsightInterval, Reading};
 use crate::event::{Instant, Provenance};
-use crate::graphql::access::{self, NONE, key_or_none};
-use crate::graphql::error::{ErrorCode, error, too_much};
+use crate::graphql::access;
+use crate::graphql::error::too_much;
 use crate::graphql::order::InOrder;
 use crate::graphql::scalars::DateTime;
 use crate::graphql::words::{Provenances, Shown};
@@ -21,7 +22,6 @@ use crate::history::{Within, jobs};
 use crate::insights::jobs::patterns::{By, Group, patterns};
 use crate::insights::jobs::schedule::Schedule;
 use crate::insights::jobs::success::SiteJobs;
-use crate::store::EntityType;
 
 /// Sites, devices or types at most that are named.
 const NAMED_MAX: usize = 1_000;
@@ -193,7 +193,8 @@ fn told<'a>(
         loaders(ctx).count(answer.groups.len())?;
         take(ctx, answer.groups.len() * size_of::<JobPatternGroup>())?;
         let groups = JobPatterns(Arc::new(answer.groups));
-        Ok(Reading::new(answer.insight, provenance, groups))
+        let source = provenance.and_then(|provenance| source(&answer.insight, provenance));
+        Ok(Reading::new(answer.insight, source, groups))
     })
 }
 
@@ -233,17 +234,20 @@ fn whose<'a>(
     Box::pin(async move {
         let within = access::within(ctx).await?;
         let names = api(ctx).store().names();
-        let mut sites = None;
-        if let Some(ids) = &asked.sites {
-            let is_reached = |key: i64| within.has_site(key);
-            sites = Some(keys(ctx, (EntityType::Site, ids), is_reached).await?);
+        let mut sites = asked.sites.as_ref().map(|_| Vec::new());
+        for id in asked.sites.iter().flatten() {
+            let key = ask::site(ctx, id).await?;
+            sites.get_or_insert_default().push(key);
         }
-        let mut devices = None;
-        if let Some(ids) = &asked.devices {
-            let is_reached = |key: i64| within.reaches_device(names, key);
-            devices = Some(keys(ctx, (EntityType::Device, ids), is_reached).await?);
-        } else if let Within::Device { device_key, .. } = &within {
-            devices = Some(vec![*device_key]);
+        let mut devices = match &within {
+            Within::Device { device_key, .. } if asked.devices.is_none() => Some(vec![*device_key]),
+            Within::Device { .. } | Within::Whole | Within::Sites(_) => {
+                asked.devices.as_ref().map(|_| Vec::new())
+            }
+        };
+        for id in asked.devices.iter().flatten() {
+            let key = ask::device(ctx, id).await?;
+            devices.get_or_insert_default().push(key);
         }
         if let Some(mut devices) = devices {
             let is_there = |key: &i64| {
@@ -259,22 +263,4 @@ fn whose<'a>(
             (None, Within::Whole | Within::Device { .. }) => zones.keys().copied().collect(),
         }))
     })
-}
-
-/// The keys of what is named by its ids, which the caller must reach.
-async fn keys(
-    ctx: &Context<'_>,
-    (ty, ids): (EntityType, &[ID]),
-    is_reached: impl Fn(i64) -> bool,
-) -> Result<Vec<i64>, Error> {
-    let mut keys = Vec::with_capacity(ids.len());
-    for id in ids {
-        let key = key_or_none(ctx, ty, id).await?;
-        if key == NONE || !is_reached(key) {
-            let message = format!("{} is not registered", id.as_str());
-            return Err(error(ErrorCode::NotFound, message));
-        }
-        keys.push(key);
-    }
-    Ok(keys)
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use async_graphql::{Context, Error, ID, Object, SimpleObject};
 use futures_util::future::BoxFuture;
 
-use super::as_of::as_of;
+use super::ask::{ask, source};
 use super::shape::{InsightInterval, Reading};
 use super::window_input::{BestWindowInput, BlackoutInput, JobHours, JobMaintenance};
-use crate::event::{Instant, Provenance};
+use crate::event::Instant;
 use crate::graphql::error::{ErrorCode, bad_input, error, too_much};
 use crate::graphql::fleet::Site;
 use crate::graphql::job_input::JobPriority;
@@ -233,7 +233,6 @@ impl JobWindows {
             retry_cost,
         };
         let wanted = window.read(job_type.as_deref().unwrap_or_default(), priority, 0);
-        let provenance = provenance.and_then(|word| Provenance::of_word(&word.word()));
         let whose = Selection {
             device_ids: texts(
                 device_id
@@ -243,9 +242,8 @@ impl JobWindows {
             site_ids: texts(site_id.into_iter()),
             ..Selection::default()
         };
-        recommended(ctx, (whose, wanted), (as_of, provenance))
-            .await
-            .map(Some)
+        let ask = ask(ctx, as_of, provenance).await?;
+        recommended(ctx, (whose, wanted), ask).await.map(Some)
     }
 }
 
@@ -256,26 +254,26 @@ fn texts(ids: impl Iterator<Item = ID>) -> Vec<String> {
 fn recommended<'a>(
     ctx: &'a Context<'_>,
     (whose, wanted): (Selection, Wanted),
-    (asked_at, provenance): (Option<DateTime>, Option<Provenance>),
+    ask: Ask,
 ) -> BoxFuture<'a, Result<Vec<Reading<JobWindow>>, Error>> {
     Box::pin(async move {
         if whose.device_ids.is_empty() && whose.site_ids.is_empty() {
             let message = "it is not said for which devices: give deviceId, deviceIds or siteId";
             return Err(bad_input(message));
         }
-        let as_of = as_of(ctx, asked_at).await?;
-        if let Some((_, message)) = wanted.fault(as_of) {
+        if let Some((_, message)) = wanted.fault(ask.as_of) {
             return Err(bad_input(message));
         }
         let keys = keys_of(ctx, &whose).await?;
-        let (api, ask) = (api(ctx), Ask { as_of, provenance });
+        let api = api(ctx);
         let found = best_windows((&api.held, api.store()), &keys, &wanted, ask).await;
         let found = found.map_err(|error| of_failed(api, &error))?;
         loaders(ctx).count(found.len())?;
         take(ctx, found.len() * size_of::<AtSite>())?;
         let reading = |at_site: AtSite| {
-            let (insight, provenance) = (at_site.recommended.insight.clone(), at_site.provenance);
-            Reading::new(insight, Some(provenance), JobWindow(Arc::new(at_site)))
+            let insight = at_site.recommended.insight.clone();
+            let source = source(&insight, at_site.provenance);
+            Reading::new(insight, source, JobWindow(Arc::new(at_site)))
         };
         Ok(found.into_iter().map(reading).collect())
     })
