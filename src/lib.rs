@@ -35,6 +35,9 @@
 //! **What is taken out** is a file ([`export`]): by a command, for a data lake, or asked for over the API and
 //! made by one server for all ([`exports`]), of what whoever asked reaches.
 //!
+//! **What it means** for a device is told by [`insights`], which are functions of what is kept of it ([`held`]) and of its
+//! fleet; [`models`] sum that up each night and learn from it.
+//!
 //! **Who asks** is found out before anything else ([`identity`]): by an access key or a token of an
 //! issuer of one's own, whose caller has a role and reaches the whole fleet, some sites or one
 //! device. What is out of reach is as if it were not there, and every command and every refused key
@@ -106,6 +109,7 @@ pub mod ingest;
 pub mod insights;
 pub mod jobs;
 pub mod kinds;
+pub mod models;
 pub mod nodes;
 pub mod places;
 pub mod projections;

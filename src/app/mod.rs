@@ -383,6 +383,7 @@ impl Parts {
         works.fold(&runner);
         works.follow(&parts.api.folded, limits.offline_after_seconds);
         works.keep(&mut parts.registry, &parts.stop);
+        works.learn(&mut parts.registry);
         works.take_out(kept, &mut parts.registry);
         works.send(webhooks, mailer, Arc::clone(&parts.api.keyring));
         // the leases are given back when the works have ended

@@ -103,7 +103,7 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
             _ if READ.contains(&field) => Some(Permission::Read),
             "previewJob" => Some(Permission::Command),
             "pendingCommands" => Some(Permission::Obey),
-            "systemConfiguration" | "collectionStatus" | "storeHealth" => {
+            "systemConfiguration" | "collectionStatus" | "storeHealth" | "modelReport" => {
                 Some(Permission::ReadWhole)
             }
             "export" | "exports" => Some(Permission::Read),

@@ -15,7 +15,9 @@ use crate::insights::kept::Kept;
 use crate::insights::replay::{configuration, hour_of, state, told_before};
 use crate::insights::sites::Sites;
 use crate::kinds::Kind;
-use crate::projections::insights::facts::{Asked, KINDS, Whose, device_key, read as read_facts};
+use crate::projections::insights::facts::{
+    Asked, Facts, KINDS, Whose, device_key, read as read_facts,
+};
 use crate::projections::insights::rows::{Base, decoded, states};
 use crate::store::{
     Archive, Columns, Doing, EntityType, Names, Since, Sources, StoreError, happened, next_of,
@@ -69,9 +71,6 @@ pub(super) async fn read(
 
 /// A device by its key and its id.
 type Named = (i64, Arc<str>);
-
-/// What happened, by whose it is.
-type Facts = BTreeMap<Whose, Vec<Event>>;
 
 /// Reads devices in one transaction.
 struct Reader<'a> {

@@ -1,7 +1,7 @@
 //! What failure risk and health read of many devices: states that are held in memory, with the few events since that
 //! are no measures.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sea_orm::{ConnectionTrait as _, DatabaseTransaction};
@@ -11,11 +11,10 @@ use crate::event::{Event, Instant, Provenance};
 use crate::insights::device::DeviceHour;
 use crate::insights::input::DAY;
 use crate::insights::replay::{configuration, error, hour_of, state, told_before};
-use crate::insights::risk::features;
 use crate::insights::sites::Sites;
 use crate::kinds::Kind;
 use crate::projections::insights::Horizon;
-use crate::projections::insights::facts::{Whose, device_key};
+use crate::projections::insights::facts::{Facts, Whose, device_key};
 use crate::projections::insights::rows::{self, Head};
 use crate::store::{
     Columns, Doing, EntityType, List, Names, Since, Sources, Sql, StoreError, happened,
@@ -33,9 +32,6 @@ const KINDS: [Kind; 3] = [
     Kind::DeviceStateChange,
     Kind::ConfigurationChange,
 ];
-
-/// What happened, by whose it is.
-type Facts = BTreeMap<Whose, Vec<Event>>;
 
 /// Reads devices of some keys, or all.
 pub(super) async fn read(
@@ -61,7 +57,7 @@ pub(super) async fn read(
     let heads: Vec<Head> = present.values().copied().collect();
     let risks = held.cache.risks(&tx, &heads).await?;
     let behind = reader.behind(&present).await?;
-    let since = reader.since((&devices, &present), behind.from).await?;
+    let since = reader.since((&devices, &present), &behind).await?;
     let mut lean: BTreeMap<i64, Lean> = BTreeMap::new();
     for (key, id) in &devices {
         let head = present.get(key);
@@ -80,7 +76,10 @@ pub(super) async fn read(
         lean.insert(
             *key,
             Lean {
-                risk: heard.map_or(risk.clone(), |at| Arc::new(risk.heard(Instant(*at)))),
+                risk: heard.map_or_else(
+                    || Arc::clone(&risk),
+                    |at| Arc::new(risk.heard(Instant(*at))),
+                ),
                 open: reader.brought(events, upto),
                 ..one
             },
@@ -112,6 +111,8 @@ fn of(read: &DeviceRead) -> Lean {
 struct Behind {
     /// Since when something may have happened that is not folded.
     from: i64,
+    /// The devices of which hours that are over are still to be folded.
+    due: BTreeSet<i64>,
     /// The hours in which readings came last, of devices of which hours that are over may not be folded yet.
     heard: BTreeMap<i64, i64>,
 }
@@ -185,9 +186,10 @@ impl Reader<'_> {
         let far = self.ask.as_of.0 - BACK;
         let mut behind = Behind {
             from: earliest.min(horizon).max(far.min(horizon)),
+            due: due.into_keys().map(|(key, _)| key).collect(),
             heard: BTreeMap::new(),
         };
-        if horizon >= self.open() && due.is_empty() {
+        if horizon >= self.open() && behind.due.is_empty() {
             return Ok(behind);
         }
         let mut sql =
@@ -214,12 +216,14 @@ impl Reader<'_> {
     async fn since(
         &self,
         (devices, present): (&BTreeMap<i64, Arc<str>>, &BTreeMap<i64, Head>),
-        from: i64,
+        behind: &Behind,
     ) -> Result<Facts, StoreError> {
+        let from = behind.from;
         let end = self.ask.as_of.0.saturating_add(1);
         let is_some = devices.len() <= SOME_MAX;
         let upto = |key: &i64| present.get(key).map_or(from, |head| head.upto.min(from));
-        let alone = devices.keys().filter(|key| is_some || upto(key) < from);
+        let is_early = |key: &i64| behind.due.contains(key) && upto(key) < from;
+        let alone = devices.keys().filter(|key| is_some || is_early(key));
         let alone: Vec<[i64; 2]> = alone.map(|key| [*key, upto(key)]).collect();
         let mut since = Facts::new();
         for kind in KINDS {

@@ -9,10 +9,12 @@
 
 mod cache;
 mod device;
-mod fleet;
+pub(crate) mod fleet;
 mod jobs;
 mod known;
 mod lean;
+pub(crate) mod models;
+pub(crate) mod walk;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,6 +34,7 @@ use cache::Cache;
 
 pub use fleet::FleetRead;
 pub use jobs::JobsRead;
+pub use models::ModelRead;
 
 /// What a reading is asked of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,21 +101,28 @@ pub struct Lean {
 pub struct Held {
     store: Store,
     cache: Arc<Cache>,
+    fleets: Arc<fleet::Fleets>,
 }
 
 impl Held {
     /// Reads of a log.
     #[must_use]
     pub fn new(store: Store) -> Self {
-        let cache = Arc::default();
-        Self { store, cache }
+        let (cache, fleets) = (Arc::default(), Arc::default());
+        Self {
+            store,
+            cache,
+            fleets,
+        }
     }
 
     /// The same, by another handle on the log.
     #[must_use]
     pub fn on(&self, store: Store) -> Self {
-        let cache = Arc::clone(&self.cache);
-        Self { store, cache }
+        Self {
+            store,
+            ..self.clone()
+        }
     }
 
     /// Devices by their keys, in the order of these; `None` for one that is not registered. One of which nothing was
@@ -120,6 +130,7 @@ impl Held {
     ///
     /// # Errors
     /// When the tables or what was archived cannot be read.
+    #[must_use]
     pub fn devices<'a>(
         &'a self,
         keys: &'a [i64],
@@ -133,6 +144,7 @@ impl Held {
     ///
     /// # Errors
     /// When the tables or what was archived cannot be read.
+    #[must_use]
     pub fn lean<'a>(
         &'a self,
         keys: Option<&'a [i64]>,
@@ -145,16 +157,17 @@ impl Held {
     ///
     /// # Errors
     /// When the tables cannot be read.
+    #[must_use]
     pub fn first_event(&self) -> BoxFuture<'_, Result<Option<Instant>, StoreError>> {
         Box::pin(async move {
-            let counted = "SELECT min(oldest_at) AS at FROM collection_counters".to_owned();
+            let counted = "SELECT min(oldest_at) AS first_at FROM collection_counters".to_owned();
             let tables = Kind::all().map(|kind| {
                 let table = kind.spec().table;
-                format!("SELECT min(occurred_at) AS at FROM {table}")
+                format!("SELECT min(occurred_at) AS first_at FROM {table}")
             });
             let all: Vec<String> = std::iter::once(counted).chain(tables).collect();
             let sql = Sql::new(format!(
-                "SELECT min(at) FROM ({}) AS f",
+                "SELECT min(first_at) FROM ({}) AS f",
                 all.join(" UNION ALL ")
             ));
             let doing = "look for the first event";

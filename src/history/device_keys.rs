@@ -50,6 +50,8 @@ pub async fn at_sites(store: &Store, sites: &[i64]) -> Result<HashMap<i64, Vec<i
     for (site, device) in keys {
         at.entry(site).or_default().push(device);
     }
-    at.values_mut().for_each(|keys| keys.sort_unstable());
+    for keys in at.values_mut() {
+        keys.sort_unstable();
+    }
     Ok(at)
 }

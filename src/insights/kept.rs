@@ -65,11 +65,10 @@ impl<'a> Kept<'a> {
     pub fn ended(self, at: Instant) -> (DeviceState, Open) {
         let open = self.told.open(self.id).cloned();
         let open = open.filter(|open| open.start == hour_of(at));
-        let none = Open {
-            start: hour_of(at),
-            ..Open::default()
-        };
-        (self.state, open.unwrap_or(none))
+        (
+            self.state,
+            open.unwrap_or_else(|| Open::beginning(hour_of(at))),
+        )
     }
 }
 

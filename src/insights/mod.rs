@@ -8,6 +8,7 @@
 pub mod anomaly;
 pub mod device;
 pub mod errors;
+pub mod fleet;
 pub mod impact;
 pub mod input;
 pub mod jobs;

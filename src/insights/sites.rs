@@ -55,7 +55,7 @@ pub struct Local {
 #[derive(Clone, Debug)]
 pub struct Sites {
     devices: BTreeMap<String, BTreeMap<When, Device>>,
-    sites: BTreeMap<String, Site>,
+    places: BTreeMap<String, Site>,
     /// Of a device of which nothing is known.
     nowhere: Local,
 }
@@ -68,7 +68,7 @@ impl Default for Sites {
         };
         Self {
             devices: BTreeMap::new(),
-            sites: BTreeMap::new(),
+            places: BTreeMap::new(),
             nowhere,
         }
     }
@@ -104,13 +104,13 @@ impl Sites {
                     of_device.insert(when, device);
                 }
             } else if let Some((site, said)) = said(event) {
-                let of_site = self.sites.entry(site.to_owned()).or_default();
+                let of_site = self.places.entry(site.to_owned()).or_default();
                 of_site.said.insert(when, said);
                 changed.insert(site.to_owned());
             }
         }
         for site in changed {
-            if let Some(site) = self.sites.get_mut(&site) {
+            if let Some(site) = self.places.get_mut(&site) {
                 site.settle();
             }
         }
@@ -131,7 +131,7 @@ impl Sites {
     #[must_use]
     pub fn local(&self, device: &str, until: Instant) -> Local {
         let device = self.device(device, until);
-        let site = device.and_then(|device| self.sites.get(&device.site));
+        let site = device.and_then(|device| self.places.get(&device.site));
         site.map_or_else(|| self.nowhere.clone(), |site| site.at(until))
     }
 

@@ -241,7 +241,7 @@ fn the_store_does_not_know_what_any_kind_means() {
 }
 
 #[test]
-fn graphql_begins_no_transaction_and_history_writes_nothing() {
+fn graphql_begins_no_transaction_and_who_only_reads_writes_nothing() {
     let names = [
         "transact",
         "transaction",
@@ -263,6 +263,24 @@ fn graphql_begins_no_transaction_and_history_writes_nothing() {
         "crate::ingest",
     ];
     assert_eq!(forbidden("src/history", &names), NOWHERE);
+    assert_eq!(forbidden("src/held", &names), NOWHERE);
+}
+
+#[test]
+fn insights_do_no_io() {
+    let names = [
+        "crate::store",
+        "crate::graphql",
+        "crate::held",
+        "crate::http",
+        "crate::projections",
+        "sea_orm",
+        "sqlx",
+        "use tokio",
+        "std::fs",
+        "std::net",
+    ];
+    assert_eq!(forbidden("src/insights", &names), NOWHERE);
 }
 
 #[test]
@@ -305,6 +323,18 @@ fn arrows_go_one_way() {
                 "crate::http",
                 "crate::app",
                 "crate::history",
+                "crate::held",
+            ],
+        ),
+        (
+            "src/held",
+            &[
+                "crate::http",
+                "crate::app",
+                "crate::history",
+                "crate::identity",
+                "crate::alerts",
+                "crate::jobs",
             ],
         ),
         ("src/http", &["crate::app", "crate::cli"]),
@@ -329,6 +359,8 @@ fn arrows_go_one_way() {
         "configuration",
         "retention",
         "export",
+        "held",
+        "models",
     ] {
         let names = ["crate::graphql", "crate::http", "crate::app"];
         assert_eq!(forbidden(&format!("src/{folder}"), &names), NOWHERE);

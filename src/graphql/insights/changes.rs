@@ -240,11 +240,10 @@ impl<'a> Fleets<'a> {
     }
 }
 
-fn read_lean<'a>(
-    held: &'a Held,
-    keys: &'a [i64],
-    ask: Ask,
-) -> BoxFuture<'a, Result<Vec<(Lean, Arc<FleetRead>)>, StoreError>> {
+/// Devices that were read, each with its fleet.
+type WithFleets<T> = Result<Vec<(T, Arc<FleetRead>)>, StoreError>;
+
+fn read_lean<'a>(held: &'a Held, keys: &'a [i64], ask: Ask) -> BoxFuture<'a, WithFleets<Lean>> {
     Box::pin(async move {
         let mut fleets = Fleets::new(held, ask);
         let mut with = Vec::with_capacity(keys.len());
@@ -308,7 +307,7 @@ fn read_devices<'a>(
     held: &'a Held,
     keys: &'a [i64],
     ask: Ask,
-) -> BoxFuture<'a, Result<Vec<(Arc<DeviceRead>, Arc<FleetRead>)>, StoreError>> {
+) -> BoxFuture<'a, WithFleets<Arc<DeviceRead>>> {
     Box::pin(async move {
         let mut fleets = Fleets::new(held, ask);
         let mut with = Vec::with_capacity(keys.len());

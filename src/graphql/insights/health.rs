@@ -178,6 +178,7 @@ impl HealthQueries {
     }
 
     /// How healthy a device will be on each of the next days.
+    #[expect(clippy::too_many_arguments, reason = "they are what is asked")]
     async fn health_forecast(
         &self,
         ctx: &Context<'_>,

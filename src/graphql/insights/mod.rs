@@ -13,6 +13,7 @@ mod impact;
 mod job_patterns;
 mod job_windows;
 mod measure;
+mod model_report;
 mod nested;
 mod of;
 mod quality;
@@ -46,6 +47,7 @@ pub(super) struct Queries(
     CanFail<reliable::ReliabilityQueries>,
     CanFail<quality::QualityQueries>,
     CanFail<trends::TrendQueries>,
+    CanFail<model_report::ModelQueries>,
     CanFail<job_windows::JobWindows>,
     CanFail<job_patterns::JobPatternQueries>,
 );

@@ -28,7 +28,7 @@ pub(in crate::graphql) struct OfDevice(pub(in crate::graphql) i64);
 
 #[Object(name = "DeviceInsights")]
 impl OfDevice {
-    /// How healthy it is.
+    /// How healthy it is. Of the devices of a list what was measured in the last hour may be left out of it.
     async fn health(
         &self,
         ctx: &Context<'_>,
@@ -56,7 +56,7 @@ impl OfDevice {
         health::ahead(ctx, self.0, (ask, days)).await
     }
 
-    /// How likely it is to fail soon.
+    /// How likely it is to fail soon. Of the devices of a list what was measured in the last hour may be left out of it.
     async fn failure_risk(
         &self,
         ctx: &Context<'_>,
@@ -287,7 +287,7 @@ impl OfSite {
         failures: FailureKind,
         #[graphql(desc = "As of when; now when left out.")] as_of: Option<DateTime>,
         #[graphql(
-            desc = "Of which events; left out, of each device REAL if there are any, else CONTROLLED, else SIMULATED."
+            desc = "Of which events; left out, REAL if there are any, else CONTROLLED, else SIMULATED."
         )]
         provenance: Option<Shown<Provenances>>,
     ) -> Result<Option<Reading<Reliability>>, Error> {
@@ -301,7 +301,7 @@ impl OfSite {
         ctx: &Context<'_>,
         #[graphql(desc = "As of when; now when left out.")] as_of: Option<DateTime>,
         #[graphql(
-            desc = "Of which events; left out, of each device REAL if there are any, else CONTROLLED, else SIMULATED."
+            desc = "Of which events; left out, REAL if there are any, else CONTROLLED, else SIMULATED."
         )]
         provenance: Option<Shown<Provenances>>,
     ) -> Result<Option<Reading<DataQuality>>, Error> {

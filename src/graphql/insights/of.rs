@@ -1,5 +1,7 @@
 //! Of what an insight is that is told of a device as of several together.
 
+use std::collections::BTreeMap;
+
 use async_graphql::{Context, Error, ID};
 use futures_util::future::{BoxFuture, try_join_all};
 
@@ -7,9 +9,10 @@ use super::anomalies::each_of;
 use super::ask;
 use super::ranked::among;
 use super::reads;
-use crate::graphql::access;
+use crate::event::Provenance;
 use crate::graphql::error::bad_input;
 use crate::graphql::fleet::{Device, Site};
+use crate::graphql::{access, api};
 use crate::held::{Ask, DeviceRead, FleetRead};
 
 /// Of what an insight is.
@@ -65,6 +68,46 @@ pub(in crate::graphql) fn of<'a>(
             (Some(_), Some(_)) => Err(bad_input("deviceId and siteId are both given")),
         }
     })
+}
+
+/// What devices come to together, by where their events come from: these are never mixed.
+#[derive(Debug)]
+pub(in crate::graphql) struct ByProvenance<G> {
+    sums: BTreeMap<Provenance, G>,
+    /// Devices of which there are no events.
+    without: usize,
+}
+
+impl<G> Default for ByProvenance<G> {
+    fn default() -> Self {
+        Self {
+            sums: BTreeMap::new(),
+            without: 0,
+        }
+    }
+}
+
+impl<G> ByProvenance<G> {
+    /// The sum to which a device is added; none for one of which there are no events.
+    pub(in crate::graphql) fn sum_of(
+        &mut self,
+        provenance: Option<Provenance>,
+        empty: impl FnOnce() -> G,
+    ) -> Option<&mut G> {
+        self.without += usize::from(provenance.is_none());
+        let sum = self.sums.entry(provenance?);
+        Some(sum.or_insert_with(empty))
+    }
+
+    /// The sum of what is preferred of what there is, and of how many devices there are no events.
+    pub(in crate::graphql) fn preferred(
+        mut self,
+        ctx: &Context<'_>,
+    ) -> (Option<(Provenance, G)>, usize) {
+        let mut order = api(ctx).preferred.order().into_iter();
+        let first = order.find_map(|of| Some((of, self.sums.remove(&of)?)));
+        (first, self.without)
+    }
 }
 
 /// Looks at each of the devices, those of a site together with what else is asked of them.

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 
 use super::ask::{ask, source};
 use super::measure::DeviceMeasure;
-use super::of::{Of, each, of};
+use super::of::{ByProvenance, Of, each, of};
 use super::reads;
 use super::shape::Reading;
 use crate::event::Instant;
@@ -103,7 +103,8 @@ pub(in crate::graphql) struct DataQuality {
 }
 
 /// Where the data of a device is lacking, or that of the devices of a site or of all within reach together: `value` is
-/// the coverage of the last 7 days, from 0 to 1: the reports that came of those that were to come.
+/// the coverage of the last 7 days, from 0 to 1: the reports that came of those that were to come. Of several it is of
+/// one provenance, REAL if there are any such events, else CONTROLLED, else SIMULATED; on a demo SIMULATED first.
 #[Object]
 impl DataQuality {
     /// The device, if it is of one.
@@ -210,7 +211,7 @@ impl DataQuality {
     }
 }
 
-fn of_one(read: Arc<DeviceRead>) -> Reading<DataQuality> {
+fn of_one(read: &DeviceRead) -> Reading<DataQuality> {
     let mut all = Collected::default();
     // of what is not folded yet it is heard too
     let state = read.state.with(&read.open);
@@ -219,7 +220,7 @@ fn of_one(read: Arc<DeviceRead>) -> Reading<DataQuality> {
     let provenance = source(&insight, read.provenance);
     let read = Arc::new(DeviceRead {
         state: Arc::new(state),
-        ..(*read).clone()
+        ..read.clone()
     });
     let own = DataQuality {
         of: Of::Device(read.key),
@@ -238,20 +239,24 @@ pub(in crate::graphql) fn quality<'a>(
     Box::pin(async move {
         if let Of::Device(key) = of {
             let read = reads::device(ctx, key, ask).await?;
-            return Ok(read.map(of_one));
+            return Ok(read.map(|read| of_one(&read)));
         }
-        let (mut all, mut source) = (Collected::default(), None);
+        let mut sums = ByProvenance::<Collected>::default();
         let look = |read: &DeviceRead, _: &FleetRead| {
             let state = read.state.with(&read.open).quality;
-            all.add(&state, read.as_of);
-            if state.span().0.is_some() {
-                source = source.or(Some(read.provenance));
+            let provenance = state.span().0.map(|_| read.provenance);
+            if let Some(all) = sums.sum_of(provenance, Collected::default) {
+                all.add(&state, read.as_of);
             }
         };
         each(ctx, (of, ask), look).await?;
+        let (first, without) = sums.preferred(ctx);
+        let provenance = first.as_ref().map(|(provenance, _)| *provenance);
+        let mut all = first.map(|(_, all)| all).unwrap_or_default();
+        all.devices += without;
         let insight = all.insight(ask.as_of);
         let own = DataQuality { of, all, one: None };
-        Ok(Some(Reading::new(insight, source, own)))
+        Ok(Some(Reading::new(insight, provenance, own)))
     })
 }
 
@@ -274,7 +279,7 @@ impl QualityQueries {
         #[graphql(desc = "As of when: nothing that happened later is read; now when left out.")]
         as_of: Option<DateTime>,
         #[graphql(
-            desc = "Of which events; left out, of each device REAL if there are any, else CONTROLLED, else SIMULATED."
+            desc = "Of which events; left out, REAL if there are any, else CONTROLLED, else SIMULATED."
         )]
         provenance: Option<Shown<Provenances>>,
     ) -> Result<Option<Reading<DataQuality>>, Error> {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use async_graphql::{Context, Error};
+use async_graphql::{Context, Error, QueryPathSegment};
 use dataloader::BatchFn;
 use dataloader::non_cached::Loader;
 use futures_util::FutureExt;
@@ -50,6 +50,9 @@ fn held<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What was read, by the keys of the devices.
+type Keyed<T> = Result<Vec<(i64, Arc<T>)>, StoreError>;
+
 /// A reading of a device.
 trait Read: Send + Sync + Sized + 'static {
     /// As how many rows of an answer it counts.
@@ -58,11 +61,7 @@ trait Read: Send + Sync + Sized + 'static {
     const BYTES: usize;
 
     /// Reads devices by their keys.
-    fn read<'a>(
-        held: &'a Held,
-        keys: &'a [i64],
-        ask: Ask,
-    ) -> BoxFuture<'a, Result<Vec<(i64, Arc<Self>)>, StoreError>>;
+    fn read<'a>(held: &'a Held, keys: &'a [i64], ask: Ask) -> BoxFuture<'a, Keyed<Self>>;
 
     /// Where those of a request are kept.
     fn kept(of: &InsightLoaders) -> &Once<Self>;
@@ -72,11 +71,7 @@ impl Read for Lean {
     const ROWS: usize = 1;
     const BYTES: usize = 4 * 1024;
 
-    fn read<'a>(
-        held: &'a Held,
-        keys: &'a [i64],
-        ask: Ask,
-    ) -> BoxFuture<'a, Result<Vec<(i64, Arc<Self>)>, StoreError>> {
+    fn read<'a>(held: &'a Held, keys: &'a [i64], ask: Ask) -> BoxFuture<'a, Keyed<Self>> {
         Box::pin(async move {
             let mut keys = keys.to_vec();
             keys.sort_unstable();
@@ -97,11 +92,7 @@ impl Read for DeviceRead {
     const ROWS: usize = 10;
     const BYTES: usize = 24 * 1024;
 
-    fn read<'a>(
-        held: &'a Held,
-        keys: &'a [i64],
-        ask: Ask,
-    ) -> BoxFuture<'a, Result<Vec<(i64, Arc<Self>)>, StoreError>> {
+    fn read<'a>(held: &'a Held, keys: &'a [i64], ask: Ask) -> BoxFuture<'a, Keyed<Self>> {
         Box::pin(async move {
             let read = held.devices(keys, ask).await?;
             let read = read.into_iter().flatten();
@@ -259,13 +250,51 @@ fn read<'a, T: Read>(
     })
 }
 
-/// A device with what failure risk and health read; none that is not registered.
+/// Whether what is resolved stands in a list, so that there may be many of it.
+fn is_listed(ctx: &Context<'_>) -> bool {
+    let is_index = |segment: &QueryPathSegment<'_>| matches!(segment, QueryPathSegment::Index(_));
+    ctx.path_node.as_ref().is_some_and(|path| {
+        let mut parents = path.parents();
+        is_index(&path.segment) || parents.any(|parent| is_index(&parent.segment))
+    })
+}
+
+/// A device with what failure risk and health read; none that is not registered. In a list less is read for it: what was
+/// measured since the last hour that is folded is left out.
 pub(in crate::graphql) fn lean<'a>(
     ctx: &'a Context<'a>,
     device: i64,
     ask: Ask,
 ) -> BoxFuture<'a, Result<Option<Arc<Lean>>, Error>> {
+    if is_listed(ctx) {
+        return listed(ctx, device, ask);
+    }
+    Box::pin(async move {
+        let whole = read::<DeviceRead>(ctx, device, ask).await?;
+        Ok(whole.map(|read| Arc::new(lean_of(&read))))
+    })
+}
+
+/// The same of a device of a list.
+pub(in crate::graphql) fn listed<'a>(
+    ctx: &'a Context<'a>,
+    device: i64,
+    ask: Ask,
+) -> BoxFuture<'a, Result<Option<Arc<Lean>>, Error>> {
     read(ctx, device, ask)
+}
+
+/// What failure risk and health read of a device that was read whole.
+fn lean_of(read: &DeviceRead) -> Lean {
+    Lean {
+        key: read.key,
+        site_key: read.site_key,
+        device: read.device.clone(),
+        zone: read.zone,
+        provenance: read.provenance,
+        risk: Arc::new(read.state.risk.clone()),
+        open: read.open.clone(),
+    }
 }
 
 /// A device with all that is read of it; none that is not registered.

@@ -4,7 +4,7 @@ use async_graphql::{Context, Enum, Error, ID, Object, SimpleObject};
 use futures_util::future::BoxFuture;
 
 use super::ask::{ask, source};
-use super::of::{Of, each, of};
+use super::of::{ByProvenance, Of, each, of};
 use super::reads;
 use super::shape::Reading;
 use crate::graphql::fleet::{Device, Site};
@@ -70,7 +70,8 @@ impl Reliability {
 /// How reliable a device is, or the devices of a site or all within reach together: `value` is the mean time between
 /// failures in hours, by the time in which a failure would have been recorded. Bounds are at 95 %. What was not
 /// observed counts neither as up nor as down. Of one device it is drawn to its site and its fleet while it has few
-/// failures of its own.
+/// failures of its own. Of several it is of
+/// one provenance, REAL if there are any such events, else CONTROLLED, else SIMULATED; on a demo SIMULATED first.
 #[Object]
 impl Reliability {
     /// The device, if it is of one.
@@ -206,22 +207,26 @@ pub(in crate::graphql) fn reliability<'a>(
             let fleet = reads::fleet(ctx, read.provenance, ask.as_of).await?;
             return Ok(Some(of_one(&read, &fleet, failures)));
         }
-        let (mut group, mut source) = (Group::new(failures), None);
+        let mut groups = ByProvenance::default();
         let look = |read: &DeviceRead, _: &FleetRead| {
             let state = read.state.with(&read.open).reliability;
-            group.add(&state, &read.device.site, read.as_of);
-            source = source
-                .filter(|_| state.since.is_none())
-                .or(Some(read.provenance));
+            let provenance = state.since.map(|_| read.provenance);
+            if let Some(group) = groups.sum_of(provenance, || Group::new(failures)) {
+                group.add(&state, &read.device.site, read.as_of);
+            }
         };
         each(ctx, (of, ask), look).await?;
+        let (first, without) = groups.preferred(ctx);
+        let provenance = first.as_ref().map(|(provenance, _)| *provenance);
+        let mut group = first.map_or_else(|| Group::new(failures), |(_, group)| group);
+        group.add_silent(without);
         let insight = group.insight(ask.as_of);
         let own = Reliability {
             of,
             summary: group.summary(),
             is_known: insight.status != Status::Insufficient,
         };
-        Ok(Some(Reading::new(insight, source, own)))
+        Ok(Some(Reading::new(insight, provenance, own)))
     })
 }
 
@@ -245,7 +250,7 @@ impl ReliabilityQueries {
         #[graphql(desc = "As of when: nothing that happened later is read; now when left out.")]
         as_of: Option<DateTime>,
         #[graphql(
-            desc = "Of which events; left out, of each device REAL if there are any, else CONTROLLED, else SIMULATED."
+            desc = "Of which events; left out, REAL if there are any, else CONTROLLED, else SIMULATED."
         )]
         provenance: Option<Shown<Provenances>>,
     ) -> Result<Option<Reading<Reliability>>, Error> {

@@ -175,14 +175,15 @@ pub(in crate::graphql) fn at_risk<'a>(
             return Err(bad_input("threshold is not between 0 and 1"));
         }
         let as_of = asked.ask.as_of;
+        let provenances: BTreeSet<Provenance> = devices.iter().map(|of| of.provenance).collect();
         let mut fleets: HashMap<Provenance, Arc<FleetRead>> = HashMap::new();
+        for provenance in provenances {
+            let fleet = reads::fleet(ctx, provenance, as_of).await?;
+            fleets.insert(provenance, fleet);
+        }
         let mut rows = Vec::with_capacity(devices.len());
         for some in devices.chunks(AT_ONCE) {
             for lean in some {
-                if !fleets.contains_key(&lean.provenance) {
-                    let fleet = reads::fleet(ctx, lean.provenance, as_of).await?;
-                    fleets.insert(lean.provenance, fleet);
-                }
                 let Some(fleet) = fleets.get(&lean.provenance) else {
                     continue;
                 };
@@ -239,7 +240,7 @@ pub(in crate::graphql) fn at_site<'a>(
         let keys = keys
             .iter()
             .filter(|key| within.has_device(**key, Some(site)));
-        let read = keys.map(|key| reads::lean(ctx, *key, asked.ask));
+        let read = keys.map(|key| reads::listed(ctx, *key, asked.ask));
         let read = futures_util::future::try_join_all(read).await?;
         let devices = read.into_iter().flatten().collect();
         at_risk(ctx, devices, asked).await
@@ -273,7 +274,7 @@ impl RiskQueries {
     }
 
     /// Devices by how likely they are to fail soon, those first that are the likeliest. Devices of which nothing is
-    /// known are not among them.
+    /// known are not among them. What was measured in the last hour may be left out of it.
     ///
     /// Without `asOf` each page is of the moment at which it is asked for: give the same `asOf` for all pages of a list
     /// that stands still.

@@ -18,7 +18,7 @@ mod words;
 
 pub use incident::{Change, Incident};
 pub use past::{PAST_KEPT, Standing, incidents, past};
-pub use pool::{Pool, References};
+pub use pool::{Pool, Pools, References};
 pub use reading::{Subject, read};
 pub use score::{Scored, score};
 pub use state::{Expectation, State, fold};

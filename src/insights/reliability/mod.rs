@@ -14,3 +14,4 @@ pub mod predict;
 pub mod quality;
 pub mod stuck;
 pub mod summary;
+mod windows;

@@ -120,6 +120,11 @@ impl Group {
         self.last = self.last.max(state.last);
     }
 
+    /// Adds devices of which nothing was heard.
+    pub fn add_silent(&mut self, devices: usize) {
+        self.devices += devices;
+    }
+
     /// The hours between their failures as an insight.
     #[must_use]
     pub fn insight(&self, as_of: Instant) -> Insight {

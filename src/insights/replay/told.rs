@@ -209,6 +209,15 @@ impl Closed {
 }
 
 impl Open {
+    /// An hour in which nothing has happened yet.
+    #[must_use]
+    pub fn beginning(start: Instant) -> Self {
+        Self {
+            start,
+            ..Self::default()
+        }
+    }
+
     /// What happened so far, without rollups of what was measured.
     #[must_use]
     pub fn hour(&self) -> DeviceHour {

@@ -135,8 +135,10 @@ pub(super) async fn begin_anew(
     let again = format!(
         "{INSERT_DUE} SELECT device_key, provenance, {EVER} FROM device_insights WHERE TRUE {MERGE_DUE}"
     );
+    let waiting = format!("UPDATE insight_due SET from_at = {EVER}");
     for sql in [
         again.as_str(),
+        waiting.as_str(),
         "DELETE FROM device_insights",
         "DELETE FROM device_insight_days",
     ] {

@@ -24,6 +24,9 @@ pub(crate) const KINDS: [Kind; 5] = [
 /// A device and a provenance.
 pub(crate) type Whose = (i64, Provenance);
 
+/// What happened, by whose it is, in the order in which it is told.
+pub(crate) type Facts = BTreeMap<Whose, Vec<Event>>;
+
 /// Which of what happened is read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked<'a> {
@@ -53,9 +56,9 @@ pub(crate) fn read<'a>(
     tx: &'a DatabaseTransaction,
     sources: Sources<'a>,
     asked: Asked<'a>,
-) -> BoxFuture<'a, Result<Option<BTreeMap<Whose, Vec<Event>>>, StoreError>> {
+) -> BoxFuture<'a, Result<Option<Facts>, StoreError>> {
     Box::pin(async move {
-        let mut facts: BTreeMap<Whose, Vec<Event>> = BTreeMap::new();
+        let mut facts = Facts::new();
         for kind in KINDS {
             let since = Since {
                 kind,

@@ -122,8 +122,7 @@ impl Fold for Insights {
         let since = kinds.filter_map(|kind| deleted.whole_since.get(kind)).max();
         let (since, schema) = (since?.0, deleted.schema);
         match table {
-            "device_insights" => Some(format!("{table}.first_at >= {since}")),
-            "device_insight_days" => Some(format!(
+            "device_insights" | "device_insight_days" => Some(format!(
                 "EXISTS (SELECT 1 FROM {schema}.device_insights i WHERE i.device_key = {table}.device_key \
                  AND i.provenance = {table}.provenance AND i.first_at >= {since})"
             )),

@@ -12,11 +12,11 @@ use tokio::task::spawn_blocking;
 use super::super::rollups::tables::all;
 use super::days::Day;
 use super::due::{EVER, Horizon, begin_anew, put as put_due};
-use super::facts::{Asked, KINDS, Whose, read, sites};
+use super::facts::{Asked, Facts, KINDS, Whose, read, sites};
 use super::plan::{Change, Due, Start, Task};
 use super::rows::{self, Base, InUse};
 use super::{FOLD, Told};
-use crate::event::{Event, Position, Provenance};
+use crate::event::{Position, Provenance};
 use crate::insights::device::Encoded;
 use crate::insights::input::{DAY, HOUR};
 use crate::insights::sites::Sites;
@@ -228,7 +228,7 @@ impl Reader<'_> {
         &self,
         starts: &[(Due, Start)],
         until: i64,
-    ) -> Result<Option<BTreeMap<Whose, Vec<Event>>>, StoreError> {
+    ) -> Result<Option<Facts>, StoreError> {
         let mut from: BTreeMap<i64, i64> = BTreeMap::new();
         for (due, start) in starts {
             let held = from.entry(due.whose.0).or_insert(start.at);
@@ -250,7 +250,7 @@ impl Reader<'_> {
     async fn change(
         &self,
         starts: Vec<(Due, Start)>,
-        mut events: BTreeMap<Whose, Vec<Event>>,
+        mut events: Facts,
         until: i64,
     ) -> Result<Vec<Change>, StoreError> {
         let bases: Vec<Base> = starts.iter().filter_map(|(_, start)| start.base).collect();

@@ -146,7 +146,7 @@ impl Task {
         let mut met = Met::default();
         for event in &self.events {
             kept.take(&event.fact, event.recorded_at, |state, hour| {
-                met.note(state, hour)
+                met.note(state, hour);
             });
         }
         kept.close(Instant(until), |state, hour| met.note(state, hour));
@@ -159,7 +159,7 @@ impl Task {
     fn change(self, state: &DeviceState, mut met: Met, until: i64) -> Result<Change, StoreError> {
         let (upto, start, whose) = (state.upto.0, self.start, self.due.whose);
         let known = self.due.head.map(|head| head.upto);
-        let is_moved = self.events.first().is_some() || start.base != Some(Base::InUse(whose));
+        let is_moved = !self.events.is_empty() || start.base != Some(Base::InUse(whose));
         // until all is folded again that is in use, that stays
         let is_ahead = known.is_none_or(|known| upto >= known) || self.next.is_none();
         let mut days = std::mem::take(&mut met.days);

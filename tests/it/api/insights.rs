@@ -1,8 +1,9 @@
 //! Insights of a device as they are answered: their one shape, of when they are, and what is refused.
 
+use sea_orm::{ConnectionTrait as _, Statement};
 use serde_json::{Value, json};
 
-use super::app::{at, on_each_database, texts};
+use super::app::{TestApp, at, on_each_database, texts};
 
 /// What all insights say.
 const TOLD: &str =
@@ -13,14 +14,32 @@ const TOLD: &str =
 
 pub(super) fn reading(device: &str, minutes: i64, more: Value) -> Value {
     let mut body = json!({ "deviceId": device, "occurredAt": at(minutes) });
-    for (name, value) in more.as_object().unwrap() {
-        body[name] = value.clone();
+    let Value::Object(more) = more else {
+        panic!("no measures: {more}");
+    };
+    for (name, value) in more {
+        body[name] = value;
     }
     json!({ "deviceMetrics": body })
 }
 
 pub(super) fn state(device: &str, minutes: i64, to: &str) -> Value {
     json!({ "deviceStateChange": { "deviceId": device, "newState": to, "occurredAt": at(minutes) } })
+}
+
+/// Waits until all hours that are over are folded: until then lists know less of devices.
+pub(super) async fn folded(app: &TestApp) {
+    let database = app.database().await;
+    let left = "SELECT count(*) FROM insight_due";
+    let statement = Statement::from_string(database.get_database_backend(), left);
+    loop {
+        let row = database.query_one_raw(statement.clone()).await.unwrap();
+        let count: i64 = row.unwrap().try_get_by_index(0).unwrap();
+        if count == 0 {
+            break;
+        }
+    }
+    database.close().await.unwrap();
 }
 
 /// What a latency is as a rule, so many hours after noon: 80 in the hours of trade, else 20, and a little more from hour
@@ -264,6 +283,16 @@ async fn the_provenance_is_that_of_what_was_read() {
             (&json!("REAL"), &json!("REAL"))
         );
         assert_eq!(data["simulated"]["provenance"], "SIMULATED");
+        // nor are devices of two of them summed up together
+        let other = json!({ "cpuPercent": 5, "provenance": "SIMULATED", "collectionIntervalSeconds": 30 });
+        app.record(json!([reading("till-2", -5, other)])).await;
+        let document = "{ any: dataQuality { provenance received devices } any_time: reliability { provenance devices }
+            simulated: dataQuality(provenance: SIMULATED) { provenance received } }";
+        let data = app.data(document).await;
+        // of the third device there is nothing
+        assert_eq!(data["any"], json!({ "provenance": "REAL", "received": "0", "devices": 2 }));
+        assert_eq!(data["any_time"], json!({ "provenance": "REAL", "devices": 2 }));
+        assert_eq!(data["simulated"], json!({ "provenance": "SIMULATED", "received": "1" }));
     })
     .await;
 }

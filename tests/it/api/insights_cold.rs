@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::app::{TestApp, at, on_each_database, texts};
+use super::insights::folded;
 
 /// Minutes of the 6.2 days.
 const SPAN: i64 = 8_928;
@@ -80,6 +81,7 @@ pub(super) async fn cold(app: &TestApp) {
     assert_eq!((readings.len(), outages.len()), (538, 116));
     app.record([readings, outages, others()].concat().into())
         .await;
+    folded(app).await;
 }
 
 /// A figure as it is shown, with so many decimals.

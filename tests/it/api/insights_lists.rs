@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::access::{ask, grant, key};
 use super::app::{TestApp, at, on_each_database, texts};
-use super::insights::{afterwards, reading, state, weeks};
+use super::insights::{afterwards, folded, reading, state, weeks};
 
 /// Devices of another type at both sites, all of which report; of two it is known that they are worse than the others.
 async fn fleet(app: &TestApp) {
@@ -14,13 +14,14 @@ async fn fleet(app: &TestApp) {
     for (number, site) in [(0, "harbour"), (1, "harbour"), (2, "market"), (3, "market")] {
         let device = format!("gate-{number}");
         events.push(json!({ "deviceRegistration": { "deviceId": device, "siteId": site, "deviceType": "GATEWAY" } }));
-        events.push(reading(&device, -20, json!({ "cpuPercent": 5 })));
-        events.push(state(&device, -19, "ONLINE"));
+        events.push(reading(&device, -200, json!({ "cpuPercent": 5 })));
+        events.push(state(&device, -199, "ONLINE"));
     }
     for device in ["till-1", "till-3"] {
-        events.push(reading(device, -20, json!({ "cpuPercent": 5 })));
+        events.push(reading(device, -200, json!({ "cpuPercent": 5 })));
     }
     app.record(json!(events)).await;
+    folded(app).await;
 }
 
 fn devices(list: &Value) -> Vec<String> {

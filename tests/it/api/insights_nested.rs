@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::app::{TestApp, on_each_database};
-use super::insights::{reading, state, weeks};
+use super::insights::{folded, reading, state, weeks};
 use super::statements::cost;
 
 #[tokio::test]
@@ -68,10 +68,11 @@ async fn fleet_of(app: &TestApp, devices: usize) {
         let (device, site) = (format!("d-{number:02}"), format!("s-{:02}", number % 5));
         events.push(json!({ "siteRegistration": { "siteId": site, "name": site } }));
         events.push(json!({ "deviceRegistration": { "deviceId": device, "siteId": site, "deviceType": "GATEWAY" } }));
-        events.push(reading(&device, -20, json!({ "cpuPercent": 5 })));
-        events.push(state(&device, -19, "ONLINE"));
+        events.push(reading(&device, -200, json!({ "cpuPercent": 5 })));
+        events.push(state(&device, -199, "ONLINE"));
     }
     app.record(json!(events)).await;
+    folded(app).await;
 }
 
 #[tokio::test]

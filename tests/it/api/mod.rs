@@ -42,6 +42,7 @@ mod job_patterns;
 mod job_steps;
 mod job_windows;
 mod jobs;
+mod models;
 mod nodes;
 mod old_states;
 mod open_alerts;

@@ -235,6 +235,11 @@ async fn a_projection_that_is_not_what_the_log_folds_to_is_found(database: Datab
             "job_tallies",
             "UPDATE job_tallies SET succeeded = succeeded + 1",
         ),
+        (
+            "device_insights",
+            "UPDATE device_insights SET mark = mark + 1",
+        ),
+        ("insight_horizon", "DELETE FROM insight_horizon"),
         ("current_schedules", "DELETE FROM current_schedules"),
     ] {
         database.execute(damage).await;

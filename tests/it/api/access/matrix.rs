@@ -147,6 +147,7 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("systemConfiguration", "{ systemConfiguration { value } }",      "YY FF YY FF YY FF FF FF"),
     ("collectionStatus", "{ collectionStatus { asOf } }",             "YY FF YY FF YY FF FF FF"),
     ("storeHealth", "{ storeHealth { head } }",                       "YY FF YY FF YY FF FF FF"),
+    ("modelReport", "{ modelReport { status } }",                     "YY FF YY FF YY FF FF FF"),
     ("accessKeys", "{ accessKeys { nodes { id } } }",                 "FF FF FF FF YY FF FF FF"),
     ("enrolmentTokens", "{ enrolmentTokens(siteId: \"SITE\") { id } }", "FF FF YY Y- YY FF FF FF"),
     ("createEnrolmentToken", "mutation { createEnrolmentToken(input: { siteId: \"SITE\", uses: 1 }) {
