@@ -45,6 +45,7 @@ pub mod insight_horizon;
 pub mod insight_models;
 pub mod insight_open;
 pub mod job_outcomes;
+pub mod job_tallies;
 pub mod job_targets;
 pub mod job_transitions;
 pub mod jobs;

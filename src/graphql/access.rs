@@ -48,6 +48,8 @@ const READ: &[&str] = &[
     "errorStats",
     "jobStats",
     "activityStats",
+    "recommendJobWindow",
+    "jobPatterns",
     "alert",
     "alerts",
     "alertRules",

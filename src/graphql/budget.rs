@@ -29,8 +29,8 @@ const VALUES_MAX: usize = 1_000_000;
 const SUMS_MAX: usize = 10;
 /// Rows as which each of that counts beside others.
 const SUM_ROWS: usize = ROWS_MAX / SUMS_MAX;
-/// The fields that sum up.
-const SUMS: [&str; 11] = [
+/// The fields that sum up, or weigh much.
+const SUMS: [&str; 13] = [
     "series",
     "seriesUpdates",
     "breakdown",
@@ -42,6 +42,8 @@ const SUMS: [&str; 11] = [
     "jobStats",
     "activityStats",
     "configurationImpact",
+    "recommendJobWindow",
+    "jobPatterns",
 ];
 /// Reasons that an insight has as a rule.
 const REASONS: usize = 8;

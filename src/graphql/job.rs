@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_graphql::{Context, Error, ID, Object, SimpleObject};
 
 use super::fleet::Device;
+use super::insights::JobBestWindow;
 use super::job_input::JobPriority;
 use super::listed::at_most;
 use super::loaders::TargetsKey;
@@ -167,6 +168,9 @@ struct JobPlan {
     start_at: Option<DateTime>,
     /// Whether it is given to each device while its site has a maintenance window.
     in_maintenance_window: bool,
+    /// Of a job that is done when it disturbs least: for each site when its devices are given it, and why then, the
+    /// first first; `startAt` is the first of them. Else empty.
+    best_windows: Vec<InOrder<JobBestWindow>>,
     /// When it recurs, in the time of each site, as a cron expression.
     cron: Option<String>,
     /// Devices that have it at once; all of them when it is null.
@@ -201,6 +205,7 @@ impl JobPlan {
             priority: plan.priority.into(),
             start_at,
             in_maintenance_window: plan.start == Start::InMaintenanceWindow,
+            best_windows: JobBestWindow::all(&plan.best_windows),
             cron,
             batch_size: plan.batch_size.map(int),
             batch_pause_seconds: int(plan.batch_pause_seconds),

@@ -6,7 +6,9 @@ use super::command::{
     Reached, UserError, UserErrorCode, What, door, keyed_id, reached, tell_refused, unappended,
 };
 use super::fleet::Device;
+use super::insights::JobBestWindow;
 use super::job::Job;
+use super::job_best::plan_best;
 use super::job_input::{Asked, CreateJobInput};
 use super::order::InOrder;
 use super::scalars::{DateTime, JsonScalar, Long};
@@ -78,6 +80,8 @@ pub(super) struct JobPreview {
     batches: Option<i32>,
     /// When it would start at the earliest; null when it would not.
     starts_at: Option<DateTime>,
+    /// Of a job that is done when it disturbs least: for each site when its devices would be given it, and why then.
+    best_windows: Vec<InOrder<JobBestWindow>>,
     /// Why it would be refused; empty when it would not.
     user_errors: Vec<InOrder<UserError>>,
 }
@@ -293,7 +297,13 @@ async fn find(
         };
         return of_job(api, error).map(Err);
     }
-    asked.plan.reach = sites_of(access::caller(ctx));
+    let caller = access::caller(ctx);
+    asked.plan.reach = sites_of(caller);
+    let key = input.idempotency_key.as_deref();
+    let made = key.map(|key| keyed_id(caller, Some(key), "job"));
+    if let Err(refused) = plan_best(ctx, &mut asked, (&targets, made)).await? {
+        return Ok(Err(refused));
+    }
     match starts_at(api, &asked, &targets).await {
         Ok(starts_at) => Ok(Ok((asked, targets, starts_at))),
         Err(error) => of_job(api, error).map(Err),
@@ -330,6 +340,7 @@ async fn preview(ctx: &Context<'_>, input: &CreateJobInput) -> Result<JobPreview
                 devices_offline: 0,
                 batches: None,
                 starts_at: None,
+                best_windows: Vec::new(),
                 user_errors: vec![InOrder(error)],
             });
         }
@@ -361,6 +372,7 @@ async fn preview(ctx: &Context<'_>, input: &CreateJobInput) -> Result<JobPreview
             count(targets.len().div_ceil(size))
         }),
         starts_at: Some(DateTime(starts_at)),
+        best_windows: JobBestWindow::all(&plan.best_windows),
         user_errors: Vec::new(),
     })
 }

@@ -6,12 +6,13 @@ use async_graphql::{Enum, ID, InputObject, OneofObject};
 
 use super::command::{UserError, UserErrorCode};
 use super::commands::{DeviceState, DeviceType};
+use super::insights::BestWindowInput;
 use super::scalars::{DateTime, JsonScalar};
 use super::words::{JobTypes, Word};
 use crate::event::Instant;
 use crate::jobs::{
     BACKOFF_SECONDS_MAX, BATCH_MAX, Conditions, JobType, PAUSE_SECONDS_MAX, Plan, Priority,
-    RETRIES_MAX, Selection, Start, TIME_TO_LIVE_SECONDS_MAX, TIMEOUT_SECONDS_MAX,
+    RETRIES_MAX, Selection, Start, TIME_TO_LIVE_SECONDS_MAX, TIMEOUT_SECONDS_MAX, Wanted,
 };
 
 /// Ids, tags or sites at most in a list.
@@ -70,6 +71,11 @@ pub(super) enum JobStartInput {
     /// after the gap, and one that they show twice comes at the first. With every hour, it comes whenever
     /// the clocks show one of its minutes.
     Cron(String),
+    /// When it disturbs least, as `recommendJobWindow` finds it when the job is made: at each site its devices are
+    /// given it at the start of the window of that site, which the plan of the job shows, and why. A rollout goes on
+    /// by its batches: whose turn comes after the start of its window is given it then, as is a device that was away.
+    /// The job is for up to 1000 devices at up to 50 sites.
+    InBestWindow(BestWindowInput),
 }
 
 /// In which parts a job is given to its devices, and when the rest is stopped.
@@ -160,7 +166,10 @@ pub(super) struct CreateJobInput {
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) job_type: String,
+    /// How; of one that starts in the best window without that.
     pub(super) plan: Plan,
+    /// Of which window it is asked, if it starts in the best one.
+    pub(super) best: Option<Wanted>,
     pub(super) selection: Selection,
 }
 
@@ -187,9 +196,23 @@ impl CreateJobInput {
             selection: is_found_anew.then(|| selection.clone()),
             ..plan
         };
+        let job_type = self.called(&ty)?;
+        let best = match &self.start {
+            Some(JobStartInput::InBestWindow(window)) => {
+                let minutes = plan.timeout_seconds.div_ceil(60);
+                Some(window.read(&job_type, self.priority, minutes))
+            }
+            Some(
+                JobStartInput::At(_)
+                | JobStartInput::InMaintenanceWindow(_)
+                | JobStartInput::Cron(_),
+            )
+            | None => None,
+        };
         Ok(Asked {
-            job_type: self.called(&ty)?,
+            job_type,
             plan,
+            best,
             selection,
         })
     }
@@ -300,6 +323,8 @@ impl CreateJobInput {
             }
             Some(JobStartInput::At(at)) => Start::At(at.0),
             Some(JobStartInput::InMaintenanceWindow(true)) => Start::InMaintenanceWindow,
+            // until its window is known
+            Some(JobStartInput::InBestWindow(_)) => Start::At(now),
             Some(JobStartInput::Cron(cron)) => {
                 crate::jobs::read_cron(cron).map_err(|told| invalid("start.cron", told))?;
                 Start::Recurring(cron.clone())

@@ -41,6 +41,7 @@ mod hours;
 mod ids;
 mod insights;
 mod job;
+mod job_best;
 mod job_commands;
 mod job_input;
 mod job_progress;

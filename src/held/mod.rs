@@ -10,6 +10,7 @@
 mod cache;
 mod device;
 pub(crate) mod fleet;
+mod jobs;
 mod known;
 mod lean;
 pub(crate) mod models;
@@ -32,6 +33,7 @@ use crate::store::{Doing, Sql, Store, StoreError};
 use cache::Cache;
 
 pub use fleet::FleetRead;
+pub use jobs::JobsRead;
 pub use models::ModelRead;
 
 /// What a reading is asked of.

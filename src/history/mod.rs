@@ -25,6 +25,7 @@ pub mod measures;
 mod pages;
 pub mod parameters;
 mod part;
+pub mod planned;
 pub mod readings;
 pub mod schedules;
 pub mod states;

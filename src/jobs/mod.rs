@@ -6,10 +6,14 @@
 //! event with a fixed id, decided on a version of the job: to do it twice, or on two nodes, is to do it
 //! once, and of two people who decide at once one wins. Nothing of it is only in memory.
 //!
+//! When a job disturbs least ([`best_windows`]) is weighed from what is known of its devices, and of one that is to
+//! start then the window of each site stands in its plan.
+//!
 //! On a device a job ends with the first outcome that is recorded while it is open, whoever records it.
 
 mod away;
 mod bars;
+mod best;
 mod commands;
 mod create;
 mod cron;
@@ -24,6 +28,7 @@ mod moves;
 mod orchestrator;
 mod payload;
 mod plan;
+mod planned;
 mod recurrence;
 mod retold;
 mod selection;
@@ -37,6 +42,9 @@ use thiserror::Error;
 use crate::kinds::Refusal;
 use crate::store::{AppendError, StoreError};
 
+pub use best::{
+    AtSite, BEST_DEVICES_MAX, BEST_SITES_MAX, RunHours, RunMaintenance, Wanted, best_windows,
+};
 pub use commands::{Answer, CommandError, CommandId, acknowledge, complete};
 pub(crate) use create::first_step;
 pub use create::{NewJob, create};
@@ -51,8 +59,8 @@ pub(crate) use orchestrator::job_of;
 pub use payload::{JobType, TYPES, UPDATE_CONFIGURATION};
 pub(crate) use payload::{Shown, faults_of, validator};
 pub use plan::{
-    BACKOFF_SECONDS_MAX, BATCH_MAX, PAUSE_SECONDS_MAX, Plan, Priority, RETRIES_MAX, Start,
-    TIME_TO_LIVE_SECONDS_MAX, TIMEOUT_SECONDS_MAX,
+    BACKOFF_SECONDS_MAX, BATCH_MAX, BestWindow, PAUSE_SECONDS_MAX, Plan, Priority, RETRIES_MAX,
+    Start, TIME_TO_LIVE_SECONDS_MAX, TIMEOUT_SECONDS_MAX,
 };
 pub use recurrence::first_time;
 pub use selection::{Conditions, NotThere, Selection};

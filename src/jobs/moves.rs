@@ -190,6 +190,7 @@ async fn again(
         payload: payload.and_then(|text| serde_json::from_str(text).ok()),
         plan: Plan {
             start: Start::Now,
+            best_windows: Vec::new(),
             selection: None,
             reach,
             ..standing.machine.plan.clone()

@@ -34,6 +34,10 @@ pub struct Plan {
     pub priority: Priority,
     /// When it starts.
     pub start: Start,
+    /// Of a job that was to start when that disturbs least: when it is given to the devices of each site, and why
+    /// then. `start` is the first of them, which holds for a device that is at none of these sites by then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub best_windows: Vec<BestWindow>,
     /// For which devices, when that is found anew each time or was not said by their ids alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selection: Option<Selection>,
@@ -98,12 +102,41 @@ pub enum Start {
     Recurring(String),
 }
 
+/// The window that was recommended for the devices of a site when their job was made.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct BestWindow {
+    /// The site.
+    pub site_id: String,
+    /// From when on its devices are given the job.
+    pub starts_at: Instant,
+    /// When it was expected to have ended.
+    pub ends_at: Instant,
+    /// Transactions that were expected to be lost.
+    pub lost: f64,
+    /// Transactions that a retry was worth, by how likely it was.
+    pub retry: f64,
+    /// Transactions that the delay was worth.
+    pub lateness: f64,
+    /// How likely the job was to succeed; absent while no job had ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub success: Option<f64>,
+    /// How likely no start was clearly better.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f64>,
+    /// How far that could be relied on: the word of a status of an insight.
+    pub status: String,
+    /// Why, in the site's time.
+    pub sentence: String,
+}
+
 impl Default for Plan {
     fn default() -> Self {
         Self {
             title: None,
             priority: Priority::Normal,
             start: Start::Now,
+            best_windows: Vec::new(),
             selection: None,
             reach: None,
             is_configuration: false,

@@ -8,7 +8,7 @@ use entity::{command_transitions as command, job_transitions as transition};
 use super::JobError;
 use super::away::Away;
 use super::machine::{Decision, Ended, JobState, Moved, Opening, Openings, Reason};
-use super::plan::Start;
+use super::plan::{Plan, Start};
 use super::recurrence::recur;
 use super::standing::Standing;
 use super::steps::{self, OfJob, commanded, moved};
@@ -18,7 +18,7 @@ use crate::history::fleet;
 use crate::ingest::Ingest;
 use crate::kinds::Kind;
 use crate::projections::settings::CONFIGURED;
-use crate::store::{Expect, Names, Store};
+use crate::store::{EntityType, Expect, Names, Store};
 
 /// Devices at most whose steps are recorded at once: with their outcomes they are one request.
 pub(super) const DEVICES_AT_ONCE: usize = 450;
@@ -202,11 +202,13 @@ impl Retold {
             return Ok(());
         }
         let store = ingest.store();
+        let plan = &self.standing.machine.plan;
         let openings = Fleet {
-            not_before: match self.standing.machine.plan.start {
+            not_before: match plan.start {
                 Start::At(at) => at,
                 Start::Now | Start::InMaintenanceWindow | Start::Recurring(_) => Instant(0),
             },
+            starts: starts(plan, store),
             windows: self.windows(store, now).await?,
             names: store.names(),
             away,
@@ -382,9 +384,21 @@ impl Retold {
     }
 }
 
+/// When the devices of each site are given a job that starts when that disturbs least there.
+fn starts(plan: &Plan, store: &Store) -> HashMap<i64, Instant> {
+    let windows = plan.best_windows.iter();
+    let start = windows.filter_map(|window| {
+        let site = store.names().key(EntityType::Site, &window.site_id)?;
+        Some((site, window.starts_at))
+    });
+    start.collect()
+}
+
 /// When devices may be given commands, and which of them are away.
 struct Fleet<'a> {
     not_before: Instant,
+    /// By site, when each has a start of its own.
+    starts: HashMap<i64, Instant>,
     /// By site, when it is to be in a maintenance window.
     windows: Option<HashMap<i64, Opening>>,
     names: &'a Names,
@@ -393,13 +407,15 @@ struct Fleet<'a> {
 
 impl Openings for Fleet<'_> {
     fn opens(&self, device_key: i64, at: Instant) -> Opening {
-        if at < self.not_before {
-            return Opening::From(self.not_before);
+        let site = self.names.site_of_device(device_key);
+        let start = site.and_then(|site| self.starts.get(&site)).copied();
+        let not_before = start.unwrap_or(self.not_before);
+        if at < not_before {
+            return Opening::From(not_before);
         }
         let Some(windows) = &self.windows else {
             return Opening::Open;
         };
-        let site = self.names.site_of_device(device_key);
         let opening = site.and_then(|site| windows.get(&site));
         opening.copied().unwrap_or(Opening::Never)
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::history::Within;
-use crate::history::fleet::{DeviceFilter, IdPage, devices_page};
+use crate::history::fleet::{DeviceFilter, DeviceRow, IdPage, devices_page};
 use crate::jobs::TARGETS_MAX;
 use crate::store::{EntityType, Store, StoreError};
 
@@ -72,6 +72,24 @@ impl Selection {
     #[must_use]
     pub fn is_open(&self) -> bool {
         !self.site_ids.is_empty() || !self.tags.is_empty() || self.filter.is_some()
+    }
+
+    /// Whether it finds a device, which stands at a site of an id.
+    #[must_use]
+    pub(super) fn has(&self, row: &DeviceRow, site_id: &str) -> bool {
+        let device = &row.device;
+        if self.device_ids.contains(&device.device_id) {
+            return true;
+        }
+        let tags: Option<Vec<String>> = device
+            .tags
+            .as_deref()
+            .and_then(|tags| serde_json::from_str(tags).ok());
+        let is_tagged = tags.is_some_and(|tags| tags.iter().any(|tag| self.tags.contains(tag)));
+        let is_at_site = self.site_ids.iter().any(|site| site == site_id);
+        let is_found = |conditions: &Conditions| conditions.hold(row, site_id);
+        SERVING.contains(&device.lifecycle.as_str())
+            && (is_at_site || is_tagged || self.filter.as_ref().is_some_and(is_found))
     }
 
     /// The devices within a part of the fleet, as they are found long after: what it names and is not
@@ -162,6 +180,35 @@ impl Selection {
 }
 
 impl Conditions {
+    /// Whether they hold for a device, which stands at a site of an id.
+    fn hold(&self, row: &DeviceRow, site_id: &str) -> bool {
+        let device = &row.device;
+        let state = row
+            .status
+            .as_ref()
+            .and_then(|status| status.state.as_deref());
+        let state = state.unwrap_or("UNKNOWN");
+        let is = |wanted: &Option<String>, has: Option<&str>| {
+            wanted.as_deref().is_none_or(|wanted| has == Some(wanted))
+        };
+        let one_of = |wanted: &Option<Vec<String>>, has: &str| {
+            let wanted = wanted.as_ref();
+            wanted.is_none_or(|wanted| wanted.iter().any(|one| one == has))
+        };
+        let named = [Some(&device.device_id), device.name.as_ref()];
+        let is_searched = self.search.as_ref().is_none_or(|search| {
+            let search = search.to_ascii_lowercase();
+            let mut named = named.into_iter().flatten();
+            named.any(|name| name.to_ascii_lowercase().contains(&search))
+        });
+        is(&self.site_id, Some(site_id))
+            && one_of(&self.device_types, &device.device_type)
+            && one_of(&self.states, state)
+            && is(&self.firmware, device.firmware.as_deref())
+            && is(&self.model, device.model.as_deref())
+            && is_searched
+    }
+
     fn filter(&self, within: &Within) -> DeviceFilter {
         DeviceFilter {
             states: self.states.clone(),

@@ -10,6 +10,7 @@ pub(crate) mod configuration;
 mod counters;
 pub(crate) mod insights;
 mod intervals;
+pub(crate) mod job_success;
 pub(crate) mod jobs;
 pub(crate) mod keys;
 mod late;
@@ -66,6 +67,7 @@ pub fn following() -> Vec<Arc<dyn Fold>> {
         Arc::new(intervals::Intervals),
         Arc::new(silences::Silent),
         Arc::new(counters::Counters),
+        Arc::new(job_success::JobSuccess),
         Arc::new(rollups::Rollups::default()),
         Arc::new(insights::Insights::default()),
     ]

@@ -10,6 +10,8 @@ mod changes;
 mod effects;
 mod health;
 mod impact;
+mod job_patterns;
+mod job_windows;
 mod measure;
 mod model_report;
 mod nested;
@@ -22,15 +24,18 @@ mod risk;
 mod rounds;
 mod shape;
 mod trends;
+mod window_input;
 
 use async_graphql::MergedObject;
 
 use super::order::CanFail;
 
 pub(super) use changes::InsightStreams;
+pub(super) use job_windows::{JobBestWindow, first_start, kept, sites_of, why_not};
 pub(super) use nested::{OfDevice, OfSite, fields, resolve};
 pub(super) use reads::InsightLoaders;
 pub(super) use shape::Interface;
+pub(super) use window_input::BestWindowInput;
 
 /// The queries of insights.
 #[derive(Debug, Default, MergedObject)]
@@ -43,4 +48,6 @@ pub(super) struct Queries(
     CanFail<quality::QualityQueries>,
     CanFail<trends::TrendQueries>,
     CanFail<model_report::ModelQueries>,
+    CanFail<job_windows::JobWindows>,
+    CanFail<job_patterns::JobPatternQueries>,
 );

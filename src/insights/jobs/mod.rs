@@ -14,5 +14,6 @@ pub mod rates;
 pub mod recommend;
 pub mod schedule;
 pub mod success;
+pub mod tills;
 pub mod told;
 pub mod window;

@@ -5,10 +5,10 @@ use crate::insights::input::{DAY, HOUR};
 use crate::insights::shape::{Evidence, Insight, Interval, Reason, Recommendation, Status};
 
 use crate::insights::jobs::cost::{Scales, Start, Terms, quarters};
-use crate::insights::jobs::demand::State;
 use crate::insights::jobs::rates::{CELL_STRENGTH, CELLS};
 use crate::insights::jobs::schedule::Schedule;
 use crate::insights::jobs::success::{BLOCKS, FleetJobs, SiteJobs, Success};
+use crate::insights::jobs::tills::Tills;
 use crate::insights::jobs::told;
 use crate::insights::jobs::window::{DURATION_MINUTES_MAX, Hours, Limits, Quarter, grid};
 
@@ -38,8 +38,8 @@ pub struct Job<'a> {
 pub struct Known<'a> {
     /// The hours as filed by then.
     pub schedule: &'a Schedule,
-    /// Of the device.
-    pub demand: &'a State,
+    /// Of the devices that the job takes out of use.
+    pub demand: Tills<'a>,
     /// How jobs at its site ended.
     pub site_jobs: &'a SiteJobs,
     /// How jobs of the fleet ended, for the job's type.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::insights::input::{Hour, JobSeen};
-use crate::insights::jobs::demand::fold;
+use crate::insights::jobs::demand::{State, fold};
 use crate::insights::jobs::schedule::{Day, DayPlan, Opening};
 use crate::insights::jobs::success;
 use crate::insights::jobs::window::{Maintenance, Stretch};
@@ -44,10 +44,10 @@ fn ask(
     limits: &Limits,
     at: i64,
 ) -> Recommended {
-    let fleet_jobs = FleetJobs::sum([jobs], "RESTART");
+    let (fleet_jobs, demand) = (FleetJobs::sum([jobs], "RESTART"), [demand]);
     let known = Known {
         schedule,
-        demand,
+        demand: Tills::of(&demand),
         site_jobs: jobs,
         fleet_jobs,
     };

@@ -5,7 +5,8 @@
 //! (Ibrahim and Chen 2000). A job is counted at one level only, so that four of four jobs of a new fleet give
 //! exactly what Jeffreys' prior gives them.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::Instant;
 use crate::insights::input::JobSeen;
@@ -85,6 +86,28 @@ pub struct SiteJobs {
     last: Option<Instant>,
 }
 
+/// Whether a job did what it should that ended with a status of `jobOutcome`; `None` of one that was stopped: nobody
+/// knows how it would have ended.
+#[must_use]
+pub fn is_success(status: &str) -> Option<bool> {
+    (status != "CANCELLED").then_some(status == "COMPLETED")
+}
+
+/// How often jobs of a type ended well and badly in a block of hours, over some time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// What kind of job.
+    pub job_type: String,
+    /// The block of hours.
+    pub block: usize,
+    /// How often.
+    pub tally: Tally,
+    /// When the first of them ended.
+    pub first: Instant,
+    /// When the last of them ended.
+    pub last: Instant,
+}
+
 /// The six hours of the site's day that an instant lies in.
 #[must_use]
 pub fn block(schedule: &Schedule, at: Instant) -> usize {
@@ -108,6 +131,31 @@ pub fn fold(jobs: &mut SiteJobs, job: &JobSeen, schedule: &Schedule) {
 }
 
 impl SiteJobs {
+    /// The jobs of sums. The types of which there are most are told apart.
+    #[must_use]
+    pub fn of(ended: &[Ended]) -> Self {
+        let mut of_types: BTreeMap<&str, u32> = BTreeMap::new();
+        for sum in ended {
+            let jobs = of_types.entry(sum.job_type.as_str()).or_default();
+            *jobs = jobs.saturating_add(sum.tally.jobs());
+        }
+        let mut by_jobs: Vec<(&str, u32)> = of_types.into_iter().collect();
+        by_jobs.sort_by_key(|(_, jobs)| Reverse(*jobs));
+        let known: BTreeSet<&str> = by_jobs.iter().take(TYPES_MAX).map(|(ty, _)| *ty).collect();
+        let mut site = Self::default();
+        for sum in ended {
+            let ty = sum.job_type.as_str();
+            let ty = if known.contains(ty) { ty } else { OTHER_TYPES };
+            let tallies = site.types.entry(ty.to_owned()).or_default();
+            if let Some(tally) = tallies.get_mut(sum.block) {
+                *tally = tally.and(sum.tally);
+            }
+            site.first = Some(site.first.map_or(sum.first, |first| first.min(sum.first)));
+            site.last = site.last.max(Some(sum.last));
+        }
+        site
+    }
+
     /// When the first job ended.
     #[must_use]
     pub fn first(&self) -> Option<Instant> {
@@ -326,6 +374,59 @@ mod tests {
             .mean();
             assert!(more > Success::pooled(&[Tally { succeeded, failed }]).mean());
         }
+    }
+
+    #[test]
+    fn sums_say_what_the_jobs_say_that_they_are_of() {
+        let schedule = Schedule::new(Tz::UTC);
+        let mut site = SiteJobs::default();
+        let mut sums = Vec::new();
+        for (is_success, hour) in [(true, 3), (false, 3), (true, 30), (true, 9)] {
+            let job = job(is_success, hour);
+            fold(&mut site, &job, &schedule);
+            let tally = Tally {
+                succeeded: u32::from(is_success),
+                failed: u32::from(!is_success),
+            };
+            sums.push(Ended {
+                job_type: job.job_type,
+                block: block(&schedule, job.at),
+                tally,
+                first: job.at,
+                last: job.at,
+            });
+        }
+        sums.reverse();
+        assert_eq!(SiteJobs::of(&sums), site);
+    }
+
+    #[test]
+    fn the_rarest_types_are_counted_together() {
+        let sum = |number: u32| Ended {
+            job_type: format!("type-{number}"),
+            block: 0,
+            tally: Tally {
+                succeeded: number + 1,
+                failed: 0,
+            },
+            first: Instant(0),
+            last: Instant(0),
+        };
+        let sums: Vec<Ended> = (0..40).map(sum).collect();
+        let site = SiteJobs::of(&sums);
+        assert_eq!(site.types().count(), TYPES_MAX + 1);
+        assert_eq!(site.of_type("type-39").jobs(), 40);
+        assert_eq!(site.of_type("type-0").jobs(), (1..=16).sum::<u32>());
+        assert_eq!(site.all().jobs(), (1..=40).sum::<u32>());
+    }
+
+    #[test]
+    fn a_job_that_was_stopped_tells_nothing() {
+        assert_eq!(is_success("COMPLETED"), Some(true));
+        for status in ["FAILED", "ERROR", "TIMEOUT"] {
+            assert_eq!(is_success(status), Some(false), "{status}");
+        }
+        assert_eq!(is_success("CANCELLED"), None);
     }
 
     #[test]

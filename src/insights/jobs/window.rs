@@ -202,6 +202,80 @@ mod tests {
         assert_eq!(grid.len(), 675);
     }
 
+    /// A site in London with a maintenance window from one to two on Sundays, from 23:00 to 01:00 on Fridays.
+    fn maintained() -> Schedule {
+        use crate::insights::jobs::schedule::Span;
+        let mut schedule = Schedule::new(Tz::Europe__London);
+        for day in 0..7 {
+            let mut plan = DayPlan::open(8 * 60, 18 * 60);
+            let span = |from, to| Span { from, to };
+            plan.maintenance = match day {
+                4 => vec![span(23 * 60, 60)],
+                6 => vec![span(60, 120)],
+                _ => Vec::new(),
+            };
+            schedule.file(Day::Weekday(day), plan);
+        }
+        schedule
+    }
+
+    /// When the quarters are that a job may take inside of maintenance windows, in the week from an instant on.
+    fn inside(as_of: &str) -> Vec<String> {
+        let limits = Limits {
+            maintenance: Maintenance::Inside,
+            ..Limits::default()
+        };
+        let grid = grid(&maintained(), &limits, instant(as_of), 1);
+        let allowed = grid.iter().filter(|quarter| quarter.is_allowed);
+        allowed.map(|quarter| quarter.at.to_string()).collect()
+    }
+
+    #[test]
+    fn a_window_in_an_hour_that_does_not_exist_is_none_and_in_one_that_comes_twice_it_lasts_two() {
+        let spring = inside("2017-03-25T12:00:00Z");
+        let sunday = spring.iter().filter(|at| at.starts_with("2017-03-26"));
+        assert_eq!(sunday.count(), 0, "{spring:?}");
+        let autumn = inside("2016-10-29T12:00:00Z");
+        let sunday: Vec<&String> = autumn
+            .iter()
+            .filter(|at| at.starts_with("2016-10-30"))
+            .collect();
+        assert_eq!(sunday.len(), 8, "{autumn:?}");
+        assert_eq!(sunday[0], "2016-10-30T00:00:00Z");
+        assert_eq!(sunday[7], "2016-10-30T01:45:00Z");
+    }
+
+    #[test]
+    fn a_window_passes_midnight() {
+        let usual = inside("2017-01-09T00:00:00Z");
+        let friday: Vec<&String> = usual
+            .iter()
+            .filter(|at| at.as_str() < "2017-01-15")
+            .collect();
+        assert_eq!(friday.len(), 8);
+        assert_eq!(friday[0], "2017-01-13T23:00:00Z");
+        assert_eq!(friday[7], "2017-01-14T00:45:00Z");
+        assert_eq!(usual.len(), 12);
+    }
+
+    #[test]
+    fn a_day_that_is_closed_has_no_open_hour() {
+        let mut schedule = maintained();
+        let date = chrono::NaiveDate::from_ymd_opt(2017, 1, 11).unwrap();
+        schedule.file(Day::Date(date), DayPlan::closed());
+        let limits = Limits {
+            hours: Hours::OpenOnly,
+            ..Limits::default()
+        };
+        let grid = grid(&schedule, &limits, instant("2017-01-09T00:00:00Z"), 1);
+        let mut open = grid.iter().filter(|quarter| quarter.is_allowed);
+        assert!(open.all(|quarter| quarter.local.date != date));
+        assert_eq!(
+            grid.iter().filter(|quarter| quarter.is_allowed).count(),
+            6 * 40
+        );
+    }
+
     #[test]
     fn limits_hold_for_every_quarter() {
         let mut schedule = Schedule::new(Tz::UTC);

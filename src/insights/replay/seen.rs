@@ -13,6 +13,7 @@ use crate::event::{Cell, Fact, Instant};
 use crate::insights::input::{
     ConfigSeen, Device, ErrorSeen, JobSeen, Measure, Severity, State, StateSeen,
 };
+use crate::insights::jobs::success::is_success;
 use crate::kinds::Kind;
 
 /// A site, as it was registered last.
@@ -177,16 +178,10 @@ pub(crate) fn configuration(fact: &Fact) -> ConfigSeen {
 
 pub(super) fn job(fact: &Fact) -> Option<JobSeen> {
     let status = fact.cell(jobs::Column::Status).text()?;
-    let is_success = match status {
-        "COMPLETED" => true,
-        // nobody knows how it would have ended
-        "CANCELLED" => return None,
-        _ => false,
-    };
     Some(JobSeen {
         at: fact.occurred_at,
         job_type: text(fact.cell(jobs::Column::JobType)).unwrap_or_default(),
-        is_success,
+        is_success: is_success(status)?,
         duration_ms: fact.cell(jobs::Column::DurationMs).int(),
     })
 }

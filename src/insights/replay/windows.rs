@@ -15,6 +15,7 @@ use crate::insights::jobs::demand::{self, State};
 use crate::insights::jobs::recommend::{Job, Known as Knowledge, Recommended, recommend};
 use crate::insights::jobs::schedule::{Day, DayPlan, Schedule, Span};
 use crate::insights::jobs::success::{self, FleetJobs, SiteJobs};
+use crate::insights::jobs::tills::Tills;
 use crate::insights::jobs::window::Limits;
 use crate::kinds::{DAYS, Kind};
 use crate::rollups::days::instant_of;
@@ -128,9 +129,10 @@ impl Replayed<Week, Option<Recommended>> for Sites {
         let zone = told.known.zone_of(&week.device);
         let (unfiled, undemanded, none) =
             (Schedule::new(zone), State::default(), SiteJobs::default());
+        let demand = [demands.get(&week.device).unwrap_or(&undemanded)];
         let known = Knowledge {
             schedule: schedules.get(&device.site).unwrap_or(&unfiled),
-            demand: demands.get(&week.device).unwrap_or(&undemanded),
+            demand: Tills::of(&demand),
             site_jobs: jobs.get(&device.site).unwrap_or(&none),
             fleet_jobs: FleetJobs::sum(jobs.values(), ""),
         };

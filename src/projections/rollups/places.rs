@@ -15,12 +15,12 @@ use crate::store::{Doing, List, Sql, StoreError};
 
 /// A time over which a device stood at one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// From then until just before the other: microseconds since 1970, UTC.
     pub(super) from: i64,
     pub(super) until: i64,
-    pub(super) site: i64,
-    pub(super) zone: Tz,
+    pub(crate) site: i64,
+    pub(crate) zone: Tz,
     pub(super) currency: String,
 }
 
@@ -74,7 +74,7 @@ impl Places {
     }
 
     /// Where a device stood at an instant.
-    pub(super) fn at(&self, device: i64, at: i64) -> Option<&Place> {
+    pub(crate) fn at(&self, device: i64, at: i64) -> Option<&Place> {
         let places = self.0.get(&device)?;
         let next = places.partition_point(|place| place.from <= at);
         places.get(next.checked_sub(1)?)

@@ -17,6 +17,7 @@ pub(super) const PROJECTIONS: [&str; 9] = [
     "insights",
     "schedules",
     "counters",
+    "job_success",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]

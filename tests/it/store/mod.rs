@@ -24,6 +24,7 @@ mod given_up;
 mod held;
 mod histories;
 mod insights;
+mod job_success;
 mod jobs;
 mod labels;
 mod models;

@@ -207,6 +207,7 @@ async fn a_projection_that_is_not_what_the_log_folds_to_is_found(database: Datab
     log.record(samples(Kind::SiteSchedule, 9, 3)).await;
     log.record(vec![metrics("d1", 0, 1.0)]).await;
     log.record(samples(Kind::DeviceMetrics, 24, 4)).await;
+    log.record(samples(Kind::JobOutcome, 24, 5)).await;
     let runner = projections::Runner::new(log.handle(), projections::following());
     let head = log.committed_head().await.unwrap();
     runner.follow(Some(head)).await.unwrap();
@@ -229,6 +230,10 @@ async fn a_projection_that_is_not_what_the_log_folds_to_is_found(database: Datab
         (
             "device_silences",
             "UPDATE device_silences SET from_at = from_at + 1",
+        ),
+        (
+            "job_tallies",
+            "UPDATE job_tallies SET succeeded = succeeded + 1",
         ),
         (
             "device_insights",
