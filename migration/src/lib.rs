@@ -37,6 +37,7 @@ mod m0027_label_secret;
 mod m0028_device_silences;
 mod m0029_device_states;
 mod m0030_log_schema;
+mod m0033_error_groups;
 mod tables;
 
 /// All migrations, in the order in which they run.
@@ -74,6 +75,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0028_device_silences::Migration),
             Box::new(m0029_device_states::Migration),
             Box::new(m0030_log_schema::Migration),
+            Box::new(m0033_error_groups::Migration),
         ]
     }
 }
