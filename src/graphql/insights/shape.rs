@@ -282,7 +282,7 @@ impl<T> Reading<T> {
     }
 }
 
-impl<T: ContainerType> ContainerType for Reading<T> {
+impl<T: ObjectType> ContainerType for Reading<T> {
     async fn resolve_field(&self, ctx: &Context<'_>) -> ServerResult<Option<Value>> {
         let told: BoxFuture<'_, _> = Box::pin(self.told.resolve_field(ctx));
         let resolved = match told.await {
