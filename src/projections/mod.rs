@@ -8,6 +8,7 @@ pub(crate) mod alerts;
 pub(crate) mod checkpoint;
 pub(crate) mod configuration;
 mod counters;
+pub(crate) mod groups;
 mod intervals;
 pub(crate) mod jobs;
 pub(crate) mod keys;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 
 use crate::store::{Fold, Folds};
 
+pub(crate) use rebuild::begin_anew;
 pub use rebuild::{RebuildError, rebuild};
 pub use runner::{Runner, RunnerMetrics};
 
@@ -65,5 +67,6 @@ pub fn following() -> Vec<Arc<dyn Fold>> {
         Arc::new(silences::Silent),
         Arc::new(counters::Counters),
         Arc::new(rollups::Rollups::default()),
+        Arc::new(groups::Groups::default()),
     ]
 }

@@ -200,6 +200,28 @@ impl State {
         label.unwrap_or_else(|| rest(category, seen.error.severity))
     }
 
+    /// The id of the group of messages that have so much in common, told of it by another version; its category and
+    /// its code are the same.
+    #[must_use]
+    pub fn like(
+        &self,
+        (category, code): (&str, Option<&str>),
+        template: &str,
+    ) -> Option<Fingerprint> {
+        let (code, masked) = (code.unwrap_or_default(), mask::mask(template));
+        let of_stack = format!("{code}\nstack\n{template}");
+        let texts = [
+            (code, template),
+            (code, masked.as_str()),
+            (of_stack.as_str(), template),
+        ];
+        texts.into_iter().find_map(|(code, text)| {
+            let label = self.drain.find(&Scope { category, code }, text)?;
+            let group = self.groups.get(&label)?;
+            Some(Fingerprint(group.founder.1))
+        })
+    }
+
     fn watch(&mut self, at: Instant) {
         self.watched = Some(
             self.watched

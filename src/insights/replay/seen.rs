@@ -133,7 +133,8 @@ pub(super) fn interval_seconds(fact: &Fact) -> Option<f64> {
         .number()
 }
 
-pub(super) fn error(fact: &Fact) -> ErrorSeen {
+/// What an error says.
+pub(crate) fn error(fact: &Fact) -> ErrorSeen {
     let severity = match fact.cell(errors::Column::Severity).text() {
         Some("INFO") => Severity::Info,
         Some("WARNING") => Severity::Warning,
