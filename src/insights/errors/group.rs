@@ -230,7 +230,7 @@ impl Group {
             .sum()
     }
 
-    fn add_hour(&mut self, hour: i32, count: u32) {
+    pub(super) fn add_hour(&mut self, hour: i32, count: u32) {
         match self.hours.binary_search_by_key(&hour, |(hour, _)| *hour) {
             Ok(place) => {
                 if let Some((_, known)) = self.hours.get_mut(place) {
@@ -241,13 +241,13 @@ impl Group {
         }
     }
 
-    fn drop_old_hours(&mut self) {
+    pub(super) fn drop_old_hours(&mut self) {
         let oldest = hour_of(self.last) - i32::try_from(HOURS_KEPT).unwrap_or(i32::MAX);
         let old = self.hours.partition_point(|(hour, _)| *hour < oldest);
         self.hours.drain(..old);
     }
 
-    fn add_device(&mut self, device: u64, seen: impl FnOnce() -> OnDevice) {
+    pub(super) fn add_device(&mut self, device: u64, seen: impl FnOnce() -> OnDevice) {
         if let Some(known) = self.devices.get_mut(&device) {
             known.join(seen());
             return;

@@ -11,6 +11,7 @@ mod form;
 pub mod group;
 pub mod kept;
 pub mod mask;
+pub mod part;
 pub mod read;
 mod sentence;
 mod stack;

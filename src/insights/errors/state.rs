@@ -186,6 +186,12 @@ impl State {
         founder.map_or_else(|| unknown(seen), |(_, id)| Fingerprint(id))
     }
 
+    /// What is counted of the group of a label, without what operators joined with it.
+    #[must_use]
+    pub fn group(&self, label: u64) -> Option<&Group> {
+        self.groups.get(&label)
+    }
+
     /// The label of the group of an error as things stand, without what operators joined with it.
     #[must_use]
     pub fn label_of(&self, seen: &Seen<'_>) -> u64 {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ALL_DEVICES;
-use crate::event::{Event, Instant, Position};
+use crate::event::{Event, Instant};
 use crate::insights::errors::group::hour_of;
 use crate::insights::errors::whole::Done;
 use crate::insights::input::Severity;
@@ -26,7 +26,7 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// One error.
-    fn of(at: Instant, severity: Severity) -> Self {
+    pub(crate) const fn of(at: Instant, severity: Severity) -> Self {
         Self {
             events: 1,
             first: at,

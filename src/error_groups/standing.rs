@@ -1,0 +1,170 @@
+//! The groups of a provenance as they stand: what is folded, with what was recorded since.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::future::BoxFuture;
+use sea_orm::DatabaseTransaction;
+
+use crate::event::{Event, Position, Provenance};
+use crate::history::error_groups::{DecisionRow, decisions};
+use crate::insights::errors::fingerprint::Fingerprint;
+use crate::insights::errors::state::State;
+use crate::projections::checkpoint;
+use crate::projections::groups::rows::{self, Kept};
+use crate::projections::groups::{Changed, KINDS, NAME, told};
+use crate::store::{Doing, Store, StoreError};
+
+/// Events that are read at once of those that are not folded, and such reads at most: what is not folded then is told
+/// when it is.
+const PAGE_EVENTS: usize = 2_000;
+const PAGES_MAX: usize = 4;
+
+/// Reads groups, and keeps in memory what is folded of them.
+#[derive(Clone, Debug, Default)]
+pub struct Groups {
+    kept: Arc<Mutex<BTreeMap<Provenance, (Position, Arc<State>)>>>,
+}
+
+/// The groups of a provenance.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    pub(super) provenance: Provenance,
+    pub(super) state: Arc<State>,
+    /// What was counted since it was folded.
+    pub(super) fresh: Changed,
+    /// What people decided about them, in order, by the labels of those that it was about.
+    decided: BTreeMap<u64, Vec<Arc<DecisionRow>>>,
+}
+
+/// One moment of the log, of which groups are read.
+#[derive(Debug)]
+pub(super) struct Moment {
+    pub(super) tx: DatabaseTransaction,
+    /// What is not folded.
+    recent: Vec<Arc<Event>>,
+}
+
+impl Moment {
+    /// This moment of a log.
+    pub(super) fn of(store: &Store) -> BoxFuture<'_, Result<Self, StoreError>> {
+        Box::pin(async move {
+            // the other way round something might be folded meanwhile that is read as recent too
+            let tx = store.readers().snapshot().await;
+            let tx = tx.doing("read the groups of errors at one moment")?;
+            let folded = checkpoint::position_in(&tx, store.identity(), NAME).await?;
+            let recent = recent(store, folded).await?;
+            Ok(Self { tx, recent })
+        })
+    }
+
+    /// Ends it.
+    pub(super) async fn end(self) -> Result<(), StoreError> {
+        // nothing was written
+        let ended = self.tx.rollback().await;
+        ended.doing("end the reading of groups of errors")
+    }
+}
+
+/// What has a part in groups and is not folded.
+async fn recent(store: &Store, folded: Position) -> Result<Vec<Arc<Event>>, StoreError> {
+    let (mut recent, mut position) = (Vec::new(), folded);
+    for _ in 0..PAGES_MAX {
+        let slice = store.after_of(position, PAGE_EVENTS, KINDS).await?;
+        recent.extend(slice.events);
+        if slice.upto == position {
+            break;
+        }
+        position = slice.upto;
+    }
+    Ok(recent)
+}
+
+impl Groups {
+    fn held(&self) -> MutexGuard<'_, BTreeMap<Provenance, (Position, Arc<State>)>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is folded of a provenance; nothing is read that is in memory as it is.
+    async fn folded(
+        &self,
+        tx: &DatabaseTransaction,
+        provenance: Provenance,
+    ) -> Result<(Position, Arc<State>), StoreError> {
+        let Some(upto) = rows::head(tx, provenance).await? else {
+            return Ok((Position::START, Arc::default()));
+        };
+        let held = self.held().get(&provenance).cloned();
+        if let Some(held) = held.filter(|(position, _)| *position == upto.position) {
+            return Ok(held);
+        }
+        let Kept { position, state } = rows::load(tx, provenance, upto).await?;
+        let read = (position, Arc::new(state));
+        self.held().insert(provenance, read.clone());
+        Ok(read)
+    }
+
+    /// The groups of a provenance at a moment.
+    pub(super) fn standing<'a>(
+        &'a self,
+        moment: &'a Moment,
+        provenance: Provenance,
+    ) -> BoxFuture<'a, Result<Standing, StoreError>> {
+        Box::pin(async move {
+            let (position, mut state) = self.folded(&moment.tx, provenance).await?;
+            let mut fresh = Changed::default();
+            let recent = moment.recent.iter();
+            let mut recent = recent
+                .filter(|event| event.fact.provenance == provenance && event.position > position)
+                .peekable();
+            if recent.peek().is_some() {
+                let state = Arc::make_mut(&mut state);
+                for event in recent {
+                    told::take(state, event, &mut fresh);
+                }
+            }
+            let decisions = decisions(&moment.tx, provenance).await?;
+            Ok(Standing {
+                provenance,
+                decided: decided(&state, decisions),
+                state,
+                fresh,
+            })
+        })
+    }
+}
+
+impl Standing {
+    /// The label that rows of a group have by now which were written under another.
+    pub(super) fn label(&self, written: u64) -> Option<u64> {
+        self.state.label(Fingerprint(written))
+    }
+
+    /// The decisions about a group, by the labels of its parts, in order.
+    pub(super) fn decisions_of(&self, labels: &[u64]) -> Vec<&DecisionRow> {
+        let rows = labels.iter().filter_map(|label| self.decided.get(label));
+        let rows: BTreeMap<i64, &DecisionRow> =
+            rows.flatten().map(|row| (row.position, &**row)).collect();
+        rows.into_values().collect()
+    }
+}
+
+/// Decisions by the labels of the groups that they name.
+fn decided(state: &State, decisions: Vec<DecisionRow>) -> BTreeMap<u64, Vec<Arc<DecisionRow>>> {
+    let mut labels: BTreeMap<String, Option<u64>> = BTreeMap::new();
+    let mut decided: BTreeMap<u64, Vec<Arc<DecisionRow>>> = BTreeMap::new();
+    for row in decisions {
+        let row = Arc::new(row);
+        let ids = [Some(&row.group_id), row.into_group_id.as_ref()];
+        for id in ids.into_iter().flatten() {
+            let label = labels.entry(id.clone()).or_insert_with(|| {
+                let id = told::GroupId::read(id)?;
+                state.label(id.id)
+            });
+            if let Some(label) = label {
+                decided.entry(*label).or_default().push(Arc::clone(&row));
+            }
+        }
+    }
+    decided
+}
