@@ -92,7 +92,7 @@ pub mod columnar;
 pub mod config;
 pub mod configuration;
 pub mod demo;
-mod error_groups;
+pub mod error_groups;
 pub mod event;
 pub mod export;
 pub mod exports;

@@ -344,6 +344,7 @@ impl Parts {
         background.metrics().register(&mut registry);
         let api = Api {
             ingest: ingest.clone(),
+            groups: Groups::default(),
             keyring: Arc::new(keyring),
             background,
             folded: runner.folded(),

@@ -151,11 +151,11 @@ impl Search<'_> {
             let is_last = page.len() < query.limit;
             self.left = self.left.saturating_sub(page.len());
             for event in page {
-                if self.found.events.len() == self.ask.rows {
-                    return Ok(true);
-                }
                 let place = Place::of(&event);
                 if self.is_asked(&event) {
+                    if self.found.events.len() == self.ask.rows {
+                        return Ok(true);
+                    }
                     self.found.events.push(event);
                 }
                 self.found.upto = Some(place);

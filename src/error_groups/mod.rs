@@ -22,6 +22,7 @@ use crate::store::{AppendError, StoreError};
 
 pub(crate) use crate::projections::groups::told::GroupId;
 pub(crate) use commands::{Change, Decision, decide, merge};
+pub(crate) use counted::Cut;
 pub(crate) use devices::{DeviceCount, DevicesAsk};
 pub(crate) use errors::{Errors, ErrorsAsk};
 pub(crate) use news::{News, What};

@@ -234,7 +234,7 @@ pub(crate) struct About {
 impl About {
     /// Whether it was seen on all devices that somebody reaches and on no other, or on some of them at least.
     pub(crate) fn reached(&self, reaches: impl Fn(i64) -> bool) -> (bool, bool) {
-        let reached = |key: &i64| *key != NO_DEVICE && reaches(*key);
+        let reached = |key: &i64| reaches(*key);
         let some = self.devices.iter().any(reached);
         (self.devices.iter().all(reached), some)
     }

@@ -58,6 +58,14 @@ impl Moment {
         })
     }
 
+    /// What was recorded of a provenance after a position and is not folded.
+    fn after(&self, provenance: Provenance, position: Position) -> Vec<&Event> {
+        let recent = self.recent.iter().map(|event| &**event);
+        recent
+            .filter(|event| event.fact.provenance == provenance && event.position > position)
+            .collect()
+    }
+
     /// Ends it.
     pub(super) async fn end(self) -> Result<(), StoreError> {
         // nothing was written
@@ -113,15 +121,8 @@ impl Groups {
         Box::pin(async move {
             let (position, mut state) = self.folded(&moment.tx, provenance).await?;
             let mut fresh = Changed::default();
-            let recent = moment.recent.iter();
-            let mut recent = recent
-                .filter(|event| event.fact.provenance == provenance && event.position > position)
-                .peekable();
-            if recent.peek().is_some() {
-                let state = Arc::make_mut(&mut state);
-                for event in recent {
-                    told::take(state, event, &mut fresh);
-                }
+            for event in moment.after(provenance, position) {
+                told::take(Arc::make_mut(&mut state), event, &mut fresh);
             }
             let decisions = decisions(&moment.tx, provenance).await?;
             Ok(Standing {

@@ -51,6 +51,8 @@ const READ: &[&str] = &[
     "alert",
     "alerts",
     "alertRules",
+    "errorGroup",
+    "errorGroups",
 ];
 
 /// Commands on what is within reach.
@@ -77,6 +79,10 @@ const COMMAND: &[&str] = &[
     "createAlertRule",
     "updateAlertRule",
     "deleteAlertRule",
+    "resolveErrorGroup",
+    "ignoreErrorGroup",
+    "mergeErrorGroups",
+    "reopenErrorGroup",
 ];
 
 /// What may ask for a field at the root; `None` for one that nobody may.
@@ -129,7 +135,9 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
         },
         OperationType::Subscription => match field {
             "__typename" => Some(Permission::BeKnown),
-            "events" | "jobProgress" | "alerts" | "seriesUpdates" => Some(Permission::Read),
+            "events" | "jobProgress" | "alerts" | "errorGroups" | "seriesUpdates" => {
+                Some(Permission::Read)
+            }
             "deviceCommands" => Some(Permission::Obey),
             _ => of_kind(|spec| spec.stream),
         },

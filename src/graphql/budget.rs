@@ -254,12 +254,13 @@ fn is_object(field: &Field) -> bool {
 }
 
 fn is_connection(name: &str) -> bool {
-    matches!(name, "sites" | "devices" | "events" | "jobs" | "alerts")
-        || matches!(
-            name,
-            "userSessions" | "topPages" | "topSearches" | "activityByUser"
-        )
-        || Kind::all().any(|kind| kind.spec().list == name)
+    matches!(
+        name,
+        "sites" | "devices" | "events" | "jobs" | "alerts" | "errorGroups"
+    ) || matches!(
+        name,
+        "userSessions" | "topPages" | "topSearches" | "activityByUser"
+    ) || Kind::all().any(|kind| kind.spec().list == name)
 }
 
 #[expect(

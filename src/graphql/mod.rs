@@ -96,6 +96,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::analytics::live::Lives;
 use crate::analytics::provenance::Preferred;
 use crate::configuration::Keyring;
+use crate::error_groups::Groups;
 use crate::event::Position;
 use crate::exports::Bounds;
 use crate::identity::{Caller, Denials, Keys, RecordError, Recorder, Spending};
@@ -123,6 +124,8 @@ pub use written::json;
 pub struct Api {
     /// The one door for events.
     pub ingest: Ingest,
+    /// The groups of errors.
+    pub groups: Groups,
     /// The keys by which secret parameters are sealed.
     pub keyring: Arc<Keyring>,
     /// Where faults of this server are recorded.
@@ -197,6 +200,7 @@ pub struct Query(
     device_commands::DeviceQueries,
     alerts::Alerts,
     alert_rules::AlertRules,
+    insights::ErrorGroups,
     webhooks::Webhooks,
     email_recipients::EmailRecipients,
     configuration::Configurations,
@@ -218,6 +222,7 @@ pub struct Mutation(
     CanFail<enrolment::EnrolmentCommands>,
     CanFail<alert_commands::AlertCommands>,
     CanFail<alert_rules::RuleCommands>,
+    CanFail<insights::GroupCommands>,
     CanFail<webhooks::WebhookCommands>,
     CanFail<email_recipients::EmailCommands>,
     CanFail<retention::RetentionCommands>,
@@ -232,6 +237,7 @@ pub struct Subscription(
     series_updates::SeriesStreams,
     device_commands::DeviceStreams,
     alert_streams::AlertStreams,
+    insights::GroupStreams,
     subscription::Streams,
 );
 
@@ -275,6 +281,7 @@ fn builder() -> Builder {
         device_commands::DeviceQueries,
         alerts::Alerts,
         alert_rules::AlertRules,
+        insights::ErrorGroups,
         webhooks::Webhooks,
         email_recipients::EmailRecipients,
         configuration::Configurations,
@@ -293,6 +300,7 @@ fn builder() -> Builder {
         CanFail(enrolment::EnrolmentCommands),
         CanFail(alert_commands::AlertCommands),
         CanFail(alert_rules::RuleCommands),
+        CanFail(insights::GroupCommands),
         CanFail(webhooks::WebhookCommands),
         CanFail(email_recipients::EmailCommands),
         CanFail(retention::RetentionCommands),
@@ -304,6 +312,7 @@ fn builder() -> Builder {
         series_updates::SeriesStreams,
         device_commands::DeviceStreams,
         alert_streams::AlertStreams,
+        insights::GroupStreams,
         subscription::Streams,
     );
     let schema = Schema::build(query, mutation, subscription);

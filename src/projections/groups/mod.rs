@@ -23,7 +23,7 @@ use crate::insights::input::Severity;
 use crate::kinds::Kind;
 use crate::store::{Doing, Fold, StoreError};
 
-pub(crate) use changed::{Changed, Place, Tally};
+pub(crate) use changed::{Changed, Tally};
 use rows::Kept;
 
 /// The name of the projection.
