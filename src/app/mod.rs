@@ -19,6 +19,7 @@ use crate::analytics::live::Lives;
 use crate::analytics::provenance::Preferred;
 use crate::config::LimitArgs;
 use crate::configuration::Keyring;
+use crate::error_groups::Groups;
 use crate::event::{NewEvent, Position};
 use crate::graphql::{self, Api};
 use crate::http::{self, Hosts, Monitor, Peers, Web};

@@ -1,10 +1,12 @@
 //! What people decide about groups: each decision is an event, on a version of what was decided before.
 
+use std::collections::BTreeSet;
+
 use entity::error_group_changes::Column;
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
-use super::page::About;
+use super::about::About;
 use super::standing::Groups;
 use super::{GroupError, GroupId};
 use crate::event::{Instant, NewEvent, own_id};
@@ -117,11 +119,11 @@ pub(crate) fn merge<'a>(
             let version = ingest.store().version(&entity(into.id)).await?;
             let one = about(ingest, (groups, reaches), into.id).await?;
             let now = ingest.clock().now();
-            let mut events: Vec<NewEvent> = Vec::new();
+            let (mut events, mut met) = (Vec::<NewEvent>::new(), BTreeSet::from([one.id]));
             for id in merged {
                 let other = about(ingest, (groups, reaches), *id).await?;
                 // they may be one already, or be named twice
-                if other.id != one.id {
+                if met.insert(other.id) {
                     events.push(event(&other, ("MERGED", Some(&one)), &into, now)?);
                 }
             }

@@ -2,21 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use entity::error_logs as errors;
-use futures_util::future::BoxFuture;
-
 use super::standing::{Moment, Standing};
-use crate::event::{Cell, Event, Instant, Provenance};
+use crate::event::{Cell, Event, Instant};
 use crate::history::error_groups::{self, Counts, Devices};
 use crate::insights::errors::group::hour_of;
-use crate::insights::input::{HOUR, Severity};
+use crate::insights::input::Severity;
 use crate::kinds::{Envelope, Filter, Kind, Operand, Operator};
 use crate::projections::groups::told::Failed;
 use crate::projections::groups::{ALL_DEVICES, NO_DEVICE, Tally};
-use crate::store::{Columns, Order, PageQuery, Place, Scope, Store, StoreError};
+use crate::store::{Columns, Order, PageQuery, Scope, StoreError};
+use entity::error_logs as errors;
 
-/// Errors at most that are read of the hour in which an instant before lies, and how many at once.
-const HOUR_EVENTS_MAX: usize = 50_000;
+/// Errors that are read at once.
 const PAGE_EVENTS: usize = 1_000;
 
 /// Of which part of the fleet, and until when.
@@ -53,34 +50,17 @@ pub(super) type Sums = BTreeMap<(u64, i64), Tally>;
 /// What was counted of groups in the hour that an instant before lies in, until that: by label, device and hour.
 pub(super) type Rest = Vec<((u64, i64, i64), Tally)>;
 
-/// The errors of the hour in which the end of a cut lies, up to that.
-pub(super) fn rest<'a>(
-    store: &'a Store,
-    standing: &'a Standing,
-    cut: &'a Cut,
-) -> BoxFuture<'a, Result<Rest, StoreError>> {
-    Box::pin(async move {
-        let Some(until) = cut.until else {
-            return Ok(Rest::new());
-        };
-        let hour = i64::from(hour_of(until));
-        let (mut rest, allowance) = (Rest::new(), Store::own_allowance());
-        let mut query = query(standing.provenance, (Instant(hour * HOUR), until));
-        while rest.len() < HOUR_EVENTS_MAX {
-            let page = store.page(&query, &allowance).await?;
-            for event in &page {
-                let (label, device, severity) = placed(standing, event);
-                let tally = Tally::of(event.fact.occurred_at, severity);
-                rest.push(((label, device, hour), tally));
-            }
-            if page.len() < PAGE_EVENTS {
-                break;
-            }
-            query.after = page.last().map(Place::of);
-            allowance.renew();
-        }
-        Ok(rest)
-    })
+/// What was counted in the hour in which the end of a cut lies, up to that.
+pub(super) fn rest(moment: &Moment, standing: &Standing) -> Rest {
+    let events = moment.hour.iter();
+    let events = events.filter(|event| event.fact.provenance == standing.provenance);
+    let counted = events.map(|event| {
+        let (label, device, severity) = placed(standing, event);
+        let at = event.fact.occurred_at;
+        let place = (label, device, i64::from(hour_of(at)));
+        (place, Tally::of(at, severity))
+    });
+    counted.collect()
 }
 
 /// The label of the group of an error, its device, and how severe it is.
@@ -92,19 +72,14 @@ pub(super) fn placed(standing: &Standing, event: &Event) -> (u64, i64, Severity)
     (label, device.unwrap_or(NO_DEVICE), seen.error.severity)
 }
 
-/// All errors of a provenance from an instant to another, the newest first.
-pub(super) fn query(provenance: Provenance, (from, to): (Instant, Instant)) -> PageQuery {
-    let envelope = |of, operator| Filter::Is(Operand::Envelope(of), operator);
-    let at = Envelope::OccurredAt;
+/// All errors from an instant to another, the newest first.
+pub(super) fn query((from, to): (Instant, Instant)) -> PageQuery {
+    let at = |operator| Filter::Is(Operand::Envelope(Envelope::OccurredAt), operator);
     PageQuery {
         kind: Kind::ErrorLog,
         filter: Filter::And(vec![
-            envelope(at, Operator::AtLeast(Cell::Int(from.0))),
-            envelope(at, Operator::AtMost(Cell::Int(to.0))),
-            envelope(
-                Envelope::Provenance,
-                Operator::In(vec![Cell::Int(provenance.code())]),
-            ),
+            at(Operator::AtLeast(Cell::Int(from.0))),
+            at(Operator::AtMost(Cell::Int(to.0))),
         ]),
         order: Order::NewestFirst,
         after: None,
@@ -139,9 +114,10 @@ pub(super) async fn sums(
     (labels, devices): (Option<&[u64]>, Devices<'_>),
     rest: &Rest,
 ) -> Result<Sums, StoreError> {
+    let written = labels.map(|labels| standing.written(labels));
     let counts = Counts {
         provenance: standing.provenance,
-        labels,
+        labels: written.as_deref(),
         devices,
         from: i64::MIN,
         before: cut.before(),
@@ -177,9 +153,10 @@ pub(super) async fn hours(
     (labels, from): (&[u64], i64),
     rest: &Rest,
 ) -> Result<BTreeMap<(u64, i64), i64>, StoreError> {
+    let written = standing.written(labels);
     let counts = Counts {
         provenance: standing.provenance,
-        labels: Some(labels),
+        labels: Some(&written),
         devices: cut
             .devices
             .as_deref()

@@ -54,10 +54,10 @@ impl Groups {
         ask: &'a DevicesAsk<'a>,
     ) -> BoxFuture<'a, Result<(Vec<DeviceCount>, usize), StoreError>> {
         Box::pin(async move {
-            let moment = Moment::of(store).await?;
+            let moment = Moment::of(store, ask.cut.until).await?;
             let standing = self.standing(&moment, ask.id.provenance).await?;
             let labels = standing.state.labels(ask.id.id);
-            let rest = counted::rest(store, &standing, ask.cut).await?;
+            let rest = counted::rest(&moment, &standing);
             let of = ask
                 .cut
                 .devices

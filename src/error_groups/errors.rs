@@ -9,11 +9,11 @@ use futures_util::future::BoxFuture;
 use super::GroupId;
 use super::counted::{Cut, placed, query};
 use super::standing::{Groups, Moment, Standing};
-use crate::event::{Cell, Event, Instant};
+use crate::event::{Cell, Event, Instant, Position};
 use crate::history::error_groups::{self, Counts, Devices};
 use crate::insights::errors::group::hour_of;
 use crate::insights::input::HOUR;
-use crate::kinds::{Filter, Operand, Operator};
+use crate::kinds::{Envelope, Filter, Operand, Operator};
 use crate::projections::groups::ALL_DEVICES;
 use crate::store::{Allowance, PageQuery, Place, Store, StoreError};
 
@@ -54,12 +54,13 @@ impl Groups {
         (ask, allowance): (&'a ErrorsAsk<'a>, &'a Allowance),
     ) -> BoxFuture<'a, Result<Errors, StoreError>> {
         Box::pin(async move {
-            let moment = Moment::of(store).await?;
+            let moment = Moment::of(store, None).await?;
             let standing = self.standing(&moment, ask.id.provenance).await?;
             let labels = standing.state.labels(ask.id.id);
             let hours = hours(&moment, (&standing, &labels), ask).await;
             // it may take its time, and needs no moment
             moment.end().await?;
+            let (hours, rest) = hours?;
             let mut search = Search {
                 store,
                 standing: &standing,
@@ -69,30 +70,31 @@ impl Groups {
                 left: READ_MAX,
                 found: Errors::default(),
             };
-            for run in runs(&hours?) {
+            for run in runs(&hours) {
                 if search.look(run).await? {
                     return Ok(search.found);
                 }
             }
-            search.found.upto = None;
+            search.found.upto = rest;
             Ok(search.found)
         })
     }
 }
 
-/// The hours in which a group was seen before a place, the last first: each has an error at least, so no more are
-/// needed than there may be errors.
+/// The last hours before a place in which a group was seen, and where there may be more, the place before them: each
+/// has an error at least, so no more are needed than there may be errors, if the caller may read all of them.
 async fn hours(
     moment: &Moment,
     (standing, labels): (&Standing, &[u64]),
     ask: &ErrorsAsk<'_>,
-) -> Result<BTreeSet<i64>, StoreError> {
+) -> Result<(BTreeSet<i64>, Option<Place>), StoreError> {
     let ends = [ask.after.map(|after| after.occurred_at), ask.cut.until];
     let end = ends.into_iter().flatten().min();
     let before = end.map_or(i64::MAX, |end| i64::from(hour_of(end)) + 1);
+    let written = standing.written(labels);
     let counts = Counts {
         provenance: standing.provenance,
-        labels: Some(labels),
+        labels: Some(&written),
         devices: ask
             .cut
             .devices
@@ -104,13 +106,21 @@ async fn hours(
     // of the first none may be left, and one more tells whether there are more
     let limit = i64::try_from(ask.rows + 2).unwrap_or(i64::MAX);
     let hours = error_groups::last_hours(&moment.tx, &counts, limit).await?;
+    let is_cut = hours.len() > ask.rows + 1;
+    let rest = hours.last().filter(|_| is_cut).map(|hour| Place {
+        occurred_at: Instant(hour * HOUR),
+        position: Position::START,
+    });
     let mut hours: BTreeSet<i64> = hours.into_iter().collect();
     let fresh = standing.fresh.hours.keys();
     hours.extend(fresh.filter_map(|(label, device, hour)| {
         let is_asked = labels.contains(label) && *device != ALL_DEVICES && *hour < before;
         is_asked.then_some(*hour)
     }));
-    Ok(hours)
+    // what is new may be of hours before those, which are then looked at in their turn
+    let oldest = rest.map_or(i64::MIN, |rest| i64::from(hour_of(rest.occurred_at)));
+    hours.retain(|hour| *hour >= oldest);
+    Ok((hours, rest))
 }
 
 /// Hours that follow one another, as times from the first to the last instant, the last first.
@@ -178,7 +188,7 @@ impl Search<'_> {
 
     /// The errors of some time that may be of the group.
     fn query(&self, times: (Instant, Instant)) -> PageQuery {
-        let mut query = query(self.standing.provenance, times);
+        let mut query = query(times);
         let groups = self.labels.iter();
         let groups: Vec<_> = groups
             .filter_map(|label| self.standing.state.group(*label))
@@ -186,7 +196,10 @@ impl Search<'_> {
         let categories = groups
             .iter()
             .map(|group| Cell::from(group.category.as_str()));
-        let mut filter = query.filter.and(self.ask.seen.clone());
+        let provenance = Cell::Int(self.standing.provenance.code());
+        let of = Operand::Envelope(Envelope::Provenance);
+        let provenance = Filter::Is(of, Operator::In(vec![provenance]));
+        let mut filter = query.filter.and(provenance).and(self.ask.seen.clone());
         let spec = query.kind.spec();
         let field = |column: Column| spec.index_of_column(entity::ColumnName::name(&column));
         if let Some(category) = field(Column::Category) {

@@ -6,6 +6,7 @@
 //! until then, hour by hour. Which messages are one group is always as it is known now. Reads only, but for
 //! [`decide`] and [`merge`], which record what people decide.
 
+mod about;
 mod causes;
 mod commands;
 mod counted;

@@ -41,7 +41,7 @@ impl Groups {
         devices: Option<&'a [i64]>,
     ) -> BoxFuture<'a, Result<(Vec<News>, Position), StoreError>> {
         Box::pin(async move {
-            let moment = Moment::of(store).await?;
+            let moment = Moment::of(store, None).await?;
             let rows = error_groups::news(&moment.tx, after.0, LOOKED_AT).await?;
             let upto = rows.last().map_or(after, |row| Position(row.position));
             let is_seen = |row: &NewsRow| {
@@ -78,7 +78,8 @@ async fn news_of(
     let Some(whole) = whole.and_then(|label| standing.state.current(label)) else {
         return Ok(None);
     };
-    let of = (row.provenance, whole.labels.as_slice());
+    let written = standing.written(&whole.labels);
+    let of = (row.provenance, written.as_slice());
     // what came back did so for everybody, and is told to those who reach the device on which it did
     let devices = devices.filter(|_| row.since == 0);
     let first = error_groups::first_news(&moment.tx, of, (row.since, devices)).await?;

@@ -1,20 +1,20 @@
 //! Pages of groups: which there are in a part of the fleet as of an instant, with what is told of each.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono_tz::Tz;
 use futures_util::future::BoxFuture;
 
+use super::GroupId;
 use super::causes;
 use super::counted::{self, Cut, Rest, Sums};
 use super::standing::{Groups, Moment, Standing};
-use super::{GroupError, GroupId};
 use crate::event::{Instant, Provenance};
 use crate::history::error_groups::{self, Counts, DecisionRow, Devices};
 use crate::history::{Part, Place};
 use crate::insights::errors::fingerprint::{Fingerprint, hash};
-use crate::insights::errors::group::{Group, HOURS_KEPT, Mark, OnDevice, Status, hour_of};
+use crate::insights::errors::group::{HOURS_KEPT, Mark, OnDevice, Status, hour_of};
 use crate::insights::errors::part::Counted;
 use crate::insights::errors::read::{Asked, ErrorGroup};
 use crate::insights::errors::whole::Whole;
@@ -76,8 +76,6 @@ pub(crate) struct Ask {
 pub(crate) struct Told {
     /// Its id.
     pub(crate) id: GroupId,
-    /// The labels of its parts.
-    pub(crate) labels: Vec<u64>,
     /// What is read of it.
     pub(crate) group: ErrorGroup,
     /// The last decision about it, be it a merge.
@@ -133,11 +131,11 @@ impl Groups {
         ask: &'a Ask,
     ) -> BoxFuture<'a, Result<Page, StoreError>> {
         Box::pin(async move {
-            let moment = Moment::of(store).await?;
+            let moment = Moment::of(store, ask.cut.until).await?;
             let mut page = Page::default();
             for provenance in &ask.provenances {
                 let standing = self.standing(&moment, *provenance).await?;
-                let rest = counted::rest(store, &standing, &ask.cut).await?;
+                let rest = counted::rest(&moment, &standing);
                 let found = found(&moment, (&standing, &ask.cut), None, &rest).await?;
                 if !found.is_empty() {
                     let reading = (&moment, &standing, &rest);
@@ -159,12 +157,12 @@ impl Groups {
         ask: &'a Ask,
     ) -> BoxFuture<'a, Result<Option<Told>, StoreError>> {
         Box::pin(async move {
-            let moment = Moment::of(store).await?;
+            let moment = Moment::of(store, ask.cut.until).await?;
             let standing = self.standing(&moment, id.provenance).await?;
             let labels = standing.state.labels(id.id);
             let mut told = None;
             if !labels.is_empty() {
-                let rest = counted::rest(store, &standing, &ask.cut).await?;
+                let rest = counted::rest(&moment, &standing);
                 let of = (&standing, &ask.cut);
                 let found = found(&moment, of, Some(&labels), &rest).await?;
                 let reading = (&moment, &standing, &rest);
@@ -174,77 +172,6 @@ impl Groups {
             Ok(told)
         })
     }
-
-    /// All of a group that is decided about, and on how many of some devices it was seen, of how many in all; errors
-    /// that name no device are of one that nobody has.
-    pub(crate) fn decided_about<'a>(
-        &'a self,
-        store: &'a Store,
-        id: GroupId,
-    ) -> BoxFuture<'a, Result<About, GroupError>> {
-        Box::pin(async move {
-            let moment = Moment::of(store).await?;
-            let standing = self.standing(&moment, id.provenance).await?;
-            let whole = standing.state.label(id.id);
-            let whole = whole.and_then(|label| standing.state.current(label));
-            let Some(whole) = whole else {
-                moment.end().await?;
-                return Err(GroupError::Unknown);
-            };
-            let of = (standing.provenance, whole.labels.as_slice());
-            let devices = error_groups::devices_of(&moment.tx, of).await?;
-            let mut devices: BTreeSet<i64> = devices.into_iter().collect();
-            let fresh = standing.fresh.hours.keys();
-            let fresh = fresh.filter(|(label, _, _)| whole.labels.contains(label));
-            devices.extend(
-                fresh
-                    .map(|(_, device, _)| *device)
-                    .filter(|key| *key != ALL_DEVICES),
-            );
-            moment.end().await?;
-            let version = version(&standing, &whole.labels);
-            let template = standing.state.template(whole.founder, &whole.group);
-            Ok(About {
-                id: GroupId {
-                    provenance: id.provenance,
-                    id: whole.id(),
-                },
-                labels: whole.labels,
-                template,
-                group: whole.group,
-                version,
-                devices,
-            })
-        })
-    }
-}
-
-/// A group that is decided about.
-#[derive(Clone, Debug)]
-pub(crate) struct About {
-    pub(crate) id: GroupId,
-    pub(crate) labels: Vec<u64>,
-    pub(crate) template: String,
-    pub(crate) group: Group,
-    pub(crate) version: i64,
-    /// The devices on which it was seen; 0 stands for errors that name none.
-    pub(crate) devices: BTreeSet<i64>,
-}
-
-impl About {
-    /// Whether it was seen on all devices that somebody reaches and on no other, or on some of them at least.
-    pub(crate) fn reached(&self, reaches: impl Fn(i64) -> bool) -> (bool, bool) {
-        let reached = |key: &i64| reaches(*key);
-        let some = self.devices.iter().any(reached);
-        (self.devices.iter().all(reached), some)
-    }
-}
-
-fn version(standing: &Standing, labels: &[u64]) -> i64 {
-    standing
-        .decisions_of(labels)
-        .last()
-        .map_or(0, |row| row.position)
 }
 
 /// The groups of a cut, some or all, as yet without hours and devices where they are not of all that there is.
@@ -337,9 +264,10 @@ async fn mark_at(
         .filter(|last| status == Status::Resolved && *last > at);
     let mut reopened = None;
     if let Some(last) = last {
+        let written = standing.written(&whole.labels);
         let counts = Counts {
             provenance: standing.provenance,
-            labels: Some(&whole.labels),
+            labels: Some(&written),
             devices: Devices::Together,
             from: i64::from(hour_of(at)),
             before: i64::from(hour_of(until)),
@@ -445,8 +373,7 @@ async fn tell(
         causes::before(store, (moment, standing), (ask, &asked), groups.collect()).await?;
     let mut all = Vec::with_capacity(found.len());
     for Found { id, whole } in found {
-        let labels = whole.labels.clone();
-        let decisions = standing.decisions_of(&labels);
+        let decisions = standing.decisions_of(&whole.labels);
         let by_then = decisions.iter().rev();
         let decided = by_then.copied().find(|row| row.occurred_at <= ask.as_of.0);
         let version = decisions.last().map_or(0, |row| row.position);
@@ -457,7 +384,6 @@ async fn tell(
         let provenance = standing.provenance;
         all.push(Told {
             id: GroupId { provenance, id },
-            labels,
             group,
             decided,
             version,

@@ -6,19 +6,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::future::BoxFuture;
 use sea_orm::DatabaseTransaction;
 
-use crate::event::{Event, Position, Provenance};
+use super::counted::query;
+use crate::event::{Event, Instant, Position, Provenance};
 use crate::history::error_groups::{DecisionRow, decisions};
 use crate::insights::errors::fingerprint::Fingerprint;
+use crate::insights::errors::group::hour_of;
 use crate::insights::errors::state::State;
+use crate::insights::input::HOUR;
 use crate::projections::checkpoint;
 use crate::projections::groups::rows::{self, Kept};
 use crate::projections::groups::{Changed, KINDS, NAME, told};
-use crate::store::{Doing, Store, StoreError};
+use crate::store::{Doing, Place, Store, StoreError};
 
 /// Events that are read at once of those that are not folded, and such reads at most: what is not folded then is told
 /// when it is.
 const PAGE_EVENTS: usize = 2_000;
 const PAGES_MAX: usize = 4;
+/// Errors at most that are read of the hour in which an instant before lies.
+const HOUR_EVENTS_MAX: usize = 20_000;
 
 /// Reads groups, and keeps in memory what is folded of them.
 #[derive(Clone, Debug, Default)]
@@ -43,18 +48,33 @@ pub(super) struct Moment {
     pub(super) tx: DatabaseTransaction,
     /// What is not folded.
     recent: Vec<Arc<Event>>,
+    /// Errors of all provenances of the hour in which the end of a cut lies, up to that.
+    pub(super) hour: Vec<Event>,
 }
 
 impl Moment {
-    /// This moment of a log.
-    pub(super) fn of(store: &Store) -> BoxFuture<'_, Result<Self, StoreError>> {
+    /// This moment of a log, for groups until an instant that is past, or until now.
+    ///
+    /// All that is read by other connections is read first: whoever holds one and waits for another may wait for others
+    /// who do so too.
+    pub(super) fn of(
+        store: &Store,
+        until: Option<Instant>,
+    ) -> BoxFuture<'_, Result<Self, StoreError>> {
         Box::pin(async move {
-            // the other way round something might be folded meanwhile that is read as recent too
-            let tx = store.readers().snapshot().await;
-            let tx = tx.doing("read the groups of errors at one moment")?;
-            let folded = checkpoint::position_in(&tx, store.identity(), NAME).await?;
+            let hour = match until {
+                Some(until) => hour(store, until).await?,
+                None => Vec::new(),
+            };
+            let folded = checkpoint::position(store, NAME).await?;
             let recent = recent(store, folded).await?;
-            Ok(Self { tx, recent })
+            // what is folded meanwhile is of both, and known by its position
+            let tx = store.readers().snapshot().await;
+            Ok(Self {
+                tx: tx.doing("read the groups of errors at one moment")?,
+                recent,
+                hour,
+            })
         })
     }
 
@@ -72,6 +92,23 @@ impl Moment {
         let ended = self.tx.rollback().await;
         ended.doing("end the reading of groups of errors")
     }
+}
+
+/// The errors of the hour in which an instant lies, up to that.
+async fn hour(store: &Store, until: Instant) -> Result<Vec<Event>, StoreError> {
+    let from = Instant(i64::from(hour_of(until)) * HOUR);
+    let (mut hour, allowance) = (Vec::new(), Store::own_allowance());
+    let mut query = query((from, until));
+    while hour.len() < HOUR_EVENTS_MAX {
+        let page = store.page(&query, &allowance).await?;
+        let is_last = page.len() < query.limit;
+        query.after = page.last().map(Place::of);
+        hour.extend(page);
+        if is_last {
+            break;
+        }
+    }
+    Ok(hour)
 }
 
 /// What has a part in groups and is not folded.
@@ -139,6 +176,17 @@ impl Standing {
     /// The label that rows of a group have by now which were written under another.
     pub(super) fn label(&self, written: u64) -> Option<u64> {
         self.state.label(Fingerprint(written))
+    }
+
+    /// The labels under which rows of groups are written: also those of groups that went into them since.
+    pub(super) fn written(&self, labels: &[u64]) -> Vec<u64> {
+        let mut written = labels.to_vec();
+        let moved = self.fresh.moved_from();
+        written.extend(moved.filter(|before| {
+            let now = self.label(*before);
+            now.is_some_and(|now| labels.contains(&now))
+        }));
+        written
     }
 
     /// The decisions about a group, by the labels of its parts, in order.

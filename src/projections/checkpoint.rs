@@ -5,7 +5,7 @@
 use sea_orm::ConnectionTrait;
 
 use crate::event::Position;
-use crate::store::{Doing, Identity, Sql, Store, StoreError};
+use crate::store::{Doing, Sql, Store, StoreError};
 
 /// How far a follower has come; the start when it never began, or had come so far in another log or
 /// in this one before it was restored.
@@ -13,23 +13,14 @@ use crate::store::{Doing, Identity, Sql, Store, StoreError};
 /// # Errors
 /// When the tables cannot be read.
 pub(crate) async fn position(store: &Store, name: &str) -> Result<Position, StoreError> {
-    position_in(store.readers(), store.identity(), name).await
-}
-
-/// The same, as a transaction sees it.
-///
-/// # Errors
-/// When the tables cannot be read.
-pub(crate) async fn position_in(
-    db: &impl ConnectionTrait,
-    identity: Identity,
-    name: &str,
-) -> Result<Position, StoreError> {
+    let identity = store.identity();
     let mut sql = Sql::new("SELECT position FROM checkpoints WHERE projection = ");
     sql.bind(name).push(" AND log_id = ");
     sql.bind(identity.log_id.to_string());
     sql.push(" AND epoch = ").bind(identity.epoch);
-    let row = db.query_one_raw(sql.statement(db.get_database_backend()));
+    let row = store
+        .readers()
+        .query_one_raw(sql.statement(store.backend()));
     let row = row.await.doing("read a checkpoint")?;
     let position = row.map(|row| row.try_get_by_index(0)).transpose();
     Ok(Position(

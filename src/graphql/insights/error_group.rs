@@ -175,7 +175,7 @@ impl ErrorGroup {
         &self.told
     }
 
-    fn provenance(&self) -> Provenance {
+    fn source(&self) -> Provenance {
         self.told.id.provenance
     }
 }
@@ -194,7 +194,7 @@ impl ErrorGroup {
 
     /// Where its errors come from.
     async fn provenance(&self) -> Shown<Provenances> {
-        Shown::new(ErrorGroup::provenance(self).word())
+        Shown::new(self.source().word())
     }
 
     /// What the messages have in common, with `<*>` for what differs.
@@ -261,7 +261,7 @@ impl ErrorGroup {
             errors: reason.and_then(|reason| reason.observed),
             expected_errors: reason.and_then(|reason| reason.expected),
         };
-        Reading::new(insight, Some(ErrorGroup::provenance(self)), own)
+        Reading::new(insight, Some(self.source()), own)
     }
 
     /// The bursts of the last 7 days in order of time, the last 8 at most.

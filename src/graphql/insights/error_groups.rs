@@ -38,7 +38,7 @@ const GROUP_BYTES: usize = 4_096;
 const VALUES_MAX: usize = 100;
 
 /// Which groups of errors: all conditions given must hold.
-#[derive(Clone, Debug, Default, InputObject)]
+#[derive(Debug, Default, InputObject)]
 pub(super) struct ErrorGroupFilter {
     /// With errors of this device: of them alone is counted and told.
     device_id: Option<ID>,

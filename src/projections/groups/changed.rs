@@ -70,6 +70,14 @@ pub(crate) struct Changed {
 }
 
 impl Changed {
+    /// Labels of groups that went into others.
+    pub(crate) fn moved_from(&self) -> impl Iterator<Item = u64> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Moved(before, _) => Some(*before),
+            Step::Gone(_) => None,
+        })
+    }
+
     /// Notes what a fact has done.
     pub(super) fn note(&mut self, done: &Done) {
         for (before, now) in &done.joined {
