@@ -95,6 +95,7 @@ pub mod columnar;
 pub mod config;
 pub mod configuration;
 pub mod demo;
+pub mod error_groups;
 pub mod event;
 pub mod export;
 pub mod exports;

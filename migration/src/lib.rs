@@ -39,6 +39,7 @@ mod m0029_device_states;
 mod m0030_log_schema;
 mod m0031_insight_states;
 mod m0032_insight_models;
+mod m0033_error_groups;
 mod m0034_job_insights;
 mod tables;
 
@@ -79,6 +80,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0030_log_schema::Migration),
             Box::new(m0031_insight_states::Migration),
             Box::new(m0032_insight_models::Migration),
+            Box::new(m0033_error_groups::Migration),
             Box::new(m0034_job_insights::Migration),
         ]
     }

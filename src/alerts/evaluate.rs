@@ -81,7 +81,8 @@ impl Evaluator {
             | Kind::CommandTransition
             | Kind::ParameterRegistration
             | Kind::ConfigurationSetting
-            | Kind::ConfigurationEvidence => {}
+            | Kind::ConfigurationEvidence
+            | Kind::ErrorGroupChange => {}
         }
     }
 

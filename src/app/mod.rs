@@ -19,6 +19,7 @@ use crate::analytics::live::Lives;
 use crate::analytics::provenance::Preferred;
 use crate::config::LimitArgs;
 use crate::configuration::Keyring;
+use crate::error_groups::Groups;
 use crate::event::{NewEvent, Position};
 use crate::graphql::{self, Api};
 use crate::held::Held;
@@ -346,6 +347,7 @@ impl Parts {
         let api = Api {
             ingest: ingest.clone(),
             held: Held::new(store.clone()),
+            groups: Groups::default(),
             keyring: Arc::new(keyring),
             background,
             folded: runner.folded(),

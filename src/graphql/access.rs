@@ -62,6 +62,8 @@ const READ: &[&str] = &[
     "reliability",
     "dataQuality",
     "trend",
+    "errorGroup",
+    "errorGroups",
 ];
 
 /// Commands on what is within reach.
@@ -88,6 +90,10 @@ const COMMAND: &[&str] = &[
     "createAlertRule",
     "updateAlertRule",
     "deleteAlertRule",
+    "resolveErrorGroup",
+    "ignoreErrorGroup",
+    "mergeErrorGroups",
+    "reopenErrorGroup",
 ];
 
 /// What may ask for a field at the root; `None` for one that nobody may.
@@ -140,7 +146,7 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
         },
         OperationType::Subscription => match field {
             "__typename" => Some(Permission::BeKnown),
-            "events" | "jobProgress" | "alerts" | "seriesUpdates" | "anomalies"
+            "events" | "jobProgress" | "alerts" | "seriesUpdates" | "anomalies" | "errorGroups"
             | "healthChanges" => Some(Permission::Read),
             "deviceCommands" => Some(Permission::Obey),
             _ => of_kind(|spec| spec.stream),

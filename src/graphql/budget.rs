@@ -267,7 +267,7 @@ fn is_object(field: &Field) -> bool {
 
 fn is_connection(name: &str) -> bool {
     matches!(name, "sites" | "devices" | "events" | "jobs" | "alerts")
-        || matches!(name, "devicesAtRisk" | "anomalies")
+        || matches!(name, "devicesAtRisk" | "anomalies" | "errorGroups")
         || matches!(
             name,
             "userSessions" | "topPages" | "topSearches" | "activityByUser"

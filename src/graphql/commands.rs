@@ -62,6 +62,8 @@ impl<const KIND: u8> OutputType for EventOf<KIND> {
 
 /// Code of state changes in the tables.
 pub(super) const STATE_CHANGE: u8 = 5;
+/// Code of errors in the tables.
+pub(super) const ERROR_LOG: u8 = 6;
 /// Code of schedules in the tables.
 pub(super) const SITE_SCHEDULE: u8 = 8;
 

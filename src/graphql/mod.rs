@@ -97,6 +97,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::analytics::live::Lives;
 use crate::analytics::provenance::Preferred;
 use crate::configuration::Keyring;
+use crate::error_groups::Groups;
 use crate::event::Position;
 use crate::exports::Bounds;
 use crate::held::Held;
@@ -127,6 +128,8 @@ pub struct Api {
     pub ingest: Ingest,
     /// What is kept of devices for their insights.
     pub held: Held,
+    /// The groups of errors.
+    pub groups: Groups,
     /// The keys by which secret parameters are sealed.
     pub keyring: Arc<Keyring>,
     /// Where faults of this server are recorded.
@@ -203,6 +206,7 @@ pub struct Query(
     device_commands::DeviceQueries,
     alerts::Alerts,
     alert_rules::AlertRules,
+    insights::ErrorGroups,
     webhooks::Webhooks,
     email_recipients::EmailRecipients,
     configuration::Configurations,
@@ -225,6 +229,7 @@ pub struct Mutation(
     CanFail<enrolment::EnrolmentCommands>,
     CanFail<alert_commands::AlertCommands>,
     CanFail<alert_rules::RuleCommands>,
+    CanFail<insights::GroupCommands>,
     CanFail<webhooks::WebhookCommands>,
     CanFail<email_recipients::EmailCommands>,
     CanFail<retention::RetentionCommands>,
@@ -240,6 +245,7 @@ pub struct Subscription(
     device_commands::DeviceStreams,
     alert_streams::AlertStreams,
     insights::InsightStreams,
+    insights::GroupStreams,
     subscription::Streams,
 );
 
@@ -283,6 +289,7 @@ fn builder() -> Builder {
         device_commands::DeviceQueries,
         alerts::Alerts,
         alert_rules::AlertRules,
+        insights::ErrorGroups,
         webhooks::Webhooks,
         email_recipients::EmailRecipients,
         configuration::Configurations,
@@ -302,6 +309,7 @@ fn builder() -> Builder {
         CanFail(enrolment::EnrolmentCommands),
         CanFail(alert_commands::AlertCommands),
         CanFail(alert_rules::RuleCommands),
+        CanFail(insights::GroupCommands),
         CanFail(webhooks::WebhookCommands),
         CanFail(email_recipients::EmailCommands),
         CanFail(retention::RetentionCommands),
@@ -314,6 +322,7 @@ fn builder() -> Builder {
         device_commands::DeviceStreams,
         alert_streams::AlertStreams,
         insights::InsightStreams,
+        insights::GroupStreams,
         subscription::Streams,
     );
     let schema = Schema::build(query, mutation, subscription);

@@ -221,5 +221,8 @@ sets! {
     AlertStates = ALERT_STATE;
     AlertSeverities = ALERT_SEVERITY;
     ErrorSeverities = ERROR_SEVERITY;
+    ErrorCategories = ERROR_CATEGORY;
+    ErrorGroupDecisions = ERROR_GROUP_CHANGE;
+    ErrorGroupStatuses = ERROR_GROUP_STATUS;
     ConfigurationChangeTypes = CONFIGURATION_CHANGE_TYPE;
 }

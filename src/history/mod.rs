@@ -16,6 +16,7 @@ pub mod changes;
 pub mod collection;
 pub mod configuration;
 pub mod device_keys;
+pub mod error_groups;
 pub mod exports;
 pub mod faults;
 pub mod fleet;

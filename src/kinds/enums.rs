@@ -88,6 +88,35 @@ pub static ERROR_SEVERITY: EnumSpec = EnumSpec {
     ],
 };
 
+/// Values of `ErrorGroupDecision`.
+pub static ERROR_GROUP_CHANGE: EnumSpec = EnumSpec {
+    name: "ErrorGroupDecision",
+    description: "What was decided about a group of errors.",
+    values: &[
+        (
+            "RESOLVED",
+            "It was mended: an error of it that comes later reopens it.",
+        ),
+        ("IGNORED", "It is of no interest, whatever comes."),
+        ("MERGED", "It is one group with another from now on."),
+        ("REOPENED", "It counts again."),
+    ],
+};
+
+/// Values of `ErrorGroupStatus`.
+pub static ERROR_GROUP_STATUS: EnumSpec = EnumSpec {
+    name: "ErrorGroupStatus",
+    description: "What holds of a group of errors.",
+    values: &[
+        (
+            "OPEN",
+            "It counts: nobody decided otherwise, or it came back after it was resolved.",
+        ),
+        ("RESOLVED", "It was mended, and no error of it came since."),
+        ("IGNORED", "It is of no interest, whatever comes."),
+    ],
+};
+
 /// Values of `ConfigurationEntity`.
 pub static CONFIGURATION_ENTITY: EnumSpec = EnumSpec {
     name: "ConfigurationEntity",

@@ -18,6 +18,7 @@ mod device_registration;
 mod device_state_change;
 mod draft;
 pub mod enums;
+mod error_group_change;
 mod error_log;
 mod filter;
 mod finish;
@@ -121,6 +122,8 @@ kinds! {
     ConfigurationSetting = 17 in configuration_setting,
     /// What a device measured around a change.
     ConfigurationEvidence = 18 in configuration_evidence,
+    /// Somebody decided about a group of errors.
+    ErrorGroupChange = 19 in error_group_change,
 }
 
 impl Kind {

@@ -8,6 +8,7 @@ pub(crate) mod alerts;
 pub(crate) mod checkpoint;
 pub(crate) mod configuration;
 mod counters;
+pub(crate) mod groups;
 pub(crate) mod insights;
 mod intervals;
 pub(crate) mod job_success;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 
 use crate::store::{Fold, Folds};
 
+pub(crate) use rebuild::begin_anew;
 pub use rebuild::{RebuildError, rebuild};
 pub use runner::{Runner, RunnerMetrics};
 
@@ -70,5 +72,6 @@ pub fn following() -> Vec<Arc<dyn Fold>> {
         Arc::new(job_success::JobSuccess),
         Arc::new(rollups::Rollups::default()),
         Arc::new(insights::Insights::default()),
+        Arc::new(groups::Groups::default()),
     ]
 }

@@ -124,6 +124,18 @@ pub(super) async fn empty(tx: &DatabaseTransaction, fold: &dyn Fold) -> Result<(
     Ok(())
 }
 
+/// Has a projection that follows the log fold all of it anew, since something that it was folded from is not what it
+/// was.
+pub(crate) async fn begin_anew(tx: &DatabaseTransaction, name: &str) -> Result<(), StoreError> {
+    let named = super::following()
+        .into_iter()
+        .find(|fold| fold.name() == name);
+    match named {
+        Some(fold) => empty(tx, &*fold).await,
+        None => Ok(()),
+    }
+}
+
 /// A projection that is folded apart, into tables beside those in use.
 struct Apart<'a> {
     store: &'a Store,

@@ -455,7 +455,14 @@ async fn make_checkpoint(
     let changed = tx.execute_raw(sql.statement(backend)).await.doing(doing)?;
     if changed.rows_affected() > 0 {
         tracing::warn!(projection = name, "folded from another log, is folded anew");
-        empty(tx, fold).await?;
+        return empty(tx, fold).await;
+    }
+    if fold.is_of_another_version(tx).await? {
+        tracing::info!(
+            projection = name,
+            "folded by another version, is folded anew"
+        );
+        return empty(tx, fold).await;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use crate::event::Instant;
 use crate::exports;
 use crate::kinds::{ERASED, Kind, may_be_person};
+use crate::projections;
 use crate::projections::jobs::JOBS;
 use crate::store::{Beside, Doing, Folded, List, Sql, StoreError, Told};
 
@@ -87,6 +88,21 @@ fn aside<'a>(
             let blanked = tx.execute_raw(sql.statement(tx.get_database_backend()));
             blanked.await.doing("erase who did something")?;
         }
-        exports::forget(tx, (&persons, now)).await
+        exports::forget(tx, (&persons, now)).await?;
+        regroup(tx).await
     })
+}
+
+/// The words of errors that were erased are in what errors have in common: they are grouped anew, if anything was
+/// erased at all.
+async fn regroup(tx: &DatabaseTransaction) -> Result<(), StoreError> {
+    let doing = "look whether errors are to be grouped anew";
+    let sql = Sql::new("SELECT count(*) FROM person_erasures WHERE state <> 'DONE' AND events > 0");
+    let row = tx.query_one_raw(sql.statement(tx.get_database_backend()));
+    let row = row.await.doing(doing)?;
+    let erased = row.map(|row| row.try_get_by_index::<i64>(0)).transpose();
+    if erased.doing(doing)?.unwrap_or_default() == 0 {
+        return Ok(());
+    }
+    projections::begin_anew(tx, projections::groups::NAME).await
 }

@@ -46,6 +46,16 @@ pub trait Fold: Send + Sync + std::fmt::Debug {
         true
     }
 
+    /// Whether what its tables have was folded by another version of it: then they are emptied, and the whole log is
+    /// folded anew. Only asked of what follows the log, when somebody begins to follow.
+    fn is_of_another_version<'a>(
+        &'a self,
+        tx: &'a DatabaseTransaction,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let _ = tx;
+        Box::pin(std::future::ready(Ok(false)))
+    }
+
     /// Tells it what was archived of the log that it folds, in which it may have to look.
     fn attach(&self, archive: &Archive) {
         let _ = archive;

@@ -1,7 +1,7 @@
 //! Which changed setting may have brought an error: changes on the device or at its site within a day before the error
 //! was first seen there, against how often that would be by chance.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::event::Instant;
 use crate::insights::input::{DAY, SECOND};
@@ -48,6 +48,8 @@ struct Changed {
     name: String,
     /// Devices times changes.
     devices: u64,
+    /// Sites times changes of all that is at a site.
+    sites: u64,
 }
 
 /// The changes of late, and how often each setting was changed.
@@ -77,6 +79,8 @@ pub struct Suspect {
 pub struct Watched {
     /// Devices of the fleet.
     pub devices: f64,
+    /// Devices at a site, as a rule.
+    pub per_site: f64,
     /// When the first fact came.
     pub from: Instant,
     /// The time asked for.
@@ -103,6 +107,37 @@ impl Changes {
         self.latest.insert(place, change);
         if self.latest.len() > CHANGES_MAX {
             self.latest.pop_front();
+        }
+    }
+
+    /// Changes that were looked up: of which setting on which entity when, and how often each setting was changed on
+    /// how many devices and at how many sites. Whoever looks them up sees to it that they are not too many.
+    #[must_use]
+    pub fn known<'a>(
+        latest: impl IntoIterator<Item = (Instant, &'a str, &'a str)>,
+        counts: impl IntoIterator<Item = (&'a str, (u64, u64))>,
+    ) -> Self {
+        let counts = counts.into_iter().map(|(name, (devices, sites))| {
+            let name = name.to_owned();
+            let key = hash(&[&name]);
+            (
+                key,
+                Changed {
+                    name,
+                    devices,
+                    sites,
+                },
+            )
+        });
+        let latest = latest.into_iter().map(|(at, parameter, entity)| Change {
+            at,
+            parameter: hash(&[parameter]),
+            entity: hash(&[entity]),
+        });
+        let latest: BTreeSet<Change> = latest.collect();
+        Self {
+            latest: latest.into_iter().collect(),
+            counts: counts.collect(),
         }
     }
 
@@ -166,7 +201,8 @@ impl Changes {
         let of = group.devices.len();
         let days =
             watched.devices.max(float(of)) * (float(watched.to.0 - watched.from.0) / float(DAY));
-        let after = float(changed.devices).min(days);
+        let after = float(changed.devices) + float(changed.sites) * watched.per_site;
+        let after = after.min(days);
         let counts = (float(lags.len()), float(of.saturating_sub(lags.len())));
         let ratio =
             trend::ratio(counts, (after, days - after), level).filter(|ratio| ratio.low > 1.0)?;
@@ -217,6 +253,7 @@ mod tests {
 
     const WATCHED: Watched = Watched {
         devices: 20.0,
+        per_site: 1.0,
         from: Instant(0),
         to: Instant(30 * DAY),
     };

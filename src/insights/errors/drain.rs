@@ -82,6 +82,8 @@ pub struct Placed {
     pub group: Option<u64>,
     /// Groups that it joined: (the one before, the one now).
     pub joined: Vec<(u64, u64)>,
+    /// Whether what is kept of messages has changed by it.
+    pub has_changed: bool,
 }
 
 /// Within what messages can be alike.
@@ -147,7 +149,7 @@ impl Drain {
         if let Some(group) = known.and_then(|cell| cell.find(id, text)) {
             return Placed {
                 group: Some(group),
-                joined: Vec::new(),
+                ..Placed::default()
             };
         }
         let is_full = self.count >= VARIANTS_MAX;
@@ -164,7 +166,10 @@ impl Drain {
             self.count -= cell.thin(cell_id, &is_kept);
         }
         if self.count >= VARIANTS_MAX || self.cells.get(&cell_id).is_some_and(Cell::is_full) {
-            return Placed::default();
+            return Placed {
+                has_changed: true,
+                ..Placed::default()
+            };
         }
         let cell = self.cells.entry(cell_id).or_default();
         self.count += 1;
@@ -172,6 +177,7 @@ impl Drain {
         Placed {
             group: cell.find(id, text),
             joined,
+            has_changed: true,
         }
     }
 

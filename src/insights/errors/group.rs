@@ -145,7 +145,7 @@ impl Group {
         }
     }
 
-    /// Takes in another group. The later decision holds.
+    /// Takes in another group. The later decision holds, for the events of both.
     pub fn merge(&mut self, other: Self) {
         let (founder, last) = (self.founder.min(other.founder), self.last.max(other.last));
         if other.founder < self.founder {
@@ -163,16 +163,32 @@ impl Group {
             self.add_device(device, || seen);
         }
         self.mark = self.mark.max(other.mark);
+        self.reopen();
+    }
+
+    /// What was resolved and has events that came later is open again.
+    fn reopen(&mut self) {
+        let last = self.last;
+        if let Some(mark) = self.mark.as_mut().filter(|mark| {
+            mark.status == Status::Resolved && mark.reopened.is_none() && mark.at < last
+        }) {
+            mark.reopened = Some(last);
+        }
     }
 
     /// An operator decides. Events that are known and later reopen it at once.
     pub fn decide(&mut self, status: Status, at: Instant) {
-        let mark = Mark {
+        self.bear(Mark {
             at,
             status,
-            reopened: (status == Status::Resolved && self.last > at).then_some(self.last),
-        };
+            reopened: None,
+        });
+    }
+
+    /// Takes a decision, unless a later one holds.
+    pub fn bear(&mut self, mark: Mark) {
         self.mark = self.mark.max(Some(mark));
+        self.reopen();
     }
 
     /// What holds: the decision, unless the group came back after it.
@@ -214,7 +230,7 @@ impl Group {
             .sum()
     }
 
-    fn add_hour(&mut self, hour: i32, count: u32) {
+    pub(super) fn add_hour(&mut self, hour: i32, count: u32) {
         match self.hours.binary_search_by_key(&hour, |(hour, _)| *hour) {
             Ok(place) => {
                 if let Some((_, known)) = self.hours.get_mut(place) {
@@ -225,13 +241,13 @@ impl Group {
         }
     }
 
-    fn drop_old_hours(&mut self) {
+    pub(super) fn drop_old_hours(&mut self) {
         let oldest = hour_of(self.last) - i32::try_from(HOURS_KEPT).unwrap_or(i32::MAX);
         let old = self.hours.partition_point(|(hour, _)| *hour < oldest);
         self.hours.drain(..old);
     }
 
-    fn add_device(&mut self, device: u64, seen: impl FnOnce() -> OnDevice) {
+    pub(super) fn add_device(&mut self, device: u64, seen: impl FnOnce() -> OnDevice) {
         if let Some(known) = self.devices.get_mut(&device) {
             known.join(seen());
             return;

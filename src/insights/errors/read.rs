@@ -11,12 +11,13 @@ use crate::insights::shape::{
 };
 use chrono_tz::Tz;
 
-use crate::insights::errors::cause::{Suspect, Watched};
+use crate::insights::errors::cause::{Changes, Suspect, Watched};
 use crate::insights::errors::fingerprint::Fingerprint;
 use crate::insights::errors::group::{Group, Status};
 use crate::insights::errors::sentence;
 use crate::insights::errors::state::{Fact, State};
 use crate::insights::errors::trend::{self, Burst, LEVEL, Trend};
+use crate::insights::errors::whole::Whole;
 
 /// Fewer events in both weeks leave the ratio mostly to its prior.
 const EVENTS_MIN: u64 = 5;
@@ -34,8 +35,12 @@ pub struct Asked {
     pub as_of: Instant,
     /// When any device was last heard of.
     pub heard: Instant,
+    /// Since when there was something to see, if that is known to be before the first error.
+    pub from: Option<Instant>,
     /// Devices of the fleet.
     pub devices: f64,
+    /// Devices at a site, as a rule: for so many a change at a site counts.
+    pub per_site: f64,
     /// In which times are told.
     pub zone: Tz,
 }
@@ -113,56 +118,66 @@ impl State {
     }
 
     fn read_closed(&self, id: Fingerprint, asked: &Asked) -> Option<ErrorGroup> {
-        let (id, groups) = self.current(self.label(id)?)?;
-        let mut whole = groups.first().map(|(_, group)| (*group).clone())?;
-        for (_, group) in groups.iter().skip(1) {
-            whole.merge((*group).clone());
-        }
-        let founder = groups
-            .iter()
-            .min_by_key(|(_, group)| group.founder)
-            .map(|(label, _)| *label)?;
-        let template = self
-            .drain
-            .template(founder)
-            .map_or_else(|| sentence::other(&whole), |text| sentence::readable(&text));
+        let whole = self.current(self.label(id)?)?;
+        let id = whole.id();
+        self.tell(id, whole, &self.changes, asked)
+    }
+
+    /// Tells a group as an operator sees it: what it comes to, be it of a part of the fleet, by the changes that are
+    /// known of its devices.
+    #[must_use]
+    pub fn tell(
+        &self,
+        id: Fingerprint,
+        whole: Whole,
+        changes: &Changes,
+        asked: &Asked,
+    ) -> Option<ErrorGroup> {
+        let Whole { founder, group, .. } = whole;
         let (from, _) = self.watched?;
-        let trend = trend::trend(&whole, from, asked.as_of);
-        let suspects = self.changes.suspects(
-            &whole,
-            &Watched {
-                devices: asked.devices,
-                from,
-                to: asked.as_of,
-            },
-        );
-        let bursts = trend::bursts(&whole, from, asked.as_of).into_iter();
+        let from = asked.from.map_or(from, |known| known.min(from));
+        let trend = trend::trend(&group, from, asked.as_of);
+        let watched = Watched {
+            devices: asked.devices,
+            per_site: asked.per_site,
+            from,
+            to: asked.as_of,
+        };
+        let suspects = changes.suspects(&group, &watched);
+        let bursts = trend::bursts(&group, from, asked.as_of).into_iter();
         let bursts = bursts
             .map(|burst| BurstSeen {
                 burst,
-                change: self.changes.of_devices(burst.from, &whole),
+                change: changes.of_devices(burst.from, &group),
             })
             .collect();
-        let (devices, is_exact) = whole.device_count();
+        let (devices, is_exact) = group.device_count();
         Some(ErrorGroup {
             id,
-            template,
-            status: whole.status(),
-            came_back: whole.mark.and_then(|mark| mark.reopened),
+            template: self.template(founder, &group),
+            status: group.status(),
+            came_back: group.mark.and_then(|mark| mark.reopened),
             devices,
             is_device_count_exact: is_exact,
-            device_names: self.device_names(&whole),
-            first: whole.founder.0,
-            last: whole.last,
-            trend: insight(&whole, trend.as_ref(), from, asked),
+            device_names: self.device_names(&group),
+            first: group.founder.0,
+            last: group.last,
+            trend: insight(&group, trend.as_ref(), from, asked),
             bursts,
-            sentence: sentence::whole(&whole, trend.as_ref(), suspects.first(), asked),
+            sentence: sentence::whole(&group, trend.as_ref(), suspects.first(), asked),
             suspects,
-            severity: whole.severity,
-            count: whole.count,
-            category: whole.category,
-            code: whole.code,
+            severity: group.severity,
+            count: group.count,
+            category: group.category,
+            code: group.code,
         })
+    }
+
+    /// What the messages of a group have in common, with `<*>` for what varies.
+    #[must_use]
+    pub fn template(&self, label: u64, group: &Group) -> String {
+        let text = self.drain.template(label);
+        text.map_or_else(|| sentence::other(group), |text| sentence::readable(&text))
     }
 
     fn device_names(&self, group: &Group) -> Vec<String> {
@@ -257,7 +272,9 @@ mod tests {
         Asked {
             as_of: Instant(as_of),
             heard: Instant(as_of),
+            from: None,
             devices: 40.0,
+            per_site: 1.0,
             zone: Tz::UTC,
         }
     }

@@ -9,17 +9,16 @@ use crate::insights::input::{ErrorSeen, Severity};
 use crate::insights::errors::cause::Changes;
 use crate::insights::errors::drain::{Drain, Rule, Scope};
 use crate::insights::errors::fingerprint::{Fingerprint, hash};
-use crate::insights::errors::group::{Event, Group, Status};
+use crate::insights::errors::group::{DEVICES_MAX, Event, Group, Status};
+use crate::insights::errors::whole::{Done, joined_with};
 use crate::insights::errors::{mask, stack};
 
 /// Groups that are kept; what does not fit goes into a group for all others of its category and severity.
 pub const GROUPS_MAX: usize = 2_000;
 /// Groups for all others that are kept beyond.
 const REST_MAX: usize = 64;
-/// Devices whose names are kept.
-const NAMES_MAX: usize = 16_384;
-/// Joins by operators that are kept.
-const JOINS_MAX: usize = 1_024;
+/// Devices whose names are kept: those of all groups, and some more, so that the others are seldom looked for.
+const NAMES_MAX: usize = (GROUPS_MAX + REST_MAX) * DEVICES_MAX + 8_192;
 /// How often room is sought when there is none.
 const TIDY_EVERY: i64 = HOUR;
 
@@ -84,9 +83,9 @@ pub struct State {
     pub(crate) changes: Changes,
     /// Names of devices by hash.
     pub(crate) names: BTreeMap<u64, String>,
-    joins: BTreeSet<(u64, u64)>,
+    pub(super) joins: BTreeSet<(u64, u64)>,
     /// When room was last sought.
-    tidied: Instant,
+    pub(super) tidied: Instant,
 }
 
 /// The code that tells messages apart, and the message: masked, or the stack's signature in place of both.
@@ -108,6 +107,16 @@ fn keyed(seen: &Seen<'_>) -> (String, String) {
         Some(signature) => (format!("{code}\nstack\n{signature}"), signature),
         None => (code, mask::mask(&seen.error.message)),
     }
+}
+
+/// The id of a message of which no group is known.
+fn unknown(seen: &Seen<'_>) -> Fingerprint {
+    let (code, text) = keyed(seen);
+    let scope = Scope {
+        category: short(&seen.error.category),
+        code: &code,
+    };
+    Fingerprint(scope.variant(&text))
 }
 
 fn short(category: &str) -> &str {
@@ -136,51 +145,87 @@ impl State {
     /// Takes in facts in order of time. Among errors of one time the order does not matter.
     pub fn fold(&mut self, facts: &[Fact<'_>]) {
         for fact in facts {
-            match fact {
-                Fact::Error(seen) => self.count(seen),
-                Fact::Change {
-                    at,
-                    parameter,
-                    entity,
-                    devices,
-                } => {
-                    self.watch(*at);
-                    self.changes.add(*at, parameter, entity, *devices);
-                }
-                Fact::Decision { at, group, status } => {
-                    let label = self.label(*group);
-                    if let Some(group) = label.and_then(|label| self.groups.get_mut(&label)) {
+            self.take(fact);
+        }
+    }
+
+    /// Takes in one fact, and tells what that has done.
+    pub fn take(&mut self, fact: &Fact<'_>) -> Done {
+        let mut done = Done::default();
+        match fact {
+            Fact::Error(seen) => self.count(seen, &mut done),
+            Fact::Change {
+                at,
+                parameter,
+                entity,
+                devices,
+            } => {
+                self.watch(*at);
+                self.changes.add(*at, parameter, entity, *devices);
+            }
+            Fact::Decision { at, group, status } => {
+                done.decided = self.labels(*group);
+                for label in &done.decided {
+                    if let Some(group) = self.groups.get_mut(label) {
                         group.decide(*status, *at);
                     }
                 }
-                Fact::Join {
-                    groups: (one, other),
-                } => {
-                    if self.joins.len() < JOINS_MAX {
-                        self.joins.insert((one.0.min(other.0), one.0.max(other.0)));
-                    }
-                }
-                Fact::Heard { at } => self.watch(*at),
             }
+            Fact::Join { groups } => self.join_by_hand(*groups, &mut done),
+            Fact::Heard { at } => self.watch(*at),
         }
+        done
     }
 
     /// The group of an error as things stand: every line of a group gives the same id, also when groups joined since.
     #[must_use]
     pub fn group_of(&self, seen: &Seen<'_>) -> Fingerprint {
+        let labels = joined_with(self.label_of(seen), &self.joined_labels());
+        let founders = labels.iter().filter_map(|label| self.groups.get(label));
+        let founder = founders.map(|group| group.founder).min();
+        founder.map_or_else(|| unknown(seen), |(_, id)| Fingerprint(id))
+    }
+
+    /// What is counted of the group of a label, without what operators joined with it.
+    #[must_use]
+    pub fn group(&self, label: u64) -> Option<&Group> {
+        self.groups.get(&label)
+    }
+
+    /// The label of the group of an error as things stand, without what operators joined with it.
+    #[must_use]
+    pub fn label_of(&self, seen: &Seen<'_>) -> u64 {
         let (code, text) = keyed(seen);
         let category = short(&seen.error.category);
         let scope = Scope {
             category,
             code: &code,
         };
-        let label = self
-            .drain
-            .find(&scope, &text)
-            .filter(|label| self.groups.contains_key(label));
-        let label = label.unwrap_or_else(|| rest(category, seen.error.severity));
-        self.current(label)
-            .map_or(Fingerprint(scope.variant(&text)), |(id, _)| id)
+        let label = self.drain.find(&scope, &text);
+        let label = label.filter(|label| self.groups.contains_key(label));
+        label.unwrap_or_else(|| rest(category, seen.error.severity))
+    }
+
+    /// The id of the group of messages that have so much in common, told of it by another version; its category and
+    /// its code are the same.
+    #[must_use]
+    pub fn like(
+        &self,
+        (category, code): (&str, Option<&str>),
+        template: &str,
+    ) -> Option<Fingerprint> {
+        let (code, masked) = (code.unwrap_or_default(), mask::mask(template));
+        let of_stack = format!("{code}\nstack\n{template}");
+        let texts = [
+            (code, template),
+            (code, masked.as_str()),
+            (of_stack.as_str(), template),
+        ];
+        texts.into_iter().find_map(|(code, text)| {
+            let label = self.drain.find(&Scope { category, code }, text)?;
+            let group = self.groups.get(&label)?;
+            Some(Fingerprint(group.founder.1))
+        })
     }
 
     fn watch(&mut self, at: Instant) {
@@ -190,7 +235,7 @@ impl State {
         );
     }
 
-    fn count(&mut self, seen: &Seen<'_>) {
+    fn count(&mut self, seen: &Seen<'_>, done: &mut Done) {
         let at = seen.error.at;
         self.watch(at);
         let (code, text) = keyed(seen);
@@ -199,9 +244,9 @@ impl State {
             category,
             code: &code,
         };
-        let mut room = self.place(&scope, &text);
-        if room.is_none() && self.tidy(at) {
-            room = self.place(&scope, &text);
+        let mut room = self.place(&scope, &text, done);
+        if room.is_none() && self.tidy(at, done) {
+            room = self.place(&scope, &text, done);
         }
         let device = seen.device.map(|device| (hash(&[device]), device));
         let lags = device
@@ -219,17 +264,33 @@ impl State {
             device: device.map(|(device, _)| (device, lags.as_slice())),
         };
         let code = seen.error.code.as_deref().filter(|_| room.is_some());
-        self.groups
-            .entry(label)
-            .or_insert_with(|| Group::new(category, code, &event))
-            .add(&event);
-        if let Some((device, name)) = device
-            && (self.names.len() < NAMES_MAX || self.names.contains_key(&device))
-        {
-            self.names
-                .entry(device)
-                .or_insert_with(|| name.chars().take(255).collect());
+        let group = self.groups.entry(label);
+        let group = group.or_insert_with(|| Group::new(category, code, &event));
+        let was_open = group.status() == Status::Open;
+        group.add(&event);
+        done.counted = Some(label);
+        done.came_back = group
+            .mark
+            .filter(|_| !was_open && group.status() == Status::Open)
+            .map(|mark| mark.at);
+        if let Some((device, name)) = device {
+            self.name(device, name);
         }
+    }
+
+    /// Keeps the name of a device. If there is no room, those go that no group has.
+    fn name(&mut self, device: u64, name: &str) {
+        if self.names.contains_key(&device) {
+            return;
+        }
+        if self.names.len() >= NAMES_MAX {
+            let groups = self.groups.values();
+            let named: BTreeSet<u64> = groups
+                .flat_map(|group| group.devices.keys().copied())
+                .collect();
+            self.names.retain(|device, _| named.contains(device));
+        }
+        self.names.insert(device, name.chars().take(255).collect());
     }
 
     /// The changes before an error, unless it was seen on the device before: then they did not bring it.
@@ -259,23 +320,25 @@ impl State {
     }
 
     /// The label of a message's group, if there is room for it.
-    fn place(&mut self, scope: &Scope<'_>, text: &str) -> Option<u64> {
+    fn place(&mut self, scope: &Scope<'_>, text: &str, done: &mut Done) -> Option<u64> {
         let groups = &self.groups;
         let placed = self.drain.place(scope, text, |id| {
             groups.values().any(|group| group.founder.1 == id)
         });
-        for (before, now) in placed.joined {
-            if let Some(group) = self.groups.remove(&before) {
-                self.join(now, group);
+        for (before, now) in &placed.joined {
+            if let Some(group) = self.groups.remove(before) {
+                self.join(*now, group);
             }
         }
+        done.has_new_form |= placed.has_changed;
+        done.joined.extend(placed.joined);
         placed
             .group
             .filter(|label| self.groups.contains_key(label) || self.groups.len() < GROUPS_MAX)
     }
 
     /// Forgets groups that may be forgotten, now and then. Tells whether there were any.
-    fn tidy(&mut self, now: Instant) -> bool {
+    fn tidy(&mut self, now: Instant, done: &mut Done) -> bool {
         if now.0 - self.tidied.0 < TIDY_EVERY {
             return false;
         }
@@ -285,6 +348,8 @@ impl State {
         self.groups.retain(|label, _| !old.contains(label));
         let groups = &self.groups;
         self.drain.retain(|label| groups.contains_key(&label));
+        done.has_new_form = true;
+        done.forgotten.extend(&old);
         !old.is_empty()
     }
 
@@ -300,7 +365,8 @@ impl State {
     }
 
     /// The label of the group that an id names: the group's own, or that of one that went into it.
-    pub(crate) fn label(&self, id: Fingerprint) -> Option<u64> {
+    #[must_use]
+    pub fn label(&self, id: Fingerprint) -> Option<u64> {
         let by_founder = || {
             self.groups
                 .iter()
@@ -308,63 +374,6 @@ impl State {
                 .map(|(label, _)| *label)
         };
         self.drain.group_of(id.0).or_else(by_founder)
-    }
-
-    /// The labels that operators joined with one, itself among them.
-    fn joined_with(&self, label: u64) -> BTreeSet<u64> {
-        let mut labels = BTreeSet::from([label]);
-        if self.joins.is_empty() {
-            return labels;
-        }
-        let joins: Vec<(u64, u64)> = (self.joins.iter())
-            .filter_map(|(one, other)| {
-                Some((
-                    self.label(Fingerprint(*one))?,
-                    self.label(Fingerprint(*other))?,
-                ))
-            })
-            .collect();
-        loop {
-            let known = labels.len();
-            for (one, other) in &joins {
-                if labels.contains(one) || labels.contains(other) {
-                    labels.extend([*one, *other]);
-                }
-            }
-            if labels.len() == known {
-                return labels;
-            }
-        }
-    }
-
-    /// A group with all that operators joined with it, and its id.
-    pub(crate) fn current(&self, label: u64) -> Option<(Fingerprint, Vec<(u64, &Group)>)> {
-        let labels = self.joined_with(label);
-        let groups: Vec<(u64, &Group)> = labels
-            .iter()
-            .filter_map(|label| Some((*label, self.groups.get(label)?)))
-            .collect();
-        let founder = groups.iter().map(|(_, group)| group.founder).min()?;
-        Some((Fingerprint(founder.1), groups))
-    }
-
-    /// The ids of all groups with the time of their last event, the latest first.
-    #[must_use]
-    pub fn list(&self) -> Vec<(Fingerprint, Instant)> {
-        let mut latest: BTreeMap<Fingerprint, Instant> = BTreeMap::new();
-        for label in self.groups.keys() {
-            if let Some((id, groups)) = self.current(*label) {
-                let last = groups
-                    .iter()
-                    .map(|(_, group)| group.last)
-                    .max()
-                    .unwrap_or_default();
-                latest.insert(id, last);
-            }
-        }
-        let mut list: Vec<(Fingerprint, Instant)> = latest.into_iter().collect();
-        list.sort_by_key(|(id, last)| (std::cmp::Reverse(*last), *id));
-        list
     }
 }
 

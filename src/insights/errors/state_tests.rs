@@ -62,7 +62,7 @@ fn ids_of_groups_that_went_into_another_still_lead_to_it() {
     let state = folded(&errors);
     let label = state.label(young).unwrap();
     assert_eq!(
-        state.current(label).unwrap().0,
+        state.current(label).unwrap().id(),
         state.group_of(&seen(&errors[0], "dev-1"))
     );
 }

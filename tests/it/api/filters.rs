@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::alerts::opened;
 use super::app::{TestApp, at, on_each_database};
 use super::configuration::{applied, is_of_configuration};
+use super::error_groups::decided;
 use super::inputs::varied;
 use super::job_steps::issued;
 
@@ -21,6 +22,11 @@ async fn rows(app: &TestApp, spec: &'static Spec) -> Vec<Value> {
         for (batch, events) in events.chunks(5).enumerate() {
             app.clock.advance_ms(i64::try_from(batch).unwrap() * 1_000);
             app.record(json!(events)).await;
+        }
+    } else if spec.kind == Kind::ErrorGroupChange {
+        for _ in 0..2 {
+            app.clock.advance_ms(1_000);
+            decided(app).await;
         }
     } else if is_of_configuration(spec.kind) {
         for device in ["till-1", "till-3"] {

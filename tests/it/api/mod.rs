@@ -24,6 +24,8 @@ mod configuration;
 mod deploy;
 mod device_commands;
 mod email;
+mod error_group_news;
+mod error_groups;
 mod exports;
 mod failures;
 mod filters;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::alerts::opened;
 use super::app::on_each_database;
 use super::configuration::{applied, is_of_configuration};
+use super::error_groups::decided;
 use super::inputs::minimal;
 
 #[tokio::test]
@@ -13,6 +14,7 @@ async fn an_event_of_every_kind_is_found_again_by_its_id() {
     on_each_database(async |app| {
         app.fleet().await;
         opened(app, &["till-1"]).await;
+        decided(app).await;
         for spec in Kind::ALL.iter().map(|kind| kind.spec()) {
             if spec.recordable {
                 app.record(json!([{ spec.wire: minimal(spec, 1) }])).await;

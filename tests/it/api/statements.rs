@@ -113,7 +113,7 @@ async fn whatever_is_nested_costs_the_same_for_one_parent_and_for_twenty() {
             ("sites", "devices(first: 3) { totalCount }", 4),
             ("sites", "deviceMetrics(first: 3) { totalCount nodes { device { name } } }", 5),
             ("deviceMetrics", "device { name site { name } } site { name }", 4),
-            ("events", "... on DeviceMetrics { device { name } } ... on DeviceStateChange { device { os } }", 23),
+            ("events", "... on DeviceMetrics { device { name } } ... on DeviceStateChange { device { os } }", 24),
         ] {
             for first in [1, 20] {
                 let document = format!("{{ {list}(first: {first}) {{ nodes {{ {nested} }} }} }}");

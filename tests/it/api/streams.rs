@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::alerts::opened;
 use super::app::{TestApp, at, on_each_database, texts};
 use super::configuration::applied;
+use super::error_groups::decided;
 use super::inputs::{error, minimal};
 
 const ERRORS: &str = "subscription($after: String, $f: ErrorLogFilter) {
@@ -107,6 +108,7 @@ async fn every_kind_has_its_stream_and_events_has_all_in_order() {
         app.data("mutation { createJob(input: { jobType: RESTART, deviceIds: [\"till-1\"] }) { job { jobId } } }").await;
         opened(app, &["till-1"]).await;
         applied(app, "till-2").await;
+        decided(app).await;
         let mut socket = app.socket().await;
         for spec in Kind::ALL.iter().map(|kind| kind.spec()) {
             let document = format!("subscription($a: String) {{ {}(after: $a) {{ __typename kind position }} }}", spec.stream);

@@ -17,6 +17,7 @@ mod duplicates;
 mod elsewhere;
 mod erased_beside;
 mod erasures;
+mod error_groups;
 mod fences;
 mod filters;
 mod foreign;

@@ -84,12 +84,13 @@ fn keys() -> impl Iterator<Item = NewEvent> {
 }
 
 /// Kinds whose commands decide in the order of positions.
-const DECIDED: [Kind; 5] = [
+const DECIDED: [Kind; 6] = [
     Kind::AlertRuleChange,
     Kind::AlertTransition,
     Kind::ParameterRegistration,
     Kind::ConfigurationSetting,
     Kind::ConfigurationEvidence,
+    Kind::ErrorGroupChange,
 ];
 
 /// A device has measured what was before a change, and is still to tell what is after it.

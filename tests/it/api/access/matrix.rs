@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::super::alerts::opened;
 use super::super::app::{TestApp, on_each_database};
 use super::super::configuration::applied;
+use super::super::error_groups::decided;
 use super::super::inputs::minimal;
 use super::super::job_steps::issued;
 use super::{ask, grant, key};
@@ -106,6 +107,17 @@ const ROWS: &[(&str, &str, &str)] = &[
         rule { ruleId } userErrors { code } } }",                     "FF FF -- -- -- FF FF FF"),
     ("deleteAlertRule", "mutation { deleteAlertRule(input: { ruleId: \"none\" }) {
         rule { ruleId } userErrors { code } } }",                     "FF FF -- -- -- FF FF FF"),
+    ("errorGroup", "{ errorGroup(id: \"none\") { id } }",             "-- -- -- -- -- -- FF FF"),
+    ("errorGroups", "{ errorGroups(filter: { deviceId: \"DEVICE\" }) { nodes { id } totalCount } }",
+                                                                      "YY Y- YY Y- YY Y- FF FF"),
+    ("resolveErrorGroup", "mutation { resolveErrorGroup(input: { id: \"none\" }) {
+        errorGroup { status } userErrors { code } } }",               "FF FF -- -- -- FF FF FF"),
+    ("ignoreErrorGroup", "mutation { ignoreErrorGroup(input: { id: \"none\" }) {
+        errorGroup { status } userErrors { code } } }",               "FF FF -- -- -- FF FF FF"),
+    ("reopenErrorGroup", "mutation { reopenErrorGroup(input: { id: \"none\" }) {
+        errorGroup { status } userErrors { code } } }",               "FF FF -- -- -- FF FF FF"),
+    ("mergeErrorGroups", "mutation { mergeErrorGroups(input: { id: \"none\", mergedIds: [\"none\"] }) {
+        errorGroup { status } userErrors { code } } }",               "FF FF -- -- -- FF FF FF"),
     ("webhooks", "{ webhooks { webhookId } }",                        "FF FF FF FF YY FF FF FF"),
     ("webhookDeliveries", "{ webhookDeliveries { deliveryId } }",     "FF FF FF FF YY FF FF FF"),
     ("createWebhook", "mutation { createWebhook(input: { url: \"https://alerts.example/\",
@@ -416,6 +428,7 @@ async fn furnished(app: &TestApp) -> [Place; 2] {
     app.record(json!([done("PAGE_VIEW"), done("SEARCH_QUERY")]))
         .await;
     opened(app, &["till-1", "till-3"]).await;
+    decided(app).await;
     app.data("mutation { setConfiguration(input: { entityType: SYSTEM, changes: [{ parameterName: \"collectionIntervalSeconds\", value: 1 }] }) { userErrors { code } } }")
         .await;
     places.try_into().ok().unwrap()

@@ -2,6 +2,7 @@
 
 mod audit;
 mod enrolment;
+mod error_groups;
 mod issuer;
 mod keys;
 mod matrix;

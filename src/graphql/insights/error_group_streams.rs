@@ -1,0 +1,171 @@
+//! The stream of groups of errors that are new, and of those that come back.
+
+use std::time::Duration;
+
+use async_graphql::{Context, Enum, Error, SimpleObject, Subscription};
+use futures_util::Stream;
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+
+use super::error_group::ErrorGroup;
+use super::error_groups::one;
+use crate::error_groups::{News, What};
+use crate::event::{Instant, Position};
+use crate::graphql::order::InOrder;
+use crate::graphql::subscription::resumed;
+use crate::graphql::{Api, access, api, cursor, loaders, of_failed};
+use crate::history::Within;
+use crate::history::device_keys::device_keys;
+use crate::history::fleet::DeviceFilter;
+use crate::store::Place;
+
+/// How often it is looked for news when nobody tells that there may be any: what catches up with the log apart tells
+/// nobody.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What has become of a group of errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+enum ErrorGroupEvent {
+    /// It was seen for the first time, on any of the devices that the caller reaches.
+    New,
+    /// It came back after it was resolved.
+    Regressed,
+}
+
+impl From<What> for ErrorGroupEvent {
+    fn from(what: What) -> Self {
+        match what {
+            What::New => Self::New,
+            What::Regressed => Self::Regressed,
+        }
+    }
+}
+
+/// A group of errors that is new or came back.
+#[derive(Clone, Debug, SimpleObject)]
+pub(super) struct ErrorGroupNews {
+    /// As `after`: what comes next.
+    cursor: String,
+    /// What has become of it.
+    event: ErrorGroupEvent,
+    /// The group as it stands now.
+    error_group: InOrder<ErrorGroup>,
+}
+
+/// The stream of groups of errors.
+#[derive(Debug)]
+pub(in crate::graphql) struct GroupStreams;
+
+#[Subscription]
+impl GroupStreams {
+    /// Groups of errors whenever one is new, or comes back after it was resolved, in the order in which the errors were
+    /// recorded by which that was known.
+    async fn error_groups(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(
+            desc = "Begins after this place: what was recorded since comes first. Without it, or with null, \
+                    only what is recorded from now on."
+        )]
+        after: Option<String>,
+    ) -> Result<impl Stream<Item = Result<InOrder<ErrorGroupNews>, Error>>, Error> {
+        let api = api(ctx).clone();
+        let mut position = if let Some(text) = resumed(ctx, after.as_deref()) {
+            cursor::read_to_follow(&api, text, Some(&[])).await?
+        } else {
+            let head = api.store().committed_head().await;
+            head.map_err(|error| of_failed(&api, &error))?
+        };
+        let mut folded = api.folded.clone();
+        Ok(async_stream::stream! {
+            loop {
+                let (news, upto) = match news(ctx, &api, position).await {
+                    Ok(news) => news,
+                    Err(error) => {
+                        yield Err(error);
+                        return;
+                    }
+                };
+                let has_some = upto > position;
+                for news in news {
+                    let told = item(ctx, &api, news).await;
+                    let has_failed = told.is_err();
+                    if let Some(told) = told.transpose() {
+                        yield told;
+                    }
+                    if has_failed {
+                        return;
+                    }
+                    loaders(ctx).begin();
+                }
+                position = upto;
+                if !has_some {
+                    next(&mut folded).await;
+                    loaders(ctx).begin();
+                }
+            }
+        })
+    }
+}
+
+/// Waits until something may be new.
+fn next(folded: &mut watch::Receiver<Position>) -> BoxFuture<'_, ()> {
+    Box::pin(async move {
+        let changed = async {
+            if folded.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = changed => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    })
+}
+
+/// What is new after a position of what the caller reaches.
+fn news<'a>(
+    ctx: &'a Context<'_>,
+    api: &'a Api,
+    after: Position,
+) -> BoxFuture<'a, Result<(Vec<News>, Position), Error>> {
+    Box::pin(async move {
+        let (store, failed) = (api.store(), |error| of_failed(api, &error));
+        let within = access::within(ctx).await?;
+        if within == Within::Whole {
+            return api.groups.news(store, after, None).await.map_err(failed);
+        }
+        let filter = DeviceFilter {
+            within,
+            ..DeviceFilter::default()
+        };
+        let keys = device_keys(store, &filter).await.map_err(failed)?;
+        let keys: Vec<i64> = keys.into_iter().collect();
+        api.groups
+            .news(store, after, Some(&keys))
+            .await
+            .map_err(failed)
+    })
+}
+
+/// A group that is new or came back, if it is still there.
+fn item<'a>(
+    ctx: &'a Context<'_>,
+    api: &'a Api,
+    news: News,
+) -> BoxFuture<'a, Result<Option<InOrder<ErrorGroupNews>>, Error>> {
+    Box::pin(async move {
+        let Some(group) = one(ctx, &news.id.to_string(), (None, None)).await? else {
+            return Ok(None);
+        };
+        let place = Place {
+            position: news.position,
+            occurred_at: Instant::default(),
+        };
+        Ok(Some(InOrder(ErrorGroupNews {
+            cursor: cursor::write(api.store().identity(), place),
+            event: news.what.into(),
+            error_group: InOrder(group),
+        })))
+    })
+}
