@@ -7,7 +7,7 @@ use super::api::Api;
 use super::database::Database;
 
 /// Names of all projections.
-pub(super) const PROJECTIONS: [&str; 8] = [
+pub(super) const PROJECTIONS: [&str; 9] = [
     "registry",
     "configuration",
     "jobs",
@@ -16,6 +16,7 @@ pub(super) const PROJECTIONS: [&str; 8] = [
     "silences",
     "schedules",
     "counters",
+    "error_groups",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
