@@ -99,51 +99,61 @@ pub(super) struct Change {
     pub(super) due: Option<i64>,
 }
 
-/// The states that are met on the way.
+/// The states that are met on the way and are kept.
 #[derive(Default)]
 struct Met {
+    /// The one with which it begins, as it is kept.
+    base: Option<Encoded>,
+    /// The hour that is folded last.
+    last: Option<Instant>,
     days: BTreeMap<Day, Encoded>,
-    /// The one before the hour that was folded last.
-    last: Option<(Day, Encoded)>,
     failed: Option<StoreError>,
 }
 
 impl Met {
     /// Notes the state before an hour.
     fn note(&mut self, state: &DeviceState, hour: Instant) {
-        if state.first.is_none() {
+        // before the first hour it is as it was kept
+        let base = self.base.take();
+        let upto = state.upto.0;
+        let midnight = midnight_after(upto);
+        let (is_over, is_last) = (midnight <= hour.0, self.last == Some(hour));
+        if state.first.is_none() || !(is_over || is_last) {
             return;
         }
-        let encoded = match encode(state) {
+        let encoded = match base.map_or_else(|| encode(state), Ok) {
             Ok(encoded) => encoded,
             Err(error) => {
                 self.failed = Some(error);
                 return;
             }
         };
-        let upto = state.upto.0;
-        let until = midnight_after(upto);
-        if until <= hour.0 {
+        if is_last {
+            let until = hour.0;
             self.days.insert(Day { until, upto }, encoded.clone());
         }
-        let day = Day {
-            until: hour.0,
-            upto,
-        };
-        self.last = Some((day, encoded));
+        if is_over {
+            let until = midnight;
+            self.days.insert(Day { until, upto }, encoded);
+        }
     }
 }
 
 impl Task {
     /// Folds the hours before an instant.
     pub(super) fn fold(
-        self,
+        mut self,
         (id, sites): (&str, &Sites),
         until: i64,
     ) -> Result<Change, StoreError> {
         let base = self.base.as_ref().map(super::rows::decoded).transpose()?;
         let mut kept = Kept::new(id, base.unwrap_or_default(), sites);
-        let mut met = Met::default();
+        let last = self.events.last();
+        let mut met = Met {
+            base: self.base.take(),
+            last: last.map(|event| hour_of(event.fact.occurred_at)),
+            ..Met::default()
+        };
         for event in &self.events {
             kept.take(&event.fact, event.recorded_at, |state, hour| {
                 met.note(state, hour);
@@ -156,14 +166,13 @@ impl Task {
         self.change(kept.state(), met, until)
     }
 
-    fn change(self, state: &DeviceState, mut met: Met, until: i64) -> Result<Change, StoreError> {
+    fn change(self, state: &DeviceState, met: Met, until: i64) -> Result<Change, StoreError> {
         let (upto, start, whose) = (state.upto.0, self.start, self.due.whose);
         let known = self.due.head.map(|head| head.upto);
         let is_moved = !self.events.is_empty() || start.base != Some(Base::InUse(whose));
         // until all is folded again that is in use, that stays
         let is_ahead = known.is_none_or(|known| upto >= known) || self.next.is_none();
-        let mut days = std::mem::take(&mut met.days);
-        days.extend(met.last);
+        let mut days = met.days;
         let encoded = if is_moved && state.first.is_some() {
             Some(encode(state)?)
         } else {
