@@ -11,8 +11,9 @@ use super::models::{Which, model, rows};
 use super::{Held, ModelRead};
 use crate::event::{Instant, Provenance};
 use crate::insights::anomaly::Pools;
-use crate::insights::fleet::{FleetState, VERSION};
-use crate::insights::reliability::fleet::{Fleet, Prior};
+use crate::insights::fleet::{FleetState, Outages, VERSION};
+use crate::insights::reliability::fleet::Prior;
+use crate::insights::reliability::intervals::Failures;
 use crate::insights::risk;
 use crate::insights::risk::model::{Model, Settings, train};
 use crate::store::{Doing, Store, StoreError};
@@ -31,20 +32,31 @@ pub struct FleetRead {
     pub risk: risk::fleet::Fleet,
     /// The model of failures that was in force then.
     pub model: Arc<Model>,
-    /// How often devices fail, and how they differ in that, for 30 days ahead.
-    pub prior: Prior,
     /// What is usual of each measure over all devices.
     pub pools: Pools,
     /// The same of each site, by its key.
     pub site_pools: BTreeMap<i64, Pools>,
-    outages: Fleet,
+    outages: Outages,
+    /// Of outages, of failures, of times offline.
+    priors: [Prior; 3],
 }
 
 impl FleetRead {
-    /// How often devices fail, and how they differ in that, for so many hours ahead.
+    /// How often devices have what counts as a failure, and how they differ in that, for 30 days ahead.
     #[must_use]
-    pub fn prior_for(&self, horizon_hours: f64) -> Prior {
-        self.outages.prior_for(horizon_hours)
+    pub const fn prior(&self, failures: Failures) -> &Prior {
+        let [any, error, offline] = &self.priors;
+        match failures {
+            Failures::Any => any,
+            Failures::Error => error,
+            Failures::Offline => offline,
+        }
+    }
+
+    /// The same for so many hours ahead.
+    #[must_use]
+    pub fn prior_for(&self, failures: Failures, horizon_hours: f64) -> Prior {
+        self.outages.of(failures).prior_for(horizon_hours)
     }
 
     fn new(as_of: Instant, summed: Option<FleetState>, trained: Option<Model>) -> Self {
@@ -61,10 +73,11 @@ impl FleetRead {
             as_of,
             summed_at,
             model: Arc::new(model),
-            prior: outages.prior(),
             risk,
             pools,
             site_pools,
+            priors: [Failures::Any, Failures::Error, Failures::Offline]
+                .map(|failures| outages.of(failures).prior()),
             outages,
         }
     }

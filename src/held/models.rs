@@ -46,6 +46,7 @@ impl Held {
     ///
     /// # Errors
     /// When the table cannot be read.
+    #[must_use]
     pub fn trained(
         &self,
         provenance: Provenance,
@@ -85,11 +86,11 @@ pub(crate) fn model(
         let store = store.of_primary();
         let row = rows(provenance, asked).one(store.readers()).await;
         let row = row.doing("read a model")?;
-        row.map(read).transpose()
+        row.as_ref().map(read).transpose()
     })
 }
 
-fn read(row: insight_models::Model) -> Result<ModelRead, StoreError> {
+fn read(row: &insight_models::Model) -> Result<ModelRead, StoreError> {
     let tried = row.tried.as_deref().map(|bytes| decoded(bytes, "tried"));
     let report = serde_json::from_str(&row.report).map_err(|_| malformed("report"))?;
     Ok(ModelRead {

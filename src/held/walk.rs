@@ -12,13 +12,15 @@ use crate::insights::device::{DeviceHour, DeviceState};
 use crate::insights::input::Device;
 use crate::insights::kept::Kept;
 use crate::insights::sites::Sites;
-use crate::projections::insights::facts::{Asked, read as read_facts};
-use crate::store::{Doing, EntityType, Sources, StoreError};
+use crate::kinds::Kind;
+use crate::projections::insights::facts::{Asked, KINDS, read as read_facts};
+use crate::store::{Columns, Doing, EntityType, Since, Sources, StoreError, next_of};
 
 /// Devices that are read at once.
 const AT_ONCE: usize = 64;
 /// Events of a kind that are folded at once, unless they are of one device.
 const EVENTS_MAX: usize = 100_000;
+const DOING: &str = "read what happened to devices";
 
 /// A device as of an instant of a walk, which is the beginning of an hour.
 #[derive(Clone, Debug)]
@@ -42,6 +44,9 @@ pub(crate) struct Walk<'a> {
     provenance: Provenance,
     at: Instant,
     devices: Vec<Walked>,
+    sites: Arc<Sites>,
+    /// Until when nothing happens to any of them, where that is known.
+    silent_until: Option<i64>,
 }
 
 /// A device, as far as it was gone through.
@@ -77,12 +82,17 @@ impl Held {
                 });
                 stood.push(Stood::of(&read));
             }
-            let walk = Walk {
+            let mut walk = Walk {
                 held: self,
                 provenance,
                 at,
                 devices,
+                sites: Arc::default(),
+                silent_until: None,
             };
+            let tx = self.store.readers().snapshot().await.doing(DOING)?;
+            walk.sites = self.cache.sites(&tx, self.store.names()).await?;
+            tx.rollback().await.doing(DOING)?;
             Ok((walk, stood))
         })
     }
@@ -107,52 +117,88 @@ impl Walk<'_> {
     /// When the tables or what was archived cannot be read.
     pub(crate) fn to(&mut self, at: Instant) -> BoxFuture<'_, Result<Vec<Stood>, StoreError>> {
         Box::pin(async move {
+            if self.silent_until.is_some_and(|until| until > at.0) {
+                return Ok(self.silent_to(at));
+            }
+            let tx = self.held.store.readers().snapshot().await.doing(DOING)?;
+            let names = self.held.store.names();
+            self.sites = self.held.cache.sites(&tx, names).await?;
             let mut stood = Vec::with_capacity(self.devices.len());
-            let all = std::mem::take(&mut self.devices);
-            for some in all.chunks(AT_ONCE) {
-                for (walked, as_of) in self.some_to(some, at).await? {
-                    self.devices.push(walked);
-                    stood.extend(as_of);
+            let mut moved = Vec::with_capacity(self.devices.len());
+            let mut is_silent = true;
+            for some in self.devices.chunks(AT_ONCE) {
+                for (walked, open) in self.some_to((&tx, some), at).await? {
+                    is_silent &= open.is_none();
+                    let open = open.unwrap_or_else(|| beginning(at));
+                    stood.extend(self.stood((&walked, open), at));
+                    moved.push(walked);
                 }
             }
-            self.at = at;
+            (self.devices, self.at) = (moved, at);
+            self.silent_until = None;
+            if is_silent {
+                // whoever was silent for long is mostly so for longer
+                self.silent_until = Some(self.next(&tx).await?);
+            }
+            // nothing was written
+            tx.rollback().await.doing(DOING)?;
             Ok(stood)
         })
     }
 
+    /// Goes on where nothing happens.
+    fn silent_to(&mut self, at: Instant) -> Vec<Stood> {
+        self.at = at;
+        let devices = self.devices.iter();
+        let stood = devices.filter_map(|walked| self.stood((walked, beginning(at)), at));
+        stood.collect()
+    }
+
+    /// When something happens to one of the devices next; nothing later than all time if nothing does.
+    async fn next(&self, tx: &DatabaseTransaction) -> Result<i64, StoreError> {
+        let archive = self.held.store.archive_of();
+        let mut next = i64::MAX;
+        for some in self.devices.chunks(AT_ONCE) {
+            let since: Vec<[i64; 2]> = some.iter().map(|of| [of.key, self.at.0]).collect();
+            let since = Since {
+                kind: Kind::DeviceMetrics,
+                columns: Columns::NONE,
+                devices: &since,
+                until: i64::MAX,
+                upto: i64::MAX,
+            };
+            let of_each = next_of(tx, Some(&archive), (&KINDS, since)).await?;
+            next = of_each.into_iter().flatten().fold(next, i64::min);
+        }
+        Ok(next)
+    }
+
+    /// Some devices as of an instant, each with what happened in the hour that begins then; without that where nothing
+    /// happened since the instant before.
     async fn some_to(
         &self,
-        devices: &[Walked],
+        (tx, devices): (&DatabaseTransaction, &[Walked]),
         at: Instant,
-    ) -> Result<Vec<(Walked, Option<Stood>)>, StoreError> {
-        let doing = "read what happened to devices";
-        let store = &self.held.store;
-        let tx = store.readers().snapshot().await.doing(doing)?;
-        let sites = self.held.cache.sites(&tx, store.names()).await?;
+    ) -> Result<Vec<(Walked, Option<DeviceHour>)>, StoreError> {
         let mut moved = Vec::with_capacity(devices.len());
         let mut waiting = vec![devices];
         while let Some(devices) = waiting.pop() {
-            let Some(events) = self.events(&tx, devices, at).await? else {
+            let Some(events) = self.events(tx, devices, at).await? else {
                 // what is too much for all of them is read of half of them, the first ones first
                 let (first, others) = devices.split_at(devices.len() / 2);
                 waiting.extend([others, first]);
                 continue;
             };
             let tasks: Vec<(Walked, Vec<Event>)> = devices.iter().cloned().zip(events).collect();
-            let known = Arc::clone(&sites);
+            let sites = Arc::clone(&self.sites);
             let fold = move || {
                 let tasks = tasks.into_iter();
-                let moved = tasks.map(|(walked, events)| walked.fold(&events, (&known, at)));
+                let moved = tasks.map(|(walked, events)| walked.fold(&events, (&sites, at)));
                 moved.collect::<Vec<_>>()
             };
             let folded = spawn_blocking(fold).await;
-            for (walked, open) in folded.map_err(|_| StoreError::Panicked)? {
-                let stood = self.stood((&walked, open), (&sites, at));
-                moved.push((walked, stood));
-            }
+            moved.extend(folded.map_err(|_| StoreError::Panicked)?);
         }
-        // nothing was written
-        tx.rollback().await.doing(doing)?;
         Ok(moved)
     }
 
@@ -187,12 +233,8 @@ impl Walk<'_> {
     }
 
     /// A device as of an instant; `None` where it is not registered.
-    fn stood(
-        &self,
-        (walked, open): (&Walked, DeviceHour),
-        (sites, at): (&Sites, Instant),
-    ) -> Option<Stood> {
-        let device = sites.device(&walked.id, at)?;
+    fn stood(&self, (walked, open): (&Walked, DeviceHour), at: Instant) -> Option<Stood> {
+        let device = self.sites.device(&walked.id, at)?;
         let names = self.held.store.names();
         let site_key = names.key(EntityType::Site, &device.site);
         Some(Stood {
@@ -205,9 +247,20 @@ impl Walk<'_> {
     }
 }
 
+/// An hour in which nothing happened.
+fn beginning(start: Instant) -> DeviceHour {
+    DeviceHour {
+        start,
+        ..DeviceHour::default()
+    }
+}
+
 impl Walked {
     /// Folds what happened until an instant; what is of the hour that begins then is told beside it.
-    fn fold(self, events: &[Event], (sites, at): (&Sites, Instant)) -> (Self, DeviceHour) {
+    fn fold(self, events: &[Event], (sites, at): (&Sites, Instant)) -> (Self, Option<DeviceHour>) {
+        if events.is_empty() {
+            return (self, None);
+        }
         let Self { key, id, state } = self;
         let mut kept = Kept::new(&id, Arc::unwrap_or_clone(state), sites);
         for event in events {
@@ -216,6 +269,6 @@ impl Walked {
         kept.close(at, |_, _| {});
         let (folded, open) = kept.ended(at);
         let state = Arc::new(folded);
-        (Self { key, id, state }, open.hour())
+        (Self { key, id, state }, Some(open.hour()))
     }
 }

@@ -32,19 +32,61 @@ const SITES_MAX: usize = 1_000;
 pub struct FleetState {
     /// Of its failures, errors and levels.
     pub risk: risk::fleet::Fleet,
-    /// Of its outages and how they are repaired.
-    pub outages: reliability::fleet::Fleet,
+    /// Of its outages, its failures and its times offline, and how they are repaired.
+    pub outages: Outages,
     /// Of what is usual of each measure.
     pub pools: Pools,
     /// The same of each site, by its key.
     pub site_pools: BTreeMap<i64, Pools>,
 }
 
+/// The reliability of a fleet, for each thing that may count as a failure.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outages {
+    any: reliability::fleet::Fleet,
+    error: reliability::fleet::Fleet,
+    offline: reliability::fleet::Fleet,
+}
+
+impl Default for Outages {
+    fn default() -> Self {
+        let of = || reliability::fleet::Fleet::of_horizons(&HORIZONS);
+        Self {
+            any: of(),
+            error: of(),
+            offline: of(),
+        }
+    }
+}
+
+impl Outages {
+    /// The sums of what counts as a failure.
+    #[must_use]
+    pub const fn of(&self, failures: Failures) -> &reliability::fleet::Fleet {
+        match failures {
+            Failures::Any => &self.any,
+            Failures::Error => &self.error,
+            Failures::Offline => &self.offline,
+        }
+    }
+
+    fn add(&mut self, site: &str, state: &reliability::intervals::State, as_of: Instant) {
+        let of_each = [
+            (Failures::Any, &mut self.any),
+            (Failures::Error, &mut self.error),
+            (Failures::Offline, &mut self.offline),
+        ];
+        for (failures, fleet) in of_each {
+            add(fleet, state, site, failures, as_of);
+        }
+    }
+}
+
 impl Default for FleetState {
     fn default() -> Self {
         Self {
             risk: risk::fleet::Fleet::default(),
-            outages: reliability::fleet::Fleet::of_horizons(&HORIZONS),
+            outages: Outages::default(),
             pools: Pools::new(),
             site_pools: BTreeMap::new(),
         }
@@ -96,8 +138,7 @@ impl Summing {
         }
         self.risk.add(device, &state.risk);
         let outages = &mut self.rest.outages;
-        let (reliability, any) = (&state.reliability, Failures::default());
-        add(outages, reliability, &device.site, any, self.as_of);
+        outages.add(&device.site, &state.reliability, self.as_of);
         for (measure, state) in &state.anomalies {
             pool(&mut self.rest.pools, *measure, state);
         }
@@ -198,7 +239,9 @@ mod tests {
         let fleet = summed(&devices);
         assert_eq!(fleet.risk.devices, 6);
         assert!((fleet.risk.failures - 6.0).abs() < f64::EPSILON);
-        assert!((fleet.outages.totals().0 - 6.0).abs() < f64::EPSILON);
+        let count = |failures| fleet.outages.of(failures).totals().0;
+        assert!((count(Failures::Error) - 6.0).abs() < f64::EPSILON);
+        assert!(count(Failures::Offline).abs() < f64::EPSILON);
         assert_eq!(fleet.site_pools.keys().copied().collect::<Vec<_>>(), [0, 1]);
         assert_eq!(fleet.pools.len(), 1);
         let bytes = fleet.encode().unwrap();

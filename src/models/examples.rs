@@ -82,26 +82,35 @@ const fn malformed() -> StoreError {
     }
 }
 
-/// Keeps the examples of a day, in place of those that were taken of it before.
+/// Keeps the examples of some days, in place of those that were taken of them before.
 pub(super) async fn put(
     store: &Store,
-    (provenance, day): (Provenance, Instant),
-    taken: Taken,
+    provenance: Provenance,
+    days: &[(Instant, Taken)],
 ) -> Result<(), StoreError> {
-    let bytes = postcard::to_stdvec(&taken).map_err(|_| malformed())?;
-    let devices: i64 = whole(float(taken.devices.len()));
+    let mut rows = Vec::with_capacity(days.len());
+    for (day, taken) in days {
+        let bytes = postcard::to_stdvec(taken).map_err(|_| malformed())?;
+        rows.push((day.0, whole(float(taken.devices.len())), bytes));
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
     let put = store.transact(move |tx| {
         Box::pin(async move {
             let mut sql = Sql::new(
                 "INSERT INTO insight_examples (provenance, version, day, devices, examples) VALUES ",
             );
-            sql.bind_list([
-                provenance.code().into(),
-                VERSION.into(),
-                day.0.into(),
-                devices.into(),
-                bytes.into(),
-            ]);
+            for (ordinal, (day, devices, bytes)) in rows.into_iter().enumerate() {
+                sql.push(if ordinal > 0 { ", " } else { "" });
+                sql.bind_list([
+                    provenance.code().into(),
+                    VERSION.into(),
+                    day.into(),
+                    devices.into(),
+                    bytes.into(),
+                ]);
+            }
             sql.push(
                 " ON CONFLICT (provenance, version, day) \
                  DO UPDATE SET devices = excluded.devices, examples = excluded.examples",

@@ -42,27 +42,6 @@ pub(super) async fn failures(
     Ok(failures)
 }
 
-/// How many failures of all devices are known until an instant.
-pub(super) async fn count(
-    store: &Store,
-    provenance: Provenance,
-    until: Instant,
-) -> Result<usize, StoreError> {
-    let mut sql =
-        Sql::new("SELECT count(*) FROM device_states WHERE state = 'ERROR' AND provenance = ");
-    sql.bind(provenance.code()).push(" AND occurred_at <= ");
-    sql.bind(until.0);
-    let row = store
-        .readers()
-        .query_one_raw(sql.statement(store.backend()));
-    let count = row
-        .await
-        .doing(DOING)?
-        .map(|row| row.try_get_by_index::<i64>(0));
-    let count = count.transpose().doing(DOING)?.unwrap_or_default();
-    Ok(usize::try_from(count).unwrap_or_default())
-}
-
 /// Whether so many failures more are known of a time from which was learned that it is learned from anew.
 pub(super) const fn is_outdated(learned: usize, now: usize) -> bool {
     let differ = now.abs_diff(learned);

@@ -26,7 +26,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use self::failures::count;
+use self::failures::{failures, is_enough};
 use self::night::Night;
 use self::settled::Settling;
 use crate::event::{Instant, Provenance};
@@ -108,6 +108,7 @@ impl Learner {
     ///
     /// # Errors
     /// When the log cannot be read or written: what is not done is done the next time.
+    #[must_use]
     pub fn catch_up(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
             let (mut done, mut settling) = (BTreeMap::new(), Settling::default());
@@ -157,9 +158,11 @@ impl Learner {
         if newest.as_ref().is_some_and(is_fitted) {
             return Ok(false);
         }
-        let known = newest.map_or(0, |newest| newest.report.learned.failures);
-        let now = count(&self.store, provenance, midnight).await?;
-        Ok(failures::is_enough(known, now))
+        let learned = newest.map_or(0, |newest| newest.report.learned.failures);
+        let devices = sample::devices(&self.store, provenance).await?;
+        let keys = sample::sampled(&devices).into_iter().collect();
+        let known = failures(&self.store, &keys, (provenance, midnight)).await?;
+        Ok(is_enough(learned, known.count()))
     }
 
     /// Tells of a night that is done. It is looked at again on the same day if nothing was learned yet: much may be

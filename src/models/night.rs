@@ -24,6 +24,9 @@ use crate::store::{Store, StoreError};
 
 /// Devices of which the states are in memory at once when a fleet is summed up.
 const DEVICES_AT_ONCE: usize = 100;
+/// Days, and examples, that are written at once.
+const DAYS_AT_ONCE: usize = 32;
+const EXAMPLES_AT_ONCE: usize = 2_000;
 /// By how much what is known of devices may begin before their first examples.
 const BEGINS_BEFORE: i64 = 7 * DAY;
 
@@ -96,11 +99,21 @@ impl<'a> Night<'a> {
         if day < self.midnight {
             let begin = (self.provenance, day);
             let (mut walk, mut stood) = self.held.walk(&sampled.keys, begin).await?;
+            let mut days = Vec::new();
+            let mut examples = 0;
             while day < self.midnight {
-                self.take(day, (&mut walk, stood), sampled).await?;
+                let taken = self.take(day, (&mut walk, stood), sampled).await?;
+                examples += taken.examples.len();
+                days.push((day, taken));
+                if days.len() >= DAYS_AT_ONCE || examples >= EXAMPLES_AT_ONCE {
+                    examples::put(self.store, self.provenance, &days).await?;
+                    days.clear();
+                    examples = 0;
+                }
                 day.0 += DAY;
                 stood = walk.to(day).await?;
             }
+            examples::put(self.store, self.provenance, &days).await?;
         }
         let too_old = examples::too_old(self.store, self.provenance, self.midnight).await?;
         examples::forget(self.store, self.provenance, too_old).await
@@ -144,13 +157,13 @@ impl<'a> Night<'a> {
         Ok(is_outdated(newest.report.learned.failures, known.count()))
     }
 
-    /// Takes the examples of a day, and keeps them.
+    /// Takes the examples of a day.
     async fn take(
         &self,
         day: Instant,
         (walk, stood): (&mut Walk<'_>, Vec<Stood>),
         sampled: &Sampled,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Taken, StoreError> {
         let mut taken = Taken::default();
         let fleet = self.fleet_at(day, &stood, sampled).await?;
         taken.add(&stood, &fleet, day);
@@ -159,8 +172,7 @@ impl<'a> Night<'a> {
             taken.add(&walk.to(at).await?, &fleet, at);
             at.0 += EXAMPLE_EVERY;
         }
-        let of_day = (self.provenance, day);
-        examples::put(self.store, of_day, taken).await
+        Ok(taken)
     }
 
     /// The fleet as it was summed up at a midnight that is past, or as it comes to now.

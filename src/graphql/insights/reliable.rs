@@ -182,10 +182,11 @@ fn of_one(read: &DeviceRead, fleet: &FleetRead, failures: Failures) -> Reading<R
         failures,
         horizon: None,
     };
-    let insight = insight::reliability(&state, &fleet.prior, &asked, read.as_of);
+    let prior = fleet.prior(failures);
+    let insight = insight::reliability(&state, prior, &asked, read.as_of);
     let own = Reliability {
         of: Of::Device(read.key),
-        summary: summary::device(&state, &fleet.prior, &asked, read.as_of),
+        summary: summary::device(&state, prior, &asked, read.as_of),
         is_known: insight.status != Status::Insufficient,
     };
     let provenance = source(&insight, read.provenance);

@@ -27,6 +27,8 @@ const HELD_MOST: i64 = 91 * DAY;
 /// The sum of losses by which a candidate may be worse without being so: one unit of log-likelihood, at which a
 /// likelihood ratio is no evidence worth mentioning.
 const LOSS_TOLERANCE: f64 = 1.0;
+/// The loss of one answer at most, which is that of a chance beyond all numbers.
+const LOSS_MAX: f64 = 700.0;
 
 /// What a trial of a candidate found.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -110,7 +112,8 @@ pub fn learn(
     let test = |horizon| {
         let tried = tried.as_ref()?;
         let answers = answers(tried, &examples, (tried.trained_to, known_to), horizon);
-        (!answers.is_empty()).then(|| Backtest::of(&answers))
+        let tested = (!answers.is_empty()).then(|| Backtest::of(&answers));
+        tested.filter(|tested| tested.brier.is_finite())
     };
     let trial = in_force.zip(tried.as_ref());
     let trial = trial.map(|(old, new)| compare(old, new, &examples, known_to));
@@ -203,7 +206,8 @@ pub fn compare(old: &Model, new: &Model, examples: &[Example], known_to: Instant
             continue;
         };
         let loss = |model: &Model| {
-            -log_likelihood(model.risk(&example.signs, Horizon::Day).odds, happened)
+            let odds = model.risk(&example.signs, Horizon::Day).odds;
+            (-log_likelihood(odds, happened)).min(LOSS_MAX)
         };
         trial.old_loss += share * loss(old);
         trial.new_loss += share * loss(new);
