@@ -23,6 +23,7 @@ use crate::graphql::events_of;
 use crate::health::Health;
 use crate::ingest::Ingest;
 use crate::jobs::Orchestrator;
+use crate::models::{Learner, ModelsMetrics};
 use crate::nodes::{Lease, Node, Work};
 use crate::places::Place;
 use crate::projections::Runner;
@@ -30,7 +31,7 @@ use crate::retention::{Eraser, Keeper, RetentionMetrics, tell_homeless};
 use crate::store::Store;
 use crate::telemetry::chain;
 use crate::webhooks::{Mailer, Outbox, WebhookArgs};
-use crate::{exports, retention};
+use crate::{exports, models, retention};
 
 /// How long a server that starts waits for a place to answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
@@ -104,7 +105,7 @@ impl Kept {
             Work::Exports => self.files.is_some(),
             Work::Lake => self.lake.is_some(),
             Work::Projections | Work::Jobs | Work::Alerts | Work::Webhooks | Work::Health => true,
-            Work::Evidence | Work::Arrivals => true,
+            Work::Evidence | Work::Arrivals | Work::Models => true,
             // whether what is archived can be written anew is looked at again and again
             Work::Erasures => true,
             Work::Retention => self.archives,
@@ -208,6 +209,16 @@ impl Works<'_> {
         });
         self.once(Work::Erasures, move |lease, door| {
             Eraser::new(door.store().clone(), metrics.clone()).run(lease.stopping())
+        });
+    }
+
+    /// Sums fleets up each night, and learns from them.
+    pub(crate) fn learn(self, registry: &mut Registry) {
+        let metrics = ModelsMetrics::default();
+        metrics.register(registry);
+        self.ingest.store().faults().introduce(models::SOURCE);
+        self.once(Work::Models, move |lease, door| {
+            Learner::new(door.store().clone(), metrics.clone()).run(lease.stopping())
         });
     }
 

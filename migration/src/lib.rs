@@ -37,6 +37,8 @@ mod m0027_label_secret;
 mod m0028_device_silences;
 mod m0029_device_states;
 mod m0030_log_schema;
+mod m0031_insight_states;
+mod m0032_insight_models;
 mod m0033_error_groups;
 mod tables;
 
@@ -75,6 +77,8 @@ impl MigratorTrait for Migrator {
             Box::new(m0028_device_silences::Migration),
             Box::new(m0029_device_states::Migration),
             Box::new(m0030_log_schema::Migration),
+            Box::new(m0031_insight_states::Migration),
+            Box::new(m0032_insight_models::Migration),
             Box::new(m0033_error_groups::Migration),
         ]
     }

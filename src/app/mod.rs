@@ -22,6 +22,7 @@ use crate::configuration::Keyring;
 use crate::error_groups::Groups;
 use crate::event::{NewEvent, Position};
 use crate::graphql::{self, Api};
+use crate::held::Held;
 use crate::http::{self, Hosts, Monitor, Peers, Web};
 use crate::identity::{Authority, Denials, Keys, Spending, Tokens, TokensError};
 use crate::ingest::{Background, Ingest, RequestLog, Strangers, record_faults};
@@ -341,11 +342,12 @@ impl Parts {
         let mut registry = Registry::with_prefix("homepot");
         node.register(&mut registry);
         store.metrics().register(&mut registry);
-        runner.metrics().register(&mut registry);
+        runner.register(&mut registry);
         background.metrics().register(&mut registry);
         let api = Api {
             ingest: ingest.clone(),
             groups: Groups::default(),
+            held: Held::new(store.clone()),
             keyring: Arc::new(keyring),
             background,
             folded: runner.folded(),
@@ -383,6 +385,7 @@ impl Parts {
         works.fold(&runner);
         works.follow(&parts.api.folded, limits.offline_after_seconds);
         works.keep(&mut parts.registry, &parts.stop);
+        works.learn(&mut parts.registry);
         works.take_out(kept, &mut parts.registry);
         works.send(webhooks, mailer, Arc::clone(&parts.api.keyring));
         // the leases are given back when the works have ended

@@ -53,6 +53,15 @@ const READ: &[&str] = &[
     "alertRules",
     "errorGroup",
     "errorGroups",
+    "deviceHealth",
+    "healthForecast",
+    "failureRisk",
+    "devicesAtRisk",
+    "anomalies",
+    "configurationImpact",
+    "reliability",
+    "dataQuality",
+    "trend",
 ];
 
 /// Commands on what is within reach.
@@ -98,7 +107,7 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
             _ if READ.contains(&field) => Some(Permission::Read),
             "previewJob" => Some(Permission::Command),
             "pendingCommands" => Some(Permission::Obey),
-            "systemConfiguration" | "collectionStatus" | "storeHealth" => {
+            "systemConfiguration" | "collectionStatus" | "storeHealth" | "modelReport" => {
                 Some(Permission::ReadWhole)
             }
             "export" | "exports" => Some(Permission::Read),
@@ -135,9 +144,8 @@ pub(super) fn rule(root: OperationType, field: &str) -> Option<Permission> {
         },
         OperationType::Subscription => match field {
             "__typename" => Some(Permission::BeKnown),
-            "events" | "jobProgress" | "alerts" | "errorGroups" | "seriesUpdates" => {
-                Some(Permission::Read)
-            }
+            "events" | "jobProgress" | "alerts" | "errorGroups" | "seriesUpdates" | "anomalies"
+            | "healthChanges" => Some(Permission::Read),
             "deviceCommands" => Some(Permission::Obey),
             _ => of_kind(|spec| spec.stream),
         },

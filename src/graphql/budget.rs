@@ -30,7 +30,7 @@ const SUMS_MAX: usize = 10;
 /// Rows as which each of that counts beside others.
 const SUM_ROWS: usize = ROWS_MAX / SUMS_MAX;
 /// The fields that sum up.
-const SUMS: [&str; 10] = [
+const SUMS: [&str; 11] = [
     "series",
     "seriesUpdates",
     "breakdown",
@@ -41,7 +41,14 @@ const SUMS: [&str; 10] = [
     "errorStats",
     "jobStats",
     "activityStats",
+    "configurationImpact",
 ];
+/// Reasons that an insight has as a rule.
+const REASONS: usize = 8;
+/// Measures of a device, and its errors, of which it is told what a change did.
+const EFFECTS: usize = 11;
+/// Days of a forecast at most.
+const FORECAST_DAYS: usize = 14;
 /// Values as which a status of a site counts.
 const STATUS_VALUES: usize = 20;
 /// Hours of a site on a day, as they are counted beforehand: when it is open, two peaks, a window.
@@ -190,6 +197,9 @@ impl<'a> Reader<'a> {
                 sums: inner.sums.saturating_add(1),
             },
             _ if name == "operatingHours" => inner.of_rows(self.hours_rows(field)),
+            _ if name == "reasons" && is_object(field) => inner.of_rows(REASONS),
+            _ if name == "effects" && is_object(field) => inner.of_rows(EFFECTS),
+            _ if name == "healthForecast" => inner.of_rows(FORECAST_DAYS),
             // its calendar is looked through for the next change
             _ if matches!(name, "status" | "siteStatus") && is_object(field) => Cost {
                 values: inner.values.saturating_add(STATUS_VALUES),
@@ -254,13 +264,13 @@ fn is_object(field: &Field) -> bool {
 }
 
 fn is_connection(name: &str) -> bool {
-    matches!(
-        name,
-        "sites" | "devices" | "events" | "jobs" | "alerts" | "errorGroups"
-    ) || matches!(
-        name,
-        "userSessions" | "topPages" | "topSearches" | "activityByUser"
-    ) || Kind::all().any(|kind| kind.spec().list == name)
+    matches!(name, "sites" | "devices" | "events" | "jobs" | "alerts")
+        || matches!(name, "devicesAtRisk" | "anomalies" | "errorGroups")
+        || matches!(
+            name,
+            "userSessions" | "topPages" | "topSearches" | "activityByUser"
+        )
+        || Kind::all().any(|kind| kind.spec().list == name)
 }
 
 #[expect(

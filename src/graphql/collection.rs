@@ -35,7 +35,7 @@ enum SourceStatus {
 
 /// What was refused, and how often.
 #[derive(Debug, SimpleObject)]
-struct RefusedCount {
+pub(super) struct RefusedCount {
     /// Kind of the event; null when it was of none that is known.
     kind: Option<Shown<EventKinds>>,
     /// The field at fault; null when it was the event as a whole.
@@ -200,7 +200,8 @@ fn status(newest: Option<Instant>, interval_ms: Option<i64>, now: Instant) -> So
 }
 
 impl RefusedCount {
-    fn of(row: &refusals::Model) -> Self {
+    /// What is counted in a row.
+    pub(super) fn of(row: &refusals::Model) -> Self {
         let given = |text: &String| (!text.is_empty()).then(|| text.clone());
         Self {
             kind: Kind::of_wire(&row.kind).map(|kind| Shown::new(kind.spec().wire)),

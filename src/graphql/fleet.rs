@@ -12,6 +12,7 @@ use dataloader::BatchFn;
 use serde_json::Value as Json;
 
 use super::configuration_values::{ConfigurationValue, take_values};
+use super::insights::{self, OfDevice, OfSite};
 use super::loaders::{
     ConfigurationKey, DeviceKey, Loaded, ReadingKey, Reads, ScheduleKey, SiteKey, answers,
 };
@@ -156,7 +157,7 @@ impl Device {
                     let parent = Some((Operand::Device, device.device_key));
                     return connection::resolve(ctx, Some(spec.kind), parent).await;
                 }
-                None => return Ok(None),
+                None => return insights::resolve(&OfDevice(device.device_key), ctx).await,
             },
         };
         Ok(Some(value))
@@ -277,6 +278,7 @@ impl OutputType for Device {
                     &format!("Of this device: {}", lower(spec.description)),
                 )
             }));
+            fields.extend(insights::fields::<OfDevice>(registry));
             object_type("Device", "A device of the fleet.", fields, false)
         })
     }
@@ -322,7 +324,7 @@ impl Site {
                     let parent = Some((Operand::Site, site.site_key));
                     return connection::resolve(ctx, Some(spec.kind), parent).await;
                 }
-                None => return Ok(None),
+                None => return insights::resolve(&OfSite(site.site_key), ctx).await,
             },
         };
         Ok(Some(value))
@@ -417,6 +419,7 @@ impl OutputType for Site {
             fields.extend(of_sites().map(|spec| {
                 connection_field(spec, &format!("At this site: {}", lower(spec.description)))
             }));
+            fields.extend(insights::fields::<OfSite>(registry));
             object_type("Site", "A site of the fleet: a shop.", fields, false)
         })
     }

@@ -14,17 +14,16 @@ use super::connection::Asked;
 use super::error::{ErrorCode, error};
 use super::fleet::{DeviceRow, SiteRow, StateKey, devices_by_key, sites_by_key};
 use super::hours::CalendarKey;
+use super::insights::InsightLoaders;
 use super::open_alerts::OpenAlertsKey;
 use super::page_keys::{CountKey, PageKey, grouped};
 use crate::clock::Clock;
 use crate::event::{Event, Instant};
-use crate::history::Within;
+use crate::held::Held;
 use crate::history::alerts::AlertRow;
-use crate::history::configuration;
 use crate::history::fleet::{self, DeviceFilter, IdPage};
 use crate::history::jobs::{self, TargetRow, TargetsPage};
-use crate::history::readings;
-use crate::history::schedules;
+use crate::history::{Within, configuration, readings, schedules};
 use crate::kinds::Kind;
 use crate::schedule::Calendar;
 use crate::store::{Allowance, Columns, EntityType, Place, Store, StoreError};
@@ -48,6 +47,7 @@ pub(super) struct Loaders {
     pub(super) targets: Loader<TargetsKey, Loaded<Vec<TargetRow>>, Reads>,
     pub(super) names: Loader<NameKey, Loaded<()>, Reads>,
     pub(super) open_alerts: Loader<OpenAlertsKey, Loaded<Vec<AlertRow>>, Reads>,
+    pub(super) insights: InsightLoaders,
     rows: AtomicUsize,
     /// When it was asked, in microseconds since 1970: "now" is the same everywhere in an answer.
     now: AtomicI64,
@@ -60,11 +60,11 @@ pub(super) struct Loaders {
 }
 
 /// Keys at most that are read at once.
-const BATCH_MAX: usize = 1_000;
+pub(super) const BATCH_MAX: usize = 1_000;
 /// How often a loader lets others go first before it reads. The fields of a request are polled in turn, so
 /// that once is enough for those that stand side by side; the ten times of the library have all of them
 /// polled ten times.
-const YIELDS: usize = 2;
+pub(super) const YIELDS: usize = 2;
 
 fn loader<K, V>(reads: Reads) -> Loader<K, V, Reads>
 where
@@ -79,7 +79,7 @@ where
 
 impl Loaders {
     /// Loaders that read a log as long as the allowance lasts.
-    pub(super) fn new(store: &Store, allowance: Arc<Allowance>) -> Self {
+    pub(super) fn new((store, held): (&Store, &Held), allowance: Arc<Allowance>) -> Self {
         let reads = || Reads {
             store: store.clone(),
             allowance: Arc::clone(&allowance),
@@ -100,6 +100,7 @@ impl Loaders {
             targets: loader(reads()),
             names: loader(reads()),
             open_alerts: loader(reads()),
+            insights: InsightLoaders::new(store, held),
             rows: AtomicUsize::new(0),
             now: AtomicI64::new(store.clock().now().0),
             clock: store.clock().clone(),
@@ -173,6 +174,7 @@ impl Loaders {
         // a device may have moved meanwhile
         *self.held_within() = None;
         self.held_asked().clear();
+        self.insights.begin();
     }
 }
 

@@ -99,6 +99,7 @@ use crate::configuration::Keyring;
 use crate::error_groups::Groups;
 use crate::event::Position;
 use crate::exports::Bounds;
+use crate::held::Held;
 use crate::identity::{Caller, Denials, Keys, RecordError, Recorder, Spending};
 use crate::ingest::{Background, Ingest};
 use crate::jobs::Deliveries;
@@ -126,6 +127,8 @@ pub struct Api {
     pub ingest: Ingest,
     /// The groups of errors.
     pub groups: Groups,
+    /// What is kept of devices for their insights.
+    pub held: Held,
     /// The keys by which secret parameters are sealed.
     pub keyring: Arc<Keyring>,
     /// Where faults of this server are recorded.
@@ -166,8 +169,10 @@ impl Api {
 
     /// The same for a query, which is to know the log up to a position.
     pub async fn reading(&self, position: Position) -> Self {
+        let store = self.store().knowing(position).await;
         Self {
-            ingest: self.ingest.on(self.store().knowing(position).await),
+            held: self.held.on(store.clone()),
+            ingest: self.ingest.on(store),
             ..self.clone()
         }
     }
@@ -200,12 +205,12 @@ pub struct Query(
     device_commands::DeviceQueries,
     alerts::Alerts,
     alert_rules::AlertRules,
-    insights::ErrorGroups,
     webhooks::Webhooks,
     email_recipients::EmailRecipients,
     configuration::Configurations,
     retention::Retention,
     exports::Exports,
+    insights::Queries,
     query::Events,
 );
 
@@ -238,6 +243,7 @@ pub struct Subscription(
     device_commands::DeviceStreams,
     alert_streams::AlertStreams,
     insights::GroupStreams,
+    insights::InsightStreams,
     subscription::Streams,
 );
 
@@ -281,12 +287,12 @@ fn builder() -> Builder {
         device_commands::DeviceQueries,
         alerts::Alerts,
         alert_rules::AlertRules,
-        insights::ErrorGroups,
         webhooks::Webhooks,
         email_recipients::EmailRecipients,
         configuration::Configurations,
         retention::Retention,
         exports::Exports,
+        insights::Queries::default(),
         query::Events,
     ));
     let mutation = InOrder(Mutation(
@@ -313,6 +319,7 @@ fn builder() -> Builder {
         device_commands::DeviceStreams,
         alert_streams::AlertStreams,
         insights::GroupStreams,
+        insights::InsightStreams,
         subscription::Streams,
     );
     let schema = Schema::build(query, mutation, subscription);
@@ -363,7 +370,7 @@ fn with_data(
     request: Request,
     (caller, allowance): (Caller, Arc<Allowance>),
 ) -> Request {
-    let loaders = Loaders::new(api.store(), allowance);
+    let loaders = Loaders::new((api.store(), &api.held), allowance);
     let request = request.data(loaders).data(caller);
     // where it reads, if it is not where all others do
     if api.store().reads_replica() {

@@ -105,7 +105,7 @@ fn resolve_field<'a, T: ContainerType>(
 }
 
 /// A part of a root whose fields can all fail, and are therefore nullable.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct CanFail<T>(pub(super) T);
 
 impl<T: ContainerType> ContainerType for CanFail<T> {

@@ -383,7 +383,11 @@ const IDS_MAX: usize = 500;
 /// Characters at most of a text that is searched for: no name is longer.
 const SEARCH_CHARACTERS_MAX: usize = 255;
 
-async fn condition(ctx: &Context<'_>, filter: DeviceFilterInput) -> Result<DeviceFilter, Error> {
+/// The condition on devices that a filter asks for.
+pub(super) async fn condition(
+    ctx: &Context<'_>,
+    filter: DeviceFilterInput,
+) -> Result<DeviceFilter, Error> {
     let device_ids = given("deviceIds", filter.device_ids)?;
     if device_ids.as_ref().is_some_and(|ids| ids.len() > IDS_MAX) {
         let message = format!("filter.deviceIds has at most {IDS_MAX} values");

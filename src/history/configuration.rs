@@ -10,6 +10,7 @@ use futures_util::TryStreamExt;
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use serde_json::Value as Json;
 
+use super::device_keys::SERVING;
 use super::gathered;
 use super::parameters::{self, ParameterRow};
 use crate::event::Instant;
@@ -24,8 +25,6 @@ pub type DueRow = configuration_evidence_due::Model;
 
 /// Id of the system, where a thing has one.
 pub const SYSTEM: &str = "system";
-/// Lifecycles of devices that take configuration.
-const SERVING: [&str; 2] = ["ACTIVE", "SUSPENDED"];
 
 /// What is set on things, also what was unset: of each type the ids.
 ///

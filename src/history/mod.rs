@@ -12,6 +12,7 @@ use crate::store::{Allowance, Doing, Store, StoreError};
 
 pub mod activity;
 pub mod alerts;
+pub mod changes;
 pub mod collection;
 pub mod configuration;
 pub mod device_keys;

@@ -51,6 +51,8 @@ pub struct DeviceHour {
     pub configs: Vec<ConfigSeen>,
     /// Which jobs ended.
     pub jobs: Vec<JobSeen>,
+    /// What each counter showed last.
+    pub counters: BTreeMap<Measure, f64>,
 }
 
 /// A sign of life of a device.
@@ -78,6 +80,10 @@ pub struct Place<'a> {
 pub struct DeviceState {
     /// The first instant after the hours that are folded.
     pub upto: Instant,
+    /// When the first of them began.
+    pub first: Option<Instant>,
+    /// What each counter showed last.
+    pub counters: BTreeMap<Measure, f64>,
     /// How often it means to report, in seconds, as it said last.
     pub interval_seconds: Option<f64>,
     /// Of its failure risk, health and forecast.
@@ -107,6 +113,8 @@ impl DeviceState {
         for error in &hour.errors {
             self.levels.fold_error(place.zone, error.at);
         }
+        self.counters.extend(&hour.counters);
+        self.first.get_or_insert(hour.start);
         self.upto = Instant(hour.start.0 + HOUR);
     }
 
@@ -161,16 +169,67 @@ impl DeviceState {
     ///
     /// # Errors
     /// When it cannot be written, which does not happen.
-    pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
-        postcard::to_stdvec(self)
+    pub fn encode(&self) -> Result<Encoded, postcard::Error> {
+        let rest = (
+            (self.upto, self.first, &self.counters, self.interval_seconds),
+            (&self.reliability, &self.quality, &self.stuck),
+            (&self.anomalies, &self.levels, &self.demand),
+        );
+        Ok(Encoded {
+            risk: postcard::to_stdvec(&self.risk)?,
+            rest: postcard::to_stdvec(&rest)?,
+        })
     }
 
     /// The state of bytes of this version.
     ///
     /// # Errors
     /// When they are of something else.
-    pub fn decode(bytes: &[u8]) -> Result<Self, postcard::Error> {
-        postcard::from_bytes(bytes)
+    pub fn decode(encoded: &Encoded) -> Result<Self, postcard::Error> {
+        let risk = postcard::from_bytes(&encoded.risk)?;
+        let (
+            (upto, first, counters, interval_seconds),
+            (reliability, quality, stuck),
+            (anomalies, levels, demand),
+        ) = postcard::from_bytes(&encoded.rest)?;
+        Ok(Self {
+            upto,
+            first,
+            counters,
+            interval_seconds,
+            risk,
+            reliability,
+            quality,
+            stuck,
+            anomalies,
+            levels,
+            demand,
+        })
+    }
+}
+
+/// A state as bytes: what failure risk and health read stands apart, so that a list over the fleet reads no more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Encoded {
+    /// What failure risk and health read.
+    pub risk: Vec<u8>,
+    /// Everything else.
+    pub rest: Vec<u8>,
+}
+
+impl Encoded {
+    /// How many bytes it has.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.risk.len() + self.rest.len()
+    }
+
+    /// What failure risk and health read, of bytes of this version.
+    ///
+    /// # Errors
+    /// When they are of something else.
+    pub fn decode_risk(risk: &[u8]) -> Result<features::State, postcard::Error> {
+        postcard::from_bytes(risk)
     }
 }
 
@@ -263,9 +322,9 @@ mod tests {
 
     #[test]
     fn a_device_that_reports_every_measure_takes_sixteen_kilobytes_at_most() {
-        let bytes = folded(24 * 100).encode().unwrap().len();
+        let bytes = folded(24 * 100).encode().unwrap().size_bytes();
         assert!(bytes <= 16_000, "{bytes}");
-        let later = folded(24 * 300).encode().unwrap().len();
+        let later = folded(24 * 300).encode().unwrap().size_bytes();
         assert!(later <= 16_000, "{later}");
     }
 }

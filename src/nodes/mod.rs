@@ -68,6 +68,8 @@ pub enum Work {
     Erasures,
     /// Makes exports.
     Exports,
+    /// Sums fleets up each night, and learns from them.
+    Models,
     /// Fills the data lake.
     Lake,
 }
@@ -75,7 +77,7 @@ pub enum Work {
 impl Work {
     /// All of them. A server that has more than another gives the last of them away first: what follows the log stays
     /// together as long as it can, and what takes its time beside it goes.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Projections,
         Self::Jobs,
         Self::Alerts,
@@ -86,6 +88,7 @@ impl Work {
         Self::Retention,
         Self::Erasures,
         Self::Exports,
+        Self::Models,
         Self::Lake,
     ];
 
@@ -103,6 +106,7 @@ impl Work {
             Self::Retention => "retention",
             Self::Erasures => "erasures",
             Self::Exports => "exports",
+            Self::Models => "models",
             Self::Lake => "lake",
         }
     }

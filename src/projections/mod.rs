@@ -9,10 +9,12 @@ pub(crate) mod checkpoint;
 pub(crate) mod configuration;
 mod counters;
 pub(crate) mod groups;
+pub(crate) mod insights;
 mod intervals;
 pub(crate) mod jobs;
 pub(crate) mod keys;
 mod late;
+mod left;
 mod rebuild;
 pub(crate) mod registry;
 pub(crate) mod rollups;
@@ -68,5 +70,6 @@ pub fn following() -> Vec<Arc<dyn Fold>> {
         Arc::new(counters::Counters),
         Arc::new(rollups::Rollups::default()),
         Arc::new(groups::Groups::default()),
+        Arc::new(insights::Insights::default()),
     ]
 }

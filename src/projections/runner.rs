@@ -6,22 +6,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use sea_orm::ConnectionTrait;
 use tokio::sync::watch;
 use tokio::time::Instant as Time;
 use tokio_util::sync::CancellationToken;
 
+use super::checkpoint::{self, hold};
 use super::late::{BEHIND_MAX, in_step};
-use super::rebuild::empty;
+use super::left::{Left, note};
 use crate::event::{Event, Position};
-use crate::store::{
-    Doing, Fold, Identity, Part, Sql, Store, StoreError, Tail, fold_in, is_put_off,
-};
+use crate::store::{Doing, Fold, Part, Sql, Store, StoreError, Tail, fold_in, is_put_off};
 
 /// Events and bytes after which a transaction folds no more.
 const BATCH_MAX: usize = 20_000;
@@ -36,6 +34,8 @@ const PAUSE_MAX: Duration = Duration::from_millis(250);
 /// they take: mostly it is not more. After them as many times that as after a fold, however much that is.
 const PARTS_MAX: usize = 16;
 const PARTS_FOR: Duration = Duration::from_millis(100);
+/// What is taken for the time of a part that cannot be done, or that another server does.
+const STUCK_FOR: Duration = Duration::from_secs(2);
 /// How long a failed runner waits before it tries again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How often it is looked how far another server has folded, while that is behind the log.
@@ -66,8 +66,8 @@ pub struct Runner {
     pub(super) folds: Vec<Arc<dyn Fold>>,
     pub(super) folded: watch::Sender<Position>,
     pub(super) settled: watch::Sender<Position>,
-    /// Whether something is put off of what is folded.
-    pub(super) put_off: Arc<AtomicBool>,
+    /// What is put off of what is folded.
+    pub(super) put_off: Arc<Left>,
     pub(super) metrics: RunnerMetrics,
     /// Events by which one that nobody waits for is behind the others at most when it is folded with them.
     pub(super) behind_max: i64,
@@ -105,7 +105,7 @@ impl Runner {
         self.folded.subscribe()
     }
 
-    /// Tells up to where they have folded the log and nothing of it is put off any more.
+    /// Tells up to where they have folded the log and nothing of it is put off any more that is waited for.
     #[must_use]
     pub fn settled(&self) -> watch::Receiver<Position> {
         self.settled.subscribe()
@@ -120,10 +120,12 @@ impl Runner {
         }
     }
 
-    /// What it tells of itself.
-    #[must_use]
-    pub fn metrics(&self) -> &RunnerMetrics {
-        &self.metrics
+    /// Shows what it and the projections tell of themselves.
+    pub fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
+        for fold in &self.folds {
+            fold.register(registry);
+        }
     }
 
     /// Follows the log until it is told to stop. After a failure it goes on from its checkpoints.
@@ -187,11 +189,13 @@ impl Runner {
     /// are known: the other way round another server might fold on in between, and what it puts off were missed.
     async fn reached(&self) -> Result<Checkpoints, StoreError> {
         let checkpoints = self.known().await?;
-        let mut is_left = false;
+        let left = Left::default();
         for fold in &self.folds {
-            is_left |= is_put_off(self.store.readers(), &**fold, None).await?;
+            if is_put_off(self.store.readers(), &**fold, None).await? {
+                left.add(&**fold);
+            }
         }
-        self.settle(is_left);
+        self.settle(&left);
         Ok(checkpoints)
     }
 
@@ -233,7 +237,7 @@ impl Runner {
                 pause = began + took + (took * PAUSE_FOLDS).clamp(PAUSE, PAUSE_MAX);
             }
             if upto.is_some() || rest <= Time::now() {
-                let took = self.go_on(&checkpoints, &tail).await?;
+                let took = self.go_on(&checkpoints, (&tail, upto)).await?;
                 rest = Time::now() + took * PAUSE_FOLDS;
             }
             self.tell(&checkpoints);
@@ -242,14 +246,19 @@ impl Runner {
 
     /// Does a part of what was put off, and further ones while there is nothing else to do; answers how long
     /// they took of the one writer that SQLite has.
-    async fn go_on(&self, checkpoints: &Checkpoints, tail: &Tail) -> Result<Duration, StoreError> {
+    async fn go_on(
+        &self,
+        checkpoints: &Checkpoints,
+        (tail, ends): (&Tail, Option<Position>),
+    ) -> Result<Duration, StoreError> {
         let mut took = Duration::ZERO;
         for _ in 0..PARTS_MAX {
             if !self.puts_off() {
                 break;
             }
-            let parts = self.parts(checkpoints).await?;
-            let left = Arc::new(AtomicBool::new(false));
+            let parts = self.parts(checkpoints, ends).await?;
+            let is_stuck = parts.iter().all(|(_, _, part)| part.is_none());
+            let left = Arc::new(Left::default());
             let (identity, noted) = (self.store.identity(), Arc::clone(&left));
             let began = Time::now();
             self.store
@@ -267,7 +276,10 @@ impl Runner {
                 })
                 .await?;
             took += began.elapsed();
-            self.settle(left.load(Ordering::SeqCst));
+            self.settle(&left);
+            if is_stuck && self.puts_off() {
+                return Ok(took.max(STUCK_FOR));
+            }
             if tail.position() < self.store.head() || took >= PARTS_FOR {
                 break;
             }
@@ -276,12 +288,23 @@ impl Runner {
     }
 
     /// Reads what the next parts of what was put off are made of, while nobody waits for it.
-    async fn parts(&self, checkpoints: &Checkpoints) -> Result<Parts, StoreError> {
+    async fn parts(
+        &self,
+        checkpoints: &Checkpoints,
+        ends: Option<Position>,
+    ) -> Result<Parts, StoreError> {
         let doing = "read what was put off";
         let tx = self.store.readers().snapshot().await.doing(doing)?;
         let mut parts = Parts::new();
         for (fold, upto) in self.all_at(checkpoints) {
-            let part = fold.next_part(&tx, upto).await?;
+            let part = match fold.next_part(&tx, upto).await {
+                // what nobody waits for hinders nobody, as where a file of the archive is lost
+                Err(error) if ends.is_none() && !fold.is_waited_for() => {
+                    self.stopped(&error);
+                    None
+                }
+                part => part?,
+            };
             parts.push((fold, upto, part));
         }
         // nothing was written
@@ -298,13 +321,18 @@ impl Runner {
     }
 
     /// Notes whether anything is left of what was put off.
-    fn settle(&self, is_left: bool) {
-        self.metrics.put_off.set(i64::from(is_left));
-        self.put_off.store(is_left, Ordering::SeqCst);
+    fn settle(&self, left: &Left) {
+        self.put_off.set(left);
+        self.metrics.put_off.set(i64::from(self.is_unsettled()));
     }
 
     fn puts_off(&self) -> bool {
-        self.put_off.load(Ordering::SeqCst)
+        self.put_off.any()
+    }
+
+    /// Whether something is put off that is waited for.
+    fn is_unsettled(&self) -> bool {
+        self.put_off.awaited()
     }
 
     /// What is there already goes into the same batch, as long as that is not large.
@@ -334,7 +362,7 @@ impl Runner {
         self.metrics.lag_events.set(self.store.head().0 - slowest.0);
         let folded = in_step(&self.folds, checkpoints);
         self.folded.send_replace(folded);
-        if !self.puts_off() {
+        if !self.is_unsettled() {
             self.settled.send_replace(folded);
         }
     }
@@ -350,7 +378,7 @@ impl Runner {
             .transact(move |tx| {
                 Box::pin(async move {
                     for (fold, deleted) in &folds {
-                        make_checkpoint(tx, (&**fold, *deleted), identity).await?;
+                        checkpoint::make(tx, (&**fold, *deleted), identity).await?;
                     }
                     Ok(())
                 })
@@ -385,7 +413,7 @@ impl Runner {
         behind.retain(|(_, checkpoint)| *checkpoint < upto);
         let names: Vec<&'static str> = behind.iter().map(|(fold, _)| fold.name()).collect();
         let identity = self.store.identity();
-        let left = Arc::new(AtomicBool::new(self.puts_off()));
+        let left = Arc::new(Left::of(&self.put_off));
         let noted = Arc::clone(&left);
         self.store
             .transact(move |tx| {
@@ -400,97 +428,10 @@ impl Runner {
                 })
             })
             .await?;
-        self.settle(left.load(Ordering::SeqCst));
+        self.settle(&left);
         for name in names {
             checkpoints.insert(name, upto);
         }
         Ok(())
     }
-}
-
-/// Makes the checkpoint of a projection if there is none. One that was folded from another log, or
-/// from this one before it was restored, begins anew. After events of it were deleted for good it would lack
-/// them, so what was restored goes on as it is: it is of the same moment as the log.
-async fn make_checkpoint(
-    tx: &DatabaseTransaction,
-    (fold, deleted): (&dyn Fold, bool),
-    identity: Identity,
-) -> Result<(), StoreError> {
-    let doing = "make a checkpoint";
-    let (name, backend) = (fold.name(), tx.get_database_backend());
-    let log_id = identity.log_id.to_string();
-    let mut sql = Sql::new("INSERT INTO checkpoints (projection, position, log_id, epoch) VALUES ");
-    sql.bind_list([
-        name.into(),
-        0_i64.into(),
-        log_id.clone().into(),
-        identity.epoch.into(),
-    ]);
-    sql.push(" ON CONFLICT (projection) DO NOTHING");
-    tx.execute_raw(sql.statement(backend)).await.doing(doing)?;
-    if deleted {
-        let mut sql = Sql::new("UPDATE checkpoints SET epoch = ");
-        sql.bind(identity.epoch)
-            .push(" WHERE projection = ")
-            .bind(name);
-        sql.push(" AND log_id = ").bind(log_id.clone());
-        tx.execute_raw(sql.statement(backend)).await.doing(doing)?;
-    }
-    let mut sql = Sql::new("UPDATE checkpoints SET log_id = ");
-    sql.bind(log_id.clone())
-        .push(", epoch = ")
-        .bind(identity.epoch);
-    sql.push(" WHERE projection = ").bind(name);
-    sql.push(" AND (log_id <> ").bind(log_id);
-    sql.push(" OR epoch <> ").bind(identity.epoch).push(")");
-    let changed = tx.execute_raw(sql.statement(backend)).await.doing(doing)?;
-    if changed.rows_affected() > 0 {
-        tracing::warn!(projection = name, "folded from another log, is folded anew");
-        return empty(tx, fold).await;
-    }
-    if fold.is_of_another_version(tx).await? {
-        tracing::info!(
-            projection = name,
-            "folded by another version, is folded anew"
-        );
-        return empty(tx, fold).await;
-    }
-    Ok(())
-}
-
-/// Notes when a projection has put something off.
-async fn note(
-    tx: &DatabaseTransaction,
-    fold: &dyn Fold,
-    left: &AtomicBool,
-) -> Result<(), StoreError> {
-    if !left.load(Ordering::SeqCst) && is_put_off(tx, fold, None).await? {
-        left.store(true, Ordering::SeqCst);
-    }
-    Ok(())
-}
-
-/// Moves the checkpoint of a projection on, or holds it where it is. If somebody else has moved it meanwhile,
-/// nothing is kept.
-async fn hold(
-    tx: &DatabaseTransaction,
-    fold: &dyn Fold,
-    (from, upto): (Position, Position),
-    identity: Identity,
-) -> Result<(), StoreError> {
-    let mut sql = Sql::new("UPDATE checkpoints SET position = ");
-    sql.bind(upto.0)
-        .push(" WHERE projection = ")
-        .bind(fold.name());
-    sql.push(" AND position = ").bind(from.0);
-    sql.push(" AND log_id = ").bind(identity.log_id.to_string());
-    sql.push(" AND epoch = ").bind(identity.epoch);
-    let moved = tx
-        .execute_raw(sql.statement(tx.get_database_backend()))
-        .await;
-    if moved.doing("move a checkpoint")?.rows_affected() != 1 {
-        let projection = fold.name();
-        return Err(StoreError::Overtaken { projection });
-    }
-    Ok(())
 }

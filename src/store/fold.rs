@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use futures_util::future::BoxFuture;
+use prometheus_client::registry::Registry;
 use sea_orm::DatabaseTransaction;
 
 use super::error::StoreError;
@@ -58,6 +59,11 @@ pub trait Fold: Send + Sync + std::fmt::Debug {
     /// Tells it what was archived of the log that it folds, in which it may have to look.
     fn attach(&self, archive: &Archive) {
         let _ = archive;
+    }
+
+    /// Shows what it tells of itself.
+    fn register(&self, registry: &mut Registry) {
+        let _ = registry;
     }
 
     /// Tables in which there is something as long as something is put off: what an event means for what was

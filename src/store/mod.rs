@@ -21,6 +21,7 @@ mod feed;
 mod fence;
 mod fold;
 mod found;
+mod happened;
 mod identity;
 mod insert;
 mod joined;
@@ -108,6 +109,7 @@ pub use verify::{Check, Finding, Folds, OnProgress, Progress, Verified, verify};
 
 pub(crate) use error::Doing;
 pub(crate) use feed::head_of;
+pub(crate) use happened::{Said, Since, Sources, all_said, happened, happened_to_all, next_of};
 pub(crate) use identity::label_secret;
 pub(crate) use lists::{List, is_among};
 pub(crate) use mending::Differing;

@@ -77,15 +77,20 @@ impl Columns {
         Self(self.0 | other.0)
     }
 
+    /// The indexes of those fields of a kind that are among them.
+    pub(super) fn fields(self, spec: &Spec) -> impl Iterator<Item = usize> {
+        let fields = spec.fields.iter().enumerate();
+        let asked = fields.filter(move |(index, field)| self.has_field(*index, field));
+        asked.map(|(index, _)| index)
+    }
+
     /// Where these stand in a file of a kind.
     pub(super) fn slots(self, spec: &Spec) -> Vec<usize> {
         let mut slots = vec![Layout::POSITION, Layout::OCCURRED_AT];
         if self.has(Self::SOURCE) {
             slots.extend([Layout::EVENT_ID, Layout::RECORDED_AT, Layout::PROVENANCE]);
         }
-        let fields = spec.fields.iter().enumerate();
-        let asked = fields.filter(|(index, field)| self.has_field(*index, field));
-        slots.extend(asked.map(|(index, _)| Layout::FIELDS + index));
+        slots.extend(self.fields(spec).map(|index| Layout::FIELDS + index));
         if self.has(Self::EXTRA) {
             slots.push(Layout::FIELDS + spec.fields.len());
         }

@@ -241,7 +241,7 @@ fn the_store_does_not_know_what_any_kind_means() {
 }
 
 #[test]
-fn graphql_begins_no_transaction_and_history_writes_nothing() {
+fn graphql_begins_no_transaction_and_who_only_reads_writes_nothing() {
     let names = [
         "transact",
         "transaction",
@@ -263,6 +263,38 @@ fn graphql_begins_no_transaction_and_history_writes_nothing() {
         "crate::ingest",
     ];
     assert_eq!(forbidden("src/history", &names), NOWHERE);
+    assert_eq!(forbidden("src/held", &names), NOWHERE);
+}
+
+#[test]
+fn what_is_held_for_insights_knows_nobody_who_asks_for_it() {
+    let names = [
+        "crate::graphql",
+        "crate::http",
+        "crate::app",
+        "crate::history",
+        "crate::identity",
+        "crate::alerts",
+        "crate::jobs",
+    ];
+    assert_eq!(forbidden("src/held", &names), NOWHERE);
+}
+
+#[test]
+fn insights_do_no_io() {
+    let names = [
+        "crate::store",
+        "crate::graphql",
+        "crate::held",
+        "crate::http",
+        "crate::projections",
+        "sea_orm",
+        "sqlx",
+        "use tokio",
+        "std::fs",
+        "std::net",
+    ];
+    assert_eq!(forbidden("src/insights", &names), NOWHERE);
 }
 
 #[test]
@@ -305,6 +337,7 @@ fn arrows_go_one_way() {
                 "crate::http",
                 "crate::app",
                 "crate::history",
+                "crate::held",
             ],
         ),
         ("src/http", &["crate::app", "crate::cli"]),
@@ -322,6 +355,10 @@ fn arrows_go_one_way() {
     ] {
         assert_eq!(forbidden(folder, names), NOWHERE);
     }
+}
+
+#[test]
+fn no_room_knows_who_asks_it() {
     for folder in [
         "jobs",
         "alerts",
@@ -329,6 +366,7 @@ fn arrows_go_one_way() {
         "configuration",
         "retention",
         "export",
+        "models",
     ] {
         let names = ["crate::graphql", "crate::http", "crate::app"];
         assert_eq!(forbidden(&format!("src/{folder}"), &names), NOWHERE);

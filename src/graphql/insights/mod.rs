@@ -2,14 +2,53 @@
 //!
 //! All of them are told in one [`shape`]; what an insight says beside that is an object of its own.
 
+mod anomalies;
+mod anomaly;
+mod as_of;
+mod ask;
+mod changes;
+mod effects;
 mod error_group;
 mod error_group_commands;
 mod error_group_parts;
 mod error_group_streams;
 mod error_groups;
+mod health;
+mod impact;
+mod measure;
+mod model_report;
+mod nested;
+mod of;
+mod quality;
+mod ranked;
+mod reads;
+mod reliable;
+mod risk;
+mod rounds;
 mod shape;
+mod trends;
 
+use async_graphql::MergedObject;
+
+use super::order::CanFail;
+
+pub(super) use changes::InsightStreams;
 pub(super) use error_group_commands::GroupCommands;
 pub(super) use error_group_streams::GroupStreams;
-pub(super) use error_groups::ErrorGroups;
+pub(super) use nested::{OfDevice, OfSite, fields, resolve};
+pub(super) use reads::InsightLoaders;
 pub(super) use shape::Interface;
+
+/// The queries of insights.
+#[derive(Debug, Default, MergedObject)]
+pub(super) struct Queries(
+    CanFail<health::HealthQueries>,
+    CanFail<risk::RiskQueries>,
+    CanFail<anomalies::AnomalyQueries>,
+    CanFail<impact::ImpactQueries>,
+    CanFail<reliable::ReliabilityQueries>,
+    CanFail<quality::QualityQueries>,
+    CanFail<trends::TrendQueries>,
+    CanFail<model_report::ModelQueries>,
+    CanFail<error_groups::ErrorGroups>,
+);

@@ -137,7 +137,7 @@ pub(in crate::graphql) struct InsightRecommendation {
     action: &'static str,
     /// The same as a sentence for whoever looks after the fleet.
     sentence: String,
-    /// The mutation of this API that does it, with its arguments, if there is one.
+    /// The mutation of this API that does it, if there is one.
     mutation: Option<String>,
 }
 

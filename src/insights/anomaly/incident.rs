@@ -5,7 +5,7 @@ use crate::insights::input::HOUR;
 use crate::insights::number;
 use serde::{Deserialize, Serialize};
 
-use crate::insights::anomaly::{OPEN, QUIET_HOURS};
+use crate::insights::anomaly::{OPEN, QUIET_HOURS, Standing};
 
 /// Whether something unusual is going on. Fed with scores in order of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -76,6 +76,17 @@ impl Incident {
     #[must_use]
     pub fn worst(&self) -> Option<f64> {
         self.open.map(|open| f64::from(open.worst))
+    }
+
+    /// The incident that was begun last, as it stands at a time, if it was not followed by a closing.
+    #[must_use]
+    pub fn standing(&self, at: Instant) -> Option<Standing> {
+        self.open.map(|open| Standing {
+            since: open.since,
+            last: open.last,
+            worst: f64::from(open.worst),
+            is_open: !self.is_over(at),
+        })
     }
 
     fn is_over(&self, at: Instant) -> bool {

@@ -7,6 +7,7 @@
 //! through the pooled profiles ([`Pool`]) that a caller hands in.
 
 mod incident;
+mod past;
 mod pool;
 mod profile;
 mod reading;
@@ -16,7 +17,8 @@ mod state;
 mod words;
 
 pub use incident::{Change, Incident};
-pub use pool::{Pool, References};
+pub use past::{PAST_KEPT, Standing, incidents, past};
+pub use pool::{Pool, Pools, References};
 pub use reading::{Subject, read};
 pub use score::{Scored, score};
 pub use state::{Expectation, State, fold};

@@ -1,5 +1,8 @@
 //! Profiles of many devices in one: of a site, or of the fleet.
 
+use std::collections::BTreeMap;
+
+use crate::insights::input::Measure;
 use crate::insights::number;
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +54,12 @@ impl Pool {
         }
     }
 
+    /// Whether no device has added anything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.seen.iter().all(|seen| *seen <= 0.0)
+    }
+
     /// The mean of a cell, shrunk to what is known otherwise.
     fn shrunk(&self, hour: usize, otherwise: f64) -> f64 {
         let sum = self.sums.get(hour).copied().map_or(0.0, f64::from);
@@ -58,6 +67,9 @@ impl Pool {
         (sum + K_POOL * otherwise) / (seen + K_POOL)
     }
 }
+
+/// Pools of some devices by measure.
+pub type Pools = BTreeMap<Measure, Pool>;
 
 /// The pools that a device belongs to, where there are any.
 #[derive(Clone, Copy, Debug, Default)]

@@ -81,7 +81,7 @@ pub fn read(state: &State, subject: &Subject<'_>, open: &[Sample], as_of: Instan
     }
 }
 
-fn evidence(state: &State, open: &[Sample], as_of: Instant) -> Evidence {
+pub(crate) fn evidence(state: &State, open: &[Sample], as_of: Instant) -> Evidence {
     let last = open
         .iter()
         .rfind(|sample| sample.at <= as_of)
@@ -131,14 +131,24 @@ fn insufficient(
     Insight::insufficient(evidence, reason, as_of)
 }
 
-fn latest(state: &State, subject: &Subject<'_>, open: &[Sample], as_of: Instant) -> Latest {
+/// The samples later than the closed hours, until a time; none of a counter, of which hours are judged.
+pub(crate) fn later(
+    state: &State,
+    subject: &Subject<'_>,
+    open: &[Sample],
+    as_of: Instant,
+) -> Vec<Sample> {
+    if subject.measure.is_counter() {
+        return Vec::new();
+    }
     let closed = Instant(state.last().0.saturating_add(HOUR));
     let is_open = |sample: &&Sample| sample.at >= closed && sample.at <= as_of;
-    let samples: Vec<Sample> = if subject.measure.is_counter() {
-        Vec::new()
-    } else {
-        open.iter().filter(is_open).copied().collect()
-    };
+    open.iter().filter(is_open).copied().collect()
+}
+
+fn latest(state: &State, subject: &Subject<'_>, open: &[Sample], as_of: Instant) -> Latest {
+    let closed = Instant(state.last().0.saturating_add(HOUR));
+    let samples = later(state, subject, open, as_of);
     let mut incident = state.incident();
     let scored = score(
         state,

@@ -8,11 +8,12 @@ use chrono::{DateTime, Datelike, TimeZone, Timelike};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
+use crate::insights::anomaly::past::{PAST_KEPT, Past};
 use crate::insights::anomaly::pool::References;
 use crate::insights::anomaly::profile::Profile;
 use crate::insights::anomaly::score::tired;
 use crate::insights::anomaly::sketch::Sketch;
-use crate::insights::anomaly::{Incident, WARM_HOURS};
+use crate::insights::anomaly::{Incident, Standing, WARM_HOURS};
 
 /// After so many days a value counts half in the level.
 const LEVEL_HALF_LIFE_DAYS: f64 = 7.0;
@@ -44,6 +45,8 @@ pub struct State {
     scores: Sketch,
     fatigue: f32,
     incident: Incident,
+    /// The last incidents that are over.
+    past: Vec<Past>,
     first: Instant,
     /// When the last hour begins.
     last: Instant,
@@ -66,6 +69,7 @@ impl Default for State {
             scores: Sketch::default(),
             fatigue: 0.0,
             incident: Incident::default(),
+            past: Vec::new(),
             first: Instant::default(),
             last: Instant::default(),
             hours: 0,
@@ -260,10 +264,23 @@ impl State {
                 news,
             };
             self.fatigue = fatigue;
-            self.incident.step(hour.start, score);
+            self.step(hour.start, score);
             self.scores.add(raw);
         }
         self.average = number::single(average);
+    }
+
+    /// Takes the score of an hour, and keeps the incident that it shows to be over.
+    fn step(&mut self, start: Instant, score: f64) {
+        let before = self.incident.standing(start);
+        self.incident.step(start, score);
+        let Some(over) = before.filter(|before| !before.is_open) else {
+            return;
+        };
+        if self.past.len() == PAST_KEPT {
+            self.past.remove(0);
+        }
+        self.past.push(Past::of(&over));
     }
 
     /// The news in an hour, and the fatigue after it if every sample was like its extreme.
@@ -356,6 +373,11 @@ impl State {
     #[must_use]
     pub fn incident(&self) -> Incident {
         self.incident
+    }
+
+    /// The last incidents that are over, in order of time.
+    pub fn past(&self) -> impl Iterator<Item = Standing> {
+        self.past.iter().map(|past| past.standing())
     }
 
     /// Hours between two hours with reports, on average.

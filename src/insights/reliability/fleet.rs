@@ -1,27 +1,20 @@
 //! What a fleet teaches of a device's failures: the rate, how devices differ, how regular failures come.
 //!
-//! All sums are added device by device. `Fleet` is made for a horizon, because how far counts
-//! scatter depends on the width of the window they are counted in.
+//! All sums are added device by device. `Fleet` is made for one horizon or several, because how far
+//! counts scatter depends on the width of the window they are counted in.
 
 use std::collections::BTreeMap;
 
-use crate::insights::number::{float, index};
+use serde::{Deserialize, Serialize};
+
+use crate::insights::number::float;
 
 use crate::insights::reliability::intervals::{Process, Repairs};
+use crate::insights::reliability::windows::{Dispersion, Windows};
 
-/// Windows of the full width, and of a half, a quarter and an eighth of it.
-const SCALES: usize = 4;
-/// What is thought beforehand of the index of dispersion: 1, as if from so many degrees of freedom.
-const DISPERSION_WEIGHT: f64 = 8.0;
 /// By how much an estimated variance widens a 90 % interval, over its degrees of freedom: the
 /// square of Student's quantile over the normal one is about 1 + (z² + 1) / 2 / freedom.
 const WIDENING: f64 = 1.85;
-/// Bounds of its growth when windows double.
-const GROWTH: (f64, f64) = (0.6, 1.6);
-/// From about so many failures in a window on all devices have the same weight.
-const MANY: f64 = 5.0;
-/// Bounds of the index of dispersion.
-const DISPERSION: (f64, f64) = (0.1, 20.0);
 /// What is thought beforehand of the squared coefficient of variation of the rates of devices.
 const SPREAD: f64 = 0.3;
 /// How far that may be off.
@@ -37,19 +30,8 @@ const REPAIR_RATIO: f64 = 0.33;
 const REPAIR_RATIO_WEIGHT: f64 = 10.0;
 const REPAIR_RATIOS: (f64, f64) = (0.02, 2.0);
 
-/// Sums over the windows of one width.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Scale {
-    /// Squared deviations from the device's own mean.
-    squares: f64,
-    /// What they would be for Poisson counts, and the sum of squares of that.
-    expected: f64,
-    expected_squares: f64,
-    freedom: f64,
-}
-
 /// Sums over devices of one site, or of all.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Sums {
     devices: f64,
     count: f64,
@@ -75,26 +57,6 @@ impl Sums {
     }
 }
 
-/// The index of dispersion of counts by the width of the window.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Dispersion {
-    /// At the widest windows of which two fit into the history.
-    widest: f64,
-    /// By how much it grew with the last doubling of the width.
-    growth: f64,
-    /// The degrees of freedom of the estimate, with those thought beforehand.
-    freedom: f64,
-}
-
-impl Dispersion {
-    /// At windows so many times as wide: the growth goes on for one doubling more, and no further.
-    fn at(self, times: f64) -> f64 {
-        let doublings = times.max(1.0).log2().min(1.0);
-        let growth = self.growth.clamp(GROWTH.0, GROWTH.1).powf(doublings);
-        (self.widest * growth).clamp(DISPERSION.0, DISPERSION.1)
-    }
-}
-
 /// The mean of a normal distribution cut off below zero.
 fn truncated_mean(mean: f64, deviation: f64) -> f64 {
     let at = mean / deviation;
@@ -107,13 +69,13 @@ fn truncated_mean(mean: f64, deviation: f64) -> f64 {
     mean + deviation * density / above
 }
 
-/// The sums over a fleet, for one horizon.
-#[derive(Clone, Debug, PartialEq)]
+/// The sums over a fleet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fleet {
-    horizon: f64,
     all: Sums,
     sites: BTreeMap<String, Sums>,
-    scales: [Scale; SCALES],
+    /// One for each horizon; there is one at least.
+    windows: Vec<Windows>,
     repairs: Repairs,
     /// Squared deviations of repair times within devices, and their degrees of freedom.
     within: (f64, f64),
@@ -125,11 +87,16 @@ impl Fleet {
     /// An empty fleet for a horizon in hours.
     #[must_use]
     pub fn new(horizon: f64) -> Self {
+        Self::of_horizons(&[horizon])
+    }
+
+    /// An empty fleet for several horizons in hours.
+    #[must_use]
+    pub fn of_horizons(horizons: &[f64]) -> Self {
         Self {
-            horizon: horizon.max(1.0),
             all: Sums::default(),
             sites: BTreeMap::new(),
-            scales: [Scale::default(); SCALES],
+            windows: horizons.iter().copied().map(Windows::new).collect(),
             repairs: Repairs::default(),
             within: (0.0, 0.0),
             repairers: (0.0, 0.0),
@@ -169,21 +136,8 @@ impl Fleet {
         if process.at.is_empty() {
             return;
         }
-        let mut width = self.horizon.min(process.hours / 2.0);
-        for scale in &mut self.scales {
-            let windows = index(process.hours / width + 1e-9).min(512);
-            let counts = process.windows(width, windows);
-            let freedom = float(windows) - 1.0;
-            let mean = counts.iter().sum::<f64>() / float(windows);
-            // Devices weigh by what they tell; of many failures, one more tells no more.
-            let weight = MANY / (MANY + mean);
-            let squares: f64 = counts.iter().map(|count| (count - mean).powi(2)).sum();
-            let expected = weight * mean;
-            scale.squares += weight * squares;
-            scale.expected += expected * freedom;
-            scale.expected_squares += expected * expected * freedom;
-            scale.freedom += freedom;
-            width /= 2.0;
+        for windows in &mut self.windows {
+            windows.add(process);
         }
     }
 
@@ -193,17 +147,29 @@ impl Fleet {
         (self.all.count, self.all.hours)
     }
 
-    /// What is thought of a device of this fleet before its own failures are looked at.
+    /// What is thought of a device of this fleet before its own failures are looked at, for its first horizon.
     #[must_use]
     pub fn prior(&self) -> Prior {
+        let first = self.windows.first();
+        self.prior_for(first.map_or(1.0, |windows| windows.horizon))
+    }
+
+    /// The same for a horizon in hours: of those that it is made for, by the nearest.
+    #[must_use]
+    pub fn prior_for(&self, horizon: f64) -> Prior {
         let all = &self.all;
+        let horizon = horizon.max(1.0);
+        let far = |windows: &Windows| (windows.horizon / horizon).ln().abs();
+        let windows = self.windows.iter();
+        let nearest = windows.min_by(|one, other| far(one).total_cmp(&far(other)));
         // Half a failure more (Jeffreys), so that a fleet without one has no rate of zero.
         let rate = (all.count + 0.5) / all.hours.max(1.0);
-        let by_width = self.dispersion();
+        let by_width = nearest.map_or(Dispersion::THOUGHT, Windows::dispersion);
         let typical = self.typical_hours();
-        let widest = self.horizon.min(typical / 2.0);
+        let counted = nearest.map_or(horizon, |windows| windows.horizon);
+        let widest = counted.min(typical / 2.0);
         let spread = self.spread(rate, by_width.at(typical / widest));
-        let dispersion = by_width.at(self.horizon / widest);
+        let dispersion = by_width.at(horizon / widest);
         let fleet_variance =
             dispersion.max(0.5) / (all.count + 0.5) + spread / all.devices.max(1.0);
         let site_spread = self.site_spread(rate, dispersion, spread);
@@ -220,36 +186,6 @@ impl Fleet {
             failures: all.count,
             watched: all.hours,
         }
-    }
-
-    /// The index of dispersion of counts at the widest windows and its growth with each doubling of
-    /// the width. From the narrowest scale to the widest, each scale's estimate is drawn to that of
-    /// the one before.
-    fn dispersion(&self) -> Dispersion {
-        let mut drawn = Dispersion {
-            widest: 1.0,
-            growth: 1.0,
-            freedom: DISPERSION_WEIGHT,
-        };
-        for scale in self
-            .scales
-            .iter()
-            .rev()
-            .filter(|scale| scale.expected > 0.0)
-        {
-            let share = scale.expected * scale.expected / scale.expected_squares;
-            let freedom = share.min(scale.freedom);
-            let estimate = scale.squares / scale.expected;
-            let sum = DISPERSION_WEIGHT * drawn.widest + freedom * estimate;
-            let total = DISPERSION_WEIGHT + freedom;
-            let next = sum / total;
-            drawn = Dispersion {
-                widest: next,
-                growth: next / drawn.widest,
-                freedom: total,
-            };
-        }
-        drawn
     }
 
     /// The mean of watched hours by device, devices with more time counting more.

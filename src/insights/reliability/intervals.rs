@@ -112,6 +112,19 @@ impl Times {
         self.up + self.error + self.offline + self.maintenance + self.unobserved
     }
 
+    /// These and those of another device.
+    #[must_use]
+    pub fn with(&self, other: &Self) -> Self {
+        Self {
+            up: self.up + other.up,
+            error: self.error + other.error,
+            offline: self.offline + other.offline,
+            maintenance: self.maintenance + other.maintenance,
+            unobserved: self.unobserved + other.unobserved,
+            watched: self.watched + other.watched,
+        }
+    }
+
     /// Of the time in which the device should have been up, the part that was observed.
     #[must_use]
     pub fn coverage(&self) -> f64 {

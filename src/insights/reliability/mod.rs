@@ -2,6 +2,7 @@
 
 pub mod bounds;
 pub mod cadence;
+pub mod collected;
 pub mod counts;
 pub mod figures;
 pub mod fleet;
@@ -12,3 +13,5 @@ pub mod intervals;
 pub mod predict;
 pub mod quality;
 pub mod stuck;
+pub mod summary;
+mod windows;

@@ -4,21 +4,16 @@ use std::collections::BTreeMap;
 
 use super::{Answer, Question, Replayed, Told, seen};
 use crate::event::{Fact, Instant};
-use crate::insights::input::{DAY, HOUR, Hour, Measure, State as Reported};
+use crate::insights::input::{DAY, Hour, Measure, State as Reported};
 use crate::insights::replay::told::{Closed, Open};
 use crate::insights::risk::answer::{self, Context};
 use crate::insights::risk::features::{Facts, State, hash};
 use crate::insights::risk::fleet::Fleet;
 use crate::insights::risk::health;
+use crate::insights::risk::learning::{EXAMPLE_EVERY, Failures, Learned, example};
 use crate::insights::risk::model::{Example, Horizon, Model, Settings, train};
-use crate::insights::risk::signs::signs;
 use crate::insights::shape::Insight;
 use crate::kinds::Kind;
-
-/// From one example of a device that is learned from to the next: its hours are almost copies of each other.
-const EXAMPLE_EVERY: i64 = 6 * HOUR;
-/// The model is made anew when there are so many more examples in a hundred, and when a device has failed.
-const GROWN_PERCENT: usize = 5;
 
 /// What is asked of devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +30,12 @@ pub struct Watched {
     asked: Asked,
     told: Told,
     states: BTreeMap<String, State>,
-    failures: BTreeMap<u32, Vec<Instant>>,
+    failures: Failures,
     examples: Vec<Example>,
     fleet: Fleet,
     model: Model,
-    /// Examples and failures when the model was made.
-    learned: (usize, usize),
+    /// What there was when the model was made.
+    learned: Learned,
     /// Until when everything is told.
     now: Option<Instant>,
 }
@@ -55,11 +50,11 @@ impl Watched {
             asked,
             told: Told::default(),
             states: BTreeMap::new(),
-            failures: BTreeMap::new(),
+            failures: Failures::default(),
             examples: Vec::new(),
             fleet,
             model,
-            learned: (0, 0),
+            learned: Learned::default(),
             now: None,
         }
     }
@@ -86,15 +81,9 @@ impl Watched {
             let Some(device) = self.told.known.devices.get(id) else {
                 continue;
             };
-            let state = state.with_open(&facts(self.told.open(id), &[]), at);
-            if state.first.is_some_and(|first| first <= at) {
-                self.examples.push(Example {
-                    device: hash(id),
-                    at,
-                    signs: signs(&state, device, &self.fleet, at),
-                    next_failure: None,
-                });
-            }
+            let open = facts(self.told.open(id), &[]);
+            let taken = example(state, &open, (device, &self.fleet), at);
+            self.examples.extend(taken);
         }
     }
 
@@ -104,20 +93,27 @@ impl Watched {
         let states = self.states.iter();
         let states = states.filter_map(|(id, state)| Some((devices.get(id)?, state)));
         self.fleet = Fleet::of(states, at);
-        let failures = self.failures.values().map(Vec::len).sum();
-        let (examples, before) = self.learned;
-        let grown = self.examples.len() * 100 > examples * (100 + GROWN_PERCENT);
-        if !grown && failures == before {
-            return;
+        let now = Learned {
+            examples: self.examples.len(),
+            failures: self.failures.count(),
+        };
+        if self.learned.is_outgrown(now) {
+            self.failures.tell(&mut self.examples);
+            self.model = train(&self.examples, &self.fleet, at, Settings::default());
+            self.learned = now;
         }
-        for example in &mut self.examples {
-            let failures = self.failures.get(&example.device);
-            let failures = failures.map_or(&[][..], Vec::as_slice);
-            let next = failures.partition_point(|failure| *failure <= example.at);
-            example.next_failure = failures.get(next).copied();
-        }
-        self.model = train(&self.examples, &self.fleet, at, Settings::default());
-        self.learned = (self.examples.len(), failures);
+    }
+
+    /// The model that is in use.
+    #[must_use]
+    pub const fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The fleet as it was summed up last.
+    #[must_use]
+    pub const fn fleet(&self) -> &Fleet {
+        &self.fleet
     }
 
     fn close(&mut self, at: Instant) {
@@ -149,8 +145,7 @@ impl Replayed for Watched {
         let Self { told, states, .. } = self;
         told.take(fact, |_, id, over| fold(states, id, over));
         if let Some(id) = failed(fact) {
-            let failures = self.failures.entry(hash(id)).or_default();
-            failures.push(fact.occurred_at);
+            self.failures.add(hash(id), fact.occurred_at);
         }
     }
 

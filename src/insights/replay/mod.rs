@@ -23,12 +23,13 @@ pub use anomaly::Unusual;
 pub use changed::{Asked as AskedChange, changes, changes_before, impacts};
 pub use fleet::{Asked, Watched};
 pub use grouped::{Grouped, groups};
-pub use order::in_order;
+pub use order::{in_order, told_before};
 pub use reliable::Reliable;
-pub(crate) use seen::error as error_of;
 pub use seen::{Known, Site, device_of};
+pub(crate) use seen::{configuration, device, error, hour_of, state};
 pub use told::{Closed, Open, Told};
 pub use windows::{Week, monday_of, recommended, weeks};
+pub(crate) use windows::{day_of, plan};
 
 /// A device and an instant of which an insight is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! In which order facts are told.
 
+use std::cmp::Ordering;
+
 use entity::device_metrics::Column;
 use uuid::Uuid;
 
@@ -13,6 +15,13 @@ pub fn in_order(facts: &[Fact]) -> Vec<&Fact> {
     let mut facts: Vec<&Fact> = facts.iter().collect();
     facts.sort_by_cached_key(|&fact| key(fact));
     facts
+}
+
+/// The same of two facts: which of them is told first.
+#[must_use]
+pub fn told_before(left: &Fact, right: &Fact) -> Ordering {
+    let by_time = left.occurred_at.cmp(&right.occurred_at);
+    by_time.then_with(|| key(left).cmp(&key(right)))
 }
 
 /// When, what, and by which key a repeat is known.

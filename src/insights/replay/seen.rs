@@ -73,7 +73,8 @@ impl Known {
     }
 }
 
-fn device(fact: &Fact) -> Option<Device> {
+/// Who a device is, by its registration.
+pub(crate) fn device(fact: &Fact) -> Option<Device> {
     let age = if let Cell::Json(extra) = &fact.extra {
         extra.get("ageYears").and_then(serde_json::Value::as_f64)
     } else {
@@ -133,7 +134,7 @@ pub(super) fn interval_seconds(fact: &Fact) -> Option<f64> {
         .number()
 }
 
-/// What an error says.
+/// What went wrong.
 pub(crate) fn error(fact: &Fact) -> ErrorSeen {
     let severity = match fact.cell(errors::Column::Severity).text() {
         Some("INFO") => Severity::Info,
@@ -150,7 +151,8 @@ pub(crate) fn error(fact: &Fact) -> ErrorSeen {
     }
 }
 
-pub(super) fn state(fact: &Fact) -> StateSeen {
+/// Which state a device took.
+pub(crate) fn state(fact: &Fact) -> StateSeen {
     let to = match fact.cell(states::Column::NewState).text() {
         Some("ONLINE") => State::Online,
         Some("OFFLINE") => State::Offline,
@@ -164,7 +166,8 @@ pub(super) fn state(fact: &Fact) -> StateSeen {
     }
 }
 
-pub(super) fn configuration(fact: &Fact) -> ConfigSeen {
+/// What was configured.
+pub(crate) fn configuration(fact: &Fact) -> ConfigSeen {
     let parameter = text(fact.cell(configuration::Column::ParameterName));
     ConfigSeen {
         at: fact.occurred_at,
@@ -189,7 +192,7 @@ pub(super) fn job(fact: &Fact) -> Option<JobSeen> {
 }
 
 /// When the hour begins in which an instant lies.
-pub(super) const fn hour_of(at: Instant) -> Instant {
+pub(crate) const fn hour_of(at: Instant) -> Instant {
     let hour = crate::insights::input::HOUR;
     Instant(at.0.div_euclid(hour) * hour)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::seen::{self, Known};
 use crate::event::{Fact, Instant};
+use crate::insights::device::{DeviceHour, Heard};
 use crate::insights::input::{
     ConfigSeen, ErrorSeen, HOUR, Hour, JobSeen, Measure, Sample, StateSeen,
 };
@@ -18,8 +19,8 @@ pub struct Open {
     pub samples: BTreeMap<Measure, Vec<Sample>>,
     /// By how much counters grew.
     increases: BTreeMap<Measure, f64>,
-    /// When it was heard of by a reading.
-    pub readings: Vec<Instant>,
+    /// The readings.
+    pub readings: Vec<Heard>,
     /// What went wrong.
     pub errors: Vec<ErrorSeen>,
     /// Which states it took.
@@ -39,6 +40,8 @@ pub struct Closed {
     pub told: Open,
     /// How often the device meant to report, in seconds, as it had said last.
     pub interval_seconds: Option<f64>,
+    /// What each counter showed last.
+    pub counters: BTreeMap<Measure, f64>,
 }
 
 /// What is told of all devices.
@@ -59,9 +62,37 @@ struct Device {
 }
 
 impl Told {
+    /// Of a device of which hours were told before: how often it means to report, and what its counters showed last.
+    #[must_use]
+    pub fn going_on(
+        id: &str,
+        interval_seconds: Option<f64>,
+        counters: BTreeMap<Measure, f64>,
+    ) -> Self {
+        let device = Device {
+            open: Open::default(),
+            counters,
+            interval_seconds,
+        };
+        Self {
+            known: Known::new(),
+            open: BTreeMap::from([(id.to_owned(), device)]),
+        }
+    }
+
     /// Takes what happened. Hours of its device that are over by it are handed on; those of all devices by a
     /// registration, as they were of what was registered before.
-    pub fn take(&mut self, fact: &Fact, mut closed: impl FnMut(&Known, &str, &Closed)) {
+    pub fn take(&mut self, fact: &Fact, closed: impl FnMut(&Known, &str, &Closed)) {
+        self.take_recorded(fact, None, closed);
+    }
+
+    /// The same of what is known to have been recorded at an instant.
+    pub fn take_recorded(
+        &mut self,
+        fact: &Fact,
+        recorded_at: Option<Instant>,
+        mut closed: impl FnMut(&Known, &str, &Closed),
+    ) {
         if Known::is_registration(fact) {
             self.close(fact.occurred_at, closed);
             self.known.take(fact);
@@ -79,7 +110,7 @@ impl Told {
                 closed(&self.known, id, &over);
             }
             device.open.start = start;
-            device.take(fact);
+            device.take(fact, recorded_at);
         }
     }
 
@@ -113,9 +144,11 @@ impl Told {
 }
 
 impl Device {
-    fn take(&mut self, fact: &Fact) {
+    fn take(&mut self, fact: &Fact, recorded_at: Option<Instant>) {
         let open = &mut self.open;
         if fact.kind == Kind::DeviceMetrics {
+            let at = fact.occurred_at;
+            open.readings.push(Heard { at, recorded_at });
             self.measure(fact);
         } else if fact.kind == Kind::ErrorLog {
             open.errors.push(seen::error(fact));
@@ -130,7 +163,6 @@ impl Device {
 
     fn measure(&mut self, fact: &Fact) {
         let at = fact.occurred_at;
-        self.open.readings.push(at);
         let told = seen::interval_seconds(fact);
         self.interval_seconds = told.or(self.interval_seconds);
         for measure in Measure::ALL {
@@ -158,11 +190,48 @@ impl Device {
             measures: told.hours().collect(),
             told,
             interval_seconds: self.interval_seconds,
+            counters: self.counters.clone(),
         })
     }
 }
 
+impl Closed {
+    /// All that happened within the hour.
+    #[must_use]
+    pub fn hour(&self) -> DeviceHour {
+        DeviceHour {
+            measures: self.measures.clone(),
+            interval_seconds: self.interval_seconds,
+            counters: self.counters.clone(),
+            ..self.told.hour()
+        }
+    }
+}
+
 impl Open {
+    /// An hour in which nothing has happened yet.
+    #[must_use]
+    pub fn beginning(start: Instant) -> Self {
+        Self {
+            start,
+            ..Self::default()
+        }
+    }
+
+    /// What happened so far, without rollups of what was measured.
+    #[must_use]
+    pub fn hour(&self) -> DeviceHour {
+        DeviceHour {
+            start: self.start,
+            readings: self.readings.clone(),
+            errors: self.errors.clone(),
+            states: self.states.clone(),
+            configs: self.configs.clone(),
+            jobs: self.jobs.clone(),
+            ..DeviceHour::default()
+        }
+    }
+
     /// The rollups of what was measured.
     pub fn hours(&self) -> impl Iterator<Item = (Measure, Hour)> {
         self.samples.iter().map(|(measure, samples)| {

@@ -170,7 +170,8 @@ fn fold((schedules, demands, jobs): Kept<'_>, (known, id): (&Known, &str), over:
     }
 }
 
-fn day_of(fact: &Fact) -> Option<Day> {
+/// The day that is filed.
+pub(crate) fn day_of(fact: &Fact) -> Option<Day> {
     if let Some(date) = fact.cell(Column::Date).text() {
         return date.parse().ok().map(Day::Date);
     }
@@ -179,7 +180,8 @@ fn day_of(fact: &Fact) -> Option<Day> {
     Some(Day::Weekday(weekday))
 }
 
-fn plan(fact: &Fact) -> DayPlan {
+/// What is filed of it.
+pub(crate) fn plan(fact: &Fact) -> DayPlan {
     let (open, close) = (fact.cell(Column::OpenTime), fact.cell(Column::CloseTime));
     let is_closed = matches!(fact.cell(Column::IsClosed), Cell::Int(1));
     let open = open.text().zip(close.text()).and_then(span);

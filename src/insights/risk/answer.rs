@@ -64,6 +64,24 @@ pub fn read(
     }
 }
 
+/// The chance alone, for lists over a whole fleet; `None` of a device of which nothing is known.
+#[must_use]
+pub fn chance(
+    state: &State,
+    context: &Context<'_>,
+    open: &Facts<'_>,
+    as_of: Instant,
+    horizon: Horizon,
+) -> Option<f64> {
+    // to take what is open copies the state, and of most devices there is nothing
+    let is_quiet = open.errors.is_empty() && open.states.is_empty() && open.configs.is_empty();
+    let with = (!is_quiet).then(|| state.with_open(open, as_of));
+    let state = with.as_ref().unwrap_or(state);
+    state.first.filter(|first| *first <= as_of)?;
+    let signs = signs(state, context.device, context.fleet, as_of);
+    Some(context.model.risk(&signs, horizon).chance)
+}
+
 pub(crate) fn evidence(state: &State, as_of: Instant) -> Evidence {
     let coverage = state.last_measured.map(|_| state.coverage(as_of));
     let last = state

@@ -1,5 +1,7 @@
 //! How good the risk would have been: each answer from a model that was trained on the past alone.
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::Instant;
 use crate::insights::input::HOUR;
 use crate::insights::number::float;
@@ -22,7 +24,7 @@ pub struct Scored {
 }
 
 /// The figures of a back-test.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Backtest {
     /// Answers.
     pub answers: usize,
@@ -139,7 +141,8 @@ fn calibrate(sorted: &[Scored]) -> Option<(f64, f64)> {
             },
         ],
     );
-    Some((fit.beta.first().copied()?, fit.beta.get(1).copied()?))
+    let (intercept, slope) = (fit.beta.first().copied()?, fit.beta.get(1).copied()?);
+    (intercept.is_finite() && slope.is_finite()).then_some((intercept, slope))
 }
 
 fn deciles(sorted: &[Scored]) -> Vec<(f64, f64, usize)> {

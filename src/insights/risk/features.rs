@@ -217,6 +217,21 @@ impl State {
         state
     }
 
+    /// The same state of a device of which readings came in each hour since, until the one that begins at an instant;
+    /// what was measured in them is not known yet.
+    #[must_use]
+    pub fn heard(&self, until: Instant) -> Self {
+        let mut state = self.clone();
+        let since = state.hours_head.map_or(until.0, |head| head.0 + HOUR);
+        let mut start = since.max(until.0 - DAY);
+        while start < until.0 {
+            state.see_hour(Instant(start));
+            start += HOUR;
+            state.last_measured = Some(Instant(start));
+        }
+        state
+    }
+
     fn see(&mut self, facts: &Facts<'_>, until: Instant) {
         for error in facts.errors.iter().filter(|error| error.at <= until) {
             self.see_error(error);

@@ -55,31 +55,11 @@ impl Fleet {
         devices: impl IntoIterator<Item = (&'a Device, &'a State)>,
         as_of: Instant,
     ) -> Self {
-        let mut fleet = Self::default();
-        let mut ages = Vec::new();
-        let mut levels: Vec<(Measure, Vec<Summary>)> = Vec::new();
+        let mut summing = Summing::new(as_of);
         for (device, state) in devices {
-            fleet.add(device, state, as_of);
-            ages.extend(device.age_years);
-            for track in &state.tracks {
-                let Some(summary) = track.summary() else {
-                    continue;
-                };
-                match levels
-                    .iter_mut()
-                    .find(|(measure, _)| *measure == track.measure)
-                {
-                    Some((_, all)) => all.push(summary),
-                    None => levels.push((track.measure, vec![summary])),
-                }
-            }
+            summing.add(device, state);
         }
-        fleet.age_years = median(&mut ages);
-        fleet.norms = levels
-            .into_iter()
-            .filter_map(|(measure, all)| Some((measure, norm(&all)?)))
-            .collect();
-        fleet
+        summing.end()
     }
 
     fn add(&mut self, device: &Device, state: &State, as_of: Instant) {
@@ -177,6 +157,56 @@ impl Fleet {
             .iter()
             .find(|(known, _)| *known == measure)
             .map(|(_, norm)| norm)
+    }
+}
+
+/// A fleet in the making: its devices are added one by one, and of their states no more is kept than is summed up.
+#[derive(Clone, Debug)]
+pub struct Summing {
+    as_of: Instant,
+    fleet: Fleet,
+    ages: Vec<f64>,
+    levels: Vec<(Measure, Vec<Summary>)>,
+}
+
+impl Summing {
+    /// One without a device, as of an instant.
+    #[must_use]
+    pub fn new(as_of: Instant) -> Self {
+        Self {
+            as_of,
+            fleet: Fleet::default(),
+            ages: Vec::new(),
+            levels: Vec::new(),
+        }
+    }
+
+    /// One device more, with its state as it was then.
+    pub fn add(&mut self, device: &Device, state: &State) {
+        self.fleet.add(device, state, self.as_of);
+        self.ages.extend(device.age_years);
+        for track in &state.tracks {
+            let Some(summary) = track.summary() else {
+                continue;
+            };
+            let of_measure = |(measure, _): &&mut (Measure, _)| *measure == track.measure;
+            match self.levels.iter_mut().find(of_measure) {
+                Some((_, all)) => all.push(summary),
+                None => self.levels.push((track.measure, vec![summary])),
+            }
+        }
+    }
+
+    /// The fleet.
+    #[must_use]
+    pub fn end(mut self) -> Fleet {
+        let norms = self.levels.into_iter();
+        let norms = norms.filter_map(|(measure, all)| Some((measure, norm(&all)?)));
+        Fleet {
+            age_years: median(&mut self.ages),
+            norms: norms.collect(),
+            ..self.fleet
+        }
     }
 }
 

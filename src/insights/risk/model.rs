@@ -4,6 +4,8 @@
 //! of parts. Until ten failures have been seen there is only the rate of the fleet (gamma-Poisson). Training is a
 //! function of examples; an example is used only if its horizon has passed.
 
+use std::collections::BTreeMap;
+
 use crate::event::Instant;
 use crate::insights::input::{DAY, HOUR};
 use crate::insights::number::float;
@@ -12,7 +14,7 @@ use statrs::distribution::{ContinuousCDF, Gamma};
 
 use crate::insights::risk::columns::{Key, Part, columns, hinge, row};
 use crate::insights::risk::fleet::{Fleet, horizon_days};
-use crate::insights::risk::newton::{Fit, Observation, dot, fit, log_likelihood, logistic};
+use crate::insights::risk::newton::{Fit, Observation, dot, fit, logistic};
 use crate::insights::risk::signs::Signs;
 
 /// Failures needed for more than the rate of the fleet.
@@ -25,11 +27,8 @@ pub const LEVEL: f64 = 0.9;
 const QUANTILE: f64 = 1.644_853_6;
 /// Of hours without any sign, one in so many is learned from, with that weight.
 const THIN: u32 = 8;
-/// The sum of losses by which a candidate may be worse without being so: one unit of log-likelihood, at which a
-/// likelihood ratio is no evidence worth mentioning.
-const LOSS_TOLERANCE: f64 = 1.0;
 /// The version of the columns: a stored model of another version is trained anew.
-pub const VERSION: u32 = 1;
+pub const VERSION: i64 = 1;
 
 /// How far ahead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -98,7 +97,7 @@ impl Default for Settings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Model {
     /// `VERSION` when it was trained.
-    pub version: u32,
+    pub version: i64,
     /// Until when it knows.
     pub trained_to: Instant,
     /// The failures that it has seen.
@@ -149,80 +148,6 @@ pub fn train(examples: &[Example], fleet: &Fleet, known_to: Instant, settings: S
         model.three_days = model.fit(&known, Horizon::ThreeDays, settings);
     }
     model
-}
-
-/// What a trial of a candidate found.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Trial {
-    /// Mean loss (minus log-likelihood) of the model in use, on examples that neither has seen.
-    pub old_loss: f64,
-    /// That of the candidate.
-    pub new_loss: f64,
-    /// Independent observations in them.
-    pub observations: f64,
-}
-
-impl Trial {
-    /// Whether the candidate is not worse, by more than chance explains.
-    #[must_use]
-    pub fn is_passed(&self) -> bool {
-        self.new_loss <= self.old_loss + LOSS_TOLERANCE / self.observations.max(1.0)
-    }
-}
-
-/// Trains a candidate until halfway between `old` and `known_to`, tries both on the rest, which neither has seen, and
-/// gives the successor, trained on all, if the candidate is not worse; else nothing, and `old` stays in use.
-#[must_use]
-pub fn succeed(
-    old: &Model,
-    examples: &[Example],
-    fleet: &Fleet,
-    known_to: Instant,
-    settings: Settings,
-) -> (Option<Model>, Option<Trial>) {
-    let full = || train(examples, fleet, known_to, settings);
-    if !old.is_fitted() || old.version != VERSION {
-        return (Some(full()), None);
-    }
-    let middle = Instant(i64::midpoint(old.trained_to.0, known_to.0));
-    let candidate = train(examples, fleet, middle, settings);
-    let trial = compare(old, &candidate, examples, known_to);
-    if candidate.is_fitted() && trial.is_passed() {
-        (Some(full()), Some(trial))
-    } else {
-        (None, Some(trial))
-    }
-}
-
-fn compare(old: &Model, new: &Model, examples: &[Example], known_to: Instant) -> Trial {
-    let known: Vec<&Example> = examples
-        .iter()
-        .filter(|example| example.at <= known_to)
-        .collect();
-    let share = 1.0 / rows_per_horizon(&known, Horizon::Day);
-    let mut trial = Trial {
-        old_loss: 0.0,
-        new_loss: 0.0,
-        observations: 0.0,
-    };
-    let unseen = known
-        .iter()
-        .filter(|example| example.at > new.trained_to.max(old.trained_to));
-    for example in unseen {
-        let Some(happened) = example.label(Horizon::Day, known_to) else {
-            continue;
-        };
-        let loss = |model: &Model| {
-            -log_likelihood(model.risk(&example.signs, Horizon::Day).odds, happened)
-        };
-        trial.old_loss += share * loss(old);
-        trial.new_loss += share * loss(new);
-        trial.observations += share;
-    }
-    let count = trial.observations.max(share);
-    trial.old_loss /= count;
-    trial.new_loss /= count;
-    trial
 }
 
 impl Model {
@@ -323,25 +248,19 @@ pub fn odds(chance: f64) -> f64 {
 }
 
 /// How many examples one device has in one horizon.
-fn rows_per_horizon(examples: &[&Example], horizon: Horizon) -> f64 {
-    let mut devices: Vec<(u32, Instant, Instant, f64)> = Vec::new();
+pub(crate) fn rows_per_horizon(examples: &[&Example], horizon: Horizon) -> f64 {
+    let mut devices: BTreeMap<u32, (Instant, Instant, f64)> = BTreeMap::new();
     for example in examples {
-        match devices
-            .iter_mut()
-            .find(|(device, ..)| *device == example.device)
-        {
-            Some((_, _, last, count)) => {
-                *last = example.at;
-                *count += 1.0;
-            }
-            None => devices.push((example.device, example.at, example.at, 1.0)),
-        }
+        let first = (example.at, example.at, 0.0);
+        let (_, last, count) = devices.entry(example.device).or_insert(first);
+        *last = example.at;
+        *count += 1.0;
     }
     let hours: f64 = devices
-        .iter()
-        .map(|(_, first, last, _)| float(last.0 - first.0) / float(HOUR))
+        .values()
+        .map(|(first, last, _)| float(last.0 - first.0) / float(HOUR))
         .sum();
-    let count: f64 = devices.iter().map(|(_, _, _, count)| count - 1.0).sum();
+    let count: f64 = devices.values().map(|(_, _, count)| count - 1.0).sum();
     (count / hours.max(1.0) * float(horizon.length()) / float(HOUR)).max(1.0)
 }
 

@@ -217,6 +217,7 @@ pub(crate) async fn each_recorded<E: From<StoreError>>(
         time: single.time,
         upto: single.upto,
         fields: &shape.fields(),
+        has_source: false,
     };
     let archived = |event: &Event| each(shape.reading(event));
     archive.each(tx, (generation, happened), archived).await?;

@@ -210,6 +210,7 @@ impl Shows {
             time,
             upto,
             fields: &shape.fields(),
+            has_source: false,
         };
         let each = |event: &Event| {
             note(shape, &shape.reading(event), told);

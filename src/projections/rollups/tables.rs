@@ -339,7 +339,7 @@ impl Level {
 }
 
 /// Runs a statement that answers nothing.
-pub(super) async fn run(tx: &DatabaseTransaction, sql: Sql) -> Result<(), StoreError> {
+pub(crate) async fn run(tx: &DatabaseTransaction, sql: Sql) -> Result<(), StoreError> {
     let statement = sql.statement(tx.get_database_backend());
     tx.execute_raw(statement).await.doing(FOLD)?;
     Ok(())

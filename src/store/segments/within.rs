@@ -34,6 +34,8 @@ pub(crate) struct Happened<'a> {
     pub(crate) upto: i64,
     /// The fields that are read of them, by their indexes; those of others are absent.
     pub(crate) fields: &'a [usize],
+    /// Whether its key is read too, and when it was recorded.
+    pub(crate) has_source: bool,
 }
 
 /// The generation of the list of segments.
@@ -66,6 +68,18 @@ impl Archive {
         let generation = self.generation(db).await?;
         let catalog = self.segments.of_generation(db, generation).await?;
         Ok(catalog.whole_since())
+    }
+
+    /// The first and the last instant of each segment with events of some kinds.
+    pub(crate) async fn times(
+        &self,
+        db: &impl ConnectionTrait,
+        kinds: &[Kind],
+    ) -> Result<Vec<(i64, i64)>, StoreError> {
+        let generation = self.generation(db).await?;
+        let catalog = self.segments.of_generation(db, generation).await?;
+        let segments = kinds.iter().flat_map(|kind| catalog.of(*kind));
+        Ok(segments.map(|segment| segment.times).collect())
     }
 
     /// Hands the events of a generation over, in no order, until one is refused. What they refer to has its key
@@ -143,6 +157,9 @@ impl Picked {
         let mut slots = vec![Layout::POSITION, Layout::OCCURRED_AT, Layout::PROVENANCE];
         let fields = happened.fields.iter().copied().chain(device);
         slots.extend(fields.map(|index| Layout::FIELDS + index));
+        if happened.has_source {
+            slots.extend([Layout::EVENT_ID, Layout::RECORDED_AT]);
+        }
         slots.sort_unstable();
         slots.dedup();
         Self {

@@ -26,7 +26,7 @@ async fn sums_are_refused_by_their_number_and_told_what_to_do() {
             format!("{{ {} {beside} }}", sums.join(" "))
         };
         let names = "series, seriesUpdates, breakdown, heatmap, availability, stateTimeline, apiRequestStats, \
-            errorStats, jobStats, activityStats";
+            errorStats, jobStats, activityStats, configurationImpact";
         app.data(&sums(10, "")).await;
         assert_eq!(
             refused(app, &sums(11, ""), json!({})).await,

@@ -14,6 +14,7 @@ pub(super) const PROJECTIONS: [&str; 9] = [
     "status",
     "intervals",
     "silences",
+    "insights",
     "schedules",
     "counters",
     "error_groups",

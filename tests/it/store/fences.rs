@@ -26,14 +26,14 @@ contract![
 ];
 
 /// A server that shares a log.
-struct Server {
-    node: Node,
-    heart: Heart,
-    stop: CancellationToken,
+pub(super) struct Server {
+    pub(super) node: Node,
+    pub(super) heart: Heart,
+    pub(super) stop: CancellationToken,
 }
 
 impl Server {
-    async fn join(log: &TestLog, name: &str) -> Self {
+    pub(super) async fn join(log: &TestLog, name: &str) -> Self {
         Self::join_for(log, name, &Work::ALL).await
     }
 
@@ -57,7 +57,10 @@ async fn level(servers: &mut [Server]) -> Vec<Vec<Work>> {
 }
 
 /// The leases of a work as a server gets them.
-fn leases(node: &Node, work: Work) -> (impl Future<Output = ()> + use<>, mpsc::Receiver<Lease>) {
+pub(super) fn leases(
+    node: &Node,
+    work: Work,
+) -> (impl Future<Output = ()> + use<>, mpsc::Receiver<Lease>) {
     let (sender, leases) = mpsc::channel(10);
     let doing = node.clone().once(work, move |lease| {
         let sender = sender.clone();

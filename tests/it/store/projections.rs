@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use entity::{
-    audit_log as audit, configuration_evidence as evidence, job_outcomes as outcome,
-    job_transitions as transition,
+    audit_log as audit, configuration_evidence as evidence, device_metrics as metrics,
+    job_outcomes as outcome, job_transitions as transition,
 };
 use homepot_analytics::event::{Cell, NewEvent, Position, Provenance};
 use homepot_analytics::kinds::{Draft, Kind};
@@ -105,6 +105,24 @@ fn due() -> NewEvent {
     before.finish().unwrap()
 }
 
+/// What a device measures in an hour before all others, in theirs, and in one that is not over.
+fn measured() -> impl Iterator<Item = NewEvent> {
+    let at = [
+        "2026-11-22T06:30:00Z",
+        "2026-11-22T08:30:00Z",
+        "2026-11-23T09:58:00Z",
+    ]
+    .map(at);
+    at.into_iter().map(|at| {
+        let draft = Draft::new(Kind::DeviceMetrics, at, Provenance::Real);
+        let draft = draft.set(metrics::Column::DeviceKey, "d1");
+        draft
+            .set(metrics::Column::CpuPercent, 20.0)
+            .finish()
+            .unwrap()
+    })
+}
+
 /// The steps of a few jobs with the outcomes on their devices, as commands record them, and what else
 /// commands decide.
 fn jobs(seed: u64) -> Vec<NewEvent> {
@@ -113,6 +131,7 @@ fn jobs(seed: u64) -> Vec<NewEvent> {
     let decided = decided.flat_map(|(kind, seed)| samples(*kind, 24, seed));
     let mut events: Vec<NewEvent> = decided.collect();
     events.push(due());
+    events.extend(measured());
     for ordinal in 0..20_i64 {
         let job = format!("job-{}", random.random_range(0..4));
         let now = at("2026-11-22T08:00:00Z").plus_ms(ordinal * 1_000);
@@ -188,7 +207,7 @@ async fn state(database: &Database, without: &str) -> Vec<String> {
         let texts: Vec<String> = shown
             .iter()
             .map(|column| match &**column {
-                "cells" if database.is_sqlite() => "hex(cells)".to_owned(),
+                "cells" | "risk" | "rest" if database.is_sqlite() => format!("hex({column})"),
                 column => format!("coalesce(CAST({column} AS TEXT), '-')"),
             })
             .collect();

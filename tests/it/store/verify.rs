@@ -231,6 +231,11 @@ async fn a_projection_that_is_not_what_the_log_folds_to_is_found(database: Datab
             "device_silences",
             "UPDATE device_silences SET from_at = from_at + 1",
         ),
+        (
+            "device_insights",
+            "UPDATE device_insights SET mark = mark + 1",
+        ),
+        ("insight_horizon", "DELETE FROM insight_horizon"),
         ("current_schedules", "DELETE FROM current_schedules"),
         (
             "error_group_hours",

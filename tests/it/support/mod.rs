@@ -12,6 +12,7 @@
 mod database;
 mod events;
 mod folds;
+pub(crate) mod lives;
 mod log;
 mod samples;
 mod smtp;

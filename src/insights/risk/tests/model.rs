@@ -7,8 +7,10 @@ use crate::insights::input::{DAY, HOUR};
 use super::{Dice, START};
 use crate::insights::risk::backtest::{Backtest, Scored};
 use crate::insights::risk::fleet::Fleet;
-use crate::insights::risk::model::{Example, Horizon, Model, Settings, succeed, train};
+use crate::insights::risk::learning::Failures;
+use crate::insights::risk::model::{Example, Horizon, Model, Settings, train};
 use crate::insights::risk::signs::Signs;
+use crate::insights::risk::succession::{Report, Training, learn};
 
 /// Examples in which a device fails within a day, most of the times that it has errors of group 1.
 fn examples(count: i64, group: u32, from: i64) -> Vec<Example> {
@@ -134,33 +136,84 @@ fn a_model_survives_being_stored() {
     assert!(gap.abs() < 1e-9);
 }
 
+/// What came of examples, as failures.
+fn failures_of(examples: &[Example]) -> Failures {
+    let mut failures = Failures::default();
+    for example in examples {
+        if let Some(at) = example.next_failure {
+            failures.add(example.device, at);
+        }
+    }
+    failures
+}
+
+fn training(examples: &[Example], in_force: Option<&Model>, days: i64) -> Training {
+    let failures = failures_of(examples);
+    let fleet = fleet_with(80.0, 400.0);
+    let known_to = Instant(START + days * DAY);
+    learn((examples.to_vec(), &failures), &fleet, in_force, known_to)
+}
+
 #[test]
-fn a_worse_candidate_does_not_replace_the_model_in_use() {
-    let settings = Settings::default();
-    let mut all = examples(200, 1, START);
-    let old = train(
-        &all,
-        &fleet_with(40.0, 200.0),
-        Instant(START + 200 * DAY),
-        settings,
-    );
-    let next = examples(200, 1, START + 200 * DAY);
-    let (mut wrong, right) = next.split_at(100);
-    let mut flipped = wrong.to_vec();
-    for example in &mut flipped {
+fn a_worse_model_does_not_take_the_place_of_the_one_in_force() {
+    let honest = examples(400, 1, START);
+    let old = training(&honest[..300], None, 300);
+    assert!(old.succeeds() && old.report.trial.is_none());
+    // what came of most that it learns from is told the wrong way round
+    let mut wrong = honest.clone();
+    for example in &mut wrong[..300] {
         let failed = example.next_failure.is_some();
         example.next_failure = (!failed).then_some(Instant(example.at.0 + HOUR));
     }
-    wrong = &flipped;
-    all.extend_from_slice(wrong);
-    all.extend_from_slice(right);
-    let fleet = fleet_with(80.0, 400.0);
-    let known_to = Instant(START + 401 * DAY);
-    let (model, trial) = succeed(&old, &all, &fleet, known_to, settings);
-    assert!(model.is_none() && !trial.unwrap().is_passed());
-    let honest = examples(400, 1, START);
-    let (model, trial) = succeed(&old, &honest, &fleet, known_to, settings);
-    assert!(trial.unwrap().is_passed() && model.unwrap().trained_to == known_to);
+    let worse = training(&wrong, old.tried.as_ref(), 401);
+    let trial = worse.report.trial.unwrap();
+    assert!(
+        !worse.succeeds() && trial.new_loss > trial.old_loss,
+        "{trial:?}"
+    );
+    let better = training(&honest, old.tried.as_ref(), 401);
+    let trial = better.report.trial.unwrap();
+    assert!(better.succeeds(), "{trial:?}");
+    assert!(trial.observations > 50.0, "{trial:?}");
+    assert_eq!(better.model.trained_to, Instant(START + 401 * DAY));
+}
+
+#[test]
+fn what_a_back_test_is_of_was_not_learned_from() {
+    let all = examples(400, 1, START);
+    let known_to = Instant(START + 400 * DAY);
+    let first = training(&all, None, 400);
+    let held_from = first.report.held_from.unwrap();
+    let tried = first.tried.as_ref().unwrap();
+    assert_eq!(tried.trained_to, held_from);
+    let held = |example: &&Example| example.at > held_from;
+    let told = held_from.0 + DAY;
+    let answers = all.iter().filter(held);
+    let answers = answers.filter(|example| example.label(Horizon::Day, known_to).is_some());
+    let report = first.report.day.as_ref().unwrap();
+    assert_eq!(report.answers, answers.count());
+    assert!(report.pr_auc.unwrap() > 0.4, "{report:?}");
+    // whatever comes in that time, it is the same model that is tried
+    let mut other = all.clone();
+    for example in other.iter_mut().filter(|example| example.at.0 > told) {
+        example.next_failure = None;
+    }
+    let other = training(&other, None, 400);
+    assert_eq!(other.tried.unwrap(), *tried);
+    assert_ne!(other.report.day, first.report.day);
+}
+
+#[test]
+fn of_a_fleet_that_is_not_two_weeks_old_nothing_is_held_out() {
+    let young = training(&examples(13, 1, START), None, 13);
+    assert!(young.tried.is_none() && young.report.day.is_none());
+    assert!(young.succeeds());
+    let older = training(&examples(60, 1, START), None, 60);
+    let held_from = older.report.held_from.unwrap();
+    assert_eq!(held_from, Instant(START + 45 * DAY));
+    let text = serde_json::to_string(&older.report).unwrap();
+    let report: Report = serde_json::from_str(&text).unwrap();
+    assert_eq!(report.held_from, Some(held_from));
 }
 
 #[test]

@@ -75,6 +75,21 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("alerts", "{ alerts(filter: { deviceId: \"DEVICE\" }) { nodes { alertId } totalCount } }",
                                                                       "YY Y- YY Y- YY Y- FF FF"),
     ("alertRules", "{ alertRules { ruleId } }",                       "YY YY YY YY YY YY FF FF"),
+    ("deviceHealth", "{ deviceHealth(deviceId: \"DEVICE\") { status } }", "YY Y- YY Y- YY Y- FF FF"),
+    ("healthForecast", "{ healthForecast(deviceId: \"DEVICE\", days: 1) { status } }",
+                                                                      "YY Y- YY Y- YY Y- FF FF"),
+    ("failureRisk", "{ failureRisk(deviceId: \"DEVICE\") { status } }", "YY Y- YY Y- YY Y- FF FF"),
+    ("devicesAtRisk", "{ devicesAtRisk(filter: { siteId: \"SITE\" }) { nodes { value } totalCount } }",
+                                                                      "YY Y- YY Y- YY Y- FF FF"),
+    // nothing is unusual in the hour in which all began
+    ("anomalies", "{ anomalies(filter: { siteId: \"SITE\" }) { nodes { value } totalCount } }",
+                                                                      "-- -- -- -- -- -- FF FF"),
+    ("configurationImpact", "{ configurationImpact(deviceId: \"DEVICE\") { verdict } }",
+                                                                      "YY Y- YY Y- YY Y- FF FF"),
+    ("reliability", "{ reliability(deviceId: \"DEVICE\") { status } }", "YY Y- YY Y- YY Y- FF FF"),
+    ("dataQuality", "{ dataQuality(deviceId: \"DEVICE\") { status } }", "YY Y- YY Y- YY Y- FF FF"),
+    ("trend", "{ trend(deviceId: \"DEVICE\", measure: CPU_PERCENT) { status } }",
+                                                                      "YY Y- YY Y- YY Y- FF FF"),
     ("acknowledgeAlert", "mutation { acknowledgeAlert(input: { alertId: \"none\" }) {
         alert { state } userErrors { code } } }",                     "FF FF -- -- -- FF FF FF"),
     ("resolveAlert", "mutation { resolveAlert(input: { alertId: \"none\" }) {
@@ -140,6 +155,7 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("systemConfiguration", "{ systemConfiguration { value } }",      "YY FF YY FF YY FF FF FF"),
     ("collectionStatus", "{ collectionStatus { asOf } }",             "YY FF YY FF YY FF FF FF"),
     ("storeHealth", "{ storeHealth { head } }",                       "YY FF YY FF YY FF FF FF"),
+    ("modelReport", "{ modelReport { status } }",                     "YY FF YY FF YY FF FF FF"),
     ("accessKeys", "{ accessKeys { nodes { id } } }",                 "FF FF FF FF YY FF FF FF"),
     ("enrolmentTokens", "{ enrolmentTokens(siteId: \"SITE\") { id } }", "FF FF YY Y- YY FF FF FF"),
     ("createEnrolmentToken", "mutation { createEnrolmentToken(input: { siteId: \"SITE\", uses: 1 }) {

@@ -1,0 +1,339 @@
+//! What is read of devices for their insights: once for each device and request, and together for all that are asked
+//! for side by side.
+//!
+//! A reading takes more time and room than a row, so that it is counted as several before it is made: what is asked for
+//! under a list within a list is refused by that, and not by the time it takes.
+
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_graphql::{Context, Error, QueryPathSegment};
+use dataloader::BatchFn;
+use dataloader::non_cached::Loader;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+
+use super::quality::RefusedReads;
+use crate::event::{Instant, Provenance};
+use crate::graphql::loaders::{BATCH_MAX, Loaded, YIELDS};
+use crate::graphql::{api, loaders, of_failed, take};
+use crate::held::{Ask, DeviceRead, FleetRead, Held, Lean};
+use crate::history::collection::RefusedRow;
+use crate::history::device_keys;
+use crate::store::{Store, StoreError};
+
+/// A device, and of what it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct ReadKey {
+    device: i64,
+    as_of: Instant,
+    provenance: Option<Provenance>,
+}
+
+impl ReadKey {
+    const fn new(device: i64, ask: Ask) -> Self {
+        Self {
+            device,
+            as_of: ask.as_of,
+            provenance: ask.provenance,
+        }
+    }
+}
+
+/// What was begun to be read, for all that wait for it.
+type Begun<T> = Shared<BoxFuture<'static, Loaded<T>>>;
+/// What was begun to be read, by what it is of.
+type Kept<K, T> = Mutex<HashMap<K, Begun<T>>>;
+
+fn held<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What was read, by the keys of the devices.
+type Keyed<T> = Result<Vec<(i64, Arc<T>)>, StoreError>;
+
+/// A reading of a device.
+trait Read: Send + Sync + Sized + 'static {
+    /// As how many rows of an answer it counts.
+    const ROWS: usize;
+    /// Bytes that it takes, roughly.
+    const BYTES: usize;
+
+    /// Reads devices by their keys.
+    fn read<'a>(held: &'a Held, keys: &'a [i64], ask: Ask) -> BoxFuture<'a, Keyed<Self>>;
+
+    /// Where those of a request are kept.
+    fn kept(of: &InsightLoaders) -> &Once<Self>;
+}
+
+impl Read for Lean {
+    const ROWS: usize = 1;
+    const BYTES: usize = 4 * 1024;
+
+    fn read<'a>(held: &'a Held, keys: &'a [i64], ask: Ask) -> BoxFuture<'a, Keyed<Self>> {
+        Box::pin(async move {
+            let mut keys = keys.to_vec();
+            keys.sort_unstable();
+            let read = held.lean(Some(&keys), ask).await?;
+            Ok(read
+                .into_iter()
+                .map(|lean| (lean.key, Arc::new(lean)))
+                .collect())
+        })
+    }
+
+    fn kept(of: &InsightLoaders) -> &Once<Self> {
+        &of.lean
+    }
+}
+
+impl Read for DeviceRead {
+    const ROWS: usize = 10;
+    const BYTES: usize = 24 * 1024;
+
+    fn read<'a>(held: &'a Held, keys: &'a [i64], ask: Ask) -> BoxFuture<'a, Keyed<Self>> {
+        Box::pin(async move {
+            let read = held.devices(keys, ask).await?;
+            let read = read.into_iter().flatten();
+            Ok(read.map(|read| (read.key, read)).collect())
+        })
+    }
+
+    fn kept(of: &InsightLoaders) -> &Once<Self> {
+        &of.devices
+    }
+}
+
+/// Reads for all that ask of the same instant.
+struct Reads<T> {
+    held: Held,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T: Read> BatchFn<ReadKey, Loaded<Option<Arc<T>>>> for Reads<T> {
+    async fn load(&mut self, keys: &[ReadKey]) -> HashMap<ReadKey, Loaded<Option<Arc<T>>>> {
+        let mut groups: HashMap<(Instant, Option<Provenance>), Vec<i64>> = HashMap::new();
+        for key in keys {
+            let of = (key.as_of, key.provenance);
+            groups.entry(of).or_default().push(key.device);
+        }
+        let mut loaded = HashMap::with_capacity(keys.len());
+        for ((as_of, provenance), devices) in groups {
+            let ask = Ask { as_of, provenance };
+            let read = T::read(&self.held, &devices, ask).await;
+            let read: Loaded<HashMap<i64, Arc<T>>> = match read {
+                Ok(read) => Ok(read.into_iter().collect()),
+                Err(error) => Err(Arc::new(error)),
+            };
+            for device in devices {
+                let of = match &read {
+                    Ok(read) => Ok(read.get(&device).map(Arc::clone)),
+                    Err(error) => Err(Arc::clone(error)),
+                };
+                loaded.insert(ReadKey::new(device, ask), of);
+            }
+        }
+        loaded
+    }
+}
+
+/// Readings of one form, each of which is made once.
+struct Once<T: Read> {
+    loader: Loader<ReadKey, Loaded<Option<Arc<T>>>, Reads<T>>,
+    kept: Kept<ReadKey, Option<Arc<T>>>,
+}
+
+impl<T: Read> Once<T> {
+    fn new(held: &Held) -> Self {
+        let reads = Reads {
+            held: held.clone(),
+            of: PhantomData,
+        };
+        let loader = Loader::new(reads)
+            .with_max_batch_size(BATCH_MAX)
+            .with_yield_count(YIELDS);
+        Self {
+            loader,
+            kept: Mutex::default(),
+        }
+    }
+
+    fn begun(&self, key: ReadKey) -> Option<Begun<Option<Arc<T>>>> {
+        held(&self.kept).get(&key).cloned()
+    }
+
+    fn begin(&self, key: ReadKey) -> Begun<Option<Arc<T>>> {
+        let loader = self.loader.clone();
+        let reading: BoxFuture<'static, _> = Box::pin(async move { loader.load(key).await });
+        let reading = reading.shared();
+        held(&self.kept).insert(key, reading.clone());
+        reading
+    }
+}
+
+/// The keys of the devices at sites.
+struct SiteKeys {
+    store: Store,
+}
+
+impl BatchFn<i64, Loaded<Arc<Vec<i64>>>> for SiteKeys {
+    async fn load(&mut self, sites: &[i64]) -> HashMap<i64, Loaded<Arc<Vec<i64>>>> {
+        let read: BoxFuture<'_, _> = Box::pin(device_keys::at_sites(&self.store, sites));
+        let read = read.await.map_err(Arc::new);
+        let of = |site: &i64| match &read {
+            Ok(keys) => Ok(Arc::new(keys.get(site).cloned().unwrap_or_default())),
+            Err(error) => Err(Arc::clone(error)),
+        };
+        sites.iter().map(|site| (*site, of(site))).collect()
+    }
+}
+
+/// What is read for insights in one request.
+pub(in crate::graphql) struct InsightLoaders {
+    held: Held,
+    lean: Once<Lean>,
+    devices: Once<DeviceRead>,
+    fleets: Kept<(Provenance, Instant), Arc<FleetRead>>,
+    site_keys: Loader<i64, Loaded<Arc<Vec<i64>>>, SiteKeys>,
+    /// What was refused of devices, by their ids.
+    pub(super) refused: Loader<Arc<str>, Loaded<Arc<Vec<RefusedRow>>>, RefusedReads>,
+}
+
+impl InsightLoaders {
+    /// Those of a request, which reads what is kept of a log.
+    pub(in crate::graphql) fn new(store: &Store, held: &Held) -> Self {
+        let site_keys = SiteKeys {
+            store: store.clone(),
+        };
+        let refused = RefusedReads {
+            store: store.clone(),
+        };
+        Self {
+            held: held.clone(),
+            lean: Once::new(held),
+            devices: Once::new(held),
+            fleets: Mutex::default(),
+            site_keys: Loader::new(site_keys)
+                .with_max_batch_size(BATCH_MAX)
+                .with_yield_count(YIELDS),
+            refused: Loader::new(refused)
+                .with_max_batch_size(BATCH_MAX)
+                .with_yield_count(YIELDS),
+        }
+    }
+
+    /// Forgets what was read: the next item of a stream is of another instant.
+    pub(in crate::graphql) fn begin(&self) {
+        held(&self.lean.kept).clear();
+        held(&self.devices.kept).clear();
+        held(&self.fleets).clear();
+    }
+}
+
+fn read<'a, T: Read>(
+    ctx: &'a Context<'a>,
+    device: i64,
+    ask: Ask,
+) -> BoxFuture<'a, Result<Option<Arc<T>>, Error>> {
+    Box::pin(async move {
+        let once = T::kept(&loaders(ctx).insights);
+        let key = ReadKey::new(device, ask);
+        let reading = if let Some(begun) = once.begun(key) {
+            begun
+        } else {
+            loaders(ctx).count(T::ROWS)?;
+            take(ctx, T::BYTES)?;
+            once.begin(key)
+        };
+        reading.await.map_err(|error| of_failed(api(ctx), &error))
+    })
+}
+
+/// Whether what is resolved stands in a list, so that there may be many of it.
+fn is_listed(ctx: &Context<'_>) -> bool {
+    let is_index = |segment: &QueryPathSegment<'_>| matches!(segment, QueryPathSegment::Index(_));
+    ctx.path_node.as_ref().is_some_and(|path| {
+        let mut parents = path.parents();
+        is_index(&path.segment) || parents.any(|parent| is_index(&parent.segment))
+    })
+}
+
+/// A device with what failure risk and health read; none that is not registered. In a list less is read for it: what was
+/// measured since the last hour that is folded is left out.
+pub(in crate::graphql) fn lean<'a>(
+    ctx: &'a Context<'a>,
+    device: i64,
+    ask: Ask,
+) -> BoxFuture<'a, Result<Option<Arc<Lean>>, Error>> {
+    if is_listed(ctx) {
+        return listed(ctx, device, ask);
+    }
+    Box::pin(async move {
+        let whole = read::<DeviceRead>(ctx, device, ask).await?;
+        Ok(whole.map(|read| Arc::new(lean_of(&read))))
+    })
+}
+
+/// The same of a device of a list.
+pub(in crate::graphql) fn listed<'a>(
+    ctx: &'a Context<'a>,
+    device: i64,
+    ask: Ask,
+) -> BoxFuture<'a, Result<Option<Arc<Lean>>, Error>> {
+    read(ctx, device, ask)
+}
+
+/// What failure risk and health read of a device that was read whole.
+fn lean_of(read: &DeviceRead) -> Lean {
+    Lean {
+        key: read.key,
+        site_key: read.site_key,
+        device: read.device.clone(),
+        zone: read.zone,
+        provenance: read.provenance,
+        risk: Arc::new(read.state.risk.clone()),
+        open: read.open.clone(),
+    }
+}
+
+/// A device with all that is read of it; none that is not registered.
+pub(in crate::graphql) fn device<'a>(
+    ctx: &'a Context<'a>,
+    device: i64,
+    ask: Ask,
+) -> BoxFuture<'a, Result<Option<Arc<DeviceRead>>, Error>> {
+    read(ctx, device, ask)
+}
+
+/// The fleet of a provenance.
+pub(in crate::graphql) fn fleet<'a>(
+    ctx: &'a Context<'a>,
+    provenance: Provenance,
+    as_of: Instant,
+) -> BoxFuture<'a, Result<Arc<FleetRead>, Error>> {
+    Box::pin(async move {
+        let of = &loaders(ctx).insights;
+        let begun = held(&of.fleets).get(&(provenance, as_of)).cloned();
+        let reading = begun.unwrap_or_else(|| {
+            let kept = of.held.clone();
+            let reading: BoxFuture<'static, _> =
+                Box::pin(async move { kept.fleet(provenance, as_of).await.map_err(Arc::new) });
+            let reading = reading.shared();
+            held(&of.fleets).insert((provenance, as_of), reading.clone());
+            reading
+        });
+        reading.await.map_err(|error| of_failed(api(ctx), &error))
+    })
+}
+
+/// The keys of the devices in use at a site.
+pub(in crate::graphql) fn at_site<'a>(
+    ctx: &'a Context<'a>,
+    site: i64,
+) -> BoxFuture<'a, Result<Arc<Vec<i64>>, Error>> {
+    Box::pin(async move {
+        let keys = loaders(ctx).insights.site_keys.load(site).await;
+        keys.map_err(|error| of_failed(api(ctx), &error))
+    })
+}
