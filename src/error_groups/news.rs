@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 
 use super::GroupId;
 use super::standing::{Groups, Moment, Standing};
-use crate::event::{Position, Provenance};
+use crate::event::Position;
 use crate::history::error_groups::{self, NewsRow};
 use crate::store::{Store, StoreError};
 
@@ -50,7 +50,7 @@ impl Groups {
             let mut news = Vec::new();
             let mut standing: Option<Standing> = None;
             for row in rows.into_iter().filter(is_seen) {
-                let of = provenance_of(&standing);
+                let of = standing.as_ref().map(|standing| standing.provenance);
                 if of != Some(row.provenance) {
                     standing = Some(self.standing(&moment, row.provenance).await?);
                 }
@@ -62,10 +62,6 @@ impl Groups {
             Ok((news, upto))
         })
     }
-}
-
-fn provenance_of(standing: &Option<Standing>) -> Option<Provenance> {
-    standing.as_ref().map(|standing| standing.provenance)
 }
 
 /// What a row tells, if it is the first of its group that does.

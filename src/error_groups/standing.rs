@@ -25,10 +25,13 @@ const PAGES_MAX: usize = 4;
 /// Errors at most that are read of the hour in which an instant before lies.
 const HOUR_EVENTS_MAX: usize = 20_000;
 
+/// What is folded of a provenance, and the last event that had a part in it.
+type Folded = (Position, Arc<State>);
+
 /// Reads groups, and keeps in memory what is folded of them.
 #[derive(Clone, Debug, Default)]
 pub struct Groups {
-    kept: Arc<Mutex<BTreeMap<Provenance, (Position, Arc<State>)>>>,
+    kept: Arc<Mutex<BTreeMap<Provenance, Folded>>>,
 }
 
 /// The groups of a provenance.
@@ -126,7 +129,7 @@ async fn recent(store: &Store, folded: Position) -> Result<Vec<Arc<Event>>, Stor
 }
 
 impl Groups {
-    fn held(&self) -> MutexGuard<'_, BTreeMap<Provenance, (Position, Arc<State>)>> {
+    fn held(&self) -> MutexGuard<'_, BTreeMap<Provenance, Folded>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -135,7 +138,7 @@ impl Groups {
         &self,
         tx: &DatabaseTransaction,
         provenance: Provenance,
-    ) -> Result<(Position, Arc<State>), StoreError> {
+    ) -> Result<Folded, StoreError> {
         let Some(upto) = rows::head(tx, provenance).await? else {
             return Ok((Position::START, Arc::default()));
         };

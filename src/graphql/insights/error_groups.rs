@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 
 use super::error_group::{ErrorGroup, severity_of, status_of};
 use crate::error_groups::{Ask, By, Cut, GroupId, Page, Which};
-use crate::event::{Instant, Provenance};
+use crate::event::Provenance;
 use crate::graphql::access::{self, key_or_none};
 use crate::graphql::commands::DeviceType;
 use crate::graphql::error::bad_input;
@@ -23,7 +23,7 @@ use crate::graphql::words::{
 use crate::graphql::{api, loaders, of_failed, take};
 use crate::history::device_keys::device_keys;
 use crate::history::fleet::{self, DeviceFilter};
-use crate::history::{Part, Within, collection};
+use crate::history::{Part, Within};
 use crate::store::EntityType;
 
 /// The list of groups.
@@ -178,34 +178,6 @@ fn of<'a>(
     })
 }
 
-/// Until when groups are told: `None` until now.
-fn until<'a>(
-    ctx: &'a Context<'_>,
-    as_of: Option<DateTime>,
-) -> BoxFuture<'a, Result<Option<Instant>, Error>> {
-    Box::pin(async move {
-        let (api, now) = (api(ctx), loaders(ctx).now());
-        let Some(DateTime(asked)) = as_of else {
-            return Ok(None);
-        };
-        if asked > now {
-            return Err(bad_input(format!(
-                "asOf {asked} is in the future: it is {now}"
-            )));
-        }
-        let counters = collection::counters(api.store()).await;
-        let counters = counters.map_err(|error| of_failed(api, &error))?;
-        let first = counters.iter().map(|row| row.oldest_at).min();
-        match first.filter(|first| asked.0 < *first) {
-            Some(first) => Err(bad_input(format!(
-                "asOf {asked} is before the first event, which happened at {}",
-                Instant(first)
-            ))),
-            None => Ok((asked < now).then_some(asked)),
-        }
-    })
-}
-
 /// What is asked of groups, as of an instant.
 pub(super) fn ask<'a>(
     ctx: &'a Context<'_>,
@@ -213,17 +185,17 @@ pub(super) fn ask<'a>(
     (as_of, zone): (Option<DateTime>, Option<&'a TimeZone>),
 ) -> BoxFuture<'a, Result<Ask, Error>> {
     Box::pin(async move {
-        let until = until(ctx, as_of).await?;
+        let (now, as_of) = (loaders(ctx).now(), super::as_of::as_of(ctx, as_of).await?);
         let of = of(ctx, filter, zone).await?;
         let word = filter.provenance.as_ref().map(Shown::word);
         let asked = word.and_then(|word| Provenance::of_word(&word));
         let order = api(ctx).preferred.order();
         Ok(Ask {
             provenances: asked.map_or_else(|| order.to_vec(), |asked| vec![asked]),
-            as_of: until.unwrap_or_else(|| loaders(ctx).now()),
+            as_of,
             cut: Cut {
                 devices: of.devices,
-                until,
+                until: (as_of < now).then_some(as_of),
             },
             fleet: of.fleet,
             which: filter.which()?,
@@ -255,7 +227,7 @@ pub(super) fn one<'a>(
 }
 
 /// The queries of groups of errors.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(in crate::graphql) struct ErrorGroups;
 
 #[Object]

@@ -38,7 +38,6 @@ use super::order::CanFail;
 pub(super) use changes::InsightStreams;
 pub(super) use error_group_commands::GroupCommands;
 pub(super) use error_group_streams::GroupStreams;
-pub(super) use error_groups::ErrorGroups;
 pub(super) use job_windows::{JobBestWindow, first_start, kept, sites_of, why_not};
 pub(super) use nested::{OfDevice, OfSite, fields, resolve};
 pub(super) use reads::InsightLoaders;
@@ -58,4 +57,5 @@ pub(super) struct Queries(
     CanFail<model_report::ModelQueries>,
     CanFail<job_windows::JobWindows>,
     CanFail<job_patterns::JobPatternQueries>,
+    CanFail<error_groups::ErrorGroups>,
 );

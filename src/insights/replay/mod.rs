@@ -25,7 +25,6 @@ pub use fleet::{Asked, Watched};
 pub use grouped::{Grouped, groups};
 pub use order::{in_order, told_before};
 pub use reliable::Reliable;
-pub(crate) use seen::error as error_of;
 pub use seen::{Known, Site, device_of};
 pub(crate) use seen::{configuration, device, error, hour_of, state};
 pub use told::{Closed, Open, Told};

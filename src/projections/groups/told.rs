@@ -10,7 +10,7 @@ use crate::insights::errors::fingerprint::Fingerprint;
 use crate::insights::errors::group::Status;
 use crate::insights::errors::state::{Fact, Seen, State};
 use crate::insights::input::ErrorSeen;
-use crate::insights::replay::error_of;
+use crate::insights::replay::error as error_of;
 use crate::kinds::Kind;
 
 /// The id of a group as people have it: of a provenance, since the same messages make the same group in each.

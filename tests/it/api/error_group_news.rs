@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::app::on_each_database;
+use super::app::{at, on_each_database};
 use super::error_groups::{CARD, PAPER, decide, id_of, record, story};
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use super::api::Api;
 use super::database::Database;
 
 /// Names of all projections.
-pub(super) const PROJECTIONS: [&str; 10] = [
+pub(super) const PROJECTIONS: [&str; 11] = [
     "registry",
     "configuration",
     "jobs",
@@ -18,6 +18,7 @@ pub(super) const PROJECTIONS: [&str; 10] = [
     "schedules",
     "counters",
     "job_success",
+    "error_groups",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]

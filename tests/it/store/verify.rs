@@ -208,6 +208,7 @@ async fn a_projection_that_is_not_what_the_log_folds_to_is_found(database: Datab
     log.record(vec![metrics("d1", 0, 1.0)]).await;
     log.record(samples(Kind::DeviceMetrics, 24, 4)).await;
     log.record(samples(Kind::JobOutcome, 24, 5)).await;
+    log.record(samples(Kind::ErrorLog, 9, 5)).await;
     let runner = projections::Runner::new(log.handle(), projections::following());
     let head = log.committed_head().await.unwrap();
     runner.follow(Some(head)).await.unwrap();
@@ -241,6 +242,10 @@ async fn a_projection_that_is_not_what_the_log_folds_to_is_found(database: Datab
         ),
         ("insight_horizon", "DELETE FROM insight_horizon"),
         ("current_schedules", "DELETE FROM current_schedules"),
+        (
+            "error_group_hours",
+            "UPDATE error_group_hours SET events = events + 1",
+        ),
     ] {
         database.execute(damage).await;
         let verified = log.verify(&projections::all(), &|_| {}).await.unwrap();
