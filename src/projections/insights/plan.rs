@@ -186,6 +186,7 @@ impl Task {
                     whose,
                     upto,
                     first_at: first.0,
+                    measured_at: state.risk.last_measured.map_or(0, |at| at.0),
                     state: state_bytes,
                 });
             } else {
@@ -226,6 +227,7 @@ mod tests {
             whose: WHOSE,
             upto,
             first_at: DAY,
+            measured_at: upto,
             mark: 0,
         });
         let days = days.iter().map(|until| Day {
