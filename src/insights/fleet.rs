@@ -28,7 +28,7 @@ const HORIZONS: [f64; 6] = [720.0, 24.0, 72.0, 168.0, 2_160.0, 8_760.0];
 const SITES_MAX: usize = 1_000;
 
 /// A fleet, summed up.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FleetState {
     /// Of its failures, errors and levels.
     pub risk: risk::fleet::Fleet,
@@ -78,17 +78,6 @@ impl Outages {
         ];
         for (failures, fleet) in of_each {
             add(fleet, state, site, failures, as_of);
-        }
-    }
-}
-
-impl Default for FleetState {
-    fn default() -> Self {
-        Self {
-            risk: risk::fleet::Fleet::default(),
-            outages: Outages::default(),
-            pools: Pools::new(),
-            site_pools: BTreeMap::new(),
         }
     }
 }
