@@ -15,7 +15,7 @@ pub(super) struct Sums {
     day: Instant,
     made_at: Instant,
     devices: i64,
-    sums: Vec<u8>,
+    bytes: Vec<u8>,
     site_pools: Vec<u8>,
 }
 
@@ -27,13 +27,13 @@ impl Sums {
         made_at: Instant,
     ) -> Result<Self, StoreError> {
         let encoded = fleet.encode();
-        let [sums, site_pools] = encoded.map_err(|_| malformed("insight_fleets", "sums"))?;
+        let [bytes, site_pools] = encoded.map_err(|_| malformed("insight_fleets", "sums"))?;
         Ok(Self {
             provenance,
             day,
             made_at,
             devices: whole(float(fleet.risk.devices)),
-            sums,
+            bytes,
             site_pools,
         })
     }
@@ -55,7 +55,7 @@ pub(super) async fn put_sums(tx: &DatabaseTransaction, sums: Sums) -> Result<(),
         sums.day.0.into(),
         sums.made_at.0.into(),
         sums.devices.into(),
-        sums.sums.into(),
+        sums.bytes.into(),
         sums.site_pools.into(),
     ]);
     sql.push(
