@@ -24,6 +24,11 @@
 //! counts, and what is summed up by time, from which [`analytics`] answer what months come to; [`jobs`] follow with it too and end when their devices have; [`alerts`] follow with it
 //! and open when a rule is met, and [`webhooks`] send what becomes of them elsewhere, and mail it.
 //!
+//! **What it means** is said by [`insights`], which are pure: readings with evidence of what happened until an instant.
+//! A projection keeps a small state of each device for them, folded from hours that are over, so that what one costs
+//! does not grow with history. [`held`] reads it, with what happened since, as of now or of any instant before, and what
+//! it reads goes to whoever asks: [`graphql`], [`alerts`], [`jobs`].
+//!
 //! **Several servers** may share a log on PostgreSQL ([`nodes`]). Each takes requests and follows the
 //! log; what records or folds what follows from it is done by one at a time, under a lease, and what is
 //! written for that passes a fence in its transaction. Queries may be read from a replica that has come
@@ -55,6 +60,8 @@
 //!              └─ tail ┘ ── projections ── history
 //!                  │                          │
 //!            subscriptions ── graphql ── http ┘
+//!                                │
+//!                               held ── insights       of what projections keep and what came since
 //! ```
 //!
 //! # What always holds
@@ -66,7 +73,8 @@
 //! 3. A retry stores once and is answered with the same position.
 //! 4. Every reader sees the same sequence, whatever its pages, breaks and lost wake-ups; going on
 //!    from a cursor neither repeats nor misses.
-//! 5. A projection equals the fold of the log, after a crash anywhere; rebuilt it is the same.
+//! 5. A projection equals the fold of the log, after a crash anywhere; rebuilt it is the same. What is kept for insights
+//!    is the same in whatever order events came, and nothing that is read as of an instant happened later.
 //! 6. An event stands in its table or in one segment; an archive that is killed anywhere, also while it puts
 //!    segments together, leaves it in exactly one place, and what is answered is the same before and after.
 //! 7. Overload gives bounded memory and typed refusals; a slow follower slows no other.
@@ -76,6 +84,7 @@
 //! - `entity` and `migration` know nothing of this crate.
 //! - [`kinds`] do no I/O and read no clock.
 //! - [`store`] does not know what any kind means.
+//! - [`insights`] do no I/O, and [`held`] writes nothing.
 //! - [`graphql`] begins no transaction.
 //! - Nobody but [`ingest`], and the commands through it, appends.
 //! - Nobody but [`config`] reads the environment, and nobody but [`clock`] the time.

@@ -3,7 +3,8 @@
 //! Nothing here does I/O, reads a clock, or writes. Each insight keeps a small state for a device, which is folded
 //! from hours that are over in order of time ([`input`]), and answers in one shape ([`shape`]): a value, between which
 //! bounds the truth lies, what it rests on, and why. Where there is too little to go by it says so and gives no value.
-//! What is kept of a device is folded by [`kept`], wherever that is asked for. [`replay`] asks them of a file of events at given instants, so that it can be measured how good they are.
+//! What is kept of a device is folded by [`kept`], whoever asks for it. [`replay`] asks them of a file of events at
+//! given instants, so that it can be measured how good they are.
 
 pub mod anomaly;
 pub mod device;

@@ -2,10 +2,11 @@
 //!
 //! They bear which log that was.
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
+use super::rebuild::empty;
 use crate::event::Position;
-use crate::store::{Doing, Sql, Store, StoreError};
+use crate::store::{Doing, Fold, Identity, Sql, Store, StoreError};
 
 /// How far a follower has come; the start when it never began, or had come so far in another log or
 /// in this one before it was restored.
@@ -59,4 +60,72 @@ pub(crate) async fn advance(
         })
     });
     statements.await
+}
+
+/// Makes the checkpoint of a projection if there is none. One that was folded from another log, or
+/// from this one before it was restored, begins anew. After events of it were deleted for good it would lack
+/// them, so what was restored goes on as it is: it is of the same moment as the log.
+pub(super) async fn make(
+    tx: &DatabaseTransaction,
+    (fold, deleted): (&dyn Fold, bool),
+    identity: Identity,
+) -> Result<(), StoreError> {
+    let doing = "make a checkpoint";
+    let (name, backend) = (fold.name(), tx.get_database_backend());
+    let log_id = identity.log_id.to_string();
+    let mut sql = Sql::new("INSERT INTO checkpoints (projection, position, log_id, epoch) VALUES ");
+    sql.bind_list([
+        name.into(),
+        0_i64.into(),
+        log_id.clone().into(),
+        identity.epoch.into(),
+    ]);
+    sql.push(" ON CONFLICT (projection) DO NOTHING");
+    tx.execute_raw(sql.statement(backend)).await.doing(doing)?;
+    if deleted {
+        let mut sql = Sql::new("UPDATE checkpoints SET epoch = ");
+        sql.bind(identity.epoch)
+            .push(" WHERE projection = ")
+            .bind(name);
+        sql.push(" AND log_id = ").bind(log_id.clone());
+        tx.execute_raw(sql.statement(backend)).await.doing(doing)?;
+    }
+    let mut sql = Sql::new("UPDATE checkpoints SET log_id = ");
+    sql.bind(log_id.clone())
+        .push(", epoch = ")
+        .bind(identity.epoch);
+    sql.push(" WHERE projection = ").bind(name);
+    sql.push(" AND (log_id <> ").bind(log_id);
+    sql.push(" OR epoch <> ").bind(identity.epoch).push(")");
+    let changed = tx.execute_raw(sql.statement(backend)).await.doing(doing)?;
+    if changed.rows_affected() > 0 {
+        tracing::warn!(projection = name, "folded from another log, is folded anew");
+        empty(tx, fold).await?;
+    }
+    Ok(())
+}
+
+/// Moves the checkpoint of a projection on, or holds it where it is. If somebody else has moved it meanwhile,
+/// nothing is kept.
+pub(super) async fn hold(
+    tx: &DatabaseTransaction,
+    fold: &dyn Fold,
+    (from, upto): (Position, Position),
+    identity: Identity,
+) -> Result<(), StoreError> {
+    let mut sql = Sql::new("UPDATE checkpoints SET position = ");
+    sql.bind(upto.0)
+        .push(" WHERE projection = ")
+        .bind(fold.name());
+    sql.push(" AND position = ").bind(from.0);
+    sql.push(" AND log_id = ").bind(identity.log_id.to_string());
+    sql.push(" AND epoch = ").bind(identity.epoch);
+    let moved = tx
+        .execute_raw(sql.statement(tx.get_database_backend()))
+        .await;
+    if moved.doing("move a checkpoint")?.rows_affected() != 1 {
+        let projection = fold.name();
+        return Err(StoreError::Overtaken { projection });
+    }
+    Ok(())
 }

@@ -10,18 +10,16 @@ use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use sea_orm::ConnectionTrait;
 use tokio::sync::watch;
 use tokio::time::Instant as Time;
 use tokio_util::sync::CancellationToken;
 
+use super::checkpoint::{self, hold};
 use super::late::{BEHIND_MAX, in_step};
 use super::left::{Left, note};
-use super::rebuild::empty;
 use crate::event::{Event, Position};
-use crate::store::{
-    Doing, Fold, Identity, Part, Sql, Store, StoreError, Tail, fold_in, is_put_off,
-};
+use crate::store::{Doing, Fold, Part, Sql, Store, StoreError, Tail, fold_in, is_put_off};
 
 /// Events and bytes after which a transaction folds no more.
 const BATCH_MAX: usize = 20_000;
@@ -36,6 +34,8 @@ const PAUSE_MAX: Duration = Duration::from_millis(250);
 /// they take: mostly it is not more. After them as many times that as after a fold, however much that is.
 const PARTS_MAX: usize = 16;
 const PARTS_FOR: Duration = Duration::from_millis(100);
+/// What is taken for the time of a part that cannot be done, or that another server does.
+const STUCK_FOR: Duration = Duration::from_secs(2);
 /// How long a failed runner waits before it tries again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How often it is looked how far another server has folded, while that is behind the log.
@@ -237,7 +237,7 @@ impl Runner {
                 pause = began + took + (took * PAUSE_FOLDS).clamp(PAUSE, PAUSE_MAX);
             }
             if upto.is_some() || rest <= Time::now() {
-                let took = self.go_on(&checkpoints, &tail).await?;
+                let took = self.go_on(&checkpoints, (&tail, upto)).await?;
                 rest = Time::now() + took * PAUSE_FOLDS;
             }
             self.tell(&checkpoints);
@@ -246,13 +246,18 @@ impl Runner {
 
     /// Does a part of what was put off, and further ones while there is nothing else to do; answers how long
     /// they took of the one writer that SQLite has.
-    async fn go_on(&self, checkpoints: &Checkpoints, tail: &Tail) -> Result<Duration, StoreError> {
+    async fn go_on(
+        &self,
+        checkpoints: &Checkpoints,
+        (tail, ends): (&Tail, Option<Position>),
+    ) -> Result<Duration, StoreError> {
         let mut took = Duration::ZERO;
         for _ in 0..PARTS_MAX {
             if !self.puts_off() {
                 break;
             }
-            let parts = self.parts(checkpoints).await?;
+            let parts = self.parts(checkpoints, ends).await?;
+            let is_stuck = parts.iter().all(|(_, _, part)| part.is_none());
             let left = Arc::new(Left::default());
             let (identity, noted) = (self.store.identity(), Arc::clone(&left));
             let began = Time::now();
@@ -272,6 +277,9 @@ impl Runner {
                 .await?;
             took += began.elapsed();
             self.settle(&left);
+            if is_stuck && self.puts_off() {
+                return Ok(took.max(STUCK_FOR));
+            }
             if tail.position() < self.store.head() || took >= PARTS_FOR {
                 break;
             }
@@ -280,12 +288,23 @@ impl Runner {
     }
 
     /// Reads what the next parts of what was put off are made of, while nobody waits for it.
-    async fn parts(&self, checkpoints: &Checkpoints) -> Result<Parts, StoreError> {
+    async fn parts(
+        &self,
+        checkpoints: &Checkpoints,
+        ends: Option<Position>,
+    ) -> Result<Parts, StoreError> {
         let doing = "read what was put off";
         let tx = self.store.readers().snapshot().await.doing(doing)?;
         let mut parts = Parts::new();
         for (fold, upto) in self.all_at(checkpoints) {
-            let part = fold.next_part(&tx, upto).await?;
+            let part = match fold.next_part(&tx, upto).await {
+                // what nobody waits for hinders nobody, as where a file of the archive is lost
+                Err(error) if ends.is_none() && !fold.is_waited_for() => {
+                    self.stopped(&error);
+                    None
+                }
+                part => part?,
+            };
             parts.push((fold, upto, part));
         }
         // nothing was written
@@ -359,7 +378,7 @@ impl Runner {
             .transact(move |tx| {
                 Box::pin(async move {
                     for (fold, deleted) in &folds {
-                        make_checkpoint(tx, (&**fold, *deleted), identity).await?;
+                        checkpoint::make(tx, (&**fold, *deleted), identity).await?;
                     }
                     Ok(())
                 })
@@ -415,72 +434,4 @@ impl Runner {
         }
         Ok(())
     }
-}
-
-/// Makes the checkpoint of a projection if there is none. One that was folded from another log, or
-/// from this one before it was restored, begins anew. After events of it were deleted for good it would lack
-/// them, so what was restored goes on as it is: it is of the same moment as the log.
-async fn make_checkpoint(
-    tx: &DatabaseTransaction,
-    (fold, deleted): (&dyn Fold, bool),
-    identity: Identity,
-) -> Result<(), StoreError> {
-    let doing = "make a checkpoint";
-    let (name, backend) = (fold.name(), tx.get_database_backend());
-    let log_id = identity.log_id.to_string();
-    let mut sql = Sql::new("INSERT INTO checkpoints (projection, position, log_id, epoch) VALUES ");
-    sql.bind_list([
-        name.into(),
-        0_i64.into(),
-        log_id.clone().into(),
-        identity.epoch.into(),
-    ]);
-    sql.push(" ON CONFLICT (projection) DO NOTHING");
-    tx.execute_raw(sql.statement(backend)).await.doing(doing)?;
-    if deleted {
-        let mut sql = Sql::new("UPDATE checkpoints SET epoch = ");
-        sql.bind(identity.epoch)
-            .push(" WHERE projection = ")
-            .bind(name);
-        sql.push(" AND log_id = ").bind(log_id.clone());
-        tx.execute_raw(sql.statement(backend)).await.doing(doing)?;
-    }
-    let mut sql = Sql::new("UPDATE checkpoints SET log_id = ");
-    sql.bind(log_id.clone())
-        .push(", epoch = ")
-        .bind(identity.epoch);
-    sql.push(" WHERE projection = ").bind(name);
-    sql.push(" AND (log_id <> ").bind(log_id);
-    sql.push(" OR epoch <> ").bind(identity.epoch).push(")");
-    let changed = tx.execute_raw(sql.statement(backend)).await.doing(doing)?;
-    if changed.rows_affected() > 0 {
-        tracing::warn!(projection = name, "folded from another log, is folded anew");
-        empty(tx, fold).await?;
-    }
-    Ok(())
-}
-
-/// Moves the checkpoint of a projection on, or holds it where it is. If somebody else has moved it meanwhile,
-/// nothing is kept.
-async fn hold(
-    tx: &DatabaseTransaction,
-    fold: &dyn Fold,
-    (from, upto): (Position, Position),
-    identity: Identity,
-) -> Result<(), StoreError> {
-    let mut sql = Sql::new("UPDATE checkpoints SET position = ");
-    sql.bind(upto.0)
-        .push(" WHERE projection = ")
-        .bind(fold.name());
-    sql.push(" AND position = ").bind(from.0);
-    sql.push(" AND log_id = ").bind(identity.log_id.to_string());
-    sql.push(" AND epoch = ").bind(identity.epoch);
-    let moved = tx
-        .execute_raw(sql.statement(tx.get_database_backend()))
-        .await;
-    if moved.doing("move a checkpoint")?.rows_affected() != 1 {
-        let projection = fold.name();
-        return Err(StoreError::Overtaken { projection });
-    }
-    Ok(())
 }

@@ -99,51 +99,61 @@ pub(super) struct Change {
     pub(super) due: Option<i64>,
 }
 
-/// The states that are met on the way.
+/// The states that are met on the way and are kept.
 #[derive(Default)]
 struct Met {
+    /// The one with which it begins, as it is kept.
+    base: Option<Encoded>,
+    /// The hour that is folded last.
+    last: Option<Instant>,
     days: BTreeMap<Day, Encoded>,
-    /// The one before the hour that was folded last.
-    last: Option<(Day, Encoded)>,
     failed: Option<StoreError>,
 }
 
 impl Met {
     /// Notes the state before an hour.
     fn note(&mut self, state: &DeviceState, hour: Instant) {
-        if state.first.is_none() {
+        // before the first hour it is as it was kept
+        let base = self.base.take();
+        let upto = state.upto.0;
+        let midnight = midnight_after(upto);
+        let (is_over, is_last) = (midnight <= hour.0, self.last == Some(hour));
+        if state.first.is_none() || !(is_over || is_last) {
             return;
         }
-        let encoded = match encode(state) {
+        let encoded = match base.map_or_else(|| encode(state), Ok) {
             Ok(encoded) => encoded,
             Err(error) => {
                 self.failed = Some(error);
                 return;
             }
         };
-        let upto = state.upto.0;
-        let until = midnight_after(upto);
-        if until <= hour.0 {
+        if is_last {
+            let until = hour.0;
             self.days.insert(Day { until, upto }, encoded.clone());
         }
-        let day = Day {
-            until: hour.0,
-            upto,
-        };
-        self.last = Some((day, encoded));
+        if is_over {
+            let until = midnight;
+            self.days.insert(Day { until, upto }, encoded);
+        }
     }
 }
 
 impl Task {
     /// Folds the hours before an instant.
     pub(super) fn fold(
-        self,
+        mut self,
         (id, sites): (&str, &Sites),
         until: i64,
     ) -> Result<Change, StoreError> {
         let base = self.base.as_ref().map(super::rows::decoded).transpose()?;
         let mut kept = Kept::new(id, base.unwrap_or_default(), sites);
-        let mut met = Met::default();
+        let last = self.events.last();
+        let mut met = Met {
+            base: self.base.take(),
+            last: last.map(|event| hour_of(event.fact.occurred_at)),
+            ..Met::default()
+        };
         for event in &self.events {
             kept.take(&event.fact, event.recorded_at, |state, hour| {
                 met.note(state, hour);
@@ -156,14 +166,13 @@ impl Task {
         self.change(kept.state(), met, until)
     }
 
-    fn change(self, state: &DeviceState, mut met: Met, until: i64) -> Result<Change, StoreError> {
+    fn change(self, state: &DeviceState, met: Met, until: i64) -> Result<Change, StoreError> {
         let (upto, start, whose) = (state.upto.0, self.start, self.due.whose);
         let known = self.due.head.map(|head| head.upto);
         let is_moved = !self.events.is_empty() || start.base != Some(Base::InUse(whose));
         // until all is folded again that is in use, that stays
         let is_ahead = known.is_none_or(|known| upto >= known) || self.next.is_none();
-        let mut days = std::mem::take(&mut met.days);
-        days.extend(met.last);
+        let mut days = met.days;
         let encoded = if is_moved && state.first.is_some() {
             Some(encode(state)?)
         } else {
@@ -177,6 +186,7 @@ impl Task {
                     whose,
                     upto,
                     first_at: first.0,
+                    measured_at: state.risk.last_measured.map_or(0, |at| at.0),
                     state: state_bytes,
                 });
             } else {
@@ -200,5 +210,77 @@ impl Task {
                 .next
                 .map(|next| hour_of(Instant(next)).0.max(start.from)),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Provenance;
+    use crate::insights::input::{DAY, HOUR};
+
+    const WHOSE: Whose = (1, Provenance::Real);
+
+    /// Due from an hour on, with states in use and beside it that have hours up to some.
+    fn due(from: i64, head: Option<i64>, days: &[i64]) -> Due {
+        let head = head.map(|upto| Head {
+            whose: WHOSE,
+            upto,
+            first_at: DAY,
+            measured_at: upto,
+            mark: 0,
+        });
+        let days = days.iter().map(|until| Day {
+            until: *until,
+            upto: *until,
+        });
+        Due {
+            whose: WHOSE,
+            from,
+            head,
+            days: days.collect(),
+        }
+    }
+
+    const WHOLE: i64 = i64::MIN;
+
+    #[test]
+    fn what_is_new_begins_with_the_state_in_use() {
+        let start = due(9 * DAY, Some(8 * DAY), &[7 * DAY, 8 * DAY - HOUR]).start(WHOLE);
+        assert_eq!(start.base, Some(Base::InUse(WHOSE)));
+        assert_eq!((start.at, start.from), (8 * DAY, 9 * DAY));
+        let first = due(9 * DAY, None, &[]).start(WHOLE);
+        assert_eq!((first.base, first.at), (None, 9 * DAY));
+    }
+
+    #[test]
+    fn what_is_late_begins_with_the_newest_state_before_it() {
+        let late =
+            |from| due(from, Some(8 * DAY), &[5 * DAY, 7 * DAY, 8 * DAY - HOUR]).start(WHOLE);
+        let last_hour = late(8 * DAY - HOUR);
+        assert_eq!(last_hour.base, Some(Base::Day(WHOSE, 8 * DAY - HOUR)));
+        let start = late(6 * DAY);
+        assert_eq!(start.base, Some(Base::Day(WHOSE, 5 * DAY)));
+        assert_eq!((start.at, start.from), (5 * DAY, 6 * DAY));
+        let before_all = late(2 * DAY);
+        assert_eq!((before_all.base, before_all.at), (None, 2 * DAY));
+    }
+
+    #[test]
+    fn what_lacks_events_that_were_deleted_is_not_begun_with() {
+        let days = [5 * DAY, 7 * DAY];
+        let start = due(6 * DAY, Some(8 * DAY), &days).start(6 * DAY + HOUR);
+        assert_eq!(start.base, Some(Base::Day(WHOSE, 7 * DAY)));
+        assert_eq!(
+            (start.at, start.from),
+            (7 * DAY, 7 * DAY),
+            "what is late is not taken"
+        );
+        let all_older = due(6 * DAY, Some(8 * DAY), &days).start(9 * DAY);
+        assert_eq!(all_older.base, Some(Base::InUse(WHOSE)));
+        assert_eq!(all_older.from, 8 * DAY);
+        // a device that began later lacks nothing
+        let later = due(6 * DAY, Some(8 * DAY), &days).start(DAY);
+        assert_eq!(later.base, Some(Base::Day(WHOSE, 5 * DAY)));
     }
 }

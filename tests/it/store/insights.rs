@@ -10,7 +10,7 @@ use homepot_analytics::projections;
 use homepot_analytics::store::{Deleting, Fold, Outcome};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use sea_orm::{ConnectionTrait as _, TransactionTrait as _};
+use sea_orm::TransactionTrait as _;
 use serde_json::json;
 
 use super::histories::{
