@@ -86,7 +86,7 @@ mod tests {
     fn of_a_fleet_that_is_not_large_all_devices_are_taken() {
         let keys = sampled(&fleet(500));
         assert_eq!(keys, (0..500).collect::<Vec<_>>());
-        assert_eq!(sampled(&[]), []);
+        assert!(sampled(&[]).is_empty());
     }
 
     #[test]

@@ -187,8 +187,9 @@ mod tests {
             state.change(at(down + 0.5), Reported::Online);
         }
         let hours = (1..=12).map(|step| 12.0 * f64::from(step));
-        for hour in hours.filter(|hour| at(*hour) > state.last.unwrap_or_default()) {
-            state.sign(at(hour));
+        let last = state.last.unwrap_or_default();
+        for hour in hours.map(at).filter(|hour| *hour > last) {
+            state.sign(hour);
         }
         state
     }

@@ -144,12 +144,6 @@ impl Changed {
         let held = self.news.entry(what).or_insert(position);
         *held = (*held).min(position);
     }
-
-    /// The event by which a group was told of first on a device, or came back.
-    #[cfg(test)]
-    fn told_at(&self, what: (u64, i64, i64)) -> Option<Position> {
-        self.news.get(&what).copied().map(Position)
-    }
 }
 
 #[cfg(test)]
@@ -175,7 +169,7 @@ mod tests {
             .map(|(place, of)| (*place, of.events))
             .collect();
         assert_eq!(hours, [((5, 1, 3), 2), ((5, 1, 4), 1)]);
-        assert_eq!(changed.told_at((5, 1, 0)), Some(Position(9)));
+        assert_eq!(changed.news.get(&(5, 1, 0)), Some(&9));
         assert_eq!(changed.steps, [Step::Moved(7, 5)]);
         changed.note(&Done {
             forgotten: vec![5],
