@@ -175,6 +175,6 @@ mod tests {
             forgotten: vec![5],
             ..Done::default()
         });
-        assert!(changed.hours.is_empty() && changed.told_at((5, 1, 0)).is_none());
+        assert!(changed.hours.is_empty() && changed.news.is_empty());
     }
 }
