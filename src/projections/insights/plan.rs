@@ -64,10 +64,16 @@ impl Due {
                 from: self.from,
             };
         };
+        let from = self.from.max(*until);
+        // what is in use has all that happened before it is due
+        let at = match base {
+            Base::InUse(_) => from,
+            Base::Day(..) => *until,
+        };
         Start {
             base: Some(*base),
-            at: *until,
-            from: self.from.max(*until),
+            at,
+            from,
         }
     }
 }
@@ -171,7 +177,8 @@ impl Task {
         let known = self.due.head.map(|head| head.upto);
         let is_moved = !self.events.is_empty() || start.base != Some(Base::InUse(whose));
         // until all is folded again that is in use, that stays
-        let is_ahead = known.is_none_or(|known| upto >= known) || self.next.is_none();
+        let is_again = until > start.from && known.is_none_or(|known| upto >= known);
+        let is_ahead = is_again || self.next.is_none();
         let mut days = met.days;
         let encoded = if is_moved && state.first.is_some() {
             Some(encode(state)?)
@@ -248,7 +255,11 @@ mod tests {
     fn what_is_new_begins_with_the_state_in_use() {
         let start = due(9 * DAY, Some(8 * DAY), &[7 * DAY, 8 * DAY - HOUR]).start(WHOLE);
         assert_eq!(start.base, Some(Base::InUse(WHOSE)));
-        assert_eq!((start.at, start.from), (8 * DAY, 9 * DAY));
+        assert_eq!(
+            (start.at, start.from),
+            (9 * DAY, 9 * DAY),
+            "it was silent between"
+        );
         let first = due(9 * DAY, None, &[]).start(WHOLE);
         assert_eq!((first.base, first.at), (None, 9 * DAY));
     }
