@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::found::Parts;
 use super::standing::{Moment, Standing};
 use crate::event::{Cell, Event, Instant};
 use crate::history::error_groups::{self, Counts, Devices};
@@ -146,13 +147,13 @@ pub(super) async fn sums(
     Ok(sums)
 }
 
-/// How often each of some groups was seen in each hour of a cut, from an hour on.
+/// How often each of some groups was seen in each part of a cut in each hour, from an hour on: by part, label and hour.
 pub(super) async fn hours(
     moment: &Moment,
     (standing, cut): (&Standing, &Cut),
-    (labels, from): (&[u64], i64),
+    (labels, from, parts): (&[u64], i64, &Parts),
     rest: &Rest,
-) -> Result<BTreeMap<(u64, i64), i64>, StoreError> {
+) -> Result<BTreeMap<(i64, u64, i64), i64>, StoreError> {
     let written = standing.written(labels);
     let counts = Counts {
         provenance: standing.provenance,
@@ -164,15 +165,25 @@ pub(super) async fn hours(
         from,
         before: cut.before(),
     };
-    let mut hours: BTreeMap<(u64, i64), i64> = BTreeMap::new();
-    for (label, hour, events) in error_groups::hours(&moment.tx, &counts).await? {
+    let rows = match parts {
+        Parts::Together => error_groups::hours(&moment.tx, &counts).await?,
+        Parts::Apart(_) => error_groups::hours_of_each(&moment.tx, &counts).await?,
+    };
+    let mut hours: BTreeMap<(i64, u64, i64), i64> = BTreeMap::new();
+    let mut add = |(label, device, hour): (u64, i64, i64), events: i64| {
+        if let Some(part) = parts.of(device) {
+            *hours.entry((part, label, hour)).or_default() += events;
+        }
+    };
+    for ((label, device, hour), events) in rows {
         if let Some(label) = standing.label(label) {
-            *hours.entry((label, hour)).or_default() += events;
+            add((label, device, hour), events);
         }
     }
-    for ((label, device, hour), tally) in beside(standing, cut, rest) {
+    for (place, tally) in beside(standing, cut, rest) {
+        let (label, device, hour) = place;
         if labels.contains(&label) && hour >= from && cut.has(device) {
-            *hours.entry((label, hour)).or_default() += tally.events;
+            add(place, tally.events);
         }
     }
     Ok(hours)

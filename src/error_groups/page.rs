@@ -8,23 +8,20 @@ use futures_util::future::BoxFuture;
 
 use super::GroupId;
 use super::causes;
-use super::counted::{self, Cut, Rest, Sums};
+use super::counted::{self, Cut};
+use super::found::{Found, Parts, fill, found};
 use super::standing::{Groups, Moment, Standing};
 use crate::event::{Instant, Provenance};
-use crate::history::error_groups::{self, Counts, DecisionRow, Devices};
+use crate::history::error_groups::{self, DecisionRow};
 use crate::history::{Part, Place};
-use crate::insights::errors::fingerprint::{Fingerprint, hash};
-use crate::insights::errors::group::{HOURS_KEPT, Mark, OnDevice, Status, hour_of};
-use crate::insights::errors::part::Counted;
+use crate::insights::errors::group::Status;
 use crate::insights::errors::read::{Asked, ErrorGroup};
-use crate::insights::errors::whole::Whole;
 use crate::insights::input::Severity;
 use crate::insights::number::float;
-use crate::projections::groups::{ALL_DEVICES, NO_DEVICE, Tally};
 use crate::store::{Store, StoreError};
 
 /// Which groups: all conditions given must hold.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Which {
     /// Of one of these categories.
     pub(crate) categories: Option<Vec<String>>,
@@ -39,7 +36,7 @@ pub(crate) struct Which {
 }
 
 /// In which order groups are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum By {
     /// Those first that were seen last.
     #[default]
@@ -97,12 +94,6 @@ pub(crate) struct Page {
     pub(crate) provenance: Option<Provenance>,
 }
 
-/// A group with what is known of it before it is on a page.
-struct Found {
-    id: Fingerprint,
-    whole: Whole,
-}
-
 impl By {
     fn place(self, found: &Found) -> Place {
         let group = &found.whole.group;
@@ -131,21 +122,45 @@ impl Groups {
         ask: &'a Ask,
     ) -> BoxFuture<'a, Result<Page, StoreError>> {
         Box::pin(async move {
+            let mut pages = self.pages(store, ask, &Parts::Together).await?;
+            Ok(pages.remove(&0).unwrap_or_default())
+        })
+    }
+
+    /// A page of groups of each of some parts of the fleet, which are asked for together; of a part without groups
+    /// there is none.
+    pub(crate) fn pages<'a>(
+        &'a self,
+        store: &'a Store,
+        ask: &'a Ask,
+        parts: &'a Parts,
+    ) -> BoxFuture<'a, Result<BTreeMap<i64, Page>, StoreError>> {
+        Box::pin(async move {
             let moment = Moment::of(store, ask.cut.until).await?;
-            let mut page = Page::default();
+            let mut pages: BTreeMap<i64, Page> = BTreeMap::new();
             for provenance in &ask.provenances {
                 let standing = self.standing(&moment, *provenance).await?;
                 let rest = counted::rest(&moment, &standing);
-                let found = found(&moment, (&standing, &ask.cut), None, &rest).await?;
-                if !found.is_empty() {
-                    let reading = (&moment, &standing, &rest);
-                    page = told_page(store, reading, ask, found).await?;
+                let of = (&standing, &ask.cut);
+                let mut all = found(&moment, of, (None, parts), &rest).await?;
+                all.retain(|part, found| !found.is_empty() && !pages.contains_key(part));
+                let mut chosen = Vec::new();
+                for (part, found) in all {
+                    let (found, mut page) = choose(found, ask);
                     page.provenance = Some(*provenance);
+                    pages.insert(part, page);
+                    chosen.extend(found);
+                }
+                fill(&moment, of, (&rest, parts), &mut chosen).await?;
+                for (part, told) in tell(store, (&moment, &standing), ask, chosen).await? {
+                    pages.entry(part).or_default().groups.push(told);
+                }
+                if pages.len() == parts.count() {
                     break;
                 }
             }
             moment.end().await?;
-            Ok(page)
+            Ok(pages)
         })
     }
 
@@ -160,143 +175,30 @@ impl Groups {
             let moment = Moment::of(store, ask.cut.until).await?;
             let standing = self.standing(&moment, id.provenance).await?;
             let labels = standing.state.labels(id.id);
-            let mut told = None;
+            let mut told = Vec::new();
             if !labels.is_empty() {
-                let rest = counted::rest(&moment, &standing);
+                let (rest, parts) = (counted::rest(&moment, &standing), Parts::Together);
                 let of = (&standing, &ask.cut);
-                let found = found(&moment, of, Some(&labels), &rest).await?;
-                let reading = (&moment, &standing, &rest);
-                told = tell(store, reading, ask, found).await?.pop();
+                let found = found(&moment, of, (Some(&labels), &parts), &rest).await?;
+                let mut found: Vec<Found> = found.into_values().flatten().collect();
+                fill(&moment, of, (&rest, &parts), &mut found).await?;
+                told = tell(store, (&moment, &standing), ask, found).await?;
             }
             moment.end().await?;
-            Ok(told)
+            Ok(told.pop().map(|(_, told)| told))
         })
     }
-}
-
-/// The groups of a cut, some or all, as yet without hours and devices where they are not of all that there is.
-async fn found(
-    moment: &Moment,
-    (standing, cut): (&Standing, &Cut),
-    labels: Option<&[u64]>,
-    rest: &Rest,
-) -> Result<Vec<Found>, StoreError> {
-    let wholes = match labels.and_then(|labels| labels.first()) {
-        Some(label) => standing.state.current(*label).into_iter().collect(),
-        None => standing.state.wholes(),
-    };
-    let found = |whole: Whole| Found {
-        id: whole.id(),
-        whole,
-    };
-    if cut.is_whole() {
-        return Ok(wholes.into_iter().map(found).collect());
-    }
-    let of = (standing, cut);
-    let whole = (labels, Devices::Together);
-    // of an instant before, what held follows from when all of it was seen
-    let together = match cut.until {
-        Some(_) => counted::sums(moment, of, whole, rest).await?,
-        None => Sums::new(),
-    };
-    let sums = match &cut.devices {
-        Some(keys) => counted::sums(moment, of, (labels, Devices::Of(keys)), rest).await?,
-        None => together.clone(),
-    };
-    let mut by_label: BTreeMap<u64, Tally> = BTreeMap::new();
-    for ((label, _), tally) in sums {
-        let held = by_label.entry(label);
-        held.and_modify(|held| held.add(tally)).or_insert(tally);
-    }
-    let mut all = Vec::new();
-    for mut whole in wholes {
-        let tallies = whole.labels.iter().filter_map(|label| by_label.get(label));
-        let Some(tally) = tallies.copied().reduce(|mut one, other| {
-            one.add(other);
-            one
-        }) else {
-            continue;
-        };
-        let id = whole.id();
-        let mark = match cut.until {
-            Some(until) => mark_at(moment, (standing, &together), &whole, until).await?,
-            None => whole.group.mark,
-        };
-        let counted = Counted {
-            events: tally.events.unsigned_abs(),
-            first: tally.first,
-            last: tally.last,
-            severity: tally.severity,
-        };
-        whole.group = whole.group.part(&counted, mark);
-        all.push(Found { id, whole });
-    }
-    Ok(all)
-}
-
-/// What was decided about a group by an instant, and whether it had come back by then.
-async fn mark_at(
-    moment: &Moment,
-    (standing, together): (&Standing, &Sums),
-    whole: &Whole,
-    until: Instant,
-) -> Result<Option<Mark>, StoreError> {
-    let decisions = standing.decisions_of(&whole.labels);
-    let by_then = decisions.iter().filter(|row| row.occurred_at <= until.0);
-    let marks = by_then.filter_map(|row| {
-        let status = match row.change.as_str() {
-            "RESOLVED" => Status::Resolved,
-            "IGNORED" => Status::Ignored,
-            "REOPENED" => Status::Open,
-            _ => return None,
-        };
-        Some((Instant(row.occurred_at), status))
-    });
-    let Some((at, status)) = marks.max() else {
-        return Ok(None);
-    };
-    let lasts = whole.labels.iter();
-    let last = lasts
-        .filter_map(|label| together.get(&(*label, ALL_DEVICES)))
-        .map(|of| of.last);
-    let last = last
-        .max()
-        .filter(|last| status == Status::Resolved && *last > at);
-    let mut reopened = None;
-    if let Some(last) = last {
-        let written = standing.written(&whole.labels);
-        let counts = Counts {
-            provenance: standing.provenance,
-            labels: Some(&written),
-            devices: Devices::Together,
-            from: i64::from(hour_of(at)),
-            before: i64::from(hour_of(until)),
-        };
-        let first = error_groups::first_after(&moment.tx, &counts, at).await?;
-        reopened = Some(first.unwrap_or(last));
-    }
-    Ok(Some(Mark {
-        at,
-        status,
-        reopened,
-    }))
 }
 
 impl Which {
     fn has(&self, found: &Found) -> bool {
         let group = &found.whole.group;
-        let among = |words: &Option<Vec<String>>, word: &String| {
-            words.as_ref().is_none_or(|words| words.contains(word))
-        };
-        among(&self.categories, &group.category)
-            && self
-                .severities
-                .as_ref()
-                .is_none_or(|of| of.contains(&group.severity))
-            && self
-                .statuses
-                .as_ref()
-                .is_none_or(|of| of.contains(&group.status()))
+        let categories = self.categories.as_ref();
+        let severities = self.severities.as_ref();
+        let statuses = self.statuses.as_ref();
+        categories.is_none_or(|of| of.contains(&group.category))
+            && severities.is_none_or(|of| of.contains(&group.severity))
+            && statuses.is_none_or(|of| of.contains(&group.status()))
             && self.seen_since.is_none_or(|since| group.last >= since)
             && self
                 .seen_before
@@ -304,25 +206,18 @@ impl Which {
     }
 }
 
-/// What is read at one moment of a provenance.
-type Reading<'a> = (&'a Moment, &'a Standing, &'a Rest);
-
-async fn told_page(
-    store: &Store,
-    reading: Reading<'_>,
-    ask: &Ask,
-    mut found: Vec<Found>,
-) -> Result<Page, StoreError> {
+/// The groups that are on a page, and the page without them.
+fn choose(mut found: Vec<Found>, ask: &Ask) -> (Vec<Found>, Page) {
     found.retain(|found| ask.which.has(found));
     let total = found.len();
     found.sort_by_cached_key(|found| Reverse(ask.by.place(found)));
     let (found, sides) = cut(found, ask);
-    Ok(Page {
-        groups: tell(store, reading, ask, found).await?,
+    let page = Page {
         total,
         sides,
-        provenance: None,
-    })
+        ..Page::default()
+    };
+    (found, page)
 }
 
 /// The part of a list that is asked for, and whether more follow it and some come before it.
@@ -346,18 +241,15 @@ fn cut(found: Vec<Found>, ask: &Ask) -> (Vec<Found>, (bool, bool)) {
     (part.collect(), sides)
 }
 
-/// Tells groups with all their evidence.
+/// Tells groups with all their evidence, each with the part of the fleet that it is of.
 async fn tell(
     store: &Store,
-    (moment, standing, rest): Reading<'_>,
+    (moment, standing): (&Moment, &Standing),
     ask: &Ask,
     mut found: Vec<Found>,
-) -> Result<Vec<Told>, StoreError> {
+) -> Result<Vec<(i64, Told)>, StoreError> {
     if found.is_empty() {
         return Ok(Vec::new());
-    }
-    if !ask.cut.is_whole() {
-        fill(moment, (standing, &ask.cut), rest, &mut found).await?;
     }
     let heard = error_groups::heard(&moment.tx, standing.provenance).await?;
     let asked = Asked {
@@ -372,63 +264,23 @@ async fn tell(
     let changes =
         causes::before(store, (moment, standing), (ask, &asked), groups.collect()).await?;
     let mut all = Vec::with_capacity(found.len());
-    for Found { id, whole } in found {
+    for Found { id, whole, part } in found {
         let decisions = standing.decisions_of(&whole.labels);
         let by_then = decisions.iter().rev();
         let decided = by_then.copied().find(|row| row.occurred_at <= ask.as_of.0);
         let version = decisions.last().map_or(0, |row| row.position);
         let decided = decided.cloned();
-        let Some(group) = standing.state.tell(id, whole, &changes, &asked) else {
-            continue;
-        };
         let provenance = standing.provenance;
-        all.push(Told {
-            id: GroupId { provenance, id },
-            group,
-            decided,
-            version,
-        });
-    }
-    Ok(all)
-}
-
-/// Adds hours and devices to groups that are made of what was counted.
-async fn fill(
-    moment: &Moment,
-    (standing, cut): (&Standing, &Cut),
-    rest: &Rest,
-    found: &mut [Found],
-) -> Result<(), StoreError> {
-    let labels: Vec<u64> = found
-        .iter()
-        .flat_map(|found| found.whole.labels.clone())
-        .collect();
-    let lasts = found.iter().map(|found| hour_of(found.whole.group.last));
-    let from = i64::from(lasts.min().unwrap_or_default()) - HOURS_KEPT;
-    let of = (standing, cut);
-    let hours = counted::hours(moment, of, (&labels, from), rest).await?;
-    let devices = cut.devices.as_deref().map_or(Devices::Each, Devices::Of);
-    let sums = counted::sums(moment, of, (Some(&labels), devices), rest).await?;
-    for Found { whole, .. } in found {
-        for label in &whole.labels {
-            let of_label = hours.range((*label, i64::MIN)..=(*label, i64::MAX));
-            for ((_, hour), events) in of_label {
-                let hour = i32::try_from(*hour).unwrap_or(i32::MAX);
-                whole
-                    .group
-                    .fill_hour(hour, u32::try_from(*events).unwrap_or(u32::MAX));
-            }
-            let of_label = sums.range((*label, i64::MIN)..=(*label, i64::MAX));
-            for ((_, device), tally) in of_label.filter(|((_, device), _)| *device > NO_DEVICE) {
-                let seen = OnDevice {
-                    count: u32::try_from(tally.events).unwrap_or(u32::MAX),
-                    first: tally.first,
-                    last: tally.last,
-                    after: Vec::new(),
-                };
-                whole.group.fill_device(hash(&[&device.to_string()]), seen);
-            }
+        if let Some(group) = standing.state.tell(id, whole, &changes, &asked) {
+            let id = GroupId { provenance, id };
+            let told = Told {
+                id,
+                group,
+                decided,
+                version,
+            };
+            all.push((part, told));
         }
     }
-    Ok(())
+    Ok(all)
 }

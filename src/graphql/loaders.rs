@@ -18,6 +18,7 @@ use super::insights::InsightLoaders;
 use super::open_alerts::OpenAlertsKey;
 use super::page_keys::{CountKey, PageKey, grouped};
 use crate::clock::Clock;
+use crate::error_groups::Groups;
 use crate::event::{Event, Instant};
 use crate::held::Held;
 use crate::history::alerts::AlertRow;
@@ -79,7 +80,10 @@ where
 
 impl Loaders {
     /// Loaders that read a log as long as the allowance lasts.
-    pub(super) fn new((store, held): (&Store, &Held), allowance: Arc<Allowance>) -> Self {
+    pub(super) fn new(
+        (store, held, groups): (&Store, &Held, &Groups),
+        allowance: Arc<Allowance>,
+    ) -> Self {
         let reads = || Reads {
             store: store.clone(),
             allowance: Arc::clone(&allowance),
@@ -100,7 +104,7 @@ impl Loaders {
             targets: loader(reads()),
             names: loader(reads()),
             open_alerts: loader(reads()),
-            insights: InsightLoaders::new(store, held),
+            insights: InsightLoaders::new(store, held, groups),
             rows: AtomicUsize::new(0),
             now: AtomicI64::new(store.clock().now().0),
             clock: store.clock().clone(),

@@ -120,18 +120,41 @@ pub(crate) async fn sums(
     rows(db, sql).await?.iter().map(read).collect()
 }
 
-/// How often each group was seen in each hour.
+/// What was counted of a group, by its label, on a device, or on all together, in an hour.
+type Hour = ((u64, i64, i64), i64);
+
+/// How often each group was seen in each hour, on all devices that are asked for together.
 ///
 /// # Errors
 /// When the tables cannot be read.
 pub(crate) async fn hours(
     db: &impl ConnectionTrait,
     counts: &Counts<'_>,
-) -> Result<Vec<(u64, i64, i64)>, StoreError> {
+) -> Result<Vec<Hour>, StoreError> {
     let mut sql = Sql::new("SELECT label, hour, CAST(sum(events) AS BIGINT)");
     counts.narrow(&mut sql);
     sql.push(" GROUP BY label, hour");
-    let read = |row: &QueryResult| Ok((label(row)?, number(row, 1)?, number(row, 2)?));
+    let read = |row: &QueryResult| {
+        let place = (label(row)?, ALL_DEVICES, number(row, 1)?);
+        Ok((place, number(row, 2)?))
+    };
+    rows(db, sql).await?.iter().map(read).collect()
+}
+
+/// How often each group was seen in each hour on each device.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub(crate) async fn hours_of_each(
+    db: &impl ConnectionTrait,
+    counts: &Counts<'_>,
+) -> Result<Vec<Hour>, StoreError> {
+    let mut sql = Sql::new("SELECT label, device_key, hour, events");
+    counts.narrow(&mut sql);
+    let read = |row: &QueryResult| {
+        let place = (label(row)?, number(row, 1)?, number(row, 2)?);
+        Ok((place, number(row, 3)?))
+    };
     rows(db, sql).await?.iter().map(read).collect()
 }
 

@@ -8,7 +8,7 @@ use sea_orm::{
 pub type Place = (i64, String);
 
 /// A part of a list, the newest first.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Part {
     /// After this place.
     pub after: Option<Place>,

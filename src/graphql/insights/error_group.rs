@@ -6,7 +6,7 @@ use async_graphql::{Context, Error, ID, Object, SimpleObject};
 
 use super::error_group_parts::{ErrorGroupDevices, ErrorGroupEvents};
 use super::shape::{InsightInterval, Reading};
-use crate::error_groups::{Ask, Cut, Told};
+use crate::error_groups::{Cut, Told};
 use crate::event::{Instant, Provenance};
 use crate::graphql::order::InOrder;
 use crate::graphql::scalars::{DateTime, Long};
@@ -154,7 +154,7 @@ fn long(number: u64) -> Long {
 
 /// A group of errors, of what was asked for.
 #[derive(Clone, Debug)]
-pub(super) struct ErrorGroup {
+pub(in crate::graphql) struct ErrorGroup {
     told: Arc<Told>,
     cut: Arc<Cut>,
     as_of: Instant,
@@ -162,11 +162,11 @@ pub(super) struct ErrorGroup {
 
 impl ErrorGroup {
     /// A group that was read.
-    pub(super) fn new(told: Told, ask: &Ask, cut: &Arc<Cut>) -> Self {
+    pub(super) fn new(told: Told, as_of: Instant, cut: &Arc<Cut>) -> Self {
         Self {
             told: Arc::new(told),
             cut: Arc::clone(cut),
-            as_of: ask.as_of,
+            as_of,
         }
     }
 

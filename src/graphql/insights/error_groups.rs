@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 
 use super::error_group::{ErrorGroup, severity_of, status_of};
 use crate::error_groups::{Ask, By, Cut, GroupId, Page, Which};
-use crate::event::Provenance;
+use crate::event::{Instant, Provenance};
 use crate::graphql::access::{self, key_or_none};
 use crate::graphql::commands::DeviceType;
 use crate::graphql::error::bad_input;
@@ -27,7 +27,7 @@ use crate::history::{Part, Within};
 use crate::store::EntityType;
 
 /// The list of groups.
-const LIST: Listed = Listed {
+pub(super) const LIST: Listed = Listed {
     name: "error-group",
     rows: 50,
     rows_max: 1_000,
@@ -49,9 +49,9 @@ pub(super) struct ErrorGroupFilter {
     /// Of one of these categories.
     categories: Option<Vec<Word<ErrorCategories>>>,
     /// Whose most severe error is one of these.
-    severities: Option<Vec<Word<ErrorSeverities>>>,
+    pub(super) severities: Option<Vec<Word<ErrorSeverities>>>,
     /// Of which one of these holds.
-    statuses: Option<Vec<Word<ErrorGroupStatuses>>>,
+    pub(super) statuses: Option<Vec<Word<ErrorGroupStatuses>>>,
     /// With errors of this provenance; left out, REAL if there are any, else CONTROLLED, else SIMULATED; on a demo
     /// SIMULATED first.
     provenance: Option<Shown<Provenances>>,
@@ -63,7 +63,7 @@ pub(super) struct ErrorGroupFilter {
 
 /// In which order groups of errors are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-pub(super) enum ErrorGroupOrder {
+pub(in crate::graphql) enum ErrorGroupOrder {
     /// Those first that were seen last.
     LastSeen,
     /// Those first that have most errors.
@@ -80,7 +80,7 @@ impl From<ErrorGroupOrder> for By {
 }
 
 impl ErrorGroupFilter {
-    fn which(&self) -> Result<Which, Error> {
+    pub(super) fn which(&self) -> Result<Which, Error> {
         let lists = [
             self.device_types.as_ref().map(Vec::len),
             self.categories.as_ref().map(Vec::len),
@@ -178,6 +178,16 @@ fn of<'a>(
     })
 }
 
+/// The provenance that is asked for, or those of which the first is taken that has any groups.
+pub(super) fn provenances(
+    ctx: &Context<'_>,
+    asked: Option<&Shown<Provenances>>,
+) -> Vec<Provenance> {
+    let asked = asked.and_then(|word| Provenance::of_word(&word.word()));
+    let order = api(ctx).preferred.order();
+    asked.map_or_else(|| order.to_vec(), |asked| vec![asked])
+}
+
 /// What is asked of groups, as of an instant.
 pub(super) fn ask<'a>(
     ctx: &'a Context<'_>,
@@ -187,11 +197,8 @@ pub(super) fn ask<'a>(
     Box::pin(async move {
         let (now, as_of) = (loaders(ctx).now(), super::as_of::as_of(ctx, as_of).await?);
         let of = of(ctx, filter, zone).await?;
-        let word = filter.provenance.as_ref().map(Shown::word);
-        let asked = word.and_then(|word| Provenance::of_word(&word));
-        let order = api(ctx).preferred.order();
         Ok(Ask {
-            provenances: asked.map_or_else(|| order.to_vec(), |asked| vec![asked]),
+            provenances: provenances(ctx, filter.provenance.as_ref()),
             as_of,
             cut: Cut {
                 devices: of.devices,
@@ -222,7 +229,7 @@ pub(super) fn one<'a>(
         let told = api.groups.one(api.store(), id, &ask).await;
         let told = told.map_err(|error| of_failed(api, &error))?;
         let cut = Arc::new(ask.cut.clone());
-        Ok(told.map(|told| ErrorGroup::new(told, &ask, &cut)))
+        Ok(told.map(|told| ErrorGroup::new(told, ask.as_of, &cut)))
     })
 }
 
@@ -300,7 +307,7 @@ struct ErrorGroupEdge {
 
 /// A page of groups of errors.
 #[derive(Debug)]
-struct ErrorGroupConnection {
+pub(in crate::graphql) struct ErrorGroupConnection {
     groups: Vec<ErrorGroup>,
     by: By,
     sides: (bool, bool),
@@ -313,25 +320,29 @@ impl ErrorGroupConnection {
         Box::pin(async move {
             let api = api(ctx);
             let page = api.groups.page(api.store(), ask).await;
-            let Page {
-                groups,
-                total,
-                sides,
-                provenance,
-            } = page.map_err(|error| of_failed(api, &error))?;
-            loaders(ctx).count(groups.len())?;
-            take(ctx, groups.len() * GROUP_BYTES)?;
-            let cut = Arc::new(ask.cut.clone());
-            let groups = groups.into_iter();
-            Ok(Self {
-                groups: groups
-                    .map(|told| ErrorGroup::new(told, ask, &cut))
-                    .collect(),
-                by: ask.by,
-                sides,
-                total,
-                provenance,
-            })
+            let page = page.map_err(|error| of_failed(api, &error))?;
+            Self::of(ctx, page, (ask.by, ask.as_of), &Arc::new(ask.cut.clone()))
+        })
+    }
+
+    /// A page that was read, in an order, as of an instant and of a part of the fleet.
+    pub(super) fn of(
+        ctx: &Context<'_>,
+        page: Page,
+        (by, as_of): (By, Instant),
+        cut: &Arc<Cut>,
+    ) -> Result<Self, Error> {
+        loaders(ctx).count(page.groups.len())?;
+        take(ctx, page.groups.len() * GROUP_BYTES)?;
+        let groups = page.groups.into_iter();
+        Ok(Self {
+            groups: groups
+                .map(|told| ErrorGroup::new(told, as_of, cut))
+                .collect(),
+            by,
+            sides: page.sides,
+            total: page.total,
+            provenance: page.provenance,
         })
     }
 

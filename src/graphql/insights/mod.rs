@@ -13,6 +13,7 @@ mod error_group_commands;
 mod error_group_parts;
 mod error_group_streams;
 mod error_groups;
+mod error_groups_of;
 mod health;
 mod impact;
 mod job_patterns;

@@ -8,6 +8,8 @@ use super::anomalies::{self, AnomalyConnection, Which};
 use super::anomaly::AnomalyState;
 use super::ask::ask;
 use super::effects::ConfigurationImpact;
+use super::error_groups::{ErrorGroupConnection, ErrorGroupOrder};
+use super::error_groups_of::{Asked, groups};
 use super::health::{self, DeviceHealth, HealthForecast};
 use super::impact;
 use super::measure::DeviceMeasure;
@@ -20,7 +22,7 @@ use super::shape::Reading;
 use super::trends::{self, Limits, Trend};
 use crate::graphql::order::InOrder;
 use crate::graphql::scalars::DateTime;
-use crate::graphql::words::{Provenances, Shown};
+use crate::graphql::words::{ErrorGroupStatuses, ErrorSeverities, Provenances, Shown, Word};
 
 /// What insights say of a device, by its key.
 #[derive(Clone, Copy, Debug)]
@@ -187,6 +189,48 @@ impl OfDevice {
         let ask = ask(ctx, as_of, provenance).await?;
         trends::of(ctx, self.0, (ask, measure, Limits { above, below })).await
     }
+
+    /// The groups of errors that were seen on it, those first that were seen last: of these errors alone is counted and told.
+    #[expect(clippy::too_many_arguments, reason = "they are what is asked")]
+    async fn error_groups(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Of which one of these holds; all when left out.")] statuses: Option<
+            Vec<Word<ErrorGroupStatuses>>,
+        >,
+        #[graphql(desc = "Whose most severe error is one of these; all when left out.")]
+        severities: Option<Vec<Word<ErrorSeverities>>>,
+        #[graphql(desc = "In which order; LAST_SEEN when left out.")] order: Option<
+            ErrorGroupOrder,
+        >,
+        #[graphql(desc = "As of when; now when left out.")] as_of: Option<DateTime>,
+        #[graphql(
+            desc = "Of which errors; left out, REAL if there are any of it, else CONTROLLED, else SIMULATED."
+        )]
+        provenance: Option<Shown<Provenances>>,
+        #[graphql(
+            desc = "Rows at most, from the beginning; 50 when neither is given, 1000 at most."
+        )]
+        first: Option<i32>,
+        #[graphql(desc = "Begins after this place.")] after: Option<String>,
+        #[graphql(desc = "Rows at most, from the end; 1000 at most.")] last: Option<i32>,
+        #[graphql(desc = "Ends before this place.")] before: Option<String>,
+    ) -> Result<Option<InOrder<ErrorGroupConnection>>, Error> {
+        let asked = Asked {
+            statuses,
+            severities,
+            order,
+            as_of,
+            provenance,
+            page: PageOf {
+                first,
+                after,
+                last,
+                before,
+            },
+        };
+        groups(ctx, Of::Device(self.0), asked).await
+    }
 }
 
 /// What insights say of a site, by its key.
@@ -307,6 +351,48 @@ impl OfSite {
     ) -> Result<Option<Reading<DataQuality>>, Error> {
         let ask = ask(ctx, as_of, provenance).await?;
         quality(ctx, Of::Site(self.0), ask).await
+    }
+
+    /// The groups of errors that were seen on its devices, those first that were seen last: of these errors alone is counted and told.
+    #[expect(clippy::too_many_arguments, reason = "they are what is asked")]
+    async fn error_groups(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Of which one of these holds; all when left out.")] statuses: Option<
+            Vec<Word<ErrorGroupStatuses>>,
+        >,
+        #[graphql(desc = "Whose most severe error is one of these; all when left out.")]
+        severities: Option<Vec<Word<ErrorSeverities>>>,
+        #[graphql(desc = "In which order; LAST_SEEN when left out.")] order: Option<
+            ErrorGroupOrder,
+        >,
+        #[graphql(desc = "As of when; now when left out.")] as_of: Option<DateTime>,
+        #[graphql(
+            desc = "Of which errors; left out, REAL if there are any of it, else CONTROLLED, else SIMULATED."
+        )]
+        provenance: Option<Shown<Provenances>>,
+        #[graphql(
+            desc = "Rows at most, from the beginning; 50 when neither is given, 1000 at most."
+        )]
+        first: Option<i32>,
+        #[graphql(desc = "Begins after this place.")] after: Option<String>,
+        #[graphql(desc = "Rows at most, from the end; 1000 at most.")] last: Option<i32>,
+        #[graphql(desc = "Ends before this place.")] before: Option<String>,
+    ) -> Result<Option<InOrder<ErrorGroupConnection>>, Error> {
+        let asked = Asked {
+            statuses,
+            severities,
+            order,
+            as_of,
+            provenance,
+            page: PageOf {
+                first,
+                after,
+                last,
+                before,
+            },
+        };
+        groups(ctx, Of::Site(self.0), asked).await
     }
 }
 

@@ -14,7 +14,9 @@ use dataloader::non_cached::Loader;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 
+use super::error_groups_of::{GroupReads, GroupsKey, OfOne};
 use super::quality::RefusedReads;
+use crate::error_groups::Groups;
 use crate::event::{Instant, Provenance};
 use crate::graphql::loaders::{BATCH_MAX, Loaded, YIELDS};
 use crate::graphql::{api, loaders, of_failed, take};
@@ -198,16 +200,22 @@ pub(in crate::graphql) struct InsightLoaders {
     site_keys: Loader<i64, Loaded<Arc<Vec<i64>>>, SiteKeys>,
     /// What was refused of devices, by their ids.
     pub(super) refused: Loader<Arc<str>, Loaded<Arc<Vec<RefusedRow>>>, RefusedReads>,
+    /// The groups of errors of devices and sites.
+    pub(super) groups: Loader<GroupsKey, Loaded<Arc<OfOne>>, GroupReads>,
 }
 
 impl InsightLoaders {
     /// Those of a request, which reads what is kept of a log.
-    pub(in crate::graphql) fn new(store: &Store, held: &Held) -> Self {
+    pub(in crate::graphql) fn new(store: &Store, held: &Held, groups: &Groups) -> Self {
         let site_keys = SiteKeys {
             store: store.clone(),
         };
         let refused = RefusedReads {
             store: store.clone(),
+        };
+        let groups = GroupReads {
+            store: store.clone(),
+            groups: groups.clone(),
         };
         Self {
             held: held.clone(),
@@ -218,6 +226,9 @@ impl InsightLoaders {
                 .with_max_batch_size(BATCH_MAX)
                 .with_yield_count(YIELDS),
             refused: Loader::new(refused)
+                .with_max_batch_size(BATCH_MAX)
+                .with_yield_count(YIELDS),
+            groups: Loader::new(groups)
                 .with_max_batch_size(BATCH_MAX)
                 .with_yield_count(YIELDS),
         }

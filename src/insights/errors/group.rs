@@ -21,7 +21,7 @@ const FORGET_AFTER_DAYS: u64 = 90;
 
 /// What an operator decided about a group.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
 )]
 pub enum Status {
     /// It counts.

@@ -1,0 +1,231 @@
+//! Which groups there are in parts of the fleet, and what they come to there.
+
+use std::collections::BTreeMap;
+
+use super::counted::{self, Cut, Rest, Sums};
+use super::standing::{Moment, Standing};
+use crate::event::Instant;
+use crate::history::error_groups::{self, Counts, Devices};
+use crate::insights::errors::fingerprint::{Fingerprint, hash};
+use crate::insights::errors::group::{HOURS_KEPT, Mark, OnDevice, Status, hour_of};
+use crate::insights::errors::part::Counted;
+use crate::insights::errors::whole::Whole;
+use crate::projections::groups::{ALL_DEVICES, NO_DEVICE, Tally};
+use crate::store::StoreError;
+
+/// The parts of what is asked for that are told apart.
+#[derive(Clone, Debug)]
+pub(crate) enum Parts {
+    /// All of it is one part, 0.
+    Together,
+    /// By the keys of the devices, each of which is of one part.
+    Apart(BTreeMap<i64, i64>),
+}
+
+impl Parts {
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        match self {
+            Self::Together => 1,
+            Self::Apart(parts) => {
+                let parts = parts.values().copied();
+                parts.collect::<std::collections::BTreeSet<i64>>().len()
+            }
+        }
+    }
+
+    /// The part of a device.
+    pub(super) fn of(&self, device: i64) -> Option<i64> {
+        match self {
+            Self::Together => Some(0),
+            Self::Apart(parts) => parts.get(&device).copied(),
+        }
+    }
+}
+
+/// A group with what is known of it before it is on a page.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) id: Fingerprint,
+    pub(super) whole: Whole,
+    /// The part that it is of.
+    pub(super) part: i64,
+}
+
+/// The groups of each part of a cut, some or all, as yet without hours and devices where they are not of all that there
+/// is.
+pub(super) async fn found(
+    moment: &Moment,
+    (standing, cut): (&Standing, &Cut),
+    (labels, parts): (Option<&[u64]>, &Parts),
+    rest: &Rest,
+) -> Result<BTreeMap<i64, Vec<Found>>, StoreError> {
+    let wholes = match labels.and_then(|labels| labels.first()) {
+        Some(label) => standing.state.current(*label).into_iter().collect(),
+        None => standing.state.wholes(),
+    };
+    if cut.is_whole() {
+        let found = |whole: Whole| Found {
+            id: whole.id(),
+            whole,
+            part: 0,
+        };
+        return Ok(BTreeMap::from([(
+            0,
+            wholes.into_iter().map(found).collect(),
+        )]));
+    }
+    let of = (standing, cut);
+    let whole = (labels, Devices::Together);
+    // of an instant before, what held follows from when all of it was seen
+    let together = match cut.until {
+        Some(_) => counted::sums(moment, of, whole, rest).await?,
+        None => Sums::new(),
+    };
+    let sums = match &cut.devices {
+        Some(keys) => counted::sums(moment, of, (labels, Devices::Of(keys)), rest).await?,
+        None => together.clone(),
+    };
+    let mut by_part: BTreeMap<i64, BTreeMap<u64, Tally>> = BTreeMap::new();
+    for ((label, device), tally) in sums {
+        if let Some(part) = parts.of(device) {
+            let held = by_part.entry(part).or_default().entry(label);
+            held.and_modify(|held| held.add(tally)).or_insert(tally);
+        }
+    }
+    let mut all = BTreeMap::new();
+    for (part, tallies) in by_part {
+        let mut found = Vec::new();
+        for whole in &wholes {
+            if let Some(tally) = tally_of(whole, &tallies) {
+                let mark = match cut.until {
+                    Some(until) => mark_at(moment, (standing, &together), whole, until).await?,
+                    None => whole.group.mark,
+                };
+                found.push(counted_as(whole, (tally, mark), part));
+            }
+        }
+        all.insert(part, found);
+    }
+    Ok(all)
+}
+
+/// What was counted of the parts of a group together.
+fn tally_of(whole: &Whole, tallies: &BTreeMap<u64, Tally>) -> Option<Tally> {
+    let of = whole.labels.iter().filter_map(|label| tallies.get(label));
+    of.copied().reduce(|mut one, other| {
+        one.add(other);
+        one
+    })
+}
+
+/// A group as far as it was counted.
+fn counted_as(whole: &Whole, (tally, mark): (Tally, Option<Mark>), part: i64) -> Found {
+    let counted = Counted {
+        events: tally.events.unsigned_abs(),
+        first: tally.first,
+        last: tally.last,
+        severity: tally.severity,
+    };
+    Found {
+        id: whole.id(),
+        whole: Whole {
+            labels: whole.labels.clone(),
+            founder: whole.founder,
+            group: whole.group.part(&counted, mark),
+        },
+        part,
+    }
+}
+
+/// What was decided about a group by an instant, and whether it had come back by then.
+async fn mark_at(
+    moment: &Moment,
+    (standing, together): (&Standing, &Sums),
+    whole: &Whole,
+    until: Instant,
+) -> Result<Option<Mark>, StoreError> {
+    let decisions = standing.decisions_of(&whole.labels);
+    let by_then = decisions.iter().filter(|row| row.occurred_at <= until.0);
+    let marks = by_then.filter_map(|row| {
+        let status = match row.change.as_str() {
+            "RESOLVED" => Status::Resolved,
+            "IGNORED" => Status::Ignored,
+            "REOPENED" => Status::Open,
+            _ => return None,
+        };
+        Some((Instant(row.occurred_at), status))
+    });
+    let Some((at, status)) = marks.max() else {
+        return Ok(None);
+    };
+    let lasts = whole.labels.iter();
+    let last = lasts
+        .filter_map(|label| together.get(&(*label, ALL_DEVICES)))
+        .map(|of| of.last);
+    let last = last
+        .max()
+        .filter(|last| status == Status::Resolved && *last > at);
+    let mut reopened = None;
+    if let Some(last) = last {
+        let written = standing.written(&whole.labels);
+        let counts = Counts {
+            provenance: standing.provenance,
+            labels: Some(&written),
+            devices: Devices::Together,
+            from: i64::from(hour_of(at)),
+            before: i64::from(hour_of(until)),
+        };
+        let first = error_groups::first_after(&moment.tx, &counts, at).await?;
+        reopened = Some(first.unwrap_or(last));
+    }
+    Ok(Some(Mark {
+        at,
+        status,
+        reopened,
+    }))
+}
+
+/// Adds hours and devices to groups that are made of what was counted.
+pub(super) async fn fill(
+    moment: &Moment,
+    (standing, cut): (&Standing, &Cut),
+    (rest, parts): (&Rest, &Parts),
+    found: &mut [Found],
+) -> Result<(), StoreError> {
+    if cut.is_whole() || found.is_empty() {
+        return Ok(());
+    }
+    let labels = found.iter().flat_map(|found| &found.whole.labels);
+    let labels: std::collections::BTreeSet<u64> = labels.copied().collect();
+    let labels: Vec<u64> = labels.into_iter().collect();
+    let lasts = found.iter().map(|found| hour_of(found.whole.group.last));
+    let from = i64::from(lasts.min().unwrap_or_default()) - HOURS_KEPT;
+    let of = (standing, cut);
+    let hours = counted::hours(moment, of, (&labels, from, parts), rest).await?;
+    let devices = cut.devices.as_deref().map_or(Devices::Each, Devices::Of);
+    let sums = counted::sums(moment, of, (Some(&labels), devices), rest).await?;
+    for Found { whole, part, .. } in found {
+        for label in &whole.labels {
+            let of_label = hours.range((*part, *label, i64::MIN)..=(*part, *label, i64::MAX));
+            for ((_, _, hour), events) in of_label {
+                let hour = i32::try_from(*hour).unwrap_or(i32::MAX);
+                let events = u32::try_from(*events).unwrap_or(u32::MAX);
+                whole.group.fill_hour(hour, events);
+            }
+            let of_label = sums.range((*label, i64::MIN)..=(*label, i64::MAX));
+            let of_part = of_label.filter(|((_, device), _)| parts.of(*device) == Some(*part));
+            for ((_, device), tally) in of_part.filter(|((_, device), _)| *device > NO_DEVICE) {
+                let seen = OnDevice {
+                    count: u32::try_from(tally.events).unwrap_or(u32::MAX),
+                    first: tally.first,
+                    last: tally.last,
+                    after: Vec::new(),
+                };
+                let device = hash(&[&device.to_string()]);
+                whole.group.fill_device(device, seen);
+            }
+        }
+    }
+    Ok(())
+}
