@@ -86,8 +86,8 @@ impl ErrorGroupFilter {
         severities: Option<Vec<Word<ErrorSeverities>>>,
     ) -> Self {
         Self {
-            statuses,
             severities,
+            statuses,
             ..Self::default()
         }
     }
