@@ -27,7 +27,8 @@
 //! **What it means** is said by [`insights`], which are pure: readings with evidence of what happened until an instant.
 //! A projection keeps a small state of each device for them, folded from hours that are over, so that what one costs
 //! does not grow with history. [`held`] reads it, with what happened since, as of now or of any instant before, and what
-//! it reads goes to whoever asks: [`graphql`], [`alerts`], [`jobs`].
+//! it reads goes to whoever asks: [`graphql`], [`alerts`], [`jobs`]. What all devices come to is summed up each night, and
+//! learned from ([`models`]).
 //!
 //! **Several servers** may share a log on PostgreSQL ([`nodes`]). Each takes requests and follows the
 //! log; what records or folds what follows from it is done by one at a time, under a lease, and what is
@@ -39,9 +40,6 @@
 //!
 //! **What is taken out** is a file ([`export`]): by a command, for a data lake, or asked for over the API and
 //! made by one server for all ([`exports`]), of what whoever asked reaches.
-//!
-//! **What it means** for a device is told by [`insights`], which are functions of what is kept of it ([`held`]) and of its
-//! fleet; [`models`] sum that up each night and learn from it.
 //!
 //! **Who asks** is found out before anything else ([`identity`]): by an access key or a token of an
 //! issuer of one's own, whose caller has a role and reaches the whole fleet, some sites or one

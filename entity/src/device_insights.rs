@@ -18,6 +18,8 @@ pub struct Model {
     pub upto: i64,
     /// When the first of them began: microseconds since 1970, UTC.
     pub first_at: i64,
+    /// The end of the last hour in which anything was measured, 0 if nothing was: microseconds since 1970, UTC.
+    pub measured_at: i64,
     /// A number that is another one for other bytes.
     pub mark: i64,
     /// What failure risk and health read of it.

@@ -21,6 +21,8 @@ pub struct Model {
     pub devices: i64,
     /// The sums.
     pub sums: Vec<u8>,
+    /// What is usual at each site; of the last nights.
+    pub site_pools: Option<Vec<u8>>,
 }
 
 /// No relations.

@@ -39,7 +39,8 @@ impl MigrationTrait for Migration {
 
 /// A row may have some kilobytes: what is looked at of all of them stands in an index as well.
 const STATES: &str = "CREATE TABLE device_insights (device_key {int} NOT NULL, provenance {int} NOT NULL, \
-    version {int} NOT NULL, upto {int} NOT NULL, first_at {int} NOT NULL, mark {int} NOT NULL, \
+    version {int} NOT NULL, upto {int} NOT NULL, first_at {int} NOT NULL, measured_at {int} NOT NULL, \
+    mark {int} NOT NULL, \
     risk {bytes} NOT NULL, rest {bytes} NOT NULL, PRIMARY KEY (device_key, provenance))";
 
 const DAYS: &str = "CREATE TABLE device_insight_days (device_key {int} NOT NULL, provenance {int} NOT NULL, \
@@ -57,7 +58,7 @@ const HORIZON: &str = "CREATE TABLE insight_horizon (id {int} PRIMARY KEY CHECK 
 
 const INDEXES: [&str; 3] = [
     "CREATE INDEX device_insights_heads ON device_insights \
-     (device_key, provenance, version, upto, first_at, mark)",
+     (device_key, provenance, version, upto, first_at, measured_at, mark)",
     "CREATE INDEX device_insight_days_heads ON device_insight_days \
      (device_key, provenance, until_at, version, upto)",
     "CREATE INDEX insight_due_from ON insight_due (from_at, device_key, provenance)",

@@ -28,10 +28,11 @@ impl MigrationTrait for Migration {
 }
 
 /// A version of the form stands beside another while servers of both run. A model that did not take the place of the
-/// one before it is kept as well, with why it did not.
+/// one before it is kept as well, with why it did not. What is large, since it is of each site, is kept of the last nights.
 const TABLES: [&str; 3] = [
     "CREATE TABLE insight_fleets (provenance {int} NOT NULL, version {int} NOT NULL, day {int} NOT NULL, \
-     made_at {int} NOT NULL, devices {int} NOT NULL, sums {bytes} NOT NULL, PRIMARY KEY (provenance, version, day))",
+     made_at {int} NOT NULL, devices {int} NOT NULL, sums {bytes} NOT NULL, site_pools {bytes}, \
+     PRIMARY KEY (provenance, version, day))",
     "CREATE TABLE insight_examples (provenance {int} NOT NULL, version {int} NOT NULL, day {int} NOT NULL, \
      devices {int} NOT NULL, examples {bytes} NOT NULL, PRIMARY KEY (provenance, version, day))",
     "CREATE TABLE insight_models (provenance {int} NOT NULL, version {int} NOT NULL, day {int} NOT NULL, \

@@ -151,12 +151,14 @@ impl Reader<'_> {
     /// happened is read.
     fn start(&self, known: &BTreeMap<Whose, Known>, key: i64, limit: Limit) -> Start {
         let as_of = self.ask.as_of;
-        let begun = self.provenances().find_map(|provenance| {
+        let begun = self.provenances().filter_map(|provenance| {
             let known = known.get(&(key, provenance))?;
             known.has_begun(as_of).then_some((provenance, known))
         });
-        if let Some((provenance, known)) = begun {
-            return known.start((key, provenance), as_of, limit);
+        let begun: Vec<(Provenance, &Known)> = begun.collect();
+        let measured = begun.iter().find(|(_, known)| known.is_measured());
+        if let Some((provenance, known)) = measured.or(begun.first()) {
+            return known.start((key, *provenance), as_of, limit);
         }
         // of one of which nothing is folded yet nothing happened before what is folded of others
         let others = Provenance::ALL.into_iter();
@@ -164,6 +166,7 @@ impl Reader<'_> {
         Start {
             base: None,
             provenance: None,
+            is_measured: false,
             at: others.max().unwrap_or_default(),
         }
     }
@@ -264,6 +267,24 @@ impl Reader<'_> {
         Ok(lately)
     }
 
+    /// The provenance that is read, by what is known of a device and what happened to it since: of those in which
+    /// anything was measured the preferred one. What people do to a made up device is real.
+    fn chosen<'e>(
+        &self,
+        start: &Start,
+        since: impl Fn(Provenance) -> Option<&'e Vec<Event>>,
+    ) -> Option<Provenance> {
+        let is_known = |of: Provenance| start.provenance == Some(of);
+        let is_measured = |of: &Provenance| {
+            let mut events = since(*of).into_iter().flatten();
+            let has_readings = events.any(|event| event.fact.kind == Kind::DeviceMetrics);
+            has_readings || is_known(*of) && start.is_measured
+        };
+        let measured = self.provenances().find(is_measured);
+        let mut all = self.provenances();
+        measured.or_else(|| all.find(|of| is_known(*of) || since(*of).is_some()))
+    }
+
     /// Puts together what each reading is made of.
     async fn tasks(
         &self,
@@ -272,13 +293,11 @@ impl Reader<'_> {
     ) -> Result<Vec<Task>, StoreError> {
         let bases: Vec<Base> = starts.values().filter_map(|start| start.base).collect();
         let mut bases = states(self.tx, &bases).await?;
-        let mut configs = self.lately(devices, Kind::ConfigurationChange).await?;
+        let configs = self.lately(devices, Kind::ConfigurationChange).await?;
         let mut taken = self.lately(devices, Kind::DeviceStateChange).await?;
         let tasks = devices.iter().filter_map(|(key, id)| {
             let start = starts.get(key)?;
-            let has_any = |of: &Provenance| facts.contains_key(&(*key, *of));
-            let mut preferred = self.provenances();
-            let chosen = preferred.find(|of| start.provenance == Some(*of) || has_any(of));
+            let chosen = self.chosen(start, |of| facts.get(&(*key, of)));
             let provenance = chosen.or(self.ask.provenance).unwrap_or_default();
             let whose = (*key, provenance);
             let base = start.base.filter(|_| start.provenance == chosen);
@@ -290,12 +309,21 @@ impl Reader<'_> {
                 site_key: site_key.unwrap_or_default(),
                 base: base.and_then(|base| bases.remove(&base)),
                 events: facts.remove(&whose).unwrap_or_default(),
-                configs: configs.remove(&whose).unwrap_or_default(),
+                configs: of_all(&configs, *key),
                 states: taken.remove(&whose).unwrap_or_default(),
             })
         });
         Ok(tasks.collect())
     }
+}
+
+/// What happened to a device, of whatever provenance.
+fn of_all(facts: &Facts, key: i64) -> Vec<Event> {
+    let provenances = Provenance::ALL.into_iter();
+    let events = provenances.filter_map(|of| facts.get(&(key, of)));
+    let mut events: Vec<Event> = events.flatten().cloned().collect();
+    events.sort_by(|left, right| told_before(&left.fact, &right.fact));
+    events
 }
 
 impl Task {

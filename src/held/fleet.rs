@@ -34,7 +34,7 @@ pub struct FleetRead {
     pub model: Arc<Model>,
     /// What is usual of each measure over all devices.
     pub pools: Pools,
-    /// The same of each site, by its key.
+    /// The same of each site, by its key; of the last nights.
     pub site_pools: BTreeMap<i64, Pools>,
     outages: Outages,
     /// Of outages, of failures, of times offline.
@@ -201,7 +201,8 @@ pub(crate) fn summed(
         let query = sums(provenance, day).filter(insight_fleets::Column::Day.eq(day.0));
         let row = query.one(store.readers()).await.doing("read a fleet")?;
         let read = |row: insight_fleets::Model| {
-            FleetState::decode(&row.sums).map_err(|_| StoreError::Row {
+            let fleet = FleetState::decode(&row.sums, row.site_pools.as_deref());
+            fleet.map_err(|_| StoreError::Row {
                 table: "insight_fleets",
                 column: "sums",
             })

@@ -29,6 +29,8 @@ pub(super) struct Start {
     pub(super) base: Option<Base>,
     /// Of which provenance that is; `None` where it is not known yet.
     pub(super) provenance: Option<Provenance>,
+    /// Whether anything was measured of it.
+    pub(super) is_measured: bool,
     /// The hour with which it begins.
     pub(super) at: i64,
 }
@@ -72,6 +74,11 @@ impl Known {
         self.first().is_some_and(|first| first <= as_of.0)
     }
 
+    /// Whether anything was measured, as far as it is folded.
+    pub(super) fn is_measured(&self) -> bool {
+        self.head.is_some_and(|head| head.measured_at > 0)
+    }
+
     /// Up to when it is folded in use.
     pub(super) fn upto(&self) -> Option<i64> {
         self.head.map(|head| head.upto)
@@ -90,6 +97,7 @@ impl Known {
         Start {
             base: newest.map(|(_, base)| base),
             provenance: Some(whose.1),
+            is_measured: self.is_measured(),
             at: newest.map_or_else(|| self.first().unwrap_or_default(), |(upto, _)| upto),
         }
     }

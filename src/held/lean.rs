@@ -166,9 +166,13 @@ impl Reader<'_> {
             let (key, provenance) = head.whose;
             let is_asked = self.ask.provenance.is_none_or(|asked| asked == provenance);
             let has_begun = head.first_at <= self.ask.as_of.0;
-            if is_asked && has_begun && devices.contains_key(&key) {
-                // they come in the order in which they are preferred
-                present.entry(key).or_insert(head);
+            if !is_asked || !has_begun || !devices.contains_key(&key) {
+                continue;
+            }
+            // they come in the order in which they are preferred, if anything was measured
+            let held = present.entry(key).or_insert(head);
+            if held.measured_at == 0 && head.measured_at > 0 {
+                *held = head;
             }
         }
         let open = self.open();

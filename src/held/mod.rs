@@ -39,8 +39,8 @@ pub use models::ModelRead;
 pub struct Ask {
     /// As of when: nothing that happened later is read.
     pub as_of: Instant,
-    /// From which provenance; `None` takes of each device what is real if there is any, else what is controlled, else
-    /// what is simulated.
+    /// From which provenance; `None` takes of each device what is real if anything real was measured of it, else what
+    /// is controlled, else what is simulated.
     pub provenance: Option<Provenance>,
 }
 
@@ -67,7 +67,8 @@ pub struct DeviceRead {
     pub open: DeviceHour,
     /// What was measured in that hour, in order of time.
     pub samples: BTreeMap<Measure, Vec<Sample>>,
-    /// The changes of its configuration of the last 45 days, in order of time.
+    /// The changes of its configuration of the last 45 days, in order of time: of whatever provenance, since what people
+    /// do to a made up device is real.
     pub configs: Vec<ConfigSeen>,
     /// The states that it took in the last 45 days, in order of time.
     pub states: Vec<StateSeen>,

@@ -28,7 +28,7 @@ const HORIZONS: [f64; 6] = [720.0, 24.0, 72.0, 168.0, 2_160.0, 8_760.0];
 const SITES_MAX: usize = 1_000;
 
 /// A fleet, summed up.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FleetState {
     /// Of its failures, errors and levels.
     pub risk: risk::fleet::Fleet,
@@ -36,7 +36,8 @@ pub struct FleetState {
     pub outages: Outages,
     /// Of what is usual of each measure.
     pub pools: Pools,
-    /// The same of each site, by its key.
+    /// The same of each site, by its key. It is written apart.
+    #[serde(skip)]
     pub site_pools: BTreeMap<i64, Pools>,
 }
 
@@ -82,32 +83,27 @@ impl Outages {
     }
 }
 
-impl Default for FleetState {
-    fn default() -> Self {
-        Self {
-            risk: risk::fleet::Fleet::default(),
-            outages: Outages::default(),
-            pools: Pools::new(),
-            site_pools: BTreeMap::new(),
-        }
-    }
-}
-
 impl FleetState {
-    /// The fleet as bytes.
+    /// The fleet as bytes, and its sites as others.
     ///
     /// # Errors
     /// When it cannot be written, which does not happen.
-    pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
-        postcard::to_stdvec(self)
+    pub fn encode(&self) -> Result<[Vec<u8>; 2], postcard::Error> {
+        let sums = postcard::to_stdvec(self)?;
+        Ok([sums, postcard::to_stdvec(&self.site_pools)?])
     }
 
-    /// The fleet of bytes of this version.
+    /// The fleet of bytes of this version, with its sites if they are kept.
     ///
     /// # Errors
     /// When they are of something else.
-    pub fn decode(bytes: &[u8]) -> Result<Self, postcard::Error> {
-        postcard::from_bytes(bytes)
+    pub fn decode(sums: &[u8], site_pools: Option<&[u8]>) -> Result<Self, postcard::Error> {
+        let fleet: Self = postcard::from_bytes(sums)?;
+        let site_pools = site_pools.map(postcard::from_bytes).transpose()?;
+        Ok(Self {
+            site_pools: site_pools.unwrap_or_default(),
+            ..fleet
+        })
     }
 }
 
@@ -244,8 +240,10 @@ mod tests {
         assert!(count(Failures::Offline).abs() < f64::EPSILON);
         assert_eq!(fleet.site_pools.keys().copied().collect::<Vec<_>>(), [0, 1]);
         assert_eq!(fleet.pools.len(), 1);
-        let bytes = fleet.encode().unwrap();
-        assert_eq!(FleetState::decode(&bytes).unwrap(), fleet);
+        let [sums, site_pools] = fleet.encode().unwrap();
+        let read = |site_pools: Option<&[u8]>| FleetState::decode(&sums, site_pools).unwrap();
+        assert_eq!(read(Some(&site_pools)), fleet);
+        assert_eq!(read(None).risk, fleet.risk);
     }
 
     #[test]

@@ -218,3 +218,129 @@ fn said(event: &Event) -> Option<(&str, Said)> {
     let day = replay::day_of(fact)?;
     Some((site, Said::Filed(day, replay::plan(fact))))
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::NaiveDate;
+    use entity::device_registrations as devices;
+
+    use super::*;
+    use crate::event::Provenance;
+    use crate::insights::jobs::schedule::Opening;
+    use crate::kinds::Draft;
+
+    fn at(text: &str) -> Instant {
+        Instant::parse(text).unwrap()
+    }
+
+    fn event(position: i64, draft: Draft) -> Event {
+        let fact = draft.finish().unwrap().fact;
+        Event {
+            position: Position(position),
+            recorded_at: fact.occurred_at,
+            fact,
+        }
+    }
+
+    fn draft(kind: Kind, on: &str) -> Draft {
+        Draft::new(kind, at(on), Provenance::Real)
+    }
+
+    fn site(position: i64, zone: &str, on: &str) -> Event {
+        let draft = draft(Kind::SiteRegistration, on)
+            .set(sites::Column::SiteKey, "shop")
+            .set(sites::Column::Name, "shop")
+            .set(sites::Column::TimeZone, zone);
+        event(position, draft)
+    }
+
+    fn device(position: i64, site: &str, on: &str) -> Event {
+        let draft = draft(Kind::DeviceRegistration, on)
+            .set(devices::Column::DeviceKey, "till")
+            .set(devices::Column::SiteKey, site)
+            .set(devices::Column::DeviceType, "POS_TERMINAL");
+        event(position, draft)
+    }
+
+    fn open(position: i64, day: &str, on: &str) -> Event {
+        let draft = draft(Kind::SiteSchedule, on)
+            .set(schedules::Column::SiteKey, "shop")
+            .set(schedules::Column::DayOfWeek, day)
+            .set(schedules::Column::OpenTime, "09:00:00")
+            .set(schedules::Column::CloseTime, "17:00:00");
+        event(position, draft)
+    }
+
+    fn said() -> Vec<Event> {
+        vec![
+            site(1, "Europe/London", "2026-01-10T00:00:00Z"),
+            device(2, "shop", "2026-01-10T00:00:00Z"),
+            open(3, "MONDAY", "2026-01-11T00:00:00Z"),
+            site(4, "Asia/Tokyo", "2026-01-20T00:00:00Z"),
+            device(5, "elsewhere", "2026-01-30T00:00:00Z"),
+        ]
+    }
+
+    #[test]
+    fn what_is_registered_first_holds_before_as_well_and_what_is_later_from_then_on() {
+        let mut sites = Sites::default();
+        sites.take(&said());
+        let zone = |on: &str| sites.local("till", at(on)).zone;
+        assert_eq!(zone("2026-01-01T00:00:00Z"), Tz::Europe__London);
+        assert_eq!(zone("2026-01-19T23:59:59Z"), Tz::Europe__London);
+        assert_eq!(zone("2026-01-20T00:00:00Z"), Tz::Asia__Tokyo);
+        assert_eq!(
+            zone("2026-01-30T00:00:00Z"),
+            Tz::UTC,
+            "of a site that nobody knows"
+        );
+        let stood = |on: &str| sites.device("till", at(on)).unwrap().site.clone();
+        assert_eq!(stood("2026-01-29T00:00:00Z"), "shop");
+        assert_eq!(stood("2026-02-01T00:00:00Z"), "elsewhere");
+        assert!(sites.device("other", at("2026-02-01T00:00:00Z")).is_none());
+        assert_eq!(sites.ids().collect::<Vec<_>>(), ["till"]);
+    }
+
+    #[test]
+    fn hours_are_known_from_when_they_were_filed_and_move_with_the_zone() {
+        let mut sites = Sites::default();
+        sites.take(&said());
+        // a Monday at nine by the clock of London, and of Tokyo
+        let opening = |on: &str, of: &str| {
+            let schedule = sites.local("till", at(of)).schedule;
+            schedule.opening(schedule.local(at(on)))
+        };
+        let (london, tokyo) = ("2026-01-12T09:00:00Z", "2026-01-12T00:00:00Z");
+        assert_eq!(opening(london, "2026-01-10T12:00:00Z"), Opening::Unknown);
+        assert_eq!(opening(london, "2026-01-12T00:00:00Z"), Opening::Open);
+        assert_eq!(opening(tokyo, "2026-01-12T00:00:00Z"), Opening::Closed);
+        assert_eq!(opening(tokyo, "2026-01-21T00:00:00Z"), Opening::Open);
+        let monday = NaiveDate::from_ymd_opt(2026, 1, 12).unwrap();
+        let schedule = sites.local("till", at(london)).schedule;
+        assert_eq!(schedule.local(at(london)).date, monday);
+    }
+
+    #[test]
+    fn it_does_not_matter_in_which_order_and_how_often_it_is_taken() {
+        let (mut at_once, mut one_by_one) = (Sites::default(), Sites::default());
+        at_once.take(&said());
+        for event in said().iter().rev().chain(&said()) {
+            one_by_one.take([event]);
+        }
+        for on in [
+            "2026-01-01T00:00:00Z",
+            "2026-01-15T00:00:00Z",
+            "2026-01-25T00:00:00Z",
+        ] {
+            let (one, other) = (
+                at_once.local("till", at(on)),
+                one_by_one.local("till", at(on)),
+            );
+            assert_eq!(
+                (one.zone, one.schedule),
+                (other.zone, other.schedule),
+                "{on}"
+            );
+        }
+    }
+}

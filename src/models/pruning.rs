@@ -17,6 +17,8 @@ use crate::store::{Doing, List, Sql, Store, StoreError};
 
 /// Of so many days all are kept.
 const DAYS_KEPT: i64 = 35;
+/// Of so many of them what is usual at each site.
+const SITE_DAYS_KEPT: i64 = 2;
 const DOING: &str = "read what is kept of fleets";
 
 /// What is kept no more.
@@ -26,6 +28,8 @@ pub(super) struct Old {
     models: Vec<i64>,
     /// What older versions have written before this.
     others_before: i64,
+    /// The sites of fleets before this.
+    sites_before: i64,
 }
 
 /// Whether a day is one of the last weeks before a midnight, of which all are kept.
@@ -68,6 +72,7 @@ pub(super) async fn old(
         models: not_kept(models, &kept, midnight),
         fleets: not_kept(fleets.iter().copied(), &first_of_months(&fleets), midnight),
         others_before: midnight.0 - DAYS_KEPT * DAY,
+        sites_before: midnight.0 - SITE_DAYS_KEPT * DAY,
     })
 }
 
@@ -110,7 +115,11 @@ pub(super) async fn remove(
             .bind(old.others_before);
         run(tx, sql).await?;
     }
-    Ok(())
+    let mut sql = Sql::new("UPDATE insight_fleets SET site_pools = NULL WHERE provenance = ");
+    sql.bind(provenance.code()).push(" AND version = ");
+    sql.bind(VERSION).push(" AND day < ").bind(old.sites_before);
+    sql.push(" AND site_pools IS NOT NULL");
+    run(tx, sql).await
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub(super) struct Sums {
     made_at: Instant,
     devices: i64,
     bytes: Vec<u8>,
+    site_pools: Vec<u8>,
 }
 
 impl Sums {
@@ -25,14 +26,15 @@ impl Sums {
         fleet: &FleetState,
         made_at: Instant,
     ) -> Result<Self, StoreError> {
-        let bytes = fleet.encode();
-        let bytes = bytes.map_err(|_| malformed("insight_fleets", "sums"))?;
+        let encoded = fleet.encode();
+        let [bytes, site_pools] = encoded.map_err(|_| malformed("insight_fleets", "sums"))?;
         Ok(Self {
             provenance,
             day,
             made_at,
             devices: whole(float(fleet.risk.devices)),
             bytes,
+            site_pools,
         })
     }
 }
@@ -44,7 +46,8 @@ const fn malformed(table: &'static str, column: &'static str) -> StoreError {
 /// Writes sums, in place of those of the same midnight.
 pub(super) async fn put_sums(tx: &DatabaseTransaction, sums: Sums) -> Result<(), StoreError> {
     let mut sql = Sql::new(
-        "INSERT INTO insight_fleets (provenance, version, day, made_at, devices, sums) VALUES ",
+        "INSERT INTO insight_fleets (provenance, version, day, made_at, devices, sums, \
+         site_pools) VALUES ",
     );
     sql.bind_list([
         sums.provenance.code().into(),
@@ -53,10 +56,11 @@ pub(super) async fn put_sums(tx: &DatabaseTransaction, sums: Sums) -> Result<(),
         sums.made_at.0.into(),
         sums.devices.into(),
         sums.bytes.into(),
+        sums.site_pools.into(),
     ]);
     sql.push(
         " ON CONFLICT (provenance, version, day) DO UPDATE SET made_at = excluded.made_at, \
-         devices = excluded.devices, sums = excluded.sums",
+         devices = excluded.devices, sums = excluded.sums, site_pools = excluded.site_pools",
     );
     run(tx, sql).await
 }

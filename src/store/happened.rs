@@ -83,9 +83,14 @@ impl Since<'_> {
         sql.push(&format!(
             "{table} t ON {device} = v.column1 AND t.occurred_at >= v.column2"
         ));
-        sql.push(" WHERE t.occurred_at >= ").bind(self.first());
-        sql.push(" AND t.occurred_at < ").bind(self.until);
-        sql.push(" AND t.position <= ").bind(self.upto);
+        sql.push(" WHERE t.occurred_at < ").bind(self.until);
+        if backend == DbBackend::Postgres {
+            // it picks its partitions by that; SQLite would begin there with each device
+            sql.push(" AND t.occurred_at >= ").bind(self.first());
+        }
+        if self.upto < i64::MAX {
+            sql.push(" AND t.position <= ").bind(self.upto);
+        }
     }
 }
 

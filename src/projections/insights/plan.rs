@@ -64,10 +64,16 @@ impl Due {
                 from: self.from,
             };
         };
+        let from = self.from.max(*until);
+        // what is in use has all that happened before it is due
+        let at = match base {
+            Base::InUse(_) => from,
+            Base::Day(..) => *until,
+        };
         Start {
             base: Some(*base),
-            at: *until,
-            from: self.from.max(*until),
+            at,
+            from,
         }
     }
 }
@@ -171,7 +177,8 @@ impl Task {
         let known = self.due.head.map(|head| head.upto);
         let is_moved = !self.events.is_empty() || start.base != Some(Base::InUse(whose));
         // until all is folded again that is in use, that stays
-        let is_ahead = known.is_none_or(|known| upto >= known) || self.next.is_none();
+        let is_again = until > start.from && known.is_none_or(|known| upto >= known);
+        let is_ahead = is_again || self.next.is_none();
         let mut days = met.days;
         let encoded = if is_moved && state.first.is_some() {
             Some(encode(state)?)
@@ -186,6 +193,7 @@ impl Task {
                     whose,
                     upto,
                     first_at: first.0,
+                    measured_at: state.risk.last_measured.map_or(0, |at| at.0),
                     state: state_bytes,
                 });
             } else {
@@ -209,5 +217,81 @@ impl Task {
                 .next
                 .map(|next| hour_of(Instant(next)).0.max(start.from)),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Provenance;
+    use crate::insights::input::{DAY, HOUR};
+
+    const WHOSE: Whose = (1, Provenance::Real);
+
+    /// Due from an hour on, with states in use and beside it that have hours up to some.
+    fn due(from: i64, head: Option<i64>, days: &[i64]) -> Due {
+        let head = head.map(|upto| Head {
+            whose: WHOSE,
+            upto,
+            first_at: DAY,
+            measured_at: upto,
+            mark: 0,
+        });
+        let days = days.iter().map(|until| Day {
+            until: *until,
+            upto: *until,
+        });
+        Due {
+            whose: WHOSE,
+            from,
+            head,
+            days: days.collect(),
+        }
+    }
+
+    const WHOLE: i64 = i64::MIN;
+
+    #[test]
+    fn what_is_new_begins_with_the_state_in_use() {
+        let start = due(9 * DAY, Some(8 * DAY), &[7 * DAY, 8 * DAY - HOUR]).start(WHOLE);
+        assert_eq!(start.base, Some(Base::InUse(WHOSE)));
+        assert_eq!(
+            (start.at, start.from),
+            (9 * DAY, 9 * DAY),
+            "it was silent between"
+        );
+        let first = due(9 * DAY, None, &[]).start(WHOLE);
+        assert_eq!((first.base, first.at), (None, 9 * DAY));
+    }
+
+    #[test]
+    fn what_is_late_begins_with_the_newest_state_before_it() {
+        let late =
+            |from| due(from, Some(8 * DAY), &[5 * DAY, 7 * DAY, 8 * DAY - HOUR]).start(WHOLE);
+        let last_hour = late(8 * DAY - HOUR);
+        assert_eq!(last_hour.base, Some(Base::Day(WHOSE, 8 * DAY - HOUR)));
+        let start = late(6 * DAY);
+        assert_eq!(start.base, Some(Base::Day(WHOSE, 5 * DAY)));
+        assert_eq!((start.at, start.from), (5 * DAY, 6 * DAY));
+        let before_all = late(2 * DAY);
+        assert_eq!((before_all.base, before_all.at), (None, 2 * DAY));
+    }
+
+    #[test]
+    fn what_lacks_events_that_were_deleted_is_not_begun_with() {
+        let days = [5 * DAY, 7 * DAY];
+        let start = due(6 * DAY, Some(8 * DAY), &days).start(6 * DAY + HOUR);
+        assert_eq!(start.base, Some(Base::Day(WHOSE, 7 * DAY)));
+        assert_eq!(
+            (start.at, start.from),
+            (7 * DAY, 7 * DAY),
+            "what is late is not taken"
+        );
+        let all_older = due(6 * DAY, Some(8 * DAY), &days).start(9 * DAY);
+        assert_eq!(all_older.base, Some(Base::InUse(WHOSE)));
+        assert_eq!(all_older.from, 8 * DAY);
+        // a device that began later lacks nothing
+        let later = due(6 * DAY, Some(8 * DAY), &days).start(DAY);
+        assert_eq!(later.base, Some(Base::Day(WHOSE, 5 * DAY)));
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Head {
     pub(crate) upto: i64,
     /// When the first of them began.
     pub(crate) first_at: i64,
+    /// When the last of them ended in which anything was measured; 0 if nothing was.
+    pub(crate) measured_at: i64,
     /// A number that is another one for other bytes.
     pub(crate) mark: i64,
 }
@@ -53,7 +55,8 @@ pub(crate) fn heads<'a>(
     devices: Option<&[i64]>,
 ) -> BoxFuture<'a, Result<Vec<Head>, StoreError>> {
     let mut sql = Sql::new(
-        "SELECT device_key, provenance, upto, first_at, mark FROM device_insights WHERE version = ",
+        "SELECT device_key, provenance, upto, first_at, measured_at, mark FROM device_insights \
+         WHERE version = ",
     );
     sql.push(&VERSION.to_string());
     if let Some(devices) = devices {
@@ -68,7 +71,8 @@ pub(crate) fn heads<'a>(
                 whose: whose(row)?,
                 upto: row.try_get_by_index(2).doing(FOLD)?,
                 first_at: row.try_get_by_index(3).doing(FOLD)?,
-                mark: row.try_get_by_index(4).doing(FOLD)?,
+                measured_at: row.try_get_by_index(4).doing(FOLD)?,
+                mark: row.try_get_by_index(5).doing(FOLD)?,
             })
         };
         rows.await.doing(FOLD)?.iter().map(head).collect()
@@ -218,6 +222,7 @@ pub(super) struct InUse {
     pub(super) whose: Whose,
     pub(super) upto: i64,
     pub(super) first_at: i64,
+    pub(super) measured_at: i64,
     pub(super) state: Encoded,
 }
 
@@ -227,17 +232,20 @@ pub(super) async fn put_in_use(
     states: &[&InUse],
 ) -> Result<(), StoreError> {
     let row = |one: &&InUse| {
-        let numbers = [VERSION, one.upto, one.first_at, mark(&one.state)];
+        let times = [one.upto, one.first_at, one.measured_at];
         let (key, provenance) = one.whose;
         let mut row = vec![key.into(), provenance.code().into()];
-        row.extend(numbers.map(Value::from));
+        row.push(VERSION.into());
+        row.extend(times.map(Value::from));
+        row.push(mark(&one.state).into());
         row.extend([one.state.risk.clone().into(), one.state.rest.clone().into()]);
         row
     };
     let insert = "INSERT INTO device_insights \
-        (device_key, provenance, version, upto, first_at, mark, risk, rest)";
+        (device_key, provenance, version, upto, first_at, measured_at, mark, risk, rest)";
     let merge = "ON CONFLICT (device_key, provenance) DO UPDATE SET version = excluded.version, \
-        upto = excluded.upto, first_at = excluded.first_at, mark = excluded.mark, \
+        upto = excluded.upto, first_at = excluded.first_at, \
+        measured_at = excluded.measured_at, mark = excluded.mark, \
         risk = excluded.risk, rest = excluded.rest";
     let rows = states.iter().map(row).collect();
     upsert(tx, insert, rows, merge).await

@@ -233,14 +233,20 @@ async fn provenances_are_kept_apart_and_what_is_real_is_preferred(database: Data
         .map(|step| reading("d1", step * 10))
         .collect();
     record(&log, &real, 500).await;
+    // what people do to a made up device is real, and makes nothing of it real
+    let by_people = json!({"configurationChange": {"entityType": "DEVICE", "entityId": "d2",
+        "parameterName": "p", "newValue": 1, "changedBy": "ops", "occurredAt": minute(100).to_string()}});
+    record(&log, &[event(&by_people)], 1).await;
     fold(&log).await;
-    assert_eq!(own.number("SELECT count(*) FROM device_insights").await, 3);
+    assert_eq!(own.number("SELECT count(*) FROM device_insights").await, 4);
     let as_of = minute(4 * 1_440);
     let (one, other) = (read(&log, "d1", as_of).await, read(&log, "d2", as_of).await);
     assert_eq!(one.provenance, Provenance::Real);
     assert_eq!(one.state.first, Some(minute(3 * 1_440)));
     assert_eq!(other.provenance, Provenance::Simulated);
     assert_eq!(other.state.first, Some(start()));
+    let changes = other.configs.iter().map(|change| change.parameter.as_str());
+    assert_eq!(changes.collect::<Vec<_>>(), ["p", "printer.density"]);
     // before anything real happened to it
     let before = read(&log, "d1", minute(1_440)).await;
     assert_eq!(before.provenance, Provenance::Simulated);

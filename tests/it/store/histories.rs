@@ -169,7 +169,7 @@ async fn rows(database: &Database, (table, numbers): (&str, &str), bytes: &[&str
 /// All that is kept of devices, as texts.
 pub(super) async fn kept(database: &Database) -> Vec<String> {
     let (mut all, bytes) = (Vec::new(), ["risk", "rest"]);
-    let states = "device_key, provenance, version, upto, first_at, mark";
+    let states = "device_key, provenance, version, upto, first_at, measured_at, mark";
     all.extend(rows(database, ("device_insights", states), &bytes).await);
     let days = "device_key, provenance, until_at, version, upto";
     all.extend(rows(database, ("device_insight_days", days), &bytes).await);

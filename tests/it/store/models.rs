@@ -101,9 +101,9 @@ async fn what_is_learned_at_night_is_what_is_replayed(database: Database) {
     assert_eq!(*fleet.model, trained.model);
     // and again the night after, of which a day is read
     let next = life(DAYS..DAYS + 1, "REAL");
+    log.clock.advance_ms(DAY / 1_000);
     record(&log, &next).await;
     events.extend(next);
-    log.clock.advance_ms(DAY / 1_000);
     learn(&log).await;
     let as_of = Instant(midnight(DAYS + 1).0 + HOUR);
     let trained = in_force(&log, as_of).await.unwrap();
@@ -170,9 +170,9 @@ async fn a_model_that_says_less_well_what_came_does_not_take_the_place_of_anothe
     assert!(first.model.is_fitted() && first.tried.is_some());
     // of the time that is held out then, the first model has learned and the second has not
     let (confused_to, last) = (DAYS + 44, DAYS + 78);
+    log.clock.advance_ms((last - DAYS) * DAY / 1_000);
     record(&log, &confused(DAYS..confused_to)).await;
     record(&log, &life(confused_to..last, "REAL")).await;
-    log.clock.advance_ms((last - DAYS) * DAY / 1_000);
     learn(&log).await;
     let [in_force, newest] = models(&log, log.clock.now()).await;
     let newest = newest.unwrap();

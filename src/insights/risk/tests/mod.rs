@@ -359,3 +359,24 @@ fn forecast_tells_when_a_growing_disk_is_full() {
     check(&insights);
     assert!(insights[2].value.unwrap() < 75.0, "{:?}", insights[2]);
 }
+
+#[test]
+fn a_device_that_was_heard_of_is_no_less_fresh_before_its_hour_is_summed_up() {
+    let mut state = State::default();
+    for step in 0..30 {
+        let start = START + step * HOUR;
+        let measures = [(Measure::CpuPercent, hour(start, 120, 20.0))];
+        state.fold(&Facts {
+            start: Instant(start),
+            measures: &measures,
+            ..Facts::default()
+        });
+    }
+    let later = Instant(START + 32 * HOUR);
+    let heard = state.heard(later);
+    assert!(state.coverage(later) < heard.coverage(later));
+    assert!((heard.coverage(later) - 1.0).abs() < f64::EPSILON);
+    assert_eq!(heard.last_measured, Some(later));
+    assert_eq!(heard.tracks, state.tracks);
+    assert_eq!(state.heard(Instant(START)), state, "it is known already");
+}
