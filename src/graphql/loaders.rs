@@ -9,6 +9,7 @@ use async_graphql::{Error, Pos};
 use dataloader::BatchFn;
 use dataloader::non_cached::Loader;
 
+use super::Api;
 use super::budget::ROWS_MAX;
 use super::connection::Asked;
 use super::error::{ErrorCode, error};
@@ -18,9 +19,7 @@ use super::insights::InsightLoaders;
 use super::open_alerts::OpenAlertsKey;
 use super::page_keys::{CountKey, PageKey, grouped};
 use crate::clock::Clock;
-use crate::error_groups::Groups;
 use crate::event::{Event, Instant};
-use crate::held::Held;
 use crate::history::alerts::AlertRow;
 use crate::history::fleet::{self, DeviceFilter, IdPage};
 use crate::history::jobs::{self, TargetRow, TargetsPage};
@@ -80,10 +79,8 @@ where
 
 impl Loaders {
     /// Loaders that read a log as long as the allowance lasts.
-    pub(super) fn new(
-        (store, held, groups): (&Store, &Held, &Groups),
-        allowance: Arc<Allowance>,
-    ) -> Self {
+    pub(super) fn new(api: &Api, allowance: Arc<Allowance>) -> Self {
+        let store = api.store();
         let reads = || Reads {
             store: store.clone(),
             allowance: Arc::clone(&allowance),
@@ -104,7 +101,7 @@ impl Loaders {
             targets: loader(reads()),
             names: loader(reads()),
             open_alerts: loader(reads()),
-            insights: InsightLoaders::new(store, held, groups),
+            insights: InsightLoaders::new(store, &api.held, &api.groups),
             rows: AtomicUsize::new(0),
             now: AtomicI64::new(store.clock().now().0),
             clock: store.clock().clone(),

@@ -371,7 +371,7 @@ fn with_data(
     request: Request,
     (caller, allowance): (Caller, Arc<Allowance>),
 ) -> Request {
-    let loaders = Loaders::new((api.store(), &api.held, &api.groups), allowance);
+    let loaders = Loaders::new(api, allowance);
     let request = request.data(loaders).data(caller);
     // where it reads, if it is not where all others do
     if api.store().reads_replica() {

@@ -49,9 +49,9 @@ pub(super) struct ErrorGroupFilter {
     /// Of one of these categories.
     categories: Option<Vec<Word<ErrorCategories>>>,
     /// Whose most severe error is one of these.
-    pub(super) severities: Option<Vec<Word<ErrorSeverities>>>,
+    severities: Option<Vec<Word<ErrorSeverities>>>,
     /// Of which one of these holds.
-    pub(super) statuses: Option<Vec<Word<ErrorGroupStatuses>>>,
+    statuses: Option<Vec<Word<ErrorGroupStatuses>>>,
     /// With errors of this provenance; left out, REAL if there are any, else CONTROLLED, else SIMULATED; on a demo
     /// SIMULATED first.
     provenance: Option<Shown<Provenances>>,
@@ -80,6 +80,18 @@ impl From<ErrorGroupOrder> for By {
 }
 
 impl ErrorGroupFilter {
+    /// Groups of which one of these holds, and whose most severe error is one of those.
+    pub(super) fn of(
+        statuses: Option<Vec<Word<ErrorGroupStatuses>>>,
+        severities: Option<Vec<Word<ErrorSeverities>>>,
+    ) -> Self {
+        Self {
+            severities,
+            statuses,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn which(&self) -> Result<Which, Error> {
         let lists = [
             self.device_types.as_ref().map(Vec::len),

@@ -184,11 +184,7 @@ pub(super) fn groups<'a>(
         } = asked.page;
         let (rows, part) = LIST.part((first, after), (last, before))?;
         let (now, as_of) = (loaders(ctx).now(), as_of(ctx, asked.as_of).await?);
-        let filter = ErrorGroupFilter {
-            statuses: asked.statuses,
-            severities: asked.severities,
-            ..ErrorGroupFilter::default()
-        };
+        let filter = ErrorGroupFilter::of(asked.statuses, asked.severities);
         let by = asked.order.map_or_else(By::default, By::from);
         let of_each = OfEach {
             parent,

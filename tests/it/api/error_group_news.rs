@@ -1,9 +1,10 @@
-//! Groups of errors that are new or come back are heard of, and keep their ids.
+//! Groups of errors that are new or come back are heard of, keep their ids, and are told under devices and sites.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::app::{at, on_each_database};
-use super::error_groups::{CARD, PAPER, decide, id_of, record, story};
+use super::error_groups::{CARD, PAPER, decide, error, id_of, record, story};
+use super::statements::cost;
 
 #[tokio::test]
 async fn who_follows_groups_hears_of_those_that_are_new_or_come_back_and_goes_on_from_a_cursor() {
@@ -63,6 +64,67 @@ async fn ids_stay_after_a_restart_and_when_an_older_error_comes_late() {
             data["errorGroup"],
             json!({ "id": id, "count": "5", "firstSeenAt": at(-900) })
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn groups_under_devices_and_sites_are_those_that_were_seen_there() {
+    on_each_database(async |app| {
+        story(app).await;
+        let under = |list: &str, id: &str, arguments: &str| {
+            format!(
+                "{{ {list} {{ nodes {{ {id} errorGroups{arguments} {{ totalCount nodes {{ template count
+                    deviceCount events {{ totalCount }} }} }} }} }} }}"
+            )
+        };
+        let group = |template: &str, count: &str, devices: &str| {
+            json!({ "template": template, "count": count, "deviceCount": devices, "events": { "totalCount": count } })
+        };
+        let data = app.data(&under("devices", "deviceId", "")).await;
+        let page = |nodes: Value| json!({ "totalCount": nodes.as_array().unwrap().len().to_string(), "nodes": nodes });
+        let expected = json!([
+            { "deviceId": "till-1", "errorGroups": page(json!([group(PAPER, "2", "1")])) },
+            { "deviceId": "till-2", "errorGroups": page(json!([group(PAPER, "1", "1")])) },
+            { "deviceId": "till-3", "errorGroups": page(json!([group(CARD, "1", "1"), group(PAPER, "1", "1")])) },
+        ]);
+        assert_eq!(data["devices"]["nodes"], expected);
+        let data = app.data(&under("sites", "siteId", "(order: COUNT)")).await;
+        let nodes = &data["sites"]["nodes"];
+        let harbour = page(json!([group(PAPER, "3", "2")]));
+        assert_eq!(nodes[0], json!({ "siteId": "harbour", "errorGroups": harbour }));
+        // those of as many errors are in order of their ids
+        assert_eq!(nodes[1]["errorGroups"]["totalCount"], "2");
+        let early = under("sites", "siteId", &format!("(asOf: \"{}\")", at(-150)));
+        let data = app.data(&early).await;
+        let counts = data["sites"]["nodes"].as_array().unwrap().iter();
+        let counts: Vec<&Value> = counts.map(|site| &site["errorGroups"]["totalCount"]).collect();
+        assert_eq!(counts, ["1", "0"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn groups_under_twenty_devices_cost_as_many_statements_as_under_one() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let mut events = Vec::new();
+        for n in 0..20 {
+            let device = format!("d-{n:02}");
+            events.push(json!({ "deviceRegistration": { "deviceId": device, "siteId": "market", "deviceType": "GATEWAY" } }));
+            events.push(error(&device, "printer 12 is out of paper", -30));
+            events.push(error(&device, CARD, -20));
+        }
+        app.record(json!(events)).await;
+        let document = |devices: usize| {
+            format!(
+                "{{ devices(first: {devices}, filter: {{ deviceType: [GATEWAY] }}) {{ nodes {{
+                    errorGroups(first: 5) {{ nodes {{ template count sentence }} }} }} }} }}"
+            )
+        };
+        let one = cost(app, &document(1)).await;
+        let twenty = cost(app, &document(20)).await;
+        assert_eq!(one, twenty);
     })
     .await;
 }
