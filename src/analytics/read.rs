@@ -128,8 +128,7 @@ impl Moment {
         reader.levels = reader.levels().await?;
         reader.least = reader.levels.last().map_or(QUARTER, |level| level.width);
         let tail = reader.tail(checkpoint, head).await?;
-        reader.choose(&tail).await?;
-        reader.answer(&tail).await?;
+        reader.preferred(&tail).await?;
         Ok(Read {
             groups: reader.groups,
             position: Position(reader.upto),
