@@ -11,9 +11,9 @@ use super::buckets::{Resolution, TooMany, Unit};
 use super::calendar::Calendar;
 use super::earlier::{Before, Earlier};
 use super::expected::expected;
-use super::grouped::{Beside, Told};
+use super::grouped::{Beside, Orders, Told};
 use super::question::{GroupKey, Question, Scope};
-use super::read::{Moment, Read, ReadError, read};
+use super::read::{Moment, Moments, Read, ReadError, read};
 use super::series::{Aggregate, Bucket, Fill};
 use super::subject::Subject;
 use crate::event::{Instant, Position};
@@ -251,10 +251,7 @@ pub(crate) async fn ask(
     if asked.coverage && subject.measures.contains(&None) {
         question = question.counting_readings();
     }
-    let moment = Moment::begin(store).await?;
-    let orders = asked.first(&moment, &mut question, allowance).await?;
-    let now = moment.read(&question, allowance).await?;
-    moment.end().await?;
+    let (orders, now) = asked.read(store, &mut question, allowance).await?;
     let now = asked.told(store, (&question, now), allowance).await?;
     let mut answered = Answered {
         position: now.read.position,
@@ -283,6 +280,34 @@ pub(crate) async fn ask(
 }
 
 impl Asked {
+    /// The first groups, if they have to be found, and what is read, all of one moment.
+    async fn read(
+        &self,
+        store: &Store,
+        question: &mut Question,
+        allowance: &Allowance,
+    ) -> Result<(Option<Orders>, Read), ReadError> {
+        let mut moments = Moments::of(store);
+        loop {
+            let (moment, mut of_moment) = (moments.next().await?, question.clone());
+            let read = self.of_moment(&moment, &mut of_moment, allowance).await;
+            if let Some(read) = moments.settled(moment, read).await? {
+                *question = of_moment;
+                return Ok(read);
+            }
+        }
+    }
+
+    async fn of_moment(
+        &self,
+        moment: &Moment,
+        question: &mut Question,
+        allowance: &Allowance,
+    ) -> Result<(Option<Orders>, Read), ReadError> {
+        let orders = self.first(moment, question, allowance).await?;
+        Ok((orders, moment.read(question, allowance).await?))
+    }
+
     /// What was read, and if it is asked for how much was expected.
     async fn told(
         &self,

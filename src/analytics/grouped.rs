@@ -4,10 +4,10 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::ask::{AskError, Asked, AskedGroup};
+use super::ask::{Asked, AskedGroup};
 use super::expected::{Alike, Expected};
 use super::question::{GroupKey, Groups, Place, Question, Rows};
-use super::read::{Moment, Read};
+use super::read::{Moment, Read, ReadError};
 use super::series::{Aggregate, Bucket, Cut, Fill, What, usual_rank};
 use crate::rollups::packed::Row;
 use crate::store::Allowance;
@@ -42,7 +42,7 @@ impl Asked {
         moment: &Moment,
         question: &mut Question,
         allowance: &Allowance,
-    ) -> Result<Option<Orders>, AskError> {
+    ) -> Result<Option<Orders>, ReadError> {
         let is_one = question.ends.len() <= 2 || question.by.is_empty();
         if self.top.is_none() || is_one {
             return Ok(None);
