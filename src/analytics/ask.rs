@@ -13,7 +13,7 @@ use super::earlier::{Before, Earlier};
 use super::expected::expected;
 use super::grouped::{Beside, Orders, Told};
 use super::question::{GroupKey, Question, Scope};
-use super::read::{Moment, Moments, Read, ReadError, read};
+use super::read::{Compared, Moment, Moments, Read, ReadError};
 use super::series::{Aggregate, Bucket, Fill};
 use super::subject::Subject;
 use crate::event::{Instant, Position};
@@ -251,7 +251,8 @@ pub(crate) async fn ask(
     if asked.coverage && subject.measures.contains(&None) {
         question = question.counting_readings();
     }
-    let (orders, now) = asked.read(store, &mut question, allowance).await?;
+    let of = (&mut question, before.as_ref());
+    let (orders, (now, earlier)) = asked.read(store, of, allowance).await?;
     let now = asked.told(store, (&question, now), allowance).await?;
     let mut answered = Answered {
         position: now.read.position,
@@ -261,10 +262,8 @@ pub(crate) async fn ask(
         bounds: question.bounds(),
         groups: Vec::new(),
     };
-    let earlier = match before {
-        Some(before) => {
-            let question = question.at(before.range, before.ends, &now.read.provenances);
-            let read = read(store, &question, allowance).await?;
+    let earlier = match before.zip(earlier) {
+        Some((before, (question, read))) => {
             let told = asked.told(store, (&question, read), allowance).await?;
             answered.provenances.extend(&told.read.provenances);
             Some(Beside {
@@ -284,13 +283,14 @@ impl Asked {
     async fn read(
         &self,
         store: &Store,
-        question: &mut Question,
+        (question, before): (&mut Question, Option<&Before>),
         allowance: &Allowance,
-    ) -> Result<(Option<Orders>, Read), ReadError> {
+    ) -> Result<(Option<Orders>, Compared), ReadError> {
         let mut moments = Moments::of(store);
         loop {
             let (moment, mut of_moment) = (moments.next().await?, question.clone());
-            let read = self.of_moment(&moment, &mut of_moment, allowance).await;
+            let of = (&mut of_moment, before);
+            let read = self.of_moment(&moment, of, allowance).await;
             if let Some(read) = moments.settled(moment, read).await? {
                 *question = of_moment;
                 return Ok(read);
@@ -301,11 +301,13 @@ impl Asked {
     async fn of_moment(
         &self,
         moment: &Moment,
-        question: &mut Question,
+        (question, before): (&mut Question, Option<&Before>),
         allowance: &Allowance,
-    ) -> Result<(Option<Orders>, Read), ReadError> {
+    ) -> Result<(Option<Orders>, Compared), ReadError> {
         let orders = self.first(moment, question, allowance).await?;
-        Ok((orders, moment.read(question, allowance).await?))
+        let before = before.map(|before| (before.range, &*before.ends));
+        let compared = moment.compared((&*question, before), allowance).await?;
+        Ok((orders, compared))
     }
 
     /// What was read, and if it is asked for how much was expected.

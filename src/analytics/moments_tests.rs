@@ -34,8 +34,8 @@ fn options(url: String) -> Options {
     }
 }
 
-/// Records what somebody did, and archives it as a segment of its own.
-async fn archived(store: &Store, then: &str) {
+/// Records what somebody did.
+async fn recorded(store: &Store, then: &str) {
     let draft = Draft::new(KIND, at(then), Provenance::Real);
     let column = entity::user_activity::Column::ActivityType;
     let event = draft.set(column, "PAGE_VIEW").finish().unwrap();
@@ -46,6 +46,11 @@ async fn archived(store: &Store, then: &str) {
         told: None,
     };
     store.append(request).await.unwrap();
+}
+
+/// The same, which is archived as a segment of its own.
+async fn archived(store: &Store, then: &str) {
+    recorded(store, then).await;
     let before = at("2025-02-01T00:00:00Z");
     let archived = store.archive(KIND, before, store.head()).await.unwrap();
     assert_eq!(archived.map(|archived| archived.events), Some(1));
@@ -100,5 +105,33 @@ async fn what_is_replaced_meanwhile_is_read_of_a_later_moment_and_what_is_lost_i
     std::fs::remove_dir_all(dir.path().join("log.db.segments")).unwrap();
     let read = super::read::read(&store, &question, &allowance).await;
     assert!(matches!(read, Err(ReadError::Store(error)) if error.is_of_missing_segment()));
+    tasks.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_compared_is_of_one_moment() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", dir.path().join("log.db").display());
+    let (store, tasks) = Store::open(options(url)).await.unwrap();
+    recorded(&store, "2025-01-05T09:10:00Z").await;
+    recorded(&store, "2025-01-05T10:10:00Z").await;
+    let (question, allowance) = (by_minutes(&store).await, Store::own_allowance());
+    let hour = 60 * MINUTE;
+    let ends: Vec<i64> = question.ends.iter().map(|end| end - hour).collect();
+    let before = (question.range.0 - hour, question.range.0);
+    let of = (&question, Some((before, &*ends)));
+
+    let moment = Moments::of(&store).next().await.unwrap();
+    recorded(&store, "2025-01-05T09:20:00Z").await;
+    let (now, earlier) = moment.compared(of, &allowance).await.unwrap();
+    moment.end().await.unwrap();
+    let (_, earlier) = earlier.unwrap();
+    assert_eq!((events(&now), events(&earlier)), (1, 1));
+    assert_eq!(now.position, earlier.position);
+
+    let (now, earlier) = super::read::compared(&store, of, &allowance).await.unwrap();
+    let (_, earlier) = earlier.unwrap();
+    assert_eq!((events(&now), events(&earlier)), (1, 2));
+    assert_eq!(now.position, earlier.position);
     tasks.stop().await;
 }

@@ -49,6 +49,12 @@ pub(crate) struct Read {
     pub(crate) provenances: BTreeSet<i64>,
 }
 
+/// What was read of a time, and what was asked and read of an earlier one, of the same moment.
+pub(super) type Compared = (Read, Option<(Question, Read)>);
+
+/// An earlier time, and the ends of its buckets.
+pub(super) type Before<'a> = ((i64, i64), &'a [i64]);
+
 /// Why a question is not answered.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
@@ -85,6 +91,22 @@ pub(crate) async fn read(
         let read = moment.read(question, allowance).await;
         if let Some(read) = moments.settled(moment, read).await? {
             return Ok(read);
+        }
+    }
+}
+
+/// Answers a question, and the same of an earlier time.
+pub(super) async fn compared(
+    store: &Store,
+    of: (&Question, Option<Before<'_>>),
+    allowance: &Allowance,
+) -> Result<Compared, ReadError> {
+    let mut moments = Moments::of(store);
+    loop {
+        let moment = moments.next().await?;
+        let read = moment.compared(of, allowance).await;
+        if let Some(compared) = moments.settled(moment, read).await? {
+            return Ok(compared);
         }
     }
 }
@@ -202,6 +224,21 @@ impl Moment {
             position: Position(reader.upto),
             provenances: reader.provenances,
         })
+    }
+
+    /// Answers a question, and the same of an earlier time.
+    pub(super) async fn compared(
+        &self,
+        (question, before): (&Question, Option<Before<'_>>),
+        allowance: &Allowance,
+    ) -> Result<Compared, ReadError> {
+        let now = self.read(question, allowance).await?;
+        let Some((range, ends)) = before else {
+            return Ok((now, None));
+        };
+        let earlier = question.at(range, ends.to_vec(), &now.provenances);
+        let read = self.read(&earlier, allowance).await?;
+        Ok((now, Some((earlier, read))))
     }
 
     /// Lets it go.
