@@ -11,9 +11,9 @@ use super::buckets::{Resolution, TooMany, Unit};
 use super::calendar::Calendar;
 use super::earlier::{Before, Earlier};
 use super::expected::expected;
-use super::grouped::{Beside, Told};
+use super::grouped::{Beside, Orders, Told};
 use super::question::{GroupKey, Question, Scope};
-use super::read::{Moment, Read, ReadError, read};
+use super::read::{Compared, Moment, Moments, Read, ReadError};
 use super::series::{Aggregate, Bucket, Fill};
 use super::subject::Subject;
 use crate::event::{Instant, Position};
@@ -251,10 +251,8 @@ pub(crate) async fn ask(
     if asked.coverage && subject.measures.contains(&None) {
         question = question.counting_readings();
     }
-    let moment = Moment::begin(store).await?;
-    let orders = asked.first(&moment, &mut question, allowance).await?;
-    let now = moment.read(&question, allowance).await?;
-    moment.end().await?;
+    let of = (&mut question, before.as_ref());
+    let (orders, (now, earlier)) = asked.read(store, of, allowance).await?;
     let now = asked.told(store, (&question, now), allowance).await?;
     let mut answered = Answered {
         position: now.read.position,
@@ -264,10 +262,8 @@ pub(crate) async fn ask(
         bounds: question.bounds(),
         groups: Vec::new(),
     };
-    let earlier = match before {
-        Some(before) => {
-            let question = question.at(before.range, before.ends, &now.read.provenances);
-            let read = read(store, &question, allowance).await?;
+    let earlier = match before.zip(earlier) {
+        Some((before, (question, read))) => {
             let told = asked.told(store, (&question, read), allowance).await?;
             answered.provenances.extend(&told.read.provenances);
             Some(Beside {
@@ -283,6 +279,37 @@ pub(crate) async fn ask(
 }
 
 impl Asked {
+    /// The first groups, if they have to be found, and what is read, all of one moment.
+    async fn read(
+        &self,
+        store: &Store,
+        (question, before): (&mut Question, Option<&Before>),
+        allowance: &Allowance,
+    ) -> Result<(Option<Orders>, Compared), ReadError> {
+        let mut moments = Moments::of(store);
+        loop {
+            let (moment, mut of_moment) = (moments.next().await?, question.clone());
+            let of = (&mut of_moment, before);
+            let read = self.of_moment(&moment, of, allowance).await;
+            if let Some(read) = moments.settled(moment, read).await? {
+                *question = of_moment;
+                return Ok(read);
+            }
+        }
+    }
+
+    async fn of_moment(
+        &self,
+        moment: &Moment,
+        (question, before): (&mut Question, Option<&Before>),
+        allowance: &Allowance,
+    ) -> Result<(Option<Orders>, Compared), ReadError> {
+        let orders = self.first(moment, question, allowance).await?;
+        let before = before.map(|before| (before.range, &*before.ends));
+        let compared = moment.compared((&*question, before), allowance).await?;
+        Ok((orders, compared))
+    }
+
     /// What was read, and if it is asked for how much was expected.
     async fn told(
         &self,

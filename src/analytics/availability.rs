@@ -164,7 +164,7 @@ pub(crate) async fn availability(
     }
     // nobody knows what is to come
     let now = store.clock().now().0.saturating_add(1);
-    let range = (from, to.min(now).max(from + 1));
+    let range = (from, to.min(now).max(from));
     let zone = match asked.zone {
         Some(zone) => zone,
         None => zone_of(store, &asked.scope).await?,

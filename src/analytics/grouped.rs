@@ -1,13 +1,14 @@
 //! What was said, made into the groups of a series: ranked, filled, and each beside an earlier time.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::ask::{AskError, Asked, AskedGroup};
+use super::ask::{Asked, AskedGroup};
 use super::expected::{Alike, Expected};
-use super::question::{GroupKey, Groups, Question};
-use super::read::{Moment, Read};
-use super::series::{Aggregate, Bucket, Cut, Fill, Group, What, order, ranked, usual_rank};
+use super::question::{GroupKey, Groups, Place, Question, Rows};
+use super::read::{Moment, Read, ReadError};
+use super::series::{Aggregate, Bucket, Cut, Fill, What, usual_rank};
 use crate::rollups::packed::Row;
 use crate::store::Allowance;
 
@@ -41,7 +42,7 @@ impl Asked {
         moment: &Moment,
         question: &mut Question,
         allowance: &Allowance,
-    ) -> Result<Option<Orders>, AskError> {
+    ) -> Result<Option<Orders>, ReadError> {
         let is_one = question.ends.len() <= 2 || question.by.is_empty();
         if self.top.is_none() || is_one {
             return Ok(None);
@@ -177,4 +178,67 @@ fn told_of(
         whole.expected = Some(expected.iter().sum());
     }
     (buckets, whole)
+}
+
+/// A group of a series.
+#[derive(Debug)]
+struct Group {
+    key: GroupKey,
+    /// Whether it is of all that are not among the first.
+    is_other: bool,
+    rows: Rows,
+    /// All of it as one.
+    whole: Bucket,
+}
+
+/// The keys of groups in order of what they come to, the greatest first; so many of them, or all. Amounts in two
+/// currencies are not held against each other: of each there are so many.
+fn order(
+    groups: &Groups,
+    cut: Cut<'_>,
+    (what, by): (What, Aggregate),
+    top: Option<usize>,
+) -> Vec<GroupKey> {
+    let groups = groups.rows.iter().filter(|((is_other, _), rows)| {
+        !is_other && rows.iter().flatten().any(|row| what.is_said(row))
+    });
+    let groups = groups.filter(|((_, key), _)| key.is_told());
+    let mut ranked: Vec<(Option<f64>, &GroupKey)> = groups
+        .map(|((_, key), rows)| (cut.whole(what, rows).value(by), key))
+        .collect();
+    ranked.sort_by(|(left, a), (right, b)| {
+        let by_value = || descending(*left, *right).then_with(|| a.cmp(b));
+        a.currency.cmp(&b.currency).then_with(by_value)
+    });
+    let of_each = ranked.chunk_by(|(_, a), (_, b)| a.currency == b.currency);
+    let first = of_each.flat_map(|of_one| of_one.iter().take(top.unwrap_or(usize::MAX)));
+    first.map(|(_, key)| (*key).clone()).collect()
+}
+
+/// The groups in an order, and of all that are not in it one that is of the others together, for each currency.
+fn ranked(groups: &Groups, order: &[GroupKey], (cut, what): (Cut<'_>, What)) -> Vec<Group> {
+    let kept: HashSet<GroupKey> = order.iter().cloned().collect();
+    let mut alike = groups.like(&kept).rows;
+    let first = order.iter().map(|key| (false, key.clone()));
+    let others = alike.keys().filter(|(is_other, _)| *is_other).cloned();
+    let places: Vec<Place> = first.chain(others).collect();
+    let group = |place: Place| {
+        let rows = alike.remove(&place)?;
+        let is_said = rows.iter().flatten().any(|row| what.is_said(row));
+        let (is_other, key) = place;
+        is_said.then(|| Group {
+            key,
+            is_other,
+            whole: cut.whole(what, &rows),
+            rows,
+        })
+    };
+    places.into_iter().filter_map(group).collect()
+}
+
+fn descending(left: Option<f64>, right: Option<f64>) -> Ordering {
+    match (left, right) {
+        (Some(left), Some(right)) => right.total_cmp(&left),
+        (left, right) => right.is_some().cmp(&left.is_some()),
+    }
 }

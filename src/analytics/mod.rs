@@ -23,6 +23,8 @@ mod earlier_tests;
 mod expected;
 mod grouped;
 pub mod live;
+#[cfg(test)]
+mod moments_tests;
 pub mod provenance;
 pub mod question;
 pub mod ranking;

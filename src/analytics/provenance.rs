@@ -1,5 +1,7 @@
-//! Which provenance is read when none was asked for: the first of which there is anything, which is the most
-//! real one, save on a demo. Nothing is ever read of two of them together that was not asked for so.
+//! Which provenance is read when none was asked for: the first of which there is anything that is asked for, which
+//! is the most real one, save on a demo. Nothing is ever read of two of them together that was not asked for so.
+
+use std::collections::BTreeSet;
 
 use super::read::{QUARTER, ReadError, Reader};
 use super::unfolded::Unfolded;
@@ -34,12 +36,37 @@ impl Preferred {
 }
 
 impl Reader<'_> {
-    /// Chooses what is read: what is preferred of what there is, if nothing else was asked for.
-    pub(super) async fn choose(&mut self, tail: &Unfolded) -> Result<(), ReadError> {
-        if let Some(provenances) = &self.question.scope.provenances {
+    /// Answers of the provenances that are asked for, or else of what is preferred of what there is.
+    pub(super) async fn preferred(&mut self, tail: &Unfolded) -> Result<(), ReadError> {
+        let scope = &self.question.scope;
+        if let Some(provenances) = &scope.provenances {
             self.provenances.clone_from(provenances);
-            return Ok(());
+        } else if scope.labels.iter().any(Option::is_some) {
+            return self.labelled(tail).await;
+        } else {
+            self.choose(tail).await?;
         }
+        self.answer(tail).await
+    }
+
+    /// Answers of the first provenance of which anything has the labels that are asked for: whether there is any
+    /// the answer alone tells, since a label may be hidden by those that are not told apart.
+    async fn labelled(&mut self, tail: &Unfolded) -> Result<(), ReadError> {
+        let order = self.question.scope.preferred.order();
+        for provenance in order.map(Provenance::code) {
+            self.provenances = BTreeSet::from([provenance]);
+            self.events = 0;
+            self.answer(tail).await?;
+            if !self.groups.rows.is_empty() {
+                return Ok(());
+            }
+        }
+        self.provenances.clear();
+        Ok(())
+    }
+
+    /// Chooses what is read, whatever its labels.
+    async fn choose(&mut self, tail: &Unfolded) -> Result<(), ReadError> {
         let order = self.question.scope.preferred.order();
         for provenance in order.map(Provenance::code) {
             let mut waiting = tail.readings.iter();

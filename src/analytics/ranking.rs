@@ -14,7 +14,7 @@ use super::ask::{AskError, are_told, zone_of};
 use super::calendar::Calendar;
 use super::earlier::Earlier;
 use super::question::{GroupKey, Part, Question};
-use super::read::{Read, read};
+use super::read::{Read, compared};
 use super::series::{Aggregate, Bucket, What, adds_up, merged, usual_rank};
 use super::subject::Subject;
 use crate::event::{Instant, Position};
@@ -120,14 +120,12 @@ pub(crate) async fn rank(
     let before = asked.before(zone, range)?;
     let ends = vec![range.0, range.1];
     let question = subject.question(store, range, ends).await?;
-    let now = read(store, &question, allowance).await?;
+    let ends = before.map(|(from, to)| [from, to]);
+    let before = before.zip(ends.as_ref().map(<[i64; 2]>::as_slice));
+    let (now, earlier) = compared(store, (&question, before), allowance).await?;
     let mut provenances = now.provenances.clone();
-    let mut earlier = None;
-    if let Some(before) = before {
-        let question = question.at(before, vec![before.0, before.1], &provenances);
-        let read = read(store, &question, allowance).await?;
+    if let Some((_, read)) = &earlier {
         provenances.extend(&read.provenances);
-        earlier = Some((question, read));
     }
     let mut ranking = Ranking {
         position: now.position,

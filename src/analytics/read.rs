@@ -35,6 +35,8 @@ pub(crate) const EVENTS_MAX: usize = 500_000;
 /// What a cell takes in memory, with its distribution.
 const CELL_BYTES: usize = 320;
 const SKETCH_BYTES: usize = 1_024;
+/// Moments at most of which a question is asked anew, while segments are replaced or deleted.
+const MOMENTS_MAX: usize = 8;
 pub(super) const READ: &str = "read rollups";
 
 /// What was said, and of which moment that is.
@@ -46,6 +48,12 @@ pub(crate) struct Read {
     /// The numbers of the provenances of what was read.
     pub(crate) provenances: BTreeSet<i64>,
 }
+
+/// What was read of a time, and what was asked and read of an earlier one, of the same moment.
+pub(super) type Compared = (Read, Option<(Question, Read)>);
+
+/// An earlier time, and the ends of its buckets.
+pub(super) type Before<'a> = ((i64, i64), &'a [i64]);
 
 /// Why a question is not answered.
 #[derive(Debug, thiserror::Error)]
@@ -77,10 +85,80 @@ pub(crate) async fn read(
     question: &Question,
     allowance: &Allowance,
 ) -> Result<Read, ReadError> {
-    let moment = Moment::begin(store).await?;
-    let read = moment.read(question, allowance).await?;
-    moment.end().await?;
-    Ok(read)
+    let mut moments = Moments::of(store);
+    loop {
+        let moment = moments.next().await?;
+        let read = moment.read(question, allowance).await;
+        if let Some(read) = moments.settled(moment, read).await? {
+            return Ok(read);
+        }
+    }
+}
+
+/// Answers a question, and the same of an earlier time.
+pub(super) async fn compared(
+    store: &Store,
+    of: (&Question, Option<Before<'_>>),
+    allowance: &Allowance,
+) -> Result<Compared, ReadError> {
+    let mut moments = Moments::of(store);
+    loop {
+        let moment = moments.next().await?;
+        let read = moment.compared(of, allowance).await;
+        if let Some(compared) = moments.settled(moment, read).await? {
+            return Ok(compared);
+        }
+    }
+}
+
+/// Moments of a log, each later than the one before. A segment that one names may be replaced or deleted before it is
+/// read: then all is asked anew, of the next.
+#[derive(Debug)]
+pub(super) struct Moments {
+    store: Store,
+    left: usize,
+}
+
+impl Moments {
+    /// Those from now on.
+    pub(super) fn of(store: &Store) -> Self {
+        Self {
+            store: store.clone(),
+            left: MOMENTS_MAX,
+        }
+    }
+
+    /// This one.
+    pub(super) async fn next(&self) -> Result<Moment, StoreError> {
+        Moment::begin(&self.store).await
+    }
+
+    /// What was read of a moment, which is let go; `None` if a segment was gone that no newer list names, and it is to
+    /// be read of the next. Of a replica that is behind the next is one of the primary.
+    pub(super) async fn settled<T>(
+        &mut self,
+        moment: Moment,
+        read: Result<T, ReadError>,
+    ) -> Result<Option<T>, ReadError> {
+        let generation = moment.generation;
+        let error = match read {
+            Ok(read) => {
+                moment.end().await?;
+                return Ok(Some(read));
+            }
+            Err(ReadError::Store(error)) if error.is_of_missing_segment() && self.left > 0 => error,
+            Err(error) => return Err(error),
+        };
+        moment.end().await?;
+        self.left -= 1;
+        self.store = self.store.of_primary();
+        let newest = self.store.archive_of();
+        if newest.generation(self.store.readers()).await? == generation {
+            return Err(error.into());
+        }
+        tracing::debug!(%error, "a segment is gone; it is asked of a newer moment");
+        Ok(None)
+    }
 }
 
 /// A moment of the log: what questions are answered of it is of one state.
@@ -89,14 +167,26 @@ pub(super) struct Moment {
     tx: DatabaseTransaction,
     /// Up to where the log is summed up, and up to where it goes.
     reached: (i64, i64),
+    /// Of its list of segments.
+    generation: i64,
 }
 
 impl Moment {
     /// This one.
-    pub(super) async fn begin(store: &Store) -> Result<Self, StoreError> {
+    async fn begin(store: &Store) -> Result<Self, StoreError> {
         let tx = store.readers().snapshot().await.doing(READ)?;
-        let reached = reached(&tx).await?;
-        Ok(Self { tx, reached })
+        let summed_up = checkpoint(&tx, "rollups").await?;
+        let sql = Sql::new("SELECT position, segments FROM log_head WHERE id = 1");
+        let head = all(&tx, sql).await?;
+        let of_head = |column: usize| {
+            let number = head.first().map(|row| row.try_get_by_index(column));
+            Ok::<i64, StoreError>(number.transpose().doing(READ)?.unwrap_or_default())
+        };
+        Ok(Self {
+            reached: (summed_up, of_head(0)?),
+            generation: of_head(1)?,
+            tx,
+        })
     }
 
     /// Answers a question.
@@ -128,13 +218,27 @@ impl Moment {
         reader.levels = reader.levels().await?;
         reader.least = reader.levels.last().map_or(QUARTER, |level| level.width);
         let tail = reader.tail(checkpoint, head).await?;
-        reader.choose(&tail).await?;
-        reader.answer(&tail).await?;
+        reader.preferred(&tail).await?;
         Ok(Read {
             groups: reader.groups,
             position: Position(reader.upto),
             provenances: reader.provenances,
         })
+    }
+
+    /// Answers a question, and the same of an earlier time.
+    pub(super) async fn compared(
+        &self,
+        (question, before): (&Question, Option<Before<'_>>),
+        allowance: &Allowance,
+    ) -> Result<Compared, ReadError> {
+        let now = self.read(question, allowance).await?;
+        let Some((range, ends)) = before else {
+            return Ok((now, None));
+        };
+        let earlier = question.at(range, ends.to_vec(), &now.provenances);
+        let read = self.read(&earlier, allowance).await?;
+        Ok((now, Some((earlier, read))))
     }
 
     /// Lets it go.
@@ -144,12 +248,6 @@ impl Moment {
     }
 }
 
-/// Up to where the log is summed up, and up to where it goes.
-async fn reached(tx: &DatabaseTransaction) -> Result<(i64, i64), StoreError> {
-    let head = Sql::new("SELECT position FROM log_head WHERE id = 1");
-    Ok((checkpoint(tx, "rollups").await?, number(tx, head).await?))
-}
-
 /// Up to where a projection has folded the log.
 pub(super) async fn checkpoint(
     tx: &DatabaseTransaction,
@@ -157,11 +255,6 @@ pub(super) async fn checkpoint(
 ) -> Result<i64, StoreError> {
     let mut sql = Sql::new("SELECT position FROM checkpoints WHERE projection = ");
     sql.bind(projection);
-    number(tx, sql).await
-}
-
-/// The number that a statement answers; 0 if there is none.
-async fn number(tx: &DatabaseTransaction, sql: Sql) -> Result<i64, StoreError> {
     let rows = all(tx, sql).await?;
     let number = rows.first().map(|row| row.try_get_by_index(0));
     Ok(number.transpose().doing(READ)?.unwrap_or_default())

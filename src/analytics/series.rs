@@ -1,13 +1,11 @@
-//! Series: what is read, made into buckets of measures, filled, ranked and compared.
+//! Series: what is read, made into buckets of measures and filled.
 
-use std::cmp::Ordering;
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use num_traits::{AsPrimitive, ToPrimitive};
 use sha2::{Digest as _, Sha256};
 
-use super::question::{GroupKey, Groups, Place, Question, Rows};
+use super::question::{Question, Rows};
 use crate::kinds::Form;
 use crate::rollups::cell::Cell;
 use crate::rollups::packed::Row;
@@ -434,66 +432,4 @@ pub(crate) fn merged<'a>(rows: impl Iterator<Item = &'a Row>) -> Option<Row> {
         }
     }
     merged
-}
-
-/// A group of a series.
-#[derive(Debug)]
-pub(crate) struct Group {
-    pub(crate) key: GroupKey,
-    /// Whether it is of all that are not among the first.
-    pub(crate) is_other: bool,
-    pub(crate) rows: Rows,
-    /// All of it as one.
-    pub(crate) whole: Bucket,
-}
-
-/// The keys of groups in order of what they come to, the greatest first; so many of them, or all.
-pub(crate) fn order(
-    groups: &Groups,
-    cut: Cut<'_>,
-    (what, by): (What, Aggregate),
-    top: Option<usize>,
-) -> Vec<GroupKey> {
-    let groups = groups.rows.iter().filter(|((is_other, _), rows)| {
-        !is_other && rows.iter().flatten().any(|row| what.is_said(row))
-    });
-    let groups = groups.filter(|((_, key), _)| key.is_told());
-    let mut ranked: Vec<(Option<f64>, &GroupKey)> = groups
-        .map(|((_, key), rows)| (cut.whole(what, rows).value(by), key))
-        .collect();
-    ranked.sort_by(|(left, a), (right, b)| descending(*left, *right).then_with(|| a.cmp(b)));
-    ranked.truncate(top.unwrap_or(usize::MAX));
-    ranked.into_iter().map(|(_, key)| key.clone()).collect()
-}
-
-/// The groups in an order, and of all that are not in it one that is of the others together, for each currency.
-pub(crate) fn ranked(
-    groups: &Groups,
-    order: &[GroupKey],
-    (cut, what): (Cut<'_>, What),
-) -> Vec<Group> {
-    let kept: HashSet<GroupKey> = order.iter().cloned().collect();
-    let mut alike = groups.like(&kept).rows;
-    let first = order.iter().map(|key| (false, key.clone()));
-    let others = alike.keys().filter(|(is_other, _)| *is_other).cloned();
-    let places: Vec<Place> = first.chain(others).collect();
-    let group = |place: Place| {
-        let rows = alike.remove(&place)?;
-        let is_said = rows.iter().flatten().any(|row| what.is_said(row));
-        let (is_other, key) = place;
-        is_said.then(|| Group {
-            key,
-            is_other,
-            whole: cut.whole(what, &rows),
-            rows,
-        })
-    };
-    places.into_iter().filter_map(group).collect()
-}
-
-fn descending(left: Option<f64>, right: Option<f64>) -> Ordering {
-    match (left, right) {
-        (Some(left), Some(right)) => right.total_cmp(&left),
-        (left, right) => right.is_some().cmp(&left.is_some()),
-    }
 }

@@ -69,7 +69,7 @@ pub(super) struct Series {
     position: Long,
     /// The same as a cursor: `events(after:)` goes on from there.
     cursor: String,
-    /// The groups: for each measure those first that come to most.
+    /// The groups: for each measure, and of money for each currency, those first that come to most.
     groups: Vec<InOrder<SeriesGroup>>,
 }
 
@@ -168,7 +168,10 @@ impl SeriesQueries {
         #[graphql(desc = "Which events.")] filter: Option<SeriesFilter>,
         #[graphql(desc = "What groups are told apart by, in this order, each once.")]
         group_by: Option<Vec<Dimension>>,
-        #[graphql(desc = "So many groups, and all others as one: 1 to 1,000.")] top: Option<i32>,
+        #[graphql(
+            desc = "So many groups, of money so many in each currency, and all others as one: 1 to 1,000."
+        )]
+        top: Option<i32>,
         #[graphql(
             desc = "By what groups are ranked; when left out by the mean of a gauge, the increase of a \
             counter, the number of events."

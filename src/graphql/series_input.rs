@@ -55,8 +55,8 @@ pub(super) struct SeriesFilter {
     device_types: Option<Vec<Word<DeviceTypes>>>,
     /// What happened on devices with one of these tags, as they are registered now; at most 1,000.
     tags: Option<Vec<String>>,
-    /// What comes from these; left out, REAL if there is any in the range, else CONTROLLED, else SIMULATED; on a demo
-    /// SIMULATED first.
+    /// What comes from these; left out, REAL if there is any of what is asked for in the range, else CONTROLLED, else
+    /// SIMULATED; on a demo SIMULATED first.
     provenance: Option<Vec<Shown<Provenances>>>,
     /// What has these labels, all of them.
     labels: Option<Vec<LabelFilter>>,

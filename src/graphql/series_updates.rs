@@ -82,7 +82,10 @@ impl SeriesStreams {
         #[graphql(desc = "Which events.")] filter: Option<SeriesFilter>,
         #[graphql(desc = "What groups are told apart by, in this order, each once.")]
         group_by: Option<Vec<Dimension>>,
-        #[graphql(desc = "So many groups, and all others as one: 1 to 1,000.")] top: Option<i32>,
+        #[graphql(
+            desc = "So many groups, of money so many in each currency, and all others as one: 1 to 1,000."
+        )]
+        top: Option<i32>,
         #[graphql(
             desc = "By what groups are ranked; when left out by the mean of a gauge, the increase of a \
             counter, the number of events."

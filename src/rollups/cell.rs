@@ -171,8 +171,15 @@ impl Cell {
 
     /// A percentile, from 0 to 100, within 1 % of the value; the least and the greatest are exact.
     pub(crate) fn percentile(&self, percentile: f64) -> Option<f64> {
-        let quantile = self.sketch.quantile(percentile / 100.0)?;
-        Some(quantile.clamp(self.least.number(), self.greatest.number()))
+        let place = self.sketch.place(percentile)?;
+        let (least, greatest) = (self.least.number(), self.greatest.number());
+        if place == 0 {
+            return Some(least);
+        }
+        if place + 1 == self.sketch.total() {
+            return Some(greatest);
+        }
+        Some(self.sketch.at(place)?.clamp(least, greatest))
     }
 }
 
@@ -194,5 +201,32 @@ pub(crate) fn growth(before: Option<i64>, units: i64, anew: bool) -> i128 {
         Some(before) if !anew && units >= before => i128::from(units) - i128::from(before),
         // a first value counts from where the counter began
         _ => units.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(values: &[f64]) -> Cell {
+        let mut values = values.iter().map(|number| At {
+            at: 0,
+            value: Value::of_float(*number),
+        });
+        let mut cell = Cell::of(Form::Gauge, values.next().unwrap());
+        values.for_each(|value| cell.add(Form::Gauge, value));
+        cell
+    }
+
+    #[test]
+    fn the_least_and_the_greatest_of_all_percentiles_are_exact() {
+        // none of them is the middle of its bin
+        let cell = of(&[97.3, 10.2, 55.0, 55.1]);
+        assert_eq!(cell.percentile(0.0), Some(10.2));
+        assert_eq!(cell.percentile(33.0), Some(10.2));
+        assert_eq!(cell.percentile(100.0), Some(97.3));
+        let median = cell.percentile(50.0).unwrap();
+        assert!((median - 55.0).abs() <= 0.55, "{median}");
+        assert_eq!(of(&[7.1]).percentile(50.0), Some(7.1));
     }
 }

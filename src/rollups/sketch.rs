@@ -85,12 +85,18 @@ impl Sketch {
         self.zeros + self.counts.iter().sum::<u64>()
     }
 
-    /// The value below which a share of all lies, from 0 to 1: of `n` values in order the one at the place
-    /// `share · (n − 1)`, rounded down.
-    pub(crate) fn quantile(&self, share: f64) -> Option<f64> {
-        let total = self.total();
-        let places: f64 = total.checked_sub(1)?.as_();
-        let place = (share * places).floor().to_u64()?;
+    /// Which of the values in order a percentile is, from 0 to 100: of `n` the one at the place
+    /// `percentile / 100 · (n − 1)`, rounded down and counted from 0. Nothing where there are none.
+    pub(crate) fn place(&self, percentile: f64) -> Option<u64> {
+        let last = self.total().checked_sub(1)?;
+        let places: f64 = last.as_();
+        // divided last: of whole percents a place that is whole stays so
+        let place = (percentile * places / 100.0).floor().to_u64()?;
+        Some(place.min(last))
+    }
+
+    /// The value at a place of all in order, within 1 % of it.
+    pub(crate) fn at(&self, place: u64) -> Option<f64> {
         if place < self.zeros {
             return Some(0.0);
         }
@@ -213,15 +219,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_quantile_is_within_one_percent(mut values in values(), share in 0.0..=1.0) {
-            let quantile = of(&values).quantile(share);
+        fn a_percentile_is_within_one_percent(mut values in values(), percentile in 0.0..=100.0) {
+            let sketch = of(&values);
+            let place = sketch.place(percentile);
+            let told = place.and_then(|place| sketch.at(place));
             values.sort_by(f64::total_cmp);
-            let places: f64 = values.len().as_();
-            let place = (share * (places - 1.0)).floor().to_usize();
-            match place.and_then(|place| values.get(place)) {
-                None => prop_assert_eq!(quantile, None),
+            match place.and_then(|place| values.get(place.to_usize()?)) {
+                None => prop_assert_eq!((told, values.len()), (None, 0)),
                 Some(value) => {
-                    let off = (quantile.unwrap() - value).abs();
+                    let off = (told.unwrap() - value).abs();
                     prop_assert!(off <= value * RELATIVE_ERROR * (1.0 + 1e-9), "{off} {value}");
                 }
             }
@@ -253,6 +259,16 @@ mod tests {
         fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
             let _ = Sketch::default().merge_packed(Bytes(&bytes), &mut Room::default());
         }
+    }
+
+    #[test]
+    fn a_place_that_is_whole_is_the_one_that_is_told() {
+        let values: Vec<f64> = (0..=100).map(f64::from).collect();
+        let sketch = of(&values);
+        for percent in 0..=100_u32 {
+            assert_eq!(sketch.place(percent.into()), Some(percent.into()));
+        }
+        assert_eq!(of(&[]).place(50.0), None);
     }
 
     #[test]

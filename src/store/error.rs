@@ -170,7 +170,7 @@ impl StoreError {
     }
 
     /// Whether a segment is gone that a list named which is no longer the newest.
-    pub(super) fn is_of_missing_segment(&self) -> bool {
+    pub(crate) fn is_of_missing_segment(&self) -> bool {
         matches!(self, Self::Files(error) if error.is_missing())
     }
 

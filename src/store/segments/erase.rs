@@ -85,7 +85,7 @@ pub(crate) fn erased_fields(fact: &Fact) -> &'static [&'static str] {
 
 impl Store {
     /// The mark by which who knows a person can tell that an erasure was of them. It is no secret: the salt is the id
-    /// of the log, so whoever has the database can try ids.
+    /// of the log and its epoch, so whoever has the database can try ids.
     #[must_use]
     pub(crate) fn mark_of(&self, person: &str) -> String {
         let catalog = self.segments().catalog();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use homepot_analytics::clock::Clock;
-use homepot_analytics::config::Cli;
+use homepot_analytics::config::{Cli, LimitArgs};
 use homepot_analytics::event::Instant;
 
 use super::app::{NOON, start};
@@ -57,6 +57,23 @@ async fn alert_rules_and_pages_name_metrics_that_there_are() {
         }
     }
     app.stop().await;
+}
+
+#[test]
+fn the_page_of_capacities_tells_the_limits_that_there_are() {
+    let text = example("capacity.md");
+    let text: Vec<&str> = text.split_whitespace().collect();
+    let text = text.join(" ");
+    let limits = LimitArgs::default();
+    let places = [
+        (limits.sockets_max, "streams and sockets"),
+        (limits.connections_max, "connections"),
+    ];
+    for (places, what) in places {
+        let (thousands, rest) = (places / 1_000, places % 1_000);
+        let told = format!("for {thousands},{rest:03} {what}");
+        assert!(text.contains(&told), "{told}");
+    }
 }
 
 /// The anchor of a heading as web pages of repositories make it.

@@ -418,3 +418,22 @@ async fn nothing_is_told_of_states_to_come_and_of_devices_that_are_not_there() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn of_a_time_that_is_all_to_come_no_device_was_available() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.record(json!([{ "deviceStateChange": { "deviceId": "till-1", "newState": "ONLINE",
+            "occurredAt": "2026-11-23T10:00:00Z" } }]))
+            .await;
+        let range = "from: \"2026-11-24T00:00:00Z\", to: \"2026-11-26T00:00:00Z\"";
+        let document = format!(
+            "{{ all: availability({range}, groupBy: [DEVICE]) {{ from to groups {{ devices }} }} \
+             days: availability({range}, buckets: {{ resolution: DAY }}) {{ from to groups {{ devices }} }} }}"
+        );
+        let nothing = json!({ "from": "2026-11-24T00:00:00Z", "to": "2026-11-24T00:00:00Z", "groups": [] });
+        let data = app.data(&document).await;
+        assert_eq!(data, json!({ "all": nothing, "days": nothing }));
+    })
+    .await;
+}

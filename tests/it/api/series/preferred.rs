@@ -69,3 +69,61 @@ async fn what_is_preferred_is_told_alone_where_there_is_any() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_has_other_labels_than_are_asked_for_is_not_preferred_to_what_has_them() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let error = |provenance: &str, severity: &str| {
+            json!({ "errorLog": { "deviceId": "till-1", "category": "DEVICE", "severity": severity,
+                "errorMessage": "no paper", "errorCode": severity, "provenance": provenance,
+                "occurredAt": at(-5) } })
+        };
+        app.record(json!([
+            error("REAL", "ERROR"),
+            error("SIMULATED", "CRITICAL")
+        ]))
+        .await;
+        // an hour, some days, and less than a quarter of an hour
+        let ranges = [-60, -4 * 24 * 60, -7].map(at);
+        let labels = [
+            ("CRITICAL", Some("SIMULATED")),
+            ("ERROR", Some("REAL")),
+            ("WARNING", None),
+        ];
+        for settled in [false, true] {
+            if settled {
+                app.settle().await;
+            }
+            for (from, (label, provenance)) in ranges
+                .iter()
+                .flat_map(|from| labels.iter().map(move |of| (from, of)))
+            {
+                let dimension = |dimension: &str| {
+                    format!(
+                        "series(measures: [ERRORS], from: \"{from}\", filter: {{ labels: [{{ \
+                         dimension: {dimension}, in: [\"{label}\"] }}] }}) {{ \
+                         provenance groups {{ total {{ count }} }} }}"
+                    )
+                };
+                let document = format!(
+                    "{{ bySeverity: {} byCode: {} }}",
+                    dimension("ERROR_SEVERITY"),
+                    dimension("ERROR_CODE")
+                );
+                let provenance: Vec<&str> = provenance.iter().copied().collect();
+                let groups = provenance
+                    .iter()
+                    .map(|_| json!({ "total": { "count": 1.0 } }));
+                let expected =
+                    json!({ "provenance": provenance, "groups": groups.collect::<Vec<_>>() });
+                assert_eq!(
+                    app.data(&document).await,
+                    json!({ "bySeverity": expected, "byCode": expected }),
+                    "{label} since {from}, folded: {settled}"
+                );
+            }
+        }
+    })
+    .await;
+}

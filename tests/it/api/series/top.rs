@@ -69,3 +69,62 @@ async fn buckets_are_made_of_the_first_groups_alone_and_of_all_others_as_one() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn amounts_in_two_currencies_are_not_held_against_each_other() {
+    on_each_database(async |app| {
+        let site = |id: &str, zone: &str, currency: &str| {
+            json!({ "siteRegistration": { "siteId": id, "name": id, "timeZone": zone,
+                "currency": currency, "occurredAt": "2026-01-01T00:00:00Z" } })
+        };
+        let device = |id: &str, site: &str| {
+            json!({ "deviceRegistration": { "deviceId": id, "siteId": site,
+                "deviceType": "POS_TERMINAL", "occurredAt": "2026-01-01T00:00:00Z" } })
+        };
+        let sold = |id: &str, amount: &str| {
+            json!({ "deviceMetrics": { "deviceId": id, "transactionVolume": amount,
+                "occurredAt": "2026-11-22T10:00:00Z" } })
+        };
+        app.record(json!([
+            site("tokyo", "Asia/Tokyo", "JPY"),
+            site("paris", "Europe/Paris", "EUR"),
+            device("t-1", "tokyo"),
+            device("t-2", "tokyo"),
+            device("p-1", "paris"),
+            device("p-2", "paris"),
+        ]))
+        .await;
+        app.record(json!([
+            sold("t-1", "9000"),
+            sold("t-2", "5000"),
+            sold("p-1", "30"),
+            sold("p-2", "20.5"),
+        ]))
+        .await;
+        let asked = "{ series(measures: [TRANSACTION_VOLUME], from: \"2026-11-22T00:00:00Z\", \
+            to: \"2026-11-23T00:00:00Z\", groupBy: [DEVICE], top: 1, fill: NONE, \
+            buckets: { resolution: HOUR, timeZone: \"UTC\" }) { groups { currency isOther key { value } \
+            total { increase } } } }";
+        // of all together only what the tills of Tokyo took would be among the first
+        let expected = [
+            json!(["EUR", false, "p-1", 30.0]),
+            json!(["JPY", false, "t-1", 9000.0]),
+            json!(["EUR", true, null, 20.5]),
+            json!(["JPY", true, null, 5000.0]),
+        ];
+        for settled in [false, true] {
+            if settled {
+                app.settle().await;
+            }
+            let answer = app.data(asked).await;
+            let groups = answer["series"]["groups"].as_array().unwrap();
+            let told = |group: &Value| {
+                let (key, total) = (&group["key"][0]["value"], &group["total"]["increase"]);
+                json!([group["currency"], group["isOther"], key, total])
+            };
+            let told: Vec<Value> = groups.iter().map(told).collect();
+            assert_eq!(told, expected);
+        }
+    })
+    .await;
+}
