@@ -7,7 +7,7 @@ use super::api::Api;
 use super::database::Database;
 
 /// Names of all projections.
-pub(super) const PROJECTIONS: [&str; 9] = [
+pub(super) const PROJECTIONS: [&str; 10] = [
     "registry",
     "configuration",
     "jobs",
