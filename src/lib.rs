@@ -28,7 +28,8 @@
 //! A projection keeps a small state of each device for them, folded from hours that are over, so that what one costs
 //! does not grow with history. [`held`] reads it, with what happened since, as of now or of any instant before, and what
 //! it reads goes to whoever asks: [`graphql`], [`alerts`], [`jobs`]. What all devices come to is summed up each night, and
-//! learned from ([`models`]).
+//! learned from ([`models`]). Errors that are one error are kept as groups, which [`error_groups`] reads and about which
+//! people decide.
 //!
 //! **Several servers** may share a log on PostgreSQL ([`nodes`]). Each takes requests and follows the
 //! log; what records or folds what follows from it is done by one at a time, under a lease, and what is

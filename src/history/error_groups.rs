@@ -54,8 +54,10 @@ pub struct Counts<'a> {
 
 impl Counts<'_> {
     fn narrow(&self, sql: &mut Sql) {
-        sql.push(" FROM error_group_hours WHERE provenance = ");
-        sql.bind(self.provenance.code());
+        // of all groups by the devices: SQLite would go through all of a provenance, since its key has the order wanted
+        let key = if self.labels.is_none() { "+" } else { "" };
+        sql.push(" FROM error_group_hours WHERE ").push(key);
+        sql.push("provenance = ").bind(self.provenance.code());
         if let Some(labels) = self.labels {
             let labels = labels.iter().map(|label| label.cast_signed());
             sql.push(" AND ")
