@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::days::{Day, midnight_after};
+use super::due::EVER;
 use super::facts::Whose;
 use super::rows::{Base, Head, InUse, encode};
 use crate::event::{Event, Instant};
@@ -58,11 +59,7 @@ impl Due {
             }
         };
         let Some((until, base)) = chosen else {
-            return Start {
-                base: None,
-                at: self.from,
-                from: self.from,
-            };
+            return self.first();
         };
         let from = self.from.max(*until);
         // what is in use has all that happened before it is due
@@ -74,6 +71,23 @@ impl Due {
             base: Some(*base),
             at,
             from,
+        }
+    }
+}
+
+impl Due {
+    /// Where it begins where no state is of before it is due: with its first event.
+    fn first(&self) -> Start {
+        let first = match self.head {
+            Some(head) => self.from.min(hour_of(Instant(head.first_at)).0),
+            None if self.days.is_empty() => self.from,
+            // it was folded in part, and what it began with is not known
+            None => EVER,
+        };
+        Start {
+            base: None,
+            at: first,
+            from: if first == EVER { EVER } else { self.from },
         }
     }
 }
@@ -177,7 +191,8 @@ impl Task {
         let known = self.due.head.map(|head| head.upto);
         let is_moved = !self.events.is_empty() || start.base != Some(Base::InUse(whose));
         // until all is folded again that is in use, that stays
-        let is_again = until > start.from && known.is_none_or(|known| upto >= known);
+        let is_left = |known: i64| until < known && self.next.is_some_and(|next| next < known);
+        let is_again = until > start.from && known.is_none_or(|known| !is_left(known));
         let is_ahead = is_again || self.next.is_none();
         let mut days = met.days;
         let encoded = if is_moved && state.first.is_some() {
@@ -274,7 +289,8 @@ mod tests {
         assert_eq!(start.base, Some(Base::Day(WHOSE, 5 * DAY)));
         assert_eq!((start.at, start.from), (5 * DAY, 6 * DAY));
         let before_all = late(2 * DAY);
-        assert_eq!((before_all.base, before_all.at), (None, 2 * DAY));
+        assert_eq!((before_all.base, before_all.at), (None, DAY));
+        assert_eq!(before_all.from, 2 * DAY);
     }
 
     #[test]

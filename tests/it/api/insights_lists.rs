@@ -99,11 +99,11 @@ async fn an_incident_is_open_and_its_present_score_is_told_with_it() {
     on_each_database(async |app| {
         unusual(app).await;
         let document =
-            "{ anomalies { totalCount nodes { measure state openedAt lastSeenAt peak value status
+            "{ anomalies(states: [OPEN]) { totalCount nodes { measure state openedAt lastSeenAt peak value status
                 device { deviceId } interval { low high } reasons { factor sentence } } }
             quiet: anomalies(states: [QUIET]) { nodes { measure state openedAt peak } }
-            other: anomalies(measures: [CPU_PERCENT]) { totalCount }
-            later: anomalies(states: [CLOSED]) { totalCount }
+            other: anomalies(measures: [CPU_PERCENT], states: [OPEN]) { totalCount }
+            later: anomalies(states: [CLOSED], since: \"2026-11-23T00:00:00Z\") { totalCount }
             market: anomalies(filter: { siteId: \"market\" }) { totalCount }
             gates: anomalies(filter: { deviceType: [GATEWAY] }) { totalCount } }";
         let data = app.data(document).await;
@@ -153,7 +153,7 @@ async fn an_incident_that_is_over_is_listed_with_when_it_was() {
         let none = app.data_with(document, json!({ "since": at(18 * 60) })).await;
         assert_eq!(none["anomalies"]["nodes"], json!([]));
         // as of when it was open, it still is
-        let then = "{ anomalies(asOf: \"2026-11-23T12:00:00Z\") { nodes { state openedAt } } }";
+        let then = "{ anomalies(asOf: \"2026-11-23T12:00:00Z\", states: [OPEN]) { nodes { state openedAt } } }";
         let data = app.data(then).await;
         let open = json!([{ "state": "OPEN", "openedAt": "2026-11-23T10:00:00Z" }]);
         assert_eq!(data["anomalies"]["nodes"], open);
