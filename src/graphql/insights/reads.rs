@@ -43,6 +43,10 @@ impl ReadKey {
     }
 }
 
+/// How often a reading lets others go first before it is made. It costs a dozen statements, and what several fields of
+/// many devices wait for is not all asked for in one turn.
+const READING_YIELDS: usize = 8 * YIELDS;
+
 /// What was begun to be read, for all that wait for it.
 type Begun<T> = Shared<BoxFuture<'static, Loaded<T>>>;
 /// What was begun to be read, by what it is of.
@@ -154,7 +158,7 @@ impl<T: Read> Once<T> {
         };
         let loader = Loader::new(reads)
             .with_max_batch_size(BATCH_MAX)
-            .with_yield_count(YIELDS);
+            .with_yield_count(READING_YIELDS);
         Self {
             loader,
             kept: Mutex::default(),

@@ -178,11 +178,16 @@ impl Group {
 
     /// An operator decides. Events that are known and later reopen it at once.
     pub fn decide(&mut self, status: Status, at: Instant) {
-        self.bear(Mark {
+        let mark = Mark {
             at,
             status,
             reopened: None,
-        });
+        };
+        // of two of one instant the one that is told of last holds
+        if self.mark.is_none_or(|before| before.at <= at) {
+            self.mark = Some(mark);
+        }
+        self.reopen();
     }
 
     /// Takes a decision, unless a later one holds.

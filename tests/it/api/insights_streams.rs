@@ -80,7 +80,7 @@ async fn a_device_that_comes_into_another_band_is_told_once() {
         app.record(json!([state("till-1", 3, "ONLINE")])).await;
         let second = socket.data(&id).await;
         let over = told(&second);
-        assert_eq!(over.len(), 1);
+        assert_eq!(over.len(), 1, "{over:?}");
         assert_eq!((over[0].0.as_str(), &over[0].1), ("till-1", &json!("POOR")));
         assert_ne!(over[0].2, "POOR");
         // whoever goes on from the first is told the second, and from that nothing
