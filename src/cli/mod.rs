@@ -56,6 +56,7 @@ fn print(line: &str) {
 ///
 /// # Errors
 /// What the command failed with.
+#[must_use]
 pub fn run(command: Command) -> BoxFuture<'static, anyhow::Result<()>> {
     Box::pin(done(command))
 }
