@@ -16,13 +16,18 @@ const HEALTHS: &str =
 const UNUSUAL: &str = "subscription($after: String) { anomalies(after: $after) {
     cursor changes { step anomaly { measure state openedAt device { deviceId } } } } }";
 
+/// A reading of a device that reports once an hour, and is not taken for silent before ten have passed.
+fn hourly() -> Value {
+    json!({ "cpuPercent": 5, "collectionIntervalSeconds": 3_600 })
+}
+
 /// Two devices in good health; the place of the log at which they are, as of noon.
 async fn healthy(app: &TestApp) -> String {
     app.fleet().await;
     let mut events = Vec::new();
     for device in ["till-1", "till-3"] {
         events.push(state(device, -600, "ONLINE"));
-        events.extend((1..10).map(|hour| reading(device, -60 * hour, json!({ "cpuPercent": 5 }))));
+        events.extend((1..10).map(|hour| reading(device, -60 * hour, hourly())));
     }
     app.record(json!(events)).await;
     let noon = noon(app).await;
@@ -61,7 +66,7 @@ async fn a_device_that_comes_into_another_band_is_told_once() {
     on_each_database(async |app| {
         let after = healthy(app).await;
         app.clock.advance_ms(60_000);
-        let other = reading("till-3", 1, json!({ "cpuPercent": 5 }));
+        let other = reading("till-3", 1, hourly());
         app.record(json!([state("till-1", 1, "ERROR"), other]))
             .await;
         let mut socket = app.socket().await;
@@ -74,8 +79,7 @@ async fn a_device_that_comes_into_another_band_is_told_once() {
         assert_eq!(first["healthChanges"]["asOf"], "2026-11-23T12:01:00Z");
         // that it goes on is no change, and that it is over is one
         app.clock.advance_ms(60_000);
-        app.record(json!([reading("till-1", 2, json!({ "cpuPercent": 5 }))]))
-            .await;
+        app.record(json!([reading("till-1", 2, hourly())])).await;
         app.clock.advance_ms(60_000);
         app.record(json!([state("till-1", 3, "ONLINE")])).await;
         let second = socket.data(&id).await;

@@ -39,7 +39,8 @@ async fn learned(app: &mut TestApp) -> Value {
     .await;
     loop {
         let report = report(app, json!({})).await;
-        if report["isTrained"] == true {
+        // it is learned before the newest midnight is summed up
+        if report["isTrained"] == true && report["summedUpAt"] == midnight(DAYS).to_string() {
             return report;
         }
     }
