@@ -11,9 +11,11 @@ struct Source {
 }
 
 impl Source {
-    /// The lines that are code, without what is only for tests in the same file.
+    /// The lines that are code, without what is only for tests, in the same file or in one of its own.
     fn code(&self) -> impl Iterator<Item = &str> {
-        let lines = self.text.lines().take_while(|line| *line != "#[cfg(test)]");
+        let is_tests = self.path.starts_with("src/") && self.path.ends_with("_tests.rs");
+        let text = if is_tests { "" } else { self.text.as_str() };
+        let lines = text.lines().take_while(|line| *line != "#[cfg(test)]");
         lines.filter(|line| !line.trim_start().starts_with("//"))
     }
 
