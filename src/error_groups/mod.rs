@@ -4,7 +4,7 @@
 //! What the projection has folded is read with what was recorded since, so that an answer is of now. Of the whole fleet
 //! a group is told as it is kept; of a part of it, or as of an instant before, it is made of what was counted there and
 //! until then, hour by hour. Which messages are one group is always as it is known now. Reads only, but for
-//! [`decide`] and [`merge`], which record what people decide.
+//! `decide` and `merge`, which record what people decide.
 
 mod about;
 mod causes;

@@ -7,7 +7,7 @@
 //! failures came late, or a history was imported. A model that is worse than the one in force does not take its
 //! place ([`succession`](crate::insights::risk::succession)).
 //!
-//! Each provenance has a fleet of its own. Of a large fleet examples are taken of some devices ([`sample`]), so that what
+//! Each provenance has a fleet of its own. Of a large fleet examples are taken of some devices (`sample`), so that what
 //! is learned from has a bound.
 
 mod examples;
