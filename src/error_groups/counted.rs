@@ -32,6 +32,11 @@ impl Cut {
         self.devices.is_none() && self.until.is_none()
     }
 
+    /// On which devices is counted, of the whole fleet as is said.
+    pub(super) fn on<'a>(&'a self, of_fleet: Devices<'a>) -> Devices<'a> {
+        self.devices.as_deref().map_or(of_fleet, Devices::Of)
+    }
+
     fn before(&self) -> i64 {
         self.until
             .map_or(i64::MAX, |until| i64::from(hour_of(until)))
@@ -158,10 +163,7 @@ pub(super) async fn hours(
     let counts = Counts {
         provenance: standing.provenance,
         labels: Some(&written),
-        devices: cut
-            .devices
-            .as_deref()
-            .map_or(Devices::Together, Devices::Of),
+        devices: cut.on(Devices::Together),
         from,
         before: cut.before(),
     };

@@ -58,11 +58,7 @@ impl Groups {
             let standing = self.standing(&moment, ask.id.provenance).await?;
             let labels = standing.state.labels(ask.id.id);
             let rest = counted::rest(&moment, &standing);
-            let of = ask
-                .cut
-                .devices
-                .as_deref()
-                .map_or(Devices::Each, Devices::Of);
+            let of = ask.cut.on(Devices::Each);
             let cut = (&standing, ask.cut);
             let sums = counted::sums(&moment, cut, (Some(&labels), of), &rest).await?;
             moment.end().await?;

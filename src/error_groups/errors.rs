@@ -95,11 +95,7 @@ async fn hours(
     let counts = Counts {
         provenance: standing.provenance,
         labels: Some(&written),
-        devices: ask
-            .cut
-            .devices
-            .as_deref()
-            .map_or(Devices::Together, Devices::Of),
+        devices: ask.cut.on(Devices::Together),
         from: i64::MIN,
         before,
     };

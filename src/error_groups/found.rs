@@ -203,7 +203,7 @@ pub(super) async fn fill(
     let from = i64::from(lasts.min().unwrap_or_default()) - HOURS_KEPT;
     let of = (standing, cut);
     let hours = counted::hours(moment, of, (&labels, from, parts), rest).await?;
-    let devices = cut.devices.as_deref().map_or(Devices::Each, Devices::Of);
+    let devices = cut.on(Devices::Each);
     let sums = counted::sums(moment, of, (Some(&labels), devices), rest).await?;
     for Found { whole, part, .. } in found {
         for label in &whole.labels {

@@ -60,17 +60,17 @@ pub(super) struct Loaders {
 }
 
 /// Keys at most that are read at once.
-pub(super) const BATCH_MAX: usize = 1_000;
+const BATCH_MAX: usize = 1_000;
 /// How often a loader lets others go first before it reads. The fields of a request are polled in turn, so
 /// that once is enough for those that stand side by side; the ten times of the library have all of them
 /// polled ten times.
 pub(super) const YIELDS: usize = 2;
 
-fn loader<K, V>(reads: Reads) -> Loader<K, V, Reads>
+pub(super) fn loader<K, V, B>(reads: B) -> Loader<K, V, B>
 where
     K: Clone + std::fmt::Debug + Eq + Hash,
     V: Clone,
-    Reads: BatchFn<K, V>,
+    B: BatchFn<K, V>,
 {
     Loader::new(reads)
         .with_max_batch_size(BATCH_MAX)

@@ -11,7 +11,7 @@ use super::{Ask, DeviceRead, Held};
 use crate::event::{Event, Instant, Provenance};
 use crate::insights::device::Encoded;
 use crate::insights::input::{DAY, HOUR};
-use crate::insights::kept::Kept;
+use crate::insights::kept::told;
 use crate::insights::replay::{configuration, hour_of, state, told_before};
 use crate::insights::sites::Sites;
 use crate::kinds::Kind;
@@ -334,12 +334,8 @@ impl Task {
             return Ok(None);
         };
         let base = self.base.as_ref().map(decoded).transpose()?;
-        let mut kept = Kept::new(&id, base.unwrap_or_default(), sites);
-        for event in &self.events {
-            kept.take(&event.fact, event.recorded_at, |_, _| {});
-        }
-        kept.close(as_of, |_, _| {});
-        let (folded, open) = kept.ended(as_of);
+        let base = base.unwrap_or_default();
+        let (folded, open) = told((&id, base), sites, (&self.events, as_of));
         let local = sites.local(&id, as_of);
         let configs = self.configs.iter();
         let states = self.states.iter();

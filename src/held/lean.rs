@@ -88,21 +88,23 @@ pub(super) async fn read(
     // nothing was written
     tx.rollback().await.doing(READ)?;
     for read in held.devices(&past, ask).await?.into_iter().flatten() {
-        lean.insert(read.key, of(&read));
+        lean.insert(read.key, Lean::from(&*read));
     }
     Ok(lean.into_values().collect())
 }
 
 /// What a whole reading has of it.
-fn of(read: &DeviceRead) -> Lean {
-    Lean {
-        key: read.key,
-        site_key: read.site_key,
-        device: read.device.clone(),
-        zone: read.zone,
-        provenance: read.provenance,
-        risk: Arc::new(read.state.risk.clone()),
-        open: read.open.clone(),
+impl From<&DeviceRead> for Lean {
+    fn from(read: &DeviceRead) -> Self {
+        Self {
+            key: read.key,
+            site_key: read.site_key,
+            device: read.device.clone(),
+            zone: read.zone,
+            provenance: read.provenance,
+            risk: Arc::new(read.state.risk.clone()),
+            open: read.open.clone(),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::{Ask, DeviceRead, Held};
 use crate::event::{Event, Instant, Provenance};
 use crate::insights::device::{DeviceHour, DeviceState};
 use crate::insights::input::Device;
-use crate::insights::kept::Kept;
+use crate::insights::kept::told;
 use crate::insights::sites::Sites;
 use crate::kinds::Kind;
 use crate::projections::insights::facts::{Asked, KINDS, read as read_facts};
@@ -262,12 +262,8 @@ impl Walked {
             return (self, None);
         }
         let Self { key, id, state } = self;
-        let mut kept = Kept::new(&id, Arc::unwrap_or_clone(state), sites);
-        for event in events {
-            kept.take(&event.fact, event.recorded_at, |_, _| {});
-        }
-        kept.close(at, |_, _| {});
-        let (folded, open) = kept.ended(at);
+        let state = Arc::unwrap_or_clone(state);
+        let (folded, open) = told((&id, state), sites, (events, at));
         let state = Arc::new(folded);
         (Self { key, id, state }, Some(open.hour()))
     }

@@ -5,7 +5,7 @@ use super::device::{DeviceState, Place};
 use super::input::HOUR;
 use super::replay::{Closed, Open, Told, hour_of};
 use super::sites::Sites;
-use crate::event::{Fact, Instant};
+use crate::event::{Event, Fact, Instant};
 
 /// A device whose hours are folded.
 #[derive(Debug)]
@@ -70,6 +70,22 @@ impl<'a> Kept<'a> {
             open.unwrap_or_else(|| Open::beginning(hour_of(at))),
         )
     }
+}
+
+/// What is kept of a device once it is told what happened to it until an instant, in order of time, and what happened in
+/// the hour in which that lies.
+#[must_use]
+pub fn told(
+    (id, state): (&str, DeviceState),
+    sites: &Sites,
+    (events, until): (&[Event], Instant),
+) -> (DeviceState, Open) {
+    let mut kept = Kept::new(id, state, sites);
+    for event in events {
+        kept.take(&event.fact, event.recorded_at, |_, _| {});
+    }
+    kept.close(until, |_, _| {});
+    kept.ended(until)
 }
 
 /// Folds an hour by what was registered and filed when it was over.

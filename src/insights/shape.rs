@@ -26,6 +26,18 @@ pub struct Interval {
     pub level: f64,
 }
 
+impl Interval {
+    /// That of a value which is known and not estimated.
+    #[must_use]
+    pub const fn exact(value: f64) -> Self {
+        Self {
+            low: value,
+            high: value,
+            level: 1.0,
+        }
+    }
+}
+
 /// What a reading rests on.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Evidence {
@@ -54,6 +66,21 @@ pub struct Reason {
     pub unit: Option<&'static str>,
     /// The same as one plain sentence for an operator.
     pub sentence: String,
+}
+
+impl Reason {
+    /// One that has no figures, and adds nothing.
+    #[must_use]
+    pub const fn plain(factor: &'static str, sentence: String) -> Self {
+        Self {
+            factor,
+            contribution: 0.0,
+            observed: None,
+            expected: None,
+            unit: None,
+            sentence,
+        }
+    }
 }
 
 /// What can be done.

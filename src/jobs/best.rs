@@ -312,7 +312,7 @@ fn hours(wanted: &Wanted, standing: &Standing) -> (Hours, Option<Reason>) {
     match wanted.hours {
         RunHours::WhenOn if standing.is_off => (
             Hours::OpenOnly,
-            Some(reason("limit.hours", sentence.to_owned())),
+            Some(Reason::plain("limit.hours", sentence.to_owned())),
         ),
         RunHours::WhenOn | RunHours::Any => (Hours::Any, None),
         RunHours::OpenOnly => (Hours::OpenOnly, None),
@@ -334,7 +334,7 @@ fn maintenance(
     match wanted.maintenance {
         RunMaintenance::WhereFiled if is_filed() => (
             Maintenance::Inside,
-            Some(reason("limit.maintenance", sentence.to_owned())),
+            Some(Reason::plain("limit.maintenance", sentence.to_owned())),
         ),
         RunMaintenance::WhereFiled | RunMaintenance::Ignore => (Maintenance::Ignore, None),
         RunMaintenance::Inside => (Maintenance::Inside, None),
@@ -361,16 +361,5 @@ fn of_jobs(busy: &[Stretch], as_of: Instant) -> Option<Reason> {
             times.len()
         ),
     };
-    Some(reason("limit.jobs", sentence))
-}
-
-fn reason(factor: &'static str, sentence: String) -> Reason {
-    Reason {
-        factor,
-        contribution: 0.0,
-        observed: None,
-        expected: None,
-        unit: None,
-        sentence,
-    }
+    Some(Reason::plain("limit.jobs", sentence))
 }

@@ -6,18 +6,17 @@ use futures_util::future::{BoxFuture, try_join_all};
 use super::anomaly::{Anomaly, AnomalyState, Seen, reading, seen};
 use super::ask::ask;
 use super::measure::DeviceMeasure;
-use super::of::{Of, each};
-use super::ranked::{Page, PageOf, among, count};
+use super::of::{Of, each, each_of};
+use super::ranked::{Page, PageOf, among};
 use super::reads;
 use super::shape::Reading;
 use crate::event::Instant;
-use crate::graphql::error::too_much;
 use crate::graphql::listed::Listed;
+use crate::graphql::loaders;
 use crate::graphql::order::InOrder;
 use crate::graphql::pages::{DeviceFilterInput, PageInfo};
 use crate::graphql::scalars::{DateTime, Long};
 use crate::graphql::words::{Provenances, Shown};
-use crate::graphql::{api, loaders, of_failed};
 use crate::held::{Ask, DeviceRead, FleetRead};
 use crate::history::Place;
 
@@ -27,10 +26,6 @@ const LIST: Listed = Listed {
     rows: 50,
     rows_max: 1_000,
 };
-/// Devices at most of which a list of anomalies is made.
-const DEVICES_MAX: usize = 10_000;
-/// Devices that are read at once for a list over many, and then let go.
-const AT_ONCE: usize = 200;
 
 /// Which anomalies are asked for.
 #[derive(Clone, Debug, Default)]
@@ -161,34 +156,6 @@ pub(in crate::graphql) fn at<'a>(
         let look = |read: &DeviceRead, fleet: &FleetRead| rows.extend(which.of(read, fleet));
         each(ctx, (of, ask), look).await?;
         page_of(ctx, rows, (ask, page)).await
-    })
-}
-
-/// Looks at devices, a few at a time so that they are not held all at once.
-pub(in crate::graphql) fn each_of<'a>(
-    ctx: &'a Context<'a>,
-    (keys, ask): (Vec<i64>, Ask),
-    mut look: impl FnMut(&DeviceRead, &FleetRead) + Send + 'a,
-) -> BoxFuture<'a, Result<(), Error>> {
-    Box::pin(async move {
-        if keys.len() > DEVICES_MAX {
-            return Err(too_much(format!(
-                "this is made of {} devices, of {DEVICES_MAX} at most; narrow it by `filter`",
-                keys.len()
-            )));
-        }
-        count(ctx, keys.len(), 1)?;
-        let api = api(ctx);
-        for some in keys.chunks(AT_ONCE) {
-            let read = api.held.devices(some, ask).await;
-            let read = read.map_err(|error| of_failed(api, &error))?;
-            for read in read.iter().flatten() {
-                let fleet = reads::fleet(ctx, read.provenance, ask.as_of).await?;
-                look(read, &fleet);
-            }
-            tokio::task::yield_now().await;
-        }
-        Ok(())
     })
 }
 

@@ -3,10 +3,11 @@
 use async_graphql::{Context, Error};
 use futures_util::future::BoxFuture;
 
+use super::reads::first_event;
 use crate::event::Instant;
 use crate::graphql::error::bad_input;
+use crate::graphql::loaders;
 use crate::graphql::scalars::DateTime;
-use crate::graphql::{api, loaders, of_failed};
 
 /// Now, or an instant of which the log tells: not before its first event, and not after now.
 ///
@@ -26,9 +27,7 @@ pub(in crate::graphql) fn as_of<'a>(
                 "asOf {asked} is in the future: it is {now}"
             )));
         }
-        let first = api(ctx).held.first_event().await;
-        let first = first.map_err(|error| of_failed(api(ctx), &error))?;
-        match first.filter(|first| asked < *first) {
+        match first_event(ctx).await?.filter(|first| asked < *first) {
             Some(first) => Err(bad_input(format!(
                 "asOf {asked} is before the first event, which happened at {first}"
             ))),

@@ -5,15 +5,19 @@ use std::collections::BTreeMap;
 use async_graphql::{Context, Error, ID};
 use futures_util::future::{BoxFuture, try_join_all};
 
-use super::anomalies::each_of;
 use super::ask;
-use super::ranked::among;
+use super::ranked::{among, count};
 use super::reads;
 use crate::event::Provenance;
-use crate::graphql::error::bad_input;
+use crate::graphql::error::{bad_input, too_much};
 use crate::graphql::fleet::{Device, Site};
-use crate::graphql::{access, api};
+use crate::graphql::{access, api, of_failed};
 use crate::held::{Ask, DeviceRead, FleetRead};
+
+/// Devices at most that are read whole for one answer.
+const DEVICES_MAX: usize = 10_000;
+/// Devices that are read at once for a list over many, and then let go.
+const AT_ONCE: usize = 200;
 
 /// Of what an insight is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +112,34 @@ impl<G> ByProvenance<G> {
         let first = order.find_map(|of| Some((of, self.sums.remove(&of)?)));
         (first, self.without)
     }
+}
+
+/// Looks at devices, a few at a time so that they are not held all at once.
+pub(in crate::graphql) fn each_of<'a>(
+    ctx: &'a Context<'a>,
+    (keys, ask): (Vec<i64>, Ask),
+    mut look: impl FnMut(&DeviceRead, &FleetRead) + Send + 'a,
+) -> BoxFuture<'a, Result<(), Error>> {
+    Box::pin(async move {
+        if keys.len() > DEVICES_MAX {
+            return Err(too_much(format!(
+                "this is made of {} devices, of {DEVICES_MAX} at most; narrow it by `filter`",
+                keys.len()
+            )));
+        }
+        count(ctx, keys.len(), 1)?;
+        let api = api(ctx);
+        for some in keys.chunks(AT_ONCE) {
+            let read = api.held.devices(some, ask).await;
+            let read = read.map_err(|error| of_failed(api, &error))?;
+            for read in read.iter().flatten() {
+                let fleet = reads::fleet(ctx, read.provenance, ask.as_of).await?;
+                look(read, &fleet);
+            }
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    })
 }
 
 /// Looks at each of the devices, those of a site together with what else is asked of them.

@@ -5,6 +5,7 @@
 //! under a list within a list is refused by that, and not by the time it takes.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,7 +19,7 @@ use super::error_groups_of::{GroupReads, GroupsKey, OfOne};
 use super::quality::RefusedReads;
 use crate::error_groups::Groups;
 use crate::event::{Instant, Provenance};
-use crate::graphql::loaders::{BATCH_MAX, Loaded, YIELDS};
+use crate::graphql::loaders::{Loaded, YIELDS, loader};
 use crate::graphql::{api, loaders, of_failed, take};
 use crate::held::{Ask, DeviceRead, FleetRead, Held, Lean};
 use crate::history::collection::RefusedRow;
@@ -51,6 +52,16 @@ const READING_YIELDS: usize = 8 * YIELDS;
 type Begun<T> = Shared<BoxFuture<'static, Loaded<T>>>;
 /// What was begun to be read, by what it is of.
 type Kept<K, T> = Mutex<HashMap<K, Begun<T>>>;
+
+/// What was begun to be read under a key, or is now.
+fn begun_once<K: Eq + Hash, T: Clone>(
+    kept: &Kept<K, T>,
+    key: K,
+    begin: impl FnOnce() -> BoxFuture<'static, Loaded<T>>,
+) -> Begun<T> {
+    let mut kept = held(kept);
+    kept.entry(key).or_insert_with(|| begin().shared()).clone()
+}
 
 fn held<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
@@ -156,9 +167,7 @@ impl<T: Read> Once<T> {
             held: held.clone(),
             of: PhantomData,
         };
-        let loader = Loader::new(reads)
-            .with_max_batch_size(BATCH_MAX)
-            .with_yield_count(READING_YIELDS);
+        let loader = loader(reads).with_yield_count(READING_YIELDS);
         Self {
             loader,
             kept: Mutex::default(),
@@ -171,10 +180,9 @@ impl<T: Read> Once<T> {
 
     fn begin(&self, key: ReadKey) -> Begun<Option<Arc<T>>> {
         let loader = self.loader.clone();
-        let reading: BoxFuture<'static, _> = Box::pin(async move { loader.load(key).await });
-        let reading = reading.shared();
-        held(&self.kept).insert(key, reading.clone());
-        reading
+        begun_once(&self.kept, key, || {
+            Box::pin(async move { loader.load(key).await })
+        })
     }
 }
 
@@ -201,6 +209,7 @@ pub(in crate::graphql) struct InsightLoaders {
     lean: Once<Lean>,
     devices: Once<DeviceRead>,
     fleets: Kept<(Provenance, Instant), Arc<FleetRead>>,
+    first_event: Kept<(), Option<Instant>>,
     site_keys: Loader<i64, Loaded<Arc<Vec<i64>>>, SiteKeys>,
     /// What was refused of devices, by their ids.
     pub(super) refused: Loader<Arc<str>, Loaded<Arc<Vec<RefusedRow>>>, RefusedReads>,
@@ -226,15 +235,10 @@ impl InsightLoaders {
             lean: Once::new(held),
             devices: Once::new(held),
             fleets: Mutex::default(),
-            site_keys: Loader::new(site_keys)
-                .with_max_batch_size(BATCH_MAX)
-                .with_yield_count(YIELDS),
-            refused: Loader::new(refused)
-                .with_max_batch_size(BATCH_MAX)
-                .with_yield_count(YIELDS),
-            groups: Loader::new(groups)
-                .with_max_batch_size(BATCH_MAX)
-                .with_yield_count(YIELDS),
+            first_event: Mutex::default(),
+            site_keys: loader(site_keys),
+            refused: loader(refused),
+            groups: loader(groups),
         }
     }
 
@@ -243,6 +247,7 @@ impl InsightLoaders {
         held(&self.lean.kept).clear();
         held(&self.devices.kept).clear();
         held(&self.fleets).clear();
+        held(&self.first_event).clear();
     }
 }
 
@@ -286,7 +291,7 @@ pub(in crate::graphql) fn lean<'a>(
     }
     Box::pin(async move {
         let whole = read::<DeviceRead>(ctx, device, ask).await?;
-        Ok(whole.map(|read| Arc::new(lean_of(&read))))
+        Ok(whole.map(|read| Arc::new(Lean::from(&*read))))
     })
 }
 
@@ -297,19 +302,6 @@ pub(in crate::graphql) fn listed<'a>(
     ask: Ask,
 ) -> BoxFuture<'a, Result<Option<Arc<Lean>>, Error>> {
     read(ctx, device, ask)
-}
-
-/// What failure risk and health read of a device that was read whole.
-fn lean_of(read: &DeviceRead) -> Lean {
-    Lean {
-        key: read.key,
-        site_key: read.site_key,
-        device: read.device.clone(),
-        zone: read.zone,
-        provenance: read.provenance,
-        risk: Arc::new(read.state.risk.clone()),
-        open: read.open.clone(),
-    }
 }
 
 /// A device with all that is read of it; none that is not registered.
@@ -329,14 +321,23 @@ pub(in crate::graphql) fn fleet<'a>(
 ) -> BoxFuture<'a, Result<Arc<FleetRead>, Error>> {
     Box::pin(async move {
         let of = &loaders(ctx).insights;
-        let begun = held(&of.fleets).get(&(provenance, as_of)).cloned();
-        let reading = begun.unwrap_or_else(|| {
+        let reading = begun_once(&of.fleets, (provenance, as_of), || {
             let kept = of.held.clone();
-            let reading: BoxFuture<'static, _> =
-                Box::pin(async move { kept.fleet(provenance, as_of).await.map_err(Arc::new) });
-            let reading = reading.shared();
-            held(&of.fleets).insert((provenance, as_of), reading.clone());
-            reading
+            Box::pin(async move { kept.fleet(provenance, as_of).await.map_err(Arc::new) })
+        });
+        reading.await.map_err(|error| of_failed(api(ctx), &error))
+    })
+}
+
+/// The instant of the first event of the log, which is looked for once in a request.
+pub(in crate::graphql) fn first_event<'a>(
+    ctx: &'a Context<'_>,
+) -> BoxFuture<'a, Result<Option<Instant>, Error>> {
+    Box::pin(async move {
+        let of = &loaders(ctx).insights;
+        let reading = begun_once(&of.first_event, (), || {
+            let kept = of.held.clone();
+            Box::pin(async move { kept.first_event().await.map_err(Arc::new) })
         });
         reading.await.map_err(|error| of_failed(api(ctx), &error))
     })

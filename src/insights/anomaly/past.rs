@@ -120,11 +120,7 @@ pub fn past(state: &State, subject: &Subject<'_>, over: &Standing, as_of: Instan
     };
     Insight {
         value: Some(over.worst),
-        interval: Some(Interval {
-            low: over.worst,
-            high: over.worst,
-            level: 1.0,
-        }),
+        interval: Some(Interval::exact(over.worst)),
         evidence: evidence(state, &[], as_of),
         status: Status::Ok,
         reasons: vec![reason],

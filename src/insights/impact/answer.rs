@@ -22,23 +22,12 @@ const SETTLED_BEFORE: usize = 14;
 const STALE_DAYS: i32 = 3;
 
 pub(crate) fn incident_reason() -> Reason {
-    plain_reason(
+    Reason::plain(
         "incident",
         "The device was in error within a day before the change. The day of the change and the day \
          before it are not compared, so that going back to normal does not look like an effect."
             .to_owned(),
     )
-}
-
-fn plain_reason(factor: &'static str, sentence: String) -> Reason {
-    Reason {
-        factor,
-        contribution: 0.0,
-        observed: None,
-        expected: None,
-        unit: None,
-        sentence,
-    }
 }
 
 fn date(day: i32) -> String {
@@ -106,7 +95,7 @@ impl Context {
             }
             Err(missing) => {
                 let (known_day, sentence) = self.missing(missing);
-                let reason = plain_reason("days", sentence);
+                let reason = Reason::plain("days", sentence);
                 let insight = Insight::insufficient(evidence, reason, self.as_of);
                 let known_at = known_day.map(|day| begin(self.zone, day));
                 let verdict = judged.then_some(Verdict::Unclear);
@@ -236,7 +225,7 @@ impl Context {
                     percent(found.smallest_found())
                 ),
             };
-            plain_reason("outlook", sentence)
+            Reason::plain("outlook", sentence)
         });
         std::iter::once(main).chain(outlook).collect()
     }
@@ -248,6 +237,6 @@ impl Context {
             other.parameter,
             date(day)
         );
-        plain_reason("overlap", sentence)
+        Reason::plain("overlap", sentence)
     }
 }

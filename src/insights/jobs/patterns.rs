@@ -90,14 +90,7 @@ pub fn patterns(sites: &[(&str, &SiteJobs)], schedule: &Schedule, as_of: Instant
                 mutation: None,
             });
         } else {
-            reasons.push(Reason {
-                factor: factor(by),
-                contribution: 0.0,
-                observed: None,
-                expected: None,
-                unit: None,
-                sentence,
-            });
+            reasons.push(Reason::plain(factor(by), sentence));
         }
         groups.extend(ranked);
     }

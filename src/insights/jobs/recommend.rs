@@ -213,14 +213,7 @@ fn evidence(known: &Known<'_>) -> Evidence {
 }
 
 fn insufficient(known: &Known<'_>, as_of: Instant, sentence: String) -> Recommended {
-    let reason = Reason {
-        factor: "missing",
-        contribution: 0.0,
-        observed: None,
-        expected: None,
-        unit: None,
-        sentence,
-    };
+    let reason = Reason::plain("missing", sentence);
     let insight = Insight::insufficient(evidence(known), reason, as_of);
     Recommended {
         insight,

@@ -93,11 +93,7 @@ impl Collected {
         }
         Insight {
             value: Some(share),
-            interval: Some(Interval {
-                low: share,
-                high: share,
-                level: 1.0,
-            }),
+            interval: Some(Interval::exact(share)),
             evidence,
             status: if self.timed == self.devices {
                 Status::Ok

@@ -163,14 +163,7 @@ fn insufficient(
     sentence: String,
     as_of: Instant,
 ) -> Insight {
-    let reason = Reason {
-        factor,
-        contribution: 0.0,
-        observed: None,
-        expected: None,
-        unit: None,
-        sentence,
-    };
+    let reason = Reason::plain(factor, sentence);
     Insight::insufficient(evidence, reason, as_of)
 }
 
@@ -386,11 +379,7 @@ pub fn data_quality(state: &quality::State, zone: Tz, as_of: Instant) -> Insight
         .is_some_and(|gap| gap.length(as_of) > DAY);
     Insight {
         value: Some(share),
-        interval: Some(Interval {
-            low: share,
-            high: share,
-            level: 1.0,
-        }),
+        interval: Some(Interval::exact(share)),
         evidence,
         status: match (
             is_silent,

@@ -94,6 +94,10 @@ async fn insights_cost_as_many_statements_for_one_device_as_for_twenty() {
             ),
             (
                 "devices(filter: { deviceType: [GATEWAY] }, first: FIRST)",
+                "reliability(asOf: \"2026-11-23T11:00:00Z\") { value }",
+            ),
+            (
+                "devices(filter: { deviceType: [GATEWAY] }, first: FIRST)",
                 "a: health { value } b: health { device { name } }",
             ),
         ] {
