@@ -6,7 +6,7 @@ use entity::{device_registrations as device, site_registrations as site};
 use homepot_analytics::event::{Cell, Instant, NewEvent, Provenance};
 use homepot_analytics::kinds::{Draft, Kind};
 
-/// Seconds between two reports of a device.
+/// Between two reports of a device, unless it is said otherwise.
 const INTERVAL_MS: i64 = 30_000;
 
 /// Makes metrics without end.
@@ -15,6 +15,7 @@ pub(crate) struct Fleet {
     devices: i64,
     sites: i64,
     start: Instant,
+    interval_ms: i64,
     made: i64,
     state: u64,
 }
@@ -26,6 +27,7 @@ impl Fleet {
             devices,
             sites: 1,
             start,
+            interval_ms: INTERVAL_MS,
             made: 0,
             state: 0x9E37_79B9_7F4A_7C15,
         }
@@ -34,6 +36,12 @@ impl Fleet {
     /// The same fleet at more sites, its devices dealt out among them.
     pub(crate) fn at_sites(mut self, sites: i64) -> Self {
         self.sites = sites;
+        self
+    }
+
+    /// The same fleet, whose devices report every so often.
+    pub(crate) fn every_ms(mut self, interval_ms: i64) -> Self {
+        self.interval_ms = interval_ms;
         self
     }
 
@@ -79,7 +87,7 @@ impl Fleet {
         let (device, round) = (self.made % self.devices, self.made / self.devices);
         self.made += 1;
         let jitter = i64::from(self.random(2_000));
-        let at = self.start.plus_ms(round * INTERVAL_MS + jitter);
+        let at = self.start.plus_ms(round * self.interval_ms + jitter);
         let tenths = |fleet: &mut Self, max: u32| Cell::Float(f64::from(fleet.random(max)) / 10.0);
         let sales = i64::from(self.random(300));
         let draft = Draft::new(Kind::DeviceMetrics, at, Provenance::Simulated)
@@ -93,7 +101,10 @@ impl Fleet {
             .set(Metrics::ErrorRatePercent, tenths(self, 50))
             .set(Metrics::ActiveConnections, i64::from(self.random(40)))
             .set(Metrics::QueueDepth, i64::from(self.random(10)))
-            .set(Metrics::UptimeSeconds, 100_000 + round * 30);
+            .set(
+                Metrics::UptimeSeconds,
+                100_000 + round * self.interval_ms / 1_000,
+            );
         finished(draft)
     }
 

@@ -12,6 +12,7 @@ mod duckdb;
 #[expect(dead_code, reason = "other benchmarks use the rest")]
 mod figures;
 mod log;
+#[expect(dead_code, reason = "other benchmarks use the rest")]
 mod metrics;
 mod program;
 

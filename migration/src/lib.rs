@@ -41,6 +41,7 @@ mod m0031_insight_states;
 mod m0032_insight_models;
 mod m0033_error_groups;
 mod m0034_job_insights;
+mod m0035_alert_insights;
 mod tables;
 
 /// All migrations, in the order in which they run.
@@ -82,6 +83,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0032_insight_models::Migration),
             Box::new(m0033_error_groups::Migration),
             Box::new(m0034_job_insights::Migration),
+            Box::new(m0035_alert_insights::Migration),
         ]
     }
 }

@@ -13,6 +13,7 @@ use entity::{
 use super::failures::JobEnd;
 use super::fleet::{Device, Fleet, Scope};
 use super::gaps::{CLOCK_SET_MS, Gaps, LIVE_MS, Sign};
+use super::insights::{Insights, Judged, Turns};
 use super::rates::{Fault, Rates};
 use super::rule::{Failure, Rule};
 use super::runs::{Reading, Runs, apart_ms};
@@ -36,6 +37,9 @@ pub(super) struct Evaluator {
     pub(super) runs: Vec<Runs>,
     pub(super) rates: Vec<Rates>,
     pub(super) failures: Vec<(Arc<Rule>, Failure)>,
+    pub(super) insights: Vec<Insights>,
+    /// Whose turn it is to be read whole for these.
+    pub(super) turns: Turns,
     /// Jobs that have ended and are not judged yet.
     pub(super) ended: Vec<JobEnd>,
     /// When alerts that are silenced are open again.
@@ -57,6 +61,13 @@ pub(super) struct Evaluator {
 impl Evaluator {
     /// Takes an event.
     pub(super) fn hear(&mut self, event: &Event, now: Instant) {
+        if !self.insights.is_empty() {
+            let device = event.fact.spec().device_index();
+            let device = device.and_then(|device| event.fact.cells.get(device)?.int());
+            if let Some(device) = device {
+                self.turns.stir(device);
+            }
+        }
         match event.fact.kind {
             Kind::DeviceMetrics => self.measured(event, now),
             Kind::DeviceStateChange => self.in_state(event, now),
@@ -230,6 +241,18 @@ impl Evaluator {
         }
         for runs in &mut self.runs {
             runs.changed(&self.fleet, (key, now), &mut self.verdicts);
+        }
+        for insights in &mut self.insights {
+            insights.changed(&self.fleet, (key, now), &mut self.verdicts);
+        }
+    }
+
+    /// Devices were judged.
+    pub(super) fn judged(&mut self, judged: &[Judged]) {
+        for insights in &mut self.insights {
+            for judged in judged {
+                insights.hear(&self.fleet, judged, &mut self.verdicts);
+            }
         }
     }
 

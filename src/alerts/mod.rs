@@ -1,7 +1,7 @@
 //! Alerts: rules say what is to be noticed, and what meets one is an alert until it is over.
 //!
 //! The [`Watcher`] follows the log with what it needs to know of devices in memory, and says when a
-//! cause begins and when it is over. Every step of an alert is an event with a fixed id, on a version
+//! cause begins and when it is over; what insights say of devices it asks for in rounds. Every step of an alert is an event with a fixed id, on a version
 //! of its cause: whoever raises it, and however often, a cause has one open alert. People acknowledge,
 //! silence and resolve alerts ([`acknowledge`], [`silence`], [`resolve`]) and make rules ([`create`]).
 
@@ -12,6 +12,7 @@ mod evaluate;
 mod failures;
 mod fleet;
 mod gaps;
+mod insights;
 mod judge;
 mod rates;
 mod reach;

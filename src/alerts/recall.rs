@@ -1,4 +1,4 @@
-//! What rules of states, measures and errors knew before: read from the log and from the open alerts.
+//! What rules of states, measures, errors and insights knew before: read from the log and from the alerts.
 
 use std::collections::HashSet;
 
@@ -45,6 +45,7 @@ pub(super) async fn all(
         }
     }
     states(store, evaluator, open).await?;
+    insights(store, evaluator, open, now).await?;
     errors(store, evaluator, open, now).await
 }
 
@@ -71,6 +72,28 @@ async fn states(
                 let is_told = open.has_device(states.rule_id(), *key);
                 states.remember(*key, stated.place.occurred_at, is_told);
             }
+        }
+    }
+    Ok(())
+}
+
+/// Devices of which insights have told: those with an open alert, and those of which somebody has resolved it lately. Of
+/// these it is told still until it is over.
+async fn insights(
+    store: &Store,
+    evaluator: &mut Evaluator,
+    open: &Open<'_>,
+    now: Instant,
+) -> Result<(), StoreError> {
+    for insights in &mut evaluator.insights {
+        let of_rule = (insights.rule_id(), record::BY);
+        let since = now.plus_ms(-RESOLVED_MS);
+        let resolved = alerts::resolved_of(store, of_rule, since).await?;
+        let rows = open.rows.iter();
+        let rows = rows.filter(|row| row.rule_id == insights.rule_id());
+        let open: Vec<i64> = rows.filter_map(|row| row.device_key).collect();
+        for device in open.into_iter().chain(resolved) {
+            insights.remember(device);
         }
     }
     Ok(())

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::evaluate::Evaluator;
 use super::fleet::{Fleet, Scope};
 use super::gaps::{Gaps, Told};
+use super::insights::Insights;
 use super::rates::Rates;
 use super::recall;
 use super::rule::{Rule, Watch};
@@ -69,6 +70,7 @@ pub(super) async fn rules(
         states: take(&mut evaluator.states),
         runs: take(&mut evaluator.runs),
         rates: take(&mut evaluator.rates),
+        insights: take(&mut evaluator.insights),
         ..Evaluator::default()
     };
     // what begins is told what was before, and what goes on is not
@@ -113,21 +115,33 @@ pub(super) async fn rules(
                 let failure = (Arc::clone(&rule), failure.clone());
                 evaluator.failures.push(failure);
             }
+            Watch::Insight(insight) => {
+                let (before, kept) = (&mut before.insights, &mut evaluator.insights);
+                take_up((before, kept, &mut fresh.insights), asked, |rule, scope| {
+                    Insights::new(rule, insight.clone(), scope)
+                });
+            }
         }
         evaluator.rules.insert(rule.rule_id.clone(), scope);
     }
     let open = Open::of(open);
     remember(&mut fresh, &open, now);
     recall::all(store, &mut fresh, &open, now).await?;
+    join(evaluator, fresh);
+    let outdated = outdated(evaluator, open.rows, now);
+    evaluator.verdicts.extend(outdated);
+    Ok(())
+}
+
+/// Has what begins join what goes on.
+fn join(evaluator: &mut Evaluator, mut fresh: Evaluator) {
     evaluator.fleet = fresh.fleet;
     evaluator.gaps.append(&mut fresh.gaps);
     evaluator.states.append(&mut fresh.states);
     evaluator.runs.append(&mut fresh.runs);
     evaluator.rates.append(&mut fresh.rates);
+    evaluator.insights.append(&mut fresh.insights);
     evaluator.verdicts.append(&mut fresh.verdicts);
-    let outdated = outdated(evaluator, open.rows, now);
-    evaluator.verdicts.extend(outdated);
-    Ok(())
 }
 
 /// Gives rules of silence that begin the devices that were heard of.

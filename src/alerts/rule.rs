@@ -3,6 +3,7 @@
 use entity::device_metrics::Column;
 use serde::{Deserialize, Serialize};
 
+pub use super::insights::rule::{AtRisk, Insight, Unusual, Unwell};
 use crate::kinds::{Code, EnumSpec, Refusal, enums};
 
 /// Rules at most, those that exist without being made among them.
@@ -74,6 +75,8 @@ pub enum Watch {
     CollectionGap(Gap),
     /// A job failed.
     JobFailure(Failure),
+    /// An insight says something of a device.
+    Insight(Insight),
 }
 
 /// A measure beyond a threshold.
@@ -252,6 +255,7 @@ impl Watch {
             Self::ErrorRate(_) => "ERROR_RATE",
             Self::CollectionGap(_) => "COLLECTION_GAP",
             Self::JobFailure(_) => "JOB_FAILURE",
+            Self::Insight(insight) => insight.word(),
         }
     }
 }
@@ -305,6 +309,7 @@ impl Rule {
             Watch::ErrorRate(rate) => rate.check(),
             Watch::CollectionGap(gap) => gap.check(),
             Watch::JobFailure(failure) => failure.check(),
+            Watch::Insight(insight) => insight.check(),
         }
     }
 

@@ -11,8 +11,10 @@ use tokio::time::Instant as Moment;
 use tokio_util::sync::CancellationToken;
 
 use super::evaluate::Evaluator;
+use super::insights::Rounds;
 use super::{AlertError, begin, judge, record, renew};
 use crate::event::{Instant, Position};
+use crate::held::Held;
 use crate::history::alerts;
 use crate::ingest::Ingest;
 use crate::kinds::Kind;
@@ -99,6 +101,7 @@ impl Watcher {
         let mut tail = store.tail(from, Some(KINDS));
         let mut looks = ticks::every(LOOK_EVERY);
         let mut look: Option<(Instant, Position)> = None;
+        let mut rounds = Rounds::new(Held::new(store.clone()));
         loop {
             tokio::select! {
                 events = tail.next_looked_at() => {
@@ -108,12 +111,15 @@ impl Watcher {
                     }
                     judge::pending(store, &mut evaluator).await?;
                 },
+                judged = rounds.ended(store) => evaluator.judged(&judged),
                 _ = looks.tick() => look = Some((self.ingest.clock().now(), store.head())),
             }
             begin::reschedule(store, &mut evaluator, self.ingest.clock().now()).await?;
             // silence is judged when all that was recorded until then has been heard
             if let Some((now, _)) = look.take_if(|(_, head)| tail.position() >= *head) {
                 evaluator.look(now);
+                let rules = (evaluator.insights.as_slice(), &mut evaluator.turns);
+                rounds.begin(rules, &evaluator.fleet, now);
                 for (_, alert_id) in evaluator.silenced.due(now) {
                     evaluator.silenced.clear(&alert_id);
                     record::reopen(&self.ingest, &alert_id).await?;
@@ -124,6 +130,7 @@ impl Watcher {
                 let now = self.ingest.clock().now();
                 let open = alerts::open(store).await?;
                 renew::rules(store, &mut evaluator, &open, now).await?;
+                rounds.hurry();
                 self.record(&mut evaluator).await?;
             }
             self.mark(store, &tail).await?;

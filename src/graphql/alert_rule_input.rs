@@ -2,9 +2,14 @@
 
 use async_graphql::{Enum, ID, InputObject, OneofObject, SimpleObject};
 
+use super::insights::{DeviceMeasure, FailureHorizon};
 use super::order::InOrder;
 use super::words::{DeviceStates, ErrorSeverities, Word};
-use crate::alerts::rule::{Beyond, ErrorRate, Failure, Gap, InState, Measure, Metric, Spec, Watch};
+use crate::alerts::rule::{
+    AtRisk, Beyond, ErrorRate, Failure, Gap, InState, Insight, Measure, Metric, Spec, Unusual,
+    Unwell, Watch,
+};
+use crate::insights::risk::model::Horizon;
 
 /// A measure of a device that a rule can watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -116,6 +121,45 @@ pub(super) struct AlertJobFailure {
     failed_percent: Option<f64>,
 }
 
+/// A device that is likely to fail, as `failureRisk` says. It is over when the chance falls below 0.8 of the threshold,
+/// or when nothing is known of it any more. As long as the risk is the fleet's, alike for all devices, it raises nothing.
+#[derive(Clone, Debug, SimpleObject, InputObject)]
+#[graphql(input_name = "AlertFailureRiskInput")]
+pub(super) struct AlertFailureRisk {
+    /// How far ahead.
+    #[graphql(default_with = "FailureHorizon::Day")]
+    horizon: FailureHorizon,
+    /// The chance from which on it counts (above 0, at most 1).
+    chance: f64,
+    /// Whether the lower end of the interval has to come to it too.
+    #[graphql(default)]
+    certain: bool,
+}
+
+/// A device that is not well, as `deviceHealth` says. It is over when its health is 3 points above the threshold, or when
+/// nothing is known of it any more.
+#[derive(Clone, Debug, SimpleObject, InputObject)]
+#[graphql(input_name = "AlertHealthInput")]
+pub(super) struct AlertHealth {
+    /// The health below which it counts (above 0, at most 100).
+    below: f64,
+    /// Whether the upper end of the interval has to be below it too.
+    #[graphql(default)]
+    certain: bool,
+}
+
+/// Something unusual about a device, as `anomalies` says. It is over when all its incidents are.
+#[derive(Clone, Debug, SimpleObject, InputObject)]
+#[graphql(input_name = "AlertAnomalyInput")]
+pub(super) struct AlertAnomaly {
+    /// Of which measures; of all when it is empty.
+    #[graphql(default)]
+    measures: Vec<DeviceMeasure>,
+    /// The score that an incident has to come to (0 to 1).
+    #[graphql(default)]
+    score: f64,
+}
+
 /// What a rule watches for.
 #[derive(Clone, Debug, OneofObject)]
 pub(super) enum AlertWatchInput {
@@ -129,6 +173,12 @@ pub(super) enum AlertWatchInput {
     CollectionGap(AlertGap),
     /// A job failed.
     JobFailure(AlertJobFailure),
+    /// A device is likely to fail.
+    FailureRisk(AlertFailureRisk),
+    /// A device is not well.
+    Health(AlertHealth),
+    /// Something about a device is unusual.
+    Anomaly(AlertAnomaly),
 }
 
 /// What a rule watches for: one of the fields is not null.
@@ -144,6 +194,12 @@ pub(super) struct AlertWatch {
     collection_gap: Option<InOrder<AlertGap>>,
     /// A job failed.
     job_failure: Option<InOrder<AlertJobFailure>>,
+    /// A device is likely to fail.
+    failure_risk: Option<InOrder<AlertFailureRisk>>,
+    /// A device is not well.
+    health: Option<InOrder<AlertHealth>>,
+    /// Something about a device is unusual.
+    anomaly: Option<InOrder<AlertAnomaly>>,
 }
 
 /// A number that is not negative; another is one that no rule takes.
@@ -183,6 +239,19 @@ impl From<AlertWatchInput> for Watch {
                 job_types: failure.job_types,
                 failed_percent: failure.failed_percent,
             }),
+            AlertWatchInput::FailureRisk(risk) => Self::Insight(Insight::FailureRisk(AtRisk {
+                horizon_hours: Horizon::from(risk.horizon).hours(),
+                chance: risk.chance,
+                certain: risk.certain,
+            })),
+            AlertWatchInput::Health(health) => Self::Insight(Insight::Health(Unwell {
+                below: health.below,
+                certain: health.certain,
+            })),
+            AlertWatchInput::Anomaly(unusual) => Self::Insight(Insight::Anomaly(Unusual {
+                measures: unusual.measures.into_iter().map(Into::into).collect(),
+                score: unusual.score,
+            })),
         }
     }
 }
@@ -228,8 +297,34 @@ impl AlertWatch {
                     failed_percent: failure.failed_percent,
                 }));
             }
+            Watch::Insight(insight) => shows.show(insight),
         }
         shows
+    }
+
+    fn show(&mut self, insight: &Insight) {
+        match insight {
+            Insight::FailureRisk(risk) => {
+                self.failure_risk = Some(InOrder(AlertFailureRisk {
+                    horizon: risk.horizon().unwrap_or(Horizon::Day).into(),
+                    chance: risk.chance,
+                    certain: risk.certain,
+                }));
+            }
+            Insight::Health(health) => {
+                self.health = Some(InOrder(AlertHealth {
+                    below: health.below,
+                    certain: health.certain,
+                }));
+            }
+            Insight::Anomaly(unusual) => {
+                let measures = unusual.measures.iter().copied();
+                self.anomaly = Some(InOrder(AlertAnomaly {
+                    measures: measures.map(Into::into).collect(),
+                    score: unusual.score,
+                }));
+            }
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 //!
 //! Nothing is written here, and nothing is judged: the readings go to the pure methods of [`insights`](crate::insights).
 
+mod among;
 mod cache;
 mod device;
 pub(crate) mod fleet;

@@ -125,6 +125,30 @@ pub async fn last_of(
     row.doing("read the last alert of a cause")
 }
 
+/// Devices of which the last alert of a rule ended since an instant, and somebody else has resolved it than `by`.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn resolved_of(
+    store: &Store,
+    (rule_id, by): (&str, &str),
+    since: Instant,
+) -> Result<Vec<i64>, StoreError> {
+    let query = alerts::Entity::find()
+        .select_only()
+        .columns([alerts::Column::DeviceKey, alerts::Column::ResolvedBy])
+        .filter(alerts::Column::RuleId.eq(rule_id))
+        .filter(alerts::Column::EndedAt.gte(since.0))
+        .filter(alerts::Column::DeviceKey.is_not_null())
+        .order_by_asc(alerts::Column::OpenedAt)
+        .into_tuple::<(i64, Option<String>)>();
+    let rows = query.all(store.readers()).await;
+    let rows = rows.doing("read what was resolved of a rule")?;
+    let last: HashMap<i64, Option<String>> = rows.into_iter().collect();
+    let others = last.into_iter().filter(|(_, of)| of.as_deref() != Some(by));
+    Ok(others.map(|(device, _)| device).collect())
+}
+
 /// When the first of the alerts of a rule ended that somebody else has resolved than `by`, since an instant.
 ///
 /// # Errors

@@ -306,6 +306,9 @@ pub static ALERT_CONDITION: EnumSpec = EnumSpec {
             "A device, or all of a site, has not been heard of for longer than it may.",
         ),
         ("JOB_FAILURE", "A job failed."),
+        ("FAILURE_RISK", "A device is likely to fail."),
+        ("HEALTH", "A device is not well."),
+        ("ANOMALY", "Something about a device is unusual."),
     ],
 };
 

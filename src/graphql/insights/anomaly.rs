@@ -8,8 +8,8 @@ use super::shape::Reading;
 use crate::graphql::fleet::Device;
 use crate::graphql::scalars::DateTime;
 use crate::held::{DeviceRead, FleetRead};
-use crate::insights::anomaly::{self, References, Standing, Subject};
-use crate::insights::input::{Measure, Sample};
+use crate::insights::anomaly::{self, Standing};
+use crate::insights::input::Measure;
 
 /// Whether something unusual goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -96,22 +96,6 @@ pub(in crate::graphql) fn measures<'a>(
     known.filter(move |measure| asked.is_none_or(|asked| asked.contains(&(*measure).into())))
 }
 
-fn subject<'a>(read: &DeviceRead, fleet: &'a FleetRead, measure: Measure) -> Subject<'a> {
-    let of_site = fleet.site_pools.get(&read.site_key);
-    Subject {
-        measure,
-        zone: read.zone,
-        references: References {
-            site: of_site.and_then(|pools| pools.get(&measure)),
-            fleet: fleet.pools.get(&measure),
-        },
-    }
-}
-
-fn samples(read: &DeviceRead, measure: Measure) -> &[Sample] {
-    read.samples.get(&measure).map_or(&[], Vec::as_slice)
-}
-
 /// What is told of the measures of a device: its incidents, and each measure of which none is open.
 pub(in crate::graphql) fn seen(
     read: &DeviceRead,
@@ -123,8 +107,8 @@ pub(in crate::graphql) fn seen(
         let Some(state) = read.state.anomalies.get(&measure) else {
             continue;
         };
-        let subject = subject(read, fleet, measure);
-        let found = anomaly::incidents(state, &subject, samples(read, measure), read.as_of);
+        let subject = read.subject(fleet, measure);
+        let found = anomaly::incidents(state, &subject, read.samples_of(measure), read.as_of);
         let is_open = found.iter().any(|one| one.is_open);
         let quiet = (!is_open).then_some(None);
         let incidents = found.into_iter().map(Some).chain(quiet);
@@ -140,10 +124,10 @@ pub(in crate::graphql) fn reading(
     seen: Seen,
 ) -> Option<Reading<Anomaly>> {
     let state = read.state.anomalies.get(&seen.measure)?;
-    let subject = subject(read, fleet, seen.measure);
+    let subject = read.subject(fleet, seen.measure);
     let insight = match seen.incident.filter(|incident| !incident.is_open) {
         Some(over) => anomaly::past(state, &subject, &over, read.as_of),
-        None => anomaly::read(state, &subject, samples(read, seen.measure), read.as_of),
+        None => anomaly::read(state, &subject, read.samples_of(seen.measure), read.as_of),
     };
     let own = Anomaly {
         key: read.key,

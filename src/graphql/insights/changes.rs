@@ -9,7 +9,7 @@ use futures_util::Stream;
 use futures_util::future::BoxFuture;
 
 use super::anomaly::{Anomaly, AnomalyState, Seen, reading, seen};
-use super::health::{self, DeviceHealth, HealthBand, around};
+use super::health::{self, DeviceHealth, HealthBand};
 use super::measure::DeviceMeasure;
 use super::rounds::{Asked, Round, Rounds};
 use super::shape::Reading;
@@ -292,7 +292,7 @@ fn healths<'a>(
 /// The health of a device, if anything is known of it.
 fn health_of(lean: &Lean, fleet: &FleetRead, ask: Ask) -> Option<f64> {
     let open = lean.open.open_facts();
-    let around = around(lean, fleet);
+    let around = lean.around(fleet);
     crate::insights::risk::health::read(&lean.risk, &around, &open, ask.as_of).value
 }
 

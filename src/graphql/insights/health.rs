@@ -14,7 +14,6 @@ use crate::graphql::scalars::DateTime;
 use crate::graphql::words::{Provenances, Shown};
 use crate::held::{Ask, FleetRead, Lean};
 use crate::insights::input::DAY;
-use crate::insights::risk::answer::Context as Around;
 use crate::insights::risk::band::Band;
 use crate::insights::risk::{forecast, health};
 
@@ -84,16 +83,6 @@ impl HealthForecast {
     }
 }
 
-/// What is known around a device.
-pub(in crate::graphql) fn around<'a>(lean: &'a Lean, fleet: &'a FleetRead) -> Around<'a> {
-    Around {
-        device: &lean.device,
-        zone: lean.zone,
-        fleet: &fleet.risk,
-        model: &fleet.model,
-    }
-}
-
 /// The health of a device by its key.
 pub(in crate::graphql) fn of<'a>(
     ctx: &'a Context<'a>,
@@ -116,7 +105,7 @@ pub(in crate::graphql) fn reading(
     ask: Ask,
 ) -> Reading<DeviceHealth> {
     let open = lean.open.open_facts();
-    let insight = health::read(&lean.risk, &around(lean, fleet), &open, ask.as_of);
+    let insight = health::read(&lean.risk, &lean.around(fleet), &open, ask.as_of);
     let own = DeviceHealth {
         key: lean.key,
         band: insight.value.map(|value| Band::of(value).into()),
@@ -138,7 +127,7 @@ pub(in crate::graphql) fn ahead<'a>(
         };
         loaders(ctx).count(days)?;
         let fleet = reads::fleet(ctx, lean.provenance, ask.as_of).await?;
-        let around = around(&lean, &fleet);
+        let around = lean.around(&fleet);
         let of_day = |day: u8| {
             let open = lean.open.open_facts();
             let insight = forecast::read(&lean.risk, &around, &open, ask.as_of, day);

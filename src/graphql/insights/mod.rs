@@ -40,8 +40,10 @@ pub(super) use changes::InsightStreams;
 pub(super) use error_group_commands::GroupCommands;
 pub(super) use error_group_streams::GroupStreams;
 pub(super) use job_windows::{JobBestWindow, first_start, kept, sites_of, why_not};
+pub(super) use measure::DeviceMeasure;
 pub(super) use nested::{OfDevice, OfSite, fields, resolve};
 pub(super) use reads::InsightLoaders;
+pub(super) use risk::FailureHorizon;
 pub(super) use shape::Interface;
 pub(super) use window_input::BestWindowInput;
 

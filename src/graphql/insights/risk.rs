@@ -7,7 +7,6 @@ use async_graphql::{Context, Enum, Error, ID, Object, SimpleObject};
 use futures_util::future::BoxFuture;
 
 use super::ask::{ask, device, source};
-use super::health::around;
 use super::ranked::{Among, Page, PageOf, among, count, rank};
 use super::reads;
 use super::shape::Reading;
@@ -82,7 +81,7 @@ fn reading(
     (ask, horizon): (Ask, FailureHorizon),
 ) -> Reading<FailureRisk> {
     let open = lean.open.open_facts();
-    let around = around(lean, fleet);
+    let around = lean.around(fleet);
     let insight = answer::read(&lean.risk, &around, &open, ask.as_of, horizon.into());
     let parts = insight.reasons.iter().map(|reason| reason.contribution);
     let own = FailureRisk {
@@ -188,7 +187,7 @@ pub(in crate::graphql) fn at_risk<'a>(
                     continue;
                 };
                 let (open, horizon) = (lean.open.open_facts(), asked.horizon.into());
-                let around = around(lean, fleet);
+                let around = lean.around(fleet);
                 let chance = answer::chance(&lean.risk, &around, &open, as_of, horizon);
                 if let Some(chance) = chance.filter(|chance| *chance >= threshold) {
                     rows.push(((rank(chance), lean.device.id.clone()), Arc::clone(lean)));

@@ -40,6 +40,15 @@ pub enum Horizon {
 }
 
 impl Horizon {
+    /// Its length in hours.
+    #[must_use]
+    pub const fn hours(self) -> u32 {
+        match self {
+            Self::Day => 24,
+            Self::ThreeDays => 72,
+        }
+    }
+
     /// Its length in microseconds.
     #[must_use]
     pub const fn length(self) -> i64 {

@@ -8,7 +8,7 @@ use super::silence::fault;
 use super::socket::Socket;
 
 /// Closes an alert as people do.
-async fn resolve(app: &TestApp, alert: &Value) {
+pub(super) async fn resolve(app: &TestApp, alert: &Value) {
     let document = format!(
         "mutation {{ resolveAlert(input: {{ alertId: {} }}) {{ alert {{ state }} }} }}",
         alert["alertId"]

@@ -17,12 +17,12 @@ const UNUSUAL: &str = "subscription($after: String) { anomalies(after: $after) {
     cursor changes { step anomaly { measure state openedAt device { deviceId } } } } }";
 
 /// A reading of a device that reports once an hour, and is not taken for silent before ten have passed.
-fn hourly() -> Value {
+pub(super) fn hourly() -> Value {
     json!({ "cpuPercent": 5, "collectionIntervalSeconds": 3_600 })
 }
 
 /// Two devices in good health; the place of the log at which they are, as of noon.
-async fn healthy(app: &TestApp) -> String {
+pub(super) async fn healthy(app: &TestApp) -> String {
     app.fleet().await;
     let mut events = Vec::new();
     for device in ["till-1", "till-3"] {

@@ -10,6 +10,7 @@ mod activity;
 mod activity_counts;
 mod agents;
 mod alert_ends;
+mod alert_insights;
 mod alerts;
 mod alike;
 mod app;

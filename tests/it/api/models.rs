@@ -25,7 +25,7 @@ async fn metrics(app: &TestApp) -> String {
 }
 
 /// A server that finds a history when it starts, once it has learned from it.
-async fn learned(app: &mut TestApp) -> Value {
+pub(super) async fn learned(app: &mut TestApp) -> Value {
     let mut events = registered("REAL");
     events.extend(life(0..DAYS, "REAL"));
     app.restart_after(async |ingest| {
