@@ -90,13 +90,13 @@ impl Rounds {
         self.running = None;
         judged.unwrap_or_else(|error| {
             let now = store.clock().now();
-            store.faults().tell(SOURCE, now, chain_of(&error));
+            store.faults().tell(SOURCE, now, of_fault(&error));
             Vec::new()
         })
     }
 }
 
-fn chain_of(error: &StoreError) -> String {
+fn of_fault(error: &StoreError) -> String {
     format!(
         "devices are not judged for alerts, will be in a minute: {}",
         crate::telemetry::chain(error)

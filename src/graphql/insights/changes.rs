@@ -14,7 +14,6 @@ use super::measure::DeviceMeasure;
 use super::rounds::{Asked, Round, Rounds};
 use super::shape::Reading;
 use crate::event::Provenance;
-use crate::graphql::of_failed;
 use crate::graphql::order::InOrder;
 use crate::graphql::pages::DeviceFilterInput;
 use crate::graphql::scalars::DateTime;
@@ -183,8 +182,11 @@ fn health_round<'a>(
 ) -> BoxFuture<'a, Result<Option<InOrder<HealthChanges>>, Error>> {
     Box::pin(async move {
         let round = rounds.next().await?;
-        let changes = healths(&rounds.api.held, &round, told).await;
-        let changes = changes.map_err(|error| of_failed(&rounds.api, &error))?;
+        let changes = match healths(&rounds.api.held, &round, told).await {
+            Ok(changes) => changes,
+            Err(error) => return rounds.put_off(round, &error).map(|()| None),
+        };
+        rounds.judged();
         let item = HealthChanges {
             cursor: round.cursor,
             as_of: DateTime(round.ask.as_of),
@@ -201,8 +203,11 @@ fn anomaly_round<'a>(
 ) -> BoxFuture<'a, Result<Option<InOrder<AnomalyChanges>>, Error>> {
     Box::pin(async move {
         let round = rounds.next().await?;
-        let changes = anomalies(&rounds.api.held, &round, told).await;
-        let changes = changes.map_err(|error| of_failed(&rounds.api, &error))?;
+        let changes = match anomalies(&rounds.api.held, &round, told).await {
+            Ok(changes) => changes,
+            Err(error) => return rounds.put_off(round, &error).map(|()| None),
+        };
+        rounds.judged();
         let item = AnomalyChanges {
             cursor: round.cursor,
             as_of: DateTime(round.ask.as_of),
@@ -255,27 +260,28 @@ fn read_lean<'a>(held: &'a Held, keys: &'a [i64], ask: Ask) -> BoxFuture<'a, Wit
     })
 }
 
-/// Judges devices, and tells whose health is in another band than was told.
+/// Judges devices, and tells whose health is in another band than was told. A failure leaves what was told as it was.
 fn healths<'a>(
     held: &'a Held,
     round: &'a Round,
     told: &'a mut HashMap<i64, Option<Band>>,
 ) -> BoxFuture<'a, Result<Vec<InOrder<HealthChange>>, StoreError>> {
     Box::pin(async move {
-        let mut changes = Vec::new();
+        let (mut changes, mut bands) = (Vec::new(), HashMap::new());
         for keys in round.keys.chunks(AT_ONCE) {
             let new = keys.iter().copied().filter(|key| !told.contains_key(key));
             let new: Vec<i64> = new.collect();
             for (lean, fleet) in read_lean(held, &new, round.base).await? {
                 let value = health_of(&lean, &fleet, round.base);
-                told.insert(lean.key, value.map(Band::of));
+                bands.insert(lean.key, value.map(Band::of));
             }
             for (lean, fleet) in read_lean(held, keys, round.ask).await? {
-                let before = told.get(&lean.key).copied().flatten();
+                let before = bands.get(&lean.key).or_else(|| told.get(&lean.key));
+                let before = before.copied().flatten();
                 let value = health_of(&lean, &fleet, round.ask);
                 let band =
                     value.map(|value| before.map_or(Band::of(value), |band| band.then(value)));
-                told.insert(lean.key, band);
+                bands.insert(lean.key, band);
                 if band != before {
                     changes.push(InOrder(HealthChange {
                         before: before.map(Into::into),
@@ -285,6 +291,7 @@ fn healths<'a>(
                 }
             }
         }
+        told.extend(bands);
         Ok(changes)
     })
 }
@@ -319,24 +326,27 @@ fn read_devices<'a>(
     })
 }
 
-/// Judges devices, and tells which incidents are open that were not, and which are not that were.
+/// Judges devices, and tells which incidents are open that were not, and which are not that were. A failure leaves what
+/// was told as it was.
 fn anomalies<'a>(
     held: &'a Held,
     round: &'a Round,
     told: &'a mut Told,
 ) -> BoxFuture<'a, Result<Vec<InOrder<AnomalyChange>>, StoreError>> {
     Box::pin(async move {
-        let mut changes = Vec::new();
+        let (mut changes, mut seen) = (Vec::new(), HashMap::new());
         for keys in round.keys.chunks(AT_ONCE) {
             let new = keys.iter().copied();
             let new: Vec<i64> = new.filter(|key| !told.open.contains_key(key)).collect();
             for (read, fleet) in read_devices(held, &new, round.base).await? {
                 let open = told.open_of(&read, &fleet);
-                told.open.insert(read.key, open);
+                seen.insert(read.key, open);
             }
             for (read, fleet) in read_devices(held, keys, round.ask).await? {
                 let now = told.open_of(&read, &fleet);
-                let before = told.open.insert(read.key, now.clone()).unwrap_or_default();
+                let before = seen.insert(read.key, now.clone());
+                let before = before.or_else(|| told.open.get(&read.key).cloned());
+                let before = before.unwrap_or_default();
                 let steps = steps(&before, &now).into_iter();
                 let steps = steps.filter_map(|(step, seen)| {
                     let anomaly = reading(&read, &fleet, seen)?;
@@ -345,6 +355,7 @@ fn anomalies<'a>(
                 changes.extend(steps);
             }
         }
+        told.open.extend(seen);
         Ok(changes)
     })
 }

@@ -7,6 +7,7 @@
 //! up to which devices were heard of, and the instant as of which they were judged.
 
 use std::collections::BTreeSet;
+use std::mem::take;
 use std::time::Duration;
 
 use async_graphql::{Context, Error};
@@ -26,11 +27,14 @@ use crate::history::fleet::DeviceFilter;
 use crate::identity::Caller;
 use crate::kinds::Kind;
 use crate::store::{Place, StoreError, Tail};
+use crate::telemetry::chain;
 
 /// What has devices judged.
 const KINDS: &[Kind] = &[Kind::DeviceMetrics, Kind::DeviceStateChange, Kind::ErrorLog];
 /// How long it is between two rounds at least.
 const PAUSE: Duration = Duration::from_secs(2);
+/// Rounds in a row at most that are put off.
+const FAILURES_MAX: usize = 10;
 /// Devices that are judged for one point of what a caller may spend.
 const DEVICES_A_POINT: usize = 20;
 
@@ -44,6 +48,10 @@ pub(in crate::graphql) struct Rounds<'a> {
     tail: Tail,
     /// As of when what is not judged yet counts as told.
     base: Instant,
+    /// Devices that are still to be judged, since that could not be done.
+    put_off: Vec<i64>,
+    /// How often in a row that was.
+    failures: usize,
 }
 
 /// A round.
@@ -98,6 +106,8 @@ impl<'a> Rounds<'a> {
                 tail: tail.in_slices_of(SLICE_BYTES_MAX),
                 // a cursor that is of no instant says nothing of what was told
                 base: if base.0 > 0 { base.min(now) } else { now },
+                put_off: Vec::new(),
+                failures: 0,
                 api,
             })
         })
@@ -107,8 +117,11 @@ impl<'a> Rounds<'a> {
     pub(in crate::graphql) fn next(&mut self) -> BoxFuture<'_, Result<Round, Error>> {
         Box::pin(async move {
             loop {
-                let heard = self.heard().await;
-                let heard = heard.map_err(|error| of_failed(&self.api, &error))?;
+                let mut heard: BTreeSet<i64> = take(&mut self.put_off).into_iter().collect();
+                if heard.is_empty() {
+                    let new = self.heard().await;
+                    heard = new.map_err(|error| of_failed(&self.api, &error))?;
+                }
                 // a device may have moved, or have become another
                 let reach = &self.caller.reach;
                 let within = access::of_reach(self.api.store(), reach).await;
@@ -126,6 +139,26 @@ impl<'a> Rounds<'a> {
                 self.pause().await;
             }
         })
+    }
+
+    /// The devices of a round were judged.
+    pub(in crate::graphql) const fn judged(&mut self) {
+        self.failures = 0;
+    }
+
+    /// The devices of a round could not be judged: that is done in the next one, unless it does not pass.
+    pub(in crate::graphql) fn put_off(
+        &mut self,
+        round: Round,
+        error: &StoreError,
+    ) -> Result<(), Error> {
+        self.failures += 1;
+        if self.failures > FAILURES_MAX || !error.may_pass() {
+            return Err(of_failed(&self.api, error));
+        }
+        tracing::debug!(error = %chain(error), "devices are judged in the next round");
+        self.put_off = round.keys;
+        Ok(())
     }
 
     /// Until the next round: what comes meanwhile is judged together.
