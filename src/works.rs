@@ -21,6 +21,7 @@ use crate::export::{Filler, LakeMetrics};
 use crate::exports::{Bounds, Exporter, ExportsArgs, ExportsMetrics, Files, of_log};
 use crate::graphql::events_of;
 use crate::health::Health;
+use crate::held::Held;
 use crate::ingest::Ingest;
 use crate::jobs::Orchestrator;
 use crate::models::{Learner, ModelsMetrics};
@@ -168,15 +169,19 @@ impl Works<'_> {
     }
 
     /// Follows the log and records what follows from it.
-    pub(crate) fn follow(self, folded: &watch::Receiver<Position>, offline_after_seconds: u32) {
+    pub(crate) fn follow(
+        self,
+        (held, folded): (&Held, &watch::Receiver<Position>),
+        offline_after_seconds: u32,
+    ) {
         let of_health = folded.clone();
         self.once(Work::Health, move |lease, door| {
             let health = Health::new(door, of_health.clone(), offline_after_seconds);
             health.run(lease.stopping())
         });
-        let of_alerts = folded.clone();
+        let (held, of_alerts) = (held.clone(), folded.clone());
         self.once(Work::Alerts, move |lease, door| {
-            Watcher::new(door, of_alerts.clone()).run(lease.stopping())
+            Watcher::new(door, held.clone(), of_alerts.clone()).run(lease.stopping())
         });
         self.once(Work::Jobs, |lease, door| {
             Orchestrator::new(door).run(lease.stopping())

@@ -20,7 +20,13 @@ impl MigrationTrait for Migration {
             if db.get_database_backend() == DbBackend::Postgres {
                 checked(db, table).await?;
             } else {
-                anew(db, table).await?;
+                // views of others hold to the name of the table, and not to the table that is put aside
+                db.execute_unprepared("PRAGMA legacy_alter_table = ON")
+                    .await?;
+                let made = anew(db, table).await;
+                db.execute_unprepared("PRAGMA legacy_alter_table = OFF")
+                    .await?;
+                made?;
             }
         }
         Ok(())

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use super::evaluate::Evaluator;
 use super::fleet::{Fleet, Scope};
 use super::gaps::{Gaps, Told};
-use super::insights::Insights;
+use super::insights::{Insights, Turns};
 use super::rates::Rates;
 use super::recall;
-use super::rule::{Rule, Watch};
+use super::rule::{Insight, Rule, Watch};
 use super::rules::all_rules;
 use super::runs::Runs;
 use super::states::States;
@@ -140,6 +140,11 @@ fn join(evaluator: &mut Evaluator, mut fresh: Evaluator) {
     evaluator.states.append(&mut fresh.states);
     evaluator.runs.append(&mut fresh.runs);
     evaluator.rates.append(&mut fresh.rates);
+    let mut new = fresh.insights.iter();
+    if new.any(|rule| matches!(rule.insight(), Insight::Anomaly(_))) {
+        // what others have read of devices, a new rule has not heard
+        evaluator.turns = Turns::default();
+    }
     evaluator.insights.append(&mut fresh.insights);
     evaluator.verdicts.append(&mut fresh.verdicts);
 }

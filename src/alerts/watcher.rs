@@ -53,6 +53,7 @@ const KINDS: &[Kind] = &[
 #[derive(Debug)]
 pub struct Watcher {
     ingest: Ingest,
+    held: Held,
     /// How far the projections have folded the log.
     folded: channel::Receiver<Position>,
     marked: Position,
@@ -63,9 +64,10 @@ impl Watcher {
     /// One that records through a door. It begins when the projections have folded what the log holds
     /// then.
     #[must_use]
-    pub fn new(ingest: Ingest, folded: channel::Receiver<Position>) -> Self {
+    pub fn new(ingest: Ingest, held: Held, folded: channel::Receiver<Position>) -> Self {
         Self {
             ingest,
+            held,
             folded,
             marked: Position::START,
             marked_at: Moment::now(),
@@ -101,7 +103,7 @@ impl Watcher {
         let mut tail = store.tail(from, Some(KINDS));
         let mut looks = ticks::every(LOOK_EVERY);
         let mut look: Option<(Instant, Position)> = None;
-        let mut rounds = Rounds::new(Held::new(store.clone()));
+        let mut rounds = Rounds::new(self.held.on(store.clone()));
         loop {
             tokio::select! {
                 events = tail.next_looked_at() => {
@@ -111,7 +113,10 @@ impl Watcher {
                     }
                     judge::pending(store, &mut evaluator).await?;
                 },
-                judged = rounds.ended(store) => evaluator.judged(&judged),
+                judged = rounds.ended() => match judged {
+                    Ok(judged) => evaluator.judged(&judged),
+                    Err(error) => rounds.failed(store, &mut evaluator.turns, &error),
+                },
                 _ = looks.tick() => look = Some((self.ingest.clock().now(), store.head())),
             }
             begin::reschedule(store, &mut evaluator, self.ingest.clock().now()).await?;
@@ -130,7 +135,7 @@ impl Watcher {
                 let now = self.ingest.clock().now();
                 let open = alerts::open(store).await?;
                 renew::rules(store, &mut evaluator, &open, now).await?;
-                rounds.hurry();
+                rounds.hurry(&mut evaluator.turns);
                 self.record(&mut evaluator).await?;
             }
             self.mark(store, &tail).await?;

@@ -383,7 +383,10 @@ impl Parts {
             ingest: &ingest,
         };
         works.fold(&runner);
-        works.follow(&parts.api.folded, limits.offline_after_seconds);
+        works.follow(
+            (&parts.api.held, &parts.api.folded),
+            limits.offline_after_seconds,
+        );
         works.keep(&mut parts.registry, &parts.stop);
         works.learn(&mut parts.registry);
         works.take_out(kept, &mut parts.registry);

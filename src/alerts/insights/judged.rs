@@ -1,6 +1,6 @@
 //! What insights said of a device in a round, as far as rules ask.
 
-use crate::event::Instant;
+use crate::event::{Instant, Provenance};
 use crate::insights::input::Measure;
 use crate::insights::risk::model::Horizon;
 
@@ -11,6 +11,8 @@ pub(in crate::alerts) struct Judged {
     pub(in crate::alerts) device: i64,
     /// As of when.
     pub(in crate::alerts) as_of: Instant,
+    /// Where what it was judged by comes from.
+    pub(in crate::alerts) provenance: Provenance,
     /// How likely it is to fail within 24 and within 72 hours; of what was not judged nothing.
     pub(in crate::alerts) risks: [Option<Said>; 2],
     /// How well it is; nothing when that was not judged.
@@ -48,8 +50,6 @@ pub(in crate::alerts) struct Valued {
 pub(in crate::alerts) struct Incident {
     /// Of which measure.
     pub(in crate::alerts) measure: Measure,
-    /// Since when.
-    pub(in crate::alerts) since: Instant,
     /// The highest score in it.
     pub(in crate::alerts) score: f64,
     /// The weightiest reason for it.
@@ -58,10 +58,14 @@ pub(in crate::alerts) struct Incident {
 
 impl Judged {
     /// One of which nothing was judged yet.
-    pub(in crate::alerts) const fn new(device: i64, as_of: Instant) -> Self {
+    pub(in crate::alerts) const fn new(
+        (device, provenance): (i64, Provenance),
+        as_of: Instant,
+    ) -> Self {
         Self {
             device,
             as_of,
+            provenance,
             risks: [None, None],
             health: None,
             incidents: None,

@@ -14,11 +14,11 @@ use crate::alerts::fleet::Fleet;
 use crate::event::{Instant, Provenance};
 use crate::held::{Ask, DeviceRead, FleetRead, Held, Lean};
 use crate::insights::anomaly;
-use crate::insights::input::HOUR;
 use crate::insights::risk::model::Horizon;
 use crate::insights::risk::{answer, health};
 use crate::insights::shape;
 use crate::store::{Store, StoreError};
+use crate::telemetry::chain;
 
 /// What rounds call themselves where faults are told.
 const SOURCE: &str = "the alerts of insights";
@@ -26,6 +26,8 @@ const SOURCE: &str = "the alerts of insights";
 const EVERY_MS: i64 = 60_000;
 /// Devices that are judged before others go first.
 const AT_ONCE: usize = 64;
+/// Devices that are read at once, and then let go.
+const READ_AT_ONCE: usize = 1_000;
 /// Devices that are read whole at once, and then let go.
 const WHOLE_AT_ONCE: usize = 100;
 
@@ -34,13 +36,15 @@ pub(in crate::alerts) struct Rounds {
     held: Held,
     began_at: Option<Instant>,
     running: Option<BoxFuture<'static, Result<Vec<Judged>, StoreError>>>,
+    /// Devices that are read whole in the round that is running.
+    whole: Vec<i64>,
 }
 
 /// What is asked in a round.
 #[derive(Debug, Default)]
 struct Asked {
-    /// Devices of which it is asked how likely they are to fail, or how well they are; `None` is of all.
-    lean: Option<Vec<i64>>,
+    /// Devices of which it is asked how likely they are to fail, or how well they are.
+    lean: Vec<i64>,
     /// The least chance by which a rule is not over, for 24 and for 72 hours.
     chances: [Option<f64>; 2],
     is_health: bool,
@@ -55,13 +59,16 @@ impl Rounds {
             held,
             began_at: None,
             running: None,
+            whole: Vec::new(),
         }
     }
 
-    /// A rule has changed: the next round begins at once.
-    pub(in crate::alerts) fn hurry(&mut self) {
+    /// A rule has changed: the next round begins at once, in place of one that is running.
+    pub(in crate::alerts) fn hurry(&mut self, turns: &mut Turns) {
         self.began_at = None;
-        self.running = None;
+        if self.running.take().is_some() {
+            turns.give_back(&self.whole);
+        }
     }
 
     /// Begins a round when it is time for one.
@@ -78,29 +85,27 @@ impl Rounds {
         }
         self.began_at = Some(now);
         let asked = Asked::of((rules, turns), fleet, now);
+        self.whole.clone_from(&asked.whole);
         self.running = Some(Box::pin(judge(self.held.clone(), asked, now)));
     }
 
-    /// What comes of the round that was begun; of one that fails nothing does, and the next is another.
-    pub(in crate::alerts) async fn ended(&mut self, store: &Store) -> Vec<Judged> {
+    /// What comes of the round that was begun; nothing of one that fails, and the next is another.
+    pub(in crate::alerts) async fn ended(&mut self) -> Result<Vec<Judged>, StoreError> {
         let Some(running) = &mut self.running else {
             return pending().await;
         };
         let judged = running.await;
         self.running = None;
-        judged.unwrap_or_else(|error| {
-            let now = store.clock().now();
-            store.faults().tell(SOURCE, now, of_fault(&error));
-            Vec::new()
-        })
+        judged
     }
-}
 
-fn of_fault(error: &StoreError) -> String {
-    format!(
-        "devices are not judged for alerts, will be in a minute: {}",
-        crate::telemetry::chain(error)
-    )
+    /// The round that has ended has failed.
+    pub(in crate::alerts) fn failed(&self, store: &Store, turns: &mut Turns, error: &StoreError) {
+        turns.give_back(&self.whole);
+        let error = chain(error);
+        let message = format!("devices are not judged for alerts, will be in a minute: {error}");
+        store.faults().tell(SOURCE, store.clock().now(), message);
+    }
 }
 
 impl Asked {
@@ -129,9 +134,8 @@ impl Asked {
             };
             of_rule.extend(rule.devices(fleet));
         }
-        // all are read together where they are most
-        let is_most = lean.len() * 2 > fleet.devices.len();
-        asked.lean = (!is_most || lean.is_empty()).then(|| lean.into_iter().collect());
+        asked.lean = lean.into_iter().collect();
+        asked.lean.sort_unstable();
         asked.whole = turns.take(&whole, &told, now);
         asked
     }
@@ -145,8 +149,8 @@ async fn judge(held: Held, asked: Asked, now: Instant) -> Result<Vec<Judged>, St
     };
     let mut judged = Vec::new();
     let mut fleets = HashMap::new();
-    if asked.lean.as_ref().is_none_or(|keys| !keys.is_empty()) {
-        let lean = held.lean(asked.lean.as_deref(), ask).await?;
+    for keys in asked.lean.chunks(READ_AT_ONCE) {
+        let lean = held.lean(Some(keys), ask).await?;
         for some in lean.chunks(AT_ONCE) {
             for lean in some {
                 let fleet = fleet_of(&held, &mut fleets, (lean.provenance, now)).await?;
@@ -161,7 +165,7 @@ async fn judge(held: Held, asked: Asked, now: Instant) -> Result<Vec<Judged>, St
             let incidents = Some(incidents(&read, &fleet));
             judged.push(Judged {
                 incidents,
-                ..Judged::new(read.key, now)
+                ..Judged::new((read.key, read.provenance), now)
             });
         }
         tokio::task::yield_now().await;
@@ -203,7 +207,7 @@ fn judge_lean(asked: &Asked, (lean, fleet): (&Lean, &FleetRead), now: Instant) -
             risk(three_days, Horizon::ThreeDays),
         ],
         health,
-        ..Judged::new(lean.key, now)
+        ..Judged::new((lean.key, lean.provenance), now)
     }
 }
 
@@ -233,8 +237,6 @@ fn incidents(read: &DeviceRead, fleet: &FleetRead) -> Vec<Incident> {
         let reason = insight.reasons.into_iter().next();
         all.push(Incident {
             measure: *measure,
-            // an incident is known by its hour
-            since: Instant(open.hour().saturating_mul(HOUR)),
             score: open.worst,
             reason: reason.map(|reason| reason.sentence),
         });

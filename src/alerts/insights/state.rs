@@ -40,7 +40,6 @@ enum Met {
 
 #[derive(Debug)]
 struct Is {
-    since: Instant,
     measured: (f64, f64),
     reason: String,
 }
@@ -111,18 +110,20 @@ impl Insights {
         let known = fleet.devices.get(&judged.device);
         let meant =
             known.filter(|known| known.is_active && self.scope.has(judged.device, known.site));
-        let Some(known) = meant else { return };
+        if meant.is_none() {
+            return;
+        }
         match self.met(judged) {
             Met::Is(is) => {
                 if self.told.insert(judged.device) {
                     verdicts.push(Verdict::Begins(Begin {
                         rule: Arc::clone(&self.rule),
                         cause: Cause::Device(judged.device),
-                        since: is.since,
+                        since: judged.as_of,
                         at: judged.as_of,
                         measured: Some(is.measured),
                         reason: is.reason,
-                        provenance: known.provenance,
+                        provenance: judged.provenance,
                         site: None,
                     }));
                 }
@@ -163,11 +164,11 @@ impl Insights {
             Insight::FailureRisk(risk) => {
                 let horizon = risk.horizon().unwrap_or(Horizon::Day);
                 let said = judged.risk(horizon);
-                said.map_or(Met::NotAsked, |said| of_risk(risk, said, judged.as_of))
+                said.map_or(Met::NotAsked, |said| of_risk(risk, said))
             }
             Insight::Health(health) => {
                 let said = judged.health.as_ref();
-                said.map_or(Met::NotAsked, |said| of_health(health, said, judged.as_of))
+                said.map_or(Met::NotAsked, |said| of_health(health, said))
             }
             Insight::Anomaly(unusual) => {
                 let incidents = judged.incidents.as_deref();
@@ -193,7 +194,7 @@ fn with_reason(said: String, reason: Option<&str>) -> String {
     }
 }
 
-fn of_risk(risk: &AtRisk, said: &Said, as_of: Instant) -> Met {
+fn of_risk(risk: &AtRisk, said: &Said) -> Met {
     let valued = match said {
         Said::Nothing => return Met::Over("nothing is known of it any more"),
         Said::Little => return Met::Over("it is not likely to fail any more"),
@@ -217,7 +218,6 @@ fn of_risk(risk: &AtRisk, said: &Said, as_of: Instant) -> Met {
             percent(risk.chance),
         );
         Met::Is(Is {
-            since: as_of,
             measured: (value, risk.chance),
             reason: with_reason(said, valued.reason.as_deref()),
         })
@@ -226,7 +226,7 @@ fn of_risk(risk: &AtRisk, said: &Said, as_of: Instant) -> Met {
     }
 }
 
-fn of_health(health: &Unwell, said: &Said, as_of: Instant) -> Met {
+fn of_health(health: &Unwell, said: &Said) -> Met {
     let Said::Value(valued) = said else {
         return Met::Over("nothing is known of it any more");
     };
@@ -244,7 +244,6 @@ fn of_health(health: &Unwell, said: &Said, as_of: Instant) -> Met {
             health.below
         );
         Met::Is(Is {
-            since: as_of,
             measured: (value, health.below),
             reason: with_reason(said, valued.reason.as_deref()),
         })
@@ -262,7 +261,6 @@ fn of_incidents(unusual: &Unusual, incidents: &[Incident]) -> Met {
     };
     let said = format!("{} is unusual", worst.measure.name());
     Met::Is(Is {
-        since: worst.since,
         measured: (worst.score, unusual.score),
         reason: with_reason(said, worst.reason.as_deref()),
     })

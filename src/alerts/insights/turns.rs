@@ -25,6 +25,13 @@ impl Turns {
         self.stirred.insert(device);
     }
 
+    /// Devices whose turn it was were not read.
+    pub(in crate::alerts) fn give_back(&mut self, devices: &[i64]) {
+        for device in devices {
+            self.read_at.remove(device);
+        }
+    }
+
     /// The devices whose turn it is: those that were never read, of which something came or something is told, and those
     /// first that wait the longest.
     pub(in crate::alerts) fn take(
@@ -80,6 +87,8 @@ mod tests {
         assert_eq!(turns.take(&meant, &told, at(9)), [7]);
         turns.stir(8);
         assert_eq!(turns.take(&meant, &told, at(10)), [8]);
+        turns.give_back(&[8]);
+        assert_eq!(turns.take(&meant, &told, at(11)), [8]);
         assert!(turns.take(&HashSet::new(), &told, at(20)).is_empty());
     }
 }

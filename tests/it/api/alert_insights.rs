@@ -214,7 +214,7 @@ async fn what_no_insight_can_say_is_refused_and_a_rule_is_shown_as_it_was_made()
                 .data(&format!("mutation {{ createAlertRule(input: {{ name: \"r\", severity: INFO, watch: {watch} }}) {{
                     userErrors {{ field code }} }} }}"))
                 .await;
-            let expected = json!([{ "field": field, "code": "OUT_OF_RANGE" }]);
+            let expected = json!([{ "field": field, "code": "INVALID" }]);
             assert_eq!(made["createAlertRule"]["userErrors"], expected, "{watch}");
         }
         let id = rule(app, "{ failureRisk: { horizon: HOURS_72, chance: 0.5, certain: true } }").await;

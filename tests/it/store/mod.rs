@@ -42,6 +42,7 @@ mod standing;
 mod states;
 mod tail;
 mod together;
+mod upgrades;
 mod values;
 mod verify;
 mod versions;
