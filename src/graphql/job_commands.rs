@@ -127,6 +127,9 @@ impl JobPlans {
     }
 }
 
+/// How often a job is given windows anew when others were given some meanwhile.
+const DECISIONS_MAX: usize = 8;
+
 /// The commands on jobs.
 #[derive(Debug)]
 pub(super) struct JobCommands;
@@ -140,23 +143,34 @@ impl JobCommands {
         #[graphql(desc = "The job.")] input: CreateJobInput,
     ) -> Result<InOrder<JobPayload>, Error> {
         let caller = access::caller(ctx);
-        let found = match find(ctx, &input).await? {
-            Ok(found) => found,
-            Err(error) => return refused(ctx, ("createJob", None), error).await,
-        };
         let job_id = keyed_id(caller, input.idempotency_key.as_deref(), "job");
         let deed = ("createJob", Some(job_id.to_string()));
-        let (asked, targets, _) = found;
-        let job = NewJob {
-            job_id,
-            job_type: asked.job_type,
-            payload: input.payload.map(|json| json.0),
-            plan: asked.plan,
-            targets,
-            created_by: caller.name.to_string(),
-            parent_job_id: None,
-        };
-        let made = jobs::create(&door(ctx, &deed), job).await;
+        let mut made = Err(JobError::Contended);
+        for _ in 0..DECISIONS_MAX {
+            let given = jobs::windows_given(api(ctx).store()).await;
+            let given = given.map_err(|error| of_failed(api(ctx), &error))?;
+            let (asked, targets, _) = match find(ctx, &input).await? {
+                Ok(found) => found,
+                Err(error) => return refused(ctx, ("createJob", None), error).await,
+            };
+            let job = NewJob {
+                job_id,
+                job_type: asked.job_type,
+                payload: input.payload.as_ref().map(|json| json.0.clone()),
+                plan: asked.plan,
+                targets,
+                created_by: caller.name.to_string(),
+                parent_job_id: None,
+            };
+            made = if job.plan.best_windows.is_empty() {
+                jobs::create(&door(ctx, &deed), job).await
+            } else {
+                jobs::create_in_windows(&door(ctx, &deed), job, given).await
+            };
+            if !matches!(made, Err(JobError::Contended)) {
+                break;
+            }
+        }
         job_payload(ctx, deed, made).await
     }
 

@@ -10,7 +10,10 @@ use super::{JobError, Plan, Start, TARGETS_MAX};
 use crate::event::{Cell, Fact, Instant, NewEvent, Position, Provenance};
 use crate::ingest::Ingest;
 use crate::kinds::{Draft, Kind};
-use crate::store::{AppendError, Expect, Outcome, Store};
+use crate::store::{AppendError, Expect, Outcome, Store, StoreError};
+
+/// What counts the jobs that were given windows.
+const WINDOWS: &str = "job-windows";
 
 /// A job to be made.
 #[derive(Clone, Debug)]
@@ -37,6 +40,23 @@ pub struct NewJob {
 /// When it names no device or too many, another job has its id, or it cannot be recorded.
 pub async fn create(ingest: &Ingest, job: NewJob) -> Result<(), JobError> {
     create_on(ingest, job, None).await
+}
+
+/// How often jobs were made that start in a window which was found for them.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub async fn windows_given(store: &Store) -> Result<i64, StoreError> {
+    store.version(WINDOWS).await
+}
+
+/// Makes a job whose windows were found when so many had been given, so that no two are given the same at once.
+///
+/// # Errors
+/// [`JobError::Contended`] when more were given meanwhile: the windows are to be found anew. Else as [`create`].
+pub async fn create_in_windows(ingest: &Ingest, job: NewJob, given: i64) -> Result<(), JobError> {
+    let expected = Expect::changing(WINDOWS.to_owned(), given);
+    create_on(ingest, job, Some(expected)).await
 }
 
 /// The same, on what is expected.

@@ -47,7 +47,7 @@ pub use best::{
 };
 pub use commands::{Answer, CommandError, CommandId, acknowledge, complete};
 pub(crate) use create::first_step;
-pub use create::{NewJob, create};
+pub use create::{NewJob, create, create_in_windows, windows_given};
 pub use cron::read_cron;
 pub use deliveries::{
     COMMANDS_MAX, Command, Deliveries, Followed, Happening, most_urgent, pending,

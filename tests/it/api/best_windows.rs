@@ -1,6 +1,8 @@
 //! Jobs that start when that disturbs least: the window is found when the job is made, kept with it, and shown.
 
-use futures_util::future::BoxFuture;
+use std::collections::BTreeSet;
+
+use futures_util::future::{BoxFuture, join_all};
 use serde_json::{Value, json};
 
 use super::app::{TestApp, at, on_each_database, texts};
@@ -127,6 +129,23 @@ async fn a_repeat_is_the_same_job_with_the_window_that_was_found_first() {
         other["start"] = json!({ "at": at(10 * 1_440) });
         let other = made(app, other).await;
         assert_eq!(texts(&other["userErrors"], "code"), ["CONFLICT"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn jobs_that_are_made_at_once_are_given_different_windows() {
+    on_each_database(async |app| {
+        shops(app).await;
+        let input = json!({ "jobType": "RESTART", "deviceIds": ["till-1"],
+            "start": { "inBestWindow": { "durationMinutes": 30 } } });
+        let all = (0..4).map(|_| made(app, input.clone()));
+        let mut starts = BTreeSet::new();
+        for answer in join_all(all).await {
+            assert_eq!(answer["userErrors"], json!([]), "{answer:#}");
+            starts.insert(answer["job"]["plan"]["startAt"].to_string());
+        }
+        assert_eq!(starts.len(), 4, "{starts:?}");
     })
     .await;
 }
