@@ -14,6 +14,7 @@ use crate::insights::risk::model::{Horizon, Model, Settings, train};
 use crate::insights::risk::signs::signs;
 use crate::insights::risk::{forecast, health};
 
+mod entries;
 mod model;
 
 const START: i64 = 1_700_006_400 * 1_000_000 / DAY * DAY;
