@@ -7,6 +7,7 @@
 use crate::insights::input::Measure;
 use serde::{Deserialize, Serialize};
 
+use crate::insights::risk::entries::OTHERS;
 use crate::insights::risk::newton::{Prior, Row};
 use crate::insights::risk::signs::Signs;
 
@@ -158,7 +159,9 @@ pub fn columns<'a>(all: impl Iterator<Item = &'a Signs>) -> Vec<Key> {
     let mut groups: Vec<(u32, f64)> = Vec::new();
     let mut measures: Vec<Measure> = Vec::new();
     for signs in all {
-        for (group, new, _) in &signs.errors {
+        // those of several groups are of none
+        let of_groups = signs.errors.iter().filter(|(group, ..)| *group != OTHERS);
+        for (group, new, _) in of_groups {
             match groups.iter_mut().find(|(known, _)| known == group) {
                 Some((_, count)) => *count += new.min(1.0),
                 None => groups.push((*group, *new)),

@@ -1,21 +1,18 @@
 //! The state of a device that failure risk and health read, folded from closed hours in order of time.
 //!
-//! It is bounded: rings of three-hour means for two days, 32 error entries, 24 state changes, 12 parameters.
+//! It is bounded: rings of three-hour means for two days, 64 entries of errors, 24 state changes, 12 parameters.
 
 use crate::event::Instant;
-use crate::insights::input::{
-    ConfigSeen, ErrorSeen, Hour, Measure, Severity, State as Reported, StateSeen,
-};
+use crate::insights::input::{ConfigSeen, ErrorSeen, Hour, Measure, State as Reported, StateSeen};
 use crate::insights::input::{DAY, HOUR};
 use crate::insights::number::{float, whole};
 use serde::{Deserialize, Serialize};
 
+use crate::insights::risk::entries::{self, OTHERS, Seen, weighted};
 use crate::insights::risk::fleet::Fleet;
 use crate::insights::risk::health::factors;
 use crate::insights::risk::track::Track;
 
-/// Error entries kept (one per hour, group and severity).
-const ERRORS_KEPT: usize = 32;
 /// State changes kept.
 const STATES_KEPT: usize = 24;
 /// Parameters of which the last change is kept.
@@ -44,19 +41,6 @@ pub struct Facts<'a> {
     pub states: &'a [StateSeen],
     /// Configuration changes in order of time.
     pub configs: &'a [ConfigSeen],
-}
-
-/// Errors of one group and severity within one hour.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Seen {
-    /// When the last of them came.
-    pub at: Instant,
-    /// The group, by the hash of its name.
-    pub group: u32,
-    /// How severe.
-    pub severity: Severity,
-    /// How many.
-    pub count: u32,
 }
 
 /// The last change of one parameter.
@@ -122,17 +106,6 @@ pub struct State {
     pub health_day: Option<i64>,
     /// Events so far.
     pub events: i64,
-}
-
-/// The weight of an error: an information is no fault, a critical one counts double.
-#[must_use]
-pub const fn weight(severity: Severity) -> f64 {
-    match severity {
-        Severity::Info => 0.1,
-        Severity::Warning => 0.5,
-        Severity::Error => 1.0,
-        Severity::Critical => 2.0,
-    }
 }
 
 /// The group of an error: its code, or its category where it has none.
@@ -218,12 +191,14 @@ impl State {
     }
 
     /// The same state of a device of which readings came in each hour since, until the one that begins at an instant;
-    /// what was measured in them is not known yet.
+    /// what was measured in them is not known yet. It is known from another instant on, and no hour is taken that was
+    /// over by then.
     #[must_use]
-    pub fn heard(&self, until: Instant) -> Self {
+    pub fn heard(&self, until: Instant, known_from: Instant) -> Self {
         let mut state = self.clone();
         let since = state.hours_head.map_or(until.0, |head| head.0 + HOUR);
-        let mut start = since.max(until.0 - DAY);
+        let from = since.max(until.0 - DAY).max(known_from.0);
+        let mut start = from.div_euclid(HOUR) * HOUR;
         while start < until.0 {
             state.see_hour(Instant(start));
             start += HOUR;
@@ -266,36 +241,14 @@ impl State {
     fn see_error(&mut self, error: &ErrorSeen) {
         self.events += 1;
         let group = self.name(group(error));
-        let hour = error.at.0.div_euclid(HOUR);
-        let same = self.errors.iter_mut().rev().find(|seen| {
-            seen.group == group
-                && seen.severity == error.severity
-                && seen.at.0.div_euclid(HOUR) == hour
-        });
-        if let Some(seen) = same {
-            seen.at = error.at;
-            seen.count = seen.count.saturating_add(1);
-            return;
-        }
-        if self.errors.len() >= ERRORS_KEPT {
-            self.merge_oldest();
-        }
-        self.errors.push(Seen {
+        let new = Seen {
             at: error.at,
             group,
             severity: error.severity,
             count: 1,
-        });
-    }
-
-    /// Joins the oldest entry to a later one: of its group where there is one. It looks newer then, never milder.
-    fn merge_oldest(&mut self) {
-        let oldest = self.errors.remove(0);
-        let alike = |seen: &Seen| (seen.group, seen.severity) == (oldest.group, oldest.severity);
-        let place = self.errors.iter().position(alike).unwrap_or(0);
-        if let Some(seen) = self.errors.get_mut(place) {
-            seen.count = seen.count.saturating_add(oldest.count);
-            seen.severity = seen.severity.max(oldest.severity);
+        };
+        if let Some(gone) = entries::take(&mut self.errors, new) {
+            self.error_weight += weighted(&gone);
         }
     }
 
@@ -387,6 +340,9 @@ impl State {
     /// The name of an error group.
     #[must_use]
     pub fn name_of(&self, group: u32) -> Option<&str> {
+        if group == OTHERS {
+            return Some("others");
+        }
         self.names
             .iter()
             .find(|(known, _)| *known == group)
@@ -429,12 +385,6 @@ impl State {
             .map_or(24.0, |first| float(closed + 1 - first.0.div_euclid(HOUR)));
         (float(seen.count_ones()) / known.clamp(1.0, 24.0)).min(1.0)
     }
-}
-
-/// The weight of an entry.
-#[must_use]
-pub fn weighted(seen: &Seen) -> f64 {
-    weight(seen.severity) * f64::from(seen.count)
 }
 
 fn micros(seconds: f64) -> i64 {

@@ -11,7 +11,8 @@ use statrs::distribution::{ContinuousCDF, Gamma};
 
 use crate::insights::risk::answer::{Context, evidence, stale, unknown};
 use crate::insights::risk::columns::hinge;
-use crate::insights::risk::features::{Facts, State, weighted};
+use crate::insights::risk::entries::weighted;
+use crate::insights::risk::features::{Facts, State};
 use crate::insights::risk::fleet::Fleet;
 use crate::insights::risk::forecast::days_to_full;
 use crate::insights::risk::track::{Track, is_percent};

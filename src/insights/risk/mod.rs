@@ -8,6 +8,7 @@ pub mod answer;
 pub mod backtest;
 pub mod band;
 pub mod columns;
+pub mod entries;
 pub mod features;
 pub mod fleet;
 pub mod forecast;

@@ -7,6 +7,7 @@ use crate::insights::input::{DAY, HOUR};
 use crate::insights::input::{Device, Measure};
 use serde::{Deserialize, Serialize};
 
+use crate::insights::risk::entries::OTHERS;
 use crate::insights::risk::features::{State, days, hour_of_day};
 use crate::insights::risk::fleet::Fleet;
 
@@ -91,7 +92,12 @@ fn read_errors(signs: &mut Signs, state: &State, fleet: &Fleet, as_of: Instant) 
             None => signs.errors.push((seen.group, new, old)),
         }
         if is_new {
-            hours.push((seen.at.0.div_euclid(HOUR), seen.group));
+            let hour = seen.at.0.div_euclid(HOUR);
+            hours.push((hour, seen.group));
+            if seen.group == OTHERS {
+                // they are of two groups at least, of so many errors that two came within an hour
+                hours.push((hour, OTHERS + 1));
+            }
             if seen.severity >= crate::insights::input::Severity::Error {
                 signs.severe += count;
             }
