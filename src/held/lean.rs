@@ -78,7 +78,7 @@ pub(super) async fn read(
             Lean {
                 risk: heard.map_or_else(
                     || Arc::clone(&risk),
-                    |at| Arc::new(risk.heard(Instant(*at))),
+                    |at| Arc::new(risk.heard(Instant(*at), Instant(i64::MIN))),
                 ),
                 open: reader.brought(events, upto),
                 ..one

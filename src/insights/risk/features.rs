@@ -218,12 +218,14 @@ impl State {
     }
 
     /// The same state of a device of which readings came in each hour since, until the one that begins at an instant;
-    /// what was measured in them is not known yet.
+    /// what was measured in them is not known yet. It is known from another instant on, and no hour is taken that was
+    /// over by then.
     #[must_use]
-    pub fn heard(&self, until: Instant) -> Self {
+    pub fn heard(&self, until: Instant, known_from: Instant) -> Self {
         let mut state = self.clone();
         let since = state.hours_head.map_or(until.0, |head| head.0 + HOUR);
-        let mut start = since.max(until.0 - DAY);
+        let from = since.max(until.0 - DAY).max(known_from.0);
+        let mut start = from.div_euclid(HOUR) * HOUR;
         while start < until.0 {
             state.see_hour(Instant(start));
             start += HOUR;

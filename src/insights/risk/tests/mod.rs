@@ -360,23 +360,49 @@ fn forecast_tells_when_a_growing_disk_is_full() {
     assert!(insights[2].value.unwrap() < 75.0, "{:?}", insights[2]);
 }
 
+/// A device that reports in each of the first thirty hours.
+fn reporting() -> State {
+    let mut state = State::default();
+    (0..30).for_each(|n| fold(&mut state, n, 20.0));
+    state
+}
+
 #[test]
 fn a_device_that_was_heard_of_is_no_less_fresh_before_its_hour_is_summed_up() {
-    let mut state = State::default();
-    for step in 0..30 {
-        let start = START + step * HOUR;
-        let measures = [(Measure::CpuPercent, hour(start, 120, 20.0))];
-        state.fold(&Facts {
-            start: Instant(start),
-            measures: &measures,
-            ..Facts::default()
-        });
-    }
+    let state = reporting();
     let later = Instant(START + 32 * HOUR);
-    let heard = state.heard(later);
+    let ever = Instant(i64::MIN);
+    let heard = state.heard(later, ever);
     assert!(state.coverage(later) < heard.coverage(later));
     assert!((heard.coverage(later) - 1.0).abs() < f64::EPSILON);
     assert_eq!(heard.last_measured, Some(later));
     assert_eq!(heard.tracks, state.tracks);
-    assert_eq!(state.heard(Instant(START)), state, "it is known already");
+    let known = state.heard(Instant(START), ever);
+    assert_eq!(known, state, "it is known already");
+}
+
+#[test]
+fn a_device_that_was_silent_and_is_heard_of_once_was_heard_of_in_one_hour() {
+    let state = reporting();
+    // three days later, two minutes before the full hour
+    let until = Instant(START + 102 * HOUR);
+    let reading = Instant(until.0 - 2 * HOUR / 60);
+    let heard = state.heard(until, reading);
+    assert_eq!(heard.last_measured, Some(until));
+    assert!((heard.coverage(until) - 1.0 / 24.0).abs() < f64::EPSILON);
+    assert_eq!(
+        heard,
+        state.heard(until, Instant(until.0 - HOUR)),
+        "as of the beginning of that hour"
+    );
+    let fleet = Fleet::default();
+    let health = |state: &State| health::factors(state, &fleet, until).health();
+    let mut folded = state.clone();
+    fold(&mut folded, 101, 20.0);
+    assert!((health(&heard) - health(&folded)).abs() < 1.0);
+    assert!(health(&state.heard(until, Instant(i64::MIN))) > health(&heard) + 40.0);
+    assert_eq!(state.heard(until, until), state, "nothing is known of it");
+    let long_ago = Instant(until.0 - 9 * DAY);
+    let of_a_day = state.heard(until, Instant(i64::MIN));
+    assert_eq!(state.heard(until, long_ago), of_a_day);
 }
