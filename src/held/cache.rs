@@ -76,11 +76,30 @@ impl Cache {
                 };
                 events.extend(all_said(tx, names, said).await?);
             }
+            let sites = {
+                let mut held = locked(&self.registered);
+                // what another has read meanwhile is taken again
+                if let Some(sites) = Arc::get_mut(&mut held.sites) {
+                    sites.take(&events);
+                    held.upto = held.upto.max(newest);
+                    return Ok(Arc::clone(&held.sites));
+                }
+                Arc::clone(&held.sites)
+            };
+            // whoever reads has them as they were: they are copied while nobody waits for it
+            let copy = move || {
+                let mut sites = Sites::clone(&sites);
+                sites.take(&events);
+                Arc::new(sites)
+            };
+            let sites = tokio::task::spawn_blocking(copy).await;
+            let sites = sites.map_err(|_| StoreError::Panicked)?;
             let mut held = locked(&self.registered);
-            // what another has read meanwhile is taken again
-            Arc::make_mut(&mut held.sites).take(&events);
-            held.upto = held.upto.max(newest);
-            Ok(Arc::clone(&held.sites))
+            if held.upto < newest {
+                held.sites = Arc::clone(&sites);
+                held.upto = newest;
+            }
+            Ok(sites)
         })
     }
 
@@ -109,14 +128,13 @@ impl Cache {
                 decoded.collect::<Result<Vec<_>, StoreError>>()
             };
             let decoded = tokio::task::spawn_blocking(decode).await;
-            let mut held = locked(&self.states);
-            for (whose, state) in decoded.map_err(|_| StoreError::Panicked)?? {
-                let Some(mark) = marks.get(&whose).copied() else {
-                    continue;
-                };
-                held.keep(whose, (mark, Arc::clone(&state)));
-                states.insert(whose, state);
-            }
+            let decoded = decoded.map_err(|_| StoreError::Panicked)??;
+            let marked = decoded.iter().filter_map(|(whose, state)| {
+                let mark = marks.get(whose).copied()?;
+                Some((*whose, mark, Arc::clone(state)))
+            });
+            locked(&self.states).keep(marked.collect());
+            states.extend(decoded);
             Ok(states)
         })
     }
@@ -141,16 +159,18 @@ impl Cache {
 }
 
 impl States {
-    /// Keeps a state if there is room for it: those give way that were not used in the last reading.
-    fn keep(&mut self, whose: Whose, (mark, state): (i64, Arc<features::State>)) {
+    /// Keeps states as far as there is room for them: those give way that were not used in the last reading. All that
+    /// are held are gone through once at most, however many are to be kept.
+    fn keep(&mut self, states: Vec<(Whose, i64, Arc<features::State>)>) {
         let used = self.readings;
-        if self.kept.len() >= STATES_MAX && !self.kept.contains_key(&whose) {
+        if self.kept.len() + states.len() > STATES_MAX {
             self.kept.retain(|_, kept| kept.used + 1 >= used);
-            if self.kept.len() >= STATES_MAX {
-                return;
+        }
+        for (whose, mark, state) in states {
+            if self.kept.len() < STATES_MAX || self.kept.contains_key(&whose) {
+                self.kept.insert(whose, Kept { mark, state, used });
             }
         }
-        self.kept.insert(whose, Kept { mark, state, used });
     }
 }
 
@@ -171,4 +191,50 @@ async fn newest(tx: &DatabaseTransaction) -> Result<i64, StoreError> {
         .transpose()
         .doing(READ)?;
     Ok(newest.flatten().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Provenance;
+
+    fn states(keys: std::ops::Range<i64>, mark: i64) -> Vec<(Whose, i64, Arc<features::State>)> {
+        let state = Arc::default();
+        let of = |key| ((key, Provenance::Real), mark, Arc::clone(&state));
+        keys.map(of).collect()
+    }
+
+    #[test]
+    fn of_a_large_fleet_as_many_states_are_held_as_there_is_room_for() {
+        let mut held = States {
+            readings: 1,
+            ..States::default()
+        };
+        held.keep(states(0..100_000, 1));
+        assert_eq!(held.kept.len(), STATES_MAX);
+        // in the next reading those that changed are put in the place of what they were
+        held.readings = 2;
+        held.keep(states(0..100_000, 2));
+        assert_eq!(held.kept.len(), STATES_MAX);
+        assert!(held.kept.values().all(|kept| kept.mark == 2));
+    }
+
+    #[test]
+    fn states_that_are_not_used_any_more_give_way() {
+        let mut held = States {
+            readings: 1,
+            ..States::default()
+        };
+        held.keep(states(0..20_000, 1));
+        held.readings = 2;
+        held.keep(states(20_000..20_010, 1));
+        assert_eq!(
+            held.kept.len(),
+            STATES_MAX,
+            "they were used in the last reading"
+        );
+        held.readings = 3;
+        held.keep(states(20_000..20_010, 1));
+        assert_eq!(held.kept.len(), 10);
+    }
 }

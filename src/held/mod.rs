@@ -8,9 +8,11 @@
 //! Nothing is written here, and nothing is judged: the readings go to the pure methods of [`insights`](crate::insights).
 
 mod among;
+mod brought;
 mod cache;
 mod device;
 pub(crate) mod fleet;
+mod heard;
 mod jobs;
 mod known;
 mod lean;
@@ -94,7 +96,8 @@ pub struct Lean {
     pub provenance: Provenance,
     /// What is kept of it for failure risk and health.
     pub risk: Arc<features::State>,
-    /// What happened since what is kept, without what was measured and without what errors say.
+    /// What happened since what is kept, without what was measured and without what errors say. Where errors were many
+    /// they are in `risk`.
     pub open: DeviceHour,
 }
 

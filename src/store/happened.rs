@@ -62,6 +62,15 @@ impl Since<'_> {
         self.columns.with_source().with_subject(self.kind.spec())
     }
 
+    /// The statement that reads what of it is in the table.
+    fn selected(&self, backend: DbBackend) -> Sql {
+        let columns = rows::columns(self.kind.spec(), Reading::Reported, self.columns());
+        let mut sql = Sql::new(format!("SELECT {columns} FROM "));
+        self.devices(&mut sql, backend);
+        self.joined(&mut sql, backend);
+        sql
+    }
+
     /// Adds the devices as a table `v`, filled up so that few texts of statements serve all numbers of them.
     fn devices(&self, sql: &mut Sql, backend: DbBackend) {
         let mut devices = self.devices.to_vec();
@@ -111,11 +120,7 @@ async fn read(
     if since.devices.is_empty() || since.first() >= since.until {
         return Ok(Some(Vec::new()));
     }
-    let (spec, backend) = (since.kind.spec(), tx.get_database_backend());
-    let columns = rows::columns(spec, Reading::Reported, since.columns());
-    let mut sql = Sql::new(format!("SELECT {columns} FROM "));
-    since.devices(&mut sql, backend);
-    since.joined(&mut sql, backend);
+    let mut sql = since.selected(tx.get_database_backend());
     if let Some(limit) = max.checked_add(1) {
         // were it bound, SQLite would prepare the statement anew each time it is run
         sql.push(&format!(" LIMIT {limit}"));
@@ -140,16 +145,47 @@ async fn archived(
     let Some(archive) = sources.archive else {
         return Ok(true);
     };
+    let each = |event: &Event| {
+        events.push(event.clone());
+        if events.len() > max {
+            Err(Stop::Full)
+        } else {
+            Ok(())
+        }
+    };
+    match each_archived(tx, archive, since, each).await {
+        Ok(()) => {}
+        Err(Stop::Full) => return Ok(false),
+        Err(Stop::Failed(error)) => return Err(error),
+    }
+    let keys = since.devices.iter().map(|[key, _]| *key);
+    let nameless = |key: &i64| sources.names.id(*key).is_none();
+    let unknown: Vec<i64> = keys.filter(nameless).collect();
+    sources.names.look_up_keys(tx, &unknown).await?;
+    for cell in events.iter_mut().flat_map(|event| &mut event.fact.cells) {
+        if let Cell::Reference(Reference { key, id }) = cell
+            && id.is_empty()
+        {
+            *cell = sources.names.reference(*key);
+        }
+    }
+    Ok(true)
+}
+
+/// Hands over what was archived of them.
+async fn each_archived<E: From<StoreError>>(
+    tx: &DatabaseTransaction,
+    archive: &Archive,
+    since: Since<'_>,
+    mut each: impl FnMut(&Event) -> Result<(), E> + Send,
+) -> Result<(), E> {
     let spec = since.kind.spec();
     let Some(device) = spec.device_index() else {
-        return Ok(true);
+        return Ok(());
     };
     let keys: Vec<i64> = since.devices.iter().map(|[key, _]| *key).collect();
-    let from: HashMap<i64, i64> = since
-        .devices
-        .iter()
-        .map(|[key, from]| (*key, *from))
-        .collect();
+    let from = since.devices.iter().map(|[key, from]| (*key, *from));
+    let from: HashMap<i64, i64> = from.collect();
     let fields: Vec<usize> = since.columns().fields(spec).collect();
     let happened = Happened {
         kind: since.kind,
@@ -163,39 +199,48 @@ async fn archived(
         let key = event.fact.cells.get(device).and_then(Cell::int);
         let from = key.and_then(|key| from.get(&key));
         if from.is_some_and(|from| event.fact.occurred_at.0 >= *from) {
-            events.push(event.clone());
-        }
-        if events.len() > max {
-            Err(Stop::Full)
+            each(event)
         } else {
             Ok(())
         }
     };
     let generation = archive.generation(tx).await?;
-    match archive.each(tx, (generation, happened), each).await {
-        Ok(()) => {}
-        Err(Stop::Full) => return Ok(false),
-        Err(Stop::Failed(error)) => return Err(error),
-    }
-    let nameless = |key: &i64| sources.names.id(*key).is_none();
-    let unknown: Vec<i64> = keys.iter().copied().filter(nameless).collect();
-    sources.names.look_up_keys(tx, &unknown).await?;
-    for cell in events.iter_mut().flat_map(|event| &mut event.fact.cells) {
-        if let Cell::Reference(Reference { key, id }) = cell
-            && id.is_empty()
-        {
-            *cell = sources.names.reference(*key);
-        }
-    }
-    Ok(true)
+    archive.each(tx, (generation, happened), each).await
 }
 
-/// The events of a kind that happened to whatever devices from an instant until before another, in no order.
-pub(crate) fn happened_to_all<'a>(
+/// Who is handed events one by one, as they are read: they are not held all at once. Of what they speak of, the keys
+/// are known, and not always the ids.
+pub(crate) type Each<'a> = &'a mut (dyn FnMut(&Event) -> Result<(), StoreError> + Send);
+
+/// Hands those events over, in no order, however many they are.
+pub(crate) fn each_since<'a>(
+    tx: &'a DatabaseTransaction,
+    sources: Sources<'a>,
+    since: Since<'a>,
+    each: Each<'a>,
+) -> BoxFuture<'a, Result<(), StoreError>> {
+    Box::pin(async move {
+        if since.devices.is_empty() || since.first() >= since.until {
+            return Ok(());
+        }
+        let sql = since.selected(tx.get_database_backend());
+        let kind = (since.kind, since.columns());
+        rows::each(tx, sources.names, kind, (sql, &mut *each)).await?;
+        let Some(archive) = sources.archive else {
+            return Ok(());
+        };
+        each_archived(tx, archive, since, |event: &Event| each(event)).await
+    })
+}
+
+/// Hands over the events of a kind that happened to whatever devices from an instant until before another, in no
+/// order, however many they are.
+pub(crate) fn each_of_all<'a>(
     tx: &'a DatabaseTransaction,
     sources: Sources<'a>,
     (kind, columns, time): (Kind, Columns, (i64, i64)),
-) -> BoxFuture<'a, Result<Vec<Event>, StoreError>> {
+    each: Each<'a>,
+) -> BoxFuture<'a, Result<(), StoreError>> {
     let columns = columns.with_source().with_subject(kind.spec());
     let selected = rows::columns(kind.spec(), Reading::Reported, columns);
     let table = kind.spec().table;
@@ -203,11 +248,13 @@ pub(crate) fn happened_to_all<'a>(
     sql.push("t.occurred_at >= ").bind(time.0);
     sql.push(" AND t.occurred_at < ").bind(time.1);
     Box::pin(async move {
-        let allowance = Allowance::of(usize::MAX);
+        if time.0 >= time.1 {
+            return Ok(());
+        }
         let of_kind = (kind, columns);
-        let mut events = rows::read(tx, sources.names, of_kind, (sql, &allowance)).await?;
+        rows::each(tx, sources.names, of_kind, (sql, &mut *each)).await?;
         let Some(archive) = sources.archive else {
-            return Ok(events);
+            return Ok(());
         };
         let fields: Vec<usize> = columns.fields(kind.spec()).collect();
         let happened = Happened {
@@ -218,13 +265,9 @@ pub(crate) fn happened_to_all<'a>(
             fields: &fields,
             has_source: true,
         };
-        let each = |event: &Event| {
-            events.push(event.clone());
-            Ok::<_, StoreError>(())
-        };
         let generation = archive.generation(tx).await?;
-        archive.each(tx, (generation, happened), each).await?;
-        Ok(events)
+        let each = |event: &Event| each(event);
+        archive.each(tx, (generation, happened), each).await
     })
 }
 

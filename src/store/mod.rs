@@ -109,7 +109,9 @@ pub use verify::{Check, Finding, Folds, OnProgress, Progress, Verified, verify};
 
 pub(crate) use error::Doing;
 pub(crate) use feed::head_of;
-pub(crate) use happened::{Said, Since, Sources, all_said, happened, happened_to_all, next_of};
+pub(crate) use happened::{
+    Said, Since, Sources, all_said, each_of_all, each_since, happened, next_of,
+};
 pub(crate) use identity::label_secret;
 pub(crate) use lists::{List, is_among};
 pub(crate) use mending::Differing;

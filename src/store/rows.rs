@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::allowance::Allowance;
 use super::derived;
 use super::error::{Doing, StoreError};
+use super::happened::Each;
 use super::names::Names;
 use super::sql::Sql;
 use crate::columnar::Layout;
@@ -157,6 +158,20 @@ pub(crate) async fn read<C: ConnectionTrait + StreamTrait>(
     let unknown = each_row(db, names, (kind, sql), (allowance, each)).await?;
     learn(db, names, unknown, &mut events).await?;
     Ok(events)
+}
+
+/// Runs a query that selects [`columns`] and hands its events over one by one as they arrive, so that they are not held
+/// all at once. Of what they speak of, the keys are known, and not always the ids.
+pub(super) async fn each<C: ConnectionTrait + StreamTrait>(
+    db: &C,
+    names: &Names,
+    kind: (Kind, Columns),
+    (sql, each): (Sql, Each<'_>),
+) -> Result<(), StoreError> {
+    let allowance = Allowance::of(usize::MAX);
+    let each = |_: &QueryResult, event: Event, _| each(&event);
+    each_row(db, names, (kind, sql), (&allowance, each)).await?;
+    Ok(())
 }
 
 /// The same for a query with a key behind the columns: each event with its key.
