@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::anomaly;
 use super::impact::daily;
-use super::input::{ConfigSeen, ErrorSeen, HOUR, Hour, JobSeen, Measure, State, StateSeen};
+use super::input::{ConfigSeen, ErrorSeen, HOUR, Hour, JobSeen, Measure, Sample, State, StateSeen};
 use super::jobs::demand;
 use super::jobs::schedule::Schedule;
 use super::reliability::{intervals, quality, stuck};
@@ -19,7 +19,7 @@ use super::risk::features::{self, Facts};
 use crate::event::Instant;
 
 /// Of which form the state is. Another one is made anew from the log, beside the one in use.
-pub const VERSION: i64 = 2;
+pub const VERSION: i64 = 3;
 /// How often a device reports that does not say so, in seconds.
 const INTERVAL_SECONDS: f64 = 30.0;
 
@@ -51,8 +51,8 @@ pub struct DeviceHour {
     pub configs: Vec<ConfigSeen>,
     /// Which jobs ended.
     pub jobs: Vec<JobSeen>,
-    /// What each counter showed last.
-    pub counters: BTreeMap<Measure, f64>,
+    /// What each counter showed last, and when.
+    pub counters: BTreeMap<Measure, Sample>,
 }
 
 /// A sign of life of a device.
@@ -82,8 +82,8 @@ pub struct DeviceState {
     pub upto: Instant,
     /// When the first of them began.
     pub first: Option<Instant>,
-    /// What each counter showed last.
-    pub counters: BTreeMap<Measure, f64>,
+    /// What each counter showed last, and when.
+    pub counters: BTreeMap<Measure, Sample>,
     /// How often it means to report, in seconds, as it said last.
     pub interval_seconds: Option<f64>,
     /// Of its failure risk, health and forecast.

@@ -90,7 +90,7 @@ pub struct Hour {
     pub min: f64,
     /// The greatest.
     pub max: f64,
-    /// For a counter the increase within the hour (resets at local midnight taken account of), else 0.
+    /// For a counter the increase within the hour (it begins anew at local midnight, and where it has fallen), else 0.
     pub increase: f64,
 }
 
@@ -103,7 +103,7 @@ impl Hour {
 }
 
 /// One sample of one measure, as reported.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     /// When.
     pub at: Instant,

@@ -2,6 +2,7 @@
 //! came and however they were parted.
 
 use std::cmp::Ordering;
+use std::ops::Sub;
 
 use num_traits::{AsPrimitive, ToPrimitive};
 
@@ -196,11 +197,14 @@ fn squared(form: Form, units: i128) -> Sums {
 
 /// By how much a counter grew from one value to the next: it began anew if it has fallen, or if `anew` says
 /// that it was to.
-pub(crate) fn growth(before: Option<i64>, units: i64, anew: bool) -> i128 {
+pub(crate) fn growth<T>(before: Option<T>, shown: T, anew: bool) -> T
+where
+    T: PartialOrd + Sub<Output = T>,
+{
     match before {
-        Some(before) if !anew && units >= before => i128::from(units) - i128::from(before),
+        Some(before) if !anew && shown >= before => shown - before,
         // a first value counts from where the counter began
-        _ => units.into(),
+        _ => shown,
     }
 }
 

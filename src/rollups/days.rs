@@ -26,6 +26,22 @@ pub(crate) fn day_of(at: i64, zone: Tz) -> (i64, i64) {
     (begin(date), begin(next))
 }
 
+/// The day that was asked for last: mostly the next instant is of it as well.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LastDay(Option<(Tz, (i64, i64))>);
+
+impl LastDay {
+    /// When the day of an instant begins and ends on the clock of a zone.
+    pub(crate) fn of(&mut self, at: i64, zone: Tz) -> (i64, i64) {
+        let held = self
+            .0
+            .filter(|(of, (begin, end))| *of == zone && (*begin..*end).contains(&at));
+        let day = held.map_or_else(|| day_of(at, zone), |(_, day)| day);
+        self.0 = Some((zone, day));
+        day
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

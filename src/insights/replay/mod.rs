@@ -4,6 +4,7 @@
 
 mod anomaly;
 mod changed;
+mod counter;
 mod fleet;
 mod grouped;
 mod order;

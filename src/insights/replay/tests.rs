@@ -198,6 +198,69 @@ fn a_counter_that_shows_less_than_before_began_anew() {
     assert_eq!(hours, [(every, 100.0), (every, 0.0), (every, 8.0)]);
 }
 
+/// By how much the sales of a till in London grew in each hour in which it was heard of.
+fn grown(counts: &[(&str, i64)]) -> Vec<f64> {
+    let start = "2026-01-01T00:00:00Z";
+    let registered = [
+        site("shop", "Europe/London", start),
+        device("till", "shop", start),
+    ];
+    let counted = counts.iter().map(|(at, sales)| count(at, *sales));
+    let events: Vec<Json> = registered.into_iter().chain(counted).collect();
+    let (mut told, mut hours) = (Told::default(), Vec::new());
+    let mut hand_on = |_: &Known, _: &str, over: &Closed| hours.push(over.measures[0].1.increase);
+    for fact in &facts(&events) {
+        told.take(fact, &mut hand_on);
+    }
+    told.close(at("2027-01-01T00:00:00Z"), &mut hand_on);
+    hours
+}
+
+#[test]
+fn a_till_that_tells_its_sales_once_a_day_has_sold_what_it_shows() {
+    let daily = [
+        ("2026-01-05T12:00:00Z", 100),
+        ("2026-01-06T12:00:00Z", 104),
+        ("2026-01-07T12:00:00Z", 110),
+        ("2026-01-08T12:00:00Z", 110),
+        ("2026-01-09T12:00:00Z", 101),
+    ];
+    assert_eq!(grown(&daily), [100.0, 104.0, 110.0, 110.0, 101.0]);
+}
+
+#[test]
+fn a_till_that_was_away_over_midnight_has_sold_what_it_shows_since() {
+    let away = [
+        ("2026-01-05T20:00:00Z", 60),
+        ("2026-01-06T15:00:00Z", 75),
+        ("2026-01-06T15:30:00Z", 75),
+        ("2026-01-06T16:00:00Z", 80),
+        // it began anew by itself
+        ("2026-01-06T17:00:00Z", 4),
+    ];
+    assert_eq!(grown(&away), [60.0, 75.0, 5.0, 4.0]);
+}
+
+#[test]
+fn a_day_begins_at_midnight_of_the_site_when_clocks_change_as_well() {
+    let forward = [
+        ("2026-03-28T23:30:00Z", 40),
+        ("2026-03-29T00:30:00Z", 45),
+        // 23:30 by the clock of the site, which went forward, and 00:10
+        ("2026-03-29T22:30:00Z", 50),
+        ("2026-03-29T23:10:00Z", 60),
+    ];
+    assert_eq!(grown(&forward), [40.0, 45.0, 5.0, 60.0]);
+    let back = [
+        ("2026-10-24T22:30:00Z", 30),
+        // 00:30, and after 25 hours 23:30 and 00:10
+        ("2026-10-24T23:30:00Z", 31),
+        ("2026-10-25T23:30:00Z", 33),
+        ("2026-10-26T00:10:00Z", 34),
+    ];
+    assert_eq!(grown(&back), [30.0, 31.0, 2.0, 34.0]);
+}
+
 #[test]
 fn what_is_over_is_of_where_its_device_stood() {
     let events = [

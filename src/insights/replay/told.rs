@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use chrono_tz::Tz;
+
+use super::counter::Counter;
 use super::seen::{self, Known};
 use crate::event::{Fact, Instant};
 use crate::insights::device::{DeviceHour, Heard};
@@ -9,6 +12,7 @@ use crate::insights::input::{
     ConfigSeen, ErrorSeen, HOUR, Hour, JobSeen, Measure, Sample, StateSeen,
 };
 use crate::kinds::Kind;
+use crate::rollups::days::LastDay;
 
 /// What was told of a device within the hour that is not over.
 #[derive(Clone, Debug, Default)]
@@ -40,8 +44,8 @@ pub struct Closed {
     pub told: Open,
     /// How often the device meant to report, in seconds, as it had said last.
     pub interval_seconds: Option<f64>,
-    /// What each counter showed last.
-    pub counters: BTreeMap<Measure, f64>,
+    /// What each counter showed last, and when.
+    pub counters: BTreeMap<Measure, Sample>,
 }
 
 /// What is told of all devices.
@@ -55,8 +59,8 @@ pub struct Told {
 #[derive(Clone, Debug, Default)]
 struct Device {
     open: Open,
-    /// What each counter showed last.
-    counters: BTreeMap<Measure, f64>,
+    counters: BTreeMap<Measure, Counter>,
+    day: LastDay,
     /// How often it means to report, in seconds.
     interval_seconds: Option<f64>,
 }
@@ -67,12 +71,14 @@ impl Told {
     pub fn going_on(
         id: &str,
         interval_seconds: Option<f64>,
-        counters: BTreeMap<Measure, f64>,
+        counters: &BTreeMap<Measure, Sample>,
     ) -> Self {
+        let counters = counters.iter();
+        let counters = counters.map(|(measure, shown)| (*measure, Counter::after(*shown)));
         let device = Device {
-            open: Open::default(),
-            counters,
+            counters: counters.collect(),
             interval_seconds,
+            ..Device::default()
         };
         Self {
             known: Known::new(),
@@ -83,24 +89,35 @@ impl Told {
     /// Takes what happened. Hours of its device that are over by it are handed on; those of all devices by a
     /// registration, as they were of what was registered before.
     pub fn take(&mut self, fact: &Fact, closed: impl FnMut(&Known, &str, &Closed)) {
-        self.take_recorded(fact, None, closed);
-    }
-
-    /// The same of what is known to have been recorded at an instant.
-    pub fn take_recorded(
-        &mut self,
-        fact: &Fact,
-        recorded_at: Option<Instant>,
-        mut closed: impl FnMut(&Known, &str, &Closed),
-    ) {
         if Known::is_registration(fact) {
             self.close(fact.occurred_at, closed);
             self.known.take(fact);
-            return;
+        } else if let Some(id) = seen::device_of(fact) {
+            let zone = self.known.zone_of(id);
+            self.take_of(id, (fact, None, zone), closed);
         }
-        let Some(id) = seen::device_of(fact) else {
-            return;
-        };
+    }
+
+    /// The same of what is known to have been recorded at an instant, and of where its device stood then, which is not
+    /// told here: by the zone of its site.
+    pub fn take_recorded(
+        &mut self,
+        fact: &Fact,
+        (recorded_at, zone): (Instant, Tz),
+        closed: impl FnMut(&Known, &str, &Closed),
+    ) {
+        let id = seen::device_of(fact).filter(|_| !Known::is_registration(fact));
+        if let Some(id) = id {
+            self.take_of(id, (fact, Some(recorded_at), zone), closed);
+        }
+    }
+
+    fn take_of(
+        &mut self,
+        id: &str,
+        (fact, recorded_at, zone): (&Fact, Option<Instant>, Tz),
+        mut closed: impl FnMut(&Known, &str, &Closed),
+    ) {
         if !self.open.contains_key(id) {
             self.open.insert(id.to_owned(), Device::default());
         }
@@ -110,7 +127,7 @@ impl Told {
                 closed(&self.known, id, &over);
             }
             device.open.start = start;
-            device.take(fact, recorded_at);
+            device.take(fact, (recorded_at, zone));
         }
     }
 
@@ -144,12 +161,12 @@ impl Told {
 }
 
 impl Device {
-    fn take(&mut self, fact: &Fact, recorded_at: Option<Instant>) {
+    fn take(&mut self, fact: &Fact, (recorded_at, zone): (Option<Instant>, Tz)) {
         let open = &mut self.open;
         if fact.kind == Kind::DeviceMetrics {
             let at = fact.occurred_at;
             open.readings.push(Heard { at, recorded_at });
-            self.measure(fact);
+            self.measure(fact, zone);
         } else if fact.kind == Kind::ErrorLog {
             open.errors.push(seen::error(fact));
         } else if fact.kind == Kind::DeviceStateChange {
@@ -161,7 +178,7 @@ impl Device {
         }
     }
 
-    fn measure(&mut self, fact: &Fact) {
+    fn measure(&mut self, fact: &Fact, zone: Tz) {
         let at = fact.occurred_at;
         let told = seen::interval_seconds(fact);
         self.interval_seconds = told.or(self.interval_seconds);
@@ -172,10 +189,10 @@ impl Device {
             let samples = self.open.samples.entry(measure).or_default();
             samples.push(Sample { at, value });
             if measure.is_counter() {
-                let before = self.counters.insert(measure, value);
-                // what shows less than before began anew
-                let since = before.filter(|before| *before <= value).unwrap_or(0.0);
-                *self.open.increases.entry(measure).or_default() += value - since;
+                let (begin, _) = self.day.of(at.0, zone);
+                let counter = self.counters.entry(measure).or_default();
+                let more = counter.take(Sample { at, value }, begin);
+                *self.open.increases.entry(measure).or_default() += more;
             }
         }
     }
@@ -186,11 +203,13 @@ impl Device {
             return None;
         }
         let told = std::mem::take(&mut self.open);
+        let counters = self.counters.iter();
+        let shown = counters.filter_map(|(measure, counter)| Some((*measure, counter.shown()?)));
         Some(Closed {
             measures: told.hours().collect(),
             told,
             interval_seconds: self.interval_seconds,
-            counters: self.counters.clone(),
+            counters: shown.collect(),
         })
     }
 }

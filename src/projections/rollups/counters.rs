@@ -20,7 +20,7 @@ use super::spans::Spans;
 use super::tables::{DEVICE_QUARTERS, Key, all};
 use crate::kinds::Form;
 use crate::rollups::cell::growth;
-use crate::rollups::days::day_of;
+use crate::rollups::days::LastDay;
 use crate::rollups::packed::Row;
 use crate::rollups::shape::{Reading, Shape};
 use crate::rollups::sketch::Room;
@@ -58,7 +58,8 @@ impl Shown {
     pub(super) fn grown_since(&self, before: Option<&Self>, begin: i64) -> i128 {
         let is_other = |before: &Self| before.at < begin || before.currency != self.currency;
         let anew = before.is_none_or(is_other);
-        growth(before.map(|before| before.units), self.units, anew)
+        let before = before.map(|before| i128::from(before.units));
+        growth(before, i128::from(self.units), anew)
     }
 
     /// In order of time, and of one instant by units.
@@ -200,14 +201,14 @@ fn steps(shape: &Shape, readings: &[Reading], places: &Places) -> Steps {
 #[derive(Debug, Default)]
 pub(super) struct Chain {
     before: Option<Shown>,
-    /// The day that was asked for last, of a zone.
-    day: Option<(Tz, (i64, i64))>,
+    day: LastDay,
 }
 
 impl Chain {
     /// From what was shown before, if anything was.
     pub(super) fn after(before: Option<Shown>) -> Self {
-        Self { before, day: None }
+        let day = LastDay::default();
+        Self { before, day }
     }
 
     /// What it grew by to a value.
@@ -223,13 +224,7 @@ impl Chain {
     }
 
     fn day(&mut self, step: &Step) -> (i64, i64) {
-        let at = step.shown.at;
-        let held = self
-            .day
-            .filter(|(zone, (begin, end))| *zone == step.zone && (*begin..*end).contains(&at));
-        let day = held.map_or_else(|| day_of(at, step.zone), |(_, day)| day);
-        self.day = Some((step.zone, day));
-        day
+        self.day.of(step.shown.at, step.zone)
     }
 }
 
