@@ -30,8 +30,10 @@ use crate::event::{Instant, Provenance};
 use crate::insights::device::{DeviceHour, DeviceState};
 use crate::insights::input::{ConfigSeen, Device, Measure, Sample, StateSeen};
 use crate::insights::jobs::schedule::Schedule;
+use crate::insights::replay::hour_of;
 use crate::insights::risk::features;
 use crate::kinds::Kind;
+use crate::projections::insights::Horizon;
 use crate::store::{Doing, Sql, Store, StoreError};
 use cache::Cache;
 
@@ -156,6 +158,18 @@ impl Held {
         ask: Ask,
     ) -> BoxFuture<'a, Result<Vec<Lean>, StoreError>> {
         Box::pin(lean::read(self, keys, ask))
+    }
+
+    /// Whether more is folded than happened until an instant, so that devices are folded again as of it.
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    #[must_use]
+    pub fn is_past(&self, as_of: Instant) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(async move {
+            let horizon = Horizon::of(self.store.readers()).await?;
+            Ok(horizon.is_some_and(|horizon| horizon.at > hour_of(as_of).0))
+        })
     }
 
     /// The instant of the first event of the log, as far as it is counted; `None` if there is none.

@@ -114,6 +114,16 @@ impl<G> ByProvenance<G> {
     }
 }
 
+/// Refuses more devices than are read whole for one answer.
+pub(in crate::graphql) fn not_too_many(devices: usize) -> Result<(), Error> {
+    if devices > DEVICES_MAX {
+        return Err(too_much(format!(
+            "this is made of {devices} devices, of {DEVICES_MAX} at most; narrow it by `filter`"
+        )));
+    }
+    Ok(())
+}
+
 /// Looks at devices, a few at a time so that they are not held all at once.
 pub(in crate::graphql) fn each_of<'a>(
     ctx: &'a Context<'a>,
@@ -121,12 +131,7 @@ pub(in crate::graphql) fn each_of<'a>(
     mut look: impl FnMut(&DeviceRead, &FleetRead) + Send + 'a,
 ) -> BoxFuture<'a, Result<(), Error>> {
     Box::pin(async move {
-        if keys.len() > DEVICES_MAX {
-            return Err(too_much(format!(
-                "this is made of {} devices, of {DEVICES_MAX} at most; narrow it by `filter`",
-                keys.len()
-            )));
-        }
+        not_too_many(keys.len())?;
         count(ctx, keys.len(), 1)?;
         let api = api(ctx);
         for some in keys.chunks(AT_ONCE) {
@@ -170,4 +175,16 @@ pub(in crate::graphql) fn each<'a>(
         }
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_devices_than_are_read_whole_are_refused() {
+        assert!(not_too_many(DEVICES_MAX).is_ok());
+        let refused = not_too_many(DEVICES_MAX + 1).unwrap_err();
+        assert!(refused.message.contains("10001 devices"), "{refused:?}");
+    }
 }

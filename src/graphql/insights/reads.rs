@@ -67,6 +67,9 @@ fn held<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Bytes that a device takes of which failure risk and health read, roughly.
+pub(in crate::graphql) const LEAN_BYTES: usize = 4 * 1024;
+
 /// What was read, by the keys of the devices.
 type Keyed<T> = Result<Vec<(i64, Arc<T>)>, StoreError>;
 
@@ -86,7 +89,7 @@ trait Read: Send + Sync + Sized + 'static {
 
 impl Read for Lean {
     const ROWS: usize = 1;
-    const BYTES: usize = 4 * 1024;
+    const BYTES: usize = LEAN_BYTES;
 
     fn read<'a>(held: &'a Held, keys: &'a [i64], ask: Ask) -> BoxFuture<'a, Keyed<Self>> {
         Box::pin(async move {

@@ -7,6 +7,7 @@ use async_graphql::{Context, Enum, Error, ID, Object, SimpleObject};
 use futures_util::future::BoxFuture;
 
 use super::ask::{ask, device, source};
+use super::of::not_too_many;
 use super::ranked::{Among, Page, PageOf, among, count, rank};
 use super::reads;
 use super::shape::Reading;
@@ -18,7 +19,7 @@ use crate::graphql::order::InOrder;
 use crate::graphql::pages::{DeviceFilterInput, PageInfo};
 use crate::graphql::scalars::{DateTime, Long};
 use crate::graphql::words::{Provenances, Shown};
-use crate::graphql::{api, loaders, of_failed};
+use crate::graphql::{api, loaders, of_failed, take};
 use crate::held::{Ask, FleetRead, Lean};
 use crate::insights::risk::answer;
 use crate::insights::risk::model::Horizon;
@@ -31,6 +32,8 @@ const LIST: Listed = Listed {
 };
 /// Devices of a list of which the risk is told by no more than a number, as one row.
 const TO_A_ROW: usize = 10;
+/// Bytes that such a device takes beside its state, which is held for all who ask, roughly.
+const BYTES: usize = 512;
 /// Devices that are judged before others go first: about a millisecond.
 const AT_ONCE: usize = 64;
 
@@ -209,15 +212,27 @@ pub(in crate::graphql) fn at_risk<'a>(
     })
 }
 
-/// The states of devices for a list over many: all at once, and not kept for the request.
+/// The states of devices for a list over many: all at once, and not kept for the request. As of an instant that is past
+/// each is folded again, so that it costs as much as to be read by itself.
 fn read_all<'a>(
     ctx: &'a Context<'a>,
     among: Among,
     ask: Ask,
 ) -> BoxFuture<'a, Result<Vec<Arc<Lean>>, Error>> {
     Box::pin(async move {
-        count(ctx, among.keys.len(), TO_A_ROW)?;
-        let keys = (!among.is_all).then_some(among.keys.as_slice());
+        let devices = among.keys.len();
+        let is_past = api(ctx).held.is_past(ask.as_of).await;
+        let is_past = is_past.map_err(|error| of_failed(api(ctx), &error))?;
+        let (to_a_row, bytes) = if is_past {
+            not_too_many(devices)?;
+            (1, reads::LEAN_BYTES)
+        } else {
+            (TO_A_ROW, BYTES)
+        };
+        count(ctx, devices, to_a_row)?;
+        take(ctx, devices.saturating_mul(bytes))?;
+        let is_all = among.is_all && !is_past;
+        let keys = (!is_all).then_some(among.keys.as_slice());
         let read = api(ctx).held.lean(keys, ask).await;
         let read = read.map_err(|error| of_failed(api(ctx), &error))?;
         // all that are registered were read where that is quicker, also those that are retired
@@ -276,7 +291,7 @@ impl RiskQueries {
     /// known are not among them. What was measured in the last hour may be left out of it.
     ///
     /// Without `asOf` each page is of the moment at which it is asked for: give the same `asOf` for all pages of a list
-    /// that stands still.
+    /// that stands still. As of an hour that is past it is of 10,000 devices at most.
     #[expect(clippy::too_many_arguments, reason = "they are what is asked")]
     async fn devices_at_risk(
         &self,

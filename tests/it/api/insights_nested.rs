@@ -61,6 +61,73 @@ async fn what_is_nested_is_the_same_as_at_the_root() {
     .await;
 }
 
+/// What is told of the health of a device in a list, and by itself.
+fn healths(data: &Value) -> [(f64, Value, Value); 2] {
+    let told = |health: &Value| {
+        let reasons = health["reasons"].as_array().unwrap().iter();
+        let mut reasons = reasons.map(|reason| reason["sentence"].clone());
+        let freshness = reasons.find(|told| told.as_str().unwrap().starts_with("Metrics came in"));
+        (
+            health["value"].as_f64().unwrap(),
+            health["status"].clone(),
+            freshness.unwrap(),
+        )
+    };
+    [
+        told(&data["devices"]["nodes"][0]["health"]),
+        told(&data["deviceHealth"]),
+    ]
+}
+
+#[tokio::test]
+async fn a_device_that_comes_back_is_told_alike_in_a_list_and_by_itself() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let usual = || json!({ "networkLatencyMs": 20, "cpuPercent": 30 });
+        let before = (75..75 + 21 * 24).rev();
+        let before = before.map(|hour| reading("till-1", -60 * hour, usual()));
+        let others = (3..30).rev().map(|hour| reading("till-3", -60 * hour, usual()));
+        app.record(before.chain(others).collect()).await;
+        folded(app).await;
+        // after three days it sends one reading, in an hour that is not over
+        app.record(json!([reading("till-1", 0, usual())])).await;
+        folded(app).await;
+        let document = "{ devices(filter: { deviceIds: [\"till-1\"] }) { nodes { health { value status reasons { sentence } } } }
+            deviceHealth(deviceId: \"till-1\") { value status reasons { sentence } } }";
+        let [listed, alone] = healths(&app.data(document).await);
+        assert_eq!(listed, alone);
+        assert_eq!(alone.1, "STALE");
+        assert!(alone.2.as_str().unwrap().contains("in 0 %"), "{alone:?}");
+        // that hour is over then, and not folded
+        app.clock.advance_ms(3_600_000);
+        let [listed, alone] = healths(&app.data(document).await);
+        assert_eq!((&listed.1, &listed.2), (&alone.1, &alone.2));
+        assert!(alone.2.as_str().unwrap().contains("in 4 %"), "{alone:?}");
+        assert!((listed.0 - alone.0).abs() < 1.0, "{listed:?} {alone:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_made_up_does_not_freshen_what_is_real() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let usual = || json!({ "networkLatencyMs": 20, "cpuPercent": 30 });
+        let real = (75..75 + 21 * 24).rev().map(|hour| reading("till-1", -60 * hour, usual()));
+        app.record(real.collect()).await;
+        let made_up = json!({ "networkLatencyMs": 20, "provenance": "SIMULATED" });
+        let made_up = (-70..=0).map(|minutes| reading("till-1", minutes, made_up.clone()));
+        app.record(made_up.collect()).await;
+        folded(app).await;
+        let document = "{ devices(filter: { deviceIds: [\"till-1\"] }) { nodes { health { value status reasons { sentence } } } }
+            deviceHealth(deviceId: \"till-1\") { value status reasons { sentence } } }";
+        let [listed, alone] = healths(&app.data(document).await);
+        assert_eq!(listed, alone);
+        assert_eq!(alone.1, "STALE");
+    })
+    .await;
+}
+
 async fn fleet_of(app: &TestApp, devices: usize) {
     app.fleet().await;
     let mut events = Vec::new();

@@ -3,16 +3,18 @@
 
 use std::sync::Arc;
 
-use homepot_analytics::event::{Instant, Provenance};
+use homepot_analytics::event::{Instant, NewEvent, Provenance};
 use homepot_analytics::held::{Ask, DeviceRead, Held};
 use homepot_analytics::insights::anomaly::{self, References, Subject};
+use homepot_analytics::insights::device::DeviceHour;
 use homepot_analytics::insights::input::Measure;
 use homepot_analytics::insights::replay::{self, Answer, Question, Unusual};
+use homepot_analytics::insights::risk::features;
 use homepot_analytics::store::EntityType;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use sea_orm::TransactionTrait as _;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::histories::{
     events, fold, history, minute, open, reading, record, shuffled, start, told,
@@ -27,6 +29,7 @@ contract![
     an_answer_is_what_a_replay_comes_to,
     what_comes_late_is_read_at_once,
     many_devices_are_read_lean_like_each_alone,
+    one_that_comes_back_is_read_among_many_like_alone,
     provenances_are_kept_apart_and_what_is_real_is_preferred,
     a_device_that_is_not_registered_is_not_read,
     the_first_event_of_a_log_is_known,
@@ -174,14 +177,8 @@ async fn what_comes_late_is_read_at_once(database: Database) {
 async fn many_devices_are_read_lean_like_each_alone(database: Database) {
     let (_own, log) = open(&database, "lean").await;
     record(&log, &history(&DEVICES, DAYS), 500).await;
-    let registered = |number: i64| {
-        event(
-            &json!({"deviceRegistration": {"deviceId": format!("n{number}"), "siteId": "s1",
-            "deviceType": "GATEWAY", "occurredAt": "2026-10-02T00:00:00Z"}}),
-        )
-    };
-    let more: Vec<_> = (0..40).map(registered).collect();
-    record(&log, &more, 40).await;
+    let more = &many()[..40];
+    record(&log, more, 40).await;
     let open = json!({"errorLog": {"deviceId": "d2", "category": "DEVICE", "severity": "CRITICAL",
         "errorMessage": "no paper", "occurredAt": minute(DAYS * 1_440 - 5).to_string()}});
     record(&log, &[event(&open)], 1).await;
@@ -224,6 +221,72 @@ async fn many_devices_are_read_lean_like_each_alone(database: Database) {
     let whole = read(&log, "d1", later).await;
     assert_eq!(lean[0].risk.hours_seen, whole.state.risk.hours_seen);
     assert_eq!(lean[0].risk.last_measured, whole.state.risk.last_measured);
+    log.close().await;
+}
+
+/// Registrations of more devices than are looked for one by one.
+fn many() -> Vec<NewEvent> {
+    let registered = |number: i64| {
+        event(
+            &json!({"deviceRegistration": {"deviceId": format!("n{number}"), "siteId": "s1",
+            "deviceType": "GATEWAY", "occurredAt": "2026-10-02T00:00:00Z"}}),
+        )
+    };
+    (0..1_100).map(registered).collect()
+}
+
+async fn one_that_comes_back_is_read_among_many_like_alone(database: Database) {
+    let (own, log) = open(&database, "returned").await;
+    record(&log, &many(), 500).await;
+    record(&log, &history(&["d1"], 1), 500).await;
+    record(&log, &history(&["d2", "d3"], DAYS), 500).await;
+    fold(&log).await;
+    // two hours before the end, which is over and not folded; and many errors in the hour that is open
+    let end = DAYS * 1_440;
+    let returned = |number: i64, kind: &str, mut fields: Value| {
+        fields["deviceId"] = json!("d1");
+        fields["occurredAt"] = json!(minute(number).to_string());
+        event(&json!({ kind: fields }))
+    };
+    let error = |severity: &str| json!({"category": "DEVICE", "severity": severity, "errorCode": "E9", "errorMessage": "no paper"});
+    let mut more = vec![
+        reading("d1", end - 120),
+        returned(end - 119, "deviceStateChange", json!({"newState": "ERROR"})),
+        returned(end - 118, "errorLog", error("CRITICAL")),
+    ];
+    more.extend((1..40).map(|number| returned(end - number, "errorLog", error("ERROR"))));
+    record(&log, &more, 500).await;
+    let all = events(&log).await;
+    let late: Vec<_> = all[all.len() - more.len()..]
+        .iter()
+        .map(|event| &**event)
+        .collect();
+    let db = own.connect().await;
+    let tx = db.begin().await.unwrap();
+    insights().apply(&tx, &late).await.unwrap();
+    tx.commit().await.unwrap();
+    db.close().await.unwrap();
+    assert_eq!(own.number("SELECT count(*) FROM insight_due").await, 1);
+    let held = Held::new(log.handle());
+    let as_of = minute(end).plus_ms(-1);
+    let d1 = key(&log, "d1");
+    let whole = read(&log, "d1", as_of).await;
+    let alone = held.lean(Some(&[d1]), ask(as_of)).await.unwrap();
+    let among = held.lean(None, ask(as_of)).await.unwrap();
+    assert_eq!(among.len(), DEVICES.len() + 1_100);
+    let among = among.into_iter().filter(|lean| lean.key == d1);
+    for lean in alone.into_iter().chain(among) {
+        let is_told = |state: &features::State, open: &DeviceHour| {
+            let state = state.with_open(&open.open_facts(), as_of);
+            let day = Instant(as_of.0 - 24 * 3_600_000_000);
+            let errors: Vec<features::Seen> = state.errors_between(day, as_of).copied().collect();
+            (errors, state.states, state.failures)
+        };
+        let expected = is_told(&whole.state.risk, &whole.open);
+        assert_eq!(expected.0.iter().map(|seen| seen.count).sum::<u32>(), 40);
+        assert_eq!(is_told(&lean.risk, &lean.open), expected);
+        assert!(lean.open.errors.is_empty(), "they are counted");
+    }
     log.close().await;
 }
 
