@@ -5,12 +5,15 @@ mod anomalies;
 mod errors;
 mod impacts;
 mod jobs;
+mod laws;
 mod reliability;
 mod risks;
 mod trends;
 
 use homepot_analytics::insights::number::float;
 use homepot_analytics::insights::shape::Interval;
+use proptest::strategy::Strategy;
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -127,4 +130,20 @@ impl Tries {
         println!("{of}: {share:.3} of {}", self.all);
         assert!((low..=high).contains(&share), "{of}: {share:.3}, {self:?}");
     }
+}
+
+/// Holds a law for what is given at random, the same in each run.
+fn for_all<S: Strategy>(
+    cases: u32,
+    given: &S,
+    law: impl Fn(&S::Value) -> Result<(), TestCaseError>,
+) {
+    let config = Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let ran = TestRunner::new_with_rng(config, rng).run(given, |given| law(&given));
+    ran.unwrap_or_else(|failed| panic!("{failed}"));
 }

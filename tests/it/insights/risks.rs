@@ -5,9 +5,10 @@ use homepot_analytics::event::Instant;
 use homepot_analytics::insights::input::{DAY, HOUR, Measure};
 use homepot_analytics::insights::number::float;
 use homepot_analytics::insights::risk::columns::{Key, columns, row};
+use homepot_analytics::insights::risk::features::hash;
 use homepot_analytics::insights::risk::fleet::Fleet;
 use homepot_analytics::insights::risk::model::{
-    Example, FAILURES_NEEDED, Horizon, LEVEL, Risk, Settings, train,
+    Example, FAILURES_NEEDED, Horizon, LEVEL, Model, Risk, Settings, train,
 };
 use homepot_analytics::insights::risk::newton::{dot, logistic};
 use homepot_analytics::insights::risk::signs::Signs;
@@ -21,7 +22,7 @@ const DAYS: i32 = 40;
 /// The signs of a device on a day: mostly none.
 pub(super) fn signs(dice: &mut Dice) -> Signs {
     let mut errors = Vec::new();
-    for group in 1..4 {
+    for group in ["E1", "E2", "E3"].map(hash) {
         if dice.is(0.1) {
             errors.push((
                 group,
@@ -117,6 +118,19 @@ pub(super) fn fleet(failures: f64, days: f64) -> Fleet {
         days,
         ..Fleet::default()
     }
+}
+
+/// A fleet and its model: the first is not trained, others know more and more failures.
+pub(super) fn trained(number: u32) -> (Fleet, Model) {
+    let mut dice = Dice::new(u64::from(number));
+    let base = f64::from(number) - 5.0;
+    let (truth, all) = Truth::new(base, &mut dice);
+    let (examples, failures) = examples(&truth, &all, &mut dice);
+    let failures = if number == 0 { 0.0 } else { failures };
+    let fleet = fleet(failures, f64::from(DEVICES) * f64::from(DAYS));
+    let known_to = Instant(i64::from(MONDAY + DAYS + 3) * DAY);
+    let model = train(&examples, &fleet, known_to, Settings::default());
+    (fleet, model)
 }
 
 fn look(had: &mut Tries, said: &Risk, truth: f64) {
