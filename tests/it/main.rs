@@ -15,6 +15,7 @@ mod enrolment;
 mod export;
 mod faulty_server;
 mod golden;
+mod insights;
 mod process;
 mod simulate;
 mod store;

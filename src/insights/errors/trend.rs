@@ -12,6 +12,9 @@ const WEEK_HOURS: i32 = 7 * 24;
 pub const LEVEL: f64 = 0.9;
 /// Shape of the gamma prior of a rate (Jeffreys): half an event.
 const PRIOR_EVENTS: f64 = 0.5;
+/// By how much an estimated dispersion widens a 90 % interval, over its degrees of freedom: the square of Student's
+/// quantile over the normal one is about 1 + (z² + 1) / 2 / freedom.
+const WIDENING: f64 = 1.85;
 /// How unlikely an hour's count must be to be called a burst: one false alarm in 14 months of hours.
 const BURST_TAIL: f64 = 1e-4;
 /// Fewer events in an hour are no burst, however rare the group is.
@@ -123,7 +126,8 @@ pub fn trend(group: &Group, from: Instant, as_of: Instant) -> Option<Trend> {
     })
 }
 
-/// Variance over mean of daily counts around the mean of their week, at least 1.
+/// Variance over mean of daily counts around the mean of their week, at least 1. Where it is more, it is taken to be as
+/// much more as an estimate of so few days may be off.
 fn dispersion(group: &Group, start: i32, middle: i32, end: i32) -> f64 {
     let days = |from: i32, to: i32| -> Vec<f64> {
         let days = (to - from) / 24;
@@ -142,8 +146,9 @@ fn dispersion(group: &Group, start: i32, middle: i32, end: i32) -> f64 {
             free += float(week.len() - 1);
         }
     }
-    if free > 0.0 {
-        (squares / free).max(1.0)
+    let found = if free > 0.0 { squares / free } else { 1.0 };
+    if found > 1.0 {
+        found * (1.0 + WIDENING / free)
     } else {
         1.0
     }

@@ -7,8 +7,8 @@ use crate::insights::input::{DAY, HOUR};
 use crate::insights::input::{Measure, State as Reported};
 use crate::insights::number::float;
 use crate::insights::shape::{Insight, Interval, Reason, Status};
-use statrs::distribution::{ContinuousCDF, Gamma};
 
+use crate::insights::reliability::bounds::gamma_quantile;
 use crate::insights::risk::answer::{Context, evidence, stale, unknown};
 use crate::insights::risk::columns::hinge;
 use crate::insights::risk::entries::weighted;
@@ -171,12 +171,10 @@ fn errors_left(state: &State, fleet: &Fleet, as_of: Instant, view: View, told: &
         .sum();
     let shape = state.error_weight + fleet.error_rate() * SHRINK_DAYS;
     let rate = state.error_days + SHRINK_DAYS;
-    let quantile =
-        |part: f64| Gamma::new(shape, rate).map_or(shape / rate, |gamma| gamma.inverse_cdf(part));
     let expected = match view {
         View::Middle => shape / rate,
-        View::Dark => quantile(TAIL),
-        View::Bright => quantile(1.0 - TAIL),
+        View::Dark => gamma_quantile(shape, rate, TAIL),
+        View::Bright => gamma_quantile(shape, rate, 1.0 - TAIL),
     };
     told.errors = (new, expected);
     errors_factor((new - expected).max(0.0), (old - expected).max(0.0))

@@ -10,8 +10,8 @@ use crate::event::Instant;
 use crate::insights::input::{DAY, HOUR};
 use crate::insights::number::float;
 use serde::{Deserialize, Serialize};
-use statrs::distribution::{ContinuousCDF, Gamma};
 
+use crate::insights::reliability::bounds::gamma_quantile;
 use crate::insights::risk::columns::{Key, Part, columns, hinge, row};
 use crate::insights::risk::fleet::{Fleet, horizon_days};
 use crate::insights::risk::newton::{Fit, Observation, dot, fit, logistic};
@@ -234,11 +234,7 @@ impl Model {
     fn rate_only(&self, horizon: Horizon) -> Risk {
         let (failures, device_days) = self.rate;
         let length = horizon_days(horizon.length());
-        let bound = |level: f64| {
-            let rate = Gamma::new(failures, device_days)
-                .map_or(failures / device_days, |gamma| gamma.inverse_cdf(level));
-            -(-rate * length).exp_m1()
-        };
+        let bound = |level: f64| -(-gamma_quantile(failures, device_days, level) * length).exp_m1();
         let chance = self.base_chance(horizon);
         Risk {
             chance,

@@ -1,0 +1,138 @@
+//! What a change of the configuration did: nothing, or what is known, to levels with noise that is alike from day to day.
+
+use homepot_analytics::insights::impact::daily::Day;
+use homepot_analytics::insights::impact::effect::{Estimate, LEVEL, Window, estimate};
+use homepot_analytics::insights::impact::verdict::SIGNIFICANCE;
+use homepot_analytics::insights::shape::Interval;
+
+use super::{Dice, MONDAY, Tries};
+
+/// The day of the change.
+const CHANGED: i32 = MONDAY + 30;
+
+/// What the devices of a site have in common.
+struct Site {
+    week: Vec<f64>,
+    shocks: Vec<f64>,
+}
+
+impl Site {
+    fn new(days: usize, dice: &mut Dice) -> Self {
+        let mut shock = 0.0;
+        let week = (0..7).map(|_| 0.1 * dice.normal()).collect();
+        let shocks = (0..days).map(|_| {
+            shock = 0.6 * shock + 0.04 * dice.normal();
+            shock
+        });
+        Self {
+            week,
+            shocks: shocks.collect(),
+        }
+    }
+
+    /// Daily levels of a device that was changed by a factor, of which the logarithms have a noise.
+    fn levels(&self, factor: f64, (likeness, noise): (f64, f64), dice: &mut Dice) -> Vec<Day> {
+        let (size, mut own) = (dice.between(10.0, 100.0), noise * dice.normal());
+        let level = |(day, shock): (i32, &f64)| {
+            own = likeness * own + noise * (1.0 - likeness * likeness).sqrt() * dice.normal();
+            let weekday = usize::try_from(day.rem_euclid(7)).unwrap();
+            let after = if day > CHANGED { factor } else { 1.0 };
+            Day {
+                day,
+                level: size * after * (self.week[weekday] + shock + own).exp(),
+                hours: 24,
+            }
+        };
+        (MONDAY..).zip(&self.shocks).map(level).collect()
+    }
+}
+
+/// How often the effect lay in its interval, and how often there was said to be one.
+#[derive(Default)]
+struct Found {
+    had: Tries,
+    claimed: Tries,
+}
+
+impl Found {
+    fn look(&mut self, found: &Estimate, truth: f64) {
+        let interval = Interval {
+            low: found.low,
+            high: found.high,
+            level: LEVEL,
+        };
+        self.had.look(interval, truth);
+        self.claimed.count(found.p < SIGNIFICANCE);
+    }
+}
+
+/// Of changes by a factor, with days until so many after it, on devices with so many others to compare with.
+fn tried(count: usize, factor: f64, (days, others): (usize, usize), dice: &mut Dice) -> Found {
+    let mut found = Found::default();
+    for _ in 0..count {
+        let noise = (dice.between(0.0, 0.6), 0.1);
+        let site = Site::new(31 + days, dice);
+        let device = site.levels(factor, noise, dice);
+        let others: Vec<_> = (0..others).map(|_| site.levels(1.0, noise, dice)).collect();
+        let said = estimate(&device, &others, Window::around(CHANGED, 1), None).unwrap();
+        found.look(&said, factor - 1.0);
+    }
+    found
+}
+
+#[test]
+fn no_effect_is_seldom_taken_for_one() {
+    let mut dice = Dice::new(5);
+    for (days, others) in [(14, 4), (14, 0), (4, 2)] {
+        let found = tried(400, 1.0, (days, others), &mut dice);
+        let of = format!("no effect, {days} days, {others} others");
+        found.had.hold_ninety_five(&of);
+        found.claimed.hold(&of, (0.0, 0.08));
+    }
+}
+
+#[test]
+fn an_effect_lies_in_its_interval_and_is_mostly_found() {
+    let mut dice = Dice::new(13);
+    let found = tried(400, 0.8, (14, 4), &mut dice);
+    found.had.hold_ninety_five("a fifth less");
+    found.claimed.hold("a fifth less", (0.75, 1.0));
+    let found = tried(400, 1.3, (7, 2), &mut dice);
+    found.had.hold_ninety_five("three tenths more");
+}
+
+/// Counts of each day, of which some come together.
+fn counts(mean: f64, factor: f64, together: f64, dice: &mut Dice) -> Vec<Day> {
+    let count = |day: i32| {
+        let after = if day > CHANGED { factor } else { 1.0 };
+        let unsteady = dice.gamma(1.0 / together) * together;
+        Day {
+            day,
+            level: f64::from(dice.poisson(mean * after * unsteady)),
+            hours: 24,
+        }
+    };
+    (MONDAY..).take(45).map(count).collect()
+}
+
+#[test]
+fn an_effect_on_errors_lies_in_its_interval() {
+    let mut dice = Dice::new(6);
+    for (mean, together) in [(0.3, 0.01), (2.0, 0.01), (2.0, 0.5)] {
+        for factor in [1.0, 2.0] {
+            let mut found = Found::default();
+            for _ in 0..1_000 {
+                let device = counts(mean, factor, together, &mut dice);
+                let other = counts(mean, 1.0, together, &mut dice);
+                let window = Window::around(CHANGED, 1);
+                let said = estimate(&device, &[other], window, Some(1.0)).unwrap();
+                found.look(&said, factor - 1.0);
+            }
+            let of = format!("{mean} errors a day, times {factor}");
+            found.had.hold_ninety_five(&of);
+            if factor < 1.5 {
+                found.claimed.hold(&of, (0.0, 0.08));
+            }
+        }
+    }
+}
