@@ -45,7 +45,7 @@ impl Seen {
 #[must_use]
 pub const fn weight(severity: Severity) -> f64 {
     match severity {
-        Severity::Info => 0.1,
+        Severity::Info => 0.0,
         Severity::Warning => 0.5,
         Severity::Error => 1.0,
         Severity::Critical => 2.0,

@@ -280,7 +280,8 @@ fn resources_told(told: &Told) -> String {
 fn errors_told(told: &Told) -> String {
     let (seen, expected) = told.errors;
     format!(
-        "Errors of the last 24 hours weigh {seen:.1}, expected were {expected:.1} (an ERROR weighs 1, a CRITICAL 2)."
+        "Errors of the last 24 hours weigh {seen:.1}, expected were {expected:.1} (an INFO weighs 0, a WARNING 0.5, an \
+         ERROR 1, a CRITICAL 2)."
     )
 }
 

@@ -96,6 +96,26 @@ fn one_critical_error_stays_one_whatever_comes_after_it() {
 }
 
 #[test]
+fn information_takes_nothing_of_health_however_much_there_is() {
+    let hours = 10 * 24;
+    let errors = |severity| {
+        let last_day = (0..100).map(move |number| {
+            let at = START + (hours - 24) * HOUR + number * 14 * MINUTE;
+            error(at, &format!("E{}", number % 9), severity)
+        });
+        last_day.collect::<Vec<ErrorSeen>>()
+    };
+    let health = |errors: &[ErrorSeen]| {
+        let state = told(errors, hours);
+        let as_of = Instant(START + hours * HOUR);
+        health::factors(&state, &Fleet::default(), as_of).health()
+    };
+    let calm = health(&[]);
+    assert!((health(&errors(Severity::Info)) - calm).abs() < 1e-9);
+    assert!(health(&errors(Severity::Warning)) < calm / 10.0);
+}
+
+#[test]
 fn many_groups_within_an_hour_are_counted_and_are_more_than_one() {
     let errors = (0..100).map(|number| {
         let at = START + number * MINUTE / 2;
