@@ -330,6 +330,16 @@ impl State {
         self.errors.retain(|seen| seen.at > clock);
     }
 
+    /// Weighted errors until an instant, those of the last two days as well, and the days over which they came.
+    #[must_use]
+    pub fn all_errors(&self, as_of: Instant) -> (f64, f64) {
+        let late = self.errors.iter().filter(|seen| seen.at <= as_of);
+        let late: f64 = late.map(weighted).sum();
+        let since = self.error_clock.or(self.first);
+        let late_days = since.map_or(0.0, |since| days(since, as_of).max(0.0));
+        (self.error_weight + late, self.error_days + late_days)
+    }
+
     /// Errors after `from` and until `to`.
     pub fn errors_between(&self, from: Instant, to: Instant) -> impl Iterator<Item = &Seen> {
         self.errors

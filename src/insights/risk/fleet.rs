@@ -15,9 +15,10 @@ const SHRINK_HOURS: f64 = 6.0;
 /// The rate before anything is known: one failure in 60 device days, as sure as half a failure.
 const PRIOR_FAILURES: f64 = 0.5;
 const PRIOR_DAYS: f64 = 30.0;
-/// The same for errors: one in ten days, as sure as one error.
-const PRIOR_ERRORS: f64 = 1.0;
-const PRIOR_ERROR_DAYS: f64 = 10.0;
+/// The same for errors: two a day, as sure as one device day, so that one day of a fleet says more. Devices differ in
+/// it a hundredfold, and what is thought of one that nothing is known of must not condemn it.
+const PRIOR_ERRORS: f64 = 2.0;
+const PRIOR_ERROR_DAYS: f64 = 1.0;
 /// Devices that make a norm.
 const LEAST_DEVICES: usize = 4;
 /// Models of devices kept.
@@ -34,7 +35,7 @@ pub struct Fleet {
     pub days: f64,
     /// Failures and device days by the hash of the model.
     pub models: Vec<(u32, f64, f64)>,
-    /// Weighted errors of usual days and those days.
+    /// Weighted errors, the older the less they count, and the days over which they came.
     pub errors: f64,
     /// The device days of `errors`.
     pub error_days: f64,
@@ -69,8 +70,9 @@ impl Fleet {
         self.devices += 1;
         self.failures += failures;
         self.days += exposure;
-        self.errors += state.error_weight;
-        self.error_days += state.error_days;
+        let (errors, error_days) = state.all_errors(as_of);
+        self.errors += errors;
+        self.error_days += error_days;
         self.healths.resize(101, 0.0);
         for health in &state.healths {
             if let Some(count) = self.healths.get_mut(usize::from(*health)) {
@@ -110,7 +112,13 @@ impl Fleet {
     /// Weighted errors on a usual device day.
     #[must_use]
     pub fn error_rate(&self) -> f64 {
-        (self.errors + PRIOR_ERRORS) / (self.error_days + PRIOR_ERROR_DAYS)
+        (self.errors + PRIOR_ERRORS) / self.error_trust()
+    }
+
+    /// Device days that the rate of errors rests on, with what is thought beforehand.
+    #[must_use]
+    pub fn error_trust(&self) -> f64 {
+        self.error_days + PRIOR_ERROR_DAYS
     }
 
     /// The rate of a device against the fleet's, as a logarithm, shrunk.

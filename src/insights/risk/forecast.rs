@@ -4,12 +4,12 @@ use crate::event::Instant;
 use crate::insights::input::DAY;
 use crate::insights::input::Measure;
 use crate::insights::number::float;
-use crate::insights::shape::{Insight, Interval, Reason};
+use crate::insights::shape::{Insight, Reason};
 
 use crate::insights::risk::answer::{Context, evidence, stale, unknown};
 use crate::insights::risk::features::{Facts, State};
 use crate::insights::risk::fleet::Fleet;
-use crate::insights::risk::health::{Factors, View, errors_factor, status, view};
+use crate::insights::risk::health::{Factors, View, doubted, errors_factor, status, view};
 use crate::insights::risk::model::{Horizon, Model};
 use crate::insights::risk::signs::{Signs, signs};
 use crate::insights::risk::slope::{Slope, slope};
@@ -50,6 +50,8 @@ pub fn read(
     let dark = at(&state, context, &signs, as_of, (days, View::Dark));
     let bright = at(&state, context, &signs, as_of, (days, View::Bright));
     let expected = middle.mean();
+    let low = dark.quantile(TAIL).min(expected);
+    let high = bright.quantile(1.0 - TAIL).max(expected);
     let unfailed = Outlook {
         fails: 0.0,
         ..middle.clone()
@@ -87,11 +89,7 @@ pub fn read(
         });
     Insight {
         value: Some(expected),
-        interval: Some(Interval {
-            low: dark.quantile(TAIL).min(expected),
-            high: bright.quantile(1.0 - TAIL).max(expected),
-            level: 0.9,
-        }),
+        interval: Some(doubted(&state, as_of, (low, high))),
         evidence,
         status: status(&state, as_of),
         reasons: stale(&state, context.zone, as_of)
@@ -215,11 +213,11 @@ fn hazard_on(model: &Model, signs: &Signs, days: u8, side: View) -> f64 {
 
 /// What the errors of today leave then: by the definition of health they count less on the next day, and no more later.
 fn errors_then(now: &Factors, days: u8) -> f64 {
-    let (seen, expected) = now.told.errors;
+    let errors = &now.told.errors;
     if days > 1 {
         1.0
     } else {
-        errors_factor(0.0, (seen - expected).max(0.0))
+        errors_factor(errors.expected, 0.0, errors.new)
     }
 }
 

@@ -3,18 +3,19 @@
 //! Worse evidence never raises it: each factor falls, or stays, with each of its own signs, and shares none.
 
 use crate::event::Instant;
-use crate::insights::input::{DAY, HOUR};
-use crate::insights::input::{Measure, State as Reported};
-use crate::insights::number::float;
+use crate::insights::input::{DAY, State as Reported};
 use crate::insights::shape::{Insight, Interval, Reason, Status};
 
 use crate::insights::reliability::bounds::gamma_quantile;
 use crate::insights::risk::answer::{Context, evidence, stale, unknown};
 use crate::insights::risk::columns::hinge;
 use crate::insights::risk::entries::weighted;
-use crate::insights::risk::features::{Facts, State};
+use crate::insights::risk::features::{Facts, State, days};
 use crate::insights::risk::fleet::Fleet;
 use crate::insights::risk::forecast::days_to_full;
+use crate::insights::risk::points::{
+    Down, Errors, Told, Worst, errors_told, freshness_told, resources_told, stability_told,
+};
 use crate::insights::risk::track::{Track, is_percent};
 
 /// What a drift of five spreads leaves: half, so that it alone is a warning and no verdict.
@@ -26,18 +27,27 @@ const LIMIT_LEAVES: f64 = 0.3;
 /// Days to full from which a disk counts, and what one that is full tomorrow leaves.
 const FULL_DAYS: f64 = 14.0;
 const FULL_LEAVES: f64 = 0.3;
-/// What one error above expectation takes: 1/(1 + it).
+/// What one error above what is usual takes where errors are rare, or one spread where they are not: 1/(1 + it).
 const ERROR_TAKES: f64 = 0.7;
 /// What an error of the 24 hours before counts: they fade.
-const ERROR_BEFORE: f64 = 0.3;
-/// Device days that the expectation of errors is shrunk to the fleet with.
+pub(crate) const ERROR_BEFORE: f64 = 0.3;
+/// Device days that the expectation of errors is shrunk to the fleet with, where the fleet has so many.
 const SHRINK_DAYS: f64 = 10.0;
+/// Errors come in bursts, one trouble telling of itself again and again: their sum over a day scatters with so many
+/// times the variance of single ones.
+const BURST: f64 = 4.0;
+/// The standard normal quantile of the days of which the errors are usual: four of five.
+const USUAL_QUANTILE: f64 = 0.841_621_2;
 /// What being down leaves, and what each time leaves.
 const ERROR_LEAVES: f64 = 0.3;
 const OFFLINE_LEAVES: f64 = 0.5;
 const FLAP_LEAVES: f64 = 0.9;
 /// What a day without any data leaves.
 const SILENT_LEAVES: f64 = 0.4;
+/// Days in which a device is learned to be known, and how far what is not known yet may move either end of the interval
+/// towards nothing, or towards full health: half.
+const DAYS_TO_KNOW: f64 = 3.0;
+const DOUBT: f64 = 0.5;
 /// The level of the interval, as the standard normal quantile and the tail.
 const QUANTILE: f64 = 1.644_853_6;
 const TAIL: f64 = 0.05;
@@ -55,21 +65,6 @@ pub struct Factors {
     pub freshness: f64,
     /// What the sentences tell.
     pub told: Told,
-}
-
-/// What the sentences tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Told {
-    /// The measure that takes most, with what is left.
-    pub worst: Option<(Measure, f64)>,
-    /// Days until the disk is full.
-    pub full_days: Option<f64>,
-    /// Weighted errors, and how many were expected.
-    pub errors: (f64, f64),
-    /// The part of the day down, and how often.
-    pub down: (f64, u32),
-    /// The part of the day with data.
-    pub coverage: f64,
 }
 
 /// How the doubt of the evidence is taken: at its middle, or at an end.
@@ -96,16 +91,12 @@ pub fn factors(state: &State, fleet: &Fleet, as_of: Instant) -> Factors {
 
 pub(crate) fn view(state: &State, fleet: &Fleet, as_of: Instant, view: View) -> Factors {
     let mut told = Told::default();
-    let mut resources = 1.0;
-    let mut least = 1.0;
-    for track in &state.tracks {
-        let left = track_left(track, fleet, as_of, view);
-        if left < least {
-            told.worst = Some((track.measure, left));
-        }
-        least = f64::min(least, left);
-    }
-    resources *= least;
+    let worst = state.tracks.iter();
+    let worst = worst.map(|track| track_left(track, fleet, as_of, view));
+    told.worst = worst
+        .filter(|worst| worst.left < 1.0)
+        .min_by(|one, other| one.left.total_cmp(&other.left));
+    let mut resources = told.worst.map_or(1.0, |worst| worst.left);
     let surely = days_to_full(state).filter(|(_, _, latest)| latest.is_some());
     told.full_days = surely.map(|(days, _, _)| days);
     resources *= told
@@ -135,66 +126,100 @@ fn left(leaves: f64, part: f64) -> f64 {
 }
 
 /// What one measure leaves: by its drift from the own level and, for a part of a whole, by its nearness to the limit.
-fn track_left(track: &Track, fleet: &Fleet, as_of: Instant, view: View) -> f64 {
+fn track_left(track: &Track, fleet: &Fleet, as_of: Instant, view: View) -> Worst {
     let norm = fleet.norm(track.measure);
     let shift = match view {
         View::Middle => 0.0,
         View::Dark => QUANTILE,
         View::Bright => -QUANTILE,
     };
-    let drift = track
-        .drift(as_of, None, norm)
-        .map_or(0.0, |drift| hinge((drift.day.abs() + shift).max(0.0)));
-    let mut all = left(DRIFT_LEAVES, drift);
+    let drift = track.drift(as_of, None, norm).map(|drift| drift.day);
+    let drifted = drift.map_or(0.0, |drift| hinge((drift.abs() + shift).max(0.0)));
+    let drift_left = left(DRIFT_LEAVES, drifted);
+    let mut worst = Worst {
+        measure: track.measure,
+        spreads: drift.unwrap_or(0.0),
+        drift_left,
+        peak: 0.0,
+        left: drift_left,
+    };
     if is_percent(track.measure) {
-        let peak = track.peak(as_of).unwrap_or(0.0);
+        worst.peak = track.peak(as_of).unwrap_or(0.0);
         let own = track
             .own_p95(norm)
             .unwrap_or(NEAR_LIMIT)
             .clamp(NEAR_LIMIT, LIMIT - 1.0);
-        let near = (peak - NEAR_LIMIT) / (LIMIT - NEAR_LIMIT);
-        let over = (peak - own) / (LIMIT - own);
-        all *= left(
+        let near = (worst.peak - NEAR_LIMIT) / (LIMIT - NEAR_LIMIT);
+        let over = (worst.peak - own) / (LIMIT - own);
+        worst.left *= left(
             LIMIT_LEAVES,
             f64::midpoint(near.clamp(0.0, 1.0), over.clamp(0.0, 1.0)),
         );
     }
-    all
+    worst
 }
 
 fn errors_left(state: &State, fleet: &Fleet, as_of: Instant, view: View, told: &mut Told) -> f64 {
     let day = Instant(as_of.0 - DAY);
     let new: f64 = state.errors_between(day, as_of).map(weighted).sum();
-    let old: f64 = state
+    let before: f64 = state
         .errors_between(Instant(day.0 - DAY), day)
         .map(weighted)
         .sum();
-    let shape = state.error_weight + fleet.error_rate() * SHRINK_DAYS;
-    let rate = state.error_days + SHRINK_DAYS;
+    let shrink = SHRINK_DAYS.min(fleet.error_trust());
+    let shape = state.error_weight + fleet.error_rate() * shrink;
+    let rate = state.error_days + shrink;
     let expected = match view {
         View::Middle => shape / rate,
         View::Dark => gamma_quantile(shape, rate, TAIL),
         View::Bright => gamma_quantile(shape, rate, 1.0 - TAIL),
     };
-    told.errors = (new, expected);
-    errors_factor((new - expected).max(0.0), (old - expected).max(0.0))
+    // a sum of nothing is less than zero by its sign
+    let errors = Errors {
+        new: new + 0.0,
+        before: before + 0.0,
+        expected,
+        usual_most: usual_most(expected),
+    };
+    told.errors = errors;
+    errors_factor(expected, errors.new, errors.before)
 }
 
-/// What errors above expectation leave: of the last 24 hours, and of the 24 hours before them.
-pub(crate) fn errors_factor(new: f64, before: f64) -> f64 {
-    1.0 / (1.0 + ERROR_TAKES * (new + ERROR_BEFORE * before))
+/// The most errors that are usual on a day, by how many are expected: the upper end of four days of five, by Wilson and
+/// Hilferty (1931) for a gamma distribution whose variance is `BURST` times its mean, and no less than expected. It grows
+/// with what is expected.
+fn usual_most(expected: f64) -> f64 {
+    let step = BURST / (9.0 * expected.max(f64::MIN_POSITIVE));
+    let cube_root = 1.0 - step + USUAL_QUANTILE * step.sqrt();
+    expected * cube_root.powi(3).max(1.0)
+}
+
+/// What errors beyond what is usual leave: of the last 24 hours, and of the 24 hours before them. Where more than one in
+/// some days is expected, it is counted in spreads of days: twice as many as usual say more where they are rare.
+pub(crate) fn errors_factor(expected: f64, new: f64, before: f64) -> f64 {
+    let usual = usual_most(expected);
+    let spread = (BURST * expected).sqrt().max(1.0);
+    let beyond = |errors: f64| (errors - usual).max(0.0) / spread;
+    1.0 / (1.0 + ERROR_TAKES * (beyond(new) + ERROR_BEFORE * beyond(before)))
 }
 
 fn stability_left(state: &State, as_of: Instant, told: &mut Told) -> f64 {
-    told.down = state.down(Instant(as_of.0 - DAY), as_of);
+    let (day, times) = state.down(Instant(as_of.0 - DAY), as_of);
     let (week, _) = state.down(Instant(as_of.0 - 7 * DAY), as_of);
-    let now = match state.current().map(|entered| entered.to) {
+    let current = state.current().map(|entered| entered.to);
+    told.down = Down {
+        day,
+        week,
+        times,
+        now: current,
+    };
+    let now = match current {
         Some(Reported::Error) => ERROR_LEAVES,
         Some(Reported::Offline) => OFFLINE_LEAVES,
         Some(Reported::Online | Reported::Maintenance | Reported::Unknown) | None => 1.0,
     };
-    let flaps = FLAP_LEAVES.powf(f64::from(told.down.1));
-    now * flaps * left(OFFLINE_LEAVES, told.down.0) * left(OFFLINE_LEAVES, week)
+    let flaps = FLAP_LEAVES.powf(f64::from(times));
+    now * flaps * left(OFFLINE_LEAVES, day) * left(OFFLINE_LEAVES, week)
 }
 
 /// Health at `as_of`.
@@ -211,11 +236,7 @@ pub fn read(state: &State, context: &Context<'_>, open: &Facts<'_>, as_of: Insta
     let value = middle.health();
     Insight {
         value: Some(value),
-        interval: Some(Interval {
-            low: dark.min(value),
-            high: bright.max(value),
-            level: 0.9,
-        }),
+        interval: Some(doubted(&state, as_of, (dark.min(value), bright.max(value)))),
         evidence,
         status: status(&state, as_of),
         reasons: stale(&state, context.zone, as_of)
@@ -224,6 +245,22 @@ pub fn read(state: &State, context: &Context<'_>, open: &Facts<'_>, as_of: Insta
             .collect(),
         recommendations: Vec::new(),
         as_of,
+    }
+}
+
+/// The interval about what is known, wider the less time there was to see: what did not happen in an hour says little.
+pub(crate) fn doubted(state: &State, as_of: Instant, (low, high): (f64, f64)) -> Interval {
+    let known = state.first.map_or(0.0, |first| days(first, as_of).max(0.0));
+    let known = if state.last_measured.is_some() {
+        known
+    } else {
+        0.0
+    };
+    let doubt = DOUBT * (1.0 - known / DAYS_TO_KNOW).clamp(0.0, 1.0);
+    Interval {
+        low: low * (1.0 - doubt),
+        high: high + (100.0 - high).max(0.0) * doubt,
+        level: 0.9,
     }
 }
 
@@ -239,10 +276,26 @@ pub(crate) fn status(state: &State, as_of: Instant) -> Status {
 fn reasons(factors: &Factors) -> Vec<Reason> {
     let told = &factors.told;
     let each = [
-        ("resources", factors.resources, resources_told(told)),
-        ("errors", factors.errors, errors_told(told)),
-        ("stability", factors.stability, stability_told(told)),
-        ("freshness", factors.freshness, freshness_told(told)),
+        (
+            "resources",
+            factors.resources,
+            resources_told(told, factors.resources),
+        ),
+        (
+            "errors",
+            factors.errors,
+            errors_told(&told.errors, factors.errors),
+        ),
+        (
+            "stability",
+            factors.stability,
+            stability_told(&told.down, factors.stability),
+        ),
+        (
+            "freshness",
+            factors.freshness,
+            freshness_told(told, factors.freshness),
+        ),
     ];
     let mut rest = 100.0;
     let reasons = each.into_iter().map(|(factor, part, sentence)| {
@@ -250,7 +303,8 @@ fn reasons(factors: &Factors) -> Vec<Reason> {
         rest *= part;
         Reason {
             factor,
-            contribution: rest - before,
+            // nothing is not less than nothing
+            contribution: rest - before + 0.0,
             observed: Some(part),
             expected: Some(1.0),
             unit: Some("survival factor"),
@@ -258,45 +312,4 @@ fn reasons(factors: &Factors) -> Vec<Reason> {
         }
     });
     reasons.collect()
-}
-
-fn resources_told(told: &Told) -> String {
-    let full = told.full_days.filter(|days| *days < FULL_DAYS);
-    let full =
-        full.map(|days| format!(" The disk is full in {days:.0} days if it goes on like this."));
-    let worst = told.worst.map_or(
-        "All measures are near their own level.".to_owned(),
-        |(measure, left)| {
-            format!(
-                "{} is away from its own level or near its limit and leaves {:.0} %.",
-                measure.name(),
-                left * 100.0
-            )
-        },
-    );
-    worst + full.as_deref().unwrap_or("")
-}
-
-fn errors_told(told: &Told) -> String {
-    let (seen, expected) = told.errors;
-    format!(
-        "Errors of the last 24 hours weigh {seen:.1}, expected were {expected:.1} (an INFO weighs 0, a WARNING 0.5, an \
-         ERROR 1, a CRITICAL 2)."
-    )
-}
-
-fn stability_told(told: &Told) -> String {
-    let (part, times) = told.down;
-    format!(
-        "Down {:.1} of the last 24 hours, {}.",
-        part * float(DAY) / float(HOUR),
-        crate::insights::risk::words::plural(f64::from(times), "time")
-    )
-}
-
-fn freshness_told(told: &Told) -> String {
-    format!(
-        "Metrics came in {:.0} % of the last 24 hours.",
-        told.coverage * 100.0
-    )
 }

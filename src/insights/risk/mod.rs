@@ -16,6 +16,7 @@ pub mod health;
 pub mod learning;
 pub mod model;
 pub mod newton;
+pub mod points;
 pub mod signs;
 pub mod slope;
 pub mod succession;

@@ -42,7 +42,7 @@ fn told(errors: &[ErrorSeen], hours: i64) -> State {
 /// What errors of the last 24 hours weigh, as the sentence of health says.
 fn weighs(state: &State, as_of: i64) -> f64 {
     let factors = health::factors(state, &Fleet::default(), Instant(as_of));
-    factors.told.errors.0
+    factors.told.errors.new
 }
 
 fn count<'a>(seen: impl Iterator<Item = &'a Seen>) -> u32 {

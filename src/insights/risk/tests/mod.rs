@@ -15,6 +15,7 @@ use crate::insights::risk::signs::signs;
 use crate::insights::risk::{forecast, health};
 
 mod entries;
+mod expected;
 mod model;
 
 const START: i64 = 1_700_006_400 * 1_000_000 / DAY * DAY;
