@@ -338,7 +338,9 @@ fn wear_told(signs: &Signs) -> String {
 }
 
 fn recommendations(risk: &Risk, signs: &Signs) -> Vec<Recommendation> {
-    if risk.chance < ACT_FROM {
+    // the rate of the fleet alone says nothing of this device
+    let is_own = risk.parts.iter().any(|(part, _)| *part != Part::Base);
+    if risk.chance < ACT_FROM || !is_own {
         return Vec::new();
     }
     let what = if signs.errors.iter().any(|(_, new, _)| *new > 0.0) {
