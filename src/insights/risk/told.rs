@@ -5,7 +5,7 @@ use crate::insights::input::DAY;
 use crate::insights::risk::backtest::{Backtest, WARNING};
 use crate::insights::risk::features::days;
 use crate::insights::risk::fleet::Fleet;
-use crate::insights::risk::model::{FAILURES_ENOUGH, FAILURES_NEEDED, Horizon, Model};
+use crate::insights::risk::model::{FAILURES_ENOUGH, FAILURES_NEEDED, Model};
 use crate::insights::risk::succession::{Report, Trial};
 use crate::insights::risk::words::plural;
 use crate::insights::shape::Status;
@@ -145,8 +145,7 @@ pub fn tried(trial: &Trial) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::insights::risk::fleet::Fleet;
-    use crate::insights::risk::model::{Settings, train};
+    use crate::insights::risk::model::{Horizon, Settings, train};
 
     const NOW: Instant = Instant(20_000 * DAY);
 

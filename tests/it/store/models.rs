@@ -233,7 +233,12 @@ async fn a_history_that_comes_while_it_runs_is_learned_from_on_the_same_day(data
     let stop = CancellationToken::new();
     let learner = Learner::new(log.handle(), ModelsMetrics::default());
     let checking = async {
-        while fleet(&log, Provenance::Real, log.clock.now()).await.risk.devices < 4 {}
+        while fleet(&log, Provenance::Real, log.clock.now())
+            .await
+            .risk
+            .devices
+            < 4
+        {}
         record(&log, &life(0..DAYS - 1, "REAL")).await;
         loop {
             log.clock.advance_ms(1_000);
