@@ -5,7 +5,7 @@
 //! elsewhere: readings of earlier days may be imported after it. Before hours were filed nothing is known of them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono_tz::Tz;
 use entity::{site_operating_schedules as schedules, site_registrations as sites};
@@ -26,24 +26,44 @@ enum Said {
     Filed(Day, DayPlan),
 }
 
-/// From when on a site is so.
-#[derive(Clone, Debug)]
-struct Version {
-    from: Instant,
-    zone: Tz,
-    schedule: Arc<Schedule>,
-}
-
+/// What is said of a site, in order of time, and what holds by it. Of how it was in between no more is held than what was
+/// said then: who files the hours of a day each night would else have as many years of hours as nights.
 #[derive(Clone, Debug)]
 struct Site {
     said: BTreeMap<When, Said>,
-    versions: Vec<Version>,
-    /// Before hours were filed.
-    unfiled: Arc<Schedule>,
+    /// Before anything was said.
+    before: Local,
+    /// Since the last that was said.
+    newest: Local,
+    made: Made,
+}
+
+/// What was made last of the time in between, with the last that was said by then: it is mostly asked for again.
+#[derive(Debug, Default)]
+struct Made(Mutex<Option<(When, Local)>>);
+
+impl Clone for Made {
+    fn clone(&self) -> Self {
+        Self(Mutex::new(self.held().clone()))
+    }
+}
+
+impl Made {
+    fn held(&self) -> MutexGuard<'_, Option<(When, Local)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn or_make(&self, when: When, make: impl FnOnce() -> Local) -> Local {
+        let mut held = self.held();
+        match &*held {
+            Some((of, local)) if *of == when => local.clone(),
+            Some(_) | None => held.insert((when, make())).1.clone(),
+        }
+    }
 }
 
 /// The time of a site.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Local {
     /// Its zone.
     pub zone: Tz,
@@ -62,14 +82,10 @@ pub struct Sites {
 
 impl Default for Sites {
     fn default() -> Self {
-        let nowhere = Local {
-            zone: Tz::UTC,
-            schedule: Arc::new(Schedule::new(Tz::UTC)),
-        };
         Self {
             devices: BTreeMap::new(),
             places: BTreeMap::new(),
-            nowhere,
+            nowhere: Local::unfiled(Tz::UTC),
         }
     }
 }
@@ -78,8 +94,18 @@ impl Default for Site {
     fn default() -> Self {
         Self {
             said: BTreeMap::new(),
-            versions: Vec::new(),
-            unfiled: Arc::new(Schedule::new(Tz::UTC)),
+            before: Local::unfiled(Tz::UTC),
+            newest: Local::unfiled(Tz::UTC),
+            made: Made::default(),
+        }
+    }
+}
+
+impl Local {
+    fn unfiled(zone: Tz) -> Self {
+        Self {
+            zone,
+            schedule: Arc::new(Schedule::new(zone)),
         }
     }
 }
@@ -105,8 +131,10 @@ impl Sites {
                 }
             } else if let Some((site, said)) = said(event) {
                 let of_site = self.places.entry(site.to_owned()).or_default();
+                if !of_site.go_on(when, &said) {
+                    changed.insert(site.to_owned());
+                }
                 of_site.said.insert(when, said);
-                changed.insert(site.to_owned());
             }
         }
         for site in changed {
@@ -143,61 +171,92 @@ impl Sites {
 
 impl Site {
     fn at(&self, until: Instant) -> Local {
-        let after = self
-            .versions
-            .partition_point(|version| version.from <= until);
-        let held = after
-            .checked_sub(1)
-            .and_then(|last| self.versions.get(last));
-        if let Some(held) = held {
-            return Local {
-                zone: held.zone,
-                schedule: Arc::clone(&held.schedule),
-            };
+        let mut until = self.said.range(..=(until, Position(i64::MAX)));
+        let Some((when, _)) = until.next_back() else {
+            return self.before.clone();
+        };
+        if self.said.last_key_value().map(|(last, _)| last) == Some(when) {
+            return self.newest.clone();
         }
-        let first = self.versions.first();
-        Local {
-            zone: first.map_or(Tz::UTC, |first| first.zone),
-            schedule: Arc::clone(&self.unfiled),
+        self.made.or_make(*when, || self.made_until(*when))
+    }
+
+    /// Files what was said last; whether that is all there is to do about it.
+    fn go_on(&mut self, when: When, said: &Said) -> bool {
+        let last = self.said.last_key_value();
+        let is_last = last.is_some_and(|(last, _)| *last < when);
+        match said {
+            Said::Filed(day, plan) if is_last => {
+                Arc::make_mut(&mut self.newest.schedule).file(*day, plan.clone());
+                true
+            }
+            Said::Filed(..) | Said::Zone(_) => false,
         }
     }
 
-    /// Makes what holds from when on out of what was said.
+    /// Makes what holds out of what was said.
     fn settle(&mut self) {
-        let zones = self.said.values();
-        let mut zones = zones.filter_map(|said| match said {
-            Said::Zone(zone) => Some(*zone),
-            Said::Filed(..) => None,
-        });
-        // what is filed before a site is registered is filed in its zone
-        let mut zone = zones.next().unwrap_or(Tz::UTC);
-        self.unfiled = Arc::new(Schedule::new(zone));
-        self.versions.clear();
-        let mut filed: Vec<(Day, &DayPlan)> = Vec::new();
-        let mut schedule = Schedule::new(zone);
-        for ((from, _), said) in &self.said {
+        let (Some((first, _)), Some((last, _))) =
+            (self.said.first_key_value(), self.said.last_key_value())
+        else {
+            return;
+        };
+        let (first, last) = ((first.0, Position(i64::MAX)), *last);
+        self.before = Local {
+            zone: self.zone_until(first),
+            schedule: Arc::new(Schedule::new(self.first_zone())),
+        };
+        self.newest = self.made_until(last);
+        self.made = Made::default();
+    }
+
+    /// What is filed before a site is registered is filed in its zone.
+    fn first_zone(&self) -> Tz {
+        let first = self.said.values().find_map(Said::zone);
+        first.unwrap_or(Tz::UTC)
+    }
+
+    fn zone_until(&self, until: When) -> Tz {
+        let said = self.said.range(..=until).rev();
+        let mut zones = said.filter_map(|(_, said)| said.zone());
+        zones.next().unwrap_or_else(|| self.first_zone())
+    }
+
+    /// What held by what was said until then. Of a day the last plan holds, and of more dates than there is room for the
+    /// latest stay, in whatever order they were filed: so each is filed once.
+    fn made_until(&self, until: When) -> Local {
+        let (mut weekdays, mut dates) = (BTreeMap::new(), BTreeMap::new());
+        for (_, said) in self.said.range(..=until) {
             match said {
-                Said::Zone(of) if *of == zone => {}
-                Said::Zone(of) => {
-                    zone = *of;
-                    schedule = Schedule::new(zone);
-                    for (day, plan) in &filed {
-                        schedule.file(*day, (*plan).clone());
-                    }
+                Said::Filed(Day::Weekday(day), plan) => {
+                    weekdays.insert(*day, plan);
                 }
-                Said::Filed(day, plan) => {
-                    filed.push((*day, plan));
-                    schedule.file(*day, plan.clone());
+                Said::Filed(Day::Date(date), plan) => {
+                    dates.insert(*date, plan);
                 }
+                Said::Zone(_) => {}
             }
-            if self.versions.last().is_some_and(|last| last.from == *from) {
-                self.versions.pop();
-            }
-            self.versions.push(Version {
-                from: *from,
-                zone,
-                schedule: Arc::new(schedule.clone()),
-            });
+        }
+        let zone = self.zone_until(until);
+        let mut schedule = Schedule::new(zone);
+        for (day, plan) in weekdays {
+            schedule.file(Day::Weekday(day), plan.clone());
+        }
+        for (date, plan) in dates {
+            schedule.file(Day::Date(date), plan.clone());
+        }
+        Local {
+            zone,
+            schedule: Arc::new(schedule),
+        }
+    }
+}
+
+impl Said {
+    const fn zone(&self) -> Option<Tz> {
+        match self {
+            Self::Zone(zone) => Some(*zone),
+            Self::Filed(..) => None,
         }
     }
 }
@@ -220,127 +279,5 @@ fn said(event: &Event) -> Option<(&str, Said)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use chrono::NaiveDate;
-    use entity::device_registrations as devices;
-
-    use super::*;
-    use crate::event::Provenance;
-    use crate::insights::jobs::schedule::Opening;
-    use crate::kinds::Draft;
-
-    fn at(text: &str) -> Instant {
-        Instant::parse(text).unwrap()
-    }
-
-    fn event(position: i64, draft: Draft) -> Event {
-        let fact = draft.finish().unwrap().fact;
-        Event {
-            position: Position(position),
-            recorded_at: fact.occurred_at,
-            fact,
-        }
-    }
-
-    fn draft(kind: Kind, on: &str) -> Draft {
-        Draft::new(kind, at(on), Provenance::Real)
-    }
-
-    fn site(position: i64, zone: &str, on: &str) -> Event {
-        let draft = draft(Kind::SiteRegistration, on)
-            .set(sites::Column::SiteKey, "shop")
-            .set(sites::Column::Name, "shop")
-            .set(sites::Column::TimeZone, zone);
-        event(position, draft)
-    }
-
-    fn device(position: i64, site: &str, on: &str) -> Event {
-        let draft = draft(Kind::DeviceRegistration, on)
-            .set(devices::Column::DeviceKey, "till")
-            .set(devices::Column::SiteKey, site)
-            .set(devices::Column::DeviceType, "POS_TERMINAL");
-        event(position, draft)
-    }
-
-    fn open(position: i64, day: &str, on: &str) -> Event {
-        let draft = draft(Kind::SiteSchedule, on)
-            .set(schedules::Column::SiteKey, "shop")
-            .set(schedules::Column::DayOfWeek, day)
-            .set(schedules::Column::OpenTime, "09:00:00")
-            .set(schedules::Column::CloseTime, "17:00:00");
-        event(position, draft)
-    }
-
-    fn said() -> Vec<Event> {
-        vec![
-            site(1, "Europe/London", "2026-01-10T00:00:00Z"),
-            device(2, "shop", "2026-01-10T00:00:00Z"),
-            open(3, "MONDAY", "2026-01-11T00:00:00Z"),
-            site(4, "Asia/Tokyo", "2026-01-20T00:00:00Z"),
-            device(5, "elsewhere", "2026-01-30T00:00:00Z"),
-        ]
-    }
-
-    #[test]
-    fn what_is_registered_first_holds_before_as_well_and_what_is_later_from_then_on() {
-        let mut sites = Sites::default();
-        sites.take(&said());
-        let zone = |on: &str| sites.local("till", at(on)).zone;
-        assert_eq!(zone("2026-01-01T00:00:00Z"), Tz::Europe__London);
-        assert_eq!(zone("2026-01-19T23:59:59Z"), Tz::Europe__London);
-        assert_eq!(zone("2026-01-20T00:00:00Z"), Tz::Asia__Tokyo);
-        assert_eq!(
-            zone("2026-01-30T00:00:00Z"),
-            Tz::UTC,
-            "of a site that nobody knows"
-        );
-        let stood = |on: &str| sites.device("till", at(on)).unwrap().site.clone();
-        assert_eq!(stood("2026-01-29T00:00:00Z"), "shop");
-        assert_eq!(stood("2026-02-01T00:00:00Z"), "elsewhere");
-        assert!(sites.device("other", at("2026-02-01T00:00:00Z")).is_none());
-        assert_eq!(sites.ids().collect::<Vec<_>>(), ["till"]);
-    }
-
-    #[test]
-    fn hours_are_known_from_when_they_were_filed_and_move_with_the_zone() {
-        let mut sites = Sites::default();
-        sites.take(&said());
-        // a Monday at nine by the clock of London, and of Tokyo
-        let opening = |on: &str, of: &str| {
-            let schedule = sites.local("till", at(of)).schedule;
-            schedule.opening(schedule.local(at(on)))
-        };
-        let (london, tokyo) = ("2026-01-12T09:00:00Z", "2026-01-12T00:00:00Z");
-        assert_eq!(opening(london, "2026-01-10T12:00:00Z"), Opening::Unknown);
-        assert_eq!(opening(london, "2026-01-12T00:00:00Z"), Opening::Open);
-        assert_eq!(opening(tokyo, "2026-01-12T00:00:00Z"), Opening::Closed);
-        assert_eq!(opening(tokyo, "2026-01-21T00:00:00Z"), Opening::Open);
-        let monday = NaiveDate::from_ymd_opt(2026, 1, 12).unwrap();
-        let schedule = sites.local("till", at(london)).schedule;
-        assert_eq!(schedule.local(at(london)).date, monday);
-    }
-
-    #[test]
-    fn it_does_not_matter_in_which_order_and_how_often_it_is_taken() {
-        let (mut at_once, mut one_by_one) = (Sites::default(), Sites::default());
-        at_once.take(&said());
-        for event in said().iter().rev().chain(&said()) {
-            one_by_one.take([event]);
-        }
-        for on in [
-            "2026-01-01T00:00:00Z",
-            "2026-01-15T00:00:00Z",
-            "2026-01-25T00:00:00Z",
-        ] {
-            let (one, other) = (
-                at_once.local("till", at(on)),
-                one_by_one.local("till", at(on)),
-            );
-            assert_eq!(
-                (one.zone, one.schedule),
-                (other.zone, other.schedule),
-                "{on}"
-            );
-        }
-    }
-}
+#[path = "sites_tests.rs"]
+mod tests;
