@@ -1,11 +1,11 @@
 //! Which groups there are in parts of the fleet, and what they come to there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::counted::{self, Cut, Rest, Sums};
 use super::standing::{Moment, Standing};
 use crate::event::Instant;
-use crate::history::error_groups::{self, Counts, Devices};
+use crate::history::error_groups::{self, Devices};
 use crate::insights::errors::fingerprint::{Fingerprint, hash};
 use crate::insights::errors::group::{HOURS_KEPT, Mark, OnDevice, Status, hour_of};
 use crate::insights::errors::part::Counted;
@@ -29,7 +29,7 @@ impl Parts {
             Self::Together => 1,
             Self::Apart(parts) => {
                 let parts = parts.values().copied();
-                parts.collect::<std::collections::BTreeSet<i64>>().len()
+                parts.collect::<BTreeSet<i64>>().len()
             }
         }
     }
@@ -86,37 +86,46 @@ pub(super) async fn found(
         Some(keys) => counted::sums(moment, of, (labels, Devices::Of(keys)), rest).await?,
         None => together.clone(),
     };
-    let mut by_part: BTreeMap<i64, BTreeMap<u64, Tally>> = BTreeMap::new();
-    for ((label, device), tally) in sums {
-        if let Some(part) = parts.of(device) {
-            let held = by_part.entry(part).or_default().entry(label);
-            held.and_modify(|held| held.add(tally)).or_insert(tally);
+    let by_part = by_part(&wholes, sums, parts);
+    let seen: BTreeSet<usize> = by_part.values().flat_map(BTreeMap::keys).copied().collect();
+    let seen = seen
+        .into_iter()
+        .filter_map(|place| Some((place, wholes.get(place)?)));
+    // they are the same in all parts
+    let marks: BTreeMap<usize, Mark> = match cut.until {
+        Some(until) => {
+            let seen: Vec<(usize, &Whole)> = seen.collect();
+            marks_at(moment, (standing, &together), &seen, until).await?
         }
-    }
+        None => seen
+            .filter_map(|(place, whole)| Some((place, whole.group.mark?)))
+            .collect(),
+    };
     let mut all = BTreeMap::new();
     for (part, tallies) in by_part {
-        let mut found = Vec::new();
-        for whole in &wholes {
-            if let Some(tally) = tally_of(whole, &tallies) {
-                let mark = match cut.until {
-                    Some(until) => mark_at(moment, (standing, &together), whole, until).await?,
-                    None => whole.group.mark,
-                };
-                found.push(counted_as(whole, (tally, mark), part));
-            }
-        }
-        all.insert(part, found);
+        let found = tallies.into_iter().filter_map(|(place, tally)| {
+            let mark = marks.get(&place).copied();
+            Some(counted_as(wholes.get(place)?, (tally, mark), part))
+        });
+        all.insert(part, found.collect());
     }
     Ok(all)
 }
 
-/// What was counted of the parts of a group together.
-fn tally_of(whole: &Whole, tallies: &BTreeMap<u64, Tally>) -> Option<Tally> {
-    let of = whole.labels.iter().filter_map(|label| tallies.get(label));
-    of.copied().reduce(|mut one, other| {
-        one.add(other);
-        one
-    })
+/// What was counted of each group in each part, by its place in a list.
+fn by_part(wholes: &[Whole], sums: Sums, parts: &Parts) -> BTreeMap<i64, BTreeMap<usize, Tally>> {
+    let labels = wholes.iter().enumerate();
+    let places: BTreeMap<u64, usize> = labels
+        .flat_map(|(place, whole)| whole.labels.iter().map(move |label| (*label, place)))
+        .collect();
+    let mut by_part: BTreeMap<i64, BTreeMap<usize, Tally>> = BTreeMap::new();
+    for ((label, device), tally) in sums {
+        if let Some((part, place)) = parts.of(device).zip(places.get(&label)) {
+            let held = by_part.entry(part).or_default().entry(*place);
+            held.and_modify(|held| held.add(tally)).or_insert(tally);
+        }
+    }
+    by_part
 }
 
 /// A group as far as it was counted.
@@ -138,13 +147,52 @@ fn counted_as(whole: &Whole, (tally, mark): (Tally, Option<Mark>), part: i64) ->
     }
 }
 
-/// What was decided about a group by an instant, and whether it had come back by then.
-async fn mark_at(
+/// What was decided by an instant about groups, each with its place in a list, and when those had come back by then that
+/// did: read for all of them together.
+async fn marks_at(
     moment: &Moment,
     (standing, together): (&Standing, &Sums),
-    whole: &Whole,
+    wholes: &[(usize, &Whole)],
     until: Instant,
-) -> Result<Option<Mark>, StoreError> {
+) -> Result<BTreeMap<usize, Mark>, StoreError> {
+    let mut marks = BTreeMap::new();
+    let (mut asked, mut places) = (Vec::new(), BTreeMap::new());
+    for (place, whole) in wholes {
+        let Some(mark) = mark_at(standing, (whole, together), until) else {
+            continue;
+        };
+        marks.insert(*place, mark);
+        if mark.reopened.is_some() {
+            for label in standing.written(&whole.labels) {
+                let hour = i64::from(hour_of(mark.at));
+                asked.push([label.cast_signed(), mark.at.0, hour]);
+                places.insert(label, *place);
+            }
+        }
+    }
+    let of = (standing.provenance, i64::from(hour_of(until)));
+    let firsts = error_groups::firsts_after(&moment.tx, of, &asked).await?;
+    let mut came_back: BTreeMap<usize, Instant> = BTreeMap::new();
+    for (label, first) in firsts {
+        if let Some(place) = places.get(&label) {
+            let held = came_back.entry(*place).or_insert(first);
+            *held = first.min(*held);
+        }
+    }
+    for (place, first) in came_back {
+        if let Some(mark) = marks.get_mut(&place) {
+            mark.reopened = Some(first);
+        }
+    }
+    Ok(marks)
+}
+
+/// What was decided about a group by an instant; if it had come back by then, with its last error as when it did.
+fn mark_at(
+    standing: &Standing,
+    (whole, together): (&Whole, &Sums),
+    until: Instant,
+) -> Option<Mark> {
     let decisions = standing.decisions_of(&whole.labels);
     let by_then = decisions.iter().filter(|row| row.occurred_at <= until.0);
     let marks = by_then.filter_map(|row| {
@@ -156,34 +204,15 @@ async fn mark_at(
         };
         Some((Instant(row.occurred_at), status))
     });
-    let Some((at, status)) = marks.max() else {
-        return Ok(None);
-    };
+    let (at, status) = marks.max()?;
     let lasts = whole.labels.iter();
-    let last = lasts
-        .filter_map(|label| together.get(&(*label, ALL_DEVICES)))
-        .map(|of| of.last);
-    let last = last
-        .max()
-        .filter(|last| status == Status::Resolved && *last > at);
-    let mut reopened = None;
-    if let Some(last) = last {
-        let written = standing.written(&whole.labels);
-        let counts = Counts {
-            provenance: standing.provenance,
-            labels: Some(&written),
-            devices: Devices::Together,
-            from: i64::from(hour_of(at)),
-            before: i64::from(hour_of(until)),
-        };
-        let first = error_groups::first_after(&moment.tx, &counts, at).await?;
-        reopened = Some(first.unwrap_or(last));
-    }
-    Ok(Some(Mark {
+    let lasts = lasts.filter_map(|label| together.get(&(*label, ALL_DEVICES)));
+    let last = lasts.map(|of| of.last).max();
+    Some(Mark {
         at,
         status,
-        reopened,
-    }))
+        reopened: last.filter(|last| status == Status::Resolved && *last > at),
+    })
 }
 
 /// Adds hours and devices to groups that are made of what was counted.
@@ -197,7 +226,7 @@ pub(super) async fn fill(
         return Ok(());
     }
     let labels = found.iter().flat_map(|found| &found.whole.labels);
-    let labels: std::collections::BTreeSet<u64> = labels.copied().collect();
+    let labels: BTreeSet<u64> = labels.copied().collect();
     let labels: Vec<u64> = labels.into_iter().collect();
     let lasts = found.iter().map(|found| hour_of(found.whole.group.last));
     let from = i64::from(lasts.min().unwrap_or_default()) - HOURS_KEPT;

@@ -3,6 +3,8 @@
 //! The statements are texts: they sum up and join with lists of values, for which the library has no words, and are the
 //! same on both databases.
 
+use std::collections::BTreeMap;
+
 use entity::{collection_counters, error_group_changes};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect,
@@ -176,24 +178,36 @@ pub(crate) async fn last_hours(
     rows.iter().map(|row| number(row, 0)).collect()
 }
 
-/// When the first error after an instant was, as far as hours tell: where one has errors before and after it, the last
-/// of that.
+/// When the first error of each of some groups was after an instant, as far as hours tell: where one has errors before
+/// and after it, the last of that. Each is asked for by its label, its instant and the hour of that; those without such
+/// errors are left out.
 ///
 /// # Errors
 /// When the tables cannot be read.
-pub(crate) async fn first_after(
+pub(crate) async fn firsts_after(
     db: &impl ConnectionTrait,
-    counts: &Counts<'_>,
-    at: Instant,
-) -> Result<Option<Instant>, StoreError> {
-    let mut sql = Sql::new("SELECT min(CASE WHEN first_at > ");
-    sql.bind(at.0).push(" THEN first_at ELSE last_at END)");
-    counts.narrow(&mut sql);
-    sql.push(" AND last_at > ").bind(at.0);
-    let rows = rows(db, sql).await?;
-    let first = rows.first().map(|row| row.try_get_by_index(0));
-    let first: Option<i64> = first.transpose().doing(READ)?.flatten();
-    Ok(first.map(Instant))
+    (provenance, before): (Provenance, i64),
+    asked: &[[i64; 3]],
+) -> Result<BTreeMap<u64, Instant>, StoreError> {
+    let mut firsts = BTreeMap::new();
+    for asked in asked.chunks(WINDOWS_AT_ONCE) {
+        let mut sql = Sql::new(
+            "SELECT v.column1, min(CASE WHEN h.first_at > v.column2 THEN h.first_at ELSE h.last_at END) FROM ",
+        );
+        sql.rows_of(db.get_database_backend(), asked);
+        // in this order, so that each is looked for by the key
+        sql.push(" CROSS JOIN error_group_hours h WHERE h.provenance = ")
+            .bind(provenance.code());
+        sql.push(" AND h.label = v.column1 AND h.device_key = ")
+            .bind(ALL_DEVICES);
+        sql.push(" AND h.hour >= v.column3 AND h.hour < ")
+            .bind(before);
+        sql.push(" AND h.last_at > v.column2 GROUP BY v.column1");
+        for row in rows(db, sql).await? {
+            firsts.insert(label(&row)?, Instant(number(&row, 1)?));
+        }
+    }
+    Ok(firsts)
 }
 
 /// What is new: a group was told of first on a device, or came back.

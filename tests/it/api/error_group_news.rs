@@ -128,3 +128,45 @@ async fn groups_under_twenty_devices_cost_as_many_statements_as_under_one() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn groups_that_came_back_under_two_sites_cost_as_many_statements_as_under_one() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let words = ["printer", "drawer", "scanner", "modem"];
+        let messages = words.map(|word| format!("{word} broke down at once"));
+        let on_all = |minutes: i64| {
+            let errors = ["till-1", "till-2", "till-3"].into_iter();
+            errors
+                .flat_map(|device| {
+                    messages
+                        .iter()
+                        .map(move |message| (device, message.as_str(), minutes))
+                })
+                .collect::<Vec<_>>()
+        };
+        record(app, &on_all(-300)).await;
+        for message in &messages {
+            let id = id_of(app, message).await;
+            decide(app, "resolveErrorGroup", &id, "").await;
+        }
+        app.clock.advance_ms(60_000);
+        record(app, &on_all(1)).await;
+        app.clock.advance_ms(7_200_000);
+        let document = |sites: usize, rows: usize| {
+            format!(
+                "{{ sites(first: {sites}) {{ nodes {{ errorGroups(first: {rows}, asOf: \"{}\") {{
+                    nodes {{ status regressedAt }} }} }} }} }}",
+                at(60)
+            )
+        };
+        let data = app.data(&document(2, 10)).await;
+        let back = json!({ "status": "OPEN", "regressedAt": at(1) });
+        let of_site = json!({ "errorGroups": { "nodes": vec![back; messages.len()] } });
+        assert_eq!(data["sites"]["nodes"], json!([of_site, of_site]));
+        let one = cost(app, &document(1, 10)).await;
+        let two = cost(app, &document(2, 10)).await;
+        assert_eq!(one, two);
+    })
+    .await;
+}
