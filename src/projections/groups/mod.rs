@@ -17,7 +17,7 @@ use entity::error_group_states;
 use futures_util::future::BoxFuture;
 use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter};
 
-use crate::event::{Event, Provenance};
+use crate::event::{Event, Position, Provenance};
 use crate::insights::errors::kept::VERSION;
 use crate::insights::input::Severity;
 use crate::kinds::Kind;
@@ -136,7 +136,11 @@ impl Fold for Groups {
             }
             for (provenance, events) in told {
                 let mut kept = self.kept(tx, provenance).await?;
-                let mut changed = Changed::default();
+                let mut changed = Changed {
+                    // where nothing is kept yet all is written
+                    has_new_form: kept.position == Position::START,
+                    ..Changed::default()
+                };
                 for event in events {
                     told::take(&mut kept.state, event, &mut changed);
                     kept.position = event.position;

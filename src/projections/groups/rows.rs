@@ -160,7 +160,8 @@ pub(super) async fn write(
     write_state(tx, (of, kept), changed.has_new_form).await
 }
 
-/// Writes how far it is kept, and which messages belong together if that has changed or was never written.
+/// Writes how far it is kept, and which messages belong together if that has changed: of many messages it is megabytes,
+/// while most errors say what others have said before.
 async fn write_state(
     tx: &DatabaseTransaction,
     (of, kept): (i64, &Kept),
@@ -177,15 +178,13 @@ async fn write_state(
         head.tidied.0.into(),
     ];
     upsert(tx, INSERT_STATE, vec![row], MERGE_STATE).await?;
+    if !has_new_form {
+        return Ok(());
+    }
     let form = kept.state.form();
     let form = form.map_err(|_| malformed("error_group_forms"))?;
     let row: Vec<Value> = vec![of.into(), form.into()];
-    let merge = if has_new_form {
-        MERGE_FORM
-    } else {
-        "ON CONFLICT (provenance) DO NOTHING"
-    };
-    upsert(tx, INSERT_FORM, vec![row], merge).await
+    upsert(tx, INSERT_FORM, vec![row], MERGE_FORM).await
 }
 
 /// Has the rows of a group that went into another be of that.
