@@ -67,7 +67,7 @@ const ERROR_GROUP_CHANGES: Table = Table {
 
 const PACKED: &[&str] = &[
     "CREATE TABLE error_group_states (provenance {int} NOT NULL PRIMARY KEY, version {int} NOT NULL, \
-     position {int} NOT NULL, from_at {int}, until_at {int}, tidied_at {int} NOT NULL)",
+     position {int} NOT NULL, chain_at_position {int} NOT NULL, from_at {int}, until_at {int}, tidied_at {int} NOT NULL)",
     // apart from what changes with each error: most of them say what others have said before
     "CREATE TABLE error_group_forms (provenance {int} NOT NULL PRIMARY KEY, cells {bytes} NOT NULL)",
     "CREATE TABLE error_groups (provenance {int} NOT NULL, label {int} NOT NULL, \
