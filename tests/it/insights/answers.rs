@@ -186,7 +186,7 @@ fn alike(one: &[Insight], other: &[Insight]) -> Result<(), TestCaseError> {
 #[test]
 fn a_value_lies_in_its_interval_and_is_there_unless_it_is_insufficient() {
     let models = [trained(0), trained(3)];
-    for_all(64, &given(), |given| {
+    for_all(48, &given(), |given| {
         let made = Made::new(given);
         let as_of = at(given.hours + given.silent);
         let open = DeviceHour {
@@ -262,7 +262,7 @@ fn what_happens_in_the_open_hour_after_the_time_asked_for_changes_nothing() {
 
 #[test]
 fn days_and_changes_after_the_time_asked_for_change_no_trend_and_no_impact() {
-    for_all(32, &(given(), 1..72_i64), |(given, more)| {
+    for_all(24, &(given(), 1..72_i64), |(given, more)| {
         let mut made = Made::new(given);
         let mut peer = Made::new(&Given {
             seed: given.seed ^ 2,

@@ -152,7 +152,7 @@ fn the_chance_of_a_failure_lies_in_its_interval() {
     let mut dice = Dice::new(9);
     let known_to = Instant(i64::from(MONDAY + DAYS + 3) * DAY);
     let mut had = Tries::default();
-    for _ in 0..50 {
+    for _ in 0..42 {
         let (truth, all) = Truth::new((0.03_f64 / 0.97).ln(), &mut dice);
         let (examples, failures) = examples(&truth, &all, &mut dice);
         let fleet = fleet(failures, f64::from(DEVICES) * f64::from(DAYS));
