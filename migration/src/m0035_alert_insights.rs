@@ -18,7 +18,8 @@ impl MigrationTrait for Migration {
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let db = manager.get_connection();
-        db.execute_unprepared(&typed(db.get_database_backend(), CHAIN)).await?;
+        db.execute_unprepared(&typed(db.get_database_backend(), CHAIN))
+            .await?;
         for table in TABLES {
             if db.get_database_backend() == DbBackend::Postgres {
                 checked(db, table).await?;
@@ -36,7 +37,8 @@ impl MigrationTrait for Migration {
     }
 }
 
-const CHAIN: &str = "ALTER TABLE error_group_states ADD COLUMN chain_at_position {int} NOT NULL DEFAULT 0";
+const CHAIN: &str =
+    "ALTER TABLE error_group_states ADD COLUMN chain_at_position {int} NOT NULL DEFAULT 0";
 
 const TABLES: [&str; 2] = ["alert_rule_changes", "alert_transitions"];
 const BEFORE: &str =
