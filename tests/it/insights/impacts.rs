@@ -89,7 +89,9 @@ fn no_effect_is_seldom_taken_for_one() {
         let mut found = Found::default();
         for _ in 0..200 {
             let all = measures.map(|_| said(1.0, (days, others), &mut dice));
-            all.iter().for_each(|one| found.look(one, 0.0));
+            for one in &all {
+                found.look(one, 0.0);
+            }
             let adjusted = holm(&all.map(|one| one.p));
             let each = measures.iter().zip(&all).zip(adjusted);
             let mut verdicts = each.filter_map(|((series, one), p)| verdict(*series, one, p));
