@@ -13,6 +13,8 @@ pub struct Model {
     pub version: i64,
     /// The last event that had a part in them.
     pub position: i64,
+    /// What tells all events up to that from others of the same positions.
+    pub chain_at_position: i64,
     /// When the first error was: microseconds since 1970, UTC; absent if there was none.
     pub from_at: Option<i64>,
     /// When the last error was: microseconds since 1970, UTC; absent if there was none.

@@ -1,8 +1,10 @@
 //! Rules of alerts watch for what insights say too. PostgreSQL takes another check of a column; SQLite only that of a
-//! table which is made anew.
+//! table which is made anew. And of error groups it is kept by which events they stand.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend, Statement};
+
+use super::tables::typed;
 
 #[derive(Debug, DeriveMigrationName)]
 pub(crate) struct Migration;
@@ -16,6 +18,8 @@ impl MigrationTrait for Migration {
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let db = manager.get_connection();
+        db.execute_unprepared(&typed(db.get_database_backend(), CHAIN))
+            .await?;
         for table in TABLES {
             if db.get_database_backend() == DbBackend::Postgres {
                 checked(db, table).await?;
@@ -32,6 +36,9 @@ impl MigrationTrait for Migration {
         Ok(())
     }
 }
+
+const CHAIN: &str =
+    "ALTER TABLE error_group_states ADD COLUMN chain_at_position {int} NOT NULL DEFAULT 0";
 
 const TABLES: [&str; 2] = ["alert_rule_changes", "alert_transitions"];
 const BEFORE: &str =

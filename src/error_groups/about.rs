@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use futures_util::future::BoxFuture;
 
-use super::standing::{Groups, Moment, Standing};
+use super::standing::{Groups, Standing};
 use super::{GroupError, GroupId};
 use crate::history::error_groups;
 use crate::insights::errors::group::Group;
@@ -19,7 +19,7 @@ impl Groups {
         id: GroupId,
     ) -> BoxFuture<'a, Result<About, GroupError>> {
         Box::pin(async move {
-            let moment = Moment::of(store, None).await?;
+            let moment = self.moment(store, None).await?;
             let standing = self.standing(&moment, id.provenance).await?;
             let whole = standing.state.label(id.id);
             let whole = whole.and_then(|label| standing.state.current(label));

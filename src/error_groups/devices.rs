@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 
 use super::GroupId;
 use super::counted::{self, Cut};
-use super::standing::{Groups, Moment};
+use super::standing::Groups;
 use crate::event::Instant;
 use crate::history::Place;
 use crate::history::error_groups::Devices;
@@ -54,7 +54,7 @@ impl Groups {
         ask: &'a DevicesAsk<'a>,
     ) -> BoxFuture<'a, Result<(Vec<DeviceCount>, usize), StoreError>> {
         Box::pin(async move {
-            let moment = Moment::of(store, ask.cut.until).await?;
+            let moment = self.moment(store, ask.cut.until).await?;
             let standing = self.standing(&moment, ask.id.provenance).await?;
             let labels = standing.state.labels(ask.id.id);
             let rest = counted::rest(&moment, &standing);

@@ -54,7 +54,7 @@ impl Groups {
         (ask, allowance): (&'a ErrorsAsk<'a>, &'a Allowance),
     ) -> BoxFuture<'a, Result<Errors, StoreError>> {
         Box::pin(async move {
-            let moment = Moment::of(store, None).await?;
+            let moment = self.moment(store, None).await?;
             let standing = self.standing(&moment, ask.id.provenance).await?;
             let labels = standing.state.labels(ask.id.id);
             let hours = hours(&moment, (&standing, &labels), ask).await;

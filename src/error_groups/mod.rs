@@ -12,6 +12,7 @@ mod commands;
 mod counted;
 mod devices;
 mod errors;
+mod following;
 mod found;
 mod news;
 mod page;

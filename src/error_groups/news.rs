@@ -41,7 +41,7 @@ impl Groups {
         devices: Option<&'a [i64]>,
     ) -> BoxFuture<'a, Result<(Vec<News>, Position), StoreError>> {
         Box::pin(async move {
-            let moment = Moment::of(store, None).await?;
+            let moment = self.moment(store, None).await?;
             let rows = error_groups::news(&moment.tx, after.0, LOOKED_AT).await?;
             let upto = rows.last().map_or(after, |row| Position(row.position));
             let is_seen = |row: &NewsRow| {

@@ -136,7 +136,7 @@ impl Groups {
         parts: &'a Parts,
     ) -> BoxFuture<'a, Result<BTreeMap<i64, Page>, StoreError>> {
         Box::pin(async move {
-            let moment = Moment::of(store, ask.cut.until).await?;
+            let moment = self.moment(store, ask.cut.until).await?;
             let mut pages: BTreeMap<i64, Page> = BTreeMap::new();
             for provenance in &ask.provenances {
                 let standing = self.standing(&moment, *provenance).await?;
@@ -172,7 +172,7 @@ impl Groups {
         ask: &'a Ask,
     ) -> BoxFuture<'a, Result<Option<Told>, StoreError>> {
         Box::pin(async move {
-            let moment = Moment::of(store, ask.cut.until).await?;
+            let moment = self.moment(store, ask.cut.until).await?;
             let standing = self.standing(&moment, id.provenance).await?;
             let labels = standing.state.labels(id.id);
             let mut told = Vec::new();

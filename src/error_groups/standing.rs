@@ -1,12 +1,15 @@
 //! The groups of a provenance as they stand: what is folded, with what was recorded since.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use sea_orm::DatabaseTransaction;
+use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
 
 use super::counted::query;
+use super::following::{Held, Recent, Stand};
 use crate::event::{Event, Instant, Position, Provenance};
 use crate::history::error_groups::{DecisionRow, decisions};
 use crate::insights::errors::fingerprint::Fingerprint;
@@ -15,23 +18,17 @@ use crate::insights::errors::state::State;
 use crate::insights::input::HOUR;
 use crate::projections::checkpoint;
 use crate::projections::groups::rows::{self, Kept};
-use crate::projections::groups::{Changed, KINDS, NAME, told};
+use crate::projections::groups::{Changed, NAME, told};
 use crate::store::{Doing, Place, Store, StoreError};
 
-/// Events that are read at once of those that are not folded, and such reads at most: what is not folded then is told
-/// when it is.
-const PAGE_EVENTS: usize = 2_000;
-const PAGES_MAX: usize = 4;
 /// Errors at most that are read of the hour in which an instant before lies.
 const HOUR_EVENTS_MAX: usize = 20_000;
 
-/// What is folded of a provenance, and the last event that had a part in it.
-type Folded = (Position, Arc<State>);
-
-/// Reads groups, and keeps in memory what is folded of them.
+/// Reads groups, and keeps in memory how they stand.
 #[derive(Clone, Debug, Default)]
 pub struct Groups {
-    kept: Arc<Mutex<BTreeMap<Provenance, Folded>>>,
+    /// Who leads it along, or reads anew what cannot be, is one at a time: the others wait for that, and need not do it.
+    held: Arc<Mutex<Held>>,
 }
 
 /// The groups of a provenance.
@@ -49,46 +46,13 @@ pub(crate) struct Standing {
 #[derive(Debug)]
 pub(super) struct Moment {
     pub(super) tx: DatabaseTransaction,
-    /// What is not folded.
-    recent: Vec<Arc<Event>>,
+    /// What is not folded, or not in memory.
+    recent: Arc<Recent>,
     /// Errors of all provenances of the hour in which the end of a cut lies, up to that.
     pub(super) hour: Vec<Event>,
 }
 
 impl Moment {
-    /// This moment of a log, for groups until an instant that is past, or until now.
-    ///
-    /// All that is read by other connections is read first: whoever holds one and waits for another may wait for others
-    /// who do so too.
-    pub(super) fn of(
-        store: &Store,
-        until: Option<Instant>,
-    ) -> BoxFuture<'_, Result<Self, StoreError>> {
-        Box::pin(async move {
-            let hour = match until {
-                Some(until) => hour(store, until).await?,
-                None => Vec::new(),
-            };
-            let folded = checkpoint::position(store, NAME).await?;
-            let recent = recent(store, folded).await?;
-            // what is folded meanwhile is of both, and known by its position
-            let tx = store.readers().snapshot().await;
-            Ok(Self {
-                tx: tx.doing("read the groups of errors at one moment")?,
-                recent,
-                hour,
-            })
-        })
-    }
-
-    /// What was recorded of a provenance after a position and is not folded.
-    fn after(&self, provenance: Provenance, position: Position) -> Vec<&Event> {
-        let recent = self.recent.iter().map(|event| &**event);
-        recent
-            .filter(|event| event.fact.provenance == provenance && event.position > position)
-            .collect()
-    }
-
     /// Ends it.
     pub(super) async fn end(self) -> Result<(), StoreError> {
         // nothing was written
@@ -114,42 +78,63 @@ async fn hour(store: &Store, until: Instant) -> Result<Vec<Event>, StoreError> {
     Ok(hour)
 }
 
-/// What has a part in groups and is not folded.
-async fn recent(store: &Store, folded: Position) -> Result<Vec<Arc<Event>>, StoreError> {
-    let (mut recent, mut position) = (Vec::new(), folded);
-    for _ in 0..PAGES_MAX {
-        let slice = store.after_of(position, PAGE_EVENTS, KINDS).await?;
-        recent.extend(slice.events);
-        if slice.upto == position {
-            break;
-        }
-        position = slice.upto;
-    }
-    Ok(recent)
+/// Does what may take some milliseconds where no request waits behind it.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StoreError> {
+    let done = spawn_blocking(work).await;
+    done.map_err(|_| StoreError::Panicked)
 }
 
 impl Groups {
-    fn held(&self) -> MutexGuard<'_, BTreeMap<Provenance, Folded>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    /// This moment of a log, for groups until an instant that is past, or until now.
+    ///
+    /// All that is read by other connections is read first: whoever holds one and waits for another may wait for others
+    /// who do so too.
+    pub(super) fn moment<'a>(
+        &'a self,
+        store: &'a Store,
+        until: Option<Instant>,
+    ) -> BoxFuture<'a, Result<Moment, StoreError>> {
+        Box::pin(async move {
+            let hour = match until {
+                Some(until) => hour(store, until).await?,
+                None => Vec::new(),
+            };
+            let held = self.held.lock().await.upto();
+            let folded = checkpoint::position(store, NAME).await?;
+            let recent = Recent::read(store, (held, folded)).await?;
+            // what is folded meanwhile is of both, and known by its position
+            let tx = store.readers().snapshot().await;
+            Ok(Moment {
+                tx: tx.doing("read the groups of errors at one moment")?,
+                recent: Arc::new(recent),
+                hour,
+            })
+        })
     }
 
-    /// What is folded of a provenance; nothing is read that is in memory as it is.
-    async fn folded(
-        &self,
-        tx: &DatabaseTransaction,
-        provenance: Provenance,
-    ) -> Result<Folded, StoreError> {
-        let Some(upto) = rows::head(tx, provenance).await? else {
-            return Ok((Position::START, Arc::default()));
-        };
-        let held = self.held().get(&provenance).cloned();
-        if let Some(held) = held.filter(|(position, _)| *position == upto.position) {
-            return Ok(held);
+    /// The groups of a provenance at a moment, as they are in memory, or as the tables have them. Whoever waits here has
+    /// a connection, and who is waited for needs no other than its own.
+    async fn stand(&self, moment: &Moment, provenance: Provenance) -> Result<Stand, StoreError> {
+        let kept = rows::head(&moment.tx, provenance).await?;
+        let head = kept.map_or((Position::START, 0), |kept| (kept.position, kept.chain));
+        let mut held = Arc::clone(&self.held).lock_owned().await;
+        let recent = Arc::clone(&moment.recent);
+        let led = aside(move || {
+            let stand = held.stand(&recent, (provenance, head));
+            (held, stand)
+        });
+        let (mut held, stand) = led.await?;
+        if let Some(stand) = stand {
+            return Ok(stand);
         }
-        let Kept { position, state } = rows::load(tx, provenance, upto).await?;
-        let read = (position, Arc::new(state));
-        self.held().insert(provenance, read.clone());
-        Ok(read)
+        let kept = match kept {
+            Some(upto) => rows::load(&moment.tx, provenance, upto).await?,
+            None => Kept::default(),
+        };
+        let recent = Arc::clone(&moment.recent);
+        aside(move || held.begin(&recent, (provenance, kept))).await
     }
 
     /// The groups of a provenance at a moment.
@@ -159,15 +144,12 @@ impl Groups {
         provenance: Provenance,
     ) -> BoxFuture<'a, Result<Standing, StoreError>> {
         Box::pin(async move {
-            let (position, mut state) = self.folded(&moment.tx, provenance).await?;
-            let mut fresh = Changed::default();
-            for event in moment.after(provenance, position) {
-                told::take(Arc::make_mut(&mut state), event, &mut fresh);
-            }
+            let (state, fresh) = self.stand(moment, provenance).await?;
             let decisions = decisions(&moment.tx, provenance).await?;
+            let of = Arc::clone(&state);
             Ok(Standing {
                 provenance,
-                decided: decided(&state, decisions),
+                decided: aside(move || decided(&of, decisions)).await?,
                 state,
                 fresh,
             })

@@ -175,13 +175,15 @@ proptest! {
         if is_in_order {
             said.sort_by_key(|(at, _)| *at);
         }
-        let mut site = Site::default();
+        let (mut site, mut is_settled) = (Site::default(), true);
+        let last = i64::try_from(said.len()).unwrap();
         for (position, (at, said)) in (1..).zip(said) {
             let when = (Instant(at), Position(position));
-            let is_settled = site.go_on(when, &said);
+            is_settled &= site.go_on(when, &said);
             site.said.insert(when, said);
-            if !is_settled {
+            if !is_settled && (position % 50 == 0 || position == last) {
                 site.settle();
+                is_settled = true;
             }
         }
         let first = site.said.first_key_value().map(|((at, _), _)| *at).unwrap();

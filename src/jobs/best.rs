@@ -112,7 +112,8 @@ impl Wanted {
             return told("notBefore", message);
         }
         if self.deadline.is_some_and(|to| to <= as_of) {
-            return told("deadline", "deadline is past");
+            let message = format!("deadline is past: it is {as_of} now");
+            return told("deadline", &message);
         }
         if let (Some(from), Some(to)) = (self.not_before, self.deadline)
             && to <= from

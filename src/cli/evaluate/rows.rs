@@ -8,6 +8,10 @@ use anyhow::Context;
 use crate::cli::print;
 use crate::export::Target;
 
+/// Why there may be no answer.
+const NOTHING: &str = ": the file has nothing that is asked about by itself, or lasts too short for it; the instants of \
+    the questions can be given by `--times`";
+
 /// Rows of CSV that are written when there are all.
 pub(super) struct Rows {
     csv: csv::Writer<Vec<u8>>,
@@ -46,7 +50,8 @@ impl Rows {
                 let written = target.put(&bytes);
                 written.with_context(|| not_written(&path))?;
                 if is_file {
-                    print(&format!("{answers} answers are in {}", path.display()));
+                    let why = if answers == 0 { NOTHING } else { "" };
+                    print(&format!("{answers} answers are in {}{why}", path.display()));
                 }
                 Ok(())
             }

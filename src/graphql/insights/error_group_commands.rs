@@ -9,7 +9,7 @@ use crate::error_groups::{Change, Decision, GroupError, GroupId, decide, merge};
 use crate::graphql::command::{UserError, UserErrorCode, What, door, tell_refused, unappended};
 use crate::graphql::order::InOrder;
 use crate::graphql::scalars::Long;
-use crate::graphql::{Api, access, api, of_failed};
+use crate::graphql::{Api, access, api, loaders, of_failed};
 
 /// A group of errors that is decided about.
 #[derive(Debug, InputObject)]
@@ -25,7 +25,7 @@ struct DecideErrorGroupInput {
 /// Groups of errors that are one.
 #[derive(Debug, InputObject)]
 struct MergeErrorGroupsInput {
-    /// The group into which the others are merged.
+    /// One of the groups. The one that was seen first keeps its id, whichever that is.
     id: ID,
     /// The others; between 1 and 20, of the same provenance.
     merged_ids: Vec<ID>,
@@ -126,6 +126,8 @@ fn give<'a>(
             tell_refused(ctx, &deed, &error).await?;
             user_errors.push(InOrder(error));
         }
+        // as of now, when it is decided, and not as of when that was asked for
+        loaders(ctx).begin();
         let error_group = one(ctx, command.id(), (None, None)).await?;
         Ok(InOrder(ErrorGroupPayload {
             error_group: error_group.map(InOrder),

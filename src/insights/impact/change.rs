@@ -1,5 +1,7 @@
 //! What a configuration change did to a device (`configurationImpact`).
 
+use std::ops::Range;
+
 use crate::event::Instant;
 use crate::insights::input::DAY;
 use crate::insights::input::{ConfigSeen, State as DeviceState, StateSeen};
@@ -84,7 +86,9 @@ pub fn configuration_impact(
 ) -> Impact {
     let (day, _) = local(device.zone, change.at);
     let window = between_same(change, device, Window::around(day, LEFT_OUT_DAYS), as_of);
-    let others = controls(&change.parameter, peers, &window, device.zone);
+    let end = begin(device.zone, window.to + 1).min(Instant(as_of.0 + 1));
+    let span = begin(device.zone, window.from)..end;
+    let others = controls(&change.parameter, peers, &span);
     let estimates = estimates(device, &others, window, as_of);
     let context = Context {
         day,
@@ -199,9 +203,8 @@ fn between_same(
     }
 }
 
-/// Devices without a change of the parameter in the window: of the site, or else of the fleet.
-fn controls<'a>(parameter: &str, peers: Peers<'a>, window: &Window, zone: Tz) -> Vec<Subject<'a>> {
-    let span = begin(zone, window.from)..begin(zone, window.to + 1);
+/// Devices without a change of the parameter in a span of time: of the site, or else of the fleet.
+fn controls<'a>(parameter: &str, peers: Peers<'a>, span: &Range<Instant>) -> Vec<Subject<'a>> {
     let is_unchanged = |peer: &&Subject<'_>| {
         let mut changes = peer.changes.iter();
         !changes.any(|change| change.parameter == parameter && span.contains(&change.at))

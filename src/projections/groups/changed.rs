@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ALL_DEVICES;
-use crate::event::{Event, Instant};
+use super::told::Taken;
+use crate::event::{Instant, Position};
 use crate::insights::errors::group::hour_of;
 use crate::insights::errors::whole::Done;
 use crate::insights::input::Severity;
@@ -54,7 +55,7 @@ pub(super) enum Step {
 }
 
 /// What events have changed.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changed {
     /// What becomes of rows that there are, in order.
     pub(super) steps: Vec<Step>,
@@ -79,7 +80,7 @@ impl Changed {
     }
 
     /// Notes what a fact has done.
-    pub(super) fn note(&mut self, done: &Done) {
+    fn note(&mut self, done: &Done) {
         for (before, now) in &done.joined {
             self.steps.push(Step::Moved(*before, *now));
             self.labels.extend([*before, *now]);
@@ -115,23 +116,29 @@ impl Changed {
         }
     }
 
-    /// Counts an error in the group that it went into.
-    pub(super) fn count(
+    /// Adds what an event has done.
+    pub(crate) fn take(&mut self, taken: &Taken) {
+        self.note(&taken.done);
+        if let Some((label, error)) = taken.done.counted.zip(taken.error) {
+            self.count((label, taken.done.came_back), error, taken.position);
+        }
+    }
+
+    /// Counts an error in the group that it went into, which may have come back by it.
+    fn count(
         &mut self,
-        done: &Done,
-        (device, severity): (i64, Severity),
-        event: &Event,
+        (label, came_back): (u64, Option<Instant>),
+        (device, at, severity): (i64, Instant, Severity),
+        position: Position,
     ) {
-        let Some(label) = done.counted else { return };
-        let at = event.fact.occurred_at;
         self.labels.insert(label);
         for device in [device, ALL_DEVICES] {
             let place = (label, device, i64::from(hour_of(at)));
             self.add(place, Tally::of(at, severity));
         }
-        self.tell((label, device, 0), event.position.0);
-        if let Some(since) = done.came_back {
-            self.tell((label, device, since.0), event.position.0);
+        self.tell((label, device, 0), position.0);
+        if let Some(since) = came_back {
+            self.tell((label, device, since.0), position.0);
         }
     }
 

@@ -3,8 +3,9 @@
 //!
 //! Errors are folded in the order in which they were recorded, and what comes of them does not depend on that order, as
 //! long as there is room ([`errors`](crate::insights::errors)). What is kept in memory between two batches is known by
-//! the last event that it was told, and read anew where somebody else has gone on from there. Rows of another version
-//! of the method are answered by nobody, and all is folded anew.
+//! the last event that it was told and by what tells all its events from others, and read anew where somebody else has
+//! gone on from there, or where they were folded anew. Rows of another version of the method are answered by nobody, and
+//! all is folded anew.
 
 mod changed;
 pub(crate) mod rows;
@@ -17,7 +18,7 @@ use entity::error_group_states;
 use futures_util::future::BoxFuture;
 use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter};
 
-use crate::event::{Event, Provenance};
+use crate::event::{Event, Position, Provenance};
 use crate::insights::errors::kept::VERSION;
 use crate::insights::input::Severity;
 use crate::kinds::Kind;
@@ -82,9 +83,8 @@ impl Groups {
     ) -> Result<Kept, StoreError> {
         let held = self.held().remove(&provenance);
         let head = rows::head(tx, provenance).await?;
-        if let Some(held) =
-            held.filter(|held| head.is_some_and(|head| head.position == held.position))
-        {
+        let upto = head.map(|head| (head.position, head.chain));
+        if let Some(held) = held.filter(|held| upto == Some((held.position, held.chain))) {
             return Ok(held);
         }
         Ok(match head {
@@ -136,10 +136,13 @@ impl Fold for Groups {
             }
             for (provenance, events) in told {
                 let mut kept = self.kept(tx, provenance).await?;
-                let mut changed = Changed::default();
+                let mut changed = Changed {
+                    // where nothing is kept yet all is written
+                    has_new_form: kept.position == Position::START,
+                    ..Changed::default()
+                };
                 for event in events {
-                    told::take(&mut kept.state, event, &mut changed);
-                    kept.position = event.position;
+                    changed.take(&kept.take(event));
                 }
                 rows::write(tx, (provenance, &kept), changed).await?;
                 self.held().insert(provenance, kept);

@@ -2,10 +2,12 @@
 
 use entity::{error_group_forms, error_group_states, error_groups};
 use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, Value};
+use tokio::task::spawn_blocking;
 
 use super::super::upsert::upsert;
 use super::changed::{Changed, Step};
-use crate::event::{Instant, Position, Provenance};
+use super::told::{self, Taken};
+use crate::event::{Event, Instant, Position, Provenance};
 use crate::insights::errors::kept::{Head, VERSION};
 use crate::insights::errors::state::State;
 use crate::store::{Doing, Sql, StoreError};
@@ -18,8 +20,19 @@ const FOLD: &str = "fold errors into groups";
 pub(crate) struct Kept {
     /// The last event that it was told.
     pub(crate) position: Position,
+    /// What tells all events that it was told from others.
+    pub(crate) chain: u64,
     /// The groups.
     pub(crate) state: State,
+}
+
+impl Kept {
+    /// Takes an event, and tells what that has done.
+    pub(crate) fn take(&mut self, event: &Event) -> Taken {
+        let taken = told::take(&mut self.state, (self.chain, event));
+        (self.position, self.chain) = (taken.position, taken.chain);
+        taken
+    }
 }
 
 /// How far it is kept.
@@ -27,6 +40,8 @@ pub(crate) struct Kept {
 pub(crate) struct Upto {
     /// The last event that it was told.
     pub(crate) position: Position,
+    /// What tells all events that it was told from others.
+    pub(crate) chain: u64,
     head: Head,
 }
 
@@ -40,6 +55,7 @@ pub(crate) async fn head(
     let row = row.filter(|row| row.version == VERSION);
     Ok(row.map(|row| Upto {
         position: Position(row.position),
+        chain: row.chain_at_position.cast_unsigned(),
         head: Head {
             watched: row
                 .from_at
@@ -50,7 +66,8 @@ pub(crate) async fn head(
     }))
 }
 
-/// The groups of a provenance, as they are kept so far.
+/// The groups of a provenance, as they are kept so far. There may be megabytes of them, which are unpacked where nobody
+/// waits behind it.
 pub(crate) async fn load(
     db: &impl ConnectionTrait,
     provenance: Provenance,
@@ -62,12 +79,17 @@ pub(crate) async fn load(
     let groups =
         error_groups::Entity::find().filter(error_groups::Column::Provenance.eq(provenance.code()));
     let groups = groups.all(db).await.doing(READ)?;
-    let groups = groups
-        .iter()
-        .map(|row| (row.label.cast_unsigned(), row.cells.as_slice()));
-    let state = State::of_parts(upto.head, &form.cells, groups);
+    let unpack = move || {
+        let groups = groups
+            .iter()
+            .map(|row| (row.label.cast_unsigned(), row.cells.as_slice()));
+        State::of_parts(upto.head, &form.cells, groups)
+    };
+    let state = spawn_blocking(unpack).await;
+    let state = state.map_err(|_| StoreError::Panicked)?;
     Ok(Kept {
         position: upto.position,
+        chain: upto.chain,
         state: state.map_err(|_| malformed("error_groups"))?,
     })
 }
@@ -79,11 +101,11 @@ const fn malformed(table: &'static str) -> StoreError {
     }
 }
 
-const INSERT_STATE: &str =
-    "INSERT INTO error_group_states (provenance, version, position, from_at, until_at, tidied_at)";
+const INSERT_STATE: &str = "INSERT INTO error_group_states \
+    (provenance, version, position, chain_at_position, from_at, until_at, tidied_at)";
 const MERGE_STATE: &str = "ON CONFLICT (provenance) DO UPDATE SET version = excluded.version, \
-    position = excluded.position, from_at = excluded.from_at, until_at = excluded.until_at, \
-    tidied_at = excluded.tidied_at";
+    position = excluded.position, chain_at_position = excluded.chain_at_position, from_at = excluded.from_at, \
+    until_at = excluded.until_at, tidied_at = excluded.tidied_at";
 const INSERT_FORM: &str = "INSERT INTO error_group_forms (provenance, cells)";
 const MERGE_FORM: &str = "ON CONFLICT (provenance) DO UPDATE SET cells = excluded.cells";
 const INSERT_GROUP: &str = "INSERT INTO error_groups (provenance, label, cells)";
@@ -160,7 +182,8 @@ pub(super) async fn write(
     write_state(tx, (of, kept), changed.has_new_form).await
 }
 
-/// Writes how far it is kept, and which messages belong together if that has changed or was never written.
+/// Writes how far it is kept, and which messages belong together if that has changed: of many messages it is megabytes,
+/// while most errors say what others have said before.
 async fn write_state(
     tx: &DatabaseTransaction,
     (of, kept): (i64, &Kept),
@@ -172,20 +195,19 @@ async fn write_state(
         of.into(),
         VERSION.into(),
         kept.position.0.into(),
+        kept.chain.cast_signed().into(),
         from.map(|at| at.0).into(),
         until.map(|at| at.0).into(),
         head.tidied.0.into(),
     ];
     upsert(tx, INSERT_STATE, vec![row], MERGE_STATE).await?;
+    if !has_new_form {
+        return Ok(());
+    }
     let form = kept.state.form();
     let form = form.map_err(|_| malformed("error_group_forms"))?;
     let row: Vec<Value> = vec![of.into(), form.into()];
-    let merge = if has_new_form {
-        MERGE_FORM
-    } else {
-        "ON CONFLICT (provenance) DO NOTHING"
-    };
-    upsert(tx, INSERT_FORM, vec![row], merge).await
+    upsert(tx, INSERT_FORM, vec![row], MERGE_FORM).await
 }
 
 /// Has the rows of a group that went into another be of that.

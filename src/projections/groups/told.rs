@@ -4,12 +4,12 @@ use entity::error_group_changes as change;
 use entity::error_logs as errors;
 
 use super::NO_DEVICE;
-use super::changed::Changed;
-use crate::event::{Event, Provenance};
-use crate::insights::errors::fingerprint::Fingerprint;
+use crate::event::{Cell, Event, Instant, Position, Provenance};
+use crate::insights::errors::fingerprint::{Fingerprint, hash};
 use crate::insights::errors::group::Status;
 use crate::insights::errors::state::{Fact, Seen, State};
-use crate::insights::input::ErrorSeen;
+use crate::insights::errors::whole::Done;
+use crate::insights::input::{ErrorSeen, Severity};
 use crate::insights::replay::error as error_of;
 use crate::kinds::Kind;
 
@@ -77,50 +77,96 @@ impl<'e> Failed<'e> {
     }
 }
 
-/// Takes what an event says, and notes what is to be written of it.
-pub(crate) fn take(state: &mut State, event: &Event, changed: &mut Changed) {
-    if event.fact.kind == Kind::ErrorGroupChange {
-        decide(state, event, changed);
+/// What an event has done to the groups of its provenance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// The event.
+    pub(crate) position: Position,
+    /// What tells the events up to it from others.
+    pub(crate) chain: u64,
+    pub(super) done: Done,
+    /// Of an error: its device, when it was, and how severe it is.
+    pub(super) error: Option<(i64, Instant, Severity)>,
+}
+
+/// Takes what an event says, after events that are told from others by a number.
+pub(crate) fn take(state: &mut State, (before, event): (u64, &Event)) -> Taken {
+    let (done, error) = if event.fact.kind == Kind::ErrorGroupChange {
+        (decide(state, event).unwrap_or_default(), None)
     } else {
         let failed = Failed::of(event);
         let done = state.take(&Fact::Error(failed.seen()));
-        let device = event.fact.cell(errors::Column::DeviceKey).int();
-        changed.note(&done);
-        changed.count(
-            &done,
-            (device.unwrap_or(NO_DEVICE), failed.error.severity),
-            event,
-        );
+        let at = event.fact.occurred_at;
+        (done, Some((device(event), at, failed.error.severity)))
+    };
+    Taken {
+        position: event.position,
+        chain: chain(before, event),
+        done,
+        error,
     }
 }
 
-fn decide(state: &mut State, event: &Event, changed: &mut Changed) {
+fn device(event: &Event) -> i64 {
+    let device = event.fact.cell(errors::Column::DeviceKey).int();
+    device.unwrap_or(NO_DEVICE)
+}
+
+/// What tells events up to one from others, by what does so up to the one before: all of them that groups look at. An
+/// event of which something was erased is another.
+pub(crate) fn chain(before: u64, event: &Event) -> u64 {
+    let fact = &event.fact;
+    let cells = if fact.kind == Kind::ErrorGroupChange {
+        let cell = |column: change::Column| fact.cell(column);
+        [
+            cell(change::Column::Change),
+            cell(change::Column::GroupId),
+            cell(change::Column::IntoGroupId),
+            cell(change::Column::Category),
+            cell(change::Column::ErrorCode),
+            cell(change::Column::Template),
+        ]
+    } else {
+        let cell = |column: errors::Column| fact.cell(column);
+        [
+            cell(errors::Column::Severity),
+            cell(errors::Column::Category),
+            cell(errors::Column::ErrorCode),
+            cell(errors::Column::ErrorMessage),
+            cell(errors::Column::StackTrace),
+            &Cell::Null,
+        ]
+    };
+    let (position, at, device) = (event.position.0, fact.occurred_at.0, device(event));
+    let place = format!("{before} {position} {at} {device}");
+    let mut texts = vec![place.as_str()];
+    for cell in cells {
+        let text = cell.text();
+        texts.push(text.map_or("", |_| "given"));
+        texts.push(text.unwrap_or_default());
+    }
+    hash(&texts)
+}
+
+fn decide(state: &mut State, event: &Event) -> Option<Done> {
     let text = |column: change::Column| event.fact.cell(column).text();
     let id = |column: change::Column| {
         let id = GroupId::read(text(column)?)?;
         (id.provenance == event.fact.provenance).then_some(id.id)
     };
-    let Some(group) = id(change::Column::GroupId) else {
-        return;
-    };
-    let group = known(state, event, group);
+    let group = known(state, event, id(change::Column::GroupId)?);
     let at = event.fact.occurred_at;
     let decision = |status| Fact::Decision { at, group, status };
     let fact = match text(change::Column::Change) {
         Some("RESOLVED") => decision(Status::Resolved),
         Some("IGNORED") => decision(Status::Ignored),
         Some("REOPENED") => decision(Status::Open),
-        Some("MERGED") => {
-            let Some(into) = id(change::Column::IntoGroupId) else {
-                return;
-            };
-            Fact::Join {
-                groups: (group, into),
-            }
-        }
-        _ => return,
+        Some("MERGED") => Fact::Join {
+            groups: (group, id(change::Column::IntoGroupId)?),
+        },
+        _ => return None,
     };
-    changed.note(&state.take(&fact));
+    Some(state.take(&fact))
 }
 
 /// The id of the group that was meant: of a version that makes other ids, by what its messages have in common.

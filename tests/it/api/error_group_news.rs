@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::app::{at, on_each_database};
-use super::error_groups::{CARD, PAPER, decide, error, id_of, record, story};
+use super::error_groups::{CARD, PAPER, decide, error, groups, id_of, record, story};
 use super::statements::cost;
 
 #[tokio::test]
@@ -167,6 +167,43 @@ async fn groups_that_came_back_under_two_sites_cost_as_many_statements_as_under_
         let one = cost(app, &document(1, 10)).await;
         let two = cost(app, &document(2, 10)).await;
         assert_eq!(one, two);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_asked_for_again_and_again_while_errors_come_is_what_is_told_after_a_restart() {
+    on_each_database(async |app| {
+        story(app).await;
+        let fields = "id template status count deviceCount version decision regressedAt lastSeenAt";
+        let (paper, card) = (id_of(app, PAPER).await, id_of(app, CARD).await);
+        for minutes in 1..12 {
+            app.clock.advance_ms(60_000);
+            let message = format!("printer {minutes} is out of paper");
+            record(
+                app,
+                &[("till-2", &message, minutes), ("till-1", CARD, minutes)],
+            )
+            .await;
+            let more = format!(", mergedIds: [\"{card}\"]");
+            match minutes {
+                3 => decide(app, "resolveErrorGroup", &paper, "").await,
+                5 => decide(app, "ignoreErrorGroup", &card, "").await,
+                7 => decide(app, "mergeErrorGroups", &paper, &more).await,
+                9 => decide(app, "reopenErrorGroup", &paper, "").await,
+                _ => Value::Null,
+            };
+            let nodes = groups(app, "", "count").await;
+            let nodes = nodes.as_array().unwrap().iter();
+            let counts = nodes.map(|node| node["count"].as_str().unwrap().parse::<i64>().unwrap());
+            assert_eq!(counts.sum::<i64>(), 5 + 2 * minutes);
+        }
+        let told = groups(app, "", fields).await;
+        let at_site = "(filter: { siteId: \"harbour\" })";
+        let told_of_site = groups(app, at_site, fields).await;
+        app.restart().await;
+        assert_eq!(groups(app, "", fields).await, told);
+        assert_eq!(groups(app, at_site, fields).await, told_of_site);
     })
     .await;
 }

@@ -39,10 +39,10 @@ fn a_trend_lies_in_its_interval() {
     for (a_week, cluster) in [
         (5.0, 1.0),
         (40.0, 1.0),
-        (200.0, 1.0),
+        (80.0, 1.0),
         (20.0, 1.5),
         (40.0, 3.0),
-        (200.0, 3.0),
+        (80.0, 3.0),
     ] {
         let mut had = Tries::default();
         for factor in [1.0, 3.0] {

@@ -2,6 +2,8 @@
 //! and laws that hold whatever comes. All of it is drawn from seeds, so that each run is the same.
 
 mod anomalies;
+mod answers;
+mod devices;
 mod errors;
 mod impacts;
 mod jobs;

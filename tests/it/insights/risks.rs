@@ -120,14 +120,19 @@ pub(super) fn fleet(failures: f64, days: f64) -> Fleet {
     }
 }
 
-/// A fleet and its model: the first is not trained, others know more and more failures.
-pub(super) fn trained(number: u32) -> (Fleet, Model) {
+/// Examples and the fleet that they are of: the first has not failed yet, others fail more and more often.
+pub(super) fn made(number: u32) -> (Vec<Example>, Fleet) {
     let mut dice = Dice::new(u64::from(number));
-    let base = f64::from(number) - 5.0;
-    let (truth, all) = Truth::new(base, &mut dice);
+    let (truth, all) = Truth::new(f64::from(number) - 5.0, &mut dice);
     let (examples, failures) = examples(&truth, &all, &mut dice);
     let failures = if number == 0 { 0.0 } else { failures };
     let fleet = fleet(failures, f64::from(DEVICES) * f64::from(DAYS));
+    (examples, fleet)
+}
+
+/// The same fleet, and what was learned of them.
+pub(super) fn trained(number: u32) -> (Fleet, Model) {
+    let (examples, fleet) = made(number);
     let known_to = Instant(i64::from(MONDAY + DAYS + 3) * DAY);
     let model = train(&examples, &fleet, known_to, Settings::default());
     (fleet, model)
@@ -147,7 +152,7 @@ fn the_chance_of_a_failure_lies_in_its_interval() {
     let mut dice = Dice::new(9);
     let known_to = Instant(i64::from(MONDAY + DAYS + 3) * DAY);
     let mut had = Tries::default();
-    for _ in 0..50 {
+    for _ in 0..42 {
         let (truth, all) = Truth::new((0.03_f64 / 0.97).ln(), &mut dice);
         let (examples, failures) = examples(&truth, &all, &mut dice);
         let fleet = fleet(failures, f64::from(DEVICES) * f64::from(DAYS));
