@@ -2,7 +2,9 @@
 
 use crate::event::Instant;
 use crate::insights::input::{DAY, HOUR};
-use crate::insights::shape::{Evidence, Insight, Interval, Reason, Recommendation, Status};
+use crate::insights::shape::{
+    Evidence, Insight, Interval, Reason, Recommendation, Status, weightiest_first,
+};
 
 use crate::insights::jobs::cost::{Scales, Start, Terms, quarters};
 use crate::insights::jobs::rates::{CELL_STRENGTH, CELLS};
@@ -225,7 +227,7 @@ fn insufficient(known: &Known<'_>, as_of: Instant, sentence: String) -> Recommen
 
 fn insight(known: &Known<'_>, start: Option<&Quarter>, best: &Window, as_of: Instant) -> Insight {
     let (status, basis) = status(known, start, as_of);
-    let mut reasons = parts(best);
+    let mut reasons = weightiest_first(parts(best));
     reasons.extend(basis.map(|sentence| reason("evidence", 0.0, sentence)));
     let action = Recommendation {
         action: "run_job",

@@ -6,7 +6,7 @@ use crate::event::Instant;
 use crate::insights::input::{DAY, HOUR};
 use crate::insights::input::{Measure, State as Reported};
 use crate::insights::number::float;
-use crate::insights::shape::{Insight, Interval, Reason, Status};
+use crate::insights::shape::{Insight, Interval, Reason, Status, weightiest_first};
 
 use crate::insights::reliability::bounds::gamma_quantile;
 use crate::insights::risk::answer::{Context, evidence, stale, unknown};
@@ -257,7 +257,7 @@ fn reasons(factors: &Factors) -> Vec<Reason> {
             sentence,
         }
     });
-    reasons.collect()
+    weightiest_first(reasons.collect())
 }
 
 fn resources_told(told: &Told) -> String {
