@@ -10,6 +10,7 @@ use crate::insights::anomaly::profile::K_WEEK;
 use crate::insights::anomaly::state::hour_of_week;
 use crate::insights::anomaly::words::{digits, name, time, unit, with_unit};
 use crate::insights::anomaly::{Ranged, References, Scored, State, WARM_HOURS, score};
+use crate::insights::risk::words::plural;
 
 /// A sentence names the hour of the day when what is said of it rests on the device by this part.
 const KNOWN: f64 = 0.5;
@@ -117,7 +118,8 @@ fn insufficient(
     } else {
         let hours = state.hours();
         format!(
-            "{measure} was reported in {hours} hours; {WARM_HOURS} are needed, which will be by {when}."
+            "{measure} was reported in {}; {WARM_HOURS} are needed, which will be by {when}.",
+            plural(f64::from(hours), "hour")
         )
     };
     let reason = Reason {
