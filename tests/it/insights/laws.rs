@@ -299,7 +299,7 @@ fn worse_evidence_never_raises_health() {
 
 #[test]
 fn a_longer_silence_never_raises_health() {
-    let (fleet, model) = trained(0);
+    let (fleet, _) = trained(0);
     for_all(48, &(1..200_i64, 0.0..60.0_f64), |(hours, value)| {
         let mut state = State::default();
         for number in 0..*hours {

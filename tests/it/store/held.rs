@@ -9,7 +9,7 @@ use homepot_analytics::insights::anomaly::{self, References, Subject};
 use homepot_analytics::insights::device::DeviceHour;
 use homepot_analytics::insights::input::Measure;
 use homepot_analytics::insights::replay::{self, Answer, Question, Unusual};
-use homepot_analytics::insights::risk::features;
+use homepot_analytics::insights::risk::{entries, features};
 use homepot_analytics::store::EntityType;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -279,7 +279,7 @@ async fn one_that_comes_back_is_read_among_many_like_alone(database: Database) {
         let is_told = |state: &features::State, open: &DeviceHour| {
             let state = state.with_open(&open.open_facts(), as_of);
             let day = Instant(as_of.0 - 24 * 3_600_000_000);
-            let errors: Vec<features::Seen> = state.errors_between(day, as_of).copied().collect();
+            let errors: Vec<entries::Seen> = state.errors_between(day, as_of).copied().collect();
             (errors, state.states, state.failures)
         };
         let expected = is_told(&whole.state.risk, &whole.open);
