@@ -158,7 +158,7 @@ fn what_is_counted_while_a_job_runs_lies_in_its_interval() {
             };
             // an hour of the clock has one rate
             let mut starts = scales.starts();
-            starts.retain(|start| grid[start.quarter].local.minute % 60 == 0);
+            starts.retain(|start| grid[start.quarter].local.minute.is_multiple_of(60));
             starts.sort_by(|one, other| one.cost().total_cmp(&other.cost()));
             for (place, start) in starts.iter().enumerate() {
                 let interval = scales.count(start.quarter).interval(LEVEL);
