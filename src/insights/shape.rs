@@ -83,6 +83,13 @@ impl Reason {
     }
 }
 
+/// Reasons by how much they add to the value, or take from it, the most first; those that do alike stay as they are.
+#[must_use]
+pub fn weightiest_first(mut reasons: Vec<Reason>) -> Vec<Reason> {
+    reasons.sort_by(|one, other| other.contribution.abs().total_cmp(&one.contribution.abs()));
+    reasons
+}
+
 /// What can be done.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recommendation {

@@ -83,6 +83,10 @@ impl Insight {
                 let message = format!("measures are more than {}", Measure::ALL.len());
                 Err(Refusal::of("measures", Code::OutOfRange, message))
             }
+            Self::Anomaly(unusual) if unusual.measures.contains(&Measure::UptimeSeconds) => {
+                let message = "UPTIME_SECONDS is never unusual: it only grows until a restart";
+                Err(Refusal::of("measures", Code::Invalid, message))
+            }
             Self::Anomaly(_) => Ok(()),
         }
     }
@@ -124,5 +128,23 @@ impl Unusual {
     #[must_use]
     pub fn is_of(&self, measure: Measure) -> bool {
         self.measures.is_empty() || self.measures.contains(&measure)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_always_grows_is_not_watched_for_being_unusual() {
+        let of = |measures: &[Measure]| {
+            let unusual = Unusual {
+                measures: measures.to_vec(),
+                score: 0.5,
+            };
+            Insight::Anomaly(unusual).check().is_ok()
+        };
+        assert!(of(&[]) && of(&[Measure::CpuPercent]));
+        assert!(!of(&[Measure::CpuPercent, Measure::UptimeSeconds]));
     }
 }

@@ -179,7 +179,9 @@ impl JobWindows {
         #[graphql(desc = "Several devices.")] device_ids: Option<Vec<ID>>,
         #[graphql(desc = "All devices of a site.")] site_id: Option<ID>,
         #[graphql(
-            desc = "What kind of job, as its outcomes name it; without it jobs of all types tell how likely it succeeds."
+            desc = "What kind of job, as its outcomes name it: UPDATE_POS_CONFIG, FIRMWARE_UPDATE, RESTART, HEALTH_CHECK, \
+                SECURITY_SCAN, LOG_COLLECTION, or the name of a CUSTOM job, so that none is refused. Without it, and \
+                where none of that type has ended, jobs of all types tell how likely it succeeds."
         )]
         job_type: Option<String>,
         #[graphql(

@@ -24,7 +24,7 @@ use crate::held::{Ask, DeviceRead, FleetRead};
 use crate::history::collection::{self, RefusedRow};
 use crate::insights::number::whole;
 use crate::insights::reliability::collected::{Collected, seconds};
-use crate::insights::reliability::insight::data_quality;
+use crate::insights::reliability::data::data_quality;
 use crate::insights::reliability::quality::Gap;
 use crate::store::Store;
 
@@ -162,7 +162,8 @@ impl DataQuality {
         Some(gaps.map(|gap| DataGap::of(gap, read.as_of)).collect())
     }
 
-    /// Reports that came more than once.
+    /// Reports that were recorded with an instant that another one of the device had. A repeat is known again and not
+    /// recorded, so that it is not counted; one with other values is refused as a `CONFLICT`, see `refusals`.
     async fn duplicates(&self) -> Long {
         Long(self.all.duplicates.into())
     }
@@ -181,8 +182,8 @@ impl DataQuality {
         Some(told.map(InOrder).collect())
     }
 
-    /// Within how many seconds 95 of 100 reports arrived, as the upper end of a class: 1, 3, 7, 15 and so on; null where
-    /// that is not known, and of several devices.
+    /// Within how many seconds 95 of 100 reports arrived, as the upper end of a class: 1, 3, 7, 15 and so on to 4194303,
+    /// in which is all that took more than 24 days; null where that is not known, and of several devices.
     async fn lateness_seconds(&self) -> Option<f64> {
         self.one.as_ref()?.read.state.quality.lateness(0.95)
     }

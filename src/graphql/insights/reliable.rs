@@ -99,7 +99,8 @@ impl Reliability {
         Long(whole(self.summary.failures + 0.5))
     }
 
-    /// In so many hours in which one would have been recorded, of all devices together.
+    /// In so many hours in which one would have been recorded, of all devices together: those in which they were seen,
+    /// and those of silence in which, so soon after a sign of life, their state is vouched for.
     async fn watched_hours(&self) -> f64 {
         self.summary.watched_hours
     }

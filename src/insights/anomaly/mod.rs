@@ -16,7 +16,7 @@ mod sketch;
 mod state;
 mod words;
 
-pub use incident::{Change, Incident};
+pub use incident::{Change, Incident, Ranged};
 pub use past::{PAST_KEPT, Standing, incidents, past};
 pub use pool::{Pool, Pools, References};
 pub use reading::{Subject, read};

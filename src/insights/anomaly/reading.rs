@@ -1,17 +1,16 @@
 //! The anomaly score as an insight.
 
 use crate::event::Instant;
-use crate::insights::input::HOUR;
-use crate::insights::input::{Measure, Sample};
+use crate::insights::input::{DAY, HOUR, Measure, Sample};
 use crate::insights::number;
 use crate::insights::shape::{Evidence, Insight, Interval, Reason, Status};
 use chrono_tz::Tz;
 
 use crate::insights::anomaly::profile::K_WEEK;
-use crate::insights::anomaly::score::RANGE;
 use crate::insights::anomaly::state::hour_of_week;
 use crate::insights::anomaly::words::{digits, name, time, unit, with_unit};
-use crate::insights::anomaly::{References, Scored, State, WARM_HOURS, score};
+use crate::insights::anomaly::{Ranged, References, Scored, State, WARM_HOURS, score};
+use crate::insights::risk::words::plural;
 
 /// A sentence names the hour of the day when what is said of it rests on the device by this part.
 const KNOWN: f64 = 0.5;
@@ -38,6 +37,7 @@ struct Latest {
     until: Instant,
     since: Option<Instant>,
     worst: Option<f64>,
+    peak: Option<(Instant, Ranged)>,
 }
 
 /// How unusual the latest sample is, as of a time. `open` are samples later than the closed hours,
@@ -61,7 +61,8 @@ pub fn read(state: &State, subject: &Subject<'_>, open: &[Sample], as_of: Instan
     } else {
         Status::Ok
     };
-    let mut reasons = vec![comparison(state, subject, &scored)];
+    let back = back(&latest, subject, as_of);
+    let mut reasons = vec![back.unwrap_or_else(|| comparison(state, subject, &scored))];
     reasons.extend(ongoing(&latest, subject.zone));
     if status == Status::Stale {
         reasons.push(stale(&latest, subject, silence));
@@ -117,7 +118,8 @@ fn insufficient(
     } else {
         let hours = state.hours();
         format!(
-            "{measure} was reported in {hours} hours; {WARM_HOURS} are needed, which will be by {when}."
+            "{measure} was reported in {}; {WARM_HOURS} are needed, which will be by {when}.",
+            plural(f64::from(hours), "hour")
         )
     };
     let reason = Reason {
@@ -166,6 +168,7 @@ fn latest(state: &State, subject: &Subject<'_>, open: &[Sample], as_of: Instant)
         until,
         since: incident.since(as_of),
         worst: incident.worst(),
+        peak: incident.peak(),
     }
 }
 
@@ -174,16 +177,15 @@ fn last_hour(state: &State, subject: &Subject<'_>) -> Scored {
     let hour = hour_of_week(state.last(), subject.zone);
     let expected = state.expectation(hour, &subject.references);
     let latest = state.latest();
-    let width = RANGE * expected.residual;
-    let floor = if state.has_negatives() { f64::MIN } else { 0.0 };
+    let seen = state.ranged(latest.value.into(), &expected);
     Scored {
         at: state.last(),
-        value: f64::from(latest.value),
+        value: seen.value,
         score: f64::from(latest.score),
         news: f64::from(latest.news),
         expected: expected.value(),
-        low: (expected.value() - width).max(floor),
-        high: (expected.value() + width).max(floor),
+        low: seen.low,
+        high: seen.high,
         change: crate::insights::anomaly::Change::Quiet,
     }
 }
@@ -204,7 +206,7 @@ fn comparison(state: &State, subject: &Subject<'_>, scored: &Scored) -> Reason {
     } else {
         "usually".to_owned()
     };
-    let (low, high) = (digits(scored.low), with_unit(scored.high, measure));
+    let range = range(&scored.ranged(), measure);
     let observed = with_unit(scored.value, measure);
     Reason {
         factor: "anomaly.rarity",
@@ -212,10 +214,55 @@ fn comparison(state: &State, subject: &Subject<'_>, scored: &Scored) -> Reason {
         observed: Some(scored.value),
         expected: Some(scored.expected),
         unit: unit(measure),
-        sentence: format!(
-            "{} {observed}; {when} it is {low} to {high}.",
-            name(measure)
-        ),
+        sentence: format!("{} {observed}; {when} it is {range}.", name(measure)),
+    }
+}
+
+/// "80 to 120 ms"
+fn range(seen: &Ranged, measure: Measure) -> String {
+    format!("{} to {}", digits(seen.low), with_unit(seen.high, measure))
+}
+
+/// What the most unusual value of an open incident was, if the latest one is in its range: "Latency 412 ms on Tuesday
+/// at 14:07, when 80 to 120 ms was usual; now 95 ms, which is usual."
+fn back(latest: &Latest, subject: &Subject<'_>, as_of: Instant) -> Option<Reason> {
+    let (scored, measure) = (latest.scored, subject.measure);
+    let is_back = latest.since.is_some() && scored.ranged().is_usual();
+    let (at, peak) = latest.peak.filter(|_| is_back)?;
+    let when = seen_at(at, subject.zone, as_of);
+    let (value, now) = (
+        with_unit(peak.value, measure),
+        with_unit(scored.value, measure),
+    );
+    let (name, range) = (name(measure), range(&peak, measure));
+    let together = format!("the usual {range}, but unusual together with the values before it");
+    let sentence = if !peak.is_usual() {
+        format!("{name} {value} {when}, when {range} was usual; now {now}, which is usual.")
+    } else if at == scored.at {
+        format!("{name} {value}, within {together}.")
+    } else {
+        format!("{name} {value} {when}, within {together}; now {now}.")
+    };
+    Some(Reason {
+        factor: "anomaly.peak",
+        contribution: scored.score,
+        observed: Some(peak.value),
+        expected: None,
+        unit: unit(measure),
+        sentence,
+    })
+}
+
+/// "on Tuesday at 14:07", or of what only its hour is known, "on Tuesday between 14:00 and 15:00".
+fn seen_at(at: Instant, zone: Tz, as_of: Instant) -> String {
+    let is_near = as_of.0 - at.0 < 6 * DAY;
+    let day = time(at, zone, if is_near { "%A" } else { "%-d %B" });
+    let clock = |at| time(at, zone, "%H:%M");
+    if at.0.rem_euclid(HOUR) == 0 {
+        let end = Instant(at.0.saturating_add(HOUR));
+        format!("on {day} between {} and {}", clock(at), clock(end))
+    } else {
+        format!("on {day} at {}", clock(at))
     }
 }
 
@@ -254,8 +301,8 @@ fn stale(latest: &Latest, subject: &Subject<'_>, silence: f64) -> Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::insights::anomaly::OPEN;
-    use crate::insights::anomaly::state::tests::{daily, fed};
+    use crate::insights::anomaly::state::tests::{daily, fed, hour};
+    use crate::insights::anomaly::{OPEN, fold};
 
     const SUBJECT: Subject<'static> = Subject {
         measure: Measure::NetworkLatencyMs,
@@ -317,6 +364,75 @@ mod tests {
                 .sentence
                 .starts_with("Unusual since Thursday 12:30")
         );
+    }
+
+    #[test]
+    fn what_is_back_in_its_range_is_told_by_its_peak() {
+        let state = fed(21, daily);
+        let (then, now) = (at(21 * 24 + 12), Instant(at(21 * 24 + 12).0 + HOUR / 60));
+        let samples = [(then, 412.0), (now, 81.0)].map(|(at, value)| Sample { at, value });
+        let insight = read(&state, &SUBJECT, &samples, now);
+        let sentence = &insight.reasons[0].sentence;
+        assert!(
+            sentence.starts_with("Latency 412 ms on Thursday at 12:30, when 7")
+                && sentence.ends_with(" ms was usual; now 81 ms, which is usual."),
+            "{sentence}"
+        );
+        assert_eq!(insight.reasons[0].observed, Some(412.0));
+        // of an hour that is over
+        let mut state = state;
+        for (at, value) in [(504, 900.0), (505, daily(505))] {
+            fold(&mut state, SUBJECT.measure, Tz::UTC, &hour(at, value));
+        }
+        let sample = Sample {
+            at: at(506),
+            value: daily(506),
+        };
+        let insight = read(&state, &SUBJECT, &[sample], at(506));
+        let sentence = &insight.reasons[0].sentence;
+        assert!(
+            sentence.starts_with("Latency 902 ms on Thursday between 00:00 and 01:00, when ")
+                && sentence.ends_with(" ms was usual; now 21 ms, which is usual."),
+            "{sentence}"
+        );
+    }
+
+    #[test]
+    fn what_is_unusual_only_together_is_not_told_as_beyond_its_range() {
+        let seen = |at, value| Latest {
+            scored: Scored {
+                at,
+                value,
+                score: 0.5,
+                news: 0.5,
+                expected: 30.0,
+                low: 20.0,
+                high: 40.0,
+                change: crate::insights::anomaly::Change::Continues,
+            },
+            until: at,
+            since: Some(at),
+            worst: Some(0.5),
+            peak: Some((
+                Instant(HOUR / 2),
+                Ranged {
+                    value: 39.0,
+                    low: 20.0,
+                    high: 40.0,
+                },
+            )),
+        };
+        let told = |at, value| back(&seen(at, value), &SUBJECT, at).unwrap().sentence;
+        assert_eq!(
+            told(at(0), 39.0),
+            "Latency 39 ms, within the usual 20 to 40 ms, but unusual together with the values before it."
+        );
+        assert_eq!(
+            told(at(200), 31.0),
+            "Latency 39 ms on 1 January at 00:30, within the usual 20 to 40 ms, but unusual together with the values \
+             before it; now 31 ms."
+        );
+        assert_eq!(back(&seen(at(1), 41.0), &SUBJECT, at(1)), None);
     }
 
     #[test]

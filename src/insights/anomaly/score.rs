@@ -7,7 +7,7 @@ use crate::insights::number;
 use chrono_tz::Tz;
 
 use crate::insights::anomaly::state::{averaged, hour_of_week};
-use crate::insights::anomaly::{Change, Incident, OPEN, References, State};
+use crate::insights::anomaly::{Change, Incident, OPEN, Ranged, References, State};
 
 /// The two-sided normal quantile of the range: 90 % lie within.
 pub(crate) const RANGE: f64 = 1.645;
@@ -34,6 +34,16 @@ pub struct Scored {
     pub high: f64,
     /// What it does to the incident.
     pub change: Change,
+}
+
+impl Scored {
+    pub(crate) fn ranged(&self) -> Ranged {
+        Ranged {
+            value: self.value,
+            low: self.low,
+            high: self.high,
+        }
+    }
 }
 
 /// The fatigue after some hours.
@@ -73,17 +83,16 @@ pub fn score(
         if news >= OPEN {
             fatigue += 1.0;
         }
-        let width = RANGE * expected.residual;
-        let floor = if state.has_negatives() { f64::MIN } else { 0.0 };
+        let seen = state.ranged(sample.value, &expected);
         scored.push(Scored {
             at: sample.at,
             value: sample.value,
             score: rarity,
             news,
             expected: expected.value(),
-            low: (expected.value() - width).max(floor),
-            high: (expected.value() + width).max(floor),
-            change: incident.step(sample.at, rarity),
+            low: seen.low,
+            high: seen.high,
+            change: incident.step(sample.at, rarity, seen),
         });
     }
     scored

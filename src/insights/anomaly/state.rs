@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::insights::anomaly::past::{PAST_KEPT, Past};
 use crate::insights::anomaly::pool::References;
 use crate::insights::anomaly::profile::Profile;
-use crate::insights::anomaly::score::tired;
+use crate::insights::anomaly::score::{RANGE, tired};
 use crate::insights::anomaly::sketch::Sketch;
-use crate::insights::anomaly::{Incident, Standing, WARM_HOURS};
+use crate::insights::anomaly::{Incident, Ranged, Standing, WARM_HOURS};
 
 /// After so many days a value counts half in the level.
 const LEVEL_HALF_LIFE_DAYS: f64 = 7.0;
@@ -264,16 +264,16 @@ impl State {
                 news,
             };
             self.fatigue = fatigue;
-            self.step(hour.start, score);
+            self.step(hour.start, score, self.ranged(value, expected));
             self.scores.add(raw);
         }
         self.average = number::single(average);
     }
 
     /// Takes the score of an hour, and keeps the incident that it shows to be over.
-    fn step(&mut self, start: Instant, score: f64) {
+    fn step(&mut self, start: Instant, score: f64, seen: Ranged) {
         let before = self.incident.standing(start);
-        self.incident.step(start, score);
+        self.incident.step(start, score, seen);
         let Some(over) = before.filter(|before| !before.is_open) else {
             return;
         };
@@ -410,8 +410,15 @@ impl State {
         self.latest
     }
 
-    pub(crate) fn has_negatives(&self) -> bool {
-        self.lowest < 0.0
+    /// A value with the range that was to be expected; what was never below zero is not expected there.
+    pub(crate) fn ranged(&self, value: f64, expected: &Expectation) -> Ranged {
+        let width = RANGE * expected.residual;
+        let floor = if self.lowest < 0.0 { f64::MIN } else { 0.0 };
+        Ranged {
+            value,
+            low: (expected.value() - width).max(floor),
+            high: (expected.value() + width).max(floor),
+        }
     }
 }
 

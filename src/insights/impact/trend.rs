@@ -13,6 +13,7 @@ use chrono_tz::Tz;
 use crate::insights::impact::daily::{Day, begin, local, median, robust_deviation, well_seen};
 use crate::insights::impact::posterior::{Drift, Point, Posterior};
 use crate::insights::impact::verdict::Series;
+use crate::insights::risk::words::plural;
 
 /// The fewest days that show a trend.
 pub const LEAST_DAYS: usize = 5;
@@ -274,9 +275,11 @@ fn insufficient(seen: usize, evidence: Evidence, today: i32, as_of: Instant) -> 
     let left = LEAST_DAYS.saturating_sub(seen);
     let day = today + i32::try_from(left).unwrap_or(0);
     let date = chrono::NaiveDate::default() + chrono::Days::new(u64::try_from(day).unwrap_or(0));
+    let were = if seen == 1 { "was" } else { "were" };
     let sentence = format!(
-        "{seen} full days were seen; {LEAST_DAYS} are needed for a trend. With a reading every day \
+        "{} {were} seen; {LEAST_DAYS} are needed for a trend. With a reading every day \
          that is on {}.",
+        plural(float(seen), "full day"),
         date.format("%Y-%m-%d")
     );
     let reason = Reason {
@@ -305,7 +308,7 @@ fn slope_reason(measure: Measure, unit: &'static str, line: &Line, days: usize) 
         expected: None,
         unit: Some(unit),
         sentence: format!(
-            "{} {way} by {:.4} {unit} a day ({:.4} to {:.4} with 95 % probability), from {days} days.",
+            "{} {way} each day by {:.4} {unit} ({:.4} to {:.4} with 95 % probability), from {days} days.",
             measure.name(),
             line.slope,
             line.low,
@@ -318,7 +321,7 @@ fn limit_reason(measure: Measure, limit: f64, value: f64, (low, high): (f64, f64
     let latest = if high >= HORIZON_DAYS {
         "perhaps not within a year".to_owned()
     } else {
-        format!("at the latest in {high:.0} days")
+        format!("at the latest in {}", plural(high, "day"))
     };
     Reason {
         factor: "limit",
@@ -327,9 +330,10 @@ fn limit_reason(measure: Measure, limit: f64, value: f64, (low, high): (f64, f64
         expected: Some(limit),
         unit: Some("days"),
         sentence: format!(
-            "{} reaches {limit} in {value:.0} days if it goes on like this: at the earliest in \
-             {low:.0} days, {latest}.",
-            measure.name()
+            "{} reaches {limit} in {} if it goes on like this: at the earliest in {}, {latest}.",
+            measure.name(),
+            plural(value, "day"),
+            plural(low, "day")
         ),
     }
 }
@@ -370,6 +374,25 @@ mod tests {
     }
 
     #[test]
+    fn the_slope_of_a_count_of_a_day_is_told_without_saying_a_day_twice() {
+        let days = days(40, |i| 50.0 + f64::from(i) + 0.1 * noise(i));
+        let as_of = Instant(1040 * DAY);
+        let trend = trend(
+            &days,
+            Measure::TransactionCount,
+            None,
+            chrono_tz::UTC,
+            as_of,
+        );
+        let sentence = &trend.slope.reasons[0].sentence;
+        assert!(
+            sentence.starts_with("transactionCount rises each day by ")
+                && sentence.contains(" transactions a day ("),
+            "{sentence}"
+        );
+    }
+
+    #[test]
     fn a_week_with_seasons_is_no_trend() {
         let days = days(42, |i| 50.0 + if i % 7 > 4 { 20.0 } else { 0.0 } + noise(i));
         let interval = read(&days, None, 1042).slope.interval.unwrap();
@@ -392,6 +415,13 @@ mod tests {
         let trend = read(&days(4, f64::from), Some(Limit::Above(90.0)), 1004);
         assert_eq!(trend.slope.status, Status::Insufficient);
         assert!(trend.slope.value.is_none() && trend.days_to_limit.is_none());
+        assert!(
+            trend.slope.reasons[0]
+                .sentence
+                .starts_with("4 full days were seen; 5 are needed")
+        );
+        let one = read(&days(1, f64::from), None, 1001).slope;
+        assert!(one.reasons[0].sentence.starts_with("1 full day was seen;"));
         assert!(
             trend.slope.reasons[0].sentence.contains("1972-10-02"),
             "{:?}",

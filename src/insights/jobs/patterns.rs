@@ -3,7 +3,9 @@
 use crate::event::Instant;
 use crate::insights::input::DAY;
 use crate::insights::number::float;
-use crate::insights::shape::{Evidence, Insight, Interval, Reason, Recommendation, Status};
+use crate::insights::shape::{
+    Evidence, Insight, Interval, Reason, Recommendation, Status, weightiest_first,
+};
 
 use crate::insights::jobs::draw::Draws;
 use crate::insights::jobs::schedule::Schedule;
@@ -109,7 +111,7 @@ pub fn patterns(sites: &[(&str, &SiteJobs)], schedule: &Schedule, as_of: Instant
         interval: Some(success.interval()),
         evidence,
         status,
-        reasons,
+        reasons: weightiest_first(reasons),
         recommendations,
         as_of,
     };

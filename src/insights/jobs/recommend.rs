@@ -1,8 +1,12 @@
 //! The best start of a job in the next seven days, with alternatives, as an insight.
 
+use std::cmp::Reverse;
+
 use crate::event::Instant;
 use crate::insights::input::{DAY, HOUR};
-use crate::insights::shape::{Evidence, Insight, Interval, Reason, Recommendation, Status};
+use crate::insights::shape::{
+    Evidence, Insight, Interval, Reason, Recommendation, Status, weightiest_first,
+};
 
 use crate::insights::jobs::cost::{Scales, Start, Terms, quarters};
 use crate::insights::jobs::rates::{CELL_STRENGTH, CELLS};
@@ -118,26 +122,44 @@ pub fn recommend(known: &Known<'_>, job: &Job<'_>, as_of: Instant) -> Recommende
     };
     let starts = scales.starts();
     let Some(best) = starts.iter().min_by(|a, b| a.cost().total_cmp(&b.cost())) else {
-        return insufficient(
-            known,
-            as_of,
-            nothing_allowed(known.schedule, as_of, duration_minutes),
-        );
+        return insufficient(known, as_of, nothing_allowed(known.schedule, job, as_of));
     };
     let tell = |start: &Start| window(known, &scales, start);
     let window = tell(best);
     Recommended {
-        insight: insight(known, grid.get(best.quarter), &window, as_of),
+        insight: insight(known, job, (grid.get(best.quarter), &window), as_of),
         best: Some(window),
         alternatives: alternatives(&starts, best).iter().map(tell).collect(),
         confidence: Some(scales.confidence(best, &starts)),
     }
 }
 
-fn nothing_allowed(schedule: &Schedule, as_of: Instant, duration_minutes: u32) -> String {
+fn nothing_allowed(schedule: &Schedule, job: &Job<'_>, as_of: Instant) -> String {
+    let duration_minutes = job.duration_minutes.clamp(1, DURATION_MINUTES_MAX);
+    let length = quarters(duration_minutes);
+    let allowed = |limits: &Limits| {
+        let grid = grid(schedule, limits, as_of, length);
+        let starts = grid.windows(length);
+        starts
+            .filter(|taken| taken.iter().all(|quarter| quarter.is_allowed))
+            .count()
+    };
+    let all = allowed(&Limits::default());
+    let alone = job.limits.apart().into_iter();
+    let mut takes: Vec<(usize, &str)> = alone
+        .map(|(name, limits)| (all.saturating_sub(allowed(&limits)), name))
+        .filter(|(taken, _)| *taken > 0)
+        .collect();
+    takes.sort_by_key(|(taken, _)| Reverse(*taken));
+    let told: Vec<String> = takes
+        .iter()
+        .map(|(taken, name)| format!("{name} {taken}"))
+        .collect();
+    let which = if told.len() > 1 { "the first" } else { "it" };
     format!(
-        "No start within 7 days is allowed for a job of {duration_minutes} minutes: the limits \
-        leave no time. Move a limit, or ask again on {}.",
+        "No start within 7 days is allowed for a job of {duration_minutes} minutes: the limits leave no time. So many of \
+         {all} starts each limit takes alone: {}. Move {which}, or ask again on {}.",
+        told.join(", "),
         told::day(schedule, Instant(as_of.0 + DAY))
     )
 }
@@ -223,9 +245,21 @@ fn insufficient(known: &Known<'_>, as_of: Instant, sentence: String) -> Recommen
     }
 }
 
-fn insight(known: &Known<'_>, start: Option<&Quarter>, best: &Window, as_of: Instant) -> Insight {
+/// What is expected lies in the interval too, where it is less than one transaction and none will be counted.
+fn insight(
+    known: &Known<'_>,
+    job: &Job<'_>,
+    (start, best): (Option<&Quarter>, &Window),
+    as_of: Instant,
+) -> Insight {
     let (status, basis) = status(known, start, as_of);
-    let mut reasons = parts(best);
+    let is_first = !job.job_type.is_empty() && known.fleet_jobs.of_type.jobs() == 0;
+    let whose = if is_first {
+        "No job of this type has ended yet, so that those of all types count. "
+    } else {
+        ""
+    };
+    let mut reasons = weightiest_first(parts(best, whose));
     reasons.extend(basis.map(|sentence| reason("evidence", 0.0, sentence)));
     let action = Recommendation {
         action: "run_job",
@@ -234,7 +268,11 @@ fn insight(known: &Known<'_>, start: Option<&Quarter>, best: &Window, as_of: Ins
     };
     Insight {
         value: Some(best.lost),
-        interval: Some(best.counted),
+        interval: Some(Interval {
+            low: best.counted.low.min(best.lost),
+            high: best.counted.high.max(best.lost),
+            ..best.counted
+        }),
         evidence: evidence(known),
         status,
         reasons,
@@ -255,10 +293,10 @@ fn reason(factor: &'static str, contribution: f64, sentence: String) -> Reason {
 }
 
 /// The parts of the cost; they add up to it.
-fn parts(best: &Window) -> Vec<Reason> {
+fn parts(best: &Window, whose: &str) -> Vec<Reason> {
     let retry = best.success.map_or_else(
         || "No job has ended yet, so that success is not known and no retry is counted.".to_owned(),
-        |(mean, interval)| format!("The job succeeds in {:.0} % of cases ({:.0} to {:.0} %); a retry is worth {:.2} sales.",
+        |(mean, interval)| format!("{whose}The job succeeds in {:.0} % of cases ({:.0} to {:.0} %); a retry is worth {:.2} sales.",
             100.0 * mean, 100.0 * interval.low, 100.0 * interval.high, best.retry),
     );
     vec![

@@ -3,7 +3,7 @@
 use super::*;
 use crate::insights::input::{Hour, JobSeen};
 use crate::insights::jobs::demand::{State, fold};
-use crate::insights::jobs::schedule::{Day, DayPlan, Opening};
+use crate::insights::jobs::schedule::{Day, DayPlan, Opening, Span};
 use crate::insights::jobs::success;
 use crate::insights::jobs::window::{Maintenance, Stretch};
 use chrono_tz::Tz;
@@ -214,23 +214,35 @@ fn limits_that_leave_no_time_are_told() {
         from: Instant(0),
         to: Instant(i64::MAX),
     };
-    for limits in [
-        Limits {
-            blackouts: vec![always],
-            ..Limits::default()
-        },
-        Limits {
-            busy: vec![always],
-            ..Limits::default()
-        },
-        Limits {
-            maintenance: Maintenance::Inside,
-            ..Limits::default()
-        },
-        Limits {
-            deadline: Some(Instant(MONDAY)),
-            ..Limits::default()
-        },
+    for (limits, name) in [
+        (
+            Limits {
+                blackouts: vec![always],
+                ..Limits::default()
+            },
+            "the blackouts (blackouts)",
+        ),
+        (
+            Limits {
+                busy: vec![always],
+                ..Limits::default()
+            },
+            "other jobs on its devices",
+        ),
+        (
+            Limits {
+                maintenance: Maintenance::Inside,
+                ..Limits::default()
+            },
+            "the maintenance windows (maintenance)",
+        ),
+        (
+            Limits {
+                deadline: Some(Instant(MONDAY)),
+                ..Limits::default()
+            },
+            "the deadline (deadline)",
+        ),
     ] {
         let answer = ask(
             &schedule,
@@ -240,10 +252,79 @@ fn limits_that_leave_no_time_are_told() {
             0,
         );
         assert_eq!(answer.insight.status, Status::Insufficient);
-        assert!(
-            answer.insight.reasons[0]
-                .sentence
-                .starts_with("No start within 7 days")
+        assert_eq!(
+            answer.insight.reasons[0].sentence,
+            format!(
+                "No start within 7 days is allowed for a job of 60 minutes: the limits leave no time. So many of 672 \
+                 starts each limit takes alone: {name} 672. Move it, or ask again on 2018-01-02."
+            )
+        );
+    }
+}
+
+#[test]
+fn of_limits_that_leave_no_time_the_one_that_takes_the_most_is_first() {
+    let mut schedule = Schedule::new(Tz::UTC);
+    let mut plan = DayPlan::open(8 * 60, 18 * 60);
+    plan.maintenance.push(Span {
+        from: 22 * 60,
+        to: 23 * 60,
+    });
+    (0..7).for_each(|day| schedule.file(Day::Weekday(day), plan.clone()));
+    let limits = Limits {
+        maintenance: Maintenance::Inside,
+        ..open_only()
+    };
+    let (none, jobs) = (State::default(), SiteJobs::default());
+    let answer = ask(&schedule, &none, &jobs, &limits, 0);
+    // a day has one start of an hour inside of the window, and 37 while the shop is open
+    assert!(
+        answer.insight.reasons[0].sentence.ends_with(
+            "So many of 672 starts each limit takes alone: the maintenance windows (maintenance) 665, the opening \
+             hours (hours) 413. Move the first, or ask again on 2018-01-02."
+        ),
+        "{:?}",
+        answer.insight.reasons
+    );
+}
+
+#[test]
+fn what_is_expected_lies_in_the_interval_however_little_it_is() {
+    let schedule = shop();
+    for limits in [Limits::default(), open_only()] {
+        for demand in [State::default(), learned(&schedule)] {
+            let jobs = SiteJobs::default();
+            let insight = ask(&schedule, &demand, &jobs, &limits, 70 * DAY).insight;
+            let (value, interval) = (insight.value.unwrap(), insight.interval.unwrap());
+            assert!(
+                interval.low <= value && value <= interval.high,
+                "{insight:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn of_a_type_that_never_ended_it_is_told_that_all_types_count() {
+    let schedule = shop();
+    let mut jobs = SiteJobs::default();
+    for (job_type, is_told) in [("OTHER", true), ("RESTART", false)] {
+        let job = JobSeen {
+            at: Instant(MONDAY),
+            job_type: job_type.to_owned(),
+            is_success: true,
+            duration_ms: None,
+        };
+        success::fold(&mut jobs, &job, &schedule);
+        let demand = learned(&schedule);
+        let answer = ask(&schedule, &demand, &jobs, &Limits::default(), 70 * DAY);
+        let reasons = answer.insight.reasons.iter();
+        let mut retry = reasons.filter(|reason| reason.factor == "retry");
+        let sentence = &retry.next().unwrap().sentence;
+        assert_eq!(
+            sentence.starts_with("No job of this type has ended yet"),
+            is_told,
+            "{sentence}"
         );
     }
 }

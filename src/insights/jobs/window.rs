@@ -62,6 +62,48 @@ pub struct Limits {
     pub deadline: Option<Instant>,
 }
 
+impl Limits {
+    /// Each of them alone that may take a start, with its name.
+    #[must_use]
+    pub fn apart(&self) -> Vec<(&'static str, Self)> {
+        let none = Self::default;
+        let hours = Self {
+            hours: self.hours,
+            ..none()
+        };
+        let maintenance = Self {
+            maintenance: self.maintenance,
+            ..none()
+        };
+        let blackouts = Self {
+            blackouts: self.blackouts.clone(),
+            ..none()
+        };
+        let busy = Self {
+            busy: self.busy.clone(),
+            ..none()
+        };
+        let not_before = Self {
+            not_before: self.not_before,
+            ..none()
+        };
+        let deadline = Self {
+            deadline: self.deadline,
+            ..none()
+        };
+        let mut apart = vec![
+            ("the opening hours (hours)", hours),
+            ("the maintenance windows (maintenance)", maintenance),
+            ("the blackouts (blackouts)", blackouts),
+            ("other jobs on its devices", busy),
+            ("the earliest start (notBefore)", not_before),
+            ("the deadline (deadline)", deadline),
+        ];
+        apart.retain(|(_, alone)| *alone != none());
+        apart
+    }
+}
+
 /// A quarter of an hour and what is known of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quarter {

@@ -6,7 +6,8 @@ use crate::insights::shape::{Evidence, Insight, Interval, Reason, Status};
 
 use crate::insights::reliability::counts::nearest;
 use crate::insights::reliability::quality::{Coverage, State};
-use crate::insights::reliability::summary::hours;
+use crate::insights::reliability::words::lasting;
+use crate::insights::risk::words::plural;
 
 /// The days of which it is told what came.
 const DAYS: i64 = 7;
@@ -28,7 +29,7 @@ pub struct Collected {
     pub gap_length: i64,
     /// Of the devices, those that are silent.
     pub silent: usize,
-    /// Reports that came more than once.
+    /// Reports that were recorded with an instant that another one had.
     pub duplicates: u32,
     since: Option<Instant>,
     last: Option<Instant>,
@@ -80,11 +81,11 @@ impl Collected {
         }
         if self.gaps > 0 {
             let sentence = format!(
-                "{} gaps so far, {:.1} h together; {} of {} devices are silent now.",
-                self.gaps,
-                hours(self.gap_length),
-                self.silent,
-                self.devices
+                "{} so far, {} together; of {}, {} silent now.",
+                plural(f64::from(self.gaps), "gap"),
+                lasting(self.gap_length),
+                plural(float(self.devices), "device"),
+                self.silent
             );
             reasons.push(Reason {
                 observed: Some(f64::from(self.gaps)),
@@ -117,7 +118,7 @@ impl Collected {
         };
         format!(
             "{:.0} of {:.0} reports came in the last 7 days, of {of}: {:.2} %.",
-            self.coverage.received,
+            self.coverage.received.min(self.coverage.expected),
             self.coverage.expected,
             100.0 * share
         )

@@ -1,10 +1,9 @@
-//! The readings `reliability` and `dataQuality` in the one shape of all insights.
+//! The reading `reliability` in the one shape of all insights.
 
 use crate::event::Instant;
 use crate::insights::input::{DAY, HOUR};
 use crate::insights::number::float;
 use crate::insights::shape::{Evidence, Insight, Interval, Reason, Status};
-use chrono::DateTime;
 use chrono_tz::Tz;
 
 use crate::insights::reliability::counts::nearest;
@@ -12,7 +11,8 @@ use crate::insights::reliability::figures::{self, Repair};
 use crate::insights::reliability::fleet::{Fleet, Prior, Rate};
 use crate::insights::reliability::intervals::{Failures, State, Times};
 use crate::insights::reliability::predict::{self, Forecast};
-use crate::insights::reliability::quality;
+use crate::insights::reliability::words::{lasting, span, time};
+use crate::insights::risk::words::plural;
 
 /// From so many hours of watching on a fleet or a device has something to say.
 const WATCHED: f64 = 24.0;
@@ -68,8 +68,8 @@ pub fn reliability(state: &State, prior: &Prior, ask: &Ask<'_>, as_of: Instant) 
         rate: prior.posterior(ask.site, count, process.hours),
         repair: Repair::new(state.repairs(ask.failures), prior),
     };
-    let mut reasons = vec![own_reason(&figures), repair_reason(&figures)];
-    reasons.extend([availability_reason(&figures), observed_reason(&figures)]);
+    let mut reasons = vec![own_reason(&figures), repair_reason(&figures, prior)];
+    reasons.extend([availability_reason(&figures), observed_reason(&times)]);
     let (value, low, high, level) = match ask.horizon {
         None => {
             let (value, low, high) = figures::mtbf(&figures.rate, count, figures.hours);
@@ -114,14 +114,15 @@ pub fn fleet(fleet: &Fleet, as_of: Instant) -> Insight {
     let estimate = figures::mtbf_of_count(count, hours);
     let (Some(value), Some(high)) = (estimate.value, estimate.high) else {
         let sentence = format!(
-            "No failure in {hours:.0} device hours: over {:.0} h between failures. \
+            "No failure in {hours:.0} device hours watched: over {:.0} h between failures. \
              One failure gives a value.",
             estimate.low
         );
         return insufficient(evidence, "failures", sentence, as_of);
     };
     let sentence = format!(
-        "{count:.0} failures in {hours:.1} device hours: one in {value:.1} h ({:.1}–{high:.1} h).",
+        "{} in {hours:.1} device hours watched: one in {value:.1} h ({:.1}–{high:.1} h).",
+        plural(count, "failure"),
         estimate.low
     );
     Insight {
@@ -157,7 +158,7 @@ fn missing(state: &State, prior: &Prior, hours: f64, zone: Tz) -> Option<String>
     })
 }
 
-fn insufficient(
+pub(crate) fn insufficient(
     evidence: Evidence,
     factor: &'static str,
     sentence: String,
@@ -167,7 +168,7 @@ fn insufficient(
     Insight::insufficient(evidence, reason, as_of)
 }
 
-fn reason(
+pub(crate) fn reason(
     factor: &'static str,
     observed: Option<f64>,
     expected: Option<f64>,
@@ -186,16 +187,16 @@ fn reason(
 
 /// `contribution` is the part of the rate's evidence that is the device's own, 0 to 1.
 fn own_reason(figures: &Figures) -> Reason {
-    let (count, hours) = (figures.count, figures.hours);
-    let own = figures::mtbf_of_count(count, hours);
+    let (count, watched) = (figures.count, watched(figures));
+    let own = figures::mtbf_of_count(count, figures.hours);
     let sentence = match (own.value, own.high) {
         (Some(value), Some(high)) => format!(
-            "{count:.0} failures in {hours:.1} h watched: one in {value:.1} h by its own count \
-             ({:.1}–{high:.1} h).",
+            "{} in {watched}: one in {value:.1} h by its own count ({:.1}–{high:.1} h).",
+            plural(count, "failure"),
             own.low
         ),
         _ => format!(
-            "No failure in {hours:.1} h watched: over {:.0} h between failures.",
+            "No failure in {watched}: over {:.0} h between failures.",
             own.low
         ),
     };
@@ -210,17 +211,35 @@ fn own_reason(figures: &Figures) -> Reason {
     reason
 }
 
-fn repair_reason(figures: &Figures) -> Reason {
-    let (mttr, low, high) = figures.repair.mttr();
-    let count = figures.repair.count;
-    let of = if count < 3.0 {
-        ", mostly from its fleet"
+/// The hours that failures are counted in: what was seen of them, and for what its state is vouched for.
+fn watched(figures: &Figures) -> String {
+    let hours = |time: i64| float(time) / float(HOUR);
+    let (times, watched) = (&figures.times, figures.hours);
+    if watched < hours(times.watched) - 0.05 {
+        return format!("the last {watched:.1} h watched");
+    }
+    let (seen, vouched) = (hours(times.seen()), hours(times.vouched()));
+    if vouched < 0.05 {
+        format!("{watched:.1} h seen")
     } else {
-        ""
+        format!("{watched:.1} h ({seen:.1} h seen and {vouched:.1} h vouched for)")
+    }
+}
+
+fn repair_reason(figures: &Figures, prior: &Prior) -> Reason {
+    let (mttr, low, high) = figures.repair.mttr();
+    let lasts = format!("a failure lasts {mttr:.1} h on average ({low:.1}–{high:.1} h)");
+    let sentence = match figures.repair.count {
+        count if count >= 3.0 => format!("By {}, {lasts}.", plural(count, "repair")),
+        count if count > 0.0 => format!(
+            "By {} of its own and mostly by its fleet, {lasts}.",
+            plural(count, "repair")
+        ),
+        _ if prior.repair_count > 0.0 => {
+            format!("No repair of it was seen; by its fleet, {lasts}.")
+        }
+        _ => format!("No repair was seen yet; beforehand it is thought that {lasts}."),
     };
-    let sentence = format!(
-        "A failure lasts {mttr:.1} h on average ({low:.1}–{high:.1} h), from {count:.0} repairs{of}."
-    );
     reason("mttr", Some(mttr), None, "h", sentence)
 }
 
@@ -238,12 +257,20 @@ fn availability_reason(figures: &Figures) -> Reason {
     reason("availability", measured, Some(value), "share", sentence)
 }
 
-fn observed_reason(figures: &Figures) -> Reason {
-    let times = &figures.times;
+/// How much of the time was seen, and what becomes of the rest.
+pub(crate) fn observed_reason(times: &Times) -> Reason {
     let hours = |time: i64| float(time) / float(HOUR);
+    let vouched = hours(times.vouched());
+    let of_these = if vouched < 0.05 {
+        String::new()
+    } else {
+        format!(
+            "; {vouched:.1} h of these, soon after a sign of life, are vouched for: a failure would have been recorded"
+        )
+    };
     let sentence = format!(
         "Seen up {:.1} h, in error {:.1} h, offline {:.1} h, in maintenance {:.1} h. \
-         Not observed {:.1} h, counted neither as up nor as down.",
+         Not observed {:.1} h, counted neither as up nor as down{of_these}.",
         hours(times.up),
         hours(times.error),
         hours(times.offline),
@@ -314,9 +341,15 @@ fn outage_reason(state: &State, figures: &Figures, zone: Tz, as_of: Instant) -> 
     let since = state.down_since()?;
     let hours = float(as_of.0 - since.0) / float(HOUR);
     let usual = figures.repair.mean.exp();
+    let whose = if figures.repair.count > 0.0 {
+        "its"
+    } else {
+        "such"
+    };
     let sentence = format!(
-        "Down since {}, for {hours:.1} h; half of its repairs take less than {usual:.1} h.",
-        time(since, zone)
+        "Down since {}, for {}; half of {whose} repairs take less than {usual:.1} h.",
+        time(since, zone),
+        lasting(as_of.0 - since.0)
     );
     Some(reason(
         "outage.open",
@@ -334,8 +367,9 @@ fn stale_reason(state: &State, zone: Tz, as_of: Instant) -> Option<Reason> {
     (silent > state.vouched() && state.down_since().is_none()).then(|| {
         let hours = float(silent) / float(HOUR);
         let sentence = format!(
-            "No sign of life since {} ({hours:.0} h): failures since then would not be known.",
-            time(last, zone)
+            "No sign of life since {} ({}): failures since then would not be known.",
+            time(last, zone),
+            lasting(silent)
         );
         reason(
             "silence",
@@ -345,133 +379,4 @@ fn stale_reason(state: &State, zone: Tz, as_of: Instant) -> Option<Reason> {
             sentence,
         )
     })
-}
-
-/// The reading of the data of one device: the value is the coverage of the last 7 days.
-#[must_use]
-pub fn data_quality(state: &quality::State, zone: Tz, as_of: Instant) -> Insight {
-    let coverage = state.coverage(7, as_of);
-    let (from, to) = state.span();
-    let share = coverage.share();
-    let evidence = Evidence {
-        events: nearest(coverage.received),
-        from,
-        to,
-        coverage: share,
-    };
-    let Some(share) = share else {
-        let sentence = "The device's interval is not known yet. It is after 4 reports, or when the \
-                        device tells it.";
-        return insufficient(evidence, "interval", sentence.to_owned(), as_of);
-    };
-    let sentence = format!(
-        "{:.0} of {:.0} reports came in the last 7 days: {:.2} %.",
-        coverage.received,
-        coverage.expected,
-        100.0 * share
-    );
-    let (received, expected) = (Some(coverage.received), Some(coverage.expected));
-    let mut reasons = vec![reason("coverage", received, expected, "reports", sentence)];
-    reasons.extend(gap_reasons(state, zone, as_of));
-    reasons.extend(count_reasons(state));
-    let is_silent = state
-        .open_gap(as_of)
-        .is_some_and(|gap| gap.length(as_of) > DAY);
-    Insight {
-        value: Some(share),
-        interval: Some(Interval::exact(share)),
-        evidence,
-        status: match (
-            is_silent,
-            state.cadence.is_told() || coverage.received >= 30.0,
-        ) {
-            (true, _) => Status::Stale,
-            (false, true) => Status::Ok,
-            (false, false) => Status::Learning,
-        },
-        reasons,
-        recommendations: Vec::new(),
-        as_of,
-    }
-}
-
-fn gap_reasons(state: &quality::State, zone: Tz, as_of: Instant) -> Vec<Reason> {
-    let mut reasons = Vec::new();
-    if let Some(gap) = state.open_gap(as_of) {
-        let hours = float(gap.length(as_of)) / float(HOUR);
-        let sentence = format!("Silent since {}, for {hours:.1} h.", time(gap.from, zone));
-        reasons.push(reason("gap.open", Some(hours), None, "h", sentence));
-    }
-    let (count, length) = state.gap_totals(as_of);
-    if count > 0 {
-        let hours = float(length) / float(HOUR);
-        let sentence = format!("{count} gaps so far, {hours:.1} h together.");
-        reasons.push(reason(
-            "gaps",
-            Some(f64::from(count)),
-            None,
-            "gaps",
-            sentence,
-        ));
-    }
-    reasons
-}
-
-fn count_reasons(state: &quality::State) -> Vec<Reason> {
-    let mut reasons = Vec::new();
-    if state.duplicates > 0 {
-        let sentence = format!("{} reports came more than once.", state.duplicates);
-        let observed = Some(f64::from(state.duplicates));
-        reasons.push(reason("duplicates", observed, None, "reports", sentence));
-    }
-    for (name, times) in &state.refusals {
-        let sentence = format!("{times} reports were refused: {name}.");
-        reasons.push(reason(
-            "refusals",
-            Some(f64::from(*times)),
-            None,
-            "reports",
-            sentence,
-        ));
-    }
-    let limit = float(quality::LATE) / 1e6;
-    if let Some(late) = state.lateness(0.95).filter(|late| *late > limit) {
-        let sentence = format!(
-            "One report in 20 arrives later than {:.0} min.",
-            late / 120.0
-        );
-        reasons.push(reason("lateness", Some(late), Some(limit), "s", sentence));
-    }
-    // Clocks are kept to a second or so; transport within one takes seconds.
-    if let Some(skew) = state
-        .clock_skew()
-        .filter(|skew| *skew < -2.0 || *skew > 30.0)
-    {
-        let side = if skew < 0.0 {
-            "ahead by at least"
-        } else {
-            "behind by up to"
-        };
-        let sentence = format!("The device's clock is {side} {:.0} s.", skew.abs());
-        reasons.push(reason("clock.skew", Some(skew), Some(0.0), "s", sentence));
-    }
-    reasons
-}
-
-/// An instant as an operator of the site reads it.
-fn time(at: Instant, zone: Tz) -> String {
-    DateTime::from_timestamp_micros(at.0).map_or_else(String::new, |utc| {
-        utc.with_timezone(&zone)
-            .format("%Y-%m-%d %H:%M")
-            .to_string()
-    })
-}
-
-/// Hours or days.
-fn span(hours: f64) -> String {
-    if hours < 48.0 {
-        format!("{hours:.0} h")
-    } else {
-        format!("{:.0} days", hours / 24.0)
-    }
 }

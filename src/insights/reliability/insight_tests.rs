@@ -6,8 +6,9 @@ use crate::insights::input::{DAY, HOUR, SECOND};
 use crate::insights::shape::{Insight, Status};
 use chrono_tz::Europe::London;
 
+use crate::insights::reliability::data::data_quality;
 use crate::insights::reliability::fleet::Fleet;
-use crate::insights::reliability::insight::{Ask, add, data_quality, fleet, reliability};
+use crate::insights::reliability::insight::{Ask, add, fleet, reliability};
 use crate::insights::reliability::intervals::{Failures, State};
 use crate::insights::reliability::quality;
 
@@ -167,4 +168,86 @@ fn quality_tells_coverage_gaps_and_what_it_does_not_know() {
     assert!((insight.value.unwrap() - 0.5).abs() < 1e-9);
     let factors: Vec<_> = insight.reasons.iter().map(|reason| reason.factor).collect();
     assert_eq!(factors, ["coverage", "gap.open", "gaps", "refusals"]);
+}
+
+/// The sentence of a factor.
+fn sentence<'a>(insight: &'a Insight, factor: &str) -> &'a str {
+    let mut reasons = insight.reasons.iter();
+    let reason = reasons.find(|reason| reason.factor == factor);
+    reason.map_or("", |reason| reason.sentence.as_str())
+}
+
+#[test]
+fn hours_are_told_as_seen_or_as_vouched_for_and_add_up() {
+    let (sums, _, _) = cold_start();
+    let mut state = State::default();
+    state.cadence.tell(60.0);
+    (0..=72).for_each(|minute| state.report(Instant(START + minute * 60 * SECOND)));
+    let as_of = Instant(START + 60 * HOUR);
+    let insight = reliability(&state, &sums.prior(), &ask(None), as_of);
+    let own = sentence(&insight, "mtbf.own");
+    assert!(
+        own.starts_with("No failure in 25.2 h (1.2 h seen and 24.0 h vouched for): over "),
+        "{own}"
+    );
+    let time = sentence(&insight, "time.unobserved");
+    assert!(
+        time.starts_with("Seen up 1.2 h, ")
+            && time.contains("Not observed 58.8 h, ")
+            && time.contains("; 24.0 h of these, "),
+        "{time}"
+    );
+    let repair = sentence(&insight, "mttr");
+    assert!(
+        repair.starts_with("No repair of it was seen; by its fleet, a failure lasts "),
+        "{repair}"
+    );
+    // of what was seen all the time nothing is vouched for
+    let insight = reliability(
+        &state,
+        &sums.prior(),
+        &ask(None),
+        Instant(START + 72 * 60 * SECOND),
+    );
+    let own = sentence(&insight, "mtbf.own");
+    assert!(own.starts_with("No failure in 1.2 h seen: over "), "{own}");
+    assert!(!sentence(&insight, "time.unobserved").contains("vouched"));
+}
+
+#[test]
+fn one_failure_and_one_repair_are_no_failures_and_repairs() {
+    let (sums, _, as_of) = cold_start();
+    let insight = reliability(&device(1), &sums.prior(), &ask(None), as_of);
+    assert!(sentence(&insight, "mtbf.own").starts_with("1 failure in "));
+    assert!(
+        sentence(&insight, "mttr").starts_with("By 1 repair of its own and mostly by its fleet, ")
+    );
+    let insight = reliability(&device(4), &sums.prior(), &ask(None), as_of);
+    assert!(sentence(&insight, "mttr").starts_with("By 4 repairs, a failure lasts "));
+}
+
+#[test]
+fn no_more_reports_came_than_were_to_come_and_how_late_is_told_in_a_unit_that_suits() {
+    let mut state = quality::State::default();
+    state.tell(30.0);
+    for index in 0..=100 {
+        state.report(Instant(START + index * 30 * SECOND));
+    }
+    let as_of = Instant(START + 3_000 * SECOND);
+    let told = |state: &quality::State| data_quality(state, London, as_of);
+    let came = "100 of 100 reports came in the last 7 days: 100.00 %.";
+    assert_eq!(sentence(&told(&state), "coverage"), came);
+    let late = |hours: i64| {
+        let mut state = state.clone();
+        state.recorded(Instant(START), Instant(START + hours * HOUR));
+        sentence(&told(&state), "lateness").to_owned()
+    };
+    assert_eq!(
+        late(20),
+        "95 of 100 reports arrived within 36.4 h of being taken; one in 20 came later."
+    );
+    assert_eq!(
+        late(2_400),
+        "One report in 20 arrived more than 24.3 days after it was taken."
+    );
 }

@@ -112,6 +112,18 @@ impl Times {
         self.up + self.error + self.offline + self.maintenance + self.unobserved
     }
 
+    /// In which its state was seen: up, down or in maintenance.
+    #[must_use]
+    pub fn seen(&self) -> i64 {
+        self.total() - self.unobserved
+    }
+
+    /// Of the time not observed, that so soon after a sign of life that a failure would have been recorded.
+    #[must_use]
+    pub fn vouched(&self) -> i64 {
+        (self.watched - self.seen()).max(0)
+    }
+
     /// These and those of another device.
     #[must_use]
     pub fn with(&self, other: &Self) -> Self {

@@ -18,6 +18,8 @@ const DAYS: usize = 35;
 const GAPS: usize = 16;
 /// Classes of lateness: below 1 s, 2 s, 4 s … and the last without end.
 const CLASSES: usize = 22;
+/// The upper end of the last class of lateness, in seconds; longer ones are in it too.
+pub const LATENESS_MAX: f64 = 4_194_303.0;
 /// A report is late when it arrives later than this.
 pub const LATE: i64 = 300 * SECOND;
 
@@ -77,7 +79,7 @@ pub struct State {
     gap_count: u32,
     gap_length: i64,
     days: VecDeque<Day>,
-    /// Reports with an instant that had one already.
+    /// Reports that were recorded with an instant that another one had. A repeat is not recorded, nor counted.
     pub duplicates: u32,
     /// Refused reports by reason.
     pub refusals: BTreeMap<String, u32>,
@@ -379,6 +381,8 @@ mod tests {
         }
         assert_eq!(state.clock_skew(), Some(1.0));
         assert_eq!(state.lateness(0.5), Some(3.0));
+        state.recorded(at(0), at(100 * 86_400));
+        assert_eq!(state.lateness(1.0), Some(LATENESS_MAX));
         assert_eq!(state.lateness(0.95), Some(1_023.0));
     }
 

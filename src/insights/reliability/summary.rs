@@ -9,7 +9,7 @@ use crate::insights::reliability::figures::{
     self, Estimate, Flapping, Repair, flapping, mtbf_of_count,
 };
 use crate::insights::reliability::fleet::{Fleet, Prior, Rate};
-use crate::insights::reliability::insight::{Ask, fleet};
+use crate::insights::reliability::insight::{Ask, fleet, observed_reason};
 use crate::insights::reliability::intervals::{Failures, Repairs, State, Times};
 
 /// Hours for which a group is summed up: 30 days.
@@ -132,6 +132,9 @@ impl Group {
         insight.evidence.from = self.since;
         insight.evidence.to = self.last;
         insight.evidence.coverage = self.since.map(|_| self.times.coverage());
+        if insight.value.is_some() {
+            insight.reasons.push(observed_reason(&self.times));
+        }
         insight
     }
 

@@ -4,7 +4,7 @@
 
 use crate::event::Instant;
 use crate::insights::input::{DAY, State as Reported};
-use crate::insights::shape::{Insight, Interval, Reason, Status};
+use crate::insights::shape::{Insight, Interval, Reason, Status, weightiest_first};
 
 use crate::insights::reliability::bounds::gamma_quantile;
 use crate::insights::risk::answer::{Context, evidence, stale, unknown};
@@ -311,5 +311,5 @@ fn reasons(factors: &Factors) -> Vec<Reason> {
             sentence,
         }
     });
-    reasons.collect()
+    weightiest_first(reasons.collect())
 }

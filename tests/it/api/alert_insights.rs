@@ -209,6 +209,7 @@ async fn what_no_insight_can_say_is_refused_and_a_rule_is_shown_as_it_was_made()
             ("{ failureRisk: { chance: 1.1 } }", "chance"),
             ("{ health: { below: 101 } }", "below"),
             ("{ anomaly: { score: -0.5 } }", "score"),
+            ("{ anomaly: { measures: [CPU_PERCENT, UPTIME_SECONDS] } }", "measures"),
         ] {
             let made = app
                 .data(&format!("mutation {{ createAlertRule(input: {{ name: \"r\", severity: INFO, watch: {watch} }}) {{

@@ -349,3 +349,24 @@ fn the_reasons_of_a_failure_risk_add_up_to_its_log_odds() {
         },
     );
 }
+
+#[test]
+fn the_reasons_of_health_add_up_to_what_it_lacks_and_the_weightiest_is_first() {
+    let models: Vec<(Fleet, Model)> = (0..4).map(trained).collect();
+    for_all(96, &(pasts(), 0..4_usize), |(past, model)| {
+        let (fleet, model) = &models[*model];
+        let as_of = past.as_of();
+        let said = past.read(fleet, model, |state, context, open| {
+            health::read(state, context, open, as_of)
+        });
+        let reasons = said.reasons.iter();
+        let points: Vec<f64> = reasons
+            .filter(|reason| reason.factor != "evidence.age")
+            .map(|reason| reason.contribution)
+            .collect();
+        prop_assert!(points.is_sorted_by(|one, next| one.abs() >= next.abs()));
+        let sum: f64 = points.iter().sum();
+        prop_assert!((100.0 + sum - said.value.unwrap()).abs() < 1e-9, "{sum}");
+        Ok(())
+    });
+}
