@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::app::{at, on_each_database};
 use super::error_groups::{CARD, PAPER, decide, error, groups, id_of, record, story};
+use super::insights::folded;
 use super::statements::cost;
 
 #[tokio::test]
