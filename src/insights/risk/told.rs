@@ -96,7 +96,8 @@ pub fn tried(trial: &Trial) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::insights::risk::model::{Horizon, Settings, train};
+    use crate::insights::risk::fleet::Fleet;
+    use crate::insights::risk::model::{Settings, train};
 
     const NOW: Instant = Instant(20_000 * DAY);
 
