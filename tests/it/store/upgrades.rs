@@ -47,8 +47,8 @@ async fn rules_of_alerts_stay_and_views_of_others_on_them_go_on() {
     let indexes = "SELECT count(*) FROM sqlite_schema WHERE type = 'index' AND \
         tbl_name IN ('alert_rule_changes', 'alert_transitions') AND sql IS NOT NULL";
     assert_eq!(number(&db, indexes).await, 6);
-    let aside =
-        "SELECT count(*) FROM sqlite_schema WHERE name LIKE '%_before' OR sql LIKE '%_before%'";
+    let aside = "SELECT count(*) FROM sqlite_schema WHERE sql LIKE '%alert_rule_changes_before%' \
+        OR sql LIKE '%alert_transitions_before%'";
     assert_eq!(number(&db, aside).await, 0);
     let legacy = number(&db, "PRAGMA legacy_alter_table").await;
     assert_eq!(legacy, 0);
