@@ -219,13 +219,15 @@ async fn made(url: String, shape: Shape, days: i64) -> anyhow::Result<History> {
 }
 
 async fn append(log: &Log, events: Vec<NewEvent>) -> anyhow::Result<()> {
-    let request = Request {
-        events,
-        expect: Vec::new(),
-        registrations: Vec::new(),
-        told: None,
-    };
-    log.store.append_patiently(request).await?;
+    for events in events.chunks(BATCH) {
+        let request = Request {
+            events: events.to_vec(),
+            expect: Vec::new(),
+            registrations: Vec::new(),
+            told: None,
+        };
+        log.store.append_patiently(request).await?;
+    }
     Ok(())
 }
 
@@ -238,7 +240,7 @@ fn trouble(shape: Shape, (from, days): (Instant, i64)) -> anyhow::Result<Vec<New
         for hours in (0..days * 24 - 6).step_by(6) {
             let at = first.plus_ms(hours * HOUR_MS);
             let error = Draft::new(Kind::ErrorLog, at, Provenance::Simulated)
-                .set(errors::Column::Category, "HARDWARE")
+                .set(errors::Column::Category, "DEVICE")
                 .set(errors::Column::Severity, "ERROR")
                 .set(errors::Column::ErrorMessage, "the printer does not answer")
                 .set(errors::Column::DeviceKey, id.as_str());
