@@ -133,7 +133,7 @@ fn expected(
     (kept.state, fresh)
 }
 
-fn assert_stands((state, fresh): &Stand, expected: (State, Changed)) {
+fn assert_stands((state, fresh): &Stand, expected: &(State, Changed)) {
     assert_eq!(**state, expected.0);
     assert_eq!(*fresh, expected.1);
 }
@@ -153,7 +153,7 @@ proptest! {
                 let of = (events.as_slice(), provenance);
                 let (stands, is_read) = stand(&mut held, of, upto);
                 readings += usize::from(is_read);
-                assert_stands(&stands, expected(of, upto));
+                assert_stands(&stands, &expected(of, upto));
             }
         }
         prop_assert_eq!(readings, 2);
@@ -170,7 +170,7 @@ fn who_reads_an_older_moment_is_answered_of_what_is_in_memory() {
     let kept = folded(&events, Provenance::Real, 30);
     let head = (kept.position, kept.chain);
     let stands = held.stand(&older, (Provenance::Real, head)).unwrap();
-    assert_stands(&stands, expected(of, (30, 80)));
+    assert_stands(&stands, &expected(of, (30, 80)));
 }
 
 #[test]
@@ -184,10 +184,10 @@ fn what_was_erased_meanwhile_is_read_anew_whether_it_was_folded_or_not() {
         let of = (events.as_slice(), Provenance::Real);
         let (stands, is_read) = stand(&mut held, of, (50, 60));
         assert!(is_read, "{erased}");
-        assert_stands(&stands, expected(of, (50, 60)));
+        assert_stands(&stands, &expected(of, (50, 60)));
         let (stands, is_read) = stand(&mut held, of, (60, 62));
         assert!(!is_read, "{erased}");
-        assert_stands(&stands, expected(of, (60, 62)));
+        assert_stands(&stands, &expected(of, (60, 62)));
     }
 }
 
@@ -203,12 +203,12 @@ fn groups_that_are_folded_anew_are_not_taken_from_memory() {
     // they are folded from the beginning again
     let (stands, is_read) = stand(&mut held, of, (10, 60));
     assert!(!is_read, "all of it is in memory");
-    assert_stands(&stands, expected(of, (10, 60)));
+    assert_stands(&stands, &expected(of, (10, 60)));
     let mut held = Held::default();
     stand(&mut held, of, (40, 60));
     let (stands, is_read) = stand(&mut held, of, (10, 60));
     assert!(is_read);
-    assert_stands(&stands, expected(of, (10, 60)));
+    assert_stands(&stands, &expected(of, (10, 60)));
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn what_cannot_be_led_along_is_let_go() {
     assert!(held.stand(&later, (Provenance::Real, head)).is_none());
     assert_eq!(held.upto(), None);
     let stands = held.begin(&later, (Provenance::Real, kept));
-    assert_stands(&stands, expected(of, (100, 100)));
+    assert_stands(&stands, &expected(of, (100, 100)));
 }
 
 #[test]
@@ -234,9 +234,9 @@ fn of_what_is_folded_no_more_is_known_than_there_is_room_for() {
     assert!(held.kept[&Provenance::Real].taken.len() > BEHIND_MAX);
     let (stands, is_read) = stand(&mut held, of, (2_900, 2_999));
     assert!(!is_read);
-    assert_stands(&stands, expected(of, (2_900, 2_999)));
+    assert_stands(&stands, &expected(of, (2_900, 2_999)));
     assert_eq!(held.kept[&Provenance::Real].taken.len(), BEHIND_MAX);
     let (stands, is_read) = stand(&mut held, of, (100, 2_999));
     assert!(is_read);
-    assert_stands(&stands, expected(of, (100, 2_999)));
+    assert_stands(&stands, &expected(of, (100, 2_999)));
 }
