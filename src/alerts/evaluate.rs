@@ -61,12 +61,10 @@ pub(super) struct Evaluator {
 impl Evaluator {
     /// Takes an event.
     pub(super) fn hear(&mut self, event: &Event, now: Instant) {
-        if !self.insights.is_empty() {
-            let device = event.fact.spec().device_index();
-            let device = device.and_then(|device| event.fact.cells.get(device)?.int());
-            if let Some(device) = device {
-                self.turns.stir(device);
-            }
+        if !self.insights.is_empty()
+            && let Some(device) = event.fact.device_key()
+        {
+            self.turns.stir(device);
         }
         match event.fact.kind {
             Kind::DeviceMetrics => self.measured(event, now),

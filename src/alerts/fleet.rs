@@ -130,6 +130,12 @@ impl Scope {
         }
     }
 
+    /// Whether a device that is in use is among them.
+    pub(super) fn means(&self, fleet: &Fleet, device: i64) -> bool {
+        let known = fleet.devices.get(&device);
+        known.is_some_and(|known| known.is_active && self.has(device, known.site))
+    }
+
     /// Whether a whole site is.
     pub(super) fn has_site(&self, site: i64) -> bool {
         match self {

@@ -257,10 +257,7 @@ fn outdated(evaluator: &Evaluator, open: &[AlertRow], now: Instant) -> Vec<Verdi
 /// Whether a rule is for a cause, and that is in use.
 fn is_meant(fleet: &Fleet, scope: &Scope, cause: &Cause) -> bool {
     match cause {
-        Cause::Device(key) => {
-            let device = fleet.devices.get(key);
-            device.is_some_and(|device| device.is_active && scope.has(*key, device.site))
-        }
+        Cause::Device(key) => scope.means(fleet, *key),
         Cause::Site(key) => scope.reaches_site(fleet, *key),
         Cause::Job(_) | Cause::Fleet => true,
     }

@@ -127,11 +127,7 @@ impl Runs {
         let Reading {
             device, at, value, ..
         } = reading;
-        let is_meant = fleet
-            .devices
-            .get(&device)
-            .is_some_and(|known| known.is_active && self.scope.has(device, known.site));
-        if !is_meant {
+        if !self.scope.means(fleet, device) {
             return;
         }
         let is_beyond = self.metric.is_beyond(value);
@@ -183,14 +179,9 @@ impl Runs {
         (key, now): (i64, Instant),
         verdicts: &mut Vec<Verdict>,
     ) {
-        let is_meant = fleet
-            .devices
-            .get(&key)
-            .is_some_and(|known| known.is_active && self.scope.has(key, known.site));
-        if is_meant {
-            return;
+        if !self.scope.means(fleet, key) {
+            self.forget((key, now), "it is out of use or elsewhere", verdicts);
         }
-        self.forget((key, now), "it is out of use or elsewhere", verdicts);
     }
 
     /// Finds devices that are not measured any more: whether they are beyond, nobody knows.

@@ -10,14 +10,14 @@ use super::job_input::Asked;
 use super::{api, of_failed};
 use crate::held::Ask;
 use crate::history::jobs;
-use crate::jobs::{BEST_DEVICES_MAX, BEST_SITES_MAX, Plan, Start, best_windows};
+use crate::jobs::{BEST_DEVICES_MAX, BEST_SITES_MAX, Plan, Start, best_windows, windows_given};
 use crate::store::EntityType;
 
 /// The field by which it is asked for.
 const FIELD: &str = "start.inBestWindow";
 
 /// Puts the windows of a job for some devices into its plan, if it is to start then. A job that was made before with its
-/// id says the same as it did.
+/// id says the same as it did. Answers how many had been given when these were found.
 ///
 /// # Errors
 /// When the log cannot be read. What is refused is answered.
@@ -25,11 +25,13 @@ pub(super) fn plan_best<'a>(
     ctx: &'a Context<'_>,
     asked: &'a mut Asked,
     (targets, made): (&'a [String], Option<Uuid>),
-) -> BoxFuture<'a, Result<Result<(), UserError>, Error>> {
+) -> BoxFuture<'a, Result<Result<Option<i64>, UserError>, Error>> {
     Box::pin(async move {
         let Some(wanted) = &asked.best else {
-            return Ok(Ok(()));
+            return Ok(Ok(None));
         };
+        let given = windows_given(api(ctx).store()).await;
+        let given = given.map_err(|error| of_failed(api(ctx), &error))?;
         let (api, refused) = (api(ctx), |code, message: String| {
             Ok(Err(UserError::new(FIELD, code, message)))
         });
@@ -39,7 +41,7 @@ pub(super) fn plan_best<'a>(
             let plan = made.map(|job| Plan::of_text(job.plan.as_deref()));
             if let Some(plan) = plan.filter(|plan| !plan.best_windows.is_empty()) {
                 (asked.plan.start, asked.plan.best_windows) = (plan.start, plan.best_windows);
-                return Ok(Ok(()));
+                return Ok(Ok(Some(given)));
             }
         }
         let now = api.ingest.clock().now();
@@ -83,6 +85,6 @@ pub(super) fn plan_best<'a>(
         };
         asked.plan.start = Start::At(first);
         asked.plan.best_windows = windows;
-        Ok(Ok(()))
+        Ok(Ok(Some(given)))
     })
 }

@@ -147,9 +147,12 @@ impl JobCommands {
         let deed = ("createJob", Some(job_id.to_string()));
         let mut made = Err(JobError::Contended);
         for _ in 0..DECISIONS_MAX {
-            let given = jobs::windows_given(api(ctx).store()).await;
-            let given = given.map_err(|error| of_failed(api(ctx), &error))?;
-            let (asked, targets, _) = match find(ctx, &input).await? {
+            let Found {
+                asked,
+                targets,
+                given,
+                ..
+            } = match find(ctx, &input).await? {
                 Ok(found) => found,
                 Err(error) => return refused(ctx, ("createJob", None), error).await,
             };
@@ -162,10 +165,10 @@ impl JobCommands {
                 created_by: caller.name.to_string(),
                 parent_job_id: None,
             };
-            made = if job.plan.best_windows.is_empty() {
-                jobs::create(&door(ctx, &deed), job).await
-            } else {
-                jobs::create_in_windows(&door(ctx, &deed), job, given).await
+            let door = door(ctx, &deed);
+            made = match given {
+                Some(given) => jobs::create_in_windows(&door, job, given).await,
+                None => jobs::create(&door, job).await,
             };
             if !matches!(made, Err(JobError::Contended)) {
                 break;
@@ -272,8 +275,17 @@ impl Command {
     }
 }
 
-/// What is asked of a job, the devices that it is for, and when the first of them is given it.
-type Found = (Asked, Vec<String>, Instant);
+/// What is asked of a job.
+#[derive(Debug)]
+struct Found {
+    asked: Asked,
+    /// The devices that it is for.
+    targets: Vec<String>,
+    /// When the first of them is given it.
+    starts_at: Instant,
+    /// How many jobs had been given windows when those of this one were found, if it starts in such.
+    given: Option<i64>,
+}
 
 async fn find(
     ctx: &Context<'_>,
@@ -315,11 +327,17 @@ async fn find(
     asked.plan.reach = sites_of(caller);
     let key = input.idempotency_key.as_deref();
     let made = key.map(|key| keyed_id(caller, Some(key), "job"));
-    if let Err(refused) = plan_best(ctx, &mut asked, (&targets, made)).await? {
-        return Ok(Err(refused));
-    }
+    let given = match plan_best(ctx, &mut asked, (&targets, made)).await? {
+        Ok(given) => given,
+        Err(refused) => return Ok(Err(refused)),
+    };
     match starts_at(api, &asked, &targets).await {
-        Ok(starts_at) => Ok(Ok((asked, targets, starts_at))),
+        Ok(starts_at) => Ok(Ok(Found {
+            asked,
+            targets,
+            starts_at,
+            given,
+        })),
         Err(error) => of_job(api, error).map(Err),
     }
 }
@@ -345,7 +363,12 @@ async fn starts_at(api: &Api, asked: &Asked, targets: &[String]) -> Result<Insta
 
 async fn preview(ctx: &Context<'_>, input: &CreateJobInput) -> Result<JobPreview, Error> {
     let api = api(ctx);
-    let (asked, targets, starts_at) = match find(ctx, input).await? {
+    let Found {
+        asked,
+        targets,
+        starts_at,
+        ..
+    } = match find(ctx, input).await? {
         Ok(found) => found,
         Err(error) => {
             return Ok(JobPreview {

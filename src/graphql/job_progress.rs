@@ -11,7 +11,7 @@ use super::job::{Job, JobTarget};
 use super::order::InOrder;
 use super::subscription::{SLICE_BYTES_MAX, resumed};
 use super::{Api, access, api, cursor, of_failed};
-use crate::event::{Cell, Event, Instant, Position};
+use crate::event::{Instant, Position};
 use crate::history::Within;
 use crate::history::jobs::{self, Counts};
 use crate::jobs::job_of;
@@ -83,7 +83,7 @@ impl JobStreams {
                 let (mut is_meant, mut devices) = (false, BTreeSet::new());
                 for event in meant {
                     is_meant = true;
-                    devices.extend(device_of(event));
+                    devices.extend(event.fact.device_key());
                 }
                 // nothing of them is held while the job is read and delivered
                 drop(events);
@@ -171,9 +171,4 @@ fn cursor_at(api: &Api, position: Position) -> String {
         occurred_at: Instant::default(),
     };
     cursor::write(api.store().identity(), place)
-}
-
-fn device_of(event: &Event) -> Option<i64> {
-    let device = event.fact.spec().device_index()?;
-    event.fact.cells.get(device).and_then(Cell::int)
 }

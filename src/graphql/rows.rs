@@ -243,7 +243,7 @@ fn wanted<'a>(names: &Names, plans: &HashMap<Kind, Plan<'a>>, events: &[Arc<Even
             match step {
                 Step::Device(fields) => fields
                     .iter()
-                    .for_each(|field| wanted.device(field, device_of(event), row)),
+                    .for_each(|field| wanted.device(field, event.fact.device_key(), row)),
                 Step::Site(fields) => fields
                     .iter()
                     .for_each(|field| wanted.site(field, site_of(names, event), row)),
@@ -302,7 +302,7 @@ impl Shown<'_> {
             Step::Windows(index, parts) => {
                 windows(text, fact.cells.get(*index).unwrap_or(&Cell::Null), parts);
             }
-            Step::Device(fields) => self.nested.write(text, fields, device_of(event)),
+            Step::Device(fields) => self.nested.write(text, fields, event.fact.device_key()),
             Step::Site(fields) => self.nested.write(text, fields, site_of(self.names, event)),
         }
     }
@@ -339,15 +339,10 @@ fn windows(text: &mut Vec<u8>, cell: &Cell, parts: &[(Name, Option<&'static str>
     written::value(text, &windows.map_or(Value::Null, Value::List));
 }
 
-fn device_of(event: &Event) -> Option<i64> {
-    let index = event.fact.spec().device_index()?;
-    event.fact.cells.get(index)?.int()
-}
-
 fn site_of(names: &Names, event: &Event) -> Option<i64> {
     let index = event.fact.spec().site_index();
     let site = index
         .and_then(|index| event.fact.cells.get(index))
         .and_then(Cell::int);
-    site.or_else(|| names.site_of_device_at(device_of(event)?, event.fact.occurred_at))
+    site.or_else(|| names.site_of_device_at(event.fact.device_key()?, event.fact.occurred_at))
 }

@@ -1,14 +1,45 @@
-//! What the pure methods are asked with: a device that was read, among its fleet.
+//! A device that was read, among its fleet: what the pure methods are asked with, and their answers.
 
 use super::{DeviceRead, FleetRead, Lean};
+use crate::event::Instant;
 use crate::insights::anomaly::{References, Subject};
 use crate::insights::input::{Measure, Sample};
-use crate::insights::risk::answer::Context;
+use crate::insights::risk::answer::{self, Context};
+use crate::insights::risk::model::Horizon;
+use crate::insights::risk::{forecast, health};
+use crate::insights::shape::Insight;
 
 impl Lean {
-    /// What is known around it.
+    /// How healthy it is.
     #[must_use]
-    pub fn around<'a>(&'a self, fleet: &'a FleetRead) -> Context<'a> {
+    pub fn health(&self, fleet: &FleetRead, as_of: Instant) -> Insight {
+        let open = self.open.open_facts();
+        health::read(&self.risk, &self.around(fleet), &open, as_of)
+    }
+
+    /// How healthy it will be in so many days.
+    #[must_use]
+    pub fn health_in(&self, fleet: &FleetRead, (as_of, days): (Instant, u8)) -> Insight {
+        let open = self.open.open_facts();
+        forecast::read(&self.risk, &self.around(fleet), &open, as_of, days)
+    }
+
+    /// How likely it is to fail.
+    #[must_use]
+    pub fn failure_risk(&self, fleet: &FleetRead, (as_of, ahead): (Instant, Horizon)) -> Insight {
+        let open = self.open.open_facts();
+        answer::read(&self.risk, &self.around(fleet), &open, as_of, ahead)
+    }
+
+    /// The same as no more than the chance, which is quicker.
+    #[must_use]
+    pub fn chance(&self, fleet: &FleetRead, (as_of, ahead): (Instant, Horizon)) -> Option<f64> {
+        let open = self.open.open_facts();
+        answer::chance(&self.risk, &self.around(fleet), &open, as_of, ahead)
+    }
+
+    /// What is known around it.
+    fn around<'a>(&'a self, fleet: &'a FleetRead) -> Context<'a> {
         Context {
             device: &self.device,
             zone: self.zone,

@@ -15,9 +15,7 @@ use crate::insights::kept::told;
 use crate::insights::replay::{configuration, hour_of, state, told_before};
 use crate::insights::sites::Sites;
 use crate::kinds::Kind;
-use crate::projections::insights::facts::{
-    Asked, Facts, KINDS, Whose, device_key, read as read_facts,
-};
+use crate::projections::insights::facts::{Asked, Facts, KINDS, Whose, read as read_facts};
 use crate::projections::insights::rows::{Base, decoded, states};
 use crate::store::{
     Archive, Columns, Doing, EntityType, Names, Since, Sources, StoreError, happened, next_of,
@@ -256,7 +254,7 @@ impl Reader<'_> {
         let events = happened(self.tx, self.sources(), (since, usize::MAX)).await?;
         let mut lately = Facts::new();
         for event in events.unwrap_or_default() {
-            if let Some(key) = device_key(&event) {
+            if let Some(key) = event.fact.device_key() {
                 let whose = (key, event.fact.provenance);
                 lately.entry(whose).or_default().push(event);
             }

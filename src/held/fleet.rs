@@ -147,6 +147,44 @@ impl Held {
     }
 }
 
+/// The fleets as of an instant, each read once.
+#[derive(Debug)]
+pub struct FleetsAt<'a> {
+    held: &'a Held,
+    as_of: Instant,
+    read: BTreeMap<Provenance, Arc<FleetRead>>,
+}
+
+impl<'a> FleetsAt<'a> {
+    /// None was read.
+    #[must_use]
+    pub const fn new(held: &'a Held, as_of: Instant) -> Self {
+        Self {
+            held,
+            as_of,
+            read: BTreeMap::new(),
+        }
+    }
+
+    /// That of a provenance.
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub fn of(
+        &mut self,
+        provenance: Provenance,
+    ) -> BoxFuture<'_, Result<Arc<FleetRead>, StoreError>> {
+        Box::pin(async move {
+            if let Some(fleet) = self.read.get(&provenance) {
+                return Ok(Arc::clone(fleet));
+            }
+            let fleet = self.held.fleet(provenance, self.as_of).await?;
+            self.read.insert(provenance, Arc::clone(&fleet));
+            Ok(fleet)
+        })
+    }
+}
+
 fn sums(provenance: Provenance, as_of: Instant) -> Select<insight_fleets::Entity> {
     insight_fleets::Entity::find()
         .filter(insight_fleets::Column::Provenance.eq(provenance.code()))

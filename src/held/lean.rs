@@ -18,7 +18,7 @@ use crate::insights::replay::hour_of;
 use crate::insights::sites::Sites;
 use crate::kinds::Kind;
 use crate::projections::insights::Horizon;
-use crate::projections::insights::facts::{Whose, device_key};
+use crate::projections::insights::facts::Whose;
 use crate::projections::insights::rows::{self, Head};
 use crate::store::{
     Columns, Doing, EntityType, Names, Since, Sources, StoreError, each_of_all, each_since,
@@ -278,7 +278,7 @@ impl Reader<'_> {
         Box::pin(async move {
             let mut brought = Brought::default();
             let mut each = |event: &Event| {
-                let Some(key) = device_key(event) else {
+                let Some(key) = event.fact.device_key() else {
                     return Ok(());
                 };
                 let head = present.get(&key);

@@ -37,7 +37,7 @@ use crate::projections::insights::Horizon;
 use crate::store::{Doing, Sql, Store, StoreError};
 use cache::Cache;
 
-pub use fleet::FleetRead;
+pub use fleet::{FleetRead, FleetsAt};
 pub use jobs::JobsRead;
 pub use models::ModelRead;
 

@@ -13,8 +13,7 @@ pub fn merged(parts: Vec<Event>) -> HashMap<(i64, Instant), Event> {
     let parts: BTreeMap<Position, Event> = parts.into_iter().map(by_position).collect();
     let mut whole: HashMap<(i64, Instant), Event> = HashMap::new();
     for mut part in parts.into_values() {
-        let device = part.fact.spec().device_index();
-        let Some(device) = device.and_then(|index| part.fact.cells.get(index)?.int()) else {
+        let Some(device) = part.fact.device_key() else {
             continue;
         };
         let reading = (device, part.fact.occurred_at);

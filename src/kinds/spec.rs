@@ -1,6 +1,7 @@
 //! Where the fields of a kind stand.
 
 use super::Spec;
+use crate::event::Fact;
 
 impl Spec {
     /// Index of the field with a name of the wire.
@@ -39,5 +40,13 @@ impl Spec {
     #[must_use]
     pub fn input_name(&self) -> String {
         format!("{}Input", self.type_name)
+    }
+}
+
+impl Fact {
+    /// The key of the device that it tells of, if it tells of one.
+    #[must_use]
+    pub fn device_key(&self) -> Option<i64> {
+        self.cells.get(self.spec().device_index()?)?.int()
     }
 }

@@ -1,8 +1,7 @@
 //! Rounds: devices are read and judged beside the log that is followed, so that neither waits for the other.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::future::pending;
-use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
@@ -11,11 +10,10 @@ use super::rule::Insight;
 use super::state::Insights;
 use super::turns::Turns;
 use crate::alerts::fleet::Fleet;
-use crate::event::{Instant, Provenance};
-use crate::held::{Ask, DeviceRead, FleetRead, Held, Lean};
+use crate::event::Instant;
+use crate::held::{Ask, DeviceRead, FleetRead, FleetsAt, Held, Lean};
 use crate::insights::anomaly;
 use crate::insights::risk::model::Horizon;
-use crate::insights::risk::{answer, health};
 use crate::insights::shape;
 use crate::store::{Store, StoreError};
 use crate::telemetry::chain;
@@ -148,12 +146,12 @@ async fn judge(held: Held, asked: Asked, now: Instant) -> Result<Vec<Judged>, St
         provenance: None,
     };
     let mut judged = Vec::new();
-    let mut fleets = HashMap::new();
+    let mut fleets = FleetsAt::new(&held, now);
     for keys in asked.lean.chunks(READ_AT_ONCE) {
         let lean = held.lean(Some(keys), ask).await?;
         for some in lean.chunks(AT_ONCE) {
             for lean in some {
-                let fleet = fleet_of(&held, &mut fleets, (lean.provenance, now)).await?;
+                let fleet = fleets.of(lean.provenance).await?;
                 judged.push(judge_lean(&asked, (lean, &fleet), now));
             }
             tokio::task::yield_now().await;
@@ -161,7 +159,7 @@ async fn judge(held: Held, asked: Asked, now: Instant) -> Result<Vec<Judged>, St
     }
     for keys in asked.whole.chunks(WHOLE_AT_ONCE) {
         for read in held.devices(keys, ask).await?.into_iter().flatten() {
-            let fleet = fleet_of(&held, &mut fleets, (read.provenance, now)).await?;
+            let fleet = fleets.of(read.provenance).await?;
             let incidents = Some(incidents(&read, &fleet));
             judged.push(Judged {
                 incidents,
@@ -173,34 +171,19 @@ async fn judge(held: Held, asked: Asked, now: Instant) -> Result<Vec<Judged>, St
     Ok(judged)
 }
 
-/// A fleet, read once in a round.
-async fn fleet_of(
-    held: &Held,
-    fleets: &mut HashMap<Provenance, Arc<FleetRead>>,
-    (provenance, now): (Provenance, Instant),
-) -> Result<Arc<FleetRead>, StoreError> {
-    if let Some(fleet) = fleets.get(&provenance) {
-        return Ok(Arc::clone(fleet));
-    }
-    let fleet = held.fleet(provenance, now).await?;
-    fleets.insert(provenance, Arc::clone(&fleet));
-    Ok(fleet)
-}
-
 fn judge_lean(asked: &Asked, (lean, fleet): (&Lean, &FleetRead), now: Instant) -> Judged {
-    let (open, around) = (lean.open.open_facts(), lean.around(fleet));
     let [day, three_days] = asked.chances;
     let risk = |least: Option<f64>, horizon: Horizon| {
         let least = least?;
         // of most devices no more is asked than that
-        let chance = answer::chance(&lean.risk, &around, &open, now, horizon);
+        let chance = lean.chance(fleet, (now, horizon));
         if chance.is_some_and(|chance| chance < least) {
             return Some(Said::Little);
         }
-        Some(said(answer::read(&lean.risk, &around, &open, now, horizon)))
+        Some(said(lean.failure_risk(fleet, (now, horizon))))
     };
     let health = asked.is_health;
-    let health = health.then(|| said(health::read(&lean.risk, &around, &open, now)));
+    let health = health.then(|| said(lean.health(fleet, now)));
     Judged {
         risks: [
             risk(day, Horizon::Day),

@@ -89,10 +89,8 @@ impl Insights {
         &'a self,
         fleet: &'a Fleet,
     ) -> impl Iterator<Item = i64> + 'a {
-        let devices = fleet.devices.iter();
-        let meant =
-            devices.filter(|(key, device)| device.is_active && self.scope.has(**key, device.site));
-        meant.map(|(key, _)| *key)
+        let devices = fleet.devices.keys().copied();
+        devices.filter(|key| self.scope.means(fleet, *key))
     }
 
     /// Begins with a device of which it is told.
@@ -107,10 +105,7 @@ impl Insights {
         judged: &Judged,
         verdicts: &mut Vec<Verdict>,
     ) {
-        let known = fleet.devices.get(&judged.device);
-        let meant =
-            known.filter(|known| known.is_active && self.scope.has(judged.device, known.site));
-        if meant.is_none() {
+        if !self.scope.means(fleet, judged.device) {
             return;
         }
         match self.met(judged) {
@@ -140,10 +135,7 @@ impl Insights {
         (key, now): (i64, Instant),
         verdicts: &mut Vec<Verdict>,
     ) {
-        let known = fleet.devices.get(&key);
-        let is_meant =
-            known.is_some_and(|known| known.is_active && self.scope.has(key, known.site));
-        if !is_meant {
+        if !self.scope.means(fleet, key) {
             self.forget((key, now), "it is out of use or elsewhere", verdicts);
         }
     }

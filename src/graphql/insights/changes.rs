@@ -13,12 +13,11 @@ use super::health::{self, DeviceHealth, HealthBand};
 use super::measure::DeviceMeasure;
 use super::rounds::{Asked, Round, Rounds};
 use super::shape::Reading;
-use crate::event::Provenance;
 use crate::graphql::order::InOrder;
 use crate::graphql::pages::DeviceFilterInput;
 use crate::graphql::scalars::DateTime;
 use crate::graphql::words::{Provenances, Shown};
-use crate::held::{Ask, DeviceRead, FleetRead, Held, Lean};
+use crate::held::{Ask, DeviceRead, FleetRead, FleetsAt, Held, Lean};
 use crate::insights::anomaly::Standing;
 use crate::insights::risk::band::Band;
 use crate::store::StoreError;
@@ -217,40 +216,12 @@ fn anomaly_round<'a>(
     })
 }
 
-/// The fleets that devices are judged by, each read once.
-struct Fleets<'a> {
-    held: &'a Held,
-    ask: Ask,
-    read: HashMap<Provenance, Arc<FleetRead>>,
-}
-
-impl<'a> Fleets<'a> {
-    fn new(held: &'a Held, ask: Ask) -> Self {
-        Self {
-            held,
-            ask,
-            read: HashMap::new(),
-        }
-    }
-
-    fn of(&mut self, provenance: Provenance) -> BoxFuture<'_, Result<Arc<FleetRead>, StoreError>> {
-        Box::pin(async move {
-            if let Some(fleet) = self.read.get(&provenance) {
-                return Ok(Arc::clone(fleet));
-            }
-            let fleet = self.held.fleet(provenance, self.ask.as_of).await?;
-            self.read.insert(provenance, Arc::clone(&fleet));
-            Ok(fleet)
-        })
-    }
-}
-
 /// Devices that were read, each with its fleet.
 type WithFleets<T> = Result<Vec<(T, Arc<FleetRead>)>, StoreError>;
 
 fn read_lean<'a>(held: &'a Held, keys: &'a [i64], ask: Ask) -> BoxFuture<'a, WithFleets<Lean>> {
     Box::pin(async move {
-        let mut fleets = Fleets::new(held, ask);
+        let mut fleets = FleetsAt::new(held, ask.as_of);
         let mut with = Vec::with_capacity(keys.len());
         for lean in held.lean(Some(keys), ask).await? {
             let fleet = fleets.of(lean.provenance).await?;
@@ -272,13 +243,13 @@ fn healths<'a>(
             let new = keys.iter().copied().filter(|key| !told.contains_key(key));
             let new: Vec<i64> = new.collect();
             for (lean, fleet) in read_lean(held, &new, round.base).await? {
-                let value = health_of(&lean, &fleet, round.base);
+                let value = lean.health(&fleet, round.base.as_of).value;
                 bands.insert(lean.key, value.map(Band::of));
             }
             for (lean, fleet) in read_lean(held, keys, round.ask).await? {
                 let before = bands.get(&lean.key).or_else(|| told.get(&lean.key));
                 let before = before.copied().flatten();
-                let value = health_of(&lean, &fleet, round.ask);
+                let value = lean.health(&fleet, round.ask.as_of).value;
                 let band =
                     value.map(|value| before.map_or(Band::of(value), |band| band.then(value)));
                 bands.insert(lean.key, band);
@@ -296,13 +267,6 @@ fn healths<'a>(
     })
 }
 
-/// The health of a device, if anything is known of it.
-fn health_of(lean: &Lean, fleet: &FleetRead, ask: Ask) -> Option<f64> {
-    let open = lean.open.open_facts();
-    let around = lean.around(fleet);
-    crate::insights::risk::health::read(&lean.risk, &around, &open, ask.as_of).value
-}
-
 /// What was told to be unusual.
 struct Told {
     measures: Option<Vec<DeviceMeasure>>,
@@ -316,7 +280,7 @@ fn read_devices<'a>(
     ask: Ask,
 ) -> BoxFuture<'a, WithFleets<Arc<DeviceRead>>> {
     Box::pin(async move {
-        let mut fleets = Fleets::new(held, ask);
+        let mut fleets = FleetsAt::new(held, ask.as_of);
         let mut with = Vec::with_capacity(keys.len());
         for read in held.devices(keys, ask).await?.into_iter().flatten() {
             let fleet = fleets.of(read.provenance).await?;

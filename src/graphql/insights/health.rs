@@ -15,7 +15,7 @@ use crate::graphql::words::{Provenances, Shown};
 use crate::held::{Ask, FleetRead, Lean};
 use crate::insights::input::DAY;
 use crate::insights::risk::band::Band;
-use crate::insights::risk::{forecast, health};
+use crate::insights::risk::forecast;
 
 /// Days that are forecast when no number is given.
 const DAYS_DEFAULT: i32 = 7;
@@ -104,8 +104,7 @@ pub(in crate::graphql) fn reading(
     fleet: &FleetRead,
     ask: Ask,
 ) -> Reading<DeviceHealth> {
-    let open = lean.open.open_facts();
-    let insight = health::read(&lean.risk, &lean.around(fleet), &open, ask.as_of);
+    let insight = lean.health(fleet, ask.as_of);
     let own = DeviceHealth {
         key: lean.key,
         band: insight.value.map(|value| Band::of(value).into()),
@@ -127,10 +126,8 @@ pub(in crate::graphql) fn ahead<'a>(
         };
         loaders(ctx).count(days)?;
         let fleet = reads::fleet(ctx, lean.provenance, ask.as_of).await?;
-        let around = lean.around(&fleet);
         let of_day = |day: u8| {
-            let open = lean.open.open_facts();
-            let insight = forecast::read(&lean.risk, &around, &open, ask.as_of, day);
+            let insight = lean.health_in(&fleet, (ask.as_of, day));
             let provenance = source(&insight, lean.provenance);
             let own = HealthForecast {
                 key,

@@ -21,7 +21,6 @@ use crate::graphql::scalars::{DateTime, Long};
 use crate::graphql::words::{Provenances, Shown};
 use crate::graphql::{api, loaders, of_failed, take};
 use crate::held::{Ask, FleetRead, Lean};
-use crate::insights::risk::answer;
 use crate::insights::risk::model::Horizon;
 
 /// The list of devices at risk.
@@ -83,9 +82,7 @@ fn reading(
     fleet: &FleetRead,
     (ask, horizon): (Ask, FailureHorizon),
 ) -> Reading<FailureRisk> {
-    let open = lean.open.open_facts();
-    let around = lean.around(fleet);
-    let insight = answer::read(&lean.risk, &around, &open, ask.as_of, horizon.into());
+    let insight = lean.failure_risk(fleet, (ask.as_of, horizon.into()));
     let parts = insight.reasons.iter().map(|reason| reason.contribution);
     let own = FailureRisk {
         key: lean.key,
@@ -189,9 +186,7 @@ pub(in crate::graphql) fn at_risk<'a>(
                 let Some(fleet) = fleets.get(&lean.provenance) else {
                     continue;
                 };
-                let (open, horizon) = (lean.open.open_facts(), asked.horizon.into());
-                let around = lean.around(fleet);
-                let chance = answer::chance(&lean.risk, &around, &open, as_of, horizon);
+                let chance = lean.chance(fleet, (as_of, asked.horizon.into()));
                 if let Some(chance) = chance.filter(|chance| *chance >= threshold) {
                     rows.push(((rank(chance), lean.device.id.clone()), Arc::clone(lean)));
                 }

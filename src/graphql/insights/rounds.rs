@@ -14,7 +14,7 @@ use async_graphql::{Context, Error};
 use futures_util::future::BoxFuture;
 
 use super::ranked::filter_of;
-use crate::event::{Cell, Event, Instant, Position, Provenance};
+use crate::event::{Instant, Position, Provenance};
 use crate::graphql::access;
 use crate::graphql::loaders::Loaders;
 use crate::graphql::pages::DeviceFilterInput;
@@ -192,18 +192,16 @@ impl<'a> Rounds<'a> {
     /// The devices of which something has come, up to what is recorded by now.
     async fn heard(&mut self) -> Result<BTreeSet<i64>, StoreError> {
         let first = self.tail.next().await?;
-        let mut heard: BTreeSet<i64> = first.iter().filter_map(|event| device_of(event)).collect();
+        let mut heard: BTreeSet<i64> = first
+            .iter()
+            .filter_map(|event| event.fact.device_key())
+            .collect();
         drop(first);
         let head: Position = self.api.store().head();
         while self.tail.position() < head {
             let more = self.tail.next_looked_at().await?;
-            heard.extend(more.iter().filter_map(|event| device_of(event)));
+            heard.extend(more.iter().filter_map(|event| event.fact.device_key()));
         }
         Ok(heard)
     }
-}
-
-fn device_of(event: &Event) -> Option<i64> {
-    let device = event.fact.spec().device_index()?;
-    event.fact.cells.get(device).and_then(Cell::int)
 }

@@ -87,7 +87,7 @@ pub(super) async fn mark(tx: &DatabaseTransaction, events: &[&Event]) -> Result<
         .iter()
         .filter(|event| super::facts::is_of_device(event))
     {
-        let Some(device) = super::facts::device_key(event) else {
+        let Some(device) = event.fact.device_key() else {
             continue;
         };
         let (hour, provenance) = (

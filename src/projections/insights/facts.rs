@@ -45,12 +45,6 @@ pub(crate) fn is_of_device(event: &Event) -> bool {
     KINDS.contains(&event.fact.kind)
 }
 
-/// The key of the device of which an event tells.
-pub(crate) fn device_key(event: &Event) -> Option<i64> {
-    let index = event.fact.spec().device_index()?;
-    event.fact.cells.get(index)?.int()
-}
-
 /// Reads what happened, each in the order in which it is told; `None` if it is too much.
 pub(crate) fn read<'a>(
     tx: &'a DatabaseTransaction,
@@ -71,7 +65,7 @@ pub(crate) fn read<'a>(
                 return Ok(None);
             };
             for event in events {
-                if let Some(device) = device_key(&event) {
+                if let Some(device) = event.fact.device_key() {
                     let whose = (device, event.fact.provenance);
                     facts.entry(whose).or_default().push(event);
                 }
