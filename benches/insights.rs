@@ -315,11 +315,35 @@ async fn served(histories: &[History; 2]) -> anyhow::Result<([Server; 2], [Door;
     let [short, long] = histories;
     let servers = [Server::start(&short.url)?.0, Server::start(&long.url)?.0];
     let [short, long] = &servers;
-    let clients = [
+    let mut clients = [
         Door::connect(short.address, "/graphql", None).await?,
         Door::connect(long.address, "/graphql", None).await?,
     ];
+    let began = Stopwatch::now();
+    for client in &mut clients {
+        summed_up(client).await?;
+    }
+    shown(
+        "both summed up and learned from, after the start",
+        began.elapsed().as_secs_f64(),
+        "s",
+    );
     Ok((servers, clients))
+}
+
+/// Waits until a server has summed up its fleet, which it does once a day, and at its first start.
+async fn summed_up(client: &mut Door) -> anyhow::Result<()> {
+    let body = json!({ "query": "{ modelReport(provenance: SIMULATED) { summedUpAt } }" });
+    let now = Clock::system().now();
+    let midnight = Instant(now.0 - now.0.rem_euclid(DAY_MS * 1_000));
+    loop {
+        let answer: Value = serde_json::from_slice(client.good(body.to_string().as_bytes()).await?)?;
+        let summed_up_at = answer.pointer("/data/modelReport/summedUpAt");
+        if summed_up_at.and_then(Value::as_str) == Some(&midnight.to_string()) {
+            return Ok(());
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
 }
 
 /// Asks the same of both in turn; what each takes.

@@ -39,7 +39,7 @@ fn steps_of(rule: &str) -> String {
 }
 
 fn rounds() -> usize {
-    if std::env::var_os("HOMEPOT_TEST_LONG").is_some_and(|long| long == "1") {
+    if crate::support::is_long() {
         10
     } else {
         2

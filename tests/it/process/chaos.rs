@@ -23,7 +23,7 @@ const RECORDERS: u64 = 6;
 const FOLLOWERS: u64 = 3;
 
 fn rounds() -> u32 {
-    if std::env::var_os("HOMEPOT_TEST_LONG").is_some_and(|long| long == "1") {
+    if crate::support::is_long() {
         20
     } else {
         2

@@ -261,7 +261,7 @@ async fn check_events(api: &Api, server: &str, job: &str) {
 
 /// How often servers are killed on the way.
 fn kills() -> usize {
-    if std::env::var_os("HOMEPOT_TEST_LONG").is_some_and(|long| long == "1") {
+    if crate::support::is_long() {
         5
     } else {
         2

@@ -24,7 +24,7 @@ use super::workload::{DEVICES, Keyed, Maker, Request, record_until_killed};
 const CLIENTS: usize = 8;
 
 pub(super) fn rounds() -> u32 {
-    if std::env::var_os("HOMEPOT_TEST_LONG").is_some_and(|long| long == "1") {
+    if crate::support::is_long() {
         50
     } else {
         5

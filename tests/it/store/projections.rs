@@ -19,7 +19,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use serde_json::json;
 
-use crate::support::{Database, Scales, TestLog, at, contract, error, samples};
+use crate::support::{Database, Scales, TestLog, at, contract, error, is_long, samples};
 
 contract![
     rebuilt_is_as_folded_along,
@@ -228,6 +228,7 @@ async fn state(database: &Database, without: &str) -> Vec<String> {
 fn holds_for_seeds(database: &Database, law: &impl AsyncFn(&Database, u64) -> TestCaseResult) {
     // each case takes a database or two, which PostgreSQL takes longer to make
     let cases = if database.is_sqlite() { 12 } else { 2 };
+    let cases = if is_long() { 10 * cases } else { cases };
     let mut runner = TestRunner::new(Config {
         cases,
         failure_persistence: None,

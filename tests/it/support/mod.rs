@@ -28,6 +28,11 @@ pub(crate) use log::{TestLog, exactly_once, recorded};
 pub(crate) use samples::{samples, value};
 pub(crate) use smtp::{Mail, Smtp};
 
+/// Whether the long modes are asked for: more rounds, more made up cases.
+pub(crate) fn is_long() -> bool {
+    std::env::var_os("HOMEPOT_TEST_LONG").is_some_and(|long| long == "1")
+}
+
 /// Makes `sqlite::name` and `postgres::name` of each contract.
 macro_rules! contract {
     ($($name:ident),+ $(,)?) => {

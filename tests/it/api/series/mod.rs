@@ -189,9 +189,8 @@ fn seeds(many: u64) -> std::ops::Range<u64> {
         || u64::from(rand::random::<u32>()),
         |seed| seed.parse().unwrap(),
     );
-    let is_long = std::env::var_os("HOMEPOT_TEST_LONG").is_some();
     println!("seeds from {first} on: repeat them with HOMEPOT_TEST_SEED={first}");
-    first..first + if is_long { 10 * many } else { many }
+    first..first + if crate::support::is_long() { 10 * many } else { many }
 }
 
 /// Records what is made up, and leaves some of it to what is not summed up yet.
