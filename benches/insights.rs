@@ -1,7 +1,7 @@
 //! What insights cost: to fold what is kept of devices, to ask for one device, and to ask which of 10,000 are at risk;
 //! each of a history and of one ten times as long.
 //!
-//! `cargo bench --bench insights -- [--days DAYS] [--postgres URL]`. The short history has so many days, the long one ten
+//! `cargo bench --bench insights -- [--days DAYS] [--only few|many] [--postgres URL]`. The short history has so many days, the long one ten
 //! times as many. On PostgreSQL four databases are made beside the one of the address, and dropped.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
@@ -75,11 +75,23 @@ const QUESTIONS: [(&str, &str); 6] = [
     ),
 ];
 
+/// A fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Which {
+    /// Few devices that report often.
+    Few,
+    /// Many that report seldom.
+    Many,
+}
+
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Days of the short history.
     #[arg(long, default_value_t = 3)]
     days: i64,
+    /// Only one of the two fleets.
+    #[arg(long)]
+    only: Option<Which>,
     /// A database of PostgreSQL, in place of SQLite.
     #[arg(long)]
     postgres: Option<String>,
@@ -99,11 +111,15 @@ async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let mut place = Place::new(arguments.postgres.as_deref())?;
     let days = [arguments.days, arguments.days * 10];
-    let few = place.made(FEW, days).await?;
-    folds(&few).await?;
-    devices(&few, days).await?;
-    let many = place.made(MANY, days).await?;
-    fleets(&many).await?;
+    if arguments.only != Some(Which::Many) {
+        let few = place.made(FEW, days).await?;
+        folds(&few).await?;
+        devices(&few, days).await?;
+    }
+    if arguments.only != Some(Which::Few) {
+        let many = place.made(MANY, days).await?;
+        fleets(&many).await?;
+    }
     place.clear().await
 }
 
@@ -314,30 +330,33 @@ async fn number(url: &str, sql: &'static str) -> anyhow::Result<i64> {
 async fn served(histories: &[History; 2]) -> anyhow::Result<([Server; 2], [Door; 2])> {
     let [short, long] = histories;
     let servers = [Server::start(&short.url)?.0, Server::start(&long.url)?.0];
+    let began = Stopwatch::now();
+    for server in &servers {
+        summed_up(server).await?;
+    }
+    shown(
+        "both folded, summed up and learned from",
+        began.elapsed().as_secs_f64(),
+        "s after the start",
+    );
     let [short, long] = &servers;
-    let mut clients = [
+    let clients = [
         Door::connect(short.address, "/graphql", None).await?,
         Door::connect(long.address, "/graphql", None).await?,
     ];
-    let began = Stopwatch::now();
-    for client in &mut clients {
-        summed_up(client).await?;
-    }
-    shown(
-        "both summed up and learned from, after the start",
-        began.elapsed().as_secs_f64(),
-        "s",
-    );
     Ok((servers, clients))
 }
 
-/// Waits until a server has summed up its fleet, which it does once a day, and at its first start.
-async fn summed_up(client: &mut Door) -> anyhow::Result<()> {
+/// Waits until a server has folded what happened and summed up its fleet, which it does once a day, and at its first
+/// start.
+async fn summed_up(server: &Server) -> anyhow::Result<()> {
+    let mut client = Door::connect(server.address, "/graphql", None).await?;
     let body = json!({ "query": "{ modelReport(provenance: SIMULATED) { summedUpAt } }" });
     let now = Clock::system().now();
     let midnight = Instant(now.0 - now.0.rem_euclid(DAY_MS * 1_000));
     loop {
-        let answer: Value = serde_json::from_slice(client.good(body.to_string().as_bytes()).await?)?;
+        let answer: Value =
+            serde_json::from_slice(client.good(body.to_string().as_bytes()).await?)?;
         let summed_up_at = answer.pointer("/data/modelReport/summedUpAt");
         if summed_up_at.and_then(Value::as_str) == Some(&midnight.to_string()) {
             return Ok(());

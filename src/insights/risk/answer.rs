@@ -79,7 +79,7 @@ pub fn chance(
     let state = with.as_ref().unwrap_or(state);
     state.first.filter(|first| *first <= as_of)?;
     let signs = signs(state, context.device, context.fleet, as_of);
-    Some(context.model.risk(&signs, horizon).chance)
+    Some(context.model.chance(&signs, horizon))
 }
 
 pub(crate) fn evidence(state: &State, as_of: Instant) -> Evidence {

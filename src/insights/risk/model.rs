@@ -199,14 +199,26 @@ impl Model {
         self.day.is_some()
     }
 
+    const fn fitted(&self, horizon: Horizon) -> Option<&Fit> {
+        match horizon {
+            Horizon::Day => self.day.as_ref(),
+            Horizon::ThreeDays => self.three_days.as_ref(),
+        }
+    }
+
+    /// The chance of a device with these signs, as it is in its risk: without an interval and parts, which cost more.
+    #[must_use]
+    pub fn chance(&self, signs: &Signs, horizon: Horizon) -> f64 {
+        self.fitted(horizon).map_or_else(
+            || self.base_chance(horizon),
+            |fit| logistic(dot(&row(&self.keys, signs), &fit.beta)),
+        )
+    }
+
     /// The risk of a device with these signs.
     #[must_use]
     pub fn risk(&self, signs: &Signs, horizon: Horizon) -> Risk {
-        let fitted = match horizon {
-            Horizon::Day => &self.day,
-            Horizon::ThreeDays => &self.three_days,
-        };
-        let Some(fit) = fitted else {
+        let Some(fit) = self.fitted(horizon) else {
             return self.rate_only(horizon);
         };
         let row = row(&self.keys, signs);

@@ -179,7 +179,7 @@ fn answers(
         Some(Scored {
             device: example.device,
             at: example.at,
-            chance: model.risk(&example.signs, horizon).chance,
+            chance: model.chance(&example.signs, horizon),
             failed,
             failure: example.next_failure.filter(|_| failed),
         })

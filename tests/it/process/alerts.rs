@@ -39,11 +39,7 @@ fn steps_of(rule: &str) -> String {
 }
 
 fn rounds() -> usize {
-    if crate::support::is_long() {
-        10
-    } else {
-        2
-    }
+    if crate::support::is_long() { 10 } else { 2 }
 }
 
 fn name(round: usize, device: usize) -> String {

@@ -23,11 +23,7 @@ const RECORDERS: u64 = 6;
 const FOLLOWERS: u64 = 3;
 
 fn rounds() -> u32 {
-    if crate::support::is_long() {
-        20
-    } else {
-        2
-    }
+    if crate::support::is_long() { 20 } else { 2 }
 }
 
 /// A run can be repeated with the seed that it printed, as far as the machine lets it.

@@ -261,11 +261,7 @@ async fn check_events(api: &Api, server: &str, job: &str) {
 
 /// How often servers are killed on the way.
 fn kills() -> usize {
-    if crate::support::is_long() {
-        5
-    } else {
-        2
-    }
+    if crate::support::is_long() { 5 } else { 2 }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

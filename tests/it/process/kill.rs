@@ -24,11 +24,7 @@ use super::workload::{DEVICES, Keyed, Maker, Request, record_until_killed};
 const CLIENTS: usize = 8;
 
 pub(super) fn rounds() -> u32 {
-    if crate::support::is_long() {
-        50
-    } else {
-        5
-    }
+    if crate::support::is_long() { 50 } else { 5 }
 }
 
 /// A run can be repeated with the seed that it printed.

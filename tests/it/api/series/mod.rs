@@ -190,7 +190,13 @@ fn seeds(many: u64) -> std::ops::Range<u64> {
         |seed| seed.parse().unwrap(),
     );
     println!("seeds from {first} on: repeat them with HOMEPOT_TEST_SEED={first}");
-    first..first + if crate::support::is_long() { 10 * many } else { many }
+    first
+        ..first
+            + if crate::support::is_long() {
+                10 * many
+            } else {
+                many
+            }
 }
 
 /// Records what is made up, and leaves some of it to what is not summed up yet.
