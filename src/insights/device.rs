@@ -19,7 +19,7 @@ use super::risk::features::{self, Facts};
 use crate::event::Instant;
 
 /// Of which form the state is. Another one is made anew from the log, beside the one in use.
-pub const VERSION: i64 = 5;
+pub const VERSION: i64 = 6;
 /// How often a device reports that does not say so, in seconds.
 const INTERVAL_SECONDS: f64 = 30.0;
 

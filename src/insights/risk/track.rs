@@ -85,6 +85,8 @@ pub struct Track {
     /// The day that is open, and the daily means before it.
     open_day: (i64, f64, f64),
     means: Vec<f32>,
+    /// The variance of those of them that are older than two days, and how many these are.
+    day_spread: Option<(f64, f64)>,
 }
 
 impl Track {
@@ -100,6 +102,7 @@ impl Track {
             within: 0.0,
             open_day: (i64::MIN, 0.0, 0.0),
             means: Vec::new(),
+            day_spread: None,
         }
     }
 
@@ -142,7 +145,7 @@ impl Track {
 
     /// A block that is older than two days teaches the level.
     fn learn(&mut self, block: Block) {
-        let Some(value) = mean_of(&[block]) else {
+        let Some(value) = mean_of([block]) else {
             return;
         };
         let blocks = self.level_blocks;
@@ -168,7 +171,7 @@ impl Track {
     /// The variance of daily means: that of the own days, shrunk to what the fleet makes of eight blocks.
     fn day_variance(&self, within: f64, ratio: f64) -> f64 {
         let prior = within / self.blocks_a_day() * ratio;
-        let Some((own, count)) = self.day_spread() else {
+        let Some((own, count)) = self.day_spread else {
             return prior;
         };
         (own * count + prior * PRIOR_DAYS) / (count + PRIOR_DAYS)
@@ -181,7 +184,8 @@ impl Track {
     }
 
     /// The variance of the daily means that are older than two days, by their median absolute deviation (Hampel 1974).
-    fn day_spread(&self) -> Option<(f64, f64)> {
+    /// It is kept, since whoever asks reads it of each measure of each device.
+    fn spread_of_days(&self) -> Option<(f64, f64)> {
         let mut means: Vec<f64> = self
             .daily_means()
             .iter()
@@ -205,6 +209,7 @@ impl Track {
             }
             let over = self.means.len().saturating_sub(TREND_DAYS);
             self.means.drain(..over);
+            self.day_spread = self.spread_of_days();
             self.open_day = (day, 0.0, 0.0);
         }
         self.open_day.1 += value;
@@ -224,13 +229,12 @@ impl Track {
     /// Blocks from the one `first` back to `last` blocks before `now`, none that ends before `since`.
     fn window(&self, now: i64, first: i64, last: i64, since: i64) -> Option<f64> {
         let count = i64::try_from(self.blocks.len()).unwrap_or(0);
-        let blocks: Vec<Block> = (first..=last)
+        let blocks = (first..=last)
             .map(|back| now - back)
             .filter(|place| *place >= since)
             .filter_map(|place| usize::try_from(place - self.head + count - 1).ok())
-            .filter_map(|place| self.blocks.get(place).copied())
-            .collect();
-        mean_of(&blocks)
+            .filter_map(|place| self.blocks.get(place).copied());
+        mean_of(blocks)
     }
 
     /// The drift at `as_of` against the own level, shrunk to the fleet's; evidence from before `since` is left out.
@@ -288,7 +292,7 @@ impl Track {
         if self.level_blocks >= float(DAY_BLOCKS) {
             let usual = self.within / self.blocks_a_day();
             let day_ratio = self
-                .day_spread()
+                .day_spread
                 .filter(|_| usual > 0.0)
                 .map(|(own, _)| own / usual);
             let unsure = self.within / self.level_blocks;
@@ -302,7 +306,7 @@ impl Track {
         let values: Vec<f64> = self
             .blocks
             .iter()
-            .filter_map(|block| mean_of(&[*block]))
+            .filter_map(|block| mean_of([*block]))
             .collect();
         let count = float(values.len());
         if count < 4.0 {
@@ -347,8 +351,8 @@ pub const fn is_percent(measure: Measure) -> bool {
     )
 }
 
-fn mean_of(blocks: &[Block]) -> Option<f64> {
-    let (sum, count) = blocks.iter().fold((0.0, 0.0), |(sum, count), block| {
+fn mean_of(blocks: impl IntoIterator<Item = Block>) -> Option<f64> {
+    let (sum, count) = blocks.into_iter().fold((0.0, 0.0), |(sum, count), block| {
         (sum + f64::from(block.0), count + f64::from(block.1))
     });
     (count > 0.0).then(|| sum / count)
