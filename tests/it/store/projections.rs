@@ -228,7 +228,7 @@ async fn state(database: &Database, without: &str) -> Vec<String> {
 fn holds_for_seeds(database: &Database, law: &impl AsyncFn(&Database, u64) -> TestCaseResult) {
     // each case takes a database or two, which PostgreSQL takes longer to make
     let cases = if database.is_sqlite() { 12 } else { 2 };
-    let cases = if is_long() { 10 * cases } else { cases };
+    let cases = if is_long() { 4 * cases } else { cases };
     let mut runner = TestRunner::new(Config {
         cases,
         failure_persistence: None,
