@@ -68,7 +68,8 @@ struct ModelTrial {
     trained_at: DateTime,
     /// The midnight (UTC) until which it knows.
     known_to: DateTime,
-    /// Whether it took the place of the one before it. One that says less well what came does not.
+    /// Whether it took the place of the one before it. One that says less well what came does not, nor one that says it no
+    /// better than the rate of the fleet, which answers in its place.
     is_accepted: bool,
     /// The time that neither has seen begins after this; null where nothing could be compared.
     unseen_from: Option<DateTime>,
@@ -88,8 +89,8 @@ struct ModelReport {
     as_of: DateTime,
     /// Of which events.
     provenance: Shown<Provenances>,
-    /// How far it can be relied on. Until a model is trained it is LEARNING, and the risk of a device is the rate of the
-    /// fleet.
+    /// How far it can be relied on. Until a model is trained that tells better what comes than the rate of the fleet it
+    /// is LEARNING, and the risk of a device is that rate.
     status: InsightStatus,
     /// What the risk rests on, as a sentence for whoever looks after the fleet.
     sentence: String,
@@ -97,11 +98,11 @@ struct ModelReport {
     summed_up_at: Option<DateTime>,
     /// Devices of the fleet of which something was known then.
     devices: i32,
-    /// Failures of the fleet that were known when the model was trained.
+    /// Failures of the fleet that were known when the model was trained; 0 as well where it has not been summed up yet.
     failures: i32,
     /// Failures that are needed before a model is trained.
     failures_needed: i32,
-    /// Whether it was trained, and knows more than the rate of the fleet.
+    /// Whether it was trained, and tells better what comes than the rate of the fleet.
     is_trained: bool,
     /// When it was trained; null before the first.
     trained_at: Option<DateTime>,
@@ -124,10 +125,8 @@ struct ModelReport {
 
 impl ModelBacktest {
     fn of(read: &ModelRead, horizon: Horizon) -> Option<InOrder<Self>> {
-        let (backtest, horizon_hours) = match horizon {
-            Horizon::Day => (read.report.day.as_ref()?, 24),
-            Horizon::ThreeDays => (read.report.three_days.as_ref()?, 72),
-        };
+        let backtest = read.report.backtest(horizon)?;
+        let is_refused = read.model.refused.contains(&horizon);
         let Backtest {
             answers, positives, ..
         } = *backtest;
@@ -140,7 +139,7 @@ impl ModelBacktest {
             })
         });
         Some(InOrder(Self {
-            horizon_hours,
+            horizon_hours: i32::try_from(horizon.hours()).unwrap_or(i32::MAX),
             answers: long(answers),
             answers_before_failure: long(positives),
             pr_auc: backtest.pr_auc,
@@ -152,7 +151,7 @@ impl ModelBacktest {
             deciles: deciles.collect(),
             lead_time_hours: backtest.lead_hours,
             warned_share: backtest.caught,
-            sentence: told::tested(&read.report, backtest, read.day),
+            sentence: told::tested(&read.report, backtest, read.day, is_refused),
         }))
     }
 }
@@ -160,15 +159,18 @@ impl ModelBacktest {
 impl ModelTrial {
     fn of(read: &ModelRead) -> InOrder<Self> {
         let trial = read.report.trial;
+        let is_refused = !read.model.refused.is_empty() && !read.model.is_fitted();
+        let against_rate = told::tried_against_rate(&read.model);
         let alone = "There was no other model to try it against, or no time that neither had seen.";
+        let tried = trial.map_or_else(|| alone.to_owned(), |trial| told::tried(&trial));
         InOrder(Self {
             trained_at: DateTime(read.trained_at),
             known_to: DateTime(read.day),
-            is_accepted: read.is_accepted,
+            is_accepted: read.is_accepted && !is_refused,
             unseen_from: trial.map(|trial| DateTime(trial.from)),
             loss_in_force: trial.map(|trial| trial.old_loss),
             loss: trial.map(|trial| trial.new_loss),
-            sentence: trial.map_or_else(|| alone.to_owned(), |trial| told::tried(&trial)),
+            sentence: against_rate.map_or_else(|| tried.clone(), |said| format!("{said} {tried}")),
         })
     }
 }
@@ -189,9 +191,8 @@ impl ModelReport {
         } = known;
         let model: &Model = &fleet.model;
         let report = in_force.as_deref().map(|read| &read.report);
-        let horizons = [Horizon::Day, Horizon::ThreeDays];
         let tested = |read: &Arc<ModelRead>| {
-            let each = horizons.iter();
+            let each = Horizon::ALL.iter();
             each.filter_map(|horizon| ModelBacktest::of(read, *horizon))
                 .collect()
         };
@@ -199,7 +200,7 @@ impl ModelReport {
             as_of: DateTime(as_of),
             provenance: Shown::new(provenance.word()),
             status: told::status(model, fleet.summed_at, as_of).into(),
-            sentence: told::basis(model),
+            sentence: told::basis(model, &fleet.risk),
             summed_up_at: fleet.summed_at.map(DateTime),
             devices: int(fleet.risk.devices),
             failures: int(usize::try_from(model.failures).unwrap_or(usize::MAX)),

@@ -12,6 +12,7 @@ use crate::insights::risk::fleet::Fleet;
 use crate::insights::risk::health;
 use crate::insights::risk::learning::{EXAMPLE_EVERY, Failures, Learned, example};
 use crate::insights::risk::model::{Example, Horizon, Model, Settings, train};
+use crate::insights::risk::succession::train_and_try;
 use crate::insights::shape::Insight;
 use crate::kinds::Kind;
 
@@ -99,7 +100,8 @@ impl Watched {
         };
         if self.learned.is_outgrown(now) {
             self.failures.tell(&mut self.examples);
-            self.model = train(&self.examples, &self.fleet, at, Settings::default());
+            let known = (self.examples.as_slice(), &self.failures);
+            self.model = train_and_try(known, &self.fleet, at).model;
             self.learned = now;
         }
     }

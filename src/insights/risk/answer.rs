@@ -10,6 +10,7 @@ use crate::insights::risk::features::{Facts, State, days};
 use crate::insights::risk::fleet::Fleet;
 use crate::insights::risk::model::{FAILURES_ENOUGH, FAILURES_NEEDED, Horizon, LEVEL, Model, Risk};
 use crate::insights::risk::signs::{Signs, signs};
+use crate::insights::risk::told;
 use crate::insights::risk::words::{clock, plural};
 
 /// Days of measures from which on a device has a level of its own.
@@ -54,10 +55,10 @@ pub fn read(
             level: LEVEL,
         }),
         evidence,
-        status: status(&state, context.model, as_of),
+        status: status(&state, (context.model, horizon), as_of),
         reasons: stale(&state, context.zone, as_of)
             .into_iter()
-            .chain(reasons(&risk, &signs, &state, context, as_of))
+            .chain(reasons(&risk, &signs, &state, context, (as_of, horizon)))
             .collect(),
         recommendations: recommendations(&risk, &signs),
         as_of,
@@ -127,7 +128,7 @@ pub(crate) fn stale(state: &State, zone: chrono_tz::Tz, as_of: Instant) -> Optio
     })
 }
 
-fn status(state: &State, model: &Model, as_of: Instant) -> Status {
+fn status(state: &State, (model, horizon): (&Model, Horizon), as_of: Instant) -> Status {
     let silent = state
         .last_measured
         .is_some_and(|last| as_of.0 - last.0 > DAY);
@@ -136,7 +137,7 @@ fn status(state: &State, model: &Model, as_of: Instant) -> Status {
         .is_none_or(|first| days(first, as_of) < DAYS_OF_OWN);
     match (
         silent,
-        is_new || !model.is_fitted() || model.failures < FAILURES_ENOUGH,
+        is_new || !model.is_fitted_to(horizon) || model.failures < FAILURES_ENOUGH,
     ) {
         (true, _) => Status::Stale,
         (false, true) => Status::Learning,
@@ -149,14 +150,14 @@ fn reasons(
     signs: &Signs,
     state: &State,
     context: &Context<'_>,
-    as_of: Instant,
+    (as_of, horizon): (Instant, Horizon),
 ) -> Vec<Reason> {
     let mut reasons: Vec<Reason> = risk
         .parts
         .iter()
         .map(|(part, sum)| Reason {
             contribution: *sum,
-            ..reason(*part, signs, state, context, as_of)
+            ..reason(*part, signs, state, context, (as_of, horizon))
         })
         .collect();
     reasons.sort_by(|one, other| other.contribution.abs().total_cmp(&one.contribution.abs()));
@@ -168,7 +169,7 @@ fn reason(
     signs: &Signs,
     state: &State,
     context: &Context<'_>,
-    as_of: Instant,
+    (as_of, horizon): (Instant, Horizon),
 ) -> Reason {
     let of = |factor, observed, expected, unit, sentence| Reason {
         factor,
@@ -188,7 +189,7 @@ fn reason(
                 Some(failures / days * 30.0),
                 None,
                 Some("failures a month"),
-                base(context.model),
+                base(context, horizon),
             )
         }
         Part::Errors => of(
@@ -242,16 +243,34 @@ fn reason(
     }
 }
 
-fn base(model: &Model) -> String {
+fn base(context: &Context<'_>, horizon: Horizon) -> String {
+    let model = context.model;
     let (failures, days) = model.rate;
     let rate = failures / days * 30.0;
-    if model.is_fitted() {
+    let seen = plural(f64::from(model.failures), "failure");
+    if model.is_fitted_to(horizon) {
         return format!(
-            "A device without any sign starts from what {} of the fleet teach ({rate:.2} a device and month).",
-            plural(f64::from(model.failures), "failure")
+            "A device without any sign starts from what {seen} of the fleet teach ({rate:.2} a device and month)."
         );
     }
-    let more = FAILURES_NEEDED.saturating_sub(model.failures).max(1);
+    if told::is_unknown(model, context.fleet) {
+        return format!(
+            "The fleet has not been summed up yet: {rate:.2} failures a device and month is what is thought beforehand."
+        );
+    }
+    if model.refused.contains(&horizon) {
+        return format!(
+            "Only the rate of the fleet ({rate:.2} failures a device and month): what was learned from its {seen} told \
+             no better what came."
+        );
+    }
+    if model.failures >= FAILURES_NEEDED {
+        return format!(
+            "Only the rate of the fleet so far ({rate:.2} failures a device and month): nothing was learned from its \
+             {seen} yet."
+        );
+    }
+    let more = FAILURES_NEEDED.saturating_sub(model.failures);
     format!(
         "Only the rate of the fleet so far ({rate:.2} failures a device and month): {} needed before signs can be weighed.",
         if more == 1 {

@@ -28,7 +28,7 @@ const QUANTILE: f64 = 1.644_853_6;
 /// Of hours without any sign, one in so many is learned from, with that weight.
 const THIN: u32 = 8;
 /// The version of the columns: a stored model of another version is trained anew.
-pub const VERSION: i64 = 1;
+pub const VERSION: i64 = 2;
 
 /// How far ahead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -40,6 +40,9 @@ pub enum Horizon {
 }
 
 impl Horizon {
+    /// All of them, the nearest first.
+    pub const ALL: [Self; 2] = [Self::Day, Self::ThreeDays];
+
     /// Its length in hours.
     #[must_use]
     pub const fn hours(self) -> u32 {
@@ -113,6 +116,8 @@ pub struct Model {
     pub failures: u32,
     /// The rate of the fleet: failures and device days.
     pub rate: (f64, f64),
+    /// For which horizons the rate is answered, because what was learned tells no better what comes.
+    pub refused: Vec<Horizon>,
     keys: Vec<Key>,
     day: Option<Fit>,
     three_days: Option<Fit>,
@@ -147,6 +152,7 @@ pub fn train(examples: &[Example], fleet: &Fleet, known_to: Instant, settings: S
         trained_to: known_to,
         failures,
         rate: fleet.failure_rate(),
+        refused: Vec::new(),
         keys: columns(known.iter().map(|example| &example.signs)),
         day: None,
         three_days: None,
@@ -195,8 +201,35 @@ impl Model {
 
     /// Whether it knows more than the rate of the fleet.
     #[must_use]
-    pub const fn is_fitted(&self) -> bool {
-        self.day.is_some()
+    pub fn is_fitted(&self) -> bool {
+        Horizon::ALL
+            .iter()
+            .any(|horizon| self.is_fitted_to(*horizon))
+    }
+
+    /// Whether it does of a horizon.
+    #[must_use]
+    pub fn is_fitted_to(&self, horizon: Horizon) -> bool {
+        self.fitted(horizon).is_some()
+    }
+
+    /// What was learned of a horizon, if it is answered with.
+    fn fitted(&self, horizon: Horizon) -> Option<&Fit> {
+        let fitted = match horizon {
+            Horizon::Day => &self.day,
+            Horizon::ThreeDays => &self.three_days,
+        };
+        let fitted = fitted.as_ref();
+        fitted.filter(|_| !self.refused.contains(&horizon))
+    }
+
+    /// The same with the rate of the fleet alone.
+    #[must_use]
+    pub fn rate_alone(&self) -> Self {
+        Self {
+            refused: Horizon::ALL.to_vec(),
+            ..self.clone()
+        }
     }
 
     const fn fitted(&self, horizon: Horizon) -> Option<&Fit> {

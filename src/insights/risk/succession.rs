@@ -4,6 +4,9 @@
 //! the one that answers, and without the last part of that time. This trial model stands for the other: what it
 //! says of the time that was held out gives the back-test, and is tried against what the trial model says of the
 //! model in force, which has not seen that time either. Where it says less well what came, the model in force stays.
+//!
+//! The first rival is the rate of the fleet alone: where the trial model says no better what came than the rate as it was
+//! when that time began, the rate is answered.
 
 use std::collections::BTreeMap;
 
@@ -72,6 +75,17 @@ pub struct Report {
     pub trial: Option<Trial>,
 }
 
+impl Report {
+    /// What a back-test of a horizon found.
+    #[must_use]
+    pub const fn backtest(&self, horizon: Horizon) -> Option<&Backtest> {
+        match horizon {
+            Horizon::Day => self.day.as_ref(),
+            Horizon::ThreeDays => self.three_days.as_ref(),
+        }
+    }
+}
+
 /// All that a training comes to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Training {
@@ -91,7 +105,86 @@ impl Training {
     }
 }
 
-/// Trains a model on what was known at an instant, and tries it against the trial model of the one in force.
+/// A model with the one that stands for it in trials, and what that one said of the time that was held out.
+#[derive(Clone, Debug)]
+pub struct Trained {
+    /// The model, trained on all that was known.
+    pub model: Model,
+    /// The one that stands for it, trained without the time that was held out.
+    pub tried: Option<Model>,
+    /// After which instant time was held out.
+    pub held_from: Option<Instant>,
+    /// The back-tests of the horizons, of what was learned, be it answered with or not.
+    pub backtests: [Option<Backtest>; 2],
+}
+
+/// Trains a model on examples of which it is told what came, in order of time. Of a horizon of which it tells no better
+/// what comes than the rate of the fleet, it answers with the rate.
+#[must_use]
+pub fn train_and_try(
+    (examples, failures): (&[Example], &Failures),
+    fleet: &Fleet,
+    known_to: Instant,
+) -> Trained {
+    let settings = Settings::default();
+    let mut model = train(examples, fleet, known_to, settings);
+    let held_from = held_from(examples, known_to);
+    let mut tried = held_from.map(|from| {
+        let fleet = rate_until(examples, failures, from);
+        train(examples, &fleet, from, settings)
+    });
+    let mut backtests = [None, None];
+    if let Some(new) = &tried {
+        backtests = Horizon::ALL.map(|horizon| back_test(new, examples, known_to, horizon));
+        let each = Horizon::ALL.into_iter().zip(&backtests);
+        let refused = each.filter(|(horizon, found)| {
+            is_no_better(new, (examples, known_to), *horizon, found.as_ref())
+        });
+        model.refused = refused.map(|(horizon, _)| horizon).collect();
+    }
+    if let Some(tried) = &mut tried {
+        tried.refused.clone_from(&model.refused);
+    }
+    Trained {
+        model,
+        tried,
+        held_from,
+        backtests,
+    }
+}
+
+fn back_test(
+    tried: &Model,
+    examples: &[Example],
+    known_to: Instant,
+    horizon: Horizon,
+) -> Option<Backtest> {
+    let answers = answers(tried, examples, (tried.trained_to, known_to), horizon);
+    let tested = (!answers.is_empty()).then(|| Backtest::of(&answers));
+    tested.filter(|tested| tested.brier.is_finite())
+}
+
+/// Whether what was learned says less well what came than the rate of the fleet as it was known then, by more than chance
+/// explains; or no better, while what it takes for likelier is not.
+fn is_no_better(
+    tried: &Model,
+    (examples, known_to): (&[Example], Instant),
+    horizon: Horizon,
+    backtest: Option<&Backtest>,
+) -> bool {
+    if !tried.is_fitted_to(horizon) {
+        return false;
+    }
+    let trial = compare_in(&tried.rate_alone(), tried, (examples, known_to), horizon);
+    let is_upside_down = backtest.is_some_and(|backtest| {
+        let is_worse = backtest.brier >= backtest.brier_of_rate;
+        is_worse && backtest.slope.is_some_and(|slope| slope <= 0.0)
+    });
+    trial.observations > 0.0 && (!trial.is_passed() || is_upside_down)
+}
+
+/// Trains a model on what was known at an instant, and tries it against the rate of the fleet, and against the trial
+/// model of the one in force.
 ///
 /// Of the examples each is told what came of it first; they are in order of time.
 #[must_use]
@@ -102,19 +195,12 @@ pub fn learn(
     known_to: Instant,
 ) -> Training {
     failures.tell(&mut examples);
-    let settings = Settings::default();
-    let model = train(&examples, fleet, known_to, settings);
-    let held_from = held_from(&examples, known_to);
-    let tried = held_from.map(|from| {
-        let fleet = rate_until(&examples, failures, from);
-        train(&examples, &fleet, from, settings)
-    });
-    let test = |horizon| {
-        let tried = tried.as_ref()?;
-        let answers = answers(tried, &examples, (tried.trained_to, known_to), horizon);
-        let tested = (!answers.is_empty()).then(|| Backtest::of(&answers));
-        tested.filter(|tested| tested.brier.is_finite())
-    };
+    let Trained {
+        model,
+        tried,
+        held_from,
+        backtests: [day, three_days],
+    } = train_and_try((&examples, failures), fleet, known_to);
     let trial = in_force.zip(tried.as_ref());
     let trial = trial.map(|(old, new)| compare(old, new, &examples, known_to));
     let report = Report {
@@ -126,8 +212,8 @@ pub fn learn(
         from: examples.first().map(|example| example.at),
         held_from,
         tried_failures: tried.as_ref().map_or(0, |tried| tried.failures),
-        day: test(Horizon::Day),
-        three_days: test(Horizon::ThreeDays),
+        day,
+        three_days,
         // where nothing can be compared, nothing was tried
         trial: trial.filter(|trial| trial.observations > 0.0),
     };
@@ -187,14 +273,23 @@ fn answers(
     answers.collect()
 }
 
-/// Tries two models on the examples that neither has seen.
+/// Tries two models on the examples that neither has seen, by what they say of a day.
 #[must_use]
 pub fn compare(old: &Model, new: &Model, examples: &[Example], known_to: Instant) -> Trial {
+    compare_in(old, new, (examples, known_to), Horizon::Day)
+}
+
+fn compare_in(
+    old: &Model,
+    new: &Model,
+    (examples, known_to): (&[Example], Instant),
+    horizon: Horizon,
+) -> Trial {
     let known: Vec<&Example> = examples
         .iter()
         .filter(|example| example.at <= known_to)
         .collect();
-    let share = 1.0 / rows_per_horizon(&known, Horizon::Day);
+    let share = 1.0 / rows_per_horizon(&known, horizon);
     let mut trial = Trial {
         from: new.trained_to.max(old.trained_to),
         old_loss: 0.0,
@@ -202,11 +297,11 @@ pub fn compare(old: &Model, new: &Model, examples: &[Example], known_to: Instant
         observations: 0.0,
     };
     for example in known.iter().filter(|example| example.at > trial.from) {
-        let Some(happened) = example.label(Horizon::Day, known_to) else {
+        let Some(happened) = example.label(horizon, known_to) else {
             continue;
         };
         let loss = |model: &Model| {
-            let odds = model.risk(&example.signs, Horizon::Day).odds;
+            let odds = model.risk(&example.signs, horizon).odds;
             (-log_likelihood(odds, happened)).min(LOSS_MAX)
         };
         trial.old_loss += share * loss(old);

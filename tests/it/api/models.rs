@@ -52,7 +52,7 @@ async fn a_fleet_that_just_started_is_told_by_what_is_thought_beforehand() {
         app.fleet().await;
         let told = report(app, json!({})).await;
         insta::allow_duplicates! {
-            insta::assert_snapshot!(told["sentence"].as_str().unwrap(), @"The fleet has had 0 failures: 10 failures more are needed before signs are weighed. Until then each device has the rate of the fleet, 0.50 failures a device and month, which is mostly what is thought beforehand.");
+            insta::assert_snapshot!(told["sentence"].as_str().unwrap(), @"The fleet has not been summed up yet, so that its failures are not known. Until then each device has the rate that is thought beforehand, 0.50 failures a device and month.");
         }
         let expected = json!({ "status": "LEARNING", "provenance": "REAL", "isTrained": false, "failures": 0,
             "failuresNeeded": 10, "devices": 0, "summedUpAt": null, "trainedAt": null, "knownTo": null,
