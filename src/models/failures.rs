@@ -7,7 +7,6 @@ use sea_orm::ConnectionTrait;
 use crate::event::{Instant, Provenance};
 use crate::insights::risk::features::hash;
 use crate::insights::risk::learning::Failures;
-use crate::insights::risk::model::FAILURES_NEEDED;
 use crate::store::{Doing, List, Sql, Store, StoreError};
 
 /// Failures that may have come late without anything being learned anew for them, and how many of those that were
@@ -48,12 +47,6 @@ pub(super) const fn is_outdated(learned: usize, now: usize) -> bool {
     differ > LATE_MAX && differ * 100 > learned * LATE_PERCENT
 }
 
-/// Whether so many became known since a night that they suffice for a first model.
-pub(super) fn is_enough(learned: usize, now: usize) -> bool {
-    let needed = usize::try_from(FAILURES_NEEDED).unwrap_or(usize::MAX);
-    now >= needed && is_outdated(learned, now)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +56,5 @@ mod tests {
         assert!(!is_outdated(0, 2) && is_outdated(0, 3));
         assert!(!is_outdated(100, 105) && is_outdated(100, 106));
         assert!(!is_outdated(58, 58) && is_outdated(58, 0));
-        assert!(!is_enough(0, 9) && is_enough(0, 10) && !is_enough(9, 10));
     }
 }

@@ -32,6 +32,11 @@ struct Waiting {
 }
 
 impl Settling {
+    /// What is recorded from now on is waited for as well, if it is asked again.
+    pub(super) const fn renew(&mut self) {
+        self.of = None;
+    }
+
     /// Whether what was recorded until it was asked first is folded, as far as it happened before a midnight.
     pub(super) async fn is_settled(
         &mut self,

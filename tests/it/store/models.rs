@@ -14,6 +14,7 @@ use homepot_analytics::nodes::Work;
 use homepot_analytics::projections::{self, Runner};
 use homepot_analytics::store::{Outcome, StoreError};
 use serde_json::Value as Json;
+use tokio_util::sync::CancellationToken;
 
 use super::fences::{Server, leases};
 use crate::support::lives::{
@@ -27,6 +28,7 @@ contract![
     a_model_that_says_less_well_what_came_does_not_take_the_place_of_another,
     until_enough_devices_have_failed_there_is_the_rate_of_the_fleet,
     what_was_recorded_late_is_learned_from_anew,
+    a_history_that_comes_while_it_runs_is_learned_from_on_the_same_day,
     each_provenance_has_a_fleet_of_its_own,
     of_several_servers_one_learns,
 ];
@@ -220,6 +222,36 @@ async fn what_was_recorded_late_is_learned_from_anew(database: Database) {
     assert!(again.model.is_fitted());
     assert_eq!(again.report.from, Some(Instant(midnight(0).0 + 6 * HOUR)));
     assert_eq!(again.model, *replayed(&log, &events, DAYS).model());
+    log.close().await;
+}
+
+async fn a_history_that_comes_while_it_runs_is_learned_from_on_the_same_day(database: Database) {
+    let log = database.open().await;
+    let mut events = registered("REAL");
+    events.extend(life(DAYS - 1..DAYS, "REAL"));
+    record(&log, &events).await;
+    let stop = CancellationToken::new();
+    let learner = Learner::new(log.handle(), ModelsMetrics::default());
+    let checking = async {
+        while fleet(&log, Provenance::Real, log.clock.now())
+            .await
+            .risk
+            .devices
+            < 4
+        {}
+        record(&log, &life(0..DAYS - 1, "REAL")).await;
+        loop {
+            log.clock.advance_ms(1_000);
+            let fleet = fleet(&log, Provenance::Real, log.clock.now()).await;
+            if fleet.model.is_fitted() && fleet.risk.days > 150.0 {
+                break;
+            }
+        }
+        stop.cancel();
+    };
+    futures_util::future::join(learner.run(stop.clone()), checking).await;
+    let trained = in_force(&log, log.clock.now()).await.unwrap();
+    assert_eq!(trained.report.learned.failures, 20);
     log.close().await;
 }
 
