@@ -8,6 +8,7 @@ use super::sample;
 use crate::event::{Instant, Provenance};
 use crate::held::fleet::summed;
 use crate::held::models::{Which, model};
+use crate::insights::input::DAY;
 use crate::insights::risk::features::days;
 use crate::store::{Doing, Sql, Store, StoreError};
 
@@ -18,7 +19,7 @@ const GROWN_DAYS: f64 = 0.5;
 /// How much is known of the time before a midnight.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Known {
-    /// Device days since each was heard of first.
+    /// Device days since each was heard of first, until a day after something was measured of it last.
     pub(super) days: f64,
     /// Failures of the devices that are learned from.
     pub(super) failures: usize,
@@ -30,7 +31,9 @@ impl Known {
         store: &Store,
         (provenance, midnight): (Provenance, Instant),
     ) -> Result<Self, StoreError> {
-        let mut sql = Sql::new("SELECT s.first_at FROM device_insights s WHERE s.provenance = ");
+        let mut sql = Sql::new(
+            "SELECT s.first_at, s.measured_at FROM device_insights s WHERE s.provenance = ",
+        );
         sql.bind(provenance.code()).push(" AND s.first_at < ");
         sql.bind(midnight.0);
         let rows = store
@@ -40,7 +43,14 @@ impl Known {
         let mut known = Self::default();
         for row in rows.await.doing(doing)? {
             let first: i64 = row.try_get_by_index(0).doing(doing)?;
-            known.days += days(Instant(first), midnight);
+            let measured: i64 = row.try_get_by_index(1).doing(doing)?;
+            // as it is summed up: one that is silent is not watched
+            let until = if measured > 0 {
+                midnight.min(Instant(measured + DAY))
+            } else {
+                midnight
+            };
+            known.days += days(Instant(first), until).max(0.0);
         }
         let devices = sample::devices(store, provenance).await?;
         let keys = sample::sampled(&devices).into_iter().collect();

@@ -152,8 +152,7 @@ impl Learner {
                 ran_at: None,
                 known: None,
             });
-            let is_any = sample::is_any(&self.store, provenance).await?;
-            if is_any && self.is_due(provenance, (&mut next, now)).await? {
+            if self.is_due(provenance, (&mut next, now)).await? {
                 if !settling.is_settled(&self.store, midnight).await? {
                     // what is known already is not counted again each second
                     if next.known.is_some() {
@@ -162,16 +161,7 @@ impl Learner {
                     }
                     continue;
                 }
-                let known = Known::now(&self.store, (provenance, midnight)).await?;
-                let night = Night {
-                    store: &self.store,
-                    held: &self.held,
-                    provenance,
-                    midnight,
-                };
-                night.run().await?;
-                next.known = Some((known, known));
-                next.ran_at = Some(now);
+                self.night(provenance, (&mut next, now)).await?;
                 is_any_done = true;
             }
             next.again_at = self.note(provenance, (&next, now)).await?;
@@ -180,6 +170,29 @@ impl Learner {
         if is_any_done {
             settling.renew();
         }
+        Ok(())
+    }
+
+    /// Does a night, if there is anything of its fleet.
+    async fn night(
+        &self,
+        provenance: Provenance,
+        (done, now): (&mut Done, Instant),
+    ) -> Result<(), StoreError> {
+        if !sample::is_any(&self.store, provenance).await? {
+            return Ok(());
+        }
+        let midnight = done.midnight;
+        let known = Known::now(&self.store, (provenance, midnight)).await?;
+        let night = Night {
+            store: &self.store,
+            held: &self.held,
+            provenance,
+            midnight,
+        };
+        night.run().await?;
+        done.known = Some((known, known));
+        done.ran_at = Some(now);
         Ok(())
     }
 

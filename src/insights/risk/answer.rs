@@ -362,10 +362,18 @@ fn recommendations(risk: &Risk, signs: &Signs) -> Vec<Recommendation> {
     if risk.chance < ACT_FROM || !is_own {
         return Vec::new();
     }
-    let what = if signs.errors.iter().any(|(_, new, _)| *new > 0.0) {
+    // what lowers the risk is nothing to look at
+    let raises = |asked: Part| {
+        let mut parts = risk.parts.iter();
+        parts.any(|(part, sum)| *part == asked && *sum > 0.0)
+    };
+    let has_errors = signs.errors.iter().any(|(_, new, _)| *new > 0.0);
+    let what = if has_errors && (raises(Part::Errors) || raises(Part::Both)) {
         "its errors of the last day"
-    } else {
+    } else if raises(Part::Resources) || raises(Part::Both) {
         "the measure that drifts"
+    } else {
+        "what raises its risk, by the reasons,"
     };
     vec![Recommendation {
         action: "inspect",

@@ -330,6 +330,14 @@ impl State {
         self.errors.retain(|seen| seen.at > clock);
     }
 
+    /// The days in which a failure of it would have been heard of: until a day after something was measured last.
+    #[must_use]
+    pub fn watched_days(&self, as_of: Instant) -> f64 {
+        let last = self.last_measured;
+        let until = last.map_or(as_of, |last| as_of.min(Instant(last.0 + DAY)));
+        self.first.map_or(0.0, |first| days(first, until).max(0.0))
+    }
+
     /// Weighted errors until an instant, those of the last two days as well, and the days over which they came.
     #[must_use]
     pub fn all_errors(&self, as_of: Instant) -> (f64, f64) {

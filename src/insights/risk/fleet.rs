@@ -64,8 +64,10 @@ impl Fleet {
     }
 
     fn add(&mut self, device: &Device, state: &State, as_of: Instant) {
-        let Some(first) = state.first else { return };
-        let exposure = days(first, as_of).max(0.0);
+        if state.first.is_none() {
+            return;
+        }
+        let exposure = state.watched_days(as_of);
         let failures = f64::from(state.failures);
         self.devices += 1;
         self.failures += failures;
@@ -124,8 +126,7 @@ impl Fleet {
     /// The rate of a device against the fleet's, as a logarithm, shrunk.
     #[must_use]
     pub fn device_ratio(&self, state: &State, as_of: Instant) -> f64 {
-        let exposure = state.first.map_or(0.0, |first| days(first, as_of).max(0.0));
-        self.ratio(f64::from(state.failures), exposure)
+        self.ratio(f64::from(state.failures), state.watched_days(as_of))
     }
 
     /// The rate of a model of devices against the fleet's, as a logarithm, shrunk.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Instant;
-use crate::insights::input::{Device, HOUR};
+use crate::insights::input::{DAY, Device, HOUR};
 use crate::insights::risk::features::{Facts, State, hash};
 use crate::insights::risk::fleet::Fleet;
 use crate::insights::risk::model::Example;
@@ -16,6 +16,8 @@ use crate::insights::risk::signs::signs;
 
 /// From one example of a device that is learned from to the next: its hours are almost copies of each other.
 pub const EXAMPLE_EVERY: i64 = 6 * HOUR;
+/// Nothing is learned of a device of which nothing was measured for so long.
+const SILENT: i64 = 2 * DAY;
 /// A model is made anew when there are so many more examples in a hundred, and when a device has failed.
 const GROWN_PERCENT: usize = 5;
 
@@ -72,7 +74,8 @@ impl Failures {
 }
 
 /// The example that a device gives: its state of the hours that are over, and what the hour brought that is not. There
-/// is none of a device of which nothing is known yet.
+/// is none of a device of which nothing is known yet, nor of one that has been silent for long: nobody would have heard
+/// of its failure.
 #[must_use]
 pub fn example(
     state: &State,
@@ -82,7 +85,10 @@ pub fn example(
 ) -> Option<Example> {
     let state = state.with_open(open, at);
     let is_known = state.first.is_some_and(|first| first <= at);
-    is_known.then(|| Example {
+    let is_silent = state
+        .last_measured
+        .is_some_and(|last| at.0 - last.0 > SILENT);
+    (is_known && !is_silent).then(|| Example {
         device: hash(&device.id),
         at,
         signs: signs(&state, device, fleet, at),

@@ -232,13 +232,6 @@ impl Model {
         }
     }
 
-    const fn fitted(&self, horizon: Horizon) -> Option<&Fit> {
-        match horizon {
-            Horizon::Day => self.day.as_ref(),
-            Horizon::ThreeDays => self.three_days.as_ref(),
-        }
-    }
-
     /// The chance of a device with these signs, as it is in its risk: without an interval and parts, which cost more.
     #[must_use]
     pub fn chance(&self, signs: &Signs, horizon: Horizon) -> f64 {

@@ -208,7 +208,7 @@ pub fn learn(
             examples: examples.len(),
             failures: failures.count(),
         },
-        devices: first_examples(&examples).len(),
+        devices: watched(examples.iter()).len(),
         from: examples.first().map(|example| example.at),
         held_from,
         tried_failures: tried.as_ref().map_or(0, |tried| tried.failures),
@@ -233,21 +233,27 @@ fn held_from(examples: &[Example], known_to: Instant) -> Option<Instant> {
     (held * 2 <= span).then_some(Instant(from))
 }
 
-/// The first example of each device.
-fn first_examples(examples: &[Example]) -> BTreeMap<u32, Instant> {
-    let mut first = BTreeMap::new();
+/// From the first example of each device to its last.
+fn watched<'a>(examples: impl Iterator<Item = &'a Example>) -> BTreeMap<u32, (Instant, Instant)> {
+    let mut watched = BTreeMap::new();
     for example in examples {
-        first.entry(example.device).or_insert(example.at);
+        let (_, last) = watched
+            .entry(example.device)
+            .or_insert((example.at, example.at));
+        *last = example.at;
     }
-    first
+    watched
 }
 
 /// How many failures came until an instant, and in which time: all that a training reads of the fleet.
 fn rate_until(examples: &[Example], failures: &Failures, until: Instant) -> Fleet {
-    let first = first_examples(examples).into_values();
+    let known = examples.iter().filter(|example| example.at <= until);
+    let device_days = watched(known)
+        .into_values()
+        .map(|(first, last)| days(first, until.min(Instant(last.0 + DAY))));
     Fleet {
         failures: float(failures.count_until(until)),
-        days: first.map(|first| days(first, until).max(0.0)).sum(),
+        days: device_days.sum(),
         ..Fleet::default()
     }
 }
