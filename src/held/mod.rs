@@ -10,6 +10,7 @@
 mod among;
 mod brought;
 mod cache;
+mod changes;
 mod device;
 pub(crate) mod fleet;
 mod heard;
@@ -28,7 +29,7 @@ use sea_orm::{ConnectionTrait as _, QueryResult};
 
 use crate::event::{Instant, Provenance};
 use crate::insights::device::{DeviceHour, DeviceState};
-use crate::insights::input::{ConfigSeen, Device, Measure, Sample, StateSeen};
+use crate::insights::input::{ConfigSeen, Device, Measure, Sample};
 use crate::insights::jobs::schedule::Schedule;
 use crate::insights::replay::hour_of;
 use crate::insights::risk::features;
@@ -75,10 +76,8 @@ pub struct DeviceRead {
     /// What was measured in that hour, in order of time.
     pub samples: BTreeMap<Measure, Vec<Sample>>,
     /// The changes of its configuration of the last 45 days, in order of time: of whatever provenance, since what people
-    /// do to a made up device is real.
+    /// do to a made up device is real. Of very many they are the newest.
     pub configs: Vec<ConfigSeen>,
-    /// The states that it took in the last 45 days, in order of time.
-    pub states: Vec<StateSeen>,
     /// As of when.
     pub as_of: Instant,
 }

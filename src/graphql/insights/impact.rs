@@ -12,7 +12,7 @@ use super::effects::{Changed, ConfigurationImpact, reading};
 use super::ranked::among;
 use super::reads;
 use super::shape::Reading;
-use crate::event::{Event, Instant};
+use crate::event::{Event, Instant, Provenance};
 use crate::graphql::error::{ErrorCode, bad_input, error, internal};
 use crate::graphql::ids::{self, Named};
 use crate::graphql::loaders::EventKey;
@@ -21,8 +21,9 @@ use crate::graphql::words::{Provenances, Shown};
 use crate::graphql::{access, api, loaders, of_failed};
 use crate::held::{Ask, DeviceRead};
 use crate::history::changes::last_change;
-use crate::insights::impact::change::{Impact, Peers, Subject, configuration_impact};
-use crate::insights::input::{ConfigSeen, DAY};
+use crate::history::states::first_error;
+use crate::insights::impact::change::{INCIDENT, Impact, Peers, Subject, configuration_impact};
+use crate::insights::input::{ConfigSeen, DAY, State, StateSeen};
 use crate::kinds::Kind;
 use crate::store::Columns;
 
@@ -119,23 +120,48 @@ fn peers<'a>(
     })
 }
 
+/// A device; of its states nothing is said.
 fn subject(read: &DeviceRead) -> Subject<'_> {
     Subject {
         zone: read.zone,
         state: &read.state.levels,
         changes: &read.configs,
-        states: &read.states,
+        states: &[],
     }
 }
 
-fn judge(change: &ConfigSeen, read: &DeviceRead, (site, fleet): &(Read, Read)) -> Impact {
+/// The first error that a device reported within a day before it was changed, as the state that it took.
+fn incident<'a>(
+    ctx: &'a Context<'a>,
+    change: &'a Changed,
+    provenance: Provenance,
+) -> BoxFuture<'a, Result<Option<StateSeen>, Error>> {
+    Box::pin(async move {
+        let store = api(ctx).store();
+        let from = Instant(change.at.0.saturating_sub(INCIDENT));
+        let at = first_error(store, (change.key, provenance), (from, change.at)).await;
+        let at = at.map_err(|error| of_failed(api(ctx), &error))?;
+        let to = State::Error;
+        Ok(at.map(|at| StateSeen { at, to }))
+    })
+}
+
+fn judge(
+    change: &ConfigSeen,
+    (read, states): (&DeviceRead, &[StateSeen]),
+    (site, fleet): &(Read, Read),
+) -> Impact {
     let site: Vec<Subject<'_>> = site.iter().map(|read| subject(read)).collect();
     let fleet: Vec<Subject<'_>> = fleet.iter().map(|read| subject(read)).collect();
     let peers = Peers {
         site: &site,
         fleet: &fleet,
     };
-    configuration_impact(change, subject(read), peers, read.as_of)
+    let device = Subject {
+        states,
+        ..subject(read)
+    };
+    configuration_impact(change, device, peers, read.as_of)
 }
 
 /// What a change did.
@@ -154,12 +180,14 @@ pub(in crate::graphql) fn of<'a>(
             return Ok(None);
         };
         let peers = peers(ctx, &read, ask).await?;
+        let incident = incident(ctx, &change, read.provenance).await?;
         let seen = ConfigSeen {
             at: change.at,
             parameter: change.parameter.clone(),
         };
         let provenance = read.provenance;
-        let judged = spawn_blocking(move || judge(&seen, &read, &peers)).await;
+        let judge = move || judge(&seen, (&*read, incident.as_slice()), &peers);
+        let judged = spawn_blocking(judge).await;
         let impact = judged.map_err(|failed| {
             let now = loaders(ctx).now();
             internal(&api(ctx).background, now, ("SYSTEM", &failed.to_string()))

@@ -18,7 +18,7 @@ pub const LEFT_OUT_DAYS: i32 = 1;
 /// The most devices compared with.
 const MOST_CONTROLS: usize = 20;
 /// An error state in this time before a change makes it one that follows an incident.
-const INCIDENT: i64 = DAY;
+pub const INCIDENT: i64 = DAY;
 
 /// A device with what is known of it up to the time asked for.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +29,8 @@ pub struct Subject<'a> {
     pub state: &'a State,
     /// Its changes in order of time.
     pub changes: &'a [ConfigSeen],
-    /// Its states in order of time.
+    /// Its states in order of time; of the device that was changed no more than those in `INCIDENT` before the change are
+    /// looked at, and of others none.
     pub states: &'a [StateSeen],
 }
 
