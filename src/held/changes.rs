@@ -1,10 +1,85 @@
-//! The changes of the configuration of a device: the newest of them, however many there were.
+//! The changes of the configuration of devices: the newest of one, however many there were, and which devices have not
+//! had one.
 
-use crate::event::{Instant, Position};
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use entity::configuration_history::Column;
+use sea_orm::DatabaseTransaction;
+
+use super::Held;
+use crate::event::{Event, Instant, Position};
 use crate::insights::input::ConfigSeen;
+use crate::kinds::Kind;
+use crate::store::{Columns, Doing, Since, Sources, StoreError, each_since};
 
 /// Changes at most that are read of a device.
 const CHANGES_MAX: usize = 1_000;
+/// Devices of which it is looked at once whether they were changed.
+const AT_ONCE: usize = 1_000;
+
+/// What devices are to be like.
+#[derive(Clone, Debug)]
+pub struct Unchanged<'a> {
+    /// The parameter that was not changed on them.
+    pub parameter: &'a str,
+    /// When it was not.
+    pub time: Range<Instant>,
+    /// So many at most.
+    pub max: usize,
+}
+
+/// Those of some devices that are like that, the first of them in their order.
+pub(super) async fn unchanged(
+    held: &Held,
+    keys: &[i64],
+    asked: &Unchanged<'_>,
+) -> Result<Vec<i64>, StoreError> {
+    let doing = "look which devices were not changed";
+    let tx = held.store.readers().snapshot().await.doing(doing)?;
+    let archive = held.store.archive_of();
+    let sources = Sources {
+        names: held.store.names(),
+        archive: Some(&archive),
+    };
+    let mut found: Vec<i64> = Vec::new();
+    for keys in keys.chunks(AT_ONCE) {
+        let changed = changed((&tx, sources), keys, asked).await?;
+        found.extend(keys.iter().copied().filter(|key| !changed.contains(key)));
+        if found.len() >= asked.max {
+            break;
+        }
+    }
+    // nothing was written
+    tx.rollback().await.doing(doing)?;
+    found.truncate(asked.max);
+    Ok(found)
+}
+
+/// Those of some devices on which the parameter was changed in the time.
+async fn changed(
+    (tx, sources): (&DatabaseTransaction, Sources<'_>),
+    keys: &[i64],
+    asked: &Unchanged<'_>,
+) -> Result<BTreeSet<i64>, StoreError> {
+    let devices: Vec<[i64; 2]> = keys.iter().map(|key| [*key, asked.time.start.0]).collect();
+    let since = Since {
+        kind: Kind::ConfigurationChange,
+        columns: Columns::SMALL,
+        devices: &devices,
+        until: asked.time.end.0,
+        upto: i64::MAX,
+    };
+    let mut changed = BTreeSet::new();
+    let mut each = |event: &Event| -> Result<(), StoreError> {
+        if event.fact.cell(Column::ParameterName).text() == Some(asked.parameter) {
+            changed.extend(event.fact.device_key());
+        }
+        Ok(())
+    };
+    each_since(tx, sources, since, &mut each).await?;
+    Ok(changed)
+}
 
 /// The newest changes of a device, which are told in whatever order. Never more than twice as many are held.
 #[derive(Debug, Default)]

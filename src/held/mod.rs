@@ -38,6 +38,7 @@ use crate::projections::insights::Horizon;
 use crate::store::{Doing, Sql, Store, StoreError};
 use cache::Cache;
 
+pub use changes::Unchanged;
 pub use fleet::{FleetRead, FleetsAt};
 pub use jobs::JobsRead;
 pub use models::ModelRead;
@@ -157,6 +158,19 @@ impl Held {
         ask: Ask,
     ) -> BoxFuture<'a, Result<Vec<Lean>, StoreError>> {
         Box::pin(lean::read(self, keys, ask))
+    }
+
+    /// Those of some devices on which a parameter was not changed in a time, the first of them in their order.
+    ///
+    /// # Errors
+    /// When the tables or what was archived cannot be read.
+    #[must_use]
+    pub fn unchanged<'a>(
+        &'a self,
+        keys: &'a [i64],
+        asked: &'a Unchanged<'a>,
+    ) -> BoxFuture<'a, Result<Vec<i64>, StoreError>> {
+        Box::pin(changes::unchanged(self, keys, asked))
     }
 
     /// Whether more is folded than happened until an instant, so that devices are folded again as of it.

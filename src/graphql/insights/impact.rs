@@ -19,17 +19,19 @@ use crate::graphql::loaders::EventKey;
 use crate::graphql::scalars::DateTime;
 use crate::graphql::words::{Provenances, Shown};
 use crate::graphql::{access, api, loaders, of_failed};
-use crate::held::{Ask, DeviceRead};
+use crate::held::{Ask, DeviceRead, Unchanged};
 use crate::history::changes::last_change;
 use crate::history::states::first_error;
-use crate::insights::impact::change::{INCIDENT, Impact, Peers, Subject, configuration_impact};
+use crate::insights::impact::change::{
+    INCIDENT, Impact, Peers, Subject, compared, configuration_impact,
+};
 use crate::insights::input::{ConfigSeen, DAY, State, StateSeen};
 use crate::kinds::Kind;
 use crate::store::Columns;
 
 /// When what a change did is known, at the latest: nothing later is read.
 const KNOWN_AFTER: i64 = 15 * DAY;
-/// Devices at most with which one is compared, before those are left out that were changed too.
+/// Devices at most that are read to compare one with them; those that were changed too are not among them.
 const PEERS_MAX: usize = 40;
 
 /// The change that an event tells of; none if it is of no device.
@@ -86,24 +88,32 @@ pub(in crate::graphql) fn last<'a>(
 /// Devices, by what is read of them.
 type Read = Vec<Arc<DeviceRead>>;
 
-/// Those of some devices that are registered, but for one.
+/// Those of some devices that have not had the change of one that was changed.
 fn others<'a>(
     ctx: &'a Context<'a>,
     keys: Vec<i64>,
-    (but, ask): (i64, Ask),
+    (change, of): (&'a ConfigSeen, &'a DeviceRead),
+    ask: Ask,
 ) -> BoxFuture<'a, Result<Read, Error>> {
     Box::pin(async move {
-        let keys = keys.into_iter().filter(|key| *key != but).take(PEERS_MAX);
-        let read = keys.map(|key| reads::device(ctx, key, ask));
+        let keys: Vec<i64> = keys.into_iter().filter(|key| *key != of.key).collect();
+        let asked = Unchanged {
+            parameter: &change.parameter,
+            time: compared(change, subject(of), of.as_of),
+            max: PEERS_MAX,
+        };
+        let keys = api(ctx).held.unchanged(&keys, &asked).await;
+        let keys = keys.map_err(|error| of_failed(api(ctx), &error))?;
+        let read = keys.into_iter().map(|key| reads::device(ctx, key, ask));
         let read = try_join_all(read).await?;
         Ok(read.into_iter().flatten().collect())
     })
 }
 
-/// Those with which a device is compared: of its site, or of the whole reach when it is alone there.
+/// Those with which a device is compared: of its site, or of the whole reach when none of the site will do.
 fn peers<'a>(
     ctx: &'a Context<'a>,
-    read: &'a DeviceRead,
+    (change, read): (&'a ConfigSeen, &'a DeviceRead),
     ask: Ask,
 ) -> BoxFuture<'a, Result<(Read, Read), Error>> {
     Box::pin(async move {
@@ -111,12 +121,12 @@ fn peers<'a>(
         let at_site = reads::at_site(ctx, read.site_key).await?;
         let at_site = at_site.iter().copied();
         let seen = at_site.filter(|key| within.has_device(*key, Some(read.site_key)));
-        let site = others(ctx, seen.collect(), (read.key, ask)).await?;
+        let site = others(ctx, seen.collect(), (change, read), ask).await?;
         if !site.is_empty() {
             return Ok((site, Vec::new()));
         }
         let all = among(ctx, None).await?.keys;
-        Ok((site, others(ctx, all, (read.key, ask)).await?))
+        Ok((site, others(ctx, all, (change, read), ask).await?))
     })
 }
 
@@ -179,12 +189,12 @@ pub(in crate::graphql) fn of<'a>(
         let Some(read) = reads::device(ctx, change.key, ask).await? else {
             return Ok(None);
         };
-        let peers = peers(ctx, &read, ask).await?;
-        let incident = incident(ctx, &change, read.provenance).await?;
         let seen = ConfigSeen {
             at: change.at,
             parameter: change.parameter.clone(),
         };
+        let peers = peers(ctx, (&seen, &*read), ask).await?;
+        let incident = incident(ctx, &change, read.provenance).await?;
         let provenance = read.provenance;
         let judge = move || judge(&seen, (&*read, incident.as_slice()), &peers);
         let judged = spawn_blocking(judge).await;

@@ -87,9 +87,7 @@ pub fn configuration_impact(
 ) -> Impact {
     let (day, _) = local(device.zone, change.at);
     let window = between_same(change, device, Window::around(day, LEFT_OUT_DAYS), as_of);
-    let end = begin(device.zone, window.to + 1).min(Instant(as_of.0 + 1));
-    let span = begin(device.zone, window.from)..end;
-    let others = controls(&change.parameter, peers, &span);
+    let others = controls(&change.parameter, peers, &span(device.zone, window, as_of));
     let estimates = estimates(device, &others, window, as_of);
     let context = Context {
         day,
@@ -134,6 +132,19 @@ pub fn configuration_impact(
         overlapping,
         follows_incident,
     }
+}
+
+/// The time in which another device must not have had the same change to be compared with.
+#[must_use]
+pub fn compared(change: &ConfigSeen, device: Subject<'_>, as_of: Instant) -> Range<Instant> {
+    let (day, _) = local(device.zone, change.at);
+    let window = between_same(change, device, Window::around(day, LEFT_OUT_DAYS), as_of);
+    span(device.zone, window, as_of)
+}
+
+fn span(zone: Tz, window: Window, as_of: Instant) -> Range<Instant> {
+    let end = begin(zone, window.to + 1).min(Instant(as_of.0 + 1));
+    begin(zone, window.from)..end
 }
 
 /// The effect on one series, and the daily levels of the device.

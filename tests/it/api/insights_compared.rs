@@ -1,0 +1,78 @@
+//! With which devices one that was changed is compared.
+
+use serde_json::{Value, json};
+
+use super::app::{TestApp, at, on_each_database};
+use super::insights::reading;
+
+/// Minutes of a day.
+const DAY: i64 = 1_440;
+
+/// Three weeks of latencies by the hour of a device, until three hours before noon: they vary from day to day as those
+/// of all others, and a little otherwise.
+fn alike(device: &str, salt: i64, provenance: &str) -> Vec<Value> {
+    let wave = |of: i64, period: i64| f64::from(i32::try_from(of.rem_euclid(period)).unwrap());
+    let hours = (3..3 + 21 * 24).rev();
+    let of = |hour: i64| {
+        let day = (12 - hour).div_euclid(24);
+        let latency = 40.0 + wave(day * 7, 13) + 0.1 * wave(day * 5 + salt, 7);
+        let body = json!({ "networkLatencyMs": latency, "provenance": provenance });
+        reading(device, -60 * hour, body)
+    };
+    hours.map(of).collect()
+}
+
+/// The parameter is changed ten days ago.
+fn change(device: &str) -> Value {
+    json!({ "configurationChange": { "entityType": "DEVICE", "entityId": device, "parameterName": "retry.limit",
+        "newValue": 7, "changedBy": "me", "occurredAt": at(-10 * DAY) } })
+}
+
+/// With how many devices the first till is compared.
+async fn compared(app: &TestApp) -> Value {
+    let document = "{ configurationImpact(deviceId: \"till-1\") { provenance effects { name devicesCompared } } }";
+    let mut data = app.data(document).await;
+    let impact = data["configurationImpact"].take();
+    assert_eq!(impact["provenance"], "REAL");
+    let effects = impact["effects"].as_array().unwrap().iter();
+    let mut latency = effects.filter(|effect| effect["name"] == "networkLatencyMs");
+    latency.next().unwrap()["devicesCompared"].clone()
+}
+
+#[tokio::test]
+async fn devices_with_the_same_change_take_nobodys_place_and_the_fleet_stands_in_for_a_site() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        // more than are read, all changed, and behind them one that was not
+        let mut events = Vec::new();
+        for number in 0..45 {
+            let id = format!("other-{number:02}");
+            events.push(
+                json!({ "deviceRegistration": { "deviceId": id, "siteId": "harbour",
+                "deviceType": "POS_TERMINAL" } }),
+            );
+            events.push(change(&id));
+        }
+        app.record(json!(events)).await;
+        app.record(json!([change("till-1"), change("till-2")]))
+            .await;
+        app.record(json!(alike("till-1", 0, "REAL"))).await;
+        app.record(json!(alike("till-3", 1, "REAL"))).await;
+        assert_eq!(compared(app).await, 1, "with the one of another site");
+        app.record(
+            json!([{ "deviceRegistration": { "deviceId": "spare", "siteId": "harbour",
+            "deviceType": "POS_TERMINAL" } }]),
+        )
+        .await;
+        app.record(json!(alike("spare", 2, "REAL"))).await;
+        // another parameter is no such change
+        let mut other = change("spare");
+        other["configurationChange"]["parameterName"] = json!("volume");
+        app.record(json!([other])).await;
+        app.record(json!([change("till-3")])).await;
+        assert_eq!(compared(app).await, 1, "with the one of its site");
+        app.record(json!([change("spare")])).await;
+        assert_eq!(compared(app).await, 0, "there is nobody left");
+    })
+    .await;
+}
