@@ -8,9 +8,10 @@ use entity::configuration_history::Column;
 use sea_orm::DatabaseTransaction;
 
 use super::Held;
-use crate::event::{Event, Instant, Position};
+use crate::event::{Event, Instant, Position, Provenance};
 use crate::insights::input::ConfigSeen;
 use crate::kinds::Kind;
+use crate::projections::insights::rows::heads;
 use crate::store::{Columns, Doing, Since, Sources, StoreError, each_since};
 
 /// Changes at most that are read of a device.
@@ -25,11 +26,13 @@ pub struct Unchanged<'a> {
     pub parameter: &'a str,
     /// When it was not.
     pub time: Range<Instant>,
+    /// Those come first of which anything was measured in it, as far as that is folded.
+    pub provenance: Provenance,
     /// So many at most.
     pub max: usize,
 }
 
-/// Those of some devices that are like that, the first of them in their order.
+/// Those of some devices that are like that.
 pub(super) async fn unchanged(
     held: &Held,
     keys: &[i64],
@@ -42,18 +45,37 @@ pub(super) async fn unchanged(
         names: held.store.names(),
         archive: Some(&archive),
     };
-    let mut found: Vec<i64> = Vec::new();
+    let (mut found, mut others): (Vec<i64>, Vec<i64>) = (Vec::new(), Vec::new());
     for keys in keys.chunks(AT_ONCE) {
         let changed = changed((&tx, sources), keys, asked).await?;
-        found.extend(keys.iter().copied().filter(|key| !changed.contains(key)));
+        let measured = measured(&tx, keys, asked.provenance).await?;
+        for key in keys.iter().copied().filter(|key| !changed.contains(key)) {
+            if measured.contains(&key) {
+                found.push(key);
+            } else if others.len() < asked.max {
+                others.push(key);
+            }
+        }
         if found.len() >= asked.max {
             break;
         }
     }
     // nothing was written
     tx.rollback().await.doing(doing)?;
+    found.extend(others);
     found.truncate(asked.max);
     Ok(found)
+}
+
+/// Those of some devices of which anything was measured in a provenance, as far as it is folded.
+async fn measured(
+    tx: &DatabaseTransaction,
+    keys: &[i64],
+    provenance: Provenance,
+) -> Result<BTreeSet<i64>, StoreError> {
+    let heads = heads(tx, Some(keys)).await?.into_iter();
+    let measured = heads.filter(|head| head.whose.1 == provenance && head.measured_at > 0);
+    Ok(measured.map(|head| head.whose.0).collect())
 }
 
 /// Those of some devices on which the parameter was changed in the time.

@@ -160,7 +160,7 @@ impl Held {
         Box::pin(lean::read(self, keys, ask))
     }
 
-    /// Those of some devices on which a parameter was not changed in a time, the first of them in their order.
+    /// Those of some devices on which a parameter was not changed in a time.
     ///
     /// # Errors
     /// When the tables or what was archived cannot be read.

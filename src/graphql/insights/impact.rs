@@ -88,7 +88,8 @@ pub(in crate::graphql) fn last<'a>(
 /// Devices, by what is read of them.
 type Read = Vec<Arc<DeviceRead>>;
 
-/// Those of some devices that have not had the change of one that was changed.
+/// Those of some devices that have not had the change of one that was changed, and of which anything was measured in the
+/// provenance of that one.
 fn others<'a>(
     ctx: &'a Context<'a>,
     keys: Vec<i64>,
@@ -100,13 +101,19 @@ fn others<'a>(
         let asked = Unchanged {
             parameter: &change.parameter,
             time: compared(change, subject(of), of.as_of),
+            provenance: of.provenance,
             max: PEERS_MAX,
         };
         let keys = api(ctx).held.unchanged(&keys, &asked).await;
         let keys = keys.map_err(|error| of_failed(api(ctx), &error))?;
+        let ask = Ask {
+            provenance: Some(of.provenance),
+            ..ask
+        };
         let read = keys.into_iter().map(|key| reads::device(ctx, key, ask));
-        let read = try_join_all(read).await?;
-        Ok(read.into_iter().flatten().collect())
+        let read = try_join_all(read).await?.into_iter().flatten();
+        let is_measured = |read: &Arc<DeviceRead>| read.state.levels.measures().next().is_some();
+        Ok(read.filter(is_measured).collect())
     })
 }
 

@@ -12,12 +12,14 @@ const DAY: i64 = 1_440;
 /// of all others, and a little otherwise.
 fn alike(device: &str, salt: i64, provenance: &str) -> Vec<Value> {
     let wave = |of: i64, period: i64| f64::from(i32::try_from(of.rem_euclid(period)).unwrap());
+    // no two of a device are of one instant
+    let shift = if provenance == "REAL" { 0 } else { 30 };
     let hours = (3..3 + 21 * 24).rev();
     let of = |hour: i64| {
         let day = (12 - hour).div_euclid(24);
         let latency = 40.0 + wave(day * 7, 13) + 0.1 * wave(day * 5 + salt, 7);
         let body = json!({ "networkLatencyMs": latency, "provenance": provenance });
-        reading(device, -60 * hour, body)
+        reading(device, shift - 60 * hour, body)
     };
     hours.map(of).collect()
 }
@@ -73,6 +75,22 @@ async fn devices_with_the_same_change_take_nobodys_place_and_the_fleet_stands_in
         assert_eq!(compared(app).await, 1, "with the one of its site");
         app.record(json!([change("spare")])).await;
         assert_eq!(compared(app).await, 0, "there is nobody left");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_real_is_not_compared_with_what_is_made_up() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.record(json!([change("till-1")])).await;
+        app.record(json!(alike("till-1", 0, "REAL"))).await;
+        app.record(json!(alike("till-2", 1, "SIMULATED"))).await;
+        assert_eq!(compared(app).await, 0, "with nobody");
+        app.record(json!(alike("till-3", 2, "REAL"))).await;
+        assert_eq!(compared(app).await, 1, "with the one of another site");
+        app.record(json!(alike("till-2", 3, "REAL"))).await;
+        assert_eq!(compared(app).await, 1, "with the one of its site");
     })
     .await;
 }
