@@ -45,7 +45,8 @@ fn changed(event: &Event) -> Option<Changed> {
     })
 }
 
-/// The change of an id, if it is of a device within reach.
+/// The change of an id, if it happened within reach, and its device is within reach now: it may have moved, and what is
+/// told is of where it is.
 fn by_id<'a>(
     ctx: &'a Context<'a>,
     id: &'a ID,
@@ -66,7 +67,10 @@ fn by_id<'a>(
         let names = api(ctx).store().names();
         let seen = event.filter(|event| access::sees(access::caller(ctx), names, event));
         let seen = seen.filter(|event| event.fact.occurred_at <= as_of);
-        seen.and_then(|event| changed(&event)).ok_or_else(none)
+        let changed = seen.and_then(|event| changed(&event));
+        let within = access::within(ctx).await?;
+        let reached = changed.filter(|changed| within.reaches_device(names, changed.key));
+        reached.ok_or_else(none)
     })
 }
 

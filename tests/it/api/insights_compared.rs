@@ -1,7 +1,9 @@
-//! With which devices one that was changed is compared.
+//! With which devices one that was changed is compared, and who is told what the change did.
 
+use homepot_analytics::identity::Role;
 use serde_json::{Value, json};
 
+use super::access::{ask, grant, key, recorded};
 use super::app::{TestApp, at, on_each_database};
 use super::insights::reading;
 
@@ -91,6 +93,48 @@ async fn what_is_real_is_not_compared_with_what_is_made_up() {
         assert_eq!(compared(app).await, 1, "with the one of another site");
         app.record(json!(alike("till-2", 3, "REAL"))).await;
         assert_eq!(compared(app).await, 1, "with the one of its site");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_does_not_reach_where_a_device_has_moved_is_not_told_of_its_changes() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.clock.advance_ms(120_000);
+        let mut changed = change("till-3");
+        changed["configurationChange"]["occurredAt"] = json!(at(1));
+        app.record(json!([
+            reading("till-3", 1, json!({ "cpuPercent": 5 })),
+            changed
+        ]))
+        .await;
+        let listed = app.data("{ configurationHistory { nodes { id } } }").await;
+        let id = &listed["configurationHistory"]["nodes"][0]["id"];
+        let document = "query($id: ID!) { configurationImpact(changeId: $id) { parameterName } }";
+        let request = json!({ "query": document, "variables": { "id": id } });
+        app.close_to_strangers().await;
+        let admin = key(app, grant(Role::Admin, &[])).await;
+        let market = key(app, grant(Role::Viewer, &["market"])).await;
+        let both = key(app, grant(Role::Viewer, &["market", "harbour"])).await;
+        let told = json!({ "parameterName": "retry.limit" });
+        for holder in [&admin, &market, &both] {
+            let (_, answer) = ask(app, holder, request.clone()).await;
+            assert_eq!(answer["data"]["configurationImpact"], told, "{answer}");
+        }
+        app.clock.advance_ms(120_000);
+        let moved = json!([{ "deviceRegistration": { "deviceId": "till-3", "siteId": "harbour",
+            "deviceType": "POS_TERMINAL" } }]);
+        assert_eq!(recorded(app, &admin, moved).await, ["RECORDED"]);
+        for holder in [&admin, &both] {
+            let (_, answer) = ask(app, holder, request.clone()).await;
+            assert_eq!(answer["data"]["configurationImpact"], told, "{answer}");
+        }
+        let (_, answer) = ask(app, &market, request).await;
+        assert_eq!(
+            answer["errors"][0]["extensions"]["code"], "NOT_FOUND",
+            "{answer}"
+        );
     })
     .await;
 }
