@@ -6,19 +6,20 @@ use std::sync::Arc;
 use sea_orm::DatabaseTransaction;
 use tokio::task::spawn_blocking;
 
+use super::changes::Newest;
 use super::known::{Known, Limit, Start, known};
 use super::{Ask, DeviceRead, Held};
 use crate::event::{Event, Instant, Provenance};
 use crate::insights::device::Encoded;
-use crate::insights::input::{DAY, HOUR};
+use crate::insights::input::{ConfigSeen, DAY, HOUR};
 use crate::insights::kept::told;
-use crate::insights::replay::{configuration, hour_of, state, told_before};
+use crate::insights::replay::{configuration, hour_of};
 use crate::insights::sites::Sites;
 use crate::kinds::Kind;
 use crate::projections::insights::facts::{Asked, Facts, KINDS, Whose, read as read_facts};
 use crate::projections::insights::rows::{Base, decoded, states};
 use crate::store::{
-    Archive, Columns, Doing, EntityType, Names, Since, Sources, StoreError, happened, next_of,
+    Archive, Columns, Doing, EntityType, Names, Since, Sources, StoreError, each_since, next_of,
 };
 
 /// Devices that are read at once.
@@ -26,7 +27,7 @@ const AT_ONCE: usize = 64;
 /// Events of a kind that are folded at once in memory, unless they are of one hour: a month of a device that reports
 /// every 30 seconds has fewer.
 const EVENTS_MAX: usize = 100_000;
-/// How far back changes of configuration and states are read.
+/// How far back changes of the configuration are read.
 const BACK: i64 = 45 * DAY;
 
 /// Reads devices.
@@ -86,8 +87,7 @@ struct Task {
     site_key: i64,
     base: Option<Encoded>,
     events: Vec<Event>,
-    configs: Vec<Event>,
-    states: Vec<Event>,
+    configs: Vec<ConfigSeen>,
 }
 
 impl Reader<'_> {
@@ -240,29 +240,31 @@ impl Reader<'_> {
         Ok(facts)
     }
 
-    /// What happened lately to devices, of one kind.
-    async fn lately(&self, devices: &[Named], kind: Kind) -> Result<Facts, StoreError> {
+    /// The newest changes of the configuration of devices, by their keys.
+    async fn configs(
+        &self,
+        devices: &[Named],
+    ) -> Result<BTreeMap<i64, Vec<ConfigSeen>>, StoreError> {
         let from = self.ask.as_of.0.saturating_sub(BACK);
         let devices: Vec<[i64; 2]> = devices.iter().map(|(key, _)| [*key, from]).collect();
         let since = Since {
-            kind,
+            kind: Kind::ConfigurationChange,
             columns: Columns::SMALL,
             devices: &devices,
             until: self.end(),
             upto: i64::MAX,
         };
-        let events = happened(self.tx, self.sources(), (since, usize::MAX)).await?;
-        let mut lately = Facts::new();
-        for event in events.unwrap_or_default() {
+        let mut newest: BTreeMap<i64, Newest> = BTreeMap::new();
+        let mut each = |event: &Event| -> Result<(), StoreError> {
             if let Some(key) = event.fact.device_key() {
-                let whose = (key, event.fact.provenance);
-                lately.entry(whose).or_default().push(event);
+                let newest = newest.entry(key).or_default();
+                newest.take(event.position, configuration(&event.fact));
             }
-        }
-        for events in lately.values_mut() {
-            events.sort_by(|left, right| told_before(&left.fact, &right.fact));
-        }
-        Ok(lately)
+            Ok(())
+        };
+        each_since(self.tx, self.sources(), since, &mut each).await?;
+        let newest = newest.into_iter();
+        Ok(newest.map(|(key, newest)| (key, newest.end())).collect())
     }
 
     /// The provenance that is read, by what is known of a device and what happened to it since: of those in which
@@ -291,8 +293,7 @@ impl Reader<'_> {
     ) -> Result<Vec<Task>, StoreError> {
         let bases: Vec<Base> = starts.values().filter_map(|start| start.base).collect();
         let mut bases = states(self.tx, &bases).await?;
-        let configs = self.lately(devices, Kind::ConfigurationChange).await?;
-        let mut taken = self.lately(devices, Kind::DeviceStateChange).await?;
+        let mut configs = self.configs(devices).await?;
         let tasks = devices.iter().filter_map(|(key, id)| {
             let start = starts.get(key)?;
             let chosen = self.chosen(start, |of| facts.get(&(*key, of)));
@@ -307,21 +308,11 @@ impl Reader<'_> {
                 site_key: site_key.unwrap_or_default(),
                 base: base.and_then(|base| bases.remove(&base)),
                 events: facts.remove(&whose).unwrap_or_default(),
-                configs: of_all(&configs, *key),
-                states: taken.remove(&whose).unwrap_or_default(),
+                configs: configs.remove(key).unwrap_or_default(),
             })
         });
         Ok(tasks.collect())
     }
-}
-
-/// What happened to a device, of whatever provenance.
-fn of_all(facts: &Facts, key: i64) -> Vec<Event> {
-    let provenances = Provenance::ALL.into_iter();
-    let events = provenances.filter_map(|of| facts.get(&(key, of)));
-    let mut events: Vec<Event> = events.flatten().cloned().collect();
-    events.sort_by(|left, right| told_before(&left.fact, &right.fact));
-    events
 }
 
 impl Task {
@@ -335,8 +326,6 @@ impl Task {
         let base = base.unwrap_or_default();
         let (folded, open) = told((&id, base), sites, (&self.events, as_of));
         let local = sites.local(&id, as_of);
-        let configs = self.configs.iter();
-        let states = self.states.iter();
         Ok(Some(DeviceRead {
             key,
             site_key: self.site_key,
@@ -347,8 +336,7 @@ impl Task {
             state: Arc::new(folded),
             open: open.hour(),
             samples: open.samples,
-            configs: configs.map(|event| configuration(&event.fact)).collect(),
-            states: states.map(|event| state(&event.fact)).collect(),
+            configs: self.configs,
             as_of,
         }))
     }

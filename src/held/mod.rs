@@ -10,6 +10,7 @@
 mod among;
 mod brought;
 mod cache;
+mod changes;
 mod device;
 pub(crate) mod fleet;
 mod heard;
@@ -28,7 +29,7 @@ use sea_orm::{ConnectionTrait as _, QueryResult};
 
 use crate::event::{Instant, Provenance};
 use crate::insights::device::{DeviceHour, DeviceState};
-use crate::insights::input::{ConfigSeen, Device, Measure, Sample, StateSeen};
+use crate::insights::input::{ConfigSeen, Device, Measure, Sample};
 use crate::insights::jobs::schedule::Schedule;
 use crate::insights::replay::hour_of;
 use crate::insights::risk::features;
@@ -37,6 +38,7 @@ use crate::projections::insights::Horizon;
 use crate::store::{Doing, Sql, Store, StoreError};
 use cache::Cache;
 
+pub use changes::Unchanged;
 pub use fleet::{FleetRead, FleetsAt};
 pub use jobs::JobsRead;
 pub use models::ModelRead;
@@ -75,10 +77,8 @@ pub struct DeviceRead {
     /// What was measured in that hour, in order of time.
     pub samples: BTreeMap<Measure, Vec<Sample>>,
     /// The changes of its configuration of the last 45 days, in order of time: of whatever provenance, since what people
-    /// do to a made up device is real.
+    /// do to a made up device is real. Of very many they are the newest.
     pub configs: Vec<ConfigSeen>,
-    /// The states that it took in the last 45 days, in order of time.
-    pub states: Vec<StateSeen>,
     /// As of when.
     pub as_of: Instant,
 }
@@ -158,6 +158,19 @@ impl Held {
         ask: Ask,
     ) -> BoxFuture<'a, Result<Vec<Lean>, StoreError>> {
         Box::pin(lean::read(self, keys, ask))
+    }
+
+    /// Those of some devices on which a parameter was not changed in a time.
+    ///
+    /// # Errors
+    /// When the tables or what was archived cannot be read.
+    #[must_use]
+    pub fn unchanged<'a>(
+        &'a self,
+        keys: &'a [i64],
+        asked: &'a Unchanged<'a>,
+    ) -> BoxFuture<'a, Result<Vec<i64>, StoreError>> {
+        Box::pin(changes::unchanged(self, keys, asked))
     }
 
     /// Whether more is folded than happened until an instant, so that devices are folded again as of it.

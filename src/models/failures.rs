@@ -14,8 +14,13 @@ use crate::store::{Doing, List, Sql, Store, StoreError};
 const LATE_MAX: usize = 2;
 const LATE_PERCENT: usize = 5;
 const DOING: &str = "read when devices failed";
+/// A report of an error says what the one before it of that device and provenance did not: repeats are one failure. It is
+/// looked for from the key, of reports of errors alone.
+const IS_CHANGE: &str = " AND (SELECT p.state FROM device_states p WHERE p.device_key = s.device_key \
+    AND p.provenance = s.provenance AND (p.occurred_at, p.position) < (s.occurred_at, s.position) \
+    ORDER BY p.occurred_at DESC, p.position DESC LIMIT 1) IS DISTINCT FROM 'ERROR'";
 
-/// When some devices failed until an instant.
+/// When some devices failed until an instant, that is changed to an error.
 pub(super) async fn failures(
     store: &Store,
     keys: &BTreeSet<i64>,
@@ -28,7 +33,8 @@ pub(super) async fn failures(
     sql.bind(provenance.code()).push(" AND s.occurred_at <= ");
     sql.bind(until.0).push(" AND ");
     sql.among("s.device_key", List::Int(keys.iter().copied().collect()));
-    sql.push(" ORDER BY s.occurred_at, s.position");
+    sql.push(IS_CHANGE)
+        .push(" ORDER BY s.occurred_at, s.position");
     let rows = store
         .readers()
         .query_all_raw(sql.statement(store.backend()));

@@ -15,14 +15,14 @@ use self::questions::{questions, times_of};
 use self::rows::{Output, Rows};
 use super::bar;
 use crate::clock::Clock;
-use crate::event::{Fact, Instant};
+use crate::event::{Fact, Instant, Provenance};
 use crate::ingest::Parsed;
 use crate::insights::impact::verdict::{Series, Verdict};
 use crate::insights::input::{DAY, HOUR, Measure, SECOND};
 use crate::insights::number::float;
 use crate::insights::replay::{
     Answer, Asked, AskedChange, Reliable, Replayed, Unusual, Watched, Week, changes,
-    changes_before, groups, impacts, measures, monday_of, recommended, replay, weeks,
+    changes_before, groups, impacts, measures, monday_of, provenances, recommended, replay, weeks,
 };
 use crate::insights::risk::model::Horizon;
 use crate::kinds::Kind;
@@ -32,7 +32,8 @@ use crate::kinds::Kind;
 pub struct EvaluateArgs {
     /// Which insight.
     pub insight: Evaluated,
-    /// A file of events as JSON lines, plain or gzip; may be repeated. It is read into memory, and no database is.
+    /// A file of events as JSON lines, plain or gzip; may be repeated. It is read into memory, and no database is. What
+    /// devices report must be of one provenance.
     #[arg(long = "import", value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
     /// When to ask: CSV with the columns `device` and `timestamp` (RFC 3339, or without a zone in UTC); others are
@@ -111,6 +112,7 @@ pub(super) async fn evaluate(arguments: &EvaluateArgs) -> anyhow::Result<()> {
     // before anything is read
     let out = Output::at(&arguments.out).await?;
     let facts = facts(&arguments.files)?;
+    are_of_one_provenance(&facts)?;
     let mut rows = Rows::new();
     match arguments.insight {
         Evaluated::ErrorGroups => {
@@ -179,6 +181,20 @@ fn facts(files: &[PathBuf]) -> anyhow::Result<Vec<Fact>> {
         bail!("there is no event in what was given");
     }
     Ok(parsed.facts)
+}
+
+/// Refuses what devices report in several provenances: it would be taken as if it were of one.
+fn are_of_one_provenance(facts: &[Fact]) -> anyhow::Result<()> {
+    let provenances = provenances(facts);
+    if provenances.len() > 1 {
+        let words: Vec<&str> = provenances.into_iter().map(Provenance::word).collect();
+        bail!(
+            "what devices report is of several provenances here ({}), which are never mixed: give the readings, errors \
+             and states of one of them, and leave the lines of the others out",
+            words.join(", ")
+        );
+    }
+    Ok(())
 }
 
 /// Asks the questions, and puts a row for each.
@@ -350,4 +366,41 @@ fn week_dates(text: Option<&str>, facts: &[Fact]) -> anyhow::Result<(NaiveDate, 
 fn next_week(monday: NaiveDate, weeks: u64) -> NaiveDate {
     let days = chrono::Days::new(weeks.saturating_mul(7));
     monday.checked_add_days(days).unwrap_or(NaiveDate::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+
+    fn told(events: &[Json]) -> Vec<Fact> {
+        let lines: Vec<String> = events.iter().map(|event| format!("{event}\n")).collect();
+        let mut parsed = Parsed::default();
+        let refused = parsed.read(Cursor::new(lines.concat()), &Clock::system());
+        assert!(refused.unwrap().is_empty());
+        parsed.facts
+    }
+
+    #[test]
+    fn what_devices_report_in_two_provenances_is_refused_and_what_people_do_is_not() {
+        let reading = |minute: u8, provenance: &str| {
+            json!({ "deviceMetrics": { "deviceId": "till", "cpuPercent": 5, "provenance": provenance,
+                "occurredAt": format!("2026-01-01T10:{minute:02}:00Z") } })
+        };
+        let registered = json!({ "deviceRegistration": { "deviceId": "till", "siteId": "shop",
+            "deviceType": "POS_TERMINAL", "occurredAt": "2026-01-01T00:00:00Z" } });
+        let changed = json!({ "configurationChange": { "entityType": "DEVICE", "entityId": "till",
+            "parameterName": "volume", "newValue": 7, "changedBy": "me", "occurredAt": "2026-01-01T09:00:00Z" } });
+        let mut events = vec![registered, changed];
+        events.extend([reading(1, "SIMULATED"), reading(2, "SIMULATED")]);
+        are_of_one_provenance(&told(&events)).unwrap();
+        events.push(reading(3, "REAL"));
+        let refused = are_of_one_provenance(&told(&events))
+            .unwrap_err()
+            .to_string();
+        assert!(refused.contains("(REAL, SIMULATED)"), "{refused}");
+    }
 }

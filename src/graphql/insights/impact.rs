@@ -12,23 +12,26 @@ use super::effects::{Changed, ConfigurationImpact, reading};
 use super::ranked::among;
 use super::reads;
 use super::shape::Reading;
-use crate::event::{Event, Instant};
+use crate::event::{Event, Instant, Provenance};
 use crate::graphql::error::{ErrorCode, bad_input, error, internal};
 use crate::graphql::ids::{self, Named};
 use crate::graphql::loaders::EventKey;
 use crate::graphql::scalars::DateTime;
 use crate::graphql::words::{Provenances, Shown};
 use crate::graphql::{access, api, loaders, of_failed};
-use crate::held::{Ask, DeviceRead};
+use crate::held::{Ask, DeviceRead, Unchanged};
 use crate::history::changes::last_change;
-use crate::insights::impact::change::{Impact, Peers, Subject, configuration_impact};
-use crate::insights::input::{ConfigSeen, DAY};
+use crate::history::states::first_error;
+use crate::insights::impact::change::{
+    INCIDENT, Impact, Peers, Subject, compared, configuration_impact,
+};
+use crate::insights::input::{ConfigSeen, DAY, State, StateSeen};
 use crate::kinds::Kind;
 use crate::store::Columns;
 
 /// When what a change did is known, at the latest: nothing later is read.
 const KNOWN_AFTER: i64 = 15 * DAY;
-/// Devices at most with which one is compared, before those are left out that were changed too.
+/// Devices at most that are read to compare one with them; those that were changed too are not among them.
 const PEERS_MAX: usize = 40;
 
 /// The change that an event tells of; none if it is of no device.
@@ -42,7 +45,8 @@ fn changed(event: &Event) -> Option<Changed> {
     })
 }
 
-/// The change of an id, if it is of a device within reach.
+/// The change of an id, if it happened within reach, and its device is within reach now: it may have moved, and what is
+/// told is of where it is.
 fn by_id<'a>(
     ctx: &'a Context<'a>,
     id: &'a ID,
@@ -63,7 +67,10 @@ fn by_id<'a>(
         let names = api(ctx).store().names();
         let seen = event.filter(|event| access::sees(access::caller(ctx), names, event));
         let seen = seen.filter(|event| event.fact.occurred_at <= as_of);
-        seen.and_then(|event| changed(&event)).ok_or_else(none)
+        let changed = seen.and_then(|event| changed(&event));
+        let within = access::within(ctx).await?;
+        let reached = changed.filter(|changed| within.reaches_device(names, changed.key));
+        reached.ok_or_else(none)
     })
 }
 
@@ -85,24 +92,39 @@ pub(in crate::graphql) fn last<'a>(
 /// Devices, by what is read of them.
 type Read = Vec<Arc<DeviceRead>>;
 
-/// Those of some devices that are registered, but for one.
+/// Those of some devices that have not had the change of one that was changed, and of which anything was measured in the
+/// provenance of that one.
 fn others<'a>(
     ctx: &'a Context<'a>,
     keys: Vec<i64>,
-    (but, ask): (i64, Ask),
+    (change, of): (&'a ConfigSeen, &'a DeviceRead),
+    ask: Ask,
 ) -> BoxFuture<'a, Result<Read, Error>> {
     Box::pin(async move {
-        let keys = keys.into_iter().filter(|key| *key != but).take(PEERS_MAX);
-        let read = keys.map(|key| reads::device(ctx, key, ask));
-        let read = try_join_all(read).await?;
-        Ok(read.into_iter().flatten().collect())
+        let keys: Vec<i64> = keys.into_iter().filter(|key| *key != of.key).collect();
+        let asked = Unchanged {
+            parameter: &change.parameter,
+            time: compared(change, subject(of), of.as_of),
+            provenance: of.provenance,
+            max: PEERS_MAX,
+        };
+        let keys = api(ctx).held.unchanged(&keys, &asked).await;
+        let keys = keys.map_err(|error| of_failed(api(ctx), &error))?;
+        let ask = Ask {
+            provenance: Some(of.provenance),
+            ..ask
+        };
+        let read = keys.into_iter().map(|key| reads::device(ctx, key, ask));
+        let read = try_join_all(read).await?.into_iter().flatten();
+        let is_measured = |read: &Arc<DeviceRead>| read.state.levels.measures().next().is_some();
+        Ok(read.filter(is_measured).collect())
     })
 }
 
-/// Those with which a device is compared: of its site, or of the whole reach when it is alone there.
+/// Those with which a device is compared: of its site, or of the whole reach when none of the site will do.
 fn peers<'a>(
     ctx: &'a Context<'a>,
-    read: &'a DeviceRead,
+    (change, read): (&'a ConfigSeen, &'a DeviceRead),
     ask: Ask,
 ) -> BoxFuture<'a, Result<(Read, Read), Error>> {
     Box::pin(async move {
@@ -110,32 +132,57 @@ fn peers<'a>(
         let at_site = reads::at_site(ctx, read.site_key).await?;
         let at_site = at_site.iter().copied();
         let seen = at_site.filter(|key| within.has_device(*key, Some(read.site_key)));
-        let site = others(ctx, seen.collect(), (read.key, ask)).await?;
+        let site = others(ctx, seen.collect(), (change, read), ask).await?;
         if !site.is_empty() {
             return Ok((site, Vec::new()));
         }
         let all = among(ctx, None).await?.keys;
-        Ok((site, others(ctx, all, (read.key, ask)).await?))
+        Ok((site, others(ctx, all, (change, read), ask).await?))
     })
 }
 
+/// A device; of its states nothing is said.
 fn subject(read: &DeviceRead) -> Subject<'_> {
     Subject {
         zone: read.zone,
         state: &read.state.levels,
         changes: &read.configs,
-        states: &read.states,
+        states: &[],
     }
 }
 
-fn judge(change: &ConfigSeen, read: &DeviceRead, (site, fleet): &(Read, Read)) -> Impact {
+/// The first error that a device reported within a day before it was changed, as the state that it took.
+fn incident<'a>(
+    ctx: &'a Context<'a>,
+    change: &'a Changed,
+    provenance: Provenance,
+) -> BoxFuture<'a, Result<Option<StateSeen>, Error>> {
+    Box::pin(async move {
+        let store = api(ctx).store();
+        let from = Instant(change.at.0.saturating_sub(INCIDENT));
+        let at = first_error(store, (change.key, provenance), (from, change.at)).await;
+        let at = at.map_err(|error| of_failed(api(ctx), &error))?;
+        let to = State::Error;
+        Ok(at.map(|at| StateSeen { at, to }))
+    })
+}
+
+fn judge(
+    change: &ConfigSeen,
+    (read, states): (&DeviceRead, &[StateSeen]),
+    (site, fleet): &(Read, Read),
+) -> Impact {
     let site: Vec<Subject<'_>> = site.iter().map(|read| subject(read)).collect();
     let fleet: Vec<Subject<'_>> = fleet.iter().map(|read| subject(read)).collect();
     let peers = Peers {
         site: &site,
         fleet: &fleet,
     };
-    configuration_impact(change, subject(read), peers, read.as_of)
+    let device = Subject {
+        states,
+        ..subject(read)
+    };
+    configuration_impact(change, device, peers, read.as_of)
 }
 
 /// What a change did.
@@ -153,13 +200,15 @@ pub(in crate::graphql) fn of<'a>(
         let Some(read) = reads::device(ctx, change.key, ask).await? else {
             return Ok(None);
         };
-        let peers = peers(ctx, &read, ask).await?;
         let seen = ConfigSeen {
             at: change.at,
             parameter: change.parameter.clone(),
         };
+        let peers = peers(ctx, (&seen, &*read), ask).await?;
+        let incident = incident(ctx, &change, read.provenance).await?;
         let provenance = read.provenance;
-        let judged = spawn_blocking(move || judge(&seen, &read, &peers)).await;
+        let judge = move || judge(&seen, (&*read, incident.as_slice()), &peers);
+        let judged = spawn_blocking(judge).await;
         let impact = judged.map_err(|failed| {
             let now = loaders(ctx).now();
             internal(&api(ctx).background, now, ("SYSTEM", &failed.to_string()))

@@ -18,7 +18,7 @@ pub const LEFT_OUT_DAYS: i32 = 1;
 /// The most devices compared with.
 const MOST_CONTROLS: usize = 20;
 /// An error state in this time before a change makes it one that follows an incident.
-const INCIDENT: i64 = DAY;
+pub const INCIDENT: i64 = DAY;
 
 /// A device with what is known of it up to the time asked for.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +29,8 @@ pub struct Subject<'a> {
     pub state: &'a State,
     /// Its changes in order of time.
     pub changes: &'a [ConfigSeen],
-    /// Its states in order of time.
+    /// Its states in order of time; of the device that was changed no more than those in `INCIDENT` before the change are
+    /// looked at, and of others none.
     pub states: &'a [StateSeen],
 }
 
@@ -86,9 +87,7 @@ pub fn configuration_impact(
 ) -> Impact {
     let (day, _) = local(device.zone, change.at);
     let window = between_same(change, device, Window::around(day, LEFT_OUT_DAYS), as_of);
-    let end = begin(device.zone, window.to + 1).min(Instant(as_of.0 + 1));
-    let span = begin(device.zone, window.from)..end;
-    let others = controls(&change.parameter, peers, &span);
+    let others = controls(&change.parameter, peers, &span(device.zone, window, as_of));
     let estimates = estimates(device, &others, window, as_of);
     let context = Context {
         day,
@@ -133,6 +132,19 @@ pub fn configuration_impact(
         overlapping,
         follows_incident,
     }
+}
+
+/// The time in which another device must not have had the same change to be compared with.
+#[must_use]
+pub fn compared(change: &ConfigSeen, device: Subject<'_>, as_of: Instant) -> Range<Instant> {
+    let (day, _) = local(device.zone, change.at);
+    let window = between_same(change, device, Window::around(day, LEFT_OUT_DAYS), as_of);
+    span(device.zone, window, as_of)
+}
+
+fn span(zone: Tz, window: Window, as_of: Instant) -> Range<Instant> {
+    let end = begin(zone, window.to + 1).min(Instant(as_of.0 + 1));
+    begin(zone, window.from)..end
 }
 
 /// The effect on one series, and the daily levels of the device.

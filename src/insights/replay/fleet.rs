@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Answer, Question, Replayed, Told, seen};
-use crate::event::{Fact, Instant};
+use crate::event::{Fact, Instant, Provenance};
 use crate::insights::input::{DAY, Hour, Measure, State as Reported};
 use crate::insights::replay::told::{Closed, Open};
 use crate::insights::risk::answer::{self, Context};
@@ -31,6 +31,8 @@ pub struct Watched {
     asked: Asked,
     told: Told,
     states: BTreeMap<String, State>,
+    /// What each device, by its hash, reported last in each provenance.
+    reported: BTreeMap<(u32, Provenance), Reported>,
     failures: Failures,
     examples: Vec<Example>,
     fleet: Fleet,
@@ -51,6 +53,7 @@ impl Watched {
             asked,
             told: Told::default(),
             states: BTreeMap::new(),
+            reported: BTreeMap::new(),
             failures: Failures::default(),
             examples: Vec::new(),
             fleet,
@@ -118,6 +121,19 @@ impl Watched {
         &self.fleet
     }
 
+    /// Takes what a device reports of its state: by an error it has failed, unless it was in error before.
+    fn report(&mut self, fact: &Fact) {
+        let is_state = fact.kind == Kind::DeviceStateChange;
+        let Some(id) = seen::device_of(fact).filter(|_| is_state) else {
+            return;
+        };
+        let (device, to) = (hash(id), seen::state(fact).to);
+        let before = self.reported.insert((device, fact.provenance), to);
+        if to == Reported::Error && before != Some(Reported::Error) {
+            self.failures.add(device, fact.occurred_at);
+        }
+    }
+
     fn close(&mut self, at: Instant) {
         let Self { told, states, .. } = self;
         told.close(at, |_, id, over| fold(states, id, over));
@@ -146,9 +162,7 @@ impl Replayed for Watched {
         self.advance(fact.occurred_at);
         let Self { told, states, .. } = self;
         told.take(fact, |_, id, over| fold(states, id, over));
-        if let Some(id) = failed(fact) {
-            self.failures.add(hash(id), fact.occurred_at);
-        }
+        self.report(fact);
     }
 
     fn answer(&mut self, question: &Question) -> Answer {
@@ -157,13 +171,6 @@ impl Replayed for Watched {
         let read = self.read(&question.device, question.at);
         read.map_or(Answer::UNKNOWN, |insight| Answer::of(&insight))
     }
-}
-
-/// The device that has failed by a fact.
-fn failed(fact: &Fact) -> Option<&str> {
-    let is_state = fact.kind == Kind::DeviceStateChange;
-    let is_failure = is_state && seen::state(fact).to == Reported::Error;
-    seen::device_of(fact).filter(|_| is_failure)
 }
 
 fn fold(states: &mut BTreeMap<String, State>, id: &str, over: &Closed) {

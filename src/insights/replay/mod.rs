@@ -15,7 +15,7 @@ mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::event::{Fact, Instant};
+use crate::event::{Fact, Instant, Provenance};
 use crate::insights::input::Measure;
 use crate::insights::shape::{Insight, Status};
 use crate::kinds::Kind;
@@ -143,6 +143,15 @@ pub fn measures(facts: &[Fact]) -> BTreeSet<Measure> {
         measures.filter(|measure| seen::measured(fact, *measure).is_some())
     });
     reported.collect()
+}
+
+/// The provenances of what devices report. What else is told, such as who registered them and what people configured, may
+/// be of another one: what people do to a made up device is real.
+#[must_use]
+pub fn provenances(facts: &[Fact]) -> BTreeSet<Provenance> {
+    let reported = [Kind::DeviceMetrics, Kind::ErrorLog, Kind::DeviceStateChange];
+    let reports = facts.iter().filter(|fact| reported.contains(&fact.kind));
+    reports.map(|fact| fact.provenance).collect()
 }
 
 #[cfg(test)]

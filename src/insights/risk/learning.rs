@@ -26,7 +26,7 @@ const GROWN_PERCENT: usize = 5;
 pub struct Learned {
     /// Examples.
     pub examples: usize,
-    /// Reports of failures.
+    /// Failures: changes to an error.
     pub failures: usize,
 }
 

@@ -27,7 +27,7 @@ pub const LEVEL: f64 = 0.9;
 const QUANTILE: f64 = 1.644_853_6;
 /// Of hours without any sign, one in so many is learned from, with that weight.
 const THIN: u32 = 8;
-/// The version of the columns: a stored model of another version is trained anew.
+/// The version of the columns, and of what is a failure: a stored model of another version is trained anew.
 pub const VERSION: i64 = 2;
 
 /// How far ahead.

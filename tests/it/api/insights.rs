@@ -256,6 +256,40 @@ async fn a_change_is_asked_for_by_its_id_too() {
     .await;
 }
 
+#[tokio::test]
+async fn a_change_follows_an_incident_when_its_device_was_in_error_within_a_day_before() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let made_up = |device: &str, minutes: i64| {
+            json!({ "deviceStateChange": { "deviceId": device, "newState": "ERROR", "occurredAt": at(minutes),
+                "provenance": "SIMULATED" } })
+        };
+        let mut events = Vec::new();
+        for device in ["till-1", "till-2", "till-3"] {
+            events.push(reading(device, -3_000, json!({ "cpuPercent": 5 })));
+            events.push(
+                json!({ "configurationChange": { "entityType": "DEVICE", "entityId": device, "parameterName": "volume",
+                    "newValue": 7, "changedBy": "me", "occurredAt": at(-60) } }),
+            );
+            // what is said again and again, and is no error
+            let again = (0..40).map(|number| state(device, -400 + number, "ONLINE"));
+            events.extend(again);
+        }
+        events.push(state("till-1", -1_499, "ERROR"));
+        // a day and a minute before, after the change, and of another provenance
+        events.extend([state("till-2", -1_501, "ERROR"), state("till-2", -59, "ERROR")]);
+        events.push(made_up("till-3", -100));
+        app.record(json!(events)).await;
+        for (device, follows) in [("till-1", true), ("till-2", false), ("till-3", false)] {
+            let document =
+                format!("{{ configurationImpact(deviceId: \"{device}\") {{ followsIncident }} }}");
+            let data = app.data(&document).await;
+            assert_eq!(data["configurationImpact"], json!({ "followsIncident": follows }), "{device}");
+        }
+    })
+    .await;
+}
+
 /// Events of two provenances are never mixed.
 #[tokio::test]
 async fn the_provenance_is_that_of_what_was_read() {

@@ -36,6 +36,7 @@ mod ingest;
 mod inputs;
 mod insights;
 mod insights_cold;
+mod insights_compared;
 mod insights_lists;
 mod insights_nested;
 mod insights_streams;

@@ -13,17 +13,18 @@ use homepot_analytics::models::{Learner, ModelsMetrics};
 use homepot_analytics::nodes::Work;
 use homepot_analytics::projections::{self, Runner};
 use homepot_analytics::store::{Outcome, StoreError};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use tokio_util::sync::CancellationToken;
 
 use super::fences::{Server, leases};
 use crate::support::lives::{
     DAYS, DEVICES, error, fails, failure, life, midnight, readings, registered, till,
 };
-use crate::support::{Backend, Database, TestLog, contract, event};
+use crate::support::{Backend, Database, TestLog, at, contract, event};
 
 contract![
     what_is_learned_at_night_is_what_is_replayed,
+    an_error_that_is_said_again_is_one_failure,
     what_was_learned_is_kept_and_not_learned_again,
     a_model_that_says_less_well_what_came_does_not_take_the_place_of_another,
     until_enough_devices_have_failed_there_is_the_rate_of_the_fleet,
@@ -111,6 +112,41 @@ async fn what_is_learned_at_night_is_what_is_replayed(database: Database) {
     let trained = in_force(&log, as_of).await.unwrap();
     assert_eq!(trained.day, midnight(DAYS + 1));
     let watched = replayed(&log, &events, DAYS + 1);
+    assert_eq!(trained.model, *watched.model());
+    log.close().await;
+}
+
+/// Events, of which each report of an error is said again twice.
+fn said_again(events: &[Json]) -> Vec<Json> {
+    let again = |event: &Json| {
+        let mut all = vec![event.clone()];
+        let report = &event["deviceStateChange"];
+        if report["newState"] == "ERROR" {
+            let first = at(report["occurredAt"].as_str().unwrap());
+            for minutes in [1, 30] {
+                let mut later = event.clone();
+                let occurred_at = first.plus_ms(minutes * 60_000).to_string();
+                later["deviceStateChange"]["occurredAt"] = json!(occurred_at);
+                all.push(later);
+            }
+        }
+        all
+    };
+    events.iter().flat_map(again).collect()
+}
+
+async fn an_error_that_is_said_again_is_one_failure(database: Database) {
+    let log = database.open().await;
+    let mut events = registered("REAL");
+    events.extend(said_again(&life(0..DAYS, "REAL")));
+    record(&log, &events).await;
+    learn(&log).await;
+    let as_of = Instant(midnight(DAYS).0 + HOUR);
+    let trained = in_force(&log, as_of).await.unwrap();
+    let days = (0..DAYS).flat_map(|day| (0..DEVICES).map(move |number| (day, number)));
+    let failures = days.filter(|(day, number)| fails(*day, *number)).count();
+    assert_eq!(trained.report.learned.failures, failures);
+    let watched = replayed(&log, &events, DAYS);
     assert_eq!(trained.model, *watched.model());
     log.close().await;
 }

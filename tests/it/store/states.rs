@@ -23,6 +23,7 @@ contract![
     what_was_reported_is_rebuilt_from_segments,
     a_version_that_begins_with_events_knows_what_was_reported,
     what_an_older_version_appends_beside_a_newer_one_is_known_to_that,
+    the_first_error_of_a_time_is_found_also_when_it_was_archived,
 ];
 
 const KIND: Kind = Kind::DeviceStateChange;
@@ -319,5 +320,34 @@ async fn what_an_older_version_appends_beside_a_newer_one_is_known_to_that(datab
     record(&log, reports(7), &mut events).await;
     is_told(&log, &events, |_| true).await;
     assert_eq!(findings(&log).await, Vec::<String>::new());
+    log.close().await;
+}
+
+async fn the_first_error_of_a_time_is_found_also_when_it_was_archived(database: Database) {
+    let log = database.open().await;
+    let mut events = Vec::new();
+    record(&log, reports(7), &mut events).await;
+    archive(&log).await;
+    let (begin, day) = (at("2026-01-05T00:00:00Z"), 24 * 3_600_000);
+    for (device, hours) in DEVICES
+        .iter()
+        .flat_map(|id| (0..=48).map(move |n| (*id, n)))
+    {
+        let to = begin.plus_ms(hours * 3_600_000);
+        let from = to.plus_ms(-day);
+        for provenance in [Provenance::Real, Provenance::Simulated] {
+            let is_error = |event: &&Event| {
+                text(event, Column::DeviceKey) == device
+                    && text(event, Column::NewState) == "ERROR"
+                    && event.fact.provenance == provenance
+            };
+            let errors = events.iter().filter(is_error);
+            let errors = errors.map(|event| event.fact.occurred_at);
+            let expected = errors.filter(|at| (from..=to).contains(at)).min();
+            let key = log.names().key(EntityType::Device, device).unwrap();
+            let found = states::first_error(&log, (key, provenance), (from, to)).await;
+            assert_eq!(found.unwrap(), expected, "{device} {hours} {provenance:?}");
+        }
+    }
     log.close().await;
 }
