@@ -20,7 +20,7 @@ use crate::insights::jobs::recommend::{Job, Known, Recommended, recommend};
 use crate::insights::jobs::schedule::Schedule;
 use crate::insights::jobs::tills::Tills;
 use crate::insights::jobs::window::{
-    DURATION_MINUTES_MAX, Hours, Limits, Maintenance, QUARTER, Stretch,
+    DURATION_MINUTES_MAX, Hours, Limits, Maintenance, Stretch, has_maintenance,
 };
 use crate::insights::shape::Reason;
 use crate::store::{Store, StoreError};
@@ -326,11 +326,7 @@ fn maintenance(
     schedule: &Schedule,
     as_of: Instant,
 ) -> (Maintenance, Option<Reason>) {
-    let is_filed = || {
-        let quarters = (0..AHEAD / QUARTER).map(|quarter| Instant(as_of.0 + quarter * QUARTER));
-        let mut local = quarters.map(|at| schedule.local(at));
-        local.any(|local| schedule.is_maintenance(local))
-    };
+    let is_filed = || has_maintenance(schedule, as_of);
     let sentence = "The site has filed maintenance windows, so that only these are looked at.";
     match wanted.maintenance {
         RunMaintenance::WhereFiled if is_filed() => (
