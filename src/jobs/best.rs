@@ -13,6 +13,7 @@ use super::Priority;
 use super::planned::planned;
 use crate::event::{Instant, Provenance};
 use crate::held::{Ask, DeviceRead, Held, JobsRead};
+use crate::history::Within;
 use crate::insights::input::{DAY, HOUR};
 use crate::insights::jobs::cost::Terms;
 use crate::insights::jobs::demand;
@@ -174,7 +175,8 @@ struct Standing {
 }
 
 /// When a job is best run on devices, by their keys, at each site at which they stand, in the order of the keys of the
-/// sites. It may be asked of [`BEST_DEVICES_MAX`] devices.
+/// sites. It may be asked of [`BEST_DEVICES_MAX`] devices. Those that stood then where whoever asks does not reach are left
+/// out: what is known of a site is for those who reach it.
 ///
 /// # Errors
 /// When the tables or what was archived cannot be read.
@@ -183,15 +185,15 @@ pub fn best_windows<'a>(
     (held, store): (&'a Held, &'a Store),
     device_keys: &'a [i64],
     wanted: &'a Wanted,
-    ask: Ask,
+    (ask, within): (Ask, &'a Within),
 ) -> BoxFuture<'a, Result<Vec<AtSite>, StoreError>> {
     Box::pin(async move {
         let mut sites: BTreeMap<i64, Standing> = BTreeMap::new();
         for keys in device_keys.chunks(DEVICES_AT_ONCE) {
             let reads = held.devices(keys, ask).await?;
+            let reads = reads.iter().flatten();
             reads
-                .iter()
-                .flatten()
+                .filter(|read| within.has_site(read.site_key))
                 .for_each(|read| stand(&mut sites, read));
         }
         let taken = planned(store, device_keys, ask.as_of).await?;
