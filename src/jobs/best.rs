@@ -158,7 +158,7 @@ pub struct AtSite {
     pub schedule: Arc<Schedule>,
     /// How many devices they are.
     pub devices: usize,
-    /// From where what was read of them comes.
+    /// From where what was read of them comes; what is measured of others is not looked at.
     pub provenance: Provenance,
     /// The answer.
     pub recommended: Recommended,
@@ -167,11 +167,33 @@ pub struct AtSite {
 /// What is known of the devices of a site.
 struct Standing {
     schedule: Arc<Schedule>,
-    provenance: Provenance,
+    /// Whose demand is looked at: of devices of one provenance.
+    whose: Whose,
     keys: Vec<i64>,
     demands: Vec<demand::State>,
-    /// Whether one of them was never heard of while the site was closed.
+    /// Whether one of these was never heard of while the site was closed.
     is_off: bool,
+}
+
+/// Devices of which nothing was measured come after those of which anything was, and then what is real before what is
+/// made up: these are never added up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Whose {
+    is_silent: bool,
+    provenance: Provenance,
+}
+
+impl Whose {
+    fn of(read: &DeviceRead) -> Self {
+        let kept = &read.state;
+        let is_measured = kept.demand.folded() > 0
+            || !kept.anomalies.is_empty()
+            || !read.open.readings.is_empty();
+        Self {
+            is_silent: !is_measured,
+            provenance: read.provenance,
+        }
+    }
 }
 
 /// When a job is best run on devices, by their keys, at each site at which they stand, in the order of the keys of the
@@ -205,7 +227,7 @@ pub fn best_windows<'a>(
                 site_key,
                 devices: standing.keys.len(),
                 schedule: standing.schedule,
-                provenance: standing.provenance,
+                provenance: standing.whose.provenance,
                 recommended,
             });
             // each takes milliseconds
@@ -216,18 +238,24 @@ pub fn best_windows<'a>(
 }
 
 fn stand(sites: &mut BTreeMap<i64, Standing>, read: &DeviceRead) {
+    let whose = Whose::of(read);
     let standing = sites.entry(read.site_key).or_insert_with(|| Standing {
         schedule: Arc::clone(&read.schedule),
-        provenance: read.provenance,
+        whose,
         keys: Vec::new(),
         demands: Vec::new(),
         is_off: false,
     });
-    // what concerns a real device is real
-    standing.provenance = standing.provenance.min(read.provenance);
     standing.keys.push(read.key);
-    standing.demands.push(read.state.demand.clone());
-    standing.is_off |= is_off_when_closed(read);
+    if whose < standing.whose {
+        standing.whose = whose;
+        standing.demands.clear();
+        standing.is_off = false;
+    }
+    if whose == standing.whose {
+        standing.demands.push(read.state.demand.clone());
+        standing.is_off |= is_off_when_closed(read);
+    }
 }
 
 /// Whether a device was never heard of at any hour of the week at which its site is closed, and again and again when
@@ -259,7 +287,7 @@ async fn jobs_of(
     for provenance in Provenance::ALL {
         let of = sites
             .iter()
-            .filter(|(_, site)| site.provenance == provenance);
+            .filter(|(_, site)| site.whose.provenance == provenance);
         let keys: Vec<i64> = of.map(|(key, _)| *key).collect();
         if !keys.is_empty() {
             let read = held.jobs(&keys, (provenance, as_of), None).await?;
@@ -289,7 +317,7 @@ fn weigh(
         deadline: wanted.deadline,
     };
     let none = JobsRead::default();
-    let jobs = jobs.get(&standing.provenance).unwrap_or(&none);
+    let jobs = jobs.get(&standing.whose.provenance).unwrap_or(&none);
     let (site_jobs, demands): (_, Vec<&demand::State>) =
         (jobs.at(site_key), standing.demands.iter().collect());
     let known = Known {
