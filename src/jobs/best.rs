@@ -304,7 +304,10 @@ fn weigh(
 ) -> Recommended {
     let schedule = &*standing.schedule;
     let busy = standing.keys.iter().filter_map(|key| taken.get(key));
-    let busy: Vec<Stretch> = busy.flatten().copied().collect();
+    let mut busy: Vec<Stretch> = busy.flatten().copied().collect();
+    // a job that recurs takes all of them at once
+    busy.sort_unstable_by_key(|stretch| (stretch.from, stretch.to));
+    busy.dedup();
     let (hours, of_hours) = hours(wanted, standing);
     let (maintenance, of_maintenance) = maintenance(wanted, schedule, as_of);
     let of_jobs = of_jobs(&busy, as_of);
@@ -370,9 +373,10 @@ fn maintenance(
 }
 
 fn of_jobs(busy: &[Stretch], as_of: Instant) -> Option<Reason> {
-    let ahead = as_of.0 + AHEAD;
-    let ahead = busy.iter().filter(|stretch| stretch.from.0 < ahead);
-    let mut times: Vec<(Instant, Instant)> = ahead.map(|of| (of.from, of.to)).collect();
+    let end = Instant(as_of.0 + AHEAD);
+    let ahead = busy.iter().filter(|stretch| stretch.from < end);
+    let ahead = ahead.map(|of| (of.from.max(as_of), of.to.min(end)));
+    let mut times: Vec<(Instant, Instant)> = ahead.collect();
     times.sort_unstable();
     times.dedup();
     let sentence = match times.as_slice() {

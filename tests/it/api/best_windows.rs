@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::app::{TestApp, at, on_each_database, texts};
 use super::device_commands::{Followed, complete, ended};
 use super::job_windows::{filed, window};
+use super::jobs::create;
 
 const CREATE: &str = "mutation($input: CreateJobInput!) { createJob(input: $input) { job { jobId state
     plan { startAt bestWindows { siteId start end lost retryCost latenessCost success confidence sentence } } }
@@ -151,6 +152,37 @@ async fn what_real_tills_sell_and_what_is_made_up_is_not_added_up() {
         assert_eq!(market["provenance"], "SIMULATED");
         for field in ["value", "best"] {
             assert_eq!(market[field], made_up[field], "{field}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_job_that_recurs_often_leaves_no_start_from_when_it_was_made_until_it_was_cancelled() {
+    on_each_database(async |app| {
+        shops(app).await;
+        let status = |asked: Value| {
+            let window = window(app, asked);
+            async move { window.await["status"].take() }
+        };
+        let (told, none) = (json!("LEARNING"), json!("INSUFFICIENT"));
+        app.clock.advance_ms(3_600_000);
+        let often = json!({ "jobType": "HEALTH_CHECK", "siteIds": ["harbour"],
+            "start": { "cron": "*/5 * * * *" } });
+        let often = create(app, often).await;
+        assert_eq!(often["userErrors"], json!([]));
+        assert_eq!(status(json!({ "device": "till-1" })).await, none);
+        assert_eq!(status(json!({ "device": "till-3" })).await, told);
+        app.clock.advance_ms(3_600_000);
+        let id = often["job"]["jobId"].as_str().unwrap();
+        let cancel = format!(
+            "mutation {{ cancelJob(input: {{ jobId: \"{id}\" }}) {{ userErrors {{ code }} }} }}"
+        );
+        let cancelled = app.data(&cancel).await;
+        assert_eq!(cancelled["cancelJob"]["userErrors"], json!([]));
+        for (minutes, expected) in [(30, &told), (90, &none), (120, &told)] {
+            let asked = json!({ "device": "till-1", "at": at(minutes) });
+            assert_eq!(status(asked).await, *expected, "{minutes}");
         }
     })
     .await;
