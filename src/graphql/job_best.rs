@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::command::{UserError, UserErrorCode};
 use super::insights::{first_start, kept, sites_of, why_not};
 use super::job_input::Asked;
-use super::{api, of_failed};
+use super::{access, api, of_failed};
 use crate::held::Ask;
 use crate::history::jobs;
 use crate::jobs::{BEST_DEVICES_MAX, BEST_SITES_MAX, Plan, Start, best_windows, windows_given};
@@ -64,7 +64,8 @@ pub(super) fn plan_best<'a>(
             as_of: now,
             provenance: None,
         };
-        let found = best_windows((&api.held, api.store()), &keys, wanted, ask).await;
+        let within = access::within(ctx).await?;
+        let found = best_windows((&api.held, api.store()), &keys, wanted, (ask, &within)).await;
         let found = found.map_err(|error| of_failed(api, &error))?;
         let mut windows = Vec::with_capacity(found.len());
         for at_site in &found {

@@ -66,23 +66,39 @@ pub fn on_devices<'a>(
     })
 }
 
-/// Looks at the plans of all jobs that wait for their time, one after another.
+/// Looks at the plans of all jobs that wait for their time, one after another; or of those that recur and had been made
+/// by an instant that is past. Of these one that waits no more counts if it waited until after that: whether it was held
+/// for a while in between is not looked up.
 ///
 /// # Errors
 /// When the tables cannot be read.
 pub async fn each_scheduled(
     store: &Store,
+    past: Option<Instant>,
     mut look: impl FnMut(Option<&str>),
 ) -> Result<(), StoreError> {
     let doing = "read jobs that are planned";
     let query = jobs::Entity::find()
         .select_only()
         .column(jobs::Column::Plan)
-        .filter(jobs::Column::State.eq("SCHEDULED"))
+        .filter(waited(past))
         .into_tuple::<Option<String>>();
     let mut rows = std::pin::pin!(query.stream(store.readers()).await.doing(doing)?);
     while let Some(plan) = rows.try_next().await.doing(doing)? {
         look(plan.as_deref());
     }
     Ok(())
+}
+
+/// The condition on jobs that wait for their time, or that recur and waited at an instant that is past.
+fn waited(past: Option<Instant>) -> Condition {
+    let waits = jobs::Column::State.eq("SCHEDULED");
+    let Some(at) = past else {
+        return Condition::all().add(waits);
+    };
+    let ended_later = jobs::Column::ChangedAt.gt(at.0);
+    Condition::all()
+        .add(jobs::Column::CreatedAt.lte(at.0))
+        .add(jobs::Column::Plan.like("%\"recurring\"%"))
+        .add(Condition::any().add(waits).add(ended_later))
 }

@@ -13,6 +13,7 @@ use super::Priority;
 use super::planned::planned;
 use crate::event::{Instant, Provenance};
 use crate::held::{Ask, DeviceRead, Held, JobsRead};
+use crate::history::Within;
 use crate::insights::input::{DAY, HOUR};
 use crate::insights::jobs::cost::Terms;
 use crate::insights::jobs::demand;
@@ -20,7 +21,7 @@ use crate::insights::jobs::recommend::{Job, Known, Recommended, recommend};
 use crate::insights::jobs::schedule::Schedule;
 use crate::insights::jobs::tills::Tills;
 use crate::insights::jobs::window::{
-    DURATION_MINUTES_MAX, Hours, Limits, Maintenance, QUARTER, Stretch,
+    DURATION_MINUTES_MAX, Hours, Limits, Maintenance, Stretch, has_maintenance,
 };
 use crate::insights::shape::Reason;
 use crate::store::{Store, StoreError};
@@ -157,7 +158,7 @@ pub struct AtSite {
     pub schedule: Arc<Schedule>,
     /// How many devices they are.
     pub devices: usize,
-    /// From where what was read of them comes.
+    /// From where what was read of them comes; what is measured of others is not looked at.
     pub provenance: Provenance,
     /// The answer.
     pub recommended: Recommended,
@@ -166,15 +167,38 @@ pub struct AtSite {
 /// What is known of the devices of a site.
 struct Standing {
     schedule: Arc<Schedule>,
-    provenance: Provenance,
+    /// Whose demand is looked at: of devices of one provenance.
+    whose: Whose,
     keys: Vec<i64>,
     demands: Vec<demand::State>,
-    /// Whether one of them was never heard of while the site was closed.
+    /// Whether one of these was never heard of while the site was closed.
     is_off: bool,
 }
 
+/// Devices of which nothing was measured come after those of which anything was, and then what is real before what is
+/// made up: these are never added up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Whose {
+    is_silent: bool,
+    provenance: Provenance,
+}
+
+impl Whose {
+    fn of(read: &DeviceRead) -> Self {
+        let kept = &read.state;
+        let is_measured = kept.demand.folded() > 0
+            || !kept.anomalies.is_empty()
+            || !read.open.readings.is_empty();
+        Self {
+            is_silent: !is_measured,
+            provenance: read.provenance,
+        }
+    }
+}
+
 /// When a job is best run on devices, by their keys, at each site at which they stand, in the order of the keys of the
-/// sites. It may be asked of [`BEST_DEVICES_MAX`] devices.
+/// sites. It may be asked of [`BEST_DEVICES_MAX`] devices. Those that stood then where whoever asks does not reach are left
+/// out: what is known of a site is for those who reach it.
 ///
 /// # Errors
 /// When the tables or what was archived cannot be read.
@@ -183,15 +207,15 @@ pub fn best_windows<'a>(
     (held, store): (&'a Held, &'a Store),
     device_keys: &'a [i64],
     wanted: &'a Wanted,
-    ask: Ask,
+    (ask, within): (Ask, &'a Within),
 ) -> BoxFuture<'a, Result<Vec<AtSite>, StoreError>> {
     Box::pin(async move {
         let mut sites: BTreeMap<i64, Standing> = BTreeMap::new();
         for keys in device_keys.chunks(DEVICES_AT_ONCE) {
             let reads = held.devices(keys, ask).await?;
+            let reads = reads.iter().flatten();
             reads
-                .iter()
-                .flatten()
+                .filter(|read| within.has_site(read.site_key))
                 .for_each(|read| stand(&mut sites, read));
         }
         let taken = planned(store, device_keys, ask.as_of).await?;
@@ -203,7 +227,7 @@ pub fn best_windows<'a>(
                 site_key,
                 devices: standing.keys.len(),
                 schedule: standing.schedule,
-                provenance: standing.provenance,
+                provenance: standing.whose.provenance,
                 recommended,
             });
             // each takes milliseconds
@@ -214,18 +238,24 @@ pub fn best_windows<'a>(
 }
 
 fn stand(sites: &mut BTreeMap<i64, Standing>, read: &DeviceRead) {
+    let whose = Whose::of(read);
     let standing = sites.entry(read.site_key).or_insert_with(|| Standing {
         schedule: Arc::clone(&read.schedule),
-        provenance: read.provenance,
+        whose,
         keys: Vec::new(),
         demands: Vec::new(),
         is_off: false,
     });
-    // what concerns a real device is real
-    standing.provenance = standing.provenance.min(read.provenance);
     standing.keys.push(read.key);
-    standing.demands.push(read.state.demand.clone());
-    standing.is_off |= is_off_when_closed(read);
+    if whose < standing.whose {
+        standing.whose = whose;
+        standing.demands.clear();
+        standing.is_off = false;
+    }
+    if whose == standing.whose {
+        standing.demands.push(read.state.demand.clone());
+        standing.is_off |= is_off_when_closed(read);
+    }
 }
 
 /// Whether a device was never heard of at any hour of the week at which its site is closed, and again and again when
@@ -257,7 +287,7 @@ async fn jobs_of(
     for provenance in Provenance::ALL {
         let of = sites
             .iter()
-            .filter(|(_, site)| site.provenance == provenance);
+            .filter(|(_, site)| site.whose.provenance == provenance);
         let keys: Vec<i64> = of.map(|(key, _)| *key).collect();
         if !keys.is_empty() {
             let read = held.jobs(&keys, (provenance, as_of), None).await?;
@@ -274,7 +304,10 @@ fn weigh(
 ) -> Recommended {
     let schedule = &*standing.schedule;
     let busy = standing.keys.iter().filter_map(|key| taken.get(key));
-    let busy: Vec<Stretch> = busy.flatten().copied().collect();
+    let mut busy: Vec<Stretch> = busy.flatten().copied().collect();
+    // a job that recurs takes all of them at once
+    busy.sort_unstable_by_key(|stretch| (stretch.from, stretch.to));
+    busy.dedup();
     let (hours, of_hours) = hours(wanted, standing);
     let (maintenance, of_maintenance) = maintenance(wanted, schedule, as_of);
     let of_jobs = of_jobs(&busy, as_of);
@@ -287,7 +320,7 @@ fn weigh(
         deadline: wanted.deadline,
     };
     let none = JobsRead::default();
-    let jobs = jobs.get(&standing.provenance).unwrap_or(&none);
+    let jobs = jobs.get(&standing.whose.provenance).unwrap_or(&none);
     let (site_jobs, demands): (_, Vec<&demand::State>) =
         (jobs.at(site_key), standing.demands.iter().collect());
     let known = Known {
@@ -326,11 +359,7 @@ fn maintenance(
     schedule: &Schedule,
     as_of: Instant,
 ) -> (Maintenance, Option<Reason>) {
-    let is_filed = || {
-        let quarters = (0..AHEAD / QUARTER).map(|quarter| Instant(as_of.0 + quarter * QUARTER));
-        let mut local = quarters.map(|at| schedule.local(at));
-        local.any(|local| schedule.is_maintenance(local))
-    };
+    let is_filed = || has_maintenance(schedule, as_of);
     let sentence = "The site has filed maintenance windows, so that only these are looked at.";
     match wanted.maintenance {
         RunMaintenance::WhereFiled if is_filed() => (
@@ -344,9 +373,10 @@ fn maintenance(
 }
 
 fn of_jobs(busy: &[Stretch], as_of: Instant) -> Option<Reason> {
-    let ahead = as_of.0 + AHEAD;
-    let ahead = busy.iter().filter(|stretch| stretch.from.0 < ahead);
-    let mut times: Vec<(Instant, Instant)> = ahead.map(|of| (of.from, of.to)).collect();
+    let end = Instant(as_of.0 + AHEAD);
+    let ahead = busy.iter().filter(|stretch| stretch.from < end);
+    let ahead = ahead.map(|of| (of.from.max(as_of), of.to.min(end)));
+    let mut times: Vec<(Instant, Instant)> = ahead.collect();
     times.sort_unstable();
     times.dedup();
     let sentence = match times.as_slice() {

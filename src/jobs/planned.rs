@@ -2,7 +2,8 @@
 //!
 //! A job takes a device for as long as it may: until its `timeoutSeconds` are over, or, of one that was given a
 //! window, until that ends. One that is paused is not planned, and of one that recurs each time counts at which the
-//! device is one of its own.
+//! device is one of its own, however often it comes: times between which no quarter of an hour begins that is free are
+//! one, since a job starts on a quarter.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,13 +19,13 @@ use crate::event::Instant;
 use crate::history::fleet::{DeviceRow, devices_by_key, sites_by_key};
 use crate::history::planned::{OnDevice, each_scheduled, on_devices};
 use crate::insights::input::{DAY, SECOND};
-use crate::insights::jobs::window::Stretch;
+use crate::insights::jobs::window::{QUARTER, Stretch};
 use crate::store::{Store, StoreError};
 
 /// As far ahead as a job may be given a window, and as long as one lasts.
 const AHEAD: i64 = 9 * DAY;
-/// Times at most of one job that recurs that are looked at.
-const TIMES_MAX: usize = 1_000;
+/// No job is shorter.
+const MINUTE: i64 = 60 * SECOND;
 
 /// The times at which some devices are taken, by their keys, as was known at an instant.
 ///
@@ -49,7 +50,7 @@ pub(super) fn planned<'a>(
             let given = given(&row, (site.as_deref(), window), as_of);
             taken.entry(row.device_key).or_default().extend(given);
         }
-        for (device, stretch) in recurring(store, device_keys, as_of).await? {
+        for (device, stretch) in recurring(store, device_keys, (as_of, past)).await? {
             taken.entry(device).or_default().push(stretch);
         }
         Ok(taken)
@@ -94,10 +95,10 @@ fn given(
 async fn recurring(
     store: &Store,
     device_keys: &[i64],
-    as_of: Instant,
+    (as_of, past): (Instant, Option<Instant>),
 ) -> Result<Vec<(i64, Stretch)>, StoreError> {
     let mut plans = Vec::new();
-    each_scheduled(store, |text| {
+    each_scheduled(store, past, |text| {
         let plan = Plan::of_text(text);
         if matches!(plan.start, Start::Recurring(_)) {
             plans.push(plan);
@@ -141,6 +142,8 @@ fn is_for(plan: &Plan, row: &Arc<DeviceRow>, site_id: &str) -> bool {
     is_reached && selection.is_some_and(|selection| selection.has(row, site_id))
 }
 
+/// The times at which a job that recurs takes its devices, in order. They are looked up once a quarter of an hour at
+/// most: what ends before the next one begins takes no start from it.
 fn times_of(plan: &Plan, zone: Tz, as_of: Instant) -> Vec<Stretch> {
     let Start::Recurring(text) = &plan.start else {
         return Vec::new();
@@ -150,22 +153,42 @@ fn times_of(plan: &Plan, zone: Tz, as_of: Instant) -> Vec<Stretch> {
         return Vec::new();
     };
     let lasts = i64::from(plan.timeout_seconds) * SECOND;
-    let first = next_after(&cron, zone, Instant(as_of.0.saturating_sub(lasts)));
-    let times = std::iter::successors(first, |at| next_after(&cron, zone, *at));
-    let ahead = times.take_while(|at| at.0 < as_of.0 + AHEAD);
-    let stretch = |from: Instant| Stretch {
-        from,
-        to: Instant(from.0 + lasts),
+    let after = |at: i64| {
+        let next = next_after(&cron, zone, Instant(at));
+        next.filter(|next| next.0 < as_of.0 + AHEAD)
     };
-    ahead.take(TIMES_MAX).map(stretch).collect()
+    let mut times: Vec<Stretch> = Vec::new();
+    let mut next = after(as_of.0.saturating_sub(lasts));
+    while let Some(at) = next {
+        let to = Instant(at.0 + lasts);
+        match times.last_mut() {
+            Some(last) if !is_free_between(last.to, at) => last.to = to,
+            Some(_) | None => times.push(Stretch { from: at, to }),
+        }
+        next = after(quarter_from(to) - lasts);
+    }
+    times
+}
+
+/// The first quarter of an hour that begins at an instant or after it.
+fn quarter_from(at: Instant) -> i64 {
+    let before = at.0.div_euclid(QUARTER) * QUARTER;
+    if before == at.0 {
+        before
+    } else {
+        before + QUARTER
+    }
+}
+
+/// Whether any job can start between the end of one that recurs and its next time.
+fn is_free_between(end: Instant, next: Instant) -> bool {
+    quarter_from(end) + MINUTE <= next.0
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::jobs::BestWindow;
-
-    const MINUTE: i64 = 60 * SECOND;
 
     fn on_device(plan: &Plan, (state, step, step_at): (&str, &str, i64)) -> OnDevice {
         OnDevice {
@@ -246,7 +269,49 @@ mod tests {
         let first = Instant::parse("2026-11-24T03:00:00Z").unwrap();
         assert_eq!(times[0].from, first);
         assert_eq!(times[0].to.0 - first.0, 10 * MINUTE);
-        let often = at(Start::Recurring("* * * * *".to_owned()));
-        assert_eq!(times_of(&often, Tz::UTC, now).len(), TIMES_MAX);
+    }
+
+    #[test]
+    fn a_job_that_recurs_often_takes_its_device_until_the_end() {
+        let now = Instant::parse("2026-11-23T12:00:00Z").unwrap();
+        for cron in ["* * * * *", "*/5 * * * *", "*/15 * * * *"] {
+            for timeout_seconds in [1, 30, 60, 600, 86_400] {
+                let often = Plan {
+                    timeout_seconds,
+                    ..at(Start::Recurring(cron.to_owned()))
+                };
+                let times = times_of(&often, Tz::UTC, now);
+                assert_eq!(times.len(), 1, "{cron} {timeout_seconds}");
+                assert!(times[0].from.0 <= now.0 + 15 * MINUTE, "{cron}");
+                assert!(times[0].to.0 > now.0 + AHEAD - 15 * MINUTE, "{cron}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_job_that_recurs_leaves_free_is_free() {
+        let now = Instant::parse("2026-11-23T12:00:00Z").unwrap();
+        let minutes = |cron: &str, timeout_seconds: u32| {
+            let plan = Plan {
+                timeout_seconds,
+                ..at(Start::Recurring(cron.to_owned()))
+            };
+            let times = times_of(&plan, Tz::UTC, now);
+            let minute = |at: Instant| (at.0 - now.0) / MINUTE;
+            let told = times.iter().map(|of| (minute(of.from), minute(of.to)));
+            told.collect::<Vec<_>>()
+        };
+        // from a quarter of an hour to two minutes later a job may run
+        let often = minutes("2-59/5 * * * *", 60);
+        assert_eq!(often.len(), 9 * 24 * 4);
+        assert_eq!(often[..3], [(2, 3), (17, 18), (32, 33)]);
+        // half an hour is left of each
+        let hourly = minutes("10 * * * *", 1_800);
+        assert_eq!(hourly.len(), 9 * 24);
+        assert_eq!(hourly[..2], [(10, 40), (70, 100)]);
+        // the second time begins while the first still runs, and the third when no quarter has begun since
+        let thrice = minutes("0,10,27 14 * * *", 900);
+        assert_eq!(thrice.len(), 9);
+        assert_eq!(thrice[0], (120, 162));
     }
 }

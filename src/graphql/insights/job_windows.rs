@@ -17,6 +17,7 @@ use crate::graphql::scalars::{Date, DateTime, LocalTime};
 use crate::graphql::words::{Provenances, Shown};
 use crate::graphql::{access, api, loaders, of_failed, take};
 use crate::held::Ask;
+use crate::history::Within;
 use crate::insights::jobs::recommend::Window;
 use crate::insights::jobs::schedule::Schedule;
 use crate::jobs::{
@@ -266,9 +267,11 @@ fn recommended<'a>(
         if let Some((_, message)) = wanted.fault(ask.as_of) {
             return Err(bad_input(message));
         }
-        let keys = keys_of(ctx, &whose).await?;
+        let within = access::within(ctx).await?;
+        let keys = keys_of(ctx, &whose, (&within, ask.as_of)).await?;
         let api = api(ctx);
-        let found = best_windows((&api.held, api.store()), &keys, &wanted, ask).await;
+        let asked = (ask, &within);
+        let found = best_windows((&api.held, api.store()), &keys, &wanted, asked).await;
         let found = found.map_err(|error| of_failed(api, &error))?;
         loaders(ctx).count(found.len())?;
         take(ctx, found.len() * size_of::<AtSite>())?;
@@ -281,25 +284,32 @@ fn recommended<'a>(
     })
 }
 
-/// The devices that are meant, by their keys.
+/// The devices that are meant, by their keys. One that is named must have stood within reach then, too.
 fn keys_of<'a>(
     ctx: &'a Context<'_>,
     whose: &'a Selection,
+    (within, as_of): (&'a Within, Instant),
 ) -> BoxFuture<'a, Result<Vec<i64>, Error>> {
     Box::pin(async move {
-        let (api, within) = (api(ctx), access::within(ctx).await?);
+        let api = api(ctx);
+        let not_there = |id: &str| error(ErrorCode::NotFound, format!("{id} is not registered"));
         if whose.device_ids.len() > BEST_DEVICES_MAX {
             return Err(too_many());
         }
-        let targets = whose.resolve(api.store(), &within).await;
+        let targets = whose.resolve(api.store(), within).await;
         let targets = match targets.map_err(|error| of_failed(api, &error))? {
             Ok(targets) => targets,
-            Err(NotThere { id, .. }) => {
-                let message = format!("{id} is not registered");
-                return Err(error(ErrorCode::NotFound, message));
-            }
+            Err(NotThere { id, .. }) => return Err(not_there(&id)),
         };
         let names = api.store().names();
+        let stood_within = |id: &&String| {
+            let key = names.key(EntityType::Device, id);
+            let site = key.and_then(|key| names.site_of_device_at(key, as_of));
+            *within == Within::Whole || site.is_some_and(|site| within.has_site(site))
+        };
+        if let Some(id) = whose.device_ids.iter().find(|id| !stood_within(id)) {
+            return Err(not_there(id));
+        }
         let keys = targets.iter();
         let keys = keys.filter_map(|id| names.key(EntityType::Device, id));
         let keys: Vec<i64> = keys.collect();

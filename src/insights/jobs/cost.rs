@@ -10,7 +10,7 @@ use crate::insights::jobs::demand::Demand;
 use crate::insights::jobs::draw::Draws;
 use crate::insights::jobs::rates::Gamma;
 use crate::insights::jobs::success::{BLOCKS, Success};
-use crate::insights::jobs::window::Quarter;
+use crate::insights::jobs::window::{Quarter, allows};
 
 /// A start is about the best when it costs at most this part more than the best, or of a transaction.
 pub const TOLERANCE: f64 = 0.05;
@@ -118,7 +118,7 @@ impl Scales<'_> {
             .grid
             .windows(length)
             .enumerate()
-            .filter(|(_, taken)| taken.iter().all(|quarter| quarter.is_allowed));
+            .filter(|(_, taken)| allows(taken, self.duration_minutes.max(1)));
         allowed
             .filter_map(|(index, taken)| {
                 let (first, end) = (taken.first()?, taken.last()?);

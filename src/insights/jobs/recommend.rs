@@ -14,7 +14,7 @@ use crate::insights::jobs::schedule::Schedule;
 use crate::insights::jobs::success::{BLOCKS, FleetJobs, SiteJobs, Success};
 use crate::insights::jobs::tills::Tills;
 use crate::insights::jobs::told;
-use crate::insights::jobs::window::{DURATION_MINUTES_MAX, Hours, Limits, Quarter, grid};
+use crate::insights::jobs::window::{DURATION_MINUTES_MAX, Hours, Limits, Quarter, allows, grid};
 
 /// Predictive intervals of counts hold at this level.
 pub const LEVEL: f64 = 0.9;
@@ -141,7 +141,7 @@ fn nothing_allowed(schedule: &Schedule, job: &Job<'_>, as_of: Instant) -> String
         let grid = grid(schedule, limits, as_of, length);
         let starts = grid.windows(length);
         starts
-            .filter(|taken| taken.iter().all(|quarter| quarter.is_allowed))
+            .filter(|taken| allows(taken, duration_minutes))
             .count()
     };
     let all = allowed(&Limits::default());

@@ -8,6 +8,8 @@ use crate::insights::jobs::schedule::{CellPlan, Local, Opening, Schedule};
 
 /// A quarter of an hour.
 pub const QUARTER: i64 = HOUR / 4;
+const QUARTER_MINUTES: u16 = 15;
+const MINUTE: i64 = HOUR / 60;
 const WEEK_QUARTERS: usize = 7 * 24 * 4;
 /// A job takes at most a day.
 pub const DURATION_MINUTES_MAX: u32 = 24 * 60;
@@ -113,8 +115,10 @@ pub struct Quarter {
     pub local: Local,
     /// Whether the site is open.
     pub opening: Opening,
-    /// Whether the limits allow a job in it.
+    /// Whether the limits allow a job in all of it.
     pub is_allowed: bool,
+    /// So many of its first minutes the limits allow, up to the first that they do not.
+    pub allowed_minutes: i64,
     /// Which rate holds, as [`crate::insights::jobs::rates::rates`] orders them.
     pub rate: usize,
     /// The part of an hour's transactions that falls into it.
@@ -169,22 +173,52 @@ fn quarter(schedule: &Schedule, limits: &Limits, week: &[CellPlan], at: Instant)
         (false, 0) => (ANY_OPEN, 0.25),
         (false, open) => (cell, 1.0 / f64::from(open)),
     };
-    let is_allowed = is_allowed(schedule, limits, local, opening) && is_free(limits, at);
+    let allowed_minutes = match free_minutes(limits, at) {
+        0 => 0,
+        free => free.min(filed_minutes(schedule, limits, local)),
+    };
     Quarter {
         at,
         local,
         opening,
-        is_allowed,
+        is_allowed: allowed_minutes == i64::from(QUARTER_MINUTES),
+        allowed_minutes,
         rate,
         share,
     }
 }
 
-fn is_allowed(schedule: &Schedule, limits: &Limits, local: Local, opening: Opening) -> bool {
+/// The minutes of a quarter by the clock on the wall, which is set otherwise between two quarters alone.
+fn minutes(quarter: Local) -> impl Iterator<Item = (u16, Local)> {
+    let minutes = 0..QUARTER_MINUTES;
+    minutes.map(move |after| {
+        let minute = quarter.minute + after;
+        (after, Local { minute, ..quarter })
+    })
+}
+
+/// Whether a maintenance window is filed for any minute of the seven days from an instant on.
+#[must_use]
+pub fn has_maintenance(schedule: &Schedule, as_of: Instant) -> bool {
+    let first = as_of.0.div_euclid(QUARTER) * QUARTER;
+    let quarters = (0..7 * 24 * HOUR / QUARTER).map(|step| Instant(first + step * QUARTER));
+    let mut minutes = quarters.flat_map(|at| minutes(schedule.local(at)));
+    minutes.any(|(_, minute)| schedule.is_maintenance(minute))
+}
+
+/// How many minutes of a quarter pass until the first that the filed hours do not allow: these are filed to the minute.
+fn filed_minutes(schedule: &Schedule, limits: &Limits, quarter: Local) -> i64 {
+    let is_any = limits.hours == Hours::Any && limits.maintenance == Maintenance::Ignore;
+    let mut minutes = minutes(quarter).filter(|_| !is_any);
+    let first = minutes.find(|(_, minute)| !is_filed(schedule, limits, *minute));
+    i64::from(first.map_or(QUARTER_MINUTES, |(after, _)| after))
+}
+
+fn is_filed(schedule: &Schedule, limits: &Limits, local: Local) -> bool {
     let hours = match limits.hours {
         Hours::Any => true,
-        Hours::OpenOnly => opening == Opening::Open,
-        Hours::ClosedOnly => opening == Opening::Closed,
+        Hours::OpenOnly => schedule.opening(local) == Opening::Open,
+        Hours::ClosedOnly => schedule.opening(local) == Opening::Closed,
     };
     let maintenance = match limits.maintenance {
         Maintenance::Ignore => true,
@@ -194,171 +228,31 @@ fn is_allowed(schedule: &Schedule, limits: &Limits, local: Local, opening: Openi
     hours && maintenance
 }
 
-fn is_free(limits: &Limits, at: Instant) -> bool {
+/// How many minutes of a quarter pass until the first that is not free.
+fn free_minutes(limits: &Limits, at: Instant) -> i64 {
+    if limits.not_before.is_some_and(|from| at < from) {
+        return 0;
+    }
     let end = Instant(at.0 + QUARTER);
-    let taken = limits
-        .blackouts
-        .iter()
-        .chain(&limits.busy)
-        .any(|taken| taken.from < end && at < taken.to);
-    !taken
-        && limits.not_before.is_none_or(|from| from <= at)
-        && limits.deadline.is_none_or(|to| end <= to)
+    let taken = limits.blackouts.iter().chain(&limits.busy);
+    let taken = taken.filter(|taken| taken.from < end && at < taken.to);
+    let taken = taken.map(|taken| taken.from);
+    let first = taken.chain(limits.deadline).min().unwrap_or(end);
+    let free = first.0.saturating_sub(at.0).div_euclid(MINUTE);
+    free.clamp(0, i64::from(QUARTER_MINUTES))
+}
+
+/// Whether the limits allow every minute of a job that takes some quarters, the last one maybe in part.
+#[must_use]
+pub fn allows(taken: &[Quarter], duration_minutes: u32) -> bool {
+    let Some((last, whole)) = taken.split_last() else {
+        return false;
+    };
+    let before: i64 = whole.iter().map(|_| i64::from(QUARTER_MINUTES)).sum();
+    let left = i64::from(duration_minutes) - before;
+    whole.iter().all(|quarter| quarter.is_allowed) && left <= last.allowed_minutes
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::insights::jobs::schedule::{Day, DayPlan};
-    use chrono::DateTime;
-    use chrono_tz::Tz;
-
-    fn instant(text: &str) -> Instant {
-        Instant(
-            DateTime::parse_from_rfc3339(text)
-                .unwrap()
-                .timestamp_micros(),
-        )
-    }
-
-    #[test]
-    fn a_week_has_the_quarters_its_days_have() {
-        let schedule = Schedule::new(Tz::Europe__London);
-        assert_eq!(starts(&schedule, instant("2017-03-20T00:00:00Z")), 668);
-        assert_eq!(starts(&schedule, instant("2017-03-27T00:00:00+01:00")), 672);
-        assert_eq!(starts(&schedule, instant("2016-10-24T00:00:00+01:00")), 676);
-        let schedule = Schedule::new(Tz::Australia__Lord_Howe);
-        assert_eq!(starts(&schedule, instant("2017-03-30T00:00:00Z")), 674);
-    }
-
-    #[test]
-    fn quarters_are_those_of_the_clock() {
-        let schedule = Schedule::new(Tz::Asia__Kathmandu);
-        let grid = grid(
-            &schedule,
-            &Limits::default(),
-            instant("2017-03-20T00:07:00Z"),
-            4,
-        );
-        assert_eq!(grid.first().unwrap().local.minute % 15, 0);
-        assert_eq!(grid.len(), 675);
-    }
-
-    /// A site in London with a maintenance window from one to two on Sundays, from 23:00 to 01:00 on Fridays.
-    fn maintained() -> Schedule {
-        use crate::insights::jobs::schedule::Span;
-        let mut schedule = Schedule::new(Tz::Europe__London);
-        for day in 0..7 {
-            let mut plan = DayPlan::open(8 * 60, 18 * 60);
-            let span = |from, to| Span { from, to };
-            plan.maintenance = match day {
-                4 => vec![span(23 * 60, 60)],
-                6 => vec![span(60, 120)],
-                _ => Vec::new(),
-            };
-            schedule.file(Day::Weekday(day), plan);
-        }
-        schedule
-    }
-
-    /// When the quarters are that a job may take inside of maintenance windows, in the week from an instant on.
-    fn inside(as_of: &str) -> Vec<String> {
-        let limits = Limits {
-            maintenance: Maintenance::Inside,
-            ..Limits::default()
-        };
-        let grid = grid(&maintained(), &limits, instant(as_of), 1);
-        let allowed = grid.iter().filter(|quarter| quarter.is_allowed);
-        allowed.map(|quarter| quarter.at.to_string()).collect()
-    }
-
-    #[test]
-    fn a_window_in_an_hour_that_does_not_exist_is_none_and_in_one_that_comes_twice_it_lasts_two() {
-        let spring = inside("2017-03-25T12:00:00Z");
-        let sunday = spring.iter().filter(|at| at.starts_with("2017-03-26"));
-        assert_eq!(sunday.count(), 0, "{spring:?}");
-        let autumn = inside("2016-10-29T12:00:00Z");
-        let sunday: Vec<&String> = autumn
-            .iter()
-            .filter(|at| at.starts_with("2016-10-30"))
-            .collect();
-        assert_eq!(sunday.len(), 8, "{autumn:?}");
-        assert_eq!(sunday[0], "2016-10-30T00:00:00Z");
-        assert_eq!(sunday[7], "2016-10-30T01:45:00Z");
-    }
-
-    #[test]
-    fn a_window_passes_midnight() {
-        let usual = inside("2017-01-09T00:00:00Z");
-        let friday: Vec<&String> = usual
-            .iter()
-            .filter(|at| at.as_str() < "2017-01-15")
-            .collect();
-        assert_eq!(friday.len(), 8);
-        assert_eq!(friday[0], "2017-01-13T23:00:00Z");
-        assert_eq!(friday[7], "2017-01-14T00:45:00Z");
-        assert_eq!(usual.len(), 12);
-    }
-
-    #[test]
-    fn a_day_that_is_closed_has_no_open_hour() {
-        let mut schedule = maintained();
-        let date = chrono::NaiveDate::from_ymd_opt(2017, 1, 11).unwrap();
-        schedule.file(Day::Date(date), DayPlan::closed());
-        let limits = Limits {
-            hours: Hours::OpenOnly,
-            ..Limits::default()
-        };
-        let grid = grid(&schedule, &limits, instant("2017-01-09T00:00:00Z"), 1);
-        let mut open = grid.iter().filter(|quarter| quarter.is_allowed);
-        assert!(open.all(|quarter| quarter.local.date != date));
-        assert_eq!(
-            grid.iter().filter(|quarter| quarter.is_allowed).count(),
-            6 * 40
-        );
-    }
-
-    #[test]
-    fn limits_hold_for_every_quarter() {
-        let mut schedule = Schedule::new(Tz::UTC);
-        for day in 0..7 {
-            let mut plan = DayPlan::open(8 * 60, 18 * 60);
-            plan.maintenance
-                .push(crate::insights::jobs::schedule::Span {
-                    from: 23 * 60,
-                    to: 60,
-                });
-            schedule.file(Day::Weekday(day), plan);
-        }
-        let as_of = instant("2017-03-20T00:00:00Z");
-        let stretch = Stretch {
-            from: instant("2017-03-21T09:10:00Z"),
-            to: instant("2017-03-21T10:00:00Z"),
-        };
-        let limits = Limits {
-            hours: Hours::OpenOnly,
-            blackouts: vec![stretch],
-            ..Limits::default()
-        };
-        let grid_of = |limits: &Limits| grid(&schedule, limits, as_of, 1);
-        let allowed = grid_of(&limits)
-            .iter()
-            .filter(|quarter| quarter.is_allowed)
-            .count();
-        assert_eq!(allowed, 7 * 40 - 4);
-        let inside = Limits {
-            maintenance: Maintenance::Inside,
-            ..Limits::default()
-        };
-        let grid = grid_of(&inside);
-        assert_eq!(
-            grid.iter().filter(|quarter| quarter.is_allowed).count(),
-            7 * 8
-        );
-        assert!(
-            grid.iter()
-                .filter(|quarter| quarter.is_allowed)
-                .all(|quarter| quarter.opening == Opening::Closed)
-        );
-    }
-}
+#[path = "window_tests.rs"]
+mod tests;

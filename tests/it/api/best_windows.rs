@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::app::{TestApp, at, on_each_database, texts};
 use super::device_commands::{Followed, complete, ended};
 use super::job_windows::{filed, window};
+use super::jobs::create;
 
 const CREATE: &str = "mutation($input: CreateJobInput!) { createJob(input: $input) { job { jobId state
     plan { startAt bestWindows { siteId start end lost retryCost latenessCost success confidence sentence } } }
@@ -105,6 +106,84 @@ async fn the_devices_of_each_site_are_given_it_in_the_window_of_that_site() {
         let second = devices.told("till-3 1 ISSUED").await;
         assert!(complete(app, &second, "COMPLETED").await.is_empty());
         assert_eq!(ended(app, id).await, "COMPLETED 2+0");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_real_tills_sell_and_what_is_made_up_is_not_added_up() {
+    on_each_database(async |app| {
+        shops(app).await;
+        app.record(json!([{ "deviceRegistration": { "deviceId": "till-4", "siteId": "market",
+            "deviceType": "POS_TERMINAL" } }]))
+        .await;
+        // a week in which made up tills sell ten an hour and a real one two
+        let monday = homepot_analytics::event::Instant::parse("2026-11-16T00:00:00Z").unwrap();
+        for (device, hourly, provenance) in [
+            ("till-1", 10, "SIMULATED"),
+            ("till-2", 2, "REAL"),
+            ("till-3", 10, "SIMULATED"),
+        ] {
+            let reading = |hour: i64| {
+                let at = monday.plus_ms(hour * 3_600_000 + 3_599_000);
+                json!({ "deviceMetrics": { "deviceId": device, "occurredAt": at.to_string(),
+                    "transactionCount": (hour % 24 + 1) * hourly, "collectionIntervalSeconds": 3_600,
+                    "provenance": provenance } })
+            };
+            app.record((0..7 * 24).map(reading).collect()).await;
+        }
+        let asked = |of: Value| {
+            let mut asked = json!({ "hours": "OPEN_ONLY" });
+            asked.as_object_mut().unwrap().extend(of.as_object().unwrap().clone());
+            window(app, asked)
+        };
+        let real = asked(json!({ "device": "till-2" })).await;
+        assert_eq!(real["provenance"], "REAL");
+        assert!(real["value"].as_f64().unwrap() < 5.0, "{real:#}");
+        let harbour = asked(json!({ "site": "harbour" })).await;
+        assert_eq!(harbour["devicesTargeted"], 2);
+        for field in ["provenance", "value", "interval", "best"] {
+            assert_eq!(harbour[field], real[field], "{field}");
+        }
+        // where all is made up it is told so, also beside a till that was not heard of yet
+        let made_up = asked(json!({ "device": "till-3" })).await;
+        let market = asked(json!({ "site": "market" })).await;
+        assert_eq!(market["devicesTargeted"], 2);
+        assert_eq!(market["provenance"], "SIMULATED");
+        for field in ["value", "best"] {
+            assert_eq!(market[field], made_up[field], "{field}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_job_that_recurs_often_leaves_no_start_from_when_it_was_made_until_it_was_cancelled() {
+    on_each_database(async |app| {
+        shops(app).await;
+        let status = |asked: Value| {
+            let window = window(app, asked);
+            async move { window.await["status"].take() }
+        };
+        let (told, none) = (json!("LEARNING"), json!("INSUFFICIENT"));
+        app.clock.advance_ms(3_600_000);
+        let often = json!({ "jobType": "HEALTH_CHECK", "siteIds": ["harbour"],
+            "start": { "cron": "*/5 * * * *" } });
+        let often = create(app, often).await;
+        assert_eq!(often["userErrors"], json!([]));
+        assert_eq!(status(json!({ "device": "till-1" })).await, none);
+        assert_eq!(status(json!({ "device": "till-3" })).await, told);
+        app.clock.advance_ms(3_600_000);
+        let id = often["job"]["jobId"].as_str().unwrap();
+        let cancel = format!(
+            "mutation {{ cancelJob(input: {{ jobId: \"{id}\" }}) {{ userErrors {{ code }} }} }}"
+        );
+        let cancelled = app.data(&cancel).await;
+        assert_eq!(cancelled["cancelJob"]["userErrors"], json!([]));
+        for (minutes, expected) in [(30, &told), (90, &none), (120, &told)] {
+            let asked = json!({ "device": "till-1", "at": at(minutes) });
+            assert_eq!(status(asked).await, *expected, "{minutes}");
+        }
     })
     .await;
 }

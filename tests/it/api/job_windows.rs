@@ -3,6 +3,9 @@
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
+use homepot_analytics::identity::Role;
+
+use super::access::{ask, grant, key};
 use super::app::{TestApp, at, on_each_database, texts};
 use super::job_patterns::{outcome, with_interval};
 use super::jobs::create;
@@ -395,6 +398,50 @@ async fn each_site_has_a_window_of_its_own() {
         app.record(json!([{ "siteRegistration": { "siteId": "empty", "name": "Empty" } }])).await;
         let data = app.data_with(QUERY, json!({ "site": "empty" })).await;
         assert_eq!(data["recommendJobWindow"], json!([]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_a_device_that_was_moved_here_nothing_is_told_of_where_it_stood_before() {
+    on_each_database(async |app| {
+        shop(app).await;
+        filed(app, ("market", "20:00", "04:00"), json!({})).await;
+        app.clock.advance_ms(HOUR_MS);
+        app.record(
+            json!([{ "deviceRegistration": { "deviceId": "till-3", "siteId": "harbour",
+            "deviceType": "POS_TERMINAL", "occurredAt": at(50) } }]),
+        )
+        .await;
+        app.close_to_strangers().await;
+        let here = key(app, grant(Role::Viewer, &["harbour"])).await;
+        let everywhere = key(app, grant(Role::Admin, &[])).await;
+        let app: &TestApp = app;
+        let told = |key: String, variables: Value| async move {
+            let request = json!({ "query": QUERY, "variables": variables });
+            let (_, answer) = ask(app, &key, request).await;
+            let windows = answer["data"]["recommendJobWindow"].as_array();
+            let Some(windows) = windows else {
+                return answer["errors"][0]["extensions"]["code"].to_string();
+            };
+            let windows = windows.iter().map(|window| {
+                format!("{} {}", window["site"]["siteId"], window["devicesTargeted"])
+            });
+            windows.collect::<Vec<String>>().join(", ")
+        };
+        let till = json!({ "device": "till-3" });
+        let till_before = json!({ "device": "till-3", "at": at(30) });
+        let site = json!({ "site": "harbour" });
+        let site_before = json!({ "site": "harbour", "at": at(30) });
+        for (who, asked, answer) in [
+            (&here, &till, "\"harbour\" 1"),
+            (&here, &till_before, "\"NOT_FOUND\""),
+            (&here, &site, "\"harbour\" 3"),
+            (&here, &site_before, "\"harbour\" 2"),
+            (&everywhere, &till_before, "\"market\" 1"),
+        ] {
+            assert_eq!(told(who.clone(), asked.clone()).await, answer, "{asked}");
+        }
     })
     .await;
 }
