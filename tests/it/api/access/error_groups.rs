@@ -4,7 +4,7 @@
 use homepot_analytics::identity::Role;
 use serde_json::{Value, json};
 
-use super::super::app::{TestApp, on_each_database};
+use super::super::app::{TestApp, at, on_each_database};
 use super::super::error_groups::error;
 use super::super::socket::Socket;
 use super::{data, grant, key, recorded};
@@ -78,6 +78,51 @@ async fn who_is_bound_to_sites_sees_and_decides_what_was_seen_there() {
         }
         let done = resolve(app, &admin, &all[3].0).await;
         assert_eq!(done["userErrors"], json!([]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_is_bound_to_sites_is_told_nothing_of_messages_elsewhere_that_were_merged() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.record(json!([
+            { "errorLog": { "category": "API", "severity": "ERROR", "errorCode": "CARD-9", "deviceId": "till-3",
+                "errorMessage": "card reader lost", "occurredAt": at(-60) } },
+            error("till-1", "drawer sticks", -50),
+        ]))
+        .await;
+        app.close_to_strangers().await;
+        let viewer = key(app, grant(Role::Viewer, &["harbour"])).await;
+        let admin = key(app, grant(Role::Admin, &[])).await;
+        let all = groups(app, &admin).await;
+        assert_eq!(told(&all), ["drawer sticks 1", "card reader lost 1"]);
+        let merge = format!(
+            "mutation {{ mergeErrorGroups(input: {{ id: \"{}\", mergedIds: [\"{}\"] }}) {{ userErrors {{ code }} }} }}",
+            all[0].0, all[1].0
+        );
+        let done = data(app, &admin, &merge).await;
+        assert_eq!(done["mergeErrorGroups"]["userErrors"], json!([]));
+        let fields = "template category errorCode count";
+        let card = json!({ "template": "card reader lost", "category": "API", "errorCode": "CARD-9", "count": "2" });
+        let drawer = json!({ "template": "drawer sticks", "category": "DEVICE", "errorCode": null, "count": "1" });
+        for (holder, arguments, expected) in [
+            (&admin, String::new(), json!([card])),
+            (&viewer, String::new(), json!([drawer])),
+            (&viewer, format!("(asOf: \"{}\")", at(-5)), json!([drawer])),
+            (&viewer, "(filter: { categories: [API] })".to_owned(), json!([])),
+            (&admin, "(filter: { siteId: \"harbour\" })".to_owned(), json!([drawer])),
+        ] {
+            let document = format!("{{ errorGroups{arguments} {{ nodes {{ {fields} }} }} }}");
+            let answer = data(app, holder, &document).await;
+            assert_eq!(answer["errorGroups"]["nodes"], expected, "{arguments}");
+        }
+        // the id of all of it leads to what was seen there
+        let id = &all[1].0;
+        let document = format!("{{ errorGroup(id: \"{id}\") {{ id {fields} }} }}");
+        let mut one = data(app, &viewer, &document).await["errorGroup"].take();
+        assert_eq!(one.as_object_mut().unwrap().remove("id"), Some(json!(id)));
+        assert_eq!(one, drawer);
     })
     .await;
 }
