@@ -14,6 +14,7 @@ mod devices;
 mod errors;
 mod following;
 mod found;
+mod hour;
 mod news;
 mod page;
 mod standing;
