@@ -160,3 +160,41 @@ async fn who_is_bound_to_sites_hears_of_groups_that_are_new_there() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn by_one_error_a_group_is_new_at_a_site_and_comes_back_and_no_cursor_between_loses_that() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let head = app.head().await;
+        app.record(json!([error("till-3", "card reader lost", -9)])).await;
+        app.close_to_strangers().await;
+        let viewer = key(app, grant(Role::Viewer, &["harbour"])).await;
+        let admin = key(app, grant(Role::Admin, &[])).await;
+        let all = groups(app, &admin).await;
+        let done = resolve(app, &admin, &all[0].0).await;
+        assert_eq!(done["userErrors"], json!([]));
+        app.clock.advance_ms(120_000);
+        let errors = json!([error("till-1", "card reader lost", 1), error("till-2", "drawer sticks", 2)]);
+        recorded(app, &admin, errors).await;
+        let document = "subscription($after: String) { errorGroups(after: $after) { cursor event errorGroup { template } } }";
+        let expected = [
+            ("NEW", "card reader lost"),
+            ("REGRESSED", "card reader lost"),
+            ("NEW", "drawer sticks"),
+        ];
+        let mut after = json!(head);
+        for from in 0..expected.len() {
+            let mut socket = Socket::open_as(app.app().address, &viewer).await;
+            let id = socket.subscribe(document, json!({ "after": after })).await;
+            for (place, (event, template)) in expected.iter().enumerate().skip(from) {
+                let mut news = socket.data(&id).await["errorGroups"].take();
+                if place == from {
+                    after = news["cursor"].take();
+                }
+                assert_eq!(news["event"], *event, "{from}");
+                assert_eq!(news["errorGroup"]["template"], *template, "{from}");
+            }
+        }
+    })
+    .await;
+}
