@@ -18,7 +18,7 @@ use entity::error_logs as errors;
 const PAGE_EVENTS: usize = 1_000;
 
 /// Of which part of the fleet, and until when.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Cut {
     /// Of these devices, in the order of their keys; `None` for the whole fleet.
     pub(crate) devices: Option<Vec<i64>>,

@@ -115,6 +115,23 @@ impl Groups {
         aside(move || held.begin(&recent, (provenance, kept))).await
     }
 
+    /// The groups of a provenance at a moment, without what people decided about them.
+    pub(super) fn undecided<'a>(
+        &'a self,
+        moment: &'a Moment,
+        provenance: Provenance,
+    ) -> BoxFuture<'a, Result<Standing, StoreError>> {
+        Box::pin(async move {
+            let (state, fresh) = self.stand(moment, provenance).await?;
+            Ok(Standing {
+                provenance,
+                state,
+                fresh,
+                decided: BTreeMap::new(),
+            })
+        })
+    }
+
     /// The groups of a provenance at a moment.
     pub(super) fn standing<'a>(
         &'a self,
@@ -122,14 +139,12 @@ impl Groups {
         provenance: Provenance,
     ) -> BoxFuture<'a, Result<Standing, StoreError>> {
         Box::pin(async move {
-            let (state, fresh) = self.stand(moment, provenance).await?;
+            let undecided = self.undecided(moment, provenance).await?;
             let decisions = decisions(&moment.tx, provenance).await?;
-            let of = Arc::clone(&state);
+            let of = Arc::clone(&undecided.state);
             Ok(Standing {
-                provenance,
                 decided: aside(move || decided(&of, decisions)).await?,
-                state,
-                fresh,
+                ..undecided
             })
         })
     }
