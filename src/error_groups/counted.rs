@@ -18,7 +18,7 @@ use entity::error_logs as errors;
 const PAGE_EVENTS: usize = 1_000;
 
 /// Of which part of the fleet, and until when.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Cut {
     /// Of these devices, in the order of their keys; `None` for the whole fleet.
     pub(crate) devices: Option<Vec<i64>>,
@@ -58,13 +58,13 @@ pub(super) type Rest = Vec<((u64, i64, i64), Tally)>;
 
 /// What was counted in the hour in which the end of a cut lies, up to that.
 pub(super) fn rest(moment: &Moment, standing: &Standing) -> Rest {
-    let events = moment.hour.iter();
-    let events = events.filter(|event| event.fact.provenance == standing.provenance);
-    let counted = events.map(|event| {
-        let (label, device, severity) = placed(standing, event);
-        let at = event.fact.occurred_at;
-        let place = (label, device, i64::from(hour_of(at)));
-        (place, Tally::of(at, severity))
+    let counted = moment.hour.of(standing.provenance);
+    let counted = counted.flat_map(|(alike, devices)| {
+        let label = standing.state.label_of_alike(alike);
+        devices.iter().map(move |(device, tally)| {
+            let place = (label, *device, i64::from(hour_of(tally.first)));
+            (place, *tally)
+        })
     });
     counted.collect()
 }

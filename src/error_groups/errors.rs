@@ -1,7 +1,8 @@
 //! The errors of a group, the newest first: looked for in the hours in which it was seen, so that no more is read than
 //! what else was recorded then.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use entity::error_logs::Column;
 use futures_util::future::BoxFuture;
@@ -9,7 +10,7 @@ use futures_util::future::BoxFuture;
 use super::GroupId;
 use super::counted::{Cut, placed, query};
 use super::standing::{Groups, Moment, Standing};
-use crate::event::{Cell, Event, Instant, Position};
+use crate::event::{Cell, Event, Instant, Position, Provenance};
 use crate::history::error_groups::{self, Counts, Devices};
 use crate::insights::errors::group::hour_of;
 use crate::insights::input::HOUR;
@@ -22,19 +23,38 @@ const READ_MAX: usize = 20_000;
 /// Devices by which errors are looked for; of more they are left out behind.
 const DEVICES_MAX: usize = 500;
 
-/// Which errors of a group.
-#[derive(Debug)]
-pub(crate) struct ErrorsAsk<'a> {
+/// Of which group errors are looked for, and of what time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TimesAsk {
     /// The group.
     pub(crate) id: GroupId,
     /// Of what, and until when.
-    pub(crate) cut: &'a Cut,
-    /// What lets through only what the caller may read.
-    pub(crate) seen: Filter,
+    pub(crate) cut: Arc<Cut>,
     /// After this place.
     pub(crate) after: Option<Place>,
     /// Errors at most.
     pub(crate) rows: usize,
+}
+
+/// When a group was seen.
+#[derive(Debug)]
+pub(crate) struct Times {
+    standing: Arc<Standing>,
+    labels: Vec<u64>,
+    hours: BTreeSet<i64>,
+    /// Where there may be more before those hours.
+    rest: Option<Place>,
+}
+
+/// Which errors of a group.
+#[derive(Debug)]
+pub(crate) struct ErrorsAsk<'a> {
+    /// Those of this group.
+    pub(crate) of: &'a TimesAsk,
+    /// When it was seen.
+    pub(crate) times: &'a Times,
+    /// What lets through only what the caller may read.
+    pub(crate) seen: Filter,
 }
 
 /// Errors of a group.
@@ -47,35 +67,62 @@ pub(crate) struct Errors {
 }
 
 impl Groups {
-    /// A page of the errors of a group.
-    pub(crate) fn errors<'a>(
+    /// When each of some groups was seen, all of them read of one moment.
+    pub(crate) fn times<'a>(
         &'a self,
         store: &'a Store,
-        (ask, allowance): (&'a ErrorsAsk<'a>, &'a Allowance),
-    ) -> BoxFuture<'a, Result<Errors, StoreError>> {
+        asks: &'a [TimesAsk],
+    ) -> BoxFuture<'a, Result<HashMap<TimesAsk, Arc<Times>>, StoreError>> {
         Box::pin(async move {
+            let mut by_provenance: BTreeMap<Provenance, Vec<&TimesAsk>> = BTreeMap::new();
+            for ask in asks {
+                let of = by_provenance.entry(ask.id.provenance);
+                of.or_default().push(ask);
+            }
+            let mut all = HashMap::with_capacity(asks.len());
             let moment = self.moment(store, None).await?;
-            let standing = self.standing(&moment, ask.id.provenance).await?;
-            let labels = standing.state.labels(ask.id.id);
-            let hours = hours(&moment, (&standing, &labels), ask).await;
-            // it may take its time, and needs no moment
+            for (provenance, asks) in by_provenance {
+                let standing = Arc::new(self.undecided(&moment, provenance).await?);
+                for ask in asks {
+                    let labels = standing.state.labels(ask.id.id);
+                    let (hours, rest) = hours(&moment, (&standing, &labels), ask).await?;
+                    let times = Times {
+                        standing: Arc::clone(&standing),
+                        labels,
+                        hours,
+                        rest,
+                    };
+                    all.insert(ask.clone(), Arc::new(times));
+                }
+            }
             moment.end().await?;
-            let (hours, rest) = hours?;
+            Ok(all)
+        })
+    }
+}
+
+impl Errors {
+    /// A page of the errors of a group. It may take its time, and needs no moment.
+    pub(crate) fn find<'a>(
+        store: &'a Store,
+        (ask, allowance): (&'a ErrorsAsk<'a>, &'a Allowance),
+    ) -> BoxFuture<'a, Result<Self, StoreError>> {
+        Box::pin(async move {
             let mut search = Search {
                 store,
-                standing: &standing,
-                labels: &labels,
+                standing: &ask.times.standing,
+                labels: &ask.times.labels,
                 ask,
                 allowance,
                 left: READ_MAX,
-                found: Errors::default(),
+                found: Self::default(),
             };
-            for run in runs(&hours) {
+            for run in runs(&ask.times.hours) {
                 if search.look(run).await? {
                     return Ok(search.found);
                 }
             }
-            search.found.upto = rest;
+            search.found.upto = ask.times.rest;
             Ok(search.found)
         })
     }
@@ -86,7 +133,7 @@ impl Groups {
 async fn hours(
     moment: &Moment,
     (standing, labels): (&Standing, &[u64]),
-    ask: &ErrorsAsk<'_>,
+    ask: &TimesAsk,
 ) -> Result<(BTreeSet<i64>, Option<Place>), StoreError> {
     let ends = [ask.after.map(|after| after.occurred_at), ask.cut.until];
     let end = ends.into_iter().flatten().min();
@@ -148,9 +195,9 @@ struct Search<'a> {
 impl Search<'_> {
     /// Looks for errors in some time; whether it is at its end, before all times are.
     async fn look(&mut self, (from, to): (Instant, Instant)) -> Result<bool, StoreError> {
-        let to = self.ask.cut.until.map_or(to, |until| until.min(to));
+        let to = self.ask.of.cut.until.map_or(to, |until| until.min(to));
         let mut query = self.query((from, to));
-        query.after = self.ask.after;
+        query.after = self.ask.of.after;
         loop {
             let page = self.store.page(&query, self.allowance).await?;
             query.after = page.last().map(Place::of);
@@ -159,7 +206,7 @@ impl Search<'_> {
             for event in page {
                 let place = Place::of(&event);
                 if self.is_asked(&event) {
-                    if self.found.events.len() == self.ask.rows {
+                    if self.found.events.len() == self.ask.of.rows {
                         return Ok(true);
                     }
                     self.found.events.push(event);
@@ -177,7 +224,7 @@ impl Search<'_> {
 
     fn is_asked(&self, event: &Event) -> bool {
         let (label, device, _) = placed(self.standing, event);
-        let devices = self.ask.cut.devices.as_ref();
+        let devices = self.ask.of.cut.devices.as_ref();
         let is_there = devices.is_none_or(|devices| devices.binary_search(&device).is_ok());
         is_there && self.labels.contains(&label)
     }
@@ -209,7 +256,7 @@ impl Search<'_> {
         if let Some((code, codes)) = field(Column::ErrorCode).zip(codes) {
             filter = filter.and(Filter::Is(Operand::Field(code), Operator::In(codes)));
         }
-        let devices = self.ask.cut.devices.as_ref();
+        let devices = self.ask.of.cut.devices.as_ref();
         if let Some(devices) = devices.filter(|devices| devices.len() <= DEVICES_MAX) {
             let devices = devices.iter().copied().map(Cell::Int).collect();
             filter = filter.and(Filter::Is(Operand::Device, Operator::In(devices)));

@@ -103,45 +103,69 @@ pub(super) async fn found(
     };
     let mut all = BTreeMap::new();
     for (part, tallies) in by_part {
-        let found = tallies.into_iter().filter_map(|(place, tally)| {
+        let found = tallies.into_iter().filter_map(|(place, here)| {
             let mark = marks.get(&place).copied();
-            Some(counted_as(wholes.get(place)?, (tally, mark), part))
+            let of = (standing, wholes.get(place)?);
+            Some(counted_as(of, (&here, mark), part))
         });
         all.insert(part, found.collect());
     }
     Ok(all)
 }
 
+/// What was counted of a group in a part, and of which of its labels there was any.
+struct Here {
+    tally: Tally,
+    labels: BTreeSet<u64>,
+}
+
 /// What was counted of each group in each part, by its place in a list.
-fn by_part(wholes: &[Whole], sums: Sums, parts: &Parts) -> BTreeMap<i64, BTreeMap<usize, Tally>> {
+fn by_part(wholes: &[Whole], sums: Sums, parts: &Parts) -> BTreeMap<i64, BTreeMap<usize, Here>> {
     let labels = wholes.iter().enumerate();
     let places: BTreeMap<u64, usize> = labels
         .flat_map(|(place, whole)| whole.labels.iter().map(move |label| (*label, place)))
         .collect();
-    let mut by_part: BTreeMap<i64, BTreeMap<usize, Tally>> = BTreeMap::new();
+    let mut by_part: BTreeMap<i64, BTreeMap<usize, Here>> = BTreeMap::new();
     for ((label, device), tally) in sums {
         if let Some((part, place)) = parts.of(device).zip(places.get(&label)) {
             let held = by_part.entry(part).or_default().entry(*place);
-            held.and_modify(|held| held.add(tally)).or_insert(tally);
+            held.and_modify(|held| {
+                held.tally.add(tally);
+                held.labels.insert(label);
+            })
+            .or_insert_with(|| Here {
+                tally,
+                labels: BTreeSet::from([label]),
+            });
         }
     }
     by_part
 }
 
-/// A group as far as it was counted.
-fn counted_as(whole: &Whole, (tally, mark): (Tally, Option<Mark>), part: i64) -> Found {
+/// A group as far as it was counted. What its messages say is told of those alone that were seen there: of the others
+/// that operators joined with them, whoever reaches no more than this part is told nothing.
+fn counted_as(
+    (standing, whole): (&Standing, &Whole),
+    (here, mark): (&Here, Option<Mark>),
+    part: i64,
+) -> Found {
     let counted = Counted {
-        events: tally.events.unsigned_abs(),
-        first: tally.first,
-        last: tally.last,
-        severity: tally.severity,
+        events: here.tally.events.unsigned_abs(),
+        first: here.tally.first,
+        last: here.tally.last,
+        severity: here.tally.severity,
     };
+    let of_part = standing.state.founder(&here.labels);
+    let (founder, group) = of_part.unwrap_or((whole.founder, &whole.group));
+    let mut group = group.part(&counted, mark);
+    // its id is that of all of it
+    group.founder.1 = whole.group.founder.1;
     Found {
         id: whole.id(),
         whole: Whole {
             labels: whole.labels.clone(),
-            founder: whole.founder,
-            group: whole.group.part(&counted, mark),
+            founder,
+            group,
         },
         part,
     }

@@ -52,7 +52,7 @@ impl Groups {
             for row in rows.into_iter().filter(is_seen) {
                 let of = standing.as_ref().map(|standing| standing.provenance);
                 if of != Some(row.provenance) {
-                    standing = Some(self.standing(&moment, row.provenance).await?);
+                    standing = Some(self.undecided(&moment, row.provenance).await?);
                 }
                 if let Some(standing) = &standing {
                     news.extend(news_of(&moment, standing, (row, devices)).await?);

@@ -8,21 +8,16 @@ use sea_orm::DatabaseTransaction;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
-use super::counted::query;
 use super::following::{Held, Recent, Stand};
-use crate::event::{Event, Instant, Position, Provenance};
+use super::hour::{Hour, MOST};
+use crate::event::{Instant, Position, Provenance};
 use crate::history::error_groups::{DecisionRow, decisions};
 use crate::insights::errors::fingerprint::Fingerprint;
-use crate::insights::errors::group::hour_of;
 use crate::insights::errors::state::State;
-use crate::insights::input::HOUR;
 use crate::projections::checkpoint;
 use crate::projections::groups::rows::{self, Kept};
 use crate::projections::groups::{Changed, NAME, told};
-use crate::store::{Doing, Place, Store, StoreError};
-
-/// Errors at most that are read of the hour in which an instant before lies.
-const HOUR_EVENTS_MAX: usize = 20_000;
+use crate::store::{Doing, Store, StoreError};
 
 /// Reads groups, and keeps in memory how they stand.
 #[derive(Clone, Debug, Default)]
@@ -48,8 +43,8 @@ pub(super) struct Moment {
     pub(super) tx: DatabaseTransaction,
     /// What is not folded, or not in memory.
     recent: Arc<Recent>,
-    /// Errors of all provenances of the hour in which the end of a cut lies, up to that.
-    pub(super) hour: Vec<Event>,
+    /// What was seen in the hour in which the end of a cut lies, up to that.
+    pub(super) hour: Hour,
 }
 
 impl Moment {
@@ -61,25 +56,8 @@ impl Moment {
     }
 }
 
-/// The errors of the hour in which an instant lies, up to that.
-async fn hour(store: &Store, until: Instant) -> Result<Vec<Event>, StoreError> {
-    let from = Instant(i64::from(hour_of(until)) * HOUR);
-    let (mut hour, allowance) = (Vec::new(), Store::own_allowance());
-    let mut query = query((from, until));
-    while hour.len() < HOUR_EVENTS_MAX {
-        let page = store.page(&query, &allowance).await?;
-        let is_last = page.len() < query.limit;
-        query.after = page.last().map(Place::of);
-        hour.extend(page);
-        if is_last {
-            break;
-        }
-    }
-    Ok(hour)
-}
-
 /// Does what may take some milliseconds where no request waits behind it.
-async fn aside<T: Send + 'static>(
+pub(super) async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, StoreError> {
     let done = spawn_blocking(work).await;
@@ -98,8 +76,8 @@ impl Groups {
     ) -> BoxFuture<'a, Result<Moment, StoreError>> {
         Box::pin(async move {
             let hour = match until {
-                Some(until) => hour(store, until).await?,
-                None => Vec::new(),
+                Some(until) => Hour::read(store, until, (&store.allowance(), MOST)).await?,
+                None => Hour::default(),
             };
             let held = self.held.lock().await.upto();
             let folded = checkpoint::position(store, NAME).await?;
@@ -137,6 +115,23 @@ impl Groups {
         aside(move || held.begin(&recent, (provenance, kept))).await
     }
 
+    /// The groups of a provenance at a moment, without what people decided about them.
+    pub(super) fn undecided<'a>(
+        &'a self,
+        moment: &'a Moment,
+        provenance: Provenance,
+    ) -> BoxFuture<'a, Result<Standing, StoreError>> {
+        Box::pin(async move {
+            let (state, fresh) = self.stand(moment, provenance).await?;
+            Ok(Standing {
+                provenance,
+                state,
+                fresh,
+                decided: BTreeMap::new(),
+            })
+        })
+    }
+
     /// The groups of a provenance at a moment.
     pub(super) fn standing<'a>(
         &'a self,
@@ -144,14 +139,12 @@ impl Groups {
         provenance: Provenance,
     ) -> BoxFuture<'a, Result<Standing, StoreError>> {
         Box::pin(async move {
-            let (state, fresh) = self.stand(moment, provenance).await?;
+            let undecided = self.undecided(moment, provenance).await?;
             let decisions = decisions(&moment.tx, provenance).await?;
-            let of = Arc::clone(&state);
+            let of = Arc::clone(&undecided.state);
             Ok(Standing {
-                provenance,
                 decided: aside(move || decided(&of, decisions)).await?,
-                state,
-                fresh,
+                ..undecided
             })
         })
     }

@@ -209,6 +209,13 @@ pub(super) fn of_store(
             );
             return error(ErrorCode::LimitExceeded, message);
         }
+        StoreError::TooMany { events_max } => {
+            let message = format!(
+                "more than {events_max} errors were recorded in the hour of `asOf`, or more of different forms and \
+                 devices than are counted at once; ask as of the beginning of an hour"
+            );
+            return error(ErrorCode::LimitExceeded, message);
+        }
         StoreError::Superseded { .. } => {
             let message = "a newer version has taken the log over, and this server takes nothing any more; nothing \
                            was recorded, try again at another";

@@ -221,7 +221,8 @@ pub(crate) struct NewsRow {
     pub(crate) position: i64,
 }
 
-/// What is new after a position, in order, so many at most.
+/// What is new after a position, in order: so many at most, and beyond that what else is of the position of the last. By
+/// one event a group may be new on a device and come back.
 ///
 /// # Errors
 /// When the tables cannot be read.
@@ -233,9 +234,13 @@ pub(crate) async fn news(
     let mut sql = Sql::new(
         "SELECT label, provenance, device_key, since, position FROM error_group_news WHERE position > ",
     );
+    sql.bind(after).push(
+        " AND position <= (SELECT max(p.position) FROM (SELECT position FROM error_group_news WHERE position > ",
+    );
     sql.bind(after)
         .push(" ORDER BY position LIMIT ")
         .bind(limit);
+    sql.push(") p) ORDER BY position, since, provenance, label, device_key");
     let read = |row: &QueryResult| {
         Ok(NewsRow {
             provenance: Provenance::of_code(number(row, 1)?).unwrap_or_default(),
@@ -419,4 +424,35 @@ pub(crate) async fn changed(
         .into_iter()
         .map(read)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_page_of_news_ends_within_a_position() {
+        let mut options = sea_orm::ConnectOptions::new("sqlite::memory:");
+        options.max_connections(1);
+        let db = sea_orm::Database::connect(options).await.unwrap();
+        let table = "CREATE TABLE error_group_news (provenance INTEGER NOT NULL, label INTEGER NOT NULL, \
+            device_key INTEGER NOT NULL, since INTEGER NOT NULL, position INTEGER NOT NULL)";
+        db.execute_unprepared(table).await.unwrap();
+        let rows = "INSERT INTO error_group_news (provenance, label, device_key, since, position) \
+            VALUES (0, 1, 2, 99, 7), (0, 1, 1, 0, 5), (0, 1, 2, 0, 7), (0, 3, 2, 0, 9)";
+        db.execute_unprepared(rows).await.unwrap();
+        for (after, limit, expected) in [
+            (0, 1, vec![(5, 0)]),
+            (0, 2, vec![(5, 0), (7, 0), (7, 99)]),
+            (5, 1, vec![(7, 0), (7, 99)]),
+            (5, 2, vec![(7, 0), (7, 99)]),
+            (5, 3, vec![(7, 0), (7, 99), (9, 0)]),
+            (9, 3, vec![]),
+        ] {
+            let news = news(&db, after, limit).await.unwrap();
+            let news = news.iter().map(|row| (row.position, row.since));
+            let news: Vec<(i64, i64)> = news.collect();
+            assert_eq!(news, expected, "{after} {limit}");
+        }
+    }
 }

@@ -85,6 +85,12 @@ pub enum StoreError {
         /// Bytes that it may take.
         bytes_max: usize,
     },
+    /// More events would have to be looked at one by one than are for one answer.
+    #[error("more than {events_max} events would have to be looked at")]
+    TooMany {
+        /// Events that are looked at, at most.
+        events_max: usize,
+    },
     /// Other readers take all the room there is.
     #[error("other readers take all the room")]
     Crowded,
@@ -142,7 +148,7 @@ impl StoreError {
         match self {
             Self::Database { cause, .. } => *cause,
             Self::Row { .. } | Self::Hole { .. } | Self::Fold { .. } => Cause::Corrupt,
-            Self::Panicked | Self::TooLarge { .. } => Cause::Other,
+            Self::Panicked | Self::TooLarge { .. } | Self::TooMany { .. } => Cause::Other,
             Self::Files(error) if error.is_full() => Cause::Full,
             Self::Files(FilesError::Damaged { .. }) | Self::Columnar(_) => Cause::Corrupt,
             Self::Files(_) => Cause::Io,

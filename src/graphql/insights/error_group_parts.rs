@@ -1,21 +1,28 @@
 //! The errors and the devices of a group, page by page.
 
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use async_graphql::{Context, Error, Object, SimpleObject};
+use dataloader::BatchFn;
 use futures_util::future::BoxFuture;
 
-use crate::error_groups::{Cut, DeviceCount, DevicesAsk, Errors, ErrorsAsk, Told};
+use super::error_groups_of::GroupReads;
+use crate::error_groups::{
+    Cut, DeviceCount, DevicesAsk, DevicesFound, Errors, ErrorsAsk, Times, TimesAsk, Told,
+};
 use crate::event::Event;
 use crate::graphql::commands::{ERROR_LOG, EventOf};
 use crate::graphql::fleet::Device;
 use crate::graphql::listed::{Ends, Listed, cut};
+use crate::graphql::loaders::Loaded;
 use crate::graphql::order::InOrder;
 use crate::graphql::pages::PageInfo;
 use crate::graphql::scalars::{DateTime, Long};
 use crate::graphql::{access, api, cursor, loaders, of_failed};
 use crate::kinds::Kind;
-use crate::store::Place;
+use crate::store::{Place, StoreError};
 
 /// The list of errors of a group, for its sizes: its places are those of events.
 const EVENTS: Listed = Listed {
@@ -29,6 +36,44 @@ const DEVICES: Listed = Listed {
     rows: 50,
     rows_max: 1_000,
 };
+
+/// As how many rows of an answer the errors or the devices of a group count before they are read.
+const PART_ROWS: usize = 20;
+
+impl BatchFn<TimesAsk, Loaded<Arc<Times>>> for GroupReads {
+    async fn load(&mut self, asks: &[TimesAsk]) -> HashMap<TimesAsk, Loaded<Arc<Times>>> {
+        each(asks, self.groups.times(&self.store, asks).await)
+    }
+}
+
+impl BatchFn<DevicesAsk, Loaded<Arc<DevicesFound>>> for GroupReads {
+    async fn load(
+        &mut self,
+        asks: &[DevicesAsk],
+    ) -> HashMap<DevicesAsk, Loaded<Arc<DevicesFound>>> {
+        each(asks, self.groups.devices(&self.store, asks).await)
+    }
+}
+
+/// What was read for each that asked, or for all of them why it could not be.
+fn each<K: Clone + Eq + Hash, T>(
+    asks: &[K],
+    read: Result<HashMap<K, Arc<T>>, StoreError>,
+) -> HashMap<K, Loaded<Arc<T>>> {
+    match read {
+        Ok(read) => {
+            let read = read.into_iter();
+            read.map(|(ask, found)| (ask, Ok(found))).collect()
+        }
+        Err(error) => {
+            let error = Arc::new(error);
+            let failed = asks.iter();
+            failed
+                .map(|ask| (ask.clone(), Err(Arc::clone(&error))))
+                .collect()
+        }
+    }
+}
 
 /// Which page is asked for: how many rows, after which place.
 type Page = (Option<i32>, Option<String>);
@@ -54,7 +99,7 @@ impl ErrorGroupEvents {
     /// Reads a page.
     pub(super) fn read<'a>(
         ctx: &'a Context<'_>,
-        (told, of): (&'a Told, &'a Cut),
+        (told, cut): (&'a Told, &'a Arc<Cut>),
         (first, after): Page,
     ) -> BoxFuture<'a, Result<Self, Error>> {
         Box::pin(async move {
@@ -64,18 +109,22 @@ impl ErrorGroupEvents {
             let after = after
                 .map(|text| cursor::read(identity, &text))
                 .transpose()?;
+            loaders.count(PART_ROWS)?;
             let within = access::within(ctx).await?;
-            let ask = ErrorsAsk {
+            let of = TimesAsk {
                 id: told.id,
-                cut: of,
-                seen: access::filter(access::caller(ctx), &within, Kind::ErrorLog),
+                cut: Arc::clone(cut),
                 after,
                 rows,
             };
-            let found = api
-                .groups
-                .errors(api.store(), (&ask, loaders.allowance()))
-                .await;
+            let times = loaders.insights.group_times.load(of.clone()).await;
+            let times = times.map_err(|error| of_failed(api, &error))?;
+            let ask = ErrorsAsk {
+                of: &of,
+                times: &times,
+                seen: access::filter(access::caller(ctx), &within, Kind::ErrorLog),
+            };
+            let found = Errors::find(api.store(), (&ask, loaders.allowance())).await;
             let Errors { events, upto } = found.map_err(|error| of_failed(api, &error))?;
             let events: Vec<Arc<Event>> = events.into_iter().map(Arc::new).collect();
             let place = |event: Option<&Arc<Event>>| event.map(|event| cursor::of(identity, event));
@@ -179,28 +228,30 @@ impl ErrorGroupDevices {
     /// Reads a page.
     pub(super) fn read<'a>(
         ctx: &'a Context<'_>,
-        (told, of): (&'a Told, &'a Cut),
+        (told, of): (&'a Told, &'a Arc<Cut>),
         (first, after): Page,
     ) -> BoxFuture<'a, Result<Self, Error>> {
         Box::pin(async move {
-            let api = api(ctx);
+            let loaders = loaders(ctx);
             let (rows, part) = DEVICES.part((first, after), (None, None))?;
             let is_later = part.after.is_some();
+            loaders.count(PART_ROWS)?;
             let ask = DevicesAsk {
                 id: told.id,
-                cut: of,
+                cut: Arc::clone(of),
                 after: part.after,
                 // one more tells whether there are more
                 rows: rows + 1,
             };
-            let found = api.groups.devices(api.store(), &ask).await;
-            let (mut devices, total) = found.map_err(|error| of_failed(api, &error))?;
+            let found = loaders.insights.group_devices.load(ask).await;
+            let found = found.map_err(|error| of_failed(api(ctx), &error))?;
+            let (mut devices, total) = (found.0.clone(), found.1);
             let ends = Ends {
                 from_end: false,
                 more: cut(&mut devices, rows, false),
                 other: is_later,
             };
-            loaders(ctx).count(devices.len())?;
+            loaders.count(devices.len())?;
             Ok(Self {
                 devices,
                 ends,

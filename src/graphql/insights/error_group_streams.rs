@@ -23,6 +23,10 @@ use crate::store::Place;
 /// nobody.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// Stands in a cursor for the time of an event where of the position after it is told that a group is new, but not yet that
+/// it came back by the same error. No event is as old.
+const NEW_IS_TOLD: Instant = Instant(-1);
+
 /// What has become of a group of errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 enum ErrorGroupEvent {
@@ -70,12 +74,7 @@ impl GroupStreams {
         after: Option<String>,
     ) -> Result<impl Stream<Item = Result<InOrder<ErrorGroupNews>, Error>>, Error> {
         let api = api(ctx).clone();
-        let mut position = if let Some(text) = resumed(ctx, after.as_deref()) {
-            cursor::read_to_follow(&api, text, Some(&[])).await?
-        } else {
-            let head = api.store().committed_head().await;
-            head.map_err(|error| of_failed(&api, &error))?
-        };
+        let (mut position, half_told) = begin(&api, resumed(ctx, after.as_deref())).await?;
         let mut folded = api.folded.clone();
         Ok(async_stream::stream! {
             loop {
@@ -87,8 +86,10 @@ impl GroupStreams {
                     }
                 };
                 let has_some = upto > position;
-                for news in news {
-                    let told = item(ctx, &api, news).await;
+                let mut news = untold(news, half_told).into_iter().peekable();
+                while let Some(first) = news.next() {
+                    let more = news.peek().is_some_and(|second| second.position == first.position);
+                    let told = item(ctx, &api, (first, more)).await;
                     let has_failed = told.is_err();
                     if let Some(told) = told.transpose() {
                         yield told;
@@ -105,6 +106,43 @@ impl GroupStreams {
                 }
             }
         })
+    }
+}
+
+/// After which position it begins, and of which position it was told before that a group is new.
+fn begin<'a>(
+    api: &'a Api,
+    after: Option<&'a str>,
+) -> BoxFuture<'a, Result<(Position, Option<Position>), Error>> {
+    Box::pin(async move {
+        let Some(text) = after else {
+            let head = api.store().committed_head().await;
+            return Ok((head.map_err(|error| of_failed(api, &error))?, None));
+        };
+        let position = cursor::read_to_follow(api, text, Some(&[])).await?;
+        let place = cursor::read(api.store().identity(), text)?;
+        let is_half_told = place.occurred_at == NEW_IS_TOLD;
+        Ok((position, is_half_told.then_some(Position(position.0 + 1))))
+    })
+}
+
+/// News without those that were told before: that a group is new, of a position.
+fn untold(mut news: Vec<News>, half_told: Option<Position>) -> Vec<News> {
+    news.retain(|news| news.what != What::New || Some(news.position) != half_told);
+    news
+}
+
+/// Where it goes on after an item: if more is to be told of its position, before that.
+const fn place_after(position: Position, more: bool) -> Place {
+    if more {
+        return Place {
+            position: Position(position.0 - 1),
+            occurred_at: NEW_IS_TOLD,
+        };
+    }
+    Place {
+        position,
+        occurred_at: Instant(0),
     }
 }
 
@@ -148,20 +186,17 @@ fn news<'a>(
     })
 }
 
-/// A group that is new or came back, if it is still there.
+/// A group that is new or came back, if it is still there; and whether more is to be told of the same position.
 fn item<'a>(
     ctx: &'a Context<'_>,
     api: &'a Api,
-    news: News,
+    (news, more): (News, bool),
 ) -> BoxFuture<'a, Result<Option<InOrder<ErrorGroupNews>>, Error>> {
     Box::pin(async move {
         let Some(group) = one(ctx, &news.id.to_string(), (None, None)).await? else {
             return Ok(None);
         };
-        let place = Place {
-            position: news.position,
-            occurred_at: Instant::default(),
-        };
+        let place = place_after(news.position, more);
         Ok(Some(InOrder(ErrorGroupNews {
             cursor: cursor::write(api.store().identity(), place),
             event: news.what.into(),

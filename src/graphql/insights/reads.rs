@@ -17,7 +17,7 @@ use futures_util::future::{BoxFuture, Shared};
 
 use super::error_groups_of::{GroupReads, GroupsKey, OfOne};
 use super::quality::RefusedReads;
-use crate::error_groups::Groups;
+use crate::error_groups::{DevicesAsk, DevicesFound, Groups, Times, TimesAsk};
 use crate::event::{Instant, Provenance};
 use crate::graphql::loaders::{Loaded, YIELDS, loader};
 use crate::graphql::{api, loaders, of_failed, take};
@@ -218,6 +218,10 @@ pub(in crate::graphql) struct InsightLoaders {
     pub(super) refused: Loader<Arc<str>, Loaded<Arc<Vec<RefusedRow>>>, RefusedReads>,
     /// The groups of errors of devices and sites.
     pub(super) groups: Loader<GroupsKey, Loaded<Arc<OfOne>>, GroupReads>,
+    /// When groups of errors were seen.
+    pub(super) group_times: Loader<TimesAsk, Loaded<Arc<Times>>, GroupReads>,
+    /// The devices of groups of errors.
+    pub(super) group_devices: Loader<DevicesAsk, Loaded<Arc<DevicesFound>>, GroupReads>,
 }
 
 impl InsightLoaders {
@@ -241,7 +245,9 @@ impl InsightLoaders {
             first_event: Mutex::default(),
             site_keys: loader(site_keys),
             refused: loader(refused),
-            groups: loader(groups),
+            groups: loader(groups.clone()),
+            group_times: loader(groups.clone()),
+            group_devices: loader(groups),
         }
     }
 

@@ -149,6 +149,7 @@ impl Group {
     pub fn merge(&mut self, other: Self) {
         let (founder, last) = (self.founder.min(other.founder), self.last.max(other.last));
         if other.founder < self.founder {
+            self.category.clone_from(&other.category);
             self.code.clone_from(&other.code);
         }
         self.count += other.count;

@@ -88,6 +88,33 @@ pub struct State {
     pub(super) tidied: Instant,
 }
 
+/// What of an error says to which group it belongs, whatever groups there are.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Alike {
+    /// The category.
+    pub category: String,
+    /// The code that tells messages apart.
+    pub code: String,
+    /// The message: masked, or the stack's signature.
+    pub text: String,
+    /// How severe it is, which tells groups for all others apart.
+    pub severity: Severity,
+}
+
+impl Alike {
+    /// That of an error.
+    #[must_use]
+    pub fn of(seen: &Seen<'_>) -> Self {
+        let (code, text) = keyed(seen);
+        Self {
+            category: short(&seen.error.category).to_owned(),
+            code,
+            text,
+            severity: seen.error.severity,
+        }
+    }
+}
+
 /// The code that tells messages apart, and the message: masked, or the stack's signature in place of both.
 fn keyed(seen: &Seen<'_>) -> (String, String) {
     let trace = seen.stack.or_else(|| {
@@ -195,15 +222,16 @@ impl State {
     /// The label of the group of an error as things stand, without what operators joined with it.
     #[must_use]
     pub fn label_of(&self, seen: &Seen<'_>) -> u64 {
-        let (code, text) = keyed(seen);
-        let category = short(&seen.error.category);
-        let scope = Scope {
-            category,
-            code: &code,
-        };
-        let label = self.drain.find(&scope, &text);
+        self.label_of_alike(&Alike::of(seen))
+    }
+
+    /// The label of the group of errors that are alike.
+    #[must_use]
+    pub fn label_of_alike(&self, alike: &Alike) -> u64 {
+        let (category, code) = (alike.category.as_str(), alike.code.as_str());
+        let label = self.drain.find(&Scope { category, code }, &alike.text);
         let label = label.filter(|label| self.groups.contains_key(label));
-        label.unwrap_or_else(|| rest(category, seen.error.severity))
+        label.unwrap_or_else(|| rest(category, alike.severity))
     }
 
     /// The id of the group of messages that have so much in common, told of it by another version; its category and

@@ -114,6 +114,13 @@ impl State {
         self.whole(joined_with(label, &self.joined_labels()))
     }
 
+    /// The one of some labels with the first event, and what is counted of it.
+    pub(crate) fn founder(&self, labels: &BTreeSet<u64>) -> Option<(u64, &Group)> {
+        let groups = labels.iter();
+        let groups = groups.filter_map(|label| Some((*label, self.groups.get(label)?)));
+        groups.min_by_key(|(_, group)| group.founder)
+    }
+
     /// What groups come to together.
     fn whole(&self, labels: BTreeSet<u64>) -> Option<Whole> {
         let mut groups = labels

@@ -14,7 +14,7 @@ use crate::insights::replay::error as error_of;
 use crate::kinds::Kind;
 
 /// The id of a group as people have it: of a provenance, since the same messages make the same group in each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct GroupId {
     /// The provenance of its errors.
     pub(crate) provenance: Provenance,

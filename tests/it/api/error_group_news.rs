@@ -131,6 +131,36 @@ async fn groups_under_twenty_devices_cost_as_many_statements_as_under_one() {
 }
 
 #[tokio::test]
+async fn errors_and_devices_of_many_groups_are_read_of_one_moment_and_count_before_they_are_read() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        // messages of as many words as no other are a group
+        let message = |n: usize| format!("drawer sticks{}", " again".repeat(n));
+        let events = (0..26).map(|n| error("till-1", &message(n), -30));
+        app.record(events.collect()).await;
+        folded(app).await;
+        for (part, statements) in [("devices(first: 5)", 1), ("events(first: 5)", 3)] {
+            let document = |groups: usize| {
+                format!(
+                    "{{ errorGroups(first: {groups}) {{ nodes {{ {part} {{ totalCount }} }} }} }}"
+                )
+            };
+            let one = cost(app, &document(1)).await;
+            let twenty = cost(app, &document(20)).await;
+            assert!(twenty <= one + 19 * statements, "{part}: {one} {twenty}");
+        }
+        let document = |times: usize| {
+            let parts = (0..times).map(|n| format!("d{n}: devices(first: 1) {{ totalCount }} "));
+            let parts: String = parts.collect();
+            format!("{{ errorGroups(first: 26) {{ nodes {{ {parts} }} }} }}")
+        };
+        app.data(&document(50)).await;
+        assert_eq!(app.code(&document(100)).await, "LIMIT_EXCEEDED");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn groups_that_came_back_under_two_sites_cost_as_many_statements_as_under_one() {
     on_each_database(async |app| {
         app.fleet().await;

@@ -4,7 +4,7 @@
 use homepot_analytics::identity::Role;
 use serde_json::{Value, json};
 
-use super::super::app::{TestApp, on_each_database};
+use super::super::app::{TestApp, at, on_each_database};
 use super::super::error_groups::error;
 use super::super::socket::Socket;
 use super::{data, grant, key, recorded};
@@ -83,6 +83,51 @@ async fn who_is_bound_to_sites_sees_and_decides_what_was_seen_there() {
 }
 
 #[tokio::test]
+async fn who_is_bound_to_sites_is_told_nothing_of_messages_elsewhere_that_were_merged() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        app.record(json!([
+            { "errorLog": { "category": "API", "severity": "ERROR", "errorCode": "CARD-9", "deviceId": "till-3",
+                "errorMessage": "card reader lost", "occurredAt": at(-60) } },
+            error("till-1", "drawer sticks", -50),
+        ]))
+        .await;
+        app.close_to_strangers().await;
+        let viewer = key(app, grant(Role::Viewer, &["harbour"])).await;
+        let admin = key(app, grant(Role::Admin, &[])).await;
+        let all = groups(app, &admin).await;
+        assert_eq!(told(&all), ["drawer sticks 1", "card reader lost 1"]);
+        let merge = format!(
+            "mutation {{ mergeErrorGroups(input: {{ id: \"{}\", mergedIds: [\"{}\"] }}) {{ userErrors {{ code }} }} }}",
+            all[0].0, all[1].0
+        );
+        let done = data(app, &admin, &merge).await;
+        assert_eq!(done["mergeErrorGroups"]["userErrors"], json!([]));
+        let fields = "template category errorCode count";
+        let card = json!({ "template": "card reader lost", "category": "API", "errorCode": "CARD-9", "count": "2" });
+        let drawer = json!({ "template": "drawer sticks", "category": "DEVICE", "errorCode": null, "count": "1" });
+        for (holder, arguments, expected) in [
+            (&admin, String::new(), json!([card])),
+            (&viewer, String::new(), json!([drawer])),
+            (&viewer, format!("(asOf: \"{}\")", at(-5)), json!([drawer])),
+            (&viewer, "(filter: { categories: [API] })".to_owned(), json!([])),
+            (&admin, "(filter: { siteId: \"harbour\" })".to_owned(), json!([drawer])),
+        ] {
+            let document = format!("{{ errorGroups{arguments} {{ nodes {{ {fields} }} }} }}");
+            let answer = data(app, holder, &document).await;
+            assert_eq!(answer["errorGroups"]["nodes"], expected, "{arguments}");
+        }
+        // the id of all of it leads to what was seen there
+        let id = &all[1].0;
+        let document = format!("{{ errorGroup(id: \"{id}\") {{ id {fields} }} }}");
+        let mut one = data(app, &viewer, &document).await["errorGroup"].take();
+        assert_eq!(one.as_object_mut().unwrap().remove("id"), Some(json!(id)));
+        assert_eq!(one, drawer);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn who_is_bound_to_sites_hears_of_groups_that_are_new_there() {
     on_each_database(async |app| {
         app.fleet().await;
@@ -111,6 +156,44 @@ async fn who_is_bound_to_sites_hears_of_groups_that_are_new_there() {
             let news = socket.data(id).await["errorGroups"].take();
             let expected = json!({ "template": template, "count": "1" });
             assert_eq!(news, json!({ "event": "NEW", "errorGroup": expected }));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn by_one_error_a_group_is_new_at_a_site_and_comes_back_and_no_cursor_between_loses_that() {
+    on_each_database(async |app| {
+        app.fleet().await;
+        let head = app.head().await;
+        app.record(json!([error("till-3", "card reader lost", -9)])).await;
+        app.close_to_strangers().await;
+        let viewer = key(app, grant(Role::Viewer, &["harbour"])).await;
+        let admin = key(app, grant(Role::Admin, &[])).await;
+        let all = groups(app, &admin).await;
+        let done = resolve(app, &admin, &all[0].0).await;
+        assert_eq!(done["userErrors"], json!([]));
+        app.clock.advance_ms(120_000);
+        let errors = json!([error("till-1", "card reader lost", 1), error("till-2", "drawer sticks", 2)]);
+        recorded(app, &admin, errors).await;
+        let document = "subscription($after: String) { errorGroups(after: $after) { cursor event errorGroup { template } } }";
+        let expected = [
+            ("NEW", "card reader lost"),
+            ("REGRESSED", "card reader lost"),
+            ("NEW", "drawer sticks"),
+        ];
+        let mut after = json!(head);
+        for from in 0..expected.len() {
+            let mut socket = Socket::open_as(app.app().address, &viewer).await;
+            let id = socket.subscribe(document, json!({ "after": after })).await;
+            for (place, (event, template)) in expected.iter().enumerate().skip(from) {
+                let mut news = socket.data(&id).await["errorGroups"].take();
+                if place == from {
+                    after = news["cursor"].take();
+                }
+                assert_eq!(news["event"], *event, "{from}");
+                assert_eq!(news["errorGroup"]["template"], *template, "{from}");
+            }
         }
     })
     .await;
