@@ -5,7 +5,7 @@ use crate::insights::input::DAY;
 use crate::insights::input::{Device, Measure};
 use serde::{Deserialize, Serialize};
 
-use crate::insights::risk::features::{State, days, hash};
+use crate::insights::risk::features::{State, hash};
 use crate::insights::risk::track::{Norm, Summary};
 
 /// Failures that the rate of a device or a model is shrunk with, at the rate of the fleet.

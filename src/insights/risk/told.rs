@@ -146,7 +146,7 @@ pub fn tried(trial: &Trial) -> String {
 mod tests {
     use super::*;
     use crate::insights::risk::fleet::Fleet;
-    use crate::insights::risk::model::{Settings, train};
+    use crate::insights::risk::model::{Horizon, Settings, train};
 
     const NOW: Instant = Instant(20_000 * DAY);
 
