@@ -381,3 +381,33 @@ fn recommendations(risk: &Risk, signs: &Signs) -> Vec<Recommendation> {
         mutation: None,
     }]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lowers_the_risk_is_not_what_to_look_at() {
+        let signs = Signs {
+            errors: vec![(1, 4.0, 0.0)],
+            ..Signs::default()
+        };
+        let sentence = |parts: &[(Part, f64)]| {
+            let risk = Risk {
+                chance: 0.5,
+                low: 0.4,
+                high: 0.6,
+                odds: 0.0,
+                parts: parts.to_vec(),
+            };
+            let told = recommendations(&risk, &signs);
+            told.first().map(|one| one.sentence.clone()).unwrap()
+        };
+        let of_errors = sentence(&[(Part::Base, -1.0), (Part::Errors, 1.0)]);
+        assert!(of_errors.contains("errors"), "{of_errors}");
+        let of_measures = sentence(&[(Part::Errors, -1.4), (Part::Resources, 1.0)]);
+        assert!(of_measures.contains("drifts"), "{of_measures}");
+        let of_neither = sentence(&[(Part::Errors, -1.4), (Part::Stability, 2.0)]);
+        assert!(of_neither.contains("by the reasons"), "{of_neither}");
+    }
+}

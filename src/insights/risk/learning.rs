@@ -131,6 +131,26 @@ mod tests {
     }
 
     #[test]
+    fn while_a_device_is_silent_it_teaches_nothing_and_is_not_free_of_failures() {
+        let state = State {
+            first: Some(Instant(0)),
+            last_measured: Some(Instant(10 * DAY)),
+            ..State::default()
+        };
+        let device = Device {
+            id: "till".to_owned(),
+            site: "shop".to_owned(),
+            model: None,
+            age_years: None,
+        };
+        let (fleet, open) = (Fleet::default(), Facts::default());
+        let example = |at: i64| example(&state, &open, (&device, &fleet), Instant(at));
+        assert!(example(11 * DAY).is_some() && example(13 * DAY).is_none());
+        let days = |at: i64| state.watched_days(Instant(at * DAY));
+        assert_eq!([days(5), days(11), days(4_000)], [5.0, 11.0, 11.0]);
+    }
+
+    #[test]
     fn a_failure_more_or_a_twentieth_more_examples_are_worth_a_training() {
         let of = |examples, failures| Learned { examples, failures };
         assert!(!of(100, 3).is_outgrown(of(105, 3)));
