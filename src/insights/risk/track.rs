@@ -86,7 +86,7 @@ pub struct Track {
     open_day: (i64, f64, f64),
     means: Vec<f32>,
     /// The variance of those of them that are older than two days, and how many these are.
-    day_spread: Option<(f64, f64)>,
+    day_spread: Option<(f32, u8)>,
 }
 
 impl Track {
@@ -174,6 +174,7 @@ impl Track {
         let Some((own, count)) = self.day_spread else {
             return prior;
         };
+        let (own, count) = (f64::from(own), f64::from(count));
         (own * count + prior * PRIOR_DAYS) / (count + PRIOR_DAYS)
     }
 
@@ -185,18 +186,18 @@ impl Track {
 
     /// The variance of the daily means that are older than two days, by their median absolute deviation (Hampel 1974).
     /// It is kept, since whoever asks reads it of each measure of each device.
-    fn spread_of_days(&self) -> Option<(f64, f64)> {
+    fn spread_of_days(&self) -> Option<(f32, u8)> {
         let mut means: Vec<f64> = self
             .daily_means()
             .iter()
             .filter(|(day, _)| *day < -2.0)
             .map(|(_, mean)| *mean)
             .collect();
-        let count = float(means.len());
+        let count = u8::try_from(means.len()).unwrap_or(u8::MAX);
         let middle = median(&mut means)?;
         let mut deviations: Vec<f64> = means.iter().map(|mean| (mean - middle).abs()).collect();
         let spread = 1.4826 * median(&mut deviations)?;
-        (count >= 5.0).then_some((spread * spread, count))
+        (count >= 5).then_some((single(spread * spread), count))
     }
 
     fn take_trend(&mut self, day: i64, value: f64) {
@@ -294,7 +295,7 @@ impl Track {
             let day_ratio = self
                 .day_spread
                 .filter(|_| usual > 0.0)
-                .map(|(own, _)| own / usual);
+                .map(|(own, _)| f64::from(own) / usual);
             let unsure = self.within / self.level_blocks;
             return Some(Summary {
                 level: self.level,
