@@ -324,7 +324,7 @@ async fn what_an_older_version_appends_beside_a_newer_one_is_known_to_that(datab
 }
 
 async fn the_first_error_of_a_time_is_found_also_when_it_was_archived(database: Database) {
-    let log = database.open().await;
+    let log = database.open().await.with_fleet().await;
     let mut events = Vec::new();
     record(&log, reports(7), &mut events).await;
     archive(&log).await;
