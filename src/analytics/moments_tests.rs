@@ -1,37 +1,19 @@
 //! Tests of what is read of a moment of the log while its segments are replaced, and when one is lost.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use super::question::{Question, Scope};
 use super::read::{Moments, Read, ReadError};
 use super::subject::Subject;
-use crate::clock::Clock;
 use crate::event::{Instant, Provenance};
 use crate::kinds::{Draft, Kind};
-use crate::store::{Limits, Location, Options, Request, Store};
+use crate::store::{Options, Request, Store};
 
 const KIND: Kind = Kind::UserActivity;
 const MINUTE: i64 = 60_000_000;
 
 fn at(text: &str) -> Instant {
     Instant::parse(text).unwrap()
-}
-
-fn options(url: String) -> Options {
-    Options {
-        location: Location::at(url),
-        limits: Limits {
-            queue_events_max: 100,
-            queue_bytes_max: 1 << 20,
-            ring_events_max: 0,
-            ring_bytes_max: 0,
-            page_events: 100,
-            tail_poll: Duration::from_secs(1),
-        },
-        folds: Vec::new(),
-        clock: Clock::by_hand(at("2026-11-23T12:00:00Z")),
-    }
 }
 
 /// Records what somebody did.
@@ -83,7 +65,9 @@ fn events(read: &Read) -> u64 {
 async fn what_is_replaced_meanwhile_is_read_of_a_later_moment_and_what_is_lost_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", dir.path().join("log.db").display());
-    let (store, tasks) = Store::open(options(url)).await.unwrap();
+    let (store, tasks) = Store::open(Options::of_test(url, at("2026-11-23T12:00:00Z")))
+        .await
+        .unwrap();
     archived(&store, "2025-01-05T10:10:00Z").await;
     archived(&store, "2025-01-05T10:20:00Z").await;
     let (question, allowance) = (by_minutes(&store).await, Store::own_allowance());
@@ -112,7 +96,9 @@ async fn what_is_replaced_meanwhile_is_read_of_a_later_moment_and_what_is_lost_i
 async fn what_is_compared_is_of_one_moment() {
     let dir = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", dir.path().join("log.db").display());
-    let (store, tasks) = Store::open(options(url)).await.unwrap();
+    let (store, tasks) = Store::open(Options::of_test(url, at("2026-11-23T12:00:00Z")))
+        .await
+        .unwrap();
     recorded(&store, "2025-01-05T09:10:00Z").await;
     recorded(&store, "2025-01-05T10:10:00Z").await;
     let (question, allowance) = (by_minutes(&store).await, Store::own_allowance());

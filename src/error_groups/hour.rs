@@ -132,32 +132,13 @@ impl Hour {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::clock::Clock;
     use crate::event::NewEvent;
     use crate::kinds::{Draft, Kind};
-    use crate::store::{Limits, Location, Options, Request};
+    use crate::store::{Options, Request};
 
     fn at(text: &str) -> Instant {
         Instant::parse(text).unwrap()
-    }
-
-    fn options(url: String) -> Options {
-        Options {
-            location: Location::at(url),
-            limits: Limits {
-                queue_events_max: 100,
-                queue_bytes_max: 1 << 20,
-                ring_events_max: 0,
-                ring_bytes_max: 0,
-                page_events: 100,
-                tail_poll: Duration::from_secs(1),
-            },
-            folds: Vec::new(),
-            clock: Clock::by_hand(at("2026-11-23T12:00:00Z")),
-        }
     }
 
     fn error(then: &str, message: &str) -> NewEvent {
@@ -171,7 +152,9 @@ mod tests {
     async fn an_hour_is_read_to_its_beginning_and_what_is_too_much_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", dir.path().join("log.db").display());
-        let (store, tasks) = Store::open(options(url)).await.unwrap();
+        let (store, tasks) = Store::open(Options::of_test(url, at("2026-11-23T12:00:00Z")))
+            .await
+            .unwrap();
         let long = "printer lost ".repeat(80);
         let mut events = vec![
             error("2026-11-23T09:59:59Z", "before the hour"),

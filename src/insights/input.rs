@@ -6,6 +6,8 @@ use crate::event::Instant;
 
 /// Microseconds of a second.
 pub const SECOND: i64 = 1_000_000;
+/// A minute.
+pub const MINUTE: i64 = 60 * SECOND;
 /// Microseconds of an hour.
 pub const HOUR: i64 = 3_600 * SECOND;
 /// Microseconds of a day.

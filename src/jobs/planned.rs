@@ -18,14 +18,12 @@ use super::{Plan, Start};
 use crate::event::Instant;
 use crate::history::fleet::{DeviceRow, devices_by_key, sites_by_key};
 use crate::history::planned::{OnDevice, each_scheduled, on_devices};
-use crate::insights::input::{DAY, SECOND};
-use crate::insights::jobs::window::{QUARTER, Stretch};
+use crate::insights::input::{DAY, MINUTE, SECOND};
+use crate::insights::jobs::window::{Stretch, quarter_from};
 use crate::store::{Store, StoreError};
 
 /// As far ahead as a job may be given a window, and as long as one lasts.
 const AHEAD: i64 = 9 * DAY;
-/// No job is shorter.
-const MINUTE: i64 = 60 * SECOND;
 
 /// The times at which some devices are taken, by their keys, as was known at an instant.
 ///
@@ -168,16 +166,6 @@ fn times_of(plan: &Plan, zone: Tz, as_of: Instant) -> Vec<Stretch> {
         next = after(quarter_from(to) - lasts);
     }
     times
-}
-
-/// The first quarter of an hour that begins at an instant or after it.
-fn quarter_from(at: Instant) -> i64 {
-    let before = at.0.div_euclid(QUARTER) * QUARTER;
-    if before == at.0 {
-        before
-    } else {
-        before + QUARTER
-    }
 }
 
 /// Whether any job can start between the end of one that recurs and its next time.

@@ -63,3 +63,23 @@ pub struct Options {
     /// Its clock.
     pub clock: Clock,
 }
+
+#[cfg(test)]
+impl Options {
+    /// Those of a small log for a test, which is given its time.
+    pub(crate) fn of_test(url: String, now: crate::event::Instant) -> Self {
+        Self {
+            location: Location::at(url),
+            limits: Limits {
+                queue_events_max: 100,
+                queue_bytes_max: 1 << 20,
+                ring_events_max: 0,
+                ring_bytes_max: 0,
+                page_events: 100,
+                tail_poll: Duration::from_secs(1),
+            },
+            folds: Vec::new(),
+            clock: Clock::by_hand(now),
+        }
+    }
+}

@@ -226,7 +226,7 @@ impl Scales<'_> {
                 .checked_sub(1)
                 .and_then(|before| self.grid.get(before));
             before.is_none_or(|before| {
-                !before.is_allowed || before.local.minute / 60 != self.minute(start) / 60
+                !before.is_allowed() || before.local.minute / 60 != self.minute(start) / 60
             })
         };
         let mut compared: Vec<Start> = starts

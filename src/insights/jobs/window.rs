@@ -1,7 +1,7 @@
 //! The grid of quarter hours in the site's time, and which of them the limits allow.
 
 use crate::event::Instant;
-use crate::insights::input::HOUR;
+use crate::insights::input::{HOUR, MINUTE};
 
 use crate::insights::jobs::rates::{ANY_CLOSED, ANY_OPEN};
 use crate::insights::jobs::schedule::{CellPlan, Local, Opening, Schedule};
@@ -9,7 +9,6 @@ use crate::insights::jobs::schedule::{CellPlan, Local, Opening, Schedule};
 /// A quarter of an hour.
 pub const QUARTER: i64 = HOUR / 4;
 const QUARTER_MINUTES: u16 = 15;
-const MINUTE: i64 = HOUR / 60;
 const WEEK_QUARTERS: usize = 7 * 24 * 4;
 /// A job takes at most a day.
 pub const DURATION_MINUTES_MAX: u32 = 24 * 60;
@@ -115,14 +114,20 @@ pub struct Quarter {
     pub local: Local,
     /// Whether the site is open.
     pub opening: Opening,
-    /// Whether the limits allow a job in all of it.
-    pub is_allowed: bool,
     /// So many of its first minutes the limits allow, up to the first that they do not.
     pub allowed_minutes: i64,
     /// Which rate holds, as [`crate::insights::jobs::rates::rates`] orders them.
     pub rate: usize,
     /// The part of an hour's transactions that falls into it.
     pub share: f64,
+}
+
+impl Quarter {
+    /// Whether the limits allow a job in all of it.
+    #[must_use]
+    pub const fn is_allowed(&self) -> bool {
+        self.allowed_minutes * MINUTE == QUARTER
+    }
 }
 
 /// The quarters of the next seven days of the site, and as many more as a job takes that starts in the last.
@@ -134,12 +139,7 @@ pub fn grid(
     quarters_of_job: usize,
 ) -> Vec<Quarter> {
     let week = schedule.week();
-    let first = as_of.0.div_euclid(QUARTER) * QUARTER
-        + if as_of.0.rem_euclid(QUARTER) == 0 {
-            0
-        } else {
-            QUARTER
-        };
+    let first = quarter_from(as_of);
     let starts = starts(schedule, Instant(first));
     (0..)
         .zip(0..starts + quarters_of_job.saturating_sub(1))
@@ -147,6 +147,17 @@ pub fn grid(
             quarter(schedule, limits, &week, Instant(first + step * QUARTER))
         })
         .collect()
+}
+
+/// The first quarter of an hour that begins at an instant or after it.
+#[must_use]
+pub const fn quarter_from(at: Instant) -> i64 {
+    let before = at.0.div_euclid(QUARTER) * QUARTER;
+    if before == at.0 {
+        before
+    } else {
+        before + QUARTER
+    }
 }
 
 /// How many quarters pass until the clock on the wall is where it was a week before.
@@ -181,7 +192,6 @@ fn quarter(schedule: &Schedule, limits: &Limits, week: &[CellPlan], at: Instant)
         at,
         local,
         opening,
-        is_allowed: allowed_minutes == i64::from(QUARTER_MINUTES),
         allowed_minutes,
         rate,
         share,
@@ -248,9 +258,9 @@ pub fn allows(taken: &[Quarter], duration_minutes: u32) -> bool {
     let Some((last, whole)) = taken.split_last() else {
         return false;
     };
-    let before: i64 = whole.iter().map(|_| i64::from(QUARTER_MINUTES)).sum();
+    let before: i64 = whole.iter().map(|quarter| quarter.allowed_minutes).sum();
     let left = i64::from(duration_minutes) - before;
-    whole.iter().all(|quarter| quarter.is_allowed) && left <= last.allowed_minutes
+    whole.iter().all(Quarter::is_allowed) && left <= last.allowed_minutes
 }
 
 #[cfg(test)]

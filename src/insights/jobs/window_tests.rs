@@ -60,7 +60,7 @@ fn inside(as_of: &str) -> Vec<String> {
         ..Limits::default()
     };
     let grid = grid(&maintained(), &limits, instant(as_of), 1);
-    let allowed = grid.iter().filter(|quarter| quarter.is_allowed);
+    let allowed = grid.iter().filter(|quarter| quarter.is_allowed());
     allowed.map(|quarter| quarter.at.to_string()).collect()
 }
 
@@ -102,10 +102,10 @@ fn a_day_that_is_closed_has_no_open_hour() {
         ..Limits::default()
     };
     let grid = grid(&schedule, &limits, instant("2017-01-09T00:00:00Z"), 1);
-    let mut open = grid.iter().filter(|quarter| quarter.is_allowed);
+    let mut open = grid.iter().filter(|quarter| quarter.is_allowed());
     assert!(open.all(|quarter| quarter.local.date != date));
     assert_eq!(
-        grid.iter().filter(|quarter| quarter.is_allowed).count(),
+        grid.iter().filter(|quarter| quarter.is_allowed()).count(),
         6 * 40
     );
 }
@@ -228,7 +228,7 @@ fn limits_hold_for_every_quarter() {
     let grid_of = |limits: &Limits| grid(&schedule, limits, as_of, 1);
     let allowed = grid_of(&limits)
         .iter()
-        .filter(|quarter| quarter.is_allowed)
+        .filter(|quarter| quarter.is_allowed())
         .count();
     assert_eq!(allowed, 7 * 40 - 4);
     let inside = Limits {
@@ -237,12 +237,12 @@ fn limits_hold_for_every_quarter() {
     };
     let grid = grid_of(&inside);
     assert_eq!(
-        grid.iter().filter(|quarter| quarter.is_allowed).count(),
+        grid.iter().filter(|quarter| quarter.is_allowed()).count(),
         7 * 8
     );
     assert!(
         grid.iter()
-            .filter(|quarter| quarter.is_allowed)
+            .filter(|quarter| quarter.is_allowed())
             .all(|quarter| quarter.opening == Opening::Closed)
     );
 }

@@ -5,7 +5,7 @@
 
 use crate::event::Instant;
 use crate::insights::input::State as DeviceState;
-use crate::insights::input::{DAY, HOUR, SECOND};
+use crate::insights::input::{DAY, HOUR, MINUTE, SECOND};
 use crate::insights::number::{float, whole};
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,6 @@ use crate::insights::reliability::cadence::{Cadence, GAP_FLOOR};
 pub const KEPT: usize = 256;
 /// For so long after a sign of life the recorded state is vouched for: a change would be recorded.
 pub const VOUCHED: i64 = DAY;
-const MINUTE: i64 = 60 * SECOND;
 
 /// Which changes count as a failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
