@@ -105,7 +105,7 @@ use crate::identity::{Caller, Denials, Keys, RecordError, Recorder, Spending};
 use crate::ingest::{Background, Ingest};
 use crate::jobs::Deliveries;
 use crate::nodes::Node;
-use crate::store::{Allowance, Store, StoreError};
+use crate::store::{self, Allowance, Store, StoreError};
 use crate::webhooks::Reachable;
 use loaders::Loaders;
 use shapes::Types;
@@ -356,7 +356,7 @@ pub async fn execute(
     match checked {
         Ok((keys, balance)) => {
             let request = with_data(api, request, (caller, allowance));
-            let mut answer = schema.schema.execute(request).await;
+            let mut answer = store::answering(schema.schema.execute(request)).await;
             keys.arrange(&mut answer);
             schema.types.explain(&mut answer.errors);
             spending::told(answer, balance)
@@ -430,7 +430,7 @@ fn run_stream(
     (caller, allowance): (Caller, Arc<Allowance>),
 ) -> BoxStream<'static, (Response, Option<String>)> {
     let request = with_data(api, request, (caller, allowance));
-    let answers = schema.schema.execute_stream(request);
+    let answers = store::answering_each(schema.schema.execute_stream(request).boxed());
     let types = Arc::clone(&schema.types);
     answers
         .map(move |mut answer| {

@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
+use futures_util::stream::{BoxStream, StreamExt, poll_fn};
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
@@ -12,12 +14,33 @@ use sea_orm::DatabaseConnection;
 use super::commit::Committed;
 use crate::event::Position;
 
+tokio::task_local! {
+    /// Set where a request is answered.
+    static ANSWERING: ();
+}
+
+/// Answers a request: what is read meanwhile is told as read for it.
+pub async fn answering<T>(answer: impl Future<Output = T>) -> T {
+    ANSWERING.scope((), answer).await
+}
+
+/// The same of answers.
+#[must_use]
+pub fn answering_each<T: 'static>(mut answers: BoxStream<'static, T>) -> BoxStream<'static, T> {
+    let answers =
+        poll_fn(move |context| ANSWERING.sync_scope((), || answers.poll_next_unpin(context)));
+    answers.boxed()
+}
+
+/// Times of reads, by whom they were made for.
+type Reads = Family<[(&'static str, &'static str); 1], Histogram, fn() -> Histogram>;
+
 /// Counters of the log.
 #[derive(Debug)]
 pub struct Metrics {
     append_seconds: Histogram,
     batch_events: Histogram,
-    read_seconds: Histogram,
+    read_seconds: Reads,
     events: Counter,
     duplicates: Counter,
     overloaded: Counter,
@@ -28,12 +51,17 @@ pub struct Metrics {
     archive_readable: Gauge,
 }
 
+/// A quarter of a millisecond to eight seconds.
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_25, 2.0, 16))
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self {
-            append_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
+            append_seconds: seconds(),
             batch_events: Histogram::new(exponential_buckets(1.0, 2.0, 13)),
-            read_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
+            read_seconds: Reads::new_with_constructor(seconds),
             events: Counter::default(),
             duplicates: Counter::default(),
             overloaded: Counter::default(),
@@ -56,7 +84,8 @@ impl Metrics {
             Unit::Seconds,
             self.append_seconds.clone(),
         );
-        let reads = "Time of a statement that reads for the API, and so their number";
+        let reads = "Time of a statement that reads, and so their number: by a request that is answered, or by \
+            the server for what it does by itself";
         registry.register_with_unit("read", reads, Unit::Seconds, self.read_seconds.clone());
         registry.register(
             "append_batch_events",
@@ -103,8 +132,13 @@ impl Metrics {
 
     /// Counts what is read on a handle and its later clones.
     pub(crate) fn count_reads(&self, db: &mut DatabaseConnection) {
-        let reads = self.read_seconds.clone();
-        db.set_metric_callback(move |info| reads.observe(info.elapsed.as_secs_f64()));
+        let [request, server] =
+            ["request", "server"].map(|by| self.read_seconds.get_or_create_owned(&[("by", by)]));
+        db.set_metric_callback(move |info| {
+            let is_answering = ANSWERING.try_with(|()| ()).is_ok();
+            let reads = if is_answering { &request } else { &server };
+            reads.observe(info.elapsed.as_secs_f64());
+        });
     }
 
     pub(crate) fn looked(&self) {

@@ -87,7 +87,7 @@ pub use fold::{Deleted, Fold, Guard, Needed, Part};
 pub use found::Found;
 pub use identity::Identity;
 pub use location::Location;
-pub use metrics::Metrics;
+pub use metrics::{Metrics, answering, answering_each};
 pub use migrations::{migrate_at as migrate, missing_at as missing_migrations};
 pub use names::{EntityType, Names};
 pub use open::OpenError;

@@ -164,7 +164,10 @@ async fn states_go_on_where_the_archive_cannot_be_read() {
         reported(app).await;
         assert_eq!(kept(app).await, ["5", "0"]);
         let (folder, elsewhere) = (folder(app), folder(app).with_extension("elsewhere"));
+        // what a server has read it keeps, and tells without the file
+        app.stop().await;
         std::fs::rename(&folder, &elsewhere).unwrap();
+        app.start_again().await;
         let history = "{ deviceStateHistory { nodes { newState } } }";
         assert_eq!(app.code(history).await, "ARCHIVE_MISSING");
         let document = "mutation { setDeviceState(input: { deviceId: \"till-1\", state: MAINTENANCE }) { \
