@@ -43,6 +43,7 @@ impl Lean {
         Context {
             device: &self.device,
             zone: self.zone,
+            schedule: &self.schedule,
             fleet: &fleet.risk,
             model: &fleet.model,
         }

@@ -98,6 +98,7 @@ impl From<&DeviceRead> for Lean {
             site_key: read.site_key,
             device: read.device.clone(),
             zone: read.zone,
+            schedule: Arc::clone(&read.schedule),
             provenance: read.provenance,
             risk: Arc::new(read.state.risk.clone()),
             open: read.open.clone(),
@@ -347,11 +348,13 @@ impl Place<'_> {
         let as_of = self.ask.as_of;
         let device = self.sites.device(id, as_of)?;
         let site_key = self.names.key(EntityType::Site, &device.site);
+        let local = self.sites.local(id, as_of);
         Some(Lean {
             key,
             site_key: site_key.unwrap_or_default(),
             device: device.clone(),
-            zone: self.sites.local(id, as_of).zone,
+            zone: local.zone,
+            schedule: local.schedule,
             provenance,
             risk: Arc::default(),
             open: DeviceHour {

@@ -94,6 +94,8 @@ pub struct Lean {
     pub device: Device,
     /// The zone of its site.
     pub zone: Tz,
+    /// The hours of its site that were filed by then.
+    pub schedule: Arc<Schedule>,
     /// From where what is read of it comes.
     pub provenance: Provenance,
     /// What is kept of it for failure risk and health.

@@ -19,7 +19,7 @@ use super::risk::features::{self, Facts};
 use crate::event::Instant;
 
 /// Of which form the state is. Another one is made anew from the log, beside the one in use.
-pub const VERSION: i64 = 6;
+pub const VERSION: i64 = 7;
 /// How often a device reports that does not say so, in seconds.
 const INTERVAL_SECONDS: f64 = 30.0;
 
@@ -106,7 +106,10 @@ impl DeviceState {
     /// Takes an hour that is over. Hours come in order of time; those in which nothing happened may be left out.
     pub fn fold(&mut self, hour: &DeviceHour, place: Place<'_>) {
         self.hear(hour);
-        self.risk.fold(&hour.facts());
+        self.risk.fold(&Facts {
+            schedule: Some(place.schedule),
+            ..hour.facts()
+        });
         for (measure, summed) in &hour.measures {
             self.measure(*measure, summed, place);
         }
@@ -257,6 +260,7 @@ impl DeviceHour {
             errors: &self.errors,
             states: &self.states,
             configs: &self.configs,
+            schedule: None,
         }
     }
 

@@ -239,7 +239,7 @@ fn the_measure(arguments: &EvaluateArgs, facts: &[Fact]) -> anyhow::Result<Measu
 fn impact(arguments: &EvaluateArgs, facts: &[Fact], rows: &mut Rows) -> anyhow::Result<()> {
     let (asked, timestamps): (Vec<Option<AskedChange>>, Vec<(String, String)>) =
         if let Some(times) = &arguments.times {
-            let questions = times_of(times)?;
+            let questions = times_of(times, facts)?;
             let times: Vec<(String, Instant)> =
                 questions.iter().map(|q| (q.device.clone(), q.at)).collect();
             let told = questions.into_iter().map(|q| (q.device, q.timestamp));
@@ -300,7 +300,7 @@ fn impact(arguments: &EvaluateArgs, facts: &[Fact], rows: &mut Rows) -> anyhow::
 
 fn windows(arguments: &EvaluateArgs, facts: &[Fact], rows: &mut Rows) -> anyhow::Result<()> {
     let asked = if let Some(times) = &arguments.times {
-        let questions = times_of(times)?.into_iter();
+        let questions = times_of(times, facts)?.into_iter();
         let weeks = questions.map(|q| Week {
             device: q.device,
             at: q.at,

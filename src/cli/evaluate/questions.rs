@@ -1,5 +1,6 @@
 //! When what is asked: at the times of a file, or as often as was said.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -9,6 +10,7 @@ use super::{EvaluateArgs, Evaluated};
 use crate::event::{Fact, Instant};
 use crate::insights::input::HOUR;
 use crate::insights::replay::{Question, device_of, spans};
+use crate::insights::shape::Status;
 use crate::kinds::Kind;
 
 /// Questions at most.
@@ -17,7 +19,7 @@ const QUESTIONS_MAX: usize = 10_000_000;
 /// What is asked: at the times of a file, or as often as was said.
 pub(super) fn questions(arguments: &EvaluateArgs, facts: &[Fact]) -> anyhow::Result<Vec<Question>> {
     if let Some(times) = &arguments.times {
-        return times_of(times);
+        return times_of(times, facts);
     }
     let spans = spans(facts);
     let last = facts.iter().map(|fact| fact.occurred_at).max();
@@ -61,8 +63,8 @@ pub(super) fn questions(arguments: &EvaluateArgs, facts: &[Fact]) -> anyhow::Res
     Ok(questions)
 }
 
-/// The questions of a file of CSV.
-pub(super) fn times_of(file: &Path) -> anyhow::Result<Vec<Question>> {
+/// The questions of a file of CSV about what facts say. Those of devices of which they say nothing are told of.
+pub(super) fn times_of(file: &Path, facts: &[Fact]) -> anyhow::Result<Vec<Question>> {
     let named = || format!("cannot read {}", file.display());
     let mut reader = csv::Reader::from_path(file).with_context(named)?;
     let headers = reader.headers().with_context(named)?.clone();
@@ -86,6 +88,18 @@ pub(super) fn times_of(file: &Path) -> anyhow::Result<Vec<Question>> {
             at,
             timestamp: text.to_owned(),
         });
+    }
+    let known: BTreeSet<&str> = facts.iter().filter_map(device_of).collect();
+    let asked = questions.iter().map(|question| question.device.as_str());
+    let unknown: Vec<&str> = asked.filter(|device| !known.contains(device)).collect();
+    if let Some(first) = unknown.first() {
+        tracing::warn!(
+            "{}: {} of {} questions are of devices of which nothing is told, such as {first}: they are answered by {}",
+            file.display(),
+            unknown.len(),
+            questions.len(),
+            Status::Insufficient.word()
+        );
     }
     Ok(questions)
 }

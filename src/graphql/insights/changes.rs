@@ -84,7 +84,9 @@ pub(in crate::graphql) struct InsightStreams;
 impl InsightStreams {
     /// Devices whose health comes into another band, and by more than 3 points beyond its border. Devices are judged when
     /// something has come of them (a reading, a state, an error), once in two seconds at most and all together; what
-    /// changes and changes back meanwhile is not told. All that has changed then is one item.
+    /// changes and changes back meanwhile is not told. All that has changed then is one item. A device is compared with
+    /// what this stream judged last of it, and when it is judged for the first time with what is known by now of how it
+    /// was when the stream began: so what comes late of a device from before that is no change, until it was judged once.
     async fn health_changes(
         &self,
         ctx: &Context<'_>,
@@ -126,7 +128,9 @@ impl InsightStreams {
 
     /// What begins to be unusual of the measures of devices, and what is over. Devices are judged when something has come
     /// of them (a reading, a state, an error), once in two seconds at most and all together; an incident is over when
-    /// nothing unusual was seen for 12 hours. All that has changed then is one item.
+    /// nothing unusual was seen for 12 hours. All that has changed then is one item. A device is compared with what this
+    /// stream judged last of it, and when it is judged for the first time with what is known by now of how it was when the
+    /// stream began: what `anomalies` lists tells the rest.
     #[expect(clippy::too_many_arguments, reason = "they are what is asked")]
     async fn anomalies(
         &self,

@@ -210,6 +210,10 @@ fn insight(group: &Group, trend: Option<&Trend>, from: Instant, asked: &Asked) -
         let reason = reason(None, sentence::too_early(until, asked.zone));
         return Insight::insufficient(evidence, reason, asked.as_of);
     };
+    if trend.now + trend.before == 0 {
+        let reason = reason(None, sentence::NOTHING_TO_COMPARE.to_owned());
+        return Insight::insufficient(evidence, reason, asked.as_of);
+    }
     let is_stale = asked.as_of.0 - asked.heard.0 > STALE_AFTER;
     let status = match trend.now + trend.before {
         _ if is_stale => Reliance::Stale,

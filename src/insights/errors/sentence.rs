@@ -68,17 +68,17 @@ pub(crate) fn whole(
 
 /// Against the week before.
 fn compared(trend: &Trend, first: Instant, as_of: Instant) -> String {
+    if trend.now == 0 {
+        return ", not once in the last 7 days".into();
+    }
     if trend.before == 0 {
         let is_new = first.0 > as_of.0 - 7 * DAY;
         return if is_new {
             ", not once in the week before"
         } else {
-            ", not seen in the 7 days before these"
+            ", in the last 7 days again, and not once in the week before"
         }
         .into();
-    }
-    if trend.now == 0 {
-        return ", not once in the last 7 days".into();
     }
     if trend.ratio.low <= 1.0 && trend.ratio.high >= 1.0 {
         return ", with no clear change against the week before".into();
@@ -181,6 +181,10 @@ pub(crate) fn too_early(until: Instant, zone: Tz) -> String {
         local(until, zone).format("%-d %B %Y %H:%M")
     )
 }
+
+/// Why there is no trend of what is over.
+pub(crate) const NOTHING_TO_COMPARE: &str =
+    "It was not seen in the last 14 days, so there is nothing to compare";
 
 /// Why a reading is old.
 #[must_use]

@@ -78,7 +78,7 @@ impl Context {
                         level: LEVEL,
                     }),
                     status: self.status(&estimate, days),
-                    reasons: Self::reasons(series, &estimate, is_open, known_day),
+                    reasons: self.reasons(series, &estimate, is_open, known_day),
                     recommendations: Vec::new(),
                     evidence,
                     as_of: self.as_of,
@@ -152,8 +152,8 @@ impl Context {
             Missing::Before(seen) => (
                 None,
                 format!(
-                    "Only {seen} full days were seen before the change; {LEAST_BEFORE} are needed. \
-                     This change cannot be judged."
+                    "{} seen before the change; {LEAST_BEFORE} are needed. This change cannot be judged.",
+                    full_days(seen)
                 ),
             ),
             Missing::After(seen) => {
@@ -163,8 +163,9 @@ impl Context {
                     return (
                         None,
                         format!(
-                            "Only {seen} full days were seen after the change, up to {}; \
-                             {LEAST_AFTER} are needed. This change cannot be judged.",
+                            "{} seen after the change, up to {}; {LEAST_AFTER} are needed. This change cannot be \
+                             judged.",
+                            full_days(seen),
                             date(self.window.to)
                         ),
                     );
@@ -172,8 +173,8 @@ impl Context {
                 (
                     Some(day),
                     format!(
-                        "{seen} full days were seen after the change; {LEAST_AFTER} are needed. \
-                         A first reading is possible on {}.",
+                        "{} seen after the change; {LEAST_AFTER} are needed. A first reading is possible on {}.",
+                        full_days(seen),
                         date(day)
                     ),
                 )
@@ -182,6 +183,7 @@ impl Context {
     }
 
     fn reasons(
+        &self,
         series: Series,
         found: &Estimate,
         is_open: bool,
@@ -204,14 +206,17 @@ impl Context {
             expected: Some(found.level_before),
             unit: Some(series.unit()),
             sentence: format!(
-                "{} is {} {way} than expected without the change ({} to {} with 95 % probability; \
-                 {:+.3} {}), from {} days before and {} days after; {against}.",
+                "{} is {} {way} than expected without the change ({} to {} with 95 % probability; {}), from {} days \
+                 before and {} days after; {against}.",
                 series.name(),
                 percent(found.relative.abs()),
                 percent(found.low),
                 percent(found.high),
-                found.points(),
-                series.unit(),
+                if found.level_before > 0.0 {
+                    format!("{:+.3} {}", found.points(), series.unit())
+                } else {
+                    "before it there was none, so that a share says little".to_owned()
+                },
                 found.days_before,
                 found.days_after,
             ),
@@ -220,8 +225,9 @@ impl Context {
             let sentence = match known_day {
                 Some(day) => format!("Not clear yet; it should be known by {}.", date(day)),
                 None => format!(
-                    "It stays unclear: all days are in, and effects below about {} cannot be seen \
-                     in this device's day-to-day changes.",
+                    "It stays unclear: the days until {} are over, after which nothing more is compared, and effects \
+                     below about {} cannot be seen in this device's day-to-day changes.",
+                    date(self.window.to),
                     percent(found.smallest_found())
                 ),
             };
@@ -238,5 +244,14 @@ impl Context {
             date(day)
         );
         Reason::plain("overlap", sentence)
+    }
+}
+
+/// So many full days, and that they were.
+fn full_days(seen: usize) -> String {
+    match seen {
+        0 => "No full day was".to_owned(),
+        1 => "Only 1 full day was".to_owned(),
+        _ => format!("Only {seen} full days were"),
     }
 }

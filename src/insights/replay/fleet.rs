@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::filed::Filed;
 use super::{Answer, Question, Replayed, Told, seen};
 use crate::event::{Fact, Instant, Provenance};
 use crate::insights::input::{DAY, Hour, Measure, State as Reported};
+use crate::insights::jobs::schedule::Schedule;
 use crate::insights::replay::told::{Closed, Open};
 use crate::insights::risk::answer::{self, Context};
 use crate::insights::risk::features::{Facts, State, hash};
@@ -30,6 +32,7 @@ pub enum Asked {
 pub struct Watched {
     asked: Asked,
     told: Told,
+    filed: Filed,
     states: BTreeMap<String, State>,
     /// What each device, by its hash, reported last in each provenance.
     reported: BTreeMap<(u32, Provenance), Reported>,
@@ -52,6 +55,7 @@ impl Watched {
         Self {
             asked,
             told: Told::default(),
+            filed: Filed::default(),
             states: BTreeMap::new(),
             reported: BTreeMap::new(),
             failures: Failures::default(),
@@ -141,9 +145,12 @@ impl Watched {
 
     fn read(&self, id: &str, at: Instant) -> Option<Insight> {
         let device = self.told.known.devices.get(id)?;
+        let zone = self.told.known.zone_of(id);
+        let unfiled = Schedule::new(zone);
         let context = Context {
             device,
-            zone: self.told.known.zone_of(id),
+            zone,
+            schedule: self.filed.of(&self.told.known, id).unwrap_or(&unfiled),
             fleet: &self.fleet,
             model: &self.model,
         };
@@ -162,6 +169,9 @@ impl Replayed for Watched {
         self.advance(fact.occurred_at);
         let Self { told, states, .. } = self;
         told.take(fact, |_, id, over| fold(states, id, over));
+        if fact.kind == Kind::SiteSchedule {
+            self.filed.take(&self.told.known, fact);
+        }
         self.report(fact);
     }
 
@@ -192,5 +202,6 @@ fn facts<'a>(told: Option<&'a Open>, measures: &'a [(Measure, Hour)]) -> Facts<'
         errors: &told.errors,
         states: &told.states,
         configs: &told.configs,
+        schedule: None,
     }
 }

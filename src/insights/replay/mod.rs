@@ -5,6 +5,7 @@
 mod anomaly;
 mod changed;
 mod counter;
+mod filed;
 mod fleet;
 mod grouped;
 mod order;

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use chrono::{Days, NaiveDate, NaiveTime};
-use chrono_tz::Tz;
 use entity::site_operating_schedules::Column;
 use serde_json::Value as Json;
 
+use super::filed::Filed;
 use super::{Closed, Known, Replayed, Timed, Told, in_order, replay};
 use crate::event::{Cell, Fact, Instant};
 use crate::insights::input::Measure;
@@ -69,7 +69,7 @@ pub fn recommended(facts: &[Fact], weeks: &[Week]) -> Vec<Option<Recommended>> {
 #[derive(Debug, Default)]
 struct Sites {
     told: Told,
-    schedules: BTreeMap<String, Schedule>,
+    filed: Filed,
     demands: BTreeMap<String, State>,
     jobs: BTreeMap<String, SiteJobs>,
 }
@@ -80,36 +80,21 @@ impl Timed for Week {
     }
 }
 
-impl Sites {
-    fn file(&mut self, fact: &Fact) {
-        let Some(site) = fact.cell(Column::SiteKey).text() else {
-            return;
-        };
-        let Some(day) = day_of(fact) else {
-            return;
-        };
-        let zone = self.told.known.sites.get(site).map_or(Tz::UTC, |s| s.zone);
-        let schedules = self.schedules.entry(site.to_owned());
-        let schedule = schedules.or_insert_with(|| Schedule::new(zone));
-        schedule.file(day, plan(fact));
-    }
-}
-
 impl Replayed<Week, Option<Recommended>> for Sites {
     fn take(&mut self, fact: &Fact) {
         let Self {
             told,
-            schedules,
+            filed,
             demands,
             jobs,
         } = self;
         let fold = |known: &Known, id: &str, over: &Closed| {
-            fold((schedules, demands, jobs), (known, id), over);
+            fold((filed, demands, jobs), (known, id), over);
         };
         if fact.kind == Kind::SiteSchedule {
             // what is over was in the hours that were filed before
             told.close(fact.occurred_at, fold);
-            self.file(fact);
+            self.filed.take(&self.told.known, fact);
         } else {
             told.take(fact, fold);
         }
@@ -118,12 +103,12 @@ impl Replayed<Week, Option<Recommended>> for Sites {
     fn answer(&mut self, week: &Week) -> Option<Recommended> {
         let Self {
             told,
-            schedules,
+            filed,
             demands,
             jobs,
         } = self;
         told.close_of(&week.device, week.at, |known, id, over| {
-            fold((schedules, demands, jobs), (known, id), over);
+            fold((filed, demands, jobs), (known, id), over);
         });
         let device = told.known.devices.get(&week.device)?;
         let zone = told.known.zone_of(&week.device);
@@ -131,7 +116,7 @@ impl Replayed<Week, Option<Recommended>> for Sites {
             (Schedule::new(zone), State::default(), SiteJobs::default());
         let demand = [demands.get(&week.device).unwrap_or(&undemanded)];
         let known = Knowledge {
-            schedule: schedules.get(&device.site).unwrap_or(&unfiled),
+            schedule: filed.of(&told.known, &week.device).unwrap_or(&unfiled),
             demand: Tills::of(&demand),
             site_jobs: jobs.get(&device.site).unwrap_or(&none),
             fleet_jobs: FleetJobs::sum(jobs.values(), ""),
@@ -148,18 +133,18 @@ impl Replayed<Week, Option<Recommended>> for Sites {
 }
 
 type Kept<'a> = (
-    &'a BTreeMap<String, Schedule>,
+    &'a Filed,
     &'a mut BTreeMap<String, State>,
     &'a mut BTreeMap<String, SiteJobs>,
 );
 
-fn fold((schedules, demands, jobs): Kept<'_>, (known, id): (&Known, &str), over: &Closed) {
+fn fold((filed, demands, jobs): Kept<'_>, (known, id): (&Known, &str), over: &Closed) {
     let site = known
         .devices
         .get(id)
         .map_or("", |device| device.site.as_str());
     let unfiled = Schedule::new(known.zone_of(id));
-    let schedule = schedules.get(site).unwrap_or(&unfiled);
+    let schedule = filed.of(known, id).unwrap_or(&unfiled);
     let counted = over.measures.iter();
     let mut counted = counted.filter(|(measure, _)| *measure == Measure::TransactionCount);
     if let Some((_, hour)) = counted.next() {

@@ -3,6 +3,7 @@
 use crate::event::Instant;
 use crate::insights::input::DAY;
 use crate::insights::input::Device;
+use crate::insights::jobs::schedule::Schedule;
 use crate::insights::shape::{Evidence, Insight, Interval, Reason, Recommendation, Status};
 
 use crate::insights::risk::columns::{Part, hinge};
@@ -25,6 +26,8 @@ pub struct Context<'a> {
     pub device: &'a Device,
     /// The zone of its site.
     pub zone: chrono_tz::Tz,
+    /// The hours that its site filed.
+    pub schedule: &'a Schedule,
     /// Its fleet.
     pub fleet: &'a Fleet,
     /// The model in use.

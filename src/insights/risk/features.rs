@@ -5,12 +5,14 @@
 use crate::event::Instant;
 use crate::insights::input::{ConfigSeen, ErrorSeen, Hour, Measure, State as Reported, StateSeen};
 use crate::insights::input::{DAY, HOUR};
+use crate::insights::jobs::schedule::Schedule;
 use crate::insights::number::{float, whole};
 use serde::{Deserialize, Serialize};
 
 use crate::insights::risk::entries::{self, OTHERS, Seen, weighted};
 use crate::insights::risk::fleet::Fleet;
 use crate::insights::risk::health::factors;
+use crate::insights::risk::shut::Shut;
 use crate::insights::risk::track::Track;
 
 /// State changes kept.
@@ -41,6 +43,8 @@ pub struct Facts<'a> {
     pub states: &'a [StateSeen],
     /// Configuration changes in order of time.
     pub configs: &'a [ConfigSeen],
+    /// The hours that its site filed, if any.
+    pub schedule: Option<&'a Schedule>,
 }
 
 /// The last change of one parameter.
@@ -160,11 +164,12 @@ impl State {
         }
         self.see(facts, end);
         self.forget(end);
-        self.note_health(facts.start);
+        self.note_health(facts);
     }
 
     /// Once a day, when its level is known.
-    fn note_health(&mut self, start: Instant) {
+    fn note_health(&mut self, facts: &Facts<'_>) {
+        let start = facts.start;
         let day = start.0.div_euclid(DAY);
         let is_new = self.health_day.is_none_or(|noted| noted < day);
         if !is_new
@@ -175,7 +180,8 @@ impl State {
             return;
         }
         self.health_day = Some(day);
-        let health = factors(self, &Fleet::default(), start).health();
+        let shut = self.shut(facts.schedule, start);
+        let health = factors(self, &Fleet::default(), &shut, start).health();
         if self.healths.len() >= HEALTHS_KEPT {
             self.healths.remove(0);
         }
@@ -373,27 +379,52 @@ impl State {
         self.states.last().copied()
     }
 
+    /// When its site was closed, as far as that matters: never where the device was always there.
+    #[must_use]
+    pub fn shut(&self, schedule: Option<&Schedule>, as_of: Instant) -> Shut {
+        let week = Instant(as_of.0 - 7 * DAY);
+        let was_there = self.coverage(as_of) >= 1.0 && self.down(week, as_of) == (0.0, 0);
+        let schedule = schedule.filter(|_| !was_there);
+        schedule.map_or_else(Shut::default, |schedule| Shut::until(schedule, as_of))
+    }
+
     /// The part of the time from `from` to `to` that it was in ERROR or OFFLINE, and how often it went there.
     #[must_use]
     pub fn down(&self, from: Instant, to: Instant) -> (f64, u32) {
+        self.down_but((from, to), &Shut::default())
+    }
+
+    /// The same, but for the time in which it was OFFLINE while its site was closed.
+    #[must_use]
+    pub fn down_but(&self, (from, to): (Instant, Instant), shut: &Shut) -> (f64, u32) {
         let ends = self.states.iter().skip(1).map(|next| next.at).chain([to]);
-        let mut down = 0.0;
-        let mut times = 0;
+        let (mut down, mut off, mut times) = (0.0, 0, 0);
         for (entered, end) in self.states.iter().zip(ends) {
             if !matches!(entered.to, Reported::Error | Reported::Offline) {
                 continue;
             }
-            down += float((end.0.min(to.0) - entered.at.0.max(from.0)).max(0));
-            times += u32::from(entered.at > from && entered.at <= to);
+            let (start, end) = (entered.at.max(from), end.min(to));
+            let is_off = entered.to == Reported::Offline;
+            let of_it = if is_off { shut.overlap(start, end) } else { 0 };
+            down += float((end.0 - start.0).max(0) - of_it);
+            off += of_it;
+            let is_shut = is_off && shut.since(entered.at).is_some();
+            times += u32::from(entered.at > from && entered.at <= to && !is_shut);
         }
-        (down / float((to.0 - from.0).max(1)), times)
+        (down / float((to.0 - from.0 - off).max(1)), times)
     }
 
     /// Of the last 24 hours that are closed at `as_of`, the part with measures; of fewer where it began later.
     #[must_use]
     pub fn coverage(&self, as_of: Instant) -> f64 {
+        self.coverage_but(as_of, &Shut::default()).0
+    }
+
+    /// The same, but for hours without measures in which its site was closed, and how many these are.
+    #[must_use]
+    pub fn coverage_but(&self, as_of: Instant, shut: &Shut) -> (f64, u32) {
         let Some(head) = self.hours_head else {
-            return 0.0;
+            return (0.0, 0);
         };
         let closed = as_of.0.div_euclid(HOUR) - 1;
         let lag = u32::try_from(closed - head.0.div_euclid(HOUR)).unwrap_or(0);
@@ -401,7 +432,18 @@ impl State {
         let known = self
             .first
             .map_or(24.0, |first| float(closed + 1 - first.0.div_euclid(HOUR)));
-        (float(seen.count_ones()) / known.clamp(1.0, 24.0)).min(1.0)
+        let known = known.clamp(1.0, 24.0);
+        let is_off = |back: &i64| {
+            let start = (closed - back) * HOUR;
+            seen >> back & 1 == 0 && shut.holds(Instant(start), Instant(start + HOUR))
+        };
+        let off = (0..whole(known)).filter(is_off).count();
+        let off = u32::try_from(off).unwrap_or(24);
+        let expected = known - f64::from(off);
+        if expected <= 0.0 {
+            return (1.0, off);
+        }
+        ((float(seen.count_ones()) / expected).min(1.0), off)
     }
 }
 

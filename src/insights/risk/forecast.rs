@@ -46,9 +46,11 @@ pub fn read(
     }
     let days = days.clamp(1, DAYS);
     let signs = signs(&state, context.device, context.fleet, as_of);
-    let middle = at(&state, context, &signs, as_of, (days, View::Middle));
-    let dark = at(&state, context, &signs, as_of, (days, View::Dark));
-    let bright = at(&state, context, &signs, as_of, (days, View::Bright));
+    let shut = state.shut(Some(context.schedule), as_of);
+    let [middle, dark, bright] = [View::Middle, View::Dark, View::Bright].map(|side| {
+        let now = view(&state, (context.fleet, &shut), as_of, side);
+        at(&state, context, &signs, &now, (days, side))
+    });
     let expected = middle.mean();
     let low = dark.quantile(TAIL).min(expected);
     let high = bright.quantile(1.0 - TAIL).max(expected);
@@ -142,14 +144,13 @@ fn at(
     state: &State,
     context: &Context<'_>,
     signs: &Signs,
-    as_of: Instant,
+    now: &Factors,
     (days, side): (u8, View),
 ) -> Outlook {
-    let now = view(state, context.fleet, as_of, side);
     let ahead = f64::from(days);
-    let carried = resources_then(state, &now, ahead, side)
+    let carried = resources_then(state, now, ahead, side)
         * fading(now.stability, ahead)
-        * errors_then(&now, days);
+        * errors_then(now, days);
     let usual = usual(state, context.fleet)
         .into_iter()
         .map(|(health, weight)| (health * carried, weight));

@@ -16,6 +16,7 @@ use crate::insights::risk::forecast::days_to_full;
 use crate::insights::risk::points::{
     Down, Errors, Told, Worst, errors_told, freshness_told, resources_told, stability_told,
 };
+use crate::insights::risk::shut::Shut;
 use crate::insights::risk::track::{Track, is_percent};
 
 /// What a drift of five spreads leaves: half, so that it alone is a warning and no verdict.
@@ -85,11 +86,16 @@ impl Factors {
 
 /// The factors as they are now.
 #[must_use]
-pub fn factors(state: &State, fleet: &Fleet, as_of: Instant) -> Factors {
-    view(state, fleet, as_of, View::Middle)
+pub fn factors(state: &State, fleet: &Fleet, shut: &Shut, as_of: Instant) -> Factors {
+    view(state, (fleet, shut), as_of, View::Middle)
 }
 
-pub(crate) fn view(state: &State, fleet: &Fleet, as_of: Instant, view: View) -> Factors {
+pub(crate) fn view(
+    state: &State,
+    (fleet, shut): (&Fleet, &Shut),
+    as_of: Instant,
+    view: View,
+) -> Factors {
     let mut told = Told::default();
     let worst = state.tracks.iter();
     let worst = worst.map(|track| track_left(track, fleet, as_of, view));
@@ -103,8 +109,8 @@ pub(crate) fn view(state: &State, fleet: &Fleet, as_of: Instant, view: View) -> 
         .full_days
         .map_or(1.0, |days| left(FULL_LEAVES, 1.0 - days / FULL_DAYS));
     let errors = errors_left(state, fleet, as_of, view, &mut told);
-    let stability = stability_left(state, as_of, &mut told);
-    told.coverage = state.coverage(as_of);
+    let stability = stability_left(state, shut, as_of, &mut told);
+    (told.coverage, told.hours_off) = state.coverage_but(as_of, shut);
     let measured = state.last_measured.is_some();
     let freshness = if measured {
         left(SILENT_LEAVES, 1.0 - told.coverage)
@@ -203,20 +209,27 @@ pub(crate) fn errors_factor(expected: f64, new: f64, before: f64) -> f64 {
     1.0 / (1.0 + ERROR_TAKES * (beyond(new) + ERROR_BEFORE * beyond(before)))
 }
 
-fn stability_left(state: &State, as_of: Instant, told: &mut Told) -> f64 {
-    let (day, times) = state.down(Instant(as_of.0 - DAY), as_of);
-    let (week, _) = state.down(Instant(as_of.0 - 7 * DAY), as_of);
-    let current = state.current().map(|entered| entered.to);
+fn stability_left(state: &State, shut: &Shut, as_of: Instant, told: &mut Told) -> f64 {
+    let (day, times) = state.down_but((Instant(as_of.0 - DAY), as_of), shut);
+    let (week, _) = state.down_but((Instant(as_of.0 - 7 * DAY), as_of), shut);
+    let entered = state.current();
+    let current = entered.map(|entered| entered.to);
+    // it was switched off when its site closed
+    let is_off = entered.is_some_and(|entered| {
+        let since = shut.since(as_of);
+        entered.to == Reported::Offline && since.is_some_and(|since| since <= entered.at)
+    });
     told.down = Down {
         day,
         week,
         times,
         now: current,
+        is_off,
     };
     let now = match current {
         Some(Reported::Error) => ERROR_LEAVES,
-        Some(Reported::Offline) => OFFLINE_LEAVES,
-        Some(Reported::Online | Reported::Maintenance | Reported::Unknown) | None => 1.0,
+        Some(Reported::Offline) if !is_off => OFFLINE_LEAVES,
+        Some(_) | None => 1.0,
     };
     let flaps = FLAP_LEAVES.powf(f64::from(times));
     now * flaps * left(OFFLINE_LEAVES, day) * left(OFFLINE_LEAVES, week)
@@ -230,9 +243,11 @@ pub fn read(state: &State, context: &Context<'_>, open: &Facts<'_>, as_of: Insta
     if state.first.is_none_or(|first| first > as_of) {
         return unknown(evidence, as_of);
     }
-    let middle = factors(&state, context.fleet, as_of);
-    let dark = view(&state, context.fleet, as_of, View::Dark).health();
-    let bright = view(&state, context.fleet, as_of, View::Bright).health();
+    let shut = state.shut(Some(context.schedule), as_of);
+    let around = (context.fleet, &shut);
+    let middle = view(&state, around, as_of, View::Middle);
+    let dark = view(&state, around, as_of, View::Dark).health();
+    let bright = view(&state, around, as_of, View::Bright).health();
     let value = middle.health();
     Insight {
         value: Some(value),

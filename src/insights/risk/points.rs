@@ -22,8 +22,10 @@ pub struct Told {
     pub errors: Errors,
     /// Times that it was down.
     pub down: Down,
-    /// The part of the day with data.
+    /// The part of the day with data, but for hours without any while its site was closed.
     pub coverage: f64,
+    /// How many these are.
+    pub hours_off: u32,
 }
 
 /// A measure that takes from health.
@@ -65,6 +67,8 @@ pub struct Down {
     pub times: u32,
     /// The state that it is in.
     pub now: Option<Reported>,
+    /// Whether it was switched off when its site closed, and that has not opened since.
+    pub is_off: bool,
 }
 
 fn leaves(left: f64) -> String {
@@ -141,6 +145,7 @@ pub(super) fn errors_told(errors: &Errors, left: f64) -> String {
 pub(super) fn stability_told(down: &Down, left: f64) -> String {
     let now = match down.now {
         Some(Reported::Error) => "It is in ERROR now. ",
+        Some(Reported::Offline) if down.is_off => "It is OFFLINE now, and its site is closed. ",
         Some(Reported::Offline) => "It is OFFLINE now. ",
         Some(Reported::Online | Reported::Maintenance | Reported::Unknown) | None => "",
     };
@@ -167,10 +172,13 @@ pub(super) fn stability_told(down: &Down, left: f64) -> String {
 }
 
 pub(super) fn freshness_told(told: &Told, left: f64) -> String {
-    let came = format!(
-        "Metrics came in {:.0} % of the last 24 hours.",
-        told.coverage * 100.0
-    );
+    let of = if told.hours_off == 0 {
+        "the last 24 hours".to_owned()
+    } else {
+        let off = plural(f64::from(told.hours_off), "hour");
+        format!("the last 24 hours but for {off} in which its site was closed")
+    };
+    let came = format!("Metrics came in {:.0} % of {of}.", told.coverage * 100.0);
     if left >= ALMOST_ALL {
         return came;
     }
@@ -238,6 +246,7 @@ mod tests {
             week: 0.4 / 24.0 / 7.0,
             times: 2,
             now: Some(Reported::Online),
+            is_off: false,
         };
         let said = stability_told(&down, 0.8);
         assert_eq!(

@@ -32,11 +32,10 @@ pub(super) struct TestApp {
 
 /// Runs a test on each database; what was made for it is removed, also when it fails.
 pub(super) async fn on_each_database(test: impl AsyncFn(&mut TestApp)) {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("log.db");
-    run(&format!("sqlite://{}", file.display()), &test).await;
-    // copied from one that has the tables: to make them takes longer than most tests
-    if let Some(database) = support::Database::make(Backend::Postgres).await {
+    for backend in [Backend::Sqlite, Backend::Postgres] {
+        let Some(database) = support::Database::make(backend).await else {
+            continue;
+        };
         let url = database.location().url;
         let ran = AssertUnwindSafe(run(&url, &test)).catch_unwind().await;
         database.remove().await;

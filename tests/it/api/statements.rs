@@ -22,9 +22,11 @@ async fn statements(app: &TestApp) -> u64 {
     line.unwrap().parse().unwrap()
 }
 
-/// Statements that a document costs. What was recorded is summed up first.
+/// Statements that a document costs when it is asked for again: what is kept of it was read. What was recorded is summed
+/// up first.
 pub(super) async fn cost(app: &TestApp, document: &str) -> u64 {
     app.settle().await;
+    app.data(document).await;
     let before = statements(app).await;
     app.data(document).await;
     statements(app).await - before

@@ -52,6 +52,7 @@ impl Made {
         let context = Context {
             device: &device,
             zone: Tz::UTC,
+            schedule: &schedule(),
             fleet: &known.0,
             model: &known.1,
         };

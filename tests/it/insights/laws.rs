@@ -6,12 +6,14 @@ use homepot_analytics::event::Instant;
 use homepot_analytics::insights::input::{
     DAY, Device, ErrorSeen, HOUR, Hour, Measure, SECOND, Severity, State as Reported, StateSeen,
 };
+use homepot_analytics::insights::jobs::schedule::{Day, DayPlan, Schedule};
 use homepot_analytics::insights::number::{float, whole};
 use homepot_analytics::insights::risk::answer::{self, Context};
 use homepot_analytics::insights::risk::features::{Facts, State};
 use homepot_analytics::insights::risk::fleet::Fleet;
 use homepot_analytics::insights::risk::health;
 use homepot_analytics::insights::risk::model::{Horizon, Model};
+use homepot_analytics::insights::risk::shut::Shut;
 use homepot_analytics::insights::shape::Insight;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -41,6 +43,8 @@ struct Past {
     raised: (f64, f64),
     /// Bits of the last hours, the latest lowest, in which nothing was measured.
     unseen: u64,
+    /// From and until which minute of the day its site is open, where that is filed.
+    open: Option<(u16, u16)>,
 }
 
 fn pasts() -> impl Strategy<Value = Past> {
@@ -48,14 +52,25 @@ fn pasts() -> impl Strategy<Value = Past> {
     let outages = vec((1..2_000_i64, 1..1_500_i64, any::<bool>()), 0..4);
     let raised = (0.0..40.0_f64, 0.0..40.0_f64);
     let seen = prop_oneof![Just(0), 0..1_u64 << 24];
-    (any::<u64>(), 1..400_i64, errors, outages, raised, seen).prop_map(
-        |(seed, hours, errors, outages, raised, unseen)| Past {
+    let open = proptest::option::of((0..1_440_u16, 0..1_440_u16));
+    let whole = (
+        any::<u64>(),
+        1..400_i64,
+        errors,
+        outages,
+        raised,
+        seen,
+        open,
+    );
+    whole.prop_map(
+        |(seed, hours, errors, outages, raised, unseen, open)| Past {
             seed,
             hours,
             errors,
             outages,
             raised,
             unseen,
+            open,
         },
     )
 }
@@ -67,6 +82,14 @@ impl Past {
 
     fn before(&self, minutes: i64) -> Instant {
         Instant(self.as_of().0 - minutes * MINUTE)
+    }
+
+    fn schedule(&self) -> Schedule {
+        let mut schedule = Schedule::new(Tz::UTC);
+        for (from, to) in self.open {
+            (0..7).for_each(|day| schedule.file(Day::Weekday(day), DayPlan::open(from, to)));
+        }
+        schedule
     }
 
     /// The errors in order of time.
@@ -141,7 +164,7 @@ impl Past {
                 measures: &measures,
                 errors: &errors,
                 states: &states,
-                configs: &[],
+                ..Facts::default()
             });
         }
         state.hours_seen &= !self.unseen;
@@ -164,6 +187,7 @@ impl Past {
         let context = Context {
             device: &device,
             zone: Tz::UTC,
+            schedule: &self.schedule(),
             fleet,
             model,
         };
@@ -314,7 +338,8 @@ fn a_longer_silence_never_raises_health() {
         let mut before = f64::INFINITY;
         for silent in 0..40 {
             let as_of = Instant(i64::from(MONDAY) * DAY + (hours + silent) * HOUR);
-            let health = health::factors(&state, &fleet, as_of).health();
+            let never = Shut::default();
+            let health = health::factors(&state, &fleet, &never, as_of).health();
             prop_assert!(health <= before, "{silent} hours: {before} then {health}");
             before = health;
         }

@@ -1,4 +1,4 @@
-//! A database for each test: a SQLite file, or a copy of one migrated PostgreSQL database.
+//! A database for each test: a copy of one that has the tables, which takes longer to make than most tests last.
 //!
 //! PostgreSQL is tested where `HOMEPOT_TEST_POSTGRES` gives the address of a server on which
 //! databases may be made. Without it those tests say that they covered nothing, or fail if
@@ -74,7 +74,9 @@ impl Database {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let dir = Arc::new(tempfile::tempdir().unwrap());
         if backend == Backend::Sqlite {
-            let url = format!("sqlite://{}", dir.path().join("log.db").display());
+            let file = dir.path().join("log.db");
+            std::fs::write(&file, file_template().await).unwrap();
+            let url = format!("sqlite://{}", file.display());
             return Some(Self { backend, url, dir });
         }
         let server = server()?;
@@ -176,6 +178,26 @@ impl Database {
         .await;
         db.close().await.unwrap();
     }
+}
+
+/// The migrated file that all others are copied from, made once a run.
+async fn file_template() -> &'static [u8] {
+    static TEMPLATE: OnceCell<Vec<u8>> = OnceCell::const_new();
+    TEMPLATE.get_or_init(make_file_template).await
+}
+
+async fn make_file_template() -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("log.db");
+    let location = Location {
+        url: format!("sqlite://{}", file.display()),
+        create: true,
+        ..Location::default()
+    };
+    homepot_analytics::store::migrate(&location).await.unwrap();
+    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
+    assert_eq!(left.len(), 1, "all of it is in the file: {left:?}");
+    std::fs::read(&file).unwrap()
 }
 
 /// The name of the migrated database that all others are copied from, made once a run.

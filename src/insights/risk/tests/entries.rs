@@ -9,6 +9,7 @@ use crate::insights::risk::entries::{BLOCK, ENTRIES_KEPT, OTHERS, Seen, weight, 
 use crate::insights::risk::features::{Facts, State, hash};
 use crate::insights::risk::fleet::Fleet;
 use crate::insights::risk::health;
+use crate::insights::risk::shut::Shut;
 use crate::insights::risk::signs::signs;
 
 const MINUTE: i64 = HOUR / 60;
@@ -41,7 +42,7 @@ fn told(errors: &[ErrorSeen], hours: i64) -> State {
 
 /// What errors of the last 24 hours weigh, as the sentence of health says.
 fn weighs(state: &State, as_of: i64) -> f64 {
-    let factors = health::factors(state, &Fleet::default(), Instant(as_of));
+    let factors = health::factors(state, &Fleet::default(), &Shut::default(), Instant(as_of));
     factors.told.errors.new
 }
 
@@ -108,7 +109,7 @@ fn information_takes_nothing_of_health_however_much_there_is() {
     let health = |errors: &[ErrorSeen]| {
         let state = told(errors, hours);
         let as_of = Instant(START + hours * HOUR);
-        health::factors(&state, &Fleet::default(), as_of).health()
+        health::factors(&state, &Fleet::default(), &Shut::default(), as_of).health()
     };
     let calm = health(&[]);
     assert!((health(&errors(Severity::Info)) - calm).abs() < 1e-9);

@@ -7,6 +7,7 @@ use crate::insights::risk::features::{Facts, State};
 use crate::insights::risk::fleet::Fleet;
 use crate::insights::risk::health::{self, errors_factor};
 use crate::insights::risk::model::{Settings, train};
+use crate::insights::risk::shut::Shut;
 
 /// A device that reports for so many hours, with so many errors spread over them.
 fn ailing(hours: i64, errors: i64, severity: Severity) -> State {
@@ -75,7 +76,7 @@ fn some_warnings_do_not_condemn_a_device_of_a_fleet_that_nothing_is_known_of() {
     assert!(value >= 50.0 && interval.high >= 80.0, "{health:?}");
     assert!(interval.low < 50.0, "{health:?}");
     let many = ailing(6, 60, Severity::Critical);
-    assert!(health::factors(&many, &fleet, as_of).health() < 10.0);
+    assert!(health::factors(&many, &fleet, &Shut::default(), as_of).health() < 10.0);
 }
 
 #[test]
@@ -85,7 +86,7 @@ fn what_a_fleet_expects_of_errors_is_known_on_its_first_day() {
     let device = super::device();
     let fleet = Fleet::of(states.iter().map(|state| (&device, state)), as_of);
     assert!((6.0..10.0).contains(&fleet.error_rate()), "{fleet:?}");
-    let usual = health::factors(&states[0], &fleet, as_of).health();
+    let usual = health::factors(&states[0], &fleet, &Shut::default(), as_of).health();
     assert!(usual > 95.0, "{usual}");
     // and later it is what they have had in all that time
     let later = Instant(START + 10 * DAY);

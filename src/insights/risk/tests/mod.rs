@@ -5,17 +5,20 @@ use crate::insights::input::{
     ConfigSeen, Device, ErrorSeen, Hour, Measure, Severity, State as Reported, StateSeen,
 };
 use crate::insights::input::{DAY, HOUR};
+use crate::insights::jobs::schedule::Schedule;
 use crate::insights::shape::{Insight, Status};
 
 use crate::insights::risk::answer::{self, Context};
 use crate::insights::risk::features::{Facts, State};
 use crate::insights::risk::fleet::Fleet;
 use crate::insights::risk::model::{Horizon, Model, Settings, train};
+use crate::insights::risk::shut::Shut;
 use crate::insights::risk::signs::signs;
 use crate::insights::risk::{forecast, health};
 
 mod entries;
 mod expected;
+mod hours;
 mod model;
 
 const START: i64 = 1_700_006_400 * 1_000_000 / DAY * DAY;
@@ -92,6 +95,7 @@ fn all(state: &State, fleet: &Fleet, model: &Model, as_of: Instant) -> [Insight;
     let context = Context {
         device: &device,
         zone: chrono_tz::Europe::London,
+        schedule: &Schedule::new(chrono_tz::Europe::London),
         fleet,
         model,
     };
@@ -160,7 +164,7 @@ fn constant_measures_give_no_drift_and_no_nan() {
     let mut state = State::default();
     (0..500).for_each(|n| fold(&mut state, n, 40.0));
     check(&all(&state, &fleet, &model, as_of));
-    assert!(health::factors(&state, &fleet, as_of).health() > 99.9);
+    assert!(health::factors(&state, &fleet, &Shut::default(), as_of).health() > 99.9);
 }
 
 #[test]
@@ -216,7 +220,7 @@ fn worse_evidence_never_raises_health() {
         let hours = 100 + round * 7;
         let mut state = quiet(hours, &mut dice);
         let as_of = Instant(START + hours * HOUR);
-        let mut health = health::factors(&state, &fleet, as_of).health();
+        let mut health = health::factors(&state, &fleet, &Shut::default(), as_of).health();
         for step in 0..80 {
             let at = as_of.0 - 47 * HOUR + step * HOUR / 2 + round;
             let severity = if step % 3 == 0 {
@@ -238,7 +242,7 @@ fn worse_evidence_never_raises_health() {
                 },
                 as_of,
             );
-            let next = health::factors(&state, &fleet, as_of).health();
+            let next = health::factors(&state, &fleet, &Shut::default(), as_of).health();
             assert!(
                 next <= health + 1e-9,
                 "round {round} step {step}: {health} then {next}"
@@ -247,7 +251,7 @@ fn worse_evidence_never_raises_health() {
         }
         let mut worse = state.clone();
         worse.hours_seen &= 0xffff_f0f0;
-        assert!(health::factors(&worse, &fleet, as_of).health() <= health);
+        assert!(health::factors(&worse, &fleet, &Shut::default(), as_of).health() <= health);
     }
 }
 
@@ -260,7 +264,7 @@ fn a_larger_drift_never_raises_health() {
     for shift in 0..60 {
         let mut state = calm.clone();
         (600..624).for_each(|n| fold(&mut state, n, 42.0 + f64::from(shift)));
-        let health = health::factors(&state, &Fleet::default(), as_of).health();
+        let health = health::factors(&state, &Fleet::default(), &Shut::default(), as_of).health();
         assert!(health <= before + 1e-9);
         before = health;
     }
@@ -327,6 +331,7 @@ fn state_stays_within_its_bound_and_survives_being_stored() {
             errors: &errors,
             states: &states,
             configs: &configs,
+            schedule: None,
         });
     }
     let stored = postcard::to_stdvec(&state).unwrap();
@@ -398,7 +403,7 @@ fn a_device_that_was_silent_and_is_heard_of_once_was_heard_of_in_one_hour() {
         "as of the beginning of that hour"
     );
     let fleet = Fleet::default();
-    let health = |state: &State| health::factors(state, &fleet, until).health();
+    let health = |state: &State| health::factors(state, &fleet, &Shut::default(), until).health();
     let mut folded = state.clone();
     fold(&mut folded, 101, 20.0);
     assert!((health(&heard) - health(&folded)).abs() < 1.0);
