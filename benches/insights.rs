@@ -1,8 +1,9 @@
 //! What insights cost: to fold what is kept of devices, to ask for one device, and to ask which of 10,000 are at risk;
 //! each of a history and of one ten times as long.
 //!
-//! `cargo bench --bench insights -- [--days DAYS] [--only few|many] [--postgres URL]`. The short history has so many days, the long one ten
-//! times as many. On PostgreSQL four databases are made beside the one of the address, and dropped.
+//! `cargo bench --bench insights -- [--days DAYS] [--devices DEVICES] [--only few|many] [--postgres URL]`. The short history
+//! has so many days, the long one ten times as many. On PostgreSQL four databases are made beside the one of the address,
+//! and dropped.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
@@ -89,6 +90,9 @@ struct Arguments {
     /// Days of the short history.
     #[arg(long, default_value_t = 3)]
     days: i64,
+    /// How many the few devices are that report often.
+    #[arg(long, default_value_t = FEW.devices)]
+    devices: i64,
     /// Only one of the two fleets.
     #[arg(long)]
     only: Option<Which>,
@@ -112,7 +116,11 @@ async fn main() -> anyhow::Result<()> {
     let mut place = Place::new(arguments.postgres.as_deref())?;
     let days = [arguments.days, arguments.days * 10];
     if arguments.only != Some(Which::Many) {
-        let few = place.made(FEW, days).await?;
+        let few = Shape {
+            devices: arguments.devices,
+            ..FEW
+        };
+        let few = place.made(few, days).await?;
         folds(&few).await?;
         devices(&few, days).await?;
     }

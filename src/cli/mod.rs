@@ -334,9 +334,10 @@ fn demo_start(
     })
 }
 
-/// Shows the making of history on a terminal, and says when the fleet lives.
+/// Shows the making of history on a terminal, elsewhere each tenth of it, and says when the fleet lives.
 fn demo_progress() -> impl FnMut(Stage) + Send {
     let shown = bar(Some(0), "of its history");
+    let mut told = 0;
     move |stage| match stage {
         Stage::History {
             made_seconds,
@@ -344,6 +345,11 @@ fn demo_progress() -> impl FnMut(Stage) + Send {
         } => {
             shown.set_length(seconds);
             shown.set_position(made_seconds);
+            let tenths = 10 * made_seconds / seconds.max(1);
+            if shown.is_hidden() && tenths > told && tenths < 10 {
+                tracing::info!("{tenths}0 % of the history of the simulated fleet are made");
+                told = tenths;
+            }
         }
         Stage::Live => {
             shown.finish_and_clear();

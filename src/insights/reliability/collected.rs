@@ -116,12 +116,7 @@ impl Collected {
                 self.timed, self.devices
             )
         };
-        format!(
-            "{:.0} of {:.0} reports came in the last 7 days, of {of}: {:.2} %.",
-            self.coverage.received.min(self.coverage.expected),
-            self.coverage.expected,
-            100.0 * share
-        )
+        format!("{}, of {of}: {:.2} %.", self.coverage.told(), 100.0 * share)
     }
 }
 

@@ -59,6 +59,20 @@ pub struct Coverage {
 }
 
 impl Coverage {
+    /// Both in words: where more came than were due, how many more.
+    pub(crate) fn told(&self) -> String {
+        let more = (self.received - self.expected).round();
+        let counted = format!(
+            "{:.0} of {:.0} reports came in the last 7 days",
+            self.received.min(self.expected),
+            self.expected
+        );
+        if more < 1.0 {
+            return counted;
+        }
+        format!("{counted}, and {more:.0} more")
+    }
+
     /// Received over expected, at most 1; `None` if none was expected.
     #[must_use]
     pub fn share(&self) -> Option<f64> {

@@ -263,7 +263,8 @@ pub fn read(state: &State, context: &Context<'_>, open: &Facts<'_>, as_of: Insta
     }
 }
 
-/// The interval about what is known, wider the less time there was to see: what did not happen in an hour says little.
+/// The interval about what is known, wider the less time there was to see, and the longer nothing was seen: what did not
+/// happen in an hour says little, and what was last week as little of today.
 pub(crate) fn doubted(state: &State, as_of: Instant, (low, high): (f64, f64)) -> Interval {
     let known = state.first.map_or(0.0, |first| days(first, as_of).max(0.0));
     let known = if state.last_measured.is_some() {
@@ -271,7 +272,11 @@ pub(crate) fn doubted(state: &State, as_of: Instant, (low, high): (f64, f64)) ->
     } else {
         0.0
     };
-    let doubt = DOUBT * (1.0 - known / DAYS_TO_KNOW).clamp(0.0, 1.0);
+    let silent = state
+        .last_measured
+        .map_or(0.0, |last| (days(last, as_of) - 1.0).max(0.0));
+    let unknown = (1.0 - known / DAYS_TO_KNOW).max(0.0) + silent / DAYS_TO_KNOW;
+    let doubt = DOUBT * unknown.min(1.0);
     Interval {
         low: low * (1.0 - doubt),
         high: high + (100.0 - high).max(0.0) * doubt,

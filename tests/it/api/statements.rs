@@ -22,14 +22,17 @@ async fn statements(app: &TestApp) -> u64 {
     line.unwrap().parse().unwrap()
 }
 
-/// Statements that a document costs when it is asked for again: what is kept of it was read. What was recorded is summed
-/// up first.
+/// Statements that a document costs: the least of some times, since what is kept is read once, and what the server records
+/// of its own requests meanwhile is read beside what is folded. What was recorded is summed up first.
 pub(super) async fn cost(app: &TestApp, document: &str) -> u64 {
-    app.settle().await;
-    app.data(document).await;
-    let before = statements(app).await;
-    app.data(document).await;
-    statements(app).await - before
+    let mut least = u64::MAX;
+    for _ in 0..8 {
+        app.settle().await;
+        let before = statements(app).await;
+        app.data(document).await;
+        least = least.min(statements(app).await - before);
+    }
+    least
 }
 
 async fn fleet_of(app: &TestApp, devices: usize) {

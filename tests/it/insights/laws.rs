@@ -86,7 +86,7 @@ impl Past {
 
     fn schedule(&self) -> Schedule {
         let mut schedule = Schedule::new(Tz::UTC);
-        for (from, to) in self.open {
+        if let Some((from, to)) = self.open {
             (0..7).for_each(|day| schedule.file(Day::Weekday(day), DayPlan::open(from, to)));
         }
         schedule
