@@ -1,5 +1,10 @@
 //! What is nested costs one statement for all parents, however many there are.
 
+use std::sync::Arc;
+
+use entity::api_request_logs::Column;
+use homepot_analytics::event::Event;
+use homepot_analytics::kinds::Kind;
 use serde_json::{Value, json};
 
 use super::alerts::opened;
@@ -22,17 +27,19 @@ async fn statements(app: &TestApp) -> u64 {
     line.unwrap().parse().unwrap()
 }
 
-/// Statements that a document costs: the least of some times, since what is kept is read once, and what the server records
-/// of its own requests meanwhile is read beside what is folded. What was recorded is summed up first.
+/// Statements that a document without a name costs when it is asked for again: what is kept of it was read. What was
+/// recorded is summed up first, also the requests until then, of which the server tells a little later.
 pub(super) async fn cost(app: &TestApp, document: &str) -> u64 {
-    let mut least = u64::MAX;
-    for _ in 0..8 {
-        app.settle().await;
-        let before = statements(app).await;
-        app.data(document).await;
-        least = least.min(statements(app).await - before);
-    }
-    least
+    const NAME: &str = "AskedBefore";
+    let store = app.app().ingest.store();
+    let mut told = store.tail(store.head(), Some(&[Kind::ApiRequest]));
+    app.data(&format!("query {NAME} {document}")).await;
+    let is_it = |event: &Arc<Event>| event.fact.cell(Column::OperationName).text() == Some(NAME);
+    while !told.next().await.unwrap().iter().any(is_it) {}
+    app.settle().await;
+    let before = statements(app).await;
+    app.data(document).await;
+    statements(app).await - before
 }
 
 async fn fleet_of(app: &TestApp, devices: usize) {
