@@ -87,12 +87,24 @@ impl Scratch {
         } else {
             self.db.begin().await
         };
-        begun.doing("take a snapshot")
+        self.unhurried(begun.doing("take a snapshot")?).await
     }
 
     /// Begins a transaction that writes only the tables beside, and so hinders nobody.
     pub(crate) async fn begin_apart(&self) -> Result<DatabaseTransaction, StoreError> {
-        self.db.begin().await.doing("fold events apart")
+        let begun = self.db.begin().await;
+        self.unhurried(begun.doing("fold events apart")?).await
+    }
+
+    /// The same transaction, which is not ended because much is reckoned between two statements of it: nobody waits for
+    /// what it holds.
+    async fn unhurried(&self, tx: DatabaseTransaction) -> Result<DatabaseTransaction, StoreError> {
+        if self.db.get_database_backend() == DbBackend::Postgres {
+            let sql = "SET LOCAL idle_in_transaction_session_timeout = 0";
+            let set = tx.execute_unprepared(sql).await;
+            set.doing("have a transaction not ended")?;
+        }
+        Ok(tx)
     }
 
     /// Compares those rows of a table in use that meet a condition with those in the one beside it.

@@ -1,10 +1,11 @@
 //! On PostgreSQL the large tables have the partitions of the next month before they need them, and a read
 //! that takes too long is stopped.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use homepot_analytics::event::Position;
-use homepot_analytics::store::{Cause, Outcome};
+use homepot_analytics::store::{Cause, Folds, Outcome};
 use sea_orm::{ConnectionTrait, TransactionTrait};
 
 use crate::support::{Database, Patience, TestLog, at, contract, event};
@@ -75,12 +76,19 @@ async fn no_statement_holds_the_head_for_long(database: Database) {
     }
     let patience = Patience::default();
     let log = TestLog::open_with(&database, |opening| {
-        opening.folds.push(std::sync::Arc::new(patience.clone()));
+        opening.folds.push(Arc::new(patience.clone()));
     })
     .await;
     let page = event(&serde_json::json!({"userActivity": {"activityType": "PAGE_VIEW"}}));
     log.record(vec![page]).await;
-    assert_eq!(patience.told(), ["30s"]);
+    assert_eq!(patience.told(), ["30s 4s"]);
+    // what is folded apart nobody waits for, however much is reckoned in between
+    let folds = Folds {
+        inline: vec![Arc::new(patience.clone())],
+        following: Vec::new(),
+    };
+    log.verify(&folds, &|_| {}).await.unwrap();
+    assert_eq!(patience.told(), ["30s 4s", "0 0"]);
     // of what does not hold it, some takes as long as it takes
     assert_eq!(
         database

@@ -136,7 +136,8 @@ impl Fold for Scales {
     }
 }
 
-/// Asks, in each append of user activity, how long a statement of its transaction may take (PostgreSQL).
+/// Asks, whenever user activity is folded, how long a statement of its transaction may take, and how long that may do
+/// nothing (PostgreSQL).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Patience {
     told: Arc<Mutex<Vec<String>>>,
@@ -168,7 +169,8 @@ impl Fold for Patience {
         _: &'a [&'a Event],
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
-            let sql = "SELECT current_setting('statement_timeout')";
+            let sql = "SELECT current_setting('statement_timeout') || ' ' || \
+                current_setting('idle_in_transaction_session_timeout')";
             let statement = Statement::from_string(tx.get_database_backend(), sql);
             let row = tx.query_one_raw(statement).await.unwrap().unwrap();
             self.told
