@@ -59,7 +59,9 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// Both in words: where more came than were due, how many more.
+    /// Both in words: where more came than were due, how many more. Reports stand at both
+    /// ends of the time that they are counted in, so that one more than its intervals is none
+    /// too many.
     pub(crate) fn told(&self) -> String {
         let more = (self.received - self.expected).round();
         let counted = format!(
@@ -67,7 +69,7 @@ impl Coverage {
             self.received.min(self.expected),
             self.expected
         );
-        if more < 1.0 {
+        if more < 2.0 {
             return counted;
         }
         format!("{counted}, and {more:.0} more")
