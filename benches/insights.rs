@@ -16,7 +16,7 @@ mod log;
 mod metrics;
 mod program;
 
-use std::time::Instant as Stopwatch;
+use std::time::{Duration, Instant as Stopwatch};
 
 use anyhow::Context;
 use clap::Parser;
@@ -43,6 +43,10 @@ const BATCH: usize = 1_000;
 const TIMES: usize = 25;
 /// How often what is kept is folded anew, of each history in turn.
 const FOLDS: usize = 3;
+/// How often it is looked whether a server is ready.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How many devices are not folded.
+const DUE: &str = "SELECT count(*) FROM insight_due";
 const DAY_MS: i64 = 86_400_000;
 const HOUR_MS: i64 = 3_600_000;
 /// The history of few devices that report often, and of many that report seldom.
@@ -300,7 +304,7 @@ async fn folds(histories: &[History; 2]) -> anyhow::Result<()> {
             let micros = milliseconds(began.elapsed()) * 1_000.0;
             took.push(micros / float(history.events));
             log.close().await;
-            let due = number(&history.url, "SELECT count(*) FROM insight_due").await?;
+            let due = number(&history.url, DUE).await?;
             anyhow::ensure!(due == 0, "{due} devices are not folded");
         }
     }
@@ -339,8 +343,9 @@ async fn served(histories: &[History; 2]) -> anyhow::Result<([Server; 2], [Door;
     let [short, long] = histories;
     let servers = [Server::start(&short.url)?.0, Server::start(&long.url)?.0];
     let began = Stopwatch::now();
-    for server in &servers {
+    for (server, history) in servers.iter().zip(histories) {
         summed_up(server).await?;
+        all_folded(history).await?;
     }
     shown(
         "both folded, summed up and learned from",
@@ -355,8 +360,8 @@ async fn served(histories: &[History; 2]) -> anyhow::Result<([Server; 2], [Door;
     Ok((servers, clients))
 }
 
-/// Waits until a server has folded what happened and summed up its fleet, which it does once a day, and at its first
-/// start.
+/// Waits until a server has folded what happened before today and summed up its fleet, which it does once a day, and at
+/// its first start.
 async fn summed_up(server: &Server) -> anyhow::Result<()> {
     let mut client = Door::connect(server.address, "/graphql", None).await?;
     let body = json!({ "query": "{ modelReport(provenance: SIMULATED) { summedUpAt } }" });
@@ -369,8 +374,16 @@ async fn summed_up(server: &Server) -> anyhow::Result<()> {
         if summed_up_at.and_then(Value::as_str) == Some(&midnight.to_string()) {
             return Ok(());
         }
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+/// Waits until the server over a history has folded what happened today as well.
+async fn all_folded(history: &History) -> anyhow::Result<()> {
+    while number(&history.url, DUE).await? > 0 {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Ok(())
 }
 
 /// Asks the same of both in turn; what each takes.

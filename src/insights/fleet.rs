@@ -20,7 +20,7 @@ use crate::event::Instant;
 /// absent, and is made anew beside it.
 pub const VERSION: i64 = device::VERSION * 10_000 + model::VERSION * 100 + FORM;
 /// The form of the sums themselves.
-const FORM: i64 = 1;
+const FORM: i64 = 2;
 /// For how many hours ahead failures are summed up: a day, three, a week, 30 days, 90, a year. The first is what is
 /// answered if no horizon is asked for.
 const HORIZONS: [f64; 6] = [720.0, 24.0, 72.0, 168.0, 2_160.0, 8_760.0];

@@ -24,6 +24,7 @@ use crate::insights::replay::{
     Answer, Asked, AskedChange, Reliable, Replayed, Unusual, Watched, Week, changes,
     changes_before, groups, impacts, measures, monday_of, provenances, recommended, replay, weeks,
 };
+use crate::insights::risk::forecast;
 use crate::insights::risk::model::Horizon;
 use crate::kinds::Kind;
 
@@ -45,8 +46,8 @@ pub struct EvaluateArgs {
     /// change 15 days after it (or at the end), and what else there is every hour.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub every: Option<i64>,
-    /// How far ahead: `24h` (the default) or `72h` for `failure-risk`; any for `reliability`, which then tells how many
-    /// failures are to be expected instead of the hours between two.
+    /// How far ahead: `24h` (the default) or `72h` for `failure-risk`; `1d` (the default) to `14d` for `health-forecast`;
+    /// any for `reliability`, which then tells how many failures are to be expected instead of the hours between two.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub horizon: Option<i64>,
     /// Which measure, such as `cpuPercent`: for `anomaly`, which needs it where devices report several, and for
@@ -69,6 +70,8 @@ pub enum Evaluated {
     FailureRisk,
     /// The health of a device from 0 to 100; 90 % interval.
     Health,
+    /// The health of a device on the day of the horizon; 90 % interval. Compare it with what `health` says then.
+    HealthForecast,
     /// How unusual what a measure shows is, from 0 to 1; between `low` and `high` it was to be expected (90 %).
     Anomaly,
     /// Which errors are one error: columns `device`, `seq` and `group`.
@@ -134,6 +137,15 @@ pub(super) async fn evaluate(arguments: &EvaluateArgs) -> anyhow::Result<()> {
         }
         Evaluated::Health => {
             let mut watched = Watched::new(Asked::Health);
+            ask(arguments, &facts, &mut watched, &mut rows)?;
+        }
+        Evaluated::HealthForecast => {
+            let horizon = arguments.horizon.unwrap_or(DAY);
+            let days = u8::try_from(horizon / DAY).unwrap_or(u8::MAX);
+            if horizon % DAY != 0 || !(1..=forecast::DAYS).contains(&days) {
+                bail!("health-forecast has the horizons 1d to {}d", forecast::DAYS);
+            }
+            let mut watched = Watched::new(Asked::Forecast(days));
             ask(arguments, &facts, &mut watched, &mut rows)?;
         }
         Evaluated::Anomaly => {

@@ -11,10 +11,10 @@ use crate::insights::replay::told::{Closed, Open};
 use crate::insights::risk::answer::{self, Context};
 use crate::insights::risk::features::{Facts, State, hash};
 use crate::insights::risk::fleet::Fleet;
-use crate::insights::risk::health;
 use crate::insights::risk::learning::{EXAMPLE_EVERY, Failures, Learned, example};
 use crate::insights::risk::model::{Example, Horizon, Model, Settings, train};
 use crate::insights::risk::succession::train_and_try;
+use crate::insights::risk::{forecast, health};
 use crate::insights::shape::Insight;
 use crate::kinds::Kind;
 
@@ -25,6 +25,8 @@ pub enum Asked {
     Risk(Horizon),
     /// How healthy they are.
     Health,
+    /// How healthy they will be in so many days.
+    Forecast(u8),
 }
 
 /// A fleet that is told what happens.
@@ -160,6 +162,7 @@ impl Watched {
         Some(match self.asked {
             Asked::Risk(horizon) => answer::read(state, &context, &open, at, horizon),
             Asked::Health => health::read(state, &context, &open, at),
+            Asked::Forecast(days) => forecast::read(state, &context, &open, at, days),
         })
     }
 }

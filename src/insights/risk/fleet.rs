@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::insights::risk::features::{State, hash};
 use crate::insights::risk::track::{Norm, Summary};
+use crate::insights::risk::turns::Turns;
 
 /// Failures that the rate of a device or a model is shrunk with, at the rate of the fleet.
 const SHRINK_FAILURES: f64 = 2.0;
@@ -43,8 +44,8 @@ pub struct Fleet {
     pub failure_hours: Vec<(u8, f64)>,
     /// Levels by measure.
     pub norms: Vec<(Measure, Norm)>,
-    /// How often each health (0 to 100) was seen at midnights of the last weeks.
-    pub healths: Vec<f64>,
+    /// What became of the healths of the last weeks.
+    pub turns: Turns,
     /// The median age of devices in years.
     pub age_years: Option<f64>,
 }
@@ -75,12 +76,7 @@ impl Fleet {
         let (errors, error_days) = state.all_errors(as_of);
         self.errors += errors;
         self.error_days += error_days;
-        self.healths.resize(101, 0.0);
-        for health in &state.healths {
-            if let Some(count) = self.healths.get_mut(usize::from(*health)) {
-                *count += 1.0;
-            }
-        }
+        self.turns.add(&state.healths);
         for (hour, count) in &state.failure_hours {
             match self
                 .failure_hours

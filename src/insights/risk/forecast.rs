@@ -1,34 +1,36 @@
-//! Health in 1 to 14 days: the trend of its resources, errors that fade, and the hazard of a failure.
+//! Health in 1 to 14 days: what became of days like today, the trend of its resources, and the hazard of a failure.
 
 use crate::event::Instant;
 use crate::insights::input::DAY;
 use crate::insights::input::Measure;
-use crate::insights::number::float;
 use crate::insights::shape::{Insight, Reason};
 
 use crate::insights::risk::answer::{Context, evidence, stale, unknown};
 use crate::insights::risk::features::{Facts, State};
 use crate::insights::risk::fleet::Fleet;
-use crate::insights::risk::health::{Factors, View, doubted, errors_factor, status, view};
+use crate::insights::risk::health::{View, doubted, status, view};
 use crate::insights::risk::model::{Horizon, Model};
 use crate::insights::risk::signs::{Signs, signs};
 use crate::insights::risk::slope::{Slope, slope};
 use crate::insights::risk::track::is_percent;
+use crate::insights::risk::turns::{Turn, own};
 
 /// The furthest day.
 pub const DAYS: u8 = 14;
-/// What a failed device's health is of its usual: the factor of ERROR with a part of a day down.
-const FAILED_LEAVES: f64 = 0.3;
+/// What the health of a device is at most on the day on which it failed: it is down, or was and has lost a part of the day.
+const FAILED_LEAVES: f64 = 50.0;
 /// Percent from which a part of a whole is near its limit.
 const NEAR_LIMIT: f64 = 85.0;
 /// What a full one leaves.
 const FULL_LEAVES: f64 = 0.3;
-/// Days that the own healths are shrunk to the fleet's with.
+/// Days like today of the device's own that those of its fleet count as much as.
 const SHRINK_DAYS: f64 = 14.0;
+/// Points by which a day may differ from today to be like it (a standard deviation).
+const ALIKE: f64 = 5.0;
+/// What a day counts that is nothing like it.
+const UNLIKE: f64 = 1e-4;
 /// The tail beyond each end of the interval.
 const TAIL: f64 = 0.05;
-/// How much of a drift is still there a day later: drifts last about two days.
-const DRIFT_STAYS: f64 = 0.5;
 
 /// Health in `days` days (1 to 14).
 #[must_use]
@@ -47,25 +49,26 @@ pub fn read(
     let days = days.clamp(1, DAYS);
     let signs = signs(&state, context.device, context.fleet, as_of);
     let shut = state.shut(Some(context.schedule), as_of);
-    let [middle, dark, bright] = [View::Middle, View::Dark, View::Bright].map(|side| {
-        let now = view(&state, (context.fleet, &shut), as_of, side);
-        at(&state, context, &signs, &now, (days, side))
+    let now = view(&state, (context.fleet, &shut), as_of, View::Middle).health();
+    let [middle, dark, bright] = [View::Middle, View::Dark, View::Bright].map(|side| Outlook {
+        unfailed: unfailed(&state, context.fleet, now, (days, side)),
+        fails: hazard_on(context.model, &signs, days, side),
     });
-    let expected = middle.mean();
+    let expected = middle.quantile(0.5);
     let low = dark.quantile(TAIL).min(expected);
     let high = bright.quantile(1.0 - TAIL).max(expected);
     let unfailed = Outlook {
         fails: 0.0,
         ..middle.clone()
     }
-    .mean();
+    .quantile(0.5);
     let until = Instant(as_of.0 + i64::from(days) * DAY);
     let told = [
         (
             "trend",
             unfailed - 100.0,
             format!(
-                "Without a failure its health on {} would be {:.0}, as its own last weeks and its fleet were, with the trend of its resources.",
+                "Without a failure its health on {} would be {:.0}: what its own days and those of its fleet came to that began like today, with the trend of its resources.",
                 crate::insights::risk::words::clock(until, context.zone),
                 unfailed
             ),
@@ -106,29 +109,20 @@ pub fn read(
 /// What may come: healths without a failure with their weights, which sum up to 1, and the chance of a failure.
 #[derive(Clone, Debug)]
 struct Outlook {
-    usual: Vec<(f64, f64)>,
+    unfailed: Vec<(f64, f64)>,
     fails: f64,
 }
 
 impl Outlook {
-    fn mean(&self) -> f64 {
-        let usual: f64 = self
-            .usual
-            .iter()
-            .map(|(health, weight)| health * weight)
-            .sum();
-        usual * (1.0 - self.fails * (1.0 - FAILED_LEAVES))
-    }
-
     fn quantile(&self, part: f64) -> f64 {
         let whole = self
-            .usual
+            .unfailed
             .iter()
             .map(|(health, weight)| (*health, weight * (1.0 - self.fails)));
         let failed = self
-            .usual
+            .unfailed
             .iter()
-            .map(|(health, weight)| (health * FAILED_LEAVES, weight * self.fails));
+            .map(|(health, weight)| (health.min(FAILED_LEAVES), weight * self.fails));
         let mut all: Vec<(f64, f64)> = whole.chain(failed).collect();
         all.sort_by(|one, other| one.0.total_cmp(&other.0));
         let mut below = 0.0;
@@ -140,47 +134,35 @@ impl Outlook {
     }
 }
 
-fn at(
-    state: &State,
-    context: &Context<'_>,
-    signs: &Signs,
-    now: &Factors,
-    (days, side): (u8, View),
-) -> Outlook {
-    let ahead = f64::from(days);
-    let carried = resources_then(state, now, ahead, side)
-        * fading(now.stability, ahead)
-        * errors_then(now, days);
-    let usual = usual(state, context.fleet)
+/// The healths to which days came that began with one like this, each with its weight: those of the device itself, with
+/// those of its fleet, and without what its resources take then. Where none is known it stays as it is.
+fn unfailed(state: &State, fleet: &Fleet, now: f64, (days, side): (u8, View)) -> Vec<(f64, f64)> {
+    let alike = |turn: Turn| {
+        let apart = (turn.from - now) / ALIKE;
+        (turn.to, turn.count * (-0.5 * apart * apart).exp())
+    };
+    let sum = |turns: &[(f64, f64)]| turns.iter().map(|(_, weight)| weight).sum::<f64>();
+    let own: Vec<(f64, f64)> = own(&state.healths, days).map(alike).collect();
+    // of a health that nobody had the fleet tells what is usual
+    let of_fleet = fleet.turns.after(days).map(|turn| {
+        let (to, weight) = alike(turn);
+        (to, weight + UNLIKE * turn.count)
+    });
+    let of_fleet: Vec<(f64, f64)> = of_fleet.collect();
+    let all = sum(&of_fleet);
+    let shrunk = of_fleet
         .into_iter()
-        .map(|(health, weight)| (health * carried, weight));
-    Outlook {
-        usual: usual.collect(),
-        fails: hazard_on(context.model, signs, days, side),
+        .map(|(to, weight)| (to, weight / all * SHRINK_DAYS));
+    let mut turns: Vec<(f64, f64)> = own.into_iter().chain(shrunk).collect();
+    let all = sum(&turns);
+    if all < UNLIKE {
+        turns = vec![(now, 1.0)];
+    } else {
+        turns.iter_mut().for_each(|(_, weight)| *weight /= all);
     }
-}
-
-/// The healths of the last weeks, the device's own with those of the fleet; 100 where there are none.
-fn usual(state: &State, fleet: &Fleet) -> Vec<(f64, f64)> {
-    let of_fleet = fleet.healths.iter().sum::<f64>();
-    let own = float(state.healths.len());
-    let shrink = if of_fleet > 0.0 { SHRINK_DAYS } else { 0.0 };
-    let total = own + shrink;
-    if total == 0.0 {
-        return vec![(100.0, 1.0)];
-    }
-    let theirs = fleet
-        .healths
-        .iter()
-        .enumerate()
-        .filter(|(_, count)| **count > 0.0);
-    let theirs = theirs.map(|(health, count)| (float(health), shrink * count / of_fleet / total));
-    state
-        .healths
-        .iter()
-        .map(|health| (f64::from(*health), 1.0 / total))
-        .chain(theirs)
-        .collect()
+    let left = resources_then(state, f64::from(days), side);
+    turns.iter_mut().for_each(|(health, _)| *health *= left);
+    turns
 }
 
 /// The chance of failing on the n-th day from now: of the first by the 24 h hazard, of the next two by the 72 h hazard,
@@ -212,35 +194,21 @@ fn hazard_on(model: &Model, signs: &Signs, days: u8, side: View) -> f64 {
     }
 }
 
-/// What the errors of today leave then: by the definition of health they count less on the next day, and no more later.
-fn errors_then(now: &Factors, days: u8) -> f64 {
-    let errors = &now.told.errors;
-    if days > 1 {
-        1.0
-    } else {
-        errors_factor(errors.expected, 0.0, errors.new)
-    }
-}
-
-/// A factor that recovers by half a day.
-fn fading(factor: f64, ahead: f64) -> f64 {
-    1.0 - (1.0 - factor) * DRIFT_STAYS.powf(ahead)
-}
-
-/// What resources leave then: drifts fade, and what grows towards its limit goes on.
-fn resources_then(state: &State, now: &Factors, ahead: f64, side: View) -> f64 {
-    let limits = state
+/// What is left then of what resources leave now: what grows towards its limit goes on.
+fn resources_then(state: &State, ahead: f64, side: View) -> f64 {
+    let percents = state
         .tracks
         .iter()
-        .filter(|track| is_percent(track.measure))
-        .map(|track| {
-            let Some(slope) = slope(&track.daily_means()) else {
-                return 1.0;
-            };
-            let then = line(&slope, ahead, side);
-            1.0 - (1.0 - FULL_LEAVES) * ((then - NEAR_LIMIT) / (100.0 - NEAR_LIMIT)).clamp(0.0, 1.0)
-        });
-    fading(now.resources, ahead).min(limits.fold(1.0, f64::min))
+        .filter(|track| is_percent(track.measure));
+    let limits = percents.filter_map(|track| {
+        let slope = slope(&track.daily_means())?;
+        let left = |percent: f64| {
+            let near = ((percent - NEAR_LIMIT) / (100.0 - NEAR_LIMIT)).clamp(0.0, 1.0);
+            1.0 - (1.0 - FULL_LEAVES) * near
+        };
+        Some(left(line(&slope, ahead, side)) / left(slope.now))
+    });
+    limits.fold(1.0, f64::min)
 }
 
 fn line(slope: &Slope, ahead: f64, side: View) -> f64 {
@@ -264,15 +232,84 @@ pub fn days_to_full(state: &State) -> Option<(f64, f64, Option<f64>)> {
     Some((reach(slope.middle)?, reach(slope.high)?, reach(slope.low)))
 }
 
-/// The mean squared error of forecasts and of a forecast that nothing changes, for the back-test.
-#[must_use]
-pub fn errors(pairs: &[(f64, f64, f64)]) -> Option<(f64, f64)> {
-    let count = float(pairs.len());
-    let of = |each: &dyn Fn(&(f64, f64, f64)) -> f64| pairs.iter().map(each).sum::<f64>() / count;
-    (count > 0.0).then(|| {
-        (
-            of(&|(said, _, came)| (said - came).powi(2)),
-            of(&|(_, now, came)| (now - came).powi(2)),
-        )
-    })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(healths: &[u8]) -> State {
+        State {
+            healths: healths.to_vec(),
+            ..State::default()
+        }
+    }
+
+    fn fleet(healths: &[&[u8]]) -> Fleet {
+        let mut fleet = Fleet::default();
+        healths.iter().for_each(|of| fleet.turns.add(of));
+        fleet
+    }
+
+    /// The ends and the middle of what comes after so many days with a chance to fail.
+    fn ahead(state: &State, fleet: &Fleet, now: f64, (days, fails): (u8, f64)) -> [f64; 3] {
+        let outlook = Outlook {
+            unfailed: unfailed(state, fleet, now, (days, View::Middle)),
+            fails,
+        };
+        let whole: f64 = outlook.unfailed.iter().map(|(_, weight)| weight).sum();
+        assert!((whole - 1.0).abs() < 1e-9, "{whole}");
+        [TAIL, 0.5, 1.0 - TAIL].map(|part| outlook.quantile(part))
+    }
+
+    fn is_near(told: [f64; 3], expected: [f64; 3]) {
+        let apart = told
+            .iter()
+            .zip(expected)
+            .map(|(one, other)| (one - other).abs());
+        assert!(apart.fold(0.0, f64::max) <= 1.0, "{told:?} {expected:?}");
+    }
+
+    #[test]
+    fn of_which_nothing_became_yet_it_stays_as_it_is() {
+        is_near(ahead(&state(&[]), &fleet(&[]), 73.0, (1, 0.0)), [73.0; 3]);
+        is_near(
+            ahead(&state(&[73]), &fleet(&[]), 73.0, (14, 0.0)),
+            [73.0; 3],
+        );
+    }
+
+    #[test]
+    fn a_bad_day_is_followed_by_what_followed_such_days_of_the_fleet() {
+        let recovers: &[u8] = &[95, 30, 95, 30, 95, 30, 95, 30, 95, 30, 95];
+        let fleet = fleet(&[recovers; 4]);
+        is_near(ahead(&state(&[]), &fleet, 30.0, (1, 0.0)), [95.0; 3]);
+        is_near(ahead(&state(&[]), &fleet, 30.0, (2, 0.0)), [30.0; 3]);
+        // one that nobody had: whatever there was
+        is_near(
+            ahead(&state(&[]), &fleet, 62.0, (1, 0.0)),
+            [30.0, 30.0, 95.0],
+        );
+    }
+
+    #[test]
+    fn a_device_that_stays_ill_is_not_expected_to_recover_as_others_do() {
+        let recovers: &[u8] = &[95, 60, 95, 60, 95, 60, 95, 60, 95, 60, 95];
+        let fleet = fleet(&[recovers; 4]);
+        is_near(
+            ahead(&state(&[60; 28]), &fleet, 60.0, (1, 0.0)),
+            [60.0, 60.0, 95.0],
+        );
+        is_near(
+            ahead(&state(&[60; 4]), &fleet, 60.0, (1, 0.0)),
+            [60.0, 95.0, 95.0],
+        );
+    }
+
+    #[test]
+    fn one_that_is_likely_to_fail_has_a_low_end_and_then_a_low_middle() {
+        let fleet = fleet(&[&[95; 28]]);
+        let told = |fails| ahead(&state(&[95; 28]), &fleet, 95.0, (1, fails));
+        is_near(told(0.04), [95.0; 3]);
+        is_near(told(0.06), [50.0, 95.0, 95.0]);
+        is_near(told(0.6), [50.0, 50.0, 95.0]);
+    }
 }

@@ -23,6 +23,7 @@ pub mod slope;
 pub mod succession;
 pub mod told;
 pub mod track;
+pub mod turns;
 pub mod words;
 
 #[cfg(test)]

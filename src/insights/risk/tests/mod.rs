@@ -365,6 +365,7 @@ fn forecast_tells_when_a_growing_disk_is_full() {
     let insights = all(&state, &fleet, &model, as_of);
     check(&insights);
     assert!(insights[2].value.unwrap() < 75.0, "{:?}", insights[2]);
+    assert!(insights[3].value.unwrap() < 40.0, "{:?}", insights[3]);
 }
 
 /// A device that reports in each of the first thirty hours.
