@@ -234,7 +234,7 @@ pub(super) struct Alerts;
 
 #[Object]
 impl Alerts {
-    /// An alert by its id.
+    /// An alert by its id; null when there is none within reach.
     async fn alert(
         &self,
         ctx: &Context<'_>,

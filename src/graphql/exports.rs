@@ -296,7 +296,7 @@ pub(super) struct Exports;
 
 #[Object]
 impl Exports {
-    /// An export by its id: one's own, or as an administrator anybody's.
+    /// An export by its id: one's own, or as an administrator anybody's; null when there is none.
     async fn export(
         &self,
         ctx: &Context<'_>,

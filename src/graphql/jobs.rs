@@ -33,7 +33,7 @@ pub(super) struct Jobs;
 
 #[Object]
 impl Jobs {
-    /// A job by its id.
+    /// A job by its id; null when there is none within reach.
     async fn job(
         &self,
         ctx: &Context<'_>,

@@ -170,7 +170,7 @@ impl Fleet {
         .await
     }
 
-    /// A site by its id.
+    /// A site by its id; null when there is none within reach.
     async fn site(
         &self,
         ctx: &Context<'_>,
@@ -179,7 +179,7 @@ impl Fleet {
         site_of(ctx, &site_id).await
     }
 
-    /// A device by its id.
+    /// A device by its id; null when there is none within reach.
     async fn device(
         &self,
         ctx: &Context<'_>,

@@ -251,7 +251,7 @@ pub(in crate::graphql) struct ErrorGroups;
 
 #[Object]
 impl ErrorGroups {
-    /// A group of errors by its id, or by that of one that has become part of it.
+    /// A group of errors by its id, or by that of one that has become part of it; null when there is none within reach.
     async fn error_group(
         &self,
         ctx: &Context<'_>,
