@@ -50,13 +50,16 @@ pub fn read(
     let signs = signs(&state, context.device, context.fleet, as_of);
     let shut = state.shut(Some(context.schedule), as_of);
     let now = view(&state, (context.fleet, &shut), as_of, View::Middle).health();
-    let [middle, dark, bright] = [View::Middle, View::Dark, View::Bright].map(|side| Outlook {
-        unfailed: unfailed(&state, context.fleet, now, (days, side)),
-        fails: hazard_on(context.model, &signs, days, side),
+    let [middle, dark, bright] = [View::Middle, View::Dark, View::Bright].map(|side| {
+        let fails = hazard_on(context.model, &signs, days, side);
+        Outlook {
+            fails,
+            ..Outlook::unfailed(&state, context.fleet, now, (days, side))
+        }
     });
     let expected = middle.quantile(0.5);
-    let low = dark.quantile(TAIL).min(expected);
-    let high = bright.quantile(1.0 - TAIL).max(expected);
+    let low = dark.low().min(expected);
+    let high = bright.high().max(expected);
     let unfailed = Outlook {
         fails: 0.0,
         ..middle.clone()
@@ -111,58 +114,93 @@ pub fn read(
 struct Outlook {
     unfailed: Vec<(f64, f64)>,
     fails: f64,
+    /// The weight of half a day, as one more that is yet to be seen may lie beyond either end of those that were.
+    unseen: f64,
 }
 
 impl Outlook {
+    /// The healths to which days came that began with one like this: those of the device itself, with those of its
+    /// fleet, and without what its resources take then. Where none is known it stays as it is.
+    fn unfailed(state: &State, fleet: &Fleet, now: f64, (days, side): (u8, View)) -> Self {
+        let alike = |turn: &Turn| {
+            let apart = (turn.from - now) / ALIKE;
+            (-0.5 * apart * apart).exp()
+        };
+        let own = own(&state.healths, days).map(|turn| (turn, alike(&turn)));
+        // of a health that nobody had the fleet tells what is usual
+        let of_fleet = fleet.turns.after(days);
+        let of_fleet: Vec<(Turn, f64)> =
+            of_fleet.map(|turn| (turn, alike(&turn) + UNLIKE)).collect();
+        let sum = |turns: &[(Turn, f64)]| {
+            turns
+                .iter()
+                .map(|(turn, of_one)| turn.count * of_one)
+                .sum::<f64>()
+        };
+        let shrunk = SHRINK_DAYS / sum(&of_fleet);
+        let of_fleet = of_fleet
+            .into_iter()
+            .map(|(turn, of_one)| (turn, of_one * shrunk));
+        let turns: Vec<(Turn, f64)> = own.chain(of_fleet).collect();
+        let all = sum(&turns);
+        let left = resources_then(state, f64::from(days), side);
+        if all < UNLIKE {
+            return Self {
+                unfailed: vec![(now * left, 1.0)],
+                fails: 0.0,
+                unseen: 0.5,
+            };
+        }
+        let weights = turns
+            .iter()
+            .map(|(turn, of_one)| (turn.to * left, turn.count * of_one / all));
+        let squares = turns
+            .iter()
+            .map(|(turn, of_one)| turn.count * (of_one / all).powi(2));
+        Self {
+            unfailed: weights.collect(),
+            fails: 0.0,
+            unseen: squares.sum::<f64>() / 2.0,
+        }
+    }
+
     fn quantile(&self, part: f64) -> f64 {
-        let whole = self
-            .unfailed
-            .iter()
-            .map(|(health, weight)| (*health, weight * (1.0 - self.fails)));
-        let failed = self
-            .unfailed
-            .iter()
-            .map(|(health, weight)| (health.min(FAILED_LEAVES), weight * self.fails));
-        let mut all: Vec<(f64, f64)> = whole.chain(failed).collect();
-        all.sort_by(|one, other| one.0.total_cmp(&other.0));
-        let mut below = 0.0;
-        let reached = all.iter().find(|(_, weight)| {
-            below += weight;
-            below >= part
-        });
-        reached.or(all.last()).map_or(0.0, |(health, _)| *health)
+        quantile(self.healths(), part)
+    }
+
+    /// Where a twentieth is below, if half a day more comes to nothing.
+    fn low(&self) -> f64 {
+        let whole = 1.0 + self.unseen;
+        quantile(self.healths().chain([(0.0, self.unseen)]), TAIL * whole)
+    }
+
+    /// Where a twentieth is above, if half a day more comes to all.
+    fn high(&self) -> f64 {
+        let whole = 1.0 + self.unseen;
+        let unseen = [(100.0, self.unseen)];
+        quantile(self.healths().chain(unseen), (1.0 - TAIL) * whole)
+    }
+
+    fn healths(&self) -> impl Iterator<Item = (f64, f64)> {
+        let whole = self.unfailed.iter();
+        let whole = whole.map(|(health, weight)| (*health, weight * (1.0 - self.fails)));
+        let failed = self.unfailed.iter();
+        let failed =
+            failed.map(|(health, weight)| (health.min(FAILED_LEAVES), weight * self.fails));
+        whole.chain(failed)
     }
 }
 
-/// The healths to which days came that began with one like this, each with its weight: those of the device itself, with
-/// those of its fleet, and without what its resources take then. Where none is known it stays as it is.
-fn unfailed(state: &State, fleet: &Fleet, now: f64, (days, side): (u8, View)) -> Vec<(f64, f64)> {
-    let alike = |turn: Turn| {
-        let apart = (turn.from - now) / ALIKE;
-        (turn.to, turn.count * (-0.5 * apart * apart).exp())
-    };
-    let sum = |turns: &[(f64, f64)]| turns.iter().map(|(_, weight)| weight).sum::<f64>();
-    let own: Vec<(f64, f64)> = own(&state.healths, days).map(alike).collect();
-    // of a health that nobody had the fleet tells what is usual
-    let of_fleet = fleet.turns.after(days).map(|turn| {
-        let (to, weight) = alike(turn);
-        (to, weight + UNLIKE * turn.count)
+/// The health below which, or at which, so much of the weight is.
+fn quantile(healths: impl Iterator<Item = (f64, f64)>, weight: f64) -> f64 {
+    let mut all: Vec<(f64, f64)> = healths.collect();
+    all.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let mut below = 0.0;
+    let reached = all.iter().find(|(_, weight_of_one)| {
+        below += weight_of_one;
+        below >= weight
     });
-    let of_fleet: Vec<(f64, f64)> = of_fleet.collect();
-    let all = sum(&of_fleet);
-    let shrunk = of_fleet
-        .into_iter()
-        .map(|(to, weight)| (to, weight / all * SHRINK_DAYS));
-    let mut turns: Vec<(f64, f64)> = own.into_iter().chain(shrunk).collect();
-    let all = sum(&turns);
-    if all < UNLIKE {
-        turns = vec![(now, 1.0)];
-    } else {
-        turns.iter_mut().for_each(|(_, weight)| *weight /= all);
-    }
-    let left = resources_then(state, f64::from(days), side);
-    turns.iter_mut().for_each(|(health, _)| *health *= left);
-    turns
+    reached.or(all.last()).map_or(0.0, |(health, _)| *health)
 }
 
 /// The chance of failing on the n-th day from now: of the first by the 24 h hazard, of the next two by the 72 h hazard,
@@ -252,12 +290,12 @@ mod tests {
     /// The ends and the middle of what comes after so many days with a chance to fail.
     fn ahead(state: &State, fleet: &Fleet, now: f64, (days, fails): (u8, f64)) -> [f64; 3] {
         let outlook = Outlook {
-            unfailed: unfailed(state, fleet, now, (days, View::Middle)),
             fails,
+            ..Outlook::unfailed(state, fleet, now, (days, View::Middle))
         };
         let whole: f64 = outlook.unfailed.iter().map(|(_, weight)| weight).sum();
         assert!((whole - 1.0).abs() < 1e-9, "{whole}");
-        [TAIL, 0.5, 1.0 - TAIL].map(|part| outlook.quantile(part))
+        [outlook.low(), outlook.quantile(0.5), outlook.high()]
     }
 
     fn is_near(told: [f64; 3], expected: [f64; 3]) {
@@ -269,47 +307,45 @@ mod tests {
     }
 
     #[test]
-    fn of_which_nothing_became_yet_it_stays_as_it_is() {
-        is_near(ahead(&state(&[]), &fleet(&[]), 73.0, (1, 0.0)), [73.0; 3]);
-        is_near(
-            ahead(&state(&[73]), &fleet(&[]), 73.0, (14, 0.0)),
-            [73.0; 3],
-        );
+    fn of_which_nothing_became_yet_it_stays_as_it_is_or_comes_to_anything() {
+        let told = ahead(&state(&[]), &fleet(&[]), 73.0, (1, 0.0));
+        is_near(told, [0.0, 73.0, 100.0]);
+        let told = ahead(&state(&[73]), &fleet(&[]), 73.0, (14, 0.0));
+        is_near(told, [0.0, 73.0, 100.0]);
+        // what two days came to says little
+        let told = ahead(&state(&[73; 3]), &fleet(&[]), 73.0, (1, 0.0));
+        is_near(told, [0.0, 73.0, 100.0]);
+        let told = ahead(&state(&[73; 28]), &fleet(&[]), 73.0, (1, 0.0));
+        is_near(told, [73.0; 3]);
     }
 
     #[test]
     fn a_bad_day_is_followed_by_what_followed_such_days_of_the_fleet() {
         let recovers: &[u8] = &[95, 30, 95, 30, 95, 30, 95, 30, 95, 30, 95];
         let fleet = fleet(&[recovers; 4]);
-        is_near(ahead(&state(&[]), &fleet, 30.0, (1, 0.0)), [95.0; 3]);
-        is_near(ahead(&state(&[]), &fleet, 30.0, (2, 0.0)), [30.0; 3]);
+        let of_none = state(&[]);
+        is_near(ahead(&of_none, &fleet, 30.0, (1, 0.0)), [95.0; 3]);
+        is_near(ahead(&of_none, &fleet, 30.0, (2, 0.0)), [30.0; 3]);
         // one that nobody had: whatever there was
-        is_near(
-            ahead(&state(&[]), &fleet, 62.0, (1, 0.0)),
-            [30.0, 30.0, 95.0],
-        );
+        is_near(ahead(&of_none, &fleet, 62.0, (1, 0.0)), [30.0, 30.0, 95.0]);
     }
 
     #[test]
     fn a_device_that_stays_ill_is_not_expected_to_recover_as_others_do() {
         let recovers: &[u8] = &[95, 60, 95, 60, 95, 60, 95, 60, 95, 60, 95];
         let fleet = fleet(&[recovers; 4]);
-        is_near(
-            ahead(&state(&[60; 28]), &fleet, 60.0, (1, 0.0)),
-            [60.0, 60.0, 95.0],
-        );
-        is_near(
-            ahead(&state(&[60; 4]), &fleet, 60.0, (1, 0.0)),
-            [60.0, 95.0, 95.0],
-        );
+        let long = ahead(&state(&[60; 28]), &fleet, 60.0, (1, 0.0));
+        is_near(long, [60.0, 60.0, 95.0]);
+        let briefly = ahead(&state(&[60; 4]), &fleet, 60.0, (1, 0.0));
+        is_near(briefly, [60.0, 95.0, 95.0]);
     }
 
     #[test]
     fn one_that_is_likely_to_fail_has_a_low_end_and_then_a_low_middle() {
-        let fleet = fleet(&[&[95; 28]]);
+        let fleet = fleet(&[&[95; 28]; 9]);
         let told = |fails| ahead(&state(&[95; 28]), &fleet, 95.0, (1, fails));
-        is_near(told(0.04), [95.0; 3]);
-        is_near(told(0.06), [50.0, 95.0, 95.0]);
+        is_near(told(0.0), [95.0; 3]);
+        is_near(told(0.1), [50.0, 95.0, 95.0]);
         is_near(told(0.6), [50.0, 50.0, 95.0]);
     }
 }
