@@ -17,11 +17,11 @@ impl Lean {
         health::read(&self.risk, &self.around(fleet), &open, as_of)
     }
 
-    /// How healthy it will be in so many days.
+    /// How healthy it will be on each of so many days to come.
     #[must_use]
-    pub fn health_in(&self, fleet: &FleetRead, (as_of, days): (Instant, u8)) -> Insight {
+    pub fn health_ahead(&self, fleet: &FleetRead, (as_of, days): (Instant, u8)) -> Vec<Insight> {
         let open = self.open.open_facts();
-        forecast::read(&self.risk, &self.around(fleet), &open, as_of, days)
+        forecast::ahead(&self.risk, &self.around(fleet), &open, as_of, 1..=days)
     }
 
     /// How likely it is to fail.

@@ -19,7 +19,7 @@ use super::risk::features::{self, Facts};
 use crate::event::Instant;
 
 /// Of which form the state is. Another one is made anew from the log, beside the one in use.
-pub const VERSION: i64 = 7;
+pub const VERSION: i64 = 8;
 /// How often a device reports that does not say so, in seconds.
 const INTERVAL_SECONDS: f64 = 30.0;
 
@@ -261,6 +261,7 @@ impl DeviceHour {
             states: &self.states,
             configs: &self.configs,
             schedule: None,
+            interval_seconds: self.interval_seconds,
         }
     }
 

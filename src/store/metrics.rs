@@ -84,8 +84,8 @@ impl Metrics {
             Unit::Seconds,
             self.append_seconds.clone(),
         );
-        let reads = "Time of a statement that reads, and so their number: by a request that is answered, or by \
-            the server for what it does by itself";
+        let reads = "Time of a statement that reads, and so their number: by the document of a request, or by \
+            the server for all else";
         registry.register_with_unit("read", reads, Unit::Seconds, self.read_seconds.clone());
         registry.register(
             "append_batch_events",

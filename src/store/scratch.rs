@@ -96,11 +96,11 @@ impl Scratch {
         self.unhurried(begun.doing("fold events apart")?).await
     }
 
-    /// The same transaction, which is not ended because much is reckoned between two statements of it: nobody waits for
-    /// what it holds.
+    /// The same transaction, which is not ended because much is reckoned between two statements of it: nobody who
+    /// writes waits for what it holds. One of whom nothing is heard for an hour is gone.
     async fn unhurried(&self, tx: DatabaseTransaction) -> Result<DatabaseTransaction, StoreError> {
         if self.db.get_database_backend() == DbBackend::Postgres {
-            let sql = "SET LOCAL idle_in_transaction_session_timeout = 0";
+            let sql = "SET LOCAL idle_in_transaction_session_timeout = '1h'";
             let set = tx.execute_unprepared(sql).await;
             set.doing("have a transaction not ended")?;
         }

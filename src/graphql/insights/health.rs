@@ -16,6 +16,7 @@ use crate::held::{Ask, FleetRead, Lean};
 use crate::insights::input::DAY;
 use crate::insights::risk::band::Band;
 use crate::insights::risk::forecast;
+use crate::insights::shape::Insight;
 
 /// Days that are forecast when no number is given.
 const DAYS_DEFAULT: i32 = 7;
@@ -126,8 +127,9 @@ pub(in crate::graphql) fn ahead<'a>(
         };
         loaders(ctx).count(days)?;
         let fleet = reads::fleet(ctx, lean.provenance, ask.as_of).await?;
-        let of_day = |day: u8| {
-            let insight = lean.health_in(&fleet, (ask.as_of, day));
+        let last = u8::try_from(days).unwrap_or(forecast::DAYS);
+        let all = lean.health_ahead(&fleet, (ask.as_of, last));
+        let of_day = |(insight, day): (Insight, u8)| {
             let provenance = source(&insight, lean.provenance);
             let own = HealthForecast {
                 key,
@@ -136,8 +138,7 @@ pub(in crate::graphql) fn ahead<'a>(
             };
             Reading::new(insight, provenance, own)
         };
-        let last = u8::try_from(days).unwrap_or(forecast::DAYS);
-        Ok(Some((1..=last).map(of_day).collect()))
+        Ok(Some(all.into_iter().zip(1..).map(of_day).collect()))
     })
 }
 

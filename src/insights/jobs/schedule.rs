@@ -216,6 +216,17 @@ impl Schedule {
         opening(self.plan(at.date), self.plan_before(at.date), at.minute)
     }
 
+    /// For how many minutes from then on it is as open or closed as then, by a clock that is not changed.
+    #[must_use]
+    pub fn minutes_alike(&self, at: Local) -> u16 {
+        let open = self.plan(at.date).and_then(|plan| plan.open);
+        let before = self.plan_before(at.date).and_then(|plan| plan.open);
+        let ends = open.map(|span| [span.from, span.to]).into_iter().flatten();
+        let ends = ends.chain(before.map(|span| span.to)).chain([DAY_MINUTES]);
+        let next = ends.filter(|end| *end > at.minute).min();
+        next.map_or(1, |next| next - at.minute)
+    }
+
     /// Whether a maintenance window is filed for then.
     #[must_use]
     pub fn is_maintenance(&self, at: Local) -> bool {

@@ -116,7 +116,11 @@ impl Collected {
                 self.timed, self.devices
             )
         };
-        format!("{}, of {of}: {:.2} %.", self.coverage.told(), 100.0 * share)
+        format!(
+            "{}, of {of}: {:.2} %.",
+            self.coverage.told(self.timed),
+            100.0 * share
+        )
     }
 }
 

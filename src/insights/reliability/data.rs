@@ -29,7 +29,7 @@ pub fn data_quality(state: &quality::State, zone: Tz, as_of: Instant) -> Insight
                         device tells it.";
         return insufficient(evidence, "interval", sentence.to_owned(), as_of);
     };
-    let sentence = format!("{}: {:.2} %.", coverage.told(), 100.0 * share);
+    let sentence = format!("{}: {:.2} %.", coverage.told(1), 100.0 * share);
     let (received, expected) = (Some(coverage.received), Some(coverage.expected));
     let mut reasons = vec![reason("coverage", received, expected, "reports", sentence)];
     reasons.extend(gap_reasons(state, zone, as_of));

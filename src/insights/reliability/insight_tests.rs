@@ -237,6 +237,12 @@ fn no_more_reports_came_than_were_to_come_and_how_late_is_told_in_a_unit_that_su
     let told = |state: &quality::State| data_quality(state, London, as_of);
     let came = "100 of 100 reports came in the last 7 days: 100.00 %.";
     assert_eq!(sentence(&told(&state), "coverage"), came);
+    let fleet = |received: f64| quality::Coverage {
+        received,
+        expected: 100_000.0,
+    };
+    let more = |received: f64, devices| fleet(received).told(devices).contains("more");
+    assert!(!more(100_067.0, 100) && more(100_067.0, 30) && more(100_002.0, 1));
     let late = |hours: i64| {
         let mut state = state.clone();
         state.recorded(Instant(START), Instant(START + hours * HOUR));

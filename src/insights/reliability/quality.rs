@@ -59,17 +59,16 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// Both in words: where more came than were due, how many more. Reports stand at both
-    /// ends of the time that they are counted in, so that one more than its intervals is none
-    /// too many.
-    pub(crate) fn told(&self) -> String {
+    /// Both in words, of so many devices: where more came than were due, how many more. Reports stand at both ends of the
+    /// time that they are counted in, so that one more of a device than its intervals is none too many.
+    pub(crate) fn told(&self, devices: usize) -> String {
         let more = (self.received - self.expected).round();
         let counted = format!(
             "{:.0} of {:.0} reports came in the last 7 days",
             self.received.min(self.expected),
             self.expected
         );
-        if more < 2.0 {
+        if more < 2.0 * float(devices.max(1)) {
             return counted;
         }
         format!("{counted}, and {more:.0} more")

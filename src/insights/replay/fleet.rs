@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::filed::Filed;
+use super::seen::Known;
 use super::{Answer, Question, Replayed, Told, seen};
 use crate::event::{Fact, Instant, Provenance};
 use crate::insights::input::{DAY, Hour, Measure, State as Reported};
@@ -141,8 +142,15 @@ impl Watched {
     }
 
     fn close(&mut self, at: Instant) {
-        let Self { told, states, .. } = self;
-        told.close(at, |_, id, over| fold(states, id, over));
+        let Self {
+            told,
+            filed,
+            states,
+            ..
+        } = self;
+        told.close(at, |known, id, over| {
+            fold((filed, states), (known, id), over)
+        });
     }
 
     fn read(&self, id: &str, at: Instant) -> Option<Insight> {
@@ -170,11 +178,21 @@ impl Watched {
 impl Replayed for Watched {
     fn take(&mut self, fact: &Fact) {
         self.advance(fact.occurred_at);
-        let Self { told, states, .. } = self;
-        told.take(fact, |_, id, over| fold(states, id, over));
         if fact.kind == Kind::SiteSchedule {
+            // what is over was in the hours that were filed before
+            self.close(fact.occurred_at);
             self.filed.take(&self.told.known, fact);
+            return;
         }
+        let Self {
+            told,
+            filed,
+            states,
+            ..
+        } = self;
+        told.take(fact, |known, id, over| {
+            fold((filed, states), (known, id), over)
+        });
         self.report(fact);
     }
 
@@ -186,12 +204,20 @@ impl Replayed for Watched {
     }
 }
 
-fn fold(states: &mut BTreeMap<String, State>, id: &str, over: &Closed) {
+fn fold(
+    (filed, states): (&Filed, &mut BTreeMap<String, State>),
+    (known, id): (&Known, &str),
+    over: &Closed,
+) {
     if !states.contains_key(id) {
         states.insert(id.to_owned(), State::default());
     }
     if let Some(state) = states.get_mut(id) {
-        state.fold(&facts(Some(&over.told), &over.measures));
+        state.fold(&Facts {
+            schedule: filed.of(known, id),
+            interval_seconds: over.interval_seconds,
+            ..facts(Some(&over.told), &over.measures)
+        });
     }
 }
 
@@ -206,5 +232,6 @@ fn facts<'a>(told: Option<&'a Open>, measures: &'a [(Measure, Hour)]) -> Facts<'
         states: &told.states,
         configs: &told.configs,
         schedule: None,
+        interval_seconds: None,
     }
 }

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use crate::insights::risk::entries::{self, OTHERS, Seen, weighted};
 use crate::insights::risk::fleet::Fleet;
 use crate::insights::risk::health::factors;
-use crate::insights::risk::shut::Shut;
 use crate::insights::risk::track::Track;
 
 /// State changes kept.
@@ -45,6 +44,8 @@ pub struct Facts<'a> {
     pub configs: &'a [ConfigSeen],
     /// The hours that its site filed, if any.
     pub schedule: Option<&'a Schedule>,
+    /// How often it means to report, in seconds, if it told so.
+    pub interval_seconds: Option<f64>,
 }
 
 /// The last change of one parameter.
@@ -100,10 +101,12 @@ pub struct State {
     pub first: Option<Instant>,
     /// The end of the last hour with measures.
     pub last_measured: Option<Instant>,
-    /// The hours with measures among the last 24 folded, as bits, the latest lowest.
+    /// The hours with measures among the last 64, as bits, the latest lowest.
     pub hours_seen: u64,
     /// The start of the latest hour in `hours_seen`.
     pub hours_head: Option<Instant>,
+    /// How many hours may pass from one with measures to the next, by how often it means to report: 0 and 1 are each.
+    pub interval_hours: u8,
     /// Its health at the last midnights (UTC), against itself alone, the latest last: what the forecast draws from.
     pub healths: Vec<u8>,
     /// The day of the last of them.
@@ -142,6 +145,10 @@ impl State {
     /// Takes one closed hour. Hours come in order of time; hours without anything may be left out.
     pub fn fold(&mut self, facts: &Facts<'_>) {
         let end = Instant(facts.start.0 + HOUR);
+        self.note_healths(facts.schedule, facts.start);
+        self.interval_hours = facts
+            .interval_seconds
+            .map_or(self.interval_hours, hours_between);
         if !facts.measures.is_empty() {
             self.see_hour(facts.start);
             self.first.get_or_insert(facts.start);
@@ -164,28 +171,28 @@ impl State {
         }
         self.see(facts, end);
         self.forget(end);
-        self.note_health(facts);
     }
 
-    /// Once a day, when its level is known.
-    fn note_health(&mut self, facts: &Facts<'_>) {
-        let start = facts.start;
-        let day = start.0.div_euclid(DAY);
-        let is_new = self.health_day.is_none_or(|noted| noted < day);
-        if !is_new
-            || self
-                .first
-                .is_none_or(|first| days(first, start) < DAYS_TO_LEVEL)
-        {
-            return;
+    /// Notes its health at each midnight until an instant that is not noted yet, once its level is known. Until then
+    /// nothing else has happened than is folded.
+    pub fn note_healths(&mut self, schedule: Option<&Schedule>, until: Instant) {
+        let Some(first) = self.first else { return };
+        let kept = i64::try_from(HEALTHS_KEPT).unwrap_or(i64::MAX);
+        let last = until.0.div_euclid(DAY);
+        let next = self.health_day.map_or(i64::MIN, |noted| noted + 1);
+        for day in next.max(last + 1 - kept)..=last {
+            let midnight = Instant(day * DAY);
+            if days(first, midnight) < DAYS_TO_LEVEL {
+                continue;
+            }
+            let shut = self.shut(schedule, midnight);
+            let health = factors(self, &Fleet::default(), &shut, midnight).health();
+            if self.healths.len() >= HEALTHS_KEPT {
+                self.healths.remove(0);
+            }
+            self.healths.push(u8::try_from(whole(health)).unwrap_or(0));
+            self.health_day = Some(day);
         }
-        self.health_day = Some(day);
-        let shut = self.shut(facts.schedule, start);
-        let health = factors(self, &Fleet::default(), &shut, start).health();
-        if self.healths.len() >= HEALTHS_KEPT {
-            self.healths.remove(0);
-        }
-        self.healths.push(u8::try_from(whole(health)).unwrap_or(0));
     }
 
     /// The same state with what the open hour has brought until `as_of`; measures of the open hour are left out.
@@ -372,81 +379,18 @@ impl State {
             .find(|(known, _)| *known == group)
             .map(|(_, name)| name.as_str())
     }
-
-    /// The state that the device is in, where it told one.
-    #[must_use]
-    pub fn current(&self) -> Option<Entered> {
-        self.states.last().copied()
-    }
-
-    /// When its site was closed, as far as that matters: never where the device was always there.
-    #[must_use]
-    pub fn shut(&self, schedule: Option<&Schedule>, as_of: Instant) -> Shut {
-        let week = Instant(as_of.0 - 7 * DAY);
-        let was_there = self.coverage(as_of) >= 1.0 && self.down(week, as_of) == (0.0, 0);
-        let schedule = schedule.filter(|_| !was_there);
-        schedule.map_or_else(Shut::default, |schedule| Shut::until(schedule, as_of))
-    }
-
-    /// The part of the time from `from` to `to` that it was in ERROR or OFFLINE, and how often it went there.
-    #[must_use]
-    pub fn down(&self, from: Instant, to: Instant) -> (f64, u32) {
-        self.down_but((from, to), &Shut::default())
-    }
-
-    /// The same, but for the time in which it was OFFLINE while its site was closed.
-    #[must_use]
-    pub fn down_but(&self, (from, to): (Instant, Instant), shut: &Shut) -> (f64, u32) {
-        let ends = self.states.iter().skip(1).map(|next| next.at).chain([to]);
-        let (mut down, mut off, mut times) = (0.0, 0, 0);
-        for (entered, end) in self.states.iter().zip(ends) {
-            if !matches!(entered.to, Reported::Error | Reported::Offline) {
-                continue;
-            }
-            let (start, end) = (entered.at.max(from), end.min(to));
-            let is_off = entered.to == Reported::Offline;
-            let of_it = if is_off { shut.overlap(start, end) } else { 0 };
-            down += float((end.0 - start.0).max(0) - of_it);
-            off += of_it;
-            let is_shut = is_off && shut.since(entered.at).is_some();
-            times += u32::from(entered.at > from && entered.at <= to && !is_shut);
-        }
-        (down / float((to.0 - from.0 - off).max(1)), times)
-    }
-
-    /// Of the last 24 hours that are closed at `as_of`, the part with measures; of fewer where it began later.
-    #[must_use]
-    pub fn coverage(&self, as_of: Instant) -> f64 {
-        self.coverage_but(as_of, &Shut::default()).0
-    }
-
-    /// The same, but for hours without measures in which its site was closed, and how many these are.
-    #[must_use]
-    pub fn coverage_but(&self, as_of: Instant, shut: &Shut) -> (f64, u32) {
-        let Some(head) = self.hours_head else {
-            return (0.0, 0);
-        };
-        let closed = as_of.0.div_euclid(HOUR) - 1;
-        let lag = u32::try_from(closed - head.0.div_euclid(HOUR)).unwrap_or(0);
-        let seen = self.hours_seen.checked_shl(lag).unwrap_or(0) & 0x00ff_ffff;
-        let known = self
-            .first
-            .map_or(24.0, |first| float(closed + 1 - first.0.div_euclid(HOUR)));
-        let known = known.clamp(1.0, 24.0);
-        let is_off = |back: &i64| {
-            let start = (closed - back) * HOUR;
-            seen >> back & 1 == 0 && shut.holds(Instant(start), Instant(start + HOUR))
-        };
-        let off = (0..whole(known)).filter(is_off).count();
-        let off = u32::try_from(off).unwrap_or(24);
-        let expected = known - f64::from(off);
-        if expected <= 0.0 {
-            return (1.0, off);
-        }
-        ((float(seen.count_ones()) / expected).min(1.0), off)
-    }
 }
 
 fn micros(seconds: f64) -> i64 {
     whole(seconds * 1e6)
+}
+
+/// The hours in which a device that means to report so often reports at least once, with one more where that is more
+/// than one: reports do not come to the second.
+fn hours_between(seconds: f64) -> u8 {
+    let hours = (seconds / 3_600.0).ceil();
+    if hours <= 1.0 {
+        return 1;
+    }
+    u8::try_from(whole(hours.min(f64::from(u8::MAX - 1)) + 1.0)).unwrap_or(u8::MAX)
 }

@@ -1,5 +1,7 @@
 //! Health in 1 to 14 days: what became of days like today, the trend of its resources, and the hazard of a failure.
 
+use std::ops::RangeInclusive;
+
 use crate::event::Instant;
 use crate::insights::input::DAY;
 use crate::insights::input::Measure;
@@ -14,10 +16,12 @@ use crate::insights::risk::signs::{Signs, signs};
 use crate::insights::risk::slope::{Slope, slope};
 use crate::insights::risk::track::is_percent;
 use crate::insights::risk::turns::{Turn, own};
+use crate::insights::risk::words::clock;
 
 /// The furthest day.
 pub const DAYS: u8 = 14;
-/// What the health of a device is at most on the day on which it failed: it is down, or was and has lost a part of the day.
+/// What the health of a device is taken to be at most at the end of a day on which it failed: it is down, or was and has
+/// lost a part of the day. After the failures from which this was learned it was 57 by the median.
 const FAILED_LEAVES: f64 = 50.0;
 /// Percent from which a part of a whole is near its limit.
 const NEAR_LIMIT: f64 = 85.0;
@@ -41,78 +45,123 @@ pub fn read(
     as_of: Instant,
     days: u8,
 ) -> Insight {
+    let mut all = ahead(state, context, open, as_of, days..=days);
+    all.pop()
+        .unwrap_or_else(|| unknown(evidence(state, as_of), as_of))
+}
+
+/// Health in each of some days.
+#[must_use]
+pub fn ahead(
+    state: &State,
+    context: &Context<'_>,
+    open: &Facts<'_>,
+    as_of: Instant,
+    days: RangeInclusive<u8>,
+) -> Vec<Insight> {
+    let mut state = state.clone();
+    // of one that is silent nothing was folded since
+    state.note_healths(Some(context.schedule), as_of);
     let state = state.with_open(open, as_of);
-    let evidence = evidence(&state, as_of);
     if state.first.is_none_or(|first| first > as_of) {
-        return unknown(evidence, as_of);
+        let none = |_| unknown(evidence(&state, as_of), as_of);
+        return days.map(none).collect();
     }
-    let days = days.clamp(1, DAYS);
-    let signs = signs(&state, context.device, context.fleet, as_of);
     let shut = state.shut(Some(context.schedule), as_of);
     let now = view(&state, (context.fleet, &shut), as_of, View::Middle).health();
-    let [middle, dark, bright] = [View::Middle, View::Dark, View::Bright].map(|side| {
-        let fails = hazard_on(context.model, &signs, days, side);
-        Outlook {
-            fails,
-            ..Outlook::unfailed(&state, context.fleet, now, (days, side))
+    let known = Known {
+        state: &state,
+        context,
+        signs: signs(&state, context.device, context.fleet, as_of),
+        now,
+        as_of,
+    };
+    days.map(|day| known.on(day.clamp(1, DAYS))).collect()
+}
+
+/// What is known of a device of which it is foretold.
+struct Known<'a> {
+    state: &'a State,
+    context: &'a Context<'a>,
+    signs: Signs,
+    now: f64,
+    as_of: Instant,
+}
+
+impl Known<'_> {
+    fn on(&self, days: u8) -> Insight {
+        let (state, as_of) = (self.state, self.as_of);
+        let [middle, dark, bright] =
+            [View::Middle, View::Dark, View::Bright].map(|side| self.outlook(days, side));
+        let expected = middle.quantile(0.5);
+        let low = dark.low().min(expected);
+        let high = bright.high().max(expected);
+        let usual = Outlook {
+            fails: 0.0,
+            ..middle
+        };
+        Insight {
+            value: Some(expected),
+            interval: Some(doubted(state, as_of, (low, high))),
+            evidence: evidence(state, as_of),
+            status: status(state, as_of),
+            reasons: stale(state, self.context.zone, as_of)
+                .into_iter()
+                .chain(self.reasons(days, expected, usual.quantile(0.5)))
+                .collect(),
+            recommendations: Vec::new(),
+            as_of,
         }
-    });
-    let expected = middle.quantile(0.5);
-    let low = dark.low().min(expected);
-    let high = bright.high().max(expected);
-    let unfailed = Outlook {
-        fails: 0.0,
-        ..middle.clone()
     }
-    .quantile(0.5);
-    let until = Instant(as_of.0 + i64::from(days) * DAY);
-    let told = [
-        (
-            "trend",
-            unfailed - 100.0,
-            format!(
-                "Without a failure its health on {} would be {:.0}: what its own days and those of its fleet came to that began like today, with the trend of its resources.",
-                crate::insights::risk::words::clock(until, context.zone),
-                unfailed
+
+    fn outlook(&self, days: u8, side: View) -> Outlook {
+        let usual = usual_hazard(self.context.model);
+        let hazard = hazard_on(self.context.model, &self.signs, days, side);
+        Outlook {
+            // what days came to has the failures in it that are usual
+            fails: ((hazard - usual) / (1.0 - usual)).max(0.0),
+            ..Outlook::usual(self.state, self.context.fleet, self.now, (days, side))
+        }
+    }
+
+    fn reasons(&self, days: u8, expected: f64, usual: f64) -> [Reason; 2] {
+        let until = Instant(self.as_of.0 + i64::from(days) * DAY);
+        let on = clock(until, self.context.zone);
+        let model = self.context.model;
+        let hazard = 100.0 * hazard_on(model, &self.signs, days, View::Middle);
+        let told = [
+            (
+                "trend",
+                usual - 100.0,
+                format!(
+                    "On {on} it would be {usual:.0}: what its own days and those of its fleet came to that began like \
+                     today, with the trend of its resources."
+                ),
             ),
-        ),
-        (
-            "hazard",
-            expected - unfailed,
-            format!(
-                "The chance that it fails on that day is {:.1} %.",
-                middle.fails * 100.0
+            (
+                "hazard",
+                expected - usual,
+                format!(
+                    "The chance that it fails on that day is {hazard:.1} %, where {:.1} % is usual in its fleet.",
+                    100.0 * usual_hazard(model)
+                ),
             ),
-        ),
-    ];
-    let reasons = told
-        .into_iter()
-        .map(|(factor, contribution, sentence)| Reason {
+        ];
+        told.map(|(factor, contribution, sentence)| Reason {
             factor,
             contribution,
             observed: None,
             expected: None,
             unit: Some("points"),
             sentence,
-        });
-    Insight {
-        value: Some(expected),
-        interval: Some(doubted(&state, as_of, (low, high))),
-        evidence,
-        status: status(&state, as_of),
-        reasons: stale(&state, context.zone, as_of)
-            .into_iter()
-            .chain(reasons)
-            .collect(),
-        recommendations: Vec::new(),
-        as_of,
+        })
     }
 }
 
-/// What may come: healths without a failure with their weights, which sum up to 1, and the chance of a failure.
+/// What may come: healths with their weights, which sum up to 1, and the chance of a failure beyond what is usual.
 #[derive(Clone, Debug)]
 struct Outlook {
-    unfailed: Vec<(f64, f64)>,
+    healths: Vec<(f64, f64)>,
     fails: f64,
     /// The weight of half a day, as one more that is yet to be seen may lie beyond either end of those that were.
     unseen: f64,
@@ -120,8 +169,8 @@ struct Outlook {
 
 impl Outlook {
     /// The healths to which days came that began with one like this: those of the device itself, with those of its
-    /// fleet, and without what its resources take then. Where none is known it stays as it is.
-    fn unfailed(state: &State, fleet: &Fleet, now: f64, (days, side): (u8, View)) -> Self {
+    /// fleet, less what its resources take then. Where none is known it stays as it is.
+    fn usual(state: &State, fleet: &Fleet, now: f64, (days, side): (u8, View)) -> Self {
         let alike = |turn: &Turn| {
             let apart = (turn.from - now) / ALIKE;
             (-0.5 * apart * apart).exp()
@@ -146,7 +195,7 @@ impl Outlook {
         let left = resources_then(state, f64::from(days), side);
         if all < UNLIKE {
             return Self {
-                unfailed: vec![(now * left, 1.0)],
+                healths: vec![(now * left, 1.0)],
                 fails: 0.0,
                 unseen: 0.5,
             };
@@ -158,33 +207,33 @@ impl Outlook {
             .iter()
             .map(|(turn, of_one)| turn.count * (of_one / all).powi(2));
         Self {
-            unfailed: weights.collect(),
+            healths: weights.collect(),
             fails: 0.0,
             unseen: squares.sum::<f64>() / 2.0,
         }
     }
 
     fn quantile(&self, part: f64) -> f64 {
-        quantile(self.healths(), part)
+        quantile(self.all(), part)
     }
 
     /// Where a twentieth is below, if half a day more comes to nothing.
     fn low(&self) -> f64 {
         let whole = 1.0 + self.unseen;
-        quantile(self.healths().chain([(0.0, self.unseen)]), TAIL * whole)
+        quantile(self.all().chain([(0.0, self.unseen)]), TAIL * whole)
     }
 
     /// Where a twentieth is above, if half a day more comes to all.
     fn high(&self) -> f64 {
         let whole = 1.0 + self.unseen;
         let unseen = [(100.0, self.unseen)];
-        quantile(self.healths().chain(unseen), (1.0 - TAIL) * whole)
+        quantile(self.all().chain(unseen), (1.0 - TAIL) * whole)
     }
 
-    fn healths(&self) -> impl Iterator<Item = (f64, f64)> {
-        let whole = self.unfailed.iter();
+    fn all(&self) -> impl Iterator<Item = (f64, f64)> {
+        let whole = self.healths.iter();
         let whole = whole.map(|(health, weight)| (*health, weight * (1.0 - self.fails)));
-        let failed = self.unfailed.iter();
+        let failed = self.healths.iter();
         let failed =
             failed.map(|(health, weight)| (health.min(FAILED_LEAVES), weight * self.fails));
         whole.chain(failed)
@@ -249,6 +298,12 @@ fn resources_then(state: &State, ahead: f64, side: View) -> f64 {
     limits.fold(1.0, f64::min)
 }
 
+/// The chance of a failure on any day of any device of the fleet.
+fn usual_hazard(model: &Model) -> f64 {
+    let (failures, exposure) = model.rate;
+    -(-failures / exposure).exp_m1()
+}
+
 fn line(slope: &Slope, ahead: f64, side: View) -> f64 {
     let change = match side {
         View::Middle => slope.middle,
@@ -291,9 +346,9 @@ mod tests {
     fn ahead(state: &State, fleet: &Fleet, now: f64, (days, fails): (u8, f64)) -> [f64; 3] {
         let outlook = Outlook {
             fails,
-            ..Outlook::unfailed(state, fleet, now, (days, View::Middle))
+            ..Outlook::usual(state, fleet, now, (days, View::Middle))
         };
-        let whole: f64 = outlook.unfailed.iter().map(|(_, weight)| weight).sum();
+        let whole: f64 = outlook.healths.iter().map(|(_, weight)| weight).sum();
         assert!((whole - 1.0).abs() < 1e-9, "{whole}");
         [outlook.low(), outlook.quantile(0.5), outlook.high()]
     }
@@ -321,7 +376,7 @@ mod tests {
 
     #[test]
     fn a_bad_day_is_followed_by_what_followed_such_days_of_the_fleet() {
-        let recovers: &[u8] = &[95, 30, 95, 30, 95, 30, 95, 30, 95, 30, 95];
+        let recovers: &[u8] = &[95, 30, 95, 30, 95, 30, 95, 30, 95, 30, 95, 30];
         let fleet = fleet(&[recovers; 4]);
         let of_none = state(&[]);
         is_near(ahead(&of_none, &fleet, 30.0, (1, 0.0)), [95.0; 3]);
@@ -342,7 +397,8 @@ mod tests {
 
     #[test]
     fn one_that_is_likely_to_fail_has_a_low_end_and_then_a_low_middle() {
-        let fleet = fleet(&[&[95; 28]; 9]);
+        let well: &[u8] = &[95; 28];
+        let fleet = fleet(&[well; 9]);
         let told = |fails| ahead(&state(&[95; 28]), &fleet, 95.0, (1, fails));
         is_near(told(0.0), [95.0; 3]);
         is_near(told(0.1), [50.0, 95.0, 95.0]);

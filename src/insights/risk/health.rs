@@ -212,13 +212,8 @@ pub(crate) fn errors_factor(expected: f64, new: f64, before: f64) -> f64 {
 fn stability_left(state: &State, shut: &Shut, as_of: Instant, told: &mut Told) -> f64 {
     let (day, times) = state.down_but((Instant(as_of.0 - DAY), as_of), shut);
     let (week, _) = state.down_but((Instant(as_of.0 - 7 * DAY), as_of), shut);
-    let entered = state.current();
-    let current = entered.map(|entered| entered.to);
-    // it was switched off when its site closed
-    let is_off = entered.is_some_and(|entered| {
-        let since = shut.since(as_of);
-        entered.to == Reported::Offline && since.is_some_and(|since| since <= entered.at)
-    });
+    let current = state.current().map(|entered| entered.to);
+    let is_off = state.is_off(shut, as_of);
     told.down = Down {
         day,
         week,

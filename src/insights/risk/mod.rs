@@ -17,6 +17,7 @@ pub mod learning;
 pub mod model;
 pub mod newton;
 pub mod points;
+pub mod presence;
 pub mod shut;
 pub mod signs;
 pub mod slope;

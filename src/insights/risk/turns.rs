@@ -64,7 +64,7 @@ impl Turns {
         }
     }
 
-    /// Those after so many days, or after the next fewer that are counted and were seen at least half as often as what
+    /// Those after so many days, or after the next fewer that are counted and were seen at least a third as often as what
     /// came a day later: of a fleet that is young what came a week later is of few days, which are alike.
     pub fn after(&self, days: u8) -> impl Iterator<Item = Turn> {
         let last = AFTER.partition_point(|after| *after <= days).max(1);
@@ -73,7 +73,7 @@ impl Turns {
             let counts = self.counts.iter().skip(block * all).take(all);
             counts.map(|count| u64::from(*count)).sum::<u64>()
         };
-        let least = seen(0).div_ceil(2);
+        let least = seen(0).div_ceil(3).max(1);
         let block = (1..last).rev().find(|block| seen(*block) >= least);
         let block = block.unwrap_or_default();
         let steps = self.counts.chunks(HEALTHS).skip(block * STEPS).take(STEPS);
@@ -106,7 +106,8 @@ mod tests {
         let after_one = [(100.0, 41.5, 1.0), (100.0, 98.5, 2.0)];
         assert_eq!(told(turns.after(1)), after_one);
         // after two days a third as much was seen
-        assert_eq!(told(turns.after(2)), after_one);
+        assert_eq!(told(turns.after(2)), [(100.0, 41.5, 1.0)]);
+        assert_eq!(told(turns.after(3)), [(100.0, 41.5, 1.0)]);
         let one = told(own(&[100, 98, 41], 1));
         assert_eq!(one, [(100.0, 98.5, 1.0), (98.5, 41.5, 1.0)]);
         assert_eq!(told(own(&[100, 98, 41], 3)), []);

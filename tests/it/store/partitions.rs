@@ -88,7 +88,7 @@ async fn no_statement_holds_the_head_for_long(database: Database) {
         following: Vec::new(),
     };
     log.verify(&folds, &|_| {}).await.unwrap();
-    assert_eq!(patience.told(), ["30s 4s", "0 0"]);
+    assert_eq!(patience.told(), ["30s 4s", "0 1h"]);
     // of what does not hold it, some takes as long as it takes
     assert_eq!(
         database

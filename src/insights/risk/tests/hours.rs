@@ -8,7 +8,8 @@ use crate::insights::input::{DAY, HOUR, Measure, State as Reported, StateSeen};
 use crate::insights::jobs::schedule::{Day, DayPlan, Schedule};
 use crate::insights::risk::answer::Context;
 use crate::insights::risk::features::{Facts, State};
-use crate::insights::risk::health;
+use crate::insights::risk::fleet::Fleet;
+use crate::insights::risk::{forecast, health};
 use crate::insights::shape::Insight;
 
 /// Open from eight to eighteen, but for Sundays.
@@ -24,7 +25,7 @@ fn filed() -> Schedule {
 /// Two weeks and so many hours of a device that is switched off at `off` and on at `on` of each day, but for Sundays,
 /// on which it stays off. At some hours it is in another state.
 fn lived(hours: i64, (on, off): (i64, i64), more: &[(i64, Reported)]) -> State {
-    let (mut state, mut dice) = (State::default(), Dice(3));
+    let (mut state, mut dice, filed) = (State::default(), Dice(3), filed());
     for n in 0..14 * 24 + hours {
         let start = START + n * HOUR;
         let (of_day, sunday) = (n % 24, START / DAY + n / 24);
@@ -47,12 +48,16 @@ fn lived(hours: i64, (on, off): (i64, i64), more: &[(i64, Reported)]) -> State {
             })
             .into_iter()
             .collect();
-        state.fold(&Facts {
-            start: Instant(start),
-            measures: if is_on { &measures } else { &[] },
-            states: &states,
-            ..Facts::default()
-        });
+        // hours in which nothing happened are not folded
+        if is_on || !states.is_empty() {
+            state.fold(&Facts {
+                start: Instant(start),
+                measures: if is_on { &measures } else { &[] },
+                states: &states,
+                schedule: Some(&filed),
+                ..Facts::default()
+            });
+        }
     }
     state
 }
@@ -141,4 +146,111 @@ fn more_time_off_never_raises_health_whatever_is_filed() {
         );
         before = health;
     }
+}
+
+#[test]
+fn a_longer_silence_never_raises_health_whenever_it_begins_and_whatever_is_filed() {
+    let (filed, fleet) = (filed(), Fleet::default());
+    for hours in (0..7 * 24).step_by(5) {
+        let state = lived(hours, (8, 18), &[]);
+        let mut before = f64::INFINITY;
+        for silent in 0..5 * 24 {
+            let as_of = Instant(START + (14 * 24 + hours + silent) * HOUR);
+            let shut = state.shut(Some(&filed), as_of);
+            let factors = health::factors(&state, &fleet, &shut, as_of);
+            let left = factors.stability * factors.freshness;
+            assert!(
+                left <= before + 1e-9,
+                "from hour {hours} for {silent} hours: {before} then {left}"
+            );
+            before = left;
+        }
+        assert!(before < 0.41, "from hour {hours}: {before}");
+    }
+}
+
+#[test]
+fn what_was_down_before_the_site_closed_is_down_whatever_is_told_in_the_night() {
+    let filed = filed();
+    let told = |more: &[(i64, Reported)]| value(&lived(46, (8, 18), more), &filed, 46);
+    let off = [(38, Reported::Offline), (42, Reported::Offline)];
+    let by_night = told(&off);
+    let and_error = [off[0], (42, Reported::Error), (43, Reported::Offline)];
+    assert!(told(&and_error) <= by_night, "{by_night}");
+    let error = told(&[(38, Reported::Error), (42, Reported::Error)]);
+    let and_off = told(&[(38, Reported::Error), (42, Reported::Offline)]);
+    assert!(and_off < 0.6 * told(&[]), "{and_off} {error}");
+}
+
+#[test]
+fn the_healths_that_are_kept_are_of_midnights_and_know_the_filed_hours_and_silence() {
+    let filed = filed();
+    let mut state = State::default();
+    let mut live = |days: std::ops::Range<i64>| {
+        let hours = days.flat_map(|day| (8..18).map(move |hour| day * 24 + hour));
+        let open = hours.filter(|n| (START / DAY + n / 24 + 3) % 7 != 6);
+        for start in open.map(|n| START + n * HOUR) {
+            state.fold(&Facts {
+                start: Instant(start),
+                measures: &[(Measure::CpuPercent, hour(start, 120, 40.0))],
+                schedule: Some(&filed),
+                ..Facts::default()
+            });
+        }
+        state.clone()
+    };
+    let well = live(0..25);
+    assert!(well.healths.len() > 18, "{:?}", well.healths);
+    assert!(
+        well.healths.iter().all(|health| *health == 100),
+        "{:?}",
+        well.healths
+    );
+    // silent for ten days, of which nothing is folded, and back again
+    let mut silent = well.clone();
+    silent.note_healths(Some(&filed), Instant(START + 35 * DAY));
+    let back = live(35..36);
+    for state in [&silent, &back] {
+        let low = state.healths.iter().filter(|health| **health < 60).count();
+        assert!((8..=10).contains(&low), "{:?}", state.healths);
+    }
+    assert_eq!(silent.healths, back.healths);
+    // and what is foretold of it is no recovery
+    let as_of = Instant(START + 35 * DAY);
+    let (fleet, model) = untrained(as_of);
+    let context = Context {
+        device: &device(),
+        zone: Tz::UTC,
+        schedule: &filed,
+        fleet: &fleet,
+        model: &model,
+    };
+    let foretold = forecast::read(&well, &context, &Facts::default(), as_of, 1);
+    assert!(foretold.value.unwrap() < 60.0, "{foretold:?}");
+}
+
+#[test]
+fn a_device_that_means_to_report_once_a_day_is_heard_of_until_the_next_report_is_due() {
+    let (filed, fleet) = (Schedule::new(Tz::UTC), Fleet::default());
+    let mut state = State::default();
+    for day in 0..10 {
+        // not to the second
+        let start = START + day * DAY + (day % 2) * HOUR;
+        state.fold(&Facts {
+            start: Instant(start),
+            measures: &[(Measure::CpuPercent, hour(start, 1, 40.0))],
+            interval_seconds: Some(86_400.0),
+            ..Facts::default()
+        });
+    }
+    let freshness = |hours: i64| {
+        let as_of = Instant(START + 9 * DAY + hours * HOUR);
+        let shut = state.shut(Some(&filed), as_of);
+        health::factors(&state, &fleet, &shut, as_of).freshness
+    };
+    for hours in 2..26 {
+        assert!((freshness(hours) - 1.0).abs() < 1e-9, "{hours}");
+    }
+    assert!(freshness(36) < 0.8 && freshness(36) > freshness(48));
+    assert!((freshness(60) - 0.4).abs() < 1e-9, "{}", freshness(60));
 }

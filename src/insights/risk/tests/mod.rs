@@ -332,6 +332,7 @@ fn state_stays_within_its_bound_and_survives_being_stored() {
             states: &states,
             configs: &configs,
             schedule: None,
+            interval_seconds: None,
         });
     }
     let stored = postcard::to_stdvec(&state).unwrap();
@@ -366,6 +367,10 @@ fn forecast_tells_when_a_growing_disk_is_full() {
     check(&insights);
     assert!(insights[2].value.unwrap() < 75.0, "{:?}", insights[2]);
     assert!(insights[3].value.unwrap() < 40.0, "{:?}", insights[3]);
+    // in a week it fails no likelier than any of its fleet: what days came to has that in it
+    let mut hazard = insights[3].reasons.iter();
+    let hazard = hazard.find(|reason| reason.factor == "hazard").unwrap();
+    assert!(hazard.contribution.abs() < 1e-9, "{hazard:?}");
 }
 
 /// A device that reports in each of the first thirty hours.
