@@ -149,7 +149,7 @@ impl Watched {
             ..
         } = self;
         told.close(at, |known, id, over| {
-            fold((filed, states), (known, id), over)
+            fold((filed, states), (known, id), over);
         });
     }
 
@@ -191,7 +191,7 @@ impl Replayed for Watched {
             ..
         } = self;
         told.take(fact, |known, id, over| {
-            fold((filed, states), (known, id), over)
+            fold((filed, states), (known, id), over);
         });
         self.report(fact);
     }

@@ -338,7 +338,9 @@ mod tests {
 
     fn fleet(healths: &[&[u8]]) -> Fleet {
         let mut fleet = Fleet::default();
-        healths.iter().for_each(|of| fleet.turns.add(of));
+        for of in healths {
+            fleet.turns.add(of);
+        }
         fleet
     }
 

@@ -146,7 +146,7 @@ mod tests {
             DayPlan::open(18 * 60 + 15, 2 * 60 + 45),
             DayPlan::closed(),
             DayPlan::open(0, 0),
-            DayPlan::open(1 * 60 + 30, 3 * 60),
+            DayPlan::open(90, 3 * 60),
         ];
         for (zone, first) in zones.into_iter().zip(0..) {
             let mut schedule = Schedule::new(zone);
