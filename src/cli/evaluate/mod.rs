@@ -107,8 +107,11 @@ fn duration(text: &str) -> Result<i64, String> {
         _ => return Err(wrong()),
     };
     let number: i64 = number.parse().map_err(|_| wrong())?;
-    let micros = number.checked_mul(seconds * SECOND);
-    micros.filter(|micros| *micros > 0).ok_or_else(wrong)
+    let micros = number.checked_mul(seconds * SECOND).ok_or_else(wrong)?;
+    if micros < 1 {
+        return Err("give 1 at least".to_owned());
+    }
+    Ok(micros)
 }
 
 pub(super) async fn evaluate(arguments: &EvaluateArgs) -> anyhow::Result<()> {
@@ -136,6 +139,9 @@ pub(super) async fn evaluate(arguments: &EvaluateArgs) -> anyhow::Result<()> {
             ask(arguments, &facts, &mut watched, &mut rows)?;
         }
         Evaluated::Health => {
+            if arguments.horizon.is_some() {
+                bail!("health is of now and has no horizon: ask health-forecast");
+            }
             let mut watched = Watched::new(Asked::Health);
             ask(arguments, &facts, &mut watched, &mut rows)?;
         }
@@ -143,7 +149,10 @@ pub(super) async fn evaluate(arguments: &EvaluateArgs) -> anyhow::Result<()> {
             let horizon = arguments.horizon.unwrap_or(DAY);
             let days = u8::try_from(horizon / DAY).unwrap_or(u8::MAX);
             if horizon % DAY != 0 || !(1..=forecast::DAYS).contains(&days) {
-                bail!("health-forecast has the horizons 1d to {}d", forecast::DAYS);
+                bail!(
+                    "health-forecast has the horizons 1d to {}d, in whole days",
+                    forecast::DAYS
+                );
             }
             let mut watched = Watched::new(Asked::Forecast(days));
             ask(arguments, &facts, &mut watched, &mut rows)?;

@@ -197,7 +197,8 @@ impl Replayed for Watched {
     }
 
     fn answer(&mut self, question: &Question) -> Answer {
-        self.advance(question.at);
+        // all is told that happened until then: also what is summed up at that instant is known at it
+        self.advance(Instant(question.at.0 + 1));
         self.close(question.at);
         let read = self.read(&question.device, question.at);
         read.map_or(Answer::UNKNOWN, |insight| Answer::of(&insight))

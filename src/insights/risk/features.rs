@@ -154,8 +154,10 @@ impl State {
             self.first.get_or_insert(facts.start);
             self.last_measured = Some(end);
         }
+        // a reading has several measures
+        let counts = facts.measures.iter().map(|(_, hour)| hour.count);
+        self.events += i64::from(counts.max().unwrap_or_default());
         for (measure, hour) in facts.measures.iter().filter(|(_, hour)| hour.count > 0) {
-            self.events += i64::from(hour.count);
             if *measure == Measure::UptimeSeconds {
                 self.see_uptime(hour);
                 continue;

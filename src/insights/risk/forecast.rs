@@ -252,8 +252,8 @@ fn quantile(healths: impl Iterator<Item = (f64, f64)>, weight: f64) -> f64 {
     reached.or(all.last()).map_or(0.0, |(health, _)| *health)
 }
 
-/// The chance of failing on the n-th day from now: of the first by the 24 h hazard, of the next two by the 72 h hazard,
-/// later by the rate of the fleet and the device.
+/// The chance of failing on the n-th day from now: of the first by the 24 h hazard, of the next two by the 72 h hazard, alike
+/// on each, and later what is usual: what is the device's own is in what its days came to.
 fn hazard_on(model: &Model, signs: &Signs, days: u8, side: View) -> f64 {
     let pick = |horizon| {
         let risk = model.risk(signs, horizon);
@@ -267,17 +267,10 @@ fn hazard_on(model: &Model, signs: &Signs, days: u8, side: View) -> f64 {
         0 | 1 => pick(Horizon::Day),
         2 | 3 => {
             let (one, three) = (pick(Horizon::Day), pick(Horizon::ThreeDays));
-            (1.0 - (1.0 - three.max(one)) / (1.0 - one).max(1e-9)).clamp(0.0, 1.0) / 2.0
+            let left = (1.0 - three.max(one)) / (1.0 - one).max(1e-9);
+            (1.0 - left.sqrt()).clamp(0.0, 1.0)
         }
-        _ => {
-            let (failures, exposure) = model.rate;
-            let shape = match side {
-                View::Middle => failures,
-                View::Dark => failures + 1.645 * failures.sqrt(),
-                View::Bright => (failures - 1.645 * failures.sqrt()).max(0.0),
-            };
-            -(-shape / exposure * signs.device_ratio.exp()).exp_m1()
-        }
+        _ => usual_hazard(model),
     }
 }
 

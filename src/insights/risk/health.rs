@@ -96,7 +96,10 @@ pub(crate) fn view(
     as_of: Instant,
     view: View,
 ) -> Factors {
-    let mut told = Told::default();
+    let mut told = Told {
+        is_measured: state.coverage(as_of) > 0.0,
+        ..Told::default()
+    };
     let worst = state.tracks.iter();
     let worst = worst.map(|track| track_left(track, fleet, as_of, view));
     told.worst = worst
@@ -210,14 +213,14 @@ pub(crate) fn errors_factor(expected: f64, new: f64, before: f64) -> f64 {
 }
 
 fn stability_left(state: &State, shut: &Shut, as_of: Instant, told: &mut Told) -> f64 {
-    let (day, times) = state.down_but((Instant(as_of.0 - DAY), as_of), shut);
-    let (week, _) = state.down_but((Instant(as_of.0 - 7 * DAY), as_of), shut);
+    let day = state.downs((Instant(as_of.0 - DAY), as_of), shut);
+    let week = state.downs((Instant(as_of.0 - 7 * DAY), as_of), shut);
     let current = state.current().map(|entered| entered.to);
     let is_off = state.is_off(shut, as_of);
     told.down = Down {
-        day,
-        week,
-        times,
+        day: day.days,
+        week: week.days,
+        times: day.times,
         now: current,
         is_off,
     };
@@ -226,8 +229,8 @@ fn stability_left(state: &State, shut: &Shut, as_of: Instant, told: &mut Told) -
         Some(Reported::Offline) if !is_off => OFFLINE_LEAVES,
         Some(_) | None => 1.0,
     };
-    let flaps = FLAP_LEAVES.powf(f64::from(times));
-    now * flaps * left(OFFLINE_LEAVES, day) * left(OFFLINE_LEAVES, week)
+    let flaps = FLAP_LEAVES.powf(f64::from(day.times));
+    now * flaps * left(OFFLINE_LEAVES, day.share) * left(OFFLINE_LEAVES, week.share)
 }
 
 /// Health at `as_of`.

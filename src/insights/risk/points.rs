@@ -14,6 +14,8 @@ const ALMOST_ALL: f64 = 0.995;
 /// What the sentences tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Told {
+    /// Whether anything was measured in the last day.
+    pub is_measured: bool,
     /// The measure that takes most, if one takes anything.
     pub worst: Option<Worst>,
     /// Days until the disk is full.
@@ -59,9 +61,9 @@ pub struct Errors {
 /// Times that a device was down.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Down {
-    /// The part of the last day.
+    /// For how many days of the last day, without the time for which it was switched off with its site.
     pub day: f64,
-    /// The part of the last week.
+    /// The same of the last week.
     pub week: f64,
     /// How often it went down in the last day.
     pub times: u32,
@@ -83,9 +85,9 @@ fn leaves(left: f64) -> String {
     }
 }
 
-/// A time that is a part of some days.
-fn time(part: f64, days: f64) -> String {
-    let hours = part * days * float(DAY) / float(HOUR);
+/// A time of so many days.
+fn time(days: f64) -> String {
+    let hours = days * float(DAY) / float(HOUR);
     if hours < 2.0 {
         plural((hours * 60.0).round().max(1.0), "minute")
     } else {
@@ -122,7 +124,10 @@ pub(super) fn resources_told(told: &Told, left: f64) -> String {
         ));
     }
     if said.is_empty() {
-        return "All measures are near their own level.".to_owned();
+        return match told.is_measured {
+            true => "All measures are near their own level.".to_owned(),
+            false => "Nothing was measured in the last day.".to_owned(),
+        };
     }
     said.join(" ") + &leaves(left)
 }
@@ -156,12 +161,12 @@ pub(super) fn stability_told(down: &Down, left: f64) -> String {
             format!("{now}It was not down before.{}", leaves(left))
         };
     }
-    let week = time(down.week, 7.0);
+    let week = time(down.week);
     let times = f64::from(down.times);
     let of_day = if down.times == 0 && down.day <= 0.0 {
         "not in the last 24 hours".to_owned()
     } else {
-        let day = time(down.day, 1.0);
+        let day = time(down.day);
         let times = plural(times, "time");
         format!("{day} of the last 24 hours, in which it went down {times}")
     };
@@ -235,15 +240,21 @@ mod tests {
             "diskPercent came to 93 % in its highest three hours of the last day, which is near its limit. That \
              leaves 65 %."
         );
-        let said = resources_told(&Told::default(), 1.0);
+        told = Told {
+            is_measured: true,
+            ..Told::default()
+        };
+        let said = resources_told(&told, 1.0);
         assert_eq!(said, "All measures are near their own level.");
+        let said = resources_told(&Told::default(), 1.0);
+        assert_eq!(said, "Nothing was measured in the last day.");
     }
 
     #[test]
     fn time_down_has_a_unit() {
         let mut down = Down {
             day: 0.4 / 24.0,
-            week: 0.4 / 24.0 / 7.0,
+            week: 0.4 / 24.0,
             times: 2,
             now: Some(Reported::Online),
             is_off: false,

@@ -11,6 +11,17 @@ use crate::insights::risk::shut::Shut;
 /// The last 24 hours, as bits.
 const LAST_DAY: u64 = 0x00ff_ffff;
 
+/// How a device was down in some time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Downs {
+    /// The part of the time that it was, of the time in which it was not switched off with its site.
+    pub share: f64,
+    /// For how many days.
+    pub days: f64,
+    /// How often it went down.
+    pub times: u32,
+}
+
 const fn is_down(state: Reported) -> bool {
     matches!(state, Reported::Error | Reported::Offline)
 }
@@ -37,17 +48,25 @@ impl State {
         self.down_but((from, to), &Shut::default())
     }
 
-    /// The same, but for the time in which it was OFFLINE while its site was closed. That is time for which it was
-    /// switched off with its site: what was down before, or in ERROR since, is down through the night.
+    /// The same, but for the time in which it was OFFLINE while its site was closed.
     #[must_use]
     pub fn down_but(&self, (from, to): (Instant, Instant), shut: &Shut) -> (f64, u32) {
+        let downs = self.downs((from, to), shut);
+        (downs.share, downs.times)
+    }
+
+    /// How it was down between two instants. That it was OFFLINE while its site was closed is none of it where it was
+    /// switched off with its site: what was down before, or in ERROR since, is down through the night. From one state
+    /// in which it is down to another it did not go down once more.
+    #[must_use]
+    pub fn downs(&self, (from, to): (Instant, Instant), shut: &Shut) -> Downs {
         let ends = self.states.iter().skip(1).map(|next| next.at).chain([to]);
-        let (mut down, mut off, mut times) = (0.0, 0, 0);
+        let (mut down, mut off, mut times) = (0, 0, 0);
         let mut night: Option<(i64, i64)> = None;
-        let mut was_down = false;
+        let (mut was_down, mut was_told) = (false, false);
         for (entered, end) in self.states.iter().zip(ends) {
             if !is_down(entered.to) {
-                was_down = false;
+                (was_down, was_told) = (false, false);
                 continue;
             }
             if entered.to == Reported::Error {
@@ -59,11 +78,19 @@ impl State {
             let (start, end) = (entered.at.0.max(from.0), end.0.min(to.0));
             let of_night = |(begin, over): (i64, i64)| (end.min(over) - start.max(begin)).max(0);
             let of_it = night.map_or(0, of_night);
-            down += float((end - start).max(0) - of_it);
+            down += (end - start).max(0) - of_it;
             off += of_it;
-            times += u32::from(entered.at > from && entered.at <= to && night.is_none());
+            if entered.at > from && entered.at <= to && night.is_none() && !was_told {
+                times += 1;
+            }
+            was_told |= night.is_none();
         }
-        (down / float((to.0 - from.0 - off).max(1)), times)
+        let open = float((to.0 - from.0 - off).max(1));
+        Downs {
+            share: float(down) / open,
+            days: float(down) / float(DAY),
+            times,
+        }
     }
 
     /// Whether it is OFFLINE because it was switched off with its site, which is closed still.

@@ -227,15 +227,30 @@ impl Track {
             .collect()
     }
 
-    /// Blocks from the one `first` back to `last` blocks before `now`, none that ends before `since`.
-    fn window(&self, now: i64, first: i64, last: i64, since: i64) -> Option<f64> {
+    /// Blocks from the one `first` back to `last` blocks before `now`, none that ends before `since`: their mean, and of how
+    /// many hours it is.
+    fn window(&self, now: i64, first: i64, last: i64, since: i64) -> Option<(f64, f64)> {
         let count = i64::try_from(self.blocks.len()).unwrap_or(0);
         let blocks = (first..=last)
             .map(|back| now - back)
             .filter(|place| *place >= since)
             .filter_map(|place| usize::try_from(place - self.head + count - 1).ok())
             .filter_map(|place| self.blocks.get(place).copied());
-        mean_of(blocks)
+        let hours: f64 = blocks.clone().map(|block| f64::from(block.1)).sum();
+        Some((mean_of(blocks)?, hours))
+    }
+
+    /// What the variance of a mean of so few hours has more than that of a daily mean: nothing unless they are less than half
+    /// of those of a usual day.
+    fn of_few(&self, hours: f64, within: f64) -> f64 {
+        let filled = float(self.blocks.iter().filter(|block| block.1 > 0).count());
+        let all: f64 = self.blocks.iter().map(|block| f64::from(block.1)).sum();
+        let days = float(self.blocks.len()) / float(DAY_BLOCKS);
+        if hours <= 0.0 || all <= 0.0 {
+            return 0.0;
+        }
+        // as if hours did not depend on each other
+        within * all / filled * (1.0 / hours - 2.0 * days / all).max(0.0)
     }
 
     /// The drift at `as_of` against the own level, shrunk to the fleet's; evidence from before `since` is left out.
@@ -248,20 +263,26 @@ impl Track {
     ) -> Option<Drift> {
         let now = (as_of.0 - 1).div_euclid(HOUR * BLOCK_HOURS);
         let since = since.map_or(i64::MIN, |at| at.0.div_euclid(HOUR * BLOCK_HOURS));
-        let mean = self.window(now, 0, DAY_BLOCKS - 1, since)?;
+        let day = self.window(now, 0, DAY_BLOCKS - 1, since)?;
         let before = self.window(now, DAY_BLOCKS, 2 * DAY_BLOCKS - 1, since);
         let (level, uncertain, within) = self.level_and_spread(norm)?;
         let floor = (LEAST_SPREAD * level.abs()).powi(2).max(1e-12);
-        let spread = (self
+        let variance = self
             .day_variance(within, norm.map_or(1.0, |norm| norm.day_ratio))
             .max(floor)
-            + uncertain)
-            .sqrt();
-        let z = |mean: f64| (mean - level) / spread;
+            + uncertain;
+        // what is left out is not little that was seen
+        let hours = |first: i64| {
+            let all = self.window(now, first, first + DAY_BLOCKS - 1, i64::MIN);
+            all.map_or(0.0, |(_, hours)| hours)
+        };
+        let z = |(mean, _): (f64, f64), hours: f64| {
+            (mean - level) / (variance + self.of_few(hours, within)).sqrt()
+        };
         Some(Drift {
-            day: z(mean),
-            before: before.map_or(0.0, z),
-            mean,
+            day: z(day, hours(0)),
+            before: before.map_or(0.0, |before| z(before, hours(DAY_BLOCKS))),
+            mean: day.0,
             level,
         })
     }
@@ -332,7 +353,7 @@ impl Track {
     pub fn peak(&self, as_of: Instant) -> Option<f64> {
         let now = (as_of.0 - 1).div_euclid(HOUR * BLOCK_HOURS);
         let each = (0..DAY_BLOCKS).filter_map(|back| self.window(now, back, back, i64::MIN));
-        each.reduce(f64::max)
+        each.map(|(mean, _)| mean).reduce(f64::max)
     }
 
     /// The own 95th percentile of three hours, by level and spread.

@@ -254,3 +254,42 @@ fn a_device_that_means_to_report_once_a_day_is_heard_of_until_the_next_report_is
     assert!(freshness(36) < 0.8 && freshness(36) > freshness(48));
     assert!((freshness(60) - 0.4).abs() < 1e-9, "{}", freshness(60));
 }
+
+#[test]
+fn a_till_that_is_off_on_sundays_is_not_unlike_itself_by_its_first_readings_and_its_last() {
+    let filed = filed();
+    for hours in 0..7 * 24 {
+        let state = lived(hours, (8, 18), &[]);
+        let by_resources = read(&state, &filed, hours).reasons;
+        let mut by_resources = by_resources.iter().filter(|by| by.factor == "resources");
+        let taken = by_resources.next().unwrap().contribution;
+        assert!(taken > -10.0, "hour {hours}: {taken}");
+    }
+}
+
+#[test]
+fn what_is_told_of_the_time_down_is_how_long_it_was_and_one_fall_is_one() {
+    // in ERROR for half an hour at noon is told of the whole hours in which it was
+    let more = [
+        (36, Reported::Error),
+        (37, Reported::Online),
+        (42, Reported::Offline),
+    ];
+    let health = read(&lived(46, (8, 18), &more), &filed(), 46);
+    let told = |health: &Insight| {
+        let mut reasons = health.reasons.iter();
+        let stability = reasons.find(|by| by.factor == "stability").unwrap();
+        stability.sentence.clone()
+    };
+    let hour = "It was down for 60 minutes of the last 7 days, 60 minutes of the last 24 hours, in which it went down 1 \
+        time.";
+    assert!(told(&health).contains(hour), "{}", told(&health));
+    // one that goes from ERROR to OFFLINE fell once
+    let more = [(41, Reported::Error), (42, Reported::Offline)];
+    let health = read(&lived(46, (8, 18), &more), &filed(), 46);
+    assert!(
+        told(&health).contains("it went down 1 time."),
+        "{}",
+        told(&health)
+    );
+}
