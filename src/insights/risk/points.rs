@@ -124,10 +124,12 @@ pub(super) fn resources_told(told: &Told, left: f64) -> String {
         ));
     }
     if said.is_empty() {
-        return match told.is_measured {
-            true => "All measures are near their own level.".to_owned(),
-            false => "Nothing was measured in the last day.".to_owned(),
+        let said = if told.is_measured {
+            "All measures are near their own level."
+        } else {
+            "Nothing was measured in the last day."
         };
+        return said.to_owned();
     }
     said.join(" ") + &leaves(left)
 }
