@@ -141,16 +141,22 @@ impl Watched {
         }
     }
 
-    fn close(&mut self, at: Instant) {
+    /// What is told, and what folds the hours that are over by it.
+    fn telling(&mut self) -> (&mut Told, impl FnMut(&Known, &str, &Closed)) {
         let Self {
             told,
             filed,
             states,
             ..
         } = self;
-        told.close(at, |known, id, over| {
-            fold((filed, states), (known, id), over);
-        });
+        let fold =
+            |known: &Known, id: &str, over: &Closed| fold((filed, states), (known, id), over);
+        (told, fold)
+    }
+
+    fn close(&mut self, at: Instant) {
+        let (told, fold) = self.telling();
+        told.close(at, fold);
     }
 
     fn read(&self, id: &str, at: Instant) -> Option<Insight> {
@@ -184,15 +190,8 @@ impl Replayed for Watched {
             self.filed.take(&self.told.known, fact);
             return;
         }
-        let Self {
-            told,
-            filed,
-            states,
-            ..
-        } = self;
-        told.take(fact, |known, id, over| {
-            fold((filed, states), (known, id), over);
-        });
+        let (told, fold) = self.telling();
+        told.take(fact, fold);
         self.report(fact);
     }
 

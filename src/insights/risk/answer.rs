@@ -45,7 +45,7 @@ pub fn read(
 ) -> Insight {
     let state = state.with_open(open, as_of);
     let evidence = evidence(&state, as_of);
-    if state.first.is_none_or(|first| first > as_of) {
+    if !state.is_known(as_of) {
         return unknown(evidence, as_of);
     }
     let signs = signs(&state, context.device, context.fleet, as_of);

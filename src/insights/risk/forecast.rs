@@ -63,7 +63,7 @@ pub fn ahead(
     // of one that is silent nothing was folded since
     state.note_healths(Some(context.schedule), as_of);
     let state = state.with_open(open, as_of);
-    if state.first.is_none_or(|first| first > as_of) {
+    if !state.is_known(as_of) {
         let none = |_| unknown(evidence(&state, as_of), as_of);
         return days.map(none).collect();
     }

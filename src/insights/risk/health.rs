@@ -213,8 +213,8 @@ pub(crate) fn errors_factor(expected: f64, new: f64, before: f64) -> f64 {
 }
 
 fn stability_left(state: &State, shut: &Shut, as_of: Instant, told: &mut Told) -> f64 {
-    let day = state.downs((Instant(as_of.0 - DAY), as_of), shut);
-    let week = state.downs((Instant(as_of.0 - 7 * DAY), as_of), shut);
+    let day = state.down_but((Instant(as_of.0 - DAY), as_of), shut);
+    let week = state.down_but((Instant(as_of.0 - 7 * DAY), as_of), shut);
     let current = state.current().map(|entered| entered.to);
     let is_off = state.is_off(shut, as_of);
     told.down = Down {
@@ -238,7 +238,7 @@ fn stability_left(state: &State, shut: &Shut, as_of: Instant, told: &mut Told) -
 pub fn read(state: &State, context: &Context<'_>, open: &Facts<'_>, as_of: Instant) -> Insight {
     let state = state.with_open(open, as_of);
     let evidence = evidence(&state, as_of);
-    if state.first.is_none_or(|first| first > as_of) {
+    if !state.is_known(as_of) {
         return unknown(evidence, as_of);
     }
     let shut = state.shut(Some(context.schedule), as_of);

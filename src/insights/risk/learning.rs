@@ -84,11 +84,10 @@ pub fn example(
     at: Instant,
 ) -> Option<Example> {
     let state = state.with_open(open, at);
-    let is_known = state.first.is_some_and(|first| first <= at);
     let is_silent = state
         .last_measured
         .is_some_and(|last| at.0 - last.0 > SILENT);
-    (is_known && !is_silent).then(|| Example {
+    (state.is_known(at) && !is_silent).then(|| Example {
         device: hash(&device.id),
         at,
         signs: signs(&state, device, fleet, at),

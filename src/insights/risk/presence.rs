@@ -33,57 +33,51 @@ impl State {
         self.states.last().copied()
     }
 
+    /// Whether anything was heard of it until an instant.
+    #[must_use]
+    pub fn is_known(&self, as_of: Instant) -> bool {
+        self.first.is_some_and(|first| first <= as_of)
+    }
+
     /// When its site was closed, as far as that matters: never where the device was always there.
     #[must_use]
     pub fn shut(&self, schedule: Option<&Schedule>, as_of: Instant) -> Shut {
         let week = Instant(as_of.0 - 7 * DAY);
-        let was_there = self.coverage(as_of) >= 1.0 && self.down(week, as_of) == (0.0, 0);
+        let was_there = self.coverage(as_of) >= 1.0 && self.down(week, as_of) == Downs::default();
         let schedule = schedule.filter(|_| !was_there);
         schedule.map_or_else(Shut::default, |schedule| Shut::until(schedule, as_of))
     }
 
-    /// The part of the time from `from` to `to` that it was in ERROR or OFFLINE, and how often it went there.
+    /// How it was in ERROR or OFFLINE from one instant to another.
     #[must_use]
-    pub fn down(&self, from: Instant, to: Instant) -> (f64, u32) {
+    pub fn down(&self, from: Instant, to: Instant) -> Downs {
         self.down_but((from, to), &Shut::default())
     }
 
-    /// The same, but for the time in which it was OFFLINE while its site was closed.
+    /// The same, but for the time in which it was OFFLINE while its site was closed, where it was switched off with its
+    /// site: what was down before, or in ERROR since, is down through the night. From one state in which it is down to
+    /// another it did not go down once more.
     #[must_use]
-    pub fn down_but(&self, (from, to): (Instant, Instant), shut: &Shut) -> (f64, u32) {
-        let downs = self.downs((from, to), shut);
-        (downs.share, downs.times)
-    }
-
-    /// How it was down between two instants. That it was OFFLINE while its site was closed is none of it where it was
-    /// switched off with its site: what was down before, or in ERROR since, is down through the night. From one state
-    /// in which it is down to another it did not go down once more.
-    #[must_use]
-    pub fn downs(&self, (from, to): (Instant, Instant), shut: &Shut) -> Downs {
+    pub fn down_but(&self, (from, to): (Instant, Instant), shut: &Shut) -> Downs {
         let ends = self.states.iter().skip(1).map(|next| next.at).chain([to]);
         let (mut down, mut off, mut times) = (0, 0, 0);
-        let mut night: Option<(i64, i64)> = None;
-        let (mut was_down, mut was_told) = (false, false);
+        // whether it was in the state before
+        let (mut was_down, mut was_off) = (false, false);
         for (entered, end) in self.states.iter().zip(ends) {
-            if !is_down(entered.to) {
-                (was_down, was_told) = (false, false);
-                continue;
+            let is_down = is_down(entered.to);
+            let is_switched_off = entered.to == Reported::Offline && !was_down;
+            let night = is_switched_off.then(|| shut.around(entered.at)).flatten();
+            if is_down {
+                let (start, end) = (entered.at.0.max(from.0), end.0.min(to.0));
+                let of_night =
+                    |(begin, over): (i64, i64)| (end.min(over) - start.max(begin)).max(0);
+                let of_it = night.map_or(0, of_night);
+                down += (end - start).max(0) - of_it;
+                off += of_it;
+                let went_down = night.is_none() && (!was_down || was_off);
+                times += u32::from(went_down && entered.at > from && entered.at <= to);
             }
-            if entered.to == Reported::Error {
-                night = None;
-            } else if !was_down {
-                night = shut.around(entered.at);
-            }
-            was_down = true;
-            let (start, end) = (entered.at.0.max(from.0), end.0.min(to.0));
-            let of_night = |(begin, over): (i64, i64)| (end.min(over) - start.max(begin)).max(0);
-            let of_it = night.map_or(0, of_night);
-            down += (end - start).max(0) - of_it;
-            off += of_it;
-            if entered.at > from && entered.at <= to && night.is_none() && !was_told {
-                times += 1;
-            }
-            was_told |= night.is_none();
+            (was_down, was_off) = (is_down, night.is_some());
         }
         let open = float((to.0 - from.0 - off).max(1));
         Downs {
@@ -96,20 +90,14 @@ impl State {
     /// Whether it is OFFLINE because it was switched off with its site, which is closed still.
     #[must_use]
     pub fn is_off(&self, shut: &Shut, as_of: Instant) -> bool {
-        let down = self
-            .states
-            .iter()
-            .rev()
-            .take_while(|entered| is_down(entered.to));
-        let Some(night) = shut.around(as_of) else {
-            return false;
-        };
-        let mut is_any = false;
-        let is_all = down.fold(true, |is_all, entered| {
-            is_any = true;
-            is_all && entered.to == Reported::Offline && entered.at.0 >= night.0
-        });
-        is_any && is_all
+        let mut latest = self.states.iter().rev();
+        let off = latest
+            .next()
+            .filter(|entered| entered.to == Reported::Offline);
+        let was_down = latest.next().is_some_and(|before| is_down(before.to));
+        let night = shut.around(as_of).filter(|_| !was_down);
+        off.zip(night)
+            .is_some_and(|(off, (begin, _))| off.at.0 >= begin)
     }
 
     /// Of the last 24 hours that are closed at `as_of`, the part with measures; of fewer where it began later. Of a device
@@ -127,7 +115,7 @@ impl State {
             return (0.0, 0);
         };
         let closed = as_of.0.div_euclid(HOUR) - 1;
-        let seen = self.hours_heard(closed);
+        let seen = self.hours_heard(head, closed);
         let known = self
             .first
             .map_or(24.0, |first| float(closed + 1 - first.0.div_euclid(HOUR)));
@@ -156,10 +144,7 @@ impl State {
     }
 
     /// The hours in which it was heard of, or not to be yet, as bits: the lowest is the one that ends last.
-    fn hours_heard(&self, closed: i64) -> u64 {
-        let Some(head) = self.hours_head else {
-            return 0;
-        };
+    fn hours_heard(&self, head: Instant, closed: i64) -> u64 {
         let lag = closed - head.0.div_euclid(HOUR);
         let of = |lag: i64| u32::try_from(lag).unwrap_or(u32::MAX);
         // of an instant within what is folded what is later is left out

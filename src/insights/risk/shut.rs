@@ -1,7 +1,7 @@
 //! The times for which a site filed that it is closed: devices that are switched off then are not missed.
 
 use crate::event::Instant;
-use crate::insights::input::{DAY, HOUR};
+use crate::insights::input::{DAY, HOUR, MINUTE};
 use crate::insights::jobs::schedule::{Opening, Schedule};
 
 /// How finely the filed hours are read.
@@ -14,10 +14,8 @@ const AFTER: i64 = HOUR / 4;
 const BACK: i64 = 8 * DAY;
 /// So much farther where it was closed then already.
 const CLOSED_FOR: i64 = 90 * DAY;
-/// Minutes by which clocks are changed at most.
-const CLOCKS_CHANGE_BY: i64 = 120;
-/// Minutes of a step.
-const STEP_MINUTES: i64 = 15;
+/// By how much clocks are changed at most.
+const CLOCKS_CHANGE_BY: i64 = 2 * HOUR;
 
 /// When a site was closed, in order of time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,8 +36,8 @@ impl Shut {
         while step <= last {
             let local = schedule.local(Instant(step * STEP));
             // up to the next step at which it may be otherwise
-            let quiet = i64::from(schedule.minutes_alike(local)) - CLOCKS_CHANGE_BY;
-            let next = (step + (quiet / STEP_MINUTES).max(1)).min(last + 1);
+            let quiet = i64::from(schedule.minutes_alike(local)) * MINUTE - CLOCKS_CHANGE_BY;
+            let next = (step + (quiet / STEP).max(1)).min(last + 1);
             let (from, to) = (step * STEP, next * STEP);
             step = next;
             if schedule.opening(local) != Opening::Closed {

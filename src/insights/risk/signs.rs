@@ -64,7 +64,7 @@ pub fn signs(state: &State, device: &Device, fleet: &Fleet, as_of: Instant) -> S
             .extend(drift.map(|drift| (track.measure, drift.day, drift.before)));
     }
     let day = Instant(as_of.0 - DAY);
-    signs.flaps = f64::from(state.down(day, as_of).1);
+    signs.flaps = f64::from(state.down(day, as_of).times);
     signs
 }
 

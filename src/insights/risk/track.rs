@@ -12,6 +12,8 @@ use crate::insights::risk::fleet::median;
 const BLOCK_HOURS: i64 = 3;
 /// Blocks in a day.
 const DAY_BLOCKS: i64 = 8;
+/// Hours in half a day.
+const HALF_DAY: f64 = 12.0;
 /// Blocks kept: the open one and two days.
 const RING: usize = 17;
 /// Half-life of the level.
@@ -227,28 +229,29 @@ impl Track {
             .collect()
     }
 
-    /// Blocks from the one `first` back to `last` blocks before `now`, none that ends before `since`: their mean, and of how
-    /// many hours it is.
+    /// Blocks from the one `first` back to `last` blocks before `now`: the mean of those of them that do not end before
+    /// `since`, and how many hours all of them are.
     fn window(&self, now: i64, first: i64, last: i64, since: i64) -> Option<(f64, f64)> {
         let count = i64::try_from(self.blocks.len()).unwrap_or(0);
-        let blocks = (first..=last)
-            .map(|back| now - back)
-            .filter(|place| *place >= since)
-            .filter_map(|place| usize::try_from(place - self.head + count - 1).ok())
-            .filter_map(|place| self.blocks.get(place).copied());
-        let hours: f64 = blocks.clone().map(|block| f64::from(block.1)).sum();
-        Some((mean_of(blocks)?, hours))
+        let blocks = (first..=last).map(|back| now - back).filter_map(|place| {
+            let block = usize::try_from(place - self.head + count - 1).ok()?;
+            Some((place, self.blocks.get(block).copied()?))
+        });
+        let hours: f64 = blocks.clone().map(|(_, block)| f64::from(block.1)).sum();
+        let late = blocks.filter(|(place, _)| *place >= since);
+        Some((mean_of(late.map(|(_, block)| block))?, hours))
     }
 
     /// What the variance of a mean of so few hours has more than that of a daily mean: nothing unless they are less than half
     /// of those of a usual day.
     fn of_few(&self, hours: f64, within: f64) -> f64 {
+        // a usual day has 24 at most
+        if hours >= HALF_DAY {
+            return 0.0;
+        }
         let filled = float(self.blocks.iter().filter(|block| block.1 > 0).count());
         let all: f64 = self.blocks.iter().map(|block| f64::from(block.1)).sum();
         let days = float(self.blocks.len()) / float(DAY_BLOCKS);
-        if hours <= 0.0 || all <= 0.0 {
-            return 0.0;
-        }
         // as if hours did not depend on each other
         within * all / filled * (1.0 / hours - 2.0 * days / all).max(0.0)
     }
@@ -272,16 +275,12 @@ impl Track {
             .max(floor)
             + uncertain;
         // what is left out is not little that was seen
-        let hours = |first: i64| {
-            let all = self.window(now, first, first + DAY_BLOCKS - 1, i64::MIN);
-            all.map_or(0.0, |(_, hours)| hours)
-        };
-        let z = |(mean, _): (f64, f64), hours: f64| {
+        let z = |(mean, hours): (f64, f64)| {
             (mean - level) / (variance + self.of_few(hours, within)).sqrt()
         };
         Some(Drift {
-            day: z(day, hours(0)),
-            before: before.map_or(0.0, |before| z(before, hours(DAY_BLOCKS))),
+            day: z(day),
+            before: before.map_or(0.0, z),
             mean: day.0,
             level,
         })
