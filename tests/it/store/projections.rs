@@ -105,7 +105,8 @@ fn due() -> NewEvent {
     before.finish().unwrap()
 }
 
-/// What a device measures in an hour before all others, in theirs, and in one that is not over.
+/// What a device measures in an hour before all others, in theirs, and in one that is not over: what is
+/// drawn may leave out what a projection is folded from.
 fn measured() -> impl Iterator<Item = NewEvent> {
     let at = [
         "2026-11-22T06:30:00Z",
@@ -115,9 +116,11 @@ fn measured() -> impl Iterator<Item = NewEvent> {
     .map(at);
     at.into_iter().map(|at| {
         let draft = Draft::new(Kind::DeviceMetrics, at, Provenance::Real);
-        let draft = draft.set(metrics::Column::DeviceKey, "d1");
         draft
+            .set(metrics::Column::DeviceKey, "d1")
             .set(metrics::Column::CpuPercent, 20.0)
+            .set(metrics::Column::CollectionIntervalSeconds, 30_i64)
+            .set(metrics::Column::TransactionCount, 7_i64)
             .finish()
             .unwrap()
     })
