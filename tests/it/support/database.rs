@@ -54,6 +54,15 @@ fn server() -> Option<String> {
     None
 }
 
+/// What the program logs of its own faults is shown with the test that fails.
+fn tell_errors() {
+    let told = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::ERROR)
+        .with_test_writer();
+    // whoever comes later finds it there
+    let _ = told.try_init();
+}
+
 fn in_server(server: &str, database: &str) -> String {
     let (start, _) = server.rsplit_once('/').unwrap();
     format!("{start}/{database}")
@@ -71,6 +80,7 @@ pub(crate) async fn connect(url: &str) -> DatabaseConnection {
 impl Database {
     /// A fresh, migrated database; `None` when its server is not there to be tested.
     pub(crate) async fn make(backend: Backend) -> Option<Self> {
+        tell_errors();
         static MADE: AtomicU32 = AtomicU32::new(0);
         let dir = Arc::new(tempfile::tempdir().unwrap());
         if backend == Backend::Sqlite {
