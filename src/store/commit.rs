@@ -5,10 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait,
-};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend};
 
 use super::append::{AppendError, Request};
 use super::derived;
@@ -23,6 +20,7 @@ use super::ring::Ring;
 use super::script::Script;
 use super::segments::Segments;
 use super::sql::{Sql, group_sizes};
+use super::transactions::begin;
 use super::writer::{Lasting, Pending, Statements};
 use super::{insert, partitions::Partitions};
 use crate::clock::Clock;
@@ -261,17 +259,6 @@ pub(crate) fn learn_place(names: &Names, event: &Event) {
     ) {
         names.place(device, site, Place::of(event));
     }
-}
-
-/// Begins a transaction that writes.
-pub(crate) async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction, StoreError> {
-    let options = TransactionOptions {
-        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-        ..TransactionOptions::default()
-    };
-    db.begin_with_options(options)
-        .await
-        .doing("begin a transaction")
 }
 
 /// Runs statements in a transaction of their own.

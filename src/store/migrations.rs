@@ -4,11 +4,11 @@
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr};
 
-use super::commit::begin;
 use super::error::cause_of;
 use super::location::Location;
 use super::open::{APPLICATION_ID, Connections, OpenError, connect};
 use super::sql::Sql;
+use super::transactions::begin;
 
 /// Serialises those who migrate (an arbitrary number of our own).
 const MIGRATION_LOCK: i64 = 0x484F_4D45_504F_5402;

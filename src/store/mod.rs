@@ -60,6 +60,7 @@ mod standing;
 mod tail;
 mod timescale;
 mod transact;
+mod transactions;
 mod upkeep;
 mod verify;
 mod wal;

@@ -11,9 +11,9 @@ use std::ops::Range;
 use chrono::{Datelike, NaiveDate};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend};
 
-use super::commit::begin;
 use super::error::{Doing, StoreError};
 use super::sql::Sql;
+use super::transactions::begin;
 use crate::event::Instant;
 use crate::kinds::Kind;
 

@@ -19,10 +19,11 @@ use sea_orm::sqlx::pool::PoolOptions;
 use sea_orm::sqlx::{Connection as _, PgConnection};
 use sea_orm::{
     AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
-    ExecResult, IsolationLevel, QueryResult, QueryStream, Statement, StreamTrait, TransactionTrait,
+    ExecResult, QueryResult, QueryStream, Statement, StreamTrait,
 };
 
 use super::error::{Cause, cause_of, is_conflict, is_lost};
+use super::transactions;
 use super::upkeep::is_worn;
 
 /// How long a connection to PostgreSQL that was just used is taken for alive.
@@ -72,14 +73,10 @@ impl Readers {
 
     /// A connection that sees the tables as they are at its first statement until it is given back.
     pub(crate) async fn snapshot(&self) -> Result<DatabaseTransaction, DbErr> {
+        let begin = || transactions::snapshot(&self.db, Some(AccessMode::ReadOnly));
         if self.db.get_database_backend() != DbBackend::Postgres {
-            return self.db.begin().await;
+            return begin().await;
         }
-        let begin = || {
-            let isolation = Some(IsolationLevel::RepeatableRead);
-            self.db
-                .begin_with_config(isolation, Some(AccessMode::ReadOnly))
-        };
         let begun = match begin().await {
             Err(error) if is_lost(&error) => {
                 self.lost.found();

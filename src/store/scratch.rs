@@ -8,17 +8,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, IsolationLevel,
-    TransactionTrait,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, TransactionOptions,
 };
 
 use super::Store;
-use super::commit::begin;
 use super::error::{Doing, StoreError};
 use super::fold::{Deleted, Fold};
 use super::open::Connections;
 use super::slice::{Extent, Slice};
 use super::sql::Sql;
+use super::transactions::{self, begin};
 use crate::event::{Event, Instant, Position};
 use crate::kinds::Kind;
 
@@ -81,18 +80,13 @@ impl Scratch {
 
     /// Begins a transaction that sees the tables in use as they are at its first statement.
     pub(crate) async fn snapshot(&self) -> Result<DatabaseTransaction, StoreError> {
-        let begun = if self.db.get_database_backend() == DbBackend::Postgres {
-            let isolation = Some(IsolationLevel::RepeatableRead);
-            self.db.begin_with_config(isolation, None).await
-        } else {
-            self.db.begin().await
-        };
+        let begun = transactions::snapshot(&self.db, None).await;
         self.unhurried(begun.doing("take a snapshot")?).await
     }
 
     /// Begins a transaction that writes only the tables beside, and so hinders nobody.
     pub(crate) async fn begin_apart(&self) -> Result<DatabaseTransaction, StoreError> {
-        let begun = self.db.begin().await;
+        let begun = transactions::begun(&self.db, TransactionOptions::default()).await;
         self.unhurried(begun.doing("fold events apart")?).await
     }
 

@@ -7,13 +7,13 @@
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend};
 
 use super::Store;
-use super::commit::begin;
 use super::error::{Doing, StoreError};
 use super::location::Location;
 use super::migrations::missing_migrations;
 use super::open::{OpenError, connect};
 use super::partitions::Partitions;
 use super::sql::Sql;
+use super::transactions::begin;
 
 /// Microseconds of a chunk, and after which one is compressed: a week.
 const CHUNK_US: i64 = 7 * 24 * 3_600 * 1_000_000;

@@ -27,10 +27,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use migration::{Migrator, MigratorTrait};
-use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend,
-    IsolationLevel, TransactionTrait, Value,
-};
+use sea_orm::{AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, Value};
 use serde_json::{Value as Json, json};
 use thiserror::Error;
 
@@ -44,6 +41,7 @@ use super::migrations;
 use super::open::{self, Connections, OpenError};
 use super::segments::Segments;
 use super::sql::Sql;
+use super::transactions;
 use super::verify::{OnProgress, Progress};
 use super::{Store, feed};
 use crate::event::Position;
@@ -169,13 +167,7 @@ async fn run(
 /// first statement takes the snapshot, which keeps the write-ahead log from being reset until the
 /// end; writers do not wait.
 async fn snapshot(db: &DatabaseConnection) -> Result<DatabaseTransaction, StoreError> {
-    let begun = if db.get_database_backend() == DbBackend::Postgres {
-        let isolation = Some(IsolationLevel::RepeatableRead);
-        db.begin_with_config(isolation, Some(AccessMode::ReadOnly))
-            .await
-    } else {
-        db.begin().await
-    };
+    let begun = transactions::snapshot(db, Some(AccessMode::ReadOnly)).await;
     begun.doing("take a snapshot")
 }
 

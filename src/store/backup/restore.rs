@@ -17,7 +17,6 @@ use crate::clock::Clock;
 use crate::event::{Instant, Position};
 use crate::kinds::Kind;
 use crate::store::Identity;
-use crate::store::commit::begin;
 use crate::store::error::{Doing, StoreError};
 use crate::store::insert::{self, Form};
 use crate::store::location::Location;
@@ -26,6 +25,7 @@ use crate::store::open::{self, Connections};
 use crate::store::partitions::Partitions;
 use crate::store::segments::{Catalog, FilesError};
 use crate::store::sql::Sql;
+use crate::store::transactions::begin;
 
 /// A restore raises the epoch by 1 to this, at random: two restores of one backup go on differently
 /// from the same positions, and a cursor of one must not be read in the other.

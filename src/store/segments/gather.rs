@@ -1,10 +1,7 @@
 //! Puts the events of a kind of some time together in one table, that one connection alone sees, for what
 //! only SQL says well. The table has the name of the kind's own and stands before it.
 
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, IsolationLevel,
-    QueryResult, TransactionTrait,
-};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, QueryResult};
 
 use super::{Ask, Catalog};
 use crate::event::{Event, Instant};
@@ -19,6 +16,7 @@ use crate::store::rows::{Columns, Reading};
 use crate::store::scratch::text;
 use crate::store::script::Script;
 use crate::store::sql::Sql;
+use crate::store::transactions;
 
 /// Bytes at most of archived events that are put into such a table.
 const BYTES_MAX: usize = 512 * 1024 * 1024;
@@ -108,13 +106,7 @@ async fn gather_and_ask(
     } else {
         "main".to_owned()
     };
-    let tx = if backend == DbBackend::Postgres {
-        let isolation = Some(IsolationLevel::RepeatableRead);
-        db.begin_with_config(isolation, None).await
-    } else {
-        db.begin().await
-    };
-    let tx = tx.doing(doing)?;
+    let tx = transactions::snapshot(db, None).await.doing(doing)?;
     let catalog = Catalog::read(&tx).await?;
     let table = kind.spec().table;
     let (from_at, to_at) = (from.0, to.0);

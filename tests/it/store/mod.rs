@@ -6,6 +6,7 @@
     reason = "a test owns its tasks, fails on what it does not expect, and may be one long table"
 )]
 
+mod abandoned;
 mod append;
 mod archived;
 mod backup;
