@@ -80,8 +80,8 @@ pub(crate) async fn connect(url: &str) -> DatabaseConnection {
 impl Database {
     /// A fresh, migrated database; `None` when its server is not there to be tested.
     pub(crate) async fn make(backend: Backend) -> Option<Self> {
-        tell_errors();
         static MADE: AtomicU32 = AtomicU32::new(0);
+        tell_errors();
         let dir = Arc::new(tempfile::tempdir().unwrap());
         if backend == Backend::Sqlite {
             let file = dir.path().join("log.db");
