@@ -30,18 +30,15 @@ pub(super) async fn snapshot(
     db: &DatabaseConnection,
     access_mode: Option<AccessMode>,
 ) -> Result<DatabaseTransaction, DbErr> {
-    if db.get_database_backend() != DbBackend::Postgres {
-        return db.begin().await;
+    let mut options = TransactionOptions::default();
+    if db.get_database_backend() == DbBackend::Postgres {
+        options.isolation_level = Some(IsolationLevel::RepeatableRead);
+        options.access_mode = access_mode;
     }
-    let options = TransactionOptions {
-        isolation_level: Some(IsolationLevel::RepeatableRead),
-        access_mode,
-        ..TransactionOptions::default()
-    };
     begun(db, options).await
 }
 
-/// Begins a transaction, be it waited for or not.
+/// Begins a transaction, whether or not it is waited for until it has begun.
 #[expect(
     clippy::disallowed_methods,
     reason = "the task ends once the transaction has begun, whoever waits for it"

@@ -18,13 +18,10 @@ const STEPS: usize = 60;
 /// More than there are connections.
 const AT_ONCE: usize = 6;
 
-/// Goes a number of steps, and away; false if it was done before.
+/// Goes a number of steps, at least one, and away; false if it was done before.
 async fn go_away_after(steps: usize, work: impl Future) -> bool {
     let (mut work, mut left) = (pin!(work), steps);
     poll_fn(|context| {
-        if left == 0 {
-            return Poll::Ready(true);
-        }
         left -= 1;
         match work.as_mut().poll(context) {
             Poll::Ready(_) => Poll::Ready(false),
