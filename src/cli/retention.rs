@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::config::{DatabaseArgs, LimitArgs};
 use crate::identity::Deed;
 use crate::ingest::Ingest;
-use crate::retention::{self, GiveUpError, PlaceIs, RetentionError};
+use crate::retention::{self, GiveUpError, PlaceIs, RetentionError, Unfolded};
 use crate::store::{Store, Tasks};
 
 /// How long a part of a run takes, after which it is told how far it has come.
@@ -141,7 +141,7 @@ async fn archive(store: &Store) -> anyhow::Result<()> {
                     "{kind}: what is to be deleted waits for an export that was asked for and is not made yet"
                 ));
             }
-            if !tell_unfolded(store).await? {
+            if !tell_unfolded(&run.unfolded) {
                 print("nothing else is old enough");
             }
             return Ok(());
@@ -150,9 +150,8 @@ async fn archive(store: &Store) -> anyhow::Result<()> {
 }
 
 /// Tells what is old enough and waits for projections; whether something does.
-async fn tell_unfolded(store: &Store) -> anyhow::Result<bool> {
-    let unfolded = retention::unfolded(store).await?;
-    for waiting in &unfolded {
+fn tell_unfolded(unfolded: &[Unfolded]) -> bool {
+    for waiting in unfolded {
         let (kind, events) = (waiting.kind.spec().wire, waiting.events);
         let projection = waiting.projection;
         print(&format!(
@@ -160,7 +159,7 @@ async fn tell_unfolded(store: &Store) -> anyhow::Result<bool> {
              them, which a server that runs sees to"
         ));
     }
-    Ok(!unfolded.is_empty())
+    !unfolded.is_empty()
 }
 
 async fn tell(store: &Store) -> anyhow::Result<()> {
@@ -183,5 +182,6 @@ async fn tell(store: &Store) -> anyhow::Result<()> {
             waiting.held_events,
         ));
     }
-    tell_unfolded(store).await.map(drop)
+    tell_unfolded(&retention::unfolded(store).await?);
+    Ok(())
 }

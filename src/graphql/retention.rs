@@ -14,8 +14,8 @@ use super::words::{EventKinds, Shown};
 use super::{access, api, of_failed};
 use crate::event::Instant;
 use crate::kinds::{Keeping, Kind};
-use crate::retention::{self, Age, ErasureRow, Policy, RetentionError};
-use crate::store::KindStatus;
+use crate::retention::{self, Age, Done, ErasureRow, Policy, RetentionError, Unfolded};
+use crate::store::{KindStatus, Waiting};
 
 /// How long a run that is asked for may take: what is left is done by the next.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -231,6 +231,48 @@ struct RetentionOfKind {
     is_held: bool,
     /// Events that are old enough to be deleted for good, and are not until the data lake has them.
     waiting_for_lake_events: Long,
+    /// Events that are old enough to be archived, and are not until the slowest projection has folded them.
+    waiting_for_projection_events: Long,
+}
+
+impl RetentionOfKind {
+    /// What a run would do.
+    fn planned((kind, waiting): (Kind, Waiting)) -> Self {
+        Self {
+            kind: Shown::new(kind.spec().wire),
+            archived_events: Long(waiting.archive_events),
+            archived_bytes: Long(0),
+            deleted_events: Long(waiting.delete_events),
+            is_held: false,
+            waiting_for_lake_events: Long(waiting.held_events),
+            waiting_for_projection_events: Long(0),
+        }
+    }
+
+    /// What a run did.
+    fn done(done: Done) -> Self {
+        Self {
+            kind: Shown::new(done.kind.spec().wire),
+            archived_events: Long(done.archived_events),
+            archived_bytes: Long(done.archived_bytes),
+            deleted_events: Long(done.deleted_events),
+            is_held: done.is_held || done.is_awaited,
+            waiting_for_lake_events: Long(done.held_events),
+            waiting_for_projection_events: Long(0),
+        }
+    }
+
+    /// The same with what projections have not folded.
+    fn waiting(self, unfolded: &[Unfolded]) -> Self {
+        let of_this = unfolded
+            .iter()
+            .filter(|waits| waits.kind.spec().wire == self.kind.word());
+        let slowest = of_this.map(|waits| waits.events).max();
+        Self {
+            waiting_for_projection_events: Long(slowest.unwrap_or_default()),
+            ..self
+        }
+    }
 }
 
 /// The answer to `runRetention`.
@@ -238,7 +280,8 @@ struct RetentionOfKind {
 struct RunRetentionPayload {
     /// Kind by kind.
     kinds: Vec<InOrder<RetentionOfKind>>,
-    /// Whether nothing is left to do: a run takes ten seconds at most, and what is held waits for a later one.
+    /// Whether nothing is left to do: a run takes ten seconds at most, and what is held or waits for a projection is
+    /// for a later one.
     /// False of a dry run that found something to archive or to delete; which small segments a run would put
     /// together it does not tell.
     is_complete: bool,
@@ -303,40 +346,40 @@ impl RetentionCommands {
         let deed = ("runRetention", None);
         let store = api(ctx).store();
         if dry_run {
-            let (planned, user_errors) = match retention::planned(store).await {
-                Ok(planned) => (planned, Vec::new()),
-                Err(error) => (Vec::new(), vec![InOrder(of_retention(ctx, error)?)]),
+            let planned = async {
+                Ok((
+                    retention::planned(store).await?,
+                    retention::unfolded(store).await?,
+                ))
             };
-            let is_complete = planned
-                .iter()
-                .all(|(_, waiting)| waiting.archive_events == 0 && waiting.delete_events == 0);
-            let kinds = planned.into_iter().map(|(kind, waiting)| RetentionOfKind {
-                kind: Shown::new(kind.spec().wire),
-                archived_events: Long(waiting.archive_events),
-                archived_bytes: Long(0),
-                deleted_events: Long(waiting.delete_events),
-                is_held: false,
-                waiting_for_lake_events: Long(waiting.held_events),
-            });
+            let (planned, unfolded, user_errors) = match planned.await {
+                Ok((planned, unfolded)) => (planned, unfolded, Vec::new()),
+                Err(error) => (
+                    Vec::new(),
+                    Vec::new(),
+                    vec![InOrder(of_retention(ctx, error)?)],
+                ),
+            };
+            let finds_nothing = |(_, waiting): &(Kind, Waiting)| {
+                waiting.archive_events == 0 && waiting.delete_events == 0
+            };
+            let is_complete = planned.iter().all(finds_nothing) && unfolded.is_empty();
+            let kinds = planned.into_iter().map(RetentionOfKind::planned);
+            let kinds = kinds.map(|kind| InOrder(kind.waiting(&unfolded)));
             return Ok(InOrder(RunRetentionPayload {
-                kinds: kinds.map(InOrder).collect(),
-                is_complete,
+                kinds: kinds.collect(),
+                is_complete: is_complete && user_errors.is_empty(),
                 user_errors,
             }));
         }
         let (run, user_errors) = ended(ctx, &deed, retention::run(store, WITHIN).await).await?;
         let is_complete = run.as_ref().is_some_and(retention::Run::leaves_nothing);
-        let done = run.into_iter().flat_map(|run| run.kinds);
-        let kinds = done.map(|done| RetentionOfKind {
-            kind: Shown::new(done.kind.spec().wire),
-            archived_events: Long(done.archived_events),
-            archived_bytes: Long(done.archived_bytes),
-            deleted_events: Long(done.deleted_events),
-            is_held: done.is_held || done.is_awaited,
-            waiting_for_lake_events: Long(done.held_events),
+        let kinds = run.into_iter().flat_map(|run| {
+            let kinds = run.kinds.into_iter().map(RetentionOfKind::done);
+            kinds.map(move |kind| InOrder(kind.waiting(&run.unfolded)))
         });
         Ok(InOrder(RunRetentionPayload {
-            kinds: kinds.map(InOrder).collect(),
+            kinds: kinds.collect(),
             is_complete,
             user_errors,
         }))

@@ -56,6 +56,8 @@ pub struct Run {
     pub kinds: Vec<Done>,
     /// Whether its time was enough: nothing is left to do but what waits.
     pub is_complete: bool,
+    /// What it did not archive, as far as projections were when it began; empty when its time was not enough.
+    pub unfolded: Vec<Unfolded>,
 }
 
 impl Run {
@@ -63,7 +65,7 @@ impl Run {
     #[must_use]
     pub fn leaves_nothing(&self) -> bool {
         let waits = |done: &Done| done.is_held || done.is_awaited;
-        self.is_complete && !self.kinds.iter().any(waits)
+        self.is_complete && self.unfolded.is_empty() && !self.kinds.iter().any(waits)
     }
 }
 
@@ -72,7 +74,7 @@ impl Run {
 /// # Errors
 /// When the tables cannot be read.
 pub async fn planned(store: &Store) -> Result<Vec<(Kind, Waiting)>, RetentionError> {
-    let (now, upto) = (store.clock().now(), folded(store).await?);
+    let (now, upto) = (store.clock().now(), folded(store).await?.upto);
     let mut planned = Vec::new();
     let lake = reached(store).await?;
     for policy in policies(store).await? {
@@ -109,16 +111,18 @@ pub struct Unfolded {
 /// # Errors
 /// When the tables cannot be read.
 pub async fn unfolded(store: &Store) -> Result<Vec<Unfolded>, RetentionError> {
-    let head = store.committed_head().await?;
-    let mut behind = checkpoints(store).await?;
-    behind.retain(|(_, upto)| *upto < head);
+    not_in(&folded(store).await?, store).await
+}
+
+/// What is not archived as far as projections are.
+async fn not_in(folded: &Folded, store: &Store) -> Result<Vec<Unfolded>, RetentionError> {
     let mut unfolded = Vec::new();
     for policy in policies(store).await? {
         let kind = policy.kind;
         let Some(before) = archives_before(store, &policy).await? else {
             continue;
         };
-        for &(projection, upto) in &behind {
+        for &(projection, upto) in &folded.behind {
             let events = store.older_after(kind, before, upto).await?;
             if events > 0 {
                 unfolded.push(Unfolded {
@@ -156,20 +160,22 @@ async fn archive_and_delete(store: &Store, within: Duration) -> Result<Run, Rete
             "files of segments were removed that no list names"
         );
     }
-    let upto = folded(store).await?;
+    let folded = folded(store).await?;
     let lake = reached(store).await?;
     let mut run = Run {
         kinds: Vec::new(),
         is_complete: true,
+        unfolded: Vec::new(),
     };
     let policies = policies(store).await?;
     for policy in &policies {
-        let (done, is_complete) = of_kind(store, policy, (upto, lake, until)).await?;
+        let (done, is_complete) = of_kind(store, policy, (folded.upto, lake, until)).await?;
         run.kinds.push(done);
         run.is_complete &= is_complete;
     }
     if run.is_complete {
         run.is_complete = put_together(store, &policies, (until, run.kinds.as_mut_slice())).await?;
+        run.unfolded = not_in(&folded, store).await?;
     }
     Ok(run)
 }
@@ -374,19 +380,24 @@ fn pause_after(began: Moment) -> Duration {
     (began.elapsed() * PAUSE_STEPS).min(PAUSE_MAX)
 }
 
-/// Up to where all projections have folded the log.
-async fn folded(store: &Store) -> Result<Position, RetentionError> {
-    let checkpoints = checkpoints(store).await?;
-    let head = store.committed_head().await?;
-    let upto = checkpoints.iter().map(|(_, upto)| *upto);
-    Ok(upto.fold(head, Position::min))
+/// How far projections have folded the log.
+struct Folded {
+    /// Up to where all of them have.
+    upto: Position,
+    /// Those that have not folded all of it, and up to where each has.
+    behind: Vec<(&'static str, Position)>,
 }
 
-/// Up to where each projection has folded the log.
-async fn checkpoints(store: &Store) -> Result<Vec<(&'static str, Position)>, RetentionError> {
-    let mut checkpoints = Vec::new();
+async fn folded(store: &Store) -> Result<Folded, RetentionError> {
+    let mut behind = Vec::new();
     for fold in projections::following() {
-        checkpoints.push((fold.name(), checkpoint::position(store, fold.name()).await?));
+        behind.push((fold.name(), checkpoint::position(store, fold.name()).await?));
     }
-    Ok(checkpoints)
+    let head = store.committed_head().await?;
+    behind.retain(|(_, upto)| *upto < head);
+    let upto = behind.iter().map(|(_, upto)| *upto);
+    Ok(Folded {
+        upto: upto.fold(head, Position::min),
+        behind,
+    })
 }

@@ -140,6 +140,21 @@ impl Api {
         let answered = tokio::time::timeout(DEADLINE, asking).await;
         answered.expect("the answer is in time as it should be")
     }
+
+    /// Waits until all is folded that is recorded by now, however long that takes while it goes on. Whoever asks for
+    /// the lag is recorded as well, so that there may be some as long as somebody asks.
+    pub(super) async fn folded(&self, server: &str) {
+        let query = "{ storeHealth { head projectionLagEvents } }";
+        let head = |data: &Value| long(&data["storeHealth"]["head"]);
+        let folded = |data: &Value| head(data) - long(&data["storeHealth"]["projectionLagEvents"]);
+        let mut told = self.data(server, query, json!({})).await;
+        let recorded = head(&told);
+        while folded(&told) < recorded {
+            let before = folded(&told);
+            let goes_on = |data: &Value| folded(data) > before;
+            told = self.until(server, query, goes_on).await;
+        }
+    }
 }
 
 /// The number in a `Long`.

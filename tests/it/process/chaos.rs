@@ -8,11 +8,10 @@ use std::time::Duration;
 use homepot_analytics::event::Instant;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::api::long;
 use super::cluster::{Cluster, follow_any, record_with_any, until};
 use super::database::Database;
 use super::ledger::Ledger;
@@ -162,14 +161,7 @@ impl Chaos {
         }
         let (count, head) = (requests.len(), ledger.head());
         println!("{count} requests, {unanswered} of them not answered, head {head}");
-        let folded = "{ storeHealth { projectionLagEvents } }";
-        // it takes as long as there is to fold, but it goes on
-        let mut lag = i64::MAX;
-        while lag > 0 {
-            let lag_of = |data: &Value| long(&data["storeHealth"]["projectionLagEvents"]);
-            let told = api.until(&address, folded, |data| lag_of(data) < lag).await;
-            lag = lag_of(&told);
-        }
+        api.folded(&address).await;
         drop(self.cluster.servers);
         self.cluster.database.verify();
     }

@@ -15,8 +15,6 @@ const REPLACED_WITHIN: Duration = Duration::from_secs(10);
 /// One that stops gives its works back.
 const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(4);
 
-const LAG: &str = "{ storeHealth { head projectionLagEvents } }";
-
 /// What the first of two servers keeps.
 const KEPT: [&str; 5] = ["projections", "jobs", "alerts", "webhooks", "health"];
 
@@ -50,8 +48,7 @@ async fn takes_over(cluster: &Cluster, within: Duration) {
     }
     let took = began.elapsed();
     page(&cluster.api, &cluster.address(1)).await;
-    let is_folded = |data: &Value| data["storeHealth"]["projectionLagEvents"] == "0";
-    cluster.api.until(&cluster.address(1), LAG, is_folded).await;
+    cluster.api.folded(&cluster.address(1)).await;
     let folded = began.elapsed();
     println!("replaced after {took:?}, folding after {folded:?}");
     assert!(folded < within, "it took {folded:?}");
@@ -176,12 +173,8 @@ async fn a_server_that_stalls_is_replaced_and_changes_nothing_when_it_wakes_up()
     };
     until("it knows who has its work", is_known).await;
     loading.abort();
-    let is_folded = |data: &Value| data["storeHealth"]["projectionLagEvents"] == "0";
     for server in 0..2 {
-        cluster
-            .api
-            .until(&cluster.address(server), LAG, is_folded)
-            .await;
+        cluster.api.folded(&cluster.address(server)).await;
     }
     assert_eq!(cluster.holder(0, "projections").await, Some(1));
     drop(cluster.servers);

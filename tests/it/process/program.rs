@@ -8,6 +8,13 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+/// A port that nobody listens on, below those that the kernel gives to whoever connects meanwhile.
+pub(super) fn free_port() -> u16 {
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut ports = std::iter::repeat_with(|| rand::random_range(20_000..30_000));
+    ports.find(is_free).unwrap()
+}
+
 /// How long anything that must happen may take.
 pub(super) const DEADLINE: Duration = Duration::from_mins(1);
 
@@ -185,7 +192,9 @@ impl Program {
     /// Waits until it ends.
     pub(super) fn end(mut self) -> Ended {
         drop(self.child.stdin.take());
-        let until = Instant::now() + DEADLINE;
+        // what works through a log of many rounds takes as long as there are events in it
+        let rounds = if crate::support::is_long() { 10 } else { 1 };
+        let until = Instant::now() + DEADLINE * rounds;
         let mut stdout = String::new();
         loop {
             let left = until.saturating_duration_since(Instant::now());

@@ -1,13 +1,12 @@
 //! The agent and the simulation as processes of their own, against a server that comes and goes.
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
 
 use serde_json::{Value, json};
 
 use super::api::Api;
 use super::database::Database;
-use super::program::{Program, command};
+use super::program::{Program, command, free_port};
 
 const METRICS: &str = "{ deviceMetrics(first: 1000, order: FIRST_RECORDED_FIRST) { \
     totalCount nodes { deviceId provenance occurredAt memoryPercent uptimeSeconds } } }";
@@ -45,12 +44,7 @@ fn stop(agent: Program) {
 async fn an_agent_reports_this_machine_and_loses_nothing_while_the_server_is_away() {
     let database = Database::sqlite();
     // one port for both servers, since the agent knows one address
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let listen = format!("127.0.0.1:{port}");
+    let listen = format!("127.0.0.1:{}", free_port());
     let serve = ["serve", "--no-authentication", "--listen", &listen];
     let mut server = database.start(&serve);
     let address = server.address().unwrap();
