@@ -141,7 +141,7 @@ async fn archive(store: &Store) -> anyhow::Result<()> {
                     "{kind}: what is to be deleted waits for an export that was asked for and is not made yet"
                 ));
             }
-            if !tell_unfolded(&run.unfolded) {
+            if !tell_unfolded(&run.unfolded(store).await?) {
                 print("nothing else is old enough");
             }
             return Ok(());

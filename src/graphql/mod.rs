@@ -63,6 +63,7 @@ mod registry;
 mod registry_inputs;
 mod rehearsal;
 mod retention;
+mod retention_runs;
 mod root;
 mod rows;
 mod scalars;

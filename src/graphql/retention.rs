@@ -9,16 +9,16 @@ use super::command::{UserError, UserErrorCode, What, tell_done, tell_refused};
 use super::error::{ErrorCode, error as failed, of_absent};
 use super::listed::Listed;
 use super::order::InOrder;
+use super::retention_runs::{RunRetentionPayload, run_or_tell};
 use super::scalars::{DateTime, Long};
 use super::words::{EventKinds, Shown};
 use super::{access, api, of_failed};
 use crate::event::Instant;
 use crate::kinds::{Keeping, Kind};
-use crate::retention::{self, Age, Done, ErasureRow, Policy, RetentionError, Unfolded};
-use crate::store::{KindStatus, Waiting};
+use crate::retention::{self, Age, ErasureRow, Policy, RetentionError};
+use crate::store::KindStatus;
+use crate::telemetry::chain;
 
-/// How long a run that is asked for may take: what is left is done by the next.
-const WITHIN: Duration = Duration::from_secs(10);
 /// How long it is waited for an erasure to be done.
 const DONE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -215,80 +215,6 @@ struct RetentionPolicyPayload {
     user_errors: Vec<InOrder<UserError>>,
 }
 
-/// What a run did with a kind, or would do.
-#[derive(Debug, SimpleObject)]
-struct RetentionOfKind {
-    /// The kind of event.
-    kind: Shown<EventKinds>,
-    /// Events that were archived by this run; of a dry run, that would be.
-    archived_events: Long,
-    /// Bytes of the segments that were made; 0 of a dry run.
-    archived_bytes: Long,
-    /// Events that were deleted for good; of a dry run, that would be.
-    deleted_events: Long,
-    /// Whether events that are old enough to be deleted wait for a later run, since what they are summed up as is
-    /// just being made anew, or an export that was asked for is still to read them; false of a dry run.
-    is_held: bool,
-    /// Events that are old enough to be deleted for good, and are not until the data lake has them.
-    waiting_for_lake_events: Long,
-    /// Events that are old enough to be archived, and are not until the slowest projection has folded them.
-    waiting_for_projection_events: Long,
-}
-
-impl RetentionOfKind {
-    /// What a run would do.
-    fn planned((kind, waiting): (Kind, Waiting)) -> Self {
-        Self {
-            kind: Shown::new(kind.spec().wire),
-            archived_events: Long(waiting.archive_events),
-            archived_bytes: Long(0),
-            deleted_events: Long(waiting.delete_events),
-            is_held: false,
-            waiting_for_lake_events: Long(waiting.held_events),
-            waiting_for_projection_events: Long(0),
-        }
-    }
-
-    /// What a run did.
-    fn done(done: Done) -> Self {
-        Self {
-            kind: Shown::new(done.kind.spec().wire),
-            archived_events: Long(done.archived_events),
-            archived_bytes: Long(done.archived_bytes),
-            deleted_events: Long(done.deleted_events),
-            is_held: done.is_held || done.is_awaited,
-            waiting_for_lake_events: Long(done.held_events),
-            waiting_for_projection_events: Long(0),
-        }
-    }
-
-    /// The same with what projections have not folded.
-    fn waiting(self, unfolded: &[Unfolded]) -> Self {
-        let of_this = unfolded
-            .iter()
-            .filter(|waits| waits.kind.spec().wire == self.kind.word());
-        let slowest = of_this.map(|waits| waits.events).max();
-        Self {
-            waiting_for_projection_events: Long(slowest.unwrap_or_default()),
-            ..self
-        }
-    }
-}
-
-/// The answer to `runRetention`.
-#[derive(Debug, SimpleObject)]
-struct RunRetentionPayload {
-    /// Kind by kind.
-    kinds: Vec<InOrder<RetentionOfKind>>,
-    /// Whether nothing is left to do: a run takes ten seconds at most, and what is held or waits for a projection is
-    /// for a later one.
-    /// False of a dry run that found something to archive or to delete; which small segments a run would put
-    /// together it does not tell.
-    is_complete: bool,
-    /// Why the command was refused; empty when it was not.
-    user_errors: Vec<InOrder<UserError>>,
-}
-
 /// The answer to `erasePerson`.
 #[derive(Debug, SimpleObject)]
 struct ErasePersonPayload {
@@ -343,46 +269,7 @@ impl RetentionCommands {
         ctx: &Context<'_>,
         #[graphql(default, desc = "Whether it is only said what would be done.")] dry_run: bool,
     ) -> Result<InOrder<RunRetentionPayload>, Error> {
-        let deed = ("runRetention", None);
-        let store = api(ctx).store();
-        if dry_run {
-            let planned = async {
-                Ok((
-                    retention::planned(store).await?,
-                    retention::unfolded(store).await?,
-                ))
-            };
-            let (planned, unfolded, user_errors) = match planned.await {
-                Ok((planned, unfolded)) => (planned, unfolded, Vec::new()),
-                Err(error) => (
-                    Vec::new(),
-                    Vec::new(),
-                    vec![InOrder(of_retention(ctx, error)?)],
-                ),
-            };
-            let finds_nothing = |(_, waiting): &(Kind, Waiting)| {
-                waiting.archive_events == 0 && waiting.delete_events == 0
-            };
-            let is_complete = planned.iter().all(finds_nothing) && unfolded.is_empty();
-            let kinds = planned.into_iter().map(RetentionOfKind::planned);
-            let kinds = kinds.map(|kind| InOrder(kind.waiting(&unfolded)));
-            return Ok(InOrder(RunRetentionPayload {
-                kinds: kinds.collect(),
-                is_complete: is_complete && user_errors.is_empty(),
-                user_errors,
-            }));
-        }
-        let (run, user_errors) = ended(ctx, &deed, retention::run(store, WITHIN).await).await?;
-        let is_complete = run.as_ref().is_some_and(retention::Run::leaves_nothing);
-        let kinds = run.into_iter().flat_map(|run| {
-            let kinds = run.kinds.into_iter().map(RetentionOfKind::done);
-            kinds.map(move |kind| InOrder(kind.waiting(&run.unfolded)))
-        });
-        Ok(InOrder(RunRetentionPayload {
-            kinds: kinds.collect(),
-            is_complete,
-            user_errors,
-        }))
+        run_or_tell(ctx, dry_run).await
     }
 
     /// Erases what is personal from all events of a person that are recorded until now, archived or not:
@@ -439,7 +326,7 @@ fn age(given: MaybeUndefined<i32>) -> Age {
 }
 
 /// Tells in the audit how a command went: what it came to, or for what it was refused.
-async fn ended<T>(
+pub(super) async fn ended<T>(
     ctx: &Context<'_>,
     deed: &What<'_>,
     done: Result<T, RetentionError>,
@@ -458,7 +345,7 @@ async fn ended<T>(
 }
 
 /// For what a command was refused, unless it failed: that is no fault of whoever gave it.
-fn of_retention(ctx: &Context<'_>, error: RetentionError) -> Result<UserError, Error> {
+pub(super) fn of_retention(ctx: &Context<'_>, error: RetentionError) -> Result<UserError, Error> {
     let told = error.to_string();
     let (field, code) = match error {
         RetentionError::KeptHere => ("kind", UserErrorCode::Invalid),
@@ -475,7 +362,7 @@ fn of_retention(ctx: &Context<'_>, error: RetentionError) -> Result<UserError, E
         RetentionError::Busy => ("dryRun", UserErrorCode::Conflict),
         RetentionError::Store(error) => return Err(of_failed(api(ctx), &error)),
         error @ RetentionError::Claim(_) => {
-            let told = crate::telemetry::chain(&error).to_string();
+            let told = chain(&error).to_string();
             let now: Instant = api(ctx).ingest.clock().now();
             api(ctx).store().faults().tell("the archive", now, told);
             let message = "it cannot be found out whether others archive just now; try again";

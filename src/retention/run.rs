@@ -2,6 +2,7 @@
 //! that those who record do not notice. What the data lake has not got yet, or an export that was asked for is still to
 //! read, is archived and not deleted.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::{Instant as Moment, sleep};
@@ -56,16 +57,24 @@ pub struct Run {
     pub kinds: Vec<Done>,
     /// Whether its time was enough: nothing is left to do but what waits.
     pub is_complete: bool,
-    /// What it did not archive, as far as projections were when it began; empty when its time was not enough.
-    pub unfolded: Vec<Unfolded>,
+    /// How far projections were when it began.
+    folded: Folded,
 }
 
 impl Run {
-    /// Whether nothing is left to do at all.
+    /// Whether nothing is left to do but for what projections have not folded.
     #[must_use]
     pub fn leaves_nothing(&self) -> bool {
         let waits = |done: &Done| done.is_held || done.is_awaited;
-        self.is_complete && self.unfolded.is_empty() && !self.kinds.iter().any(waits)
+        self.is_complete && !self.kinds.iter().any(waits)
+    }
+
+    /// What it did not archive since projections were not so far when it began, whatever they have folded since.
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub async fn unfolded(&self, store: &Store) -> Result<Vec<Unfolded>, RetentionError> {
+        not_in(&self.folded, store).await
     }
 }
 
@@ -122,8 +131,14 @@ async fn not_in(folded: &Folded, store: &Store) -> Result<Vec<Unfolded>, Retenti
         let Some(before) = archives_before(store, &policy).await? else {
             continue;
         };
+        // most of them are equally far
+        let mut counted = BTreeMap::new();
         for &(projection, upto) in &folded.behind {
-            let events = store.older_after(kind, before, upto).await?;
+            let events = match counted.get(&upto) {
+                Some(events) => *events,
+                None => store.older_after(kind, before, upto).await?,
+            };
+            counted.insert(upto, events);
             if events > 0 {
                 unfolded.push(Unfolded {
                     kind,
@@ -160,22 +175,20 @@ async fn archive_and_delete(store: &Store, within: Duration) -> Result<Run, Rete
             "files of segments were removed that no list names"
         );
     }
-    let folded = folded(store).await?;
-    let lake = reached(store).await?;
     let mut run = Run {
         kinds: Vec::new(),
         is_complete: true,
-        unfolded: Vec::new(),
+        folded: folded(store).await?,
     };
+    let lake = reached(store).await?;
     let policies = policies(store).await?;
     for policy in &policies {
-        let (done, is_complete) = of_kind(store, policy, (folded.upto, lake, until)).await?;
+        let (done, is_complete) = of_kind(store, policy, (run.folded.upto, lake, until)).await?;
         run.kinds.push(done);
         run.is_complete &= is_complete;
     }
     if run.is_complete {
         run.is_complete = put_together(store, &policies, (until, run.kinds.as_mut_slice())).await?;
-        run.unfolded = not_in(&folded, store).await?;
     }
     Ok(run)
 }
@@ -381,6 +394,7 @@ fn pause_after(began: Moment) -> Duration {
 }
 
 /// How far projections have folded the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Folded {
     /// Up to where all of them have.
     upto: Position,

@@ -3,7 +3,8 @@
 //! Whoever asks for one may go away before it has begun: a client that closes its socket, a request that takes too
 //! long. The library then forgets that it has asked the server of PostgreSQL for one, since it counts what the server has
 //! answered, and uses the connection again within it: what is read there next is of an old moment, and the next snapshot
-//! fails. So a transaction begins in a task of its own; where nobody waits for it any more, it is ended.
+//! fails. So a transaction begins in a task of its own; where nobody waits for it any more, it is ended. Until then it
+//! keeps its place among those that wait for a connection.
 
 use std::panic::resume_unwind;
 
@@ -12,6 +13,7 @@ use sea_orm::{
     AccessMode, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel,
     SqliteTransactionMode, TransactionOptions, TransactionTrait as _,
 };
+use tracing::Instrument as _;
 
 use super::error::{Doing as _, StoreError};
 
@@ -51,7 +53,8 @@ pub(super) async fn begun(
         return db.begin_with_options(options).await;
     }
     let db = db.clone();
-    let begun = tokio::spawn(async move { db.begin_with_options(options).await });
+    let beginning = async move { db.begin_with_options(options).await };
+    let begun = tokio::spawn(beginning.in_current_span());
     match begun.await {
         Ok(begun) => begun,
         Err(ended) => match ended.try_into_panic() {

@@ -92,9 +92,10 @@ async fn truncate(writer: &DatabaseConnection, lock_wait: Duration) -> Result<()
 mod tests {
     use std::error::Error;
 
-    use sea_orm::{ConnectOptions, Database, TransactionTrait};
+    use sea_orm::{ConnectOptions, Database};
 
     use super::*;
+    use crate::store::transactions::snapshot;
 
     async fn connect(file: &Path) -> Result<DatabaseConnection, DbErr> {
         let url = format!("sqlite://{}?mode=rwc", file.display());
@@ -116,7 +117,7 @@ mod tests {
         writer
             .execute_unprepared("PRAGMA journal_mode = WAL; CREATE TABLE t (a TEXT)")
             .await?;
-        let snapshot = reader.begin().await?;
+        let snapshot = snapshot(&reader, None).await?;
         let look = "SELECT count(*) FROM t";
         snapshot.execute_unprepared(look).await?;
         let fill = "INSERT INTO t SELECT hex(zeroblob(10000))";
@@ -141,7 +142,7 @@ mod tests {
         writer
             .execute_unprepared("PRAGMA journal_mode = WAL; CREATE TABLE t (a TEXT)")
             .await?;
-        let snapshot = reader.begin().await?;
+        let snapshot = snapshot(&reader, None).await?;
         snapshot
             .execute_unprepared("SELECT count(*) FROM t")
             .await?;

@@ -112,10 +112,13 @@ async function step(index) {
   }
 }
 
+/** Waits until what was recorded is folded. Whoever asks is recorded as well, so that there may always be a lag. */
 async function caughtUp() {
+  let recorded;
   for (;;) {
-    const { storeHealth } = await server.ask(HEALTH);
-    if (storeHealth.projectionLagEvents === '0') return;
+    const { head, projectionLagEvents } = (await server.ask(HEALTH)).storeHealth;
+    recorded ??= BigInt(head);
+    if (BigInt(head) - BigInt(projectionLagEvents) >= recorded) return;
     await wait(SAMPLE_MS);
   }
 }

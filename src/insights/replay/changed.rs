@@ -61,20 +61,29 @@ pub fn changes_before(facts: &[Fact], asked: &[(String, Instant)]) -> Vec<Option
 
 /// What each of some changes did, from what happened until it is asked for.
 ///
-/// To answer costs far more than to be told: each processor is told all, and answers a part.
+/// To answer costs far more than to be told: each processor is told everything, and the questions are dealt out, so
+/// that late ones, which have more behind them, fall to all alike.
 #[must_use]
 pub fn impacts(facts: &[Fact], asked: &[Asked]) -> Vec<Option<Impact>> {
     let processors = available_parallelism().map_or(1, NonZero::get);
-    let part = asked.len().div_ceil(processors).max(1);
-    thread::scope(|scope| {
-        let each = asked.chunks(part);
-        let each = each.map(|asked| scope.spawn(|| replay(facts, asked, &mut Changed::default())));
-        let answering: Vec<_> = each.collect();
+    let hands = processors.min(asked.len()).max(1);
+    let mut answered: Vec<_> = thread::scope(|scope| {
+        let dealt = (0..hands).map(|first| {
+            let hand = asked.iter().skip(first).step_by(hands).cloned();
+            let hand: Vec<Asked> = hand.collect();
+            scope.spawn(move || replay(facts, &hand, &mut Changed::default()))
+        });
+        let answering: Vec<_> = dealt.collect();
         let answers = answering.into_iter().map(thread::ScopedJoinHandle::join);
         answers
-            .flat_map(|answers| answers.unwrap_or_else(|panic| resume_unwind(panic)))
+            .map(|answers| answers.unwrap_or_else(|panic| resume_unwind(panic)))
+            .map(Vec::into_iter)
             .collect()
-    })
+    });
+    let turns = (0..hands).cycle().take(asked.len());
+    turns
+        .filter_map(|hand| answered.get_mut(hand)?.next())
+        .collect()
 }
 
 /// What is kept of a device.
