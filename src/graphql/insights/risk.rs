@@ -283,7 +283,8 @@ impl RiskQueries {
     }
 
     /// Devices by how likely they are to fail soon, those first that are the likeliest. Devices of which nothing is
-    /// known are not among them. What was measured in the last hour may be left out of it.
+    /// known are not among them. What was measured in the last hour may be left out of it, and so is what is not folded
+    /// yet, as just after a history was imported (`projectionLagEvents` of `storeHealth`).
     ///
     /// Without `asOf` each page is of the moment at which it is asked for: give the same `asOf` for all pages of a list
     /// that stands still. As of an hour that is past it is of 10,000 devices at most.
