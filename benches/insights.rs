@@ -212,7 +212,7 @@ async fn made(url: String, shape: Shape, days: i64) -> anyhow::Result<History> {
     let now = Clock::system().now();
     let from = now.plus_ms(-days * DAY_MS);
     let mut fleet = Fleet::new(shape.devices, from)
-        .at_sites(shape.devices / 10)
+        .at_sites((shape.devices / 10).max(1))
         .every_ms(shape.interval_ms);
     log.register(&fleet).await?;
     let rounds = days * DAY_MS / shape.interval_ms;
