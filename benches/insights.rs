@@ -126,7 +126,7 @@ async fn main() -> anyhow::Result<()> {
         };
         let few = place.made(few, days).await?;
         folds(&few).await?;
-        devices(&few, days).await?;
+        devices(&few, (days, arguments.devices.max(1))).await?;
     }
     if arguments.only != Some(Which::Few) {
         let many = place.made(MANY, days).await?;
@@ -401,7 +401,7 @@ async fn asked(clients: &mut [Door; 2], body: impl Fn(usize) -> Value) -> anyhow
     Ok([median(short), median(long)])
 }
 
-async fn devices(histories: &[History; 2], days: [i64; 2]) -> anyhow::Result<()> {
+async fn devices(histories: &[History; 2], (days, devices): ([i64; 2], i64)) -> anyhow::Result<()> {
     let [short, long] = days;
     heading(&format!(
         "One device over HTTP, of {short} and of {long} days"
@@ -409,9 +409,10 @@ async fn devices(histories: &[History; 2], days: [i64; 2]) -> anyhow::Result<()>
     let (_servers, mut clients) = served(histories).await?;
     for (name, field) in QUESTIONS {
         let query = format!("query($d: ID!) {{ {field} }}");
-        // another device each time, of which nothing is in memory
+        // another device each time, of which nothing is in memory, where there are so many
         let [short, long] = asked(&mut clients, |time| {
-            let device = Fleet::device_id(i64::try_from(time).unwrap_or_default());
+            let device = i64::try_from(time).unwrap_or_default() % devices;
+            let device = Fleet::device_id(device);
             json!({ "query": query, "variables": { "d": device } })
         })
         .await?;
