@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use entity::devices;
+use entity::{device_status, devices};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 
 use super::fleet::DeviceFilter;
@@ -20,6 +20,7 @@ pub async fn device_keys(
     filter: &DeviceFilter,
 ) -> Result<BTreeSet<i64>, StoreError> {
     let keys: Vec<i64> = devices::Entity::find()
+        .left_join(device_status::Entity)
         .select_only()
         .column(devices::Column::DeviceKey)
         .filter(filter.condition(store.backend()))

@@ -66,6 +66,9 @@ async fn devices_at_risk_are_filtered_by_site_type_threshold_and_provenance() {
         let document = "{ site: devicesAtRisk(filter: { siteId: \"harbour\" }) { nodes { device { deviceId } } }
             type: devicesAtRisk(filter: { deviceType: [POS_TERMINAL] }) { nodes { device { deviceId } } }
             one: devicesAtRisk(filter: { deviceIds: [\"gate-2\"] }) { nodes { device { deviceId } } }
+            kept: devicesAtRisk(threshold: 0, filter: { currentState: [MAINTENANCE] }) { totalCount }
+            any: devicesAtRisk(threshold: 0, filter: {
+                currentState: [ONLINE, OFFLINE, ERROR, MAINTENANCE, UNKNOWN] }) { totalCount }
             none: devicesAtRisk(threshold: 1) { nodes { device { deviceId } } }
             all: devicesAtRisk(threshold: 0, horizon: HOURS_72) { totalCount }
             simulated: devicesAtRisk(provenance: SIMULATED) { totalCount } }";
@@ -80,6 +83,8 @@ async fn devices_at_risk_are_filtered_by_site_type_threshold_and_provenance() {
         assert_eq!(sorted(&data["one"]), ["gate-2"]);
         assert_eq!(sorted(&data["none"]), [""; 0]);
         assert_eq!(data["all"]["totalCount"], "6");
+        assert_eq!(data["any"]["totalCount"], "6");
+        assert_eq!(data["kept"]["totalCount"], "0");
         assert_eq!(data["simulated"]["totalCount"], "0");
     })
     .await;
